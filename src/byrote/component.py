@@ -1,0 +1,173 @@
+"""The pattern every part of an experiment follows: a frozen, validated value that names itself.
+
+A `Spec` is a frozen pydantic model that can be written as plain data (`spec()`), rebuilt from it, and
+digested; a `Component` is a `Spec` that belongs to an open family (losses, noise, data, networks, ...)
+and is found by its `kind`. Defining a subclass registers it; nothing else has to be touched.
+"""
+
+import difflib
+import hashlib
+import importlib
+import json
+import re
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest"]
+
+
+def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """The tail of an error about an unknown name: the nearest known one, else all of them.
+
+    >>> did_you_mean("unifrm", ["uniform", "symmetric"])
+    "did you mean 'uniform'?"
+    """
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if known else "none is known"
+
+
+def canonical(value: object) -> str:
+    """One JSON text for one value: sorted keys, no spaces, so that equal specs give equal digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: object, length: int = 16) -> str:
+    """The first `length` hexadecimal digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str:
+    """The first problem of a pydantic error in one sentence: what was needed, what came."""
+    problem = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{owner} has no {path!r}; {did_you_mean(path, known)}"
+    if problem["type"] == "missing":
+        return f"{owner} needs {path!r}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if problem["type"] == "value_error" and (not path or path not in known):
+        return message if owner in message else f"{owner}: {message}"
+    if problem["type"] == "value_error":
+        return f"{owner}.{path}: {message}"
+    return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
+
+
+class Spec(BaseModel):
+    """A frozen, validated value that can be written as plain data and rebuilt from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        names = list(type(self).model_fields)
+        if len(args) > len(names):
+            raise TypeError(f"{type(self).__name__} takes at most {len(names)} arguments, got {len(args)}")
+        positional = dict(zip(names, args, strict=False))
+        twice = positional.keys() & fields.keys()
+        if twice:
+            raise TypeError(f"{type(self).__name__} got {sorted(twice)[0]!r} twice")
+        try:
+            super().__init__(**positional, **fields)
+        except ValidationError as error:
+            raise ValueError(_sentence(type(self).__name__, error, tuple(names))) from None
+
+    def spec(self) -> dict[str, Any]:
+        """This value as plain JSON-ready data, defaults included; `type(self)(**spec)` rebuilds it."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change whenever a field does."""
+        return digest(self.spec())
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with some fields changed."""
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+
+class Component(Spec):
+    """A member of an open family, found by its `kind`.
+
+    A family is opened by a direct subclass with `family="..."`; its members subclass that base. Inside byrote
+    the kind is the class name in snake case (or the class keyword `kind=`), elsewhere it is `module:Class`.
+    """
+
+    family: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    abstract: ClassVar[bool] = True
+    registry: ClassVar[dict[str, type["Component"]]] = {}
+
+    def __init_subclass__(
+        cls, *, family: str | None = None, kind: str | None = None, abstract: bool = False
+    ) -> None:
+        super().__init_subclass__()
+        cls.abstract = abstract or family is not None
+        if family is not None:
+            cls.family, cls.registry = family, {}
+        if cls.abstract:
+            return
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+        inside = cls.__module__.partition(".")[0] == "byrote"
+        cls.kind = kind or (snake if inside else f"{cls.__module__}:{cls.__qualname__}")
+        known = cls.registry.get(cls.kind)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(
+                f"{cls.family} has a {cls.kind!r} already: {known.__module__}.{known.__qualname__}"
+            )
+        cls.registry[cls.kind] = cls
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind} | super().spec()
+
+    @classmethod
+    def build(cls, source: object) -> Self:
+        """An instance from an instance, a kind, or a mapping with `kind` and fields.
+
+        Raises:
+            ValueError: unknown kind or field (names the nearest one), or a value out of its range.
+        """
+        if isinstance(source, cls):
+            return source
+        if isinstance(source, str):
+            source = {"kind": source}
+        if not isinstance(source, dict) or not isinstance(source.get("kind"), str):
+            raise ValueError(f"{cls.family} needs a mapping with a 'kind', got {source!r}")
+        member = cls.member(source["kind"])
+        return member(**{str(name): value for name, value in source.items() if name != "kind"})
+
+    @classmethod
+    def member(cls, kind: str) -> type[Self]:
+        """The registered class of that kind; a `module:Class` kind is imported when it is not yet known."""
+        if kind not in cls.registry and ":" in kind:
+            try:
+                importlib.import_module(kind.partition(":")[0])
+            except ImportError as error:
+                raise ValueError(f"{cls.family} {kind!r} cannot be imported: {error}") from None
+        found = cls.registry.get(kind)
+        if found is None or not issubclass(found, cls):
+            raise ValueError(f"{cls.family} has no {kind!r}; {did_you_mean(kind, list(cls.registry))}")
+        return found
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not cls.__dict__.get("abstract", False):
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(
+            cls.build,
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.spec()),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        if not cls.__dict__.get("abstract", False):
+            return handler(schema)
+        return {
+            "type": "object",
+            "properties": {"kind": {"enum": sorted(cls.registry)}},
+            "required": ["kind"],
+        }

@@ -1,0 +1,142 @@
+"""How a network is trained, as plain values: optimiser, learning-rate schedule, and the training settings.
+
+Nothing here touches torch; `byrote.training` carries these out. A schedule gives the factor on the learning
+rate during an epoch, counted from 0.
+"""
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from byrote.component import Component, Spec
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "MultiStep",
+    "Optimizer",
+    "Schedule",
+    "Step",
+    "Training",
+]
+
+
+class Optimizer(Component, family="optimizers"):
+    """Base of the optimisers. Weight decay is the L2 gradient term `wd * theta` on every parameter."""
+
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class SGD(Optimizer, kind="sgd"):
+    """Gradient descent with momentum: m <- momentum m + (g + wd theta); theta <- theta - lr m."""
+
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015) with the L2 term in the gradient, as in `torch.optim.Adam`."""
+
+    lr: float = Field(0.001, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+
+
+class Schedule(Component, family="schedules"):
+    """Base of the schedules: `factor(epoch, epochs)` multiplies the learning rate during that epoch."""
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        raise NotImplementedError
+
+
+class Constant(Schedule):
+    """The learning rate never changes.
+
+    >>> Constant().factor(50, 100)
+    1.0
+    """
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return 1.0
+
+
+class Step(Schedule):
+    """Multiplied by `gamma` after every `every` epochs (MD: .1 every 40 epochs).
+
+    >>> [round(Step(every=40).factor(e, 200), 6) for e in (0, 39, 40, 199)]
+    [1.0, 1.0, 0.1, 0.0001]
+    """
+
+    every: int = Field(40, ge=1)
+    gamma: float = Field(0.1, gt=0, le=1)
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return self.gamma ** (epoch // self.every)
+
+
+class MultiStep(Schedule):
+    """Multiplied by `gamma` at each epoch of `milestones` (LF's ResNet-32: .1 at 100 and 150).
+
+    >>> [round(MultiStep(milestones=(100, 150)).factor(e, 200), 6) for e in (99, 100, 150)]
+    [1.0, 0.1, 0.01]
+    """
+
+    milestones: tuple[int, ...] = (100, 150)
+    gamma: float = Field(0.1, gt=0, le=1)
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+class Exponential(Schedule):
+    """Multiplied by `gamma` every epoch (LF's Inception-Lite: .95).
+
+    >>> round(Exponential(gamma=.95).factor(2, 100), 4)
+    0.9025
+    """
+
+    gamma: float = Field(0.95, gt=0, le=1)
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return self.gamma**epoch
+
+
+class Cosine(Schedule):
+    """Falls from 1 to 0 along half a cosine over the whole training.
+
+    >>> round(Cosine().factor(50, 100), 6)
+    0.5
+    """
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+class Training(Spec):
+    """The settings of one training.
+
+    Args:
+        epochs: passes over the training samples, at least 1.
+        batch_size: samples a step, at least 2 (batch normalisation needs two).
+        drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
+            joins the one before.
+        optimizer, schedule: their specs.
+        precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
+        evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
+        clip: largest norm of the gradient (0: no clipping).
+    """
+
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(128, ge=2)
+    drop_last: bool = False
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Constant()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluate_every: int = Field(1, ge=1)
+    clip: float = Field(0.0, ge=0)

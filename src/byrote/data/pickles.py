@@ -1,0 +1,103 @@
+"""Pickles of arrays, read without running them.
+
+A pickle is a program. CIFAR-10 and CIFAR-10N are published as pickles; this reads the arrays in them and
+admits only the four names that rebuild an array, each replaced by a stand-in of ours.
+"""
+
+import pickle
+from typing import IO, Any
+
+import numpy as np
+
+__all__ = ["load_arrays"]
+
+
+class _Dtype:
+    """Stands in for numpy.dtype while a pickle is read: remembers a plain number type, nothing else."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        text = code.decode("ascii", "replace") if isinstance(code, bytes) else str(code)
+        if text not in ("u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "b1"):
+            raise pickle.UnpicklingError(f"arrays of type {text!r} are not admitted")
+        self.text = text
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1].decode() if isinstance(state[1], bytes) else state[1]
+        self.text = (order if order in ("<", ">") else "|") + self.text.lstrip("<>|")
+
+
+class _Array:
+    """Stands in for numpy.ndarray: takes shape, type and bytes, and makes the array itself."""
+
+    value: "np.ndarray[Any, Any]"
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, raw = state
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+            raise pickle.UnpicklingError("an array of plain numbers is needed")
+        flat = np.frombuffer(raw, dtype=np.dtype(dtype.text))
+        self.value = flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not admitted")
+    return text.encode("latin1")
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits only the names that rebuild an array, and gives a stand-in for each."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = _ADMITTED.get((module, name))
+        if found is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return found
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside itself")
+
+
+def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int]"]:
+    """Read a pickled mapping of names to numpy arrays or lists of integers, running none of its code.
+
+    Other values (texts, lists of file names) are left out. Nothing but plain number types is admitted.
+
+    Raises:
+        ValueError: the pickle asks for anything else, is broken, or is no mapping.
+
+    Example:
+        >>> import io
+        >>> load_arrays(io.BytesIO(pickle.dumps({"a": np.arange(3), "b": [1], "c": "x"}, protocol=2)))
+        {'a': array([0, 1, 2]), 'b': [1]}
+        >>> load_arrays(io.BytesIO(pickle.dumps({"a": print})))
+        Traceback (most recent call last):
+        ValueError: this pickle is not read: it asks for builtins.print
+    """
+    try:
+        # old pickles hold byte strings as text
+        content = _ArrayUnpickler(stream, encoding="bytes").load()
+    except Exception as error:  # a hostile or broken pickle can raise anything
+        raise ValueError(f"this pickle is not read: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"this pickle is not read: a mapping is needed, got {type(content).__name__}")
+    arrays: dict[str, np.ndarray[Any, Any] | list[int]] = {}
+    for key, value in content.items():
+        name = key.decode("latin1") if isinstance(key, bytes) else str(key)
+        if isinstance(value, _Array) and hasattr(value, "value"):
+            arrays[name] = value.value
+        elif isinstance(value, list) and all(type(item) is int for item in value):
+            arrays[name] = value
+    return arrays

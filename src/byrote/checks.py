@@ -41,9 +41,7 @@ def finite(name: str, values: "torch.Tensor") -> None:
     """No NaN and no infinity."""
     bad = int((~values.isfinite()).sum())
     if bad:
-        raise ValueError(
-            f"{name} must be finite, got {bad} values that are NaN or infinite of {values.numel()}"
-        )
+        raise ValueError(f"{name} must be finite, got {bad} values that are NaN or infinite of {values.numel()}")
 
 
 def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:

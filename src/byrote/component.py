@@ -100,9 +100,7 @@ class Component(Spec):
     abstract: ClassVar[bool] = True
     registry: ClassVar[dict[str, type["Component"]]] = {}
 
-    def __init_subclass__(
-        cls, *, family: str | None = None, kind: str | None = None, abstract: bool = False
-    ) -> None:
+    def __init_subclass__(cls, *, family: str | None = None, kind: str | None = None, abstract: bool = False) -> None:
         super().__init_subclass__()
         cls.abstract = abstract or family is not None
         if family is not None:
@@ -114,9 +112,7 @@ class Component(Spec):
         cls.kind = kind or (snake if inside else f"{cls.__module__}:{cls.__qualname__}")
         known = cls.registry.get(cls.kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(
-                f"{cls.family} has a {cls.kind!r} already: {known.__module__}.{known.__qualname__}"
-            )
+            raise TypeError(f"{cls.family} has a {cls.kind!r} already: {known.__module__}.{known.__qualname__}")
         cls.registry[cls.kind] = cls
 
     def spec(self) -> dict[str, Any]:
@@ -161,9 +157,7 @@ class Component(Spec):
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         if not cls.__dict__.get("abstract", False):
             return handler(schema)
         return {

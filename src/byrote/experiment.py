@@ -1,0 +1,217 @@
+"""An `Experiment` is one run's whole specification; a `Study` is a grid of them, written as TOML.
+
+An experiment's key digests every field that changes its result, defaults included, and nothing else: not the
+device, the folder or the number of workers. Two studies that contain the same experiment share its run.
+"""
+
+import hashlib
+import importlib
+import importlib.resources
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from pydantic import Field
+
+from byrote.component import Spec, did_you_mean, digest
+from byrote.data import Dataset
+from byrote.losses import CrossEntropy, Loss
+from byrote.networks import MLP, Network
+from byrote.noise import Clean, Noise
+from byrote.recipe import Training
+
+if TYPE_CHECKING:
+    from byrote.training import Run
+
+__all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
+
+_FORMAT = 1  # part of every key: raised when the meaning of a spec changes
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """The random stream of a run for one purpose ("noise", "weights", "order"): a CPU generator.
+
+    Runs of one seed share their streams whatever their loss, so differences between losses are paired.
+    """
+    number = hashlib.sha256(f"byrote/{purpose}/{seed}".encode()).digest()[:8]
+    return torch.Generator().manual_seed(int.from_bytes(number, "big") >> 1)
+
+
+class Experiment(Spec):
+    """One run: data, noise, loss, network, training settings and a seed.
+
+    Args:
+        data: the data set and its preparation.
+        noise: how the training labels are corrupted; `noise.Clean()` leaves them.
+        loss: what is minimised.
+        network: the architecture.
+        training: epochs, batch size, optimiser, schedule, precision.
+        seed: the number from which noise, initial weights and batch order are drawn.
+
+    >>> from byrote import data, losses, networks, noise
+    >>> from byrote.recipe import Training
+    >>> e = Experiment(data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4), noise.Uniform(.2),
+    ...                losses.LabelSmoothing(.1), networks.MLP(depth=2, width=8), Training(epochs=1))
+    >>> len(e.key)
+    16
+    """
+
+    data: Dataset
+    noise: Noise = Clean()
+    loss: Loss = CrossEntropy()
+    network: Network = MLP()
+    training: Training = Training()
+    seed: int = Field(0, ge=0)
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that name the run by its content."""
+        return digest({"format": _FORMAT, **self.spec()})
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs the network needs: N, or 2N under latent-class noise."""
+        return self.noise.num_outputs(self.data.num_classes)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """See `stream`."""
+        return stream(self.seed, purpose)
+
+    def run(self, device: str = "cpu") -> "Run":
+        """Train and measure this experiment alone; see `byrote.training.train`."""
+        # The one door upwards: a convenience for `Experiment(...).run()`; everything else calls training itself.
+        train = importlib.import_module("byrote.training").train
+        (run,) = train([self], device=device)
+        return run  # type: ignore[no-any-return]
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted path in nested mappings, making levels as needed."""
+    *parents, leaf = path.split(".")
+    for name in parents:
+        child = tree.get(name)
+        if isinstance(child, str):
+            child = {"kind": child}
+        tree[name] = child = dict(child) if isinstance(child, Mapping) else {}
+        tree = child
+    tree[leaf] = value
+
+
+def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One tree from several, later ones over earlier ones; keys may be dotted paths.
+
+    A mapping with a `kind` of its own replaces what was there; one without is merged into it.
+    """
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        for path, value in layer.items():
+            if isinstance(value, Mapping) and "kind" not in value:
+                for inner, leaf in value.items():
+                    _set(tree, f"{path}.{inner}", leaf)
+            else:
+                _set(tree, path, dict(value) if isinstance(value, Mapping) else value)
+    return tree
+
+
+class Part(Spec):
+    """One grid of a study: `base` fields, the product of `axes`, times the rows of `zip` (paired lists).
+
+    `only` names the scales that contain this part (empty: all); `scales` holds, by scale name, fields and axes
+    that replace those here.
+    """
+
+    name: str
+    base: dict[str, Any] = {}
+    axes: dict[str, list[Any]] = {}
+    zip: dict[str, list[Any]] = {}
+    only: tuple[str, ...] = ()
+    scales: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def points(self, scale: str) -> Iterator[dict[str, Any]]:
+        """Every point of the grid as a mapping from dotted paths to values."""
+        over = self.scales.get(scale, {})
+        unknown = set(over) - {"base", "axes", "zip"}
+        if unknown:
+            raise ValueError(
+                f"part {self.name!r}, scale {scale!r}: has no {sorted(unknown)[0]!r}; known: base, axes, zip"
+            )
+        axes, paired = self.axes | over.get("axes", {}), over.get("zip", self.zip)
+        lengths = {path: len(values) for path, values in paired.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"part {self.name!r}: zip needs lists of one length, got {lengths}")
+        rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
+        for row, values in itertools.product(rows, itertools.product(*axes.values())):
+            yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
+
+
+class Study(Spec):
+    """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
+
+    The TOML form has `name`, `title`, `[base]` (fields of every part), `[[part]]` tables and `[scales.NAME]` tables
+    whose fields go over every part's at that scale. Paths are dotted: `training.epochs = 60`, `"noise.rate" = [0.1, 0.2]`.
+    """
+
+    name: str
+    title: str = ""
+    base: dict[str, Any] = {}
+    part: tuple[Part, ...]
+    scales: dict[str, dict[str, Any]] = {}
+    default_scale: str = ""
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """A built-in study by name, or a TOML file by path.
+
+        Raises:
+            ValueError: no such study or file, unreadable TOML, or an unknown key (names the nearest).
+        """
+        built_in = list_studies()
+        if str(source) in built_in:
+            text = importlib.resources.files("byrote.studies").joinpath(f"{source}.toml").read_text("utf-8")
+        elif Path(source).suffix == ".toml":
+            try:
+                text = Path(source).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"study file {source} cannot be read: {error}") from None
+        else:
+            raise ValueError(f"there is no study {str(source)!r}; {did_you_mean(str(source), built_in)}")
+        try:
+            content = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"study {source} is not valid TOML: {error}") from None
+        return cls(**content)
+
+    @property
+    def scale_names(self) -> list[str]:
+        """The scales this study offers; one unnamed scale ("") when it lists none."""
+        return list(self.scales) or [""]
+
+    def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:
+        """Every experiment with the name of its part, each once, in the order of the file.
+
+        Args:
+            scale: one of `scale_names`; "" takes the default.
+            overrides: dotted paths and values that go over everything, axes included.
+        """
+        scale = scale or self.default_scale or self.scale_names[0]
+        if scale not in self.scale_names:
+            raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
+        overrides = dict(overrides or {})
+        found: dict[str, tuple[str, Experiment]] = {}
+        for part in self.part:
+            if part.only and scale not in part.only:
+                continue
+            for point in part.points(scale):
+                tree = _merged(self.base, part.base, self.scales.get(scale, {}), point, overrides)
+                experiment = Experiment(**tree)
+                found.setdefault(experiment.key, (part.name, experiment))
+        return list(found.values())
+
+
+def list_studies() -> list[str]:
+    """The names of the built-in studies."""
+    files: Sequence[Any] = list(importlib.resources.files("byrote.studies").iterdir())
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))

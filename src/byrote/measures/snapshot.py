@@ -1,0 +1,157 @@
+"""One evaluation of a classifier, and everything that is read from it: a reading's name is a history column.
+
+A reading is a function of the `Snapshot`; `@reading` registers it under its name, or under several names when it
+returns a mapping. To add a measure, write one such function.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from byrote.measures.collapse import class_means_coincide, nc1, nc2
+from byrote.measures.memorization import Memorization, j1, j2, memorization
+from byrote.measures.moments import ClassMoments
+
+__all__ = ["READINGS", "Snapshot", "read", "reading"]
+
+Readings = float | bool | Mapping[str, float]
+READINGS: dict[str, Callable[["Snapshot"], Readings]] = {}
+
+
+def reading(function: Callable[["Snapshot"], Readings]) -> Callable[["Snapshot"], Readings]:
+    """Register a function of the snapshot as one or more columns of the history."""
+    READINGS[function.__name__] = function
+    return function
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a network answered, in eval mode, on the whole training set and on the test set.
+
+    With latent-class noise the network has more outputs than classes: output k then stands for class k mod N
+    wherever a prediction meets a true label.
+    """
+
+    num_classes: int
+    true: Tensor  # (n,)
+    observed: Tensor  # (n,)
+    features: Tensor  # (n, M)
+    logits: Tensor  # (n, outputs)
+    test_true: Tensor  # (n',)
+    test_features: Tensor  # (n', M)
+    test_logits: Tensor  # (n', outputs)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    @cached_property
+    def predicted_class(self) -> Tensor:
+        return self.predicted % self.num_classes
+
+    @cached_property
+    def corrupted(self) -> Tensor:
+        return self.observed != self.true
+
+    @cached_property
+    def by_true(self) -> ClassMoments:
+        return _moments(self.features, self.true, self.num_classes)
+
+    @cached_property
+    def test(self) -> ClassMoments:
+        return _moments(self.test_features, self.test_true, self.num_classes)
+
+    @cached_property
+    def mem(self) -> Memorization:
+        return memorization(self.features, self.true, self.observed, self.test.means.to(self.features.dtype))
+
+    @cached_property
+    def collapsed(self) -> bool:
+        """The test class means coincide: NC1 and everything relative to their distance has no value."""
+        return class_means_coincide(self.test)
+
+
+def _moments(features: Tensor, labels: Tensor, num_classes: int) -> ClassMoments:
+    counts = torch.bincount(labels, minlength=num_classes)
+    return ClassMoments.of(features, labels, num_classes, counts=counts)
+
+
+def read(snapshot: Snapshot) -> dict[str, float | bool]:
+    """Every registered reading of the snapshot, as one row of the history."""
+    row: dict[str, float | bool] = {}
+    for name, function in READINGS.items():
+        value = function(snapshot)
+        row.update(value if isinstance(value, Mapping) else {name: value})
+    return row
+
+
+def _share(hits: Tensor) -> float:
+    """Mean of a boolean tensor; NaN when it is empty."""
+    return float(hits.double().mean()) if hits.numel() else float("nan")
+
+
+@reading
+def labels(snapshot: Snapshot) -> dict[str, float]:
+    """J1, J2, test accuracy, and the fate of clean and corrupted samples (a, m, t) with the realised rate rho."""
+    wrong, predicted = snapshot.corrupted, snapshot.predicted
+    return {
+        "j1": j1(predicted, snapshot.observed),
+        "j2": j2(snapshot.predicted_class, snapshot.true),
+        "test_accuracy": j2(snapshot.test_logits.argmax(-1) % snapshot.num_classes, snapshot.test_true),
+        "realised_rate": _share(wrong),
+        "clean_accuracy": _share((predicted == snapshot.observed)[~wrong]),
+        "corrupted_as_observed": _share((predicted == snapshot.observed)[wrong]),
+        "corrupted_as_true": _share((snapshot.predicted_class == snapshot.true)[wrong]),
+    }
+
+
+@reading
+def collapse(snapshot: Snapshot) -> dict[str, float]:
+    """NC1 on training data by observed and by true label, on the clean part, and on test data (the dilation)."""
+    clean = ~snapshot.corrupted
+    observed = snapshot.observed % snapshot.num_classes
+    if snapshot.collapsed:
+        names = ("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test")
+        return dict.fromkeys(names, float("nan"))
+    return {
+        "nc1_train_observed": nc1(_moments(snapshot.features, observed, snapshot.num_classes)),
+        "nc1_train_true": nc1(snapshot.by_true),
+        "nc1_train_clean": nc1(_moments(snapshot.features[clean], snapshot.true[clean], snapshot.num_classes)),
+        "nc1_test": nc1(snapshot.test),
+    }
+
+
+@reading
+def geometry(snapshot: Snapshot) -> dict[str, float]:
+    """Norms and angles of the test class means, centred and not, and their mean distance D."""
+    shape = nc2(snapshot.test)
+    return {
+        "class_distance": snapshot.mem.class_distance,
+        "norm_cv": shape.norm_cv,
+        "uncentred_cosine": shape.uncentred_cosine,
+        "centred_cosine": shape.centred_cosine,
+    }
+
+
+@reading
+def mem(snapshot: Snapshot) -> dict[str, float]:
+    """The five readings of mem and its floor, the same mean over clean samples."""
+    value = snapshot.mem
+    nan = float("nan")
+    return {
+        "mem_total": value.total,
+        "mem_mean": value.mean,
+        "mem_noise_weighted": value.noise_weighted,
+        "mem_relative": nan if snapshot.collapsed else value.relative,
+        "mem_weighted_relative": nan if snapshot.collapsed else value.noise_weighted_relative,
+        "mem_clean_mean": value.clean_mean,
+    }
+
+
+@reading
+def collapsed(snapshot: Snapshot) -> bool:
+    """Whether the test class means coincide."""
+    return snapshot.collapsed

@@ -1,0 +1,121 @@
+"""A cohort: runs that share every tensor shape, set up to train as one stacked network.
+
+What a cohort may differ in: loss and its parameter, noise and its rate, seed, learning rate, weight decay and
+schedule. Everything random comes from generators of the run's own seed, so a run's numbers do not depend on what is
+trained beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from byrote.component import digest
+from byrote.data import Images
+from byrote.experiment import Experiment
+from byrote.losses import Loss
+from byrote.networks import StackedNetwork
+
+__all__ = ["Cohort", "batches", "cohort_key", "prepare"]
+
+
+def cohort_key(experiment: Experiment) -> str:
+    """Experiments with one cohort key can train together."""
+    spec = experiment.spec()
+    training = dict(spec["training"], schedule=None)
+    training["optimizer"] = dict(training["optimizer"], lr=None, weight_decay=None)
+    shape = {"data": spec["data"], "network": spec["network"], "training": training}
+    return digest(shape | {"outputs": experiment.num_outputs})
+
+
+def batches(samples: int, size: int, drop_last: bool) -> list[tuple[int, int]]:
+    """The (start, stop) of every batch of an epoch; a last batch of one sample joins the one before.
+
+    >>> batches(10, 4, drop_last=False), batches(9, 4, drop_last=False), batches(10, 4, drop_last=True)
+    ([(0, 4), (4, 8), (8, 10)], [(0, 4), (4, 9)], [(0, 4), (4, 8)])
+    """
+    starts = list(range(0, samples, size))
+    if len(starts) > 1 and samples - starts[-1] == 1:
+        starts.pop()
+    ends = [*starts[1:], samples]
+    bounds = list(zip(starts, ends, strict=True))
+    whole = [(a, b) for a, b in bounds if b - a >= size]
+    return whole if drop_last and whole else bounds
+
+
+@dataclass
+class Cohort:
+    """S prepared runs: data on the device, noisy labels, the stacked network, and one order generator a run."""
+
+    experiments: list[Experiment]
+    device: torch.device
+    train: Images
+    test: Images
+    observed: Tensor  # (S, n)
+    network: StackedNetwork
+    order: list[torch.Generator]
+    losses: list[tuple[Loss, slice]]  # runs of one loss lie side by side
+
+    @property
+    def size(self) -> int:
+        return len(self.experiments)
+
+    def permutations(self) -> Tensor:
+        """Each run's next order of the training samples (S, n)."""
+        n = len(self.train.labels)
+        return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
+
+    def per_run_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of each run on its batch: logits (S, B, outputs), labels (S, B) -> (S,)."""
+        parts = [loss.per_sample(logits[s], labels[s]).mean(-1) for loss, s in self.losses]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _observed(experiment: Experiment, train: Images) -> Tensor:
+    return experiment.noise.corrupt(
+        train.labels,
+        experiment.data.num_classes,
+        experiment.generator("noise"),
+        features=train.images.flatten(1),
+        ids=train.ids,
+    )
+
+
+def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
+    """Load the data, draw the noise and initialise the stacked network of experiments with one cohort key.
+
+    The experiments are sorted by loss, so that each loss is applied to one slice of the stack.
+
+    Raises:
+        ValueError: no experiment, experiments with different cohort keys, or too few training samples.
+    """
+    if len({cohort_key(e) for e in experiments}) != 1:
+        raise ValueError("a cohort needs experiments that share data, network, batch size, epochs and optimiser kind")
+    ordered = sorted(experiments, key=lambda e: (e.loss.digest(), e.key))
+    first, device = ordered[0], torch.device(device)
+    train, test = first.data.load("train"), first.data.load("test")
+    if len(train.labels) < 2:
+        raise ValueError(f"training needs at least 2 samples, got {len(train.labels)}")
+    network = first.network.stack(
+        tuple(train.images.shape[1:]),
+        first.num_outputs,
+        [e.generator("weights") for e in ordered],
+        precision=first.training.precision,
+    )
+    losses: list[tuple[Loss, slice]] = []
+    for _, group in groupby(ordered, key=lambda e: e.loss.digest()):
+        members = list(group)
+        start = losses[-1][1].stop if losses else 0
+        losses.append((members[0].loss, slice(start, start + len(members))))
+    return Cohort(
+        experiments=ordered,
+        device=device,
+        train=Images(train.images.to(device), train.labels.to(device), train.ids),
+        test=Images(test.images.to(device), test.labels.to(device), test.ids),
+        observed=torch.stack([_observed(e, train) for e in ordered]).to(device),
+        network=network.to(device),
+        order=[e.generator("order") for e in ordered],
+        losses=losses,
+    )

@@ -1,0 +1,45 @@
+"""What a table says of a run besides its history: the constant columns, computed once when the run is made.
+
+They are stored beside the results, so that claims, figures and reports read them as data and need no torch.
+"""
+
+import math
+from typing import Any
+
+from byrote.experiment import Experiment
+
+__all__ = ["facts_of"]
+
+
+def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any]:
+    """The constant columns of an experiment's rows; a value that does not exist is None."""
+    data, network, training = experiment.data, experiment.network, experiment.training
+    optimizer = training.optimizer
+    classes = getattr(data, "classes", None)
+    width = getattr(network, "feature_width", None) or experiment.num_outputs
+    facts: dict[str, Any] = {
+        "dataset": data.kind,
+        "classes": "all" if classes is None else ",".join(map(str, classes)),
+        "num_classes": data.num_classes,
+        "n_train": n_train,
+        "n_test": n_test,
+        "network": network.kind,
+        "depth": getattr(network, "depth", None),
+        "width": getattr(network, "width", None),
+        "feature_width": width,
+        "loss": experiment.loss.label,
+        "alpha": experiment.loss.parameter,
+        "noise": experiment.noise.kind,
+        "rate": experiment.noise.nominal_rate,
+        "effective_rate": experiment.noise.effective_rate(data.num_classes),
+        "seed": experiment.seed,
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "optimizer": optimizer.kind,
+        "lr": optimizer.lr,
+        "momentum": getattr(optimizer, "momentum", None),
+        "weight_decay": optimizer.weight_decay,
+        "schedule": training.schedule.kind,
+        "precision": training.precision,
+    }
+    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in facts.items()}

@@ -1,0 +1,135 @@
+"""What every network is: a frozen description that builds one plain module, or S of them as one stack.
+
+A network is described by its fields alone; the shape of an input and the number of outputs N are given when
+it is built. The built module has two separable parts, because everything this laboratory measures happens
+between them: `features` maps a batch to the penultimate activations h in R^M, `head` is the linear
+classifier z = W h + b of Papyan, Han & Donoho (2020) and of MD section 3.
+"""
+
+from collections.abc import Sequence
+from types import MethodType
+from typing import Any, ClassVar, Literal, Protocol, cast, overload
+
+import torch
+from torch import Tensor, nn
+
+from byrote.component import Component
+from byrote.networks.initial import initialise, unallocated
+from byrote.networks.stack import StackedNetwork
+
+__all__ = ["Classifier", "Network", "Precision"]
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Classifier(nn.Module):
+    """A feature map and a linear head: `forward(x) = head(features(x))`.
+
+    Only `torch.nn` modules inside: this is what a user exports, and what the stacked form is tested against.
+    """
+
+    def __init__(self, features: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
+class _Build:
+    """`build` under its two meanings: of the class, a network from its spec; of a network, its module."""
+
+    @overload
+    def __get__(self, network: None, owner: type["Network"]) -> "BuildNetwork": ...
+    @overload
+    def __get__(self, network: "Network", owner: type["Network"]) -> "BuildModule": ...
+    def __get__(self, network: "Network | None", owner: type["Network"]) -> Any:
+        return MethodType(cast(Any, Component.build).__func__, owner) if network is None else network._module
+
+
+class BuildNetwork(Protocol):
+    """What `Network.build` is on the class: `Component.build`."""
+
+    def __call__(self, source: object) -> "Network": ...
+
+
+class BuildModule(Protocol):
+    """What `build` is on a network: `Network._module`."""
+
+    def __call__(
+        self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
+    ) -> Classifier: ...
+
+
+class Network(Component, family="networks"):
+    """Base of the networks. A member writes `assemble`; building and stacking follow from it.
+
+    `network.build(input_shape, num_outputs, generator)` makes a module; on the class, `Network.build(source)`
+    makes a network from its spec, as in every family.
+    """
+
+    build: ClassVar[_Build] = _Build()  # type: ignore[assignment]
+
+    def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
+        """The layers, in `torch.nn`, without caring for their initial values."""
+        raise NotImplementedError
+
+    def _module(
+        self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
+    ) -> Classifier:
+        """One plain module, its initial weights drawn from `generator` by torch's default laws.
+
+        Args:
+            input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
+            num_outputs: N, at least 1.
+            generator: a CPU generator; it alone is drawn from, in the order of the parameters. None starts a
+                fresh one at torch's default seed, so that two calls agree.
+
+        Returns:
+            A `Classifier`: x (B, *input_shape) -> logits (B, N), `.features(x)` (B, M), `.head(h)` (B, N).
+
+        Raises:
+            ValueError: an empty shape, a size below 1, or one this network cannot take.
+        """
+        shape = self._checked(input_shape, num_outputs)
+        with unallocated():
+            module = self.assemble(shape, num_outputs)
+        return initialise(module, generator or torch.Generator())
+
+    def stack(
+        self,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        generators: Sequence[torch.Generator],
+        *,
+        precision: Precision = "fp32",
+    ) -> StackedNetwork:
+        """S modules as one: every parameter and buffer gains a leading axis of runs.
+
+        Args:
+            input_shape, num_outputs: as for `build`.
+            generators: one a run; slice s has exactly the weights of `build(..., generators[s])`.
+            precision: "fp32" computes what the plain module computes, bit for bit on one CPU; "bf16" gives
+                matrix products and convolutions bfloat16 inputs and weights, cast once a step from the
+                float32 parameters, and keeps normalisation, the head's sums and all states in float32.
+
+        Returns:
+            A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
+
+        Raises:
+            ValueError: no generator, or what `build` raises.
+        """
+        if not generators:
+            raise ValueError("a stack needs at least one generator, one a run, got none")
+        twins = [self.build(input_shape, num_outputs, generator) for generator in generators]
+        return StackedNetwork(twins, tuple(input_shape), precision)
+
+    def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:
+        shape = tuple(int(size) for size in input_shape)
+        if not shape or min(shape) < 1:
+            raise ValueError(f"{self.kind} needs the shape of one input, sizes of at least 1, got {shape}")
+        if num_outputs < 1:
+            raise ValueError(f"{self.kind} needs at least one output, got {num_outputs}")
+        return shape

@@ -1,0 +1,40 @@
+"""The fully connected network of MD's experiments."""
+
+import math
+from itertools import pairwise
+
+from pydantic import Field
+from torch import nn
+
+from byrote.networks.base import Classifier, Network
+
+__all__ = ["MLP"]
+
+
+class MLP(Network, kind="mlp"):
+    """Linear-BatchNorm-ReLU blocks, the last of them the penultimate layer of width M, then Linear M -> N.
+
+    MD's network is depth 9, width 2048 and M = N: eight blocks of width 2048, a ninth of width M that is also
+    normalised and rectified (hence positive features), and a classifier with bias.
+
+    Args:
+        depth: Linear-BatchNorm-ReLU blocks, the penultimate one included, at least 1.
+        width: outputs of every block but the last, at least 1.
+        feature_width: M, at least 1; None means M = N.
+
+    >>> net = MLP(depth=3, width=16, feature_width=2).build((1, 28, 28), 10)
+    >>> net.head
+    Linear(in_features=2, out_features=10, bias=True)
+    """
+
+    depth: int = Field(9, ge=1)
+    width: int = Field(2048, ge=1)
+    feature_width: int | None = Field(None, ge=1)
+
+    def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
+        last = self.feature_width or num_outputs  # M
+        widths = [math.prod(input_shape), *[self.width] * (self.depth - 1), last]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
+        return Classifier(nn.Sequential(*layers), nn.Linear(last, num_outputs))

@@ -1,0 +1,145 @@
+"""S modules of one shape as one module: every parameter and buffer gains a leading axis of runs.
+
+The engine's law is that a run's numbers do not depend on the runs beside it. On a CPU the stack therefore walks
+the runs one by one and lets each pass through the plain module itself, its tensors replaced by slice s: the same
+kernels on the same operands as a run of its own, so the bits are equal, and run s's activations stay in cache.
+On an accelerator `torch.func.vmap` turns the same module into batched products and grouped convolutions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Stack", "StackedNetwork"]
+
+
+class Stack(nn.Module):
+    """S copies of one module, joined along a leading axis under the same state names.
+
+    Args:
+        copies: modules of one class and one shape; their values are copied.
+        rank: the number of axes of one run's batch: an input with `rank` axes is shared by all runs, one with
+            `rank + 1` has the runs first.
+        cast: the type in which matrix products and convolutions are computed.
+    """
+
+    def __init__(self, copies: Sequence[nn.Module], rank: int, cast: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.runs = len(copies)
+        self.rank = rank
+        self.cast = cast
+        # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
+        self._plain = (copy.deepcopy(copies[0]).to("meta"),)
+        joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
+        for name, first in joined[0].items():
+            value = torch.stack([states[name].detach() for states in joined])
+            owner, leaf = _owner(self, name)
+            if isinstance(first, nn.Parameter):
+                owner.register_parameter(leaf, nn.Parameter(value, requires_grad=first.requires_grad))
+            else:
+                owner.register_buffer(leaf, value)
+
+    @property
+    def plain(self) -> nn.Module:
+        """The module of a single run, without values of its own."""
+        return self._plain[0]
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, ...)
+        if x.dim() not in (self.rank, self.rank + 1) or (x.dim() > self.rank and len(x) != self.runs):
+            raise ValueError(
+                f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or "
+                f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
+            )
+        self.plain.train(self.training)
+        inputs = [x] * self.runs if x.dim() == self.rank else _slices(x)
+        seats = _seats(self.plain)
+        slices = {name: _slices(value) for name, value in self._states()}
+        outputs = []
+        for s, batch in enumerate(inputs):
+            for name, (table, leaf, _) in seats.items():
+                table[leaf] = slices[name][s]  # by reference: gradients and in-place updates reach slice s
+            outputs.append(self.plain(batch))
+        for table, leaf, empty in seats.values():
+            table[leaf] = empty
+        return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
+
+    def _states(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
+
+class StackedNetwork(nn.Module):
+    """S classifiers of one shape as one module.
+
+    `features` takes (S, B, *input_shape), or one (B, *input_shape) that every run sees, to (S, B, M); `head`
+    takes (S, B, M) to (S, B, N). The names in `state_dict()` are those of the plain twin, each tensor with a
+    leading axis S. In training mode normalisation uses each run's own batch and updates its own running
+    statistics.
+
+    >>> from byrote.networks import MLP
+    >>> generators = [torch.Generator().manual_seed(seed) for seed in (0, 1, 2)]
+    >>> net = MLP(depth=2, width=8).stack((1, 4, 4), 2, generators)
+    >>> net(torch.zeros(5, 1, 4, 4)).shape, net.state_dict()["head.weight"].shape
+    (torch.Size([3, 5, 2]), torch.Size([3, 2, 2]))
+    """
+
+    def __init__(self, twins: Sequence[nn.Module], input_shape: tuple[int, ...], precision: str) -> None:
+        super().__init__()
+        cast = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.runs = len(twins)
+        self.input_shape = input_shape
+        self.precision = precision
+        self.features = Stack([_part(twin, "features") for twin in twins], len(input_shape) + 1, cast)
+        self.head = Stack([_part(twin, "head") for twin in twins], 2, cast)
+        self._twin = (copy.deepcopy(twins[0]).to("meta"),)
+        self.train(twins[0].training)
+
+    def forward(self, x: Tensor) -> Tensor:  # -> (S, B, N)
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+    def twin(self, s: int) -> nn.Module:
+        """Run s as a plain module on the CPU, with its own copy of weights and running statistics.
+
+        Raises:
+            IndexError: s is not one of the runs.
+        """
+        if not 0 <= s < self.runs:
+            raise IndexError(f"run {s} is not one of the {self.runs} runs of this stack")
+        twin = copy.deepcopy(self._twin[0]).to_empty(device="cpu")
+        twin.load_state_dict({name: value[s] for name, value in self.state_dict().items()})
+        return twin.train(self.training)
+
+
+def _part(twin: nn.Module, name: str) -> nn.Module:
+    return twin.get_submodule(name)
+
+
+def _slices(value: Tensor) -> Sequence[Tensor]:
+    """The S slices; for S = 1 a view whose gradient needs no copy."""
+    return [value.squeeze(0)] if len(value) == 1 else value.unbind(0)
+
+
+def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds the state `name` below `root`, made where it is missing, and the last name."""
+    *path, leaf = name.split(".")
+    for step in path:
+        if step not in root._modules:
+            root.add_module(step, nn.Module())
+        root = root.get_submodule(step)
+    return root, leaf
+
+
+def _seats(module: nn.Module) -> dict[str, tuple[dict[str, Tensor | None], str, Tensor]]:
+    """Where each state of `module` sits: the table that holds it, its name there, what it holds at rest."""
+    seats = {}
+    for path, part in module.named_modules():
+        for table in (part._parameters, part._buffers):
+            for leaf, value in table.items():
+                if value is not None:
+                    seats[f"{path}.{leaf}" if path else leaf] = (table, leaf, value)
+    return seats

@@ -1,0 +1,122 @@
+"""The law of the stack: slice s of S runs is run s alone, bit for bit, and both are the plain torch twin."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from byrote.networks import MLP
+
+
+def generators(runs):
+    return [torch.Generator().manual_seed(100 + s) for s in range(runs)]
+
+
+def step(module, x, y, lr=0.1):
+    """One step of gradient descent on the summed cross-entropy a run; returns logits and gradients."""
+    module.zero_grad()
+    logits = module(x)
+    F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum").div(x.shape[-2]).backward()
+    grads = [p.grad.clone() for p in module.parameters()]
+    with torch.no_grad():
+        for p in module.parameters():
+            p -= lr * p.grad
+    return logits.detach(), grads
+
+
+# odd sizes on purpose: slices then start at addresses that are not multiples of a vector register
+CASES = [(MLP(4, 33, 3), 19, 21), (MLP(3, 64, None), 32, 128), (MLP(1, 5, 2), 7, 2)]
+
+
+@pytest.mark.parametrize(("network", "inputs", "batch"), CASES)
+def test_a_slice_is_the_run_alone_and_the_plain_twin_bit_for_bit(network, inputs, batch):
+    runs, classes = 4, 3
+    stacked = network.stack((inputs,), classes, generators(runs))
+    alone = [network.stack((inputs,), classes, [generators(runs)[s]]) for s in range(runs)]
+    twins = [network.build((inputs,), classes, generators(runs)[s]) for s in range(runs)]
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        x = torch.randn(runs, batch, inputs, generator=draw)
+        y = torch.randint(0, classes, (runs, batch), generator=draw)
+        logits, grads = step(stacked, x, y)
+        for s in range(runs):
+            one_logits, one_grads = step(alone[s], x[s : s + 1], y[s : s + 1])
+            twin_logits, twin_grads = step(twins[s], x[s], y[s])
+            assert torch.equal(logits[s], one_logits[0])
+            assert torch.equal(logits[s], twin_logits)
+            for g, g1, g0 in zip(grads, one_grads, twin_grads, strict=True):
+                assert torch.equal(g[s], g1[0])
+                assert torch.equal(g[s], g0)
+    for name, value in stacked.state_dict().items():
+        for s in range(runs):
+            assert torch.equal(value[s], alone[s].state_dict()[name][0]), name
+            assert torch.equal(value[s], twins[s].state_dict()[name]), name
+
+
+def test_a_shared_batch_is_seen_by_every_run():
+    stacked = MLP(2, 8, 2).stack((1, 3, 3), 2, generators(3)).eval()
+    x = torch.randn(5, 1, 3, 3)
+    h = stacked.features(x)
+    assert h.shape == (3, 5, 2)
+    assert torch.equal(h, stacked.features(x.expand(3, 5, 1, 3, 3)))
+    assert torch.equal(stacked.head(h), stacked(x))
+    assert stacked(x).shape == (3, 5, 2)
+
+
+def test_the_twin_exports_weights_statistics_and_mode():
+    stacked = MLP(3, 8, 2).stack((4,), 3, generators(3))
+    stacked(torch.randn(3, 6, 4)).sum().backward()
+    stacked.eval()
+    twin = stacked.twin(1)
+    x = torch.randn(6, 4)
+    assert not twin.training
+    assert torch.equal(twin(x), stacked(x)[1])
+    assert list(twin.state_dict()) == list(stacked.state_dict())
+    assert twin.state_dict()["features.2.num_batches_tracked"] == 1
+    twin.head.weight.data.zero_()
+    assert stacked.state_dict()["head.weight"][1].abs().sum() > 0
+    with pytest.raises(IndexError, match="run 3"):
+        stacked.twin(3)
+
+
+def test_a_stack_can_be_copied_after_a_step_and_its_state_loaded():
+    stacked = MLP(2, 8, 2).stack((4,), 2, generators(2))
+    x = torch.randn(2, 6, 4)
+    stacked(x).sum().backward()
+    clone = copy.deepcopy(stacked)
+    other = MLP(2, 8, 2).stack((4,), 2, generators(4)[2:])
+    other.load_state_dict(stacked.state_dict())
+    assert torch.equal(clone(x), stacked(x))
+    stacked.load_state_dict(other.state_dict())
+    assert torch.equal(other.eval()(x), stacked.eval()(x))
+
+
+def test_only_the_given_generator_is_drawn_from():
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    a = MLP(2, 8, 2).build((4,), 2, torch.Generator().manual_seed(7))
+    assert torch.equal(before, torch.random.get_rng_state())
+    b = MLP(2, 8, 2).build((4,), 2, torch.Generator().manual_seed(7))
+    c = MLP(2, 8, 2).build((4,), 2, torch.Generator().manual_seed(8))
+    assert torch.equal(a.head.weight, b.head.weight)
+    assert not torch.equal(a.head.weight, c.head.weight)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (6, 4), (1, 2, 6, 4), (4,)])
+def test_a_wrong_input_is_named(shape):
+    stacked = MLP(2, 8, 2).stack((4,), 2, generators(2))
+    if shape == (6, 4):
+        assert stacked(torch.zeros(shape)).shape == (2, 6, 2)
+        return
+    with pytest.raises(ValueError, match="stack of 2 runs"):
+        stacked(torch.zeros(shape))
+
+
+def test_bad_requests_are_named():
+    with pytest.raises(ValueError, match="at least one generator"):
+        MLP(2, 8, 2).stack((4,), 2, [])
+    with pytest.raises(ValueError, match="at least one output"):
+        MLP(2, 8, 2).build((4,), 0)
+    with pytest.raises(ValueError, match="sizes of at least 1"):
+        MLP(2, 8, 2).build((3, 0), 2)

@@ -1,0 +1,165 @@
+"""The plan of a store: which runs a study asks for, written once, read as plain data.
+
+`DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec.
+`DIR/.running/<key>.json` is a run in hand: who trains it and how far it is.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from byrote.files import write_atomic
+from byrote.store.directory import FORMAT, committed, read_manifest
+
+__all__ = ["Entry", "Plan", "clear_running", "mark_running", "state_of"]
+
+_STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a plan."""
+
+    key: str
+    part: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a store is for."""
+
+    study: str
+    scale: str
+    overrides: dict[str, Any]
+    imports: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Part by key."""
+        return {entry.key: entry.part for entry in self.entries}
+
+    @classmethod
+    def read(cls, root: Path) -> "Plan | None":
+        """The plan of a store; None where there is none.
+
+        Raises:
+            ValueError: the file is there and cannot be understood.
+        """
+        path = root / "plan.json"
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            entries = tuple(Entry(**entry) for entry in data["entries"])
+            return cls(data["study"], data["scale"], data["overrides"], tuple(data["imports"]), entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
+
+    def write(self, root: Path) -> None:
+        """Write the plan into a new store, or accept the equal one that is there.
+
+        Raises:
+            ValueError: the folder holds another study's runs, or files that are no store.
+        """
+        there = Plan.read(root)
+        if there is not None:
+            if {e.key for e in there.entries} != {e.key for e in self.entries}:
+                raise ValueError(
+                    f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
+                    f"({len(there.entries)} runs, this one asks for {len(self.entries)}); choose another --out"
+                )
+            return
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ValueError(f"{root} is not a store and not an empty folder; choose another --out")
+        root.mkdir(parents=True, exist_ok=True)
+        content = {"format": FORMAT, **asdict(self)}
+        write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _scale(scale: str) -> str:
+    return f" at scale {scale!r}" if scale else ""
+
+
+def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
+    """Note that this process trains these runs, and how far it is."""
+    folder = root / ".running"
+    folder.mkdir(exist_ok=True)
+    note = json.dumps({"pid": os.getpid(), "host": _host(), "time": time.time(), **facts}, allow_nan=False)
+    for key in keys:
+        write_atomic(folder / f"{key}.json", note)
+
+
+def clear_running(root: Path, keys: Iterable[str]) -> None:
+    """Remove the notes of runs that are no longer in hand."""
+    for key in keys:
+        (root / ".running" / f"{key}.json").unlink(missing_ok=True)
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
+def _alive(note: Mapping[str, Any]) -> bool:
+    """Whether the process of a note still runs; on another host, whether the note is fresh."""
+    if note.get("host") != _host() or sys.platform == "win32":  # os.kill(pid, 0) would end a Windows process
+        return time.time() - float(note.get("time", 0)) < _STALE
+    try:
+        os.kill(int(note["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def state_of(root: Path) -> dict[str, Any]:
+    """Counts of missing, running, done and failed runs, the failures in words, and the runs in hand.
+
+    Raises:
+        ValueError: the folder is not a store.
+    """
+    plan = Plan.read(root)
+    if plan is None:
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
+    whole = set(committed(root))
+    states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0)
+    failures, running = [], []
+    for entry in plan.entries:
+        if entry.key in whole:
+            manifest = read_manifest(root, entry.key)
+            states[manifest["status"]] += 1
+            if manifest["status"] == "failed":
+                failures.append({"key": entry.key, "part": entry.part, "error": manifest["error"]})
+            continue
+        note = _note(root, entry.key)
+        if note is not None and _alive(note):
+            states["running"] += 1
+            running.append({"key": entry.key, "part": entry.part, **note})
+        else:
+            states["missing"] += 1
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "runs": len(plan.entries),
+        **states,
+        "failures": failures,
+        "in_hand": running,
+    }
+
+
+def _note(root: Path, key: str) -> dict[str, Any] | None:
+    try:
+        note = json.loads((root / ".running" / f"{key}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) and "pid" in note else None

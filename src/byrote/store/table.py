@@ -1,0 +1,218 @@
+"""A frozen table of named columns: what claims, figures and reports read, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.component import did_you_mean
+
+__all__ = ["Column", "Table"]
+
+Column = NDArray[Any]
+
+
+def _column(values: object) -> Column:
+    """One read-only column: strings as objects, absent numbers as NaN, absent strings as ''."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = [None if hidden else value for value, hidden in _unmasked(values)]
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"a column needs one dimension, got shape {array.shape}")
+    if array.dtype.kind in "OUS":
+        array = _of_objects(list(array))
+    array = array.view()
+    array.setflags(write=False)
+    return array
+
+
+def _unmasked(values: np.ma.MaskedArray[Any, Any]) -> Iterator[tuple[Any, bool]]:
+    return zip(np.ma.getdata(values), np.ma.getmaskarray(values), strict=True)
+
+
+def _of_objects(values: list[Any]) -> Column:
+    present = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in present):
+        text = np.empty(len(values), dtype=object)
+        text[:] = ["" if value is None else str(value) for value in values]
+        return text
+    if len(present) < len(values):
+        return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+    return np.array(values, dtype=None if values else np.float64)
+
+
+def _equals(column: Column, value: object) -> NDArray[np.bool_]:
+    """Equality as a reader means it: floats to nine digits, None and NaN match what is absent."""
+    if isinstance(value, (tuple, list, set, frozenset)):
+        found = np.zeros(len(column), dtype=bool)
+        for one in value:
+            found |= _equals(column, one)
+        return found
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    if column.dtype.kind == "O":
+        return np.asarray(column == ("" if absent else value), dtype=bool)
+    if absent:
+        return np.asarray(np.isnan(column)) if column.dtype.kind == "f" else np.zeros(len(column), dtype=bool)
+    if isinstance(value, str):
+        return np.zeros(len(column), dtype=bool)
+    if column.dtype.kind == "f":
+        return np.asarray(np.isclose(column, float(value), rtol=1e-9, atol=1e-12))  # type: ignore[arg-type]
+    return np.asarray(column == value, dtype=bool)
+
+
+class Table:
+    """Columns of equal length, one row a run and evaluated epoch.
+
+    Why: claims, figures and reports are functions of numbers alone; a plain table keeps them free of the store,
+    of torch and of each other. Columns are read-only; every method gives a new table. Strings are objects,
+    an absent number is NaN, an absent string is ''.
+
+    Args:
+        columns: name -> values, all of one length. Masked entries and None count as absent.
+
+    Raises:
+        ValueError: unequal lengths, or a column that is not one-dimensional.
+
+    Example:
+        >>> table = Table({"key": ["a", "a", "b"], "epoch": [1, 2, 2], "j1": [0.5, 0.9, 0.8]})
+        >>> table.where(key="a").final()["j1"]
+        array([0.9])
+        >>> [(values, len(rows)) for values, rows in table.groups("key")]
+        [(('a',), 2), (('b',), 1)]
+    """
+
+    __slots__ = ("_columns", "_length")
+
+    def __init__(self, columns: Mapping[str, object]) -> None:
+        made = {str(name): _column(values) for name, values in columns.items()}
+        lengths = {name: len(column) for name, column in made.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of one length are needed, got {lengths}")
+        self._columns = made
+        self._length = next(iter(lengths.values()), 0)
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, object]]) -> Table:
+        """A table of rows; a name that a row lacks is absent there (NaN or '')."""
+        names = dict.fromkeys(name for row in rows for name in row)
+        return cls({name: _of_objects([row.get(name) for row in rows]) for name in names})
+
+    @classmethod
+    def concat(cls, tables: Sequence[Table]) -> Table:
+        """The rows of all tables in turn; a column that one lacks is absent there."""
+        parts = [table for table in tables if table.columns]
+        names = dict.fromkeys(name for table in parts for name in table.columns)
+        if all(set(table.columns) == set(names) for table in parts):
+            return cls({name: _joined([table[name] for table in parts]) for name in names})
+        return cls({name: _of_objects([v for t in parts for v in t._values(name)]) for name in names})
+
+    def _values(self, name: str) -> list[Any]:
+        return list(self[name]) if name in self._columns else [None] * len(self)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(self._columns)
+
+    @property
+    def runs(self) -> int:
+        """How many distinct runs (values of `key`) the rows come from."""
+        return len(set(self["key"])) if len(self) else 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._columns:
+            raise KeyError(f"the table has no column {name!r}; {did_you_mean(name, list(self._columns))}")
+        return self._columns[name]
+
+    def __eq__(self, other: object) -> bool:
+        """Same columns, in any order, with the same values (NaN equals NaN)."""
+        if not isinstance(other, Table):
+            return NotImplemented
+        return set(self.columns) == set(other.columns) and all(
+            np.array_equal(self[name], other[name], equal_nan=self[name].dtype.kind == "f") for name in self.columns
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} rows: {', '.join(self.columns)})"
+
+    def where(self, mask: Column | None = None, /, **conditions: object) -> Table:
+        """The rows that meet every condition.
+
+        Args:
+            mask: a boolean array of shape (len(self),), or nothing.
+            conditions: column = value (floats to nine digits; None or NaN match the absent), a tuple, list or
+                set of values (membership), or a callable of the column that gives a boolean array.
+
+        Raises:
+            KeyError: a column that does not exist, with the nearest name.
+            ValueError: a mask that is not boolean or of another length.
+        """
+        kept = np.ones(len(self), dtype=bool) if mask is None else self._mask(mask)
+        for name, wanted in conditions.items():
+            column = self[name]
+            kept = kept & (self._mask(wanted(column)) if callable(wanted) else _equals(column, wanted))
+        return self.take(np.flatnonzero(kept))
+
+    def _mask(self, mask: object) -> NDArray[np.bool_]:
+        array = np.asarray(mask)
+        if array.dtype != bool or array.shape != (len(self),):
+            raise ValueError(f"a boolean mask of {len(self)} rows is needed, got {array.dtype} of shape {array.shape}")
+        return array
+
+    def take(self, rows: NDArray[np.intp]) -> Table:
+        """The rows at these positions, in this order."""
+        return Table({name: column[rows] for name, column in self._columns.items()})
+
+    def with_column(self, name: str, values: object) -> Table:
+        """A copy with one column added or replaced."""
+        return Table({**self._columns, name: values})
+
+    def final(self) -> Table:
+        """The row of the last evaluated epoch of each run, runs in the order of their first row."""
+        if not len(self):
+            return self
+        _, first, run = np.unique(self["key"], return_index=True, return_inverse=True)
+        order = np.lexsort((self["epoch"], first[run]))  # by run, then by epoch
+        last = np.append(np.diff(first[run][order]) != 0, True)
+        return self.take(order[last])
+
+    def groups(self, *names: str) -> Iterator[tuple[tuple[Any, ...], Table]]:
+        """Each combination of values that occurs, sorted (absent last), with its rows in their order."""
+        if not len(self):
+            return
+        code = np.zeros(len(self), dtype=np.int64)
+        for name in names:
+            distinct, inverse = np.unique(self[name], return_inverse=True)
+            code = code * len(distinct) + inverse
+            code = np.unique(code, return_inverse=True)[1]  # small again: many names would overflow
+        order = np.argsort(code, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
+            yield tuple(_plain(self[name][rows[0]]) for name in names), self.take(rows)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as plain dictionaries of Python values."""
+        columns = [column.tolist() for column in self._columns.values()]
+        return [dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _joined(parts: Sequence[Column]) -> Column:
+    if len({part.dtype.kind for part in parts}) > 1:
+        return _of_objects([value for part in parts for value in part])
+    return np.concatenate(parts)
+
+
+def _plain(value: Any) -> Any:
+    """A Python value for a numpy scalar."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -66,14 +66,15 @@ def read_parquet(paths: Path | list[Path]) -> dict[str, NDArray[Any]]:
 
 
 def _plain(column: NDArray[Any]) -> NDArray[Any]:
-    """Masked values as NaN (floats), None (text) and plain arrays otherwise."""
-    if isinstance(column, np.ma.MaskedArray):
-        if column.dtype.kind == "f":
-            return column.filled(np.nan)
-        if column.mask.any():
-            return column.astype(float).filled(np.nan) if column.dtype.kind in "iu" else column.filled(None)
+    """Masked values as NaN (numbers) or None (text), as a plain array."""
+    if not isinstance(column, np.ma.MaskedArray):
         return np.asarray(column)
-    return np.asarray(column)
+    values, hidden = np.ma.getdata(column), np.ma.getmaskarray(column)
+    if not hidden.any():
+        return np.asarray(values)
+    if values.dtype.kind in "iuf":
+        return np.where(hidden, np.nan, values.astype(np.float64))
+    return np.where(hidden, None, values)
 
 
 def machine() -> dict[str, str | int | None]:
@@ -151,9 +152,9 @@ def committed(root: Path) -> list[str]:
     """Keys of the runs that are whole, sorted."""
     if not root.is_dir():
         return []
-    return sorted(
-        entry.name for entry in os.scandir(root) if _is_key(entry.name) and (root / entry.name / _MANIFEST).is_file()
-    )
+    with os.scandir(root) as entries:
+        keys = [entry.name for entry in entries if _is_key(entry.name)]
+    return sorted(key for key in keys if (root / key / _MANIFEST).is_file())
 
 
 def _is_key(name: str) -> bool:

@@ -51,9 +51,7 @@ class Store:
         self.root = Path(root)
         self.plan = Plan.read(self.root)
         if self.plan is None and not (self.root / _TABLE).is_file():
-            raise ValueError(
-                f"{self.root} is neither a store nor a results folder; name one made by `byrote run --out`"
-            )
+            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run --out` made")
 
     @cached_property
     def results(self) -> Results:
@@ -69,7 +67,10 @@ class Store:
             parts += self._history(manifests)
             features += self._features(manifests)
             about = self._about_plan(about, manifests)
-        return Results(Table.concat(parts), Table.concat(features), str(self.root), about)
+        history = Table.concat(parts)
+        if len(history):
+            history = history.take(np.lexsort((history["epoch"], history["key"].astype(str))))
+        return Results(history, Table.concat(features), str(self.root), about)
 
     def history(self) -> duckdb.DuckDBPyRelation:
         """The history as a DuckDB relation: `.df()`, `.filter(...)`, `.aggregate(...)`.

@@ -1,0 +1,180 @@
+"""What a noise model is: a law that turns true labels into observed ones.
+
+Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in
+one way, so that noise is nested in its rate: a sample has one number u that decides whether it flips (u < flip
+probability) and one number v that decides where to, whatever the rate.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+
+from byrote import checks
+from byrote.component import Component
+
+__all__ = ["Noise", "TransitionNoise", "flip", "transition_matrix"]
+
+
+class Noise(Component, family="noise"):
+    """Base of the noise models. A sample is corrupted when its observed label differs from its true one.
+
+    A model gives `_observe` and `effective_rate`; a model whose observed label depends on the true label alone
+    subclasses `TransitionNoise` and gives only its matrix.
+
+    Two rates: the *nominal* one is the parameter eta that a paper writes down; the *effective* one is the
+    share of samples that end up corrupted. They differ (see `convert`), so every run records both, and the
+    realised share of its own labels as well (see `realised`).
+    """
+
+    outputs_per_class: ClassVar[int] = 1
+
+    @property
+    def nominal_rate(self) -> float:
+        """The parameter `rate` (eta) as written, or NaN where the model has no such single number."""
+        return float(getattr(self, "rate", math.nan))
+
+    def num_outputs(self, num_classes: int) -> int:
+        """Labels that can be observed, hence outputs a network needs: N, or 2N under latent-class noise."""
+        return self.outputs_per_class * num_classes
+
+    def transition(self, num_classes: int) -> torch.Tensor:
+        """T[n, k] = P(observed k | true n), float64 (N, num_outputs); `TransitionNoise` has one.
+
+        Raises:
+            ValueError: the law is no matrix, because a flip depends on more than the true class.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no transition matrix, since its flips depend on more than the true class; "
+            "byrote.noise.realised gives the matrix of the labels it made"
+        )
+
+    def effective_rate(self, num_classes: int) -> float:
+        """Expected share of corrupted samples when the N classes are equally large."""
+        raise NotImplementedError
+
+    def corrupt(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        *,
+        features: torch.Tensor | None = None,
+        ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Draw the observed labels.
+
+        Args:
+            labels: true classes in 0..N-1, any integer type, shape (n,); n = 0 is legal, and so is a class
+                without a sample.
+            num_classes: N, at least 2.
+            generator: a CPU generator, the only source of randomness: the same state gives the same labels,
+                whatever the global one is. A model draws the same numbers at every rate.
+            features: one row a sample, any further shape (images, say), for the models that look at them.
+            ids: the samples' stable ids, int64 (n,), for labels that were recorded.
+
+        Returns:
+            Observed labels in 0..num_outputs-1, int64 (n,), on the device of `labels`.
+
+        Raises:
+            ValueError, TypeError: labels outside 0..N-1 or not integers, fewer than two classes, a generator
+                that is not on the CPU, or features or ids that are missing or do not fit.
+
+        Example:
+            >>> from byrote import noise
+            >>> labels = torch.arange(8) % 4
+            >>> noise.Symmetric(.5).corrupt(labels, 4, torch.Generator().manual_seed(1)).shape
+            torch.Size([8])
+        """
+        _check(self, labels, num_classes, generator)
+        true = labels.detach().to("cpu", torch.int64)
+        if features is not None and len(features) != len(true):
+            raise ValueError(f"features must have one row a label, got {len(features)} for {len(true)} labels")
+        if ids is not None and ids.shape != true.shape:
+            raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
+        return self._observe(true, num_classes, generator, features, ids).to(labels.device)
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The observed labels of checked int64 CPU labels."""
+        raise NotImplementedError
+
+
+class TransitionNoise(Noise, abstract=True):
+    """Base of the models that are a matrix T[n, k] = P(observed k | true n): a member gives `transition`."""
+
+    def effective_rate(self, num_classes: int) -> float:
+        """1 - tr(T) / N: the expected share of corrupted samples when the N classes are equally large."""
+        return float(_off_diagonal(self.transition(num_classes)).sum(1).mean())
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        away = _off_diagonal(self.transition(num_classes))  # (N, num_outputs)
+        return flip(labels, away.sum(1)[labels], list(away), generator)
+
+
+def flip(
+    labels: torch.Tensor, probability: torch.Tensor, targets: list[torch.Tensor], generator: torch.Generator
+) -> torch.Tensor:
+    """Flip each label with its probability: the one drawing that every model shares.
+
+    Sample i takes two uniform numbers: it flips if u_i < probability_i, and v_i picks the new class by inverting
+    the distribution function of its targets. As neither depends on the probabilities, a larger probability
+    corrupts a superset of the samples, and those corrupted in both cases get the same new class.
+
+    Args:
+        labels: int64 (n,).
+        probability: float64 (n,), the probability that the label is changed.
+        targets: for each class n the weights of the new classes: (num_outputs,) for all samples of the class
+            or one row each, in their order. They need not sum to 1; that of class n itself is 0.
+        generator: advanced by 2n numbers.
+
+    Returns:
+        int64 (n,).
+    """
+    u, v = torch.rand(len(labels), 2, dtype=torch.float64, generator=generator).T
+    observed = labels.clone()
+    for true, weights in enumerate(targets):
+        own = (labels == true).nonzero()[:, 0]
+        chosen = u[own] < probability[own]
+        rows = weights[chosen] if weights.ndim == 2 else weights.expand(int(chosen.sum()), -1)  # (f, num_outputs)
+        upto = rows.cumsum(1)
+        upto = upto / upto[:, -1:]  # ends at exactly 1, above every v
+        observed[own[chosen]] = (upto <= v[own[chosen], None]).sum(1)
+    return observed
+
+
+def transition_matrix(rows: torch.Tensor) -> torch.Tensor:
+    """Complete the probabilities of moving away, float64 (N, outputs) with zeros at [n, n], to a matrix."""
+    matrix = rows.clone()
+    matrix.diagonal().copy_(1 - rows.sum(1))
+    return matrix
+
+
+def _off_diagonal(matrix: torch.Tensor) -> torch.Tensor:
+    """A copy with zeros at [n, n]."""
+    away = matrix.clone()
+    away.diagonal().zero_()
+    return away
+
+
+def _check(model: Noise, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> None:
+    if num_classes < 2:
+        raise ValueError(f"{type(model).__name__} needs at least two classes, got {num_classes}")
+    if labels.ndim != 1:
+        raise ValueError(f"labels must be one class a sample, got shape {tuple(labels.shape)}")
+    checks.classes("labels", labels, num_classes)
+    if generator.device.type != "cpu":
+        raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")

@@ -1,0 +1,254 @@
+"""Labels that somebody recorded: noisy labels as a file that others can load, and train on exactly.
+
+A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row a sample, in the order
+of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
+both formats.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import torch
+from pydantic import Field
+
+from byrote import checks
+from byrote.component import did_you_mean
+from byrote.files import atomic, write_atomic
+from byrote.noise.base import Noise
+from byrote.noise.realised import realised
+
+__all__ = ["NoisyLabels", "Recorded", "load", "save"]
+
+_CSV = "header = true, delim = ',', quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = -1"
+_READERS = {".csv": f"read_csv(?, {_CSV})", ".parquet": "read_parquet(?)"}  # nothing is guessed but the types
+_WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
+_INTEGERS = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")}
+
+
+@dataclass(frozen=True)
+class NoisyLabels:
+    """The content of a file of noisy labels, in the order of the ids.
+
+    Attributes:
+        ids: stable sample ids, each once, int64 (n,).
+        true, observed: labels, at least 0, int64 (n,).
+    """
+
+    ids: torch.Tensor
+    true: torch.Tensor
+    observed: torch.Tensor
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the ids, then the true, then the observed labels, each as little-endian 64-bit integers."""
+        content = torch.stack([self.ids, self.true, self.observed]).numpy()
+        return hashlib.sha256(content.astype("<i8").tobytes()).hexdigest()
+
+
+def save(
+    path: str | Path,
+    ids: torch.Tensor,
+    true: torch.Tensor,
+    observed: torch.Tensor,
+    *,
+    num_classes: int,
+    num_outputs: int | None = None,
+    noise: Noise | None = None,
+) -> str:
+    """Write noisy labels to a file, and its manifest beside it, each whole or not at all.
+
+    Args:
+        path: ends in .csv or .parquet; the manifest is `path` with .json appended.
+        ids: the samples' stable ids, each once, integers (n,).
+        true, observed: labels in 0..N-1 (observed: 0..num_outputs-1), integers (n,).
+        num_classes: N.
+        num_outputs: labels that can be observed, when more than N.
+        noise: the model the labels were drawn from, for the manifest.
+
+    Returns:
+        The SHA-256 of the content: what `load(..., sha256=...)` and `Recorded(..., sha256=...)` take.
+
+    Raises:
+        ValueError, TypeError: another suffix, labels out of range, an id twice, different lengths.
+        WriteError: the disk is full or read-only; what was there before is still there.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
+        >>> key = save(path, torch.tensor([7, 3]), torch.tensor([0, 1]), torch.tensor([1, 1]), num_classes=2)
+        >>> print(path.read_text().strip())
+        id,true,observed
+        3,1,1
+        7,0,1
+        >>> load(path, sha256=key).observed
+        tensor([1, 1])
+    """
+    path = Path(path)
+    writer = _WRITERS[_suffix(path)]
+    checks.same_length(ids=ids, true=true, observed=observed)
+    made = realised(true, observed, num_classes, num_outputs)
+    labels = _labels(path, ids.detach().cpu(), true.detach().cpu(), observed.detach().cpu())
+    manifest = {
+        "sha256": labels.sha256,
+        "rows": made.total,
+        "num_classes": num_classes,
+        "num_outputs": made.counts.shape[1],
+        "corrupted": made.corrupted,
+        "realised_rate": None if math.isnan(made.rate) else made.rate,
+        "noise": None if noise is None else noise.spec(),
+    }
+    columns = {"id": labels.ids.numpy(), "true": labels.true.numpy(), "observed": labels.observed.numpy()}
+    with atomic(path) as temporary, duckdb.connect() as connection:
+        connection.register("labels", columns)
+        connection.execute(f"COPY labels TO ? {writer}", [str(temporary)])
+    write_atomic(_manifest(path), json.dumps(manifest, indent=2) + "\n")
+    return labels.sha256
+
+
+def load(path: str | Path, *, true: str = "true", observed: str = "observed", sha256: str = "") -> NoisyLabels:
+    """Read a file of noisy labels.
+
+    Args:
+        path: a .csv (with a header) or .parquet file with an `id` column.
+        true, observed: names of the two label columns, for files that call them otherwise.
+        sha256: the content's hash, when you know which labels you want; else the manifest's, where there is one.
+
+    Returns:
+        The labels in the order of their ids.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, not such a file, a missing column, labels that are negative or not integers,
+            an id twice, or another hash than `sha256` or the manifest's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of noisy labels at {path}")
+    labels = _labels(path, *_columns(path, ("id", true, observed)))
+    for wanted, origin in ((sha256, "you asked for"), (_manifest_hash(path, true, observed), "its manifest says")):
+        if wanted and wanted != labels.sha256:
+            raise ValueError(f"{path} holds other labels: {origin} sha256 {wanted}, its content has {labels.sha256}")
+    return labels
+
+
+class Recorded(Noise):
+    """Observed labels read from a file, found by sample id: human labels, or somebody's noise to repeat.
+
+    The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of
+    the whole file. `corrupt` needs `ids`, uses no random number, and refuses a file whose true labels are not
+    the data set's.
+
+    Args:
+        path: a .csv or .parquet file with the columns `id`, `true_column` and `observed_column`.
+        true_column, observed_column: the label columns' names.
+        sha256: the content's hash; pins the labels in the spec. Empty: any content (the manifest's hash is
+            checked all the same).
+    """
+
+    path: str = Field(min_length=1)
+    true_column: str = "true"
+    observed_column: str = "observed"
+    sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
+
+    def load(self) -> NoisyLabels:
+        """The file's content; see `load`."""
+        return load(self.path, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
+
+    def effective_rate(self, num_classes: int) -> float:
+        """Share of the file's samples whose observed label differs from the true one."""
+        labels = self.load()
+        return realised(labels.true, labels.observed, num_classes).rate
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if ids is None:
+            raise ValueError("Recorded finds labels by sample id: corrupt(...) needs ids=")
+        recorded, wanted = self.load(), ids.detach().to("cpu", torch.int64)
+        if len(wanted) == 0:
+            return labels.clone()
+        place = torch.searchsorted(recorded.ids, wanted).clamp(max=max(len(recorded.ids) - 1, 0))
+        absent = recorded.ids[place] != wanted if len(recorded.ids) else torch.ones_like(wanted, dtype=torch.bool)
+        if absent.any():
+            raise ValueError(
+                f"{self.path} has no label for {int(absent.sum())} of {len(wanted)} samples, "
+                f"id {int(wanted[absent][0])} for one"
+            )
+        other = recorded.true[place] != labels
+        if other.any():
+            raise ValueError(
+                f"{self.path} was made for other data: the true labels of {int(other.sum())} of {len(wanted)} "
+                f"samples differ, id {int(wanted[other][0])} for one"
+            )
+        observed = recorded.observed[place]
+        checks.classes(f"observed labels in {self.path}", observed, num_classes)
+        return observed
+
+
+def _suffix(path: Path) -> str:
+    if path.suffix not in _READERS:
+        raise ValueError(f"a file of noisy labels ends in {' or '.join(_READERS)}, got {path.name!r}")
+    return path.suffix
+
+
+def _manifest(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _manifest_hash(path: Path, true: str, observed: str) -> str:
+    """The hash the manifest states for the standard columns; empty without a manifest."""
+    manifest = _manifest(path)
+    if (true, observed) != ("true", "observed") or not manifest.is_file():
+        return ""
+    try:
+        found = json.loads(manifest.read_bytes())["sha256"]
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"{manifest} is not the manifest of noisy labels: it needs a 'sha256'") from None
+    return str(found)
+
+
+def _columns(path: Path, names: tuple[str, str, str]) -> list[torch.Tensor]:
+    """Three integer columns of a file."""
+    reader = _READERS[_suffix(path)]
+    with duckdb.connect() as connection:
+        try:
+            table = connection.execute(f"SELECT * FROM {reader}", [str(path)])
+            types = {column[0]: str(column[1]) for column in table.description or []}
+            arrays = table.fetchnumpy()
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is not a whole {path.suffix[1:]} file of labels: {reason}") from None
+    columns = []
+    for name in names:
+        if name not in arrays:
+            raise ValueError(f"{path} has no column {name!r}; {did_you_mean(name, list(arrays))}")
+        array = arrays[name]
+        whole = types[name] in _INTEGERS and not np.ma.is_masked(array)
+        if len(array) and not whole:
+            raise ValueError(f"{path}: column {name!r} must hold an integer in every row")
+        columns.append(torch.from_numpy(np.ma.getdata(array).astype(np.int64)))
+    return columns
+
+
+def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:
+    """Checked and in the order of the ids."""
+    for name, column in (("id", ids), ("true", true), ("observed", observed)):
+        if column.is_floating_point() or column.is_complex():
+            raise TypeError(f"{path}: {name} must be integers, got {column.dtype}")
+        if name != "id" and len(column) and int(column.min()) < 0:
+            raise ValueError(f"{path}: {name} labels must be at least 0, got {int(column.min())}")
+    ids, order = ids.long().sort(stable=True)
+    twice = ids[1:] == ids[:-1]
+    if twice.any():
+        raise ValueError(f"{path}: each id may occur once, got {int(ids[1:][twice][0])} more than once")
+    return NoisyLabels(ids, true.long()[order], observed.long()[order])

@@ -1,0 +1,42 @@
+"""An instance of every registered noise model, found through the registry."""
+
+import itertools
+
+import pytest
+import torch
+
+from byrote.noise import Noise, Recorded
+
+SIZES = (2, 3, 10)
+
+
+def instances(num_classes: int) -> list[Noise]:
+    """Each registered model that can be made for N classes: by its defaults, or by its fields' own examples."""
+    found: list[Noise] = []
+    for kind, model in sorted(Noise.registry.items()):
+        if model is Recorded:  # needs a file: tests/noise/test_recorded.py
+            continue
+        needed = {name: field for name, field in model.model_fields.items() if field.is_required()}
+        for values in itertools.product(*(field.examples or () for field in needed.values())):
+            noise = Noise.build({"kind": kind, **dict(zip(needed, values, strict=True))})
+            try:
+                noise.effective_rate(num_classes)
+            except ValueError:
+                continue  # made for another number of classes
+            found.append(noise)
+            break
+    return found
+
+
+def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shuffled balanced labels, and features (n, 2, 3) that lie around one centre a class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(num_classes).repeat(each)[torch.randperm(num_classes * each, generator=generator)]
+    centres = torch.randn(num_classes, 2, 3, generator=generator)
+    return labels, centres[labels] + torch.randn(len(labels), 2, 3, generator=generator)
+
+
+@pytest.fixture(params=[(n, noise) for n in SIZES for noise in instances(n)], ids=lambda p: f"{p[1].kind}-{p[0]}")
+def case(request: pytest.FixtureRequest) -> tuple[int, Noise]:
+    """Every registered model for 2, 3 and 10 classes."""
+    return request.param

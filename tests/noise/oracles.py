@@ -1,0 +1,54 @@
+"""Slow, obvious noise: one sample at a time, from the words of each law."""
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+
+
+def uniform_matrix(rate: float, n: int) -> list[list[float]]:
+    """Redrawn from all classes with probability rate."""
+    return [[rate / n + (1 - rate if true == seen else 0) for seen in range(n)] for true in range(n)]
+
+
+def symmetric_matrix(rate: float, n: int) -> list[list[float]]:
+    """Moved to one of the others with probability rate."""
+    return [[1 - rate if true == seen else rate / (n - 1) for seen in range(n)] for true in range(n)]
+
+
+def chi_square(counts: torch.Tensor, law: torch.Tensor) -> float:
+    """P value of Pearson's test that each row of counts comes from that row of the law; 0 where impossible."""
+    observed, probabilities = counts.numpy().astype(float), law.numpy()
+    expected = observed.sum(1, keepdims=True) * probabilities
+    possible = probabilities > 1e-15
+    if observed[~possible].any():
+        return 0.0
+    statistic = float((((observed - expected) ** 2)[possible] / expected[possible]).sum())
+    freedom = int(possible.sum()) - len(observed)
+    return 1.0 if freedom == 0 else float(chi2.sf(statistic, freedom))
+
+
+def count(true: torch.Tensor, observed: torch.Tensor, n: int, outputs: int) -> np.ndarray:
+    """Which class was observed as what, by counting aloud."""
+    table = np.zeros((n, outputs), dtype=int)
+    for a, b in zip(true.tolist(), observed.tolist(), strict=True):
+        table[a, b] += 1
+    return table
+
+
+def flip_one_by_one(labels: list[int], law: list[list[float]], numbers: list[list[float]]) -> list[int]:
+    """The shared drawing in words: u decides whether, v walks along the classes that are not the true one."""
+    out = []
+    for label, (u, v) in zip(labels, numbers, strict=True):
+        away = sum(p for k, p in enumerate(law[label]) if k != label)
+        seen = label
+        if u < away:
+            reached = 0.0
+            for k, p in enumerate(law[label]):
+                if k == label or p == 0:
+                    continue
+                reached += p / away
+                seen = k
+                if v < reached:
+                    break
+        out.append(seen)
+    return out

@@ -1,0 +1,154 @@
+"""What every registered noise model promises."""
+
+import pickle
+
+import pytest
+import torch
+
+from byrote.noise import Noise, TransitionNoise, realised
+
+from .conftest import SIZES, instances, samples
+from .oracles import chi_square
+
+Case = tuple[int, Noise]
+
+
+def corrupt(noise: Noise, n: int, each: int = 40, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    labels, features = samples(n, each)
+    generator = torch.Generator().manual_seed(seed)
+    return labels, noise.corrupt(labels, n, generator, features=features)
+
+
+def test_every_kind_is_tried() -> None:
+    tried = {noise.kind for n in SIZES for noise in instances(n)}
+    assert tried == set(Noise.registry) - {"recorded"}
+    assert {"clean", "uniform", "symmetric"} <= tried
+
+
+def test_labels_are_int64_in_range_and_the_input_is_left_alone(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 40)
+    before = labels.clone()
+    observed = noise.corrupt(labels.to(torch.int16), n, torch.Generator().manual_seed(0), features=features)
+    assert observed.dtype == torch.int64
+    assert observed.shape == labels.shape
+    assert int(observed.min()) >= 0
+    assert int(observed.max()) < noise.num_outputs(n)
+    assert torch.equal(labels, before)
+    assert observed.data_ptr() != labels.data_ptr()
+
+
+def test_the_generator_is_the_only_randomness(case: Case) -> None:
+    n, noise = case
+    torch.manual_seed(1)
+    _, first = corrupt(noise, n)
+    state = torch.random.get_rng_state()
+    _, second = corrupt(noise, n)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(2)
+    _, third = corrupt(noise, n)
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)
+    if 0.02 < noise.effective_rate(n) < 0.98:
+        assert not torch.equal(first, corrupt(noise, n, seed=1)[1])
+
+
+def test_realised_flips_follow_the_law(case: Case) -> None:
+    """Pearson's chi-square on 4,000 samples a class, at a level that a right model fails once in 10,000."""
+    n, noise = case
+    if not isinstance(noise, TransitionNoise):
+        pytest.skip(f"{noise.kind} is no matrix")
+    labels, observed = corrupt(noise, n, each=4000)
+    made = realised(labels, observed, n, noise.num_outputs(n))
+    assert chi_square(made.counts, noise.transition(n)) > 1e-4
+
+
+def test_the_effective_rate_is_the_expected_share_of_corrupted_samples(case: Case) -> None:
+    n, noise = case
+    labels, observed = corrupt(noise, n, each=20000 // n)
+    rate = noise.effective_rate(n)
+    spread = (max(rate * (1 - rate), 0.0) / len(labels)) ** 0.5
+    assert abs(float((observed != labels).double().mean()) - rate) <= 4 * spread
+
+
+def test_transition_is_a_matrix_or_one_sentence(case: Case) -> None:
+    n, noise = case
+    if isinstance(noise, TransitionNoise):
+        matrix = noise.transition(n)
+        assert matrix.dtype == torch.float64
+        assert matrix.shape == (n, noise.num_outputs(n))
+        assert float(matrix.min()) >= 0
+        torch.testing.assert_close(matrix.sum(1), torch.ones(n, dtype=torch.float64), rtol=0, atol=1e-12)
+        assert noise.effective_rate(n) == pytest.approx(1 - float(matrix.trace()) / n, abs=1e-12)
+    else:
+        with pytest.raises(ValueError, match="no transition matrix"):
+            noise.transition(n)
+
+
+def test_noise_is_nested_in_its_rate(case: Case) -> None:
+    n, noise = case
+    if "rate" not in type(noise).model_fields:
+        pytest.skip(f"{noise.kind} has no rate")
+    labels, before = corrupt(noise.replace(rate=0.0), n, each=100)
+    assert torch.equal(before, labels), "at rate 0 nothing is corrupted"
+    assert noise.replace(rate=0.0).effective_rate(n) == 0
+    corrupted = 0
+    for rate in (0.05, 0.2, 0.4, 0.6, 0.95):
+        _, now = corrupt(noise.replace(rate=rate), n, each=100)
+        was = before != labels
+        assert torch.equal(now[was], before[was]), f"labels corrupted before changed at {rate}"
+        assert int((now != labels).sum()) > corrupted
+        corrupted, before = int((now != labels).sum()), now
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
+def test_a_rate_outside_0_1_is_refused(case: Case, rate: float) -> None:
+    _, noise = case
+    if "rate" not in type(noise).model_fields:
+        pytest.skip(f"{noise.kind} has no rate")
+    with pytest.raises(ValueError, match="rate"):
+        noise.replace(rate=rate)
+
+
+def test_no_labels_and_missing_classes_are_legal(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 40)
+    generator = torch.Generator().manual_seed(0)
+    none = noise.corrupt(labels[:0], n, generator, features=features[:0])
+    assert none.shape == (0,)
+    assert none.dtype == torch.int64
+    if n > 2:  # the last class has no sample
+        kept = labels < n - 1
+        observed = noise.corrupt(labels[kept], n, generator, features=features[kept])
+        assert len(observed) == int(kept.sum())
+
+
+def test_the_nominal_rate_is_the_field_rate(case: Case) -> None:
+    _, noise = case
+    nominal = noise.nominal_rate
+    assert isinstance(nominal, float)
+    assert nominal == noise.rate if hasattr(noise, "rate") else nominal != nominal
+
+
+def test_it_is_a_value(case: Case) -> None:
+    _, noise = case
+    assert pickle.loads(pickle.dumps(noise)) == noise
+    assert Noise.build(noise.spec()) == noise
+    assert hash(Noise.build(noise.spec())) == hash(noise)
+
+
+def test_bad_input_is_one_sentence(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 4)
+    generator = torch.Generator()
+    for bad, error in ((labels + 1, ValueError), (labels - 1, ValueError), (labels.float(), TypeError)):
+        with pytest.raises(error, match="labels must"):
+            noise.corrupt(bad, n, generator, features=features)
+    with pytest.raises(ValueError, match="one class a sample"):
+        noise.corrupt(labels[None], n, generator, features=features)
+    with pytest.raises(ValueError, match="at least two classes"):
+        noise.corrupt(torch.zeros(3, dtype=torch.int64), 1, generator, features=features[:3])
+    with pytest.raises(ValueError, match="one row a label"):
+        noise.corrupt(labels, n, generator, features=features[1:])
+    with pytest.raises(ValueError, match="ids must be one a label"):
+        noise.corrupt(labels, n, generator, features=features, ids=torch.arange(1))

@@ -1,0 +1,213 @@
+"""Noisy labels as files: saved, loaded, refused."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+import torch
+
+from byrote.files import WriteError
+from byrote.noise import Noise, Recorded, Symmetric, load, save
+
+IDS = torch.tensor([7, 3, 1000000007, 0])
+TRUE = torch.tensor([0, 1, 2, 1])
+SEEN = torch.tensor([0, 2, 1, 1])
+
+
+@pytest.fixture(params=[".csv", ".parquet"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"it's 50% [new]*{request.param}"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_round_trip_in_the_order_of_ids(path: Path) -> None:
+    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, path.name + ".json"])
+    path.with_name(f"it's 50% news{path.suffix}").write_text("what the name would match as a pattern")
+    labels = load(path, sha256=key)
+    assert labels.ids.tolist() == [0, 3, 7, 1000000007]
+    assert labels.true.tolist() == [1, 1, 0, 2]
+    assert labels.observed.tolist() == [1, 2, 0, 1]
+    assert labels.ids.dtype == labels.true.dtype == labels.observed.dtype == torch.int64
+    assert labels.sha256 == key
+
+
+def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
+    """Equal for both formats, any row order and integer type; its recipe is fixed by hand."""
+    numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
+    expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
+    order = torch.tensor([2, 0, 3, 1])
+    assert save(tmp_path / "a.csv", IDS, TRUE, SEEN, num_classes=3) == expected
+    again = save(tmp_path / "b.parquet", IDS[order], TRUE[order].byte(), SEEN[order].short(), num_classes=9)
+    assert again == expected
+    assert (tmp_path / "a.csv").read_text() == "id,true,observed\n0,1,1\n3,1,2\n7,0,0\n1000000007,2,1\n"
+
+
+def test_the_manifest_says_what_was_made(path: Path) -> None:
+    key = save(path, IDS, TRUE, SEEN, num_classes=3, num_outputs=6, noise=Symmetric(0.3))
+    assert json.loads(path.with_name(path.name + ".json").read_text()) == {
+        "sha256": key,
+        "rows": 4,
+        "num_classes": 3,
+        "num_outputs": 6,
+        "corrupted": 2,
+        "realised_rate": 0.5,
+        "noise": {"kind": "symmetric", "rate": 0.3},
+    }
+
+
+def test_nobody_is_a_legal_crowd(path: Path) -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    key = save(path, none, none, none, num_classes=2)
+    assert len(load(path, sha256=key).ids) == 0
+    noise = Recorded(str(path))
+    assert noise.corrupt(none, 2, torch.Generator(), ids=none).shape == (0,)
+    with pytest.raises(ValueError, match="no label for 1 of 1"):
+        noise.corrupt(torch.tensor([0]), 2, torch.Generator(), ids=torch.tensor([5]))
+
+
+def test_a_changed_label_is_noticed(path: Path) -> None:
+    save(path, IDS, TRUE, SEEN, num_classes=3)
+    other = path.with_name("other" + path.suffix)
+    save(other, IDS, TRUE, SEEN.flip(0), num_classes=3)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(ValueError, match="its manifest says sha256"):
+        load(path)
+    other.with_name(other.name + ".json").unlink()  # a file without manifest is anyone's own
+    assert load(other).observed.tolist() == [0, 1, 1, 2]
+    with pytest.raises(ValueError, match="you asked for sha256"):
+        load(other, sha256="0" * 64)
+    with pytest.raises(ValueError, match="you asked for"):
+        Recorded(str(other), sha256="0" * 64).effective_rate(3)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"rows": 4}', "\xff"])
+def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.csv", "id,true,observed\n0,1,1\n")
+    (tmp_path / "a.csv.json").write_bytes(text.encode("latin1"))
+    with pytest.raises(ValueError, match=r"a\.csv\.json is not the manifest"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,true,observed\n1,0,1\n1,0,0\n", "each id may occur once, got 1 more than once"),
+        ("id,true,observed\n1,0,-1\n", "observed labels must be at least 0, got -1"),
+        ("id,true,observed\n1,-2,1\n", "true labels must be at least 0, got -2"),
+        ("id,true,observed\n1,0,1.5\n", "column 'observed' must hold an integer in every row"),
+        ("id,true,observed\n1,0,\n2,1,1\n", "column 'observed' must hold an integer in every row"),
+        ("id,true,observed\n1,cat,0\n", "column 'true' must hold an integer"),
+        ("id,true,observed\n99999999999999999999,1,0\n", "column 'id' must hold an integer"),
+        ("id,true,observd\n1,0,1\n", "has no column 'observed'; did you mean 'observd'?"),
+        ("id,true,observed\n1,0,1\n2,0\n", "is not a whole csv file"),
+        ("id,true,observed\n1,0,1\n2,0,1,5\n", "is not a whole csv file"),
+        ("id,true,observed\n1,0,1\n2,0,", "column 'observed' must hold an integer"),
+        ("a title\nid,true,observed\n1,0,1\n", "is not a whole csv file"),
+        ("id;true;observed\n1;0;1\n", "has no column 'id'"),
+        ("", "has no column 'id'"),
+    ],
+)
+def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_files_are_one_sentence(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file of noisy labels at"):
+        load(path)
+    save(path, IDS, TRUE, SEEN, num_classes=3)
+    if path.suffix == ".parquet":
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(ValueError, match="is not a whole parquet file") as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+    text = write(tmp_path / "labels.txt", "id,true,observed\n")
+    with pytest.raises(ValueError, match=r"ends in .csv or .parquet, got 'labels.txt'"):
+        load(text)
+    with pytest.raises(ValueError, match=r"ends in .csv or .parquet"):
+        save(text, IDS, TRUE, SEEN, num_classes=3)
+
+
+def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
+    for ids, true, seen, message in (
+        (torch.zeros(4, dtype=torch.int64), TRUE, SEEN, "each id may occur once, got 0"),
+        (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
+        (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
+        (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            save(path, ids, true, seen, num_classes=3)
+    with pytest.raises(TypeError, match="id must be integers"):
+        save(path, IDS.double(), TRUE, SEEN, num_classes=3)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WriteError, match="cannot be written"):
+        save(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
+    monkeypatch.undo()
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
+    assert load(path).sha256 == key
+
+
+def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
+    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    noise = Recorded(str(path), sha256=key)
+    order = torch.tensor([2, 0, 1])  # a part of the samples
+    state = (generator := torch.Generator().manual_seed(0)).get_state()
+    seen = noise.corrupt(TRUE[order], 3, generator, ids=IDS[order].int())
+    assert torch.equal(seen, SEEN[order])
+    assert seen.dtype == torch.int64
+    assert torch.equal(generator.get_state(), state)
+    assert noise.effective_rate(3) == 0.5
+    assert noise.nominal_rate != noise.nominal_rate
+    assert noise.num_outputs(3) == 3
+    with pytest.raises(ValueError, match="Recorded has no transition matrix"):
+        noise.transition(3)
+
+
+def test_recorded_refuses_other_data(path: Path) -> None:
+    save(path, IDS, TRUE, SEEN, num_classes=3)
+    noise = Recorded(str(path))
+    with pytest.raises(ValueError, match=r"needs ids="):
+        noise.corrupt(TRUE, 3, torch.Generator())
+    with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, id 8 for one"):
+        noise.corrupt(TRUE, 3, torch.Generator(), ids=torch.tensor([7, 8, 2000000000, 0]))
+    with pytest.raises(ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, id 7"):
+        noise.corrupt(torch.tensor([1, 1, 2, 0]), 3, torch.Generator(), ids=IDS)
+    with pytest.raises(ValueError, match=r"observed labels in .* must lie in 0..1, got 2"):
+        noise.corrupt(TRUE[[0, 1]], 2, torch.Generator(), ids=IDS[[0, 1]])
+
+
+def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
+    """CIFAR-10N's layout: one clean column, several of what people said."""
+    path = tmp_path / "cifar10n.parquet"
+    duckdb.sql(
+        f"COPY (SELECT * FROM (VALUES (0, 6, 6, 1), (1, 9, 9, 1)) t(id, clean_label, aggre_label, worse_label)) "
+        f"TO '{path}' (FORMAT parquet)"
+    )
+    labels, ids = torch.tensor([6, 9]), torch.arange(2)
+    for column, expected in (("worse_label", [1, 1]), ("aggre_label", [6, 9])):
+        noise = Recorded(str(path), true_column="clean_label", observed_column=column)
+        assert noise.corrupt(labels, 10, torch.Generator(), ids=ids).tolist() == expected
+    assert noise.effective_rate(10) == 0
+
+
+def test_a_spec_names_the_file() -> None:
+    spec = {"kind": "recorded", "path": "a.csv", "true_column": "true", "observed_column": "observed", "sha256": ""}
+    assert Noise.build({"kind": "recorded", "path": "a.csv"}).spec() == spec
+    for bad in ({}, {"path": ""}, {"path": "a.csv", "sha256": "xyz"}):
+        with pytest.raises(ValueError, match=r"Recorded"):
+            Noise.build({"kind": "recorded", **bad})

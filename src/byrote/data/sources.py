@@ -1,0 +1,170 @@
+"""Where the files of a data set come from: a named folder, the cache, a system package, an address, a registry.
+
+A `Collection` names its parts, each with the checksum of its decoded bytes, so that whoever serves them, in
+whatever packing, the same bytes arrive or an error does. Nothing is kept that was not checked.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from byrote.data.remote import Remote
+from byrote.files import Progress, cache_folder, write_atomic
+
+__all__ = ["Collection", "DataUnavailableError", "Served", "first_file"]
+
+log = logging.getLogger("byrote")
+
+
+class DataUnavailableError(FileNotFoundError):
+    """No source had the files; the message lists what was tried and why each failed."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """Which source gave the files, and the folder they are read from."""
+
+    source: str
+    folder: Path
+
+
+def first_file(folder: Path, subfolders: tuple[str, ...], names: tuple[str, ...]) -> Path | None:
+    """The first of `names` that is a file in `folder` or one of its `subfolders`."""
+    for base in (folder, *(folder / sub for sub in subfolders)):
+        for name in names:
+            if (base / name).is_file():
+                return base / name
+    return None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The files of one data set.
+
+    Args:
+        name: its name in the cache and in `byrote data get`.
+        title, licence, size: for people (size is what a fetch transfers).
+        parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
+        find: (folder, part) -> decoded content, from any layout it knows, or None when it is not there.
+        system: folders where a system package puts the files.
+        remotes: sources elsewhere, in the order they are tried.
+        note: what to do by hand when nothing helps.
+    """
+
+    name: str
+    title: str
+    licence: str
+    size: str
+    parts: dict[str, str]
+    find: Callable[[Path, str], bytes | None]
+    system: tuple[Path, ...] = ()
+    remotes: tuple[Remote, ...] = ()
+    note: str = ""
+
+    def read(self, folder: Path, parts: tuple[str, ...] | None = None) -> dict[str, bytes]:
+        """The checked content of the parts (None: all) in a folder of any known layout.
+
+        Raises:
+            FileNotFoundError: a part is not there.
+            ValueError: a part is damaged.
+        """
+        contents = {}
+        for part in parts or tuple(self.parts):
+            content = self.find(folder, part) if folder.is_dir() else None
+            if content is None:
+                raise FileNotFoundError(f"{folder} has no {part}")
+            kind, _, wanted = self.parts[part].partition(":")
+            found = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
+            if found != wanted:
+                raise ValueError(
+                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {found}"
+                )
+            contents[part] = content
+        return contents
+
+    def local(self) -> Iterator[tuple[str, Path]]:
+        """Name and folder of each place on this machine, in order."""
+        if named := os.environ.get("BYROTE_DATA"):
+            yield "the folder BYROTE_DATA names", Path(named).expanduser()
+        yield "the cache", self.cache
+        for folder in self.system:
+            yield "a system package", folder
+
+    @property
+    def cache(self) -> Path:
+        """Where fetched parts are kept."""
+        return cache_folder() / self.name
+
+    def available(self) -> Served | None:
+        """The first place on this machine that has all parts, going by their names; nothing is fetched."""
+        for source, folder in self.local():
+            try:
+                if folder.is_dir() and all(self.find(folder, part) is not None for part in self.parts):
+                    return Served(source, folder)
+            except (ValueError, OSError):
+                continue
+        return None
+
+    def open(self, parts: tuple[str, ...]) -> dict[str, bytes]:
+        """The checked parts from this machine, fetched first when absent and BYROTE_OFFLINE is not set.
+
+        Raises:
+            DataUnavailableError: no source had them.
+        """
+        tried = []
+        for source, folder in self.local():
+            try:
+                return self.read(folder, parts)
+            except (ValueError, OSError) as error:
+                tried.append(f"{source} ({error})")
+        if os.environ.get("BYROTE_OFFLINE"):
+            raise self._unavailable([*tried, "nothing elsewhere, since BYROTE_OFFLINE is set"])
+        return self.read(self.fetch().folder, parts)
+
+    def fetch(self, folder: Path | None = None, progress: Progress | None = None) -> Served:
+        """Make all parts available on this machine; the first source that has them serves.
+
+        Args:
+            folder: a folder to look into first; its files are copied into the cache.
+            progress: called with (name, bytes so far, bytes in all or None) during a transfer.
+
+        Raises:
+            DataUnavailableError: no source had them; lists all that were tried.
+            WriteError: the cache cannot be written.
+        """
+        tried = []
+        if folder is not None:
+            try:
+                return self._keep(f"the folder {folder}", self.read(folder))
+            except (ValueError, FileNotFoundError) as error:
+                tried.append(f"the folder {folder} ({error})")
+        for source, place in self.local():
+            try:
+                self.read(place)
+                return Served(source, place)
+            except (ValueError, OSError) as error:
+                tried.append(f"{source} ({error})")
+        for remote in self.remotes:
+            log.info("%s: trying %s", self.name, remote)
+            with tempfile.TemporaryDirectory(prefix="byrote-") as working:
+                try:
+                    remote.download(Path(working), progress)
+                    contents = self.read(Path(working))
+                except (ValueError, OSError) as error:
+                    tried.append(f"{remote} ({error})")
+                    continue
+            return self._keep(str(remote), contents)
+        raise self._unavailable(tried)
+
+    def _keep(self, source: str, contents: dict[str, bytes]) -> Served:
+        for part, content in contents.items():
+            write_atomic(self.cache / part, content)
+        return Served(source, self.cache)
+
+    def _unavailable(self, tried: list[str]) -> DataUnavailableError:
+        note = f". {self.note}" if self.note else ""
+        return DataUnavailableError(f"{self.name} is not to be had; tried: {'; '.join(tried)}{note}")

@@ -1,0 +1,41 @@
+"""Measures of memorization and neural collapse.
+
+Each name is loaded when first used, so that the parts which work on plain numbers (`fit`, `curves`) load no torch.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "ClassMoments": "moments",
+    "Fates": "mem",
+    "Memorization": "mem",
+    "MomentStream": "moments",
+    "NC2": "collapse",
+    "cdnv": "collapse",
+    "class_means_coincide": "collapse",
+    "fates": "mem",
+    "feature_rank": "collapse",
+    "j1": "mem",
+    "j2": "mem",
+    "memorization": "mem",
+    "nc1": "collapse",
+    "nc2": "collapse",
+    "nc3": "collapse",
+    "nc3_by_class": "collapse",
+    "nc4": "collapse",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'byrote.measures' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"byrote.measures.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

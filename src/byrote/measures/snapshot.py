@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from byrote.measures.collapse import class_means_coincide, nc1, nc2
-from byrote.measures.memorization import Memorization, j1, j2, memorization
+from byrote.measures.mem import Memorization, j1, j2, memorization
 from byrote.measures.moments import ClassMoments
 
 __all__ = ["READINGS", "Snapshot", "read", "reading"]

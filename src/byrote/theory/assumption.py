@@ -1,0 +1,116 @@
+"""Theorem 4.3 of MD: its assumption term by term, and the map of where its order holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .dilation import Dilation, LawLike, dilation
+from .laws import Law, named
+from .parameters import Array, Real
+
+__all__ = ["Condition", "Order", "check_assumption", "order_of_dilations"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One term of Assumption 4.2: what it asks, in words, the two sides as numbers, and whether it holds here."""
+
+    term: str
+    says: str
+    left: float
+    right: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """CE against LS(alpha) at equal lambdas, eta and C_MD; arrays over a sweep.
+
+    ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0. holds: ratio > 1. inside: every term of
+    Assumption 4.2 holds. gamma: ||H_CE|| / ||H_LS||. eta_bound: the eta below which Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
+    memorised: r_CE / r_max, 1 when the corrupted samples are memorised in full.
+    """
+
+    ratio: Real
+    holds: bool | NDArray[np.bool_]
+    inside: bool | NDArray[np.bool_]
+    gamma: Real
+    eta_bound: Real
+    memorised: Real
+    ce: Dilation
+    ls: Dilation
+
+
+def order_of_dilations(
+    alpha: ArrayLike = 0.1,
+    lambda_w: ArrayLike = 1e-3,
+    lambda_h: ArrayLike = 1e-3,
+    eta: ArrayLike = 0.003,
+    slope: ArrayLike = 1.0,
+    law: LawLike = "circle",
+    width: int = 2,
+) -> Order:
+    """Solve the model for cross entropy and for LS(alpha), and compare their dilations; arguments as in `dilation`.
+
+    >>> order = order_of_dilations(alpha=.1, eta=.003)
+    >>> round(order.ratio, 3), order.holds, order.inside, round(order.eta_bound, 5)
+    (1.49, True, True, 0.00599)
+    """
+    ce = dilation(np.zeros_like(np.asarray(alpha, dtype=float)), lambda_w, lambda_h, eta, slope, law, width)
+    ls = dilation(alpha, lambda_w, lambda_h, eta, slope, law, width)
+    smooth, l_w, l_h, rate, slopes = np.broadcast_arrays(
+        *(np.asarray(x, dtype=np.float64) for x in (alpha, lambda_w, lambda_h, eta, slope))
+    )
+    d_ce, d_ls = (np.broadcast_to(np.asarray(one.distance), smooth.shape) for one in (ce, ls))
+    r_ce, r_ls = (np.broadcast_to(np.asarray(one.dilation), smooth.shape) for one in (ce, ls))
+    known = (d_ls > 0) & (r_ls > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gamma = np.where(d_ls > 0, d_ce / d_ls, np.where(d_ce > 0, np.inf, np.nan))
+        ratio = np.where(known, r_ce / r_ls, np.nan)
+        bound = np.where(gamma >= 1, (slopes / (np.sqrt(2) * d_ce) * (1 - 1 / gamma)) ** 2, 0.0)
+        memorised = np.where(np.asarray(ce.r_max) > 0, np.asarray(ce.r) / np.asarray(ce.r_max), np.nan)
+    enough = smooth > 4 * np.sqrt(l_w) * np.sqrt(l_h)
+    inside = known & enough & (gamma > 1) & (rate < bound)
+    holds = known & (ratio > 1)
+    point = smooth.shape == ()
+    reals = [float(x) if point else x for x in (ratio, gamma, bound, memorised)]
+    flags = [bool(x) if point else x for x in (holds, inside)]
+    return Order(reals[0], flags[0], flags[1], reals[1], reals[2], reals[3], ce, ls)
+
+
+def check_assumption(
+    alpha: float = 0.1,
+    lambda_w: float = 1e-3,
+    lambda_h: float = 1e-3,
+    eta: float = 0.003,
+    slope: float = 1.0,
+    law: LawLike = "circle",
+    width: int = 2,
+) -> list[Condition]:
+    """Assumption 4.2 for one parameter point, term by term, in words.
+
+    >>> [condition.holds for condition in check_assumption(eta=.5)]
+    [True, True, True, True, True, True, False]
+    """
+    order = order_of_dilations(alpha, lambda_w, lambda_h, eta, slope, law, width)
+    chosen = law if isinstance(law, Law) else named(law, width)
+    d_ce, gamma = _number(order.ce.distance), _number(order.gamma)
+    product = 4 * float(np.sqrt(lambda_w) * np.sqrt(lambda_h))
+    capacity = slope / (np.sqrt(2) * d_ce) if d_ce > 0 else float("inf")
+    right = capacity * (1 - 1 / gamma) if gamma >= 1 else float("nan")
+    return [
+        Condition("Theorem 4.3", "the feature width is at least the number of classes: M >= 2", width, 2, width >= 2),
+        Condition("4.2.1", "alpha_0 > 0: LS is not CE under another name", alpha, 0, alpha > 0),
+        Condition("4.2.1", "both layer-peeled minimisers are non-zero (implied in the paper): gap of LS > 0", _number(order.ls.gap), 0, not bool(order.ls.collapsed)),
+        Condition("4.2.2", f"the law ({chosen.name}) is centred and bounded: ||v|| <= A r with A finite (left: A)", chosen.bound, float("inf"), bool(np.isfinite(chosen.bound))),
+        Condition("4.2.3", "alpha_0 > 4 sqrt(lambda_W lambda_H) (not needed for gamma > 1, which any alpha_0 > 0 gives)", alpha, product, alpha > product),
+        Condition("4.2.3", "gamma = ||H_CE|| / ||H_LS|| > 1: CE's features are larger", gamma, 1, gamma > 1),
+        Condition("4.2.3", "the noise is small: sqrt(eta) < C (1 - 1/gamma), C = C_MD / (sqrt 2 ||h_1 - h_2||) under CE", float(np.sqrt(eta)), right, bool(np.sqrt(eta) < right)),
+    ]  # fmt: skip
+
+
+def _number(value: Real | Array) -> float:
+    return float(np.asarray(value))

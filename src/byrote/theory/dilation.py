@@ -1,0 +1,322 @@
+"""The memorization-dilation model of two classes, solved (MD Definition 4.1): one monotone scalar equation a parameter point.
+
+    minimise over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))   subject to   eta ||u_1 - h_2|| <= C_MD r / ||h_1 - h_2||
+
+and its mirror image. `docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the constraint is active, and along the
+stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y; m t falls and F' rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from .laws import Law, named
+from .parameters import Array, Real, broadcast, non_negative, positive, smoothing, unwrap
+
+__all__ = ["Dilation", "LawLike", "Margin", "dilation", "two_class_geometry"]
+
+LawLike: TypeAlias = str | Law
+Margin: TypeAlias = Literal["smoothing", "relaxation"]
+
+_CHUNK = 1024  # points solved together: their quadrature nodes stay in cache
+_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Dilation:
+    """The optimum of the two-class model; a number, or an array over a sweep, in each field.
+
+    r: optimal standard deviation; dilation: r / D; memorization: eta ||u_1 - h_2||; memorization_relative: that over D.
+    r_max = eta D^2 / C_MD, what full memorization would cost. distance: D = ||h_1 - h_2||. gap: logit gap d of the class means.
+    along, across: u_1 = along h_1/||h_1|| + across h_2/||h_2||. value: the MD risk. residual: of the scalar equation, relative.
+    optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
+    """
+
+    eta: Real
+    r: Real
+    dilation: Real
+    memorization: Real
+    memorization_relative: Real
+    r_max: Real
+    distance: Real
+    gap: Real
+    feature_norm: Real
+    classifier_scale: Real
+    along: Real
+    across: Real
+    value: Real
+    residual: Real
+    optimality_gap: Real
+    collapsed: bool | NDArray[np.bool_]
+    converged: bool | NDArray[np.bool_]
+    iterations: int
+    law: Law
+    width: int
+
+    @property
+    def features(self) -> Array:
+        """The corrupted samples' features, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a e_2."""
+        x, y = np.asarray(self.along), np.asarray(self.across)
+        rows = np.zeros((*x.shape, 2, self.width))
+        rows[..., 0, 0], rows[..., 0, 1] = x, y
+        rows[..., 1, 0], rows[..., 1, 1] = y, x
+        return rows
+
+
+def two_class_geometry(beta: Array, lambda_w: Array, lambda_h: Array) -> tuple[Array, Array, Array]:
+    """(d, a, C) of Assumption 4.2.1, which SUMS the two class losses: c = beta + sqrt(2 lambda_W lambda_H).
+
+    beta is the slope the loss has at an infinite gap: alpha/2 for smoothing, alpha for relaxation. All (P,).
+    """
+    c = beta + np.sqrt(2 * lambda_w) * np.sqrt(lambda_h)
+    gap = np.where(c < 0.5, np.log1p(np.maximum(1 - 2 * c, 0) / c), 0.0)
+    return gap, np.sqrt(gap * np.sqrt(lambda_w / (2 * lambda_h))), np.sqrt(2 * lambda_h / lambda_w)
+
+
+def dilation(
+    alpha: ArrayLike = 0.1,
+    lambda_w: ArrayLike = 1e-3,
+    lambda_h: ArrayLike = 1e-3,
+    eta: ArrayLike = 0.003,
+    slope: ArrayLike = 1.0,
+    law: LawLike = "circle",
+    width: int = 2,
+    loss: Margin = "smoothing",
+) -> Dilation:
+    """How much a two-class network memorises and dilates at the optimum of the MD model.
+
+    Args:
+        alpha: label smoothing in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0. eta: n_corrupted / n_clean, at least 0
+            (nominal Uniform(.4) is .25). slope: C_MD, above 0. Each may be an array; they broadcast.
+        law: one of `laws.LAWS`, or a `laws.Law` from samples or a density. width: M >= 2.
+        loss: smoothing, or relaxation with parameter alpha (`docs/theory/losses.md`).
+
+    Raises:
+        ValueError: a parameter outside its domain, or an unknown law.
+
+    Reference: Nguyen et al., ICLR 2023, section 4.
+
+    >>> ce, ls = dilation(alpha=0.), dilation(alpha=.1)
+    >>> round(ce.dilation, 6), round(ls.dilation, 6), ce.optimality_gap < 1e-12
+    (0.009008, 0.006045, True)
+    """
+    if width < 2:
+        raise ValueError(f"width must be at least N = 2, got {width}")
+    if loss not in ("smoothing", "relaxation"):
+        raise ValueError(f"loss must be smoothing or relaxation, got {loss!r}")
+    chosen = law if isinstance(law, Law) else named(law, width)
+    shape, columns = broadcast(
+        smoothing(alpha),
+        positive("lambda_w", lambda_w),
+        positive("lambda_h", lambda_h),
+        non_negative("eta", eta),
+        positive("slope", slope),
+    )
+    pieces = []
+    for start in range(0, max(1, columns[0].size), _CHUNK):
+        smooth, l_w, l_h, rate, slopes = (column[start : start + _CHUNK] for column in columns)
+        pieces.append(_solve(_Problem.of(smooth, l_w, l_h, rate, slopes, chosen, loss)))
+    joined = [np.concatenate(parts) for parts in zip(*(piece[0] for piece in pieces), strict=True)]
+    *reals, collapsed, converged = joined
+    return Dilation(
+        unwrap(columns[3], shape),
+        *(unwrap(array, shape) for array in reals),
+        bool(collapsed[0]) if shape == () else collapsed.reshape(shape),
+        bool(converged[0]) if shape == () else converged.reshape(shape),
+        max(piece[1] for piece in pieces),
+        chosen,
+        width,
+    )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The scalar problem of P points: loss psi(w) = softplus(-w) + beta w below `cap`, constant beyond."""
+
+    beta: Array
+    cap: Array | None
+    cost: Array  # sqrt(2 lambda_W lambda_H), the pull of the penalties at the class means
+    penalty: Array  # lambda = lambda_H
+    eta: Array
+    reach: Array  # D / C_MD: r = eta reach t
+    gap: Array
+    a: Array
+    scale: Array
+    law: Law
+
+    @classmethod
+    def of(cls, alpha: Array, l_w: Array, l_h: Array, eta: Array, slope: Array, law: Law, loss: Margin) -> _Problem:
+        beta = alpha / 2 if loss == "smoothing" else alpha
+        gap, a, scale = two_class_geometry(beta, l_w, l_h)
+        cap = None
+        if loss == "relaxation":
+            with np.errstate(divide="ignore"):
+                cap = np.where(beta > 0, np.log1p(-beta) - np.log(beta), np.inf)
+        cost = np.sqrt(2 * l_w) * np.sqrt(l_h)
+        return cls(beta, cap, cost, l_h, eta, a * np.sqrt(2) / slope, gap, a, scale, law)
+
+    def take(self, index: NDArray[np.intp]) -> _Problem:
+        """The points at `index`."""
+        cap = None if self.cap is None else self.cap[index]
+        fields = (self.cost, self.penalty, self.eta, self.reach, self.gap, self.a, self.scale)
+        return _Problem(self.beta[index], cap, *(field[index] for field in fields), law=self.law)
+
+    def spread_slopes(self, r: Array) -> tuple[Array, Array]:
+        """F'(r) / 2 and F''(r) / 2 with positive terms only: no cancellation however small r is.
+
+        E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] as E Z = 0, and with e = exp(-|sZ|) the difference of two logistic functions is
+        sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, over (e + e^-d) for Z < 0.
+        """
+        q = self.scale * self.a * np.sqrt(2)
+        s = q * r
+        Z, weights = self.law.nodes(self.gap, s, self.cap)  # (P, Q)
+        off, low = np.exp(-self.gap)[:, None], expit(-self.gap)[:, None]
+        exponent = s[:, None] * Z
+        rise = -np.expm1(-np.abs(exponent))
+        e = 1 - rise
+        bottom = np.where(Z >= 0, 1 + off * e, e + off)
+        first, second = rise * low / bottom, off * e / (bottom * bottom)
+        if self.cap is not None:
+            beyond = self.gap[:, None] + exponent >= self.cap[:, None]
+            first = np.where(beyond, self.cost[:, None], first)
+            second = np.where(beyond, 0.0, second)
+        mean_first = (weights * np.abs(Z) * first).sum(axis=1)
+        mean_second = (weights * Z * Z * second).sum(axis=1)
+        return q * mean_first + 2 * self.penalty * r, q * q * mean_second + 2 * self.penalty
+
+    def pull(self, theta: Array) -> tuple[Array, Array]:
+        """g - 2 lambda a, and the slope in delta, of g = -k psi'(k delta), the pull of the loss on u_1, at delta = a - theta.
+
+        sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) - sigmoid(-d)): positive terms only.
+        (u_1 never passes the cap of the relaxed loss: its gap stays below d.)
+        """
+        k = self.scale * self.a
+        p = expit(k * theta - self.gap)
+        rise = -np.expm1(-k * theta) * p * expit(self.gap)
+        return k * rise, -k * k * p * expit(self.gap - k * theta)
+
+    def path(self, omega: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """(x, y, t, dt, m t, d(m t)) at delta = a - theta, theta = 2a omega/(1+omega): the stationary u_1 = (x, y) for its multiplier m,
+        its distance t to h_2, and the slopes in delta. omega runs from 0 (u_1 = h_1) to infinity (u_1 = h_2)."""
+        a, lam = self.a, self.penalty
+        tau, theta = 2 * a / (1 + omega), 2 * a * (omega / (1 + omega))
+        delta = a - theta
+        extra, dg = self.pull(theta)
+        g = extra + 2 * lam * a
+        far = g + 2 * lam * a
+        side, top = np.hypot(g, far), g + far
+        bend = dg * (1 / side - 2 * side / (top * top))
+        inside = g * theta >= 2 * lam * a * delta  # y >= 0
+        safe = np.where(inside, a, delta)
+        reach_in, force_in = side / top, 2 * (g - lam * delta)
+        t_out = np.hypot(safe, a)
+        m_out = (extra + 2 * lam * theta) / safe
+        return (
+            np.where(inside, g * tau / top, safe),
+            np.where(inside, a - far * tau / top, 0.0),
+            np.where(inside, tau * reach_in, t_out),
+            np.where(inside, reach_in + tau * bend, safe / t_out),
+            np.where(inside, force_in * reach_in, m_out * t_out),
+            np.where(
+                inside,
+                2 * (dg - lam) * reach_in + force_in * bend,
+                (dg - g / safe) * t_out / safe + m_out * safe / t_out,
+            ),
+        )
+
+
+def _solve(problem: _Problem) -> tuple[list[Array], int]:
+    collapsed = problem.gap == 0
+    omega, steps = np.zeros_like(problem.a), 0
+    done = collapsed | (problem.eta == 0)
+    live = np.flatnonzero(~done)
+    if len(live):
+        omega[live], done[live], steps = _root(problem.take(live))
+    return _results(problem, omega, collapsed, done), steps
+
+
+def _root(problem: _Problem) -> tuple[Array, NDArray[np.bool_], int]:
+    """The zero of m t - (D / C_MD) F'(r) / 2, which falls as delta rises: Newton in log omega, kept inside a bracket that shrinks."""
+    low, high = np.zeros_like(problem.a), np.full_like(problem.a, np.inf)
+    omega = problem.eta * problem.reach**2  # exact for a quadratic loss
+    done = np.zeros(len(omega), dtype=np.bool_)
+    for step in range(1, _STEPS + 1):
+        index = np.flatnonzero(~done)
+        part, here = problem.take(index), omega[index]
+        _, _, t, dt, force, dforce = part.path(here)
+        kappa = part.eta * part.reach
+        first, second = part.spread_slopes(kappa * t)
+        balance = force - part.reach * first  # above 0: u_1 wants to go further, so omega is too large
+        slope = dforce - part.reach * kappa * second * dt
+        low[index] = np.where(balance <= 0, here, low[index])
+        high[index] = np.where(balance > 0, here, high[index])
+        bottom, top = low[index], high[index]
+        move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # in log omega
+        settled = np.abs(move) <= 1e-11  # the step after this one would be rounding
+        trial = here * np.exp(np.clip(move, -5, 5))
+        inside = (trial > bottom) & (trial < top)
+        halfway = np.sqrt(np.maximum(bottom, here / 1e6)) * np.sqrt(np.minimum(top, here * 1e6))
+        omega[index] = np.where(inside | settled, trial, halfway)
+        done[index] = settled | (top <= bottom * (1 + 1e-15))
+        if done.all():
+            break
+    return omega, done, step
+
+
+def _results(problem: _Problem, omega: Array, collapsed: NDArray[np.bool_], done: NDArray[np.bool_]) -> list[Array]:
+    a, lam, eta = problem.a, problem.penalty, problem.eta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x, y, t, _, force, _ = (np.where(collapsed, 0.0, array) for array in problem.path(omega))
+    kappa = eta * problem.reach
+    r, distance = kappa * t, a * np.sqrt(2)
+    first, _ = problem.spread_slopes(r)
+    g = problem.pull(2 * a * (omega / (1 + omega)))[0] + 2 * lam * a
+    t_safe = np.where(collapsed, 1.0, t)
+    by_x = 2 * (kappa * first * x / t_safe + eta * (2 * lam * x - g))
+    by_y = 2 * (kappa * first * (y - a) / t_safe + eta * (2 * lam * y + g))
+    by_y = np.where((y <= 0) & (by_y > 0), 0.0, by_y)
+    steepness = np.hypot(by_x, by_y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strong = np.where(eta > 0, steepness**2 / (8 * eta * lam), 0.0)
+    bound = np.where(collapsed, 0.0, np.minimum(strong, 2 * distance * steepness))
+    largest = np.maximum(problem.reach * first, np.abs(force))
+    residual = np.where(largest > 0, np.abs(force - problem.reach * first) / np.where(largest > 0, largest, 1), 0.0)
+    value = _risk(problem, r, x, y)
+    zero = np.zeros_like(a)
+    relative = np.divide(eta * t, distance, out=zero.copy(), where=distance > 0)
+    dilated = np.divide(r, distance, out=zero.copy(), where=distance > 0)
+    return [
+        r, dilated, eta * t, relative, kappa * distance, distance, problem.gap, a, problem.scale, x, y, value, residual, bound,
+        collapsed, done,
+    ]  # fmt: skip
+
+
+def _risk(problem: _Problem, r: Array, x: Array, y: Array) -> Array:
+    k, lam = problem.scale * problem.a, problem.penalty
+    s = k * np.sqrt(2) * r
+    Z, weights = problem.law.nodes(problem.gap, s, problem.cap)
+    loss = _margin_loss(problem.beta[:, None], None if problem.cap is None else problem.cap[:, None])
+    spread = (weights * loss(problem.gap[:, None] + s[:, None] * Z)).sum(axis=1)
+    clean = spread + lam * (problem.a**2 + r**2)
+    noisy = loss((k * (x - y))[:, None])[:, 0] + lam * (x**2 + y**2)
+    return np.asarray(2 * (clean + problem.eta * noisy))
+
+
+def _margin_loss(beta: Array, cap: Array | None) -> Callable[[Array], Array]:
+    """psi of `_Problem`, shifted to 0 beyond the cap."""
+    if cap is None:
+        return lambda w: np.asarray(np.logaddexp(0, -w) + beta * w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        floor = np.where(np.isfinite(cap), np.log1p(-beta) + beta * (np.log(beta) - np.log1p(-beta)), 0.0)
+
+    def loss(w: Array) -> Array:
+        kept = np.minimum(w, cap)
+        return np.asarray(np.logaddexp(0, -kept) + beta * kept + floor)
+
+    return loss

@@ -1,0 +1,262 @@
+"""The free layer-peeled problem, solved numerically with no use of the closed form: bounded quasi-Newton with restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import minimize
+
+from .logit_losses import Kind, LogitLoss
+from .parameters import Array, class_count, positive, width_of
+
+__all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]
+
+
+@dataclass(frozen=True)
+class StationaryPoint:
+    """A stationary point met by the restarts, up to the problem's symmetries.
+
+    `kind` comes from the Hessian on the critical cone (entries of H held at 0 by a positive multiplier stay there): `minimum` has no
+    direction of curvature below -tolerance, `saddle` has one. `flat` counts its flat directions (a rotation of signed features, say).
+    """
+
+    value: float
+    weight: Array
+    features: Array
+    bias: Array
+    kind: Literal["minimum", "saddle"]
+    flat: int
+    lowest_curvature: float
+    times_met: int
+    residual: float
+
+
+@dataclass(frozen=True)
+class FreeSolution:
+    """The best of the restarts, and every distinct stationary point, best first. `converged`: some restart met the tolerance."""
+
+    value: float
+    weight: Array
+    features: Array
+    bias: Array
+    stationary_points: tuple[StationaryPoint, ...]
+    converged: bool
+    iterations: int
+    restarts: int
+
+
+def solve_free(
+    num_classes: int = 3,
+    alpha: float = 0.1,
+    lambda_w: float = 0.005,
+    lambda_h: float = 0.005,
+    positive: bool = True,
+    bias: bool = False,
+    width: int | None = None,
+    samples: int = 1,
+    loss: Kind = "smoothing",
+    restarts: int = 10,
+    seed: int = 0,
+    tolerance: float = 1e-10,
+) -> FreeSolution:
+    """Minimise the layer-peeled problem over all of W, H (and b), knowing nothing of neural collapse.
+
+    Args:
+        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`. samples: K, samples a class.
+        loss: any of `KINDS`; for the non-convex ones no certificate exists and the restarts are the evidence.
+        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2). seed: of the starts.
+        tolerance: bound on the projected gradient, in variables scaled so that both penalties weigh alike.
+
+    Raises:
+        ValueError: a parameter outside its domain.
+
+    >>> solution = solve_free(restarts=4)
+    >>> round(solution.value, 8), solution.stationary_points[0].kind
+    (0.36840543, 'minimum')
+    """
+    if restarts < 1:
+        raise ValueError(f"restarts must be at least 1, got {restarts}")
+    objective, shapes, scales = free_problem(
+        num_classes, alpha, lambda_w, lambda_h, bias, width, samples, LogitLoss(loss, alpha)
+    )
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    lower = np.full(sum(sizes), -np.inf)
+    if positive:
+        lower[sizes[0] : sizes[0] + sizes[1]] = 0.0
+    generator = np.random.default_rng(seed)
+    ends, steps = [], 0
+    for _ in range(restarts):
+        start = generator.standard_normal(len(lower)) * generator.uniform(0.3, 3)
+        end, used = _descend(objective, np.maximum(start, lower), lower, tolerance)
+        ends.append(end)
+        steps += used
+    found = _distinct([_Met(objective, end, lower, shapes, scales) for end in ends], tolerance)
+    best = found[0]
+    return FreeSolution(
+        best.value,
+        best.weight,
+        best.features,
+        best.bias,
+        tuple(found),
+        converged=best.residual <= 100 * tolerance,
+        iterations=steps,
+        restarts=restarts,
+    )
+
+
+Objective = Callable[[Array], tuple[float, Array]]
+
+
+def free_problem(
+    num_classes: int,
+    alpha: float,
+    lambda_w: float,
+    lambda_h: float,
+    bias: bool,
+    width: int | None,
+    samples: int,
+    loss: LogitLoss,
+) -> tuple[Objective, list[tuple[int, ...]], tuple[float, float]]:
+    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and H.
+
+    The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2, w h = 1: the products W H are unchanged and both penalties weigh alike.
+    """
+    N = int(class_count(num_classes))
+    l_w, l_h = float(positive("lambda_w", lambda_w)), float(positive("lambda_h", lambda_h))
+    M, K = width_of(width, N), int(samples)
+    if K < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
+    scale_w = float((l_h / l_w) ** 0.25)
+    penalty = float(np.sqrt(l_w) * np.sqrt(l_h))  # of both, in scaled variables
+    labels, counts = np.repeat(np.arange(N), K), np.ones(N)
+    shapes: list[tuple[int, ...]] = [(N, M), (N * K, M), (N,)]
+
+    def objective(flat: Array) -> tuple[float, Array]:
+        W, H, b = (
+            flat[: N * M].reshape(N, M),
+            flat[N * M : N * M + N * K * M].reshape(N * K, M),
+            flat[N * M + N * K * M :],
+        )
+        values, by_logits = loss(H @ W.T + (b if bias else 0.0), labels, counts)
+        by_logits = by_logits / (N * K)
+        total = values.mean() + penalty * ((W**2).sum() + (H**2).sum() / K)
+        by_b = by_logits.sum(axis=0) if bias else np.zeros(N)
+        gradient = (by_logits.T @ H + 2 * penalty * W, by_logits @ W + 2 * penalty / K * H, by_b)
+        return float(total), np.concatenate([part.ravel() for part in gradient])
+
+    return objective, shapes, (scale_w, 1 / scale_w)
+
+
+def _descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
+    """Bounded L-BFGS to its limit, then Newton steps on the entries that are not held at their bound."""
+    bounds = [(None if low == -np.inf else low, None) for low in lower]
+    options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
+    run = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+    point, steps = np.asarray(run.x, dtype=np.float64), int(run.nit)
+    for _ in range(5):
+        value, gradient = objective(point)
+        if np.abs(_projected(point, gradient, lower)).max() <= tolerance:
+            break
+        free = ~((point <= lower) & (gradient > 0))
+        matrix = _hessian(objective, point, free)
+        levels, vectors = np.linalg.eigh(matrix)
+        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # flat directions are left alone
+        step = vectors[:, keep] @ ((vectors[:, keep].T @ gradient[free]) / np.abs(levels[keep]))
+        trial = point.copy()
+        trial[free] -= step
+        trial = np.maximum(trial, lower)
+        if not objective(trial)[0] <= value + 1e-13 * abs(value):
+            break
+        point, steps = trial, steps + 1
+    return point, steps
+
+
+def _projected(point: Array, gradient: Array, lower: Array) -> Array:
+    return np.where((point <= lower) & (gradient > 0), 0.0, gradient)
+
+
+def _hessian(objective: Objective, point: Array, free: Array) -> Array:
+    """Central differences of the gradient, over the entries marked `free`."""
+    index = np.flatnonzero(free)
+    step = 1e-5 * max(1.0, float(np.abs(point).max()))
+    columns = []
+    for i in index:
+        shift = np.zeros_like(point)
+        shift[i] = step
+        columns.append((objective(point + shift)[1] - objective(point - shift)[1])[index] / (2 * step))
+    matrix = np.array(columns)
+    return np.asarray((matrix + matrix.T) / 2)
+
+
+class _Met:
+    """One end of a descent: its matrices in the problem's own units, and what names it up to symmetry."""
+
+    def __init__(
+        self, objective: Objective, end: Array, lower: Array, shapes: list[tuple[int, ...]], scales: tuple[float, float]
+    ) -> None:
+        self.objective, self.end, self.lower = objective, end, lower
+        self.value, self.gradient = objective(end)
+        self.residual = float(np.abs(_projected(end, self.gradient, lower)).max())
+        first, second = int(np.prod(shapes[0])), int(np.prod(shapes[1]))
+        W, H = end[:first].reshape(shapes[0]), end[first : first + second].reshape(shapes[1])
+        self.weight, self.features, self.bias = scales[0] * W, scales[1] * H, end[first + second :]
+        gram = np.sort(np.linalg.eigvalsh(H @ H.T))
+        self.name = np.concatenate([[self.value], gram, np.sort(np.linalg.norm(W, axis=1))])
+
+
+def _distinct(met: list[_Met], tolerance: float) -> list[StationaryPoint]:
+    groups: list[list[_Met]] = []
+    for point in sorted(met, key=lambda one: one.value):
+        for group in groups:
+            if np.abs(point.name - group[0].name).max() <= 1e-4 * (1 + np.abs(point.name).max()):
+                group.append(point)
+                break
+        else:
+            groups.append([point])
+    return [_classified(group, tolerance) for group in groups]
+
+
+def _classified(group: list[_Met], tolerance: float) -> StationaryPoint:
+    point = group[0]
+    bound = point.lower > -np.inf
+    at_bound = bound & (point.end <= point.lower + 1e-9)
+    held = at_bound & (point.gradient > 1e-7)
+    free, weak = ~held, (at_bound & ~held)[~held]
+    matrix = _hessian(point.objective, point.end, free)
+    lowest = _lowest_curvature(matrix, weak)
+    levels = np.linalg.eigvalsh(matrix)
+    flat = int((np.abs(levels) < 1e-6 * max(1.0, np.abs(levels).max())).sum())
+    return StationaryPoint(
+        point.value,
+        point.weight,
+        point.features,
+        point.bias,
+        "saddle" if lowest < -1e-6 * max(1.0, float(np.abs(levels).max())) else "minimum",
+        flat,
+        lowest,
+        len(group),
+        point.residual,
+    )
+
+
+def _lowest_curvature(matrix: Array, weak: Array) -> float:
+    """Lowest v.Av over unit v with v >= 0 on the `weak` entries: an eigenvalue if there are none, else the best of projected descents."""
+    levels, vectors = np.linalg.eigh(matrix)
+    if not weak.any() or levels[0] >= 0:
+        return float(levels[0])
+    shift = float(np.abs(levels).max()) * np.eye(len(matrix)) - matrix
+    generator = np.random.default_rng(0)
+    starts = [vectors[:, 0], -vectors[:, 0], *generator.standard_normal((20, len(matrix)))]
+    lowest = np.inf
+    for vector in starts:
+        for _ in range(200):
+            vector = np.where(weak, np.maximum(vector, 0), vector)
+            vector = vector / (np.linalg.norm(vector) or 1.0)
+            vector = shift @ vector
+        vector = np.where(weak, np.maximum(vector, 0), vector)
+        vector = vector / (np.linalg.norm(vector) or 1.0)
+        lowest = min(lowest, float(vector @ matrix @ vector))
+    return lowest

@@ -1,0 +1,191 @@
+"""Laws of the spread v of a class around its centre, in units of its standard deviation r (MD Definition 4.1 leaves mu_r open).
+
+Everything the two-class model needs of a law is Z, the component of v / r along w_1 - w_2, with E ||v||^2 = r^2. The second class has
+the mirrored law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import gammaln
+
+from .parameters import Array
+
+__all__ = ["LAWS", "Law", "from_density", "from_samples", "named"]
+
+LAWS = ("two-point", "segment", "circle", "disc", "sphere")
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+
+# Where the logistic function of w bends: between these breaks twelve Gauss nodes integrate it to full relative precision.
+KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.0, 40.0])
+
+
+@dataclass(frozen=True)
+class Law:
+    """A centred, bounded law of Z: atoms with weights, or a smooth parametrisation Z(theta), theta in [0, 1].
+
+    bound: A of Assumption 4.2.2, ||v|| <= A r. second_moment: E Z^2, the share of the variance that lies along w_1 - w_2.
+    """
+
+    name: str
+    bound: float
+    second_moment: float
+    atoms: tuple[Array, Array] | None = None  # points, weights
+    curve: tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]] | None = None
+    knots: tuple[float, ...] = ()  # breaks of the law itself, in Z
+
+    def nodes(self, offset: Array, scale: Array, extra: Array | None = None) -> tuple[Array, Array]:
+        """Quadrature for E f(offset + scale Z), f logistic-like with kinks at 0 (and at `extra`).
+
+        Args:
+            offset, scale: (P,), scale >= 0. extra: (P,) one more kink in the units of the argument.
+
+        Returns:
+            Z (P or 1, Q) and weights (P or 1, Q), Gauss-Legendre on panels that end at the kinks; exact sums for atoms.
+        """
+        if self.curve is None:
+            points, weights = self.atoms or (np.zeros(1), np.ones(1))
+            return points[None, :], weights[None, :]
+        position, inverse, density = self.curve
+        low, high = float(position(np.array(0.0))), float(position(np.array(1.0)))
+        breaks = np.broadcast_to(KINK_BREAKS, (len(offset), len(KINK_BREAKS)))
+        if extra is not None:
+            breaks = np.concatenate([breaks, np.minimum(extra, 1e6)[:, None]], axis=1)
+        with np.errstate(over="ignore"):
+            at = np.clip((breaks - offset[:, None]) / np.maximum(scale, 1e-300)[:, None], low, high)
+        own = np.broadcast_to(np.array([low, *self.knots, high]), (len(offset), len(self.knots) + 2))
+        edges = inverse(np.sort(np.concatenate([at, own], axis=1), axis=1))  # (P, E)
+        widths = np.diff(edges, axis=1)
+        used = (widths > 0).any(axis=0)
+        widths, starts = widths[:, used, None], edges[:, :-1][:, used, None]
+        theta = (starts + widths * (_NODES + 1) / 2).reshape(len(offset), -1)
+        return position(theta), (widths * _WEIGHTS / 2).reshape(len(offset), -1) * density(theta)
+
+
+def named(name: str, width: int = 2) -> Law:
+    """One of `LAWS`. two-point: +-r along w_1 - w_2; segment: uniform there, half-length sqrt(3) r; circle: radius r and disc: radius
+    sqrt(2) r, both in span(h_1, h_2); sphere: radius r in R^M, M = `width`.
+
+    >>> named("sphere", width=8).second_moment
+    0.125
+    """
+    if name == "two-point":
+        return Law(name, 1.0, 1.0, atoms=(np.array([-1.0, 1.0]), np.array([0.5, 0.5])))
+    if name == "segment":
+        half = np.sqrt(3.0)
+        return Law(name, half, 1.0, curve=(lambda t: half * (2 * t - 1), lambda z: (z / half + 1) / 2, np.ones_like))
+    if name == "circle":
+        return Law(name, 1.0, 0.5, curve=(*_cosine(1.0), np.ones_like))
+    if name == "disc":
+        return Law(name, np.sqrt(2.0), 0.5, curve=(*_cosine(np.sqrt(2.0)), lambda t: 2 * np.sin(np.pi * t) ** 2))
+    if name == "sphere":
+        return _sphere(width)
+    raise ValueError(f"law must be one of {', '.join(LAWS)}, samples or a density, got {name!r}")
+
+
+def _cosine(radius: float) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    return (
+        lambda t: -radius * np.cos(np.pi * t),
+        lambda z: np.arccos(np.clip(-z / radius, -1, 1)) / np.pi,
+    )
+
+
+def _sphere(width: int) -> Law:
+    if width < 2:
+        raise ValueError(f"the sphere law needs width M >= 2, got {width}")
+    log_mass = np.log(np.pi) / 2 + gammaln((width - 1) / 2) - gammaln(width / 2)  # of sin^(M-2) over [0, pi]
+
+    def density(theta: Array) -> Array:
+        sine = np.maximum(np.sin(np.pi * theta), 1e-300)
+        return np.asarray(np.pi * np.exp((width - 2) * np.log(sine) - log_mass))
+
+    spread = 1 / np.sqrt(width)
+    knots = tuple(float(k * spread) for k in (-9, -5, -2.5, 0, 2.5, 5, 9) if abs(k * spread) < 1)
+    return Law("sphere", 1.0, 1 / width, curve=(*_cosine(1.0), density), knots=knots)
+
+
+def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1e-9) -> Law:
+    """The uniform law on given points, rescaled to E ||v||^2 = 1.
+
+    Args:
+        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first two coordinates are those along
+            h_1 and h_2, in the frame of class 1. tolerance: how far from centred is still centred, relative to the spread.
+
+    Raises:
+        ValueError: the law is not centred in the sense of Assumption 4.2.2, or has no spread.
+
+    >>> from_samples([-1., -1., 2.]).second_moment
+    1.0
+    """
+    points = np.asarray(samples, dtype=np.float64)
+    if (
+        points.ndim not in (1, 2)
+        or points.size == 0
+        or not np.isfinite(points).all()
+        or points.shape[-1] < (2 if points.ndim == 2 else 1)
+    ):
+        raise ValueError(f"samples must be finite, of shape (S,) or (S, M) with M >= 2, got shape {points.shape}")
+    along = points if points.ndim == 1 else (points[:, 0] - points[:, 1]) / np.sqrt(2)
+    norms = np.abs(points) if points.ndim == 1 else np.linalg.norm(points, axis=1)
+    spread = float(np.sqrt((norms**2).mean()))
+    if spread == 0:
+        raise ValueError("samples must have a spread, got the same zero vector in all")
+    _centred("E <w_1 - w_2, v>", float(along.mean()), spread, tolerance)
+    if points.ndim == 2:
+        _centred("E <h_1, v>", float(points[:, 0].mean()), spread, tolerance)
+    weights = np.full(len(points), 1 / len(points))
+    second = float(((along / spread) ** 2).mean())
+    return Law(name, float(norms.max()) / spread, second, atoms=(along / spread, weights))
+
+
+def from_density(
+    density: Callable[[Array], Array], low: float, high: float, name: str = "density", knots: tuple[float, ...] = ()
+) -> Law:
+    """The law with a density on [low, high] along w_1 - w_2, smooth between `knots`, rescaled to total mass 1 and E Z^2 = 1.
+
+    Raises:
+        ValueError: the density is negative, has no mass or is not centred.
+
+    >>> import numpy as np
+    >>> triangle = from_density(lambda z: 1 - np.abs(z), -1., 1., knots=(0.,))
+    >>> round(triangle.bound, 6)  # half-width over standard deviation, sqrt(6)
+    2.44949
+    """
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(f"a bounded law needs finite low < high, got [{low}, {high}]")
+    fixed = np.linspace(low, high, 17)[1:-1]
+    edges = np.unique(np.array([low, *fixed, *knots, high]))
+    points = (edges[:-1, None] + np.diff(edges)[:, None] * (_NODES + 1) / 2).reshape(-1)
+    values = np.asarray(density(points), dtype=np.float64)
+    if values.shape != points.shape or not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError("density must map an array to finite, non-negative numbers of the same shape")
+    weights = (np.diff(edges)[:, None] * _WEIGHTS / 2).reshape(-1) * values
+    mass = float(weights.sum())
+    if mass <= 0:
+        raise ValueError(f"density must have mass on [{low}, {high}], got {mass}")
+    spread = float(np.sqrt((weights * points**2).sum() / mass))
+    _centred("E <w_1 - w_2, v>", float((weights * points).sum() / mass), spread, 1e-9)
+    length = high - low
+    return Law(
+        name,
+        max(abs(low), abs(high)) / spread,
+        1.0,
+        curve=(
+            lambda t: (low + length * t) / spread,
+            lambda z: (z * spread - low) / length,
+            lambda t: np.asarray(density(low + length * t)) * length / mass,
+        ),
+        knots=tuple(float(edge) / spread for edge in edges[1:-1]),
+    )
+
+
+def _centred(what: str, mean: float, spread: float, tolerance: float) -> None:
+    if abs(mean) > tolerance * spread:
+        raise ValueError(
+            f"the law is not centred (Assumption 4.2.2): {what} is {mean:.3g} with spread {spread:.3g}, not 0"
+        )

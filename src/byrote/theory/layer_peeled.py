@@ -1,0 +1,285 @@
+"""The layer-peeled model with label smoothing: closed form, thresholds, certificate (MD section 3).
+
+    min over W, H   (1/NK) sum_{n,k} loss_alpha(W h_n^k) + lambda_W ||W||^2 + (lambda_H / K) ||H||^2
+
+with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md` derives what is coded here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .parameters import Array, Real, broadcast, class_count, positive, smoothing, unwrap, width_of
+
+__all__ = [
+    "LayerPeeled",
+    "NCDeviation",
+    "bias_curve",
+    "is_nc_configuration",
+    "layer_peeled",
+    "lower_bound",
+    "thresholds",
+]
+
+
+@dataclass(frozen=True)
+class LayerPeeled:
+    """The global minimum of the layer-peeled problem; a number, or an array over a sweep, in each field.
+
+    `gap` is the logit gap d*, `feature_norm` the norm a of every class mean, `classifier_scale` the C of w_n = C (h_n - hbar).
+    `lower_bound` holds for every (W, H, b) whatever; `optimality_gap` = value - lower_bound is the certificate.
+    """
+
+    num_classes: Real
+    alpha: Real
+    lambda_w: Real
+    lambda_h: Real
+    positive: bool
+    bias: bool
+    width: int | None
+    value: Real
+    gap: Real
+    feature_norm: Real
+    classifier_scale: Real
+    collapsed: bool | NDArray[np.bool_]
+    lower_bound: Real
+    optimality_gap: Real
+    exact_margin: Real
+    printed_margin: Real
+    converged: bool = True
+    iterations: int = 0
+
+    @property
+    def features(self) -> Array:
+        """One minimiser's class means, (N, M), rows h_n; every other is its image under a map that keeps the constraint."""
+        num_classes, width = self._one_point()
+        frame = np.eye(num_classes, width)
+        if not self.positive:  # the simplex: project the unit vectors off their mean, then to norm one
+            frame[:, :num_classes] -= 1 / num_classes
+            frame *= np.sqrt(num_classes / (num_classes - 1))
+        return np.asarray(self.feature_norm * frame)
+
+    @property
+    def weight(self) -> Array:
+        """The classifier of the same minimiser, (N, M), rows w_n = C (h_n - hbar)."""
+        means = self.features
+        return np.asarray(self.classifier_scale * (means - means.mean(axis=0)))
+
+    def _one_point(self) -> tuple[int, int]:
+        if not isinstance(self.value, float):
+            raise ValueError("matrices belong to one parameter point: solve that point alone, not a sweep")
+        num_classes = int(self.num_classes)
+        return num_classes, width_of(self.width, num_classes)
+
+
+def layer_peeled(
+    num_classes: ArrayLike = 3,
+    alpha: ArrayLike = 0.1,
+    lambda_w: ArrayLike = 0.005,
+    lambda_h: ArrayLike = 0.005,
+    positive: bool = True,
+    bias: bool = False,
+    width: int | None = None,
+) -> LayerPeeled:
+    """The layer-peeled problem's global minimum, in closed form and certified.
+
+    On the minimisers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) a unit of the logit gap d (2 (N-1) sqrt(lambda_W lambda_H) with
+    signed features), so f(d) = log(1 + (N-1) e^-d) + c d is all there is, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0.
+    An unpenalised bias changes nothing in the value; with N = 2 it frees a curve of minimisers, see `bias_curve`.
+
+    Args:
+        num_classes: N >= 2. alpha: label smoothing, in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0.
+            Each may be an array; they broadcast.
+        positive: features are constrained to H >= 0.
+        bias: the classifier has an unpenalised bias.
+        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class coincide.
+
+    Raises:
+        ValueError: alpha outside [0, 1), a penalty that is not positive, N < 2, M < N.
+
+    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one: `thresholds`).
+
+    >>> solution = layer_peeled(num_classes=3, alpha=.1, lambda_w=.005, lambda_h=.005)
+    >>> round(solution.value, 10), round(solution.feature_norm, 7), round(solution.classifier_scale, 7)
+    (0.3684054341, 1.5631743, 1.2247449)
+    """
+    shape, (N, smooth, l_w, l_h) = broadcast(*_parameters(num_classes, alpha, lambda_w, lambda_h))
+    if width is not None:
+        width_of(width, int(N.max(initial=2)))
+    cost = _cost_of_gap(N, l_w, l_h, positive)
+    c = smooth * (N - 1) / N + cost
+    gap = np.where(c < (N - 1) / N, np.log1p(np.maximum((N - 1) - N * c, 0) / c), 0.0)
+    value = np.log1p((N - 1) * np.exp(-gap)) + c * gap
+    feature_norm = np.sqrt(cost * gap / (2 * N * l_h))  # half of the penalty is the features'
+    scale = np.sqrt(N * l_h / ((N - 1) * l_w)) if positive else np.sqrt(l_h / l_w)
+    bound = _entropy_bound(N, smooth, l_w, l_h, positive)
+    exact, printed = _margins(N, smooth, l_w, l_h, positive)
+    collapsed = (gap == 0).reshape(shape)
+    return LayerPeeled(
+        *(unwrap(array, shape) for array in (N, smooth, l_w, l_h)),
+        positive,
+        bias,
+        width,
+        *(unwrap(array, shape) for array in (value, gap, feature_norm, scale)),
+        collapsed=bool(collapsed) if shape == () else collapsed,
+        lower_bound=unwrap(bound, shape),
+        optimality_gap=unwrap(value - bound, shape),
+        exact_margin=unwrap(exact, shape),
+        printed_margin=unwrap(printed, shape),
+    )
+
+
+def lower_bound(
+    num_classes: int, alpha: float, lambda_w: float, lambda_h: float, positive: bool = True, p: float | None = None
+) -> float:
+    """A number below the layer-peeled objective at EVERY (W, H, b): weak duality, no solver involved.
+
+    Convexity of the loss in the logits, taken at any point of the family Z = d (I - J/N), gives
+    objective >= Entropy(p, (1-p)/(N-1), ...) as long as s = (1 - alpha + alpha/N - p) N/(N-1) satisfies
+    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). The best p closes the gap.
+
+    Args:
+        p: the softmax probability of the own class at the point of tangency; default: the best admissible one.
+
+    Raises:
+        ValueError: p is not admissible, so that nothing would be certified.
+
+    >>> round(lower_bound(3, .1, .005, .005), 10), round(lower_bound(3, .1, .005, .005, p=.93), 3)
+    (0.3684054341, 0.302)
+    """
+    N, smooth, l_w, l_h = _parameters(num_classes, alpha, lambda_w, lambda_h)
+    if p is None:
+        return float(_entropy_bound(N, smooth, l_w, l_h, positive))
+    s = (1 - smooth + smooth / N - p) * N / (N - 1)
+    if not (0 <= s <= _largest_dual(N, l_w, l_h, positive) and p < 1):
+        raise ValueError(f"p must give a dual value s in [0, {_largest_dual(N, l_w, l_h, positive):g}], got s = {s:g}")
+    return float(_entropy(np.asarray(p), N))
+
+
+def thresholds(
+    num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
+) -> tuple[Real, Real]:
+    """Margins (exact, printed) of the two conditions for a minimiser other than W = H = 0; above 0 means the condition holds.
+
+    Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)); printed in Theorem 3.2: 1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H).
+    Printed > 0 >= exact is the strip where the theorem speaks of the zero configuration only.
+
+    >>> exact, printed = thresholds(2, 0., .08, .08)
+    >>> round(exact, 4), round(printed, 4)
+    (0.5475, 0.84)
+    """
+    shape, arrays = broadcast(*_parameters(num_classes, alpha, lambda_w, lambda_h))
+    exact, printed = _margins(*arrays, positive)
+    return unwrap(exact, shape), unwrap(printed, shape)
+
+
+@dataclass(frozen=True)
+class NCDeviation:
+    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; 0 in all three is an NC configuration."""
+
+    within_class: float
+    orthogonality: float
+    duality: float
+    holds: bool
+
+
+def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float = 1e-6) -> NCDeviation:
+    """Definition 3.1 of MD, condition by condition.
+
+    (i) largest distance of a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram matrix of the class means and
+    a^2 the mean of its diagonal, and of the negative part of H; (iii) largest entry of W - C (H - hbar) at the best constant C.
+    The zero pair is an NC configuration (a degenerate one).
+
+    Args:
+        weight: (N, M). features: (N, M), or (N, K, M) with K samples a class. tolerance: bound on all three deviations.
+
+    Raises:
+        ValueError: the shapes do not fit.
+
+    >>> solution = layer_peeled()
+    >>> is_nc_configuration(solution.weight, solution.features).holds
+    True
+    """
+    W, H = np.asarray(weight, dtype=np.float64), np.asarray(features, dtype=np.float64)
+    samples = H[:, None, :] if H.ndim == 2 else H  # (N, K, M)
+    if W.ndim != 2 or samples.ndim != 3 or (samples.shape[0], samples.shape[2]) != W.shape:
+        raise ValueError(f"weight (N, M) must go with features (N, M) or (N, K, M), got {W.shape} and {H.shape}")
+    means = samples.mean(axis=1)  # (N, M)
+    gram = means @ means.T
+    square = np.trace(gram) / len(gram)
+    size = np.sqrt(square) or 1.0
+    within = float(np.linalg.norm(samples - means[:, None, :], axis=-1).max() / size)
+    orthogonality = float(np.abs(gram - square * np.eye(len(gram))).max() / (square or 1.0))
+    orthogonality = max(orthogonality, float(-samples.min(initial=0.0) / size))
+    centred = means - means.mean(axis=0)
+    spread = float((centred**2).sum())
+    scale = float((W * centred).sum()) / spread if spread > 0 else 0.0
+    duality = float(np.abs(W - scale * centred).max() / (np.abs(W).max(initial=0.0) or 1.0))
+    return NCDeviation(within, orthogonality, duality, max(within, orthogonality, duality) <= tolerance)
+
+
+def bias_curve(
+    alpha: float = 0.1, lambda_w: float = 0.005, lambda_h: float = 0.005, points: int = 11
+) -> list[tuple[Array, Array, Array]]:
+    """With N = 2, positive features and an unpenalised bias, the minimisers form a curve: `points` of it, from end to end.
+
+    ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and b_1 - b_2 = d - C ||h_1||^2: every one of them has the
+    same value. At the ends a class sits at 0; only the middle one is an NC configuration. (MD's footnote on biases misses this case.)
+
+    Returns:
+        A list of (weight (2, 2), features (2, 2), bias (2,)).
+
+    >>> weight, features, bias = bias_curve(points=3)[0]
+    >>> float(abs(features[0]).max())
+    0.0
+    """
+    solution = layer_peeled(2, alpha, lambda_w, lambda_h)
+    square, scale, gap = float(solution.feature_norm) ** 2, float(solution.classifier_scale), float(solution.gap)
+    curve = []
+    for share in np.linspace(0, 1, points):
+        norms = np.sqrt(2 * square * np.array([share, 1 - share]))
+        means = np.diag(norms)
+        shift = gap - scale * norms[0] ** 2
+        curve.append((scale * (means - means.mean(axis=0)), means, np.array([shift / 2, -shift / 2])))
+    return curve
+
+
+def _parameters(num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike) -> list[Array]:
+    return [
+        class_count(num_classes),
+        smoothing(alpha),
+        positive("lambda_w", lambda_w),
+        positive("lambda_h", lambda_h),
+    ]
+
+
+def _cost_of_gap(N: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
+    """What one unit of logit gap costs in penalties at the best balance of W and H."""
+    root = np.sqrt(l_w) * np.sqrt(l_h)  # not sqrt(l_w l_h): that product can underflow
+    return np.asarray(2 * np.sqrt(N * (N - 1)) * root if is_positive else 2 * (N - 1) * root)
+
+
+def _largest_dual(N: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
+    return np.asarray(_cost_of_gap(N, l_w, l_h, is_positive) * N / (N - 1))
+
+
+def _entropy(p: Array, N: Array) -> Array:
+    rest = (1 - p) / (N - 1)
+    return np.asarray(-p * np.log(p) - (1 - p) * np.log(np.maximum(rest, np.finfo(float).tiny)))
+
+
+def _entropy_bound(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
+    """The best lower bound; s is taken a few units in the last place inside its range, so that rounding cannot make it inadmissible."""
+    s = np.minimum(_largest_dual(N, l_w, l_h, is_positive) * (1 - 1e-15), 1 - smooth)
+    rest = (smooth + s) / N  # probability of each other class at the point of tangency
+    p = 1 - (N - 1) * rest
+    return np.asarray(-p * np.log1p(-(N - 1) * rest) - (N - 1) * rest * np.log(rest))
+
+
+def _margins(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> tuple[Array, Array]:
+    exact = 1 - smooth - _largest_dual(N, l_w, l_h, is_positive)
+    printed = 1 - (N - 1) / N * smooth - 2 * np.sqrt(N - 1) * np.sqrt(l_w) * np.sqrt(l_h)
+    return np.asarray(exact), np.asarray(printed)

@@ -1,0 +1,221 @@
+"""Loss, the base of the family: a frozen spec that is called like a torch loss, classes on the last axis.
+
+A new loss is one class with one method, `formula(z, y)`: the loss of each sample, in the terms of its paper.
+Shapes, precision, checks, reductions and the `nn.Module` come from here.
+"""
+
+import math
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from byrote import checks
+from byrote.component import Component
+
+__all__ = ["Loss", "LossModule", "Reduction", "bounds", "symmetry"]
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def widen(logits: Tensor) -> Tensor:
+    """Half-precision logits as float32: probabilities and their logarithms need more than 8 or 11 bits."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+class Loss(Component, family="losses"):
+    """A classification loss of logits z (..., N) and integer labels y (...).
+
+    Members give `formula`; those whose loss of all N labels at once is cheap also give `formula_of_all`.
+    A member states its own range and symmetry in `range_of` and `class_sum_of`: read them with `bounds` and
+    `symmetry`.
+
+    Example:
+        >>> import torch
+        >>> from byrote import losses
+        >>> loss = losses.CrossEntropy()
+        >>> round(loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])).item(), 4)
+        0.41
+        >>> loss(torch.zeros(3, 4, 10), torch.zeros(3, 4, dtype=torch.int64), reduction="none").shape
+        torch.Size([3, 4])
+    """
+
+    main: ClassVar[str | None] = None
+    short: ClassVar[str] = ""
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        """The loss of each sample, (..., N) and (...) to (...); z is float32 or float64, y int64 in range."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method formula(z, y)")
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        """The loss of each sample under every label, (..., N) to (..., N).
+
+        This default asks `formula` N times over in one call, at N times its memory.
+        """
+        N = z.shape[-1]
+        every = torch.arange(N, device=z.device).expand(z.shape)  # (..., N)
+        return self.formula(z.unsqueeze(-2).expand(*z.shape, N), every)
+
+    def sample_weight(self, y: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """The weight of each sample in the mean, or None where all count the same."""
+        return None
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        """Infimum and supremum over all logits and labels; a loss that does not know gives the whole line."""
+        return -math.inf, math.inf
+
+    def class_sum_of(self, num_classes: int) -> float | None:
+        """The sum of the loss over all labels where it is the same for every z, else None."""
+        return None
+
+    @classmethod
+    def example(cls, num_classes: int) -> Self:
+        """A member with its defaults; losses that cannot do without an argument give a typical one."""
+        return cls()
+
+    @property
+    def label(self) -> str:
+        """The short name in tables and figures."""
+        return self.short or type(self).__name__
+
+    @property
+    def parameter(self) -> float:
+        """The main parameter (alpha, q, gamma, ...) as a number; NaN where there is none."""
+        return math.nan if self.main is None else float(getattr(self, self.main))
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each sample, nothing checked and no wait for the device: what a training loop calls.
+
+        Args:
+            logits: (..., N), any floating dtype; half precision is computed in float32.
+            labels: (...), int64 within 0..N-1 (not checked).
+
+        Returns:
+            (...), in the dtype of the logits.
+        """
+        return self.formula(widen(logits), labels).to(logits.dtype)
+
+    def __call__(
+        self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: (..., N), classes on the last axis, any leading batch shape, N >= 2.
+            labels: (...), integer classes within 0..N-1.
+            reduction: "mean" or "sum" over all samples, or "none".
+            index: (...), the samples' numbers; only losses that remember samples use it.
+
+        Returns:
+            A scalar, or (...) without reduction, in the dtype of the logits.
+
+        Raises:
+            ValueError: shapes that do not fit, labels outside 0..N-1, an unknown reduction.
+            TypeError: logits that are not floating point, labels that are not integers.
+        """
+        y = self.checked(logits, labels, reduction)
+        return self.reduced(self.formula(widen(logits), y), y, reduction).to(logits.dtype)
+
+    def ignores(self, y: Tensor) -> Tensor | None:
+        """Where a label stands for no class at all, or None."""
+        return None
+
+    def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        """The labels as int64, once shapes, dtypes and range are right; while compiling, shapes alone."""
+        checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        if not logits.is_floating_point():
+            raise TypeError(f"logits must be floating point, got {logits.dtype}")
+        if logits.dim() == 0 or logits.shape[-1] < 2:
+            raise ValueError(f"logits must have 2 or more classes on the last axis, got {tuple(logits.shape)}")
+        if labels.shape != logits.shape[:-1]:
+            raise ValueError(
+                f"labels must have the shape {tuple(logits.shape[:-1])} of the logits without their last axis, "
+                f"got {tuple(labels.shape)}"
+            )
+        if not torch.compiler.is_compiling():
+            ignored = self.ignores(labels)
+            checks.classes("labels", labels if ignored is None else labels[~ignored], logits.shape[-1])
+        return labels.long()
+
+    def reduced(self, values: Tensor, y: Tensor, reduction: str) -> Tensor:
+        """Values (...) reduced; a weighted mean divides by the sum of the weights, as in torch."""
+        if reduction == "none":
+            return values
+        if reduction == "sum":
+            return values.sum()
+        weight = self.sample_weight(y, values.dtype)
+        return values.mean() if weight is None else values.sum() / weight.sum()
+
+    def module(
+        self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
+    ) -> nn.Module:
+        """This loss as an `nn.Module`; the arguments matter only to losses that remember samples.
+
+        Example:
+            >>> import torch
+            >>> from byrote import losses
+            >>> criterion = losses.RobustLog(alpha=.1).module()
+            >>> criterion(torch.zeros(4, 10), torch.arange(4)).shape
+            torch.Size([])
+        """
+        return LossModule(self)
+
+
+class LossModule(nn.Module):
+    """A loss as a module: `forward` checks and reduces, `per_sample` does neither."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def per_sample(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
+        """As `Loss.per_sample`; the index is for losses that remember samples."""
+        return self.loss.per_sample(logits, labels)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
+    ) -> Tensor:
+        """As calling the loss itself."""
+        return self.loss(logits, labels, reduction, index)
+
+    def extra_repr(self) -> str:
+        return repr(self.loss)
+
+
+def symmetry(loss: Loss, num_classes: int) -> float | None:
+    """The constant C with sum_j L(z, j) = C for every z, or None: no such constant, the loss is not symmetric.
+
+    Why: under `Symmetric(eta)` noise a symmetric loss has noisy risk C eta/(N-1) + (1 - eta N/(N-1)) times
+    the clean risk, so that the order of risks is kept for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
+
+    Args:
+        loss: any loss.
+        num_classes: N, at least 2.
+
+    Example:
+        >>> from byrote import losses
+        >>> round(losses.symmetry(losses.RobustLog(alpha=.1), 10), 4), losses.symmetry(losses.CrossEntropy(), 10)
+        (23.979, None)
+    """
+    return loss.class_sum_of(_at_least_two(num_classes))
+
+
+def bounds(loss: Loss, num_classes: int) -> tuple[float, float]:
+    """The infimum and supremum of a loss over all logits in R^N and all labels.
+
+    Args:
+        loss: any loss.
+        num_classes: N, at least 2.
+
+    Example:
+        >>> from byrote import losses
+        >>> losses.bounds(losses.MeanSquaredError(on="probabilities"), 10)
+        (0.0, 2.0)
+    """
+    return loss.range_of(_at_least_two(num_classes))
+
+
+def _at_least_two(num_classes: Any) -> int:
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}")
+    return num_classes

@@ -1,0 +1,146 @@
+"""Cross-entropy and its relatives: smoothed, relaxed and focal."""
+
+import math
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from byrote.losses.base import Loss
+from byrote.losses.stable import log_p_and_rest, log_p_and_rest_of_all
+
+__all__ = ["CrossEntropy", "Focal", "LabelRelaxation", "LabelSmoothing"]
+
+
+class CrossEntropy(Loss):
+    """L = -log p_y.
+
+    The usual loss: unbounded, not symmetric, and the one that memorizes most readily (MD; LF).
+
+    Example:
+        >>> import torch
+        >>> CrossEntropy()(torch.tensor([[1e4, 0.0]]), torch.tensor([1])).item()
+        10000.0
+    """
+
+    short: ClassVar[str] = "CE"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(z.reshape(-1, z.shape[-1]), y.reshape(-1), reduction="none").view(y.shape)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        return -z.log_softmax(-1)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return 0.0, math.inf
+
+
+class LabelSmoothing(Loss):
+    """L = -sum_k t_k log p_k with t = (1 - alpha) e_y + (alpha/N) 1.
+
+    Keeps the logit gap finite: it is least at p_y = 1 - alpha + alpha/N. Equal to torch's `label_smoothing`.
+    Szegedy et al. 2016; MD uses alpha = .1.
+
+    Args:
+        alpha: share of the target spread evenly over all classes, 0 <= alpha < 1; 0 is cross-entropy.
+
+    Example:
+        >>> import torch
+        >>> round(LabelSmoothing(alpha=.1)(torch.tensor([[0.0, 9.0]]), torch.tensor([1])).item(), 4)
+        0.4501
+    """
+
+    alpha: float = Field(0.1, ge=0, lt=1)
+    main: ClassVar[str | None] = "alpha"
+    short: ClassVar[str] = "LS"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        flat = z.reshape(-1, z.shape[-1])
+        values = F.cross_entropy(flat, y.reshape(-1), reduction="none", label_smoothing=self.alpha)
+        return values.view(y.shape)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        log_p = z.log_softmax(-1)
+        return -(1 - self.alpha) * log_p - self.alpha * log_p.mean(-1, keepdim=True)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        rest = self.alpha / num_classes
+        top = 1 - self.alpha + rest
+        entropy = -top * math.log(top) - (num_classes - 1) * (rest * math.log(rest) if rest > 0 else 0.0)
+        return entropy, math.inf
+
+
+class LabelRelaxation(Loss):
+    """L = 0 if p_y > 1 - alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
+
+    The divergence of the prediction from the nearest of all distributions that give the label 1 - alpha or
+    more: the label is believed, but not to the last. Lienen & Huellermeier, "From Label Smoothing to Label
+    Relaxation", AAAI 2021; MD uses alpha = .1.
+
+    Written in the margin m = log(p_y/(1-p_y)) it is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and
+    the boundary p_y = 1 - alpha is m = log((1-alpha)/alpha): no 1 - p_y to lose, no branch that turns NaN.
+
+    Args:
+        alpha: share of the target left open, 0 <= alpha < 1; 0 is cross-entropy.
+
+    Example:
+        >>> import torch
+        >>> LabelRelaxation(alpha=.1)(torch.tensor([[0.0, 9.0]]), torch.tensor([1])).item()
+        0.0
+    """
+
+    alpha: float = Field(0.1, ge=0, lt=1)
+    main: ClassVar[str | None] = "alpha"
+    short: ClassVar[str] = "LR"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        return self._of(*log_p_and_rest(z, y))
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        return self._of(*log_p_and_rest_of_all(z))
+
+    def _of(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
+        alpha = self.alpha
+        if alpha == 0:
+            return -log_p
+        constant = (1 - alpha) * math.log1p(-alpha) + alpha * math.log(alpha)
+        divergence = constant - (1 - alpha) * log_p - alpha * log_rest
+        return torch.where(log_p > math.log1p(-alpha), 0.0, divergence).clamp_min(0)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return 0.0, math.inf
+
+
+class Focal(Loss):
+    """L = -(1 - p_y)^gamma log p_y.
+
+    Cross-entropy with the samples that are already right weighed down. The factor is differentiated too (some
+    released codes hold it fixed). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+
+    Args:
+        gamma: strength, at least 0; 0 is cross-entropy. 2 in the paper; .5 in the studies of label noise
+            (Ma et al. 2020).
+
+    Example:
+        >>> import torch
+        >>> round(Focal(gamma=2.)(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).item(), 4)
+        0.1733
+    """
+
+    gamma: float = Field(2.0, ge=0)
+    main: ClassVar[str | None] = "gamma"
+    short: ClassVar[str] = "FL"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        return self._of(*log_p_and_rest(z, y))
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        return self._of(*log_p_and_rest_of_all(z))
+
+    def _of(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
+        return -(self.gamma * log_rest).exp() * log_p
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return 0.0, math.inf

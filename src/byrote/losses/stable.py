@@ -1,0 +1,58 @@
+"""The logit arithmetic every loss is built on, with neither value nor gradient lost at large logits.
+
+Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that
+depends on p_y alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then
+log p_y = logsigmoid(m) and log(1 - p_y) = logsigmoid(-m): no subtraction from 1, which in float32 ends in
+NaN or in a gradient of exactly zero from logit gaps of about 17 on.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["log_p_and_rest", "log_p_and_rest_of_all", "margin", "one_hot", "pick"]
+
+
+def pick(values: Tensor, y: Tensor) -> Tensor:
+    """values[..., y]: one class of each sample, (..., N) and (...) to (...)."""
+    return values.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+
+
+def one_hot(z: Tensor, y: Tensor) -> Tensor:
+    """e_y in the shape and dtype of z; unlike `torch.nn.functional.one_hot` it never waits for the device."""
+    return torch.zeros_like(z).scatter_(-1, y.unsqueeze(-1), 1.0)
+
+
+def margin(z: Tensor, y: Tensor) -> Tensor:
+    """m = z_y - log sum_{k != y} exp(z_k), the log odds of the label, (..., N) and (...) to (...).
+
+    The largest rival is taken out first and kept out of the graph: classes close to each other keep their
+    distance, and gradients their size, however large the logits are (the gradient of a plain logsumexp near
+    1e4 is off by up to 5e-4 in float32).
+    """
+    label = y.unsqueeze(-1)
+    others = z.scatter(-1, label, -torch.inf)  # (..., N)
+    top = others.detach().amax(-1, keepdim=True)
+    spread = (others - top).exp().sum(-1).log()
+    return (z.gather(-1, label) - top).squeeze(-1) - spread
+
+
+def log_p_and_rest(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """log p_y and log(1 - p_y), each of shape (...)."""
+    m = margin(z, y)
+    return F.logsigmoid(m), F.logsigmoid(-m)
+
+
+def log_p_and_rest_of_all(z: Tensor) -> tuple[Tensor, Tensor]:
+    """log p_k and log(1 - p_k) of every class, each of shape (..., N).
+
+    Only the largest class can have p > 1/2, where 1 - p must not be formed by subtraction: its two logarithms
+    come from its margin, those of the others from log_softmax.
+    """
+    log_p = z.log_softmax(-1)
+    top = z.detach().argmax(-1, keepdim=True)
+    is_top = torch.zeros_like(z, dtype=torch.bool).scatter_(-1, top, True)
+    log_p_top, log_rest_top = log_p_and_rest(z, top.squeeze(-1))
+    below = log_p.masked_fill(is_top, -torch.inf)  # keeps log1p(-1) out of the graph of the largest class
+    log_rest = torch.where(is_top, log_rest_top.unsqueeze(-1), torch.log1p(-below.exp()))
+    return torch.where(is_top, log_p_top.unsqueeze(-1), log_p), log_rest

@@ -1,0 +1,55 @@
+"""Every registered loss of byrote, found without a list, with the variants its own fields allow."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor
+
+from byrote.losses import Loss
+
+KINDS = sorted(kind for kind, member in Loss.registry.items() if member.__module__.startswith("byrote."))
+
+Function = Callable[[Tensor, Tensor], Tensor]
+
+
+def variants(kind: str, num_classes: int) -> Iterator[Loss]:
+    """The example, each other choice of a Literal field, and each inclusive end of a number's range."""
+    loss = Loss.member(kind).example(num_classes)
+    yield loss
+    for name, field in type(loss).model_fields.items():
+        choices: list[Any] = []
+        if get_origin(field.annotation) is Literal:
+            choices = list(get_args(field.annotation))
+        elif field.annotation is float:
+            choices = [getattr(limit, end) for limit in field.metadata for end in ("ge", "le") if hasattr(limit, end)]
+        for choice in choices:
+            if choice != getattr(loss, name):
+                yield loss.replace(**{name: choice})
+
+
+def name(loss: Loss) -> str:
+    """A test id: the kind and the fields that differ from the example."""
+    fields = ",".join(f"{k}={v}" for k, v in loss.spec().items() if isinstance(v, int | float | str) and k != "kind")
+    return f"{loss.kind}({fields})"
+
+
+def each(*num_classes: int) -> list[tuple[Loss, int]]:
+    """(loss, N) for every variant of every kind."""
+    return [(loss, N) for kind in KINDS for N in num_classes for loss in variants(kind, N)]
+
+
+def ids(cases: list[tuple[Loss, int]]) -> list[str]:
+    return [f"{name(loss)}-{N}" for loss, N in cases]
+
+
+def batch(num_classes: int, rows: int = 24, scale: float = 3.0, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Float64 logits (rows, N) and labels in which every class occurs."""
+    generator = torch.Generator().manual_seed(seed)
+    z = scale * torch.randn(rows, num_classes, dtype=torch.float64, generator=generator)
+    return z, torch.arange(rows) % num_classes
+
+
+def function(loss: Loss) -> Function:
+    """The loss as a pure function of logits and labels, one value a sample."""
+    return loss.per_sample

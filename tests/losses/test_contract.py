@@ -1,0 +1,283 @@
+"""What every registered loss must do; new ones are found by themselves."""
+
+import copy
+import math
+import pickle
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from byrote.losses import Loss, bounds, symmetry
+
+from .cases import KINDS, batch, each, function, ids
+from .oracles import EXACT, NAIVE, exact, exact_gradient, naive
+
+EXAMPLES = [(Loss.member(kind).example(N), N) for kind in KINDS for N in (3,)]
+CASES = each(2, 3, 7)
+SMALL = each(2, 3)
+
+every_case = pytest.mark.parametrize(("loss", "N"), CASES, ids=ids(CASES))
+every_small = pytest.mark.parametrize(("loss", "N"), SMALL, ids=ids(SMALL))
+every_example = pytest.mark.parametrize(("loss", "N"), EXAMPLES, ids=ids(EXAMPLES))
+
+
+def gradient(loss: Loss, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    z = z.detach().clone().requires_grad_()
+    values = function(loss)(z, y)
+    (slope,) = torch.autograd.grad(values.sum(), z)
+    return values.detach(), slope
+
+
+def test_every_loss_has_both_oracles() -> None:
+    assert set(EXACT) >= set(KINDS)
+    assert set(NAIVE) >= set(KINDS)
+
+
+@every_case
+def test_equals_the_definition_in_float64(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    expected = [naive(loss, row.numpy(), int(k)) for row, k in zip(z, y, strict=True)]
+    np.testing.assert_allclose(function(loss)(z, y), expected, rtol=1e-10, atol=1e-12)
+
+
+@every_small
+def test_equals_fifty_digits(loss: Loss, N: int) -> None:
+    z, y = batch(N, rows=2 * N)
+    z[N:] *= 8  # gaps of about 50: 1 - p_y is far below the spacing of floats near 1
+    values, slopes = gradient(loss, z, y)
+    for value, slope, row, k in zip(values, slopes, z.tolist(), y.tolist(), strict=True):
+        assert value.item() == pytest.approx(float(exact(loss, row, k)), rel=1e-9, abs=1e-13)
+        expected = np.array([float(g) for g in exact_gradient(loss, row, k)])
+        np.testing.assert_allclose(slope, expected, rtol=1e-7, atol=1e-13)
+
+
+@every_small
+def test_gradcheck(loss: Loss, N: int) -> None:
+    z, y = batch(N, rows=2 * N, scale=1.5)
+    assert torch.autograd.gradcheck(lambda x: function(loss)(x, y), (z.requires_grad_(),))
+
+
+def permuted(value: object, order: list[int]) -> object:
+    """Whatever in a spec is listed class by class, in a new order of the classes."""
+    if isinstance(value, dict):
+        return {key: permuted(part, order) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [permuted(part, order) for part in value]
+        return [parts[k] for k in order] if len(parts) == len(order) else parts
+    return value
+
+
+@every_small
+def test_names_of_classes_do_not_matter(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    order = [*range(1, N), 0]
+    moved = torch.tensor([order.index(int(k)) for k in y])
+    renamed = Loss.from_spec(permuted(loss.spec(), order))
+    torch.testing.assert_close(function(renamed)(z[:, order], moved), function(loss)(z, y), rtol=1e-12, atol=1e-13)
+
+
+@every_case
+def test_reductions_and_leading_shapes(loss: Loss, N: int) -> None:
+    z, y = batch(N, rows=24)
+    rows = function(loss)(z, y)
+    criterion = criterion_of(loss)
+    torch.testing.assert_close(criterion(z, y, "none"), rows)
+    torch.testing.assert_close(criterion(z, y, "sum"), rows.sum())
+    weight = loss.sample_weight(y, z.dtype)
+    torch.testing.assert_close(criterion(z, y), rows.mean() if weight is None else rows.sum() / weight.sum())
+    for shape in ((2, 12), (3, 2, 4)):
+        stacked = criterion(z.view(*shape, N), y.view(shape), "none")
+        torch.testing.assert_close(stacked, rows.view(shape))
+    torch.testing.assert_close(criterion(z[0], y[0], "none"), rows[0])
+    assert criterion(z[:0], y[:0], "none").shape == (0,)
+    assert criterion(z[:0], y[:0], "sum") == 0
+
+
+def criterion_of(loss: Loss):  # noqa: ANN201
+    return loss
+
+
+@every_case
+def test_all_labels_at_once(loss: Loss, N: int) -> None:
+    z, _ = batch(N, scale=10)
+    one_by_one = torch.stack([loss.formula(z, torch.full((len(z),), k)) for k in range(N)], -1)
+    torch.testing.assert_close(loss.formula_of_all(z), one_by_one, rtol=1e-9, atol=1e-12)
+
+
+def extreme_logits(N: int) -> list[list[float]]:
+    rows = [[s * 1e4 * (k == 0) for k in range(N)] for s in (1, -1)]
+    rows += [[s * 1e4] * N for s in (1, -1)]
+    rows += [[1e4 if k % 2 else -1e4 for k in range(N)]]
+    rows += [[1e4 + 8.0 * k if N > 2 else 1e4 + 64.0 * k for k in range(N)]]
+    rows += [[gap * (k == 0) for k in range(N)] for gap in (-90.0, -30.0, 12.0, 88.0)]
+    return rows
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@every_small
+def test_extreme_logits_keep_value_and_gradient(loss: Loss, N: int, dtype: torch.dtype) -> None:
+    rows = torch.tensor(extreme_logits(N), dtype=dtype)
+    z, y = rows.repeat_interleave(N, 0), torch.arange(N).repeat(len(rows))
+    values, slopes = gradient(loss, z, y)
+    assert values.isfinite().all()
+    assert slopes.isfinite().all()
+    rounding = 2e-5 if dtype == torch.float32 else 1e-2
+    slope_at_zero = max(abs(float(g)) for g in exact_gradient(loss, [0.0] * N, 0))
+    for value, slope, row, k in zip(values.tolist(), slopes.double(), z.double().tolist(), y.tolist(), strict=True):
+        assert value == pytest.approx(float(exact(loss, row, k)), rel=rounding, abs=2e-5)
+        expected = torch.tensor([float(g) for g in exact_gradient(loss, row, k)], dtype=torch.float64)
+        size = expected.abs().max().item()
+        assert (slope - expected).abs().max() <= rounding * size + 1e-6 * slope_at_zero
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@every_example
+def test_half_precision_is_computed_in_float32(loss: Loss, N: int, dtype: torch.dtype) -> None:
+    z, y = batch(N)
+    z = z.to(dtype)
+    values, slopes = gradient(loss, z, y)
+    assert values.dtype == slopes.dtype == dtype
+    wide, wide_slopes = gradient(loss, z.float(), y)
+    torch.testing.assert_close(values, wide.to(dtype))
+    torch.testing.assert_close(slopes, wide_slopes.to(dtype))
+    mean = criterion_of(loss)(z, y)
+    assert mean.dtype == dtype
+    torch.testing.assert_close(mean, criterion_of(loss)(z.float(), y).to(dtype))
+
+
+@every_example
+def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
+    torch._dynamo.reset()
+    z, y = batch(N)
+
+    def step(x: Tensor) -> Tensor:
+        return criterion_of(loss)(x, y) + criterion_of(loss).per_sample(x, y).sum()
+
+    eager, compiled = z.clone().requires_grad_(), z.clone().requires_grad_()
+    expected = step(eager)
+    found = torch.compile(step, fullgraph=True, backend="aot_eager")(compiled)
+    torch.testing.assert_close(found, expected)
+    expected.backward()
+    found.backward()
+    torch.testing.assert_close(compiled.grad, eager.grad)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what would make the host wait for the device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            raise RuntimeError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+@every_example
+def test_per_sample_never_waits_for_the_device(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    per_sample = function(loss)
+    with NoWaiting():
+        per_sample(z.requires_grad_(), y).sum().backward()
+    with NoWaiting(), pytest.raises(RuntimeError, match="waits"):
+        criterion_of(loss)(z, y)  # the public call checks the labels: the guard above can fail
+
+
+@every_case
+def test_spec_round_trip(loss: Loss, N: int) -> None:
+    again = Loss.from_spec(loss.spec())
+    assert again == loss
+    assert hash(again) == hash(loss)
+    assert again.digest() == loss.digest()
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    assert copy.deepcopy(loss) == loss
+    assert loss.label
+    assert isinstance(loss.parameter, float)
+    main = type(loss).main
+    assert math.isnan(loss.parameter) if main is None else loss.parameter == getattr(loss, main)
+
+
+@every_example
+def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    criterion = criterion_of(loss)
+    for bad, label in ((y - 1, -1), (y + 1, N)):
+        with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.{N - 1}, got {label}$"):
+            criterion(z, bad)
+    with pytest.raises(TypeError, match="labels must be integer classes, got torch.float64"):
+        criterion(z, y.double())
+    with pytest.raises(ValueError, match=r"labels must have the shape \(24,\)"):
+        criterion(z, y[:-1])
+    with pytest.raises(TypeError, match="logits must be floating point, got torch.int64"):
+        criterion(y.unsqueeze(-1).expand(-1, N), y)
+    with pytest.raises(ValueError, match="2 or more classes"):
+        criterion(z[:, :1], y)
+    with pytest.raises(ValueError, match="reduction must be one of mean, sum, none, got 'average'"):
+        criterion(z, y, "average")
+    for dtype in (torch.int32, torch.uint8):
+        torch.testing.assert_close(criterion(z, y.to(dtype)), criterion(z, y))
+
+
+@every_case
+def test_symmetry_constant(loss: Loss, N: int) -> None:
+    z = torch.cat([batch(N, scale=scale)[0] for scale in (0.1, 3.0, 30.0)])
+    per_sample = function(loss)
+    sums = sum(per_sample(z, torch.full((len(z),), k)) for k in range(N))
+    constant = symmetry(loss, N)
+    if constant is None:
+        assert sums.max() - sums.min() > 1e-3
+    else:
+        torch.testing.assert_close(sums, torch.full_like(sums, constant), rtol=1e-12, atol=1e-12)
+
+
+def corners(N: int, label: int) -> Tensor:
+    """Logits over two planes that hold the extremes: the label and one rival against an even rest."""
+    steps = torch.cat([torch.linspace(-40, 40, 81), torch.tensor([-1e3, 1e3])]).double()
+    a, b = torch.meshgrid(steps, steps, indexing="ij")
+    z = torch.zeros(*a.shape, N, dtype=torch.float64)
+    z[..., (label + 1) % N] = b
+    z[..., label] = a
+    return z.reshape(-1, N)
+
+
+def refined(loss: Loss, z: Tensor, y: Tensor, sign: float) -> float:
+    """The least of sign * loss near z."""
+    x = z.clone().requires_grad_()
+    solver = torch.optim.LBFGS([x], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
+    per_sample = function(loss)
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        value = sign * per_sample(x, y)
+        value.backward()
+        return value
+
+    solver.step(closure)
+    return sign * float(per_sample(x.detach(), y))
+
+
+@every_small
+def test_bounds_are_kept_and_approached(loss: Loss, N: int) -> None:
+    low, high = bounds(loss, N)
+    found_low, found_high = math.inf, -math.inf
+    for label in range(N):
+        z = torch.cat([corners(N, label), batch(N, rows=200)[0]])
+        y = torch.full((len(z),), label)
+        values = function(loss)(z, y)
+        found_low = min(found_low, refined(loss, z[values.argmin()], y[0], 1.0), values.min().item())
+        if math.isfinite(high):
+            found_high = max(found_high, refined(loss, z[values.argmax()], y[0], -1.0))
+        found_high = max(found_high, values.max().item())
+    slack = 1e-9 * max(1.0, abs(low))
+    assert found_low >= low - slack if math.isfinite(low) else found_low < -300
+    assert found_high <= high + 1e-9 * max(1.0, abs(high)) if math.isfinite(high) else found_high > 10
+    if math.isfinite(low):
+        assert found_low == pytest.approx(low, abs=3e-3)
+    if math.isfinite(high):
+        assert found_high == pytest.approx(high, rel=3e-3)
+
+
+def test_working_precision_of_the_oracles() -> None:
+    assert mpmath.mp.dps >= 50

@@ -1,0 +1,50 @@
+# make demo   train the demo study on embedded data and write runs/demo/index.html
+# make test   lint, type-check, and run every test
+# make bench  the benchmarks, each ending with one line of JSON
+# make docs   the documentation pages as a site in build/docs
+# Everything happens in .venv, which is made from this project's own files.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+OUT ?= runs/demo
+
+.PHONY: demo test lint types bench mutations clean
+
+demo: $(VENV)/.demo
+	$(BIN)/byrote run demo --out $(OUT)
+	$(BIN)/byrote report $(OUT)
+
+test: lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
+	$(BIN)/python scripts/mutations.py --quick
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/engine.py --json
+	$(BIN)/python benchmarks/measures.py --json
+	$(BIN)/python benchmarks/theory.py --json
+
+mutations: $(VENV)/.dev
+	$(BIN)/python scripts/mutations.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[report]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""The command line: no logic, only words. `main` is the entry point."""
+
+from byrote.cli.main import main
+
+__all__ = ["main"]

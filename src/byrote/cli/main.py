@@ -1,0 +1,87 @@
+"""The commands, the global options, and the one place where an error becomes a sentence and an exit code."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from byrote import __version__
+from byrote.cli.output import fail
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="byrote",
+    help="What a classifier learned by rote: memorization and neural collapse under label noise.",
+    version=f"byrote {__version__}",
+    version_flags=["--version"],
+)
+for _name, _place in {
+    "run": "byrote.cli.run:run",
+    "status": "byrote.cli.results:status",
+    "claims": "byrote.cli.results:claims",
+    "figures": "byrote.cli.results:figures",
+    "report": "byrote.cli.results:report",
+    "compact": "byrote.cli.results:compact",
+    "list": "byrote.cli.listing:listing",
+    "data": "byrote.cli.data:app",
+    "theory": "byrote.cli.theory:app",
+}.items():
+    app.command(_place, name=_name)
+app.register_install_completion_command()
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False,
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = False,
+) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    quiet
+        Say nothing but results and errors.
+    verbose
+        Log what the library does.
+    """
+    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
+    os.environ["BYROTE_QUIET"] = "1" if quiet else ""
+    result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return result if isinstance(result, int) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 done; 1 the work failed; 2 the request was wrong; 130 interrupted.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = app.meta(
+            tokens,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+            error_console=Console(stderr=True),
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        return fail(" ".join(str(error).split()), 2)
+    except ValueError as error:
+        return fail(str(error), 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ImportError, RuntimeError) as error:
+        return fail(str(error), 1)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)

@@ -1,0 +1,58 @@
+"""What every command says, and where: data on standard output, everything else on standard error."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["fail", "print_json", "print_table", "quiet", "say"]
+
+
+def quiet() -> bool:
+    """Whether `-q` was given."""
+    return bool(os.environ.get("BYROTE_QUIET"))
+
+
+def say(text: str) -> None:
+    """A message for a person, on standard error; silent under `-q`."""
+    if not quiet():
+        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def fail(text: str, code: int) -> int:
+    """One line on standard error, and the exit code."""
+    sys.stderr.write(f"byrote: {text}\n")
+    return code
+
+
+def print_json(value: object) -> None:
+    """Data for a program, on standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Data for a person, on standard output; plain lines of tab-separated cells when piped."""
+    if not sys.stdout.isatty():
+        lines = ["\t".join(columns), *("\t".join(_text(row.get(c)) for c in columns) for row in rows)]
+        sys.stdout.write("\n".join(lines) + "\n")
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return " to ".join(_text(part) for part in value)
+    return " ".join(str(value).split())

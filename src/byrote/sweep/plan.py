@@ -1,0 +1,87 @@
+"""From a study to tasks: which runs are missing, and which of them train together."""
+
+import importlib
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byrote.experiment import Experiment, Study
+from byrote.store import Entry, Plan, committed
+from byrote.training import cohort_key
+
+__all__ = ["Task", "import_modules", "plan_study", "tasks"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Runs that one worker trains as one cohort."""
+
+    keys: tuple[str, ...]
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def cost(self) -> float:
+        """Relative work, for starting the longest first: samples x epochs x runs x parameters, roughly."""
+        first = self.experiments[0]
+        width = float(getattr(first.network, "width", 256) or 256)
+        depth = float(getattr(first.network, "depth", 8) or 8)
+        per_class = getattr(first.data, "per_class", None) or 5000
+        samples = sum(per_class) if isinstance(per_class, tuple) else per_class * first.data.num_classes
+        return first.training.epochs * samples * len(self.keys) * width * (width * depth + 800)
+
+
+def import_modules(modules: Iterable[str]) -> None:
+    """Import the user's modules that define components (`--import`), with the current folder on the path.
+
+    Raises:
+        ValueError: a module cannot be imported.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"--import {module} failed: {error}") from None
+
+
+def plan_study(
+    study: Study, scale: str = "", overrides: Mapping[str, Any] | None = None, imports: Sequence[str] = ()
+) -> tuple[Plan, dict[str, Experiment]]:
+    """The plan of a study at a scale, and its experiments by key.
+
+    Raises:
+        ValueError: an unknown scale, component, field or value.
+    """
+    found = study.experiments(scale, overrides)
+    if not found:
+        raise ValueError(f"study {study.name!r} has no run at scale {scale!r}")
+    entries = tuple(Entry(e.key, part, e.spec()) for part, e in found)
+    scale = scale or study.default_scale or study.scale_names[0]
+    plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries)
+    return plan, {e.key: e for _, e in found}
+
+
+def tasks(plan: Plan, experiments: Mapping[str, Experiment], root: Path, cohort: int, limit: int | None) -> list[Task]:
+    """The missing runs of a plan in cohorts of at most `cohort`, the longest first.
+
+    Args:
+        cohort: most runs that train together.
+        limit: do at most this many runs, the first of the plan.
+    """
+    whole = set(committed(root))
+    missing = [entry.key for entry in plan.entries if entry.key not in whole][:limit]
+    together: dict[str, list[str]] = defaultdict(list)
+    for key in missing:
+        together[cohort_key(experiments[key])].append(key)
+    found = []
+    for keys in together.values():
+        keys.sort(key=lambda key: (experiments[key].loss.digest(), key))
+        for start in range(0, len(keys), cohort):
+            some = tuple(keys[start : start + cohort])
+            found.append(Task(some, tuple(experiments[key] for key in some)))
+    return sorted(found, key=lambda task: -task.cost)

@@ -1,0 +1,158 @@
+"""`byrote.run`: do what is missing of a study, and say what was kept."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from byrote.experiment import Experiment, Study
+from byrote.store import Store
+from byrote.store.directory import committed, discard_leftovers, read_manifest
+from byrote.sweep.executors import Event, Setting, local, serial
+from byrote.sweep.plan import import_modules, plan_study, tasks
+
+__all__ = ["Outcome", "Watcher", "run"]
+
+_COHORT = 4  # runs that train together on a CPU
+
+
+@dataclass
+class Outcome:
+    """What a sweep did.
+
+    Attributes:
+        planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
+        failed: runs that ended "failed" (diverged), by key.
+        broken: tasks that raised or whose worker died twice, in words.
+    """
+
+    root: Path
+    planned: int = 0
+    done_before: int = 0
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        """The store, opened for reading."""
+        return Store(self.root)
+
+
+class Watcher:
+    """Hears how a sweep goes; the command line draws a progress bar from it. The default is silent."""
+
+    def begin(self, outcome: Outcome, todo: int, experiments: Mapping[str, Experiment]) -> None:
+        """The plan is made: `todo` runs will be trained."""
+
+    def event(self, event: Event, outcome: Outcome) -> None:
+        """A worker said something."""
+
+    def end(self, outcome: Outcome) -> None:
+        """All is done."""
+
+
+def default_workers() -> int:
+    """One a core this process may use."""
+    usable: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable is not None else os.cpu_count() or 1
+
+
+def run(
+    study: str | Path | Study,
+    out: str | Path,
+    *,
+    scale: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    imports: Sequence[str] = (),
+    workers: int | None = None,
+    device: str = "cpu",
+    on: str = "local",
+    cohort: int | None = None,
+    limit: int | None = None,
+    keep_weights: bool = False,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Train the missing runs of a study into the store `out`.
+
+    Args:
+        study: a built-in study's name, a TOML file, or a `Study`.
+        out: the store's folder; made when absent, resumed when it holds the same plan.
+        scale, overrides: which grid; see `Study.experiments`.
+        imports: modules that define the user's own components.
+        workers: processes (default: one a core); ignored when `on` is "serial".
+        device: "cpu", "cuda", or "auto".
+        on: "local" or "serial".
+        cohort: most runs that train together (default: 4).
+        limit: do at most this many runs.
+        keep_weights: store each run's weights.
+        watcher: hears of progress.
+
+    Returns:
+        What was done; `.store` opens the results. Runs that diverged, and tasks that could not be carried out, are
+        values there (`failed`, `broken`), not exceptions: the rest of the grid is kept.
+
+    Raises:
+        ValueError: a spec, a folder or a data set is not what is needed; nothing was trained.
+
+    >>> import byrote
+    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
+    """
+    if on not in ("local", "serial"):
+        raise ValueError(f"--on needs local or serial, got {on!r}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"at least 1 worker is needed, got {workers}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"--limit needs at least 1 run, got {limit}")
+    root, watcher = Path(out), watcher or Watcher()
+    study = study if isinstance(study, Study) else Study.load(study)
+    import_modules(imports)
+    plan, experiments = plan_study(study, scale, overrides, imports)
+    _check_data(experiments)
+    plan.write(root)
+    discard_leftovers(root)
+    before = [key for key in committed(root) if key in experiments]
+    for key in before:
+        read_manifest(root, key)
+    todo = tasks(plan, experiments, root, cohort or _COHORT, limit)
+    outcome = Outcome(root, planned=len(experiments), done_before=len(before), kept=len(before))
+    watcher.begin(outcome, sum(len(task.keys) for task in todo), experiments)
+    setting = Setting(str(root), _device(device), 1, keep_weights, tuple(imports))
+    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers())
+    for event in events:
+        _note(outcome, event)
+        watcher.event(event, outcome)
+    watcher.end(outcome)
+    return outcome
+
+
+def _note(outcome: Outcome, event: Event) -> None:
+    if event.kind == "run":
+        outcome.kept += 1
+        if event.data["status"] == "failed":
+            outcome.failed[event.data["key"]] = event.data["error"]
+    elif event.kind == "error":
+        outcome.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
+    elif event.kind == "lost" and not event.data["again"]:
+        outcome.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
+
+
+def _check_data(experiments: Mapping[str, Experiment]) -> None:
+    """Load every data set once, so that what is missing or broken is said before anything is trained."""
+    for data in {e.data.digest(): e.data for e in experiments.values()}.values():
+        data.load("train")
+        data.load("test")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from None
+    return name
+

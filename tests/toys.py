@@ -1,0 +1,59 @@
+"""Small components of a user's own module: what the fast tests train on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from byrote.data.base import Dataset, Raw
+from byrote.losses import Loss
+
+
+class Blobs(Dataset):
+    """N Gaussian blobs of 1 x 4 x 4 images, far enough apart to be learned in a few epochs."""
+
+    count = None
+    mean = (0.5,)
+    std = (0.25,)
+    num: int = Field(2, ge=2)
+    samples: int = Field(40, ge=1)
+    spread: float = Field(0.15, ge=0)
+    poisoned: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        return self.num
+
+    def decode(self, split: str) -> Raw:
+        rng = np.random.default_rng(0 if split == "train" else 1)
+        labels = np.arange(self.samples * self.num) % self.num
+        centres = np.random.default_rng(9).random((self.num, 1, 4, 4))
+        images = centres[labels] + self.spread * rng.standard_normal((len(labels), 1, 4, 4))
+        if self.poisoned:
+            images[0] = np.nan
+        return Raw(images.astype(np.float32), labels, np.arange(len(labels)))
+
+
+class Explosive(Loss):
+    """Cross-entropy whose gradient is multiplied by `factor`: diverges at once when it is large."""
+
+    factor: float = Field(1e30, gt=0)
+
+    def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return -self.factor * z.gather(-1, y[..., None])[..., 0] * z.abs().sum(-1)
+
+
+def tiny(**changes: Any) -> Any:
+    """A tiny experiment; fields may be replaced by name or dotted path."""
+    from byrote.experiment import Experiment, _merged
+
+    base = {
+        "data": {"kind": "toys:Blobs"},
+        "noise": {"kind": "uniform", "rate": 0.4},
+        "loss": "cross_entropy",
+        "network": {"kind": "mlp", "depth": 2, "width": 16},
+        "training": {"epochs": 4, "batch_size": 16, "evaluate_every": 2},
+        "seed": 0,
+    }
+    return Experiment(**_merged(base, changes))

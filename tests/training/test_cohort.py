@@ -1,0 +1,156 @@
+"""A run's numbers do not depend on what is trained beside it, and are those of a plain loop."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toys import tiny
+
+from byrote.experiment import stream
+from byrote.training import cohort_key, train
+from byrote.training.cohort import batches, prepare
+
+
+def same(a, b):
+    assert a.history.keys() == b.history.keys()
+    for name in a.history:
+        np.testing.assert_array_equal(a.history[name], b.history[name], err_msg=name)
+    for name in a.samples:
+        np.testing.assert_array_equal(a.samples[name], b.samples[name], err_msg=name)
+
+
+MIXED = [
+    tiny(),
+    tiny(seed=1),
+    tiny(loss={"kind": "label_smoothing", "alpha": 0.1}),
+    tiny(**{"noise.rate": 0.1}),
+    tiny(loss="robust_log", **{"training.optimizer": {"kind": "sgd", "lr": 0.02, "weight_decay": 0.01}}),
+    tiny(**{"training.schedule": {"kind": "step", "every": 2}}),
+    tiny(loss={"kind": "mean_squared_error", "on": "logits"}, noise={"kind": "symmetric", "rate": 0.2}),
+]
+
+
+def test_a_run_is_the_same_alone_and_in_any_cohort():
+    together = train(MIXED)
+    for experiment, run in zip(MIXED, together, strict=True):
+        assert run.key == experiment.key
+        same(run, train([experiment])[0])
+    for experiment, run in zip(reversed(MIXED), train(MIXED[::-1]), strict=True):
+        same(run, together[MIXED.index(experiment)])
+
+
+def test_adam_runs_do_not_depend_on_the_cohort_either():
+    adam = {"training.optimizer": {"kind": "adam", "lr": 0.01}}
+    pair = [tiny(**adam), tiny(seed=1, **adam)]
+    for run, experiment in zip(train(pair), pair, strict=True):
+        same(run, train([experiment])[0])
+
+
+def plain_loop(experiment):
+    """The same training written the long way: a plain module, torch.optim, one batch after another."""
+    data = experiment.data.load("train")
+    observed = experiment.noise.corrupt(
+        data.labels, experiment.data.num_classes, experiment.generator("noise"), features=data.images.flatten(1)
+    )
+    net = experiment.network.build(
+        tuple(data.images.shape[1:]), experiment.num_outputs, experiment.generator("weights")
+    )
+    settings, recipe = experiment.training, experiment.training.optimizer
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    order, rows = experiment.generator("order"), []
+    for epoch in range(settings.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * settings.schedule.factor(epoch, settings.epochs)
+        permutation, losses = torch.randperm(len(observed), generator=order), []
+        net.train()
+        for index in permutation.split(settings.batch_size):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(data.images[index]), observed[index])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item() * len(index))
+        net.eval()
+        with torch.no_grad():
+            hits = net(data.images).argmax(1)
+        rows.append((sum(losses) / len(observed), (hits == observed).double().mean().item()))
+    return rows
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_training_equals_a_plain_loop(weight_decay):
+    experiment = tiny(
+        **{
+            "training.evaluate_every": 1,
+            "training.optimizer": {"kind": "sgd", "lr": 0.05, "weight_decay": weight_decay},
+            "training.schedule": {"kind": "exponential", "gamma": 0.5},
+        }
+    )
+    (run,) = train([experiment])
+    rows = plain_loop(experiment)
+    np.testing.assert_allclose(run.history["loss"], [loss for loss, _ in rows], rtol=1e-5)
+    np.testing.assert_allclose(run.history["j1"], [j1 for _, j1 in rows], atol=1 / 80 + 1e-9)
+    assert run.history["epoch"].tolist() == [1, 2, 3, 4]
+
+
+def test_streams_are_separate_and_belong_to_the_seed():
+    draws = {(seed, what): torch.rand(3, generator=stream(seed, what)) for seed in (0, 1) for what in ("noise", "order")}
+    values = [tuple(v.tolist()) for v in draws.values()]
+    assert len(set(values)) == 4
+    assert torch.equal(draws[0, "noise"], torch.rand(3, generator=stream(0, "noise")))
+    a, b = tiny(), tiny(loss="robust_log")
+    assert torch.equal(prepare([a]).observed, prepare([b]).observed), "losses are compared on the same noisy labels"
+
+
+def test_the_global_generator_is_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    train([tiny()])
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_batches_cover_every_sample_once_and_none_is_single():
+    for n in range(2, 40):
+        for size in range(2, 12):
+            bounds = batches(n, size, drop_last=False)
+            assert [i for a, b in bounds for i in range(a, b)] == list(range(n))
+            assert min(b - a for a, b in bounds) > 1
+            kept = batches(n, size, drop_last=True)
+            assert kept
+            assert all(b - a >= size for a, b in kept) or n < size
+
+
+def test_cohort_keys():
+    assert len({cohort_key(e) for e in MIXED}) == 1
+    for other in ({"network.width": 8}, {"training.epochs": 5}, {"training.batch_size": 8}, {"data.samples": 41}):
+        assert cohort_key(tiny(**other)) != cohort_key(tiny())
+    with pytest.raises(ValueError, match="cohort needs"):
+        train([tiny(), tiny(**{"network.width": 8})])
+    with pytest.raises(ValueError, match="cohort needs"):
+        train([])
+
+
+def test_a_diverging_member_fails_and_its_neighbours_go_on():
+    good = tiny()
+    bad = tiny(loss={"kind": "toys:Explosive"})
+    failed, done = train([bad, good])
+    assert failed.status == "failed"
+    assert failed.error.startswith("diverged in epoch 1")
+    assert done.status == "done"
+    same(done, train([good])[0])
+    (alone,) = train([bad])
+    assert alone.error == failed.error
+    assert not alone.history
+
+
+def test_weights_are_those_of_the_twin():
+    (run,) = train([tiny()], keep_weights=True)
+    twin = tiny().network.build((1, 4, 4), 2, torch.Generator())
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
+    data = tiny().data.load("train")
+    twin.eval()
+    with torch.no_grad():
+        hits = twin(data.images).argmax(1).numpy()
+    assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"])

@@ -1,0 +1,119 @@
+"""What is measured at the end of an epoch, against the same numbers computed the long way."""
+
+import numpy as np
+import pytest
+import torch
+from toys import tiny
+
+from byrote.training import prepare, train
+from byrote.training.evaluate import features_of, margins, snapshots
+
+
+def test_readings_are_made_in_eval_mode_on_the_whole_training_set():
+    experiment = tiny(**{"training.epochs": 3})
+    (run,) = train([experiment], keep_weights=True)
+    data, test = experiment.data.load("train"), experiment.data.load("test")
+    twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
+    twin.eval()
+    with torch.no_grad():
+        h, g = twin.features(data.images).double().numpy(), twin.features(test.images).double().numpy()
+        z, y = twin(data.images).numpy(), twin(test.images).numpy()
+    true, observed = data.labels.numpy(), run.samples["observed"]
+    wrong = true != observed
+    assert wrong.sum() > 3
+    means = np.stack([g[test.labels.numpy() == n].mean(0) for n in range(2)])
+    D = np.linalg.norm(means[0] - means[1])
+    away = np.linalg.norm(h - means[true], axis=1)
+    direction = (means[0] - means[1]) / D
+    within = sum(np.mean(((g[test.labels.numpy() == n] - means[n]) @ direction) ** 2) for n in range(2)) / 2
+    expected = {
+        "j1": (z.argmax(1) == observed).mean(),
+        "j2": (z.argmax(1) == true).mean(),
+        "test_accuracy": (y.argmax(1) == test.labels.numpy()).mean(),
+        "realised_rate": wrong.mean(),
+        "clean_accuracy": (z.argmax(1) == observed)[~wrong].mean(),
+        "corrupted_as_observed": (z.argmax(1) == observed)[wrong].mean(),
+        "corrupted_as_true": (z.argmax(1) == true)[wrong].mean(),
+        "mem_total": away[wrong].sum(),
+        "mem_mean": away[wrong].mean(),
+        "mem_noise_weighted": away[wrong].sum() / len(h),
+        "mem_relative": away[wrong].mean() / D,
+        "mem_weighted_relative": away[wrong].sum() / len(h) / D,
+        "mem_clean_mean": away[~wrong].mean(),
+        "class_distance": D,
+        "nc1_test": 2 * within / D**2,
+    }
+    for name, value in expected.items():
+        assert run.final[name] == pytest.approx(value, rel=2e-5), name
+    assert run.history["epoch"].tolist() == [2, 3], "every second epoch, and the last"
+
+
+def test_the_identity_of_j1_and_j2_holds_in_every_row():
+    (run,) = train([tiny(**{"data.num": 3, "training.evaluate_every": 1})])
+    h = run.history
+    np.testing.assert_allclose(
+        h["j1"] - h["j2"], h["realised_rate"] * (h["corrupted_as_observed"] - h["corrupted_as_true"]), atol=1e-12
+    )
+
+
+def test_without_noise_nothing_is_corrupted_and_means_are_nan():
+    (run,) = train([tiny(noise="clean")])
+    assert run.final["mem_total"] == 0
+    assert np.isnan(run.final["mem_mean"])
+    assert np.isnan(run.final["corrupted_as_observed"])
+    assert run.final["realised_rate"] == 0
+
+
+def test_a_network_whose_features_are_constant_is_collapsed_not_a_number():
+    (run,) = train([tiny(**{"training.optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 9.0}, "training.epochs": 40})])
+    assert run.status == "done"
+    assert run.final["collapsed"]
+    assert np.isnan(run.final["nc1_test"])
+    assert np.isnan(run.final["mem_relative"])
+    assert np.isfinite(run.final["mem_total"])
+
+
+def test_learned_epoch_is_the_first_at_which_the_observed_label_is_predicted():
+    experiment = tiny(**{"training.evaluate_every": 1, "training.epochs": 6})
+    seen = []
+    data = experiment.data.load("train")
+    (run,) = train([experiment])
+    for epochs in range(1, 7):
+        # the same run stopped earlier: constant schedule, so its first epochs are those of the longer one
+        (short,) = train([experiment.replace(training=experiment.training.replace(epochs=epochs))], keep_weights=True)
+        twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
+        twin.load_state_dict({name: torch.from_numpy(value) for name, value in short.weights.items()})
+        with torch.no_grad():
+            seen.append(twin.eval()(data.images).argmax(1).numpy() == run.samples["observed"])
+    hits = np.stack(seen)
+    expected = np.where(hits.any(0), hits.argmax(0) + 1, 0)
+    np.testing.assert_array_equal(run.samples["learned_epoch"], expected)
+    assert len(set(expected.tolist())) > 1
+
+
+def test_margin_is_the_observed_logit_less_the_largest_other():
+    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 4.0]])
+    assert margins(logits, torch.tensor([1, 2])).tolist() == [1.0, -1.0]
+
+
+def test_features_are_kept_for_a_plane_only():
+    cohort = prepare([tiny()])
+    (snapshot,) = snapshots(cohort)
+    kept = features_of(snapshot, cohort.train.ids, cohort.test.ids)
+    train_rows = kept["split"] == "train"
+    wrong = kept["true"] != kept["observed"]
+    assert wrong.sum() == int(snapshot.corrupted.sum())
+    assert not wrong[~train_rows].any()
+    row = int(np.flatnonzero(wrong)[0])
+    place = int((cohort.train.ids == int(kept["id"][row])).nonzero())
+    assert kept["x"][row] == snapshot.features[place, 0].item()
+    (wide,) = snapshots(prepare([tiny(**{"data.num": 3})]))
+    assert features_of(wide, cohort.train.ids, cohort.test.ids) == {}
+
+
+def test_latent_noise_trains_twice_the_outputs_and_is_tested_on_the_classes():
+    (run,) = train([tiny(noise={"kind": "latent_class", "rate": 0.5}, **{"training.epochs": 12})])
+    assert run.facts["num_classes"] == 2
+    assert run.samples["observed"].max() >= 2
+    assert run.final["test_accuracy"] > 0.8

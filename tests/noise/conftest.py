@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from byrote.noise import Noise, Recorded
+from byrote.noise import Noise, Recorded, TransitionNoise
 
 SIZES = (2, 3, 10)
 
@@ -18,7 +18,7 @@ def instances(num_classes: int) -> list[Noise]:
             continue
         needed = {name: field for name, field in model.model_fields.items() if field.is_required()}
         for values in itertools.product(*(field.examples or () for field in needed.values())):
-            noise = Noise.build({"kind": kind, **dict(zip(needed, values, strict=True))})
+            noise = Noise.from_spec({"kind": kind, **dict(zip(needed, values, strict=True))})
             try:
                 noise.effective_rate(num_classes)
             except ValueError:
@@ -36,7 +36,9 @@ def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, t
     return labels, centres[labels] + torch.randn(len(labels), 2, 3, generator=generator)
 
 
-@pytest.fixture(params=[(n, noise) for n in SIZES for noise in instances(n)], ids=lambda p: f"{p[1].kind}-{p[0]}")
-def case(request: pytest.FixtureRequest) -> tuple[int, Noise]:
-    """Every registered model for 2, 3 and 10 classes."""
-    return request.param
+CASES = [pytest.param((n, noise), id=f"{noise.kind}-{n}") for n in SIZES for noise in instances(n)]
+"""Every registered model for 2, 3 and 10 classes."""
+
+MATRICES = [case for case in CASES if isinstance(case.values[0][1], TransitionNoise)]
+OTHERS = [case for case in CASES if not isinstance(case.values[0][1], TransitionNoise)]
+RATED = [case for case in CASES if "rate" in type(case.values[0][1]).model_fields]

@@ -207,7 +207,7 @@ def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
 
 def test_a_spec_names_the_file() -> None:
     spec = {"kind": "recorded", "path": "a.csv", "true_column": "true", "observed_column": "observed", "sha256": ""}
-    assert Noise.build({"kind": "recorded", "path": "a.csv"}).spec() == spec
+    assert Noise.from_spec({"kind": "recorded", "path": "a.csv"}).spec() == spec
     for bad in ({}, {"path": ""}, {"path": "a.csv", "sha256": "xyz"}):
         with pytest.raises(ValueError, match=r"Recorded"):
-            Noise.build({"kind": "recorded", **bad})
+            Noise.from_spec({"kind": "recorded", **bad})

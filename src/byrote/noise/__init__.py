@@ -1,15 +1,26 @@
 """Label noise: laws that turn true labels into observed ones, what they made, and files to share it."""
 
+from byrote.noise.asymmetric import Asymmetric, ClassConditional, PairFlip, PerClass, RandomMatrix, random_transition
 from byrote.noise.base import Noise, TransitionNoise
+from byrote.noise.instance import InstanceDependent, MarginDependent
+from byrote.noise.latent import LatentClass
 from byrote.noise.realised import Realised, realised
 from byrote.noise.recorded import NoisyLabels, Recorded, load, save
 from byrote.noise.symmetric import Clean, Convention, Symmetric, Uniform, convert
 
 __all__ = [
+    "Asymmetric",
+    "ClassConditional",
     "Clean",
     "Convention",
+    "InstanceDependent",
+    "LatentClass",
+    "MarginDependent",
     "Noise",
     "NoisyLabels",
+    "PairFlip",
+    "PerClass",
+    "RandomMatrix",
     "Realised",
     "Recorded",
     "Symmetric",
@@ -17,6 +28,7 @@ __all__ = [
     "Uniform",
     "convert",
     "load",
+    "random_transition",
     "realised",
     "save",
 ]

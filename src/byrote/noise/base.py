@@ -6,6 +6,7 @@ probability) and one number v that decides where to, whatever the rate.
 """
 
 import math
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -126,7 +127,7 @@ class TransitionNoise(Noise, abstract=True):
 
 
 def flip(
-    labels: torch.Tensor, probability: torch.Tensor, targets: list[torch.Tensor], generator: torch.Generator
+    labels: torch.Tensor, probability: torch.Tensor, targets: Iterable[torch.Tensor], generator: torch.Generator
 ) -> torch.Tensor:
     """Flip each label with its probability: the one drawing that every model shares.
 

@@ -1,0 +1,174 @@
+"""Noise that depends on the sample: its parts (Xia et al. 2020), or how close it is to another class."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+
+from byrote import checks
+from byrote.noise.base import Noise, flip
+
+__all__ = ["InstanceDependent", "MarginDependent"]
+
+_ROWS = 8192  # samples measured at a time, to bound the memory in float64
+
+
+class InstanceDependent(Noise):
+    """Part-dependent noise: similar samples are corrupted to similar classes.
+
+    Sample i flips with probability q_i from the normal law (eta, spread^2) truncated to [0, 1]. With one random
+    matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from softmax(x_i W_y) over
+    the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm 2).
+
+    The S features are taken as they come: the larger their norm, the surer the new class. Flatten and normalise
+    as the network's inputs are. As the truncation moves the mean, the effective rate is that of the truncated
+    law: .2055 for eta = .2. At eta = 0 nothing flips (the truncated law would still give .08).
+
+    Args:
+        rate: eta, in [0, 1), the mean of the law before truncation.
+        spread: standard deviation of the law before truncation, in (0, 1].
+
+    Example:
+        >>> round(InstanceDependent(.2).effective_rate(10), 4)
+        0.2055
+    """
+
+    rate: float = Field(0.2, ge=0, lt=1)
+    spread: float = Field(0.1, gt=0, le=1)
+
+    def effective_rate(self, num_classes: int) -> float:
+        """Mean of the truncated law: eta + spread (phi(a) - phi(b)) / (Phi(b) - Phi(a)), [a, b] the unit interval."""
+        if self.rate == 0:
+            return 0.0
+        a, b = -self.rate / self.spread, (1 - self.rate) / self.spread
+        density = (math.exp(-a * a / 2) - math.exp(-b * b / 2)) / math.sqrt(2 * math.pi)
+        mass = (math.erf(b / math.sqrt(2)) - math.erf(a / math.sqrt(2))) / 2
+        return self.rate + self.spread * density / mass
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        x = _rows(self, features)
+        quantile = torch.rand(len(labels), dtype=torch.float64, generator=generator)
+        q = self._flip_probability(quantile) if self.rate > 0 else torch.zeros_like(quantile)
+        return flip(labels, q, self._targets(labels, num_classes, x, generator), generator)
+
+    def _flip_probability(self, quantile: torch.Tensor) -> torch.Tensor:
+        """Quantiles of the truncated normal law, (n,)."""
+        a, b = torch.special.ndtr(torch.tensor([-self.rate, 1 - self.rate], dtype=torch.float64) / self.spread)
+        normal: torch.Tensor = torch.special.ndtri(a + quantile * (b - a))
+        return (self.rate + self.spread * normal).clamp(0, 1)
+
+    def _targets(
+        self, labels: torch.Tensor, num_classes: int, x: torch.Tensor, generator: torch.Generator
+    ) -> Iterator[torch.Tensor]:
+        for true in range(num_classes):  # W_n is drawn for a class without samples too
+            weight = torch.randn(x.shape[1], num_classes, dtype=torch.float64, generator=generator)
+            own = (labels == true).nonzero()[:, 0]
+            logits = torch.cat([x[part].double() @ weight for part in torch.split(own, _ROWS)])  # (n_true, N)
+            logits[:, true] = -math.inf
+            yield logits.softmax(1)
+
+
+class MarginDependent(Noise):
+    """Samples near another class are corrupted more often, and to that class.
+
+    With mu_n the mean features of true class n and k the class other than y whose mean is nearest to x, the
+    margin is the signed distance of x to the plane halfway between them,
+
+        m = (||x - mu_k||^2 - ||x - mu_y||^2) / (2 ||mu_k - mu_y||),
+
+    and the sample moves to k with log-odds a - strength (m - mean m) / std m; a is solved for so that the
+    probabilities have mean eta, whatever the class sizes. A simple stand-in for annotators who err where
+    classes meet: the polynomial-margin noise of Zhang et al. (ICLR 2021) without the classifier it needs.
+
+    Args:
+        rate: eta, in [0, 1), the expected share of corrupted samples.
+        strength: fall of the log-odds with one standard deviation of the margin, in [0, 1000]; 0: every
+            sample flips alike, still to its nearest other class.
+
+    Example:
+        >>> x = torch.tensor([[0.], [1.], [4.], [5.]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> MarginDependent(.5, strength=40.).corrupt(torch.tensor([0, 0, 1, 1]), 2, generator, features=x)
+        tensor([0, 1, 0, 1])
+    """
+
+    rate: float = Field(0.2, ge=0, lt=1)
+    strength: float = Field(2.0, ge=0, le=1000)
+
+    def effective_rate(self, num_classes: int) -> float:
+        """eta itself: the flip probabilities are made to have this mean."""
+        return self.rate
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        x = _rows(self, features)
+        if len(labels) == 0:
+            return labels.clone()
+        margin, nearest = _margins(x, labels, num_classes)
+        spread = margin.std(correction=0)
+        varies = bool(spread > 1e-9 * margin.abs().max())  # else all margins are equal but for rounding
+        score = (margin - margin.mean()) / spread if varies else torch.zeros_like(margin)
+        probability = _with_mean(-self.strength * score, self.rate)
+        one_hot = torch.eye(num_classes, dtype=torch.float64)
+        targets = (one_hot[nearest[labels == true]] for true in range(num_classes))
+        return flip(labels, probability, targets, generator)
+
+
+def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:
+    """Features on the CPU, one flat row a sample, (n, S)."""
+    if features is None:
+        raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")
+    checks.finite("features", features)
+    return features.detach().cpu().reshape(len(features), math.prod(features.shape[1:]))
+
+
+def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signed distance to the plane between the own and the nearest other class mean, and that class: (n,), (n,)."""
+    counts = labels.bincount(minlength=num_classes)
+    if int((counts > 0).sum()) < 2:
+        raise ValueError(
+            "MarginDependent needs samples of at least two classes, since a label moves to the nearest other class, "
+            f"got only class {int(labels[0])}"
+        )
+    means = torch.zeros(num_classes, x.shape[1], dtype=torch.float64)
+    for true in counts.nonzero()[:, 0].tolist():
+        own = (labels == true).nonzero()[:, 0]
+        means[true] = torch.stack([x[part].double().sum(0) for part in torch.split(own, _ROWS)]).sum(0) / len(own)
+    centre = means[counts > 0].mean(0)
+    means = means - centre
+    between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
+    margins, nearest = [], []
+    for rows, true in zip(torch.split(x, _ROWS), torch.split(labels, _ROWS), strict=True):
+        # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so differences of s are half differences of squared distances
+        s = (rows.double() - centre) @ means.T - means.square().sum(1) / 2  # (B, N)
+        own_s = s.gather(1, true[:, None])[:, 0]
+        s[:, counts == 0] = -math.inf
+        other_s, other = s.scatter(1, true[:, None], -math.inf).max(1)
+        gap = between[true, other]
+        margins.append(torch.where(gap > 0, (own_s - other_s) / gap, 0.0))
+        nearest.append(other)
+    return torch.cat(margins), torch.cat(nearest)
+
+
+def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
+    """Probabilities sigmoid(a + log_odds) with a such that their mean is `rate`, by bisection."""
+    middle = torch.logit(torch.tensor(rate, dtype=torch.float64))  # -inf at rate 0, and so is a
+    low, high = middle - log_odds.max(), middle - log_odds.min()
+    for _ in range(100):
+        a = (low + high) / 2
+        low, high = (a, high) if float(torch.sigmoid(a + log_odds).mean()) < rate else (low, a)
+    return torch.sigmoid(high + log_odds)

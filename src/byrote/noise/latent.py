@@ -1,0 +1,37 @@
+"""Latent-class noise: every class is split into two that cannot be told apart."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from byrote.noise.base import TransitionNoise
+
+__all__ = ["LatentClass"]
+
+
+class LatentClass(TransitionNoise):
+    """With probability q the label y is moved to the new class y + N: 2N outputs are trained, N classes tested.
+
+    T[n, n] = 1 - q, T[n, N + n] = q, of shape (N, 2N). The label stays right about what the sample is and wrong
+    about what can be learned from it (appendix of the memorization-dilation paper, known from its released
+    code). A moved sample counts as corrupted; in test accuracy an output k >= N counts as class k - N.
+
+    Args:
+        rate: q, in [0, 1), the expected share of moved samples.
+
+    Example:
+        >>> LatentClass(.5).num_outputs(2)
+        4
+        >>> LatentClass(.25).transition(2)
+        tensor([[0.7500, 0.0000, 0.2500, 0.0000],
+                [0.0000, 0.7500, 0.0000, 0.2500]], dtype=torch.float64)
+    """
+
+    outputs_per_class: ClassVar[int] = 2
+
+    rate: float = Field(0.5, ge=0, lt=1)
+
+    def transition(self, num_classes: int) -> torch.Tensor:
+        same = torch.eye(num_classes, dtype=torch.float64)
+        return torch.cat([(1 - self.rate) * same, self.rate * same], dim=1)

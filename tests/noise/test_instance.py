@@ -1,0 +1,145 @@
+"""Noise that looks at the samples."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+from scipy.stats import truncnorm
+
+from byrote.noise import InstanceDependent, MarginDependent, Noise, realised
+
+from .conftest import samples
+
+
+def test_part_dependent_noise_one_sample_at_a_time() -> None:
+    """Algorithm 2 of Xia et al. in words, with scipy's truncated normal law, on the same random numbers."""
+    n, rate, spread = 4, 0.45, 0.3
+    labels, features = samples(n, 40)
+    seen = InstanceDependent(rate, spread).corrupt(labels, n, torch.Generator().manual_seed(9), features=features)
+
+    generator = torch.Generator().manual_seed(9)
+    quantiles = torch.rand(len(labels), dtype=torch.float64, generator=generator).numpy()
+    numbers = torch.rand(len(labels), 2, dtype=torch.float64, generator=generator).numpy()
+    weights = [torch.randn(6, n, dtype=torch.float64, generator=generator).numpy() for _ in range(n)]
+    law = truncnorm(-rate / spread, (1 - rate) / spread, loc=rate, scale=spread)
+    for i, true in enumerate(labels.tolist()):
+        expected = true
+        if numbers[i, 0] < law.ppf(quantiles[i]):
+            x = features[i].flatten().double().numpy()
+            others = [k for k in range(n) if k != true]
+            p = np.exp([x @ weights[true][:, k] for k in others])
+            expected = others[int(np.searchsorted(np.cumsum(p / p.sum()), numbers[i, 1], side="right"))]
+        assert seen[i] == expected
+
+
+@pytest.mark.parametrize(("rate", "spread"), [(0.2, 0.1), (0.01, 0.1), (0.99, 0.1), (0.5, 1.0), (0.3, 1e-3)])
+def test_the_effective_rate_is_the_mean_of_the_truncated_law(rate: float, spread: float) -> None:
+    law = truncnorm(-rate / spread, (1 - rate) / spread, loc=rate, scale=spread)
+    assert InstanceDependent(rate, spread).effective_rate(10) == pytest.approx(law.mean(), abs=1e-9)
+
+
+def test_equal_samples_get_equal_targets() -> None:
+    """The point of the model: where to depends on the sample, not on chance, once features are large."""
+    labels = torch.arange(3).repeat(300)
+    features = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))[labels] * 1000
+    seen = InstanceDependent(0.5).corrupt(labels, 3, torch.Generator().manual_seed(1), features=features)
+    counts = realised(labels, seen, 3).counts
+    assert all(int((row > 0).sum()) == 2 for row in counts)
+
+
+def test_without_features_to_tell_by_all_targets_are_alike() -> None:
+    labels = torch.arange(3).repeat(4000)
+    seen = InstanceDependent(0.6).corrupt(labels, 3, torch.Generator().manual_seed(1), features=torch.zeros(12000, 2))
+    counts = realised(labels, seen, 3).counts
+    off = counts[~torch.eye(3, dtype=torch.bool)]
+    assert int(off.min()) > 1050
+    assert int(off.max()) < 1350
+
+
+def margins_aloud(x: np.ndarray, labels: list[int], n: int) -> tuple[list[float], list[int]]:
+    """Distances to class means, one at a time, and the plane halfway between two of them."""
+    means = {k: np.mean([a for a, b in zip(x, labels, strict=True) if b == k], axis=0) for k in set(labels)}
+    margin, nearest = [], []
+    for row, true in zip(x, labels, strict=True):
+        k = min((k for k in means if k != true), key=lambda k: float(np.linalg.norm(row - means[k])))
+        normal = (means[true] - means[k]) / np.linalg.norm(means[true] - means[k])
+        margin.append(float((row - (means[true] + means[k]) / 2) @ normal))
+        nearest.append(k)
+    return margin, nearest
+
+
+@pytest.mark.parametrize(
+    ("rate", "strength", "shift"), [(0.2, 2.0, 0.0), (0.7, 0.5, 1e4), (0.02, 8.0, -1e3), (0.9, 30.0, 0)]
+)
+def test_margin_dependent_noise_one_sample_at_a_time(rate: float, strength: float, shift: float) -> None:
+    n = 4
+    labels, features = samples(n, 50)
+    features = features.double() + shift
+    kept = labels != 2  # a class without samples is never a target
+    labels, features = labels[kept], features[kept]
+    noise = MarginDependent(rate, strength)
+    seen = noise.corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
+
+    margin, nearest = margins_aloud(features.flatten(1).numpy(), labels.tolist(), n)
+    score = strength * (np.array(margin) - np.mean(margin)) / np.std(margin)
+    with np.errstate(over="ignore"):
+        a = brentq(lambda a: float(np.mean(1 / (1 + np.exp(score - a)))) - rate, -1000, 1000, xtol=1e-13)
+        probability = 1 / (1 + np.exp(score - a))
+    u = torch.rand(len(labels), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))[:, 0].tolist()
+    expected = [k if go < p else y for y, k, go, p in zip(labels.tolist(), nearest, u, probability, strict=True)]
+    assert seen.tolist() == expected
+
+
+def test_small_margins_flip_more() -> None:
+    labels, features = samples(3, 3000)
+    margin = torch.tensor(margins_aloud(features.flatten(1).numpy(), labels.tolist(), 3)[0])
+    shares = []
+    for strength in (0.0, 2.0):
+        seen = MarginDependent(0.3, strength).corrupt(labels, 3, torch.Generator().manual_seed(0), features=features)
+        moved = (seen != labels).double()
+        shares.append([float(moved[part].mean()) for part in margin.argsort().chunk(3)])
+    assert max(shares[0]) - min(shares[0]) < 0.04
+    assert shares[1][0] > shares[1][1] + 0.1 > shares[1][2] + 0.2
+
+
+def test_scale_rotation_and_order_of_axes_do_not_matter() -> None:
+    labels, features = samples(3, 100)
+    generator = torch.Generator().manual_seed(2)
+    turn, _ = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=generator))
+    noise = MarginDependent(0.3)
+    first = noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=features)
+    turned = 7 * features.flatten(1).double() @ turn + 3
+    assert torch.equal(noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=turned), first)
+
+
+def test_constant_features_still_have_the_rate() -> None:
+    """All means coincide: no margin, every sample flips alike."""
+    labels = torch.arange(2).repeat(5000)
+    seen = MarginDependent(0.3).corrupt(
+        labels, 2, torch.Generator().manual_seed(0), features=torch.full((10000, 3), 0.1)
+    )
+    assert float((seen != labels).double().mean()) == pytest.approx(0.3, abs=0.02)
+
+
+def test_integer_features_and_one_sample_each() -> None:
+    images = torch.tensor([[0, 0], [255, 255], [0, 255]], dtype=torch.uint8)
+    labels = torch.arange(3)
+    for noise in (InstanceDependent(0.5), MarginDependent(0.5)):
+        seen = noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=images)
+        assert seen.shape == (3,)
+
+
+@pytest.mark.parametrize("noise", [InstanceDependent(), MarginDependent()])
+def test_features_are_needed_and_finite(noise: Noise) -> None:
+    labels = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=r"looks at the samples: corrupt\(...\) needs features="):
+        noise.corrupt(labels, 2, torch.Generator())
+    with pytest.raises(ValueError, match="features must be finite, got 1 values"):
+        noise.corrupt(labels, 2, torch.Generator(), features=torch.tensor([[0.0], [math.nan]]))
+
+
+def test_one_class_has_no_other_to_move_to() -> None:
+    with pytest.raises(ValueError, match=r"samples of at least two classes.*got only class 1"):
+        MarginDependent().corrupt(torch.tensor([1, 1]), 3, torch.Generator(), features=torch.eye(2))

@@ -1,0 +1,40 @@
+"""The papers' claims as functions of the stored runs: table in, verdict out.
+
+Each family of claims has a file; importing this package registers them all. A claim has a verdict (`holds`,
+`fails`, `inconclusive`, `not tested`), a statistic with its 95% interval, and the bar it was held to.
+"""
+
+from byrote.claims import (
+    accuracy,
+    convergence,
+    geometry,
+    identity,
+    memorising,
+    memorization,
+    published,
+    resisting,
+    slopes,
+)
+from byrote.claims.resisting import resistance
+from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Results, Verdict, claim, evaluate
+
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Finding",
+    "NotTested",
+    "Results",
+    "Verdict",
+    "accuracy",
+    "claim",
+    "convergence",
+    "evaluate",
+    "geometry",
+    "identity",
+    "memorising",
+    "memorization",
+    "published",
+    "resistance",
+    "resisting",
+    "slopes",
+]

@@ -1,0 +1,213 @@
+"""Which runs a claim compares: settings, pairs of losses by seed, premises, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.claims.statistics import Estimate, mean_over_seeds, minus
+from byrote.claims.verdict import NotTested, Results
+from byrote.store.table import Table
+
+__all__ = [
+    "MEMORISED",
+    "SETTING",
+    "Cell",
+    "Runs",
+    "cells",
+    "doubled",
+    "estimate",
+    "gap",
+    "name_of",
+    "paired",
+    "read",
+    "under_trained",
+]
+
+Array = NDArray[np.float64]
+MEMORISED = 0.98  # J1 of cross-entropy from which a cell counts as trained to memorise
+SETTING = (
+    *("dataset", "classes", "num_classes", "n_train", "network", "depth", "width", "feature_width", "noise"),
+    *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision"),
+)
+_PAPER_ALPHA = 0.1  # the parameter both papers use; other values are sensitivity runs
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs a claim may use: `final` has a row a run, `history` a row a run and evaluated epoch."""
+
+    final: Table
+    history: Table
+    notes: tuple[str, ...] = ()
+
+    def only(self, mask: NDArray[np.bool_]) -> Runs:
+        """The runs where the mask over `final` is true."""
+        final = self.final.where(mask)
+        return Runs(final, self.history.where(np.isin(self.history["key"], final["key"])), self.notes)
+
+    def where(self, **conditions: object) -> Runs:
+        """The runs whose final row meets the conditions."""
+        keys = self.final.where(**conditions)["key"]
+        return self.only(np.isin(self.final["key"], keys))
+
+
+def doubled(final: Table) -> NDArray[np.bool_]:
+    """Which runs repeat another at twice the epochs (every stage doubled), all else but the schedule equal."""
+    again = np.zeros(len(final), dtype=bool)
+    same = [name for name in (*SETTING, "loss", "alpha", "rate") if name in final]
+    same = [name for name in same if name not in ("epochs", "schedule")]
+    at = final.with_column("_row", np.arange(len(final)))
+    for _, group in at.groups(*same):
+        epochs = group["epochs"]
+        again[group["_row"][np.isin(epochs, 2 * np.unique(epochs))]] = True
+    return again
+
+
+def read(results: Results, *, with_doubled: bool = False, with_starts: bool = False) -> Runs:
+    """The finished runs a claim may use, and a note for each kind that is left out.
+
+    Left out: failed runs; runs whose class means coincide (`collapsed`); runs of a loss at another alpha than
+    the papers' 0.1; reruns with every stage doubled and runs started from memorised weights, unless asked for.
+    """
+    history = results.history
+    if "status" in history:
+        history = history.where(status="done")
+    final = history.final() if len(history) else history
+    if not len(final):
+        raise NotTested("no finished run")
+    notes: list[str] = []
+    failed = results.history.runs - final.runs
+    if failed:
+        notes.append(f"failed runs left out: {failed}")
+    kept = np.ones(len(final), dtype=bool)
+    collapsed = final["collapsed"].astype(bool)
+    if collapsed.any():
+        notes.append(f"collapsed runs left out: {int(collapsed.sum())}")
+        kept &= ~collapsed
+    if "alpha" in final:
+        kept &= np.isnan(final["alpha"]) | np.isclose(final["alpha"], _PAPER_ALPHA)
+    if not with_doubled:
+        kept &= ~doubled(final)
+    if "start" in final and not with_starts:
+        kept &= final["start"] != "memorised"
+    return Runs(final, history, tuple(notes)).only(kept)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ by loss, rate and seed alone."""
+
+    name: str
+    facts: dict[str, Any]
+    runs: Runs = field(repr=False)
+
+    def loss(self, loss: str) -> Runs:
+        """Its runs under one loss."""
+        return self.runs.where(loss=loss)
+
+    def rates(self, *losses: str) -> list[float]:
+        """The noise rates above 0 at which every named loss was run, ascending."""
+        each = [set(self.loss(loss).final.where(rate=_positive)["rate"].tolist()) for loss in losses]
+        return sorted(set.intersection(*each)) if each else []
+
+
+def _positive(rate: Array) -> NDArray[np.bool_]:
+    return rate > 0
+
+
+def name_of(facts: dict[str, Any], varying: Sequence[str]) -> str:
+    """A short readable name of a setting: dataset, classes, network, and whatever else differs in the table."""
+    said = [str(facts["dataset"])] if "dataset" in facts else []
+    if facts.get("classes") not in (None, "all"):
+        said.append(f"classes {facts['classes']}")
+    if "network" in facts:
+        said.append(str(facts["network"]))
+    letters = {"feature_width": "M", "num_classes": "N"}
+    others = [name for name in varying if name not in ("dataset", "classes", "network")]
+    return " ".join([*said, *(f"{letters.get(name, name)}={facts[name]}" for name in others)])
+
+
+def cells(runs: Runs, *, apart_from: Sequence[str] = ()) -> Iterator[Cell]:
+    """Each setting (runs equal in every fact but loss, alpha, rate, seed, and those of `apart_from`)."""
+    names = [name for name in SETTING if name in runs.final and name not in apart_from]
+    varying = [name for name in names if len(np.unique(runs.final[name])) > 1]
+    for values, group in runs.final.groups(*names):
+        facts = dict(zip(names, values, strict=True))
+        yield Cell(name_of(facts, varying), facts, runs.only(np.isin(runs.final["key"], group["key"])))
+
+
+def _by_seed(final: Table, column: str) -> dict[int, float]:
+    """The mean of the column for each seed (over the rates the rows hold), NaN left out."""
+    found: dict[int, float] = {}
+    for (seed,), rows in final.groups("seed"):
+        values = rows[column].astype(np.float64)
+        if np.isfinite(values).any():
+            found[int(seed)] = float(np.nanmean(values))
+    return found
+
+
+def _by_seed_and_rate(final: Table, column: str) -> dict[tuple[int, float], float]:
+    values = final[column].astype(np.float64)
+    keys = zip(final["seed"].tolist(), final["rate"].tolist(), strict=True)
+    return {key: float(value) for key, value in zip(keys, values, strict=True) if np.isfinite(value)}
+
+
+def _trials(final: Table, column: str) -> float:
+    """How many samples a share of one run counts; 0 for what is no share of samples."""
+    row = final.rows()[0]
+    n_train, rho = float(row["n_train"]), float(row["realised_rate"])
+    counts = {
+        "j1": n_train,
+        "j2": n_train,
+        "corrupted_as_observed": rho * n_train,
+        "corrupted_as_true": rho * n_train,
+        "clean_accuracy": (1 - rho) * n_train,
+        "test_accuracy": float(row["n_test"]) if "n_test" in final else 0.0,
+    }
+    return counts.get(column, 0.0)
+
+
+def estimate(final: Table, column: str) -> Estimate:
+    """The mean of a column over seeds (t interval); of one seed, a share over its samples (Wilson)."""
+    values = _by_seed(final, column)
+    if not values:
+        return mean_over_seeds(np.array([]))
+    return mean_over_seeds(np.array(list(values.values())), _trials(final, column) if len(values) == 1 else 0.0)
+
+
+def paired(first: Table, second: Table, column: str) -> Estimate:
+    """The mean over seeds of first - second at equal rate (paired t).
+
+    A seed's difference is the mean over the rates it has in both; of one seed, a difference of shares (MOVER).
+    """
+    a, b = _by_seed_and_rate(first, column), _by_seed_and_rate(second, column)
+    common = sorted(a.keys() & b.keys())
+    seeds = sorted({seed for seed, _ in common})
+    if len(common) == 1 and _trials(first, column):
+        seed, rate = common[0]
+        return minus(*(estimate(rows.where(seed=seed, rate=rate), column) for rows in (first, second)))
+    each = [[a[key] - b[key] for key in common if key[0] == seed] for seed in seeds]
+    return mean_over_seeds(np.array([np.mean(differences) for differences in each]))
+
+
+def gap(final: Table, clean: Table) -> Estimate:
+    """LF's resistance gap J2(eta) - J2(0), paired by seed; 0 means that the loss resisted."""
+    a, b = _by_seed(final, "j2"), _by_seed(clean, "j2")
+    seeds = sorted(a.keys() & b.keys())
+    if len(seeds) == 1:
+        return minus(*(estimate(rows.where(seed=seeds[0]), "j2") for rows in (final, clean)))
+    return mean_over_seeds(np.array([a[seed] - b[seed] for seed in seeds]))
+
+
+def under_trained(cell: Cell, rate: float) -> str:
+    """Empty when cross-entropy reached J1 >= .98 in this setting at this rate, else the premise that was not met."""
+    ce = cell.loss("CE").final.where(rate=rate)
+    if not len(ce):
+        return f"premise not tested: no cross-entropy run at eta {rate:g} in {cell.name}"
+    j1 = float(np.mean(ce["j1"]))
+    return "" if j1 >= MEMORISED else f"under-trained: CE J1 {j1:.3f} < {MEMORISED} at eta {rate:g} in {cell.name}"

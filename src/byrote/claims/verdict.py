@@ -1,0 +1,201 @@
+"""A claim is a function of the stored runs that gives a verdict; the decorator registers it under its id."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from byrote.component import did_you_mean
+from byrote.store.table import Table
+
+__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Results", "Verdict", "Word", "claim", "evaluate"]
+
+Word = Literal["holds", "fails", "inconclusive", "not tested"]
+Row = dict[str, Any]
+
+
+class Results(Protocol):
+    """What a claim reads: the joined table of runs and epochs."""
+
+    @property
+    def history(self) -> Table:
+        """One row a run and evaluated epoch."""
+
+
+class NotTested(Exception):
+    """The table lacks a column or the runs that a claim speaks of; the message says which."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a claim's function found; the decorator adds what is the same for every table."""
+
+    verdict: Word
+    statistic: float | None = None
+    interval: tuple[float, float] | None = None
+    runs: int = 0
+    reason: str = ""
+    details: tuple[Row, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim, from the stored runs and from nothing else.
+
+    `statistic` is the number the bar speaks of first, in the cell that decides, `interval` its 95% interval
+    (None where there is none); `published` what the paper reports. `reason` says in words what decided, what was
+    left out, and for an inconclusive verdict how many more seeds would decide it. `details` has a row a cell.
+    """
+
+    id: str
+    statement: str
+    verdict: Word
+    statistic: float | None
+    interval: tuple[float, float] | None
+    bar: str
+    runs: int
+    published: str | float | None
+    method: str
+    aggregation: str
+    minimum: str
+    premise: str
+    reason: str = ""
+    details: tuple[Row, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON-ready data; a number that is not finite becomes null."""
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "verdict": self.verdict,
+            "statistic": _finite(self.statistic),
+            "interval": None if self.interval is None else [_finite(end) for end in self.interval],
+            "bar": self.bar,
+            "runs": self.runs,
+            "published": self.published,
+            "reason": self.reason,
+            "method": self.method,
+            "aggregation": self.aggregation,
+            "minimum": self.minimum,
+            "premise": self.premise,
+            "details": [{name: _finite(value) for name, value in row.items()} for row in self.details],
+        }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A registered claim: what it says, what it is held to, and how it is decided."""
+
+    id: str
+    statement: str
+    bar: str
+    published: str | float | None
+    method: str
+    aggregation: str
+    minimum: str
+    premise: str
+    needs: tuple[str, ...]
+    find: Callable[[Results], Finding] = field(repr=False)
+
+    def __call__(self, results: Results) -> Verdict:
+        """The verdict on these runs."""
+        missing = [name for name in ("key", "epoch", *self.needs) if name not in results.history]
+        try:
+            if missing and len(results.history):
+                raise NotTested(f"the table has no column {', '.join(missing)}")
+            if not len(results.history):
+                raise NotTested("no runs")
+            found = self.find(results)
+        except NotTested as why:
+            found = Finding("not tested", reason=str(why))
+        return Verdict(
+            id=self.id,
+            statement=self.statement,
+            verdict=found.verdict,
+            statistic=_finite(found.statistic),
+            interval=found.interval,
+            bar=self.bar,
+            runs=found.runs,
+            published=self.published,
+            method=self.method,
+            aggregation=self.aggregation,
+            minimum=self.minimum,
+            premise=self.premise,
+            reason=found.reason,
+            details=found.details,
+        )
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    id: str,
+    *,
+    statement: str,
+    bar: str,
+    method: str,
+    aggregation: str,
+    minimum: str,
+    premise: str = "none",
+    published: str | float | None = None,
+    needs: tuple[str, ...] = (),
+) -> Callable[[Callable[[Results], Finding]], Claim]:
+    """Register a function of the stored runs as the claim `id`.
+
+    Args:
+        id: short name, as in the table of claims ("A5").
+        statement: the falsifiable sentence.
+        bar: what the statistic is held to, readable.
+        method: how the 95% interval is made.
+        aggregation: how the cells (dataset, network, M, N, noise, ...) become one verdict.
+        minimum: runs or seeds without which no verdict is reached.
+        premise: what must have happened for the claim to be testable.
+        published: what the paper reports.
+        needs: columns of the table the function reads; without one the claim is `not tested`.
+
+    Returns:
+        The function as a `Claim`, callable on results: `claim(results) -> Verdict`.
+
+    Raises:
+        ValueError: the id is taken by another function.
+    """
+
+    def register(find: Callable[[Results], Finding]) -> Claim:
+        known = CLAIMS.get(id)
+        if known is not None and known.find.__module__ != find.__module__:
+            raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
+        made = Claim(id, statement, bar, published, method, aggregation, minimum, premise, needs, find)
+        CLAIMS[id] = made
+        return made
+
+    return register
+
+
+def _order(id: str) -> tuple[str, int, str]:
+    number = "".join(letter for letter in id[1:] if letter.isdigit())
+    return id[:1], int(number or 0), id
+
+
+def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict]:
+    """The verdict of every registered claim, or of those named, on these runs.
+
+    Args:
+        results: anything with `.history`, the joined table of runs and epochs.
+        ids: names of claims; None for all, in the order A2, A3, ..., C4.
+
+    Raises:
+        ValueError: an id that no claim has, with the nearest one.
+    """
+    for id in ids or ():
+        if id not in CLAIMS:
+            raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
+    return [CLAIMS[id](results) for id in (sorted(CLAIMS, key=_order) if ids is None else ids)]

@@ -2,7 +2,28 @@
 
 from byrote.data.base import Dataset, Images
 from byrote.data.bundled import FashionMNISTSubset
+from byrote.data.cifar import CIFAR10, HUMAN, human_labels, recorded_file
+from byrote.data.collections import COLLECTIONS, get
 from byrote.data.idx import MNIST, FashionMNIST
+from byrote.data.own import Arrays, ImageFolder, Table
 from byrote.data.sources import DataUnavailableError
+from byrote.data.svhn import SVHN
 
-__all__ = ["MNIST", "DataUnavailableError", "Dataset", "FashionMNIST", "FashionMNISTSubset", "Images"]
+__all__ = [
+    "CIFAR10",
+    "COLLECTIONS",
+    "HUMAN",
+    "MNIST",
+    "SVHN",
+    "Arrays",
+    "DataUnavailableError",
+    "Dataset",
+    "FashionMNIST",
+    "FashionMNISTSubset",
+    "ImageFolder",
+    "Images",
+    "Table",
+    "get",
+    "human_labels",
+    "recorded_file",
+]

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from byrote import checks
 from byrote.component import Component
 from byrote.data import prepare
+from byrote.data.sources import Collection
 
 if TYPE_CHECKING:
     import torch
@@ -145,12 +146,23 @@ class Dataset(Component, family="data"):
         """What beside the description decides the content: time and size of files that can change."""
         return None
 
+    def collection(self, split: Split) -> Collection | None:
+        """The files a split needs beyond the package and the description; None where it needs no others."""
+        return None
+
+    def available(self) -> bool:
+        """Whether both splits can be loaded from this machine, nothing fetched."""
+        needed = (self.collection("train"), self.collection("test"))
+        return all(files is None or files.available() is not None for files in needed)
+
     @property
     def num_classes(self) -> int:
         """N, the number of classes after the choice."""
         if self.classes is not None:
             return len(self.classes)
-        return self.count if self.count is not None else int(self.decode("train").labels.max()) + 1
+        if self.count is not None:
+            return self.count
+        return 1 + max(int(self.decode(split).labels.max()) for split in ("train", "test"))
 
     @property
     def label(self) -> str:

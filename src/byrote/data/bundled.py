@@ -48,17 +48,20 @@ def decode(split: Split) -> Raw:
     return Raw(images[:, None], labels.astype(np.int64), ids.astype(np.int64))
 
 
-def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[int, ...]) -> bool:
-    """Whether the first `counts` samples of these classes are all embedded."""
+def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[int, ...] | None) -> bool:
+    """Whether the first `counts` samples of these classes (None: all there are) are embedded."""
+    if counts is None:
+        return False
     chosen = tuple(range(10)) if classes is None else classes
     wanted = (counts,) * len(chosen) if isinstance(counts, int) else counts
     return all(k <= _COUNTS[split][c] for c, k in zip(chosen, wanted, strict=False))
 
 
 class FashionMNISTSubset(Dataset):
-    """The embedded part of Fashion-MNIST: the first 1,000 training images of each class, and the first 1,000
-    test images of classes 0 and 1 and 200 of the others. A kind of its own, so that a result never depends on
-    what is installed.
+    """The part of Fashion-MNIST that is inside the package: 10,000 training and 3,600 test images of 1x28x28.
+
+    The first 1,000 training images of each class, and the first 1,000 test images of classes 0 and 1 and 200 of
+    the others. A kind of its own, so that a result never depends on what is installed.
 
     Example:
         >>> FashionMNISTSubset().load()

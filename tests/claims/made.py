@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from byrote.store.table import Table
+from byrote.store import Results, Table
 
 EPOCHS = tuple(range(5, 61, 5))
 SEEDS = tuple(range(5))
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a claim reads."""
-
-    history: Table
-    features: Table = field(default_factory=lambda: Table({}))
-    source: str = "made"
-
-
-def results(*parts: Iterable[dict[str, Any]]) -> Made:
-    return Made(Table.of([row for part in parts for row in part]))
+def results(*parts: Iterable[dict[str, Any]]) -> Results:
+    """What a claim reads, of made rows."""
+    return Results(Table.of([row for part in parts for row in part]), Table({}), "made", {})
 
 
 def _noise(*where: object) -> np.random.Generator:

@@ -7,32 +7,35 @@ Each family of claims has a file; importing this package registers them all. A c
 from byrote.claims import (
     accuracy,
     convergence,
+    curves,
     geometry,
     identity,
     memorising,
     memorization,
+    past,
     published,
     resisting,
     slopes,
 )
 from byrote.claims.resisting import resistance
-from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Results, Verdict, claim, evaluate
+from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate
 
 __all__ = [
     "CLAIMS",
     "Claim",
     "Finding",
     "NotTested",
-    "Results",
     "Verdict",
     "accuracy",
     "claim",
     "convergence",
+    "curves",
     "evaluate",
     "geometry",
     "identity",
     "memorising",
     "memorization",
+    "past",
     "published",
     "resistance",
     "resisting",

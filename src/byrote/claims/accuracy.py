@@ -9,11 +9,13 @@ import numpy as np
 from byrote.claims.cells import Cell, cells, paired, read
 from byrote.claims.decide import BELOW_ZERO, Check, at_least, conclude, within
 from byrote.claims.statistics import Array, Estimate, percentiles, resamples, spearman
-from byrote.claims.verdict import Finding, NotTested, Results, claim
+from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__: list[str] = []
 
+_FASHION = ("fashion_mnist", "fashion_mnist_subset")
 SHARE, CORRELATION, ALIKE = 0.9, 0.7, 0.005
 _NEEDS = ("loss", "rate", "seed", "test_accuracy", "collapsed")
 
@@ -127,7 +129,7 @@ def _a12(results: Results) -> Finding:
     needs=(*_NEEDS, "nc1_test", "dataset", "classes"),
 )
 def _a14(results: Results) -> Finding:
-    runs = read(results).where(dataset="fashion_mnist", classes="0,6")
+    runs = read(results).where(dataset=_FASHION, classes="0,6")
     checks, used = [], 0
     for cell in cells(runs):
         difference, count = _compare(cell, "nc1_test")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.claims.statistics import Estimate, mean_over_seeds, minus
-from byrote.claims.verdict import NotTested, Results
+from byrote.claims.verdict import NotTested
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__ = [
@@ -35,11 +36,15 @@ SETTING = (
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision"),
 )
 _PAPER_ALPHA = 0.1  # the parameter both papers use; other values are sensitivity runs
+_WITH_ALPHA = ("LS", "LR", "RLL")
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs a claim may use: `final` has a row a run, `history` a row a run and evaluated epoch."""
+    """The runs a claim may use: `final` has a row a run, `history` a row a run and evaluated epoch.
+
+    Both carry the run's number in `run`, an integer that stands for its key.
+    """
 
     final: Table
     history: Table
@@ -48,12 +53,11 @@ class Runs:
     def only(self, mask: NDArray[np.bool_]) -> Runs:
         """The runs where the mask over `final` is true."""
         final = self.final.where(mask)
-        return Runs(final, self.history.where(np.isin(self.history["key"], final["key"])), self.notes)
+        return Runs(final, self.history.where(np.isin(self.history["run"], final["run"])), self.notes)
 
     def where(self, **conditions: object) -> Runs:
         """The runs whose final row meets the conditions."""
-        keys = self.final.where(**conditions)["key"]
-        return self.only(np.isin(self.final["key"], keys))
+        return self.only(np.isin(self.final["run"], self.final.where(**conditions)["run"]))
 
 
 def doubled(final: Table) -> NDArray[np.bool_]:
@@ -77,11 +81,12 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
     history = results.history
     if "status" in history:
         history = history.where(status="done")
-    final = history.final() if len(history) else history
-    if not len(final):
+    if not len(history):
         raise NotTested("no finished run")
+    history = history.with_column("run", np.unique(history["key"], return_inverse=True)[1])
+    final = history.final()
     notes: list[str] = []
-    failed = results.history.runs - final.runs
+    failed = results.history.runs - final.runs + len(results.about.get("failures", []))
     if failed:
         notes.append(f"failed runs left out: {failed}")
     kept = np.ones(len(final), dtype=bool)
@@ -90,7 +95,8 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
         notes.append(f"collapsed runs left out: {int(collapsed.sum())}")
         kept &= ~collapsed
     if "alpha" in final:
-        kept &= np.isnan(final["alpha"]) | np.isclose(final["alpha"], _PAPER_ALPHA)
+        other = np.isin(final["loss"], _WITH_ALPHA) & ~np.isclose(final["alpha"], _PAPER_ALPHA)
+        kept &= ~other
     if not with_doubled:
         kept &= ~doubled(final)
     if "start" in final and not with_starts:
@@ -129,7 +135,11 @@ def name_of(facts: dict[str, Any], varying: Sequence[str]) -> str:
         said.append(str(facts["network"]))
     letters = {"feature_width": "M", "num_classes": "N"}
     others = [name for name in varying if name not in ("dataset", "classes", "network")]
-    return " ".join([*said, *(f"{letters.get(name, name)}={facts[name]}" for name in others)])
+    return " ".join([*said, *(f"{letters.get(name, name)}={_short(facts[name])}" for name in others)])
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def cells(runs: Runs, *, apart_from: Sequence[str] = ()) -> Iterator[Cell]:
@@ -138,7 +148,7 @@ def cells(runs: Runs, *, apart_from: Sequence[str] = ()) -> Iterator[Cell]:
     varying = [name for name in names if len(np.unique(runs.final[name])) > 1]
     for values, group in runs.final.groups(*names):
         facts = dict(zip(names, values, strict=True))
-        yield Cell(name_of(facts, varying), facts, runs.only(np.isin(runs.final["key"], group["key"])))
+        yield Cell(name_of(facts, varying), facts, runs.only(np.isin(runs.final["run"], group["run"])))
 
 
 def _by_seed(final: Table, column: str) -> dict[int, float]:

@@ -9,7 +9,8 @@ import numpy as np
 from byrote.claims.cells import SETTING, Runs, cells, doubled, paired, read
 from byrote.claims.decide import Check, conclude, within
 from byrote.claims.statistics import Estimate, mean_over_seeds, t_quantile
-from byrote.claims.verdict import Finding, NotTested, Results, claim
+from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__: list[str] = []
@@ -73,7 +74,7 @@ def _a10(results: Results) -> Finding:
         for (loss, rate), final in cell.runs.final.groups("loss", "rate"):
             if len(final) < 2:
                 continue
-            part = cell.runs.only(np.isin(cell.runs.final["key"], final["key"]))
+            part = cell.runs.only(np.isin(cell.runs.final["run"], final["run"]))
             for column in _columns(final):
                 drift = _drift(part, column)
                 if drift.n:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from byrote.claims.cells import cells, read
 from byrote.claims.decide import Check, at_least, conclude
 from byrote.claims.statistics import share_of_runs
-from byrote.claims.verdict import Finding, NotTested, Results, Row, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__ = ["ONE_AT_ZERO", "orthogonal_and_equal"]

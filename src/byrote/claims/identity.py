@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from byrote.claims.verdict import Finding, NotTested, Results, claim
+from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.store import Results
 
 __all__: list[str] = []
 

@@ -10,7 +10,8 @@ from byrote.claims.cells import MEMORISED, Cell, Runs, cells, estimate, paired, 
 from byrote.claims.decide import ABOVE_ZERO, Check, at_least, conclude
 from byrote.claims.published import beside
 from byrote.claims.statistics import Array, Estimate, mean_over_seeds, wilson
-from byrote.claims.verdict import Finding, NotTested, Results, claim
+from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__ = ["NEEDS", "symmetric"]
@@ -194,7 +195,7 @@ def _b9(results: Results) -> Finding:
     "twin; the worst decides",
     minimum="1 run of CE with each, and of CE and RLL without",
     premise="plain CE reaches J1 >= .98",
-    needs=(*NEEDS, *_SHARES, "weight_decay", "dropout"),
+    needs=(*NEEDS, *_SHARES, "weight_decay"),
 )
 def _b10(results: Results) -> Finding:
     runs = symmetric(results)
@@ -204,7 +205,7 @@ def _b10(results: Results) -> Finding:
     kinds: set[str] = set()
     for family in cells(runs, apart_from=("weight_decay", "dropout")):
         variants = list(cells(family.runs))
-        plain = min(variants, key=lambda cell: (cell.facts["dropout"], cell.facts["weight_decay"]))
+        plain = min(variants, key=lambda cell: (_strength(cell, "dropout"), _strength(cell, "weight_decay")))
         for cell in variants:
             kind = _kind(cell, plain)
             for rate in plain.rates("CE", "RLL") if kind else []:
@@ -213,7 +214,7 @@ def _b10(results: Results) -> Finding:
                     continue
                 rll = plain.loss("RLL").final.where(rate=rate)
                 kinds, used = kinds | {kind}, used + len(ce) + len(rll)
-                name = f"{family.name} eta {rate:g} with {kind} {cell.facts[kind]:g}"
+                name = f"{family.name} eta {rate:g} with {kind} {_strength(cell, kind):g}"
                 unmet = under_trained(plain, rate)
                 m = estimate(ce, "corrupted_as_observed")
                 kept.append(Check(name, "m", m, at_least(NOT_STOPPED), unmet=unmet))
@@ -225,7 +226,13 @@ def _b10(results: Results) -> Finding:
     return conclude([*kept, *beyond], runs=used, notes=runs.notes, lacking=lacking)
 
 
+def _strength(cell: Cell, kind: str) -> float:
+    """How much weight decay or dropout a setting has; 0 where the network has no such option."""
+    value = float(cell.facts.get(kind, 0.0))
+    return 0.0 if math.isnan(value) else value
+
+
 def _kind(cell: Cell, plain: Cell) -> str:
     """Which regulariser this cell adds to the plain one: one of the two, or none ('')."""
-    more = [name for name in ("weight_decay", "dropout") if cell.facts[name] > plain.facts[name]]
+    more = [kind for kind in ("weight_decay", "dropout") if _strength(cell, kind) > _strength(plain, kind)]
     return more[0] if len(more) == 1 else ""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from byrote.claims.cells import Cell, Runs, cells, paired, read, under_trained
 from byrote.claims.decide import BELOW_ZERO, Check, conclude
 from byrote.claims.geometry import ONE_AT_ZERO
-from byrote.claims.verdict import Finding, NotTested, Results, Row, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.store import Results
 
 __all__ = ["papers_width"]
 

@@ -13,7 +13,8 @@ from byrote.claims.decide import ABOVE_ZERO, BELOW_ZERO, Check, at_least, at_mos
 from byrote.claims.memorising import NEEDS, symmetric
 from byrote.claims.published import beside
 from byrote.claims.statistics import Estimate, mean_over_seeds, minus
-from byrote.claims.verdict import Finding, NotTested, Results, Row, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__ = ["resistance"]
@@ -196,7 +197,7 @@ def resistance(results: Results) -> list[Row]:
     """One row a setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
 
     Args:
-        results: anything with `.history`, the joined table of runs and epochs.
+        results: the tables of a store, `byrote.open(DIR).results`.
 
     Returns:
         Rows with `cell`, `loss`, `rate`, `seeds`, the means of `j1`, `j2`, `a`, `t`, `m`, and `gap` with

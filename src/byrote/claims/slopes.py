@@ -12,7 +12,8 @@ from byrote.claims.decide import ABOVE_ZERO, BELOW_ZERO, Check, at_least, conclu
 from byrote.claims.geometry import ONE_AT_ZERO
 from byrote.claims.memorization import papers_width
 from byrote.claims.statistics import Estimate, Fit, fit_line
-from byrote.claims.verdict import Finding, NotTested, Results, Row, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.store import Results
 from byrote.store.table import Table
 
 __all__ = ["RAW", "RELATIVE", "SAME_SLOPE", "line", "linear_checks"]

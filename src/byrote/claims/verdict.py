@@ -5,23 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from byrote.component import did_you_mean
-from byrote.store.table import Table
+from byrote.store import Results
 
-__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Results", "Verdict", "Word", "claim", "evaluate"]
+__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Verdict", "Word", "claim", "evaluate"]
 
 Word = Literal["holds", "fails", "inconclusive", "not tested"]
 Row = dict[str, Any]
-
-
-class Results(Protocol):
-    """What a claim reads: the joined table of runs and epochs."""
-
-    @property
-    def history(self) -> Table:
-        """One row a run and evaluated epoch."""
 
 
 class NotTested(Exception):
@@ -189,7 +181,7 @@ def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict
     """The verdict of every registered claim, or of those named, on these runs.
 
     Args:
-        results: anything with `.history`, the joined table of runs and epochs.
+        results: the tables of a store, `byrote.open(DIR).results`.
         ids: names of claims; None for all, in the order A2, A3, ..., C4.
 
     Raises:

@@ -96,6 +96,13 @@ class Table:
         self._length = next(iter(lengths.values()), 0)
 
     @classmethod
+    def _checked(cls, columns: dict[str, Column], length: int) -> Table:
+        """A table of columns that need no check, which came from one."""
+        table = cls.__new__(cls)
+        table._columns, table._length = columns, length
+        return table
+
+    @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]]) -> Table:
         """A table of rows; a name that a row lacks is absent there (NaN or '')."""
         names = dict.fromkeys(name for row in rows for name in row)
@@ -173,11 +180,17 @@ class Table:
 
     def take(self, rows: NDArray[np.intp]) -> Table:
         """The rows at these positions, in this order."""
-        return Table({name: column[rows] for name, column in self._columns.items()})
+        columns = {name: column[rows] for name, column in self._columns.items()}
+        for column in columns.values():
+            column.setflags(write=False)
+        return Table._checked(columns, len(rows))
 
     def with_column(self, name: str, values: object) -> Table:
         """A copy with one column added or replaced."""
-        return Table({**self._columns, name: values})
+        added = _column(values)
+        if len(added) != len(self) and self._columns:
+            raise ValueError(f"a column of {len(self)} values is needed, got {len(added)}")
+        return Table._checked({**self._columns, name: added}, len(added))
 
     def final(self) -> Table:
         """The row of the last evaluated epoch of each run, runs in the order of their first row."""

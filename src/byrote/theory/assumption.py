@@ -16,7 +16,9 @@ __all__ = ["Condition", "Order", "check_assumption", "order_of_dilations"]
 
 @dataclass(frozen=True)
 class Condition:
-    """One term of Assumption 4.2: what it asks, in words, the two sides as numbers, and whether it holds here."""
+    """One term of Assumption 4.2: what it asks, in words, the two sides as numbers, and whether it holds
+    here.
+    """
 
     term: str
     says: str
@@ -29,8 +31,9 @@ class Condition:
 class Order:
     """CE against LS(alpha) at equal lambdas, eta and C_MD; arrays over a sweep.
 
-    ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0. holds: ratio > 1. inside: every term of
-    Assumption 4.2 holds. gamma: ||H_CE|| / ||H_LS||. eta_bound: the eta below which Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
+    ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0. holds: ratio > 1.
+    inside: every term of Assumption 4.2 holds. gamma: ||H_CE|| / ||H_LS||. eta_bound: the eta below which
+    Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
     memorised: r_CE / r_max, 1 when the corrupted samples are memorised in full.
     """
 
@@ -53,7 +56,8 @@ def order_of_dilations(
     law: LawLike = "circle",
     width: int = 2,
 ) -> Order:
-    """Solve the model for cross entropy and for LS(alpha), and compare their dilations; arguments as in `dilation`.
+    """Solve the model for cross entropy and for LS(alpha), and compare their dilations; arguments as in
+    `dilation`.
 
     >>> order = order_of_dilations(alpha=.1, eta=.003)
     >>> round(order.ratio, 3), order.holds, order.inside, round(order.eta_bound, 5)
@@ -101,15 +105,41 @@ def check_assumption(
     product = 4 * float(np.sqrt(lambda_w) * np.sqrt(lambda_h))
     capacity = slope / (np.sqrt(2) * d_ce) if d_ce > 0 else float("inf")
     right = capacity * (1 - 1 / gamma) if gamma >= 1 else float("nan")
+    small = float(np.sqrt(eta))
+    small_enough = bool(small < right)
     return [
         Condition("Theorem 4.3", "the feature width is at least the number of classes: M >= 2", width, 2, width >= 2),
         Condition("4.2.1", "alpha_0 > 0: LS is not CE under another name", alpha, 0, alpha > 0),
-        Condition("4.2.1", "both layer-peeled minimisers are non-zero (implied in the paper): gap of LS > 0", _number(order.ls.gap), 0, not bool(order.ls.collapsed)),
-        Condition("4.2.2", f"the law ({chosen.name}) is centred and bounded: ||v|| <= A r with A finite (left: A)", chosen.bound, float("inf"), bool(np.isfinite(chosen.bound))),
-        Condition("4.2.3", "alpha_0 > 4 sqrt(lambda_W lambda_H) (not needed for gamma > 1, which any alpha_0 > 0 gives)", alpha, product, alpha > product),
+        Condition(
+            "4.2.1",
+            "both layer-peeled minimisers are non-zero, the logit gap of LS is above 0 (implied in the paper)",
+            _number(order.ls.gap),
+            0,
+            not order.ls.collapsed,
+        ),
+        Condition(
+            "4.2.2",
+            f"the law ({chosen.name}) is centred and bounded: ||v|| <= A r with A finite",
+            chosen.bound,
+            float("inf"),
+            bool(np.isfinite(chosen.bound)),
+        ),
+        Condition(
+            "4.2.3",
+            "alpha_0 > 4 sqrt(lambda_W lambda_H) (not needed for gamma > 1, which any alpha_0 > 0 gives)",
+            alpha,
+            product,
+            alpha > product,
+        ),
         Condition("4.2.3", "gamma = ||H_CE|| / ||H_LS|| > 1: CE's features are larger", gamma, 1, gamma > 1),
-        Condition("4.2.3", "the noise is small: sqrt(eta) < C (1 - 1/gamma), C = C_MD / (sqrt 2 ||h_1 - h_2||) under CE", float(np.sqrt(eta)), right, bool(np.sqrt(eta) < right)),
-    ]  # fmt: skip
+        Condition(
+            "4.2.3",
+            "the noise is small: sqrt(eta) < C (1 - 1/gamma), C = C_MD / (sqrt 2 ||h_1 - h_2||) under CE",
+            small,
+            right,
+            small_enough,
+        ),
+    ]
 
 
 def _number(value: Real | Array) -> float:

@@ -1,9 +1,12 @@
-"""The memorization-dilation model of two classes, solved (MD Definition 4.1): one monotone scalar equation a parameter point.
+"""The memorization-dilation model of two classes, solved (MD Definition 4.1): one monotone scalar equation a
+parameter point.
 
-    minimise over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))   subject to   eta ||u_1 - h_2|| <= C_MD r / ||h_1 - h_2||
+    minimise over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))   subject to   eta ||u_1 -
+    h_2|| <= C_MD r / ||h_1 - h_2||
 
-and its mirror image. `docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the constraint is active, and along the
-stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y; m t falls and F' rises.
+and its mirror image. `docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the
+constraint is active, and along the stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the
+multiplier m are explicit functions of delta = x - y; m t falls and F' rises.
 """
 
 from __future__ import annotations
@@ -32,9 +35,11 @@ _STEPS = 100
 class Dilation:
     """The optimum of the two-class model; a number, or an array over a sweep, in each field.
 
-    r: optimal standard deviation; dilation: r / D; memorization: eta ||u_1 - h_2||; memorization_relative: that over D.
-    r_max = eta D^2 / C_MD, what full memorization would cost. distance: D = ||h_1 - h_2||. gap: logit gap d of the class means.
-    along, across: u_1 = along h_1/||h_1|| + across h_2/||h_2||. value: the MD risk. residual: of the scalar equation, relative.
+    r: optimal standard deviation; dilation: r / D; memorization: eta ||u_1 - h_2||; memorization_relative:
+    that over D. r_max = eta D^2 / C_MD, what full memorization would cost. distance: D = ||h_1 - h_2||. gap:
+    logit gap d of the class means.
+    along, across: u_1 = along h_1/||h_1|| + across h_2/||h_2||. value: the MD risk. residual: of the scalar
+    equation, relative.
     optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
     """
 
@@ -61,7 +66,9 @@ class Dilation:
 
     @property
     def features(self) -> Array:
-        """The corrupted samples' features, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a e_2."""
+        """The corrupted samples' features, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a
+        e_2.
+        """
         x, y = np.asarray(self.along), np.asarray(self.across)
         rows = np.zeros((*x.shape, 2, self.width))
         rows[..., 0, 0], rows[..., 0, 1] = x, y
@@ -92,7 +99,8 @@ def dilation(
     """How much a two-class network memorises and dilates at the optimum of the MD model.
 
     Args:
-        alpha: label smoothing in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0. eta: n_corrupted / n_clean, at least 0
+        alpha: label smoothing in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0. eta:
+        n_corrupted / n_clean, at least 0
             (nominal Uniform(.4) is .25). slope: C_MD, above 0. Each may be an array; they broadcast.
         law: one of `laws.LAWS`, or a `laws.Law` from samples or a density. width: M >= 2.
         loss: smoothing, or relaxation with parameter alpha (`docs/theory/losses.md`).
@@ -104,7 +112,7 @@ def dilation(
 
     >>> ce, ls = dilation(alpha=0.), dilation(alpha=.1)
     >>> round(ce.dilation, 6), round(ls.dilation, 6), ce.optimality_gap < 1e-12
-    (0.009008, 0.006045, True)
+    (0.009023, 0.006055, True)
     """
     if width < 2:
         raise ValueError(f"width must be at least N = 2, got {width}")
@@ -118,20 +126,41 @@ def dilation(
         non_negative("eta", eta),
         positive("slope", slope),
     )
-    pieces = []
+    pieces, steps = [], 0
     for start in range(0, max(1, columns[0].size), _CHUNK):
         smooth, l_w, l_h, rate, slopes = (column[start : start + _CHUNK] for column in columns)
-        pieces.append(_solve(_Problem.of(smooth, l_w, l_h, rate, slopes, chosen, loss)))
-    joined = [np.concatenate(parts) for parts in zip(*(piece[0] for piece in pieces), strict=True)]
-    *reals, collapsed, converged = joined
+        piece, used = _solve(_Problem.of(smooth, l_w, l_h, rate, slopes, chosen, loss))
+        pieces.append(piece)
+        steps = max(steps, used)
+
+    def real(name: str) -> Real:
+        return unwrap(np.concatenate([piece[name] for piece in pieces]), shape)
+
+    def flag(name: str) -> bool | NDArray[np.bool_]:
+        flags = np.concatenate([piece[name] for piece in pieces]) > 0
+        return bool(flags[0]) if shape == () else flags.reshape(shape)
+
     return Dilation(
-        unwrap(columns[3], shape),
-        *(unwrap(array, shape) for array in reals),
-        bool(collapsed[0]) if shape == () else collapsed.reshape(shape),
-        bool(converged[0]) if shape == () else converged.reshape(shape),
-        max(piece[1] for piece in pieces),
-        chosen,
-        width,
+        eta=unwrap(columns[3], shape),
+        r=real("r"),
+        dilation=real("dilation"),
+        memorization=real("memorization"),
+        memorization_relative=real("memorization_relative"),
+        r_max=real("r_max"),
+        distance=real("distance"),
+        gap=real("gap"),
+        feature_norm=real("feature_norm"),
+        classifier_scale=real("classifier_scale"),
+        along=real("along"),
+        across=real("across"),
+        value=real("value"),
+        residual=real("residual"),
+        optimality_gap=real("optimality_gap"),
+        collapsed=flag("collapsed"),
+        converged=flag("converged"),
+        iterations=steps,
+        law=chosen,
+        width=width,
     )
 
 
@@ -165,13 +194,15 @@ class _Problem:
         """The points at `index`."""
         cap = None if self.cap is None else self.cap[index]
         fields = (self.cost, self.penalty, self.eta, self.reach, self.gap, self.a, self.scale)
-        return _Problem(self.beta[index], cap, *(field[index] for field in fields), law=self.law)
+        cost, penalty, eta, reach, gap, a, scale = (field[index] for field in fields)
+        return _Problem(self.beta[index], cap, cost, penalty, eta, reach, gap, a, scale, self.law)
 
     def spread_slopes(self, r: Array) -> tuple[Array, Array]:
         """F'(r) / 2 and F''(r) / 2 with positive terms only: no cancellation however small r is.
 
-        E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] as E Z = 0, and with e = exp(-|sZ|) the difference of two logistic functions is
-        sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, over (e + e^-d) for Z < 0.
+        E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] as E Z = 0, and with e = exp(-|sZ|) the difference
+        of two logistic functions is sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, over (e + e^-d)
+        for Z < 0.
         """
         q = self.scale * self.a * np.sqrt(2)
         s = q * r
@@ -191,10 +222,12 @@ class _Problem:
         return q * mean_first + 2 * self.penalty * r, q * q * mean_second + 2 * self.penalty
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
-        """g - 2 lambda a, and the slope in delta, of g = -k psi'(k delta), the pull of the loss on u_1, at delta = a - theta.
+        """g - 2 lambda a, and the slope in delta, of g = -k psi'(k delta), the pull of the loss on u_1, at
+        delta = a - theta.
 
-        sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) - sigmoid(-d)): positive terms only.
-        (u_1 never passes the cap of the relaxed loss: its gap stays below d.)
+        sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) -
+        sigmoid(-d)): positive terms only. (u_1 never passes the cap of the relaxed loss: its gap stays below
+        d.)
         """
         k = self.scale * self.a
         p = expit(k * theta - self.gap)
@@ -202,8 +235,9 @@ class _Problem:
         return k * rise, -k * k * p * expit(self.gap - k * theta)
 
     def path(self, omega: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """(x, y, t, dt, m t, d(m t)) at delta = a - theta, theta = 2a omega/(1+omega): the stationary u_1 = (x, y) for its multiplier m,
-        its distance t to h_2, and the slopes in delta. omega runs from 0 (u_1 = h_1) to infinity (u_1 = h_2)."""
+        """(x, y, t, dt, m t, d(m t)) at delta = a - theta, theta = 2a omega/(1+omega): the stationary u_1 =
+        (x, y) for its multiplier m, its distance t to h_2, and the slopes in delta. omega runs from 0 (u_1 =
+        h_1) to infinity (u_1 = h_2)."""
         a, lam = self.a, self.penalty
         tau, theta = 2 * a / (1 + omega), 2 * a * (omega / (1 + omega))
         delta = a - theta
@@ -231,7 +265,7 @@ class _Problem:
         )
 
 
-def _solve(problem: _Problem) -> tuple[list[Array], int]:
+def _solve(problem: _Problem) -> tuple[dict[str, Array], int]:
     collapsed = problem.gap == 0
     omega, steps = np.zeros_like(problem.a), 0
     done = collapsed | (problem.eta == 0)
@@ -242,11 +276,15 @@ def _solve(problem: _Problem) -> tuple[list[Array], int]:
 
 
 def _root(problem: _Problem) -> tuple[Array, NDArray[np.bool_], int]:
-    """The zero of m t - (D / C_MD) F'(r) / 2, which falls as delta rises: Newton in log omega, kept inside a bracket that shrinks."""
+    """The zero of m t - (D / C_MD) F'(r) / 2, which falls as delta rises: Newton in log omega, kept inside a
+    bracket that shrinks.
+    """
     low, high = np.zeros_like(problem.a), np.full_like(problem.a, np.inf)
     omega = problem.eta * problem.reach**2  # exact for a quadratic loss
     done = np.zeros(len(omega), dtype=np.bool_)
-    for step in range(1, _STEPS + 1):
+    step = 0
+    while step < _STEPS and not done.all():
+        step += 1
         index = np.flatnonzero(~done)
         part, here = problem.take(index), omega[index]
         _, _, t, dt, force, dforce = part.path(here)
@@ -264,37 +302,55 @@ def _root(problem: _Problem) -> tuple[Array, NDArray[np.bool_], int]:
         halfway = np.sqrt(np.maximum(bottom, here / 1e6)) * np.sqrt(np.minimum(top, here * 1e6))
         omega[index] = np.where(inside | settled, trial, halfway)
         done[index] = settled | (top <= bottom * (1 + 1e-15))
-        if done.all():
-            break
     return omega, done, step
 
 
-def _results(problem: _Problem, omega: Array, collapsed: NDArray[np.bool_], done: NDArray[np.bool_]) -> list[Array]:
-    a, lam, eta = problem.a, problem.penalty, problem.eta
+def _results(
+    problem: _Problem, omega: Array, collapsed: NDArray[np.bool_], done: NDArray[np.bool_]
+) -> dict[str, Array]:
+    a, eta = problem.a, problem.eta
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y, t, _, force, _ = (np.where(collapsed, 0.0, array) for array in problem.path(omega))
     kappa = eta * problem.reach
     r, distance = kappa * t, a * np.sqrt(2)
     first, _ = problem.spread_slopes(r)
+    largest = np.maximum(np.maximum(problem.reach * first, np.abs(force)), np.finfo(float).tiny)
+    zero = np.zeros_like(a)
+    return {
+        "r": r,
+        "dilation": np.divide(r, distance, out=zero.copy(), where=distance > 0),
+        "memorization": eta * t,
+        "memorization_relative": np.divide(eta * t, distance, out=zero.copy(), where=distance > 0),
+        "r_max": kappa * distance,
+        "distance": distance,
+        "gap": problem.gap,
+        "feature_norm": a,
+        "classifier_scale": problem.scale,
+        "along": x,
+        "across": y,
+        "value": _risk(problem, r, x, y),
+        "residual": np.abs(force - problem.reach * first) / largest,
+        "optimality_gap": _certificate(problem, omega, (x, y, t), first),
+        "collapsed": collapsed.astype(float),
+        "converged": done.astype(float),
+    }
+
+
+def _certificate(problem: _Problem, omega: Array, end: tuple[Array, Array, Array], first: Array) -> Array:
+    """risk - optimum <= |projected gradient|^2 / (2 mu), mu = 4 eta lambda, and <= |gradient| 2 D as the
+    optimum lies within D of h_2.
+    """
+    a, lam, eta = problem.a, problem.penalty, problem.eta
+    x, y, t = end
     g = problem.pull(2 * a * (omega / (1 + omega)))[0] + 2 * lam * a
-    t_safe = np.where(collapsed, 1.0, t)
-    by_x = 2 * (kappa * first * x / t_safe + eta * (2 * lam * x - g))
-    by_y = 2 * (kappa * first * (y - a) / t_safe + eta * (2 * lam * y + g))
+    push = eta * problem.reach * first / np.maximum(t, np.finfo(float).tiny)
+    by_x = 2 * (push * x + eta * (2 * lam * x - g))
+    by_y = 2 * (push * (y - a) + eta * (2 * lam * y + g))
     by_y = np.where((y <= 0) & (by_y > 0), 0.0, by_y)
     steepness = np.hypot(by_x, by_y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        strong = np.where(eta > 0, steepness**2 / (8 * eta * lam), 0.0)
-    bound = np.where(collapsed, 0.0, np.minimum(strong, 2 * distance * steepness))
-    largest = np.maximum(problem.reach * first, np.abs(force))
-    residual = np.where(largest > 0, np.abs(force - problem.reach * first) / np.where(largest > 0, largest, 1), 0.0)
-    value = _risk(problem, r, x, y)
-    zero = np.zeros_like(a)
-    relative = np.divide(eta * t, distance, out=zero.copy(), where=distance > 0)
-    dilated = np.divide(r, distance, out=zero.copy(), where=distance > 0)
-    return [
-        r, dilated, eta * t, relative, kappa * distance, distance, problem.gap, a, problem.scale, x, y, value, residual, bound,
-        collapsed, done,
-    ]  # fmt: skip
+    strong = steepness**2 / np.maximum(8 * eta * lam, np.finfo(float).tiny)
+    bound = np.minimum(strong, 2 * np.sqrt(2) * a * steepness)
+    return np.asarray(np.where((a > 0) & (eta > 0), bound, 0.0))
 
 
 def _risk(problem: _Problem, r: Array, x: Array, y: Array) -> Array:

@@ -1,15 +1,17 @@
-"""The free layer-peeled problem, solved numerically with no use of the closed form: bounded quasi-Newton with restarts."""
+"""The free layer-peeled problem, solved numerically with no use of the closed form: bounded quasi-Newton
+with restarts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import minimize
+from numpy.typing import NDArray
 
 from .logit_losses import Kind, LogitLoss
+from .optimise import Objective, descend, hessian, projected
 from .parameters import Array, class_count, positive, width_of
 
 __all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]
@@ -19,8 +21,9 @@ __all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]
 class StationaryPoint:
     """A stationary point met by the restarts, up to the problem's symmetries.
 
-    `kind` comes from the Hessian on the critical cone (entries of H held at 0 by a positive multiplier stay there): `minimum` has no
-    direction of curvature below -tolerance, `saddle` has one. `flat` counts its flat directions (a rotation of signed features, say).
+    `kind` comes from the Hessian on the critical cone (entries of H held at 0 by a positive multiplier stay
+    there): `minimum` has no direction of curvature below -tolerance, `saddle` has one. `flat` counts its
+    flat directions (a rotation of signed features, say).
     """
 
     value: float
@@ -36,7 +39,9 @@ class StationaryPoint:
 
 @dataclass(frozen=True)
 class FreeSolution:
-    """The best of the restarts, and every distinct stationary point, best first. `converged`: some restart met the tolerance."""
+    """The best of the restarts, and every distinct stationary point, best first. `converged`: some restart
+    met the tolerance.
+    """
 
     value: float
     weight: Array
@@ -65,9 +70,11 @@ def solve_free(
     """Minimise the layer-peeled problem over all of W, H (and b), knowing nothing of neural collapse.
 
     Args:
-        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`. samples: K, samples a class.
+        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`. samples: K,
+        samples a class.
         loss: any of `KINDS`; for the non-convex ones no certificate exists and the restarts are the evidence.
-        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2). seed: of the starts.
+        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2). seed: of the
+        starts.
         tolerance: bound on the projected gradient, in variables scaled so that both penalties weigh alike.
 
     Raises:
@@ -90,7 +97,7 @@ def solve_free(
     ends, steps = [], 0
     for _ in range(restarts):
         start = generator.standard_normal(len(lower)) * generator.uniform(0.3, 3)
-        end, used = _descend(objective, np.maximum(start, lower), lower, tolerance)
+        end, used = descend(objective, np.maximum(start, lower), lower, tolerance)
         ends.append(end)
         steps += used
     found = _distinct([_Met(objective, end, lower, shapes, scales) for end in ends], tolerance)
@@ -107,9 +114,6 @@ def solve_free(
     )
 
 
-Objective = Callable[[Array], tuple[float, Array]]
-
-
 def free_problem(
     num_classes: int,
     alpha: float,
@@ -120,9 +124,11 @@ def free_problem(
     samples: int,
     loss: LogitLoss,
 ) -> tuple[Objective, list[tuple[int, ...]], tuple[float, float]]:
-    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and H.
+    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and
+    H.
 
-    The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2, w h = 1: the products W H are unchanged and both penalties weigh alike.
+    The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2, w h = 1: the products W H are
+    unchanged and both penalties weigh alike.
     """
     N = int(class_count(num_classes))
     l_w, l_h = float(positive("lambda_w", lambda_w)), float(positive("lambda_h", lambda_h))
@@ -150,47 +156,6 @@ def free_problem(
     return objective, shapes, (scale_w, 1 / scale_w)
 
 
-def _descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
-    """Bounded L-BFGS to its limit, then Newton steps on the entries that are not held at their bound."""
-    bounds = [(None if low == -np.inf else low, None) for low in lower]
-    options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
-    run = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
-    point, steps = np.asarray(run.x, dtype=np.float64), int(run.nit)
-    for _ in range(5):
-        value, gradient = objective(point)
-        if np.abs(_projected(point, gradient, lower)).max() <= tolerance:
-            break
-        free = ~((point <= lower) & (gradient > 0))
-        matrix = _hessian(objective, point, free)
-        levels, vectors = np.linalg.eigh(matrix)
-        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # flat directions are left alone
-        step = vectors[:, keep] @ ((vectors[:, keep].T @ gradient[free]) / np.abs(levels[keep]))
-        trial = point.copy()
-        trial[free] -= step
-        trial = np.maximum(trial, lower)
-        if not objective(trial)[0] <= value + 1e-13 * abs(value):
-            break
-        point, steps = trial, steps + 1
-    return point, steps
-
-
-def _projected(point: Array, gradient: Array, lower: Array) -> Array:
-    return np.where((point <= lower) & (gradient > 0), 0.0, gradient)
-
-
-def _hessian(objective: Objective, point: Array, free: Array) -> Array:
-    """Central differences of the gradient, over the entries marked `free`."""
-    index = np.flatnonzero(free)
-    step = 1e-5 * max(1.0, float(np.abs(point).max()))
-    columns = []
-    for i in index:
-        shift = np.zeros_like(point)
-        shift[i] = step
-        columns.append((objective(point + shift)[1] - objective(point - shift)[1])[index] / (2 * step))
-    matrix = np.array(columns)
-    return np.asarray((matrix + matrix.T) / 2)
-
-
 class _Met:
     """One end of a descent: its matrices in the problem's own units, and what names it up to symmetry."""
 
@@ -199,7 +164,7 @@ class _Met:
     ) -> None:
         self.objective, self.end, self.lower = objective, end, lower
         self.value, self.gradient = objective(end)
-        self.residual = float(np.abs(_projected(end, self.gradient, lower)).max())
+        self.residual = float(np.abs(projected(end, self.gradient, lower)).max())
         first, second = int(np.prod(shapes[0])), int(np.prod(shapes[1]))
         W, H = end[:first].reshape(shapes[0]), end[first : first + second].reshape(shapes[1])
         self.weight, self.features, self.bias = scales[0] * W, scales[1] * H, end[first + second :]
@@ -225,7 +190,7 @@ def _classified(group: list[_Met], tolerance: float) -> StationaryPoint:
     at_bound = bound & (point.end <= point.lower + 1e-9)
     held = at_bound & (point.gradient > 1e-7)
     free, weak = ~held, (at_bound & ~held)[~held]
-    matrix = _hessian(point.objective, point.end, free)
+    matrix = hessian(point.objective, point.end, free)
     lowest = _lowest_curvature(matrix, weak)
     levels = np.linalg.eigvalsh(matrix)
     flat = int((np.abs(levels) < 1e-6 * max(1.0, np.abs(levels).max())).sum())
@@ -242,8 +207,10 @@ def _classified(group: list[_Met], tolerance: float) -> StationaryPoint:
     )
 
 
-def _lowest_curvature(matrix: Array, weak: Array) -> float:
-    """Lowest v.Av over unit v with v >= 0 on the `weak` entries: an eigenvalue if there are none, else the best of projected descents."""
+def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
+    """Lowest v.Av over unit v with v >= 0 on the `weak` entries: an eigenvalue if there are none, else the
+    best of projected descents.
+    """
     levels, vectors = np.linalg.eigh(matrix)
     if not weak.any() or levels[0] >= 0:
         return float(levels[0])

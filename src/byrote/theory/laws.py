@@ -1,7 +1,8 @@
-"""Laws of the spread v of a class around its centre, in units of its standard deviation r (MD Definition 4.1 leaves mu_r open).
+"""Laws of the spread v of a class around its centre, in units of its standard deviation r (MD Definition 4.1
+leaves mu_r open).
 
-Everything the two-class model needs of a law is Z, the component of v / r along w_1 - w_2, with E ||v||^2 = r^2. The second class has
-the mirrored law.
+Everything the two-class model needs of a law is Z, the component of v / r along w_1 - w_2, with E ||v||^2 =
+r^2. The second class has the mirrored law.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from scipy.special import gammaln
 
 from .parameters import Array
 
-__all__ = ["LAWS", "Law", "from_density", "from_samples", "named"]
+__all__ = ["LAWS", "Law", "from_density", "from_samples", "named", "plane_nodes"]
 
 LAWS = ("two-point", "segment", "circle", "disc", "sphere")
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
-# Where the logistic function of w bends: between these breaks twelve Gauss nodes integrate it to full relative precision.
+# Where the logistic function of w bends: between these breaks twelve Gauss nodes integrate it to full
+# relative precision.
 KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.0, 40.0])
 
 
@@ -29,7 +31,8 @@ KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.
 class Law:
     """A centred, bounded law of Z: atoms with weights, or a smooth parametrisation Z(theta), theta in [0, 1].
 
-    bound: A of Assumption 4.2.2, ||v|| <= A r. second_moment: E Z^2, the share of the variance that lies along w_1 - w_2.
+    bound: A of Assumption 4.2.2, ||v|| <= A r. second_moment: E Z^2, the share of the variance that lies
+    along w_1 - w_2.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Law:
     atoms: tuple[Array, Array] | None = None  # points, weights
     curve: tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]] | None = None
     knots: tuple[float, ...] = ()  # breaks of the law itself, in Z
+    vectors: Array | None = None  # (S, 2), samples in the plane of h_1 and h_2
 
     def nodes(self, offset: Array, scale: Array, extra: Array | None = None) -> tuple[Array, Array]:
         """Quadrature for E f(offset + scale Z), f logistic-like with kinks at 0 (and at `extra`).
@@ -46,7 +50,8 @@ class Law:
             offset, scale: (P,), scale >= 0. extra: (P,) one more kink in the units of the argument.
 
         Returns:
-            Z (P or 1, Q) and weights (P or 1, Q), Gauss-Legendre on panels that end at the kinks; exact sums for atoms.
+            Z (P or 1, Q) and weights (P or 1, Q), Gauss-Legendre on panels that end at the kinks; exact sums
+            for atoms.
         """
         if self.curve is None:
             points, weights = self.atoms or (np.zeros(1), np.ones(1))
@@ -68,8 +73,8 @@ class Law:
 
 
 def named(name: str, width: int = 2) -> Law:
-    """One of `LAWS`. two-point: +-r along w_1 - w_2; segment: uniform there, half-length sqrt(3) r; circle: radius r and disc: radius
-    sqrt(2) r, both in span(h_1, h_2); sphere: radius r in R^M, M = `width`.
+    """One of `LAWS`. two-point: +-r along w_1 - w_2; segment: uniform there, half-length sqrt(3) r; circle:
+    radius r and disc: radius sqrt(2) r, both in span(h_1, h_2); sphere: radius r in R^M, M = `width`.
 
     >>> named("sphere", width=8).second_moment
     0.125
@@ -104,7 +109,7 @@ def _sphere(width: int) -> Law:
         sine = np.maximum(np.sin(np.pi * theta), 1e-300)
         return np.asarray(np.pi * np.exp((width - 2) * np.log(sine) - log_mass))
 
-    spread = 1 / np.sqrt(width)
+    spread = 1 / float(np.sqrt(width))
     knots = tuple(float(k * spread) for k in (-9, -5, -2.5, 0, 2.5, 5, 9) if abs(k * spread) < 1)
     return Law("sphere", 1.0, 1 / width, curve=(*_cosine(1.0), density), knots=knots)
 
@@ -113,13 +118,15 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
     """The uniform law on given points, rescaled to E ||v||^2 = 1.
 
     Args:
-        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first two coordinates are those along
-            h_1 and h_2, in the frame of class 1. tolerance: how far from centred is still centred, relative to the spread.
+        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first
+        two coordinates are those along
+            h_1 and h_2, in the frame of class 1. tolerance: how far from centred is still centred, relative
+            to the spread.
 
     Raises:
         ValueError: the law is not centred in the sense of Assumption 4.2.2, or has no spread.
 
-    >>> from_samples([-1., -1., 2.]).second_moment
+    >>> round(from_samples([-1., -1., 2.]).second_moment, 12)
     1.0
     """
     points = np.asarray(samples, dtype=np.float64)
@@ -140,13 +147,56 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
         _centred("E <h_1, v>", float(points[:, 0].mean()), spread, tolerance)
     weights = np.full(len(points), 1 / len(points))
     second = float(((along / spread) ** 2).mean())
-    return Law(name, float(norms.max()) / spread, second, atoms=(along / spread, weights))
+    vectors = None if points.ndim == 1 else points[:, :2] / spread
+    return Law(name, float(norms.max()) / spread, second, atoms=(along / spread, weights), vectors=vectors)
+
+
+def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
+    """Quadrature for a law in the plane of h_n and one other h_m: points (Q, 2), along h_n and h_m, and
+    weights (Q,).
+
+    circle: equispaced angles; disc: the same at Gauss radii; two-point and segment: along (h_n - h_m) /
+    ||h_n - h_m||. `fine=False` takes fewer nodes: the difference tells the error.
+
+    Raises:
+        ValueError: the law is not one of the plane (sphere).
+
+    >>> points, weights = plane_nodes("disc")
+    >>> round(float(weights @ (points ** 2).sum(axis=1)), 12)
+    1.0
+    """
+    chosen = law if isinstance(law, Law) else named(law)
+    if chosen.name == "sphere":
+        raise ValueError(
+            "the sphere law needs an N-dimensional expectation: use two-point, segment, circle, disc or samples"
+        )
+    if chosen.vectors is not None:
+        return chosen.vectors, np.full(len(chosen.vectors), 1 / len(chosen.vectors))
+    if chosen.name in ("circle", "disc"):
+        count = 512 if fine else 360
+        angles = 2 * np.pi * (np.arange(count) + 0.5) / count
+        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)  # (count, 2)
+        if chosen.name == "circle":
+            return ring, np.full(count, 1 / count)
+        nodes, masses = np.polynomial.legendre.leggauss(12 if fine else 9)
+        radii = np.sqrt(2.0) * np.sqrt((nodes + 1) / 2)  # the square of the radius is uniform
+        points = (radii[:, None, None] * ring).reshape(-1, 2)
+        return points, np.repeat(masses / 2, count) / count
+    if chosen.curve is not None:
+        position, _, density = chosen.curve
+        panels = 32 if fine else 21
+        theta = ((np.arange(panels)[:, None] + (_NODES + 1) / 2) / panels).reshape(-1)
+        along, weights = position(theta), np.tile(_WEIGHTS / 2, panels) / panels * density(theta)
+    else:
+        along, weights = chosen.atoms or (np.zeros(1), np.ones(1))
+    return np.stack([along, -along], axis=1) / np.sqrt(2), weights
 
 
 def from_density(
     density: Callable[[Array], Array], low: float, high: float, name: str = "density", knots: tuple[float, ...] = ()
 ) -> Law:
-    """The law with a density on [low, high] along w_1 - w_2, smooth between `knots`, rescaled to total mass 1 and E Z^2 = 1.
+    """The law with a density on [low, high] along w_1 - w_2, smooth between `knots`, rescaled to total mass
+    1 and E Z^2 = 1.
 
     Raises:
         ValueError: the density is negative, has no mass or is not centred.

@@ -2,7 +2,8 @@
 
     min over W, H   (1/NK) sum_{n,k} loss_alpha(W h_n^k) + lambda_W ||W||^2 + (lambda_H / K) ||H||^2
 
-with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md` derives what is coded here.
+with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md`
+derives what is coded here.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ __all__ = [
 class LayerPeeled:
     """The global minimum of the layer-peeled problem; a number, or an array over a sweep, in each field.
 
-    `gap` is the logit gap d*, `feature_norm` the norm a of every class mean, `classifier_scale` the C of w_n = C (h_n - hbar).
-    `lower_bound` holds for every (W, H, b) whatever; `optimality_gap` = value - lower_bound is the certificate.
+    `gap` is the logit gap d*, `feature_norm` the norm a of every class mean, `classifier_scale` the C of w_n
+    = C (h_n - hbar). `lower_bound` holds for every (W, H, b) whatever; `optimality_gap` = value -
+    lower_bound is the certificate.
     """
 
     num_classes: Real
@@ -54,7 +56,9 @@ class LayerPeeled:
 
     @property
     def features(self) -> Array:
-        """One minimiser's class means, (N, M), rows h_n; every other is its image under a map that keeps the constraint."""
+        """One minimiser's class means, (N, M), rows h_n; every other is its image under a map that keeps the
+        constraint.
+        """
         num_classes, width = self._one_point()
         frame = np.eye(num_classes, width)
         if not self.positive:  # the simplex: project the unit vectors off their mean, then to norm one
@@ -86,21 +90,25 @@ def layer_peeled(
 ) -> LayerPeeled:
     """The layer-peeled problem's global minimum, in closed form and certified.
 
-    On the minimisers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) a unit of the logit gap d (2 (N-1) sqrt(lambda_W lambda_H) with
-    signed features), so f(d) = log(1 + (N-1) e^-d) + c d is all there is, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0.
-    An unpenalised bias changes nothing in the value; with N = 2 it frees a curve of minimisers, see `bias_curve`.
+    On the minimisers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) a unit of the logit gap d (2 (N-1)
+    sqrt(lambda_W lambda_H) with signed features), so f(d) = log(1 + (N-1) e^-d) + c d is all there is, and
+    d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalised bias changes nothing in the value; with N
+    = 2 it frees a curve of minimisers, see `bias_curve`.
 
     Args:
-        num_classes: N >= 2. alpha: label smoothing, in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0.
+        num_classes: N >= 2. alpha: label smoothing, in [0, 1); 0 is cross entropy. lambda_w, lambda_h:
+        penalties, above 0.
             Each may be an array; they broadcast.
         positive: features are constrained to H >= 0.
         bias: the classifier has an unpenalised bias.
-        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class coincide.
+        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class
+        coincide.
 
     Raises:
         ValueError: alpha outside [0, 1), a penalty that is not positive, N < 2, M < N.
 
-    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one: `thresholds`).
+    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one:
+    `thresholds`).
 
     >>> solution = layer_peeled(num_classes=3, alpha=.1, lambda_w=.005, lambda_h=.005)
     >>> round(solution.value, 10), round(solution.feature_norm, 7), round(solution.classifier_scale, 7)
@@ -118,17 +126,27 @@ def layer_peeled(
     bound = _entropy_bound(N, smooth, l_w, l_h, positive)
     exact, printed = _margins(N, smooth, l_w, l_h, positive)
     collapsed = (gap == 0).reshape(shape)
+
+    def real(array: Array) -> Real:
+        return unwrap(array, shape)
+
     return LayerPeeled(
-        *(unwrap(array, shape) for array in (N, smooth, l_w, l_h)),
-        positive,
-        bias,
-        width,
-        *(unwrap(array, shape) for array in (value, gap, feature_norm, scale)),
+        num_classes=real(N),
+        alpha=real(smooth),
+        lambda_w=real(l_w),
+        lambda_h=real(l_h),
+        positive=positive,
+        bias=bias,
+        width=width,
+        value=real(value),
+        gap=real(gap),
+        feature_norm=real(feature_norm),
+        classifier_scale=real(scale),
         collapsed=bool(collapsed) if shape == () else collapsed,
-        lower_bound=unwrap(bound, shape),
-        optimality_gap=unwrap(value - bound, shape),
-        exact_margin=unwrap(exact, shape),
-        printed_margin=unwrap(printed, shape),
+        lower_bound=real(bound),
+        optimality_gap=real(value - bound),
+        exact_margin=real(exact),
+        printed_margin=real(printed),
     )
 
 
@@ -139,10 +157,12 @@ def lower_bound(
 
     Convexity of the loss in the logits, taken at any point of the family Z = d (I - J/N), gives
     objective >= Entropy(p, (1-p)/(N-1), ...) as long as s = (1 - alpha + alpha/N - p) N/(N-1) satisfies
-    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). The best p closes the gap.
+    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). The best
+    p closes the gap.
 
     Args:
-        p: the softmax probability of the own class at the point of tangency; default: the best admissible one.
+        p: the softmax probability of the own class at the point of tangency; default: the best admissible
+        one.
 
     Raises:
         ValueError: p is not admissible, so that nothing would be certified.
@@ -162,23 +182,27 @@ def lower_bound(
 def thresholds(
     num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
 ) -> tuple[Real, Real]:
-    """Margins (exact, printed) of the two conditions for a minimiser other than W = H = 0; above 0 means the condition holds.
+    """Margins (exact, printed) of the two conditions for a minimiser other than W = H = 0; above 0 means the
+    condition holds.
 
-    Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)); printed in Theorem 3.2: 1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H).
-    Printed > 0 >= exact is the strip where the theorem speaks of the zero configuration only.
+    Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)); printed in Theorem 3.2: 1 - (N-1)/N alpha - 2
+    sqrt((N-1) lambda_W lambda_H). Printed > 0 >= exact is the strip where the theorem speaks of the zero
+    configuration only.
 
     >>> exact, printed = thresholds(2, 0., .08, .08)
     >>> round(exact, 4), round(printed, 4)
     (0.5475, 0.84)
     """
-    shape, arrays = broadcast(*_parameters(num_classes, alpha, lambda_w, lambda_h))
-    exact, printed = _margins(*arrays, positive)
+    shape, (N, smooth, l_w, l_h) = broadcast(*_parameters(num_classes, alpha, lambda_w, lambda_h))
+    exact, printed = _margins(N, smooth, l_w, l_h, positive)
     return unwrap(exact, shape), unwrap(printed, shape)
 
 
 @dataclass(frozen=True)
 class NCDeviation:
-    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; 0 in all three is an NC configuration."""
+    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; 0 in all three is an NC
+    configuration.
+    """
 
     within_class: float
     orthogonality: float
@@ -189,12 +213,13 @@ class NCDeviation:
 def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float = 1e-6) -> NCDeviation:
     """Definition 3.1 of MD, condition by condition.
 
-    (i) largest distance of a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram matrix of the class means and
-    a^2 the mean of its diagonal, and of the negative part of H; (iii) largest entry of W - C (H - hbar) at the best constant C.
-    The zero pair is an NC configuration (a degenerate one).
+    (i) largest distance of a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram
+    matrix of the class means and a^2 the mean of its diagonal, and of the negative part of H; (iii) largest
+    entry of W - C (H - hbar) at the best constant C. The zero pair is an NC configuration (a degenerate one).
 
     Args:
-        weight: (N, M). features: (N, M), or (N, K, M) with K samples a class. tolerance: bound on all three deviations.
+        weight: (N, M). features: (N, M), or (N, K, M) with K samples a class. tolerance: bound on all three
+        deviations.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -224,10 +249,12 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
 def bias_curve(
     alpha: float = 0.1, lambda_w: float = 0.005, lambda_h: float = 0.005, points: int = 11
 ) -> list[tuple[Array, Array, Array]]:
-    """With N = 2, positive features and an unpenalised bias, the minimisers form a curve: `points` of it, from end to end.
+    """With N = 2, positive features and an unpenalised bias, the minimisers form a curve: `points` of it,
+    from end to end.
 
-    ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and b_1 - b_2 = d - C ||h_1||^2: every one of them has the
-    same value. At the ends a class sits at 0; only the middle one is an NC configuration. (MD's footnote on biases misses this case.)
+    ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and b_1 - b_2 = d - C
+    ||h_1||^2: every one of them has the same value. At the ends a class sits at 0; only the middle one is an
+    NC configuration. (MD's footnote on biases misses this case.)
 
     Returns:
         A list of (weight (2, 2), features (2, 2), bias (2,)).
@@ -272,7 +299,9 @@ def _entropy(p: Array, N: Array) -> Array:
 
 
 def _entropy_bound(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """The best lower bound; s is taken a few units in the last place inside its range, so that rounding cannot make it inadmissible."""
+    """The best lower bound; s is taken a few units in the last place inside its range, so that rounding
+    cannot make it inadmissible.
+    """
     s = np.minimum(_largest_dual(N, l_w, l_h, is_positive) * (1 - 1e-15), 1 - smooth)
     rest = (smooth + s) / N  # probability of each other class at the point of tangency
     p = 1 - (N - 1) * rest

@@ -1,7 +1,8 @@
 """The losses of the models as functions of logits, with gradients, in float64 numpy.
 
-Logits come in groups: group g stands for `counts[g]` classes that share one logit, so that the same code serves a full row of N logits
-(all counts 1) and the three-group reduction of the multi-class model (observed class, true class, the N - 2 others).
+Logits come in groups: group g stands for `counts[g]` classes that share one logit, so that the same code
+serves a full row of N logits (all counts 1) and the three-group reduction of the multi-class model (observed
+class, true class, the N - 2 others).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
 from .parameters import Array
@@ -25,8 +27,9 @@ class LogitLoss:
     """A loss by name, with its parameter alpha (unused by the two squared ones).
 
     smoothing: cross entropy against (1-alpha) e_y + alpha/N. relaxation: 0 if p_y > 1-alpha, else
-    (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)). squared: mean over classes of (z - e_y)^2. squared-probabilities: sum over
-    classes of (p - e_y)^2. robust-log: log((alpha+1)/alpha) - log(alpha+p_y) + sum_{k != y} log(alpha+p_k)/(N-1).
+    (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)). squared: mean over classes of (z - e_y)^2.
+    squared-probabilities: sum over classes of (p - e_y)^2. robust-log: log((alpha+1)/alpha) - log(alpha+p_y)
+    + sum_{k != y} log(alpha+p_k)/(N-1).
 
     >>> import numpy as np
     >>> loss = LogitLoss("smoothing", 0.)
@@ -53,11 +56,15 @@ class LogitLoss:
 
     @property
     def centred(self) -> bool:
-        """Blind to a shift of all logits; then the best classifier has rows w_n parallel to h_n - hbar, else to h_n."""
+        """Blind to a shift of all logits; then the best classifier has rows w_n parallel to h_n - hbar, else
+        to h_n.
+        """
         return self.kind != "squared"
 
-    def __call__(self, logits: Array, labels: Array, counts: Array) -> tuple[Array, Array]:
-        """Values (...) and gradients (..., G) at logits (..., G) with label groups `labels` (...), whose own count is 1."""
+    def __call__(self, logits: Array, labels: NDArray[np.intp], counts: Array) -> tuple[Array, Array]:
+        """Values (...) and gradients (..., G) at logits (..., G) with label groups `labels` (...), whose own
+        count is 1.
+        """
         own = np.arange(logits.shape[-1]) == np.asarray(labels)[..., None]  # (..., G)
         total = float(counts.sum())  # N
         if self.kind == "smoothing":
@@ -77,8 +84,10 @@ class LogitLoss:
             by_p = signs / (self.alpha + p)
         return value, p * (by_p - counts * (by_p * p).sum(axis=-1, keepdims=True))
 
-    def _relaxation(self, logits: Array, own: Array, counts: Array) -> tuple[Array, Array]:
-        """With g = z_y - logsumexp of the others, p_y = sigmoid(g): a convex non-increasing function of a concave one."""
+    def _relaxation(self, logits: Array, own: NDArray[np.bool_], counts: Array) -> tuple[Array, Array]:
+        """With g = z_y - logsumexp of the others, p_y = sigmoid(g): a convex non-increasing function of a
+        concave one.
+        """
         others = np.where(own, -np.inf, logits)
         margin = (own * logits).sum(axis=-1) - logsumexp(others, b=counts, axis=-1)
         alpha = self.alpha

@@ -1,15 +1,17 @@
-"""The full memorization-dilation problem by general constrained optimisation: slow, obvious, and independent of the reduction."""
+"""The full memorization-dilation problem by general constrained optimisation: slow, obvious, and independent
+of the reduction.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from .dilation import LawLike, two_class_geometry
 from .laws import Law, named
+from .optimise import minimise
 from .parameters import Array, non_negative, positive, smoothing
 
 __all__ = ["FullSolution", "full_problem"]
@@ -17,7 +19,9 @@ __all__ = ["FullSolution", "full_problem"]
 
 @dataclass(frozen=True)
 class FullSolution:
-    """What SLSQP found for the problem as the paper states it: u_1, u_2 in R^M, r, the risk, the worst violated constraint."""
+    """What SLSQP found for the problem as the paper states it: u_1, u_2 in R^M, r, the risk, the worst
+    violated constraint.
+    """
 
     features: Array
     r: float
@@ -41,8 +45,8 @@ def full_problem(
 ) -> FullSolution:
     """MD Definition 4.1 in all its 2 M + 1 variables, with both constraints, from a random start.
 
-    The expectation is a plain sum over 20,000 equally weighted points of the law's own parameter; nothing is assumed symmetric or active.
-    Arguments as in `dilation`, one point only.
+    The expectation is a plain sum over 20,000 equally weighted points of the law's own parameter; nothing is
+    assumed symmetric or active. Arguments as in `dilation`, one point only.
 
     >>> round(full_problem().dilation, 5)
     0.00605
@@ -59,7 +63,7 @@ def full_problem(
     gap, a, scale = (float(x) for x in two_class_geometry(np.asarray(smooth / 2), np.asarray(l_w), np.asarray(l_h)))
     if gap == 0 or rate == 0:
         raise ValueError("the full problem needs eta above 0 and features that are not collapsed")
-    distance, q = a * np.sqrt(2), scale * a * np.sqrt(2)
+    distance, q = float(a * np.sqrt(2)), float(scale * a * np.sqrt(2))
     Z, weights = _points(chosen)
     M = width
     unit = max(rate * distance**2 / C_md, 1e-300)  # variables are u / a and r / r_max
@@ -99,27 +103,20 @@ def full_problem(
     floor = clean(0.0)[0]
     generator = np.random.default_rng(seed)
     start = np.concatenate([generator.uniform(0, 1, 2 * M), [2.0]])
-    run = minimize(
-        risk,
-        start,
-        jac=True,
-        method="SLSQP",
-        bounds=[(0, None)] * (2 * M + 1),
-        constraints=[{"type": "ineq", "fun": room, "jac": room_slope}],
-        options={"ftol": 1e-15, "maxiter": 500},
-    )
-    x = np.asarray(run.x)
+    constraints = [{"type": "ineq", "fun": room, "jac": room_slope}]
+    run = minimise(risk, start, np.zeros(2 * M + 1), {"ftol": 1e-15, "maxiter": 500}, constraints)
+    x = run.point
     apart = a * np.linalg.norm(x[: 2 * M].reshape(2, M) - centres, axis=1)
     r = unit * float(x[-1])
     return FullSolution(
         a * x[: 2 * M].reshape(2, M),
         r,
-        r / distance,
+        float(r / distance),
         rate * float(apart.max()),
-        float(run.fun) * rate + floor,
+        run.value * rate + floor,
         float(max(0.0, -room(x).min())),
-        bool(run.success),
-        int(run.nit),
+        run.converged,
+        run.iterations,
     )
 
 

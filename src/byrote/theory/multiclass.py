@@ -1,0 +1,234 @@
+"""A memorization-dilation model for any number of classes and any of the losses: our extension of MD section
+4.
+
+    minimise   sum_n E loss(W(h_n + v), n) + lambda E ||h_n + v||^2  +  eta/(N-1) sum_{i != j} loss(W u_ij,
+    j) + lambda ||u_ij||^2 over u_ij >= 0 and r, subject to   eta/(N-1) sum_{j != i} ||u_ij - h_i|| <= C_MD r
+    / D   for every true class i
+
+u_ij are the corrupted samples of true class i and observed class j. `docs/theory/multiclass.md` proves the
+reduction used here: for a convex loss and laws that treat all other classes alike, u_ij = x e_j + y e_i + z
+(all others), three numbers. N = 2 is the paper's model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .geometry import Geometry, class_geometry
+from .laws import Law, plane_nodes
+from .logit_losses import Kind, LogitLoss
+from .optimise import descend, projected
+from .parameters import Array, non_negative, positive
+
+__all__ = ["LocalMinimum", "MulticlassDilation", "multiclass_dilation"]
+
+
+@dataclass(frozen=True)
+class LocalMinimum:
+    """One local minimum of the reduced problem. `basin` names the start it was reached from."""
+
+    value: float
+    r: float
+    dilation: float
+    memorization: float
+    observed: float
+    true: float
+    others: float
+    residual: float
+    basin: str
+
+
+@dataclass(frozen=True)
+class MulticlassDilation:
+    """The optimum: u_ij has the coordinates `observed` along h_j, `true` along h_i and `others` along every
+    other class mean.
+
+    r, dilation = r/D, memorization = eta ||u_ij - h_i||, memorization_relative = that over D, r_max as in
+    `Dilation`. fraction: r / r_max.
+    minima: every local minimum met, best first (one for a convex loss). from_true_class: the one reached
+    from u_ij at h_i, that is from a network that has learned the classes and memorised nothing.
+    optimality_gap: certified for convex losses, NaN otherwise.
+    quadrature_error: change of the clean risk's slope F' at r when the expectation takes a third fewer nodes.
+    """
+
+    geometry: Geometry
+    eta: float
+    r: float
+    dilation: float
+    memorization: float
+    memorization_relative: float
+    r_max: float
+    fraction: float
+    observed: float
+    true: float
+    others: float
+    value: float
+    minima: tuple[LocalMinimum, ...]
+    from_true_class: LocalMinimum
+    optimality_gap: float
+    quadrature_error: float
+    converged: bool
+    iterations: int
+
+
+def multiclass_dilation(
+    num_classes: int = 3,
+    alpha: float = 0.1,
+    lambda_w: float = 1e-3,
+    lambda_h: float = 1e-3,
+    eta: float = 0.003,
+    slope: float = 1.0,
+    law: str | Law = "circle",
+    loss: Kind = "smoothing",
+    scale_free: bool = False,
+) -> MulticlassDilation:
+    """The optimal dilation for N classes and any of `KINDS` of losses.
+
+    Args:
+        num_classes: N >= 2. alpha, lambda_w, lambda_h, eta, slope: as in `dilation`; eta > 0 is the
+        corrupted samples' share of the clean
+            ones, spread evenly over the wrong classes.
+        law: two-point, segment, circle or disc in the plane of h_n and h_m, m uniform among the other
+        classes; or `from_samples` of (S, M).
+        loss: the loss, with alpha as its parameter. scale_free: memorization is measured in units of D, so
+        that C_MD reads C_MD D.
+
+    Raises:
+        ValueError: a parameter outside its domain, a law without a plane (sphere), or class means that have
+        collapsed to 0.
+
+    >>> from byrote.theory import dilation
+    >>> abs(multiclass_dilation(num_classes=2).dilation / dilation().dilation - 1) < 1e-8
+    True
+    """
+    rate, C_md = float(positive("eta", eta)), float(positive("slope", slope))
+    lam = float(non_negative("lambda_h", lambda_h))
+    chosen = LogitLoss(loss, alpha)
+    geometry = class_geometry(chosen, num_classes, lambda_w / num_classes, lambda_h / num_classes)
+    if geometry.collapsed:
+        raise ValueError("the class means have collapsed to 0 at these penalties: there is nothing to memorise towards")
+    problem = _Reduced(chosen, geometry, lam, rate, C_md * geometry.distance if scale_free else C_md, plane_nodes(law))
+    ends = [problem.solve(start, name) for name, start in _STARTS[: 2 if chosen.convex else None]]
+    minima = _distinct([end for end, _ in ends])
+    best, gap = minima[0], float("nan")
+    if chosen.convex:
+        gap = problem.certificate(best)
+    return MulticlassDilation(
+        geometry=geometry,
+        eta=rate,
+        r=best.r,
+        dilation=best.dilation,
+        memorization=best.memorization,
+        memorization_relative=best.memorization / geometry.distance,
+        r_max=problem.kappa * geometry.distance,
+        fraction=best.r / (problem.kappa * geometry.distance),
+        observed=best.observed,
+        true=best.true,
+        others=best.others,
+        value=best.value,
+        minima=tuple(minima),
+        from_true_class=ends[0][0],
+        optimality_gap=gap,
+        quadrature_error=abs(problem.clean(best.r)[1] - problem.clean(best.r, plane_nodes(law, fine=False))[1]),
+        converged=best.residual <= 1e-7,
+        iterations=sum(steps for _, steps in ends),
+    )
+
+
+_STARTS = (  # (observed, true, others) in units of a; the first is the network before it memorises
+    ("true class", (0.01, 0.99, 0.0)),
+    ("observed class", (0.99, 0.01, 0.0)),
+    ("between", (0.5, 0.5, 0.0)),
+    ("origin", (0.05, 0.05, 0.05)),
+    ("beyond", (1.5, 0.0, 0.0)),
+)
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """J(x, y, z) = F(kappa t) + eta phi, one class's share of the risk; variables in units of a."""
+
+    loss: LogitLoss
+    geometry: Geometry
+    penalty: float
+    eta: float
+    slope: float
+    nodes: tuple[Array, Array]  # (Q, 2) own and other class, (Q,) weights
+
+    @property
+    def kappa(self) -> float:
+        """r = kappa t."""
+        return self.eta * self.geometry.distance / self.slope
+
+    @property
+    def counts(self) -> Array:
+        N = self.geometry.num_classes
+        return np.array([1.0, 1.0, N - 2.0])[: 2 if N == 2 else 3]
+
+    def clean(self, r: float, nodes: tuple[Array, Array] | None = None) -> tuple[float, float]:
+        """F(r) and F'(r): expected loss and penalty of a clean sample of one class."""
+        v, weights = nodes or self.nodes
+        a, k = self.geometry.feature_norm, self.geometry.logit_scale
+        logits = np.zeros((len(v), len(self.counts)))
+        logits[:, 0], logits[:, 1] = k * (a + r * v[:, 0]), k * r * v[:, 1]
+        values, slopes = self.loss(logits, np.zeros(len(v), dtype=np.intp), self.counts)
+        along = k * (slopes[:, :2] * v).sum(axis=1)
+        return float(weights @ values) + self.penalty * (a * a + r * r), float(weights @ along) + 2 * self.penalty * r
+
+    def noisy(self, u: Array) -> tuple[float, Array]:
+        """phi and its gradient at u = (x, y, z), observed class first."""
+        k = self.geometry.logit_scale
+        value, slope = self.loss(k * u[None, :], np.zeros(1, dtype=np.intp), self.counts)
+        weight = self.penalty * self.counts
+        return float(value[0] + weight @ (u * u)), k * slope[0] + 2 * weight * u
+
+    def distance_to_true(self, u: Array) -> tuple[float, Array]:
+        """t = ||u - h_i|| and its gradient."""
+        apart = u.copy()
+        apart[1] -= self.geometry.feature_norm
+        t = float(np.sqrt((self.counts * apart) @ apart))
+        return t, self.counts * apart / max(t, 1e-300)
+
+    def objective(self, scaled: Array) -> tuple[float, Array]:
+        """(J - F(0)) / eta and its gradient, at u / a."""
+        a = self.geometry.feature_norm
+        u = a * scaled
+        t, toward = self.distance_to_true(u)
+        clean, push = self.clean(self.kappa * t)
+        noisy, pull = self.noisy(u)
+        value = (clean - self.clean(0.0)[0]) / self.eta + noisy
+        return value, a * (self.kappa * push * toward / self.eta + pull)
+
+    def solve(self, start: tuple[float, float, float], name: str) -> tuple[LocalMinimum, int]:
+        size = len(self.counts)
+        lower = np.zeros(size)
+        end, steps = descend(self.objective, np.array(start[:size]), lower, 1e-11)
+        value, gradient = self.objective(end)
+        N, a = self.geometry.num_classes, self.geometry.feature_norm
+        u = a * end
+        t, _ = self.distance_to_true(u)
+        r = self.kappa * t
+        residual = float(np.abs(projected(end, gradient, lower)).max())
+        risk = N * (self.eta * value + self.clean(0.0)[0])
+        others = float(u[2]) if size == 3 else 0.0
+        spread = r / self.geometry.distance
+        return LocalMinimum(risk, r, spread, self.eta * t, float(u[0]), float(u[1]), others, residual, name), steps
+
+    def certificate(self, at: LocalMinimum) -> float:
+        """J is 2 eta lambda-strongly convex: N J exceeds its minimum by at most N |projected gradient|^2 /
+        (4 eta lambda).
+        """
+        a, size = self.geometry.feature_norm, len(self.counts)
+        scaled = np.array([at.observed, at.true, at.others][:size]) / a
+        gradient = projected(scaled, self.objective(scaled)[1], np.zeros(size)) * self.eta / a
+        return float(self.geometry.num_classes * (gradient @ gradient) / (4 * self.eta * self.penalty))
+
+
+def _distinct(ends: list[LocalMinimum]) -> list[LocalMinimum]:
+    kept: list[LocalMinimum] = []
+    for end in sorted(ends, key=lambda one: one.value):
+        if all(abs(end.r - other.r) > 1e-5 * max(end.r, other.r) for other in kept):
+            kept.append(end)
+    return kept

@@ -1,0 +1,89 @@
+"""The one door to scipy's optimisers (whose types are looser than ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from .parameters import Array
+
+__all__ = ["Minimum", "Objective", "descend", "hessian", "minimise", "projected"]
+
+Objective: TypeAlias = Callable[[Array], tuple[float, Array]]  # value and gradient
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where an optimiser stopped."""
+
+    point: Array
+    value: float
+    converged: bool
+    iterations: int
+
+
+def minimise(
+    objective: Objective,
+    start: Array,
+    lower: Array,
+    options: Mapping[str, float],
+    constraints: Sequence[Mapping[str, object]] = (),
+) -> Minimum:
+    """Minimise from `start` with every entry at least `lower`: L-BFGS-B, or SLSQP where there are
+    constraints.
+    """
+    bounds = [(None if low == -np.inf else float(low), None) for low in lower]
+    call = cast(Any, optimize.minimize)
+    method = "SLSQP" if constraints else "L-BFGS-B"
+    extra = {"constraints": list(constraints)} if constraints else {}
+    run = call(objective, start, jac=True, method=method, bounds=bounds, options=dict(options), **extra)
+    return Minimum(np.asarray(run.x, dtype=np.float64), float(run.fun), bool(run.success), int(run.nit))
+
+
+def descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
+    """Bounded L-BFGS to its limit, then Newton steps on the entries not held at their bound; the point and
+    the steps taken.
+    """
+    options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
+    run = minimise(objective, start, lower, options)
+    point, steps = run.point, run.iterations
+    gradient = objective(point)[1]
+    for _ in range(8):
+        residual = np.abs(projected(point, gradient, lower)).max()
+        if residual <= tolerance:
+            break
+        free = ~((point <= lower) & (gradient > 0))
+        levels, vectors = np.linalg.eigh(hessian(objective, point, free))
+        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # flat directions are left alone
+        step = vectors[:, keep] @ ((vectors[:, keep].T @ gradient[free]) / np.abs(levels[keep]))
+        trial = point.copy()
+        trial[free] -= step
+        trial = np.maximum(trial, lower)
+        slope = objective(trial)[1]
+        if not np.abs(projected(trial, slope, lower)).max() < residual:
+            break
+        point, gradient, steps = trial, slope, steps + 1
+    return point, steps
+
+
+def projected(point: Array, gradient: Array, lower: Array) -> Array:
+    """The gradient without the entries that push against a bound; 0 at a stationary point."""
+    return np.where((point <= lower) & (gradient > 0), 0.0, gradient)
+
+
+def hessian(objective: Objective, point: Array, free: NDArray[np.bool_]) -> Array:
+    """Central differences of the gradient, over the entries marked `free`."""
+    index = np.flatnonzero(free)
+    step = 1e-5 * max(1.0, float(np.abs(point).max()))
+    columns = []
+    for i in index:
+        shift = np.zeros_like(point)
+        shift[i] = step
+        columns.append((objective(point + shift)[1] - objective(point - shift)[1])[index] / (2 * step))
+    matrix = np.array(columns)
+    return np.asarray((matrix + matrix.T) / 2)

@@ -1,0 +1,205 @@
+"""Variants of the two-class model that reduce to it: scale-free memorization, squared error, memorization of
+clean samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .dilation import Dilation, LawLike, Margin, dilation, two_class_geometry
+from .parameters import Array, Real, broadcast, class_count, non_negative, positive, smoothing, unwrap
+
+__all__ = ["CleanMemorization", "SquaredDilation", "clean_memorization", "scale_free_dilation", "squared_dilation"]
+
+
+def scale_free_dilation(
+    alpha: ArrayLike = 0.1,
+    lambda_w: ArrayLike = 1e-3,
+    lambda_h: ArrayLike = 1e-3,
+    eta: ArrayLike = 0.003,
+    slope: ArrayLike = 0.3,
+    law: LawLike = "circle",
+    width: int = 2,
+    loss: Margin = "smoothing",
+) -> Dilation:
+    """The model with memorization measured in units of D: eta ||u_1 - h_2|| / D <= C r / D.
+
+    It is the paper's model at C_MD = C D, a different C_MD for each loss. For laws with E Z^2 = 1/2 (circle,
+    disc) and small eta, r / D = (eta / C) (1 - eta / (2 C^2)) + O(eta^3) whatever alpha and the lambdas are:
+    the gap between CE and LS is of third order in eta.
+
+    Args:
+        slope: C, above 0, without unit. Everything else as in `dilation`.
+
+    >>> ce, ls = scale_free_dilation(alpha=0.), scale_free_dilation(alpha=.1)
+    >>> 1 < ce.dilation / ls.dilation < 1.002
+    True
+    """
+    beta = smoothing(alpha) / (2 if loss == "smoothing" else 1)
+    constant = positive("slope", slope)
+    _, norm, _ = two_class_geometry(beta, positive("lambda_w", lambda_w), positive("lambda_h", lambda_h))
+    distance = np.sqrt(2) * norm
+    effective = constant * np.where(distance > 0, distance, 1.0)
+    return dilation(alpha, lambda_w, lambda_h, eta, effective, law, width, loss)
+
+
+@dataclass(frozen=True)
+class SquaredDilation:
+    """The optimum under squared error on logits; a number, or an array over a sweep, in each field. Names as
+    in `Dilation`.
+    """
+
+    r: Real
+    dilation: Real
+    memorization: Real
+    memorization_relative: Real
+    r_max: Real
+    distance: Real
+    shrinkage: Real
+    feature_norm: Real
+    along: Real
+    across: Real
+    collapsed: bool | NDArray[np.bool_]
+    converged: bool = True
+    iterations: int = 0
+
+
+def squared_dilation(
+    num_classes: ArrayLike = 2,
+    lambda_w: ArrayLike = 1e-3,
+    lambda_h: ArrayLike = 1e-3,
+    eta: ArrayLike = 0.003,
+    slope: ArrayLike = 1.0,
+) -> SquaredDilation:
+    """The model under squared error on logits (mean over classes), in closed form, for any N and any law in
+    the span of the class means.
+
+    D^2 = 2 (1 - N sqrt(lambda_W lambda_H)) sqrt(lambda_W / lambda_H); with s = eta D^2 / C_MD^2 the
+    corrupted samples sit on the segment from h_2 to h_1, at u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta
+    D / C_MD) / (1 + s). So of two settings with distances D and D' the larger one dilates more exactly as
+    long as eta D D' < C_MD^2, and less beyond: Theorem 4.3's order and its reversal in one line.
+
+    >>> round(squared_dilation(eta=.1).dilation, 6)
+    0.117772
+    """
+    shape, (N, l_w, l_h, rate, C_md) = broadcast(
+        class_count(num_classes),
+        positive("lambda_w", lambda_w),
+        positive("lambda_h", lambda_h),
+        non_negative("eta", eta),
+        positive("slope", slope),
+    )
+    shrinkage = np.maximum(0.0, 1 - N * np.sqrt(l_w) * np.sqrt(l_h))
+    norm = np.sqrt(shrinkage * np.sqrt(l_w / l_h))
+    distance = np.sqrt(2) * norm
+    s = rate * (distance / C_md) ** 2
+    t = distance / (1 + s)
+    collapsed = (shrinkage == 0).reshape(shape)
+
+    def real(array: Array) -> Real:
+        return unwrap(np.asarray(array), shape)
+
+    return SquaredDilation(
+        r=real(rate * distance * t / C_md),
+        dilation=real(rate * t / C_md),
+        memorization=real(rate * t),
+        memorization_relative=real(rate / (1 + s) * (distance > 0)),
+        r_max=real(rate * distance**2 / C_md),
+        distance=real(distance),
+        shrinkage=real(shrinkage),
+        feature_norm=real(norm),
+        along=real(norm / (1 + s)),
+        across=real(norm * s / (1 + s)),
+        collapsed=bool(collapsed) if shape == () else collapsed,
+    )
+
+
+@dataclass(frozen=True)
+class CleanMemorization:
+    """The optimum when clean training samples are memorised too.
+
+    train_spread: s, standard deviation of the clean training features; test_spread: r; displacement: w = r -
+    s, how far clean samples are moved (root mean square). train_dilation = s/D, test_dilation = r/D. shrink:
+    s / r = omega^2. training: the paper's model that the training side obeys, at slope C_MD / omega.
+    """
+
+    train_spread: Real
+    test_spread: Real
+    displacement: Real
+    train_dilation: Real
+    test_dilation: Real
+    memorization: Real
+    memorization_relative: Real
+    shrink: Real
+    omega: Real
+    training: Dilation
+
+
+def clean_memorization(
+    alpha: ArrayLike = 0.1,
+    lambda_w: ArrayLike = 1e-3,
+    lambda_h: ArrayLike = 1e-3,
+    eta: ArrayLike = 0.003,
+    slope: ArrayLike = 1.0,
+    clean_slope: ArrayLike = 0.5,
+    law: LawLike = "circle",
+    width: int = 2,
+    loss: Margin = "smoothing",
+) -> CleanMemorization:
+    """Our model of total memorization: clean training samples are pulled from h + v to h + (s/r) v, at a
+    price in test dilation.
+
+        minimise F(s) + eta (phi(u_1) + phi(u_2))  subject to  r / D >= sqrt((eta ||u - h|| / C_MD)^2 + (w /
+        C_cl)^2),  w = r - s >= 0
+
+    The variances that the two memorizations cause add. With omega = sqrt(1 - C_cl^2 / D^2) the training side
+    is the paper's model at slope C_MD / omega, and the test side dilates 1 / omega^2 times as much: s / D =
+    omega mem / C_MD, r / D = mem / (omega C_MD). No label noise, no memorization: at eta = 0 nothing moves.
+
+    Args:
+        clean_slope: C_cl > 0, below D: from C_cl = D on, memorising clean samples would cost nothing and the
+        training side collapse for free.
+
+    Raises:
+        ValueError: clean_slope is not below D, or a parameter outside its domain.
+
+    >>> both = clean_memorization()
+    >>> both.train_dilation < clean_memorization(clean_slope=1e-6).train_dilation < both.test_dilation
+    True
+    """
+    price = positive("clean_slope", clean_slope)
+    C_md = positive("slope", slope)
+    beta = smoothing(alpha) / (2 if loss == "smoothing" else 1)
+    _, norm, _ = two_class_geometry(beta, positive("lambda_w", lambda_w), positive("lambda_h", lambda_h))
+    distance = np.sqrt(2) * norm
+    shape = np.broadcast_shapes(price.shape, distance.shape)
+    ratio = np.broadcast_to(price, shape) / np.maximum(np.broadcast_to(distance, shape), np.finfo(float).tiny)
+    if (ratio >= 1).any():
+        where = int(np.argmax(ratio))
+        raise ValueError(
+            f"clean_slope must be below D = ||h_1 - h_2|| (memorising clean samples must cost something), "
+            f"got {np.broadcast_to(price, shape).flat[where]:g} with D = {np.broadcast_to(distance, shape).flat[where]:g}"
+        )
+    omega = np.sqrt(1 - ratio**2)
+    training = dilation(alpha, lambda_w, lambda_h, eta, C_md / omega, law, width, loss)
+    spread, train = np.asarray(training.r), np.asarray(training.dilation)
+    square = np.broadcast_to(omega, spread.shape) ** 2
+
+    def real(array: Array) -> Real:
+        return unwrap(np.asarray(array), spread.shape)
+
+    return CleanMemorization(
+        train_spread=training.r,
+        test_spread=real(spread / square),
+        displacement=real(spread / square - spread),
+        train_dilation=training.dilation,
+        test_dilation=real(train / square),
+        memorization=training.memorization,
+        memorization_relative=training.memorization_relative,
+        shrink=real(square),
+        omega=real(np.sqrt(square)),
+        training=training,
+    )

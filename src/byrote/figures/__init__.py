@@ -1,0 +1,5 @@
+"""Figures: functions of the stored tables alone. `draw(results)` gives them all, `save(figure, folder)` writes one."""
+
+from byrote.figures.base import Drawing, Figure, Source, draw, figure, registered, save
+
+__all__ = ["Drawing", "Figure", "Source", "draw", "figure", "registered", "save"]

@@ -1,0 +1,160 @@
+"""What a figure is, the registry that a decorator fills, and the two ways out: SVG and PDF files, a notebook."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byrote.checks import require
+from byrote.component import did_you_mean
+from byrote.figures import offline
+from byrote.figures.style import theme
+from byrote.files import write_atomic
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from byrote.store.query import Results
+
+__all__ = ["Drawing", "Figure", "Source", "draw", "figure", "registered", "save"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What one figure's function gives: the chart, and a caption that names units and number of runs."""
+
+    chart: alt.TopLevelMixin
+    caption: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure; shows itself in a notebook without any request leaving the machine.
+
+    Attributes:
+        name: file name and anchor, such as "memorization-dilation".
+        title: one line in words.
+        paper: the printed figure it stands beside, or "".
+        caption: what is drawn, with units, number of runs, and what was left out.
+        chart: the Altair chart.
+    """
+
+    name: str
+    title: str
+    paper: str
+    caption: str
+    chart: alt.TopLevelMixin
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The chart as a Vega-Lite specification with byrote's theme, its data inside."""
+        plain: dict[str, Any] = self.chart.to_dict()
+        return plain | {
+            "config": theme(),
+            "description": f"{self.title}. {self.caption}",
+            "autosize": {"type": "pad", "contains": "padding"},
+        }
+
+    def svg(self) -> str:
+        """The chart as an SVG document."""
+        return str(require("vl_convert", "report").vegalite_to_svg(self.spec, allowed_base_urls=[]))
+
+    def pdf(self) -> bytes:
+        """The chart as a one-page PDF."""
+        return bytes(require("vl_convert", "report").vegalite_to_pdf(self.spec, allowed_base_urls=[]))
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, str]:  # the notebook's protocol
+        page = offline.frame(self.name, self.title, self.caption, self.spec)
+        return {"text/html": page, "text/plain": f"Figure({self.name!r}: {self.title})"}
+
+
+Draws = Callable[["Results"], Drawing | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A registered figure: its name, title, the paper's figure, its place on the page, and the function."""
+
+    name: str
+    title: str
+    paper: str
+    order: int
+    function: Draws
+
+    def __call__(self, results: Results) -> Figure | None:
+        drawing = self.function(results)
+        if drawing is None:
+            return None
+        return Figure(self.name, self.title, self.paper, drawing.caption, drawing.chart)
+
+
+_REGISTRY: dict[str, Source] = {}
+
+
+def figure(name: str, *, title: str, paper: str = "", order: int = 100) -> Callable[[Draws], Source]:
+    """Register a function that draws one figure from the results, or gives None when they hold nothing for it.
+
+    What stands under the function's name afterwards is the `Source`: called with results, it gives a `Figure`.
+
+    Args:
+        name: unique; used as file name and anchor: lower case and hyphens.
+        title: one line in words.
+        paper: the printed figure it stands beside.
+        order: its place on the page, low first.
+
+    Raises:
+        ValueError: the name is taken by another function.
+    """
+
+    def register(function: Draws) -> Source:
+        known = _REGISTRY.get(name)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise ValueError(f"there is a figure {name!r} already, in {known.function.__module__}")
+        _REGISTRY[name] = Source(name, title, paper, order, function)
+        return _REGISTRY[name]
+
+    return register
+
+
+def registered() -> list[Source]:
+    """Every figure, in the order of the page; importing a file of this folder is what registers it."""
+    require("altair", "report")
+    package = importlib.import_module("byrote.figures")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"byrote.figures.{module.name}")
+    return sorted(_REGISTRY.values(), key=lambda source: (source.order, source.name))
+
+
+def draw(results: Results, *names: str) -> list[Figure]:
+    """Draw the named figures, or all for which the results hold something.
+
+    Raises:
+        ValueError: there is no figure of that name (with the nearest).
+    """
+    sources = {source.name: source for source in registered()}
+    for name in names:
+        if name not in sources:
+            raise ValueError(f"there is no figure {name!r}; {did_you_mean(name, list(sources))}")
+    chosen = [sources[name] for name in names] if names else list(sources.values())
+    drawn = (source(results) for source in chosen)
+    return [one for one in drawn if one is not None]
+
+
+def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:
+    """Write `NAME.svg` and `NAME.pdf` into the folder, each whole or not at all; gives the two paths.
+
+    Raises:
+        byrote.files.WriteError: the disk is full or read-only.
+    """
+    folder = Path(folder)
+    svg, pdf = figure.svg(), figure.pdf()
+    return (
+        write_atomic(folder / f"{figure.name}.svg", svg),
+        write_atomic(folder / f"{figure.name}.pdf", pdf),
+    )

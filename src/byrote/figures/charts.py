@@ -1,0 +1,147 @@
+"""The few pieces every chart is put together from: one legend, lines with bands, notes, panels that wrap."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from byrote.figures.style import INK, PANEL, loss_style
+
+__all__ = [
+    "CHOSEN",
+    "band",
+    "by_loss",
+    "dimmed",
+    "epoch_axis",
+    "fixed",
+    "legend_entries",
+    "note",
+    "panels",
+    "rate_text",
+    "rule",
+    "share_axis",
+    "values",
+]
+
+CHOSEN = "chosen"
+"""The selection made by a click in the legend, common to all panels of a figure."""
+
+Rows = Sequence[Mapping[str, object]]
+Layer = Any  # an altair chart: its methods return Any
+
+
+def values(rows: Rows) -> alt.Data:
+    """Rows as inline data: no data frame is needed, types are given in each encoding."""
+    return alt.Data(values=[dict(row) for row in rows])  # type: ignore[no-untyped-call]
+
+
+def by_loss(names: Sequence[str], channel: str = "color") -> Any:
+    """The encoding of the field `loss` as colour, shape or dash, equal in every panel and figure."""
+    styles = [loss_style(name, names) for name in names]
+    if channel == "color":
+        return alt.Color(
+            "loss:N", scale=fixed(names, [s.colour for s in styles]), legend=alt.Legend(title=None, symbolOpacity=1)
+        )
+    if channel == "shape":
+        return alt.Shape(
+            "loss:N", scale=fixed(names, [s.shape for s in styles]), legend=alt.Legend(title=None, symbolOpacity=1)
+        )
+    return alt.StrokeDash("loss:N", scale=fixed(names, [list(s.dash) for s in styles]), legend=None)
+
+
+def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
+    """A scale that gives each value of the domain its place in the image."""
+    return alt.Scale(domain=list(domain), range=list(image))
+
+
+def dimmed(full: float = 1.0) -> Any:
+    """Opacity: full for the losses chosen in the legend (all at first), faint for the rest."""
+    return alt.when(_chosen()).then(alt.value(full)).otherwise(alt.value(min(full, 0.07)))
+
+
+def _chosen() -> alt.Parameter:
+    return alt.selection_point(name=CHOSEN, fields=["loss"], bind="legend")
+
+
+def legend_entries(names: Sequence[str]) -> Layer:
+    """A layer of invisible marks that makes the legend one and complete, whatever else a panel holds."""
+    chart = alt.Chart(values([{"loss": name} for name in names])).mark_point(opacity=0, size=0)
+    encoded = {"color": by_loss(names), "shape": by_loss(names, "shape")}
+    return chart.encode(x=alt.value(0), y=alt.value(0), **encoded)
+
+
+def rate_text(rate: float) -> str:
+    """A noise rate as captions and titles write it.
+
+    >>> rate_text(0.2), rate_text(0.0)
+    ('η .2', 'η 0')
+    """
+    return f"η {rate:g}".replace("0.", ".")
+
+
+def share_axis(channel: type[Any], field: str, title: str, domain: tuple[float, float] = (0, 1)) -> Any:
+    """An axis of shares, shown in percent."""
+    return channel(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(domain=list(domain), clamp=True, nice=False),
+        axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1] if domain == (0, 1) else alt.Undefined),
+    )
+
+
+def epoch_axis(last: int, title: str = "epoch") -> alt.X:
+    """The epoch, from 0 to the last."""
+    return alt.X("epoch:Q", title=title, scale=alt.Scale(domain=[0, last], nice=False), axis=alt.Axis(tickCount=4))
+
+
+def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: str = "loss:N") -> Layer:
+    """The 95% interval of a column around its mean, one band a line."""
+    return (
+        alt.Chart(values(rows))
+        .mark_area(line=False)
+        .encode(
+            x=x,
+            y=_renamed(y, f"{field}_low"),
+            y2=f"{field}_high:Q",
+            color=by_loss(names),
+            detail=detail,
+            opacity=dimmed(0.16),
+        )
+    )
+
+
+def _renamed(axis: Any, field: str) -> Any:
+    other = axis.copy()
+    other.shorthand = f"{field}:Q"
+    return other
+
+
+def note(text: str | Sequence[str], x: float = 6, y: float = 8, colour: str = INK, **mark: Any) -> Layer:
+    """Words inside a panel, at pixels from its upper left corner."""
+    lines = [text] if isinstance(text, str) else list(text)
+    options: dict[str, Any] = {"align": "left", "baseline": "top", "opacity": 0.85} | mark
+    chart = alt.Chart(values([{}])).mark_text(text=lines, color=colour, **options)
+    return chart.encode(x=alt.value(x), y=alt.value(y))
+
+
+def rule(value: float, along: str = "y") -> Layer:
+    """A dotted reference line."""
+    where = {along: alt.datum(value)}
+    return alt.Chart(values([{}])).mark_rule(strokeDash=[2, 3], opacity=0.55).encode(**where)
+
+
+def panels(
+    charts: Sequence[Any], titles: Sequence[str | alt.Title], columns: int, size: tuple[int, int] = PANEL
+) -> Layer:
+    """Panels of one size in rows of `columns`; the page wraps them sooner on a narrow screen."""
+    sized = [
+        chart.properties(title=title, width=size[0], height=size[1])
+        for chart, title in zip(charts, titles, strict=True)
+    ]
+    with warnings.catch_warnings():  # one selection in all panels is what is wanted
+        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
+        joined = alt.concat(*sized, columns=columns).add_params(_chosen())
+    return joined.resolve_scale(color="shared", shape="shared", strokeDash="independent")

@@ -1,0 +1,86 @@
+"""Neural collapse while a network trains: NC1 on test data and the distance between the classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import by_loss, dimmed, epoch_axis, legend_entries, panels, rate_text, values
+from byrote.figures.seeds import over_seeds, thinned
+from byrote.figures.settings import losses_in, references, runs_text
+from byrote.figures.wrong_labels import telling_rate
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["collapse_over_time"]
+
+READINGS = {"nc1_test": "NC1 on test data", "class_distance": "D (feature units)"}
+
+
+@figure(
+    "collapse-over-time",
+    title="How the geometry comes about",
+    paper="not in the papers",
+    order=70,
+)
+def collapse_over_time(results: Results) -> Drawing | None:
+    """Test NC1 and the class distance D against the epoch, both on logarithmic axes."""
+    chosen = [
+        one
+        for one in references(results.history, "dataset", "classes", "network")
+        if len(np.unique(one.table["epoch"])) >= 3 and bool(np.any(one.table["rate"] > 0))
+    ]
+    if not chosen:
+        return None
+    shown = Table.concat([one.table for one in chosen])
+    names = losses_in(shown)
+    charts, titles = [], []
+    for one in chosen:
+        rate = telling_rate(one)
+        for field in READINGS:
+            charts.append(_panel(one.table.where(rate=rate), field, names))
+            titles.append(alt.Title(READINGS[field], subtitle=f"{one.with_network}, {rate_text(rate)}"))
+    caption = (
+        "NC1 on test data with true labels, a pure number, and D, the mean distance between the test class means in "
+        "units of the features, against the epoch; both axes of values logarithmic. Mean over seeds. "
+        f"{runs_text(shown)}."
+    )
+    columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 220))
+    return Drawing(panels(charts, titles, columns, size), caption)
+
+
+def _panel(table: Table, field: str, names: list[str]) -> Any:
+    last = int(table["epoch"].max())
+    rows = [row for row in over_seeds(thinned(table), ("loss", "epoch"), (field,)) if (row[field] or 0) > 0]
+    x = epoch_axis(last)
+    ticks = _ticks([row[field] for row in rows])
+    log = alt.Scale(type="log", nice=False, padding=8)
+    y = alt.Y(f"{field}:Q", title=READINGS[field], scale=log, axis=alt.Axis(format="~g", values=ticks))
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip(f"{field}:Q", title=READINGS[field], format=".4f"),
+        alt.Tooltip(f"{field}_n:Q", title="runs"),
+    ]
+    marks = {"x": x, "y": y, "color": by_loss(names), "opacity": dimmed(), "tooltip": tips}
+    line = alt.Chart(values(rows)).mark_line().encode(**marks, strokeDash=by_loss(names, "dash"))
+    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
+    return alt.layer(line, ends.encode(**marks, shape=by_loss(names, "shape")), legend_entries(names))
+
+
+def _ticks(seen: list[float]) -> list[float]:
+    """The values 1, 2 and 5 times a power of ten within what is drawn; powers alone over more than three decades.
+
+    >>> _ticks([0.03, 0.2])
+    [0.05, 0.1, 0.2]
+    """
+    if not seen:
+        return []
+    low, high = min(seen), max(seen)
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 5) if high / low < 1000 else (1,)
+    ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]

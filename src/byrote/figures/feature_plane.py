@@ -1,0 +1,150 @@
+"""The feature plane of two-dimensional features: where the two classes are, and where the wrong labels went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import fixed, panels, rate_text, values
+from byrote.figures.settings import finished, references
+from byrote.figures.style import INK, loss_style
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["feature_plane", "landmarks"]
+
+LOSSES = ("CE", "LS")
+_TEST, _WRONG = 240, 160  # most points drawn of each class
+
+
+@figure(
+    "feature-plane",
+    title="Where the network puts the wrong labels",
+    paper="MD Fig. 3",
+    order=50,
+)
+def feature_plane(results: Results) -> Drawing | None:
+    """Test features and wrongly labelled training features of CE and LS, with h1, h2, u1 and u2."""
+    pair = _pair(results)
+    if not pair:
+        return None
+    reach = max(float(np.percentile(np.r_[rows["x"], rows["y"]], 99.5)) for _, rows in pair) * 1.06
+    charts = [_panel(str(row["loss"]), rows, reach) for row, rows in pair]
+    titles = [_heading(row, rows) for row, rows in pair]
+    counts = "; ".join(f"{row['loss']} {_counts(rows)}" for row, rows in pair)
+    first = pair[0][0]
+    where = references(results.history.where(key=first["key"]))[0].with_network
+    caption = (
+        "The two features (penultimate layer, after ReLU; feature units, one scale for all panels) of one run a loss "
+        f"at {rate_text(float(first['rate']))} ({where}), seed {first['seed']}, end of training. Dots: test images, "
+        "filled the first class, hollow the second. Crosses: training images whose label was made wrong, × labelled as "
+        "the first class (truly the second), + labelled as the second. h₁, h₂: means of the test features by true "
+        "class; u₁, u₂: means of the wrongly labelled training features by the label they were given. The lines h₂u₁ "
+        f"and h₁u₂ are the distances that mem sums. n: {counts}; of each class at most {_TEST} test and {_WRONG} wrong "
+        "points are drawn, all enter the means."
+    )
+    return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
+
+
+def _pair(results: Results) -> list[tuple[dict[str, Any], Table]]:
+    """The last row and the features of one run of each loss, of one seed, at the rate nearest .2."""
+    if not len(results.features):
+        return []
+    last = finished(results.history).final()
+    kept = set(results.features["key"].tolist())
+    last = last.where(np.array([key in kept for key in last["key"]], dtype=bool))
+    last = last.where(loss=LOSSES, feature_width=2, num_classes=2, collapsed=False)
+    last = last.where(last["rate"] > 0)
+    if not len(last):
+        return []
+    table = max(references(last, "dataset", "classes"), key=lambda one: len(set(one.table["loss"]))).table
+    rate = min(sorted(set(table["rate"].tolist())), key=lambda one: abs(one - 0.2))
+    table = table.where(rate=rate)
+    seed = max(sorted(set(table["seed"].tolist())), key=lambda one: len(table.where(seed=one)))
+    rows = sorted(table.where(seed=seed).rows(), key=lambda row: LOSSES.index(row["loss"]))
+    return [(row, results.features.where(key=row["key"])) for row in rows]
+
+
+def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
+    """h1, h2: test means by true class; u1, u2: means of wrongly labelled training samples by observed class.
+
+    Classes are numbered in sorted order. One that is absent has no entry.
+    """
+    classes = sorted(set(features["true"].tolist()))
+    found = {}
+    for number, c in enumerate(classes, start=1):
+        test = features.where(split="test", true=c)
+        wrong = features.where((features["true"] != features["observed"]) & (features["observed"] == c), split="train")
+        for letter, rows in (("h", test), ("u", wrong)):
+            if len(rows):
+                found[f"{letter}{number}"] = np.array([rows["x"].mean(), rows["y"].mean()])
+    return found
+
+
+def _wrong(features: Table) -> Table:
+    return features.where(features["true"] != features["observed"], split="train")
+
+
+def _counts(features: Table) -> str:
+    return f"{len(features.where(split='test'))} test and {len(_wrong(features))} wrong labels"
+
+
+def _heading(row: dict[str, Any], features: Table) -> alt.Title:
+    distance = float(row["mem_relative"])
+    return alt.Title(
+        f"{row['loss']}, {rate_text(float(row['rate']))}",
+        subtitle=f"NC1 {row['nc1_test']:.3f}, mem {row['mem_mean']:.2f} = {distance:.2f} D (mean over wrong labels)",
+    )
+
+
+def _panel(loss: str, features: Table, reach: float) -> Any:
+    colour = loss_style(loss, [loss]).colour
+    classes = sorted(set(features["true"].tolist()))
+    scale = alt.Scale(domain=[-0.03 * reach, reach], nice=False, clamp=True)
+    x = alt.X("x:Q", title="feature 1", scale=scale)
+    y = alt.Y("y:Q", title="feature 2", scale=scale)
+    layers: list[alt.Chart] = []
+    for number, c in enumerate(classes):
+        test = _some(features.where(split="test", true=c), _TEST)
+        dots = alt.Chart(values(test)).mark_point(
+            filled=number == 0, size=16, color=colour, opacity=0.35, strokeWidth=1
+        )
+        layers.append(dots.encode(x=x, y=y))
+    for number, c in enumerate(classes):
+        wrong = _some(_wrong(features).where(observed=c), _WRONG)
+        cross = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7" if number == 0 else "M-1,0L1,0M0,-1L0,1"
+        marks = alt.Chart(values(wrong)).mark_point(shape=cross, size=34, color=INK, opacity=0.55, strokeWidth=1.1)
+        layers.append(marks.encode(x=x, y=y))
+    return alt.layer(*layers, *_landmark_layers(features, x, y, colour))
+
+
+def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.Chart]:
+    found = landmarks(features)
+    layers: list[alt.Chart] = []
+    for start, end in (("h2", "u1"), ("h1", "u2")):
+        if start in found and end in found:
+            ends = [{"x": float(found[name][0]), "y": float(found[name][1])} for name in (start, end)]
+            layers.append(alt.Chart(values(ends)).mark_line(color=INK, strokeWidth=2.2).encode(x=x, y=y))
+    rows = [
+        {"x": float(at[0]), "y": float(at[1]), "kind": name[0], "name": name[0] + "₁₂"[int(name[1]) - 1]}
+        for name, at in found.items()
+    ]
+    base = alt.Chart(values(rows)).encode(x=x, y=y)
+    shape = alt.Shape("kind:N", scale=fixed(["h", "u"], ["circle", "diamond"]), legend=None)
+    tips = [alt.Tooltip("name:N"), alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format=".3f")]
+    point = base.mark_point(filled=True, size=170, color=colour, opacity=1, stroke="white", strokeWidth=1.6)
+    font: dict[str, Any] = {"fontSize": 14, "fontWeight": 700, "fontStyle": "italic"}
+    left = alt.Chart(values([row for row in rows if row["name"] == "u₂"])).mark_text(dx=-15, dy=9, **font)
+    right = alt.Chart(values([row for row in rows if row["name"] != "u₂"])).mark_text(dx=15, dy=-9, **font)
+    texts = [part.encode(x=x, y=y, text="name:N") for part in (left, right)]
+    return [*layers, point.encode(shape=shape, tooltip=tips), *texts]
+
+
+def _some(table: Table, most: int) -> list[dict[str, Any]]:
+    """At most so many points, evenly chosen in the stored order."""
+    places = np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).round().astype(np.intp))
+    return [{"x": round(row["x"], 4), "y": round(row["y"], 4)} for row in table.take(places).rows()]

@@ -1,0 +1,73 @@
+"""Generalisation: test accuracy against the noise rate, and against what was memorised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import by_loss, dimmed, legend_entries, panels, values
+from byrote.figures.seeds import over_seeds
+from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["generalisation"]
+
+X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature units)"}
+
+
+@figure(
+    "test-accuracy",
+    title="What it costs on unseen images",
+    paper="MD Fig. 1 (bottom)",
+    order=20,
+)
+def generalisation(results: Results) -> Drawing | None:
+    """Test accuracy at the end of training against eta and against mem, mean over seeds with its 95% interval."""
+    chosen = [one for one in references(results.history, "dataset", "classes") if len(set(one.table["rate"])) >= 2]
+    if not chosen:
+        return None
+    names = losses_in(Table.concat([one.table for one in chosen]))
+    charts = [_panel(one, x, names) for one in chosen for x in X]
+    caption = (
+        "Share of test images given their true class at the end of training, in percent: the mean over seeds at each "
+        "noise rate with its 95% interval (Student t; none for one seed). Left of each pair against the nominal noise "
+        "rate η; right against mem, the distance of wrongly labelled images from the test mean of their true class, "
+        f"summed and divided by the number of training samples, in the units of the features. "
+        f"{runs_text(Table.concat([one.table for one in chosen]))}."
+    )
+    columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 230))
+    return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size), caption)
+
+
+def _panel(one: Setting, x: str, names: list[str]) -> Any:
+    by = ("loss", "rate")
+    averaged = ("test_accuracy",) if x == "rate" else ("test_accuracy", x)
+    rows = over_seeds(one.table.final(), by, averaged)
+    apart = 0.012 * float(np.ptp(one.table["rate"])) if x == "rate" else 0.0
+    for row in rows:  # side by side, so that intervals at one rate do not cover each other
+        row["at"] = row[x] + apart * (names.index(row["loss"]) - (len(names) - 1) / 2)
+    y = alt.Y(
+        "test_accuracy:Q", title="test accuracy", scale=alt.Scale(zero=False, padding=6), axis=alt.Axis(format=".0%")
+    )
+    marks = {
+        "x": alt.X("at:Q", title=X[x], scale=alt.Scale(padding=8), axis=alt.Axis(tickCount=4)),
+        "color": by_loss(names),
+        "opacity": dimmed(),
+    }
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("rate:Q", title="nominal η"),
+        alt.Tooltip("test_accuracy:Q", title="test accuracy", format=".1%"),
+        alt.Tooltip("test_accuracy_low:Q", title="95% from", format=".1%"),
+        alt.Tooltip("test_accuracy_high:Q", title="to", format=".1%"),
+        alt.Tooltip("test_accuracy_n:Q", title="runs"),
+    ]
+    base = alt.Chart(values(rows))
+    whisker = base.mark_rule(strokeWidth=1.5).encode(**marks, y="test_accuracy_low:Q", y2="test_accuracy_high:Q")
+    line = base.mark_line(strokeWidth=1.6).encode(**marks, y=y, order="rate:Q", strokeDash=by_loss(names, "dash"))
+    point = base.mark_point(filled=True, size=55).encode(**marks, y=y, shape=by_loss(names, "shape"), tooltip=tips)
+    return alt.layer(line, whisker, point, legend_entries(names))

@@ -1,0 +1,137 @@
+"""J1 and J2 while a network trains: agreement with the observed labels and with the true ones."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import (
+    band,
+    by_loss,
+    dimmed,
+    epoch_axis,
+    legend_entries,
+    panels,
+    rate_text,
+    rule,
+    share_axis,
+    values,
+)
+from byrote.figures.seeds import over_seeds, thinned
+from byrote.figures.settings import Setting, losses_in, runs_text
+from byrote.figures.style import INK
+from byrote.figures.training_accuracy import with_many_classes
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["observed_and_true", "published_finals"]
+
+_PANELS = 36  # about as many as a reader compares
+MEASURES = {"j1": "J1, observed label", "j2": "J2, true label"}
+_LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_log", "nMSE": "normalized_mse"}
+
+
+@figure(
+    "observed-and-true",
+    title="Fitting the labels that were given, or the ones that are true",
+    paper="LF Figs. 5 and 6",
+    order=40,
+)
+def observed_and_true(results: Results) -> Drawing | None:
+    """J1 solid and J2 dashed against the epoch: a row a noise rate above 0, a column a loss."""
+    chosen = with_many_classes(results.history)
+    charts, titles, marked = [], [], 0
+    shown = Table.concat([one.table for one in chosen]) if chosen else Table({})
+    names = losses_in(shown) if chosen else []
+    rates = sorted({float(rate) for rate in shown["rate"] if rate > 0}) if chosen else []
+    columns = len(names) if len(names) <= 4 else 3
+    rates = _spaced(rates, max(1, _PANELS // max(1, len(chosen) * len(names))))
+    for one in chosen:
+        for rate in rates:
+            for loss in losses_in(one.table):
+                rows = one.table.where(loss=loss, rate=rate)
+                if len(rows):
+                    published = published_finals(one, loss, rate)
+                    marked += len(published)
+                    charts.append(_panel(rows, names, published))
+                    titles.append(alt.Title(f"{loss}, {rate_text(rate)}", subtitle=one.with_network))
+    if not charts:
+        return None
+    marks = (
+        " Diamonds at the right edge: the final values in the figures of LF (filled J1, hollow J2)." if marked else ""
+    )
+    caption = (
+        "Solid J1, the share of training images whose prediction equals the observed label; dashed J2, the share whose "
+        "prediction equals the true label; both in percent on the whole training set, against the epoch. The dotted "
+        "line stands at 1 - ρ, ρ the share of wrong labels: a network that memorises ends with J1 at 1 and J2 there, "
+        f"one that resists with J2 at 1 and J1 there. Mean over seeds, shaded its 95% interval (none for one seed)."
+        f"{marks} {runs_text(shown)}."
+    )
+    return Drawing(panels(charts, titles, columns, size=(205, 120)), caption)
+
+
+def _spaced(rates: list[float], most: int) -> list[float]:
+    """At most so many rates, evenly chosen from the largest down.
+
+    >>> _spaced([0.1, 0.2, 0.3, 0.4], 2), _spaced([0.1, 0.2], 1)
+    ([0.1, 0.4], [0.2])
+    """
+    if len(rates) <= most:
+        return rates
+    return sorted(rates[int(place)] for place in np.linspace(len(rates) - 1, 0, most).round())
+
+
+def published_finals(one: Setting, loss: str, rate: float) -> dict[str, float]:
+    """The final J1 and J2 that LF's figures show for this data set, network, loss and rate, as shares."""
+    text = (importlib.resources.files("byrote.figures") / "lf_published_finals.json").read_text("utf-8")
+    wanted = (one.facts["dataset"], one.facts["network"], _LOSSES.get(loss))
+    return {
+        row["measure"].lower(): row["final"] / 100
+        for row in json.loads(text)["rows"]
+        if (row["dataset"], row["network"], row["loss"]) == wanted and abs(row["eta"] - rate) < 1e-9
+    }
+
+
+def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
+    last = int(table["epoch"].max())
+    averaged = over_seeds(thinned(table), ("loss", "epoch"), tuple(MEASURES), within=(0, 1))
+    x, layers = epoch_axis(last), []
+    y = share_axis(alt.Y, "value", "training images")
+    for field, words in MEASURES.items():
+        rows = [
+            {"loss": row["loss"], "epoch": row["epoch"], "measure": words, "runs": row[f"{field}_n"]}
+            | {"value": row[field], "value_low": row[f"{field}_low"], "value_high": row[f"{field}_high"]}
+            for row in averaged
+        ]
+        tips = [
+            alt.Tooltip("loss:N"),
+            alt.Tooltip("measure:N"),
+            alt.Tooltip("epoch:Q"),
+            alt.Tooltip("value:Q", title="share", format=".1%"),
+            alt.Tooltip("value_low:Q", title="95% from", format=".1%"),
+            alt.Tooltip("value_high:Q", title="to", format=".1%"),
+            alt.Tooltip("runs:Q"),
+        ]
+        line = alt.Chart(values(rows)).mark_line(strokeDash=[1, 0] if field == "j1" else [6, 4])
+        layers += [
+            band(rows, x, "value", y, names),
+            line.encode(x=x, y=y, color=by_loss(names), opacity=dimmed(), tooltip=tips),
+        ]
+    finals = [
+        {"measure": f"published {MEASURES[field]}", "value": value, "epoch": last, "filled": field == "j1"}
+        for field, value in published.items()
+    ]
+    for filled in (True, False):
+        part = [row for row in finals if row["filled"] is filled]
+        if part:
+            diamond = alt.Chart(values(part)).mark_point(
+                shape="diamond", size=70, color=INK, filled=filled, opacity=0.9, clip=False
+            )
+            tips = [alt.Tooltip("measure:N"), alt.Tooltip("value:Q", title="final", format=".1%")]
+            layers.append(diamond.encode(x=x, y=y, tooltip=tips))
+    return alt.layer(rule(1 - float(np.mean(table["realised_rate"]))), *layers, legend_entries(names))

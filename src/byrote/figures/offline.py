@@ -1,0 +1,52 @@
+"""Charts that need no network: the Vega bundle inside the page, and a frame for notebooks."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+from typing import Any
+
+from byrote.checks import require
+
+__all__ = ["OPTIONS", "bundle", "embed_json", "frame"]
+
+OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
+"""How vega-embed draws: SVG, no menu (its editor link leaves the machine), expressions without `eval`."""
+
+
+@functools.lru_cache(maxsize=1)
+def bundle() -> str:
+    """Vega, Vega-Lite and vega-embed as one script (0.9 MB) that defines `vegaEmbed`."""
+    return str(require("vl_convert", "report").javascript_bundle())
+
+
+def embed_json(value: object) -> str:
+    """JSON that may stand inside a <script> element: no `</script>` and no `<!--` can end it early.
+
+    >>> embed_json({"a": "</script>"})
+    '{"a":"\\\\u003c/script>"}'
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
+    """One chart as an <iframe> that holds everything it needs; it sets its own height."""
+    script = (
+        f"vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"
+        "const f=window.frameElement;"
+        "if(f)f.style.height=document.documentElement.scrollHeight+4+'px'})"
+    )
+    page = (
+        "<!doctype html><html><head><meta charset='utf-8'>"
+        "<style>:root{color-scheme:light dark}body{margin:0;font:14px/1.45 system-ui,sans-serif}"
+        "figure{margin:8px}figcaption{max-width:46rem;opacity:.85}#chart{overflow-x:auto}</style></head>"
+        f"<body><figure id='{html.escape(name)}'><b>{html.escape(title)}</b><div id='chart'></div>"
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"<script>{bundle()}</script><script>{script}</script></body></html>"
+    )
+    return (
+        f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(title)}" '
+        'style="width:100%;height:480px;border:0"></iframe>'
+    )

@@ -1,0 +1,162 @@
+"""How every figure looks: one colour, one mark and one dash a loss, and one theme for page, paper and notebook.
+
+All ink (axes, text, reference lines) is `currentColor`, so a chart takes the colour of the text around it, on a
+light page, on a dark one and in print; SVG and PDF files fall back to black.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "INK",
+    "LOSSES",
+    "PANEL",
+    "SHARE",
+    "LossStyle",
+    "dataset_name",
+    "loss_style",
+    "network_name",
+    "theme",
+]
+
+INK = "currentColor"
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+PANEL = (262, 208)
+"""Width and height of an ordinary panel, in pixels."""
+SHARE = ".0%"
+"""The number format of an axis that shows a share of samples."""
+
+
+@dataclass(frozen=True)
+class LossStyle:
+    """One loss on every chart: colour (CSS), mark (Vega shape), dash (pixels on and off)."""
+
+    colour: str
+    shape: str
+    dash: tuple[int, ...]
+
+
+LOSSES = {
+    "CE": LossStyle("#0072B2", "circle", (1, 0)),
+    "LS": LossStyle("#D55E00", "square", (7, 2)),
+    "LR": LossStyle("#CC79A7", "diamond", (4, 2)),
+    "MSE": LossStyle("#009E73", "triangle-up", (2, 2)),
+    "MSE-p": LossStyle("#56B4E9", "triangle-down", (6, 2, 2, 2)),
+    "RLL": LossStyle("#E69F00", "cross", (9, 3)),
+    "nMSE": LossStyle("#5B5B5B", "triangle-right", (2, 3)),
+}
+"""The losses of the two papers (Okabe and Ito's colours, told apart with every common colour vision)."""
+
+_FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
+    LossStyle("#332288", "circle", (5, 3)),
+    LossStyle("#882255", "square", (3, 3)),
+    LossStyle("#117733", "diamond", (8, 2)),
+    LossStyle("#999933", "triangle-up", (5, 2, 1, 2)),
+    LossStyle("#44AA99", "triangle-down", (3, 1)),
+    LossStyle("#AA4499", "cross", (1, 2)),
+)
+
+_DATASETS = {
+    "fashion_mnist": "Fashion-MNIST",
+    "fashion_mnist_subset": "Fashion-MNIST subset",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar10n": "CIFAR-10N",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+}
+_NETWORKS = {
+    "mlp": "MLP",
+    "inception_lite": "Inception-Lite",
+    "resnet18": "ResNet-18",
+    "resnet32": "ResNet-32",
+    "cnn8": "CNN-8",
+}
+
+
+def dataset_name(kind: str) -> str:
+    """A data set as papers write it; an unknown kind as it is.
+
+    >>> dataset_name("cifar10"), dataset_name("my:Own")
+    ('CIFAR-10', 'my:Own')
+    """
+    return _DATASETS.get(kind, kind)
+
+
+def network_name(kind: str) -> str:
+    """A network as papers write it; an unknown kind as it is.
+
+    >>> network_name("resnet32")
+    'ResNet-32'
+    """
+    return _NETWORKS.get(kind, kind)
+
+
+def loss_style(name: str, known: Sequence[str]) -> LossStyle:
+    """The style of a loss among all losses of a report, which share out the spare colours in sorted order.
+
+    >>> loss_style("RLL", ["CE", "RLL"]).colour
+    '#E69F00'
+    >>> loss_style("GCE", ["CE", "GCE", "SCE"]).colour, loss_style("SCE", ["CE", "GCE", "SCE"]).colour
+    ('#332288', '#882255')
+    """
+    if name in LOSSES:
+        return LOSSES[name]
+    spare = sorted(set(known) - set(LOSSES))
+    return _FURTHER[spare.index(name) % len(_FURTHER)]
+
+
+def theme() -> dict[str, Any]:
+    """The Vega-Lite configuration of every figure."""
+    return {
+        "background": "transparent",
+        "font": FONT,
+        "padding": 4,
+        "view": {"stroke": None, "continuousWidth": PANEL[0], "continuousHeight": PANEL[1]},
+        "concat": {"spacing": 26},
+        "title": {
+            "anchor": "start",
+            "color": INK,
+            "subtitleColor": INK,
+            "fontSize": 12.5,
+            "subtitleFontSize": 11,
+            "fontWeight": 600,
+            "offset": 8,
+        },
+        "axis": {
+            "labelColor": INK,
+            "titleColor": INK,
+            "tickColor": INK,
+            "domainColor": INK,
+            "gridColor": INK,
+            "gridOpacity": 0.1,
+            "domainOpacity": 0.45,
+            "tickOpacity": 0.45,
+            "labelOpacity": 0.85,
+            "tickSize": 4,
+            "labelFontSize": 10.5,
+            "titleFontSize": 11.5,
+            "titleFontWeight": 500,
+            "titlePadding": 7,
+            "labelFlush": True,
+            "tickCount": 5,
+        },
+        "legend": {
+            "orient": "top",
+            "title": None,
+            "labelColor": INK,
+            "titleColor": INK,
+            "labelFontSize": 12,
+            "symbolSize": 110,
+            "symbolStrokeWidth": 2,
+            "columnPadding": 16,
+            "offset": 16,
+        },
+        "text": {"color": INK, "fontSize": 10.5},
+        "rule": {"color": INK},
+        "line": {"strokeWidth": 2},
+        "point": {"strokeWidth": 1.5},
+    }

@@ -1,0 +1,113 @@
+"""Accuracy on the noisy training labels while a network trains, by noise rate, one panel a loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import (
+    band,
+    by_loss,
+    dimmed,
+    epoch_axis,
+    legend_entries,
+    panels,
+    rate_text,
+    share_axis,
+    values,
+)
+from byrote.figures.seeds import over_seeds, thinned
+from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["training_accuracy", "with_many_classes"]
+
+DASHES: list[Any] = [[1, 0], [7, 3], [4, 3], [1.5, 2.5], [9, 2, 2, 2], [3, 1]]
+
+
+@figure(
+    "training-accuracy",
+    title="How much of the noisy training labels each loss fits",
+    paper="LF Figs. 1 to 3",
+    order=30,
+)
+def training_accuracy(results: Results) -> Drawing | None:
+    """J1 against the epoch: one panel a loss, one curve a noise rate."""
+    chosen = with_many_classes(results.history)
+    if not chosen:
+        return None
+    shown = Table.concat([one.table for one in chosen])
+    names = losses_in(shown)
+    charts, titles = [], []
+    for one in chosen:
+        for loss in losses_in(one.table):
+            charts.append(_panel(one.table.where(loss=loss), names))
+            titles.append(alt.Title(loss, subtitle=one.with_network))
+    caption = (
+        "J1, the share of training images whose prediction equals the observed label, in percent, against the epoch; "
+        "measured on the whole training set after each epoch shown. One curve a nominal noise rate η, named at its "
+        "end; the dotted lines stand at 1 - ρ, ρ the share of labels that are wrong: where a network that learns every "
+        "clean label and no wrong one would stay. Mean over seeds, shaded its 95% interval (none for one seed). "
+        f"{runs_text(shown)}."
+    )
+    return Drawing(panels(charts, titles, columns=4, size=(200, 170)), caption)
+
+
+def with_many_classes(history: Table) -> list[Setting]:
+    """The settings of LF's kind: more than two classes where there are any, otherwise all, with curves to draw."""
+    chosen = [
+        one
+        for one in references(history, "dataset", "classes", "network")
+        if len(np.unique(one.table["epoch"])) >= 3 and len(set(one.table["rate"])) >= 2
+    ]
+    many = [one for one in chosen if float(str(one.facts["num_classes"])) > 2]
+    return many or chosen
+
+
+def _panel(table: Table, names: list[str]) -> Any:
+    last = int(table["epoch"].max())
+    rows = over_seeds(thinned(table), ("loss", "rate", "epoch"), ("j1",), within=(0, 1))
+    rates = sorted({float(rate) for rate in table["rate"]})
+    for row in rows:
+        row["eta"] = rate_text(row["rate"])
+    x = epoch_axis(last)
+    y = share_axis(alt.Y, "j1", "J1")
+    dash = alt.StrokeDash(
+        "rate:N", scale=alt.Scale(domain=rates, range=[DASHES[i % len(DASHES)] for i in range(len(rates))]), legend=None
+    )
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("rate:Q", title="nominal η"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("j1:Q", title="J1", format=".1%"),
+        alt.Tooltip("j1_n:Q", title="runs"),
+    ]
+    lines = (
+        alt.Chart(values(rows))
+        .mark_line()
+        .encode(x=x, y=y, color=by_loss(names), strokeDash=dash, opacity=dimmed(), tooltip=tips)
+    )
+    ends = [row for row in rows if row["epoch"] == last]
+    label = alt.Chart(values(_apart(ends))).mark_text(align="left", dx=5, fontSize=10, clip=False)
+    label = label.encode(x=x, y="place:Q", text="eta:N", opacity=dimmed(0.9))
+    levels = [{"level": 1 - rho} for rho in _rhos(table)]
+    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y="level:Q")
+    return alt.layer(kept, band(rows, x, "j1", y, names, "rate:N"), lines, label, legend_entries(names))
+
+
+def _rhos(table: Table) -> list[float]:
+    """The mean realised share of wrong labels at each nominal rate."""
+    return [float(np.mean(rows["realised_rate"])) for _, rows in table.groups("rate")]
+
+
+def _apart(rows: list[dict[str, Any]], least: float = 0.075) -> list[dict[str, Any]]:
+    """The rows with `place`, their height moved down until labels stand at least that far from each other."""
+    placed: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: -float(row["j1"])):
+        top = placed[-1]["place"] - least if placed else 1.0
+        placed.append(row | {"place": min(float(row["j1"]), top)})
+    return placed

@@ -1,0 +1,91 @@
+"""What becomes of the wrong labels while a network trains: repeated (m) or seen through (t)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import (
+    band,
+    by_loss,
+    dimmed,
+    epoch_axis,
+    legend_entries,
+    panels,
+    rate_text,
+    share_axis,
+    values,
+)
+from byrote.figures.seeds import over_seeds, thinned
+from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+__all__ = ["telling_rate", "wrong_labels"]
+
+MEASURES = {
+    "corrupted_as_observed": "m: given the wrong label",
+    "corrupted_as_true": "t: given the true class",
+}
+
+
+@figure(
+    "wrong-labels",
+    title="What becomes of the wrong labels",
+    paper="the letters m and t of the claims",
+    order=5,
+)
+def wrong_labels(results: Results) -> Drawing | None:
+    """m and t against the epoch, one panel each a setting and noise rate, one line a loss."""
+    chosen = [
+        one
+        for one in references(results.history, "dataset", "classes", "network")
+        if len(np.unique(one.table["epoch"])) >= 3 and bool(np.any(one.table["rate"] > 0))
+    ]
+    if not chosen:
+        return None
+    shown = Table.concat([one.table for one in chosen])
+    names = losses_in(shown)
+    charts, titles = [], []
+    for one in chosen:
+        rate = telling_rate(one)
+        for field, words in MEASURES.items():
+            charts.append(_panel(one.table.where(rate=rate), field, names))
+            titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(rate)}"))
+    caption = (
+        "Of the training images whose label was made wrong: m, the share whose prediction repeats the wrong label "
+        "(memorised), and t, the share whose prediction is the true class all the same, in percent, against the epoch. "
+        "Of each setting the noise rate at which most losses were run and, among those, the one nearest .2. Mean over "
+        f"seeds, shaded its 95% interval (none for one seed). {runs_text(shown)}."
+    )
+    columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
+    return Drawing(panels(charts, titles, columns, size), caption)
+
+
+def telling_rate(one: Setting) -> float:
+    """The rate above 0 with the most losses; among equals the one nearest .2."""
+    rates = sorted({float(rate) for rate in one.table["rate"] if rate > 0})
+    return max(rates, key=lambda rate: (len(losses_in(one.table.where(rate=rate))), -abs(rate - 0.2)))
+
+
+def _panel(table: Table, field: str, names: list[str]) -> Any:
+    last = int(table["epoch"].max())
+    rows = over_seeds(thinned(table), ("loss", "epoch"), (field,), within=(0, 1))
+    x, y = epoch_axis(last), share_axis(alt.Y, field, "share of wrong labels")
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip(f"{field}:Q", title=MEASURES[field], format=".1%"),
+        alt.Tooltip(f"{field}_n:Q", title="runs"),
+    ]
+    line = (
+        alt.Chart(values(rows))
+        .mark_line()
+        .encode(x=x, y=y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(), tooltip=tips)
+    )
+    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
+    ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
+    return alt.layer(band(rows, x, field, y, names), line, ends, legend_entries(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,11 +20,12 @@ def results(*parts: Iterable[dict[str, Any]]) -> Results:
 
 
 def _noise(*where: object) -> np.random.Generator:
-    return np.random.default_rng([hash_of(str(part)) for part in where])
+    return np.random.default_rng([zlib.crc32(str(part).encode()) for part in where])
 
 
-def hash_of(text: str) -> int:
-    return int.from_bytes(text.encode()[:8].ljust(8, b"\0"), "little") ^ len(text)
+def noise_of(*where: object) -> float:
+    """A number in [0, 1) that only these words decide."""
+    return float(_noise(*where).random())
 
 
 def run(
@@ -50,6 +52,7 @@ def run(
     cosine: float = 0.02,
     start_m: float | None = None,
     collapsed: bool = False,
+    clean_slope: float | None = None,
     extra: dict[str, Any] | None = None,
     **facts: Any,
 ) -> list[dict[str, Any]]:
@@ -65,7 +68,7 @@ def run(
     spread = nc1 if nc1 is not None else base + slope * mem * rho
     spread = spread * (1 + wobble[3])
     error = 0.1 * spread + 0.01 if error is None else error + wobble[3] * 0.05
-    key = f"{loss}-{rate:g}-{seed}-{noise}-{num_classes}-{hash_of(repr(sorted(facts.items()))):x}"
+    key = f"{loss}-{rate:g}-{seed}-{noise}-{num_classes}-{zlib.crc32(repr(sorted(facts.items())).encode()):x}"
     fixed = {
         "key": key,
         "study": "made",
@@ -105,7 +108,7 @@ def run(
         now_t = t + (0.9 * (1 - t - now_m)) * (1 - learned)
         now_a = a * (1 - 0.3 * np.exp(-10 * done)) if epoch != epochs[-1] else a
         drift = late * (done - 1)
-        j1 = (1 - rho) * now_a + rho * now_m + drift * 0
+        j1 = (1 - rho) * now_a + rho * now_m
         rows.append(
             fixed
             | {
@@ -133,6 +136,7 @@ def run(
                 "centred_cosine": -1 / (num_classes - 1),
                 "collapsed": collapsed,
             }
+            | ({} if clean_slope is None else {"nc1_train_clean": 0.01 + clean_slope * mem * rho})
             | (extra or {})
         )
     return rows
@@ -185,6 +189,7 @@ def ten_class(
         for rate in rates:
             for seed in seeds:
                 given: dict[str, Any] = {"noise": "symmetric", "num_classes": 10, "n_train": 5000, "depth": 5}
+                given |= {"weight_decay": 0.0}
                 given |= {"jitter": 0.003} | TEN.get(loss, {}) | same | (by_loss or {}).get(loss, {})
                 mine = {name: value(rate, seed) if callable(value) else value for name, value in given.items()}
                 rows += run(loss=loss, rate=rate, seed=seed, **mine)

@@ -1,0 +1,222 @@
+"""For every claim, three made tables: one where it holds, one where it fails, one that cannot decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+from byrote.store import Results
+from claims.made import SEEDS, Rows, noise_of, results, spread_over_seeds, ten_class, two_class
+
+__all__ = ["CASES", "table"]
+
+
+class Case(NamedTuple):
+    """Builders of the three tables."""
+
+    holds: Callable[[], Results]
+    fails: Callable[[], Results]
+    inconclusive: Callable[[], Results]
+
+
+ONE = (0,)
+FOUR = ("CE", "LS", "LR", "MSE")
+NINETEEN = tuple(range(19))
+
+
+def unrelated(rate: float, seed: int) -> float:
+    """NC1 that has nothing to do with mem."""
+    return 0.05 + 0.2 * noise_of("unrelated", rate, seed)
+
+
+def by_rate(rate: float, seed: int) -> float:
+    """NC1 that follows the rate and not the run's own mem."""
+    return 0.03 + 0.4 * rate
+
+
+def widths(slopes: dict[int, dict[str, float]]) -> Rows:
+    """Two-class parts of several network widths, with a slope a width and loss."""
+    rows: Rows = []
+    for width, of_loss in slopes.items():
+        rows += two_class(width=width, by_loss={loss: {"slope": slope} for loss, slope in of_loss.items()})
+    return rows
+
+
+def noises(slopes: dict[str, float], seeds: tuple[int, ...] = SEEDS) -> Rows:
+    """Ten classes under several noise models, each with its slope of NC1 on mem."""
+    rows: Rows = []
+    for noise, slope in slopes.items():
+        rows += two_class(num_classes=10, noise=noise, slope=slope, seeds=seeds, m=0.95, feature_width=10)
+    return rows
+
+
+def doubled(**changes: object) -> Rows:
+    """One cell rerun with every stage doubled."""
+    epochs = tuple(range(10, 121, 10))
+    return two_class(("CE",), rates=(0.2,), epochs=epochs, schedule="step", **changes)
+
+
+def plain_and(**kinds: object) -> Rows:
+    """Ten classes plainly, and CE once more with each regulariser, which leaves m as given."""
+    rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0)
+    for name, m in kinds.items():
+        strength = {"weight_decay": 5e-4} if name == "weight_decay" else {"dropout": 0.5}
+        rows += ten_class(("CE",), rates=(0.4,), **({"dropout": 0.0, "m": m} | strength))
+    return rows
+
+
+def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = NINETEEN) -> Rows:
+    """RLL runs that state the noise rate with an interval; every fifth says that it underfits."""
+    rows: Rows = []
+    for seed in seeds:
+        for row in ten_class(("RLL",), rates=(0.2, 0.4), seeds=(seed,)):
+            centre = row["realised_rate"] + (0.0 if covered(seed) else 0.05)
+            stated = {"rate_estimate": centre, "rate_low": centre - 0.01, "rate_high": centre + 0.01}
+            rows.append(row | stated | {"underfits": False})
+    return rows
+
+
+def suspects(own: Callable[[int], float], seeds: tuple[int, ...] = SEEDS) -> Rows:
+    """RLL runs whose suspects stand beside those of confident learning."""
+    rows: Rows = []
+    for seed in seeds:
+        found = {"suspects_precision": 0.9, "suspects_recall": 0.9, "suspects_auroc": own(seed)}
+        rows += ten_class(("RLL",), rates=(0.2,), seeds=(seed,), extra=found | {"confident_auroc": 0.96})
+    return rows
+
+
+def starts(kept: object, scratch: object = 0.02) -> Rows:
+    """RLL from scratch and from weights that CE made memorise."""
+    rows = ten_class(("CE", "RLL"), rates=(0.4,), extra={"start": "scratch"}, by_loss={"RLL": {"m": scratch}})
+    extra = {"start": "memorised", "key_suffix": 1}
+    again = ten_class(("RLL",), rates=(0.4,), extra=extra, m=kept, start_m=0.99, t=0.0)
+    return rows + [row | {"key": row["key"] + "-memorised"} for row in again]
+
+
+def look_alike(ls: object) -> Rows:
+    """Fashion-MNIST 0/6 without noise."""
+    return two_class(rates=(0.0,), classes="0,6", by_loss={"CE": {"nc1": 0.3}, "LS": {"nc1": ls}})
+
+
+def _ten(loss: str, **changes: object) -> Callable[[], Results]:
+    return lambda: results(ten_class(by_loss={loss: changes}))
+
+
+swing = spread_over_seeds
+
+CASES: dict[str, Case] = {
+    "A2": Case(
+        lambda: results(two_class(rates=(0.0,), seeds=NINETEEN)),
+        lambda: results(two_class(rates=(0.0,), norm_cv=lambda rate, seed: 1.3 if seed % 2 else 0.05)),
+        lambda: results(two_class(rates=(0.0,), seeds=SEEDS)),
+    ),
+    "A3": Case(
+        lambda: results(two_class()),
+        lambda: results(two_class(nc1=unrelated)),
+        lambda: results(two_class(seeds=ONE)),
+    ),
+    "A4": Case(
+        lambda: results(two_class(FOUR)),
+        lambda: results(two_class(FOUR, by_loss={"LS": {"slope": 1.0}})),
+        lambda: results(two_class(("CE", "LS"))),
+    ),
+    "A5": Case(
+        lambda: results(two_class()),
+        lambda: results(two_class(by_loss={"LS": {"mem": 1.9}, "CE": {"mem": 1.7}})),
+        lambda: results(two_class(by_loss={"LS": {"mem": swing(1.0, 2.3)}, "CE": {"mem": 1.7}})),
+    ),
+    "A5r": Case(
+        lambda: results(two_class()),
+        lambda: results(two_class(by_loss={"LS": {"distance": 2.0}})),
+        lambda: results(two_class(by_loss={"LS": {"distance": swing(2.0, 4.0), "mem": 1.2}})),
+    ),
+    "A6": Case(
+        lambda: results(two_class(by_loss={"CE": {"error": 0.06}, "LS": {"error": 0.05}})),
+        lambda: results(two_class(by_loss={"CE": {"error": 0.05}, "LS": {"error": 0.06}})),
+        lambda: results(two_class(by_loss={"CE": {"error": 0.05}, "LS": {"error": swing(0.03, 0.068)}})),
+    ),
+    "A7": Case(
+        lambda: results(two_class(), two_class(feature_width=8, slope=0.8)),
+        lambda: results(two_class(), two_class(feature_width=8, nc1=unrelated)),
+        lambda: results(two_class(seeds=ONE), two_class(feature_width=8, seeds=ONE)),
+    ),
+    "A8": Case(
+        lambda: results(noises({"symmetric": 0.5, "pair_flip": 0.52})),
+        lambda: results(noises({"symmetric": 0.2, "pair_flip": 1.2})),
+        lambda: results(noises({"symmetric": 0.5, "pair_flip": 0.52}, ONE)),
+    ),
+    "A10": Case(
+        lambda: results(two_class(rates=(0.1, 0.2)), doubled()),
+        lambda: results(two_class(rates=(0.1, 0.2), late=0.9), doubled()),
+        lambda: results(two_class(rates=(0.1, 0.2))),
+    ),
+    "A11": Case(
+        lambda: results(two_class(FOUR)),
+        lambda: results(two_class(FOUR, error=lambda rate, seed: 0.05 + 0.1 * noise_of("error", rate, seed))),
+        lambda: results(two_class(FOUR, seeds=ONE)),
+    ),
+    "A12": Case(
+        lambda: results(two_class(rates=(0.0,), error=0.02)),
+        lambda: results(two_class(rates=(0.0,), by_loss={"CE": {"error": 0.05}, "LS": {"error": 0.02}})),
+        lambda: results(two_class(rates=(0.0,), by_loss={"CE": {"error": 0.03}, "LS": {"error": swing(0.01, 0.05)}})),
+    ),
+    "A13": Case(
+        lambda: results(widths({64: {"CE": 1.0, "LS": 1.0}, 1024: {"CE": 0.4, "LS": 0.4}})),
+        lambda: results(widths({64: {"CE": 0.5, "LS": 0.5}, 1024: {"CE": 0.5, "LS": 0.5}})),
+        lambda: results(*[two_class(width=width, seeds=ONE) for width in (64, 1024)]),
+    ),
+    "A14": Case(
+        lambda: results(look_alike(0.2)),
+        lambda: results(look_alike(0.4)),
+        lambda: results(look_alike(swing(0.2, 0.42))),
+    ),
+    "A15": Case(
+        lambda: results(two_class(clean_slope=0.1)),
+        lambda: results(two_class(clean_slope=-0.1)),
+        lambda: results(two_class(clean_slope=0.1, seeds=ONE)),
+    ),
+    "B1": Case(_ten("CE"), _ten("MSE-p", m=0.6), _ten("CE", m=0.6)),
+    "B2": Case(_ten("RLL"), _ten("RLL", m=0.8), _ten("RLL", m=swing(0.1, 0.45))),
+    "B3": Case(_ten("RLL"), _ten("RLL", m=0.4), _ten("RLL", m=swing(0.02, 0.2))),
+    "B4": Case(_ten("RLL"), _ten("RLL", m=0.8, t=0.1), _ten("RLL", m=swing(0.37, 0.51), t=0.43)),
+    "B5": Case(_ten("RLL"), _ten("RLL", t=0.3), _ten("RLL", t=swing(0.85, 0.97))),
+    "B6": Case(_ten("RLL"), _ten("nMSE", m=0.4), _ten("nMSE", m=swing(0.02, 0.2))),
+    "B7": Case(
+        lambda: results(ten_class()),
+        lambda: results([row | {"j2": row["j2"] + 0.001 * (row["epoch"] == 40)} for row in ten_class()]),
+        lambda: results(ten_class(rates=(0.0,))),
+    ),
+    "B9": Case(
+        lambda: results(ten_class(("CE",), half=lambda rate, seed: 0.2 + 0.4 * rate)),
+        lambda: results(ten_class(("CE",), rates=(0.2, 0.4, 0.6), half=lambda rate, seed: 0.7 - rate)),
+        lambda: results(ten_class(("CE",), m=0.3, a=0.9)),
+    ),
+    "B10": Case(
+        lambda: results(plain_and(weight_decay=0.98, dropout=0.9)),
+        lambda: results(plain_and(weight_decay=0.98, dropout=0.1)),
+        lambda: results(plain_and(weight_decay=0.98)),
+    ),
+    "C1": Case(
+        lambda: results(rates_off_one_run(lambda seed: True)),
+        lambda: results(rates_off_one_run(lambda seed: seed % 2 == 0)),
+        lambda: results(rates_off_one_run(lambda seed: True, SEEDS)),
+    ),
+    "C2": Case(
+        lambda: results(suspects(lambda seed: 0.98 + 0.001 * seed)),
+        lambda: results(suspects(lambda seed: 0.90 + 0.001 * seed)),
+        lambda: results(suspects(lambda seed: (0.90, 0.99)[seed % 2])),
+    ),
+    "C4": Case(
+        lambda: results(starts(0.97)),
+        lambda: results(starts(0.2)),
+        lambda: results(starts(swing(0.8, 0.99))),
+    ),
+}
+
+
+@cache
+def table(id: str, word: str) -> Results:
+    """The made table of a claim where it holds, fails or is inconclusive."""
+    made: Results = getattr(CASES[id], word)()
+    return made

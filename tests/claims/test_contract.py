@@ -1,0 +1,169 @@
+"""The contract of every registered claim: it can hold, fail and stay open, and it says how it decided."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from byrote import claims
+from byrote.store import Results, Table
+from claims.cases import CASES, table
+from claims.made import results, ten_class, two_class
+
+IDS = sorted(claims.CLAIMS)
+CONTRACT = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
+
+
+def one(made: Results, id: str) -> claims.Verdict:
+    return claims.evaluate(made, [id])[0]
+
+
+def test_every_registered_claim_has_its_three_tables() -> None:
+    assert set(CASES) == set(claims.CLAIMS)
+
+
+@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("word", ["holds", "fails", "inconclusive"])
+def test_a_claim_can_hold_fail_and_stay_open(id: str, word: str) -> None:
+    verdict = one(table(id, word), id)
+    assert verdict.verdict == word, verdict.reason
+    assert verdict.runs > 0
+    assert verdict.reason or word == "holds"
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_claim_without_its_runs_or_columns_is_not_tested_and_says_why(id: str) -> None:
+    assert one(results([]), id).verdict == "not tested"
+    bare = results([{"key": "a", "epoch": 1, "seed": 0}])
+    assert (one(bare, id).verdict, "no column" in one(bare, id).reason) == ("not tested", True)
+    strange = results([row | {"loss": "Other", "dataset": "elsewhere"} for row in ten_class(("CE",), rates=(0.9,))])
+    verdict = one(strange, id)
+    assert verdict.verdict == {"B7": "holds", "A10": "inconclusive"}.get(id, "not tested")
+    assert verdict.reason or id == "B7"
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_claim_documents_itself(id: str) -> None:
+    claim = claims.CLAIMS[id]
+    for text in (claim.statement, claim.bar, claim.method, claim.aggregation, claim.minimum, claim.premise):
+        assert text.strip()
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_verdicts_are_json_and_deterministic(id: str) -> None:
+    made = table(id, "holds")
+    first, second = (one(made, id).to_json() for _ in range(2))
+    assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
+    assert tuple(first)[: len(CONTRACT)] == CONTRACT
+    assert first["interval"] is None or len(first["interval"]) == 2
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_the_order_of_rows_and_runs_does_not_matter(id: str) -> None:
+    made = table(id, "holds")
+    turned = Results(Table.of(made.history.rows()[::-1]), made.features, "turned", {})
+    a, b = one(made, id), one(turned, id)
+    assert (a.verdict, a.runs) == (b.verdict, b.runs)
+    assert a.statistic == pytest.approx(b.statistic, rel=1e-9, abs=1e-12)
+
+
+PAIRED = {"A4": ("CE", "LR"), "A5": ("CE", "LS"), "A5r": ("CE", "LS"), "A6": ("CE", "LS"), "A14": ("CE", "LS")}
+PAIRED |= {"B1": ("MSE-p", "RLL"), "B2": ("RLL", "CE"), "B3": ("RLL", "CE"), "B4": ("RLL", "CE")}
+PAIRED |= {"B5": ("RLL", "CE"), "B6": ("nMSE", "CE"), "B10": ("RLL", "CE"), "C4": ("RLL", "CE")}
+
+
+@pytest.mark.parametrize("id", sorted(PAIRED))
+def test_swapping_the_names_of_two_losses_changes_a_paired_verdict(id: str) -> None:
+    made = table(id, "holds")
+    a, b = PAIRED[id]
+    swap = {a: b, b: a}
+    rows = [row | {"loss": swap.get(row["loss"], row["loss"]), "alpha": 0.1} for row in made.history.rows()]
+    assert one(results(rows), id).verdict != "holds"
+
+
+def test_an_unknown_id_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="A5"):
+        claims.evaluate(results([]), ["A55"])
+
+
+def test_all_claims_come_in_the_order_of_the_table() -> None:
+    ids = [verdict.id for verdict in claims.evaluate(results([]))]
+    expected = "A2 A3 A4 A5 A5r A6 A7 A8 A10 A11 A12 A13 A14 A15"
+    expected += " B1 B2 B3 B4 B5 B6 B7 B9 B10 C1 C2 C4"
+    assert ids == expected.split()
+
+
+def test_under_trained_cross_entropy_is_no_verdict() -> None:
+    for id in ("A5", "A5r"):
+        verdict = one(results(two_class(m=0.2, rates=(0.2, 0.4))), id)
+        assert verdict.verdict == "inconclusive"
+        assert verdict.reason.startswith("under-trained: CE J1")
+    for id in ("B1", "B2", "B3", "B4", "B5", "B6"):
+        verdict = one(results(ten_class(by_loss={"CE": {"m": 0.5}})), id)
+        assert verdict.verdict == "inconclusive"
+        assert verdict.reason.startswith("under-trained: CE J1"), id
+
+
+@pytest.mark.parametrize("id", ["B1", "B2", "B3", "B4", "B5", "B6", "B9"])
+def test_one_seed_is_decided_over_samples_and_says_so(id: str) -> None:
+    half = {"half": lambda rate, seed: 0.2 + 0.4 * rate}
+    verdict = one(results(ten_class(seeds=(0,), m=0.99, by_loss={"RLL": {"m": 0.02}, "nMSE": {"m": 0.02}}, **half)), id)
+    assert verdict.verdict == "holds", verdict.reason
+    assert "one seed" in verdict.reason
+    assert verdict.interval is not None
+    assert verdict.interval[0] <= verdict.statistic <= verdict.interval[1]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_an_inconclusive_verdict_says_what_would_decide_it(id: str) -> None:
+    reason = one(table(id, "inconclusive"), id).reason
+    power = r"more (seeds?|runs?) would (decide it|be needed)"
+    premise = r"under-trained|was run|was varied|was rerun|no corrupted sample"
+    assert re.search(f"{power}|{premise}", reason), reason
+
+
+def test_collapsed_and_failed_runs_are_left_out_and_counted() -> None:
+    good = two_class()
+    bad = two_class(seeds=(7,), collapsed=True, by_loss={"LS": {"mem": 99.0}})
+    lost = [row | {"status": "failed"} for row in two_class(("CE",), seeds=(8,), mem=99.0)]
+    verdict = one(results(good, bad, lost), "A5")
+    assert verdict.statistic == one(results(good), "A5").statistic
+    assert "collapsed runs left out: 8" in verdict.reason
+    assert "failed runs left out: 4" in verdict.reason
+
+
+def test_reruns_with_every_stage_doubled_count_for_a10_alone() -> None:
+    plain = two_class(rates=(0.1, 0.2, 0.4))
+    twice = two_class(rates=(0.2,), epochs=tuple(range(10, 121, 10)), schedule="other", mem=50.0)
+    for id in ("A3", "A5", "A6", "A11"):
+        assert one(results(plain, twice), id) == one(results(plain), id)
+    assert one(results(plain, twice), "A10").verdict == "fails"
+
+
+def test_sensitivity_runs_at_another_alpha_are_not_mixed_in() -> None:
+    plain = ten_class()
+    other = [row | {"alpha": 0.45, "key": row["key"] + "-45"} for row in ten_class(("RLL",), m=0.9, t=0.05)]
+    for id in ("B2", "B3", "B5"):
+        assert one(results(plain, other), id) == one(results(plain), id)
+
+
+def test_published_values_stand_beside_the_cells_they_belong_to() -> None:
+    made = results(ten_class(dataset="cifar10", network="inception_lite"))
+    rows = [row for row in one(made, "B3").details if "published_j1" in row]
+    assert {row["published_j1"] for row in rows} == {0.805, 0.655, 0.437}
+    assert claims.published.finals("mnist", "resnet18", "nMSE", 0.6) == {"j1": 0.402, "j2": 0.927}
+    assert claims.published.finals("mnist", "resnet18", "Other", 0.6) == {}
+    assert "thesis" in claims.published.source()
+
+
+def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:
+    rows = claims.resistance(results(ten_class()))
+    assert len(rows) == 16
+    clean = [row for row in rows if row["rate"] == 0]
+    assert all(row["gap"] is None for row in clean)
+    ce = next(row for row in rows if row["loss"] == "CE" and row["rate"] == 0.4)
+    base = next(row for row in clean if row["loss"] == "CE")
+    assert ce["gap"] == pytest.approx(ce["j2"] - base["j2"], abs=1e-9)
+    assert ce["gap_low"] < ce["gap"] < ce["gap_high"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from byrote.component import Spec
-from byrote.networks import MLP, Classifier, Network
+from byrote.networks import MLP, Network
 
 
 def test_the_parameters_of_the_paper_counted_by_hand():
@@ -68,14 +68,6 @@ def test_the_initial_law_is_torchs_default():
 def test_fields_out_of_range_are_named(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         MLP(**fields)
-
-
-def test_build_reads_a_spec_on_the_class_and_makes_a_module_on_a_network():
-    net = Network.build({"kind": "mlp", "depth": 2, "width": 8})
-    assert net == MLP(depth=2, width=8)
-    assert Network.build(net) is net
-    assert MLP.build("mlp") == MLP()
-    assert isinstance(net.build((4,), 2), Classifier)
 
 
 def test_a_network_is_a_field_of_an_experiment():

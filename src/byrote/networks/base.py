@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from byrote.component import Component
+from byrote.networks.dense import DenseStack, is_dense
 from byrote.networks.initial import initialise, unallocated
-from byrote.networks.stack import StackedNetwork
+from byrote.networks.stack import Stack, StackedNetwork
 
 __all__ = ["Classifier", "Network", "Precision"]
 
@@ -38,8 +39,7 @@ class Classifier(nn.Module):
 
 
 class Network(Component, family="networks"):
-    """Base of the networks. A member writes `assemble`; building and stacking follow from it.
-    """
+    """Base of the networks. A member writes `assemble`; building and stacking follow from it."""
 
     def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
         """The layers, in `torch.nn`, without caring for their initial values."""
@@ -74,6 +74,7 @@ class Network(Component, family="networks"):
         generators: Sequence[torch.Generator],
         *,
         precision: Precision = "fp32",
+        compiled: bool = True,
     ) -> StackedNetwork:
         """S modules as one: every parameter and buffer gains a leading axis of runs.
 
@@ -82,7 +83,9 @@ class Network(Component, family="networks"):
             generators: one a run; slice s has exactly the weights of `build(..., generators[s])`.
             precision: "fp32" computes what the plain module computes, bit for bit on one CPU; "bf16" gives
                 matrix products and convolutions bfloat16 inputs and weights, cast once a step from the
-                float32 parameters, and keeps normalisation, the head's sums and all states in float32.
+                float32 parameters, and keeps normalisation, the head and all states in float32.
+            compiled: let bfloat16 networks use kernels compiled on this machine, where it has a C++ compiler.
+                They round differently from torch's operators, so this belongs to a run's recorded numerics.
 
         Returns:
             A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
@@ -93,7 +96,11 @@ class Network(Component, family="networks"):
         if not generators:
             raise ValueError("a stack needs at least one generator, one a run, got none")
         twins = [self.build(input_shape, num_outputs, generator) for generator in generators]
-        return StackedNetwork(twins, tuple(input_shape), precision)
+        features: Sequence[nn.Module] = [twin.features for twin in twins]
+        shape = tuple(input_shape)
+        dense = precision == "bf16" and is_dense(features[0])
+        stacked = (DenseStack if dense else Stack)(features, len(shape) + 1, precision, compiled)
+        return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2))
 
     def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:
         shape = tuple(int(size) for size in input_shape)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from byrote.networks.reduced import narrow, reduce, reduced_names
+
 __all__ = ["Stack", "StackedNetwork"]
 
 
@@ -24,16 +26,20 @@ class Stack(nn.Module):
         copies: modules of one class and one shape; their values are copied.
         rank: the number of axes of one run's batch: an input with `rank` axes is shared by all runs, one with
             `rank + 1` has the runs first.
-        cast: the type in which matrix products and convolutions are computed.
+        precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `reduced`).
+        compiled: use the compiled kernels where they exist.
     """
 
-    def __init__(self, copies: Sequence[nn.Module], rank: int, cast: torch.dtype = torch.float32) -> None:
+    def __init__(self, copies: Sequence[nn.Module], rank: int, precision: str = "fp32", compiled: bool = True) -> None:
         super().__init__()
         self.runs = len(copies)
         self.rank = rank
-        self.cast = cast
+        self.precision = precision
+        self.compiled = compiled
+        self._narrowed = reduced_names(copies[0]) if precision == "bf16" else frozenset()
         # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
-        self._plain = (copy.deepcopy(copies[0]).to("meta"),)
+        plain = copy.deepcopy(copies[0]).to("meta")
+        self._plain = (reduce(plain, compiled) if precision == "bf16" else plain,)
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         for name, first in joined[0].items():
             value = torch.stack([states[name].detach() for states in joined])
@@ -48,21 +54,28 @@ class Stack(nn.Module):
         """The module of a single run, without values of its own."""
         return self._plain[0]
 
+    def check(self, x: Tensor) -> bool:
+        """Is x one batch shared by all runs? Else it must have the runs first."""
+        if x.dim() == self.rank:
+            return True
+        if x.dim() == self.rank + 1 and len(x) == self.runs:
+            return False
+        raise ValueError(
+            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or "
+            f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
+        )
+
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, ...)
-        if x.dim() not in (self.rank, self.rank + 1) or (x.dim() > self.rank and len(x) != self.runs):
-            raise ValueError(
-                f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or "
-                f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
-            )
+        inputs = [x] * self.runs if self.check(x) else _slices(x)
         self.plain.train(self.training)
-        inputs = [x] * self.runs if x.dim() == self.rank else _slices(x)
         seats = _seats(self.plain)
         slices = {name: _slices(value) for name, value in self._states()}
         outputs = []
         for s, batch in enumerate(inputs):
             for name, (table, leaf, _) in seats.items():
-                table[leaf] = slices[name][s]  # by reference: gradients and in-place updates reach slice s
-            outputs.append(self.plain(batch))
+                value = slices[name][s]  # by reference: gradients and in-place updates reach slice s
+                table[leaf] = narrow(value) if name in self._narrowed else value
+            outputs.append(self.plain(narrow(batch)).float() if self.precision == "bf16" else self.plain(batch))
         for table, leaf, empty in seats.values():
             table[leaf] = empty
         return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
@@ -87,14 +100,12 @@ class StackedNetwork(nn.Module):
     (torch.Size([3, 5, 2]), torch.Size([3, 2, 2]))
     """
 
-    def __init__(self, twins: Sequence[nn.Module], input_shape: tuple[int, ...], precision: str) -> None:
+    def __init__(self, twins: Sequence[nn.Module], input_shape: tuple[int, ...], features: Stack, head: Stack) -> None:
         super().__init__()
-        cast = torch.bfloat16 if precision == "bf16" else torch.float32
         self.runs = len(twins)
         self.input_shape = input_shape
-        self.precision = precision
-        self.features = Stack([_part(twin, "features") for twin in twins], len(input_shape) + 1, cast)
-        self.head = Stack([_part(twin, "head") for twin in twins], 2, cast)
+        self.features = features
+        self.head = head
         self._twin = (copy.deepcopy(twins[0]).to("meta"),)
         self.train(twins[0].training)
 
@@ -113,10 +124,6 @@ class StackedNetwork(nn.Module):
         twin = copy.deepcopy(self._twin[0]).to_empty(device="cpu")
         twin.load_state_dict({name: value[s] for name, value in self.state_dict().items()})
         return twin.train(self.training)
-
-
-def _part(twin: nn.Module, name: str) -> nn.Module:
-    return twin.get_submodule(name)
 
 
 def _slices(value: Tensor) -> Sequence[Tensor]:

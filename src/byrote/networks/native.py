@@ -1,0 +1,113 @@
+"""The compiled kernels: `kernels.cpp`, built once on the machine by its own C++ compiler, called through ctypes.
+
+They are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
+operators. The built library lies in byrote's cache folder under a name that changes with the source, the compiler
+and the processor, so an old or a foreign build is never loaded.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from byrote.files import cache_folder
+
+__all__ = ["Kernels", "address", "kernels"]
+
+log = logging.getLogger("byrote")
+
+_SOURCE = Path(__file__).with_name("kernels.cpp")
+_FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_WIDE = "-mprefer-vector-width=512"
+_POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_ARGUMENTS = {
+    "norm_forward": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 4 + [_REAL],
+    "norm_apply": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 2 + [_REAL],
+    "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
+}
+
+
+class Kernels:
+    """The functions of the library, by name: `norm_forward_bf16(...)` and so on take addresses and counts."""
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        for name, arguments in _ARGUMENTS.items():
+            for suffix in ("bf16", "fp32"):
+                self._take(library, f"{name}_{suffix}", arguments)
+        for name in ("cast", "widen"):
+            self._take(library, name, [_POINTER, _POINTER, _COUNT])
+        self.norm_forward_bf16 = library.norm_forward_bf16
+        self.norm_forward_fp32 = library.norm_forward_fp32
+        self.norm_apply_bf16 = library.norm_apply_bf16
+        self.norm_apply_fp32 = library.norm_apply_fp32
+        self.norm_backward_bf16 = library.norm_backward_bf16
+        self.norm_backward_fp32 = library.norm_backward_fp32
+        self.cast = library.cast
+        self.widen = library.widen
+
+    @staticmethod
+    def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:
+        function = getattr(library, name)
+        function.argtypes, function.restype = list(arguments), None
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor's values start; None stays None (a null pointer)."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+@functools.cache
+def kernels() -> Kernels | None:
+    """The compiled kernels, built when first asked for; None where that cannot be done."""
+    compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
+    if os.name == "nt" or compiler is None:
+        log.info("no C++ compiler was found: torch's own operators take the place of the compiled kernels")
+        return None
+    try:
+        return Kernels(_built(compiler))
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        log.info("the compiled kernels cannot be used here (%s): torch's own operators take their place", error)
+        return None
+
+
+def _built(compiler: str) -> Path:
+    flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
+    name = hashlib.sha256("\n".join([_SOURCE.read_text(), _version(compiler), *flags, _processor()]).encode())
+    path = cache_folder() / "kernels" / f"{name.hexdigest()[:16]}.so"
+    if path.exists():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(dir=path.parent)
+    except OSError:  # a read-only cache: build for this process alone
+        folder = tempfile.mkdtemp()
+        path = Path(folder) / path.name
+    made = Path(folder) / "made.so"
+    subprocess.run([compiler, *flags, "-o", str(made), str(_SOURCE)], check=True, capture_output=True, timeout=120)
+    os.replace(made, path)
+    if path.parent != Path(folder):
+        os.rmdir(folder)
+    return path
+
+
+def _version(compiler: str) -> str:
+    shown = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=30)
+    return compiler + shown.stdout
+
+
+def _processor() -> str:
+    """What `-march=native` looks at, as text."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    return "\n".join([platform.platform(), platform.processor(), *told])

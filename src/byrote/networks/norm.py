@@ -1,0 +1,125 @@
+"""Batch normalisation, an optional residual and a rectifier as one operation: y = max(0, BN(x) + r).
+
+BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with the batch's mean and biased variance a column (Ioffe & Szegedy
+2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma and
+beta are float32 whatever the type of x. With the compiled kernels this is three readings of x forward and two
+backward; without them it is torch's operators, in the same types.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from byrote.networks.native import Kernels, address, kernels
+
+__all__ = ["Norm", "rectified"]
+
+
+class Norm(nn.Module):
+    """The stand-in for a plain BatchNorm layer of the same state names, computing in mixed types.
+
+    Args:
+        plain: the layer it stands for; its momentum and eps are taken, its state is bound from outside.
+        compiled: use the compiled kernels where they exist.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, plain: nn.modules.batchnorm._BatchNorm, compiled: bool) -> None:
+        super().__init__()
+        self.weight = plain.weight
+        self.bias = plain.bias
+        for name, value in plain.named_buffers():
+            self.register_buffer(name, value)
+        self.momentum = 0.1 if plain.momentum is None else plain.momentum
+        self.eps = plain.eps
+        self.compiled = compiled
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, rectify: bool = False) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        found = kernels() if self.compiled and x.device.type == "cpu" else None
+        fits = x.dtype in (torch.bfloat16, torch.float32) and (residual is None or residual.dtype == x.dtype)
+        if found is None or not self.training or not fits:
+            y = F.batch_norm(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.training,
+                self.momentum,
+                self.eps,
+            )
+            y = y if residual is None else y + residual
+            return F.relu(y) if rectify else y
+        state = (self.running_mean, self.running_var, self.momentum, self.eps)
+        out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, found)  # type: ignore[no-untyped-call]
+        return out
+
+
+def rectified(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    """max(0, norm(x) + residual), for a plain normalisation layer and for its stand-in."""
+    if isinstance(norm, Norm):
+        out: Tensor = norm(x, residual, rectify=True)
+        return out
+    y: Tensor = norm(x)
+    return F.relu(y if residual is None else y + residual)
+
+
+def _rows_first(x: Tensor) -> Tensor:
+    """x (B, C) or (B, C, H, W) with the columns C lying side by side in memory."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        state: tuple[Tensor, Tensor, float, float],
+        rectify: bool,
+        found: Kernels,
+    ) -> Tensor:
+        running_mean, running_var, momentum, eps = state
+        x = _rows_first(x)
+        residual = None if residual is None else _rows_first(residual)
+        columns = x.shape[1]
+        rows = x.numel() // columns
+        if rows < 2:
+            raise ValueError(f"normalisation in training needs at least 2 values a column, got {rows}")
+        out = torch.empty_like(x)
+        mean, inverse = torch.empty(2, columns).unbind()
+        floor = 0.0 if rectify else -math.inf
+        run = found.norm_forward_bf16 if x.dtype == torch.bfloat16 else found.norm_forward_fp32
+        run(
+            *(address(x), address(residual), address(out), rows, columns, address(weight), address(bias)),
+            *(None, eps, momentum, address(running_mean), address(running_var), address(mean), address(inverse)),
+            floor,
+        )
+        ctx.save_for_backward(x, out, weight, mean, inverse)
+        ctx.floor, ctx.found, ctx.has_residual = floor, found, residual is not None
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, out, weight, mean, inverse = ctx.saved_tensors
+        dy = _rows_first(grads[0].to(x.dtype))
+        dx = torch.empty_like(x)
+        dresidual = torch.empty_like(x) if ctx.has_residual else None
+        dweight, dbias = torch.empty(2, len(weight)).unbind()
+        run = ctx.found.norm_backward_bf16 if x.dtype == torch.bfloat16 else ctx.found.norm_backward_fp32
+        run(
+            *(address(x), address(out), address(dy), address(dx), address(dresidual), x.numel() // len(weight)),
+            *(len(weight), address(weight), address(mean), address(inverse), address(dweight), address(dbias)),
+            ctx.floor,
+        )
+        return dx, dresidual, dweight, dbias, None, None, None

@@ -1,0 +1,156 @@
+"""bfloat16 products: against the float32 stack within the rounding of bfloat16, and against exact arithmetic."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from byrote.networks import MLP
+from byrote.networks.dense import DenseStack
+from byrote.networks.native import kernels
+
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
+
+
+def generators(runs):
+    return [torch.Generator().manual_seed(100 + s) for s in range(runs)]
+
+
+def batch(runs, size, *shape, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(runs, size, *shape, generator=draw), torch.randint(0, 2, (runs, size), generator=draw)
+
+
+def gradients(module, x, y):
+    module.zero_grad()
+    logits = module(x)
+    F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum").backward()
+    return logits.detach(), {name: p.grad.clone() for name, p in module.named_parameters()}
+
+
+def exact(stacked, x, y, s):
+    """Run s in float64 with what enters products rounded to bfloat16, values and gradients at the same places."""
+
+    def rounded(v):
+        return v + (v.detach().to(torch.bfloat16).double() - v.detach())
+
+    state = {n: v[s].detach().double().requires_grad_() for n, v in stacked.named_parameters()}
+    h, layer = x[s].double().flatten(1), 1
+    while f"features.{layer}.weight" in state:
+        a = rounded(h) @ rounded(state[f"features.{layer}.weight"]).T
+        h = F.batch_norm(
+            a, None, None, state[f"features.{layer + 1}.weight"], state[f"features.{layer + 1}.bias"], True
+        )
+        h, layer = F.relu(h), layer + 3
+    logits = h @ state["head.weight"].T + state["head.bias"]
+    F.cross_entropy(logits, y[s], reduction="sum").backward()
+    return logits.detach(), {n: v.grad for n, v in state.items()}
+
+
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
+def test_values_and_gradients_are_those_of_rounded_operands(compiled):
+    stacked = MLP(3, 48, 5).stack((1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
+    x, y = batch(2, 32, 1, 5, 5)
+    logits, grads = gradients(stacked, x, y)
+    assert logits.dtype == torch.float32
+    for s in range(2):
+        wanted, slopes = exact(stacked, x, y, s)
+        # two activations and their gradients are rounded to 8 bits on the way
+        assert (logits[s] - wanted).norm() / wanted.norm() < 0.01
+        for name, slope in slopes.items():
+            if slope is None:  # the bias before a normalisation
+                assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
+            else:
+                assert (grads[name][s] - slope).norm() / slope.norm() < 0.03, name
+
+
+@needs_kernels
+@pytest.mark.parametrize(("width", "size", "inputs"), [(64, 32, 40), (37, 21, 19), (130, 128, 33)])
+def test_a_slice_is_the_run_alone_bit_for_bit(width, size, inputs):
+    net, runs = MLP(3, width, 3), 3
+    stacked = net.stack((inputs,), 2, generators(runs), precision="bf16")
+    alone = [net.stack((inputs,), 2, [generators(runs)[s]], precision="bf16") for s in range(runs)]
+    for trial in range(3):
+        x, y = batch(runs, size, inputs, seed=trial)
+        logits, grads = gradients(stacked, x, y)
+        for s in range(runs):
+            one, slopes = gradients(alone[s], x[s : s + 1], y[s : s + 1])
+            assert torch.equal(one[0], logits[s])
+            assert all(torch.equal(slopes[name][0], grads[name][s]) for name in slopes)
+        with torch.no_grad():
+            for module in (stacked, *alone):
+                for p in module.parameters():
+                    p -= 0.05 * p.grad
+    for name, value in stacked.state_dict().items():
+        assert all(torch.equal(value[s], alone[s].state_dict()[name][0]) for s in range(runs)), name
+    stacked.eval()
+    with torch.no_grad():
+        h = stacked(x)
+        for s in range(runs):
+            assert torch.equal(alone[s].eval()(x[s : s + 1])[0], h[s])
+
+
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
+def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
+    net = MLP(3, 32, 3)
+    low = net.stack((12,), 2, generators(2), precision="bf16", compiled=compiled)
+    full = net.stack((12,), 2, generators(2))
+    for module in (low, full):
+        for linear in ("1", "4", "7"):
+            module.features.get_submodule(linear).bias.data.add_(0.5)  # must reach the running mean
+    for trial in range(5):
+        x, _ = batch(2, 64, 12, seed=trial)
+        low(x), full(x)
+    for name, value in full.state_dict().items():
+        if "running" in name or "tracked" in name:
+            torch.testing.assert_close(low.state_dict()[name], value, rtol=0.02, atol=0.01, msg=name)
+    low.eval(), full.eval()
+    shared = x[0]
+    with torch.no_grad():
+        torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
+        assert (low(shared) - full(shared)).abs().max() > 0  # it is another arithmetic
+    graded = low(shared)  # in evaluation with gradients: torch's operators
+    torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
+    graded.sum().backward()
+    assert low.features.get_submodule("1").weight.grad.abs().sum() > 0
+
+
+@needs_kernels
+def test_the_gradient_reaches_the_input_alone_and_shared():
+    stacked = MLP(2, 16, 3).stack((6,), 2, generators(2), precision="bf16")
+    x = batch(1, 8, 6)[0][0].requires_grad_()
+    (shared,) = torch.autograd.grad(stacked(x).square().sum(), x)
+    each = x.detach().expand(2, 8, 6).clone().requires_grad_()
+    (apart,) = torch.autograd.grad(stacked(each).square().sum(), each)
+    torch.testing.assert_close(shared, apart.sum(0))
+    assert shared.abs().sum() > 0
+
+
+@needs_kernels
+def test_the_backward_pass_keeps_the_weights_its_forward_pass_saw():
+    stacked = MLP(2, 16, 3).stack((6,), 2, generators(1), precision="bf16")
+    other = copy.deepcopy(stacked)
+    x, y = batch(1, 8, 6)
+    _, wanted = gradients(other, x, y)
+    features = stacked.features(x)
+    with torch.no_grad():
+        for p in stacked.features.parameters():
+            if p.dim() == 3:
+                p.zero_()
+        stacked.features(x)  # casts the zeros
+    F.cross_entropy(stacked.head(features)[0], y[0], reduction="sum").backward()
+    grad = stacked.features.get_submodule("1").weight.grad
+    assert torch.equal(grad, wanted["features.1.weight"])
+
+
+@needs_kernels
+def test_which_stacks_are_dense():
+    assert isinstance(MLP(2, 8).stack((4,), 2, generators(1), precision="bf16").features, DenseStack)
+    assert not isinstance(MLP(2, 8).stack((4,), 2, generators(1)).features, DenseStack)
+
+
+def test_a_single_sample_cannot_be_normalised():
+    stacked = MLP(2, 8, 2).stack((4,), 2, generators(1), precision="bf16")
+    with pytest.raises(ValueError, match=r"[12]"):
+        stacked(torch.zeros(1, 1, 4))

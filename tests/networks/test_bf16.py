@@ -51,6 +51,9 @@ def exact(stacked, x, y, s):
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 def test_values_and_gradients_are_those_of_rounded_operands(compiled):
     stacked = MLP(3, 48, 5).stack((1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
+    for norm in ("2", "5", "8"):  # every third unit shut, the others open: no gate hangs on the rounding
+        beta = stacked.features.get_submodule(norm).bias
+        beta.data.fill_(6.0)[:, ::3] = -6.0
     x, y = batch(2, 32, 1, 5, 5)
     logits, grads = gradients(stacked, x, y)
     assert logits.dtype == torch.float32
@@ -62,7 +65,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled):
             if slope is None:  # the bias before a normalisation
                 assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
             else:
-                assert (grads[name][s] - slope).norm() / slope.norm() < 0.03, name
+                assert (grads[name][s] - slope).norm() < 0.02 * slope.norm().clamp(min=1), name
 
 
 @needs_kernels

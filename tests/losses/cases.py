@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from byrote.losses import Loss
+from byrote.losses import Loss, RememberingLoss
 
 KINDS = sorted(kind for kind, member in Loss.registry.items() if member.__module__.startswith("byrote."))
 
@@ -50,6 +50,33 @@ def batch(num_classes: int, rows: int = 24, scale: float = 3.0, seed: int = 0) -
     return z, torch.arange(rows) % num_classes
 
 
-def function(loss: Loss) -> Function:
-    """The loss as a pure function of logits and labels, one value a sample."""
-    return loss.per_sample
+def function(loss: Loss, like: Tensor, visits: int = 1) -> Function:
+    """The loss as a pure function of logits and labels, one value a sample.
+
+    A loss that remembers samples has seen each of them `visits` times, with the logits `like`.
+    """
+    if not isinstance(loss, RememberingLoss):
+        return loss.per_sample
+    z = like.detach().to(torch.promote_types(like.dtype, torch.float32))
+    t = torch.zeros_like(z)
+    for _ in range(visits):
+        t = loss.remembered(z, t)
+    return lambda x, y: loss.formula_with(x.to(t.dtype), y, t).to(x.dtype)
+
+
+class Criterion:
+    """The public call of a loss; one that remembers samples sees each batch as its first visit."""
+
+    def __init__(self, loss: Loss, num_classes: int, rows: int = 100) -> None:
+        self.module = loss.module(num_samples=rows, num_classes=num_classes)
+
+    def __call__(self, z: Tensor, y: Tensor, reduction: Any = "mean") -> Tensor:
+        return self.module(z, y, reduction, self.index(y))
+
+    def per_sample(self, z: Tensor, y: Tensor) -> Tensor:
+        return self.module.per_sample(z, y, self.index(y))
+
+    def index(self, y: Tensor) -> Tensor:
+        for state in self.module.buffers():
+            state.zero_()
+        return torch.arange(y.numel()).view(y.shape)

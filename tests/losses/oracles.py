@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import mpmath
 import numpy as np
 
-from byrote.losses import Loss
+from byrote.losses import AGCE, CrossEntropy, Focal, Loss, MeanAbsoluteError, Normalized, ReverseCrossEntropy
 
 mpmath.mp.dps = 50
 mpf = mpmath.mpf
@@ -20,7 +20,8 @@ Exact = Callable[..., mpmath.mpf]
 class Softmax:
     """Probabilities p_k and their exact complements 1 - p_k (a sum of the others, never a subtraction)."""
 
-    def __init__(self, z: Sequence[float]) -> None:
+    def __init__(self, z: Sequence[float], remembered: "Softmax | None" = None) -> None:
+        self.remembered = remembered or self
         self.z = [mpf(v) for v in z]
         top = max(self.z)
         e = [mpmath.exp(v - top) for v in self.z]
@@ -30,18 +31,21 @@ class Softmax:
         self.rest = [mpmath.fsum(e[:k] + e[k + 1 :]) / total for k in range(len(e))]
 
 
-def exact(loss: Loss, z: Sequence[float], y: int) -> mpmath.mpf:
-    """The loss of one sample in 50 digits."""
-    return EXACT[loss.kind](loss, Softmax(z), y)
+def exact(loss: Loss, z: Sequence[float], y: int, visited: Sequence[float] | None = None) -> mpmath.mpf:
+    """The loss of one sample in 50 digits; `visited` are the logits its memory comes from, its own if None."""
+    return EXACT[loss.kind](loss, Softmax(z, Softmax(visited) if visited else None), y)
 
 
-def exact_gradient(loss: Loss, z: Sequence[float], y: int) -> list[mpmath.mpf]:
-    """Its gradient, by central differences far below double precision."""
-    h, gradient = mpf(10) ** -16, []
+def exact_slopes(loss: Loss, z: Sequence[float], y: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest slope in each logit: equal except where the loss has a kink (a tied maximum)."""
+    h = mpf(10) ** -20
+    here, one_sided = exact(loss, z, y, z), []
     for k in range(len(z)):
-        up, down = ([mpf(v) + s * h * (j == k) for j, v in enumerate(z)] for s in (1, -1))
-        gradient.append((exact(loss, up, y) - exact(loss, down, y)) / (2 * h))
-    return gradient
+        moved = [[mpf(v) + s * h * (j == k) for j, v in enumerate(z)] for s in (1, -1)]
+        up, down = (exact(loss, point, y, z) for point in moved)
+        one_sided.append([float((up - here) / h), float((here - down) / h)])
+    sides = np.array(one_sided)
+    return sides.min(-1), sides.max(-1)
 
 
 def naive(loss: Loss, z: np.ndarray, y: int) -> float:
@@ -80,6 +84,36 @@ def _robust_log(loss: Loss, s: Softmax, y: int) -> mpmath.mpf:
     return mpmath.log((a + 1) / a) - mpmath.log(a + s.p[y]) + others / (N - 1)
 
 
+def _normalized(loss: Loss, s: Softmax, y: int) -> mpmath.mpf:
+    values = [EXACT[loss.loss.kind](loss.loss, s, k) for k in range(len(s.z))]
+    return values[y] / mpmath.fsum(values)
+
+
+def _sum(active: Loss, passive: Loss) -> Exact:
+    def value(loss: Loss, s: Softmax, y: int) -> mpmath.mpf:
+        first, second = EXACT[active.kind](active, s, y), EXACT[passive.kind](passive, s, y)
+        return mpf(loss.alpha) * first + mpf(loss.beta) * second
+
+    return value
+
+
+def _backward(loss: Loss, s: Softmax, y: int) -> mpmath.mpf:
+    inverse = mpmath.matrix([[mpf(v) for v in row] for row in loss.transition]) ** -1
+    return -mpmath.fsum(inverse[y, k] * s.log_p[k] for k in range(len(s.p)))
+
+
+def _early(loss: Loss, s: Softmax, y: int) -> mpmath.mpf:
+    def clipped(p: list[mpmath.mpf]) -> list[mpmath.mpf]:
+        return [min(max(v, mpf(1) / 10**4), 1 - mpf(1) / 10**4) for v in p]
+
+    now, then = clipped(s.p), clipped(s.remembered.p)
+    t = [(1 - mpf(loss.beta)) * v / mpmath.fsum(then) for v in then]
+    return -s.log_p[y] + mpf(loss.strength) * mpmath.log(1 - mpmath.fsum(map(lambda a, b: a * b, now, t)))
+
+
+NCE, NFL = Normalized(CrossEntropy()), Normalized(Focal(0.5))
+RCE, MAE, SIX = ReverseCrossEntropy(), MeanAbsoluteError(1.0), AGCE(6.0, 1.5)
+
 EXACT: dict[str, Exact] = {
     "cross_entropy": lambda loss, s, y: -s.log_p[y],
     "label_smoothing": lambda loss, s, y: (
@@ -98,6 +132,26 @@ EXACT: dict[str, Exact] = {
     "symmetric_cross_entropy": lambda loss, s, y: (
         -mpf(loss.alpha) * s.log_p[y] - mpf(loss.beta) * mpf(loss.log_zero) * s.rest[y]
     ),
+    "agce": lambda loss, s, y: ((mpf(loss.a) + 1) ** mpf(loss.q) - (mpf(loss.a) + s.p[y]) ** mpf(loss.q)) / mpf(loss.q),
+    "aul": lambda loss, s, y: ((mpf(loss.a) - s.p[y]) ** mpf(loss.q) - (mpf(loss.a) - 1) ** mpf(loss.q)) / mpf(loss.q),
+    "ael": lambda loss, s, y: mpmath.exp(-s.p[y] / mpf(loss.a)),
+    "normalized": _normalized,
+    "active_passive": lambda loss, s, y: _sum(loss.active, loss.passive)(loss, s, y),
+    "nce_mae": _sum(NCE, MAE),
+    "nce_rce": _sum(NCE, RCE),
+    "nfl_rce": _sum(NFL, RCE),
+    "nce_agce": _sum(NCE, SIX),
+    "forward_correction": lambda loss, s, y: (
+        -mpmath.log(mpmath.fsum(s.p[k] * mpf(loss.transition[k][y]) for k in range(len(s.p))))
+    ),
+    "backward_correction": _backward,
+    "soft_bootstrap": lambda loss, s, y: (
+        -mpf(loss.beta) * s.log_p[y]
+        - (1 - mpf(loss.beta)) * mpmath.fsum(p * log_p for p, log_p in zip(s.p, s.log_p, strict=True))
+    ),
+    "hard_bootstrap": lambda loss, s, y: -mpf(loss.beta) * s.log_p[y] - (1 - mpf(loss.beta)) * max(s.log_p),
+    "weighted": lambda loss, s, y: mpf(loss.weights[y]) * EXACT[loss.loss.kind](loss.loss, s, y),
+    "early_learning": _early,
 }
 
 # ---- float64, from the definitions ----
@@ -116,6 +170,18 @@ def _projection(loss: Loss, p: np.ndarray, e: np.ndarray, z: np.ndarray) -> floa
 
 def _every(loss: Loss, z: np.ndarray) -> np.ndarray:
     return np.array([naive(loss, z, k) for k in range(len(z))])
+
+
+def _early_naive(loss: Loss, p: np.ndarray, e: np.ndarray, z: np.ndarray) -> float:
+    q = np.clip(p, 1e-4, 1 - 1e-4)
+    t = loss.beta * np.zeros_like(p) + (1 - loss.beta) * q / q.sum()
+    return float(-(e * np.log(p)).sum() + loss.strength * np.log(1 - q @ t))
+
+
+def _two(active: Loss, passive: Loss) -> Callable[..., float]:
+    return lambda loss, p, e, z: (
+        loss.alpha * naive(active, z, int(e.argmax())) + loss.beta * naive(passive, z, int(e.argmax()))
+    )
 
 
 NAIVE: dict[str, Callable[..., float]] = {
@@ -138,4 +204,19 @@ NAIVE: dict[str, Callable[..., float]] = {
     "symmetric_cross_entropy": lambda loss, p, e, z: (
         -loss.alpha * (e * np.log(p)).sum() - loss.beta * (p * np.where(e > 0, 0.0, loss.log_zero)).sum()
     ),
+    "agce": lambda loss, p, e, z: ((loss.a + 1) ** loss.q - (loss.a + (e * p).sum()) ** loss.q) / loss.q,
+    "aul": lambda loss, p, e, z: ((loss.a - (e * p).sum()) ** loss.q - (loss.a - 1) ** loss.q) / loss.q,
+    "ael": lambda loss, p, e, z: np.exp(-(e * p).sum() / loss.a),
+    "normalized": lambda loss, p, e, z: e @ _every(loss.loss, z) / _every(loss.loss, z).sum(),
+    "active_passive": lambda loss, p, e, z: _two(loss.active, loss.passive)(loss, p, e, z),
+    "nce_mae": _two(NCE, MAE),
+    "nce_rce": _two(NCE, RCE),
+    "nfl_rce": _two(NFL, RCE),
+    "nce_agce": _two(NCE, SIX),
+    "forward_correction": lambda loss, p, e, z: -np.log(np.array(loss.transition).T @ p) @ e,
+    "backward_correction": lambda loss, p, e, z: e @ np.linalg.solve(np.array(loss.transition), -np.log(p)),
+    "soft_bootstrap": lambda loss, p, e, z: -((loss.beta * e + (1 - loss.beta) * p) * np.log(p)).sum(),
+    "hard_bootstrap": lambda loss, p, e, z: -((loss.beta * e + (1 - loss.beta) * (p == p.max())) * np.log(p)).sum(),
+    "weighted": lambda loss, p, e, z: (e * np.array(loss.weights)).sum() * naive(loss.loss, z, int(e.argmax())),
+    "early_learning": _early_naive,
 }

@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from byrote.losses import Loss, bounds, symmetry
 
-from .cases import KINDS, batch, each, function, ids
-from .oracles import EXACT, NAIVE, exact, exact_gradient, naive
+from .cases import KINDS, Criterion, batch, each, function, ids
+from .oracles import EXACT, NAIVE, exact, exact_slopes, naive
 
 EXAMPLES = [(Loss.member(kind).example(N), N) for kind in KINDS for N in (3,)]
 CASES = each(2, 3, 7)
@@ -27,7 +27,7 @@ every_example = pytest.mark.parametrize(("loss", "N"), EXAMPLES, ids=ids(EXAMPLE
 
 def gradient(loss: Loss, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     z = z.detach().clone().requires_grad_()
-    values = function(loss)(z, y)
+    values = function(loss, z)(z, y)
     (slope,) = torch.autograd.grad(values.sum(), z)
     return values.detach(), slope
 
@@ -41,7 +41,7 @@ def test_every_loss_has_both_oracles() -> None:
 def test_equals_the_definition_in_float64(loss: Loss, N: int) -> None:
     z, y = batch(N)
     expected = [naive(loss, row.numpy(), int(k)) for row, k in zip(z, y, strict=True)]
-    np.testing.assert_allclose(function(loss)(z, y), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(function(loss, z)(z, y), expected, rtol=1e-10, atol=1e-12)
 
 
 @every_small
@@ -51,14 +51,14 @@ def test_equals_fifty_digits(loss: Loss, N: int) -> None:
     values, slopes = gradient(loss, z, y)
     for value, slope, row, k in zip(values, slopes, z.tolist(), y.tolist(), strict=True):
         assert value.item() == pytest.approx(float(exact(loss, row, k)), rel=1e-9, abs=1e-13)
-        expected = np.array([float(g) for g in exact_gradient(loss, row, k)])
-        np.testing.assert_allclose(slope, expected, rtol=1e-7, atol=1e-13)
+        low, high = exact_slopes(loss, row, k)
+        np.testing.assert_allclose(slope.clamp(torch.tensor(low), torch.tensor(high)), slope, rtol=1e-7, atol=1e-13)
 
 
 @every_small
 def test_gradcheck(loss: Loss, N: int) -> None:
     z, y = batch(N, rows=2 * N, scale=1.5)
-    assert torch.autograd.gradcheck(lambda x: function(loss)(x, y), (z.requires_grad_(),))
+    assert torch.autograd.gradcheck(lambda x: function(loss, z)(x, y), (z.clone().requires_grad_(),))
 
 
 def permuted(value: object, order: list[int]) -> object:
@@ -77,14 +77,16 @@ def test_names_of_classes_do_not_matter(loss: Loss, N: int) -> None:
     order = [*range(1, N), 0]
     moved = torch.tensor([order.index(int(k)) for k in y])
     renamed = Loss.from_spec(permuted(loss.spec(), order))
-    torch.testing.assert_close(function(renamed)(z[:, order], moved), function(loss)(z, y), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        function(renamed, z[:, order])(z[:, order], moved), function(loss, z)(z, y), rtol=1e-12, atol=1e-13
+    )
 
 
 @every_case
 def test_reductions_and_leading_shapes(loss: Loss, N: int) -> None:
     z, y = batch(N, rows=24)
-    rows = function(loss)(z, y)
-    criterion = criterion_of(loss)
+    rows = function(loss, z)(z, y)
+    criterion = Criterion(loss, N)
     torch.testing.assert_close(criterion(z, y, "none"), rows)
     torch.testing.assert_close(criterion(z, y, "sum"), rows.sum())
     weight = loss.sample_weight(y, z.dtype)
@@ -97,12 +99,10 @@ def test_reductions_and_leading_shapes(loss: Loss, N: int) -> None:
     assert criterion(z[:0], y[:0], "sum") == 0
 
 
-def criterion_of(loss: Loss):  # noqa: ANN201
-    return loss
-
-
 @every_case
 def test_all_labels_at_once(loss: Loss, N: int) -> None:
+    if loss.stateful:
+        return  # never inside another loss
     z, _ = batch(N, scale=10)
     one_by_one = torch.stack([loss.formula(z, torch.full((len(z),), k)) for k in range(N)], -1)
     torch.testing.assert_close(loss.formula_of_all(z), one_by_one, rtol=1e-9, atol=1e-12)
@@ -126,12 +126,15 @@ def test_extreme_logits_keep_value_and_gradient(loss: Loss, N: int, dtype: torch
     assert values.isfinite().all()
     assert slopes.isfinite().all()
     rounding = 2e-5 if dtype == torch.float32 else 1e-2
-    slope_at_zero = max(abs(float(g)) for g in exact_gradient(loss, [0.0] * N, 0))
+    if loss.stateful:  # 1 - <p, t> goes down to 2e-4, from a memory in float32
+        rounding = max(rounding, 5e-4)
+    usual = np.abs(exact_slopes(loss, [1.0] + [0.0] * (N - 1), 0)).max()
     for value, slope, row, k in zip(values.tolist(), slopes.double(), z.double().tolist(), y.tolist(), strict=True):
         assert value == pytest.approx(float(exact(loss, row, k)), rel=rounding, abs=2e-5)
-        expected = torch.tensor([float(g) for g in exact_gradient(loss, row, k)], dtype=torch.float64)
-        size = expected.abs().max().item()
-        assert (slope - expected).abs().max() <= rounding * size + 1e-6 * slope_at_zero
+        low, high = exact_slopes(loss, row, k)
+        tolerance = rounding * max(np.abs(low).max(), np.abs(high).max()) + 1e-6 * usual
+        assert (slope.numpy() >= low - tolerance).all()
+        assert (slope.numpy() <= high + tolerance).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
@@ -144,9 +147,9 @@ def test_half_precision_is_computed_in_float32(loss: Loss, N: int, dtype: torch.
     wide, wide_slopes = gradient(loss, z.float(), y)
     torch.testing.assert_close(values, wide.to(dtype))
     torch.testing.assert_close(slopes, wide_slopes.to(dtype))
-    mean = criterion_of(loss)(z, y)
+    mean = Criterion(loss, N)(z, y)
     assert mean.dtype == dtype
-    torch.testing.assert_close(mean, criterion_of(loss)(z.float(), y).to(dtype))
+    torch.testing.assert_close(mean, Criterion(loss, N)(z.float(), y).to(dtype))
 
 
 @every_example
@@ -154,8 +157,10 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
     torch._dynamo.reset()
     z, y = batch(N)
 
+    criterion = Criterion(loss, N)
+
     def step(x: Tensor) -> Tensor:
-        return criterion_of(loss)(x, y) + criterion_of(loss).per_sample(x, y).sum()
+        return criterion(x, y) + criterion.per_sample(x, y).sum()
 
     eager, compiled = z.clone().requires_grad_(), z.clone().requires_grad_()
     expected = step(eager)
@@ -169,7 +174,7 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
 class NoWaiting(TorchDispatchMode):
     """Refuses what would make the host wait for the device."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
             raise RuntimeError(f"{func} waits for the device")
         return func(*args, **(kwargs or {}))
@@ -178,11 +183,11 @@ class NoWaiting(TorchDispatchMode):
 @every_example
 def test_per_sample_never_waits_for_the_device(loss: Loss, N: int) -> None:
     z, y = batch(N)
-    per_sample = function(loss)
+    criterion = Criterion(loss, N)
     with NoWaiting():
-        per_sample(z.requires_grad_(), y).sum().backward()
+        criterion.per_sample(z.requires_grad_(), y).sum().backward()
     with NoWaiting(), pytest.raises(RuntimeError, match="waits"):
-        criterion_of(loss)(z, y)  # the public call checks the labels: the guard above can fail
+        criterion(z, y)  # the public call checks the labels: the guard above can fail
 
 
 @every_case
@@ -202,15 +207,15 @@ def test_spec_round_trip(loss: Loss, N: int) -> None:
 @every_example
 def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
     z, y = batch(N)
-    criterion = criterion_of(loss)
+    criterion = Criterion(loss, N)
     for bad, label in ((y - 1, -1), (y + 1, N)):
         with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.{N - 1}, got {label}$"):
             criterion(z, bad)
-    with pytest.raises(TypeError, match="labels must be integer classes, got torch.float64"):
+    with pytest.raises(TypeError, match=r"labels must be integer classes, got torch\.float64"):
         criterion(z, y.double())
     with pytest.raises(ValueError, match=r"labels must have the shape \(24,\)"):
         criterion(z, y[:-1])
-    with pytest.raises(TypeError, match="logits must be floating point, got torch.int64"):
+    with pytest.raises(TypeError, match=r"logits must be floating point, got torch\.int64"):
         criterion(y.unsqueeze(-1).expand(-1, N), y)
     with pytest.raises(ValueError, match="2 or more classes"):
         criterion(z[:, :1], y)
@@ -223,7 +228,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
 @every_case
 def test_symmetry_constant(loss: Loss, N: int) -> None:
     z = torch.cat([batch(N, scale=scale)[0] for scale in (0.1, 3.0, 30.0)])
-    per_sample = function(loss)
+    per_sample = function(loss, z)
     sums = sum(per_sample(z, torch.full((len(z),), k)) for k in range(N))
     constant = symmetry(loss, N)
     if constant is None:
@@ -246,7 +251,7 @@ def refined(loss: Loss, z: Tensor, y: Tensor, sign: float) -> float:
     """The least of sign * loss near z."""
     x = z.clone().requires_grad_()
     solver = torch.optim.LBFGS([x], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
-    per_sample = function(loss)
+    per_sample = function(loss, z, visits=80)
 
     def closure() -> Tensor:
         solver.zero_grad()
@@ -265,7 +270,7 @@ def test_bounds_are_kept_and_approached(loss: Loss, N: int) -> None:
     for label in range(N):
         z = torch.cat([corners(N, label), batch(N, rows=200)[0]])
         y = torch.full((len(z),), label)
-        values = function(loss)(z, y)
+        values = function(loss, z, visits=80)(z, y)
         found_low = min(found_low, refined(loss, z[values.argmin()], y[0], 1.0), values.min().item())
         if math.isfinite(high):
             found_high = max(found_high, refined(loss, z[values.argmax()], y[0], -1.0))

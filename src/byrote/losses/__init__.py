@@ -1,7 +1,10 @@
 """Losses for learning under label noise: frozen specs called like torch losses, classes on the last axis."""
 
+from byrote.losses.asymmetric import AEL, AGCE, AUL
 from byrote.losses.base import Loss, LossModule, bounds, symmetry
+from byrote.losses.correction import BackwardCorrection, ForwardCorrection, HardBootstrap, SoftBootstrap
 from byrote.losses.cross_entropy import CrossEntropy, Focal, LabelRelaxation, LabelSmoothing
+from byrote.losses.normalized import ActivePassive, NCEAndAGCE, NCEAndMAE, NCEAndRCE, NFLAndRCE, Normalized
 from byrote.losses.robust import (
     GeneralizedCrossEntropy,
     MeanAbsoluteError,
@@ -10,21 +13,40 @@ from byrote.losses.robust import (
     SymmetricCrossEntropy,
 )
 from byrote.losses.squared import MeanSquaredError, NormalizedMSE
+from byrote.losses.stateful import EarlyLearning, RememberingLoss, RememberingModule
+from byrote.losses.weighted import Weighted
 
 __all__ = [
+    "AEL",
+    "AGCE",
+    "AUL",
+    "ActivePassive",
+    "BackwardCorrection",
     "CrossEntropy",
+    "EarlyLearning",
     "Focal",
+    "ForwardCorrection",
     "GeneralizedCrossEntropy",
+    "HardBootstrap",
     "LabelRelaxation",
     "LabelSmoothing",
     "Loss",
     "LossModule",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "NCEAndAGCE",
+    "NCEAndMAE",
+    "NCEAndRCE",
+    "NFLAndRCE",
+    "Normalized",
     "NormalizedMSE",
+    "RememberingLoss",
+    "RememberingModule",
     "ReverseCrossEntropy",
     "RobustLog",
+    "SoftBootstrap",
     "SymmetricCrossEntropy",
+    "Weighted",
     "bounds",
     "symmetry",
 ]

@@ -5,15 +5,16 @@ Shapes, precision, checks, reductions and the `nn.Module` come from here.
 """
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from byrote import checks
 from byrote.component import Component
 
-__all__ = ["Loss", "LossModule", "Reduction", "bounds", "symmetry"]
+__all__ = ["Loss", "LossModule", "PlainLoss", "Reduction", "bounds", "symmetry", "widen"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -42,6 +43,7 @@ class Loss(Component, family="losses"):
 
     main: ClassVar[str | None] = None
     short: ClassVar[str] = ""
+    stateful: ClassVar[bool] = False
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         """The loss of each sample, (..., N) and (...) to (...); z is float32 or float64, y int64 in range."""
@@ -159,6 +161,15 @@ class Loss(Component, family="losses"):
             torch.Size([])
         """
         return LossModule(self)
+
+
+def _plain(loss: Loss) -> Loss:
+    if loss.stateful:
+        raise ValueError(f"a loss without memory is needed inside another, {loss.label} remembers every sample")
+    return loss
+
+
+PlainLoss = Annotated[Loss, AfterValidator(_plain)]
 
 
 class LossModule(nn.Module):

@@ -41,6 +41,12 @@ class MeanSquaredError(Loss):
             return F.mse_loss(z, one_hot(z, y), reduction="none").mean(-1)
         return F.mse_loss(z.softmax(-1), one_hot(z, y), reduction="none").sum(-1)
 
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        if self.on == "logits":
+            return (z.square().sum(-1, keepdim=True) - 2 * z + 1) / z.shape[-1]
+        p = z.softmax(-1)
+        return p.square().sum(-1, keepdim=True) - 2 * p + 1
+
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return (0.0, math.inf) if self.on == "logits" else (0.0, 2.0)
 

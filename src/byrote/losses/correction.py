@@ -1,0 +1,197 @@
+"""Cross-entropy corrected for the noise: by a known transition, or by the model's own predictions."""
+
+import math
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from torch import Tensor
+
+from byrote.losses.base import Loss
+from byrote.losses.stable import log_sum_exp, pick
+
+__all__ = ["BackwardCorrection", "ForwardCorrection", "HardBootstrap", "SoftBootstrap"]
+
+
+def _rows(value: Any) -> Any:
+    """Arrays and tensors as plain rows."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _stochastic(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    N = len(rows)
+    if N < 2 or any(len(row) != N for row in rows):
+        raise ValueError(f"a square matrix of at least 2 classes is needed, got rows of {[len(r) for r in rows]}")
+    for n, row in enumerate(rows):
+        if min(row) < 0 or abs(sum(row) - 1) > 1e-6:
+            raise ValueError(f"each row must be non-negative and sum to 1, row {n} is {row}")
+    return rows
+
+
+Transition = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_rows), AfterValidator(_stochastic)]
+
+
+def _even(num_classes: int, rate: float = 0.3) -> tuple[tuple[float, ...], ...]:
+    """Some transition with unequal columns: rate spread so that class 0 is the commonest mistake."""
+    N = num_classes
+    weights = [2.0] + [1.0] * (N - 1)
+    rows = []
+    for n in range(N):
+        others = sum(weights) - weights[n]
+        rows.append(tuple(1 - rate if k == n else rate * weights[k] / others for k in range(N)))
+    return tuple(rows)
+
+
+def _columns(rows: tuple[tuple[float, ...], ...], z: Tensor) -> None:
+    if len(rows) != z.shape[-1]:
+        raise ValueError(f"the transition has {len(rows)} classes, the logits {z.shape[-1]}: they must agree")
+
+
+class ForwardCorrection(Loss):
+    """L = -log sum_k p_k T[k, y]: cross-entropy of the prediction after it went through the noise.
+
+    With T the true transition, the minimiser of the noisy risk is that of the clean one. Patrini et al., "Making Deep
+    Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
+
+    Args:
+        transition: T, N rows (true class) of N probabilities (observed class); tuples, lists, an array or a tensor,
+            such as `noise.transition(N)`. Every class must be observable: no column of zeros.
+
+    Example:
+        >>> import torch
+        >>> loss = ForwardCorrection(((.8, .2), (.2, .8)))
+        >>> round(loss(torch.tensor([[1e4, 0.0]]), torch.tensor([1])).item(), 4)  # -log .2, not 10000
+        1.6094
+    """
+
+    transition: Transition
+    short: ClassVar[str] = "FWD"
+
+    @model_validator(mode="after")
+    def _observable(self) -> Self:
+        for k, column in enumerate(zip(*self.transition, strict=True)):
+            if max(column) == 0:
+                raise ValueError(f"ForwardCorrection.transition never gives class {k}: its column is zero")
+        return self
+
+    @classmethod
+    def example(cls, num_classes: int) -> Self:
+        return cls(transition=_even(num_classes))
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        _columns(self.transition, z)
+        logs = torch.tensor(self.transition, dtype=torch.float64).log().to(z)
+        to_label = logs.T[y]  # log T[k, y], (..., N)
+        return -log_sum_exp(z.log_softmax(-1) + to_label)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        entries = [entry for row in self.transition for entry in row]
+        return -math.log(max(entries)), math.inf if min(entries) == 0 else -math.log(min(entries))
+
+    def class_sum_of(self, num_classes: int) -> float | None:
+        if any(row != self.transition[0] for row in self.transition):
+            return None
+        return -sum(math.log(entry) for entry in self.transition[0])
+
+
+class BackwardCorrection(Loss):
+    """L = -sum_j T^-1[y, j] log p_j: the combination of losses whose mean over the noise is the clean loss.
+
+    sum_k T[n, k] L(z, k) = -log p_n for every z: unbiased whatever the model. Without lower bound, since
+    T^-1 has negative entries. Patrini et al., CVPR 2017.
+
+    Args:
+        transition: T, as in `ForwardCorrection`; must be invertible.
+
+    Example:
+        >>> import torch
+        >>> z = torch.tensor([[1.0, 0.0]]).expand(2, 2)
+        >>> each = BackwardCorrection(((.8, .2), (.2, .8)))(z, torch.tensor([0, 1]), reduction="none")
+        >>> round((.8 * each[0] + .2 * each[1]).item(), 4)  # the clean loss of class 0
+        0.3133
+    """
+
+    transition: Transition
+    short: ClassVar[str] = "BWD"
+
+    @model_validator(mode="after")
+    def _invertible(self) -> Self:
+        condition = float(np.linalg.cond(np.array(self.transition)))
+        if condition > 1e12:
+            raise ValueError(f"BackwardCorrection.transition must be invertible, its condition is {condition:.1e}")
+        return self
+
+    @classmethod
+    def example(cls, num_classes: int) -> Self:
+        return cls(transition=_even(num_classes))
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        _columns(self.transition, z)
+        inverse: Tensor = torch.linalg.inv_ex(torch.tensor(self.transition, dtype=torch.float64)).inverse.to(z)
+        return -(inverse[y] * z.log_softmax(-1)).sum(-1)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return (-math.inf if np.linalg.inv(np.array(self.transition)).min() < -1e-12 else 0.0), math.inf
+
+
+class SoftBootstrap(Loss):
+    """L = -sum_k (beta [k = y] + (1 - beta) p_k) log p_k = beta CE + (1 - beta) H(p).
+
+    The label is mixed with the prediction itself; the gradient also runs through the target, so the second
+    part is a pull towards low entropy. Reed et al., "Training Deep Neural Networks on Noisy Labels with
+    Bootstrapping", 2014 (ICLR 2015 workshop).
+
+    Args:
+        beta: weight of the label, 0 to 1; .95 in the paper.
+
+    Example:
+        >>> import torch
+        >>> round(SoftBootstrap()(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        2.3026
+    """
+
+    beta: float = Field(0.95, ge=0, le=1)
+    main: ClassVar[str | None] = "beta"
+    short: ClassVar[str] = "BS-soft"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        log_p = z.log_softmax(-1)
+        return -self.beta * pick(log_p, y) - (1 - self.beta) * (log_p.exp() * log_p).sum(-1)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        log_p = z.log_softmax(-1)
+        return -self.beta * log_p - (1 - self.beta) * (log_p.exp() * log_p).sum(-1, keepdim=True)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return 0.0, math.inf if self.beta > 0 else math.log(num_classes)
+
+
+class HardBootstrap(Loss):
+    """L = -beta log p_y - (1 - beta) log max_k p_k.
+
+    As `SoftBootstrap` with the predicted class instead of the prediction. Reed et al. 2014.
+
+    Args:
+        beta: weight of the label, 0 to 1; .8 in the paper.
+
+    Example:
+        >>> import torch
+        >>> round(HardBootstrap()(torch.tensor([[9.0, 0.0]]), torch.tensor([1])).item(), 4)  # .8 of 9.0001
+        7.2001
+    """
+
+    beta: float = Field(0.8, ge=0, le=1)
+    main: ClassVar[str | None] = "beta"
+    short: ClassVar[str] = "BS-hard"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        log_p = z.log_softmax(-1)
+        return -self.beta * pick(log_p, y) - (1 - self.beta) * log_p.amax(-1)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        log_p = z.log_softmax(-1)
+        return -self.beta * log_p - (1 - self.beta) * log_p.amax(-1, keepdim=True)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        return 0.0, math.inf if self.beta > 0 else math.log(num_classes)

@@ -1,0 +1,227 @@
+"""Normalised losses, and their sums of an active and a passive part (Ma et al. 2020)."""
+
+import math
+from typing import ClassVar, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from byrote.losses.asymmetric import AGCE
+from byrote.losses.base import Loss, PlainLoss
+from byrote.losses.cross_entropy import CrossEntropy, Focal
+from byrote.losses.robust import MeanAbsoluteError, ReverseCrossEntropy
+from byrote.losses.stable import pick
+
+__all__ = ["ActivePassive", "NCEAndAGCE", "NCEAndMAE", "NCEAndRCE", "NFLAndRCE", "Normalized"]
+
+
+class Normalized(Loss):
+    """L(z, y) / sum_j L(z, j) of any non-negative loss: symmetric with constant 1.
+
+    Needs only that the class sum is positive and finite, which cross-entropy fulfils: `Normalized(CrossEntropy())`
+    is NCE, `Normalized(Focal(.5))` NFL. Where the class sum is 0 (label relaxation with alpha >= 1 - 1/N) the
+    value is 0. Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
+
+    `bounds` gives an enclosure, sharp for cross-entropy, focal and symmetric losses.
+
+    Args:
+        loss: a loss that is never negative.
+
+    Example:
+        >>> import torch
+        >>> round(Normalized(CrossEntropy())(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        0.1
+    """
+
+    loss: PlainLoss = CrossEntropy()
+
+    @model_validator(mode="after")
+    def _never_negative(self) -> Self:
+        low, high = self.loss.range_of(2)
+        if low < 0:
+            raise ValueError(f"Normalized needs a loss that is never negative, {self.loss.label} has {low} to {high}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """N and the name of the loss: NCE, NFL, ..."""
+        return f"N{self.loss.label}"
+
+    @property
+    def parameter(self) -> float:
+        """The parameter of the loss inside."""
+        return self.loss.parameter
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        values = self.loss.formula_of_all(z)  # (..., N)
+        return pick(values, y) / values.sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        values = self.loss.formula_of_all(z)
+        return values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        low, high = self.loss.range_of(num_classes)
+        total = self.loss.class_sum_of(num_classes)
+        if total is not None:
+            return low / total, high / total
+        # L_y / (L_y + others): the others are N - 1 numbers between low and high.
+        least = 0.0 if math.isinf(high) else low / (low + (num_classes - 1) * high)
+        return least, 1.0 if math.isinf(high) else high / (high + (num_classes - 1) * low)
+
+    def class_sum_of(self, num_classes: int) -> float | None:
+        return 1.0
+
+
+class _Sum(Loss, abstract=True):
+    """alpha times one loss plus beta times another."""
+
+    main: ClassVar[str | None] = "alpha"
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        """((alpha, active), (beta, passive))."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method terms()")
+
+    @property
+    def label(self) -> str:
+        """The two names with a plus: NCE+MAE, ..."""
+        (_, active), (_, passive) = self.terms()
+        return f"{active.label}+{passive.label}"
+
+    def formula(self, z: Tensor, y: Tensor) -> Tensor:
+        (alpha, active), (beta, passive) = self.terms()
+        return alpha * active.formula(z, y) + beta * passive.formula(z, y)
+
+    def formula_of_all(self, z: Tensor) -> Tensor:
+        (alpha, active), (beta, passive) = self.terms()
+        return alpha * active.formula_of_all(z) + beta * passive.formula_of_all(z)
+
+    def range_of(self, num_classes: int) -> tuple[float, float]:
+        ranges = [(weight, part.range_of(num_classes)) for weight, part in self.terms() if weight > 0]
+        return sum(w * low for w, (low, _) in ranges), sum(w * high for w, (_, high) in ranges)
+
+    def class_sum_of(self, num_classes: int) -> float | None:
+        total = 0.0
+        for weight, part in self.terms():
+            if weight == 0:
+                continue
+            constant = part.class_sum_of(num_classes)
+            if constant is None:
+                return None
+            total += weight * constant
+        return total
+
+
+class ActivePassive(_Sum):
+    """L = alpha L_active + beta L_passive.
+
+    Active losses only push p_y up, passive ones also push some p_k down; each robust loss alone underfits, a pair
+    fits and stays robust, being symmetric when both parts are. Ma et al. 2020.
+
+    `bounds` adds the ranges of the parts: sharp when both have their extremes at the same p, as all pairs here.
+
+    Args:
+        active, passive: two losses.
+        alpha, beta: their weights, at least 0; 1 and 1 in the paper's CIFAR-10 runs.
+
+    Example:
+        >>> import torch
+        >>> both = ActivePassive(Normalized(CrossEntropy()), MeanAbsoluteError(scale=1.0))
+        >>> both.label, round(both(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        ('NCE+MAE', 1.0)
+    """
+
+    active: PlainLoss = Normalized()
+    passive: PlainLoss = MeanAbsoluteError(scale=1.0)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, self.active), (self.beta, self.passive)
+
+
+_NCE = Normalized()
+_NFL = Normalized(loss=Focal(gamma=0.5))
+_MAE = MeanAbsoluteError(scale=1.0)
+_RCE = ReverseCrossEntropy()
+_AGCE = AGCE(a=6.0, q=1.5)
+
+
+class NCEAndMAE(_Sum, kind="nce_mae"):
+    """L = alpha NCE + beta (1 - p_y). Ma et al. 2020.
+
+    Args:
+        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and 1 for CIFAR-100.
+
+    Example:
+        >>> import torch
+        >>> round(NCEAndMAE()(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        1.0
+    """
+
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, _NCE), (self.beta, _MAE)
+
+
+class NCEAndRCE(_Sum, kind="nce_rce"):
+    """L = alpha NCE + beta RCE, with A = log 1e-4. Ma et al. 2020.
+
+    Args:
+        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and .1 for CIFAR-100.
+
+    Example:
+        >>> import torch
+        >>> round(NCEAndRCE()(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        8.3893
+    """
+
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, _NCE), (self.beta, _RCE)
+
+
+class NFLAndRCE(_Sum, kind="nfl_rce"):
+    """L = alpha NFL + beta RCE, with gamma = .5 and A = log 1e-4. Ma et al. 2020.
+
+    Args:
+        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and .1 for CIFAR-100.
+
+    Example:
+        >>> import torch
+        >>> round(NFLAndRCE()(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
+        8.3893
+    """
+
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(1.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, _NFL), (self.beta, _RCE)
+
+
+class NCEAndAGCE(_Sum, kind="nce_agce"):
+    """L = alpha NCE + beta AGCE(a=6, q=1.5). Zhou et al. 2021.
+
+    Not symmetric, since AGCE is not.
+
+    Args:
+        alpha, beta: at least 0; 1 and 4 in the authors' CIFAR-10 runs.
+
+    Example:
+        >>> import torch
+        >>> symmetric = NCEAndAGCE().class_sum_of(10)
+        >>> print(symmetric)
+        None
+    """
+
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(4.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, _NCE), (self.beta, _AGCE)

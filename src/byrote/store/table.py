@@ -72,7 +72,8 @@ class Table:
     an absent number is NaN, an absent string is ''.
 
     Args:
-        columns: name -> values, all of one length. Masked entries and None count as absent.
+        columns: name -> values, all of one length; numbers in arrays are not copied. Masked entries and None count
+            as absent.
 
     Raises:
         ValueError: unequal lengths, or a column that is not one-dimensional.

@@ -1,0 +1,153 @@
+"""The table claims, figures and reports read: against plain Python over rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byrote.store import Table
+
+ROWS: list[dict[str, Any]] = [
+    {"key": "b", "epoch": 2, "loss": "CE", "rate": 0.1 + 0.2, "j1": 0.9, "good": True},
+    {"key": "b", "epoch": 1, "loss": "CE", "rate": 0.3, "j1": 0.5, "good": True},
+    {"key": "a", "epoch": 3, "loss": "LS", "rate": 0.1, "j1": math.nan, "good": False},
+    {"key": "a", "epoch": 1, "loss": "LS", "rate": 0.1, "j1": 0.4, "good": False},
+]
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table.of(ROWS)
+
+
+def test_rows_go_in_and_come_out(table: Table) -> None:
+    assert repr(table.rows()) == repr(ROWS)
+    assert table.columns == ("key", "epoch", "loss", "rate", "j1", "good")
+    assert (len(table), table.runs) == (4, 2)
+    assert "loss" in table
+    assert "lost" not in table
+    assert [table[name].dtype.kind for name in table.columns] == ["O", "i", "O", "f", "f", "b"]
+
+
+def test_where_compares_as_a_reader_would(table: Table) -> None:
+    assert table.where(rate=0.3)["epoch"].tolist() == [2, 1]
+    assert table.where(rate=0.3 + 1e-6)["epoch"].tolist() == []
+    assert table.where(loss="LS", epoch=3)["key"].tolist() == ["a"]
+    assert table.where(loss=("LS", "CE"), rate=[0.1])["epoch"].tolist() == [3, 1]
+    assert table.where(j1=None)["epoch"].tolist() == [3]
+    assert table.where(j1=math.nan)["epoch"].tolist() == [3]
+    assert table.where(j1=lambda j1: j1 > 0.45)["epoch"].tolist() == [2, 1]
+    assert table.where(table["j1"] < 0.45, loss="LS")["epoch"].tolist() == [1]
+    assert table.where(good=True)["key"].tolist() == ["b", "b"]
+    assert len(table.where(epoch="1")) == 0
+    assert len(table.where(loss=1)) == 0
+    assert len(table.where()) == 4
+
+
+def test_where_refuses_what_is_no_condition(table: Table) -> None:
+    with pytest.raises(KeyError, match="did you mean 'rate'"):
+        table.where(rat=0.3)
+    with pytest.raises(ValueError, match="boolean mask of 4 rows"):
+        table.where(np.array([True]))
+    with pytest.raises(ValueError, match="boolean mask of 4 rows"):
+        table.where(rate=lambda rate: rate)
+
+
+def test_final_is_the_last_epoch_of_each_run_in_the_order_of_the_runs(table: Table) -> None:
+    assert table.final()["key"].tolist() == ["b", "a"]
+    assert table.final()["epoch"].tolist() == [2, 3]
+    assert len(Table({}).final()) == 0
+
+
+def test_groups_are_sorted_and_complete(table: Table) -> None:
+    found = [(values, part["epoch"].tolist()) for values, part in table.groups("loss", "epoch")]
+    assert found == [(("CE", 1), [1]), (("CE", 2), [2]), (("LS", 1), [1]), (("LS", 3), [3])]
+    assert [type(value) for values, _ in table.groups("rate", "good") for value in values][:2] == [float, bool]
+    absent = [values for values, _ in table.groups("j1")]
+    assert absent[:3] == [(0.4,), (0.5,), (0.9,)]
+    assert math.isnan(absent[3][0])
+    assert list(Table({}).groups("x")) == []
+
+
+def test_groups_of_many_names_do_not_overflow() -> None:
+    n = 40
+    columns = {f"c{i}": np.arange(n) for i in range(20)}  # 40 ** 20 combinations
+    assert [len(part) for _, part in Table(columns).groups(*columns)] == [1] * n
+
+
+def test_what_is_absent(table: Table) -> None:
+    ragged = Table.of([{"a": 1, "s": "x", "b": True}, {"a": None}, {"c": 2.0}])
+    assert ragged["s"].tolist() == ["x", "", ""]
+    assert ragged["a"].dtype.kind == ragged["b"].dtype.kind == "f"
+    assert np.isnan(ragged["a"]).tolist() == [False, True, True]
+    masked = Table({"x": np.ma.masked_array([1.0, 2.0], mask=[False, True])})
+    assert np.isnan(masked["x"]).tolist() == [False, True]
+
+
+def test_concat_keeps_every_row_and_column(table: Table) -> None:
+    both = Table.concat([table, Table.of([{"key": "c", "epoch": 1, "extra": "new"}]), Table({})])
+    assert len(both) == 5
+    assert both["extra"].tolist() == ["", "", "", "", "new"]
+    assert np.isnan(both["rate"][-1])
+    assert Table.concat([table, table])["epoch"].tolist() == [2, 1, 3, 1] * 2
+    assert Table.concat([Table({"x": [1]}), Table({"x": [0.5]})])["x"].tolist() == [1.0, 0.5]
+    assert len(Table.concat([])) == 0
+
+
+def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
+    for one in (table, table.where(loss="CE"), table.with_column("new", [1, 2, 3, 4])):
+        with pytest.raises(ValueError, match="read-only"):
+            one["epoch"][0] = 7
+    assert table == Table.of(ROWS)
+    assert table != table.with_column("epoch", [1, 1, 1, 1])
+    assert table != table.where(loss="CE")
+    assert (table == 3) is False
+    source = np.array([1.0, 2.0])
+    Table({"x": source})
+    source[0] = 5.0  # not copied, and still writeable for whoever made it
+
+
+def test_what_is_no_table() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        Table({"a": [1], "b": [1, 2]})
+    with pytest.raises(ValueError, match="one dimension"):
+        Table({"a": [[1]]})
+    with pytest.raises(ValueError, match="2 values"):
+        Table({"a": [1, 2]}).with_column("b", [1])
+    with pytest.raises(KeyError, match="did you mean 'epoch'"):
+        Table({"epoch": [1]})["epochs"]
+
+
+_ROW = st.fixed_dictionaries(
+    {
+        "key": st.sampled_from("abcd"),
+        "epoch": st.integers(0, 5),
+        "loss": st.sampled_from(["CE", "LS"]),
+        "rate": st.sampled_from([0.0, 0.1, 0.2, math.nan]),
+    }
+)
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    return repr([sorted(row.items()) for row in rows])
+
+
+@given(st.lists(_ROW, min_size=1, max_size=30, unique_by=lambda row: (row["key"], row["epoch"])))
+def test_against_plain_python(rows: list[dict[str, Any]]) -> None:
+    table = Table.of(rows)
+    last: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        held = last.setdefault(row["key"], row)
+        last[row["key"]] = row if row["epoch"] > held["epoch"] else held
+    assert text(table.final().rows()) == text(list(last.values()))
+    wanted = [row for row in rows if row["loss"] == "CE" and row["rate"] == 0.1]
+    assert text(table.where(loss="CE", rate=0.1).rows()) == text(wanted)
+    parts = list(table.groups("loss", "rate"))
+    assert sum(len(part) for _, part in parts) == len(rows)
+    for (loss, rate), part in parts:
+        assert text(part.rows()) == text([r for r in rows if r["loss"] == loss and repr(r["rate"]) == repr(rate)])

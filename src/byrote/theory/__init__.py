@@ -1,9 +1,12 @@
-"""The theory laboratory: the papers' optimisation problems, solved and certified."""
+"""The theory laboratory: the papers' optimisation problems, solved and certified, and what lies past them."""
 
 from . import laws
-from .assumption import Condition, Order, check_assumption, order_of_dilations
+from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations
+from .claims import TheoryVerdict, claim_a1, claim_a9, claim_b8, claim_c3, theory_claims
 from .dilation import Dilation, dilation
+from .fit import Estimate, Fit, Prediction, SlopeRatio, fit_runs, penalties_from_distances
 from .free import FreeSolution, StationaryPoint, solve_free
+from .geometry import Geometry, class_geometry
 from .layer_peeled import (
     LayerPeeled,
     NCDeviation,
@@ -13,26 +16,69 @@ from .layer_peeled import (
     lower_bound,
     thresholds,
 )
+from .logit_losses import KINDS, LogitLoss
+from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
 from .oracle import FullSolution, full_problem
+from .symmetric import Identity, Reversal, Symmetry, class_sums, find_reversal, from_torch, noisy_risk, symmetry
+from .variants import (
+    CleanMemorization,
+    SquaredDilation,
+    clean_memorization,
+    scale_free_dilation,
+    squared_dilation,
+)
 
 __all__ = [
+    "KINDS",
+    "CleanMemorization",
     "Condition",
     "Dilation",
+    "Estimate",
+    "Fit",
     "FreeSolution",
     "FullSolution",
+    "Geometry",
+    "Identity",
     "LayerPeeled",
+    "LocalMinimum",
+    "LogitLoss",
+    "MulticlassDilation",
     "NCDeviation",
     "Order",
+    "Prediction",
+    "Reversal",
+    "SlopeRatio",
+    "SquaredDilation",
     "StationaryPoint",
+    "Symmetry",
+    "TheoryVerdict",
     "bias_curve",
     "check_assumption",
+    "claim_a1",
+    "claim_a9",
+    "claim_b8",
+    "claim_c3",
+    "class_geometry",
+    "class_sums",
+    "clean_memorization",
     "dilation",
+    "eta_bound",
+    "find_reversal",
+    "fit_runs",
+    "from_torch",
     "full_problem",
     "is_nc_configuration",
     "laws",
     "layer_peeled",
     "lower_bound",
+    "multiclass_dilation",
+    "noisy_risk",
     "order_of_dilations",
+    "penalties_from_distances",
+    "scale_free_dilation",
     "solve_free",
+    "squared_dilation",
+    "symmetry",
+    "theory_claims",
     "thresholds",
 ]

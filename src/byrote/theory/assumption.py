@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dilation import Dilation, LawLike, dilation
+from .dilation import Dilation, LawLike, dilation, two_class_geometry
 from .laws import Law, named
-from .parameters import Array, Real
+from .parameters import Array, Real, positive, smoothing
 
-__all__ = ["Condition", "Order", "check_assumption", "order_of_dilations"]
+__all__ = ["Condition", "Order", "check_assumption", "eta_bound", "order_of_dilations"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def order_of_dilations(
     with np.errstate(divide="ignore", invalid="ignore"):
         gamma = np.where(d_ls > 0, d_ce / d_ls, np.where(d_ce > 0, np.inf, np.nan))
         ratio = np.where(known, r_ce / r_ls, np.nan)
-        bound = np.where(gamma >= 1, (slopes / (np.sqrt(2) * d_ce) * (1 - 1 / gamma)) ** 2, 0.0)
         memorised = np.where(np.asarray(ce.r_max) > 0, np.asarray(ce.r) / np.asarray(ce.r_max), np.nan)
+    bound = eta_bound(smooth, l_w, l_h, slopes)
     enough = smooth > 4 * np.sqrt(l_w) * np.sqrt(l_h)
     inside = known & enough & (gamma > 1) & (rate < bound)
     holds = known & (ratio > 1)
@@ -83,6 +83,22 @@ def order_of_dilations(
     reals = [float(x) if point else x for x in (ratio, gamma, bound, memorised)]
     flags = [bool(x) if point else x for x in (holds, inside)]
     return Order(reals[0], flags[0], flags[1], reals[1], reals[2], reals[3], ce, ls)
+
+
+def eta_bound(alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, slope: ArrayLike = 1.0) -> Array:
+    """The eta below which Assumption 4.2.3 holds: C^2 (1 - 1/gamma)^2 with C = C_MD / (sqrt 2 ||h_1 - h_2||)
+    under CE.
+
+    0 where LS has larger features than CE or both have collapsed.
+
+    >>> round(float(eta_bound(.1, 1e-3, 1e-3)), 5)
+    0.00599
+    """
+    l_w, l_h = positive("lambda_w", lambda_w), positive("lambda_h", lambda_h)
+    _, ce, _ = two_class_geometry(np.zeros(()), l_w, l_h)
+    _, ls, _ = two_class_geometry(smoothing(alpha) / 2, l_w, l_h)
+    share = np.maximum(ce - ls, 0) / np.where(ce > 0, ce, 1.0)  # 1 - 1 / gamma
+    return np.asarray((positive("slope", slope) * share / (2 * np.where(ce > 0, ce, 1.0))) ** 2)
 
 
 def check_assumption(

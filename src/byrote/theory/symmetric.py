@@ -96,7 +96,7 @@ def class_sums(loss: SampleLoss, logits: ArrayLike) -> Array:
     >>> class_sums(mean_absolute, [[0., 3., 1.], [5., 0., 0.]]).round(12).tolist()
     [4.0, 4.0]
     """
-    return _by_label(loss, _rows(logits)).sum(axis=1)
+    return np.asarray(_by_label(loss, _rows(logits)).sum(axis=1))
 
 
 def symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9) -> Symmetry:

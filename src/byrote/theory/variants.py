@@ -178,10 +178,11 @@ def clean_memorization(
     shape = np.broadcast_shapes(price.shape, distance.shape)
     ratio = np.broadcast_to(price, shape) / np.maximum(np.broadcast_to(distance, shape), np.finfo(float).tiny)
     if (ratio >= 1).any():
-        where = int(np.argmax(ratio))
+        worst = int(np.argmax(ratio))
+        prices, distances = (np.broadcast_to(array, shape).flat for array in (price, distance))
         raise ValueError(
-            f"clean_slope must be below D = ||h_1 - h_2|| (memorising clean samples must cost something), "
-            f"got {np.broadcast_to(price, shape).flat[where]:g} with D = {np.broadcast_to(distance, shape).flat[where]:g}"
+            "clean_slope must be below D = ||h_1 - h_2||, so that memorising clean samples costs something, "
+            f"got {prices[worst]:g} with D = {distances[worst]:g}"
         )
     omega = np.sqrt(1 - ratio**2)
     training = dilation(alpha, lambda_w, lambda_h, eta, C_md / omega, law, width, loss)

@@ -1,0 +1,52 @@
+"""The few parts convolutional networks are made of that `torch.nn` has no single module for.
+
+All are plain modules: a user's exported network holds them, and the stack binds run after run to them.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from byrote.networks.norm import rectified
+
+__all__ = ["CentreCrop", "GlobalMean", "Unit", "images"]
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation, rectifier: max(0, BN(conv(x)))."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rectified(self.norm, self.conv(x))
+
+
+class GlobalMean(nn.Module):
+    """The mean over an image's height and width, summed in at least float32: (B, C, H, W) -> (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1), dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+class CentreCrop(nn.Module):
+    """The central size x size part of an image; where the margin is odd its larger half is cut below and right."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, left = (x.shape[-2] - self.size) // 2, (x.shape[-1] - self.size) // 2
+        return x[..., top : top + self.size, left : left + self.size]
+
+
+def images(kind: str, shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:
+    """(channels, height, width) of an input that must be an image of at least `smallest` pixels a side."""
+    if len(shape) != 3 or min(shape[1:]) < smallest:
+        raise ValueError(f"{kind} needs images (channels, height, width) of at least {smallest} pixels, got {shape}")
+    channels, height, width = shape
+    return channels, height, width

@@ -57,3 +57,19 @@ def tiny(**changes: Any) -> Any:
         "seed": 0,
     }
     return Experiment(**_merged(base, changes))
+
+
+class Deadly(Loss):
+    """Ends the process that computes it."""
+
+    def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        import os
+
+        os._exit(7)
+
+
+class Broken(Loss):
+    """Raises."""
+
+    def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("this loss is broken")

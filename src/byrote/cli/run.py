@@ -1,25 +1,14 @@
 """`byrote run`: train what is missing of a study, with progress for a terminal and for a file."""
 
-import sys
-import time
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from byrote.cli.output import fail, quiet, say
-
-if TYPE_CHECKING:
-    from byrote.experiment import Experiment
-    from byrote.sweep import Event, Outcome
+from byrote.cli.output import fail, say
 
 __all__ = ["run"]
-
-_LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
 
 
 def run(
@@ -67,13 +56,14 @@ def run(
     weights
         Keep each run's trained weights.
     """
+    from byrote.cli.watch import Bar
     from byrote.sweep import run as sweep
 
     overrides = _overrides(set_ or [])
     if precision is not None:
         overrides["training.precision"] = precision
     folder = out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part)
-    watcher = _Watcher()
+    watcher = Bar()
     try:
         outcome = sweep(
             study,
@@ -120,89 +110,3 @@ def _overrides(settings: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             found[path.strip()] = text
     return found
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-class _Watcher:
-    """Draws a bar on a terminal; writes a line now and then into a file."""
-
-    def __init__(self) -> None:
-        self.begun, self.kept = False, 0
-        self._bar: Progress | None = None
-        self._work = self._done = 0.0
-        self._todo = self._finished = 0
-        self._epochs: dict[int, tuple[float, float]] = {}  # by task: share done, its weight
-        self._latest = ""
-        self._experiments: Mapping[str, Experiment] = {}
-        self._started = self._said = 0.0
-
-    def begin(self, outcome: "Outcome", todo: int, experiments: "Mapping[str, Experiment]") -> None:
-        self.begun, self.kept, self._todo, self._experiments = True, outcome.kept, todo, experiments
-        self._started = self._said = time.monotonic()
-        if outcome.done_before:
-            say(f"{outcome.done_before} of {outcome.planned} runs are there already")
-        if not todo or quiet():
-            return
-        if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.fields[count]}"),
-                BarColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
-                TextColumn("{task.fields[latest]}", style="dim"),
-                console=Console(stderr=True),
-            )
-            self._bar.add_task("runs", total=float(todo), count=f"0/{todo} runs", left="", latest="")
-            self._bar.start()
-        else:
-            say(f"0/{todo} runs")
-
-    def event(self, event: "Event", outcome: "Outcome") -> None:
-        self.kept = outcome.kept
-        weight = float(len(event.task.keys))
-        if event.kind == "epoch":
-            self._epochs[id(event.task)] = (event.data["epoch"] / event.data["epochs"], weight)
-            for key, row in event.data["rows"].items():
-                self._latest = f"{self._name(key)}: J1 {row['j1']:.3f} J2 {row['j2']:.3f} (epoch {event.data['epoch']})"
-        elif event.kind == "run":
-            self._finished += 1
-        elif event.kind in ("done", "error"):
-            self._epochs[id(event.task)] = (1.0, weight)
-        elif event.kind == "lost":
-            say(f"a worker died (exit code {event.data['code']}); its {len(event.task.keys)} runs start again")
-            self._epochs.pop(id(event.task), None)
-        self._show(final=False)
-
-    def end(self, outcome: "Outcome") -> None:
-        self._show(final=True)
-        self.close()
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def _name(self, key: str) -> str:
-        experiment = self._experiments[key]
-        rate = experiment.noise.nominal_rate
-        return f"{experiment.loss.label} eta {rate:g} seed {experiment.seed}"
-
-    def _show(self, final: bool) -> None:
-        if quiet() or not self._todo:
-            return
-        done = sum(share * weight for share, weight in self._epochs.values())
-        elapsed = time.monotonic() - self._started
-        left = f"{_clock(elapsed * (self._todo - done) / done)} left" if done > 0 else ""
-        count = f"{self._finished}/{self._todo} runs"
-        if self._bar is not None:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=done, count=count, left=left, latest=self._latest)
-        elif final or time.monotonic() - self._said >= _LINE_EVERY:
-            self._said = time.monotonic()
-            parts = [count, f"{_clock(elapsed)} elapsed", "" if final else left, self._latest]
-            say(", ".join(part for part in parts if part))

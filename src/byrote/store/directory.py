@@ -74,7 +74,9 @@ def _plain(column: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(values)
     if values.dtype.kind in "iuf":
         return np.where(hidden, np.nan, values.astype(np.float64))
-    return np.where(hidden, None, values)
+    text = values.astype(object)
+    text[hidden] = None
+    return text
 
 
 def machine() -> dict[str, str | int | None]:
@@ -93,13 +95,16 @@ def machine() -> dict[str, str | int | None]:
     return facts
 
 
-def commit(root: Path, run: "Run", numerics: Mapping[str, Any] | None = None) -> Path:
+def commit(
+    root: Path, run: "Run", numerics: Mapping[str, Any] | None = None, sources: Mapping[str, str] | None = None
+) -> Path:
     """Write one run under its key, or leave the folder as it was.
 
     Args:
         root: the store.
         run: what was trained.
         numerics: precision, threads and compilation, recorded in the manifest.
+        sources: checksum by name of the user's modules that took part.
 
     Raises:
         OSError: the disk is full or read-only; nothing is left behind under the key.
@@ -127,6 +132,7 @@ def commit(root: Path, run: "Run", numerics: Mapping[str, Any] | None = None) ->
             "files": {file.name: sha256(file) for file in sorted(draft.iterdir())},
             "seconds": dict(run.seconds),
             "numerics": dict(numerics or {}),
+            "sources": dict(sources or {}),
             "machine": machine(),
         }
         write_atomic(draft / _MANIFEST, _json(manifest))

@@ -10,13 +10,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import Any
 
 from byrote.sweep.plan import Task
-from byrote.sweep.worker import work
+from byrote.sweep.work import work
 
 __all__ = ["Event", "Setting", "local", "serial"]
 
@@ -54,7 +54,7 @@ class Event:
     data: dict[str, Any]
 
 
-def serial(tasks: Sequence[Task], setting: Setting) -> Iterator[Event]:
+def serial(tasks: Sequence[Task], setting: Setting) -> Generator[Event, None, None]:
     """Run the tasks here, one after another."""
     import torch
 
@@ -73,7 +73,7 @@ def serial(tasks: Sequence[Task], setting: Setting) -> Iterator[Event]:
         torch.set_num_threads(threads)
 
 
-def local(tasks: Sequence[Task], setting: Setting, workers: int) -> Iterator[Event]:
+def local(tasks: Sequence[Task], setting: Setting, workers: int) -> Generator[Event, None, None]:
     """Run the tasks in `workers` processes; closing the iterator ends them."""
     todo: Queue[Task] = Queue()
     for task in tasks:

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from byrote.experiment import Experiment, Study
-from byrote.store import Store
+from byrote.files import write_atomic
+from byrote.store import Plan, Store
 from byrote.store.directory import committed, discard_leftovers, read_manifest
 from byrote.sweep.executors import Event, Setting, local, serial
-from byrote.sweep.plan import import_modules, plan_study, tasks
+from byrote.sweep.plan import Task, import_modules, plan_study, tasks
 
 __all__ = ["Outcome", "Watcher", "run"]
 
-_COHORT = 4  # runs that train together on a CPU
+_DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
+_COHORT = 1  # runs that train together; on a CPU more measured no faster
 
 
 @dataclass
@@ -43,8 +45,8 @@ class Outcome:
 class Watcher:
     """Hears how a sweep goes; the command line draws a progress bar from it. The default is silent."""
 
-    def begin(self, outcome: Outcome, todo: int, experiments: Mapping[str, Experiment]) -> None:
-        """The plan is made: `todo` runs will be trained."""
+    def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
+        """The plan is made: these tasks will be carried out."""
 
     def event(self, event: Event, outcome: Outcome) -> None:
         """A worker said something."""
@@ -84,7 +86,7 @@ def run(
         workers: processes (default: one a core); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local" or "serial".
-        cohort: most runs that train together (default: 4).
+        cohort: most runs that train together (default: 1).
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: hears of progress.
@@ -95,6 +97,7 @@ def run(
 
     Raises:
         ValueError: a spec, a folder or a data set is not what is needed; nothing was trained.
+        OSError: the disk filled up on the way; the runs committed before are kept.
 
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
@@ -110,21 +113,33 @@ def run(
     import_modules(imports)
     plan, experiments = plan_study(study, scale, overrides, imports)
     _check_data(experiments)
-    plan.write(root)
-    discard_leftovers(root)
+    _claim(root, plan)
     before = [key for key in committed(root) if key in experiments]
     for key in before:
         read_manifest(root, key)
     todo = tasks(plan, experiments, root, cohort or _COHORT, limit)
     outcome = Outcome(root, planned=len(experiments), done_before=len(before), kept=len(before))
-    watcher.begin(outcome, sum(len(task.keys) for task in todo), experiments)
+    watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), _device(device), 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers())
     for event in events:
         _note(outcome, event)
         watcher.event(event, outcome)
+        if event.kind == "error" and event.data["type"] in _DISK:
+            events.close()
+            raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
     watcher.end(outcome)
     return outcome
+
+
+def _claim(root: Path, plan: Plan) -> None:
+    """Make the store or accept the one that is there, and see that it can be written to."""
+    try:
+        plan.write(root)
+        discard_leftovers(root)
+        write_atomic(root / ".running" / ".probe", "")
+    except OSError as error:
+        raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
 
 
 def _note(outcome: Outcome, event: Event) -> None:
@@ -155,4 +170,3 @@ def _device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from None
     return name
-

@@ -9,46 +9,10 @@ import json
 import os
 import sys
 import threading
-from pathlib import Path
 from queue import Queue
 from typing import Any, TextIO
 
-__all__ = ["main", "work"]
-
-
-def work(task: dict[str, Any], emit: Any) -> None:
-    """Train the experiments of one task and commit each run.
-
-    Args:
-        task: {"root", "device", "threads", "weights", "specs"}.
-        emit: called with every event, a JSON-ready mapping.
-    """
-    import torch
-
-    from byrote.experiment import Experiment
-    from byrote.store import commit
-    from byrote.store.plan import clear_running, mark_running
-    from byrote.training import Progress, train
-
-    torch.set_num_threads(task["threads"])
-    root = Path(task["root"])
-    experiments = [Experiment(**spec) for spec in task["specs"]]
-    keys = [e.key for e in experiments]
-    mark_running(root, keys, {"epoch": 0, "epochs": experiments[0].training.epochs})
-
-    def heard(progress: Progress) -> None:
-        if progress.readings:
-            mark_running(root, keys, {"epoch": progress.epoch, "epochs": progress.epochs})
-        rows = {key: {name: row[name] for name in ("j1", "j2")} for key, row in progress.readings.items()}
-        emit({"event": "epoch", "epoch": progress.epoch, "epochs": progress.epochs, "rows": rows})
-
-    try:
-        for run in train(experiments, device=task["device"], on_epoch=heard, keep_weights=task["weights"]):
-            numerics = {"precision": run.experiment.training.precision, "threads": task["threads"], "compiled": False}
-            commit(root, run, {**numerics, "device": task["device"]})
-            emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
-    finally:
-        clear_running(root, keys)
+__all__ = ["main"]
 
 
 def _listen(queue: "Queue[dict[str, Any] | None]") -> None:
@@ -74,6 +38,7 @@ def main() -> int:
     first = queue.get()
     if first is not None:
         from byrote.sweep.plan import import_modules
+        from byrote.sweep.work import work
 
         import_modules(first["imports"])
     task = first

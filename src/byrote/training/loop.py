@@ -107,7 +107,8 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
         loss.sum().backward()
         optimizer.step()
         total += loss.detach().double() * (stop - start)
-    return (total / (bounds[-1][1] - bounds[0][0])).tolist()  # type: ignore[no-any-return]
+    means: list[float] = (total / bounds[-1][1]).tolist()
+    return means
 
 
 def _note_divergence(records: list[_Record], losses: list[float], epoch: int) -> None:

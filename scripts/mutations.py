@@ -1,0 +1,122 @@
+"""Apply each listed mutation to a copy of the package, one at a time, and see that the tests catch it.
+
+    python scripts/mutations.py            all of them
+    python scripts/mutations.py --quick    the ones marked quick
+    python scripts/mutations.py PART ...   those of tests/mutations.d/PART.toml
+
+An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
+mutation would matter. The script ends with 1 when a mutation survives or no longer applies.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One plausible bug."""
+
+    part: str
+    file: str
+    find: str
+    replace: str
+    tests: str
+    why: str
+    quick: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why the mutation does not apply to the code as it is; empty when it does."""
+        path = ROOT / self.file
+        if not path.is_file():
+            return f"{self.file} is gone"
+        count = path.read_text("utf-8").count(self.find)
+        return "" if count == 1 else f"its text occurs {count} times in {self.file}"
+
+
+def load(parts: list[str]) -> list[Mutation]:
+    """The entries of all lists, or of those named."""
+    found = []
+    for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml")):
+        if not parts or path.stem in parts:
+            entries = tomllib.loads(path.read_text("utf-8"))["mutation"]
+            found += [Mutation(part=path.stem, **entry) for entry in entries]
+    return found
+
+
+def pytest(folder: Path, tests: str) -> int:
+    """The exit code of pytest over `tests` with the package of `folder`."""
+    environment = dict(os.environ, PYTHONPATH=str(folder / "src"), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", *tests.split()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=600).returncode
+
+
+def survives(mutation: Mutation, folder: Path) -> bool:
+    """Whether the tests pass with the mutation in place (1 is pytest's code for failed tests)."""
+    target = folder / mutation.file
+    source = target.read_text("utf-8")
+    target.write_text(source.replace(mutation.find, mutation.replace), "utf-8")
+    try:
+        return pytest(folder, mutation.tests) != 1
+    finally:
+        target.write_text(source, "utf-8")
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """What the tests need, apart from the working tree."""
+    for name in ("src", "tests", "docs", "scripts", "benchmarks"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def judge(group: list[Mutation]) -> list[str]:
+    """The survivors of one list, in words."""
+    survivors = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = copy_of_the_project(Path(name))
+        for tests in dict.fromkeys(m.tests for m in group):
+            if pytest(folder, tests) != 0:
+                survivors.append(f"{group[0].part}: {tests} does not pass before anything is changed")
+        for mutation in group:
+            caught = not survives(mutation, folder)
+            print(f"{'caught  ' if caught else 'SURVIVES'} {mutation.part}: {mutation.why}", flush=True)
+            if not caught:
+                survivors.append(f"{mutation.part}: {mutation.why} ({mutation.file}; {mutation.tests})")
+    return survivors
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*")
+    parser.add_argument("--quick", action="store_true", help="only the entries with quick = true")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    mutations = load(options.parts)
+    broken = [f"{m.part}: {m.why}: {m.problem}" for m in mutations if m.problem]
+    chosen = [m for m in mutations if not m.problem and (m.quick or not options.quick)]
+    groups = [[m for m in chosen if m.part == part] for part in dict.fromkeys(m.part for m in chosen)]
+    with ThreadPoolExecutor(options.workers) as pool:
+        survivors = [line for lines in pool.map(judge, groups) for line in lines]
+    for line in broken + survivors:
+        print(f"not caught: {line}", file=sys.stderr)
+    print(f"{len(chosen) - len(survivors)} mutations caught, {len(survivors)} survived, {len(broken)} no longer apply")
+    return 1 if broken or survivors or not chosen else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

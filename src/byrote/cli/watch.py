@@ -1,0 +1,102 @@
+"""How far a sweep is: a bar on a terminal, a line now and then in a file."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from byrote.cli.output import quiet, say
+from byrote.experiment import Experiment
+from byrote.sweep import Event, Outcome, Task, Watcher
+
+__all__ = ["Bar"]
+
+_LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+class Bar(Watcher):
+    """Draws a bar on a terminal; writes a line now and then into a file."""
+
+    def __init__(self) -> None:
+        self.begun, self.kept = False, 0
+        self._bar: Progress | None = None
+        self._todo = self._finished = 0
+        self._cost = 0.0
+        self._done: dict[tuple[str, ...], float] = {}  # cost done, by task
+        self._latest = ""
+        self._experiments: Mapping[str, Experiment] = {}
+        self._started = self._said = 0.0
+
+    def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
+        self.begun, self.kept, self._experiments = True, outcome.kept, experiments
+        self._todo, self._cost = sum(len(task.keys) for task in todo), sum(task.cost for task in todo)
+        self._started = self._said = time.monotonic()
+        if outcome.done_before:
+            say(f"{outcome.done_before} of {outcome.planned} runs are there already")
+        if not todo or quiet():
+            return
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.fields[count]}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.fields[latest]}", style="dim"),
+                console=Console(stderr=True),
+            )
+            self._bar.add_task("runs", total=self._cost, count=f"0/{self._todo} runs", left="", latest="")
+            self._bar.start()
+        else:
+            say(f"0/{self._todo} runs")
+
+    def event(self, event: Event, outcome: Outcome) -> None:
+        self.kept = outcome.kept
+        if event.kind == "epoch":
+            self._done[event.task.keys] = event.task.cost * event.data["epoch"] / event.data["epochs"]
+            for key, row in event.data["rows"].items():
+                self._latest = f"{self._name(key)}: J1 {row['j1']:.3f} J2 {row['j2']:.3f} (epoch {event.data['epoch']})"
+        elif event.kind == "run":
+            self._finished += 1
+        elif event.kind in ("done", "error"):
+            self._done[event.task.keys] = event.task.cost
+        elif event.kind == "lost":
+            say(f"a worker died (exit code {event.data['code']}); its {len(event.task.keys)} runs start again")
+            self._done.pop(event.task.keys, None)
+        self._show(final=False)
+
+    def end(self, outcome: Outcome) -> None:
+        self._show(final=True)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _name(self, key: str) -> str:
+        experiment = self._experiments[key]
+        rate = experiment.noise.nominal_rate
+        return f"{experiment.loss.label} eta {rate:g} seed {experiment.seed}"
+
+    def _show(self, final: bool) -> None:
+        if quiet() or not self._todo:
+            return
+        done = sum(self._done.values())
+        elapsed = time.monotonic() - self._started
+        left = f"{_clock(elapsed * (self._cost - done) / done)} left" if done > 0 else ""
+        count = f"{self._finished}/{self._todo} runs"
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=done, count=count, left=left, latest=self._latest)
+        elif final or time.monotonic() - self._said >= _LINE_EVERY:
+            self._said = time.monotonic()
+            parts = [count, f"{_clock(elapsed)} elapsed", "" if final else left, self._latest]
+            say(", ".join(part for part in parts if part))

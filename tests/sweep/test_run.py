@@ -1,0 +1,178 @@
+"""Sweeps: the same table from any executor, only what is missing, and nothing lost to a killed worker."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import byrote
+from byrote.experiment import Study
+from byrote.store import committed, state_of
+from byrote.sweep import Watcher, run
+from byrote.sweep.executors import Setting, local
+from byrote.sweep.plan import plan_study, tasks
+
+MINI = Path(__file__).with_name("mini.toml")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    """Worker processes find the tests' own components."""
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(MINI.parent.parent), before])
+    yield
+    os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    return run(MINI, tmp_path_factory.mktemp("serial"), imports=["toys"], on="serial")
+
+
+def files(root):
+    return {
+        f"{folder.name}/{file.name}": file.read_bytes()
+        for folder in root.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".")
+        for file in folder.iterdir()
+        if file.name != "manifest.json"
+    }
+
+
+def test_serial_does_the_whole_grid(serial):
+    assert serial.planned == serial.kept == 8
+    assert not serial.broken
+    assert not serial.failed
+    assert state_of(serial.root)["done"] == 8
+    assert serial.store.results.history.runs == 8
+    assert list((serial.root / ".running").glob("*.json")) == []
+
+
+def test_local_workers_and_cohorts_give_the_same_bits(serial, tmp_path):
+    outcome = run(MINI, tmp_path / "out", imports=["toys"], workers=2, cohort=3)
+    assert files(outcome.root) == files(serial.root)
+    assert outcome.store.results.history == serial.store.results.history
+
+
+def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
+    some = run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=3)
+    assert (some.kept, some.done_before) == (3, 0)
+    stamps = {key: (some.root / key).stat().st_mtime_ns for key in committed(some.root)}
+    rest = run(MINI, tmp_path / "out", imports=["toys"], on="serial")
+    assert (rest.kept, rest.done_before) == (8, 3)
+    assert all((rest.root / key).stat().st_mtime_ns == stamp for key, stamp in stamps.items())
+    assert files(rest.root) == files(serial.root)
+    again = run(MINI, tmp_path / "out", imports=["toys"], on="serial")
+    assert again.done_before == again.kept == 8
+
+
+def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp_path):
+    plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
+    plan.write(tmp_path)
+    todo = tasks(plan, experiments, tmp_path, cohort=1, limit=None)
+    kinds, killed = [], False
+    for event in local(todo, Setting(str(tmp_path), imports=("toys",)), workers=1):
+        kinds.append(event.kind)
+        if event.kind == "epoch" and not killed and len(committed(tmp_path)) == 2:
+            killed = True
+            _kill_workers()
+    assert killed
+    assert kinds.count("lost") == 1
+    assert kinds.count("run") == 8
+    assert files(tmp_path) == files(serial.root)
+
+
+def _kill_workers():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _is_ours(entry):
+            os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _is_ours(entry):
+    try:
+        command = (entry / "cmdline").read_bytes()
+        parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return False
+    return b"byrote.sweep.worker" in command and parent == os.getpid()
+
+
+def test_a_task_whose_worker_always_dies_is_said_and_the_rest_goes_on(tmp_path, serial):
+    study = Study.load(MINI)
+    deadly = study.replace(part=(study.part[0], {"name": "deadly", "base": {"loss": "toys:Deadly", "seed": 9}}))
+    outcome = run(deadly, tmp_path / "out", imports=["toys"], workers=2)
+    assert outcome.kept == 8
+    assert outcome.planned == 9
+    assert outcome.broken == ["1 runs: their worker died twice (exit code 7)"]
+    assert state_of(outcome.root)["missing"] == 1
+
+
+def test_a_task_that_raises_is_said_and_the_rest_goes_on(tmp_path):
+    study = Study.load(MINI)
+    broken = study.replace(part=(study.part[0], {"name": "broken", "base": {"loss": "toys:Broken", "seed": 9}}))
+    outcome = run(broken, tmp_path / "out", imports=["toys"], on="serial")
+    assert outcome.kept == 8
+    assert outcome.broken == ["1 runs: this loss is broken"]
+
+
+def test_a_diverging_run_is_kept_as_failed_and_not_tried_again(tmp_path):
+    over = {"loss": "toys:Explosive", "noise.rate": 0.1}
+    outcome = run(MINI, tmp_path / "out", imports=["toys"], on="serial", overrides=over)
+    assert outcome.kept == 2
+    assert len(outcome.failed) == 2
+    assert all("diverged in epoch 1" in error for error in outcome.failed.values())
+    assert state_of(outcome.root)["failed"] == 2
+    assert run(MINI, outcome.root, imports=["toys"], on="serial", overrides=over).done_before == 2
+
+
+def test_a_watcher_hears_everything(tmp_path):
+    class Notes(Watcher):
+        def __init__(self):
+            self.heard = []
+
+        def begin(self, outcome, todo, experiments):
+            self.heard.append(("begin", len(todo)))
+
+        def event(self, event, outcome):
+            self.heard.append((event.kind, outcome.kept))
+
+        def end(self, outcome):
+            self.heard.append(("end", outcome.kept))
+
+    notes = Notes()
+    run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1, watcher=notes)
+    assert notes.heard == [("begin", 1)] + [("epoch", 0)] * 4 + [("run", 1), ("done", 1), ("end", 1)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"workers": 0}, "at least 1 worker"),
+        ({"limit": 0}, "at least 1 run"),
+        ({"on": "moon"}, "local or serial"),
+        ({"device": "abacus"}, "cannot be used"),
+        ({"scale": "huge"}, "has no scale 'huge'"),
+        ({"overrides": {"data.poisoned": True}}, "images must be finite"),
+        ({"overrides": {"data.classes": [0, 5]}}, "class 5"),
+        ({"overrides": {"noise.rate": 1.0}}, "less than 1"),
+        ({"imports": ["no_such_module"]}, "no_such_module"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_nothing_is_written(tmp_path, settings, sentence):
+    with pytest.raises(ValueError) as caught:
+        run(MINI, tmp_path / "out", **({"imports": ["toys"], "on": "serial"} | settings))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_store_of_another_study_is_refused(tmp_path):
+    run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1)
+    with pytest.raises(ValueError, match="made from a different spec"):
+        run(MINI, tmp_path / "out", imports=["toys"], on="serial", overrides={"seed": 5})
+
+
+def test_byrote_run_is_this_run(tmp_path):
+    outcome = byrote.run(str(MINI), out=tmp_path / "out", imports=["toys"], on="serial", limit=1)
+    assert outcome.store.results.history.runs == 1

@@ -1,0 +1,150 @@
+"""Keys name content, studies are grids, and a mistake in a study is one sentence."""
+
+import pytest
+from toys import tiny
+
+from byrote.experiment import Experiment, Part, Study, list_studies
+
+
+def test_the_key_is_pinned():
+    """A change here means that every stored run gets a new name: raise the format on purpose or mend the cause."""
+    assert tiny().key == "726d4c1ef7691e8b"
+
+
+def test_the_key_changes_with_every_field_that_changes_the_result():
+    changes = [
+        {"seed": 1},
+        {"noise.rate": 0.3},
+        {"loss": "robust_log"},
+        {"network.width": 17},
+        {"training.epochs": 5},
+        {"training.precision": "bf16"},
+        {"data.samples": 41},
+        {"training.optimizer": {"kind": "sgd", "lr": 0.2}},
+        {"training.drop_last": True},
+    ]
+    keys = [tiny(**change).key for change in changes] + [tiny().key]
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_experiment_survives_its_spec():
+    experiment = tiny(loss={"kind": "label_smoothing", "alpha": 0.2})
+    assert Experiment(**experiment.spec()) == experiment
+    assert Experiment(**experiment.spec()).key == experiment.key
+
+
+STUDY = """
+name = "s"
+[base]
+data = { kind = "toys:Blobs" }
+network = { kind = "mlp", depth = 2, width = 16 }
+noise = { kind = "uniform" }
+training = { epochs = 3, batch_size = 16 }
+[scales.quick]
+"training.epochs" = 1
+[scales.long]
+[[part]]
+name = "product"
+[part.axes]
+loss = ["cross_entropy", { kind = "label_smoothing", alpha = 0.2 }]
+"noise.rate" = [0.1, 0.2]
+[[part]]
+name = "paired"
+only = ["long"]
+[part.base]
+loss = "cross_entropy"
+"training.optimizer" = { kind = "adam", lr = 0.01 }
+[part.zip]
+"noise.rate" = [0.1, 0.3]
+seed = [4, 5]
+[part.scales.long.axes]
+"network.width" = [8, 9]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text(STUDY)
+    return Study.load(path)
+
+
+def test_axes_are_a_product_and_zip_is_paired(study):
+    quick = study.experiments("quick")
+    assert [part for part, _ in quick] == ["product"] * 4
+    assert {(e.loss.kind, e.noise.rate) for _, e in quick} == {
+        (kind, rate) for kind in ("cross_entropy", "label_smoothing") for rate in (0.1, 0.2)
+    }
+    assert {e.training.epochs for _, e in quick} == {1}
+    long = study.experiments("long")
+    paired = [e for part, e in long if part == "paired"]
+    assert [(e.noise.rate, e.seed, e.network.width) for e in paired] == [(0.1, 4, 8), (0.1, 4, 9), (0.3, 5, 8), (0.3, 5, 9)]
+    assert {e.training.optimizer.kind for e in paired} == {"adam"}
+    assert {e.training.epochs for _, e in long} == {3}
+
+
+def test_equal_runs_are_planned_once(study):
+    doubled = study.replace(part=(study.part[0], study.part[0].replace(name="again")))
+    assert doubled.experiments("quick") == study.experiments("quick")
+
+
+def test_overrides_go_over_everything(study):
+    found = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
+    assert {e.noise.rate for _, e in found} == {0.05}
+    assert {e.training.epochs for _, e in found} == {7}
+    assert len(found) == 2, "an overridden axis leaves its equal runs once"
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "sentence"),
+    [
+        ('"training.epochs" = 1', '"training.epoch" = 1', "did you mean 'epochs'"),
+        ('kind = "uniform"', 'kind = "unifrom"', "did you mean 'uniform'"),
+        ("[0.1, 0.2]", "[0.1, 1.0]", "less than 1"),
+        ("alpha = 0.2", "alhpa = 0.2", "did you mean 'alpha'"),
+        ('name = "product"', 'nam = "product"', "nam"),
+        ("[0.1, 0.3]", "[0.1]", "lists of one length"),
+        ('name = "s"', "name = s", "not valid TOML"),
+        ("[part.scales.long.axes]", "[part.scales.long.axis]", "known: base, axes, zip"),
+    ],
+)
+def test_a_mistake_in_a_study_is_one_sentence(tmp_path, find, replace, sentence):
+    path = tmp_path / "bad.toml"
+    path.write_text(STUDY.replace(find, replace, 1))
+    with pytest.raises(ValueError) as caught:
+        Study.load(path).experiments("long") + Study.load(path).experiments("quick")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_studies_and_scales_name_the_nearest(study, tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'demo'"):
+        Study.load("demi")
+    with pytest.raises(ValueError, match="did you mean 'quick'"):
+        study.experiments("quik")
+    with pytest.raises(ValueError, match="cannot be read"):
+        Study.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_built_in_studies_are_whole(name):
+    study = Study.load(name)
+    assert study.title
+    for scale in study.scale_names:
+        found = study.experiments(scale)
+        assert found
+        assert len({e.key for _, e in found}) == len(found)
+
+
+def test_the_demo_is_the_grid_it_claims_to_be():
+    found = Study.load("demo").experiments()
+    two = [e for part, e in found if part == "two-class"]
+    assert len(two) == 2 * 5 * 5
+    assert len(found) == 50 + 4 * 3 * 3 + 10 + 16
+    doubled = {e.loss.kind for part, e in found if part == "two-class-doubled"}
+    assert doubled == {"cross_entropy", "label_smoothing"}
+
+
+def test_a_part_is_checked():
+    with pytest.raises(ValueError, match="Part has no 'axs'"):
+        Part(name="x", axs={})

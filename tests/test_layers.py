@@ -1,0 +1,137 @@
+"""The house stands: imports point down, torch and the extras are loaded only where they are used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "byrote"
+LEVELS = {
+    "component": 0,
+    "files": 0,
+    "checks": 0,
+    "losses": 1,
+    "noise": 1,
+    "data": 1,
+    "networks": 1,
+    "measures": 1,
+    "theory": 1,
+    "recipe": 1,
+    "experiment": 2,
+    "studies": 2,
+    "training": 3,
+    "store": 4,
+    "sweep": 5,
+    "claims": 5,
+    "figures": 5,
+    "report": 6,
+    "audit": 6,
+    "adapters": 6,
+    "cli": 7,
+    "__main__": 8,
+    "__init__": 0,
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE).with_suffix("")
+    return relative.parts[0]
+
+
+def imported_parts(path: Path):
+    """The top-level parts of byrote a module imports anywhere, functions included; type checking aside."""
+    tree = ast.parse(path.read_text("utf-8"))
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{alias.name}" if node.module == "byrote" else node.module for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield part_of(path) if node.level == 1 else "relative import across parts"
+        for name in names:
+            if name.startswith("byrote."):
+                yield name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    own = part_of(path)
+    assert own in LEVELS, f"{own} has no level: give it one here and in CONTRIBUTING"
+    for part in imported_parts(path):
+        if part == "__version__" or part == own:
+            continue
+        assert part in LEVELS, f"{path.name} imports unknown part {part}"
+        assert LEVELS[part] < LEVELS[own], f"{own} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
+
+
+def loaded(code: str) -> set[str]:
+    """The top-level modules that are in memory after `code`."""
+    program = f"{code}\nimport sys\nprint(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stderr
+    return set(out.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "altair", "vl_convert", "jinja2", "matplotlib", "pandas", "sklearn", "cvxpy"}
+
+
+def test_import_byrote_is_light():
+    assert not loaded("import byrote; byrote.__version__") & (HEAVY | {"numpy", "duckdb", "scipy"})
+
+
+@pytest.mark.parametrize("code", ["import byrote.claims", "import byrote.store", "from byrote.cli import main; main(['--help'])"])
+def test_reading_needs_no_torch(code):
+    assert not loaded(code) & HEAVY
+
+
+@pytest.mark.parametrize("code", ["import byrote.figures", "import byrote.report"])
+def test_drawing_needs_no_torch(code):
+    assert "torch" not in loaded(code)
+
+
+def test_commands_that_read_never_load_torch(tmp_path):
+    commands = "; ".join(
+        f"main(['{command}', {str(tmp_path)!r}])" for command in ("status", "claims", "figures", "report", "compact")
+    )
+    assert "torch" not in loaded(f"from byrote.cli import main; {commands}")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_is_short_and_opens_with_its_names(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 400
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "a module says what it is"
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: raise an error instead, assert vanishes under -O"
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            documented = node.body[0] if ast.get_docstring(node) else None
+            doc = (documented.end_lineno or 0) - documented.lineno + 1 if documented else 0
+            assert length - doc <= 60, f"{node.name} has {length - doc} lines"
+    if path.name not in ("__init__.py", "__main__.py"):
+        assert any(
+            isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__" for node in tree.body
+        ), "__all__ opens each module"
+
+
+def test_nothing_in_the_library_prints():
+    for path in MODULES:
+        if part_of(path) == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            assert called != "print", f"{path.name} prints"

@@ -6,7 +6,7 @@ probability) and one number v that decides where to, whatever the rate.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -123,11 +123,15 @@ class TransitionNoise(Noise, abstract=True):
         ids: torch.Tensor | None,
     ) -> torch.Tensor:
         away = _off_diagonal(self.transition(num_classes))  # (N, num_outputs)
-        return flip(labels, away.sum(1)[labels], list(away), generator)
+        return flip(labels, away.sum(1)[labels], lambda true, own: away[true], num_classes, generator)
 
 
 def flip(
-    labels: torch.Tensor, probability: torch.Tensor, targets: Iterable[torch.Tensor], generator: torch.Generator
+    labels: torch.Tensor,
+    probability: torch.Tensor,
+    targets: Callable[[int, torch.Tensor], torch.Tensor],
+    num_classes: int,
+    generator: torch.Generator,
 ) -> torch.Tensor:
     """Flip each label with its probability: the one drawing that every model shares.
 
@@ -138,22 +142,26 @@ def flip(
     Args:
         labels: int64 (n,).
         probability: float64 (n,), the probability that the label is changed.
-        targets: for each class n the weights of the new classes: (num_outputs,) for all samples of the class
-            or one row each, in their order. They need not sum to 1; that of class n itself is 0.
+        targets: called once for each true class, in order, with the class and the indices of its f samples that
+            flip; gives the weights of the new classes, (num_outputs,) for all or (f, num_outputs). They need
+            not sum to 1; that of the class itself is 0.
+        num_classes: N.
         generator: advanced by 2n numbers.
 
     Returns:
         int64 (n,).
     """
     u, v = torch.rand(len(labels), 2, dtype=torch.float64, generator=generator).T
+    flipped = (u < probability).nonzero()[:, 0]
+    by_class, order = labels[flipped].sort(stable=True)
+    sizes = by_class.bincount(minlength=num_classes).tolist()
     observed = labels.clone()
-    for true, weights in enumerate(targets):
-        own = (labels == true).nonzero()[:, 0]
-        chosen = u[own] < probability[own]
-        rows = weights[chosen] if weights.ndim == 2 else weights.expand(int(chosen.sum()), -1)  # (f, num_outputs)
-        upto = rows.cumsum(1)
-        upto = upto / upto[:, -1:]  # ends at exactly 1, above every v
-        observed[own[chosen]] = (upto <= v[own[chosen], None]).sum(1)
+    for true, own in enumerate(torch.split(flipped[order], sizes)):
+        weights = targets(true, own)
+        if len(own):
+            upto = weights.cumsum(-1).expand(len(own), -1)
+            # divided by its end, which so is exactly 1, above every v
+            observed[own] = torch.searchsorted(upto / upto[:, -1:], v[own, None], right=True)[:, 0]
     return observed
 
 

@@ -1,7 +1,6 @@
 """Noise that depends on the sample: its parts (Xia et al. 2020), or how close it is to another class."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 from pydantic import Field
@@ -57,23 +56,20 @@ class InstanceDependent(Noise):
         x = _rows(self, features)
         quantile = torch.rand(len(labels), dtype=torch.float64, generator=generator)
         q = self._flip_probability(quantile) if self.rate > 0 else torch.zeros_like(quantile)
-        return flip(labels, q, self._targets(labels, num_classes, x, generator), generator)
+
+        def targets(true: int, own: torch.Tensor) -> torch.Tensor:
+            weight = torch.randn(x.shape[1], num_classes, dtype=torch.float64, generator=generator)  # W_n
+            logits = torch.cat([x[part].double() @ weight for part in torch.split(own, _ROWS)])  # (f, N)
+            logits[:, true] = -math.inf
+            return logits.softmax(1)
+
+        return flip(labels, q, targets, num_classes, generator)
 
     def _flip_probability(self, quantile: torch.Tensor) -> torch.Tensor:
         """Quantiles of the truncated normal law, (n,)."""
         a, b = torch.special.ndtr(torch.tensor([-self.rate, 1 - self.rate], dtype=torch.float64) / self.spread)
         normal: torch.Tensor = torch.special.ndtri(a + quantile * (b - a))
         return (self.rate + self.spread * normal).clamp(0, 1)
-
-    def _targets(
-        self, labels: torch.Tensor, num_classes: int, x: torch.Tensor, generator: torch.Generator
-    ) -> Iterator[torch.Tensor]:
-        for true in range(num_classes):  # W_n is drawn for a class without samples too
-            weight = torch.randn(x.shape[1], num_classes, dtype=torch.float64, generator=generator)
-            own = (labels == true).nonzero()[:, 0]
-            logits = torch.cat([x[part].double() @ weight for part in torch.split(own, _ROWS)])  # (n_true, N)
-            logits[:, true] = -math.inf
-            yield logits.softmax(1)
 
 
 class MarginDependent(Noise):
@@ -124,8 +120,7 @@ class MarginDependent(Noise):
         score = (margin - margin.mean()) / spread if varies else torch.zeros_like(margin)
         probability = _with_mean(-self.strength * score, self.rate)
         one_hot = torch.eye(num_classes, dtype=torch.float64)
-        targets = (one_hot[nearest[labels == true]] for true in range(num_classes))
-        return flip(labels, probability, targets, generator)
+        return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
 
 
 def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:

@@ -155,7 +155,7 @@ def test_empty_groups_and_lengths() -> None:
 
 def test_the_package_exports_functions_not_modules() -> None:
     assert callable(measures.memorization)
-    assert measures.nc1.__module__ == "byrote.measures.collapse"
+    assert measures.nc1.__module__ == "byrote.measures.variability"
     assert set(measures.__all__) <= set(dir(measures))
     with pytest.raises(AttributeError, match="nc5"):
         measures.nc5  # noqa: B018

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from byrote.checks import classes, same_length
+from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, mirror_
 
 __all__ = ["ClassMoments", "MomentStream"]
-
-_ROWS, _ELEMENTS = 512, 2**20  # a block turned into float64 at a time: bounds the working memory
-_PANEL = 256  # columns of one panel of the symmetric product
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +149,8 @@ class ClassMoments:
             weight = weight / self.final.clamp(min=1)
         delta *= weight.sqrt()[:, None]
         scatter = self.scatter + other.scatter
-        _add_gram_(scatter, delta)
-        _mirror_(scatter)
+        add_gram_(scatter, delta)
+        mirror_(scatter)
         epsilon = max(self.epsilon, other.epsilon)
         return ClassMoments(counts, self.origin, offsets, scatter, spread, self.final, epsilon)
 
@@ -193,7 +190,7 @@ class MomentStream:
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Take a chunk: `features` (B, M) of any float dtype, integer `labels` (B,)."""
-        features, labels = _chunk(features, labels, self._num_classes)
+        features, labels = checked(features, labels, self._num_classes)
         if not self._started:
             self._allocate(features)
         elif features.shape[1] != self._scatter.shape[0]:
@@ -206,14 +203,14 @@ class MomentStream:
             self._place(features, labels, fresh, added)
         self._moved = self._moved or bool(((self._counts > 0) & (added > 0)).any())
         self._counts += added
-        for rows in _blocks(features):
+        for rows in blocks(features):
             owners = labels[rows]
             centred = features[rows].to(torch.float64) - self._references[owners]
-            _add_by_class_(self._sums, owners, centred)
-            _add_by_class_(self._spread, owners, torch.linalg.vector_norm(centred, dim=1).square_())
+            add_by_class_(self._sums, owners, centred)
+            add_by_class_(self._spread, owners, torch.linalg.vector_norm(centred, dim=1).square_())
             if self._final is not None:
                 centred *= self._final[owners].to(torch.float64).rsqrt_()[:, None]
-            _add_gram_(self._scatter, centred)
+            add_gram_(self._scatter, centred)
 
     def moments(self) -> ClassMoments:
         """The moments of everything seen so far; later updates do not change them."""
@@ -230,12 +227,12 @@ class MomentStream:
 
     def _place(self, features: Tensor, labels: Tensor, fresh: Tensor, added: Tensor) -> None:
         """Give each class that appears for the first time its mean in this chunk as its reference."""
-        for rows in _blocks(features):
+        for rows in blocks(features):
             owners, block = labels[rows], features[rows].to(torch.float64)
             if not fresh.all():
                 keep = fresh[owners]
                 owners, block = owners[keep], block[keep]
-            _add_by_class_(self._references, owners, block)
+            add_by_class_(self._references, owners, block)
         self._references[fresh] /= added[fresh, None]
 
     def _value(self, scatter: Tensor | None) -> ClassMoments:
@@ -252,51 +249,11 @@ class MomentStream:
             if self._final is not None:
                 weight /= self._final.clamp(min=1)
             drift *= weight.sqrt_()[:, None]
-            _add_gram_(scatter, drift, sign=-1.0)
-        _mirror_(scatter)
+            add_gram_(scatter, drift, sign=-1.0)
+        mirror_(scatter)
         return ClassMoments(
             self._counts.clone(), origin, offsets, scatter, spread.clamp_(min=0.0), self._final, self._epsilon
         )
-
-
-def _chunk(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    features, labels = torch.as_tensor(features).detach(), torch.as_tensor(labels)
-    if features.ndim != 2 or labels.ndim != 1:
-        raise ValueError(
-            f"features (B, M) and labels (B,) are needed, got shapes {tuple(features.shape)} and {tuple(labels.shape)}"
-        )
-    same_length(features=features, labels=labels)
-    classes("labels", labels, num_classes)
-    return features, labels.to(features.device, torch.int64)
-
-
-def _blocks(features: Tensor) -> Iterator[slice]:
-    """Row ranges whose float64 copy holds about a million numbers."""
-    step = max(_ROWS, _ELEMENTS // max(features.shape[1], 1))
-    return (slice(start, start + step) for start in range(0, len(features), step))
-
-
-def _add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:
-    """target[n] += sum of the values of class n; on CUDA by a product, as atomic float64 adds are not reproducible."""
-    if values.is_cuda:
-        one_hot = torch.zeros(len(target), len(values), dtype=torch.float64, device=values.device)
-        one_hot[owners, torch.arange(len(values), device=values.device)] = 1.0
-        target += one_hot @ values
-    else:
-        target.index_add_(0, owners, values)
-
-
-def _add_gram_(target: Tensor, rows: Tensor, sign: float = 1.0) -> None:
-    """target += sign * rows^T rows, upper panels only: about half of the flops of the full product."""
-    for start in range(0, rows.shape[1], _PANEL):
-        target[start : start + _PANEL, start:].addmm_(rows[:, start : start + _PANEL].T, rows[:, start:], alpha=sign)
-
-
-def _mirror_(matrix: Tensor) -> None:
-    """Copy the upper panels to the lower ones."""
-    for start in range(_PANEL, len(matrix), _PANEL):
-        panel = slice(start, start + _PANEL)
-        matrix[panel, :start] = matrix[:start, panel].T
 
 
 def _check_mergeable(one: ClassMoments, other: ClassMoments) -> None:

@@ -11,9 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from byrote.measures.collapse import class_means_coincide, nc1, nc2
+from byrote.measures.collapse import nc2
 from byrote.measures.mem import Memorization, j1, j2, memorization
 from byrote.measures.moments import ClassMoments
+from byrote.measures.variability import class_means_coincide, nc1
 
 __all__ = ["READINGS", "Snapshot", "read", "reading"]
 

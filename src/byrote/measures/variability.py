@@ -1,0 +1,197 @@
+"""Variability within classes relative to that between them: NC1, CDNV, and class means that coincide."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from byrote.checks import one_of
+from byrote.measures.blocks import add_by_class_, blocks, checked
+from byrote.measures.moments import ClassMoments
+
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "cdnv",
+    "centred_means",
+    "class_means_coincide",
+    "feature_scale",
+    "nc1",
+]
+
+Convention = Literal["class-averaged", "pooled", "sample-centred"]
+CONVENTIONS = ("class-averaged", "pooled", "sample-centred")
+_NAN = float("nan")
+_EPSILON = torch.finfo(torch.float64).eps
+
+
+def nc1(
+    moments: ClassMoments | Tensor,
+    labels: Tensor | None = None,
+    num_classes: int | None = None,
+    *,
+    convention: Convention = "class-averaged",
+) -> float:
+    """Within-class variability relative to between-class variability; 0 is collapse. On test data: the dilation.
+
+    Formula: NC1 = (1/N) tr(Sigma_W Sigma_B^+) (Papyan, Han & Donoho 2020; Nguyen et al. 2023), with
+    Sigma_B = (1/N) sum_n (h_n - hbar)(h_n - hbar)^T. For N = 2 it is 2 s^2 / ||h_1 - h_2||^2, s^2 the within-class
+    variance along h_1 - h_2: a ratio of variances.
+
+    How: a thin SVD of the N x M centred class means, cut at rank min(N-1, M), since one of N singular values is
+    null by centring; a further direction is dropped when the class means differ along it by no more than rounding of
+    the features' dtype. No M x M pseudo-inverse is formed.
+
+    On equal class counts the conventions agree; on unequal ones they are different numbers (.056, .061, .037 in one
+    900/100 case):
+        "class-averaged": every class covariance weighs 1/N; hbar is the mean of the class means (the default, it
+            generalises the balanced formula);
+        "pooled": every sample weighs the same in Sigma_W; hbar as before;
+        "sample-centred": as pooled, and hbar is the mean of all samples.
+
+    Args:
+        moments: `ClassMoments`, or features (n, M) of any float dtype.
+        labels: (n,) integers, with features only.
+        num_classes: N, with features only; when left out, the classes are the labels that occur.
+        convention: see above.
+
+    Returns: a float >= 0. NaN, never a silent zero, when it has no value: a class without a sample (see
+        `ClassMoments.absent` and `.present()`), a single class, one sample in every class (no within-class variance to
+        see), class means that coincide (`class_means_coincide`), or NaN or infinite features.
+
+    Raises: ValueError when unequal counts need `counts=` (see `ClassMoments.within`), or a convention is unknown.
+
+    >>> import torch
+    >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [12.0, 0.0]])
+    >>> round(nc1(features, torch.tensor([0, 0, 1, 1])), 12)  # 2 s^2 / D^2 = 2 / 100
+    0.02
+    >>> nc1(torch.ones(4, 2), torch.tensor([0, 0, 1, 1]))
+    nan
+    """
+    one_of("convention", convention, CONVENTIONS)
+    if not isinstance(moments, ClassMoments):
+        if labels is None:
+            raise TypeError("nc1 needs labels beside features, got none: call nc1(features, labels) or nc1(moments)")
+        return _nc1_of_features(moments, torch.as_tensor(labels), num_classes, convention)
+    if labels is not None or num_classes is not None:
+        raise TypeError("labels and num_classes go with features, got them beside moments: pass the moments alone")
+    if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
+        return _NAN
+    within = moments.within(averaged=convention == "class-averaged")
+    if not bool(moments.offsets.isfinite().all() & within.isfinite().all()):
+        return _NAN
+    centred = centred_means(moments, by_sample=convention == "sample-centred")
+    values, directions = _axes(centred, feature_scale(moments), moments.epsilon, int(moments.counts.sum()))
+    along = ((directions @ within) * directions).sum(1)  # (r,) variance within classes along each direction
+    return _ratio(along, values, moments.num_classes)
+
+
+def cdnv(moments: ClassMoments) -> float:
+    """Class-distance normalised variance, mean over pairs of classes; 0 is collapse.
+
+    Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
+    2022). It needs no inverse, and one pair of classes that touch raises it. NaN as for `nc1`.
+
+    >>> import torch
+    >>> cdnv(ClassMoments.of(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), 2))
+    0.012345679012345678
+    """
+    if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2 or class_means_coincide(moments):
+        return _NAN
+    variance = moments.spread / moments.counts
+    first, second = torch.triu_indices(moments.num_classes, moments.num_classes, 1, device=variance.device)
+    return float(((variance[first] + variance[second]) / (2 * torch.pdist(moments.offsets).square())).mean())
+
+
+def class_means_coincide(moments: ClassMoments) -> bool:
+    """Whether all class means are one point, up to rounding of the features: total collapse, no geometry left.
+
+    Relative to the scale of each feature and to the precision the features came in (float32, bfloat16, ...): NC1 and
+    everything relative to the distance of class means is then NaN. False where a class is absent or features are NaN.
+
+    >>> import torch
+    >>> labels = torch.arange(2).repeat(50)
+    >>> class_means_coincide(ClassMoments.of(torch.full((100, 3), 0.1), labels, 2))
+    True
+    >>> class_means_coincide(ClassMoments.of(torch.full((100, 3), 0.1) + 1e-6 * labels[:, None], labels, 2))
+    False
+    """
+    if moments.absent or moments.num_classes < 2 or not bool(moments.offsets.isfinite().all()):
+        return False
+    centred, total = centred_means(moments), int(moments.counts.sum())
+    return len(_axes(centred, feature_scale(moments), moments.epsilon, total)[0]) == 0
+
+
+def centred_means(moments: ClassMoments, by_sample: bool = False) -> Tensor:
+    """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+    return moments.offsets - _centre(moments.offsets, moments.counts, by_sample)
+
+
+def feature_scale(moments: ClassMoments) -> Tensor:
+    """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+    size = moments.num_classes if moments.final is not None else moments.counts.sum()
+    return (moments.means.square().mean(0) + moments.scatter.diagonal() / size).sqrt()
+
+
+def _centre(offsets: Tensor, counts: Tensor, by_sample: bool) -> Tensor:
+    return (counts.to(torch.float64) / counts.sum()) @ offsets if by_sample else offsets.mean(0)
+
+
+def _axes(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> tuple[Tensor, Tensor]:
+    """Singular values (r,) and right vectors (r, M) of the centred class means over sqrt(N), without null ones.
+
+    Null are those past rank min(N-1, M), and those within rounding: that of the decomposition, plus that of N means
+    of K values stored with the features' epsilon (the largest singular value of N x M such errors, over sqrt(N)).
+    """
+    N, M = centred.shape
+    _, values, directions = torch.linalg.svd(centred / N**0.5, full_matrices=False)
+    rank = min(N - 1, M)
+    values, directions = values[:rank], directions[:rank]
+    stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
+    along = torch.linalg.vector_norm(directions * scale, dim=1)
+    keep = values > stored * (1 + (M / N) ** 0.5) * along + max(N, M) * _EPSILON * values[:1]
+    return values[keep], directions[keep]
+
+
+def _ratio(along: Tensor, values: Tensor, num_classes: int) -> float:
+    """(1/N) tr(Sigma_W Sigma_B^+) from the within-class variance along each axis of Sigma_B = sum of values^2."""
+    return float((along / values.square()).sum()) / num_classes if len(values) else _NAN
+
+
+def _nc1_of_features(features: Tensor, labels: Tensor, num_classes: int | None, convention: Convention) -> float:
+    """NC1 in two passes over features at hand: the class means, then the variance along the axes they span.
+
+    It costs n M r flops with r <= N-1 where the scatter costs n M^2, and needs no M x M matrix.
+    """
+    if num_classes is None:
+        occurring, labels = torch.unique(labels, return_inverse=True)
+        num_classes = len(occurring)
+    features, labels = checked(features, labels, num_classes)
+    counts = torch.bincount(labels, minlength=num_classes)
+    if num_classes < 2 or int(counts.min()) < 1 or int(counts.max()) < 2:
+        return _NAN
+    sample = features[:: max(1, len(features) // 1024)].to(torch.float64)
+    origin = sample.mean(0)  # any point near the data
+    offsets = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, device=features.device)
+    for rows in blocks(features):
+        add_by_class_(offsets, labels[rows], features[rows].to(torch.float64) - origin)
+    offsets /= counts[:, None]
+    if not bool(offsets.isfinite().all()):
+        return _NAN
+    centred = offsets - _centre(offsets, counts, convention == "sample-centred")
+    epsilon = torch.finfo(features.dtype if features.is_floating_point() else torch.float64).eps
+    scale = torch.maximum(sample.square(), (origin + offsets).square().amax(0)).mean(0).sqrt()
+    values, directions = _axes(centred, scale, epsilon, len(features))
+    projected = offsets @ directions.T  # (N, r)
+    if convention == "class-averaged":
+        weight = 1 / (num_classes * counts.to(torch.float64))
+    else:
+        weight = torch.full_like(counts, 1 / len(features), dtype=torch.float64)
+    along = torch.zeros_like(values)
+    for rows in blocks(features):
+        deviation = (features[rows].to(torch.float64) - origin) @ directions.T
+        deviation -= projected[labels[rows]]
+        along += weight[labels[rows]] @ deviation.square_()
+    return _ratio(along, values, num_classes)

@@ -30,7 +30,10 @@ _NAMES = tuple(part.removesuffix(".bin") for parts in _PARTS.values() for part i
 
 def _rows(images: "np.ndarray[Any, Any]", labels: object) -> bytes:
     """Images uint8 (n, 3, 32, 32) and labels as the published binary form."""
-    column = np.asarray(labels, dtype=np.uint8)
+    try:
+        column = np.asarray(labels, dtype=np.uint8)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"labels must be small integers: {error}") from None
     if column.shape != images.shape[:1]:
         raise ValueError(f"a label for each of {len(images)} images is needed, got {column.shape}")
     return np.column_stack([column, images.reshape(len(images), -1)]).tobytes()

@@ -285,5 +285,6 @@ def _plain(column: Any) -> "np.ndarray[Any, Any]":
     if not column.mask.any():
         return np.asarray(column.data)
     numbers = column.dtype.kind in "uif"
-    filled: Any = column.astype(np.float64 if numbers else object)
-    return np.asarray(filled.filled(np.nan if numbers else None))
+    plain: np.ndarray[Any, Any] = column.data.astype(np.float64 if numbers else object)
+    plain[column.mask] = np.nan if numbers else None
+    return plain

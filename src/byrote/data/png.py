@@ -55,9 +55,10 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
             raise ValueError(f"the PNG file is damaged in its part {name!r}")
         parts.setdefault(name, []).append(body)
         place += 12 + length
-    if len(parts.get(b"IHDR", [b""])[0]) != 13 or b"IDAT" not in parts:
+    joined = {name: b"".join(bodies) for name, bodies in parts.items()}
+    if len(joined.get(b"IHDR", b"")) != 13 or b"IDAT" not in joined:
         raise ValueError("the PNG file has no header or no pixels")
-    return {name: b"".join(bodies) for name, bodies in parts.items()}
+    return joined
 
 
 def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

@@ -115,16 +115,14 @@ class Collection:
         """The checked parts from this machine, fetched first when absent and BYROTE_OFFLINE is not set.
 
         Raises:
-            DataUnavailableError: no source had them.
+            ValueError: a file here is damaged, and no source had another.
+            DataUnavailableError: no source had the files.
         """
-        tried = []
-        for source, folder in self.local():
-            try:
-                return self.read(folder, parts)
-            except (ValueError, OSError) as error:
-                tried.append(f"{source} ({error})")
+        contents, failures = self._search(parts)
+        if contents is not None:
+            return contents[1]
         if os.environ.get("BYROTE_OFFLINE"):
-            raise self._unavailable([*tried, "nothing elsewhere, since BYROTE_OFFLINE is set"])
+            raise self._unavailable(failures, "nothing elsewhere, since BYROTE_OFFLINE is set")
         return self.read(self.fetch().folder, parts)
 
     def fetch(self, folder: Path | None = None, progress: Progress | None = None) -> Served:
@@ -135,21 +133,20 @@ class Collection:
             progress: called with (name, bytes so far, bytes in all or None) during a transfer.
 
         Raises:
-            DataUnavailableError: no source had them; lists all that were tried.
+            ValueError: a file here is damaged, and no source had another.
+            DataUnavailableError: no source had the files; lists all that were tried.
             WriteError: the cache cannot be written.
         """
-        tried = []
+        failures: list[tuple[str, Exception]] = []
         if folder is not None:
             try:
                 return self._keep(f"the folder {folder}", self.read(folder))
-            except (ValueError, FileNotFoundError) as error:
-                tried.append(f"the folder {folder} ({error})")
-        for source, place in self.local():
-            try:
-                self.read(place)
-                return Served(source, place)
-            except (ValueError, OSError) as error:
-                tried.append(f"{source} ({error})")
+            except FileNotFoundError as error:
+                failures.append((f"the folder {folder}", error))
+        found, local = self._search(tuple(self.parts))
+        if found is not None:
+            return found[0]
+        failures += local
         for remote in self.remotes:
             log.info("%s: trying %s", self.name, remote)
             with tempfile.TemporaryDirectory(prefix="byrote-") as working:
@@ -157,16 +154,35 @@ class Collection:
                     remote.download(Path(working), progress)
                     contents = self.read(Path(working))
                 except (ValueError, OSError) as error:
-                    tried.append(f"{remote} ({error})")
+                    failures.append((str(remote), error))
                     continue
             return self._keep(str(remote), contents)
-        raise self._unavailable(tried)
+        raise self._unavailable(failures)
+
+    def _search(
+        self, parts: tuple[str, ...]
+    ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
+        """The first place on this machine that has the parts, whole, and why those before it failed."""
+        failures: list[tuple[str, Exception]] = []
+        for source, place in self.local():
+            try:
+                return (Served(source, place), self.read(place, parts)), failures
+            except (ValueError, OSError) as error:
+                failures.append((source, error))
+                if isinstance(error, ValueError):
+                    log.warning("%s: %s", self.name, error)
+        return None, failures
 
     def _keep(self, source: str, contents: dict[str, bytes]) -> Served:
         for part, content in contents.items():
             write_atomic(self.cache / part, content)
         return Served(source, self.cache)
 
-    def _unavailable(self, tried: list[str]) -> DataUnavailableError:
+    def _unavailable(self, failures: list[tuple[str, Exception]], last: str = "") -> Exception:
+        """One error for all failures; a damaged file on this machine makes it a ValueError."""
+        tried = [f"{source} ({error})" for source, error in failures] + [last] * bool(last)
+        places = {source for source, _ in self.local()}
+        damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)
         note = f". {self.note}" if self.note else ""
-        return DataUnavailableError(f"{self.name} is not to be had; tried: {'; '.join(tried)}{note}")
+        text = f"{self.name} is not to be had; tried: {'; '.join(tried)}{note}"
+        return ValueError(text) if damaged else DataUnavailableError(text)

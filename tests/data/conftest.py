@@ -1,0 +1,81 @@
+"""Tiny files in each format; an empty cache, nothing fetched from elsewhere, whatever this machine has."""
+
+import dataclasses
+import gzip
+import hashlib
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from byrote import data, files
+from byrote.data import base, bundled, cifar, idx, own
+from byrote.data.sources import Collection
+
+REAL = files.cache_folder()  # what this machine has, for the tests that compare with the real data
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skip a test where the real files of a data set are not in this machine's cache."""
+    have = all((REAL / name / part).is_file() for part in data.COLLECTIONS[name].parts)
+    return pytest.mark.skipif(not have, reason=f"{name} is not in the cache: byrote data get {name}")
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BYROTE_OFFLINE", "1")
+    monkeypatch.delenv("BYROTE_DATA", raising=False)
+    for cached in (base._load, own._read, bundled._arrays, cifar._human_arrays):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the real files of this machine."""
+    monkeypatch.setenv("BYROTE_CACHE", str(REAL))
+
+
+def to_idx(array: np.ndarray) -> bytes:
+    """The idx bytes of an array, written out plainly."""
+    return bytes([0, 0, 8, array.ndim]) + b"".join(struct.pack(">I", n) for n in array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def tiny_idx() -> dict[str, bytes]:
+    """The four idx files of a data set of 30 + 20 images of 5x4 in 10 classes."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for prefix, n in (("train", 30), ("t10k", 20)):
+        contents[f"{prefix}-images-idx3-ubyte"] = to_idx(rng.integers(0, 256, (n, 5, 4), dtype=np.uint8))
+        contents[f"{prefix}-labels-idx1-ubyte"] = to_idx((np.arange(n) * 7 % 10).astype(np.uint8))
+    return contents
+
+
+@pytest.fixture
+def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Collection]:
+    """Let a module's collection expect the given contents instead of the published ones."""
+
+    def pin(module: object, name: str, contents: dict[str, bytes], **changes: object) -> Collection:
+        parts = {part: f"md5:{hashlib.md5(content).hexdigest()}" for part, content in contents.items()}
+        made = dataclasses.replace(getattr(module, name), parts=parts, system=(), **changes)  # type: ignore[arg-type]
+        monkeypatch.setattr(module, name, made)
+        return made
+
+    return pin
+
+
+@pytest.fixture
+def tiny_mnist(tiny_idx: dict[str, bytes], pinned: Callable[..., Collection]) -> Collection:
+    return pinned(idx, "MNIST_FILES", tiny_idx, remotes=())
+
+
+def put(folder: Path, contents: dict[str, bytes], packed: bool = False) -> Path:
+    """Write the files into a folder, gzipped when asked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        path = folder / (f"{name}.gz" if packed else name)
+        path.write_bytes(gzip.compress(content) if packed else content)
+    return folder

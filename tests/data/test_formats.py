@@ -1,0 +1,395 @@
+"""Each format: a round trip against bytes written by hand, then truncated, changed and hostile ones."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import io as matlab
+
+from byrote import data, noise
+from byrote.data import cifar, idx, svhn
+from byrote.data.pickles import load_arrays
+from byrote.data.png import read_png
+from byrote.data.sources import Collection
+
+from .conftest import put, to_idx
+
+UINT8 = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5))
+
+# ------------------------------------------------------------------------------------------------- idx
+
+
+@given(UINT8)
+def test_idx_round_trip(array: np.ndarray) -> None:
+    assert np.array_equal(idx.read_idx(to_idx(array)), array)
+
+
+@given(UINT8.filter(lambda a: a.size > 0), st.data())
+def test_idx_of_another_length_is_refused(array: np.ndarray, draw: st.DataObject) -> None:
+    content = to_idx(array)
+    cut = draw.draw(st.integers(0, len(content) - 1))
+    for wrong in (content[:cut], content + b"\0"):
+        with pytest.raises(ValueError, match=r"idx file .* needed|needs .* bytes"):
+            idx.read_idx(wrong)
+    with pytest.raises(ValueError, match="unsigned bytes is needed"):
+        idx.read_idx(b"\0\0\x0d" + content[3:])
+
+
+def test_idx_header_that_promises_the_world() -> None:
+    with pytest.raises(ValueError, match="needs 79228162458924105385300197391 bytes, got 116"):
+        idx.read_idx(b"\0\0\x08\x03" + b"\xff" * 12 + b"\0" * 100)
+
+
+def test_gzip_is_bounded_and_checked(tmp_path: Path) -> None:
+    packed = put(tmp_path, {"a": b"0" * 100_000}, packed=True) / "a.gz"
+    content = packed.read_bytes()
+    assert len(content) < 1000
+    assert idx.unpacked(content) == b"0" * 100_000
+    assert idx.unpacked(content, 100_000) == b"0" * 100_000
+    with pytest.raises(ValueError, match="more than the 99999 bytes"):
+        idx.unpacked(content, 99_999)
+    with pytest.raises(ValueError, match="cut off"):
+        idx.unpacked(content[:-3])
+    with pytest.raises(ValueError, match="damaged"):
+        idx.unpacked(content[:-6] + b"\0" * 6)
+    assert idx.unpacked(b"plain") == b"plain"
+
+
+def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes]) -> None:
+    put(tiny_mnist.cache, tiny_idx)
+    for split, prefix, n in (("train", "train", 30), ("test", "t10k", 20)):
+        loaded = data.MNIST(preprocessing="raw").load(split)  # type: ignore[arg-type]
+        assert loaded.shape == (1, 5, 4)
+        assert loaded.ids.tolist() == list(range(n))
+        pixels = tiny_idx[f"{prefix}-images-idx3-ubyte"][16:]
+        labels = tiny_idx[f"{prefix}-labels-idx1-ubyte"][8:]
+        assert loaded.labels.tolist() == list(labels)
+        assert loaded.images.flatten().tolist() == list(pixels)
+
+
+def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> None:
+    mixed = tiny_idx | {"train-labels-idx1-ubyte": tiny_idx["t10k-labels-idx1-ubyte"]}
+    with pytest.raises(ValueError, match="n labels are needed"):
+        idx.decode_split(mixed, "train")
+
+
+# ------------------------------------------------------------------------------------------------- PNG
+
+
+def write_png(pixels: np.ndarray, filters: list[int], colour: int, parts: int = 1) -> bytes:
+    """A PNG by the book, one byte at a time: the slow way, with the filter of each row given."""
+    height, width, channels = pixels.shape
+    lines = bytearray()
+    for y in range(height):
+        lines.append(filters[y % len(filters)])
+        for x in range(width):
+            for c in range(channels):
+                a = int(pixels[y, x - 1, c]) if x else 0
+                b = int(pixels[y - 1, x, c]) if y else 0
+                d = int(pixels[y - 1, x - 1, c]) if x and y else 0
+                p = a + b - d
+                nearest = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - d), 2, d))[2]
+                guess = (0, a, b, (a + b) // 2, nearest)[filters[y % len(filters)]]
+                lines.append((int(pixels[y, x, c]) - guess) % 256)
+    packed = zlib.compress(bytes(lines))
+    step = -(-len(packed) // parts)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))]
+    chunks += [(b"IDAT", packed[i : i + step]) for i in range(0, len(packed), step)]
+    chunks += [(b"IEND", b"")]
+    return wrap(chunks)
+
+
+def wrap(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file of these chunks."""
+    body = b"".join(struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@given(
+    st.sampled_from([1, 3]).flatmap(
+        lambda c: arrays.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(c)))
+    ),
+    st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    st.integers(1, 3),
+)
+def test_png_round_trip(pixels: np.ndarray, filters: list[int], parts: int) -> None:
+    content = write_png(pixels, filters, {1: 0, 3: 2}[pixels.shape[2]], parts)
+    assert np.array_equal(read_png(content), pixels)
+
+
+def test_png_against_pillow() -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    x, y = np.meshgrid(np.arange(60), np.arange(40))
+    pixels = np.stack([x * 4, y * 6, (x * y) % 256], axis=-1).astype(np.uint8)
+    stream = io.BytesIO()
+    pillow.fromarray(pixels).save(stream, "PNG")
+    assert np.array_equal(read_png(stream.getvalue()), pixels)
+
+
+def test_a_bad_png_is_one_sentence() -> None:
+    good = write_png(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), [1], 2)
+    for wrong in (b"", b"GIF89a", good[:-20], good[:8], good[:30] + b"\xff" + good[31:]):
+        with pytest.raises(ValueError, match="PNG"):
+            read_png(wrong)
+    with pytest.raises(ValueError, match="8-bit grey or RGB"):
+        read_png(write_png(np.zeros((2, 2, 1), np.uint8), [0], 3))
+    small, large = (struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0) for side in (1, 60_000))
+    other_filter = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\x07\0")), (b"IEND", b"")])
+    with pytest.raises(ValueError, match="filter 7"):
+        read_png(other_filter)
+    too_few = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
+    with pytest.raises(ValueError, match="another number of pixels"):
+        read_png(too_few)
+    bomb = wrap([(b"IHDR", large), (b"IDAT", b""), (b"IEND", b"")])
+    with pytest.raises(ValueError, match="at most"):
+        read_png(bomb)
+    with pytest.raises(ValueError, match="no header or no pixels"):
+        read_png(wrap([(b"IHDR", small), (b"IEND", b"")]))
+
+
+# --------------------------------------------------------------------------------------------- pickles
+
+
+@given(
+    arrays.arrays(st.sampled_from(["u1", "<i8", ">i4", "<f4", "f8", "?"]), arrays.array_shapes(max_dims=3, max_side=4)),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_pickled_arrays_round_trip(array: np.ndarray, protocol: int, fortran: bool) -> None:
+    stored = np.asfortranarray(array) if fortran else array
+    content = pickle.dumps({"a": stored, b"b": [1, 2], "text": ["x"]}, protocol=protocol)
+    read = load_arrays(io.BytesIO(content))
+    assert set(read) == {"a", "b"}
+    assert np.array_equal(read["a"], array, equal_nan=array.dtype.kind == "f")
+    assert isinstance(read["a"], np.ndarray)
+    assert read["a"].dtype == array.dtype
+    assert read["b"] == [1, 2]
+
+
+class Evil:
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.call[0], tuple(self.call[1:])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Evil(os.system, "touch {marker}"),
+        Evil(eval, "open('{marker}', 'w')"),
+        Evil(getattr, 1, "real"),
+        Evil(np.array, [1]),
+        Evil(np.ndarray, (1 << 40,)),
+        np.array([{"a": 1}], dtype=object),
+        np.array(["a"], dtype="U1"),
+        np.zeros(2, dtype=[("a", "u1")]),
+        np.float64(1.0),
+    ],
+    ids=["system", "eval", "getattr", "array", "huge", "object", "text", "record", "scalar"],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_that_asks_for_more_is_not_run(tmp_path: Path, value: object, protocol: int) -> None:
+    marker = tmp_path / "ran"
+    if isinstance(value, Evil):
+        value = Evil(*(part.format(marker=marker) if isinstance(part, str) else part for part in value.call))
+    content = pickle.dumps({"a": value}, protocol=protocol)
+    if isinstance(value, Evil) and value.call[0] is np.ndarray:
+        assert load_arrays(io.BytesIO(content)) == {}  # a stand-in is made; it holds nothing and is left out
+    else:
+        with pytest.raises(ValueError, match="this pickle is not read"):
+            load_arrays(io.BytesIO(content))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80\x04.",
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"c__builtin__\nexec\n(S'1'\ntR.",
+        b"Pexternal\n.",
+        pickle.dumps([1, 2]),
+        pickle.dumps({"a": np.arange(5)}, protocol=2)[:-20],
+    ],
+)
+def test_broken_pickles_are_one_sentence(content: bytes) -> None:
+    with pytest.raises(ValueError, match="this pickle is not read"):
+        load_arrays(io.BytesIO(content))
+
+
+def test_an_array_with_too_few_bytes() -> None:
+    content = pickle.dumps({"a": np.zeros(40, np.uint8)}, protocol=3)
+    assert content.count(b"K(\x85") == 1
+    with pytest.raises(ValueError, match="cannot reshape"):
+        load_arrays(io.BytesIO(content.replace(b"K(\x85", b"K)\x85")))
+
+
+# ------------------------------------------------------------------------------------------- CIFAR-10
+
+
+@pytest.fixture
+def tiny_cifar(pinned: Callable[..., Collection]) -> dict[str, bytes]:
+    """Batches of 4 images; image and label differ for every batch and place."""
+    rng = np.random.default_rng(1)
+    contents = {}
+    for name in cifar._NAMES:
+        rows = rng.integers(0, 256, (4, 3073), dtype=np.uint8)
+        rows[:, 0] = rng.integers(0, 10, 4)
+        contents[f"{name}.bin"] = rows.tobytes()
+    pinned(cifar, "CIFAR10_FILES", contents, remotes=())
+    return contents
+
+
+def as_python(folder: Path, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        rows = np.frombuffer(content, np.uint8).reshape(-1, 3073)
+        batch = {b"data": rows[:, 1:].copy(), b"labels": rows[:, 0].tolist(), b"filenames": [b"a.png"] * 4}
+        (folder / name.removesuffix(".bin")).write_bytes(pickle.dumps(batch, protocol=2))
+
+
+def as_png(folder: Path, contents: dict[str, bytes]) -> None:
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    for name, content in contents.items():
+        rows = np.frombuffer(content, np.uint8).reshape(-1, 3073)
+        pixels = rows[:, 1:].reshape(-1, 3, 1024).transpose(0, 2, 1)
+        (folder / name.replace(".bin", ".png")).write_bytes(write_png(pixels, [1], 2))
+        labels["test" if name.startswith("test") else "train"] += rows[:, 0].tolist()
+    for split, numbers in labels.items():
+        (folder / f"{split}_lables.json").write_text(json.dumps(numbers))
+
+
+@pytest.mark.parametrize("layout", ["binary", "python", "png"])
+def test_cifar10_in_three_packings(
+    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    names = {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py", "png": "package"}
+    folder = tmp_path / "root" / names[layout]
+    folder.mkdir(parents=True)
+    if layout == "binary":
+        put(folder, tiny_cifar)
+    else:
+        (as_python if layout == "python" else as_png)(folder, tiny_cifar)
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path / "root"))
+    train = data.CIFAR10(preprocessing="raw", classes=tuple(range(10))).decode("train")
+    assert train.images.shape == (20, 3, 32, 32)
+    assert train.ids.tolist() == list(range(20))
+    for place in (0, 7, 19):
+        row = tiny_cifar[f"data_batch_{place // 4 + 1}.bin"][(place % 4) * 3073 :][:3073]
+        assert train.labels[place] == row[0]
+        assert train.images[place, 2, 5, 9] == row[1 + 2 * 1024 + 5 * 32 + 9]
+    assert data.CIFAR10().decode("test").images.tobytes()[:1024] == tiny_cifar["test_batch.bin"][1:1025]
+
+
+def test_a_hostile_cifar_pickle_is_not_run(
+    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    as_python(folder, tiny_cifar)
+    (folder / "test_batch").write_bytes(pickle.dumps({"data": Evil(os.system, f"touch {tmp_path}/ran")}))
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    assert len(data.CIFAR10().decode("train").labels) == 20
+    with pytest.raises(ValueError, match=r"asks for \w+\.system"):
+        data.CIFAR10().load("test")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("change", [{"labels": [1, 2]}, {"labels": [300] * 4}, {"labels": "x"}, {"data": [1]}])
+def test_a_cifar_pickle_without_images_and_labels(
+    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    content = {"data": np.zeros((4, 3072), np.uint8), "labels": [0] * 4} | change
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content, protocol=2))
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="label"):
+        data.CIFAR10().load("test")
+
+
+# ------------------------------------------------------------------------------------------- CIFAR-10N
+
+
+def human_file(arrays: dict[str, np.ndarray]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(arrays, protocol=2))
+        archive.writestr("archive/version", "3\n")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_human_labels_and_their_files(
+    tmp_path: Path, pinned: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    clean = np.array([3, 1, 4, 1], dtype=np.int64)
+    made = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN.values(), start=1)}
+    content = human_file(made | {"clean_label": clean})
+    pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": content}, remotes=())
+    if packed:
+        with zipfile.ZipFile(tmp_path / "CIFAR-N.zip", "w") as archive:
+            archive.writestr("CIFAR-N/CIFAR-10_human.pt", content)
+    else:
+        put(tmp_path, {"CIFAR-10_human.pt": content})
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    assert data.human_labels("worst").tolist() == made["worse_label"].tolist() == [5, 3, 6, 3]
+    assert data.human_labels("random3").tolist() == made["random_label3"].tolist()
+    path = data.recorded_file("aggre")
+    assert path.read_text() == "id,true,observed\n0,3,4\n1,1,2\n2,4,5\n3,1,2\n"
+    recorded = noise.Recorded(path=str(path)).load()
+    assert recorded.observed.tolist() == made["aggre_label"].tolist()
+    assert recorded.true.tolist() == clean.tolist()
+    with pytest.raises(ValueError, match="human labels must be one of aggre"):
+        data.human_labels("clean")
+
+
+# ------------------------------------------------------------------------------------------------ SVHN
+
+
+def as_mat(images: np.ndarray, labels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    matlab.savemat(stream, {"X": images.transpose(2, 3, 1, 0), "y": labels[:, None]})  # X is (H, W, C, n)
+    return stream.getvalue()
+
+
+def test_svhn_reads_its_layout(tmp_path: Path, pinned: Callable[..., Collection]) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+    stored = np.array([10, 1, 2, 10, 9, 1], dtype=np.uint8)
+    content = as_mat(images, stored)
+    made = pinned(svhn, "SVHN_FILES", {"train_32x32.mat": content, "test_32x32.mat": as_mat(images[:3], stored[:3])})
+    raw_mat = matlab.loadmat(io.BytesIO(content))["X"]
+    put(made.cache, {"train_32x32.mat": content})
+    loaded = data.SVHN(classes=(0, 1), preprocessing="raw").load()
+    assert loaded.ids.tolist() == [0, 1, 3, 5]
+    assert loaded.labels.tolist() == [0, 1, 0, 1]
+    # X[row, column, channel, n]
+    assert loaded.images[2, 1, 7, 20] == raw_mat[7, 20, 1, 3]
+    assert not data.SVHN().available()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "X and y is needed"),
+        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "X and y is needed"),
+        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1, 11], np.uint8)), "labels must lie in 1..10"),
+        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 1], np.uint8)), "labels must lie in 1..10"),
+        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1], np.uint8)), "n labels are needed"),
+        (as_mat(np.zeros((2, 1, 32, 32), np.uint8), np.array([1, 2], np.uint8)), "n labels are needed"),
+    ],
+)
+def test_svhn_refuses_other_files(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        svhn.read_mat(content)

@@ -43,7 +43,11 @@ class Dilation:
     optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
     """
 
+    alpha: Real
+    lambda_w: Real
+    lambda_h: Real
     eta: Real
+    slope: Real
     r: Real
     dilation: Real
     memorization: Real
@@ -63,6 +67,7 @@ class Dilation:
     iterations: int
     law: Law
     width: int
+    loss: Margin
 
     @property
     def features(self) -> Array:
@@ -133,6 +138,8 @@ def dilation(
         pieces.append(piece)
         steps = max(steps, used)
 
+    given = [unwrap(column, shape) for column in columns]
+
     def real(name: str) -> Real:
         return unwrap(np.concatenate([piece[name] for piece in pieces]), shape)
 
@@ -141,7 +148,11 @@ def dilation(
         return bool(flags[0]) if shape == () else flags.reshape(shape)
 
     return Dilation(
-        eta=unwrap(columns[3], shape),
+        alpha=given[0],
+        lambda_w=given[1],
+        lambda_h=given[2],
+        eta=given[3],
+        slope=given[4],
         r=real("r"),
         dilation=real("dilation"),
         memorization=real("memorization"),
@@ -161,6 +172,7 @@ def dilation(
         iterations=steps,
         law=chosen,
         width=width,
+        loss=loss,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit
 
 from .parameters import Array
 
@@ -69,7 +69,7 @@ class LogitLoss:
         total = float(counts.sum())  # N
         if self.kind == "smoothing":
             target = (1 - self.alpha) * own + self.alpha / total * counts
-            value = logsumexp(logits, b=counts, axis=-1) - (target * logits).sum(axis=-1)
+            value = logsumexp_of(logits, counts) - (target * logits).sum(axis=-1)
             return value, counts * softmax_of(logits, counts) - target
         if self.kind == "relaxation":
             return self._relaxation(logits, own, counts)
@@ -89,7 +89,7 @@ class LogitLoss:
         concave one.
         """
         others = np.where(own, -np.inf, logits)
-        margin = (own * logits).sum(axis=-1) - logsumexp(others, b=counts, axis=-1)
+        margin = (own * logits).sum(axis=-1) - logsumexp_of(others, counts)
         alpha = self.alpha
         floor = (1 - alpha) * np.log1p(-alpha) + (alpha * np.log(alpha) if alpha > 0 else 0.0)
         slope = np.minimum(alpha - expit(-margin), 0.0)  # 0 from p_y = 1 - alpha on
@@ -97,6 +97,13 @@ class LogitLoss:
         return value, slope[..., None] * (own - counts * softmax_of(others, counts))
 
 
+def logsumexp_of(logits: Array, counts: Array) -> Array:
+    """log of the sum over all classes of exp(logit)."""
+    top = logits.max(axis=-1)
+    return np.asarray(top + np.log((counts * np.exp(logits - top[..., None])).sum(axis=-1)))
+
+
 def softmax_of(logits: Array, counts: Array) -> Array:
     """The probability of ONE class of each group; `counts` times it sums to 1."""
-    return np.asarray(softmax(logits + np.log(counts), axis=-1) / counts)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / (counts * powers).sum(axis=-1, keepdims=True))

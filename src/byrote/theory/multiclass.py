@@ -13,6 +13,7 @@ reduction used here: for a convex loss and laws that treat all other classes ali
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -162,7 +163,12 @@ class _Reduced:
         """r = kappa t."""
         return self.eta * self.geometry.distance / self.slope
 
-    @property
+    @cached_property
+    def rest(self) -> float:
+        """F(0)."""
+        return self.clean(0.0)[0]
+
+    @cached_property
     def counts(self) -> Array:
         N = self.geometry.num_classes
         return np.array([1.0, 1.0, N - 2.0])[: 2 if N == 2 else 3]
@@ -198,7 +204,7 @@ class _Reduced:
         t, toward = self.distance_to_true(u)
         clean, push = self.clean(self.kappa * t)
         noisy, pull = self.noisy(u)
-        value = (clean - self.clean(0.0)[0]) / self.eta + noisy
+        value = (clean - self.rest) / self.eta + noisy
         return value, a * (self.kappa * push * toward / self.eta + pull)
 
     def solve(self, start: tuple[float, float, float], name: str) -> tuple[LocalMinimum, int]:
@@ -211,7 +217,7 @@ class _Reduced:
         t, _ = self.distance_to_true(u)
         r = self.kappa * t
         residual = float(np.abs(projected(end, gradient, lower)).max())
-        risk = N * (self.eta * value + self.clean(0.0)[0])
+        risk = N * (self.eta * value + self.rest)
         others = float(u[2]) if size == 3 else 0.0
         spread = r / self.geometry.distance
         return LocalMinimum(risk, r, spread, self.eta * t, float(u[0]), float(u[1]), others, residual, name), steps

@@ -1,0 +1,113 @@
+"""Where Theorem 4.3's order of dilations holds and where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byrote.checks import require
+from byrote.figures.style import INK
+from byrote.theory import eta_bound, order_of_dilations
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["order_map"]
+
+_CELLS = (52, 40)
+
+
+def order_map(
+    alpha: float = 0.1, penalty: float = 1e-3, laws: Sequence[str] = ("circle", "two-point")
+) -> alt.HConcatChart:
+    """Ratio of dilations, CE over LS, over eta and C_MD, one panel a law, at lambda_W = lambda_H = penalty.
+
+    Blue: CE dilates more, the theorem's order; orange: LS does. Left of the dashed line Assumption 4.2
+    holds. Dotted: half of full memorization under CE, r*/r_max = 1/2.
+
+    >>> len(order_map(laws=("circle",)).hconcat)
+    1
+    """
+    alt = require("altair", "report")
+    panels = [_panel(alt, law, alpha, penalty, k == len(laws) - 1) for k, law in enumerate(laws)]
+    chart: alt.HConcatChart = alt.hconcat(*panels, spacing=34)
+    return chart
+
+
+def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> Any:
+    across, up = np.geomspace(1e-4, 1, _CELLS[0] + 1), np.geomspace(0.03, 30, _CELLS[1] + 1)
+    eta, slope = np.meshgrid(np.sqrt(across[:-1] * across[1:]), np.sqrt(up[:-1] * up[1:]), indexing="ij")
+    order = order_of_dilations(alpha, penalty, penalty, eta, slope, law)
+    ratio = np.asarray(order.ratio)
+    rows = [
+        {"x": across[i], "x2": across[i + 1] * 1.02, "y": up[j], "y2": up[j + 1] * 1.02, "ratio": float(ratio[i, j])}
+        for i in range(_CELLS[0])
+        for j in range(_CELLS[1])
+    ]
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(type="log", domain=[1e-4, 1], nice=False),
+        axis=alt.Axis(title="η = corrupted / clean", grid=False, format="~g", values=[1e-4, 1e-3, 1e-2, 1e-1, 1]),
+    )
+    y = alt.Y(
+        "y:Q",
+        scale=alt.Scale(type="log", domain=[0.03, 30], nice=False),
+        axis=alt.Axis(title="slope C_MD", grid=False, format="~g", values=[0.1, 1, 10]),
+    )
+    fill = alt.Color(
+        "ratio:Q",
+        scale=alt.Scale(scheme="blueorange", reverse=True, domain=[0.5, 1.5], domainMid=1, clamp=True),
+        legend=alt.Legend(title="(r/D) CE ÷ LS", orient="right", gradientLength=150, offset=8) if legend else None,
+    )
+    cells = alt.Chart(alt.Data(values=rows)).mark_rect(stroke=None).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=fill)
+    fine = np.geomspace(0.03, 30, 90)
+    bound = eta_bound(alpha, penalty, penalty, fine)
+    curves = [
+        (np.asarray(bound), [6, 4], 1.8),
+        (_crossing(alpha, penalty, law, fine, "ratio"), [1, 0], 2.4),
+        (_crossing(alpha, penalty, law, fine, "memorised"), [1, 3], 1.8),
+    ]
+    lines = [_curve(alt, x, y, at, fine, dash, width) for at, dash, width in curves]
+    words: list[dict[str, Any]] = [
+        {"x": 1.4e-4, "y": 19, "t": "inside Assumption 4.2", "a": "left", "c": "white"},
+        {"x": 1.4e-4, "y": 0.042, "t": "CE dilates more", "a": "left", "c": "white"},
+    ]
+    if (ratio < 1).any():
+        deepest = np.unravel_index(int(np.argmin(ratio)), ratio.shape)
+        words.append({"x": 0.93, "y": float(slope[deepest]), "t": "LS more", "a": "right", "c": "black"})
+    notes = [
+        alt.Chart(alt.Data(values=[word]))
+        .mark_text(align=word["a"], fontSize=12, fontWeight=600, color=word["c"])
+        .encode(x=x, y=y, text="t:N")
+        for word in words
+    ]
+    title = alt.Title(
+        f"{law} law",
+        subtitle="dashed: Assumption 4.2.3; solid: ratio 1; dotted: r*(CE) = r_max / 2",
+        subtitleFontSize=9.5,
+    )
+    return alt.layer(cells, *lines, *notes).properties(width=330, height=250, title=title)
+
+
+def _crossing(alpha: float, penalty: float, law: str, slopes: Any, what: str) -> Any:
+    """For each slope the eta at which the ratio falls through 1, or the memorised share through 1/2; NaN if
+    it does not.
+    """
+    eta = np.geomspace(1e-4, 1, 400)
+    grid, slope = np.meshgrid(eta, slopes, indexing="ij")
+    order = order_of_dilations(alpha, penalty, penalty, grid, slope, law)
+    above = np.asarray(order.ratio) > 1 if what == "ratio" else np.asarray(order.memorised) > 0.5
+    last = above.sum(axis=0)
+    return np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan)
+
+
+def _curve(alt: Any, x: Any, y: Any, at: Any, slopes: Any, dash: list[int], width: float) -> Any:
+    rows = [
+        {"x": float(e), "y": float(s), "k": k}
+        for k, (e, s) in enumerate(zip(at, slopes, strict=True))
+        if np.isfinite(e) and 1e-4 <= e <= 1
+    ]
+    line = alt.Chart(alt.Data(values=rows)).mark_line(stroke=INK, strokeDash=dash, strokeWidth=width)
+    return line.encode(x=x, y=y, order="k:O")

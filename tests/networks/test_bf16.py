@@ -65,7 +65,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled):
             if slope is None:  # the bias before a normalisation
                 assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
             else:
-                assert (grads[name][s] - slope).norm() < 0.02 * slope.norm().clamp(min=1), name
+                assert (grads[name][s] - slope).norm() < 0.03 * slope.norm().clamp(min=1), name
 
 
 @needs_kernels

@@ -17,7 +17,7 @@ from byrote.networks.dense import DenseStack, is_dense
 from byrote.networks.initial import initialise, unallocated
 from byrote.networks.stack import Stack, StackedNetwork
 
-__all__ = ["Classifier", "Network", "Precision"]
+__all__ = ["Classifier", "Layered", "Network", "Precision"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -39,16 +39,16 @@ class Classifier(nn.Module):
 
 
 class Network(Component, family="networks"):
-    """Base of the networks. A member writes `assemble`; building and stacking follow from it."""
+    """Base of the networks. A member writes `create`; building and stacking follow from it."""
 
-    def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-        """The layers, in `torch.nn`, without caring for their initial values."""
+    def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
+        """The module with its initial weights, all randomness from `generator`."""
         raise NotImplementedError
 
     def build(
         self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
     ) -> Classifier:
-        """One plain module, its initial weights drawn from `generator` by torch's default laws.
+        """One plain module, its initial weights drawn from `generator`.
 
         Args:
             input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
@@ -63,9 +63,7 @@ class Network(Component, family="networks"):
             ValueError: an empty shape, a size below 1, or one this network cannot take.
         """
         shape = self._checked(input_shape, num_outputs)
-        with unallocated():
-            module = self.assemble(shape, num_outputs)
-        return initialise(module, generator or torch.Generator())
+        return self.create(shape, num_outputs, generator or torch.Generator())
 
     def stack(
         self,
@@ -75,6 +73,7 @@ class Network(Component, family="networks"):
         *,
         precision: Precision = "fp32",
         compiled: bool = True,
+        batched: bool = False,
     ) -> StackedNetwork:
         """S modules as one: every parameter and buffer gains a leading axis of runs.
 
@@ -86,6 +85,9 @@ class Network(Component, family="networks"):
                 float32 parameters, and keeps normalisation, the head and all states in float32.
             compiled: let bfloat16 networks use kernels compiled on this machine, where it has a C++ compiler.
                 They round differently from torch's operators, so this belongs to a run's recorded numerics.
+            batched: compute all runs in one batched call, for accelerators: products become batched products,
+                convolutions grouped ones. A run's bits then depend on the kernels the batch picks. Not for
+                modules whose Python code branches on values.
 
         Returns:
             A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
@@ -98,9 +100,9 @@ class Network(Component, family="networks"):
         twins = [self.build(input_shape, num_outputs, generator) for generator in generators]
         features: Sequence[nn.Module] = [twin.features for twin in twins]
         shape = tuple(input_shape)
-        dense = precision == "bf16" and is_dense(features[0])
-        stacked = (DenseStack if dense else Stack)(features, len(shape) + 1, precision, compiled)
-        return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2))
+        dense = precision == "bf16" and not batched and is_dense(features[0])
+        stacked = (DenseStack if dense else Stack)(features, len(shape) + 1, precision, compiled, batched)
+        return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2, batched=batched))
 
     def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:
         shape = tuple(int(size) for size in input_shape)
@@ -109,3 +111,16 @@ class Network(Component, family="networks"):
         if num_outputs < 1:
             raise ValueError(f"{self.kind} needs at least one output, got {num_outputs}")
         return shape
+
+
+class Layered(Network, abstract=True):
+    """Base of the networks made of `torch.nn` layers, started by torch's default laws. A member writes `assemble`."""
+
+    def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
+        """The layers, without caring for their initial values."""
+        raise NotImplementedError
+
+    def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
+        with unallocated():
+            module = self.assemble(input_shape, num_outputs)
+        return initialise(module, generator)

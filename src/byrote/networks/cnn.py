@@ -4,13 +4,13 @@ from typing import ClassVar
 
 from torch import nn
 
-from byrote.networks.base import Classifier, Network
+from byrote.networks.base import Classifier, Layered
 from byrote.networks.layers import Unit, images
 
 __all__ = ["CNN8"]
 
 
-class CNN8(Network, kind="cnn8"):
+class CNN8(Layered, kind="cnn8"):
     """Six 3x3 convolutions and two linear layers: the CIFAR-10 network of Ma et al. (2020) and Wang et al. (2019).
 
     Pairs of units of 64, 128 and 196 channels, a 2x2 max-pool after each pair, a linear layer of 256 with normalisation
@@ -30,7 +30,10 @@ class CNN8(Network, kind="cnn8"):
         inputs, height, width = images(self.kind, input_shape, smallest=8)
         layers: list[nn.Module] = []
         for channels in (64, 128, 196):
-            layers += [Unit(inputs, channels, 3, padding=1, bias=True), Unit(channels, channels, 3, padding=1, bias=True)]
+            layers += [
+                Unit(inputs, channels, 3, padding=1, bias=True),
+                Unit(channels, channels, 3, padding=1, bias=True),
+            ]
             layers.append(nn.MaxPool2d(2))
             inputs, height, width = channels, height // 2, width // 2
         layers += [nn.Flatten(), nn.Linear(inputs * height * width, 256), nn.BatchNorm1d(256), nn.ReLU()]

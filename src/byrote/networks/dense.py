@@ -56,8 +56,10 @@ class _Trace(NamedTuple):
 class DenseStack(Stack):
     """A stack of dense chains in bfloat16. Without kernels, and for gradients in evaluation, it is a plain stack."""
 
-    def __init__(self, copies: Sequence[nn.Module], rank: int, precision: str, compiled: bool) -> None:
-        super().__init__(copies, rank, precision, compiled)
+    def __init__(
+        self, copies: Sequence[nn.Module], rank: int, precision: str, compiled: bool = True, batched: bool = False
+    ) -> None:
+        super().__init__(copies, rank, precision, compiled, batched)
         chain = copies[0]
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")

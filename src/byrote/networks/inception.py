@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from byrote.networks.base import Classifier, Network
+from byrote.networks.base import Classifier, Layered
 from byrote.networks.layers import CentreCrop, GlobalMean, Unit, images
 
 __all__ = ["InceptionLite"]
@@ -35,7 +35,7 @@ class Halved(nn.Module):
         return torch.cat([self.unit(x), self.pool(x)], -3)
 
 
-class InceptionLite(Network, kind="inception_lite"):
+class InceptionLite(Layered, kind="inception_lite"):
     """A 3x3 stem of 96 channels, two mixed blocks, four after a first halving, two after a second.
 
     Args:
@@ -67,7 +67,13 @@ class InceptionLite(Network, kind="inception_lite"):
             *([CentreCrop(28)] if self.variant == "paper" else []),
             Unit(channels, 96, 3, padding=padding, bias=True),
             *(Mixed(96, 32, 32), Mixed(64, 32, 48), Halved(80, 80, padding)),
-            *(Mixed(160, 112, 48), Mixed(160, 96, 64), Mixed(160, 80, 80), Mixed(160, 48, 96), Halved(144, 96, padding)),
+            *(
+                Mixed(160, 112, 48),
+                Mixed(160, 96, 64),
+                Mixed(160, 80, 80),
+                Mixed(160, 48, 96),
+                Halved(144, 96, padding),
+            ),
             *(Mixed(240, 176, 160), Mixed(336, 176, 160)),
             *end,
         ]

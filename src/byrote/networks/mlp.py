@@ -6,12 +6,12 @@ from itertools import pairwise
 from pydantic import Field
 from torch import nn
 
-from byrote.networks.base import Classifier, Network
+from byrote.networks.base import Classifier, Layered
 
 __all__ = ["MLP"]
 
 
-class MLP(Network, kind="mlp"):
+class MLP(Layered, kind="mlp"):
     """Linear-BatchNorm-ReLU blocks, the last of them the penultimate layer of width M, then Linear M -> N.
 
     MD's network is depth 9, width 2048 and M = N: eight blocks of width 2048, a ninth of width M that is also

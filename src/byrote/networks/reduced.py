@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.norm import Norm
 
-__all__ = ["Wide", "reduce", "reduced_names"]
+__all__ = ["Wide", "narrow", "reduce", "reduced_names"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -49,7 +49,8 @@ def reduced_names(module: nn.Module) -> frozenset[str]:
     return frozenset(names)
 
 
-def narrow(value: Tensor) -> Tensor:
-    """Cast to bfloat16; images and filters also get their channels side by side."""
-    layout = torch.channels_last if value.dim() == 4 else torch.preserve_format
-    return value.to(torch.bfloat16, memory_format=layout)
+def narrow(value: Tensor, side_by_side: bool = True) -> Tensor:
+    """Cast to bfloat16; `side_by_side` also lays the channels of images and filters next to each other."""
+    if side_by_side and value.dim() == 4:
+        return value.to(torch.bfloat16, memory_format=torch.channels_last)
+    return value.to(torch.bfloat16)

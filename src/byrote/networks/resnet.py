@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from byrote.networks.base import Classifier, Network
+from byrote.networks.base import Classifier, Layered
 from byrote.networks.layers import GlobalMean, Unit, images
 from byrote.networks.norm import rectified
 
@@ -58,7 +58,7 @@ def _stages(widths: tuple[int, ...], blocks: int, shortcut: type[Padded] | type[
     return layers
 
 
-class ResNet32(Network, kind="resnet32"):
+class ResNet32(Layered, kind="resnet32"):
     """He et al. section 4.2: a 3x3 stem, three stages of five blocks of 16, 32 and 64 channels, mean pooling.
 
     Shortcuts of option A have no parameters; at 3 channels and 10 outputs the network has 464,154.
@@ -77,7 +77,7 @@ class ResNet32(Network, kind="resnet32"):
         return Classifier(nn.Sequential(*layers), nn.Linear(64, num_outputs))
 
 
-class ResNet18(Network, kind="resnet18"):
+class ResNet18(Layered, kind="resnet18"):
     """He et al. table 1: four stages of two blocks of 64, 128, 256 and 512 channels, shortcuts of option B.
 
     Args:

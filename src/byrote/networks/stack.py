@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
 from byrote.networks.reduced import narrow, reduce, reduced_names
 
@@ -28,18 +29,27 @@ class Stack(nn.Module):
             `rank + 1` has the runs first.
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `reduced`).
         compiled: use the compiled kernels where they exist.
+        batched: compute all runs in one `torch.func.vmap` call instead of one by one.
     """
 
-    def __init__(self, copies: Sequence[nn.Module], rank: int, precision: str = "fp32", compiled: bool = True) -> None:
+    def __init__(
+        self,
+        copies: Sequence[nn.Module],
+        rank: int,
+        precision: str = "fp32",
+        compiled: bool = True,
+        batched: bool = False,
+    ) -> None:
         super().__init__()
         self.runs = len(copies)
         self.rank = rank
         self.precision = precision
-        self.compiled = compiled
+        self.compiled = compiled and not batched
+        self.batched = batched
         self._narrowed = reduced_names(copies[0]) if precision == "bf16" else frozenset()
         # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
         plain = copy.deepcopy(copies[0]).to("meta")
-        self._plain = (reduce(plain, compiled) if precision == "bf16" else plain,)
+        self._plain = (reduce(plain, self.compiled) if precision == "bf16" else plain,)
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         for name, first in joined[0].items():
             value = torch.stack([states[name].detach() for states in joined])
@@ -66,19 +76,33 @@ class Stack(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, ...)
-        inputs = [x] * self.runs if self.check(x) else _slices(x)
+        shared = self.check(x)
         self.plain.train(self.training)
-        seats = _seats(self.plain)
+        if self.batched:
+            over_runs = vmap(self._one, in_dims=(0, None if shared else 0), randomness="different")
+            together: Tensor = over_runs(dict(self._states()), x)
+            return together
+        inputs = [x] * self.runs if shared else _slices(x)
         slices = {name: _slices(value) for name, value in self._states()}
-        outputs = []
-        for s, batch in enumerate(inputs):
-            for name, (table, leaf, _) in seats.items():
-                value = slices[name][s]  # by reference: gradients and in-place updates reach slice s
-                table[leaf] = narrow(value) if name in self._narrowed else value
-            outputs.append(self.plain(narrow(batch)).float() if self.precision == "bf16" else self.plain(batch))
-        for table, leaf, empty in seats.values():
-            table[leaf] = empty
+        outputs = [
+            self._one({name: parts[s] for name, parts in slices.items()}, batch) for s, batch in enumerate(inputs)
+        ]
         return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
+
+    def _one(self, states: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The pass of one run, the plain module's tensors replaced by `states` for as long as it takes."""
+        seats = _seats(self.plain)
+        try:
+            for name, (table, leaf, _) in seats.items():
+                # by reference: gradients and in-place updates reach the slice
+                value = states[name]
+                table[leaf] = narrow(value, not self.batched) if name in self._narrowed else value
+            x = narrow(x, not self.batched) if self.precision == "bf16" else x
+            out: Tensor = self.plain(x)
+        finally:
+            for table, leaf, empty in seats.values():
+                table[leaf] = empty
+        return out.float() if self.precision == "bf16" else out
 
     def _states(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.named_parameters()

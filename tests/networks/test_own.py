@@ -1,0 +1,100 @@
+"""A user's own module, and all runs at once through vmap."""
+
+import pytest
+import torch
+from test_stack import step
+from torch import nn
+
+from byrote.networks import CNN8, MLP, Network, Own, ResNet32
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
+        self.head = nn.Linear(4, 2)
+
+
+def branching(input_shape, num_outputs):
+    return Branching()
+
+
+def broken(input_shape, num_outputs):
+    return "no module"
+
+
+HERE = __name__
+
+
+def generators(runs):
+    return [torch.Generator().manual_seed(s) for s in range(runs)]
+
+
+def test_own_modules_are_built_from_the_runs_generator_alone():
+    net = Own("byrote.networks.own:perceptron", head="out")
+    before = torch.random.get_rng_state()
+    a, b, c = (net.build((3, 2), 2, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(a.head.weight, b.head.weight)
+    assert not torch.equal(a.head.weight, c.head.weight)
+    assert not torch.equal(a.features.hidden.weight, c.features.hidden.weight)
+
+
+def test_own_modules_stack_and_train():
+    net = Own("byrote.networks.own:perceptron", head="out")
+    stacked = net.stack((3, 2), 2, generators(3))
+    alone = net.build((3, 2), 2, generators(3)[2])
+    x = torch.randn(3, 5, 3, 2)
+    y = torch.randint(0, 2, (3, 5))
+    logits, grads = step(stacked, x, y)
+    one, slopes = step(alone, x[2], y[2])
+    assert torch.equal(logits[2], one)
+    assert all(torch.equal(g[2], h) for g, h in zip(grads, slopes, strict=True))
+    assert torch.equal(stacked.twin(2)(x[2]), alone(x[2]))
+
+
+def test_features_and_head_are_taken_where_the_module_has_them():
+    net = Own(f"{HERE}:branching")
+    assert net.build((6,), 2).features(torch.zeros(3, 6)).shape == (3, 4)
+    assert Network.from_spec(net.spec()) == net
+    assert (Own(f"{HERE}:branching", head="head").build((6,), 2)).head.out_features == 2
+
+
+@pytest.mark.parametrize(
+    ("factory", "head", "said"),
+    [
+        ("nowhere.at_all:thing", None, "cannot be imported"),
+        (f"{HERE}:missing", None, "cannot be imported"),
+        (f"{HERE}:HERE", None, "must be callable"),
+        (f"{HERE}:broken", None, "must return an nn.Module"),
+        (f"{HERE}:branching", "haed", "did you mean 'head'"),
+        ("byrote.networks.own:perceptron", None, "the head 'head'"),
+    ],
+)
+def test_what_cannot_be_built_is_named(factory, head, said):
+    with pytest.raises(ValueError, match=said):
+        Own(factory, head=head).build((6,), 2)
+    with pytest.raises(ValueError, match="pattern"):
+        Own("no_colon")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("network", "shape"), [(MLP(3, 16, 4), (6,)), (ResNet32(), (3, 8, 8)), (CNN8(), (1, 8, 8))])
+def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision):
+    together = network.stack(shape, 2, generators(3), precision=precision, batched=True)
+    apart = network.stack(shape, 2, generators(3), precision=precision, compiled=False)
+    tolerance = 1e-4 if precision == "fp32" else 0.08
+    draw = torch.Generator().manual_seed(4)
+    for shared in (False, True):
+        x = torch.randn(*(() if shared else (3,)), 8, *shape, generator=draw)
+        y = torch.randint(0, 2, (3, 8), generator=draw)
+        logits, grads = step(together, x, y)
+        wanted, slopes = step(apart, x, y)
+        assert (logits - wanted).norm() / wanted.norm() < tolerance
+        if precision == "fp32":  # in bfloat16 gates flip
+            for g, h in zip(grads, slopes, strict=True):
+                torch.testing.assert_close(g, h, rtol=1e-2, atol=2e-4)
+        apart.load_state_dict(together.state_dict())
+    for name, value in apart.state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name], value)
+    assert together.state_dict()[next(n for n in together.state_dict() if "tracked" in n)].tolist() == [2, 2, 2]

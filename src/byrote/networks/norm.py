@@ -24,13 +24,14 @@ class Norm(nn.Module):
     Args:
         plain: the layer it stands for; its momentum and eps are taken, its state is bound from outside.
         compiled: use the compiled kernels where they exist.
+        widen: hand torch's operator a float32 copy of x; under `vmap` it does not take mixed types.
     """
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, plain: nn.modules.batchnorm._BatchNorm, compiled: bool) -> None:
+    def __init__(self, plain: nn.modules.batchnorm._BatchNorm, compiled: bool, widen: bool = False) -> None:
         super().__init__()
         self.weight = plain.weight
         self.bias = plain.bias
@@ -39,6 +40,7 @@ class Norm(nn.Module):
         self.momentum = 0.1 if plain.momentum is None else plain.momentum
         self.eps = plain.eps
         self.compiled = compiled
+        self.widen = widen
 
     def forward(self, x: Tensor, residual: Tensor | None = None, rectify: bool = False) -> Tensor:
         if self.training:
@@ -47,7 +49,7 @@ class Norm(nn.Module):
         fits = x.dtype in (torch.bfloat16, torch.float32) and (residual is None or residual.dtype == x.dtype)
         if found is None or not self.training or not fits:
             y = F.batch_norm(
-                x,
+                x.float() if self.widen else x,
                 self.running_mean,
                 self.running_var,
                 self.weight,
@@ -56,7 +58,7 @@ class Norm(nn.Module):
                 self.momentum,
                 self.eps,
             )
-            y = y if residual is None else y + residual
+            y = y.to(x.dtype) if residual is None else y.to(x.dtype) + residual
             return F.relu(y) if rectify else y
         state = (self.running_mean, self.running_var, self.momentum, self.eps)
         out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, found)  # type: ignore[no-untyped-call]

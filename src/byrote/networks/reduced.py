@@ -26,13 +26,13 @@ class Wide(nn.Linear):
         return F.linear(x.float(), self.weight.float(), bias)
 
 
-def reduce(module: nn.Module, compiled: bool) -> nn.Module:
+def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
     """Replace, in place, what computes differently in bfloat16; returns the module."""
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
-            setattr(module, name, Norm(child, compiled))
+            setattr(module, name, Norm(child, compiled, widen=batched))
         else:
-            reduce(child, compiled)
+            reduce(child, compiled, batched)
     if isinstance(module, nn.Sequential) and len(module) >= 3:
         product, norm, last = module[-3], module[-2], module[-1]
         if isinstance(product, nn.Linear) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):

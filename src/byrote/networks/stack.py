@@ -49,7 +49,7 @@ class Stack(nn.Module):
         self._narrowed = reduced_names(copies[0]) if precision == "bf16" else frozenset()
         # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
         plain = copy.deepcopy(copies[0]).to("meta")
-        self._plain = (reduce(plain, self.compiled) if precision == "bf16" else plain,)
+        self._plain = (reduce(plain, self.compiled, batched) if precision == "bf16" else plain,)
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         for name, first in joined[0].items():
             value = torch.stack([states[name].detach() for states in joined])

@@ -44,9 +44,7 @@ def test_atomic_keeps_suffix_folder_and_usual_permissions(tmp_path: Path) -> Non
         temporary.write_bytes(b"x")
         assert not (tmp_path / "t.parquet").exists()
     (tmp_path / "plain").write_bytes(b"x")
-    assert stat.S_IMODE((tmp_path / "t.parquet").stat().st_mode) == stat.S_IMODE(
-        (tmp_path / "plain").stat().st_mode
-    )
+    assert stat.S_IMODE((tmp_path / "t.parquet").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyboardInterrupt()])
@@ -115,9 +113,7 @@ def test_an_error_about_another_file_is_not_redressed(tmp_path: Path) -> None:
         reads_elsewhere()
 
 
-def test_the_content_is_synced_before_the_name_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_content_is_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, replace = os.fsync, Path.replace
 
@@ -333,9 +329,7 @@ def test_a_broken_archive_is_one_sentence(tmp_path: Path, suffix: str) -> None:
     archive = make(tmp_path / f"a{suffix}", {"one": os.urandom(5000)})
     whole = archive.read_bytes()
     bad = [whole[:3000], b"", b"no archive"]
-    if (
-        suffix == ".zip"
-    ):  # a tar says nothing of a changed byte: what is unpacked from one has its own checksum
+    if suffix == ".zip":  # a tar says nothing of a changed byte: what is unpacked from one has its own checksum
         bad.append(whole[:2000] + b"\0\xff" * 500 + whole[3000:])
     for content in bad:
         archive.write_bytes(content)

@@ -128,6 +128,12 @@ def test_png_round_trip(pixels: np.ndarray, filters: list[int], parts: int) -> N
     assert np.array_equal(read_png(content), pixels)
 
 
+def test_paeth_prefers_the_pixel_above_to_the_corner() -> None:
+    pixels = np.array([[10, 8], [11, 50]], np.uint8)[:, :, None]  # estimate 9: above and corner are equally near
+    content = write_png(pixels, [4], 0)
+    assert np.array_equal(read_png(content), pixels)
+
+
 def test_png_against_pillow() -> None:
     pillow = pytest.importorskip("PIL.Image")
     x, y = np.meshgrid(np.arange(60), np.arange(40))

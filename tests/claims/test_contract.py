@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,13 @@ def test_a_claim_documents_itself(id: str) -> None:
     claim = claims.CLAIMS[id]
     for text in (claim.statement, claim.bar, claim.method, claim.aggregation, claim.minimum, claim.premise):
         assert text.strip()
+
+
+def test_the_page_on_claims_says_what_the_code_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+    for one in claims.registered():
+        said = (one.id, one.statement, one.bar, one.method, one.aggregation, one.minimum, one.premise)
+        assert f"| {' | '.join(said)} |" in page
 
 
 @pytest.mark.parametrize("id", IDS)

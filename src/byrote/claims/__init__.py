@@ -18,7 +18,7 @@ from byrote.claims import (
     slopes,
 )
 from byrote.claims.resisting import resistance
-from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate
+from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate, registered
 
 __all__ = [
     "CLAIMS",
@@ -37,6 +37,7 @@ __all__ = [
     "memorization",
     "past",
     "published",
+    "registered",
     "resistance",
     "resisting",
     "slopes",

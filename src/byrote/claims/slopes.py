@@ -49,14 +49,15 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
         Check(name, "leave-one-eta-out error, mem against rate", raw.error_against(rate), BELOW_ZERO),
     ]
     rows: list[Row] = []
-    for x in (RAW, RELATIVE):
-        for root in (False, True):
-            fit = line(final, x, root=root)
-            by_rate = line(final, "effective_rate", root=root)
+    for root in (False, True):
+        by_rate = line(final, "effective_rate", root=True) if root else rate
+        for x in (RAW, RELATIVE):
+            fit = raw if (x, root) == (RAW, False) else line(final, x, root=root)
             if fit is not None and by_rate is not None:
                 what = f"R^2 of {'sqrt ' if root else ''}NC1 on {x}"
                 error = fit.error_against(by_rate).value
-                rows.append(Check(name, what, fit.r2_estimate(), at_least(R2)).row() | {"error_against_rate": error})
+                row = Check(name, what, fit.r2_estimate(), at_least(R2)).row()
+                rows.append(row | {"error_against_rate": error, "slope": fit.slope})
     return checks, rows + _by_mode(name, final), final.where(rate=_positive)["key"].tolist()
 
 

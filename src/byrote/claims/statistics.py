@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,10 +115,13 @@ def minus(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(value, low, high, min(first.n, second.n))
 
 
+@cache
 def resamples(seeds: int) -> Array:
     """How often each seed is drawn in each bootstrap resample: (DRAWS, S), rows sum to S, always the same."""
     rng = np.random.default_rng([_RNG_SEED, seeds])
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS).astype(np.float64)
+    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS).astype(np.float64)
+    counts.setflags(write=False)
+    return counts
 
 
 def percentiles(value: float, draws: Array, seeds: int) -> Estimate:
@@ -227,7 +231,7 @@ def fit_line(x: Array, y: Array, seed: NDArray[np.generic], eta: NDArray[np.gene
     sums = np.zeros((len(seeds), len(etas), 6))
     np.add.at(sums, (s, e), np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1))
     slope, intercept, r2 = _line(sums.sum((0, 1)))
-    drawn = np.einsum("bs,sek->bek", resamples(len(seeds)), sums)  # (DRAWS, E, 6)
+    drawn = np.tensordot(resamples(len(seeds)), sums, axes=1)  # (DRAWS, E, 6)
     slope_draws, _, r2_draws = _line(drawn.sum(1))
     scale = unit_y / unit_x
     return Fit(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from byrote.component import did_you_mean
 from byrote.store import Results
 
-__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Verdict", "Word", "claim", "evaluate"]
+__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Verdict", "Word", "claim", "evaluate", "registered"]
 
 Word = Literal["holds", "fails", "inconclusive", "not tested"]
 Row = dict[str, Any]
@@ -177,6 +177,11 @@ def _order(id: str) -> tuple[str, int, str]:
     return id[:1], int(number or 0), id
 
 
+def registered() -> list[Claim]:
+    """Every registered claim, in the order A2, A3, ..., C4."""
+    return [CLAIMS[id] for id in sorted(CLAIMS, key=_order)]
+
+
 def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict]:
     """The verdict of every registered claim, or of those named, on these runs.
 
@@ -190,4 +195,5 @@ def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict
     for id in ids or ():
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
-    return [CLAIMS[id](results) for id in (sorted(CLAIMS, key=_order) if ids is None else ids)]
+    chosen = registered() if ids is None else [CLAIMS[id] for id in ids]
+    return [one(results) for one in chosen]

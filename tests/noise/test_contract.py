@@ -31,7 +31,10 @@ def test_labels_are_int64_in_range_and_the_input_is_left_alone(case: Case) -> No
     n, noise = case
     labels, features = samples(n, 40)
     before = labels.clone()
-    observed = noise.corrupt(labels.to(torch.int16), n, torch.Generator().manual_seed(0), features=features)
+    observed = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features)
+    narrow = noise.corrupt(labels.to(torch.int16), n, torch.Generator().manual_seed(0), features=features)
+    assert torch.equal(observed, narrow)
+    assert narrow.dtype == torch.int64
     assert observed.dtype == torch.int64
     assert observed.shape == labels.shape
     assert int(observed.min()) >= 0

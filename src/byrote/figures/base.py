@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,9 @@ __all__ = ["Drawing", "Figure", "Source", "draw", "figure", "registered", "save"
 
 @dataclass(frozen=True)
 class Drawing:
-    """What one figure's function gives: the chart, and a caption that names units and number of runs."""
+    """What one figure's function gives: the Vega-Lite chart, and a caption that names units and number of runs."""
 
-    chart: alt.TopLevelMixin
+    chart: dict[str, Any]
     caption: str
 
 
@@ -40,24 +40,20 @@ class Figure:
         title: one line in words.
         paper: the printed figure it stands beside, or "".
         caption: what is drawn, with units, number of runs, and what was left out.
-        chart: the Altair chart.
+        spec: the chart as a Vega-Lite specification with byrote's theme, its data inside.
     """
 
     name: str
     title: str
     paper: str
     caption: str
-    chart: alt.TopLevelMixin
+    spec: dict[str, Any] = field(repr=False)
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """The chart as a Vega-Lite specification with byrote's theme, its data inside."""
-        plain: dict[str, Any] = self.chart.to_dict()
-        return plain | {
-            "config": theme(),
-            "description": f"{self.title}. {self.caption}",
-            "autosize": {"type": "pad", "contains": "padding"},
-        }
+    def chart(self) -> alt.TopLevelMixin:
+        """The same as an Altair chart, to change it further."""
+        chart: alt.TopLevelMixin = require("altair", "report").Chart.from_dict(self.spec)
+        return chart
 
     def svg(self) -> str:
         """The chart as an SVG document."""
@@ -65,7 +61,7 @@ class Figure:
 
     def pdf(self) -> bytes:
         """The chart as a one-page PDF."""
-        return bytes(require("vl_convert", "report").vegalite_to_pdf(self.spec, allowed_base_urls=[]))
+        return _pdf(self.svg())
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -91,7 +87,8 @@ class Source:
         drawing = self.function(results)
         if drawing is None:
             return None
-        return Figure(self.name, self.title, self.paper, drawing.caption, drawing.chart)
+        looks = {"config": theme(), "description": f"{self.title}. {drawing.caption}"}
+        return Figure(self.name, self.title, self.paper, drawing.caption, drawing.chart | looks)
 
 
 _REGISTRY: dict[str, Source] = {}
@@ -153,8 +150,13 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:
         byrote.files.WriteError: the disk is full or read-only.
     """
     folder = Path(folder)
-    svg, pdf = figure.svg(), figure.pdf()
+    svg = figure.svg()
+    pdf = _pdf(svg)
     return (
         write_atomic(folder / f"{figure.name}.svg", svg),
         write_atomic(folder / f"{figure.name}.pdf", pdf),
     )
+
+
+def _pdf(svg: str) -> bytes:
+    return bytes(require("vl_convert", "report").svg_to_pdf(svg))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,9 +33,13 @@ Rows = Sequence[Mapping[str, object]]
 Layer = Any  # an altair chart: its methods return Any
 
 
-def values(rows: Rows) -> alt.Data:
-    """Rows as inline data: no data frame is needed, types are given in each encoding."""
-    return alt.Data(values=[dict(row) for row in rows])  # type: ignore[no-untyped-call]
+def values(rows: Rows) -> alt.InlineData:
+    """Rows as inline data: no data frame is needed, types are given in each encoding.
+
+    The rows are held as one text, since Altair copies and checks a list anew at every step of composing a chart.
+    """
+    text = json.dumps([dict(row) for row in rows], separators=(",", ":"), allow_nan=False)
+    return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
 
 
 def by_loss(names: Sequence[str], channel: str = "color") -> Any:
@@ -59,11 +63,8 @@ def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
 
 def dimmed(full: float = 1.0) -> Any:
     """Opacity: full for the losses chosen in the legend (all at first), faint for the rest."""
-    return alt.when(_chosen()).then(alt.value(full)).otherwise(alt.value(min(full, 0.07)))
-
-
-def _chosen() -> alt.Parameter:
-    return alt.selection_point(name=CHOSEN, fields=["loss"], bind="legend")
+    shown = {"param": CHOSEN, "value": full}
+    return alt.OpacityValue(min(full, 0.07), condition=shown)
 
 
 def legend_entries(names: Sequence[str]) -> Layer:
@@ -134,14 +135,37 @@ def rule(value: float, along: str = "y") -> Layer:
 
 
 def panels(
-    charts: Sequence[Any], titles: Sequence[str | alt.Title], columns: int, size: tuple[int, int] = PANEL
-) -> Layer:
-    """Panels of one size in rows of `columns`; the page wraps them sooner on a narrow screen."""
-    sized = [
-        chart.properties(title=title, width=size[0], height=size[1])
-        for chart, title in zip(charts, titles, strict=True)
-    ]
-    with warnings.catch_warnings():  # one selection in all panels is what is wanted
-        warnings.filterwarnings("ignore", "Automatically deduplicated selection parameter")
-        joined = alt.concat(*sized, columns=columns).add_params(_chosen())
-    return joined.resolve_scale(color="shared", shape="shared", strokeDash="independent")
+    charts: Sequence[Layer],
+    titles: Sequence[str | alt.Title],
+    columns: int,
+    size: tuple[int, int] = PANEL,
+    *,
+    legend: bool = True,
+) -> dict[str, Any]:
+    """Layered panels of one size in rows of `columns`, as one specification with one legend that takes clicks.
+
+    The page wraps the rows sooner on a narrow screen. The panels are joined as plain data: Altair's own `concat`
+    copies every part of every panel several times over, a minute where this takes a second.
+    """
+    joined: list[dict[str, Any]] = []
+    rows: dict[str, Any] = {}
+    for place, (chart, title) in enumerate(zip(charts, titles, strict=True)):
+        panel = chart.to_dict(validate=False)
+        for name, text in panel.pop("datasets", {}).items():
+            rows[name] = json.loads(text)
+        heading = {"text": title} if isinstance(title, str) else title.to_dict()
+        panel["layer"][-1]["name"] = f"panel{place}"  # the legend's layer: the view that owns the selection
+        layers = {"layer": panel["layer"]}
+        joined.append({"title": heading, "width": size[0], "height": size[1], **layers})
+    spec: dict[str, Any] = {
+        "$schema": f"https://vega.github.io/schema/vega-lite/{alt.SCHEMA_VERSION.split('.')[0]}.json",
+        "concat": joined,
+        "columns": columns,
+        "resolve": {"scale": {"color": "shared", "shape": "shared", "strokeDash": "independent"}},
+        "datasets": rows,
+    }
+    if legend:
+        select = {"type": "point", "fields": ["loss"]}
+        views = [one["layer"][-1]["name"] for one in joined]
+        spec["params"] = [{"name": CHOSEN, "select": select, "bind": "legend", "views": views}]
+    return spec

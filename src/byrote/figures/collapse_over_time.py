@@ -23,7 +23,6 @@ READINGS = {"nc1_test": "NC1 on test data", "class_distance": "D (feature units)
 @figure(
     "collapse-over-time",
     title="How the geometry comes about",
-    paper="not in the papers",
     order=70,
 )
 def collapse_over_time(results: Results) -> Drawing | None:
@@ -46,7 +45,7 @@ def collapse_over_time(results: Results) -> Drawing | None:
     caption = (
         "NC1 on test data with true labels, a pure number, and D, the mean distance between the test class means in "
         "units of the features, against the epoch; both axes of values logarithmic. Mean over seeds. "
-        f"{runs_text(shown)}."
+        f"{runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 220))
     return Drawing(panels(charts, titles, columns, size), caption)

@@ -47,7 +47,7 @@ def feature_plane(results: Results) -> Drawing | None:
         f"and h₁u₂ are the distances that mem sums. n: {counts}; of each class at most {_TEST} test and {_WRONG} wrong "
         "points are drawn, all enter the means."
     )
-    return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
+    return Drawing(panels(charts, titles, columns=2, size=(360, 360), legend=False), caption)
 
 
 def _pair(results: Results) -> list[tuple[dict[str, Any], Table]]:

@@ -40,7 +40,7 @@ def feature_width(results: Results) -> Drawing | None:
     caption = (
         f"{family[0].title.split(',')[0]}: NC1 on test data against memorization for networks whose features have M "
         "dimensions; raw mem in feature units above, mem / D, a pure number, below. Marks and lines as in the figure "
-        f"of all data sets; above each panel the slopes of the fitted lines. {runs_text(shown)}."
+        f"of all data sets; above each panel the slopes of the fitted lines. {runs_text(family, nc1=True)}"
     )
     return Drawing(panels(charts, titles, columns=len(family), size=(200, 180)), caption)
 

@@ -37,7 +37,7 @@ def generalisation(results: Results) -> Drawing | None:
         "noise rate with its 95% interval (Student t; none for one seed). Left of each pair against the nominal noise "
         "rate η; right against mem, the distance of wrongly labelled images from the test mean of their true class, "
         f"summed and divided by the number of training samples, in the units of the features. "
-        f"{runs_text(Table.concat([one.table for one in chosen]))}."
+        f"{runs_text(chosen)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 230))
     return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size), caption)

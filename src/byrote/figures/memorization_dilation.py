@@ -47,7 +47,7 @@ def memorization_dilation(results: Results) -> Drawing | None:
         "samples: how far the features of wrongly labelled images lie from the test mean of their true class, in the "
         "units of the features; mem / D counts it in distances D between test class means, a pure number. NC1 is a "
         "ratio of variances and √NC1 one of standard deviations, both pure numbers. "
-        f"{runs_text(Table.concat([one.table for one in chosen]))}."
+        f"{runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 250))
     return Drawing(panels(charts, titles, columns, size), caption)

@@ -70,7 +70,7 @@ def observed_and_true(results: Results) -> Drawing | None:
         "prediction equals the true label; both in percent on the whole training set, against the epoch. The dotted "
         "line stands at 1 - ρ, ρ the share of wrong labels: a network that memorises ends with J1 at 1 and J2 there, "
         f"one that resists with J2 at 1 and J1 there. Mean over seeds, shaded its 95% interval (none for one seed)."
-        f"{marks} {runs_text(shown)}."
+        f"{marks} {runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, columns, size=(205, 120)), caption)
 
@@ -88,7 +88,7 @@ def _spaced(rates: list[float], most: int) -> list[float]:
 
 def published_finals(one: Setting, loss: str, rate: float) -> dict[str, float]:
     """The final J1 and J2 that LF's figures show for this data set, network, loss and rate, as shares."""
-    text = (importlib.resources.files("byrote.figures") / "lf_published_finals.json").read_text("utf-8")
+    text = (importlib.resources.files("byrote.reference") / "lf_published_curves.json").read_text("utf-8")
     wanted = (one.facts["dataset"], one.facts["network"], _LOSSES.get(loss))
     return {
         row["measure"].lower(): row["final"] / 100

@@ -20,7 +20,7 @@ __all__ = ["resistance"]
 @figure(
     "resistance",
     title="Who resists, who memorises, who underfits",
-    paper="the resistance gap of LF",
+    paper="LF, resistance gap",
     order=45,
 )
 def resistance(results: Results) -> Drawing | None:
@@ -43,7 +43,7 @@ def resistance(results: Results) -> Drawing | None:
         "The dotted line joins the two ways of knowing every image: memorising ends at its lower right end (J1 = 1, "
         "J2 = 1 - ρ), resisting at its upper left end (J1 = 1 - ρ, J2 = 1), ρ the share of wrong labels. What lies "
         "below the line underfits: clean labels are missed too. Faint marks are runs, full marks means over seeds. "
-        f"{runs_text(Table.concat([one.table for one in chosen]))}."
+        f"{runs_text(chosen)}"
     )
     columns = 3 if len(charts) % 3 == 0 else min(len(charts), 4)
     return Drawing(panels(charts, titles, columns, size=(220, 200)), caption)

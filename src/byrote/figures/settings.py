@@ -28,8 +28,10 @@ _FACTS = (
     "lr",
     "momentum",
     "weight_decay",
+    "dropout",
     "schedule",
     "precision",
+    "start",
 )
 _WORDS = {
     "n_train": "{:,} images",
@@ -42,7 +44,9 @@ _WORDS = {
     "optimizer": "{}",
     "lr": "lr {:g}",
     "weight_decay": "weight decay {:g}",
+    "dropout": "dropout {:g}",
     "schedule": "{} schedule",
+    "start": "started {}",
     "precision": "{}",
 }
 
@@ -120,23 +124,25 @@ def references(table: Table, *by: str) -> list[Setting]:
 
 
 def _titled(found: list[tuple[dict[str, object], Table]]) -> list[Setting]:
-    """Data set and classes always; of the other facts those that differ among the settings."""
-    differing = [
-        name for name in _FACTS if len({str(facts.get(name)) for facts, _ in found}) > 1 and name in found[0][0]
-    ]
-    return [Setting(_title(facts, differing), facts, table) for facts, table in found]
+    """Data set and classes always; of the other facts those that differ among the settings of the same data."""
+    made = []
+    for facts, table in found:
+        subject = _subject(facts)
+        alike = [other for other, _ in found if _subject(other) == subject]
+        differing = [name for name in _FACTS if len({str(other.get(name)) for other in alike}) > 1]
+        made.append(Setting(", ".join([subject, *_told(facts, differing)]), facts, table))
+    return made
 
 
-def _title(facts: dict[str, object], differing: list[str]) -> str:
-    words = [_subject(facts)]
-    if "network" in differing:
-        words.append(network_name(str(facts["network"])))
-    by_itself = {"dataset", "classes", "num_classes", "network", "momentum"}
-    if {"dataset", "classes"} & set(differing):  # these follow from the data and would only repeat it
-        by_itself |= {"n_train", "feature_width", "noise", "epochs", "optimizer", "lr", "weight_decay"}
-        by_itself |= {"schedule", "depth", "width", "batch_size"}
-    words += [_WORDS[name].format(facts[name]) for name in differing if name not in by_itself]
-    return ", ".join(words)
+def _told(facts: dict[str, object], differing: list[str]) -> list[str]:
+    """What differs, in words; what only follows from something else that differs is not repeated."""
+    words = [network_name(str(facts["network"]))] if "network" in differing else []
+    follows = {"network": ("depth", "width", "optimizer", "lr", "momentum", "weight_decay", "schedule", "epochs")}
+    hidden = {name for cause, names in follows.items() if cause in differing for name in names}
+    if "epochs" in differing:  # doubled runs double every stage of the schedule
+        hidden.add("schedule")
+    shown = [name for name in differing if name in _WORDS and name not in hidden]
+    return words + [_WORDS[name].format(facts[name]) for name in shown if facts[name] == facts[name]]
 
 
 def _subject(facts: dict[str, object]) -> str:
@@ -148,20 +154,22 @@ def _subject(facts: dict[str, object]) -> str:
     return f"{name} {'/'.join(listed)}" if len(listed) <= 4 else f"{name}, {len(listed)} classes"
 
 
-def runs_text(table: Table) -> str:
-    """How many runs a caption speaks of, by how many seeds, and what was left out.
+def runs_text(shown: list[Setting], nc1: bool = False) -> str:
+    """How many runs a caption speaks of, and by how many seeds a cell (loss and rate), setting by setting.
 
-    Collapsed runs (class means coincide: NC1 has no value) and failed runs are said, never dropped silently.
+    Args:
+        shown: the settings drawn.
+        nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
     """
-    good = finished(table)
-    seeds = len(set(good["seed"].tolist()))
-    text = f"n = {good.runs} runs, {seeds} seed{'s' if seeds != 1 else ''}"
-    last = good.final()
-    collapsed = int(np.sum(last["collapsed"].astype(bool))) if len(last) else 0
-    failed = table.runs - good.runs
-    left_out = [
-        f"{collapsed} collapsed run{'s' if collapsed != 1 else ''} without NC1" * (collapsed > 0),
-        f"{failed} failed run{'s' if failed != 1 else ''}" * (failed > 0),
-    ]
-    left = " and ".join(part for part in left_out if part)
-    return f"{text}; left out: {left}" if left else text
+    parts = [f"{one.title}: {_runs(one.table)}" for one in shown] if 1 < len(shown) <= 3 else []
+    text = f"n = {'; '.join(parts)}" if parts else f"n = {_runs(Table.concat([one.table for one in shown]))}"
+    collapsed = sum(int(np.sum(one.table.final()["collapsed"].astype(bool))) for one in shown) if nc1 else 0
+    left = f"; left out: {collapsed} collapsed run{'s' * (collapsed != 1)}, without NC1" if collapsed else ""
+    return f"{text}{left}."
+
+
+def _runs(table: Table) -> str:
+    cells = [rows.runs for _, rows in table.final().groups("dataset", "classes", "network", "loss", "rate")]
+    low, high = min(cells, default=0), max(cells, default=0)
+    seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
+    return f"{table.runs} runs, {seeds} a cell"

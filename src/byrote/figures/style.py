@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "DARK",
     "INK",
     "LOSSES",
     "PANEL",
@@ -49,6 +50,9 @@ LOSSES = {
     "nMSE": LossStyle("#5B5B5B", "triangle-right", (2, 3)),
 }
 """The losses of the two papers (Okabe and Ito's colours, told apart with every common colour vision)."""
+
+DARK = {"#0072B2": "#3FA3E0", "#5B5B5B": "#A9A9A9", "#332288": "#8F86E0", "#882255": "#D06A9C", "#117733": "#45B868"}
+"""What the page shows on a dark ground in place of the colours that would drown in it; equal hues."""
 
 _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#332288", "circle", (5, 3)),

@@ -28,9 +28,9 @@ def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True
     >>> len(collapse_diagram((2, 3)).hconcat)
     2
     """
-    alt = require("altair", "report")
-    panels = [_panel(alt, N, positive, legend=k == len(num_classes) - 1) for k, N in enumerate(num_classes)]
-    chart: alt.HConcatChart = alt.hconcat(*panels, spacing=34)
+    vega = require("altair", "report")
+    panels = [_panel(vega, N, positive, legend=k == len(num_classes) - 1) for k, N in enumerate(num_classes)]
+    chart: alt.HConcatChart = vega.hconcat(*panels, spacing=34).resolve_scale(color="independent")
     return chart
 
 

@@ -37,14 +37,14 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
     >>> len(chart.hconcat)
     2
     """
-    alt = require("altair", "report")
+    vega = require("altair", "report")
     if not solutions or any(not isinstance(one.r, float) for one in solutions.values()):
         raise ValueError("model_plane draws one solved parameter point a panel, got none or a sweep")
     ends = [float(one.feature_norm) + 1.5 * float(one.r) for one in solutions.values()]
     bottom = min(-1.5 * float(one.r) for one in solutions.values())
     domain = [min(bottom, -0.12 * max(ends)), max(ends)]
-    panels = [_panel(alt, name, one, domain, points) for name, one in solutions.items()]
-    chart: alt.HConcatChart = alt.hconcat(*panels).resolve_scale(color="independent")
+    panels = [_panel(vega, name, one, domain, points) for name, one in solutions.items()]
+    chart: alt.HConcatChart = vega.hconcat(*panels).resolve_scale(color="independent")
     return chart
 
 
@@ -89,7 +89,8 @@ def _panel(alt: Any, name: str, solved: Dilation, domain: list[float], points: i
         for word in words
     ]
     title = f"{name}: D = {float(solved.distance):.2f}, r/D = {float(solved.dilation):.3f}"
-    line = f"memorization η|h2 − u1| = {float(solved.memorization):.3f}, {float(solved.r) / float(solved.r_max):.0%} of r_max"
+    share = float(solved.r) / float(solved.r_max)
+    line = f"memorization η|h2 − u1| = {float(solved.memorization):.3f}, {share:.0%} of r_max"
     return alt.layer(cloud, *lines, means, noisy, *notes).properties(
         width=_SIDE, height=_SIDE, title=alt.Title(title, subtitle=line)
     )
@@ -102,7 +103,7 @@ def _words(solved: Dilation, at: tuple[tuple[float, float], ...]) -> list[dict[s
     names = (
         (h1, "h1", "left", 10, -9),
         (h2, "h2", "right", -9, -9),
-        (u1, "u1: true 2, observed 1", "left", 9, -16),
+        (u1, "u1: true 2, observed 1", "right", -2, 30),
         (u2, "u2", "left", 10, -2),
         (middle, "memorised", "right", -8, 8),
         ((top, top), "decision boundary", "right", -14, 2),

@@ -27,7 +27,7 @@ def dilation_against_noise(
     >>> len(dilation_against_noise().hconcat)
     2
     """
-    alt = require("altair", "report")
+    vega = require("altair", "report")
     eta = np.geomspace(1e-3, 1, 90)
     raw: dict[str, Dilation | SquaredDilation] = {
         "CE": dilation(0.0, penalty, penalty, eta, slope, law),
@@ -42,9 +42,9 @@ def dilation_against_noise(
         "LR": scale_free_dilation(alpha, penalty, penalty, eta, free, law, loss="relaxation"),
         "MSE": squared_dilation(2, penalty, penalty, eta, free * np.asarray(raw["MSE"].distance)),
     }
-    first = _panel(alt, eta, raw, "memorization as in the paper", f"‖u − h‖ in feature units, C_MD = {slope:g}")
-    second = _panel(alt, eta, relative, "scale-free: memorization ÷ D", f"C = {free:.3g}, equal to C_MD / D under CE")
-    chart: alt.HConcatChart = alt.hconcat(first, second, spacing=34).resolve_scale(y="shared")
+    first = _panel(vega, eta, raw, "memorization as in the paper", f"‖u − h‖ in feature units, C_MD = {slope:g}")
+    second = _panel(vega, eta, relative, "scale-free: memorization ÷ D", f"C = {free:.3g}, equal to C_MD / D under CE")
+    chart: alt.HConcatChart = vega.hconcat(first, second, spacing=34).resolve_scale(y="shared")
     return chart
 
 

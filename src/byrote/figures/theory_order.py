@@ -30,9 +30,9 @@ def order_map(
     >>> len(order_map(laws=("circle",)).hconcat)
     1
     """
-    alt = require("altair", "report")
-    panels = [_panel(alt, law, alpha, penalty, k == len(laws) - 1) for k, law in enumerate(laws)]
-    chart: alt.HConcatChart = alt.hconcat(*panels, spacing=34)
+    vega = require("altair", "report")
+    panels = [_panel(vega, law, alpha, penalty, k == len(laws) - 1) for k, law in enumerate(laws)]
+    chart: alt.HConcatChart = vega.hconcat(*panels, spacing=34).resolve_scale(color="independent")
     return chart
 
 
@@ -62,21 +62,18 @@ def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> An
         legend=alt.Legend(title="(r/D) CE ÷ LS", orient="right", gradientLength=150, offset=8) if legend else None,
     )
     cells = alt.Chart(alt.Data(values=rows)).mark_rect(stroke=None).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=fill)
-    fine = np.geomspace(0.03, 30, 90)
+    fine = np.geomspace(0.03, 30, 48)
+    turns, half = _crossings(alpha, penalty, law, fine)
     bound = eta_bound(alpha, penalty, penalty, fine)
-    curves = [
-        (np.asarray(bound), [6, 4], 1.8),
-        (_crossing(alpha, penalty, law, fine, "ratio"), [1, 0], 2.4),
-        (_crossing(alpha, penalty, law, fine, "memorised"), [1, 3], 1.8),
-    ]
+    curves = [(bound, [6, 4], 1.8), (turns, [1, 0], 2.4), (half, [1, 3], 1.8)]
     lines = [_curve(alt, x, y, at, fine, dash, width) for at, dash, width in curves]
     words: list[dict[str, Any]] = [
         {"x": 1.4e-4, "y": 19, "t": "inside Assumption 4.2", "a": "left", "c": "white"},
         {"x": 1.4e-4, "y": 0.042, "t": "CE dilates more", "a": "left", "c": "white"},
     ]
     if (ratio < 1).any():
-        deepest = np.unravel_index(int(np.argmin(ratio)), ratio.shape)
-        words.append({"x": 0.93, "y": float(slope[deepest]), "t": "LS more", "a": "right", "c": "black"})
+        lowest = float(slope[ratio < 1].min())
+        words.append({"x": 0.93, "y": lowest / 1.35, "t": "LS dilates more", "a": "right", "c": "black"})
     notes = [
         alt.Chart(alt.Data(values=[word]))
         .mark_text(align=word["a"], fontSize=12, fontWeight=600, color=word["c"])
@@ -91,16 +88,18 @@ def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> An
     return alt.layer(cells, *lines, *notes).properties(width=330, height=250, title=title)
 
 
-def _crossing(alpha: float, penalty: float, law: str, slopes: Any, what: str) -> Any:
-    """For each slope the eta at which the ratio falls through 1, or the memorised share through 1/2; NaN if
-    it does not.
+def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any, Any]:
+    """For each slope the eta at which the ratio falls below 1, and r*/r_max under CE below 1/2; NaN where it
+    does not.
     """
-    eta = np.geomspace(1e-4, 1, 400)
+    eta = np.geomspace(1e-4, 1, 160)
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")
     order = order_of_dilations(alpha, penalty, penalty, grid, slope, law)
-    above = np.asarray(order.ratio) > 1 if what == "ratio" else np.asarray(order.memorised) > 0.5
-    last = above.sum(axis=0)
-    return np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan)
+    found = []
+    for above in (np.asarray(order.ratio) > 1, np.asarray(order.memorised) > 0.5):
+        last = above.sum(axis=0)
+        found.append(np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan))
+    return found[0], found[1]
 
 
 def _curve(alt: Any, x: Any, y: Any, at: Any, slopes: Any, dash: list[int], width: float) -> Any:

@@ -36,7 +36,7 @@ def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, 
     >>> len(two_minima(points=2).hconcat)
     4
     """
-    alt = require("altair", "report")
+    vega = require("altair", "report")
     panels = []
     for position, (name, kind, alpha) in enumerate(_LOSSES):
         rows = []
@@ -45,8 +45,8 @@ def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, 
             for rank, one in enumerate(found.minima):
                 kept = "global minimum" if rank == 0 else "local minimum"
                 rows.append({"eta": float(eta), "share": one.r / found.r_max, "kept": kept})
-        panels.append(_panel(alt, name, rows, position))
-    chart: alt.HConcatChart = alt.hconcat(*panels, spacing=18)
+        panels.append(_panel(vega, name, rows, position))
+    chart: alt.HConcatChart = vega.hconcat(*panels, spacing=18)
     return chart
 
 

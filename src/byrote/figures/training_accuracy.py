@@ -52,7 +52,7 @@ def training_accuracy(results: Results) -> Drawing | None:
         "measured on the whole training set after each epoch shown. One curve a nominal noise rate η, named at its "
         "end; the dotted lines stand at 1 - ρ, ρ the share of labels that are wrong: where a network that learns every "
         "clean label and no wrong one would stay. Mean over seeds, shaded its 95% interval (none for one seed). "
-        f"{runs_text(shown)}."
+        f"{runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, columns=4, size=(200, 170)), caption)
 

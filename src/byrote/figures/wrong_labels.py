@@ -35,7 +35,6 @@ MEASURES = {
 @figure(
     "wrong-labels",
     title="What becomes of the wrong labels",
-    paper="the letters m and t of the claims",
     order=5,
 )
 def wrong_labels(results: Results) -> Drawing | None:
@@ -59,7 +58,7 @@ def wrong_labels(results: Results) -> Drawing | None:
         "Of the training images whose label was made wrong: m, the share whose prediction repeats the wrong label "
         "(memorised), and t, the share whose prediction is the true class all the same, in percent, against the epoch. "
         "Of each setting the noise rate at which most losses were run and, among those, the one nearest .2. Mean over "
-        f"seeds, shaded its 95% interval (none for one seed). {runs_text(shown)}."
+        f"seeds, shaded its 95% interval (none for one seed). {runs_text(chosen)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
     return Drawing(panels(charts, titles, columns, size), caption)

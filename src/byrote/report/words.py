@@ -1,0 +1,67 @@
+"""Numbers as the page writes them."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["count", "joined", "number", "percent", "span"]
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A number to some significant digits, text as it is, and a dash for what is absent.
+
+    >>> number(0.08214), number(1234567.0), number(12), number(None), number("yes"), number(True)
+    ('0.0821', '1.23e+06', '12', '–', 'yes', 'yes')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}".replace("-", "−", 1) if value < 0 else f"{value:.{digits}g}"
+    return str(value)
+
+
+def span(interval: tuple[float, float] | None) -> str:
+    """An interval in brackets.
+
+    >>> span((0.1, 0.25)), span(None)
+    ('[0.1, 0.25]', '')
+    """
+    return "" if interval is None else f"[{number(interval[0])}, {number(interval[1])}]"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent: whole percents, tenths near the ends.
+
+    >>> percent(0.5), percent(0.004), percent(0.996), percent(1.0), percent(None)
+    ('50%', '0.4%', '99.6%', '100%', '–')
+    """
+    if share is None or math.isnan(share):
+        return "–"
+    near_end = 0 < share < 0.02 or 0.98 < share < 1
+    return f"{100 * share:.1f}%" if near_end else f"{100 * share:.0f}%"
+
+
+def joined(words: list[str]) -> str:
+    """A list in words.
+
+    >>> joined(["A2"]), joined(["A2", "A3", "B1"])
+    ('A2', 'A2, A3 and B1')
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def count(n: int, noun: str) -> str:
+    """A number of things, small ones in words.
+
+    >>> count(1, "run"), count(6, "loss"), count(30, "run")
+    ('one run', 'six losses', '30 runs')
+    """
+    plural = noun if n == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{_SMALL[n] if 0 <= n < len(_SMALL) else format(n, ',')} {plural}"

@@ -78,7 +78,12 @@ def test_axes_are_a_product_and_zip_is_paired(study):
     assert {e.training.epochs for _, e in quick} == {1}
     long = study.experiments("long")
     paired = [e for part, e in long if part == "paired"]
-    assert [(e.noise.rate, e.seed, e.network.width) for e in paired] == [(0.1, 4, 8), (0.1, 4, 9), (0.3, 5, 8), (0.3, 5, 9)]
+    assert [(e.noise.rate, e.seed, e.network.width) for e in paired] == [
+        (0.1, 4, 8),
+        (0.1, 4, 9),
+        (0.3, 5, 8),
+        (0.3, 5, 9),
+    ]
     assert {e.training.optimizer.kind for e in paired} == {"adam"}
     assert {e.training.epochs for _, e in long} == {3}
 

@@ -92,7 +92,9 @@ def test_import_byrote_is_light():
     assert not loaded("import byrote; byrote.__version__") & (HEAVY | {"numpy", "duckdb", "scipy"})
 
 
-@pytest.mark.parametrize("code", ["import byrote.claims", "import byrote.store", "from byrote.cli import main; main(['--help'])"])
+@pytest.mark.parametrize(
+    "code", ["import byrote.claims", "import byrote.store", "from byrote.cli import main; main(['--help'])"]
+)
 def test_reading_needs_no_torch(code):
     assert not loaded(code) & HEAVY
 

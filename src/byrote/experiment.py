@@ -151,7 +151,7 @@ class Study(Spec):
     """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
 
     The TOML form has `name`, `title`, `[base]` (fields of every part), `[[part]]` tables and `[scales.NAME]` tables
-    whose fields go over every part's at that scale. Paths are dotted: `training.epochs = 60`, `"noise.rate" = [0.1, 0.2]`.
+    whose fields go over every part's at that scale. Paths are dotted: `"noise.rate" = [0.1, 0.2]`.
     """
 
     name: str

@@ -77,7 +77,7 @@ def test_a_store_compacted_half_way_reads_the_rest_from_the_runs(root, runs):
 
 def test_history_is_a_relation(root):
     relation = byrote.open(root).history()
-    assert relation.filter("loss = 'CE'").aggregate("count(DISTINCT key)").fetchone() == (2,)
+    assert relation.filter("loss = 'CE'").aggregate("count(DISTINCT key)").fetchall() == [(2,)]
     assert len(relation.df()) == len(open_store(root).results.history)
 
 

@@ -95,7 +95,9 @@ def test_training_equals_a_plain_loop(weight_decay):
 
 
 def test_streams_are_separate_and_belong_to_the_seed():
-    draws = {(seed, what): torch.rand(3, generator=stream(seed, what)) for seed in (0, 1) for what in ("noise", "order")}
+    draws = {
+        (seed, what): torch.rand(3, generator=stream(seed, what)) for seed in (0, 1) for what in ("noise", "order")
+    }
     values = [tuple(v.tolist()) for v in draws.values()]
     assert len(set(values)) == 4
     assert torch.equal(draws[0, "noise"], torch.rand(3, generator=stream(0, "noise")))

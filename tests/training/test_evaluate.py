@@ -66,7 +66,9 @@ def test_without_noise_nothing_is_corrupted_and_means_are_nan():
 
 
 def test_a_network_whose_features_are_constant_is_collapsed_not_a_number():
-    (run,) = train([tiny(**{"training.optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 9.0}, "training.epochs": 40})])
+    (run,) = train(
+        [tiny(**{"training.optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 9.0}, "training.epochs": 40})]
+    )
     assert run.status == "done"
     assert run.final["collapsed"]
     assert np.isnan(run.final["nc1_test"])

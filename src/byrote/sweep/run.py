@@ -110,6 +110,7 @@ def run(
         raise ValueError(f"--limit needs at least 1 run, got {limit}")
     root, watcher = Path(out), watcher or Watcher()
     study = study if isinstance(study, Study) else Study.load(study)
+    device = _device(device)
     import_modules(imports)
     plan, experiments = plan_study(study, scale, overrides, imports)
     _check_data(experiments)
@@ -120,7 +121,7 @@ def run(
     todo = tasks(plan, experiments, root, cohort or _COHORT, limit)
     outcome = Outcome(root, planned=len(experiments), done_before=len(before), kept=len(before))
     watcher.begin(outcome, todo, experiments)
-    setting = Setting(str(root), _device(device), 1, keep_weights, tuple(imports))
+    setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers())
     for event in events:
         _note(outcome, event)

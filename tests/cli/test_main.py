@@ -1,0 +1,302 @@
+"""The command line as a person meets it: words, exit codes, and no traceback for a mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from byrote import __version__
+from byrote.cli import main
+from byrote.store import committed
+
+TESTS = Path(__file__).resolve().parent.parent
+MINI = str(TESTS / "sweep" / "mini.toml")
+RUN = ["run", MINI, "--import", "toys", "--on", "serial"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli") / "store"
+    assert main([*RUN, "--out", str(root)]) == 0
+    return root
+
+
+def environment(**changes):
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    return dict(os.environ, PYTHONPATH=path, PYTHONUNBUFFERED="1") | changes
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "byrote", *arguments], capture_output=True, text=True, env=environment(), **options
+    )
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"byrote {__version__}"
+
+
+def test_help_lists_the_commands(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in ("run", "status", "claims", "figures", "report", "compact", "list", "data", "theory"):
+        assert f"{name} " in out
+
+
+def test_run_says_what_is_kept_and_what_to_type_next(store, capsys):
+    assert main([*RUN, "--out", str(store)]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "8 of 8 runs are there already" in said.err
+    assert f"byrote report {store}" in said.err
+
+
+def test_quiet_is_quiet(store, capsys):
+    assert main(["-q", *RUN, "--out", str(store)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_can_be_read_in_a_file(tmp_path):
+    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "2")
+    assert done.returncode == 0
+    assert "0/8 runs" in done.stderr
+    assert "8/8 runs" in done.stderr
+    assert "J1 0." in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_status_as_words_and_as_json(store, capsys):
+    assert main(["status", str(store)]) == 0
+    assert "mini\t\t8\t0\t0\t8\t0" in capsys.readouterr().out
+    assert main(["status", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 8
+
+
+def test_claims_as_json_have_the_contracts_keys(store, capsys):
+    assert main(["claims", str(store), "--json"]) == 0
+    verdicts = json.loads(capsys.readouterr().out)
+    for verdict in verdicts:
+        assert {"id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published"} <= set(verdict)
+        assert verdict["verdict"] in ("holds", "fails", "inconclusive", "not tested")
+    (identity,) = [v for v in verdicts if v["id"] == "B7"]
+    assert identity["verdict"] == "holds"
+
+
+def test_report_and_figures_write_where_they_say(store, tmp_path, capsys):
+    assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
+    page = tmp_path / "page"
+    assert (page / "index.html").stat().st_size > 100_000
+    assert json.loads((page / "verdicts.json").read_text())
+    assert {p.suffix for p in (page / "figures").iterdir()} == {".svg", ".pdf"}
+    assert main(["figures", str(store), "--out", str(tmp_path / "f"), "--json"]) == 0
+    listed = [file for row in json.loads(capsys.readouterr().out) for file in row["files"]]
+    assert sorted(listed) == sorted(str(p) for p in (tmp_path / "f").iterdir())
+
+
+def test_compacted_results_answer_like_the_store(store, tmp_path, capsys):
+    assert main(["compact", str(store), "--out", str(tmp_path / "results")]) == 0
+    capsys.readouterr()
+    assert main(["claims", str(tmp_path / "results"), "--json"]) == 0
+    compacted = capsys.readouterr().out
+    assert main(["claims", str(store), "--json"]) == 0
+    assert capsys.readouterr().out == compacted
+
+
+@pytest.mark.parametrize("what", ["losses", "noise", "networks", "data", "studies", "claims"])
+def test_lists(what, capsys):
+    assert main(["list", what, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows
+    assert main(["list", what]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(rows) + 1
+
+
+MISTAKES = [
+    (["run", "demi"], "did you mean 'demo'"),
+    (["runn", "demo"], "run"),
+    (["run", "demo", "--scal", "quick"], "--scale"),
+    (["run", MINI, "--set", "noise.rate"], "path=value"),
+    (["run", MINI, "--import", "toys", "--set", "noise.rat=0.1"], "did you mean 'rate'"),
+    (["run", MINI, "--import", "toys", "--set", "noise.rate=1.5"], "less than 1"),
+    (["run", MINI, "--import", "toys", "--set", "loss.kind=cross_entopy"], "did you mean 'cross_entropy'"),
+    (["run", MINI, "--import", "toys", "--set", "data.classes=[0, 7]"], "7"),
+    (["run", MINI, "--import", "toys", "--set", "data.poisoned=true"], "must be finite"),
+    (["run", MINI, "--import", "toyz"], "toyz"),
+    (["run", MINI, "--import", "toys", "--workers", "0"], "at least 1 worker"),
+    (["run", MINI, "--import", "toys", "--device", "tpu9"], "cannot be used"),
+    (["list", "loses"], "losses"),
+    (["status", "/nowhere"], "not a store"),
+    (["claims", "/nowhere"], "neither a store nor a results folder"),
+    (["report", "/nowhere"], "neither a store nor a results folder"),
+    (["data", "get", "minst"], "mnist"),
+    (["theory", "layer-peeled", "--alpha", "1.5"], "alpha"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), MISTAKES, ids=lambda v: " ".join(v)[-40:] if isinstance(v, list) else ""
+)
+def test_a_mistake_is_one_line_and_exit_code_two(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1, said.err
+    assert said.err.startswith("byrote: ")
+    assert sentence in said.err
+    assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_a_component_of_a_module_that_cannot_be_found_is_said(tmp_path):
+    arguments = [sys.executable, "-m", "byrote", "run", MINI, "--out", str(tmp_path / "s")]
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if Path(p).resolve() != TESTS]
+    alone = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+    done = subprocess.run(arguments, capture_output=True, text=True, env=alone, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'toys:Blobs' cannot be imported" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
+    arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Broken", "--set", "noise.rate=0.1"]
+    assert main(arguments) == 1
+    assert "this loss is broken; 0 of 2 runs are kept" in capsys.readouterr().err
+
+
+def test_a_diverging_run_is_said_and_kept(tmp_path, capsys):
+    arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
+    assert main(arguments) == 0
+    assert "2 runs failed" in capsys.readouterr().err
+    assert main(["status", str(tmp_path / "s"), "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    assert state["failed"] == 2
+    assert "diverged in epoch 1" in state["failures"][0]["error"]
+
+
+def test_a_folder_that_cannot_be_written_is_exit_code_two(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([*RUN, "--out", str(tmp_path / "file" / "store")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_no_color_and_pipes_give_plain_text():
+    for arguments in (["list", "losses"], ["runn"]):
+        done = command(*arguments)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m byrote list losses --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("[")
+
+
+def wait_for(condition, seconds=60.0):
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def started(root, *more):
+    arguments = ["run", MINI, "--import", "toys", "--out", str(root), "--set", "training.epochs=60", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "byrote", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+
+
+def contents(root):
+    return {
+        f"{key}/{file.name}": file.read_bytes()
+        for key in committed(root)
+        for file in (root / key).iterdir()
+        if file.name != "manifest.json"
+    }
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
+    root = tmp_path / "s"
+    process = started(root, "--workers", "2")
+    wait_for(lambda: committed(root))
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"are kept in {root}; the same command goes on" in said
+    assert "Traceback" not in said
+    wait_for(lambda: not _group(process.pid), 20)
+
+
+def _group(leader):
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == leader and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
+    """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
+    calm, root = tmp_path / "calm", tmp_path / "killed"
+    undisturbed = started(calm, "--workers", "2")
+    for kills in (1, 3):
+        process = started(root, "--workers", "2")
+        wait_for(lambda least=kills: len(committed(root)) >= least)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    before = {key: (root / key).stat().st_mtime_ns for key in committed(root)}
+    assert 0 < len(before) < 8
+    last = started(root, "--workers", "2")
+    _, said = last.communicate(timeout=120)
+    assert last.returncode == 0
+    assert f"{len(before)} of 8 runs are there already" in said
+    assert all((root / key).stat().st_mtime_ns == stamp for key, stamp in before.items())
+    undisturbed.communicate(timeout=120)
+    assert len(committed(root)) == 8
+    assert contents(root) == contents(calm)
+    assert not list(root.glob(".draft-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=140k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        done = command("run", MINI, "--import", "toys", "--out", str(disk / "s"), "--workers", "1")
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        kept = len(committed(disk / "s"))
+        assert f"{kept} of 8 runs are kept" in last
+        assert 0 < kept < 8
+        assert not list((disk / "s").glob(".draft-*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -81,7 +81,7 @@ class ForwardCorrection(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         _columns(self.transition, z)
-        logs = torch.tensor(self.transition, dtype=torch.float64).log().to(z)
+        logs = torch.tensor(self.transition, dtype=torch.float64).log().to(z, non_blocking=True)
         to_label = logs.T[y]  # log T[k, y], (..., N)
         return -log_sum_exp(z.log_softmax(-1) + to_label)
 
@@ -128,7 +128,8 @@ class BackwardCorrection(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         _columns(self.transition, z)
-        inverse: Tensor = torch.linalg.inv_ex(torch.tensor(self.transition, dtype=torch.float64)).inverse.to(z)
+        matrix = torch.tensor(self.transition, dtype=torch.float64)
+        inverse: Tensor = torch.linalg.inv_ex(matrix).inverse.to(z, non_blocking=True)
         return -(inverse[y] * z.log_softmax(-1)).sum(-1)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:

@@ -69,7 +69,7 @@ class Weighted(Loss):
         if self.weights is None:
             weight = torch.ones_like(kept, dtype=dtype)
         else:
-            weight = torch.tensor(self.weights, dtype=dtype, device=y.device)[kept]
+            weight = torch.tensor(self.weights, dtype=dtype).to(y.device, non_blocking=True)[kept]
         return weight if ignored is None else weight.masked_fill(ignored, 0)
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:

@@ -98,6 +98,22 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_writer_with_errors_of_its_own(tmp_path: Path, code: int) -> None:
+    def another(text: str) -> None:
+        with files.atomic(tmp_path / "a.parquet") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError(text)  # as duckdb.IOException says it
+
+    with pytest.raises(files.WriteError) as caught:
+        another(f'IO Error: Could not write all bytes to file "x": {os.strerror(code)}')
+    assert caught.value.errno == code
+    assert os.strerror(code).lower() in str(caught.value)
+    with pytest.raises(RuntimeError, match="something else"):
+        another("something else")
+    assert names(tmp_path) == []
+
+
 def test_a_parent_that_is_a_file_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(files.WriteError, match="cannot be written"):

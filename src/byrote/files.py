@@ -70,9 +70,27 @@ class WriteError(OSError):
         return str(self.strerror)
 
 
-def _write_error(path: Path, error: OSError) -> WriteError:
-    reason = (error.strerror or str(error)).lower()
-    return WriteError(error.errno, f"{path} cannot be written ({reason}); nothing half-written was left")
+def _about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
+    """Whether an error says that one of these files cannot be written."""
+    if isinstance(error, WriteError):
+        return False
+    if isinstance(error, OSError):
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        return error.errno in _DISK and (named is None or named in paths)
+    return _code(error) != errno.EIO  # a writer with errors of its own, such as DuckDB
+
+
+def _code(error: Exception) -> int:
+    """The error number, read off the system's own words where the error has none; EIO for any other."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    text = str(error)
+    return next((c for c in (errno.ENOSPC, errno.EROFS, errno.EACCES) if os.strerror(c) in text), errno.EIO)
+
+
+def _write_error(path: Path, error: Exception) -> WriteError:
+    code = _code(error)
+    return WriteError(code, f"{path} cannot be written ({os.strerror(code).lower()}); nothing half-written was left")
 
 
 # ---------------------------------------------------------------------------------------- atomic writes
@@ -104,9 +122,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         _replace(temporary, path)
-    except OSError as error:
-        ours = error.filename is None or Path(os.fsdecode(error.filename)) in (temporary, path, *path.parents)
-        if error.errno in _DISK and ours and not isinstance(error, WriteError):
+    except Exception as error:
+        if _about_the_disk(error, (temporary, path, *path.parents)):
             raise _write_error(path, error) from error
         raise
     finally:
@@ -230,9 +247,7 @@ def download(
                 temporary.open("wb") as file,
             ):
                 length = answer.headers.get("Content-Length", "")
-                _receive(
-                    answer, file, url, path.name, int(length) if length.isdigit() else None, progress, limit
-                )
+                _receive(answer, file, url, path.name, int(length) if length.isdigit() else None, progress, limit)
         except urllib.error.URLError as error:  # a refused request too
             raise ConnectionError(f"{url} cannot be fetched: {error.reason}") from None
         except (http.client.HTTPException, ConnectionResetError) as error:

@@ -56,6 +56,13 @@ def test_images_refuse_to_be_empty() -> None:
         data.Images(**{name: tensor[:0] for name, tensor in good().items()})
 
 
+def test_nan_is_found_wherever_it_is() -> None:
+    images = torch.zeros(5000, 1, 1, 1)
+    images[4999] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        data.Images(images, torch.zeros(5000, dtype=torch.int64), torch.arange(5000))
+
+
 # ------------------------------------------------------------------------------------------ selection
 
 
@@ -273,6 +280,14 @@ def test_small_requests_to_the_full_set_need_nothing_else() -> None:
         assert torch.equal(full.load(split).ids, subset.load(split).ids)
     for more in ({"per_class": None}, {"per_class": 1001}, {"classes": (0, 2)}, {"test_per_class": (201, 1001)}):
         assert not data.FashionMNIST(**(fields | more)).available()
+
+
+def test_preprocessing_leaves_its_input_alone() -> None:
+    for images in (torch.rand(2, 3, 32, 32), torch.full((2, 1, 4, 4), 7, dtype=torch.uint8)):
+        before = images.clone()
+        for preprocessing in ("standardized", "unit", "md", "raw"):
+            prepare.pixels(images, preprocessing, None, (0.5,), (0.5,))
+        assert torch.equal(images, before)
 
 
 def test_raw_is_a_plain_tuple_of_arrays() -> None:

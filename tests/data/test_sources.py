@@ -367,6 +367,19 @@ def test_data_get(
     assert f"mnist: served by the folder {root}" in err.replace("\n", "")
 
 
+def test_the_progress_bar_follows_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    from byrote.cli.data import _Bar
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _Bar() as bar:
+        for done in (10, 20):
+            bar.report("a", done, 20)
+        bar.report("b", 5, None)
+    first, second = bar._progress.tasks
+    assert (first.description, first.completed, first.total) == ("a", 20, 20)
+    assert (second.description, second.completed, second.total) == ("b", 5, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

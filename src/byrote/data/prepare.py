@@ -84,21 +84,22 @@ def pixels(
     from torch.nn import functional
 
     whole = not images.is_floating_point()
-    values = images.to(torch.float32)  # (n, C, H, W)
+    values = images.to(torch.float32, copy=True)  # (n, C, H, W); from here on in place, since it may be large
     if preprocessing == "md":
         if values.shape[1] not in (1, 3):
             raise ValueError(f"preprocessing 'md' needs 1 or 3 channels, got {values.shape[1]}")
         if values.shape[-2:] != (32, 32):
             values = functional.interpolate(values, (32, 32), mode="bilinear", align_corners=False)
-        three = values.shape[1] == 3
-        values = values if three else values[:, :1].expand(-1, 3, -1, -1)
-        mean, std = (CIFAR_MEAN, CIFAR_STD) if three else (MNIST_MEAN * 3, MNIST_STD * 3)
+        grey = values.shape[1] == 1
+        values = values.repeat(1, 3, 1, 1) if grey else values
+        mean, std = (MNIST_MEAN * 3, MNIST_STD * 3) if grey else (CIFAR_MEAN, CIFAR_STD)
     if resolution is not None and values.shape[-2:] != (resolution, resolution):
         values = resize_area(values, resolution)
     if preprocessing == "raw":
         return values.contiguous()
-    values = values / 255 if whole else values
-    if preprocessing == "unit":
-        return values.contiguous()
-    shift, scale = (torch.tensor(column, dtype=torch.float32).view(-1, 1, 1) for column in (mean, std))
-    return ((values - shift) / scale).contiguous()
+    if whole:
+        values.div_(255)
+    if preprocessing != "unit":
+        shift, scale = (torch.tensor(column, dtype=torch.float32).view(-1, 1, 1) for column in (mean, std))
+        values.sub_(shift).div_(scale)
+    return values.contiguous()

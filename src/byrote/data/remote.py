@@ -107,11 +107,11 @@ def _run(command: list[str], folder: Path, name: str, progress: Progress | None)
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes in the folder now; a file that vanishes meanwhile counts as nothing."""
+    """Bytes in the folder now, npm's final copy of its cache left out; a file that vanishes counts as nothing."""
     total = 0
     for path in folder.rglob("*"):
         try:
-            total += path.stat().st_size if path.is_file() else 0
+            total += path.stat().st_size if path.is_file() and path.suffix != ".tgz" else 0
         except OSError:
             continue
     return total

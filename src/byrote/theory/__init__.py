@@ -19,7 +19,17 @@ from .layer_peeled import (
 from .logit_losses import KINDS, LogitLoss
 from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
 from .oracle import FullSolution, full_problem
-from .symmetric import Identity, Reversal, Symmetry, class_sums, find_reversal, from_torch, noisy_risk, symmetry
+from .symmetric import (
+    Identity,
+    Reversal,
+    SampleLoss,
+    Symmetry,
+    class_sums,
+    find_reversal,
+    from_torch,
+    noisy_risk,
+    symmetry,
+)
 from .variants import (
     CleanMemorization,
     SquaredDilation,
@@ -47,6 +57,7 @@ __all__ = [
     "Order",
     "Prediction",
     "Reversal",
+    "SampleLoss",
     "SlopeRatio",
     "SquaredDilation",
     "StationaryPoint",

@@ -74,7 +74,7 @@ def claim_a1(restarts: int = 6) -> TheoryVerdict:
 
 def _deviation(exact: LayerPeeled, free: FreeSolution) -> float:
     value = abs(free.value / float(exact.value) - 1)
-    if exact.bias and int(exact.num_classes) == 2:
+    if exact.bias and exact.num_classes == 2:
         return value
     if exact.collapsed:
         return max(value, float(np.abs(free.features).max()), float(np.abs(free.weight).max()))

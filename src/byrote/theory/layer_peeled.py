@@ -35,7 +35,7 @@ class LayerPeeled:
     lower_bound is the certificate.
     """
 
-    num_classes: Real
+    num_classes: int | Array
     alpha: Real
     lambda_w: Real
     lambda_h: Real
@@ -75,7 +75,7 @@ class LayerPeeled:
     def _one_point(self) -> tuple[int, int]:
         if not isinstance(self.value, float):
             raise ValueError("matrices belong to one parameter point: solve that point alone, not a sweep")
-        num_classes = int(self.num_classes)
+        num_classes = int(np.asarray(self.num_classes))
         return num_classes, width_of(self.width, num_classes)
 
 
@@ -131,7 +131,7 @@ def layer_peeled(
         return unwrap(array, shape)
 
     return LayerPeeled(
-        num_classes=real(N),
+        num_classes=int(N[0]) if shape == () else N.reshape(shape),
         alpha=real(smooth),
         lambda_w=real(l_w),
         lambda_h=real(l_h),

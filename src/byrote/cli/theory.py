@@ -1,0 +1,321 @@
+"""`byrote theory`: the papers' optimisation problems at given parameters, with certificates."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclopts import App
+
+from byrote.cli.output import print_json, print_table, say
+
+__all__ = ["app"]
+
+app = App(name="theory", help="Solve the layer-peeled and memorization-dilation models.")
+
+_Law = Literal["two-point", "segment", "circle", "disc", "sphere"]
+_Loss = Literal["smoothing", "relaxation", "squared", "squared-probabilities", "robust-log"]
+_Axis = Literal["alpha", "lambda_w", "lambda_h", "eta", "slope"]
+
+
+@app.command(name="layer-peeled")
+def layer_peeled(
+    *,
+    num_classes: int = 3,
+    alpha: float = 0.1,
+    lambda_w: float = 0.005,
+    lambda_h: float = 0.005,
+    positive: bool = True,
+    bias: bool = False,
+    width: int | None = None,
+    restarts: int = 0,
+    json: bool = False,
+) -> int:
+    """The layer-peeled model's global minimum, its certificate and both thresholds.
+
+    Parameters
+    ----------
+    num_classes
+        N, at least 2.
+    alpha
+        Label smoothing, in [0, 1).
+    lambda_w
+        Penalty on the classifier.
+    lambda_h
+        Penalty on the features.
+    positive
+        Features are constrained to H >= 0.
+    bias
+        The classifier has a bias without penalty.
+    width
+        M, at least N.
+    restarts
+        Also solve the free problem from this many random starts.
+    json
+        Print JSON.
+    """
+    from byrote import theory
+
+    solved = theory.layer_peeled(num_classes, alpha, lambda_w, lambda_h, positive, bias, width)
+    answer = _plain(asdict(solved) | {"features": solved.features, "weight": solved.weight})
+    rows = [{"quantity": name, "value": value} for name, value in answer.items() if not isinstance(value, list)]
+    if restarts:
+        free = theory.solve_free(num_classes, alpha, lambda_w, lambda_h, positive, bias, width, restarts=restarts)
+        points = [_plain(asdict(point)) for point in free.stationary_points]
+        answer["stationary_points"] = points
+        shown = ("value", "kind", "times_met", "flat", "lowest_curvature")
+        rows += [
+            {"quantity": f"stationary point {k}", "value": ", ".join(f"{name} {point[name]}" for name in shown)}
+            for k, point in enumerate(points, 1)
+        ]
+    return _show("layer-peeled model", answer, rows, json)
+
+
+@app.command
+def dilation(
+    *,
+    alpha: float = 0.1,
+    lambda_w: float = 1e-3,
+    lambda_h: float = 1e-3,
+    eta: float = 0.003,
+    slope: float = 1.0,
+    law: _Law = "circle",
+    width: int = 2,
+    num_classes: int = 2,
+    loss: _Loss = "smoothing",
+    scale_free: bool = False,
+    clean_slope: float | None = None,
+    json: bool = False,
+) -> int:
+    """The memorization-dilation model's optimum, beside cross entropy at the same parameters.
+
+    Parameters
+    ----------
+    alpha
+        The loss's parameter; for smoothing in [0, 1).
+    lambda_w
+        Penalty on the classifier.
+    lambda_h
+        Penalty on the features.
+    eta
+        Corrupted samples over clean samples.
+    slope
+        C_MD, above 0.
+    law
+        Law of the spread of a class.
+    width
+        M, at least 2.
+    num_classes
+        N; above 2 the multi-class model.
+    loss
+        The loss.
+    scale_free
+        Measure memorization in units of the distance of the class means.
+    clean_slope
+        Also let clean samples be memorised, at this price.
+    json
+        Print JSON.
+    """
+    from byrote import theory
+
+    two = num_classes == 2 and loss in ("smoothing", "relaxation")
+    if clean_slope is not None and not (two and not scale_free):
+        raise ValueError("--clean-slope needs two classes, smoothing or relaxation, and not --scale-free")
+    if clean_slope is not None:
+        both = theory.clean_memorization(alpha, lambda_w, lambda_h, eta, slope, clean_slope, law, width, loss)  # type: ignore[arg-type]
+        answer = _plain({name: value for name, value in vars(both).items() if name != "training"})
+    elif two:
+        solve = theory.scale_free_dilation if scale_free else theory.dilation
+        one = solve(alpha, lambda_w, lambda_h, eta, slope, law, width, loss)  # type: ignore[arg-type]
+        entropy = solve(0.0, lambda_w, lambda_h, eta, slope, law, width)
+        fields = {name: value for name, value in vars(one).items() if name != "law"}
+        over = float(entropy.dilation) / float(one.dilation) if one.dilation else None
+        answer = _plain(fields | {"law": one.law.name, "features": one.features, "cross_entropy_over_this": over})
+    else:
+        many = theory.multiclass_dilation(num_classes, alpha, lambda_w, lambda_h, eta, slope, law, loss, scale_free)
+        answer = _plain(asdict(many) | {"law": law, "loss": loss})
+    rows = [{"quantity": name, "value": value} for name, value in answer.items() if not isinstance(value, (list, dict))]
+    return _show("memorization-dilation model", answer, rows, json)
+
+
+@app.command
+def theorem(
+    *,
+    alpha: float = 0.1,
+    lambda_w: float = 1e-3,
+    lambda_h: float = 1e-3,
+    eta: float = 0.003,
+    slope: float = 1.0,
+    law: _Law = "circle",
+    width: int = 2,
+    json: bool = False,
+) -> int:
+    """Theorem 4.3 at one parameter point: its assumption term by term, and the order that the solver finds.
+
+    Parameters
+    ----------
+    alpha
+        Label smoothing of LS.
+    lambda_w
+        Penalty on the classifier.
+    lambda_h
+        Penalty on the features.
+    eta
+        Corrupted samples over clean samples.
+    slope
+        C_MD.
+    law
+        Law of the spread of a class.
+    width
+        M.
+    json
+        Print JSON.
+    """
+    from byrote import theory
+
+    terms = [_plain(asdict(one)) for one in theory.check_assumption(alpha, lambda_w, lambda_h, eta, slope, law, width)]
+    order = theory.order_of_dilations(alpha, lambda_w, lambda_h, eta, slope, law, width)
+    answer = {
+        "terms": terms,
+        "inside": order.inside,
+        **_plain({"ratio": order.ratio, "gamma": order.gamma, "eta_bound": order.eta_bound, "holds": order.holds}),
+    }
+    if not json:
+        say(f"dilation of CE over LS: {order.ratio:.4f}; all terms hold: {'yes' if order.inside else 'no'}")
+    return _show("Theorem 4.3", answer, terms, json)
+
+
+@app.command
+def sweep(
+    axis: _Axis,
+    low: float,
+    high: float,
+    /,
+    *,
+    points: int = 50,
+    alpha: float = 0.1,
+    lambda_w: float = 1e-3,
+    lambda_h: float = 1e-3,
+    eta: float = 0.003,
+    slope: float = 1.0,
+    law: _Law = "circle",
+    json: bool = False,
+) -> int:
+    """Dilation and memorization along one parameter, evenly spaced in its logarithm (alpha: evenly spaced).
+
+    Parameters
+    ----------
+    axis
+        alpha, lambda_w, lambda_h, eta or slope.
+    low
+        First value.
+    high
+        Last value.
+    points
+        How many.
+    alpha
+        Label smoothing.
+    lambda_w
+        Penalty on the classifier.
+    lambda_h
+        Penalty on the features.
+    eta
+        Corrupted samples over clean samples.
+    slope
+        C_MD.
+    law
+        Law of the spread of a class.
+    json
+        Print JSON.
+    """
+    import numpy as np
+
+    from byrote import theory
+
+    if points < 2 or (axis != "alpha" and low <= 0):
+        raise ValueError("a sweep needs at least 2 points, and a first value above 0 on a logarithmic axis")
+    values = np.linspace(low, high, points) if axis == "alpha" else np.geomspace(low, high, points)
+    at: dict[str, Any] = {"alpha": alpha, "lambda_w": lambda_w, "lambda_h": lambda_h, "eta": eta, "slope": slope}
+    solved = theory.dilation(**(at | {axis: values}), law=law)
+    names = ("dilation", "memorization", "memorization_relative", "r", "r_max", "distance", "optimality_gap")
+    columns = {name: np.broadcast_to(np.asarray(getattr(solved, name)), values.shape) for name in names}
+    rows = [
+        {axis: float(value), **{name: float(column[k]) for name, column in columns.items()}}
+        for k, value in enumerate(values)
+    ]
+    return _show(f"along {axis}", rows, rows, json)
+
+
+@app.command
+def claims(*, json: bool = False) -> int:
+    """Verdicts on A1, A9, B8 and C3, computed now (some seconds).
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from byrote import losses, theory
+
+    callables: dict[str, theory.SampleLoss] = {}
+    constants: dict[str, float | None] = {}
+    for kind, member in sorted(losses.Loss.registry.items()):
+        try:
+            loss = member()
+        except (TypeError, ValueError):
+            say(f"B8 leaves out {kind}: it has no defaults")
+            continue
+        if isinstance(loss, losses.Loss) and not loss.stateful:
+            callables[kind] = theory.from_torch(loss)
+            constants[kind] = losses.symmetry(loss, 10)
+    verdicts = theory.theory_claims(callables, constants)
+    keys = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
+    answer = [_plain({key: asdict(verdict)[key] for key in keys} | {"detail": verdict.detail}) for verdict in verdicts]
+    if json:
+        print_json(answer)
+    else:
+        print_table("theory claims", ("id", "verdict", "statistic", "bar", "runs", "detail"), answer)
+    return 0
+
+
+@app.command
+def figures(*names: str, out: Path = Path("figures"), json: bool = False) -> int:
+    """Draw the theory figures into a folder as SVG and PDF.
+
+    Parameters
+    ----------
+    names
+        Which; default all: theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
+    out
+        The folder.
+    json
+        Print the paths as JSON.
+    """
+    from byrote.figures import save
+    from byrote.figures.theory_gallery import theory_figures
+
+    paths = [str(path) for figure in theory_figures(*names) for path in save(figure, out)]
+    return _show("figures", paths, [{"path": path} for path in paths], json)
+
+
+def _show(title: str, answer: object, rows: list[dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        print_json(answer)
+    else:
+        print_table(title, list(rows[0]), rows)
+    return 0
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON-ready: arrays as lists, numbers that are not finite as null."""
+    return {name: _one(value) for name, value in values.items()}
+
+
+def _one(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: _one(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_one(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -110,9 +110,9 @@ def _numbered(labels: "np.ndarray[Any, Any]", name: str) -> "np.ndarray[Any, Any
 
 
 class Arrays(Own):
-    """Arrays in an `.npz` file: `images` and `labels`, or `train_images`, `train_labels`, `test_images`,
-    `test_labels`.
+    """Arrays in an `.npz` file.
 
+    They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`.
     Images are (n, d), (n, H, W), (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers taken as they
     are. An id is the place in the arrays, the test arrays after the training arrays.
 

@@ -85,12 +85,14 @@ def copy_of_the_project(folder: Path) -> Path:
 
 def judge(group: list[Mutation]) -> list[str]:
     """The survivors of one list, in words."""
-    survivors = []
+    survivors: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = copy_of_the_project(Path(name))
-        for tests in dict.fromkeys(m.tests for m in group):
-            if pytest(folder, tests) != 0:
-                survivors.append(f"{group[0].part}: {tests} does not pass before anything is changed")
+        survivors += [
+            f"{group[0].part}: {tests} does not pass before anything is changed"
+            for tests in dict.fromkeys(m.tests for m in group)
+            if pytest(folder, tests) != 0
+        ]
         for mutation in group:
             caught = not survives(mutation, folder)
             print(f"{'caught  ' if caught else 'SURVIVES'} {mutation.part}: {mutation.why}", flush=True)

@@ -22,7 +22,9 @@ def plan_of(*experiments):
     return Plan("study", "", {}, (), entries)
 
 
-def test_what_is_written_is_what_is_read(tmp_path, run):
+@pytest.mark.parametrize("name", ["plain", "a [b] *c? 'd' é"])
+def test_what_is_written_is_what_is_read(tmp_path, run, name):
+    tmp_path = tmp_path / name
     folder = commit(tmp_path, run, {"threads": 1})
     assert committed(tmp_path) == [run.key]
     history = d.read_parquet(folder / "history.parquet")

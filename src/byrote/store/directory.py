@@ -5,6 +5,7 @@ renamed. Whatever is killed in between leaves no folder under the run's key. His
 equal runs are equal files; times and machine facts go to the manifest.
 """
 
+import glob
 import json
 import os
 import platform
@@ -48,7 +49,7 @@ def read_parquet(paths: Path | list[Path]) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: a file that is not readable Parquet (names it).
     """
-    files = [str(p) for p in (paths if isinstance(paths, list) else [paths])]
+    files = [glob.escape(str(p)) for p in (paths if isinstance(paths, list) else [paths])]
     named = ", filename = true" if isinstance(paths, list) else ""
     connection = duckdb.connect(":memory:", config={"threads": 1})
     try:

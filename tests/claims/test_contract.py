@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from byrote import claims
@@ -175,3 +176,21 @@ def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:
     base = next(row for row in clean if row["loss"] == "CE")
     assert ce["gap"] == pytest.approx(ce["j2"] - base["j2"], abs=1e-9)
     assert ce["gap_low"] < ce["gap"] < ce["gap_high"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
+    """Runs, epochs and readings go missing at random: every claim still answers, in JSON."""
+    rng = np.random.default_rng(seed)
+    rows = two_class(("CE", "LS", "LR", "MSE"), rates=(0.0, 0.1, 0.2, 0.4), seeds=(0, 1, 2)) + ten_class(seeds=(0, 1))
+    lost = {row["key"] for row in rows if rng.random() < 0.03}
+    readings = ("j1", "j2", "test_accuracy", "nc1_test", "mem_mean", "mem_noise_weighted", "mem_weighted_relative")
+    readings += ("corrupted_as_observed", "corrupted_as_true", "clean_accuracy", "uncentred_cosine", "norm_cv")
+    holed = []
+    for row in rows:
+        if row["key"] in lost or rng.random() < 0.1:
+            continue
+        holed.append(row | {name: None for name in readings if rng.random() < 0.1})
+    for verdict in claims.evaluate(results(holed)):
+        assert verdict.verdict in ("holds", "fails", "inconclusive", "not tested")
+        json.dumps(verdict.to_json(), allow_nan=False)

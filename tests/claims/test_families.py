@@ -40,6 +40,12 @@ def test_a3_is_shown_by_the_mode_of_the_class_means() -> None:
     assert modes.count("one class at zero") == modes.count("both classes away from zero") == 2
 
 
+@pytest.mark.parametrize("id", ["A4", "A5"])
+def test_a4_and_a5_too(id: str) -> None:
+    rows = verdict(id, two_class(FOUR, norm_cv=lambda rate, seed: 1.3 if seed < 2 else 0.1)).details
+    assert {row["mode"] for row in rows if "mode" in row} == {"one class at zero", "both classes away from zero"}
+
+
 def test_a4_fails_when_another_loss_shares_the_slope() -> None:
     found = verdict("A4", two_class(FOUR, by_loss={"LR": {"slope": 0.5}}))
     assert (found.verdict, "slope LR/CE" in found.reason) == ("fails", True)
@@ -59,7 +65,7 @@ def test_a5_is_decided_where_cross_entropy_memorised() -> None:
     short = two_class(by_loss=less, m=lambda rate, seed: 0.98 if rate < 0.3 else 0.5)
     found = verdict("A5", short)
     assert found.verdict == "holds"
-    assert "1 cells under-trained" in found.reason
+    assert "left out as under-trained: 1" in found.reason
     undecided = [row for row in found.details if row.get("rate") == 0.4]
     assert undecided[0]["reason"].startswith("under-trained")
 
@@ -173,6 +179,26 @@ def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
     found = verdict("B9", rows)
     first = min(row["epoch"] for row in rows if row["rate"] == 0 and row["j1"] >= 0.95)
     assert found.statistic == pytest.approx((61 - first) / 0.6)
+
+
+def test_b9_reads_the_one_seed_that_has_two_rates() -> None:
+    late = {"half": lambda rate, seed: 0.2 + 0.4 * rate}
+    rows = ten_class(("CE",), seeds=(0,), **late)
+    more = ten_class(("CE",), rates=(0.6,), seeds=(7,), **late)
+    alone, beside = verdict("B9", rows), verdict("B9", rows, more)
+    assert (alone.statistic, alone.interval) == (beside.statistic, beside.interval)
+
+
+def test_a_table_without_what_every_claim_reads_is_not_tested() -> None:
+    for name in ("epochs", "loss", "seed", "collapsed"):
+        bare = [{other: value for other, value in row.items() if other != name} for row in ten_class()]
+        for found in claims.evaluate(results(bare)):
+            assert found.verdict == ("holds" if found.id == "B7" else "not tested")
+
+
+def test_a_rate_so_low_that_no_label_moved_is_no_crash() -> None:
+    rows = ten_class(rates=(0.0, 0.00001), seeds=(0, 1))
+    assert len(claims.evaluate(results(rows))) == len(claims.CLAIMS)
 
 
 def test_b10_is_beside_rll() -> None:

@@ -35,6 +35,14 @@ def test_wilson_is_scipys(successes: int, trials: int) -> None:
     assert found.value == successes / trials
 
 
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_a_share_of_runs_is_clopper_and_pearsons(successes: int, runs: int) -> None:
+    successes = min(successes, runs)
+    found = share_of_runs(successes, runs)
+    expected = stats.binomtest(successes, runs).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
 def test_the_mean_over_seeds_is_students_t() -> None:
     values = np.array([1.0, 2.0, 4.0, 8.0])
     found = mean_over_seeds(values)
@@ -185,7 +193,7 @@ def test_power_is_what_more_seeds_of_the_same_spread_would_give() -> None:
     assert upper(4 + more) < 0 <= upper(4 + more - 1)
     assert more_seeds(Estimate(0.0, -1.0, 1.0, 5), BELOW_ZERO) is None
     assert more_seeds(Estimate(0.0, -math.inf, math.inf, 1), BELOW_ZERO) == 2
-    assert more_seeds(share_of_runs(5, 5), at_least(0.9)) == 30  # 35 runs that all agree
+    assert more_seeds(share_of_runs(5, 5), at_least(0.9)) == 31  # 36 runs that all agree
 
 
 def check(low: float, high: float, cell: str = "here", unmet: str = "") -> Check:
@@ -210,6 +218,16 @@ def test_premises_that_were_not_reached_decide_nothing() -> None:
     alone = conclude([unmet], runs=4)
     assert (alone.verdict, alone.reason) == ("inconclusive", "under-trained: x")
     assert conclude([check(-2, -1), unmet, unmet], runs=4).verdict == "fails"
+
+
+def test_a_cell_of_one_seed_does_not_keep_the_others_from_a_verdict() -> None:
+    single = Check("single", "x", Estimate(1.0, -math.inf, math.inf, 1), at_least(0.0))
+    found = conclude([single, check(1, 2)], runs=3)
+    assert (found.verdict, found.reason) == ("holds", "left out for having one seed: single")
+    assert len(found.details) == 2
+    assert conclude([single], runs=1).verdict == "inconclusive"
+    other = Check("single", "y", Estimate(1.0, -math.inf, math.inf, 1), at_least(0.0))
+    assert conclude([other, check(1, 2)], runs=3).verdict == "inconclusive"
 
 
 def test_a_claim_that_lacks_a_part_may_fail_but_not_hold() -> None:

@@ -36,6 +36,7 @@ SETTING = (
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision"),
 )
 _PAPER_ALPHA = 0.1  # the parameter both papers use; other values are sensitivity runs
+_READ = ("loss", "rate", "seed", "epochs", "collapsed")
 _WITH_ALPHA = ("LS", "LR", "RLL")
 
 
@@ -83,6 +84,9 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
         history = history.where(status="done")
     if not len(history):
         raise NotTested("no finished run")
+    missing = [name for name in _READ if name not in history]
+    if missing:
+        raise NotTested(f"the table has no column {', '.join(missing)}")
     history = history.with_column("run", np.unique(history["key"], return_inverse=True)[1])
     final = history.final()
     notes: list[str] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from byrote.claims.statistics import Array, Estimate, t_quantile, wilson
+from byrote.claims.statistics import Array, Estimate, share_of_runs, t_quantile
 from byrote.claims.verdict import Finding, Row, Word
 
 __all__ = ["ABOVE_ZERO", "BELOW_ZERO", "Check", "Region", "at_least", "at_most", "conclude", "more_seeds", "within"]
@@ -61,7 +61,7 @@ def more_seeds(estimate: Estimate, region: Region) -> int | None:
 def _foreseen(estimate: Estimate, n: Array) -> tuple[Array, Array]:
     """The ends of the interval over n seeds or runs with the same value and spread."""
     if estimate.share:
-        ends = [wilson(estimate.value * runs, runs) for runs in n.tolist()]
+        ends = [share_of_runs(estimate.value * runs, int(runs)) for runs in n.tolist()]
         return np.array([end.low for end in ends]), np.array([end.high for end in ends])
     shrink = t_quantile(n) / t_quantile(estimate.n) * np.sqrt(estimate.n / n)
     below, above = estimate.value - estimate.low, estimate.high - estimate.value
@@ -92,6 +92,11 @@ class Check:
         return _word(self.estimate.low, self.estimate.high, self.region, self.outside)
 
     @property
+    def bounded(self) -> bool:
+        """Whether it has an interval at all."""
+        return math.isfinite(self.estimate.low) and math.isfinite(self.estimate.high)
+
+    @property
     def margin(self) -> float:
         """How far the value lies inside its bar, in half-widths of its interval: the least decides a tie."""
         value, (low, high) = self.estimate.value, self.region
@@ -119,8 +124,7 @@ class Check:
         } | self.facts
 
     def __str__(self) -> str:
-        low, high = self.estimate.low, self.estimate.high
-        bounds = f" [{low:.3g}, {high:.3g}]" if math.isfinite(low) and math.isfinite(high) else ""
+        bounds = f" [{self.estimate.low:.3g}, {self.estimate.high:.3g}]" if self.bounded else ""
         return f"{self.what} = {self.estimate.value:.3g}{bounds} in {self.cell}"
 
 
@@ -141,6 +145,9 @@ def conclude(
     premise was not reached decide nothing; where they are more than half, nothing is decided. The statistic
     shown is that of the first kind of check (`checks[0].what`), in its worst cell.
 
+    A check without an interval (one seed of what is no share of samples) decides nothing where another check of
+    its kind has one.
+
     Args:
         checks: at least one; those of the claim's main statistic first.
         runs: how many runs were used.
@@ -148,6 +155,8 @@ def conclude(
         rows: further rows for the details, not decisive.
         lacking: a part of the claim that these runs cannot answer: it may fail, but not hold.
     """
+    alone = [check for check in checks if not check.bounded and _bounded_elsewhere(check, checks)]
+    checks = [check for check in checks if check not in alone]
     met = [check for check in checks if not check.unmet]
     unmet = [check for check in checks if check.unmet]
     verdict: Word = "inconclusive"
@@ -160,15 +169,20 @@ def conclude(
         key=lambda check: (_SEVERITY[check.verdict], check.margin),
     )
     estimate = shown.estimate
-    bounded = math.isfinite(estimate.low) and math.isfinite(estimate.high)
+    if alone:
+        notes = [*notes, f"left out for having one seed: {', '.join(dict.fromkeys(check.cell for check in alone))}"]
     return Finding(
         verdict,
         statistic=None if math.isnan(estimate.value) else estimate.value,
-        interval=(estimate.low, estimate.high) if bounded else None,
+        interval=(estimate.low, estimate.high) if shown.bounded else None,
         runs=runs,
         reason="; ".join(_reasons(verdict, met, unmet, (lacking, *notes))),
-        details=(*(check.row() for check in checks), *rows),
+        details=(*(check.row() for check in (*checks, *alone)), *rows),
     )
+
+
+def _bounded_elsewhere(check: Check, checks: Sequence[Check]) -> bool:
+    return any(other.what == check.what and other.bounded for other in checks)
 
 
 def _reasons(verdict: Word, met: list[Check], unmet: list[Check], notes: Sequence[str]) -> list[str]:
@@ -181,10 +195,11 @@ def _reasons(verdict: Word, met: list[Check], unmet: list[Check], notes: Sequenc
     open_ = [check for check in met if check.verdict == "inconclusive"]
     if failed:
         worst = min(failed, key=lambda check: check.margin)
-        said.append(f"{len(failed)} of {len(met)} checks fail, first of all {worst}")
+        said.append(f"{len(failed)} of {len(met)} checks fail, first of all {worst}" if met[1:] else f"fails: {worst}")
     if open_ and not failed:
         least = min(open_, key=lambda check: check.margin)
-        said.append(f"{len(open_)} of {len(met)} checks undecided, first of all {least}")
+        many = f"{len(open_)} of {len(met)} checks undecided, first of all {least}"
+        said.append(many if met[1:] else f"undecided: {least}")
         said.append(_power(open_))
     if any(check.estimate.n == 1 for check in met):
         said.append("one seed")

@@ -72,7 +72,7 @@ def _lead(history: Table) -> tuple[Array, Array, Array, int]:
     epochs, means, errors = [], [], []
     for (epoch,), rows in history.groups("epoch"):
         t, m = rows["corrupted_as_true"], rows["corrupted_as_observed"]
-        corrupted = float(np.sum(rows["realised_rate"] * rows["n_train"]))
+        corrupted = max(float(np.sum(rows["realised_rate"] * rows["n_train"])), 1.0)
         counting = math.sqrt(max(float(np.mean(t + m - (t - m) ** 2)), 0.0) / corrupted)
         over_seeds = float(np.std(t - m, ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
         epochs.append(float(epoch))
@@ -138,25 +138,32 @@ def _slope_weights(rates: Array) -> Array:
 
 def _delay(part: Runs) -> tuple[Estimate, bool]:
     """Epochs to J1 >= .95 per unit of eta: the least-squares slope of each seed; whether any rate reached it."""
-    slopes, reached = [], False
+    slopes: list[float] = []
+    bounds: list[Estimate] = []
+    reached = False
     for _, seed in part.history.groups("seed"):
-        found = [(rate, _first_epoch(run, run["j1"]), run) for (rate, _), run in seed.groups("rate", "key")]
-        rates = np.array([rate for rate, _, _ in found])
-        if len(set(rates.tolist())) < 2:
+        runs = [run for _, run in seed.groups("rate", "key")]
+        rates = np.array([run["rate"][0] for run in runs])
+        if len(np.unique(rates)) < 2:
             continue
         weights = _slope_weights(rates)
-        slopes.append(float(weights @ np.array([epoch for _, epoch, _ in found])))
-        reached = reached or any(epoch <= np.max(run["epoch"]) for _, epoch, run in found)
-    if len(slopes) != 1:
-        return mean_over_seeds(np.array(slopes)), reached
+        epochs = np.array([_first_epoch(run, run["j1"]) for run in runs])
+        reached = reached or any(epoch <= run["epoch"].max() for epoch, run in zip(epochs, runs, strict=True))
+        slopes.append(float(weights @ epochs))
+        bounds.append(_over_samples(slopes[-1], weights, runs))
+    return (bounds[0] if len(slopes) == 1 else mean_over_seeds(np.array(slopes))), reached
+
+
+def _over_samples(slope: float, weights: Array, runs: list[Table]) -> Estimate:
+    """One seed's slope with the ends that Wilson's bounds of J1 at every epoch allow."""
     low = high = 0.0
-    for weight, (_, _, run) in zip(weights, found, strict=True):
+    for weight, run in zip(weights, runs, strict=True):
         bounds = [wilson(j1 * n, n) for j1, n in zip(run["j1"], run["n_train"], strict=True)]
         early = _first_epoch(run, np.array([bound.high for bound in bounds]))
         late = _first_epoch(run, np.array([bound.low for bound in bounds]))
-        low += weight * (early if weight > 0 else late)
-        high += weight * (late if weight > 0 else early)
-    return Estimate(slopes[0], float(low), float(high), 1), reached
+        low += float(weight) * (early if weight > 0 else late)
+        high += float(weight) * (late if weight > 0 else early)
+    return Estimate(slope, low, high, 1)
 
 
 @claim(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from byrote.claims.cells import Cell, Runs, cells, paired, read, under_trained
 from byrote.claims.decide import BELOW_ZERO, Check, conclude
-from byrote.claims.geometry import ONE_AT_ZERO
+from byrote.claims.geometry import MODES
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
 
@@ -51,22 +50,14 @@ def _less_memorised(results: Results, column: str) -> Finding:
     if not checks:
         raise NotTested("no setting with both LS and CE at one eta > 0")
     left_out = sum(row["reason"] != "" for row in rows)
-    note = f"{left_out} cells under-trained and left out" if left_out and any(not c.unmet for c in checks) else ""
+    note = f"cells left out as under-trained: {left_out}" if left_out and any(not c.unmet for c in checks) else ""
     return conclude(checks, runs=len(used), notes=[note, *runs.notes], rows=rows)
-
-
-def _one_at_zero(norm_cv: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return norm_cv > ONE_AT_ZERO
-
-
-def _both_away(norm_cv: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return norm_cv <= ONE_AT_ZERO
 
 
 def _by_mode(cell: Cell, column: str, rates: list[float]) -> list[Row]:
     """The difference among pairs of runs that both have, or both lack, a class at zero."""
     rows: list[Row] = []
-    for mode, holds in (("one class at zero", _one_at_zero), ("both classes away from zero", _both_away)):
+    for mode, holds in MODES.items():
         ls, ce = (cell.loss(loss).final.where(rate=tuple(rates), norm_cv=holds) for loss in ("LS", "CE"))
         difference = paired(ls, ce, column)
         if difference.n:

@@ -22,10 +22,10 @@ _NEEDS = ("loss", "rate", "seed", "realised_rate", "collapsed")
     statement="One run under a symmetric loss gives the noise rate with an honest interval",
     bar="coverage of the stated 95%: lower end >= .9 holds, upper end < .9 fails",
     published="'as if we have almost inferred the noise rate' (LF)",
-    method="Wilson score interval over runs",
+    method="exact (Clopper-Pearson) interval over runs",
     aggregation="all runs of RLL and normalised MSE together, a row a setting, loss and eta; runs that say they "
     "underfit are left out and counted",
-    minimum="35 runs that all cover to hold",
+    minimum="36 runs that all cover to hold",
     needs=(*_NEEDS, "rate_estimate", "rate_low", "rate_high", "underfits"),
 )
 def _c1(results: Results) -> Finding:

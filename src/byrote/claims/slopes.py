@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from byrote.claims.cells import Cell, cells, read
 from byrote.claims.decide import ABOVE_ZERO, BELOW_ZERO, Check, at_least, conclude, within
-from byrote.claims.geometry import ONE_AT_ZERO
+from byrote.claims.geometry import MODES
 from byrote.claims.memorization import papers_width
 from byrote.claims.statistics import Estimate, Fit, fit_line
 from byrote.claims.verdict import Finding, NotTested, Row, claim
@@ -58,7 +58,11 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
                 error = fit.error_against(by_rate).value
                 row = Check(name, what, fit.r2_estimate(), at_least(R2)).row()
                 rows.append(row | {"error_against_rate": error, "slope": fit.slope})
-    return checks, rows + _by_mode(name, final), final.where(rate=_positive)["key"].tolist()
+    return (
+        checks,
+        rows + (_by_mode(name, final) if cell.facts.get("num_classes") == 2 else []),
+        final.where(rate=_positive)["key"].tolist(),
+    )
 
 
 def _positive(rate: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -68,10 +72,9 @@ def _positive(rate: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _by_mode(name: str, final: Table) -> list[Row]:
     """R^2 and slope among the runs with one class at zero, and among the others (two classes only)."""
     rows: list[Row] = []
-    at_zero = final["norm_cv"] > ONE_AT_ZERO
-    for mode, mask in (("one class at zero", at_zero), ("both classes away from zero", ~at_zero)):
-        fit = line(final.where(mask), RAW)
-        if fit is not None and at_zero.any():
+    for mode, holds in MODES.items():
+        fit = line(final.where(norm_cv=holds), RAW)
+        if fit is not None:
             row = Check(name, "R^2 of NC1 on mem", fit.r2_estimate(), at_least(R2)).row()
             rows.append(row | {"mode": mode, "slope": fit.slope, "runs": fit.runs})
     return rows
@@ -116,12 +119,23 @@ def _a3(results: Results) -> Finding:
     return _linear(list(cells(runs)), runs.notes)
 
 
-def _ratio(cell: Cell, loss: str, x: str, y: str = "nc1_test") -> Estimate | None:
-    """The slope under a loss over the slope under CE, on the seeds they share."""
-    mine, theirs = cell.loss(loss).final, cell.loss("CE").final
-    shared = tuple(set(mine["seed"].tolist()) & set(theirs["seed"].tolist()))
-    above, below = line(mine.where(seed=shared), x, y), line(theirs.where(seed=shared), x, y)
+def _ratio(mine: Table, theirs: Table, x: str) -> Estimate | None:
+    """The slope of one set of runs over that of another, on the seeds and eta they share."""
+    for fact in ("seed", "rate"):
+        shared = tuple(set(mine[fact].tolist()) & set(theirs[fact].tolist()))
+        mine, theirs = mine.where(**{fact: shared}), theirs.where(**{fact: shared})
+    above, below = line(mine, x), line(theirs, x)
     return None if above is None or below is None else above.ratio(below)
+
+
+def _ratio_by_mode(mine: Table, theirs: Table, loss: str) -> list[tuple[Estimate, str, Row]]:
+    """The ratio among runs with one class at zero, and among the others."""
+    found: list[tuple[Estimate, str, Row]] = []
+    for mode, holds in MODES.items():
+        ratio = _ratio(mine.where(norm_cv=holds), theirs.where(norm_cv=holds), RAW)
+        if ratio is not None:
+            found.append((ratio, f"slope {loss}/CE", {"mode": mode}))
+    return found
 
 
 def _keys(cell: Cell, *losses: str) -> set[str]:
@@ -146,13 +160,16 @@ def _a4(results: Results) -> Finding:
     keys: set[str] = set()
     for cell in cells(runs):
         for loss in ("LS", "MSE", "LR"):
-            raw, relative = _ratio(cell, loss, RAW), _ratio(cell, loss, RELATIVE)
+            mine, ce = cell.loss(loss).final, cell.loss("CE").final
+            raw, relative = _ratio(mine, ce, RAW), _ratio(mine, ce, RELATIVE)
             if raw is None or relative is None:
                 continue
             keys |= _keys(cell, "CE", loss)
             check = Check(cell.name, f"slope {loss}/CE", raw, SAME_SLOPE, outside=loss != "LS")
             (same if loss == "LS" else other).append(check)
-            rows.append(Check(cell.name, f"relative slope {loss}/CE", relative, SAME_SLOPE, outside=loss != "LS").row())
+            readings = [(relative, f"relative slope {loss}/CE", {}), *_ratio_by_mode(mine, ce, loss)]
+            for ratio, what, facts in readings:
+                rows.append(Check(cell.name, what, ratio, SAME_SLOPE, outside=loss != "LS", facts=facts).row())
     if not same:
         raise NotTested(f"no setting with CE and LS at {_FEWEST_RATES} rates above 0")
     lacking = "" if other else "neither MSE nor LR was run at 3 rates, so that their part is open"
@@ -218,7 +235,7 @@ def _a13(results: Results) -> Finding:
         what = f"slope at width {widths[-1]:g} over width {widths[0]:g}, CE"
         of_width.append(Check(family.name, what, large.ratio(small), SAME_SLOPE, outside=True))
         for cell in cells(family.runs):
-            ratio = _ratio(cell, "LS", RAW)
+            ratio = _ratio(cell.loss("LS").final, cell.loss("CE").final, RAW)
             if ratio is not None:
                 keys |= _keys(cell, "CE", "LS")
                 of_loss.append(Check(f"{cell.name} width {cell.facts['width']}", "slope LS/CE", ratio, SAME_SLOPE))

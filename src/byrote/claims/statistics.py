@@ -6,7 +6,7 @@ Everything is deterministic (the bootstrap has a fixed seed) and vectorised over
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -44,7 +44,7 @@ class Estimate:
     low: float
     high: float
     n: int
-    share: bool = False  # a share of n runs, bounded by Wilson's interval
+    share: bool = False  # a share of n runs with the exact interval
 
     @property
     def half(self) -> float:
@@ -81,9 +81,15 @@ def wilson(successes: float, trials: float, n: int = 1) -> Estimate:
     return Estimate(p, max(min(centre - half, p), 0.0), min(max(centre + half, p), 1.0), n)
 
 
-def share_of_runs(successes: int, runs: int) -> Estimate:
-    """A share of runs with Wilson's interval over runs."""
-    return replace(wilson(successes, runs, runs), share=True)
+def share_of_runs(successes: float, runs: int) -> Estimate:
+    """A share of runs with the exact interval of Clopper and Pearson (1934), which does not trust one run.
+
+    >>> round(share_of_runs(0, 1).high, 3), round(share_of_runs(36, 36).low, 3)
+    (0.975, 0.903)
+    """
+    low = float(special.betaincinv(successes, runs - successes + 1, 0.025)) if successes > 0 else 0.0
+    high = float(special.betaincinv(successes + 1, runs - successes, 0.975)) if successes < runs else 1.0
+    return Estimate(successes / runs, low, high, runs, share=True)
 
 
 def mean_over_seeds(values: Array, trials: float = 0.0) -> Estimate:
@@ -195,14 +201,6 @@ class Fit:
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = np.where(other.slope_draws > 0, self.slope_draws / other.slope_draws, np.nan)
         return percentiles(value, draws, self.seeds)
-
-    def independent_ratio(self, other: Fit) -> Estimate:
-        """self.slope / other.slope where the two fits share no seeds: the resamples are drawn apart."""
-        value = self.slope / other.slope if other.slope > 0 else math.nan
-        shuffled = np.random.default_rng(_RNG_SEED).permutation(other.slope_draws)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            draws = np.where(shuffled > 0, self.slope_draws / shuffled, np.nan)
-        return percentiles(value, draws, min(self.seeds, other.seeds))
 
     def error_against(self, other: Fit) -> Estimate:
         """This leave-one-eta-out error minus the other's, paired by seed, in units of the other's."""

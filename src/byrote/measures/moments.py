@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class ClassMoments:
         stream = MomentStream(num_classes, counts)
         for features, labels in chunks:
             stream.update(features, labels)
-        return stream._value(stream._scatter if stream._started else None)
+        return stream._close()
 
     @property
     def num_classes(self) -> int:
@@ -111,20 +112,27 @@ class ClassMoments:
     def within(self, averaged: bool = True) -> Tensor:
         """Sigma_W (M, M): `averaged` over classes, each class covariance weighing 1/N, or pooled over samples.
 
-        The two are equal on equal counts. Raises ValueError on unequal counts when the other one was accumulated,
-        and when the final `counts` announced are not the counts seen.
+        The two are equal on equal counts. Raises ValueError as `within_size` does.
         """
-        equal = bool((self.counts == self.counts[0]).all())
+        return self.scatter / self.within_size(averaged)
+
+    def within_size(self, averaged: bool = True) -> int:
+        """What the scatter is to be divided by to be Sigma_W: the number of samples, or N with final counts.
+
+        Raises ValueError on unequal counts when the other Sigma_W was accumulated, and when the final `counts`
+        announced are not the counts seen.
+        """
+        total, equal = int(self.counts.sum()), bool((self.counts == self.counts[0]).all())
         if self.final is None:
             if averaged and not equal:
                 raise ValueError(
                     "the class-averaged scatter of unequal class counts needs the final counts while it is summed: "
                     "build the moments with counts=, or choose another convention"
                 )
-            return self.scatter / self.counts.sum()
+            return total
         if not torch.equal(self.counts, self.final):
             raise ValueError(
-                f"the class counts announced with counts= must be those seen, got {int(self.counts.sum())} of "
+                f"the class counts announced with counts= must be those seen, got {total} of "
                 f"{int(self.final.sum())} samples: merge every chunk, or correct counts="
             )
         if not averaged and not equal:
@@ -132,7 +140,7 @@ class ClassMoments:
                 "the pooled scatter is needed, and moments made with counts= keep the class-averaged one: "
                 "build them without counts="
             )
-        return self.scatter / self.num_classes
+        return self.num_classes
 
     def __add__(self, other: ClassMoments) -> ClassMoments:
         """Moments of both sets together; the same classes, width and final counts are needed."""
@@ -214,7 +222,7 @@ class MomentStream:
 
     def moments(self) -> ClassMoments:
         """The moments of everything seen so far; later updates do not change them."""
-        return self._value(self._scatter.clone() if self._started else None)
+        return copy.deepcopy(self)._close()
 
     def _allocate(self, features: Tensor) -> None:
         N, M = self._num_classes, features.shape[1]
@@ -235,25 +243,20 @@ class MomentStream:
             add_by_class_(self._references, owners, block)
         self._references[fresh] /= added[fresh, None]
 
-    def _value(self, scatter: Tensor | None) -> ClassMoments:
-        """Turn sums about the references into moments; `scatter` is overwritten."""
-        if scatter is None:
+    def _close(self) -> ClassMoments:
+        """Turn sums about the references into moments, in place: the stream is of no use afterwards."""
+        if not self._started:
             raise ValueError("moments need features, got none: update with a chunk first")
-        seen = self._counts > 0
-        origin = self._references[seen].mean(0) if bool(seen.any()) else self._references[0]
-        drift = self._sums / self._counts.clamp(min=1)[:, None]  # (N, M) class mean less reference
-        offsets = (self._references - origin).add_(drift).masked_fill_(~seen[:, None], 0.0)
-        spread = self._spread - self._counts * torch.linalg.vector_norm(drift, dim=1).square_()
+        seen, size = self._counts > 0, self._counts.to(torch.float64)
+        origin = self._references[int(seen.to(torch.int64).argmax())].clone()
+        drift = self._sums.div_(self._counts.clamp(min=1)[:, None])  # (N, M) class mean less reference
+        offsets = self._references.sub_(origin).add_(drift).masked_fill_(~seen[:, None], 0.0)
+        spread = self._spread.sub_(size * torch.linalg.vector_norm(drift, dim=1).square_()).clamp_(min=0.0)
         if self._moved:
-            weight = self._counts.to(torch.float64)
-            if self._final is not None:
-                weight /= self._final.clamp(min=1)
-            drift *= weight.sqrt_()[:, None]
-            add_gram_(scatter, drift, sign=-1.0)
-        mirror_(scatter)
-        return ClassMoments(
-            self._counts.clone(), origin, offsets, scatter, spread.clamp_(min=0.0), self._final, self._epsilon
-        )
+            weight = size if self._final is None else size / self._final.clamp(min=1)
+            add_gram_(self._scatter, drift.mul_(weight.sqrt()[:, None]), sign=-1.0)
+        mirror_(self._scatter)
+        return ClassMoments(self._counts, origin, offsets, self._scatter, spread, self._final, self._epsilon)
 
 
 def _check_mergeable(one: ClassMoments, other: ClassMoments) -> None:

@@ -79,12 +79,12 @@ def nc1(
         raise TypeError("labels and num_classes go with features, got them beside moments: pass the moments alone")
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return _NAN
-    within = moments.within(averaged=convention == "class-averaged")
-    if not bool(moments.offsets.isfinite().all() & within.isfinite().all()):
+    size = moments.within_size(averaged=convention == "class-averaged")
+    if not bool(moments.offsets.isfinite().all() & moments.scatter.isfinite().all()):
         return _NAN
     centred = centred_means(moments, by_sample=convention == "sample-centred")
     values, directions = _axes(centred, feature_scale(moments), moments.epsilon, int(moments.counts.sum()))
-    along = ((directions @ within) * directions).sum(1)  # (r,) variance within classes along each direction
+    along = (directions @ moments.scatter).mul_(directions).sum(1) / size  # (r,) variance along each direction
     return _ratio(along, values, moments.num_classes)
 
 
@@ -146,9 +146,9 @@ def _axes(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> tuple[T
     of K values stored with the features' epsilon (the largest singular value of N x M such errors, over sqrt(N)).
     """
     N, M = centred.shape
-    _, values, directions = torch.linalg.svd(centred / N**0.5, full_matrices=False)
+    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
     rank = min(N - 1, M)
-    values, directions = values[:rank], directions[:rank]
+    values, directions = values[:rank] / N**0.5, directions[:rank]
     stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
     along = torch.linalg.vector_norm(directions * scale, dim=1)
     keep = values > stored * (1 + (M / N) ** 0.5) * along + max(N, M) * _EPSILON * values[:1]

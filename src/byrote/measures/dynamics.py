@@ -1,0 +1,122 @@
+"""What happens to each sample over training: when it is learned, forgotten, and by which margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from byrote.checks import classes, same_length
+from byrote.measures.mem import Fates, fates
+
+__all__ = ["SampleHistory", "margins"]
+
+
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """How far the logit of the labelled class lies above the largest other one; negative: not predicted.
+
+    Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C); C = 1 gives infinity. A NaN logit gives
+    NaN.
+
+    >>> import torch
+    >>> margins(torch.tensor([[3.0, 1.0, 2.5], [0.0, 4.0, 1.0]]), torch.tensor([0, 2])).tolist()
+    [0.5, -3.0]
+    """
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], float("-inf"))
+    return own[:, 0] - others.amax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleHistory:
+    """The course of n samples, as a value: `after(epoch, logits)` gives the next one. All tensors are (n,).
+
+    Why: wrong labels are learned late (first-learned epoch), lost again (forgetting events: Toneva et al. 2019) and
+    held by small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).
+
+    `start` with the labels, then `after` each evaluated epoch with the logits of every sample, or batch by batch with
+    the `index` of its samples. One epoch of 50,000 samples and 100 classes costs tens of milliseconds.
+
+    >>> import torch
+    >>> history = SampleHistory.start(true=torch.tensor([0, 1]), observed=torch.tensor([0, 0]))
+    >>> history = history.after(1, torch.tensor([[2.0, 0.0], [1.0, 3.0]]))
+    >>> history = history.after(2, torch.tensor([[0.0, 1.0], [4.0, 3.0]]))
+    >>> history.learned_epoch.tolist(), history.forgotten.tolist(), history.aum.tolist()
+    ([1, 2], [1, 0], [0.5, -0.5])
+    >>> history.fates.corrupted_as_observed
+    1.0
+    """
+
+    true: Tensor  # int64
+    observed: Tensor  # int64
+    predicted: Tensor  # int64, at the last evaluation; -1 before the first
+    learned_epoch: Tensor  # int64, first epoch predicted as the observed label (epochs count from 1); 0: never
+    forgotten: Tensor  # int64, times a sample predicted as observed was no longer so at its next evaluation
+    margin: Tensor  # float64, of the observed label, at the last evaluation; NaN before the first
+    margin_sum: Tensor  # float64
+    evaluations: Tensor  # int64
+
+    @classmethod
+    def start(cls, true: Tensor, observed: Tensor) -> SampleHistory:
+        """Before training: `true` and `observed` labels, (n,) integers."""
+        same_length(true=true, observed=observed)
+        count = torch.zeros(len(true), dtype=torch.int64, device=true.device)
+        amount = torch.zeros(len(true), dtype=torch.float64, device=true.device)
+        return cls(true, observed, count - 1, count, count, amount * float("nan"), amount, count)
+
+    def after(self, epoch: int, logits: Tensor, index: Tensor | None = None) -> SampleHistory:
+        """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
+
+        Raises ValueError when logits and samples do not fit, or a sample occurs twice in `index`.
+        """
+        rows = self._rows(logits, index)
+        observed, before = self.observed[rows], self.predicted[rows]
+        classes("observed labels", observed, logits.shape[1])
+        predicted = logits.argmax(1)
+        correct = predicted == observed
+        margin = margins(logits.detach(), observed).to(torch.float64)
+        learned = self.learned_epoch[rows]
+        return replace(
+            self,
+            predicted=_put(self.predicted, rows, predicted),
+            learned_epoch=_put(self.learned_epoch, rows, torch.where((learned == 0) & correct, epoch, learned)),
+            forgotten=_put(self.forgotten, rows, self.forgotten[rows] + ((before == observed) & ~correct)),
+            margin=_put(self.margin, rows, margin),
+            margin_sum=_put(self.margin_sum, rows, self.margin_sum[rows] + margin),
+            evaluations=_put(self.evaluations, rows, self.evaluations[rows] + 1),
+        )
+
+    @property
+    def aum(self) -> Tensor:
+        """Area under the margin: the mean margin over evaluations, float64; NaN for a sample never evaluated."""
+        return self.margin_sum / self.evaluations
+
+    @property
+    def corrupted(self) -> Tensor:
+        """Samples whose observed label is not the true one, bool."""
+        return self.true != self.observed
+
+    @property
+    def fates(self) -> Fates:
+        """Fate of the samples evaluated so far, at their last evaluation (see `byrote.measures.fates`)."""
+        seen = self.evaluations > 0
+        return fates(self.predicted[seen], self.true[seen], self.observed[seen])
+
+    def _rows(self, logits: Tensor, index: Tensor | None) -> Tensor | slice:
+        size = len(self.true) if index is None else len(index)
+        if logits.ndim != 2 or len(logits) != size:
+            raise ValueError(f"logits ({size}, C) are needed for {size} samples, got shape {tuple(logits.shape)}")
+        if index is None:
+            return slice(None)
+        classes("index", index, len(self.true))
+        if len(torch.unique(index)) < size:
+            raise ValueError(f"each sample must occur once in index, got {size - len(torch.unique(index))} repeated")
+        return index
+
+
+def _put(column: Tensor, rows: Tensor | slice, values: Tensor) -> Tensor:
+    """A copy of the column with other values in some rows."""
+    column = column.clone()
+    column[rows] = values.to(column.device)
+    return column

@@ -192,6 +192,35 @@ def test_per_sample_never_waits_for_the_device(loss: Loss, N: int) -> None:
         criterion(z, y)  # the public call checks the labels: the guard above can fail
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_example
+def test_on_a_device_it_neither_waits_nor_differs(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    criterion = Criterion(loss, N)
+    expected = criterion.per_sample(z, y)
+    criterion.module.cuda()
+    logits, labels = z.cuda(), y.cuda()
+    index = torch.arange(len(y), device="cuda")
+    for state in criterion.module.buffers():
+        state.zero_()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = criterion.module.per_sample(logits, labels, index)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(found.cpu(), expected)
+
+
+@every_example
+def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
+    z, y = batch(N)
+    each = function(loss, z)
+    if loss.stateful:
+        return  # its memory belongs to the whole batch
+    found = torch.func.vmap(torch.func.grad(each))(z, y)
+    torch.testing.assert_close(found, gradient(loss, z, y)[1])
+
+
 @every_case
 def test_spec_round_trip(loss: Loss, N: int) -> None:
     again = Loss.from_spec(loss.spec())

@@ -52,6 +52,14 @@ def test_an_ignored_sample_does_nothing_whatever_its_logits() -> None:
     assert z.grad[0].abs().min() > 0.1
 
 
+def test_a_mean_over_nothing_is_nan_as_in_torch() -> None:
+    z, y = batch(3)
+    nothing = losses.Weighted(losses.CrossEntropy(), ignore_index=7)
+    assert nothing(z, torch.full_like(y, 7)).isnan()
+    assert nothing(z, torch.full_like(y, 7), "sum") == 0
+    assert losses.CrossEntropy()(z[:0], y[:0]).isnan()
+
+
 def test_weighted_symmetry_and_bounds() -> None:
     mae = losses.MeanAbsoluteError()
     assert symmetry(losses.Weighted(mae, (2.0, 2.0, 2.0)), 3) == 8.0

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from byrote.losses.base import Loss
-from byrote.losses.stable import log_sum_exp, pick
+from byrote.losses.stable import log_sum_exp, pick, row_of
 
 __all__ = ["BackwardCorrection", "ForwardCorrection", "HardBootstrap", "SoftBootstrap"]
 
@@ -82,7 +82,7 @@ class ForwardCorrection(Loss):
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         _columns(self.transition, z)
         logs = torch.tensor(self.transition, dtype=torch.float64).log().to(z, non_blocking=True)
-        to_label = logs.T[y]  # log T[k, y], (..., N)
+        to_label = row_of(logs.T, y)  # log T[k, y], (..., N)
         return -log_sum_exp(z.log_softmax(-1) + to_label)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
@@ -130,7 +130,7 @@ class BackwardCorrection(Loss):
         _columns(self.transition, z)
         matrix = torch.tensor(self.transition, dtype=torch.float64)
         inverse: Tensor = torch.linalg.inv_ex(matrix).inverse.to(z, non_blocking=True)
-        return -(inverse[y] * z.log_softmax(-1)).sum(-1)
+        return -(row_of(inverse, y) * z.log_softmax(-1)).sum(-1)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return (-math.inf if np.linalg.inv(np.array(self.transition)).min() < -1e-12 else 0.0), math.inf

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["log_p_and_rest", "log_p_and_rest_of_all", "log_sum_exp", "margin", "one_hot", "pick"]
+__all__ = ["is_class", "log_p_and_rest", "log_p_and_rest_of_all", "log_sum_exp", "margin", "one_hot", "pick", "row_of"]
 
 
 def pick(values: Tensor, y: Tensor) -> Tensor:
@@ -18,9 +18,19 @@ def pick(values: Tensor, y: Tensor) -> Tensor:
     return values.gather(-1, y.unsqueeze(-1)).squeeze(-1)
 
 
+def is_class(z: Tensor, y: Tensor) -> Tensor:
+    """[k = y] for every class k, (..., N) and (...) to booleans (..., N); never waits for the device."""
+    return y.unsqueeze(-1) == torch.arange(z.shape[-1], device=z.device)
+
+
 def one_hot(z: Tensor, y: Tensor) -> Tensor:
-    """e_y in the shape and dtype of z; unlike `torch.nn.functional.one_hot` it never waits for the device."""
-    return torch.zeros_like(z).scatter_(-1, y.unsqueeze(-1), 1.0)
+    """e_y in the shape and dtype of z."""
+    return is_class(z, y).to(z.dtype)
+
+
+def row_of(table: Tensor, y: Tensor) -> Tensor:
+    """table[y], (N, ...) and (...) to (..., ...), without the wait that indexing by a single number brings."""
+    return table.index_select(0, y.reshape(-1)).view((*y.shape, *table.shape[1:]))
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
@@ -59,9 +69,9 @@ def log_p_and_rest_of_all(z: Tensor) -> tuple[Tensor, Tensor]:
     come from its margin, those of the others from log_softmax.
     """
     log_p = z.log_softmax(-1)
-    top = z.detach().argmax(-1, keepdim=True)
-    is_top = torch.zeros_like(z, dtype=torch.bool).scatter_(-1, top, True)
-    log_p_top, log_rest_top = log_p_and_rest(z, top.squeeze(-1))
+    top = z.detach().argmax(-1)
+    is_top = is_class(z, top)
+    log_p_top, log_rest_top = log_p_and_rest(z, top)
     below = log_p.masked_fill(is_top, -torch.inf)  # keeps log1p(-1) out of the graph of the largest class
     log_rest = torch.where(is_top, log_rest_top.unsqueeze(-1), torch.log1p(-below.exp()))
     return torch.where(is_top, log_p_top.unsqueeze(-1), log_p), log_rest

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from byrote.losses.base import Loss, PlainLoss
 from byrote.losses.cross_entropy import CrossEntropy
+from byrote.losses.stable import row_of
 
 __all__ = ["Weighted"]
 
@@ -69,7 +70,8 @@ class Weighted(Loss):
         if self.weights is None:
             weight = torch.ones_like(kept, dtype=dtype)
         else:
-            weight = torch.tensor(self.weights, dtype=dtype).to(y.device, non_blocking=True)[kept]
+            weights = torch.tensor(self.weights, dtype=dtype).to(y.device, non_blocking=True)
+            weight = row_of(weights, kept)
         return weight if ignored is None else weight.masked_fill(ignored, 0)
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:

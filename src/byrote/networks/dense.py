@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from byrote.networks.blocks import Block, Shadow, normalise, run_of
 from byrote.networks.native import Kernels, address, kernels
 from byrote.networks.stack import Stack
+from byrote.networks.tiled import Tiled, fits_tiles
 
 __all__ = ["DenseStack", "is_dense"]
 
@@ -26,21 +28,6 @@ def is_dense(module: nn.Module) -> bool:
         return False
     block = [nn.Linear, nn.BatchNorm1d, nn.ReLU]
     return [type(part) for part in module] == [nn.Flatten] + block * (len(module) // 3)
-
-
-class _Block(NamedTuple):
-    """The stacked states of one block, each with the leading axis of runs, and its bfloat16 weights."""
-
-    weight: Tensor  # (S, out, in)
-    bias: Tensor  # (S, out)
-    gamma: Tensor
-    beta: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-    batches: Tensor  # (S,)
-    eps: float
-    momentum: float
-    narrow: list[Tensor]  # S of (out, in)
 
 
 class _Trace(NamedTuple):
@@ -64,7 +51,7 @@ class DenseStack(Stack):
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {str(i): part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
-        self._shadows: dict[str, tuple[tuple[int, int], list[Tensor]]] = {}
+        self._shadows: dict[str, Shadow] = {}
 
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
@@ -75,22 +62,23 @@ class DenseStack(Stack):
         rows = x.shape[-2]
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
-        blocks = self._blocks(found)
+        blocks = self._blocks()
         if not self.training:
             h = x.to(torch.bfloat16)
-            return torch.stack([_evaluate(blocks, s, _run(h, s), found) for s in range(self.runs)])
+            return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
         for block in blocks:
             block.batches.add_(1)
+        chosen = Tiled if fits_tiles(blocks, found) and not x.requires_grad else _Dense
         states = [state for block in blocks for state in block[:4]]
-        out: Tensor = _Dense.apply(x, blocks, found, *states)  # type: ignore[no-untyped-call]
+        out: Tensor = chosen.apply(x, blocks, found, *states)  # type: ignore[no-untyped-call]
         return out
 
-    def _blocks(self, found: Kernels) -> list[_Block]:
+    def _blocks(self) -> list[Block]:
         blocks = []
         for name, norm in self._norms.items():
             linear, states = self.get_submodule(str(int(name) - 1)), self.get_submodule(name)
             blocks.append(
-                _Block(
+                Block(
                     weight=linear.get_parameter("weight"),
                     bias=linear.get_parameter("bias"),
                     gamma=states.get_parameter("weight"),
@@ -100,47 +88,18 @@ class DenseStack(Stack):
                     batches=states.get_buffer("num_batches_tracked"),
                     eps=norm.eps,
                     momentum=0.1 if norm.momentum is None else norm.momentum,
-                    narrow=self._narrow(name, linear.get_parameter("weight"), found),
+                    shadow=self._shadows.setdefault(name, Shadow()),
                 )
             )
         return blocks
 
-    def _narrow(self, name: str, weight: Tensor, found: Kernels) -> list[Tensor]:
-        """The weights in bfloat16, cast again only after they have changed."""
-        state = (weight.data_ptr(), weight._version)
-        seen, shadows = self._shadows.get(name, (None, []))
-        if seen != state:
-            # new memory each time: a backward pass still to come keeps the weights its forward pass saw
-            shadow = torch.empty(weight.shape, dtype=torch.bfloat16)
-            found.cast(address(weight), address(shadow), weight.numel())
-            shadows = list(shadow.unbind(0))
-            self._shadows[name] = (state, shadows)
-        return shadows
 
-
-def _run(x: Tensor, s: int) -> Tensor:
-    """Run s of a stacked batch; the batch itself where it is shared."""
-    return x if x.dim() == 2 else x[s]
-
-
-def _normalise(block: _Block, s: int, a: Tensor, out: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:
-    """out = max(0, BN(a)) in training mode; returns the batch's mean and 1/std and moves the running statistics."""
-    rows, columns = a.shape
-    mean, inverse = torch.empty(2, columns).unbind()
-    run = found.norm_forward_bf16 if a.dtype == torch.bfloat16 else found.norm_forward_fp32
-    run(
-        *(address(a), None, address(out), rows, columns, address(block.gamma[s]), address(block.beta[s])),
-        *(address(block.bias[s]), block.eps, block.momentum),
-        *(address(block.running_mean[s]), address(block.running_var[s]), address(mean), address(inverse), 0.0),
-    )
-    return mean, inverse
-
-
-def _evaluate(blocks: list[_Block], s: int, h: Tensor, found: Kernels) -> Tensor:
+def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
     """The features of run s in evaluation mode, by its running statistics."""
     for block in blocks:
         last = block is blocks[-1]
-        a = h.float() @ block.narrow[s].float().t() if last else h @ block.narrow[s].t()
+        weight = block.shadow.rows(block.weight, found)[s]
+        a = h.float() @ weight.float().t() if last else h @ weight.t()
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
         run = found.norm_apply_fp32 if last else found.norm_apply_bf16
@@ -151,29 +110,30 @@ def _evaluate(blocks: list[_Block], s: int, h: Tensor, found: Kernels) -> Tensor
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: list[_Block], found: Kernels, *states: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, blocks: list[Block], found: Kernels, *states: Tensor) -> Tensor:
         narrow = x.to(torch.bfloat16)
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
         traces: list[list[_Trace]] = []
+        weights = [block.shadow.rows(block.weight, found) for block in blocks]
         for s in range(runs):
-            h, trace = _run(narrow, s), []
+            h, trace = run_of(narrow, s), []
             for i, block in enumerate(blocks):
-                weight = block.narrow[s]
+                weight = weights[i][s]
                 a = h.float() @ weight.float().t() if i == last else h @ weight.t()
                 out = features[s] if i == last else torch.empty_like(a)
-                mean, inverse = _normalise(block, s, a, out, found)
+                mean, inverse = normalise(block, s, a, out, found)
                 trace.append(_Trace(h, a, None if i == last else out, mean, inverse))
                 h = out
             traces.append(trace)
         ctx.save_for_backward(features, *(block.gamma for block in blocks))  # refuses gammas changed meanwhile
-        ctx.blocks, ctx.found, ctx.traces, ctx.shared = blocks, found, traces, x.dim() == 2
+        ctx.blocks, ctx.weights, ctx.found, ctx.traces, ctx.shared = blocks, weights, found, traces, x.dim() == 2
         return features
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         features, *gammas = ctx.saved_tensors
-        blocks: list[_Block] = ctx.blocks
+        blocks: list[Block] = ctx.blocks
         found: Kernels = ctx.found
         dy = upstream[0].contiguous()
         grads = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
@@ -193,7 +153,7 @@ class _Dense(torch.autograd.Function):
                 )
                 _product_gradient(step, da, dweight, found)
                 if i or ctx.needs_input_grad[0]:
-                    weight = block.narrow[s]
+                    weight = ctx.weights[i][s]
                     g = da @ weight if da.dtype == weight.dtype else (da @ weight.float()).to(weight.dtype)
             if ctx.needs_input_grad[0]:
                 dx.append(g.float())

@@ -1,4 +1,4 @@
-"""The compiled kernels: `kernels.cpp`, built once on the machine by its own C++ compiler, called through ctypes.
+"""The compiled kernels: `kernels.cpp` and `tiles.cpp`, built once on the machine by its own C++ compiler, called through ctypes.
 
 They are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
 operators. The built library lies in byrote's cache folder under a name that changes with the source, the compiler
@@ -25,7 +25,7 @@ __all__ = ["Kernels", "address", "kernels"]
 
 log = logging.getLogger("byrote")
 
-_SOURCE = Path(__file__).with_name("kernels.cpp")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "tiles.cpp"))
 _FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _WIDE = "-mprefer-vector-width=512"
 _POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -34,10 +34,20 @@ _ARGUMENTS = {
     "norm_apply": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 2 + [_REAL],
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
 }
+_TILES = {
+    "tiles_weights": [_POINTER] + [_COUNT] * 3 + [_POINTER] * 2,
+    "tiles_input": [_POINTER] + [_COUNT] * 4 + [_POINTER] * 3,
+    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 8,
+    "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 7,
+    "tiles_gradient": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER],
+}
 
 
 class Kernels:
-    """The functions of the library, by name: `norm_forward_bf16(...)` and so on take addresses and counts."""
+    """The functions of the library, by name: `norm_forward_bf16(...)` and so on take addresses and counts.
+
+    `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
+    """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
@@ -54,6 +64,15 @@ class Kernels:
         self.norm_backward_fp32 = library.norm_backward_fp32
         self.cast = library.cast
         self.widen = library.widen
+        self.has_tiles = bool(library.tiles_ready())
+        if self.has_tiles:
+            for name, arguments in _TILES.items():
+                self._take(library, name, arguments)
+            self.tiles_weights = library.tiles_weights
+            self.tiles_input = library.tiles_input
+            self.tiles_forward = library.tiles_forward
+            self.tiles_backward = library.tiles_backward
+            self.tiles_gradient = library.tiles_gradient
 
     @staticmethod
     def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:
@@ -82,7 +101,9 @@ def kernels() -> Kernels | None:
 
 def _built(compiler: str) -> Path:
     flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
-    name = hashlib.sha256("\n".join([_SOURCE.read_text(), _version(compiler), *flags, _processor()]).encode())
+    name = hashlib.sha256(
+        "\n".join([*(s.read_text() for s in _SOURCES), _version(compiler), *flags, _processor()]).encode()
+    )
     path = cache_folder() / "kernels" / f"{name.hexdigest()[:16]}.so"
     if path.exists():
         return path
@@ -93,7 +114,8 @@ def _built(compiler: str) -> Path:
         folder = tempfile.mkdtemp()
         path = Path(folder) / path.name
     made = Path(folder) / "made.so"
-    subprocess.run([compiler, *flags, "-o", str(made), str(_SOURCE)], check=True, capture_output=True, timeout=120)
+    command = [compiler, *flags, "-o", str(made), *map(str, _SOURCES)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
     os.replace(made, path)
     if path.parent != Path(folder):
         os.rmdir(folder)

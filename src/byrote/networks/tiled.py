@@ -1,0 +1,156 @@
+"""Dense chains on a processor's tile units (AMX): see `tiles.cpp` for the layouts.
+
+A block's product is normalised while it lies in the innermost cache, and what the next product needs leaves that
+visit in the layout the tiles read, so no library packs the operands again. The last block, which makes the features,
+is computed in float32 as in `dense`.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from byrote.networks.blocks import Block, normalise, padded, run_of
+from byrote.networks.native import Kernels, address
+
+__all__ = ["Tiled", "fits_tiles"]
+
+
+class _Trace(NamedTuple):
+    """What the backward pass of one hidden block and run needs."""
+
+    h: Tensor  # the input as flips
+    xhat: Tensor  # (out, P), bfloat16
+    y: Tensor  # (out, P), bfloat16
+    inverse: Tensor  # (out,)
+
+
+class _Last(NamedTuple):
+    """What the backward pass of the last block needs."""
+
+    h: Tensor  # (in, B), float32
+    weight: Tensor  # (out, in), float32 holding bfloat16 values
+    a: Tensor  # (B, out)
+    mean: Tensor
+    inverse: Tensor
+
+
+def fits_tiles(blocks: list[Block], found: Kernels) -> bool:
+    """Are there tile units, and hidden blocks whose widths are multiples of 32?"""
+    hidden = blocks[:-1]
+    return found.has_tiles and bool(hidden) and all(block.weight.shape[1] % 32 == 0 for block in hidden)
+
+
+def _pack(x: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:
+    """A batch (B, in) as pairs and as flips."""
+    rows, inputs = x.shape
+    plain, pairs, flips = torch.empty(3, padded(rows), padded(inputs), dtype=torch.bfloat16).unbind()
+    x = x.contiguous()
+    found.tiles_input(
+        *(address(x), rows, inputs, padded(rows), padded(inputs), address(plain), address(pairs), address(flips))
+    )
+    return pairs, flips
+
+
+def _hidden(
+    block: Block, weight: Tensor, s: int, pairs: Tensor, flips: Tensor, rows: int, room: Tensor, found: Kernels
+) -> tuple[Tensor, Tensor, _Trace]:
+    """One hidden block forward: its output as pairs and flips, and the trace."""
+    outputs, inputs = weight.shape
+    wide = padded(rows)
+    xhat, y, out_pairs, out_flips = torch.empty(4, outputs, wide, dtype=torch.bfloat16).unbind()
+    inverse = torch.empty(outputs)
+    found.tiles_forward(
+        *(address(weight), address(pairs), outputs, inputs, rows, wide),
+        *(address(block.gamma[s]), address(block.beta[s]), address(block.bias[s]), block.eps, block.momentum),
+        *(address(block.running_mean[s]), address(block.running_var[s]), address(inverse)),
+        *(address(xhat), address(y), address(out_pairs), address(out_flips), address(room)),
+    )
+    return out_pairs, out_flips, _Trace(flips, xhat, y, inverse)
+
+
+class Tiled(torch.autograd.Function):
+    """Features (S, B, M) of x, (S, B, in) or shared (B, in), in training mode; no gradient for x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: list[Block], found: Kernels, *states: Tensor) -> Tensor:
+        last, rows = blocks[-1], x.shape[-2]
+        runs = len(last.weight)
+        features = torch.empty(runs, rows, last.weight.shape[1])
+        room = torch.empty(32 * padded(rows))
+        weights = [block.shadow.tiles(block.weight, found) for block in blocks[:-1]]
+        shared = _pack(x, found) if x.dim() == 2 else None
+        traces: list[tuple[list[_Trace], _Last]] = []
+        for s in range(runs):
+            pairs, flips = shared or _pack(run_of(x, s), found)
+            trace = []
+            for block, weight in zip(blocks, weights, strict=False):
+                pairs, flips, step = _hidden(block, weight[s][0], s, pairs, flips, rows, room, found)
+                trace.append(step)
+            h = trace[-1].y[:, :rows].float()
+            narrow = last.weight[s].to(torch.bfloat16).float()
+            a = (narrow @ h).t().contiguous()
+            traces.append((trace, _Last(h, narrow, a, *normalise(last, s, a, features[s], found))))
+        ctx.save_for_backward(features, *(block.gamma for block in blocks))  # refuses gammas changed meanwhile
+        ctx.blocks, ctx.weights, ctx.found, ctx.traces = blocks, weights, found, traces
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        features, *gammas = ctx.saved_tensors
+        blocks: list[Block] = ctx.blocks
+        grads = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
+        upward = upstream[0].contiguous()
+        rows = upward.shape[1]
+        room = torch.empty(32 * padded(rows))
+        for s, (trace, last) in enumerate(ctx.traces):
+            dy = _last_backward(last, features[s], upward[s], gammas[-1][s], [g[s] for g in grads[-1]], ctx.found)
+            after: tuple[Tensor, Tensor] | None = None  # transposed weights and da of the block behind
+            for i in reversed(range(len(trace))):
+                step, into = trace[i], [g[s] for g in grads[i]]
+                after = _hidden_backward(step, dy, after, gammas[i][s], into, rows, room, ctx.found)
+                after = (ctx.weights[i][s][1], after[1])
+        flat: list[Tensor] = []
+        for block, (dweight, dgamma, dbeta) in zip(blocks, grads, strict=True):
+            flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
+        return None, None, None, *flat
+
+
+def _last_backward(last: _Last, out: Tensor, dy: Tensor, gamma: Tensor, into: list[Tensor], found: Kernels) -> Tensor:
+    """Gradients of the last block; returns that of its input, (in, P), padding 0."""
+    da = torch.empty_like(last.a)
+    found.norm_backward_fp32(
+        *(address(last.a), address(out), address(dy), address(da), None, *last.a.shape, address(gamma)),
+        *(address(last.mean), address(last.inverse), address(into[1]), address(into[2]), 0.0),
+    )
+    torch.mm(da.t(), last.h.t(), out=into[0])
+    inputs, rows = last.h.shape
+    below = torch.zeros(inputs, padded(rows))
+    below[:, :rows] = last.weight.t() @ da.t()
+    return below
+
+
+def _hidden_backward(
+    step: _Trace,
+    dy: Tensor,
+    after: tuple[Tensor, Tensor] | None,
+    gamma: Tensor,
+    into: list[Tensor],
+    rows: int,
+    room: Tensor,
+    found: Kernels,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of one hidden block, from `dy` for the last of them, else from the block behind: (da, da as pairs)."""
+    outputs, wide = step.xhat.shape
+    da, pairs = torch.empty(2, outputs, wide, dtype=torch.bfloat16).unbind()
+    weights, behind = after or (None, None)
+    found.tiles_backward(
+        *(address(dy) if after is None else None, address(weights), address(behind)),
+        *(0 if weights is None else weights.shape[1], address(step.xhat), address(step.y), outputs, rows, wide),
+        *(address(gamma), address(step.inverse), address(into[1]), address(into[2])),
+        *(address(da), address(pairs), address(room)),
+    )
+    found.tiles_gradient(
+        *(address(da), address(step.h), outputs, into[0].shape[1], padded(into[0].shape[1]), wide, address(into[0]))
+    )
+    return da, pairs

@@ -221,6 +221,20 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
     torch.testing.assert_close(found, gradient(loss, z, y)[1])
 
 
+@every_example
+def test_minimising_it_classifies(loss: Loss, N: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % N
+    x = 4 * torch.eye(N)[y] + 0.5 * torch.randn(60, N, generator=generator)
+    weight = torch.zeros(N, N, requires_grad=True)
+    solver, criterion = torch.optim.Adam([weight], lr=0.05), Criterion(loss, N)
+    for _ in range(60):
+        solver.zero_grad()
+        criterion(x @ weight, y).backward()
+        solver.step()
+    assert ((x @ weight).argmax(-1) == y).all()
+
+
 @every_case
 def test_spec_round_trip(loss: Loss, N: int) -> None:
     again = Loss.from_spec(loss.spec())

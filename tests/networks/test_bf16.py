@@ -158,3 +158,28 @@ def test_a_single_sample_cannot_be_normalised():
     stacked = MLP(2, 8, 2).stack((4,), 2, generators(1), precision="bf16")
     with pytest.raises(ValueError, match=r"[12]"):
         stacked(torch.zeros(1, 1, 4))
+
+
+@pytest.mark.parametrize("width", [37, 64])
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
+def test_a_fused_optimiser_is_followed(width, compiled):
+    """It changes parameters without counting up their version, also through detached views."""
+    stacked = MLP(3, width, 3).stack((6,), 2, generators(2), precision="bf16", compiled=compiled)
+    x, y = batch(2, 32, 6)
+    views = [p.detach()[s] for p in stacked.parameters() for s in range(2)]
+    before = gradients(stacked, x, y)[0]
+    pairs = [(p, s) for p in stacked.parameters() for s in range(2)]
+    for view, (p, s) in zip(views, pairs, strict=True):
+        view.grad = p.grad[s]
+    torch.optim.SGD(views, lr=0.5, fused=True).step()
+    fresh = MLP(3, width, 3).stack((6,), 2, generators(2), precision="bf16", compiled=compiled)
+    fresh.load_state_dict(stacked.state_dict())
+    after = stacked(x)
+    assert torch.equal(after, fresh(x))
+    assert (after - before).abs().max() > 1e-3
+    stacked.eval(), fresh.eval()
+    with torch.no_grad():
+        assert torch.equal(stacked(x), fresh(x))
+        torch.optim.SGD(views, lr=0.5, fused=True).step()
+        fresh.load_state_dict(stacked.state_dict())
+        assert torch.equal(stacked(x), fresh(x))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from byrote.networks.native import Kernels, address
 
-__all__ = ["Block", "Shadow", "normalise", "padded", "run_of"]
+__all__ = ["Block", "narrow_rows", "narrow_tiles", "normalise", "padded", "run_of"]
 
 
 def padded(size: int) -> int:
@@ -15,40 +15,30 @@ def padded(size: int) -> int:
     return -(-size // 32) * 32
 
 
-class Shadow:
-    """bfloat16 copies of one stacked weight (S, out, in), made again only after it has changed.
+def narrow_rows(weight: Tensor, found: Kernels) -> list[Tensor]:
+    """bfloat16 copies of a stacked weight (S, out, in): S matrices (out, in).
 
-    They get new memory each time: a backward pass still to come keeps the weights its forward pass saw.
+    Made in every forward pass: torch's fused optimisers change a tensor without counting up its version, so nothing
+    tells an old copy from a fresh one.
     """
+    copy = torch.empty(weight.shape, dtype=torch.bfloat16)
+    found.cast(address(weight), address(copy), weight.numel())
+    return list(copy.unbind(0))
 
-    def __init__(self) -> None:
-        self._rows: tuple[tuple[int, int] | None, list[Tensor]] = (None, [])
-        self._tiles: tuple[tuple[int, int] | None, list[tuple[Tensor, Tensor]]] = (None, [])
 
-    def rows(self, weight: Tensor, found: Kernels) -> list[Tensor]:
-        """S matrices (out, in)."""
-        state = (weight.data_ptr(), weight._version)
-        if self._rows[0] != state:
-            copy = torch.empty(weight.shape, dtype=torch.bfloat16)
-            found.cast(address(weight), address(copy), weight.numel())
-            self._rows = (state, list(copy.unbind(0)))
-        return self._rows[1]
-
-    def tiles(self, weight: Tensor, found: Kernels) -> list[tuple[Tensor, Tensor]]:
-        """S pairs: (out, in) with `in` padded to tiles, and its transpose."""
-        state = (weight.data_ptr(), weight._version)
-        if self._tiles[0] != state:
-            runs, outputs, inputs = weight.shape
-            plain = torch.empty(runs, outputs, padded(inputs), dtype=torch.bfloat16)
-            flipped = torch.empty(runs, padded(inputs), outputs, dtype=torch.bfloat16)
-            for w, p, f in zip(weight.unbind(0), plain.unbind(0), flipped.unbind(0), strict=True):
-                found.tiles_weights(address(w), outputs, inputs, padded(inputs), address(p), address(f))
-            self._tiles = (state, list(zip(plain.unbind(0), flipped.unbind(0), strict=True)))
-        return self._tiles[1]
+def narrow_tiles(weight: Tensor, found: Kernels) -> list[tuple[Tensor, Tensor]]:
+    """bfloat16 copies of a stacked weight for tiles: S pairs (out, in) with `in` padded, and its transpose."""
+    runs, outputs, inputs = weight.shape
+    wide = padded(inputs)
+    plain = torch.empty(runs, outputs, wide, dtype=torch.bfloat16)
+    flipped = torch.empty(runs, wide, outputs, dtype=torch.bfloat16)
+    for w, p, f in zip(weight.unbind(0), plain.unbind(0), flipped.unbind(0), strict=True):
+        found.tiles_weights(address(w), outputs, inputs, wide, address(p), address(f))
+    return list(zip(plain.unbind(0), flipped.unbind(0), strict=True))
 
 
 class Block(NamedTuple):
-    """The stacked states of one block, each with the leading axis of runs, and its bfloat16 weights."""
+    """The stacked states of one block, each with the leading axis of runs."""
 
     weight: Tensor  # (S, out, in)
     bias: Tensor  # (S, out)
@@ -59,7 +49,6 @@ class Block(NamedTuple):
     batches: Tensor  # (S,)
     eps: float
     momentum: float
-    shadow: Shadow
 
 
 def normalise(block: Block, s: int, a: Tensor, out: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:

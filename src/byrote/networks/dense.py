@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from byrote.networks.blocks import Block, Shadow, normalise, run_of
+from byrote.networks.blocks import Block, narrow_rows, normalise, run_of
 from byrote.networks.native import Kernels, address, kernels
 from byrote.networks.stack import Stack
 from byrote.networks.tiled import Tiled, fits_tiles
@@ -51,7 +51,6 @@ class DenseStack(Stack):
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {str(i): part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
-        self._shadows: dict[str, Shadow] = {}
 
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
@@ -88,7 +87,6 @@ class DenseStack(Stack):
                     batches=states.get_buffer("num_batches_tracked"),
                     eps=norm.eps,
                     momentum=0.1 if norm.momentum is None else norm.momentum,
-                    shadow=self._shadows.setdefault(name, Shadow()),
                 )
             )
         return blocks
@@ -98,7 +96,7 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
     """The features of run s in evaluation mode, by its running statistics."""
     for block in blocks:
         last = block is blocks[-1]
-        weight = block.shadow.rows(block.weight, found)[s]
+        weight = narrow_rows(block.weight[s : s + 1], found)[0]
         a = h.float() @ weight.float().t() if last else h @ weight.t()
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
@@ -115,7 +113,7 @@ class _Dense(torch.autograd.Function):
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
         traces: list[list[_Trace]] = []
-        weights = [block.shadow.rows(block.weight, found) for block in blocks]
+        weights = [narrow_rows(block.weight, found) for block in blocks]
         for s in range(runs):
             h, trace = run_of(narrow, s), []
             for i, block in enumerate(blocks):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from byrote.networks.blocks import Block, normalise, padded, run_of
+from byrote.networks.blocks import Block, narrow_tiles, normalise, padded, run_of
 from byrote.networks.native import Kernels, address
 
 __all__ = ["Tiled", "fits_tiles"]
@@ -78,7 +78,7 @@ class Tiled(torch.autograd.Function):
         runs = len(last.weight)
         features = torch.empty(runs, rows, last.weight.shape[1])
         room = torch.empty(32 * padded(rows))
-        weights = [block.shadow.tiles(block.weight, found) for block in blocks[:-1]]
+        weights = [narrow_tiles(block.weight, found) for block in blocks[:-1]]
         shared = _pack(x, found) if x.dim() == 2 else None
         traces: list[tuple[list[_Trace], _Last]] = []
         for s in range(runs):

@@ -14,10 +14,11 @@ from byrote.claims.decide import BELOW_ZERO, Check, at_least, at_most, conclude,
 from byrote.claims.statistics import (
     DRAWS,
     Estimate,
+    Fit,
+    bootstrapped,
     fit_line,
     mean_over_seeds,
     minus,
-    percentiles,
     resamples,
     share_of_runs,
     spearman,
@@ -72,23 +73,33 @@ def test_resamples_draw_seeds_with_replacement_and_always_alike() -> None:
     assert np.array_equal(counts, resamples(5))
 
 
-def test_the_expanded_percentile_interval_covers_where_the_plain_one_does_not() -> None:
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_bootstrapping_a_mean_gives_students_interval(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=n)
+    found = bootstrapped(float(values.mean()), resamples(n) @ values / n, n)
+    expected = mean_over_seeds(values)
+    assert found.half == pytest.approx(expected.half, rel=0.04)
+    assert found.value == pytest.approx(expected.value)
+
+
+def test_the_interval_of_a_ratio_of_slopes_covers_with_three_seeds() -> None:
     rng = np.random.default_rng(1)
-    n, trials, hits, plain = 5, 400, 0, 0
-    for _ in range(trials):
-        values = rng.normal(size=n)
-        draws = resamples(n) @ values / n
-        found = percentiles(float(values.mean()), draws, n)
-        hits += found.low <= 0 <= found.high
-        low, high = np.quantile(draws, [0.025, 0.975])
-        plain += low <= 0 <= high
-    assert 0.91 <= hits / trials <= 0.99
-    assert plain / trials < 0.89
+    seed, eta = (grid.ravel() for grid in np.meshgrid(np.arange(3), np.array([0.1, 0.2, 0.4])))
+
+    def fitted() -> Fit:
+        x = eta * (1 + 0.1 * rng.normal(size=len(eta)))
+        y = 0.5 * x + 0.03 * rng.normal(size=3)[seed] * eta + 0.05 * rng.normal(size=len(eta)) * eta
+        return fit_line(x, y, seed, eta)
+
+    ratios = [fitted().ratio(fitted()) for _ in range(150)]
+    assert 0.91 <= np.mean([ratio.low <= 1 <= ratio.high for ratio in ratios]) <= 0.995
 
 
-def test_percentiles_of_what_is_not_determined_are_unbounded() -> None:
-    assert percentiles(1.0, np.array([1.0, np.nan]), 5).high == math.inf
-    assert percentiles(1.0, np.array([1.0, 1.0]), 1).low == -math.inf
+def test_what_is_not_determined_is_unbounded_and_what_is_bounded_stays_so() -> None:
+    assert bootstrapped(1.0, np.array([1.0, np.nan]), 5).high == math.inf
+    assert bootstrapped(1.0, np.array([1.0, 1.0]), 1).low == -math.inf
+    cut = bootstrapped(0.9, np.array([0.8, 1.0]), 5, (0.0, 1.0))
+    assert (cut.high, cut.low < 0.9) == (1.0, True)
 
 
 def runs_of(seeds: int, etas: int) -> tuple[np.ndarray, ...]:
@@ -135,7 +146,7 @@ def test_ratios_of_slopes_are_paired_by_seed_and_refuse_a_slope_that_may_vanish(
     assert (ratio.low, ratio.high) == (pytest.approx(2), pytest.approx(2))  # the same seeds cancel
     noise = fit_line(x, np.random.default_rng(0).normal(size=len(x)), seed, eta)
     assert fit.ratio(noise).high == math.inf
-    assert twice.error_against(fit).value == pytest.approx(1.0)
+    assert twice.error_against(fit).value == pytest.approx(math.log(2))
 
 
 def test_spearman_is_scipys_also_with_ties_and_resampled() -> None:

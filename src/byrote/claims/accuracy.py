@@ -8,7 +8,7 @@ import numpy as np
 
 from byrote.claims.cells import Cell, cells, paired, read
 from byrote.claims.decide import BELOW_ZERO, Check, at_least, conclude, within
-from byrote.claims.statistics import Array, Estimate, percentiles, resamples, spearman
+from byrote.claims.statistics import Array, Estimate, bootstrapped, resamples, spearman
 from byrote.claims.verdict import Finding, NotTested, claim
 from byrote.store import Results
 from byrote.store.table import Table
@@ -32,7 +32,7 @@ def _share_not_worse(differences: list[Array]) -> Estimate:
     value = float(np.mean([np.mean(cell) >= 0 for cell in differences]))
     fewest = min(len(cell) for cell in differences)
     draws = [resamples(len(cell)) @ cell >= 0 for cell in differences]
-    return percentiles(value, np.mean(draws, axis=0), fewest)
+    return bootstrapped(value, np.mean(draws, axis=0), fewest, (0.0, 1.0))
 
 
 @claim(
@@ -40,7 +40,7 @@ def _share_not_worse(differences: list[Array]) -> Estimate:
     statement="With noise, the test accuracy of LS is at least that of CE in nearly all cells (dataset, eta > 0)",
     bar="share of cells with mean paired difference >= 0: lower end >= .9 holds, upper end < .9 fails",
     published="very few exceptions (MD Fig. 1, bottom)",
-    method="expanded percentile bootstrap over seeds of the share of cells; of each cell, a paired t over seeds",
+    method="t interval with the bootstrap's standard error over seeds; of each cell a paired t over seeds",
     aggregation="the share over all settings and eta > 0",
     minimum="2 seeds that share an eta under CE and LS",
     needs=_NEEDS,
@@ -68,7 +68,7 @@ def _a6(results: Results) -> Finding:
     statement="Dilation goes with generalisation: test NC1 and test error rise together",
     bar="Spearman correlation of test NC1 and test error over runs: lower end > .7 holds, upper end <= .7 fails",
     published="asserted (after Kornblith et al. 2021)",
-    method="expanded percentile bootstrap over seeds, all runs of a seed together",
+    method="t interval with the bootstrap's standard error, over seeds, all runs of a seed together",
     aggregation="the runs of all losses and eta of a setting together; the worst setting decides",
     minimum="2 seeds and 6 runs in a setting",
     needs=(*_NEEDS, "nc1_test"),

@@ -10,7 +10,7 @@ import numpy as np
 from byrote.claims.cells import Cell, cells, read
 from byrote.claims.decide import Check, at_most, conclude
 from byrote.claims.slopes import RAW, RELATIVE, linear_checks
-from byrote.claims.statistics import Array, Estimate, percentiles, resamples
+from byrote.claims.statistics import Array, Estimate, bootstrapped, resamples
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
 from byrote.store.table import Table
@@ -68,10 +68,10 @@ def _apart(first: _Curve, second: _Curve) -> Estimate:
     value = _distance((one[0][0], one[1][0]), (two[0][0], two[1][0]))
     seeds = min(len(first.x), len(second.x))
     if seeds < 2:
-        return percentiles(value, np.array([value]), seeds)
+        return bootstrapped(value, np.array([value]), seeds)
     (xa, ya), (xb, yb) = (curve.means(resamples(len(curve.x))) for curve in (first, second))
     draws = np.array([_distance((xa[i], ya[i]), (xb[i], yb[i])) for i in range(0, len(xa), 4)])
-    return percentiles(value, draws, seeds)
+    return bootstrapped(value, draws, seeds)
 
 
 @claim(
@@ -81,7 +81,7 @@ def _apart(first: _Curve, second: _Curve) -> Estimate:
     bar="A3 for every N > 2 and noise model; relative RMS distance of the curves of two noise models over the mem they "
     "share, at effective rate <= .2: < .2",
     published="roughly independent of the noise model (MD, appendix)",
-    method="expanded percentile bootstrap over seeds, all eta of a seed together",
+    method="t interval with the bootstrap's standard error, over seeds, all eta of a seed together",
     aggregation="each setting with N > 2, each loss of CE and LS, each pair of noise models; the worst decides",
     minimum="2 noise models at 2 effective rates in (0, .2], 3 eta above 0, 2 seeds",
     needs=(

@@ -24,7 +24,9 @@ R2 = 0.8
 _FEWEST_RATES = 3
 _NEEDS = ("loss", "rate", "effective_rate", "seed", "nc1_test", "norm_cv", "collapsed", "num_classes")
 _WIDTH = ("feature_width",)
-_BOOTSTRAP = "expanded percentile bootstrap over seeds, all eta of a seed together (4,000 draws, fixed seed)"
+_BOOTSTRAP = (
+    "t interval with the bootstrap's standard error, over seeds, all eta of a seed together (4,000 draws, fixed seed)"
+)
 
 
 def line(final: Table, x: str, y: str = "nc1_test", root: bool = False) -> Fit | None:
@@ -46,7 +48,9 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
     name = f"{cell.name} {loss}"
     checks = [
         Check(name, "R^2 of NC1 on mem", raw.r2_estimate(), at_least(R2)),
-        Check(name, "leave-one-eta-out error, mem against rate", raw.error_against(rate), BELOW_ZERO),
+        Check(
+            name, "log of the leave-one-eta-out error of mem over that of the rate", raw.error_against(rate), BELOW_ZERO
+        ),
     ]
     rows: list[Row] = []
     for root in (False, True):
@@ -57,7 +61,7 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
                 what = f"R^2 of {'sqrt ' if root else ''}NC1 on {x}"
                 error = fit.error_against(by_rate).value
                 row = Check(name, what, fit.r2_estimate(), at_least(R2)).row()
-                rows.append(row | {"error_against_rate": error, "slope": fit.slope})
+                rows.append(row | {"log_error_over_rate": error, "slope": fit.slope})
     return (
         checks,
         rows + (_by_mode(name, final) if cell.facts.get("num_classes") == 2 else []),

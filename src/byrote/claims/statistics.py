@@ -17,10 +17,10 @@ __all__ = [
     "DRAWS",
     "Estimate",
     "Fit",
+    "bootstrapped",
     "fit_line",
     "mean_over_seeds",
     "minus",
-    "percentiles",
     "resamples",
     "share_of_runs",
     "spearman",
@@ -31,6 +31,7 @@ __all__ = [
 Array = NDArray[np.float64]
 DRAWS = 4000
 _RNG_SEED = 20230
+_ANY = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -130,20 +131,23 @@ def resamples(seeds: int) -> Array:
     return counts
 
 
-def percentiles(value: float, draws: Array, seeds: int) -> Estimate:
-    """The expanded percentile interval of a bootstrap (Hesterberg 2015, section 3.4).
+def bootstrapped(value: float, draws: Array, seeds: int, limits: tuple[float, float] = _ANY) -> Estimate:
+    """value +- t_{n-1} sqrt(n/(n-1)) times the standard deviation of its bootstrap draws over n seeds.
 
-    A plain percentile interval of few seeds is too narrow by sqrt((n - 1)/n) and by normal against t; the
-    percentiles are moved out to make up for both: q = Phi(-sqrt(n/(n-1)) t_{n-1}). A draw that is not finite
-    says that the resample does not determine the statistic, and leaves the interval unbounded.
+    Of a mean this is Student's interval. Percentiles of the draws would be too narrow: with three seeds an interval
+    between the extremes of all resamples covers a ratio of slopes in 77% of cases, this one in 97%. A draw that is
+    not finite says that a resample does not determine the statistic, and leaves the interval unbounded.
+
+    Args:
+        value: the statistic of the runs themselves.
+        draws: (DRAWS,) the statistic of each resample.
+        seeds: n; below 2 the interval is unbounded.
+        limits: the range of the statistic, to which the interval is cut.
     """
-    if seeds < 2:
+    if seeds < 2 or not np.isfinite(draws).all():
         return Estimate(value, -math.inf, math.inf, seeds)
-    if not np.isfinite(draws).all():
-        return Estimate(value, -math.inf, math.inf, seeds)
-    q = float(special.ndtr(-math.sqrt(seeds / (seeds - 1)) * float(t_quantile(seeds))))
-    low, high = np.quantile(draws, [q, 1 - q])
-    return Estimate(value, min(float(low), value), max(float(high), value), seeds)
+    half = float(t_quantile(seeds)) * math.sqrt(seeds / (seeds - 1)) * float(np.std(draws))
+    return Estimate(value, max(value - half, limits[0]), min(value + half, limits[1]), seeds)
 
 
 def _line(sums: Array) -> tuple[Array, Array, Array]:
@@ -187,11 +191,11 @@ class Fit:
 
     def r2_estimate(self) -> Estimate:
         """R^2 with its interval."""
-        return percentiles(self.r2, self.r2_draws, self.seeds)
+        return bootstrapped(self.r2, self.r2_draws, self.seeds, (0.0, 1.0))
 
     def slope_estimate(self) -> Estimate:
         """The slope with its interval."""
-        return percentiles(self.slope, self.slope_draws, self.seeds)
+        return bootstrapped(self.slope, self.slope_draws, self.seeds)
 
     def ratio(self, other: Fit) -> Estimate:
         """self.slope / other.slope, paired by seed; unbounded when a resample gives `other` no positive slope."""
@@ -200,14 +204,16 @@ class Fit:
             return Estimate(value, -math.inf, math.inf, min(self.seeds, other.seeds))
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = np.where(other.slope_draws > 0, self.slope_draws / other.slope_draws, np.nan)
-        return percentiles(value, draws, self.seeds)
+        return bootstrapped(value, draws, self.seeds)
 
     def error_against(self, other: Fit) -> Estimate:
-        """This leave-one-eta-out error minus the other's, paired by seed, in units of the other's."""
-        if not other.error > 0:
-            return Estimate(math.nan, -math.inf, math.inf, self.seeds)
-        draws = (self.error_draws - other.error_draws) / other.error
-        return percentiles((self.error - other.error) / other.error, draws, self.seeds)
+        """log(leave-one-eta-out error / the other's), paired by seed: below 0, this line predicts better."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value, draws = (
+                np.log(mine) - np.log(theirs)
+                for mine, theirs in ((self.error, other.error), (self.error_draws, other.error_draws))
+            )
+        return bootstrapped(float(value), np.asarray(draws), self.seeds)
 
 
 def fit_line(x: Array, y: Array, seed: NDArray[np.generic], eta: NDArray[np.generic]) -> Fit:
@@ -249,7 +255,8 @@ def spearman(x: Array, y: Array, seed: NDArray[np.generic]) -> Estimate:
     """Spearman's rank correlation over runs, with its bootstrap over seeds (ties share their mid-rank)."""
     seeds, s = np.unique(seed, return_inverse=True)
     value = float(_weighted_spearman(x, y, np.ones((1, len(x))))[0])
-    return percentiles(value, _weighted_spearman(x, y, resamples(len(seeds))[:, s]), len(seeds))
+    draws = _weighted_spearman(x, y, resamples(len(seeds))[:, s])
+    return bootstrapped(value, draws, len(seeds), (-1.0, 1.0))
 
 
 def _weighted_spearman(x: Array, y: Array, weights: Array) -> Array:

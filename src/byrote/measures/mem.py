@@ -10,7 +10,7 @@ from torch import Tensor
 
 from byrote.checks import classes, same_length
 
-__all__ = ["Fates", "Memorization", "fates", "j1", "j2", "memorization"]
+__all__ = ["Fates", "Memorization", "distances", "fates", "j1", "j2", "memorization", "memorization_of"]
 
 _ROWS = 4096  # rows turned into float64 at a time
 
@@ -125,15 +125,31 @@ def memorization(features: Tensor, true_labels: Tensor, observed_labels: Tensor,
     (0.0, 4.0, 1)
     """
     _check(features, true_labels, observed_labels, test_means)
+    away = distances(features, true_labels, test_means)
+    return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps)
+
+
+def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
+    """||h_i - mu_true(i)|| of each sample, (n,) float64; arguments as for `memorization`."""
+    means = test_means.to(torch.float64)
+    return torch.cat([_distance(features[rows], means[true_labels[rows]]) for rows in _blocks(len(features))])
+
+
+def memorization_of(
+    away: Tensor, true_labels: Tensor, observed_labels: Tensor, test_means: Tensor, epsilon: float
+) -> Memorization:
+    """The readings of mem from `away` (n,), the `distances` of all samples, gathered in whatever way.
+
+    `epsilon` is the machine epsilon of the dtype the features came in; the rest is as for `memorization`.
+    """
     means = test_means.to(torch.float64)
     corrupted = true_labels != observed_labels
-    away = torch.cat([_distance(features[rows], means[true_labels[rows]]) for rows in _blocks(len(features))])  # (n,)
-    count, size = int(corrupted.sum()), len(features)
+    count, size = int(corrupted.sum()), len(away)
     total = float(away[corrupted].sum())
     mean = total / count if count else float("nan")
     noise_weighted = total / size if size else float("nan")
     distance = _class_distance(means)
-    rounding = 4 * torch.finfo(features.dtype).eps * float(means.square().sum(1).mean().sqrt())
+    rounding = 4 * epsilon * float(means.square().sum(1).mean().sqrt())
     unit = distance if not distance <= rounding else float("nan")
     return Memorization(
         total=total,

@@ -131,20 +131,23 @@ def dilation(
         non_negative("eta", eta),
         positive("slope", slope),
     )
+    beta = columns[0] / (2 if loss == "smoothing" else 1)
+    gap, norm, _ = two_class_geometry(beta, columns[1], columns[2])
+    order = np.argsort(gap * columns[3] * norm / columns[4], kind="stable")  # alike spreads share quadrature panels
     pieces, steps = [], 0
     for start in range(0, max(1, columns[0].size), _CHUNK):
-        smooth, l_w, l_h, rate, slopes = (column[start : start + _CHUNK] for column in columns)
+        smooth, l_w, l_h, rate, slopes = (column[order[start : start + _CHUNK]] for column in columns)
         piece, used = _solve(_Problem.of(smooth, l_w, l_h, rate, slopes, chosen, loss))
         pieces.append(piece)
         steps = max(steps, used)
-
+    back = np.argsort(order, kind="stable")
     given = [unwrap(column, shape) for column in columns]
 
     def real(name: str) -> Real:
-        return unwrap(np.concatenate([piece[name] for piece in pieces]), shape)
+        return unwrap(np.concatenate([piece[name] for piece in pieces])[back], shape)
 
     def flag(name: str) -> bool | NDArray[np.bool_]:
-        flags = np.concatenate([piece[name] for piece in pieces]) > 0
+        flags = np.concatenate([piece[name] for piece in pieces])[back] > 0
         return bool(flags[0]) if shape == () else flags.reshape(shape)
 
     return Dilation(

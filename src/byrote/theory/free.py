@@ -220,10 +220,14 @@ def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
     lowest = np.inf
     for vector in starts:
         for _ in range(200):
-            vector = np.where(weak, np.maximum(vector, 0), vector)
-            vector = vector / (np.linalg.norm(vector) or 1.0)
-            vector = shift @ vector
-        vector = np.where(weak, np.maximum(vector, 0), vector)
-        vector = vector / (np.linalg.norm(vector) or 1.0)
-        lowest = min(lowest, float(vector @ matrix @ vector))
+            vector = shift @ _on_cone(vector, weak)
+        vector = _on_cone(vector, weak)
+        if vector.any():
+            lowest = min(lowest, float(vector @ matrix @ vector))
     return lowest
+
+
+def _on_cone(vector: Array, weak: NDArray[np.bool_]) -> Array:
+    """The nearest unit vector with non-negative `weak` entries; 0 where there is none."""
+    kept = np.where(weak, np.maximum(vector, 0), vector)
+    return np.asarray(kept / (np.linalg.norm(kept) or 1.0))

@@ -1,0 +1,25 @@
+"""Base classes of libraries that may not be installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from byrote.checks import require
+
+__all__ = ["base"]
+
+
+def base(module: str, name: str, extra: str) -> Any:
+    """The class `module.name` to subclass; where the library is missing, a stand-in that says so when constructed.
+
+    Why: a module of adapters can then be imported, read and documented without the library it adapts to.
+
+    >>> class Odd(base("no_such_library", "Callback", "lightning")): ...
+    >>> Odd()
+    Traceback (most recent call last):
+    ModuleNotFoundError: no_such_library is needed for this and is not installed (...): pip install 'byrote[lightning]'
+    """
+    try:
+        return getattr(require(module, extra), name)
+    except ModuleNotFoundError:
+        return type(name, (), {"__init__": lambda self, *args, **options: require(module, extra)})

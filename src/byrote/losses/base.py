@@ -150,7 +150,7 @@ class Loss(Component, family="losses"):
 
     def module(
         self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
-    ) -> nn.Module:
+    ) -> "LossModule":
         """This loss as an `nn.Module`; the arguments matter only to losses that remember samples.
 
         Example:

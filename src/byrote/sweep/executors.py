@@ -41,6 +41,7 @@ class Setting:
             "threads": self.threads,
             "weights": self.weights,
             "imports": list(self.imports),
+            "name": task.name,
             "specs": [experiment.spec() for experiment in task.experiments],
         }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.store import Entry, Plan, committed
 from byrote.training import cohort_key
@@ -18,10 +19,20 @@ __all__ = ["Task", "import_modules", "plan_study", "tasks"]
 
 @dataclass(frozen=True)
 class Task:
-    """Runs that one worker trains as one cohort."""
+    """Runs that one worker trains as one cohort.
 
-    keys: tuple[str, ...]
+    Args:
+        name: names the cohort as it was planned, so that its checkpoint is found again when some members are done.
+        experiments: the members that are missing.
+    """
+
+    name: str
     experiments: tuple[Experiment, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the members."""
+        return tuple(experiment.key for experiment in self.experiments)
 
     @property
     def cost(self) -> float:
@@ -31,7 +42,7 @@ class Task:
         depth = float(getattr(first.network, "depth", 8) or 8)
         per_class = getattr(first.data, "per_class", None) or 5000
         samples = sum(per_class) if isinstance(per_class, tuple) else per_class * first.data.num_classes
-        return first.training.epochs * samples * len(self.keys) * width * (width * depth + 800)
+        return first.training.epochs * samples * len(self.experiments) * width * (width * depth + 800)
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -66,22 +77,28 @@ def plan_study(
     return plan, {e.key: e for _, e in found}
 
 
-def tasks(plan: Plan, experiments: Mapping[str, Experiment], root: Path, cohort: int, limit: int | None) -> list[Task]:
+def tasks(
+    plan: Plan, experiments: Mapping[str, Experiment], root: Path, cohort: int, limit: int | None = None
+) -> list[Task]:
     """The missing runs of a plan in cohorts of at most `cohort`, the longest first.
+
+    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
 
     Args:
         cohort: most runs that train together.
         limit: do at most this many runs, the first of the plan.
     """
     whole = set(committed(root))
-    missing = [entry.key for entry in plan.entries if entry.key not in whole][:limit]
+    missing = set([entry.key for entry in plan.entries if entry.key not in whole][:limit])
     together: dict[str, list[str]] = defaultdict(list)
-    for key in missing:
-        together[cohort_key(experiments[key])].append(key)
+    for entry in plan.entries:
+        together[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in together.values():
         keys.sort(key=lambda key: (experiments[key].loss.digest(), key))
         for start in range(0, len(keys), cohort):
-            some = tuple(keys[start : start + cohort])
-            found.append(Task(some, tuple(experiments[key] for key in some)))
+            planned = keys[start : start + cohort]
+            members = tuple(experiments[key] for key in planned if key in missing)
+            if members:
+                found.append(Task(digest(planned), members))
     return sorted(found, key=lambda task: -task.cost)

@@ -1,7 +1,8 @@
 """The training engine: cohorts of runs, the loop, evaluation."""
 
+from byrote.training.checkpoint import Checkpoint
 from byrote.training.cohort import Cohort, cohort_key, prepare
 from byrote.training.loop import Progress, train, train_epoch
 from byrote.training.run import Run
 
-__all__ = ["Cohort", "Progress", "Run", "cohort_key", "prepare", "train", "train_epoch"]
+__all__ = ["Checkpoint", "Cohort", "Progress", "Run", "cohort_key", "prepare", "train", "train_epoch"]

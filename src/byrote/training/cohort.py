@@ -15,7 +15,7 @@ from torch import Tensor
 from byrote.component import digest
 from byrote.data import Images
 from byrote.experiment import Experiment
-from byrote.losses import Loss
+from byrote.losses import LossModule
 from byrote.networks import StackedNetwork
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
@@ -56,7 +56,7 @@ class Cohort:
     observed: Tensor  # (S, n)
     network: StackedNetwork
     order: list[torch.Generator]
-    losses: list[tuple[Loss, slice]]  # runs of one loss lie side by side
+    losses: list[tuple[LossModule, slice]]  # runs of one loss lie side by side
 
     @property
     def size(self) -> int:
@@ -67,9 +67,9 @@ class Cohort:
         n = len(self.train.labels)
         return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
 
-    def per_run_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of each run on its batch: logits (S, B, outputs), labels (S, B) -> (S,)."""
-        parts = [loss.per_sample(logits[s], labels[s]).mean(-1) for loss, s in self.losses]
+    def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
+        parts = [loss.per_sample(logits[s], labels[s], index[s]).mean(-1) for loss, s in self.losses]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
@@ -104,11 +104,6 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         [e.generator("weights") for e in ordered],
         precision=first.training.precision,
     )
-    losses: list[tuple[Loss, slice]] = []
-    for _, group in groupby(ordered, key=lambda e: e.loss.digest()):
-        members = list(group)
-        start = losses[-1][1].stop if losses else 0
-        losses.append((members[0].loss, slice(start, start + len(members))))
     return Cohort(
         experiments=ordered,
         device=device,
@@ -117,5 +112,18 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         observed=torch.stack([_observed(e, train) for e in ordered]).to(device),
         network=network.to(device),
         order=[e.generator("order") for e in ordered],
-        losses=losses,
+        losses=_losses(ordered, len(train.labels), first.num_outputs, device),
     )
+
+
+def _losses(
+    ordered: Sequence[Experiment], samples: int, outputs: int, device: torch.device
+) -> list[tuple[LossModule, slice]]:
+    """Each loss with the slice of runs it serves; a loss that remembers samples gets a memory for each run."""
+    losses: list[tuple[LossModule, slice]] = []
+    for _, group in groupby(ordered, key=lambda e: e.loss.digest()):
+        members = list(group)
+        start = losses[-1][1].stop if losses else 0
+        module = members[0].loss.module(num_samples=samples, num_classes=outputs, runs=len(members))
+        losses.append((module.to(device), slice(start, start + len(members))))
+    return losses

@@ -5,7 +5,7 @@ views, one a run, in parameter groups of the runs that share hyperparameters. Th
 their run whatever S is, so a run's bits do not depend on its cohort.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -69,10 +69,14 @@ class CohortOptimizer:
             if t.clip:
                 torch.nn.utils.clip_grad_norm_(views, t.clip)
 
-    def state_dict(self) -> dict[str, object]:
-        """For checkpoints."""
-        return self._optimizer.state_dict()
+    def state_of(self, s: int) -> list[dict[str, Tensor]]:
+        """What the optimiser remembers of run s, one mapping a parameter."""
+        return [
+            {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
+            for view in self._views[s]
+        ]
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """For checkpoints."""
-        self._optimizer.load_state_dict(state)
+    def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set what `state_of` gave."""
+        for view, remembered in zip(self._views[s], state, strict=True):
+            self._optimizer.state[view] = {name: value.clone() for name, value in remembered.items()}

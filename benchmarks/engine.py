@@ -1,0 +1,209 @@
+"""The training engine beside a plain PyTorch loop, on the same work, in one call.
+
+    python benchmarks/engine.py [--json] [--quick] [--precision bf16|fp32]
+
+Plain: `anchors/plain_loop.py`, one run at a time, float32, torch's default threads. Ours: the local executor with one
+worker process a core, each calling `byrote.training.train`. A figure is seconds a run-epoch: wall time for all runs and
+epochs over their number. Plain and ours are timed in turn, several times; the median ratio is printed. The last line is
+JSON when `--json` is given.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+from byrote import data, losses, networks, noise
+from byrote.experiment import Experiment
+from byrote.networks import Network
+from byrote.recipe import SGD, Training
+from byrote.sweep.executors import Setting, local
+from byrote.sweep.plan import Task
+from byrote.sweep.run import default_workers
+from byrote.training import train
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: the network, the data, and how much of each is timed."""
+
+    name: str
+    network: Network
+    data: data.Dataset
+    runs: int
+    ours_epochs: int
+    plain_epochs: int
+
+
+def cases(quick: bool) -> list[Case]:
+    """The comparisons the table has."""
+    mlp_data = data.FashionMNISTSubset(classes=(0, 1, 2, 3), per_class=1000, test_per_class=200)
+    conv_data = data.FashionMNISTSubset(classes=(0, 1), per_class=128 if quick else 256, test_per_class=64)
+    few = 1 if quick else 2
+    return [
+        Case("128", networks.MLP(depth=9, width=128), mlp_data, 8, 3 * few, few),
+        Case("256", networks.MLP(depth=9, width=256), mlp_data, 8, 3 * few, few),
+        Case("512", networks.MLP(depth=9, width=512), mlp_data, 8 if quick else 16, 2 * few, few),
+        Case("resnet32", networks.ResNet32(), conv_data, 2, 1, 1),
+        Case("inception", networks.InceptionLite(), conv_data, 2, 1, 1),
+    ]
+
+
+def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | None = None) -> list[Experiment]:
+    """The runs of a case: seeds and losses that share their shapes."""
+    training = Training(
+        epochs=epochs,
+        batch_size=128,
+        optimizer=SGD(lr=0.05, momentum=0.9, weight_decay=0.001),
+        precision=precision,
+        evaluate_every=evaluate_every or epochs,
+    )
+    kinds = [losses.CrossEntropy(), losses.LabelSmoothing(0.1)]
+    return [
+        Experiment(case.data, noise.Uniform(0.2), kinds[s % 2], case.network, training, seed=s)
+        for s in range(case.runs)
+    ]
+
+
+def ours(case: Case, precision: str) -> float:
+    """Seconds a run-epoch of training in the local executor: what the workers' clocks say, over the workers."""
+    workers = default_workers()
+    found = experiments(case, precision, case.ours_epochs)
+    with tempfile.TemporaryDirectory() as root:
+        tasks = [Task(e.key, (e,)) for e in found]
+        for event in local(tasks, Setting(root), workers):
+            if event.kind in ("error", "lost"):
+                raise RuntimeError(f"the executor failed: {event.data}")
+        seconds = [json.loads(p.read_text())["seconds"]["training"] for p in Path(root).glob("*/manifest.json")]
+    return sum(seconds) / (len(found) * case.ours_epochs) / min(workers, len(found))
+
+
+_PLAIN = """
+import sys, time; sys.path.insert(0, {folder!r})
+import torch
+from byrote.experiment import Experiment
+from anchors.plain_loop import plain_epochs
+e = Experiment(**{spec!r})
+d = e.data.load("train")
+observed = e.noise.corrupt(d.labels, e.data.num_classes, e.generator("noise"))
+net = e.network.build(tuple(d.images.shape[1:]), e.num_outputs, e.generator("weights"))
+plain_epochs(net, d.images[:256], observed[:256], 1)
+start = time.perf_counter()
+plain_epochs(net, d.images, observed, {epochs}, lr=0.05)
+print((time.perf_counter() - start) / {epochs})
+"""
+
+
+def plain(case: Case) -> float:
+    """Seconds a run-epoch of the plain loop in a fresh process with torch's default threads."""
+    spec = experiments(case, "fp32", 1)[0].spec()
+    program = _PLAIN.format(folder=str(Path(__file__).resolve().parent), spec=spec, epochs=case.plain_epochs)
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def product_peak(width: int, precision: str) -> float:
+    """FLOP a second of one worker's matrix products (B, width) x (width, width), in the training precision."""
+    torch.set_num_threads(1)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.randn(128, width, dtype=dtype), torch.randn(width, width, dtype=dtype)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(40):
+            a @ b
+        best = min(best, (time.perf_counter() - start) / 40)
+    return 2 * 128 * width * width / best
+
+
+def step_flop(case: Case) -> float:
+    """FLOP of the products of one epoch of one run: forward, and two products a layer backward."""
+    images = case.data.load("train")
+    module = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
+    weights = [p.numel() for p in module.parameters() if p.dim() == 2]
+    first = weights[0]  # its input needs no gradient
+    return 2.0 * len(images.labels) * (3 * sum(weights) - first)
+
+
+def shares(case: Case, precision: str) -> dict[str, float]:
+    """Cost of measuring every epoch at this case, as shares of its training time."""
+    torch.set_num_threads(1)
+    epochs = 4
+    (run,) = train(experiments(case, precision, epochs, evaluate_every=1)[:1])
+    passes = evaluation_passes(case, precision, epochs)
+    training = run.seconds["training"]
+    return {
+        "evaluation_share": passes / training,
+        "measuring_share": max(run.seconds["evaluation"] - passes, 0.0) / training,
+    }
+
+
+def evaluation_passes(case: Case, precision: str, epochs: int) -> float:
+    """Seconds of the bare forward passes over training and test set, in eval mode."""
+    from byrote.training import prepare
+    from byrote.training.evaluate import answers
+
+    cohort = prepare(experiments(case, precision, epochs)[:1])
+    answers(cohort, cohort.train.images)
+    start = time.perf_counter()
+    for _ in range(epochs):
+        answers(cohort, cohort.train.images)
+        answers(cohort, cohort.test.images)
+    return time.perf_counter() - start
+
+
+def check_j1(case: Case) -> None:
+    """The engine's J1 is that of the plain twin it exports, on the same images and labels."""
+    (run,) = train(experiments(case, "fp32", 1)[:1], keep_weights=True)
+    images = case.data.load("train")
+    twin = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
+    with torch.no_grad():
+        predicted = twin.eval()(images.images).argmax(1)
+    j1 = (predicted.numpy() == run.samples["observed"]).mean()
+    if abs(j1 - run.final["j1"]) > 2 / len(predicted):
+        raise RuntimeError(f"the engine says J1 {run.final['j1']}, its plain twin {j1}")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=None, help="names of cases")
+    options = parser.parse_args()
+    found: dict[str, float] = {}
+    for case in cases(options.quick):
+        if options.only and case.name not in options.only:
+            continue
+        check_j1(case)
+        pairs = [(plain(case), ours(case, options.precision)) for _ in range(options.pairs)]
+        ratio = statistics.median(p / o for p, o in pairs)
+        slow, fast = statistics.median(p for p, _ in pairs), statistics.median(o for _, o in pairs)
+        print(f"{case.name:>10}: plain {slow:.3f} s a run-epoch, ours {fast:.3f} s, ratio {ratio:.2f}", flush=True)
+        found |= {f"plain_{case.name}_s": slow, f"ours_{case.name}_s": fast, f"ratio_{case.name}": ratio}
+        if case.name == "512":
+            rate = step_flop(case) / (fast * default_workers())
+            peak = product_peak(512, options.precision)
+            found |= {"share_of_peak": rate / peak, **shares(case, options.precision)}
+            print(f"{'':>10}  {rate / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s a core: share of peak {rate / peak:.2f}")
+    if options.json:
+        print(json.dumps({name: round(value, 4) for name, value in found.items()}))
+
+
+if __name__ == "__main__":
+    main()

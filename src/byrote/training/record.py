@@ -1,0 +1,69 @@
+"""One run's notes while its cohort trains, and what becomes of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from byrote.measures.snapshot import Snapshot, read
+from byrote.training.cohort import Cohort
+from byrote.training.evaluate import features_of, margins
+from byrote.training.facts import facts_of
+from byrote.training.run import Columns, Run
+
+__all__ = ["Record"]
+
+
+@dataclass
+class Record:
+    """History so far, the epoch at which each observed label was learned, and why the run failed if it did."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    learned: Tensor | None = None  # (n,) epoch at which the observed label was first predicted, 0: not yet
+    error: str = ""
+    last: Snapshot | None = None
+
+    def note(self, snapshot: Snapshot, epoch: int, loss: float) -> dict[str, Any] | None:
+        """Read one evaluation into the history; a snapshot that is not finite ends the run."""
+        if not bool(snapshot.features.isfinite().all() and snapshot.logits.isfinite().all()):
+            self.error = f"diverged in epoch {epoch}: features or logits are not finite; lower the learning rate"
+            return None
+        row = {"epoch": epoch, "loss": loss, **read(snapshot)}
+        hit = snapshot.predicted == snapshot.observed
+        learned = self.learned if self.learned is not None else torch.zeros_like(snapshot.observed)
+        self.learned = torch.where((learned == 0) & hit, epoch, learned)
+        self.rows.append(row)
+        self.last = snapshot
+        return row
+
+    def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
+        """The run as a value. A failed one keeps its history alone."""
+        experiment, last = cohort.experiments[s], None if self.error else self.last
+        samples: Columns = {}
+        features: Columns = {}
+        weights: Columns = {}
+        if last is not None and self.learned is not None:
+            samples = {
+                "id": cohort.train.ids.numpy(),
+                "true": cohort.train.labels.cpu().numpy(),
+                "observed": cohort.observed[s].cpu().numpy(),
+                "learned_epoch": self.learned.cpu().numpy(),
+                "margin": margins(last.logits, last.observed).cpu().numpy(),
+            }
+            features = features_of(last, cohort.train.ids, cohort.test.ids)
+        if keep_weights and not self.error:
+            twin = cohort.network.twin(s)
+            weights = {name: value.detach().cpu().numpy() for name, value in twin.state_dict().items()}
+        return Run(
+            experiment=experiment,
+            status="failed" if self.error else "done",
+            error=self.error,
+            history={name: np.array([row[name] for row in self.rows]) for name in self.rows[0]} if self.rows else {},
+            samples=samples,
+            features=features,
+            facts=facts_of(experiment, len(cohort.train.labels), len(cohort.test.labels)),
+            weights=weights,
+            seconds={"cohort_size": float(cohort.size), **{name: round(t, 4) for name, t in seconds.items()}},
+        )

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from byrote.measures.blocks import add_gram_, along, packed_size, unpacked
 from byrote.measures.moments import ClassMoments, MomentStream
 
 from .oracles import clouds
@@ -206,3 +207,18 @@ def test_within_says_which_counts_it_needs() -> None:
         ClassMoments.of(h, y, 2, [2, 2]).within()
     np.testing.assert_allclose(ClassMoments.of(h, y, 2, [2, 1]).within(), 0.5)
     np.testing.assert_allclose(ClassMoments.of(h, y, 2).within(averaged=False), 2 / 3)
+
+
+@pytest.mark.parametrize("width", [1, 5, 256, 257, 600])
+def test_packed_matrices(width: int) -> None:
+    """A symmetric matrix by half: products, the whole, the diagonal and quadratic forms."""
+    rows = torch.randn(20, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    directions = torch.randn(3, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    packed = torch.zeros(packed_size(width), dtype=torch.float64)
+    add_gram_(packed, rows)
+    add_gram_(packed, 0.5 * rows, sign=-1.0)
+    whole = 0.75 * rows.T @ rows
+    torch.testing.assert_close(unpacked(packed, width), whole)
+    torch.testing.assert_close(along(packed, directions), ((directions @ whole) * directions).sum(1))
+    assert packed_size(width) <= width**2
+    assert packed_size(2048) < 0.57 * 2048**2

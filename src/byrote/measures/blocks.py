@@ -1,4 +1,4 @@
-"""Features in blocks: read as float64 a few rows at a time, summed by class, multiplied with themselves."""
+"""Features in blocks: read as float64 a few rows at a time, summed by class; symmetric matrices kept by half."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from byrote.checks import classes, same_length
 
-__all__ = ["add_by_class_", "add_gram_", "blocks", "checked", "mirror_"]
+__all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "unpacked"]
 
 _ROWS, _ELEMENTS = 256, 2**19  # a block turned into float64 at a time: bounds the working memory
-_PANEL = 256  # columns of one panel of the symmetric product
+_PANEL = 256  # rows of one panel of a symmetric matrix
 
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -43,14 +43,41 @@ def add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:
         target.index_add_(0, owners, values)
 
 
-def add_gram_(target: Tensor, rows: Tensor, sign: float = 1.0) -> None:
-    """target += sign * rows^T rows, upper panels only: about half of the flops of the full product."""
-    for start in range(0, rows.shape[1], _PANEL):
-        target[start : start + _PANEL, start:].addmm_(rows[:, start : start + _PANEL].T, rows[:, start:], alpha=sign)
+def panels(packed: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
+    """The upper panels of a packed symmetric (M, M) matrix: (start, rows start..start+256 of columns start..M)."""
+    place = 0
+    for start in range(0, width, _PANEL):
+        rows, columns = min(_PANEL, width - start), width - start
+        yield start, packed[place : place + rows * columns].view(rows, columns)
+        place += rows * columns
 
 
-def mirror_(matrix: Tensor) -> None:
-    """Copy the upper panels to the lower ones."""
-    for start in range(_PANEL, len(matrix), _PANEL):
-        panel = slice(start, start + _PANEL)
-        matrix[panel, :start] = matrix[:start, panel].T
+def packed_size(width: int) -> int:
+    """How many numbers a packed symmetric (M, M) matrix holds: M^2 up to 256, then about half."""
+    return sum(min(_PANEL, width - start) * (width - start) for start in range(0, width, _PANEL))
+
+
+def unpacked(packed: Tensor, width: int) -> Tensor:
+    """The whole symmetric matrix (M, M)."""
+    whole = packed.new_empty(width, width)
+    for start, panel in panels(packed, width):
+        stop = start + len(panel)
+        whole[start:, start:stop] = panel.T
+        whole[start:stop, start:] = panel
+    return whole
+
+
+def add_gram_(packed: Tensor, rows: Tensor, sign: float = 1.0) -> None:
+    """packed += sign * rows^T rows: about half of the flops of the full product."""
+    for start, panel in panels(packed, rows.shape[1]):
+        panel.addmm_(rows[:, start : start + len(panel)].T, rows[:, start:], alpha=sign)
+
+
+def along(packed: Tensor, directions: Tensor) -> Tensor:
+    """d^T S d for each row d of directions (r, M), S the packed symmetric matrix. # (r,)"""
+    total = directions.new_zeros(len(directions))
+    for start, panel in panels(packed, directions.shape[1]):
+        own, later = directions[:, start : start + len(panel)], directions[:, start + len(panel) :]
+        total += ((own @ panel[:, : len(panel)]) * own).sum(1)
+        total += 2 * ((own @ panel[:, len(panel) :]) * later).sum(1)
+    return total

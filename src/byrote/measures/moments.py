@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, mirror_
+from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, unpacked
 
 __all__ = ["ClassMoments", "MomentStream"]
 
@@ -43,7 +43,7 @@ class ClassMoments:
     counts: Tensor  # (N,) int64, samples seen
     origin: Tensor  # (M,) float64, any point near the data
     offsets: Tensor  # (N, M) float64, class means less the origin; 0 for a class not seen
-    scatter: Tensor  # (M, M) float64, w_n-weighted sum of outer products about the class means
+    packed: Tensor  # (P,) float64, upper panels of the scatter (`byrote.measures.blocks`): half of it when it is large
     spread: Tensor  # (N,) float64, sum of squared distances to the class mean, class by class
     final: Tensor | None  # (N,) int64, the counts the whole set will have; None: pooled scatter
     epsilon: float  # machine epsilon of the coarsest feature dtype seen
@@ -90,6 +90,11 @@ class ClassMoments:
         return (self.origin + self.offsets).masked_fill((self.counts == 0)[:, None], torch.nan)
 
     @property
+    def scatter(self) -> Tensor:
+        """Within-class scatter (M, M), float64: sum_n w_n sum_i (h_i - h_n)(h_i - h_n)^T."""
+        return unpacked(self.packed, self.width)
+
+    @property
     def absent(self) -> list[int]:
         """Classes without a sample."""
         absent: list[int] = torch.nonzero(self.counts == 0)[:, 0].tolist()
@@ -103,7 +108,7 @@ class ClassMoments:
             self.counts[seen],
             self.origin,
             self.offsets[seen],
-            self.scatter,
+            self.packed,
             self.spread[seen],
             final,
             self.epsilon,
@@ -156,18 +161,17 @@ class ClassMoments:
         if self.final is not None:
             weight = weight / self.final.clamp(min=1)
         delta *= weight.sqrt()[:, None]
-        scatter = self.scatter + other.scatter
-        add_gram_(scatter, delta)
-        mirror_(scatter)
+        packed = self.packed + other.packed
+        add_gram_(packed, delta)
         epsilon = max(self.epsilon, other.epsilon)
-        return ClassMoments(counts, self.origin, offsets, scatter, spread, self.final, epsilon)
+        return ClassMoments(counts, self.origin, offsets, packed, spread, self.final, epsilon)
 
 
 class MomentStream:
     """The running state behind `ClassMoments`: `update` with chunks as they come, read `moments()` at any time.
 
     Each class is measured from a reference, its mean in the first chunk that holds it, so a chunk costs half a
-    float64 product X^T X (the upper triangle) and no M x M allocation. Memory: one M x M and two N x M matrices.
+    float64 product X^T X (the upper triangle) and no M x M allocation. Memory: half an M x M and two N x M matrices.
 
     Args: `num_classes` N; `counts` (N,) final class counts, for the class-averaged scatter (see `ClassMoments`).
 
@@ -182,7 +186,7 @@ class MomentStream:
     _counts: Tensor  # (N,) samples seen
     _references: Tensor  # (N, M) the point each class is measured from
     _sums: Tensor  # (N, M) sum of h - reference
-    _scatter: Tensor  # (M, M) weighted outer products of h - reference, upper panels
+    _packed: Tensor  # (P,) weighted outer products of h - reference, upper panels
     _spread: Tensor  # (N,) sum of ||h - reference||^2
 
     def __init__(self, num_classes: int, counts: Tensor | Sequence[int] | None = None) -> None:
@@ -201,8 +205,8 @@ class MomentStream:
         features, labels = checked(features, labels, self._num_classes)
         if not self._started:
             self._allocate(features)
-        elif features.shape[1] != self._scatter.shape[0]:
-            raise ValueError(f"features must keep their width {self._scatter.shape[0]}, got {features.shape[1]}")
+        elif features.shape[1] != self._sums.shape[1]:
+            raise ValueError(f"features must keep their width {self._sums.shape[1]}, got {features.shape[1]}")
         dtype = features.dtype if features.is_floating_point() else torch.float64
         self._epsilon = max(self._epsilon, torch.finfo(dtype).eps)
         added = torch.bincount(labels, minlength=self._num_classes)
@@ -218,7 +222,7 @@ class MomentStream:
             add_by_class_(self._spread, owners, torch.linalg.vector_norm(centred, dim=1).square_())
             if self._final is not None:
                 centred *= self._final[owners].to(torch.float64).rsqrt_()[:, None]
-            add_gram_(self._scatter, centred)
+            add_gram_(self._packed, centred)
 
     def moments(self) -> ClassMoments:
         """The moments of everything seen so far; later updates do not change them."""
@@ -229,7 +233,7 @@ class MomentStream:
         self._counts = torch.zeros(N, dtype=torch.int64, device=features.device)
         zeros = torch.zeros(0, dtype=torch.float64, device=features.device).new_zeros
         self._references, self._sums, self._spread = zeros(N, M), zeros(N, M), zeros(N)
-        self._scatter = zeros(M, M)
+        self._packed = zeros(packed_size(M))
         self._final = None if self._final is None else self._final.to(features.device)
         self._started = True
 
@@ -254,9 +258,8 @@ class MomentStream:
         spread = self._spread.sub_(size * torch.linalg.vector_norm(drift, dim=1).square_()).clamp_(min=0.0)
         if self._moved:
             weight = size if self._final is None else size / self._final.clamp(min=1)
-            add_gram_(self._scatter, drift.mul_(weight.sqrt()[:, None]), sign=-1.0)
-        mirror_(self._scatter)
-        return ClassMoments(self._counts, origin, offsets, self._scatter, spread, self._final, self._epsilon)
+            add_gram_(self._packed, drift.mul_(weight.sqrt()[:, None]), sign=-1.0)
+        return ClassMoments(self._counts, origin, offsets, self._packed, spread, self._final, self._epsilon)
 
 
 def _check_mergeable(one: ClassMoments, other: ClassMoments) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from byrote.checks import one_of
-from byrote.measures.blocks import add_by_class_, blocks, checked
+from byrote.measures.blocks import add_by_class_, along, blocks, checked, panels
 from byrote.measures.moments import ClassMoments
 
 __all__ = [
@@ -80,12 +80,11 @@ def nc1(
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return _NAN
     size = moments.within_size(averaged=convention == "class-averaged")
-    if not bool(moments.offsets.isfinite().all() & moments.scatter.isfinite().all()):
+    if not bool(moments.offsets.isfinite().all() & moments.packed.isfinite().all()):
         return _NAN
     centred = centred_means(moments, by_sample=convention == "sample-centred")
     values, directions = _axes(centred, feature_scale(moments), moments.epsilon, int(moments.counts.sum()))
-    along = (directions @ moments.scatter).mul_(directions).sum(1) / size  # (r,) variance along each direction
-    return _ratio(along, values, moments.num_classes)
+    return _ratio(along(moments.packed, directions) / size, values, moments.num_classes)
 
 
 def cdnv(moments: ClassMoments) -> float:
@@ -132,7 +131,10 @@ def centred_means(moments: ClassMoments, by_sample: bool = False) -> Tensor:
 def feature_scale(moments: ClassMoments) -> Tensor:
     """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
     size = moments.num_classes if moments.final is not None else moments.counts.sum()
-    return (moments.means.square().mean(0) + moments.scatter.diagonal() / size).sqrt()
+    means = torch.linalg.vector_norm(moments.offsets + moments.origin, dim=0).square() / moments.num_classes
+    variances = torch.cat([panel.diagonal() for _, panel in panels(moments.packed, moments.width)])
+    scale: Tensor = (means + variances / size).sqrt()
+    return scale
 
 
 def _centre(offsets: Tensor, counts: Tensor, by_sample: bool) -> Tensor:
@@ -150,14 +152,14 @@ def _axes(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> tuple[T
     rank = min(N - 1, M)
     values, directions = values[:rank] / N**0.5, directions[:rank]
     stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
-    along = torch.linalg.vector_norm(directions * scale, dim=1)
-    keep = values > stored * (1 + (M / N) ** 0.5) * along + max(N, M) * _EPSILON * values[:1]
+    stored = stored * torch.linalg.vector_norm(directions * scale, dim=1)
+    keep = values > (1 + (M / N) ** 0.5) * stored + max(N, M) * _EPSILON * values[:1]
     return values[keep], directions[keep]
 
 
-def _ratio(along: Tensor, values: Tensor, num_classes: int) -> float:
+def _ratio(variances: Tensor, values: Tensor, num_classes: int) -> float:
     """(1/N) tr(Sigma_W Sigma_B^+) from the within-class variance along each axis of Sigma_B = sum of values^2."""
-    return float((along / values.square()).sum()) / num_classes if len(values) else _NAN
+    return float((variances / values.square()).sum()) / num_classes if len(values) else _NAN
 
 
 def _nc1_of_features(features: Tensor, labels: Tensor, num_classes: int | None, convention: Convention) -> float:
@@ -189,9 +191,9 @@ def _nc1_of_features(features: Tensor, labels: Tensor, num_classes: int | None, 
         weight = 1 / (num_classes * counts.to(torch.float64))
     else:
         weight = torch.full_like(counts, 1 / len(features), dtype=torch.float64)
-    along = torch.zeros_like(values)
+    variances = torch.zeros_like(values)
     for rows in blocks(features):
         deviation = (features[rows].to(torch.float64) - origin) @ directions.T
         deviation -= projected[labels[rows]]
-        along += weight[labels[rows]] @ deviation.square_()
-    return _ratio(along, values, num_classes)
+        variances += weight[labels[rows]] @ deviation.square_()
+    return _ratio(variances, values, num_classes)

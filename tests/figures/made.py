@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from byrote.store.query import Results
 from byrote.store.table import Table
 
 # loss: (m at the end, epoch in sixtieths at which half of it is reached, scale of D, slope of dilation, alpha)
@@ -232,3 +233,9 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
                     | {"observed": 1 - true if wrong else true}
                 )
     return Table.of(made)
+
+
+def results(history: Table, features: Table | None = None, **about: Any) -> Results:
+    """Made tables as results are read from a store."""
+    told = {"study": "demo", "scale": "quick", "planned": history.runs, "failures": [], "seconds": 300.0}
+    return Results(history, features if features is not None else Table({}), "made", told | about)

@@ -49,6 +49,13 @@ class Figure:
     caption: str
     spec: dict[str, Any] = field(repr=False)
 
+    @classmethod
+    def of(cls, name: str, title: str, paper: str, caption: str, chart: alt.TopLevelMixin | dict[str, Any]) -> Figure:
+        """A figure of an Altair chart, or of a Vega-Lite specification, in byrote's theme."""
+        plain = chart if isinstance(chart, dict) else chart.to_dict()
+        looks = {"config": theme(), "description": f"{title}. {caption}"}
+        return cls(name, title, paper, caption, plain | looks)
+
     @property
     def chart(self) -> alt.TopLevelMixin:
         """The same as an Altair chart, to change it further."""
@@ -87,8 +94,7 @@ class Source:
         drawing = self.function(results)
         if drawing is None:
             return None
-        looks = {"config": theme(), "description": f"{self.title}. {drawing.caption}"}
-        return Figure(self.name, self.title, self.paper, drawing.caption, drawing.chart | looks)
+        return Figure.of(self.name, self.title, self.paper, drawing.caption, drawing.chart)
 
 
 _REGISTRY: dict[str, Source] = {}

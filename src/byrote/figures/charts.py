@@ -8,16 +8,16 @@ from typing import Any
 
 import altair as alt
 
-from byrote.figures.style import INK, PANEL, loss_style
+from byrote.figures.style import PANEL, loss_style
 
 __all__ = [
     "CHOSEN",
+    "apart",
     "band",
     "by_loss",
     "dimmed",
     "epoch_axis",
     "fixed",
-    "legend_entries",
     "note",
     "panels",
     "rate_text",
@@ -67,11 +67,12 @@ def dimmed(full: float = 1.0) -> Any:
     return alt.OpacityValue(min(full, 0.07), condition=shown)
 
 
-def legend_entries(names: Sequence[str]) -> Layer:
+def _legend(names: Sequence[str]) -> dict[str, Any]:
     """A layer of invisible marks that makes the legend one and complete, whatever else a panel holds."""
     chart = alt.Chart(values([{"loss": name} for name in names])).mark_point(opacity=0, size=0)
     encoded = {"color": by_loss(names), "shape": by_loss(names, "shape")}
-    return chart.encode(x=alt.value(0), y=alt.value(0), **encoded)
+    layer: dict[str, Any] = chart.encode(x=alt.value(0), y=alt.value(0), **encoded).to_dict(validate=False)
+    return layer
 
 
 def rate_text(rate: float) -> str:
@@ -120,12 +121,23 @@ def _renamed(axis: Any, field: str) -> Any:
     return other
 
 
-def note(text: str | Sequence[str], x: float = 6, y: float = 8, colour: str = INK, **mark: Any) -> Layer:
+def note(text: str, x: float, y: float) -> Layer:
     """Words inside a panel, at pixels from its upper left corner."""
-    lines = [text] if isinstance(text, str) else list(text)
-    options: dict[str, Any] = {"align": "left", "baseline": "top", "opacity": 0.85} | mark
-    chart = alt.Chart(values([{}])).mark_text(text=lines, color=colour, **options)
+    chart = alt.Chart(values([{}])).mark_text(text=text, align="left", baseline="top", fontStyle="italic", opacity=0.85)
     return chart.encode(x=alt.value(x), y=alt.value(y))
+
+
+def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
+    """The rows with `place`, their height moved down until labels stand at least that far from each other.
+
+    >>> [round(row["place"], 3) for row in apart([{"j1": 0.5}, {"j1": 0.99}, {"j1": 0.98}], "j1")]
+    [0.99, 0.915, 0.5]
+    """
+    placed: list[dict[str, Any]] = []
+    for height, row in sorted(((float(str(row[field])), row) for row in rows), key=lambda pair: -pair[0]):
+        top = placed[-1]["place"] - least if placed else 1.0
+        placed.append(dict(row) | {"place": min(height, top)})
+    return placed
 
 
 def rule(value: float, along: str = "y") -> Layer:
@@ -139,24 +151,34 @@ def panels(
     titles: Sequence[str | alt.Title],
     columns: int,
     size: tuple[int, int] = PANEL,
-    *,
-    legend: bool = True,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Layered panels of one size in rows of `columns`, as one specification with one legend that takes clicks.
+    """Layered panels of one size in rows of `columns`, as one specification.
 
     The page wraps the rows sooner on a narrow screen. The panels are joined as plain data: Altair's own `concat`
     copies every part of every panel several times over, a minute where this takes a second.
+
+    Args:
+        charts, titles: one a panel.
+        columns: panels a row.
+        size: width and height of a panel in pixels.
+        names: the losses of the legend, which takes clicks; none: no legend.
     """
     joined: list[dict[str, Any]] = []
     rows: dict[str, Any] = {}
+    legend = _legend(names) if names else {}
     for place, (chart, title) in enumerate(zip(charts, titles, strict=True)):
         panel = chart.to_dict(validate=False)
-        for name, text in panel.pop("datasets", {}).items():
+        for name, text in (panel["datasets"] | legend.get("datasets", {})).items():
             rows[name] = json.loads(text)
+        # the legend's layer comes first: Vega-Lite keeps the clicks of the first legend that it joins
+        own = (
+            {part: legend[part] for part in ("data", "mark", "encoding")} | {"name": f"panel{place}"} if legend else {}
+        )
         heading = {"text": title} if isinstance(title, str) else title.to_dict()
-        panel["layer"][-1]["name"] = f"panel{place}"  # the legend's layer: the view that owns the selection
-        layers = {"layer": panel["layer"]}
-        joined.append({"title": heading, "width": size[0], "height": size[1], **layers})
+        drawn = [{"data": panel.get("data"), **layer} for layer in panel["layer"]]  # common data stand at the top
+        layers = [own, *drawn] if own else drawn
+        joined.append({"title": heading, "width": size[0], "height": size[1], "layer": layers})
     spec: dict[str, Any] = {
         "$schema": f"https://vega.github.io/schema/vega-lite/{alt.SCHEMA_VERSION.split('.')[0]}.json",
         "concat": joined,
@@ -164,8 +186,8 @@ def panels(
         "resolve": {"scale": {"color": "shared", "shape": "shared", "strokeDash": "independent"}},
         "datasets": rows,
     }
-    if legend:
+    if names:
         select = {"type": "point", "fields": ["loss"]}
-        views = [one["layer"][-1]["name"] for one in joined]
+        views = [f"panel{place}" for place in range(len(joined))]
         spec["params"] = [{"name": CHOSEN, "select": select, "bind": "legend", "views": views}]
     return spec

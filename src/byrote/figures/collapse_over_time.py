@@ -8,10 +8,9 @@ import altair as alt
 import numpy as np
 
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import by_loss, dimmed, epoch_axis, legend_entries, panels, rate_text, values
+from byrote.figures.charts import by_loss, dimmed, epoch_axis, panels, rate_text, values
 from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import losses_in, references, runs_text
-from byrote.figures.wrong_labels import telling_rate
+from byrote.figures.settings import losses_in, references, runs_text, telling_rate
 from byrote.store.query import Results
 from byrote.store.table import Table
 
@@ -48,7 +47,7 @@ def collapse_over_time(results: Results) -> Drawing | None:
         f"{runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 220))
-    return Drawing(panels(charts, titles, columns, size), caption)
+    return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
 def _panel(table: Table, field: str, names: list[str]) -> Any:
@@ -67,7 +66,7 @@ def _panel(table: Table, field: str, names: list[str]) -> Any:
     marks = {"x": x, "y": y, "color": by_loss(names), "opacity": dimmed(), "tooltip": tips}
     line = alt.Chart(values(rows)).mark_line().encode(**marks, strokeDash=by_loss(names, "dash"))
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    return alt.layer(line, ends.encode(**marks, shape=by_loss(names, "shape")), legend_entries(names))
+    return alt.layer(line, ends.encode(**marks, shape=by_loss(names, "shape")))
 
 
 def _ticks(seen: list[float]) -> list[float]:

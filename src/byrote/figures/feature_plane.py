@@ -47,7 +47,7 @@ def feature_plane(results: Results) -> Drawing | None:
         f"and h₁u₂ are the distances that mem sums. n: {counts}; of each class at most {_TEST} test and {_WRONG} wrong "
         "points are drawn, all enter the means."
     )
-    return Drawing(panels(charts, titles, columns=2, size=(360, 360), legend=False), caption)
+    return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
 
 
 def _pair(results: Results) -> list[tuple[dict[str, Any], Table]]:
@@ -110,9 +110,7 @@ def _panel(loss: str, features: Table, reach: float) -> Any:
     layers: list[alt.Chart] = []
     for number, c in enumerate(classes):
         test = _some(features.where(split="test", true=c), _TEST)
-        dots = alt.Chart(values(test)).mark_point(
-            filled=number == 0, size=16, color=colour, opacity=0.35, strokeWidth=1
-        )
+        dots = alt.Chart(values(test)).mark_point(filled=number == 0, size=18, color=colour, opacity=0.5, strokeWidth=1)
         layers.append(dots.encode(x=x, y=y))
     for number, c in enumerate(classes):
         wrong = _some(_wrong(features).where(observed=c), _WRONG)

@@ -42,7 +42,7 @@ def feature_width(results: Results) -> Drawing | None:
         "dimensions; raw mem in feature units above, mem / D, a pure number, below. Marks and lines as in the figure "
         f"of all data sets; above each panel the slopes of the fitted lines. {runs_text(family, nc1=True)}"
     )
-    return Drawing(panels(charts, titles, columns=len(family), size=(200, 180)), caption)
+    return Drawing(panels(charts, titles, columns=len(family), size=(200, 180), names=names), caption)
 
 
 def _family(history: Table) -> list[Setting]:

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import by_loss, dimmed, legend_entries, panels, values
+from byrote.figures.charts import by_loss, dimmed, panels, values
 from byrote.figures.seeds import over_seeds
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
@@ -40,7 +40,7 @@ def generalisation(results: Results) -> Drawing | None:
         f"{runs_text(chosen)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 230))
-    return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size), caption)
+    return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size, names), caption)
 
 
 def _panel(one: Setting, x: str, names: list[str]) -> Any:
@@ -70,4 +70,4 @@ def _panel(one: Setting, x: str, names: list[str]) -> Any:
     whisker = base.mark_rule(strokeWidth=1.5).encode(**marks, y="test_accuracy_low:Q", y2="test_accuracy_high:Q")
     line = base.mark_line(strokeWidth=1.6).encode(**marks, y=y, order="rate:Q", strokeDash=by_loss(names, "dash"))
     point = base.mark_point(filled=True, size=55).encode(**marks, y=y, shape=by_loss(names, "shape"), tooltip=tips)
-    return alt.layer(line, whisker, point, legend_entries(names))
+    return alt.layer(line, whisker, point)

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import by_loss, dimmed, legend_entries, panels, values
+from byrote.figures.charts import by_loss, dimmed, panels, values
 from byrote.figures.seeds import Line, fit_line, over_seeds
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
@@ -50,7 +50,7 @@ def memorization_dilation(results: Results) -> Drawing | None:
         f"{runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 250))
-    return Drawing(panels(charts, titles, columns, size), caption)
+    return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
 def _drawable(table: Table) -> bool:
@@ -92,7 +92,7 @@ def draw_panel(one: Setting, x: str, y: str, names: list[str]) -> Any:
     every = every.encode(**marks, opacity=dimmed(0.3), tooltip=[*tips, alt.Tooltip("seed:Q")])
     mean = alt.Chart(values(means)).mark_point(filled=True, size=70)
     mean = mean.encode(**marks, opacity=dimmed(), tooltip=[*tips, alt.Tooltip(f"{y}_n:Q", title="seeds")])
-    return alt.layer(_lines(lines, last, x, y, axis_x, axis_y, names), every, mean, legend_entries(names))
+    return alt.layer(_lines(lines, last, x, y, axis_x, axis_y, names), every, mean)
 
 
 def _lines(lines: dict[str, Line], last: Table, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]) -> Any:

@@ -11,11 +11,11 @@ import numpy as np
 
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
+    apart,
     band,
     by_loss,
     dimmed,
     epoch_axis,
-    legend_entries,
     panels,
     rate_text,
     rule,
@@ -72,7 +72,7 @@ def observed_and_true(results: Results) -> Drawing | None:
         f"one that resists with J2 at 1 and J1 there. Mean over seeds, shaded its 95% interval (none for one seed)."
         f"{marks} {runs_text(chosen)}"
     )
-    return Drawing(panels(charts, titles, columns, size=(205, 120)), caption)
+    return Drawing(panels(charts, titles, columns, size=(205, 120), names=names), caption)
 
 
 def _spaced(rates: list[float], most: int) -> list[float]:
@@ -122,6 +122,9 @@ def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
             band(rows, x, "value", y, names),
             line.encode(x=x, y=y, color=by_loss(names), opacity=dimmed(), tooltip=tips),
         ]
+    ends = [{"name": field.upper(), "epoch": last, "value": row[field]} for row in averaged[-1:] for field in MEASURES]
+    label = alt.Chart(values(apart(ends, "value", 0.12))).mark_text(align="left", dx=7, fontSize=10, clip=False)
+    layers.append(label.encode(x=x, y="place:Q", text="name:N"))
     finals = [
         {"measure": f"published {MEASURES[field]}", "value": value, "epoch": last, "filled": field == "j1"}
         for field, value in published.items()
@@ -134,4 +137,4 @@ def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
             )
             tips = [alt.Tooltip("measure:N"), alt.Tooltip("value:Q", title="final", format=".1%")]
             layers.append(diamond.encode(x=x, y=y, tooltip=tips))
-    return alt.layer(rule(1 - float(np.mean(table["realised_rate"]))), *layers, legend_entries(names))
+    return alt.layer(rule(1 - float(np.mean(table["realised_rate"]))), *layers)

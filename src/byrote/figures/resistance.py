@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import by_loss, dimmed, legend_entries, note, panels, rate_text, share_axis, values
+from byrote.figures.charts import by_loss, dimmed, note, panels, rate_text, share_axis, values
 from byrote.figures.seeds import over_seeds
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
@@ -46,7 +46,7 @@ def resistance(results: Results) -> Drawing | None:
         f"{runs_text(chosen)}"
     )
     columns = 3 if len(charts) % 3 == 0 else min(len(charts), 4)
-    return Drawing(panels(charts, titles, columns, size=(220, 200)), caption)
+    return Drawing(panels(charts, titles, columns, size=(220, 200), names=names), caption)
 
 
 def _rates(one: Setting) -> list[float]:
@@ -77,5 +77,5 @@ def _panel(last: Table, names: list[str]) -> Any:
     said: dict[str, Any] = {"fontStyle": "italic", "fontSize": 10, "opacity": 0.85, "clip": False}
     resists = alt.Chart(values(ends[:1])).mark_text(text="resists", dy=-9, **said).encode(x=x, y=y)
     memorises = alt.Chart(values(ends[1:])).mark_text(text="memorises", dy=-9, angle=90, **said).encode(x=x, y=y)
-    words = [resists, memorises, note("underfits", 8, 180, fontStyle="italic")]
-    return alt.layer(line.encode(x=x, y=y), every, mean, *words, legend_entries(names))
+    words = [resists, memorises, note("underfits", 8, 180)]
+    return alt.layer(line.encode(x=x, y=y), every, mean, *words)

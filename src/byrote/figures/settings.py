@@ -10,7 +10,7 @@ import numpy as np
 from byrote.figures.style import LOSSES, dataset_name, network_name
 from byrote.store.table import Table
 
-__all__ = ["Setting", "finished", "losses_in", "references", "runs_text", "series", "settings"]
+__all__ = ["Setting", "finished", "losses_in", "references", "runs_text", "series", "settings", "telling_rate"]
 
 _FACTS = (
     "dataset",
@@ -154,6 +154,12 @@ def _subject(facts: dict[str, object]) -> str:
     return f"{name} {'/'.join(listed)}" if len(listed) <= 4 else f"{name}, {len(listed)} classes"
 
 
+def telling_rate(one: Setting) -> float:
+    """The rate above 0 with the most losses; among equals the one nearest .2."""
+    rates = sorted({float(rate) for rate in one.table["rate"] if rate > 0})
+    return max(rates, key=lambda rate: (len(losses_in(one.table.where(rate=rate))), -abs(rate - 0.2)))
+
+
 def runs_text(shown: list[Setting], nc1: bool = False) -> str:
     """How many runs a caption speaks of, and by how many seeds a cell (loss and rate), setting by setting.
 
@@ -161,8 +167,8 @@ def runs_text(shown: list[Setting], nc1: bool = False) -> str:
         shown: the settings drawn.
         nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
     """
-    parts = [f"{one.title}: {_runs(one.table)}" for one in shown] if 1 < len(shown) <= 3 else []
-    text = f"n = {'; '.join(parts)}" if parts else f"n = {_runs(Table.concat([one.table for one in shown]))}"
+    parts = [f"{_runs(one.table)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
+    text = f"n: {'; '.join(parts) or _runs(Table.concat([one.table for one in shown]))}"
     collapsed = sum(int(np.sum(one.table.final()["collapsed"].astype(bool))) for one in shown) if nc1 else 0
     left = f"; left out: {collapsed} collapsed run{'s' * (collapsed != 1)}, without NC1" if collapsed else ""
     return f"{text}{left}."
@@ -172,4 +178,4 @@ def _runs(table: Table) -> str:
     cells = [rows.runs for _, rows in table.final().groups("dataset", "classes", "network", "loss", "rate")]
     low, high = min(cells, default=0), max(cells, default=0)
     seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
-    return f"{table.runs} runs, {seeds} a cell"
+    return f"{table.runs} runs ({seeds} a cell)"

@@ -9,11 +9,11 @@ import numpy as np
 
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
+    apart,
     band,
     by_loss,
     dimmed,
     epoch_axis,
-    legend_entries,
     panels,
     rate_text,
     share_axis,
@@ -54,7 +54,7 @@ def training_accuracy(results: Results) -> Drawing | None:
         "clean label and no wrong one would stay. Mean over seeds, shaded its 95% interval (none for one seed). "
         f"{runs_text(chosen)}"
     )
-    return Drawing(panels(charts, titles, columns=4, size=(200, 170)), caption)
+    return Drawing(panels(charts, titles, columns=4, size=(200, 170), names=names), caption)
 
 
 def with_many_classes(history: Table) -> list[Setting]:
@@ -92,22 +92,13 @@ def _panel(table: Table, names: list[str]) -> Any:
         .encode(x=x, y=y, color=by_loss(names), strokeDash=dash, opacity=dimmed(), tooltip=tips)
     )
     ends = [row for row in rows if row["epoch"] == last]
-    label = alt.Chart(values(_apart(ends))).mark_text(align="left", dx=5, fontSize=10, clip=False)
+    label = alt.Chart(values(apart(ends, "j1"))).mark_text(align="left", dx=5, fontSize=10, clip=False)
     label = label.encode(x=x, y="place:Q", text="eta:N", opacity=dimmed(0.9))
     levels = [{"level": 1 - rho} for rho in _rhos(table)]
     kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y="level:Q")
-    return alt.layer(kept, band(rows, x, "j1", y, names, "rate:N"), lines, label, legend_entries(names))
+    return alt.layer(kept, band(rows, x, "j1", y, names, "rate:N"), lines, label)
 
 
 def _rhos(table: Table) -> list[float]:
     """The mean realised share of wrong labels at each nominal rate."""
     return [float(np.mean(rows["realised_rate"])) for _, rows in table.groups("rate")]
-
-
-def _apart(rows: list[dict[str, Any]], least: float = 0.075) -> list[dict[str, Any]]:
-    """The rows with `place`, their height moved down until labels stand at least that far from each other."""
-    placed: list[dict[str, Any]] = []
-    for row in sorted(rows, key=lambda row: -float(row["j1"])):
-        top = placed[-1]["place"] - least if placed else 1.0
-        placed.append(row | {"place": min(float(row["j1"]), top)})
-    return placed

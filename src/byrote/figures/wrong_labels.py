@@ -13,18 +13,17 @@ from byrote.figures.charts import (
     by_loss,
     dimmed,
     epoch_axis,
-    legend_entries,
     panels,
     rate_text,
     share_axis,
     values,
 )
 from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.figures.settings import losses_in, references, runs_text, telling_rate
 from byrote.store.query import Results
 from byrote.store.table import Table
 
-__all__ = ["telling_rate", "wrong_labels"]
+__all__ = ["wrong_labels"]
 
 MEASURES = {
     "corrupted_as_observed": "m: given the wrong label",
@@ -61,13 +60,7 @@ def wrong_labels(results: Results) -> Drawing | None:
         f"seeds, shaded its 95% interval (none for one seed). {runs_text(chosen)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
-    return Drawing(panels(charts, titles, columns, size), caption)
-
-
-def telling_rate(one: Setting) -> float:
-    """The rate above 0 with the most losses; among equals the one nearest .2."""
-    rates = sorted({float(rate) for rate in one.table["rate"] if rate > 0})
-    return max(rates, key=lambda rate: (len(losses_in(one.table.where(rate=rate))), -abs(rate - 0.2)))
+    return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
 def _panel(table: Table, field: str, names: list[str]) -> Any:
@@ -87,4 +80,4 @@ def _panel(table: Table, field: str, names: list[str]) -> Any:
     )
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
     ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
-    return alt.layer(band(rows, x, field, y, names), line, ends, legend_entries(names))
+    return alt.layer(band(rows, x, field, y, names), line, ends)

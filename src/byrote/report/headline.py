@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from byrote.claims import Verdict
-from byrote.figures.settings import Setting, losses_in, references
-from byrote.figures.wrong_labels import telling_rate
+from byrote.figures.settings import Setting, losses_in, references, telling_rate
 from byrote.report.words import count, joined, number, percent
 from byrote.store.query import Results
 from byrote.store.table import Table

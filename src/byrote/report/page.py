@@ -62,7 +62,7 @@ def _text(name: str) -> str:
 def _context(results: Results, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
     about = results.about
     study = str(about.get("title") or about.get("study") or "byrote")
-    words = [verdict.verdict for verdict in verdicts]
+    words: list[str] = [verdict.verdict for verdict in verdicts]
     commands = cells(results)
     return {
         "title": study,

@@ -1,0 +1,23 @@
+"""Figures drawn once for all tests of this folder."""
+
+import pytest
+from figures import made
+from figures.made import results
+
+from byrote import figures
+
+
+@pytest.fixture(scope="session")
+def demo():
+    history = made.demo()
+    return results(history, made.plane(history))
+
+
+@pytest.fixture(scope="session")
+def matters():
+    return results(made.matters())
+
+
+@pytest.fixture(scope="session")
+def drawn(demo):
+    return {figure.name: figure for figure in figures.draw(demo)}

@@ -1,0 +1,107 @@
+"""The page in a real browser: every chart drawn, nothing said on the console, nothing asked of any network."""
+
+import os
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    reason = "" if CHROMIUM else "no Chromium is found on the path"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        reason = "playwright is not installed"
+    if reason:
+        if os.environ.get("BYROTE_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"a browser is required and {reason}")
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(page, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "index.html").write_text(page, "utf-8")
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, site):
+    """The page once all charts are drawn, and what the browser reported until then."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    tab = context.new_page()
+    said, asked = [], []
+    tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: said.append(f"error: {error}"))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(site)
+    tab.wait_for_selector("html[data-drawn]", timeout=90_000)
+    yield tab, said, asked
+    context.close()
+
+
+def test_every_chart_is_drawn_silently_and_nothing_is_requested(opened, site):
+    tab, said, asked = opened
+    assert said == []
+    assert asked == [site]
+    charts = tab.locator(".chart")
+    assert charts.count() == 8
+    for place in range(charts.count()):
+        marks = charts.nth(place).locator("svg .mark-symbol path, svg .mark-line path")
+        assert marks.count() > 4, charts.nth(place).get_attribute("data-chart")
+        box = charts.nth(place).locator("svg").bounding_box()
+        assert box["width"] > 300
+        assert box["height"] > 150
+
+
+def test_a_click_in_the_legend_singles_out_a_loss(opened):
+    tab, _, _ = opened
+    chart = tab.locator("[data-chart=wrong-labels]")
+    faint = lambda: chart.locator("svg .mark-line path[opacity='0.07'], svg .mark-line path[stroke-opacity='0.07']")  # noqa: E731
+    before = faint().count()
+    chart.locator(".role-legend-label text", has_text="RLL").first.click()
+    tab.wait_for_timeout(300)
+    assert before == 0
+    assert faint().count() >= 5
+    chart.locator(".role-legend-label text", has_text="RLL").first.dblclick()
+
+
+def test_verdicts_open_with_the_keyboard(opened):
+    tab, _, _ = opened
+    summary = tab.locator(".verdict summary").first
+    summary.focus()
+    assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
+    tab.keyboard.press("Enter")
+    assert tab.locator(".verdict").first.evaluate("one => one.open")
+    assert tab.locator(".verdict .more").first.is_visible()
+
+
+def test_the_page_fits_a_phone_and_the_dark(browser, site):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    tab = context.new_page()
+    tab.goto(site)
+    tab.wait_for_selector("[data-chart=wrong-labels][data-drawn]", timeout=90_000)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    ground, ink = (tab.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
+    luminance = lambda rgb: sum(int(part) for part in rgb[4:-1].split(","))  # noqa: E731
+    assert luminance(ground) < 150 < 500 < luminance(ink)
+    label = tab.locator("[data-chart=wrong-labels] .role-axis-label text").first
+    assert label.evaluate("one => getComputedStyle(one).fill") == ink
+    context.close()

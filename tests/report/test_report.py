@@ -1,0 +1,324 @@
+"""The page: every notable number from the tables, nothing from any network, written whole or not at all."""
+
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from figures import made
+
+from byrote import claims, report
+from byrote.claims import Verdict
+from byrote.report import headline as heads
+from byrote.report.rerun import command, specs_of, toml
+from byrote.report.tables import cells, environment, limits, parts, resistance_tables
+from byrote.report.verdicts import grouped, row
+from byrote.report.words import number, percent
+from byrote.store.query import Results
+from byrote.store.table import Table
+
+
+def verdict(id="A5", word="holds", **more):
+    fields = {
+        "id": id,
+        "statement": "LS memorises less than CE",
+        "verdict": word,
+        "statistic": -0.25,
+        "interval": (-0.5, -0.125),
+        "bar": "interval < 0",
+        "runs": 12,
+        "published": "yes",
+        "method": "paired t",
+        "aggregation": "all cells",
+        "minimum": "3 seeds",
+        "premise": "CE reaches J1 .98",
+    }
+    return Verdict(**(fields | more))
+
+
+class Page(HTMLParser):
+    """Element ids, addresses, and the text of the JSON blocks."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.addresses, self.json, self.stack, self.text = [], [], {}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.addresses += [attrs[name] for name in ("href", "src", "srcset", "action") if attrs.get(name)]
+        self.stack.append((tag, attrs))
+
+    def handle_data(self, data):
+        tag, attrs = self.stack[-1] if self.stack else ("", {})
+        if attrs.get("type") == "application/json":
+            self.json[attrs["id"]] = json.loads(data)
+        elif tag not in ("script", "style"):
+            self.text.append(data)
+
+    def handle_endtag(self, tag):
+        while self.stack and self.stack.pop()[0] != tag:
+            pass
+
+
+# ------------------------------------------------------------------------------------------ headline
+
+
+def test_the_first_sentence_says_who_repeats_the_wrong_labels(results):
+    last = results.history.where(num_classes=2, epochs=60, rate=0.2).final()
+    m = {loss: float(np.mean(last.where(loss=loss)["corrupted_as_observed"])) for loss in set(last["loss"])}
+    most, least = max(m, key=m.get), min(m, key=m.get)
+    said = heads.labels_sentence(results)
+    assert f"{most} ends by repeating {percent(m[most])} of the wrong labels and {least} {percent(m[least])}" in said
+    assert "of six losses" in said
+    t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
+    assert f"{least} gives {percent(t)} of them their true class" in said
+    assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in said
+
+
+def test_swapped_losses_swap_the_sentence(results):
+    swap = {"CE": "RLL", "RLL": "CE"}
+    names = [swap.get(loss, loss) for loss in results.history["loss"]]
+    swapped = Results(results.history.with_column("loss", names), results.features, "made", {})
+    assert "RLL ends by repeating" in heads.labels_sentence(swapped)
+    assert "CE ends by repeating" in heads.labels_sentence(results)
+
+
+def test_the_second_sentence_follows_the_sign_of_the_data(results):
+    said = heads.geometry_sentence(results)
+    assert "the more is memorised the more spread out" in said
+    flipped = Results(results.history.with_column("nc1_test", 1 / results.history["nc1_test"]), Table({}), "", {})
+    assert "the less is memorised the more spread out" in heads.geometry_sentence(flipped)
+    rng = np.random.default_rng(0)
+    noise = Results(results.history.with_column("nc1_test", rng.random(len(results.history))), Table({}), "", {})
+    assert "hardly follows" in heads.geometry_sentence(noise)
+
+
+def test_rank_correlation_is_spearmans():
+    from scipy.stats import spearmanr
+
+    x, y = np.random.default_rng(1).integers(0, 6, (2, 40)).astype(float)
+    assert heads.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert np.isnan(heads.rank_correlation(x[:2], y[:2]))
+
+
+def test_the_third_sentence_counts_verdicts():
+    given = [verdict("A2"), verdict("A3", "fails"), verdict("A4", "fails"), verdict("C1", "not tested")]
+    assert heads.claims_sentence(given) == (
+        "Of three claims tested, 1 holds (A2), 2 fail (A3 and A4) and none is open; "
+        "1 could not be tested on these runs."
+    )
+    assert "None of the papers' claims" in heads.claims_sentence([verdict("C1", "not tested")])
+
+
+def test_a_table_without_wrong_labels_has_no_sentence_about_them():
+    clean = made.runs(made.Cells(made.TWO, ("CE",), (0.0,), seeds=1, every=60))
+    assert heads.headline(Results(clean, Table({}), "", {}), [verdict()]) == [heads.claims_sentence([verdict()])]
+
+
+# ------------------------------------------------------------------------------------------ verdicts
+
+
+def test_a_verdict_as_words():
+    one = row(verdict(details=({"cell": "x", "mean": 0.5, "interval": (0.25, 0.75)}, {"cell": "y", "n": 3})))
+    assert (one["statistic"], one["interval"], one["sign"]) == ("−0.25", "[−0.5, −0.125]", "✓")
+    assert one["names"] == ["cell", "mean", "interval", "n"]
+    assert one["details"] == [["x", "0.5", "[0.25, 0.75]", "–"], ["y", "–", "–", "3"]]
+    assert ("premise", "CE reaches J1 .98") in one["notes"]
+
+
+def test_untested_claims_stand_apart():
+    (a, c) = grouped([verdict("A2"), verdict("A3", "not tested"), verdict("C1", "inconclusive")])
+    assert [one["id"] for one in a["tested"]] == ["A2"]
+    assert [one["id"] for one in a["untested"]] == ["A3"]
+    assert [one["id"] for one in c["tested"]] == ["C1"]
+
+
+def test_verdicts_in_a_notebook_are_escaped():
+    shown = report.verdicts_html([verdict(reason="<script>alert(1)</script>")])
+    assert "<script>" not in shown
+    assert "✓ holds" in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0821449, "0.0821"), (-2.0, "−2"), (3, "3"), (True, "yes"), (None, "–"), (np.nan, "–")]
+)
+def test_numbers_as_written(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.126, "13%"), (0.004, "0.4%"), (0.997, "99.7%"), (0.0, "0%"), (1, "100%")]
+)
+def test_shares_as_written(share, text):
+    assert percent(share) == text
+
+
+# -------------------------------------------------------------------------------------------- tables
+
+
+def test_resistance_against_a_loop(results):
+    tables = {table["title"]: table for table in resistance_tables(results)}
+    rows = tables["Fashion-MNIST subset, 10 classes, MLP"]["rows"]
+    (found,) = [one for one in rows if (one["loss"], one["rate"]) == ("RLL", "0.4")]
+    last = results.history.where(num_classes=10, loss="RLL").final()
+    noisy, clean = last.where(rate=0.4), last.where(rate=0.0)
+    columns = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
+    assert [cell["text"] for cell in found["cells"]] == [percent(float(noisy[name][0])) for name in columns]
+    assert found["gap"] == f"{100 * (noisy['j2'][0] - clean['j2'][0]):+.1f}".replace("-", "−")
+    two = tables["Fashion-MNIST subset 0/1, 60 epochs, MLP"]["rows"]
+    (found,) = [one for one in two if (one["loss"], one["rate"]) == ("LS", "0.4")]
+    last = results.history.where(num_classes=2, epochs=60, loss="LS").final()
+    pairs = {seed: last.where(seed=seed) for seed in range(5)}
+    gaps = [one.where(rate=0.4)["j2"][0] - one.where(rate=0.0)["j2"][0] for one in pairs.values()]
+    assert found["gap"] == f"{100 * np.mean(gaps):+.1f}".replace("-", "−")
+    assert found["n"] == 5
+
+
+def test_parts_say_what_was_run(results):
+    found = {part["name"]: part for part in parts(results)}
+    assert list(found) == ["two-class", "two-class-others", "two-class-doubled", "ten-class"]
+    assert found["two-class"]["rates"] == "0, 0.05, 0.1, 0.2, 0.4"
+    assert {"name": "weight decay", "value": "0.001"} in found["two-class"]["facts"]
+
+
+def test_limits_say_what_is_missing(results):
+    history = made.collapse(results.history, results.history["key"][0])
+    failures = [{"key": "abc", "part": "two-class", "error": "loss is NaN at epoch 3"}]
+    told = " ".join(limits(made.results(history, planned=history.runs + 5, failures=failures)))
+    assert "1 of 112 runs collapsed" in told
+    assert "Failed: two-class abc: loss is NaN at epoch 3" in told
+    assert "4 planned runs are not done" in told
+    assert "Fashion-MNIST subset, 10 classes, MLP: one seed" in told
+    assert "2,000 to 5,000 training images" in told
+
+
+def test_environment_has_machine_and_versions(results):
+    facts = dict(environment(results))
+    assert facts["runs"] == "112 of 112 planned"
+    assert facts["training time"] == "5 core minutes"
+    assert facts["runs: torch"] == "2.13"
+    assert "page: altair" in facts
+
+
+# --------------------------------------------------------------------------------------------- rerun
+
+
+def test_toml_is_read_back():
+    import tomllib
+
+    value = {"kind": 'a "b"', "n": [1, 2.5], "deep": {"on": True, "none": None}, "tiny": 1e-08}
+    read = tomllib.loads(f"value = {toml(value)}")["value"]
+    assert read == {"kind": 'a "b"', "n": [1, 2.5], "deep": {"on": True}, "tiny": 1e-08}
+
+
+def test_the_command_trains_that_run_and_no_other():
+    from byrote.cli.run import _overrides
+    from byrote.experiment import Study
+
+    study = Study.load("demo")
+    planned = [experiment for _, experiment in study.experiments()]
+    specs = [experiment.spec() for experiment in planned]
+    for place in (0, len(planned) // 2, len(planned) - 1):
+        words = shlex.split(command(specs[place], specs, {"study": "demo", "overrides": {}}))
+        assert words[:3] == ["byrote", "run", "demo"]
+        given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+        found = study.experiments("", _overrides(given))
+        assert [experiment.key for _, experiment in found] == [planned[place].key]
+
+
+def test_the_command_repeats_scale_overrides_and_imports():
+    told = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
+    words = shlex.split(command({"seed": 1}, [{"seed": 1}, {"seed": 2}], told))
+    assert words[:6] == ["byrote", "run", "own.toml", "--scale", "small", "--import"]
+    assert "training.epochs=3" in words
+    assert words[-1] == "seed=1"
+
+
+def test_cells_give_one_command_for_all_seeds():
+    history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1,), seeds=3, every=60))
+    specs = {
+        row["key"]: {
+            "loss": {"kind": row["loss"]},
+            "noise": {"kind": "uniform", "rate": row["rate"]},
+            "seed": row["seed"],
+        }
+        for row in history.final().rows()
+    }
+    found = cells(made.results(history, specs=specs))
+    assert [(one["part"], one["loss"], one["seeds"]) for one in found] == [
+        ("two-class", "CE", [0, 1, 2]),
+        ("two-class", "LS 0.1", [0, 1, 2]),
+    ]
+    assert found[0]["command"].endswith("--set 'loss={kind = \"CE\"}' --set seed=SEED")
+
+
+def test_specs_come_from_a_stores_plan(tmp_path):
+    entry = {"key": "k", "part": "p", "spec": {"seed": 4}}
+    plan = {"format": 1, "study": "demo", "scale": "", "overrides": {}, "imports": [], "entries": [entry]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert specs_of(Results(Table({}), Table({}), str(tmp_path), {})) == {"k": {"seed": 4}}
+    assert specs_of(Results(Table({}), Table({}), str(tmp_path / "no"), {})) == {}
+
+
+# ---------------------------------------------------------------------------------------------- page
+
+
+def test_the_page_holds_every_part(page, results, verdicts):
+    read = Page(page)
+    text = " ".join(read.text)
+    for sentence in heads.headline(results, verdicts):
+        assert sentence in text
+    for one in verdicts:
+        assert f" {one.id} " in f" {text.replace(',', ' ')} ".replace("\n", " "), one.id
+        assert one.statement in text
+    assert {"verdicts", "figures", "resistance", "rerun", "made", "limits"} <= set(read.ids)
+    assert len(read.ids) == len(set(read.ids))
+    assert set(read.json["specs"]) == {name.removeprefix("figure-") for name in read.ids if name.startswith("figure-")}
+
+
+def test_the_page_asks_for_nothing(page):
+    outside = [one for one in Page(page).addresses if not one.startswith(("#", "figures/", "data:"))]
+    assert outside == []
+    assert "default-src 'none'" in page
+    assert not re.search(r"@import|url\((?!['\"]?(data:|#))", Page(page) and page.split("</style>")[0])
+
+
+def test_charts_need_no_eval(page):
+    assert Page(page).json["options"] == {"actions": False, "renderer": "svg", "ast": True}
+    assert "unsafe-eval" not in page
+
+
+def test_hostile_text_stays_text(small):
+    hostile = "</script><img src=x onerror=alert(1)>"
+    renamed = made.results(small.history.with_column("part", [hostile] * len(small.history)), title=hostile)
+    from byrote.report.page import render
+
+    text = render(renamed, [verdict(reason=hostile)], [])
+    assert "<img src=x" not in text
+    assert "&lt;img src=x" in text
+
+
+def test_writing_gives_page_and_figures(small, tmp_path):
+    path = report.write_report(small, claims.evaluate(small), tmp_path / "out")
+    assert path == tmp_path / "out" / "index.html"
+    linked = {one for one in Page(path.read_text("utf-8")).addresses if one.startswith("figures/")}
+    assert linked == {f"figures/{file.name}" for file in (path.parent / "figures").iterdir()}
+    assert len(linked) >= 12
+    assert sorted(one.name for one in path.parent.iterdir()) == ["figures", "index.html"]
+
+
+def test_equal_results_give_equal_pages(results, verdicts, page):
+    from byrote import figures
+    from byrote.report.page import render
+
+    assert render(results, verdicts, figures.draw(results)) == page
+
+
+def test_an_empty_store_has_no_page(tmp_path):
+    with pytest.raises(ValueError, match="at least one finished run"):
+        report.write_report(Results(Table({}), Table({}), "", {}), [], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from byrote.networks.native import Kernels, address
 
-__all__ = ["Block", "narrow_rows", "narrow_tiles", "normalise", "padded", "run_of"]
+__all__ = ["Block", "narrow_rows", "normalise", "padded", "run_of"]
 
 
 def padded(size: int) -> int:
@@ -24,17 +24,6 @@ def narrow_rows(weight: Tensor, found: Kernels) -> list[Tensor]:
     copy = torch.empty(weight.shape, dtype=torch.bfloat16)
     found.cast(address(weight), address(copy), weight.numel())
     return list(copy.unbind(0))
-
-
-def narrow_tiles(weight: Tensor, found: Kernels) -> list[tuple[Tensor, Tensor]]:
-    """bfloat16 copies of a stacked weight for tiles: S pairs (out, in) with `in` padded, and its transpose."""
-    runs, outputs, inputs = weight.shape
-    wide = padded(inputs)
-    plain = torch.empty(runs, outputs, wide, dtype=torch.bfloat16)
-    flipped = torch.empty(runs, wide, outputs, dtype=torch.bfloat16)
-    for w, p, f in zip(weight.unbind(0), plain.unbind(0), flipped.unbind(0), strict=True):
-        found.tiles_weights(address(w), outputs, inputs, wide, address(p), address(f))
-    return list(zip(plain.unbind(0), flipped.unbind(0), strict=True))
 
 
 class Block(NamedTuple):

@@ -35,10 +35,9 @@ _ARGUMENTS = {
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
 }
 _TILES = {
-    "tiles_weights": [_POINTER] + [_COUNT] * 3 + [_POINTER] * 2,
     "tiles_input": [_POINTER] + [_COUNT] * 4 + [_POINTER] * 3,
-    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 8,
-    "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 7,
+    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 5 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 9,
+    "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 8,
     "tiles_gradient": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER],
 }
 
@@ -66,9 +65,8 @@ class Kernels:
         self.widen = library.widen
         self.has_tiles = bool(library.tiles_ready())
         if self.has_tiles:
-            for name, arguments in _TILES.items():
-                self._take(library, name, arguments)
-            self.tiles_weights = library.tiles_weights
+            for name, types in _TILES.items():
+                self._take(library, name, types)
             self.tiles_input = library.tiles_input
             self.tiles_forward = library.tiles_forward
             self.tiles_backward = library.tiles_backward

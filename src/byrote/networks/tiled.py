@@ -1,8 +1,9 @@
 """Dense chains on a processor's tile units (AMX): see `tiles.cpp` for the layouts.
 
 A block's product is normalised while it lies in the innermost cache, and what the next product needs leaves that
-visit in the layout the tiles read, so no library packs the operands again. The last block, which makes the features,
-is computed in float32 as in `dense`.
+visit in the layout the tiles read. Weights are narrowed to bfloat16 32 rows (backward: 32 columns) at a time on their
+way to the tiles: no narrow copy of them is ever written to memory, which is what limits a step of a small batch. The last
+block, which makes the features, is computed in float32 as in `dense`.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from byrote.networks.blocks import Block, narrow_tiles, normalise, padded, run_of
+from byrote.networks.blocks import Block, normalise, padded, run_of
 from byrote.networks.native import Kernels, address
 
 __all__ = ["Tiled", "fits_tiles"]
@@ -52,19 +53,28 @@ def _pack(x: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:
     return pairs, flips
 
 
+class _Scratch:
+    """Room for one block of a pass: 32 rows of weights, and 32 features of the batch."""
+
+    def __init__(self, blocks: list[Block], rows: int) -> None:
+        widest = max(padded(size) for block in blocks for size in block.weight.shape[1:])
+        self.slab = torch.empty(32 * widest, dtype=torch.bfloat16)
+        self.room = torch.empty(32 * padded(rows))
+
+
 def _hidden(
-    block: Block, weight: Tensor, s: int, pairs: Tensor, flips: Tensor, rows: int, room: Tensor, found: Kernels
+    block: Block, s: int, pairs: Tensor, flips: Tensor, rows: int, scratch: _Scratch, found: Kernels
 ) -> tuple[Tensor, Tensor, _Trace]:
     """One hidden block forward: its output as pairs and flips, and the trace."""
-    outputs, inputs = weight.shape
+    _, outputs, inputs = block.weight.shape
     wide = padded(rows)
     xhat, y, out_pairs, out_flips = torch.empty(4, outputs, wide, dtype=torch.bfloat16).unbind()
     inverse = torch.empty(outputs)
     found.tiles_forward(
-        *(address(weight), address(pairs), outputs, inputs, rows, wide),
+        *(address(block.weight[s]), address(pairs), outputs, inputs, padded(inputs), rows, wide),
         *(address(block.gamma[s]), address(block.beta[s]), address(block.bias[s]), block.eps, block.momentum),
-        *(address(block.running_mean[s]), address(block.running_var[s]), address(inverse)),
-        *(address(xhat), address(y), address(out_pairs), address(out_flips), address(room)),
+        *(address(block.running_mean[s]), address(block.running_var[s]), address(inverse), address(xhat), address(y)),
+        *(address(out_pairs), address(out_flips), address(scratch.slab), address(scratch.room)),
     )
     return out_pairs, out_flips, _Trace(flips, xhat, y, inverse)
 
@@ -77,39 +87,39 @@ class Tiled(torch.autograd.Function):
         last, rows = blocks[-1], x.shape[-2]
         runs = len(last.weight)
         features = torch.empty(runs, rows, last.weight.shape[1])
-        room = torch.empty(32 * padded(rows))
-        weights = [narrow_tiles(block.weight, found) for block in blocks[:-1]]
+        scratch = _Scratch(blocks, rows)
         shared = _pack(x, found) if x.dim() == 2 else None
         traces: list[tuple[list[_Trace], _Last]] = []
         for s in range(runs):
             pairs, flips = shared or _pack(run_of(x, s), found)
             trace = []
-            for block, weight in zip(blocks, weights, strict=False):
-                pairs, flips, step = _hidden(block, weight[s][0], s, pairs, flips, rows, room, found)
+            for block in blocks[:-1]:
+                pairs, flips, step = _hidden(block, s, pairs, flips, rows, scratch, found)
                 trace.append(step)
             h = trace[-1].y[:, :rows].float()
             narrow = last.weight[s].to(torch.bfloat16).float()
             a = (narrow @ h).t().contiguous()
             traces.append((trace, _Last(h, narrow, a, *normalise(last, s, a, features[s], found))))
-        ctx.save_for_backward(features, *(block.gamma for block in blocks))  # refuses gammas changed meanwhile
-        ctx.blocks, ctx.weights, ctx.found, ctx.traces = blocks, weights, found, traces
+        ctx.save_for_backward(features, *(block.gamma for block in blocks), *(block.weight for block in blocks))
+        ctx.blocks, ctx.found, ctx.traces = blocks, found, traces
         return features
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        features, *gammas = ctx.saved_tensors
         blocks: list[Block] = ctx.blocks
+        features, *states = ctx.saved_tensors
+        gammas, weights = states[: len(blocks)], states[len(blocks) :]
         grads = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
         upward = upstream[0].contiguous()
         rows = upward.shape[1]
-        room = torch.empty(32 * padded(rows))
+        scratch = _Scratch(blocks, rows)
         for s, (trace, last) in enumerate(ctx.traces):
             dy = _last_backward(last, features[s], upward[s], gammas[-1][s], [g[s] for g in grads[-1]], ctx.found)
-            after: tuple[Tensor, Tensor] | None = None  # transposed weights and da of the block behind
+            behind: tuple[Tensor, Tensor] | None = None  # weights and da of the block behind
             for i in reversed(range(len(trace))):
                 step, into = trace[i], [g[s] for g in grads[i]]
-                after = _hidden_backward(step, dy, after, gammas[i][s], into, rows, room, ctx.found)
-                after = (ctx.weights[i][s][1], after[1])
+                pairs = _hidden_backward(step, dy, behind, gammas[i][s], into, rows, scratch, ctx.found)
+                behind = (weights[i][s], pairs)
         flat: list[Tensor] = []
         for block, (dweight, dgamma, dbeta) in zip(blocks, grads, strict=True):
             flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
@@ -133,24 +143,23 @@ def _last_backward(last: _Last, out: Tensor, dy: Tensor, gamma: Tensor, into: li
 def _hidden_backward(
     step: _Trace,
     dy: Tensor,
-    after: tuple[Tensor, Tensor] | None,
+    behind: tuple[Tensor, Tensor] | None,
     gamma: Tensor,
     into: list[Tensor],
     rows: int,
-    room: Tensor,
+    scratch: _Scratch,
     found: Kernels,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of one hidden block, from `dy` for the last of them, else from the block behind: (da, da as pairs)."""
+) -> Tensor:
+    """Gradients of one hidden block, from `dy` for the last of them, else from the block behind; returns da as pairs."""
     outputs, wide = step.xhat.shape
+    inputs = into[0].shape[1]
     da, pairs = torch.empty(2, outputs, wide, dtype=torch.bfloat16).unbind()
-    weights, behind = after or (None, None)
+    weights, theirs = behind or (None, None)
     found.tiles_backward(
-        *(address(dy) if after is None else None, address(weights), address(behind)),
-        *(0 if weights is None else weights.shape[1], address(step.xhat), address(step.y), outputs, rows, wide),
+        *(address(dy) if behind is None else None, address(weights), address(theirs)),
+        *(0 if weights is None else len(weights), address(step.xhat), address(step.y), outputs, rows, wide),
         *(address(gamma), address(step.inverse), address(into[1]), address(into[2])),
-        *(address(da), address(pairs), address(room)),
+        *(address(da), address(pairs), address(scratch.slab), address(scratch.room)),
     )
-    found.tiles_gradient(
-        *(address(da), address(step.h), outputs, into[0].shape[1], padded(into[0].shape[1]), wide, address(into[0]))
-    )
-    return da, pairs
+    found.tiles_gradient(address(da), address(step.h), outputs, inputs, padded(inputs), wide, address(into[0]))
+    return pairs

@@ -88,29 +88,32 @@ static inline void product(const uint16_t *A, int64_t lda, const uint16_t *B, in
     _tile_stored(3, C + 16 * ldc + 16, ldc * 4);
 }
 
-// Weights (out, in) to bfloat16 [out][padded], and transposed [padded][out] where `flipped` is given.
-extern "C" void tiles_weights(const float *w, int64_t out, int64_t in, int64_t padded, uint16_t *plain,
-                              uint16_t *flipped) {
-    for (int64_t o = 0; o < out; o++) {
-        uint16_t *row = plain + o * padded;
+// `rows` rows of a float32 matrix (row length `in`) to bfloat16 rows of length `padded`, a multiple of 32.
+static void narrow_rows(const float *w, int64_t rows, int64_t in, int64_t padded, uint16_t *to) {
+    for (int64_t o = 0; o < rows; o++) {
         int64_t i = 0;
-        for (; i + 16 <= in; i += 16) *(half *)(row + i) = narrow(*(const vec *)(w + o * in + i));
+        for (; i + 16 <= in; i += 16) *(half *)(to + o * padded + i) = narrow(*(const vec *)(w + o * in + i));
         for (; i < padded; i += 16) {
             vec tail = {0};
             for (int j = 0; j < 16 && i + j < in; j++) tail[j] = w[o * in + i + j];
-            *(half *)(row + i) = narrow(tail);
+            *(half *)(to + o * padded + i) = narrow(tail);
         }
     }
-    if (!flipped) return;
-    for (int64_t o = 0; o < out; o += 32)
-        for (int64_t i = 0; i < padded; i += 16) {
+}
+
+// 32 columns of a float32 matrix (rows, in) to bfloat16, transposed: to [32][rows].
+static void narrow_columns(const float *w, int64_t rows, int64_t in, uint16_t *to) {
+    for (int64_t o = 0; o < rows; o += 32)
+        for (int64_t i = 0; i < 32; i += 16) {
             ivec r[16];
             for (int j = 0; j < 16; j++) {
-                const uint16_t *row = plain + (o + 2 * j) * padded + i;
-                r[j] = side_by_side(*(const half *)row, *(const half *)(row + padded));
+                const float *row = w + (o + 2 * j) * in + i;
+                _mm_prefetch((const char *)(row + 32), _MM_HINT_T1);  // the next 32 columns
+                _mm_prefetch((const char *)(row + in + 32), _MM_HINT_T1);
+                r[j] = side_by_side(narrow(*(const vec *)row), narrow(*(const vec *)(row + in)));
             }
             transpose(r);
-            for (int j = 0; j < 16; j++) *(ivec *)(flipped + (i + j) * out + o) = r[j];
+            for (int j = 0; j < 16; j++) *(ivec *)(to + (i + j) * rows + o) = r[j];
         }
 }
 
@@ -118,7 +121,7 @@ extern "C" void tiles_weights(const float *w, int64_t out, int64_t in, int64_t p
 extern "C" void tiles_input(const float *x, int64_t rows, int64_t in, int64_t P, int64_t padded, uint16_t *plain,
                             uint16_t *pairs, uint16_t *flips) {
     std::memset(plain, 0, P * padded * 2);
-    tiles_weights(x, rows, in, padded, plain, nullptr);
+    narrow_rows(x, rows, in, padded, plain);
     for (int64_t b = 0; b < P; b += 2)
         for (int64_t i = 0; i < padded; i += 16) {
             const uint16_t *row = plain + b * padded + i;
@@ -128,14 +131,17 @@ extern "C" void tiles_input(const float *x, int64_t rows, int64_t in, int64_t P,
 }
 
 // One block forward: product, batch statistics, xhat (plain), y = max(0, gamma xhat + beta) (plain, pairs, flips).
-extern "C" void tiles_forward(const uint16_t *weights, const uint16_t *h, int64_t out, int64_t in, int64_t rows,
-                              int64_t P, const float *gamma, const float *beta, const float *offset, float eps,
+// The float32 weights (out, in) are narrowed 32 rows at a time into `slab`; `room` holds 32 P floats.
+extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t out, int64_t in, int64_t padded,
+                              int64_t rows, int64_t P, const float *gamma, const float *beta, const float *offset, float eps,
                               float momentum, float *running_mean, float *running_var, float *inverse, uint16_t *xhat,
-                              uint16_t *plain, uint16_t *pairs, uint16_t *flips, float *room) {
+                              uint16_t *plain, uint16_t *pairs, uint16_t *flips, uint16_t *slab, float *room) {
     const Tiles tiles;
     const vec zero = {0};
     for (int64_t f = 0; f < out; f += 32) {
-        for (int64_t b = 0; b < P; b += 32) product(weights + f * in, in, h + 2 * b, P, in, room + b, P);
+        narrow_rows(weights + f * in, 32, in, padded, slab);
+        __asm__ volatile("" ::: "memory");  // the tiles read what was just written
+        for (int64_t b = 0; b < P; b += 32) product(slab, padded, h + 2 * b, P, padded, room + b, P);
         for (int r = 0; r < 32; r++) {
             const int64_t j = f + r;
             float *c = room + r * P;
@@ -170,17 +176,18 @@ extern "C" void tiles_forward(const uint16_t *weights, const uint16_t *h, int64_
 }
 
 // One block backward, to the gradient da of its product (plain, pairs). The gradient of its output is `dy` [out][P],
-// or, where that is null, the product of the next block's transposed weights and da.
-extern "C" void tiles_backward(const float *dy, const uint16_t *next_weights, const uint16_t *next_pairs, int64_t next,
+// or, where that is null, the product of the next block's weights (next, out), transposed, and its da.
+extern "C" void tiles_backward(const float *dy, const float *next_weights, const uint16_t *next_pairs, int64_t next,
                                const uint16_t *xhat, const uint16_t *y, int64_t out, int64_t rows, int64_t P,
                                const float *gamma, const float *inverse, float *dgamma, float *dbeta, uint16_t *plain,
-                               uint16_t *pairs, float *room) {
+                               uint16_t *pairs, uint16_t *slab, float *room) {
     const Tiles tiles;
     const vec zero = {0};
     for (int64_t f = 0; f < out; f += 32) {
         const float *block = dy ? dy + f * P : room;
-        for (int64_t b = 0; b < P && !dy; b += 32)
-            product(next_weights + f * next, next, next_pairs + 2 * b, P, next, room + b, P);
+        if (!dy) narrow_columns(next_weights + f, next, out, slab);
+        __asm__ volatile("" ::: "memory");
+        for (int64_t b = 0; b < P && !dy; b += 32) product(slab, next, next_pairs + 2 * b, P, next, room + b, P);
         for (int r = 0; r < 32; r++) {
             const int64_t j = f + r;
             const float *c = block + r * P;

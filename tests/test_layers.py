@@ -13,6 +13,7 @@ LEVELS = {
     "component": 0,
     "files": 0,
     "checks": 0,
+    "reference": 0,
     "losses": 1,
     "noise": 1,
     "data": 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from byrote import claims
+from byrote import claims, reference
 from byrote.store import Results, Table
 from claims.cases import CASES, table
 from claims.made import results, ten_class, two_class
@@ -162,9 +162,9 @@ def test_published_values_stand_beside_the_cells_they_belong_to() -> None:
     made = results(ten_class(dataset="cifar10", network="inception_lite"))
     rows = [row for row in one(made, "B3").details if "published_j1" in row]
     assert {row["published_j1"] for row in rows} == {0.805, 0.655, 0.437}
-    assert claims.published.finals("mnist", "resnet18", "nMSE", 0.6) == {"j1": 0.402, "j2": 0.927}
-    assert claims.published.finals("mnist", "resnet18", "Other", 0.6) == {}
-    assert "thesis" in claims.published.source()
+    assert reference.finals("mnist", "resnet18", "nMSE", 0.6) == {"j1": 0.402, "j2": 0.927}
+    assert reference.finals("mnist", "resnet18", "Other", 0.6) == {}
+    assert "thesis" in reference.source()
 
 
 def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:

@@ -13,7 +13,6 @@ from byrote.claims import (
     memorising,
     memorization,
     past,
-    published,
     resisting,
     slopes,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "memorising",
     "memorization",
     "past",
-    "published",
     "registered",
     "resistance",
     "resisting",

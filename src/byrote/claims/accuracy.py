@@ -13,7 +13,7 @@ from byrote.claims.verdict import Finding, NotTested, claim
 from byrote.store import Results
 from byrote.store.table import Table
 
-__all__: list[str] = []
+__all__ = ["ALIKE", "CORRELATION", "SHARE"]
 
 _FASHION = ("fashion_mnist", "fashion_mnist_subset")
 SHARE, CORRELATION, ALIKE = 0.9, 0.7, 0.005

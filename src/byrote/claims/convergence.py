@@ -13,10 +13,10 @@ from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
 from byrote.store.table import Table
 
-__all__: list[str] = []
+__all__ = ["DOUBLED"]
 
 _FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # what counts as no movement; mem, NC1: of the value
-_DOUBLED = 2.0  # seed spreads within which the means of the doubled cell must lie: the range of 95% of runs
+DOUBLED = 2.0  # seed spreads within which the means of the doubled cell must lie: the range of 95% of runs
 
 
 def _spread(final: Table, column: str) -> float:
@@ -109,5 +109,5 @@ def _doubled_checks(single: Runs, twice: Runs) -> list[Check]:
             if len(once) > 1 and np.isfinite(once[column].astype(np.float64)).all():
                 units = _agrees(rerun, once, column).over(_spread(once, column))
                 name = f"{rerun['loss'][0]} eta {rerun['rate'][0]:g} doubled, {column}"
-                checks.append(Check(name, "change in seed spreads", units, within(-_DOUBLED, _DOUBLED)))
+                checks.append(Check(name, "change in seed spreads", units, within(-DOUBLED, DOUBLED)))
     return checks

@@ -15,7 +15,7 @@ from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
 from byrote.store.table import Table
 
-__all__: list[str] = []
+__all__ = ["CLOSE", "LOW_TO_MIDDLE"]
 
 LOW_TO_MIDDLE, CLOSE = 0.2, 0.2
 _GRID = 21

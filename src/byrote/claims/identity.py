@@ -7,9 +7,9 @@ import numpy as np
 from byrote.claims.verdict import Finding, NotTested, claim
 from byrote.store import Results
 
-__all__: list[str] = []
+__all__ = ["EXACT"]
 
-_EXACT = 1e-6
+EXACT = 1e-6
 
 
 @claim(
@@ -36,7 +36,7 @@ def _b7(results: Results) -> Finding:
     largest = float(deviation[worst])
     runs = len(set(table["key"][counted]))
     details = ({"key": table["key"][worst], "epoch": int(table["epoch"][worst]), "deviation": largest},)
-    if largest >= _EXACT:
+    if largest >= EXACT:
         return Finding("fails", largest, None, runs, f"worst in run {table['key'][worst]}", details)
     if not (rho[counted] > 0).any():
         return Finding("inconclusive", largest, None, runs, "no corrupted sample: the identity is empty", details)

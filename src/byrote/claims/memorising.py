@@ -8,9 +8,9 @@ import numpy as np
 
 from byrote.claims.cells import MEMORISED, Cell, Runs, cells, estimate, paired, read, under_trained
 from byrote.claims.decide import ABOVE_ZERO, Check, at_least, conclude
-from byrote.claims.published import beside
 from byrote.claims.statistics import Array, Estimate, mean_over_seeds, wilson
 from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.reference import beside
 from byrote.store import Results
 from byrote.store.table import Table
 

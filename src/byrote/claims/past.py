@@ -10,7 +10,7 @@ from byrote.claims.statistics import share_of_runs
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
 
-__all__: list[str] = []
+__all__ = ["COVERAGE", "KEPT", "NOT_MEMORISED", "NOT_WORSE", "SYMMETRIC"]
 
 SYMMETRIC = ("RLL", "nMSE")
 COVERAGE, KEPT, NOT_MEMORISED, NOT_WORSE = 0.9, 0.9, 0.3, -0.01

@@ -11,9 +11,9 @@ import numpy as np
 from byrote.claims.cells import Cell, Runs, cells, estimate, gap, paired, under_trained
 from byrote.claims.decide import ABOVE_ZERO, BELOW_ZERO, Check, at_least, at_most, conclude, within
 from byrote.claims.memorising import NEEDS, symmetric
-from byrote.claims.published import beside
 from byrote.claims.statistics import Estimate, mean_over_seeds, minus
 from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.reference import beside
 from byrote.store import Results
 from byrote.store.table import Table
 

@@ -1,1 +1,5 @@
-"""Published values that measured ones are set beside: data files only, read by `byrote.claims.published`."""
+"""Published values that measured ones are set beside."""
+
+from byrote.reference.published import beside, finals, source
+
+__all__ = ["beside", "finals", "source"]

@@ -97,6 +97,9 @@ def test_the_interval_of_a_ratio_of_slopes_covers_with_three_seeds() -> None:
 
 def test_what_is_not_determined_is_unbounded_and_what_is_bounded_stays_so() -> None:
     assert bootstrapped(1.0, np.array([1.0, np.nan]), 5).high == math.inf
+    rare = np.append(np.linspace(0, 2, 999), np.inf)
+    assert bootstrapped(1.0, rare, 5).half == pytest.approx(bootstrapped(1.0, rare[:-1], 5).half)
+    assert bootstrapped(1.0, np.append(rare, [np.nan] * 10), 5).low == -math.inf
     assert bootstrapped(1.0, np.array([1.0, 1.0]), 1).low == -math.inf
     cut = bootstrapped(0.9, np.array([0.8, 1.0]), 5, (0.0, 1.0))
     assert (cut.high, cut.low < 0.9) == (1.0, True)

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from figures import made
-from figures.made import results
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,6 +12,8 @@ from byrote.figures.observed_and_true import published_finals
 from byrote.figures.seeds import fit_line, over_seeds, spread, thinned
 from byrote.figures.settings import losses_in, references, runs_text, series, settings, telling_rate
 from byrote.store.table import Table
+from figures import made
+from figures.made import results
 
 
 def drawn_rows(figure, *names):
@@ -236,6 +236,7 @@ def test_feature_widths_are_panels_of_one_family():
     (figure,) = figures.draw(results(Table.concat(tables)), "feature-width")
     assert [panel["title"]["text"] for panel in figure.spec["concat"]] == ["M = 2", "M = 5", "M = 16"] * 2
     assert {row["loss"] for row in drawn_rows(figure, "loss")} == {"CE", "LS"}
+    assert "12 runs (2 seeds a cell) of MNIST 0/1, M = 16." in figure.caption
     assert figures.draw(results(tables[0]), "feature-width") == []
 
 

@@ -223,7 +223,7 @@ def test_the_command_trains_that_run_and_no_other():
     planned = [experiment for _, experiment in study.experiments()]
     specs = [experiment.spec() for experiment in planned]
     for place in (0, len(planned) // 2, len(planned) - 1):
-        words = shlex.split(command(specs[place], specs, {"study": "demo", "overrides": {}}))
+        words = shlex.split(command(specs[place], specs, {"study": "demo", "overrides": {}}, "k"))
         assert words[:3] == ["byrote", "run", "demo"]
         given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
         found = study.experiments("", _overrides(given))
@@ -232,10 +232,11 @@ def test_the_command_trains_that_run_and_no_other():
 
 def test_the_command_repeats_scale_overrides_and_imports():
     told = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
-    words = shlex.split(command({"seed": 1}, [{"seed": 1}, {"seed": 2}], told))
+    words = shlex.split(command({"seed": 1}, [{"seed": 1}, {"seed": 2}], told, "abc"))
     assert words[:6] == ["byrote", "run", "own.toml", "--scale", "small", "--import"]
     assert "training.epochs=3" in words
     assert words[-1] == "seed=1"
+    assert "runs/again/abc" in words
 
 
 def test_cells_give_one_command_for_all_seeds():
@@ -249,9 +250,9 @@ def test_cells_give_one_command_for_all_seeds():
         for row in history.final().rows()
     }
     found = cells(made.results(history, specs=specs))
-    assert [(one["part"], one["loss"], one["seeds"]) for one in found] == [
-        ("two-class", "CE", [0, 1, 2]),
-        ("two-class", "LS 0.1", [0, 1, 2]),
+    assert [(one["part"], one["loss"], list(one["keys"])) for one in found] == [
+        ("two-class", "CE", ["0", "1", "2"]),
+        ("two-class", "LS 0.1", ["0", "1", "2"]),
     ]
     assert found[0]["command"].endswith("--set 'loss={kind = \"CE\"}' --set seed=SEED")
 
@@ -294,7 +295,7 @@ def test_charts_need_no_eval(page):
 
 def test_hostile_text_stays_text(small):
     hostile = "</script><img src=x onerror=alert(1)>"
-    renamed = made.results(small.history.with_column("part", [hostile] * len(small.history)), title=hostile)
+    renamed = made.results(small.history.with_column("part", [hostile] * len(small.history)), study=hostile)
     from byrote.report.page import render
 
     text = render(renamed, [verdict(reason=hostile)], [])

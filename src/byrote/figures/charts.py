@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,8 +91,19 @@ def share_axis(channel: type[Any], field: str, title: str, domain: tuple[float, 
         f"{field}:Q",
         title=title,
         scale=alt.Scale(domain=list(domain), clamp=True, nice=False),
-        axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1] if domain == (0, 1) else alt.Undefined),
+        axis=alt.Axis(format=".0%", values=_share_ticks(*domain)),
     )
+
+
+def _share_ticks(low: float, high: float) -> list[float]:
+    """At most five round shares within a domain that starts at a round one.
+
+    >>> _share_ticks(0, 1), _share_ticks(0.7, 1.0), _share_ticks(0.3, 1.0)
+    ([0.0, 0.25, 0.5, 0.75, 1.0], [0.7, 0.8, 0.9, 1.0], [0.4, 0.6, 0.8, 1.0])
+    """
+    step = next(step for step in (0.05, 0.1, 0.2, 0.25) if (high - low) / step < 4.5)
+    first = math.ceil(round(low / step, 6))
+    return [round(place * step, 6) for place in range(first, round(high / step) + 1)]
 
 
 def epoch_axis(last: int, title: str = "epoch") -> alt.X:

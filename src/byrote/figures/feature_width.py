@@ -19,7 +19,7 @@ __all__ = ["feature_width"]
 
 @figure(
     "feature-width",
-    title="The same line whatever the width of the features",
+    title="Memorization and dilation at other widths of the features",
     paper="MD Fig. 2",
     order=60,
 )

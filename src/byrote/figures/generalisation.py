@@ -21,7 +21,7 @@ X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature unit
 
 @figure(
     "test-accuracy",
-    title="What it costs on unseen images",
+    title="Accuracy on unseen images",
     paper="MD Fig. 1 (bottom)",
     order=20,
 )

@@ -25,7 +25,7 @@ Y = {"nc1_test": "NC1 on test data", "sqrt_nc1_test": "√NC1 on test data"}
 
 @figure(
     "memorization-dilation",
-    title="The more is memorised, the more dilated are the features of unseen images",
+    title="What is memorised, and how far the features of unseen images spread",
     paper="MD Fig. 1 (top)",
     order=10,
 )

@@ -168,14 +168,14 @@ def runs_text(shown: list[Setting], nc1: bool = False) -> str:
         nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
     """
     parts = [f"{_runs(one.table)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
-    text = f"n: {'; '.join(parts) or _runs(Table.concat([one.table for one in shown]))}"
+    text = f"n: {'; '.join(parts) or _runs(*(one.table for one in shown))}"
     collapsed = sum(int(np.sum(one.table.final()["collapsed"].astype(bool))) for one in shown) if nc1 else 0
     left = f"; left out: {collapsed} collapsed run{'s' * (collapsed != 1)}, without NC1" if collapsed else ""
     return f"{text}{left}."
 
 
-def _runs(table: Table) -> str:
-    cells = [rows.runs for _, rows in table.final().groups("dataset", "classes", "network", "loss", "rate")]
+def _runs(*tables: Table) -> str:
+    cells = [rows.runs for table in tables for _, rows in table.final().groups("loss", "rate")]
     low, high = min(cells, default=0), max(cells, default=0)
     seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
-    return f"{table.runs} runs ({seeds} a cell)"
+    return f"{sum(table.runs for table in tables)} runs ({seeds} a cell)"

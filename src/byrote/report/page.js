@@ -60,8 +60,9 @@
         fill(select, unique(left.map((cell) => cell[select.name])));
         left = left.filter((cell) => String(cell[select.name]) === select.value);
       }
-      fill(fields[3], left[0].seeds.map(String));
-      document.getElementById("command").textContent = left[0].command.replaceAll("SEED", fields[3].value);
+      fill(fields[3], Object.keys(left[0].keys));
+      const seed = fields[3].value;
+      document.getElementById("command").textContent = left[0].command.replaceAll("SEED", seed).replaceAll("KEY", left[0].keys[seed]);
     };
     form.addEventListener("change", update);
     update();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -59,13 +60,29 @@ def _text(name: str) -> str:
     return (resources.files("byrote.report") / name).read_text("utf-8")
 
 
+def _title(study: str) -> str:
+    """The title of a built-in study, read as data; another study's own name."""
+    try:
+        text = (resources.files("byrote.studies") / f"{study}.toml").read_text("utf-8")
+        return str(tomllib.loads(text).get("title") or study)
+    except (OSError, ValueError):
+        return study
+
+
+def _example(commands: Sequence[dict[str, Any]]) -> str:
+    """The first cell's command, for a reader without JavaScript."""
+    if not commands:
+        return ""
+    seed, key = next(iter(commands[0]["keys"].items()))
+    return str(commands[0]["command"]).replace("SEED", seed).replace("KEY", key)
+
+
 def _context(results: Results, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
     about = results.about
-    study = str(about.get("title") or about.get("study") or "byrote")
     words: list[str] = [verdict.verdict for verdict in verdicts]
     commands = cells(results)
     return {
-        "title": study,
+        "title": _title(str(about.get("study") or "byrote")),
         "scale": about.get("scale") or "",
         "runs": results.history.runs,
         "headline": headline(results, verdicts),
@@ -78,6 +95,7 @@ def _context(results: Results, verdicts: Sequence[Verdict], drawn: Sequence[Figu
         "parts": parts(results),
         "cells": commands,
         "cells_json": embed_json(commands),
+        "example": _example(commands),
         "environment": environment(results),
         "limits": limits(results),
         "dark": DARK,

@@ -46,7 +46,7 @@ def specs_of(results: Results) -> dict[str, dict[str, Any]]:
     return {entry.key: entry.spec for entry in plan.entries} if plan is not None else {}
 
 
-def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: Mapping[str, Any], key: str) -> str:
     """`byrote run STUDY --limit 1 --set ...` that trains this spec and no other.
 
     Overrides go over everything in a study, axes included, so naming each field that differs anywhere in the plan
@@ -56,6 +56,7 @@ def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: 
         spec: the run's full spec.
         every: the specs of all runs of the plan.
         about: the study's name, scale, overrides and imports.
+        key: the run's key, which names the folder of the new store.
     """
     flat = [_flat(one) for one in every]
     mine = _flat(spec)
@@ -66,7 +67,7 @@ def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: 
         words += ["--scale", str(about["scale"])]
     for name in about.get("imports") or ():
         words += ["--import", str(name)]
-    words += ["--out", "runs/again", "--limit", "1"]
+    words += ["--out", f"runs/again/{key}", "--limit", "1"]
     for path, value in settings.items():
         words += ["--set", f"{path}={toml(value)}"]
     return shlex.join(words)

@@ -120,7 +120,7 @@ def _distinct(rows: Table, name: str) -> str:
 
 
 def cells(results: Results) -> list[dict[str, Any]]:
-    """For each part, loss and rate: the seeds run, and the command of one run with its seed written `SEED`."""
+    """For each part, loss and rate: the runs by seed, and the command of one with `SEED` and `KEY` in their places."""
     specs = specs_of(results)
     every = list(specs.values())
     found = []
@@ -132,10 +132,10 @@ def cells(results: Results) -> list[dict[str, Any]]:
         if not known:
             continue
         spec = dict(specs[known[0]]) | {"seed": "SEED"}
-        text = command(spec, every, results.about).replace("'seed=\"SEED\"'", "seed=SEED")
+        text = command(spec, every, results.about, "KEY").replace("'seed=\"SEED\"'", "seed=SEED")
         name = f"{loss} {alpha:g}" if np.isfinite(alpha) else str(loss)
-        seeds = sorted({int(seed) for seed in rows["seed"]})
-        found.append({"part": part, "loss": name, "rate": f"{rate:g}", "seeds": seeds, "command": text})
+        keys = {str(row["seed"]): row["key"] for row in sorted(rows.rows(), key=lambda row: row["seed"])}
+        found.append({"part": part, "loss": name, "rate": f"{rate:g}", "keys": keys, "command": text})
     return found
 
 

@@ -8,17 +8,26 @@ from typing import Any
 
 _HOME = {
     "ClassMoments": "moments",
+    "Dilation": "fit",
+    "Estimate": "fit",
     "Fates": "mem",
+    "LineFit": "fit",
     "Memorization": "mem",
     "MomentStream": "moments",
-    "SampleHistory": "dynamics",
     "NC2": "collapse",
+    "SampleHistory": "dynamics",
+    "area_between": "curves",
     "cdnv": "variability",
     "class_means_coincide": "variability",
+    "crossing_epoch": "curves",
     "fates": "mem",
     "feature_rank": "collapse",
+    "first_reaching": "curves",
+    "fit_dilation": "fit",
+    "fit_line": "fit",
     "j1": "mem",
     "j2": "mem",
+    "layer_profile": "profile",
     "margins": "dynamics",
     "memorization": "mem",
     "nc1": "variability",
@@ -26,6 +35,9 @@ _HOME = {
     "nc3": "collapse",
     "nc3_by_class": "collapse",
     "nc4": "collapse",
+    "resistance_gap": "curves",
+    "slope_ratio": "fit",
+    "split_moments": "profile",
 }
 
 __all__ = sorted(_HOME)

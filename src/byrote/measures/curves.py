@@ -1,0 +1,81 @@
+"""Readings of curves over epochs: when J1 overtakes J2, the area between them, when a bar is reached. Plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["area_between", "crossing_epoch", "first_reaching", "resistance_gap"]
+
+Numbers = Sequence[float] | NDArray[np.float64]
+
+
+def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
+    """Mean of J2 - J1 over training: the area between the two curves (trapezoids) over the epochs they span.
+
+    In [-1, 1]: positive when the network followed the true labels for longer, negative when the observed ones. NaN
+    with a NaN, or fewer than two epochs.
+
+    >>> area_between([1, 2, 4], j2=[0.5, 0.75, 0.75], j1=[0.5, 0.5, 1.0])
+    0.041666666666666664
+    """
+    x, upper, lower = _curve(epochs, j2, j1)
+    if len(x) < 2:
+        return float("nan")
+    gap = upper - lower
+    return float(((gap[1:] + gap[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+
+
+def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
+    """Epoch at which J1 passes above J2 for the last time, between two evaluations on the straight line.
+
+    From there on the network agrees with the observed labels more than with the true ones: memorization has set in.
+    The first epoch when J1 is above throughout; NaN when it is not above at the end, and with a NaN.
+
+    >>> crossing_epoch([1, 2, 3], j2=[0.5, 0.75, 0.75], j1=[0.25, 0.5, 1.0])
+    2.5
+    >>> crossing_epoch([1, 2, 3], j2=[0.5, 0.75, 0.75], j1=[0.25, 0.5, 0.75])
+    nan
+    """
+    x, upper, lower = _curve(epochs, j2, j1)
+    gap = lower - upper
+    if len(x) == 0 or np.isnan(gap).any() or gap[-1] <= 0:
+        return float("nan")
+    below = np.flatnonzero(gap <= 0)
+    if len(below) == 0:
+        return float(x[0])
+    last = below[-1]
+    return float(x[last] + (x[last + 1] - x[last]) * gap[last] / (gap[last] - gap[last + 1]))
+
+
+def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
+    """First evaluated epoch with a value of at least `bar`; one past the last when there is none (censored). NaNs do
+    not reach it.
+
+    >>> first_reaching([5, 10, 15], [0.5, 0.96, 0.9], bar=0.95), first_reaching([5, 10, 15], [0.5, 0.6, 0.7], bar=0.95)
+    (10.0, 16.0)
+    """
+    x, y = _curve(epochs, values)
+    reached = np.flatnonzero(y >= bar)
+    return float(x[reached[0]]) if len(reached) else float(x[-1] + 1)
+
+
+def resistance_gap(j2: float, j2_clean: float) -> float:
+    """J2 at noise eta less J2 at eta = 0, same seed and settings (Patel & Sastry 2021); 0: the loss resisted.
+
+    >>> resistance_gap(0.75, 1.0)
+    -0.25
+    """
+    return j2 - j2_clean
+
+
+def _curve(epochs: Numbers, *columns: Numbers) -> tuple[NDArray[np.float64], ...]:
+    arrays = tuple(np.asarray(column, dtype=np.float64) for column in (epochs, *columns))
+    if any(array.shape != (len(arrays[0]),) for array in arrays) or (np.diff(arrays[0]) <= 0).any():
+        raise ValueError(
+            "epochs must rise and every curve needs a value an epoch, got lengths "
+            f"{[len(np.atleast_1d(array)) for array in arrays]}"
+        )
+    return arrays

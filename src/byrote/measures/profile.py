@@ -1,0 +1,88 @@
+"""Collapse by subset and by layer: clean and corrupted samples, true and observed labels, every depth of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from byrote.checks import same_length
+from byrote.measures.collapse import feature_rank
+from byrote.measures.moments import ClassMoments
+from byrote.measures.variability import cdnv, class_means_coincide, nc1
+
+__all__ = ["layer_profile", "split_moments"]
+
+
+def split_moments(
+    features: Tensor, true_labels: Tensor, observed_labels: Tensor, num_classes: int
+) -> dict[str, ClassMoments]:
+    """Class moments of training features under label noise, by which samples and by which label.
+
+    Why: under memorization the features follow the observed labels, so NC1 by observed label falls while NC1 by true
+    label rises; NC1 of the clean samples alone says whether memorizing the others dilated them too.
+
+    Args: features (n, M); both labels (n,) in 0..num_classes-1.
+
+    Returns: moments with class-averaged scatter under "observed" and "true" (all samples), "clean" (the labels agree),
+        "corrupted_observed" and "corrupted_true" (they do not). A class without a corrupted sample is absent there:
+        NC1 NaN, or take `.present()`.
+
+    >>> import torch
+    >>> parts = split_moments(torch.arange(5.0)[:, None], torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0]), 2)
+    >>> {name: part.counts.tolist() for name, part in parts.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'observed': [3, 2], 'true': [3, 2], 'clean': [2, 1], 'corrupted_observed': [1, 1], 'corrupted_true': [1, 1]}
+    """
+    same_length(features=features, true_labels=true_labels, observed_labels=observed_labels)
+    corrupted = true_labels != observed_labels
+    everything = torch.ones_like(corrupted)
+    parts = {
+        "observed": (everything, observed_labels),
+        "true": (everything, true_labels),
+        "clean": (~corrupted, true_labels),
+        "corrupted_observed": (corrupted, observed_labels),
+        "corrupted_true": (corrupted, true_labels),
+    }
+    return {name: _averaged(features[rows], labels[rows], num_classes) for name, (rows, labels) in parts.items()}
+
+
+def layer_profile(
+    activations: Mapping[str, Tensor], labels: Tensor, num_classes: int
+) -> list[dict[str, str | int | float]]:
+    """How collapse builds up with depth: one row a layer, in the order given.
+
+    Args: activations by layer name, (n, M), or (n, channels, ...) whose places are averaged (global mean pooling, so
+        that M is the number of channels); labels (n,).
+
+    Returns: rows of {layer, width, nc1, cdnv, rank, collapsed}; `rank` is that of `feature_rank`, NaN for features that
+        are not finite.
+
+    >>> import torch
+    >>> labels = torch.arange(2).repeat(3)
+    >>> inputs = torch.tensor([[0.0, 1.0], [4.0, 0.0], [1.0, 0.0], [5.0, 1.0], [2.0, 1.0], [6.0, 0.0]])
+    >>> for row in layer_profile({"inputs": inputs, "head": inputs.clamp(1.5, 4.5)}, labels, 2):
+    ...     print(row["layer"], round(row["nc1"], 3), row["rank"])
+    inputs 0.082 2
+    head 0.016 1
+    """
+    rows: list[dict[str, str | int | float]] = []
+    for layer, values in activations.items():
+        features = values if values.ndim == 2 else values.detach().flatten(2).to(torch.float64).mean(2)
+        moments = _averaged(features, labels, num_classes)
+        finite = bool(moments.packed.isfinite().all())
+        rows.append(
+            {
+                "layer": layer,
+                "width": moments.width,
+                "nc1": nc1(moments),
+                "cdnv": cdnv(moments),
+                "rank": feature_rank(moments) if finite else float("nan"),
+                "collapsed": class_means_coincide(moments),
+            }
+        )
+    return rows
+
+
+def _averaged(features: Tensor, labels: Tensor, num_classes: int) -> ClassMoments:
+    return ClassMoments.of(features, labels, num_classes, counts=torch.bincount(labels, minlength=num_classes))

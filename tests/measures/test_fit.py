@@ -64,7 +64,7 @@ def test_bootstrap_draws_whole_seeds() -> None:
     twice = fit_line(np.tile(mem, 2), np.tile(nc1, 2), seeds=np.tile(seed, 2))
     assert (twice.slope.low, twice.slope.high) == pytest.approx((fit.slope.low, fit.slope.high))
     assert fit_line(np.tile(mem, 2), np.tile(nc1, 2)).slope.high < fit_line(mem, nc1).slope.high
-    assert fit_line(mem, nc1, seeds=seed) == fit
+    assert fit_line(mem, nc1, seeds=seed).slope == fit.slope  # equal data, equal interval
 
 
 def test_bootstrap_covers_the_truth() -> None:

@@ -15,6 +15,7 @@ _HOME = {
     "Memorization": "mem",
     "MomentStream": "moments",
     "NC2": "collapse",
+    "Observer": "observer",
     "SampleHistory": "dynamics",
     "area_between": "curves",
     "cdnv": "variability",

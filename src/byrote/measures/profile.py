@@ -30,8 +30,9 @@ def split_moments(
         NC1 NaN, or take `.present()`.
 
     >>> import torch
-    >>> parts = split_moments(torch.arange(5.0)[:, None], torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0]), 2)
-    >>> {name: part.counts.tolist() for name, part in parts.items()}  # doctest: +NORMALIZE_WHITESPACE
+    >>> true, observed = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0])
+    >>> parts = split_moments(torch.arange(5.0)[:, None], true, observed, 2)
+    >>> {name: part.counts.tolist() for name, part in parts.items()}
     {'observed': [3, 2], 'true': [3, 2], 'clean': [2, 1], 'corrupted_observed': [1, 1], 'corrupted_true': [1, 1]}
     """
     same_length(features=features, true_labels=true_labels, observed_labels=observed_labels)

@@ -12,7 +12,7 @@ N, M, SIZE, BATCH, WORLD = 3, 4, 23, 4, 2
 
 
 def samples():
-    """Features, true and observed labels of 23 samples in unequal classes; the first one is far away: its copy shows."""
+    """Features, true and observed labels of 23 samples in unequal classes; the first is far away: its copy shows."""
     generator = torch.Generator().manual_seed(5)
     true = torch.tensor([0] * 11 + [1] * 7 + [2] * 5)[torch.randperm(SIZE, generator=generator)]
     observed = torch.where(torch.rand(SIZE, generator=generator) < 0.3, (true + 1) % N, true)

@@ -6,15 +6,15 @@ import pickle
 
 import pytest
 import torch
-from adapters.processes import BATCH, SHARES, SIZE, M, N, in_two_processes, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.processes import BATCH, SHARES, SIZE, M, N, in_two_processes, samples
 from byrote.measures import fates, j1, j2, memorization, nc1
 from byrote.measures.moments import ClassMoments
 
 pytest.importorskip("torchmetrics", reason="needs the extra: pip install 'byrote[torchmetrics]'")
-from byrote.adapters.torchmetrics import NC1, LabelFate, Mem  # noqa: E402
+from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
 
 
 @pytest.fixture(scope="module")

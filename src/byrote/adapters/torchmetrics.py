@@ -14,12 +14,14 @@ from torch import Tensor
 
 from byrote.adapters.optional import base
 from byrote.checks import classes, same_length
-from byrote.measures.blocks import checked, packed_size
+from byrote.measures.blocks import checked
 from byrote.measures.mem import distances, fates, j1, j2, memorization_of
 from byrote.measures.moments import ClassMoments
 from byrote.measures.variability import Convention, nc1
 
 __all__ = ["NC1", "LabelFate", "Mem"]
+
+_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that a sum changes
 
 
 class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
@@ -76,18 +78,11 @@ class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
         self.num_classes, self.width, self.size, self.convention = N, M, _positive("size", size), convention
         final = None if counts is None else torch.as_tensor(counts, dtype=torch.int64)
         self.register_buffer("final", final, persistent=False)
-        whole, real = torch.int64, torch.float64
-        states = {
-            "counts": torch.zeros(1, N, dtype=whole),
-            "origin": torch.zeros(1, M, dtype=real),
-            "offsets": torch.zeros(1, N, M, dtype=real),
-            "packed": torch.zeros(1, packed_size(M), dtype=real),
-            "spread": torch.zeros(1, N, dtype=real),
-            "epsilon": torch.zeros(1, dtype=real),
-            "seen": torch.zeros(1, size, dtype=torch.uint8),
-        }
-        for name, default in states.items():
-            self.add_state(name, default, dist_reduce_fx=_side_by_side)
+        empty = self._of(torch.zeros(0, M, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
+        for name in _PARTS:
+            self.add_state(name, getattr(empty, name)[None], dist_reduce_fx=_side_by_side)
+        self.add_state("epsilon", torch.zeros(1, dtype=torch.float64), dist_reduce_fx=_side_by_side)
+        self.add_state("seen", torch.zeros(1, size, dtype=torch.uint8), dist_reduce_fx=_side_by_side)
         for name in ("last_index", "last_labels", "last_features"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -134,8 +129,8 @@ class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
             return
         self.seen[0, self.last_index[0]] = 1
         merged = self._part(0) + self._of(self.last_features[0], self.last_labels[0])
-        self.counts, self.origin = merged.counts[None], merged.origin[None]
-        self.offsets, self.packed, self.spread = merged.offsets[None], merged.packed[None], merged.spread[None]
+        for name in _PARTS:
+            setattr(self, name, getattr(merged, name)[None])
 
     def _moments(self) -> ClassMoments:
         often = int((self.seen.sum(0) > 1).sum())
@@ -155,15 +150,8 @@ class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
         return moments + self._of(features[rows], labels[rows])
 
     def _part(self, part: int) -> ClassMoments:
-        return ClassMoments(
-            self.counts[part],
-            self.origin[part],
-            self.offsets[part],
-            self.packed[part],
-            self.spread[part],
-            self.final,
-            float(self.epsilon.max()),
-        )
+        parts = {name: getattr(self, name)[part] for name in _PARTS}
+        return ClassMoments(**parts, final=self.final, epsilon=float(self.epsilon.max()))
 
     def _of(self, features: Tensor, labels: Tensor) -> ClassMoments:
         return ClassMoments.of(features, labels, self.num_classes, counts=self.final)

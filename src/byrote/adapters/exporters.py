@@ -1,0 +1,220 @@
+"""Rows of the tidy table sent to an experiment tracker: TensorBoard, MLflow, Weights & Biases; nothing needs a network.
+
+Readings go under `byrote/`, so that they can live in a run that the user logs to as well. A reading that has no value
+(NaN) leaves a gap.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from byrote.checks import require
+from byrote.store.table import Table
+
+__all__ = ["Exporter", "MLflow", "TensorBoard", "WandB", "export", "readings"]
+
+Fact = str | int | float | bool
+_PREFIX = "byrote/"
+_FACTS = frozenset({
+    "key", "study", "part", "dataset", "classes", "num_classes", "n_train", "n_test", "network", "depth", "width",
+    "feature_width", "loss", "alpha", "noise", "rate", "effective_rate", "seed", "epochs", "batch_size", "optimizer",
+    "lr", "momentum", "weight_decay", "schedule", "precision", "status", "error",
+})  # fmt: skip
+
+
+class Exporter(Protocol):
+    """Where rows go. A tracker of your own needs these three methods."""
+
+    def describe(self, facts: Mapping[str, Fact]) -> None:
+        """What holds for the whole run: loss, rate, seed, ..."""
+
+    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        """The readings after `epoch` epochs, all finite."""
+
+    def close(self) -> None:
+        """Finish what was opened here; a handle that the user opened stays open."""
+
+
+def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter) -> None:
+    """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
+
+    Args:
+        rows: a `Table`, or mappings, with a column `epoch`; text, and the columns that describe a run (loss, rate,
+            seed, ...), become facts, every other number a reading.
+        exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
+
+    Raises:
+        ValueError: rows of several runs, or without `epoch`.
+
+    >>> class Printed:
+    ...     def describe(self, facts): print(facts)
+    ...     def write(self, epoch, values): print(epoch, values)
+    ...     def close(self): ...
+    >>> export([{"loss": "CE", "epoch": 1, "j1": 0.5}, {"loss": "CE", "epoch": 2, "j1": 0.9}], Printed())
+    {'loss': 'CE'}
+    1 {'j1': 0.5}
+    2 {'j1': 0.9}
+    """
+    listed = rows.rows() if isinstance(rows, Table) else [dict(row) for row in rows]
+    if any("epoch" not in row for row in listed):
+        raise ValueError("rows to export need a column 'epoch', got one without")
+    keys = {row.get("key") for row in listed}
+    if len(keys) > 1:
+        raise ValueError(f"the rows of one run are needed, got {len(keys)} runs: export each table.groups('key') alone")
+    for position, row in enumerate(sorted(listed, key=lambda row: int(row["epoch"]))):
+        if position == 0:
+            exporter.describe(_facts(row))
+        exporter.write(int(row["epoch"]), readings(row))
+
+
+def readings(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a row that are measured: neither its epoch nor a fact of the run.
+
+    >>> readings({"epoch": 3, "loss": "CE", "seed": 1, "j1": 0.5, "collapsed": False, "mem_mean": float("nan")})
+    {'j1': 0.5, 'collapsed': 0.0}
+    """
+    numbers = {
+        name: float(value)
+        for name, value in row.items()
+        if name != "epoch" and name not in _FACTS and value is not None and not isinstance(value, str)
+    }
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _facts(row: Mapping[str, Any]) -> dict[str, Fact]:
+    """Text and the facts of the run, without those that are absent, as plain Python values."""
+    found: dict[str, Fact] = {}
+    for name, value in row.items():
+        plain = value.item() if hasattr(value, "item") else value
+        absent = plain is None or plain == "" or (isinstance(plain, float) and math.isnan(plain))
+        if not absent and (name in _FACTS or isinstance(plain, str)):
+            found[name] = plain
+    return found
+
+
+@contextmanager
+def _no_draws() -> Iterator[None]:
+    """Python's generator as it was: MLflow draws names and numbers from the one a training may be using."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+class TensorBoard:
+    """Scalars and a table of facts in an event file, through `torch.utils.tensorboard.SummaryWriter`.
+
+    Args:
+        writer: a SummaryWriter of yours; `TensorBoard.at(folder)` opens one.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._own = False
+
+    @classmethod
+    def at(cls, folder: str | Path) -> Self:
+        """Write event files into `folder`. Raises ModuleNotFoundError without tensorboard."""
+        require("tensorboard", "loggers")
+        made = cls(require("torch.utils.tensorboard", "loggers").SummaryWriter(str(folder)))
+        made._own = True
+        return made
+
+    def describe(self, facts: Mapping[str, Fact]) -> None:
+        lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
+        self._writer.add_text(f"{_PREFIX}facts", "\n".join(lines))
+
+    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(_PREFIX + name, value, epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._own:
+            self._writer.close()
+
+
+class MLflow:
+    """Metrics and parameters of an MLflow run, through `mlflow.MlflowClient`: no active run is touched.
+
+    Args:
+        client: an MlflowClient of yours. run_id: a run it knows. `MLflow.at(uri)` makes both.
+    """
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+        self._own = False
+
+    @classmethod
+    def at(cls, uri: str, experiment: str = "byrote", name: str | None = None) -> Self:
+        """Start a run `name` in `experiment`, both made when new, in the store at `uri`.
+
+        `uri` is a database file, `sqlite:///FILE` (no network), or a server. Raises ModuleNotFoundError without mlflow.
+        """
+        client = require("mlflow", "loggers").MlflowClient(tracking_uri=uri)
+        with _no_draws():
+            known = client.get_experiment_by_name(experiment)
+            number = client.create_experiment(experiment) if known is None else known.experiment_id
+            made = cls(client, client.create_run(number, run_name=name).info.run_id)
+        made._own = True
+        return made
+
+    def describe(self, facts: Mapping[str, Fact]) -> None:
+        for name, value in facts.items():
+            self._client.log_param(self.run_id, _PREFIX + name, value)
+
+    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        Metric = require("mlflow.entities", "loggers").Metric
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            self.run_id, [Metric(_PREFIX + name, value, now, epoch) for name, value in values.items()]
+        )
+
+    def close(self) -> None:
+        if self._own:
+            self._client.set_terminated(self.run_id)
+
+
+class WandB:
+    """History and config of a Weights & Biases run, against `byrote/epoch`: the run's own steps stay as they are.
+
+    Args:
+        run: what `wandb.init` gave you; `WandB.offline(folder)` opens one that sends nothing.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._own = False
+        run.define_metric(f"{_PREFIX}*", step_metric=f"{_PREFIX}epoch")
+
+    @classmethod
+    def offline(cls, folder: str | Path, project: str = "byrote", name: str | None = None) -> Self:
+        """Write a run under `folder/wandb`, to be sent later with `wandb sync`, or never.
+
+        Raises ModuleNotFoundError without wandb.
+        """
+        wandb = require("wandb", "loggers")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        quiet = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
+        made = cls(wandb.init(project=project, name=name, dir=str(folder), mode="offline", settings=quiet))
+        made._own = True
+        return made
+
+    def describe(self, facts: Mapping[str, Fact]) -> None:
+        self._run.config.update({_PREFIX + name: value for name, value in facts.items()})
+
+    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        row = {_PREFIX + name: value for name, value in values.items()}
+        self._run.log({f"{_PREFIX}epoch": epoch, **row})
+
+    def close(self) -> None:
+        if self._own:
+            self._run.finish()

@@ -1,0 +1,193 @@
+"""Each tracker: what was written is read back; nothing leaves the machine and no random state moves."""
+
+import importlib
+import json
+import random
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import toys
+
+from byrote.adapters.exporters import MLflow, TensorBoard, WandB, export, readings
+from byrote.store import Table
+from byrote.training.facts import facts_of
+
+ROWS = [
+    {"key": "a", "loss": "CE", "rate": 0.2, "seed": 3, "epoch": 2, "j1": 0.75, "mem_mean": 1.5, "collapsed": False},
+    {"key": "a", "loss": "CE", "rate": 0.2, "seed": 3, "epoch": 1, "j1": 0.5, "mem_mean": None, "collapsed": True},
+]
+SERIES = {
+    "byrote/j1": [(1, 0.5), (2, 0.75)],
+    "byrote/mem_mean": [(2, 1.5)],
+    "byrote/collapsed": [(1, 1.0), (2, 0.0)],
+}
+FACTS = {"byrote/key": "a", "byrote/loss": "CE", "byrote/rate": 0.2, "byrote/seed": 3}
+
+
+def states():
+    """Of the three generators that a training may draw from without naming one."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def no_network_and_no_draws(monkeypatch):
+    """Connections are refused beyond this machine, and the generators a training draws from stay where they are."""
+    import socket
+
+    connect = socket.socket.connect
+
+    def local(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"no network in this test: {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local)
+    before = states()
+    yield
+    after = states()
+    assert after[0] == before[0]
+    np.testing.assert_equal(after[1], before[1])
+    assert torch.equal(after[2], before[2])
+
+
+@pytest.mark.parametrize("rows", [ROWS, Table.of(ROWS)], ids=["rows", "table"])
+def test_tensorboard(rows, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra: pip install 'byrote[loggers]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    exporter = TensorBoard.at(tmp_path)
+    export(rows, exporter)
+    exporter.close()
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert {
+        name: [(event.step, event.value) for event in found.Scalars(name)] for name in found.Tags()["scalars"]
+    } == SERIES
+    (text,) = found.Tensors("byrote/facts/text_summary")
+    table = text.tensor_proto.string_val[0].decode()
+    assert all(f"| {name.removeprefix('byrote/')} | {value} |" in table for name, value in FACTS.items())
+
+
+@pytest.mark.parametrize("rows", [ROWS, Table.of(ROWS)], ids=["rows", "table"])
+def test_mlflow(rows, tmp_path):
+    pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
+    exporter = MLflow.at(f"sqlite:///{tmp_path}/runs.db", name="first")
+    export(rows, exporter)
+    exporter.close()
+    second = MLflow.at(f"sqlite:///{tmp_path}/runs.db")  # the same experiment
+    client = second._client
+    run = client.get_run(exporter.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    assert run.info.experiment_id == client.get_run(second.run_id).info.experiment_id
+    assert run.data.params == {name: str(value) for name, value in FACTS.items()}
+    assert {
+        name: [(metric.step, metric.value) for metric in client.get_metric_history(exporter.run_id, name)]
+        for name in run.data.metrics
+    } == SERIES
+
+
+def wandb_records(path):
+    """The records of an offline run: a header of 7 bytes, then LevelDB's log format in blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, position, parts = path.read_bytes(), 7, b""
+    assert data[:4] == b":W&B"
+    while position + 7 <= len(data):
+        left = 2**15 - position % 2**15
+        if left < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # full, or last
+            record = Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+@pytest.mark.parametrize("rows", [Table.of(ROWS)], ids=["table"])
+def test_wandb(rows, tmp_path):
+    pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")
+    exporter = WandB.offline(tmp_path / "new", name="first")
+    export(rows, exporter)
+    exporter.close()
+    importlib.import_module("wandb").teardown()  # its service writes in the background
+    (file,) = (tmp_path / "new").glob("wandb/offline-run-*/*.wandb")
+    series, config = {}, {}
+    for record in wandb_records(file):
+        config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.run.config.update}
+        config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.config.update}
+        row = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+        for name in row.keys() & SERIES.keys():
+            series.setdefault(name, []).append((row["byrote/epoch"], row[name]))
+    assert series == SERIES
+    assert {name: value for name, value in config.items() if name in FACTS} == FACTS
+
+
+class Kept:
+    def __init__(self):
+        self.facts, self.rows = [], []
+
+    def describe(self, facts):
+        self.facts.append(facts)
+
+    def write(self, epoch, values):
+        self.rows.append((epoch, values))
+
+    def close(self): ...
+
+
+def test_what_describes_a_run_is_no_reading():
+    """Every fact the engine states of a run is known here; what is left of a row is what was measured."""
+    facts = facts_of(toys.tiny(), 10, 5)
+    row = {"key": "a", "study": "s", "part": "p", "status": "done", "error": "", **facts}
+    assert readings({**row, "epoch": 1, "j1": 0.5}) == {"j1": 0.5}
+    kept = Kept()
+    export([{**row, "epoch": 1, "j1": 0.5}], kept)
+    absent = {name for name, value in row.items() if value is None or value == ""}
+    assert kept.facts == [{name: value for name, value in row.items() if name not in absent}]
+
+
+def test_nothing_to_export_is_nothing_written():
+    kept = Kept()
+    export([], kept)
+    assert (kept.facts, kept.rows) == ([], [])
+
+
+def test_values_that_are_no_numbers_leave_a_gap():
+    row = {"a": float("nan"), "b": float("inf"), "c": None, "d": "text", "e": np.float32(0.5), "f": np.bool_(True)}
+    assert readings(row) == {"e": 0.5, "f": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [([{"j1": 1.0}], "need a column 'epoch'"), ([{"epoch": 1, "key": k} for k in "ab"], "got 2 runs")],
+)
+def test_a_mistake_is_one_sentence(rows, words):
+    with pytest.raises(ValueError, match=words):
+        export(rows, Kept())
+
+
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("tensorboard", "TensorBoard.at('x')"),
+        ("mlflow", "MLflow.at('sqlite:///x')"),
+        ("wandb", "WandB.offline('x')"),
+    ],
+)
+def test_a_missing_tracker_is_one_line(module, call):
+    program = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from byrote.adapters.exporters import *\n"
+        f"try: {call}\nexcept ModuleNotFoundError as error: print(error)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "byrote[loggers]" in out.stdout, out.stderr
+    assert out.stdout.count("\n") == 1

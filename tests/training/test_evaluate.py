@@ -119,3 +119,25 @@ def test_latent_noise_trains_twice_the_outputs_and_is_tested_on_the_classes():
     assert run.facts["num_classes"] == 2
     assert run.samples["observed"].max() >= 2
     assert run.final["test_accuracy"] > 0.8
+
+
+def test_facts_tell_settings_apart():
+    facts = train([tiny()])[0].facts
+    others = [
+        {"training.schedule": {"kind": "step", "every": 2}},
+        {"training.schedule": {"kind": "step", "every": 3}},
+        {"data.per_class": (30, 5)},
+        {"data.preprocessing": "unit"},
+        {"training.optimizer": {"kind": "sgd", "lr": 0.03}},
+        {"noise.rate": 0.3},
+        {"loss": {"kind": "label_smoothing", "alpha": 0.3}},
+    ]
+    seen = [facts] + [train([tiny(**{"training.epochs": 1, **other})])[0].facts for other in others]
+    texts = {
+        tuple(sorted((k, v) for k, v in f.items() if k not in ("epochs", "effective_rate"))) for f in map(dict, seen)
+    }
+    assert len(texts) == len(seen)
+    assert facts["schedule"] == "constant"
+    assert facts["effective_rate"] == 0.2
+    assert seen[2]["schedule"] == "step(every=3, gamma=0.1)"
+    assert seen[3]["balance"] == "30,5"

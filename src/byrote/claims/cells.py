@@ -32,7 +32,8 @@ __all__ = [
 Array = NDArray[np.float64]
 MEMORISED = 0.98  # J1 of cross-entropy from which a cell counts as trained to memorise
 SETTING = (
-    *("dataset", "classes", "num_classes", "n_train", "network", "depth", "width", "feature_width", "noise"),
+    *("dataset", "classes", "num_classes", "n_train", "balance", "preprocessing", "resolution"),
+    *("network", "depth", "width", "feature_width", "noise"),
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision"),
 )
 _PAPER_ALPHA = 0.1  # the parameter both papers use; other values are sensitivity runs

@@ -23,6 +23,9 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "num_classes": data.num_classes,
         "n_train": n_train,
         "n_test": n_test,
+        "balance": _balance(getattr(data, "per_class", None)),
+        "preprocessing": getattr(data, "preprocessing", ""),
+        "resolution": getattr(data, "resolution", None),
         "network": network.kind,
         "depth": getattr(network, "depth", None),
         "width": getattr(network, "width", None),
@@ -39,7 +42,21 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "lr": optimizer.lr,
         "momentum": getattr(optimizer, "momentum", None),
         "weight_decay": optimizer.weight_decay,
-        "schedule": training.schedule.kind,
+        "schedule": _words(training.schedule.spec()),
         "precision": training.precision,
     }
+    facts["dropout"] = float(getattr(network, "dropout", 0.0))
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in facts.items()}
+
+
+def _words(spec: dict[str, Any]) -> str:
+    """A spec in one short text: its kind and its fields, so that settings that differ never look alike."""
+    fields = ", ".join(f"{name}={value}" for name, value in spec.items() if name != "kind")
+    return f"{spec['kind']}({fields})" if fields else str(spec["kind"])
+
+
+def _balance(per_class: int | tuple[int, ...] | None) -> str:
+    """How many training samples each class has: "equal" unless the spec lists different numbers."""
+    if isinstance(per_class, tuple) and len(set(per_class)) > 1:
+        return ",".join(map(str, per_class))
+    return "equal"

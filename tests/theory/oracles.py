@@ -33,7 +33,9 @@ def circle(count=400):
 
 
 def full_multiclass(loss, geometry, penalty, eta, slope, plane, seed=0):
-    """Every u_ij free in R^N and r free; one constraint a true class. Nothing is assumed symmetric. Returns (r / D, risk)."""
+    """Every u_ij free in R^N and r free; one constraint a true class. Nothing is assumed symmetric. Returns
+    (r / D, risk).
+    """
     N, a, k, D = geometry.num_classes, geometry.feature_norm, geometry.logit_scale, geometry.distance
     pairs = [(i, j) for i in range(N) for j in range(N) if i != j]
     counts = np.ones(N)

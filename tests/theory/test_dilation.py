@@ -1,3 +1,5 @@
+import itertools
+
 import mpmath
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from byrote.theory.dilation import _margin_loss
 
 
 def test_the_examples_of_theorem_4_3():
-    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is that, rounded
+    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is that,
+    # rounded
     for law, ce, ls in (("circle", 0.009008, 0.006045), ("two-point", 0.008925, 0.006011)):
         at = {"eta": 0.5 * 5.99e-3, "law": law}
         assert theory.dilation(alpha=0.0, **at).dilation == pytest.approx(ce, abs=5e-7)
@@ -36,13 +39,10 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
     point = (alpha, 10**log_w, 10**log_h, 10**log_eta, 10**log_slope, law, width)
     solved = theory.dilation(*point)
     assume(not solved.collapsed and solved.gap > 0.05)
-    full = min(
-        (theory.full_problem(*point, seed=seed + k) for k in range(2)), key=lambda one: one.value + one.violation
-    )
-    assert full.violation < 1e-7
-    assert full.value == pytest.approx(solved.value, rel=1e-6)
+    full = theory.full_problem(*point, seed=seed)
+    assert full.value == pytest.approx(solved.value, rel=1e-9)
     assert full.value >= solved.value * (1 - 1e-7)  # nothing feasible is below
-    assert full.dilation == pytest.approx(solved.dilation, rel=2e-5)
+    assert full.dilation == pytest.approx(solved.dilation, rel=1e-6)
     assert full.features == pytest.approx(solved.features, abs=1e-4 * solved.feature_norm)
 
 
@@ -109,16 +109,21 @@ def test_the_quadrature(name, offset, log_scale, width):
     )
     function = lambda t: float(density(np.array(t)) * np.logaddexp(0, -(offset + scale * position(np.array(t)))))  # noqa: E731
     expected = sum(
-        quad(function, low, high, epsabs=0, epsrel=1e-11, limit=200)[0] for low, high in zip(breaks, breaks[1:])
+        quad(function, low, high, epsabs=0, epsrel=1e-11, limit=200)[0] for low, high in itertools.pairwise(breaks)
     )
     assert (weights * np.logaddexp(0, -(offset + scale * points))).sum() == pytest.approx(expected, rel=2e-9)
 
 
 @settings(max_examples=40)
 @given(
-    st.floats(0, 0.9), st.floats(-12, 0), st.floats(-12, 0), st.floats(-9, 1), st.floats(-3, 3), st.sampled_from(laws.LAWS),
+    st.floats(0, 0.9),
+    st.floats(-12, 0),
+    st.floats(-12, 0),
+    st.floats(-9, 1),
+    st.floats(-3, 3),
+    st.sampled_from(laws.LAWS),
     st.sampled_from(["smoothing", "relaxation"]),
-)  # fmt: skip
+)
 def test_extremes_are_finite_and_ordered(alpha, log_w, log_h, log_eta, log_slope, law, loss):
     etas = 10**log_eta * np.array([0.0, 0.5, 1.0, 1.5])
     solved = theory.dilation(alpha, 10**log_w, 10**log_h, etas, 10**log_slope, law, 3, loss)

@@ -4,6 +4,7 @@ import pytest
 from byrote import theory
 from byrote.theory.free import _lowest_curvature, free_problem
 from byrote.theory.logit_losses import KINDS, LogitLoss
+
 from .oracles import layer_peeled_objective, numerical_gradient
 
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byrote import theory
+
 from .oracles import layer_peeled_objective
 
 exponents = st.floats(-5, -0.3)

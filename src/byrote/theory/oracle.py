@@ -28,7 +28,6 @@ class FullSolution:
     dilation: float
     memorization: float
     value: float
-    violation: float
     converged: bool
     iterations: int
 
@@ -90,22 +89,34 @@ def full_problem(
     centres = np.zeros((2, M))
     centres[0, 1] = centres[1, 0] = 1.0  # u_1 starts out at h_2, u_2 at h_1
 
-    def room(x: Array) -> Array:  # (C_MD r / D)^2 - (eta ||u - h||)^2, both sides over (eta D)^2
+    def room(x: Array) -> Array:  # C_MD r / D - eta ||u - h||, over eta D
         apart = (x[: 2 * M].reshape(2, M) - centres) / np.sqrt(2)
-        return np.asarray(x[-1] ** 2 - (apart**2).sum(axis=1))
+        return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
 
     def room_slope(x: Array) -> Array:
         apart = x[: 2 * M].reshape(2, M) - centres
+        apart = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-300) / np.sqrt(2)
         rows = np.zeros((2, 2 * M + 1))
-        rows[0, :M], rows[1, M : 2 * M], rows[:, -1] = -apart[0], -apart[1], 2 * x[-1]
+        rows[0, :M], rows[1, M : 2 * M], rows[:, -1] = -apart[0], -apart[1], 1.0
         return rows
 
     floor = clean(0.0)[0]
     generator = np.random.default_rng(seed)
-    start = np.concatenate([generator.uniform(0, 1, 2 * M), [2.0]])
     constraints = [{"type": "ineq", "fun": room, "jac": room_slope}]
-    run = minimise(risk, start, np.zeros(2 * M + 1), {"ftol": 1e-15, "maxiter": 500}, constraints)
-    x = run.point
+    steps, best, converged = 0, np.inf, False
+    start = np.concatenate([generator.uniform(0, 1, 2 * M), [2.0]])
+    x = start
+    for _ in range(6):  # SLSQP stops early now and then: start it again near where it stopped
+        run = minimise(risk, start, np.zeros(2 * M + 1), {"ftol": 1e-14, "maxiter": 200}, constraints)
+        end = run.point.copy()
+        end[-1] -= room(end).min()  # the least r that these u allow
+        value = risk(end)[0]
+        steps += run.iterations
+        if value < best:
+            x, best, converged = end, value, run.converged
+        if run.converged:
+            break
+        start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * M + 1)), 0)
     apart = a * np.linalg.norm(x[: 2 * M].reshape(2, M) - centres, axis=1)
     r = unit * float(x[-1])
     return FullSolution(
@@ -113,10 +124,9 @@ def full_problem(
         r,
         float(r / distance),
         rate * float(apart.max()),
-        run.value * rate + floor,
-        float(max(0.0, -room(x).min())),
-        run.converged,
-        run.iterations,
+        best * rate + floor,
+        converged,
+        steps,
     )
 
 

@@ -187,3 +187,15 @@ def test_a_fused_optimiser_is_followed(width, compiled):
         torch.optim.SGD(views, lr=0.5, fused=True).step()
         fresh.load_state_dict(stacked.state_dict())
         assert torch.equal(stacked(x), fresh(x))
+
+
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
+def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
+    """Collapsed features are compared at 1e-4 of their size: products rounded to 8 bits would be seen in NC1."""
+    stacked = MLP(2, 32, 2).stack((6,), 2, generators(1), precision="bf16", compiled=compiled)
+    linear = stacked.features.get_submodule("4")
+    linear.bias.data.fill_(300.0)  # one unit of bfloat16 is 2 here
+    x = batch(1, 64, 6)[0]
+    h = stacked.features(x)
+    linear.bias.data.zero_()
+    torch.testing.assert_close(stacked.features(x), h, rtol=1e-3, atol=1e-3)

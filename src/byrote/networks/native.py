@@ -36,7 +36,7 @@ _ARGUMENTS = {
 }
 _TILES = {
     "tiles_input": [_POINTER] + [_COUNT] * 4 + [_POINTER] * 3,
-    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 5 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 9,
+    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 5 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 10,
     "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 8,
     "tiles_gradient": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER],
 }

@@ -22,7 +22,7 @@ class _Trace(NamedTuple):
 
     h: Tensor  # the input as flips
     xhat: Tensor  # (out, P), bfloat16
-    y: Tensor  # (out, P), bfloat16
+    gates: Tensor  # (out, P / 16), one bit a sample
     inverse: Tensor  # (out,)
 
 
@@ -54,29 +54,38 @@ def _pack(x: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:
 
 
 class _Scratch:
-    """Room for one block of a pass: 32 rows of weights, and 32 features of the batch."""
+    """What a pass writes and reads again at once, in memory that stays in the caches from block to block."""
 
     def __init__(self, blocks: list[Block], rows: int) -> None:
         widest = max(padded(size) for block in blocks for size in block.weight.shape[1:])
-        self.slab = torch.empty(32 * widest, dtype=torch.bfloat16)
-        self.room = torch.empty(32 * padded(rows))
+        self.slab = torch.empty(32 * widest, dtype=torch.bfloat16)  # 32 rows or columns of weights
+        self.room = torch.empty(32 * padded(rows))  # 32 features of the batch
+        self.plain = torch.empty(widest, padded(rows), dtype=torch.bfloat16)
+        self._pairs = [torch.empty(widest * padded(rows), dtype=torch.bfloat16) for _ in range(2)]
+
+    def pairs(self) -> Tensor:
+        """Room for one block's output; that of the block before stays as it is."""
+        self._pairs.reverse()
+        return self._pairs[0]
 
 
 def _hidden(
     block: Block, s: int, pairs: Tensor, flips: Tensor, rows: int, scratch: _Scratch, found: Kernels
 ) -> tuple[Tensor, Tensor, _Trace]:
-    """One hidden block forward: its output as pairs and flips, and the trace."""
+    """One hidden block forward: its output as pairs and flips (as plain in the scratch), and the trace."""
     _, outputs, inputs = block.weight.shape
     wide = padded(rows)
-    xhat, y, out_pairs, out_flips = torch.empty(4, outputs, wide, dtype=torch.bfloat16).unbind()
-    inverse = torch.empty(outputs)
+    xhat, out_flips = torch.empty(2, outputs, wide, dtype=torch.bfloat16).unbind()
+    gates = torch.empty(outputs, wide // 16, dtype=torch.int16)
+    inverse, out_pairs = torch.empty(outputs), scratch.pairs()
     found.tiles_forward(
         *(address(block.weight[s]), address(pairs), outputs, inputs, padded(inputs), rows, wide),
         *(address(block.gamma[s]), address(block.beta[s]), address(block.bias[s]), block.eps, block.momentum),
-        *(address(block.running_mean[s]), address(block.running_var[s]), address(inverse), address(xhat), address(y)),
-        *(address(out_pairs), address(out_flips), address(scratch.slab), address(scratch.room)),
+        *(address(block.running_mean[s]), address(block.running_var[s]), address(inverse), address(xhat)),
+        *(address(gates), address(scratch.plain), address(out_pairs), address(out_flips)),
+        *(address(scratch.slab), address(scratch.room)),
     )
-    return out_pairs, out_flips, _Trace(flips, xhat, y, inverse)
+    return out_pairs, out_flips, _Trace(flips, xhat, gates, inverse)
 
 
 class Tiled(torch.autograd.Function):
@@ -96,7 +105,7 @@ class Tiled(torch.autograd.Function):
             for block in blocks[:-1]:
                 pairs, flips, step = _hidden(block, s, pairs, flips, rows, scratch, found)
                 trace.append(step)
-            h = trace[-1].y[:, :rows].float()
+            h = scratch.plain[: last.weight.shape[2], :rows].float()
             narrow = last.weight[s].to(torch.bfloat16).float()
             a = (narrow @ h).t().contiguous()
             traces.append((trace, _Last(h, narrow, a, *normalise(last, s, a, features[s], found))))
@@ -153,13 +162,15 @@ def _hidden_backward(
     """Gradients of one hidden block, from `dy` for the last of them, else from the block behind; returns da as pairs."""
     outputs, wide = step.xhat.shape
     inputs = into[0].shape[1]
-    da, pairs = torch.empty(2, outputs, wide, dtype=torch.bfloat16).unbind()
+    pairs = scratch.pairs()
     weights, theirs = behind or (None, None)
     found.tiles_backward(
         *(address(dy) if behind is None else None, address(weights), address(theirs)),
-        *(0 if weights is None else len(weights), address(step.xhat), address(step.y), outputs, rows, wide),
+        *(0 if weights is None else len(weights), address(step.xhat), address(step.gates), outputs, rows, wide),
         *(address(gamma), address(step.inverse), address(into[1]), address(into[2])),
-        *(address(da), address(pairs), address(scratch.slab), address(scratch.room)),
+        *(address(scratch.plain), address(pairs), address(scratch.slab), address(scratch.room)),
     )
-    found.tiles_gradient(address(da), address(step.h), outputs, inputs, padded(inputs), wide, address(into[0]))
+    found.tiles_gradient(
+        *(address(scratch.plain), address(step.h), outputs, inputs, padded(inputs), wide, address(into[0]))
+    )
     return pairs

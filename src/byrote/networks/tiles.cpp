@@ -130,12 +130,14 @@ extern "C" void tiles_input(const float *x, int64_t rows, int64_t in, int64_t P,
     for (int64_t b = 0; b < P; b += 32) flip(plain + b * padded, padded, padded, (uint32_t *)pairs + b, P);
 }
 
-// One block forward: product, batch statistics, xhat (plain), y = max(0, gamma xhat + beta) (plain, pairs, flips).
+// One block forward: product, batch statistics, xhat (plain), y = max(0, gamma xhat + beta) (plain, pairs, flips), and
+// where the rectifier is open, one bit a sample (gates [out][P/16]).
 // The float32 weights (out, in) are narrowed 32 rows at a time into `slab`; `room` holds 32 P floats.
 extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t out, int64_t in, int64_t padded,
                               int64_t rows, int64_t P, const float *gamma, const float *beta, const float *offset, float eps,
                               float momentum, float *running_mean, float *running_var, float *inverse, uint16_t *xhat,
-                              uint16_t *plain, uint16_t *pairs, uint16_t *flips, uint16_t *slab, float *room) {
+                              uint16_t *gates, uint16_t *plain, uint16_t *pairs, uint16_t *flips, uint16_t *slab,
+                              float *room) {
     const Tiles tiles;
     const vec zero = {0};
     for (int64_t f = 0; f < out; f += 32) {
@@ -161,6 +163,8 @@ extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t o
             running_var[j] += momentum * (squares / (rows - 1) - running_var[j]);
             for (b = 0; b < P; b += 16) {
                 const vec x = (*(vec *)(c + b) - mean) * inv, y = x * gamma[j] + beta[j];
+                const int left = rows - b >= 16 ? 0xffff : b < rows ? (1 << (rows - b)) - 1 : 0;
+                gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)y, (__m512)zero, _CMP_GT_OQ) & left;
                 *(half *)(xhat + j * P + b) = narrow(x);
                 *(half *)(plain + j * P + b) = narrow(y < zero ? zero : y);
             }
@@ -178,7 +182,7 @@ extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t o
 // One block backward, to the gradient da of its product (plain, pairs). The gradient of its output is `dy` [out][P],
 // or, where that is null, the product of the next block's weights (next, out), transposed, and its da.
 extern "C" void tiles_backward(const float *dy, const float *next_weights, const uint16_t *next_pairs, int64_t next,
-                               const uint16_t *xhat, const uint16_t *y, int64_t out, int64_t rows, int64_t P,
+                               const uint16_t *xhat, const uint16_t *gates, int64_t out, int64_t rows, int64_t P,
                                const float *gamma, const float *inverse, float *dgamma, float *dbeta, uint16_t *plain,
                                uint16_t *pairs, uint16_t *slab, float *room) {
     const Tiles tiles;
@@ -193,7 +197,7 @@ extern "C" void tiles_backward(const float *dy, const float *next_weights, const
             const float *c = block + r * P;
             vec sum = zero, dot = zero;
             for (int64_t b = 0; b < P; b += 16) {
-                const vec g = read(y + j * P + b) > zero ? *(const vec *)(c + b) : zero;
+                const vec g = (vec)_mm512_maskz_loadu_ps(gates[(j * P + b) / 16], c + b);
                 sum += g;
                 dot += g * read(xhat + j * P + b);
             }
@@ -201,7 +205,7 @@ extern "C" void tiles_backward(const float *dy, const float *next_weights, const
             dgamma[j] = total(dot);
             const float level = dbeta[j] / rows, slope = dgamma[j] / rows, scale = gamma[j] * inverse[j];
             for (int64_t b = 0; b < P; b += 16) {
-                const vec g = read(y + j * P + b) > zero ? *(const vec *)(c + b) : zero;
+                const vec g = (vec)_mm512_maskz_loadu_ps(gates[(j * P + b) / 16], c + b);
                 *(half *)(plain + j * P + b) = narrow(scale * (g - level - read(xhat + j * P + b) * slope));
             }
             if (rows < P) std::memset(plain + j * P + rows, 0, (P - rows) * 2);

@@ -91,7 +91,7 @@ def _scale(scale: str) -> str:
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
     """Note that this process trains these runs, and how far it is."""
     folder = root / ".running"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     note = json.dumps({"pid": os.getpid(), "host": _host(), "time": time.time(), **facts}, allow_nan=False)
     for key in keys:
         write_atomic(folder / f"{key}.json", note)

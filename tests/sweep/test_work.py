@@ -1,0 +1,96 @@
+"""One task: halves when memory is short, a checkpoint while it trains, no memory kept after it."""
+
+import resource
+
+import pytest
+import torch
+from toys import tiny
+
+from byrote.store import committed
+from byrote.sweep import work as module
+from byrote.training import train
+
+from .test_run import files
+
+
+def task(root, experiments, name="cohort"):
+    return {
+        "root": str(root),
+        "device": "cpu",
+        "threads": 1,
+        "weights": False,
+        "imports": [],
+        "name": name,
+        "specs": [e.spec() for e in experiments],
+    }
+
+
+FOUR = [tiny(seed=s) for s in range(4)]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")]
+)
+def test_a_cohort_that_does_not_fit_is_trained_in_halves(tmp_path, monkeypatch, error):
+    sizes = []
+
+    def limited(experiments, *arguments):
+        sizes.append(len(experiments))
+        if len(experiments) > 1:
+            raise error
+        return train(experiments, *arguments)
+
+    module.work(task(tmp_path / "whole", FOUR), lambda event: None)
+    monkeypatch.setattr(module, "train", limited)
+    said = []
+    module.work(task(tmp_path / "halves", FOUR), said.append)
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    assert files(tmp_path / "halves") == files(tmp_path / "whole")
+    assert [event["key"] for event in said if event["event"] == "run"]
+    assert not list((tmp_path / "halves" / ".running").iterdir())
+
+
+def test_a_single_run_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
+    def never(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "train", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        module.work(task(tmp_path, FOUR[:1]), lambda event: None)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path):
+    with pytest.raises(RuntimeError, match="this loss is broken"):
+        module.work(task(tmp_path, [tiny(seed=s, loss="toys:Broken") for s in (0, 1)]), lambda event: None)
+
+
+def test_a_task_goes_on_from_its_checkpoint_and_removes_it(tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    original = module.Checkpoint
+    monkeypatch.setattr(module, "Checkpoint", lambda path: original(path, seconds=0.0))
+
+    def stop(event):
+        if event["event"] == "epoch" and event["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        module.work(task(tmp_path / "a", FOUR), stop)
+    assert committed(tmp_path / "a") == []
+    seen = []
+    module.work(task(tmp_path / "a", FOUR[1:]), seen.append)
+    assert next(event["epoch"] for event in seen) == 3
+    module.work(task(tmp_path / "b", FOUR[1:]), lambda event: None)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert not list((tmp_path / "a" / ".running").iterdir())
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_a_thousand_epochs():
+    def epochs(number):
+        train([tiny(**{"training.epochs": number, "training.evaluate_every": 10})])
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    settled = epochs(100)
+    assert epochs(1000) - settled < 20_000, "kilobytes more than after the first hundred epochs"

@@ -92,6 +92,13 @@ def test_legends_take_clicks_in_every_panel(drawn):
         assert len(chosen["views"]) == len(one.spec["concat"])
 
 
+def test_the_legends_layer_comes_first(drawn):
+    for name, one in drawn.items():
+        if name != "feature-plane":
+            first = [panel["layer"][0]["name"] for panel in one.spec["concat"]]
+            assert first == one.spec["params"][0]["views"]
+
+
 def test_every_layer_has_its_data(drawn):
     for one in drawn.values():
         for panel in one.spec["concat"]:

@@ -70,15 +70,25 @@ def _panel(table: Table, field: str, names: list[str]) -> Any:
 
 
 def _ticks(seen: list[float]) -> list[float]:
-    """The values 1, 2 and 5 times a power of ten within what is drawn; powers alone over more than three decades.
+    """Round values within what is drawn, as coarse as gives three: powers of ten, times 1, 2 and 5, or finer.
 
     >>> _ticks([0.03, 0.2])
     [0.05, 0.1, 0.2]
+    >>> _ticks([0.01, 5.0]), _ticks([0.041, 0.062])
+    ([0.01, 0.1, 1.0], [0.045, 0.05, 0.06])
     """
     if not seen:
         return []
     low, high = min(seen), max(seen)
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if high / low < 1000 else (1,)
-    ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    for steps in (
+        (1,),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 5, 7),
+        (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+    ):
+        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(inside) >= 3:
+            break
+    return inside

@@ -78,7 +78,7 @@ def draw_panel(one: Setting, x: str, y: str, names: list[str]) -> Any:
     runs = [{name: row[name] for name in ("loss", "rate", "seed", x, y)} for row in last.rows()]
     means = over_seeds(last, ("loss", "rate"), (x, y))
     lines = fits(last, x, y)
-    axis_x = alt.X(f"{x}:Q", title=X[x], scale=alt.Scale(zero=True))
+    axis_x = alt.X(f"{x}:Q", title=X[x], scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
     axis_y = alt.Y(f"{y}:Q", title=Y[y], scale=alt.Scale(zero=True))
     colour, shape = by_loss(names), by_loss(names, "shape")
     tips = [

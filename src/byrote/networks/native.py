@@ -1,4 +1,4 @@
-"""The compiled kernels: `kernels.cpp` and `tiles.cpp`, built once on the machine by its own C++ compiler, called through ctypes.
+"""The compiled kernels (`kernels.cpp`, `tiles.cpp`): built once by the machine's own C++ compiler, called through ctypes.
 
 They are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
 operators. The built library lies in byrote's cache folder under a name that changes with the source, the compiler

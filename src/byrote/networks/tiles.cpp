@@ -163,8 +163,7 @@ extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t o
             running_var[j] += momentum * (squares / (rows - 1) - running_var[j]);
             for (b = 0; b < P; b += 16) {
                 const vec x = (*(vec *)(c + b) - mean) * inv, y = x * gamma[j] + beta[j];
-                const int left = rows - b >= 16 ? 0xffff : b < rows ? (1 << (rows - b)) - 1 : 0;
-                gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)y, (__m512)zero, _CMP_GT_OQ) & left;
+                gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)y, (__m512)zero, _CMP_GT_OQ);
                 *(half *)(xhat + j * P + b) = narrow(x);
                 *(half *)(plain + j * P + b) = narrow(y < zero ? zero : y);
             }

@@ -1,6 +1,6 @@
-"""The compiled kernels (`kernels.cpp`, `tiles.cpp`): built once by the machine's own C++ compiler, called through ctypes.
+"""The compiled kernels (`kernels.cpp`, `tiles.cpp`), built once by the machine's own C++ compiler.
 
-They are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
+They are called through ctypes, and they are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
 operators. The built library lies in byrote's cache folder under a name that changes with the source, the compiler
 and the processor, so an old or a foreign build is never loaded.
 """
@@ -29,12 +29,12 @@ _SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "til
 _FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _WIDE = "-mprefer-vector-width=512"
 _POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, Sequence[type]] = {
     "norm_forward": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 4 + [_REAL],
     "norm_apply": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 2 + [_REAL],
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
 }
-_TILES = {
+_TILES: dict[str, Sequence[type]] = {
     "tiles_input": [_POINTER] + [_COUNT] * 4 + [_POINTER] * 3,
     "tiles_forward": [_POINTER] * 2 + [_COUNT] * 5 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 10,
     "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 8,

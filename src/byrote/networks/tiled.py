@@ -2,8 +2,8 @@
 
 A block's product is normalised while it lies in the innermost cache, and what the next product needs leaves that
 visit in the layout the tiles read. Weights are narrowed to bfloat16 32 rows (backward: 32 columns) at a time on their
-way to the tiles: no narrow copy of them is ever written to memory, which is what limits a step of a small batch. The last
-block, which makes the features, is computed in float32 as in `dense`.
+way to the tiles: no narrow copy of them is written to memory, whose speed limits a step of a small batch. The last block,
+which makes the features, is computed in float32 as in `dense`.
 """
 
 from typing import Any, NamedTuple
@@ -159,7 +159,7 @@ def _hidden_backward(
     scratch: _Scratch,
     found: Kernels,
 ) -> Tensor:
-    """Gradients of one hidden block, from `dy` for the last of them, else from the block behind; returns da as pairs."""
+    """Gradients of one hidden block, from `dy` for the last one, else from the block behind; returns da as pairs."""
     outputs, wide = step.xhat.shape
     inputs = into[0].shape[1]
     pairs = scratch.pairs()

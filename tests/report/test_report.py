@@ -123,7 +123,9 @@ def test_a_table_without_wrong_labels_has_no_sentence_about_them():
 
 
 def test_a_verdict_as_words():
-    one = row(verdict(details=({"cell": "x", "mean": 0.5, "interval": (0.25, 0.75)}, {"cell": "y", "n": 3})))
+    one = row(
+        verdict(details=({"cell": "x", "mean": 0.5, "interval": (0.25, 0.75)}, {"cell": "y", "n": 3, "reason": ""}))
+    )
     assert (one["statistic"], one["interval"], one["sign"]) == ("−0.25", "[−0.5, −0.125]", "✓")
     assert one["names"] == ["cell", "mean", "interval", "n"]
     assert one["details"] == [["x", "0.5", "[0.25, 0.75]", "–"], ["y", "–", "–", "3"]]

@@ -43,7 +43,7 @@
     clearTimeout(timer);
     timer = setTimeout(() => { busy = busy.then(draw); }, 250);
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.verdict)").forEach((one) => { one.open = true; }));
 
   const form = document.getElementById("picker");
   if (form && cells.length) {

@@ -21,7 +21,8 @@ FAMILIES = {
 
 def row(verdict: Verdict) -> dict[str, Any]:
     """One verdict as words."""
-    names = list(dict.fromkeys(name for detail in verdict.details for name in detail))
+    filled = (name for detail in verdict.details for name, value in detail.items() if value not in (None, ""))
+    names = list(dict.fromkeys(filled))
     return {
         "id": verdict.id,
         "statement": verdict.statement,

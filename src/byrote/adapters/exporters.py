@@ -23,7 +23,7 @@ Fact = str | int | float | bool
 _PREFIX = "byrote/"
 _FACTS = frozenset({
     "key", "study", "part", "dataset", "classes", "num_classes", "n_train", "n_test", "network", "depth", "width",
-    "feature_width", "loss", "alpha", "noise", "rate", "effective_rate", "seed", "epochs", "batch_size", "optimizer",
+    "feature_width", "alpha", "noise", "rate", "effective_rate", "seed", "epochs", "batch_size", "optimizer",
     "lr", "momentum", "weight_decay", "schedule", "precision", "status", "error",
 })  # fmt: skip
 
@@ -45,8 +45,8 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter) -> Non
     """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
 
     Args:
-        rows: a `Table`, or mappings, with a column `epoch`; text, and the columns that describe a run (loss, rate,
-            seed, ...), become facts, every other number a reading.
+        rows: a `Table`, or mappings (an Observer's `table`), with a column `epoch`; text, and the columns that describe
+            a run (rate, seed, ...), become facts, every other number a reading.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
 
     Raises:

@@ -1,0 +1,117 @@
+"""What the callbacks share: batches go into an `Observer`, an epoch's end gives a row and its names in a log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from byrote.adapters.exporters import readings
+from byrote.measures.observer import Observer
+
+__all__ = ["Batches", "Feed", "Indexed", "take"]
+
+Batches = Iterable[Sequence[Any]]
+
+
+class Indexed(Dataset[Any]):
+    """A map-style data set whose samples carry their position: (x, y) becomes (x, y, i), {...} gains "index".
+
+    >>> Indexed([("image", 1), ("other", 0)])[1]
+    ('other', 0, 1)
+    >>> Indexed([{"x": 0.5, "labels": 1}])[0]
+    {'x': 0.5, 'labels': 1, 'index': 0}
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> Any:
+        sample = self.dataset[position]
+        return {**sample, "index": position} if isinstance(sample, Mapping) else (*sample, position)
+
+
+def take(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """(index, logits, labels) of a training step that returned {"logits": ...} on a batch of an `Indexed` data set.
+
+    Raises: ValueError where one of them is not found: write a `take` of your own for another layout.
+
+    >>> import torch
+    >>> index, logits, labels = take({"loss": 0.1, "logits": torch.zeros(2, 3)}, (None, torch.tensor([1, 0]), [4, 5]))
+    >>> index.tolist(), labels.tolist()
+    ([4, 5], [1, 0])
+    """
+    if not isinstance(outputs, Mapping) or "logits" not in outputs:
+        raise ValueError(
+            f"the training step must return {{'loss': ..., 'logits': ...}}, got {type(outputs).__name__}: "
+            "return the logits too, or pass take="
+        )
+    if isinstance(batch, Mapping) and {"labels", "index"} <= batch.keys():
+        labels, index = batch["labels"], batch["index"]
+    elif isinstance(batch, Sequence) and len(batch) == 3:
+        _, labels, index = batch
+    else:
+        raise ValueError(
+            f"a batch (inputs, labels, index) or {{..., 'labels', 'index'}} is needed, got {type(batch).__name__}: "
+            "wrap the data set in Indexed, or pass take="
+        )
+    return torch.as_tensor(index), outputs["logits"], torch.as_tensor(labels)
+
+
+class Feed:
+    """One Observer over the epochs of a training.
+
+    With `train` (and `test`) batches of its own, an epoch ends with an evaluation of them in eval mode: J1, J2 and mem
+    as they are defined. Without, it ends with the training batches as they came: running readings, for free.
+
+    Args:
+        observer: watches the model that is being trained.
+        train, test: (inputs, labels[, index]), whole data sets in a fixed order, say a DataLoader without shuffling
+            that nothing else iterates.
+    """
+
+    def __init__(self, observer: Observer, train: Batches | None = None, test: Batches | None = None) -> None:
+        if test is not None and train is None:
+            raise ValueError("test batches are evaluated beside training batches, got none: pass train= as well")
+        self.observer = observer
+        self._train, self._test = train, test
+        self._losses: list[tuple[Tensor, int]] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether the readings come from the training batches."""
+        return self._train is None
+
+    def batch(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """A training batch, right after its forward pass."""
+        self.observer.update(index, logits, labels)
+
+    def loss(self, loss: Any, size: int) -> None:
+        """The mean training loss of a batch of `size` samples."""
+        self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end: a device is not waited for
+
+    def end(self, epoch: int, processes: int = 1) -> dict[str, float]:
+        """Measure after `epoch` epochs: the readings that have a value, named `byrote/...` for the library's log.
+
+        Raises: ValueError for running readings in several processes, each of which sees its own share only.
+        """
+        if self.running and processes > 1:
+            raise ValueError(
+                f"running readings need one process, got {processes}: pass train= batches, or log the metrics of "
+                "byrote.adapters.torchmetrics"
+            )
+        total = sum(size for _, size in self._losses)
+        loss = sum(float(value) * size for value, size in self._losses) / total if total else math.nan
+        self._losses = []
+        if self._train is None:
+            row = self.observer.finish(epoch, loss)
+        else:
+            row = self.observer.evaluate(epoch, self._train, () if self._test is None else self._test, loss)
+        return {f"byrote/{name}": value for name, value in readings(row).items()}

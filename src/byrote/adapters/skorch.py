@@ -1,0 +1,90 @@
+"""A skorch callback: the batches of a fit into an `Observer`, its readings into the net's history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from byrote.adapters.feed import Batches, Feed
+from byrote.adapters.optional import base
+from byrote.measures.observer import Observer
+
+__all__ = ["ObserverCallback", "WithoutIndex"]
+
+
+class WithoutIndex:
+    """Mix into a net, first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. Its module never sees the index.
+
+    Fit it with `X={"x": images, "index": np.arange(n)}`, where `x` is the argument of the module's `forward`: skorch
+    cuts both alike, for its validation split and in scikit-learn's cross-validation.
+    """
+
+    def infer(self, x: Any, **fit_params: Any) -> Any:
+        net: Any = super()
+        rest = {name: value for name, value in x.items() if name != "index"} if isinstance(x, Mapping) else x
+        return net.infer(rest, **fit_params)
+
+
+class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type: ignore[misc]
+    """Measures memorization and collapse at the end of every epoch.
+
+    `on_batch_end` sees the batch and the prediction. The readings go to `net.history` as `byrote/j1`, ... and to
+    `observer_.table`. The weights of the fit are the same to the bit with and without this callback.
+
+    Args:
+        observe: makes the `Observer` of the module that skorch has just built, say
+            `lambda module: Observer(module, true_labels, num_classes)`.
+        train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
+            them the readings run over the training batches, which then need their index (see `WithoutIndex`).
+
+    Attributes: `observer_`, once training has begun.
+
+    Raises: ValueError where a batch lacks its index; ModuleNotFoundError without skorch.
+    """
+
+    observer_: Observer
+
+    def __init__(
+        self,
+        observe: Callable[[nn.Module], Observer],
+        train: Batches | None = None,
+        test: Batches | None = None,
+    ) -> None:
+        super().__init__()
+        self.observe, self.train, self.test = observe, train, test
+
+    def initialize(self) -> ObserverCallback:
+        self._module: nn.Module | None = None
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        if self._module is not net.module_:
+            self._module = net.module_
+            self.observer_ = self.observe(net.module_)
+            self._feed = Feed(self.observer_, self.train, self.test)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool | None = None, **step: Any) -> None:
+        if not training:
+            return
+        inputs, labels = batch
+        self._feed.loss(step["loss"], len(labels))
+        if self._feed.running:
+            if not isinstance(inputs, Mapping) or "index" not in inputs:
+                raise ValueError(
+                    "each batch needs the index of its samples: fit with X={'x': ..., 'index': np.arange(n)} and mix "
+                    "WithoutIndex into the net"
+                )
+            self._feed.batch(torch.as_tensor(inputs["index"]), _tensor(step["y_pred"]), torch.as_tensor(labels))
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
+        for name, value in self._feed.end(len(net.history)).items():
+            net.history.record(name, value)
+
+
+def _tensor(prediction: Any) -> Tensor:
+    """The prediction of a module, or the first of several."""
+    found: Tensor = prediction[0] if isinstance(prediction, tuple) else prediction
+    return found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byrote.measures.collapse import feature_rank, nc2, nc3, nc3_by_class, nc4
 from byrote.measures.moments import ClassMoments
-from byrote.measures.variability import CONVENTIONS, cdnv, class_means_coincide, nc1
+from byrote.measures.variability import CONVENTIONS, _axes, cdnv, centred_means, class_means_coincide, nc1
 
 from .oracles import clouds, exact_nc1, plain_nc1
 
@@ -285,3 +285,11 @@ def test_features_are_only_read(dtype: torch.dtype) -> None:
     nc4(h, torch.ones(4, 3), None, ClassMoments.of(h, y, 4, [5] * 4).means)
     assert torch.equal(h, kept[0])
     assert torch.equal(y, kept[1])
+
+
+def test_rank_cut_is_n_minus_one() -> None:
+    """Of N class means centring makes one direction null, also where they were rounded to float32 on the way."""
+    features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
+    rounded = centred_means(moments(features, labels)).float().double()
+    unaware = torch.full((9,), 1e-30, dtype=torch.float64)  # as if nothing had been rounded: only the rank can cut
+    assert len(_axes(rounded, unaware, 0.0, 100)[0]) == 4

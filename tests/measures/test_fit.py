@@ -67,6 +67,19 @@ def test_bootstrap_draws_whole_seeds() -> None:
     assert fit_line(mem, nc1, seeds=seed).slope == fit.slope  # equal data, equal interval
 
 
+def test_bootstrap_interval_by_a_loop() -> None:
+    """t times the standard deviation over draws of whole seeds, a seed drawn twice counting twice."""
+    mem, nc1, seed, _ = made(0.5)
+    slopes = []
+    for drawn in np.random.default_rng(0).integers(8, size=(500, 8)):
+        rows = [i for k in drawn for i in range(len(mem)) if seed[i] == k]
+        slopes.append(np.polyfit(mem[rows], nc1[rows], 1)[0])
+    margin = stats.t.ppf(0.975, 7) * math.sqrt(8 / 7) * np.std(slopes)
+    slope = fit_line(mem, nc1, seeds=seed, draws=500).slope
+    assert slope.high - slope.value == pytest.approx(margin, rel=1e-6)
+    assert slope.value - slope.low == pytest.approx(margin, rel=1e-6)
+
+
 def test_bootstrap_covers_the_truth() -> None:
     """The 95% interval holds the true slope in most of 40 made studies, and not in all widths: it is no constant."""
     hits = 0

@@ -138,7 +138,8 @@ def test_fates_are_shares_and_satisfy_b7(seed: int, N: int) -> None:
     assert m == pytest.approx(np.mean([predictions[i] == observed[i] for i in wrong]))
     assert t == pytest.approx(np.mean([predictions[i] == true[i] for i in wrong]))
     assert m + t + fate.corrupted_as_neither == pytest.approx(1)
-    J1, J2 = (j1(torch.from_numpy(predictions), torch.from_numpy(x)) for x in (observed, true))
+    J1 = j1(*map(torch.from_numpy, (predictions, observed)))
+    J2 = j2(*map(torch.from_numpy, (predictions, true)))
     assert pytest.approx(fate.realised_rate * (m - t)) == J1 - J2
     assert pytest.approx((1 - fate.realised_rate) * fate.clean_accuracy + fate.realised_rate * m) == J1
 

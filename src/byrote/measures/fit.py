@@ -67,8 +67,9 @@ def fit_line(
 
     Args:
         x, y: (n,) numbers; runs with a NaN in either are dropped and counted.
-        seeds: (n,) keys. With two or more, intervals are percentiles of a bootstrap over seeds: all runs of a seed
-            are drawn together, as they share their noise and initial weights. Otherwise t intervals over runs.
+        seeds: (n,) keys. With two or more, intervals come from a bootstrap over seeds (t times the standard deviation
+            of the draws): all runs of a seed are drawn together, as they share their noise and initial weights.
+            Otherwise t intervals over runs.
         groups: (n,) keys, for the left-out error; needs two or more.
         confidence: in (0, 1). draws: bootstrap samples (their generator is fixed: equal data, equal interval).
 
@@ -81,15 +82,16 @@ def fit_line(
     data = _Runs.of(x, y, seeds, groups)
     slope, intercept = _line(data.x, data.y)
     residual = data.y - intercept - slope * data.x
-    low, high = _bounds(data, confidence, draws)
-    method = "t over runs" if low is None or high is None else f"bootstrap over {data.num_seeds} seeds"
-    if low is None or high is None:
-        margin = _t_margins(data.x, residual, confidence)
-        low, high = np.array([slope, intercept]) - margin, np.array([slope, intercept]) + margin
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    if data.num_seeds < 2:
+        method, margins = "t over runs", _t_margins(data.x, residual, confidence)
+    else:
+        method, margins = f"bootstrap over {data.num_seeds} seeds", _seed_margins(data, confidence, draws)
     predicted = _left_out(data)
     return LineFit(
-        slope=Estimate(slope, float(low[0]), float(high[0]), method),
-        intercept=Estimate(intercept, float(low[1]), float(high[1]), method),
+        slope=Estimate(slope, slope - float(margins[0]), slope + float(margins[0]), method),
+        intercept=Estimate(intercept, intercept - float(margins[1]), intercept + float(margins[1]), method),
         r_squared=_explained(data.y, data.y - residual),
         left_out_r_squared=_explained(data.y, predicted),
         left_out_error=_rms(data.y - predicted),
@@ -143,7 +145,7 @@ def slope_ratio(
 ) -> Estimate:
     """Slope of one set of runs over that of another, say label smoothing over cross-entropy (claim A4).
 
-    Args: `above` and `below`, each (x, y, seeds). The interval is a percentile bootstrap over seeds; a seed that both
+    Args: `above` and `below`, each (x, y, seeds). The interval comes from a bootstrap over seeds; a seed that both
         sets hold is drawn for both at once, so what the seeds share cancels. NaN runs are dropped.
 
     Returns: an `Estimate`; NaN bounds with fewer than two seeds in common, or when over 5% of the draws determine no
@@ -164,8 +166,8 @@ def slope_ratio(
         chosen = [common[k] for k in drawn]
         slopes = [_line(*runs.rows(chosen))[0] for runs in (first, second)]
         ratios.append(slopes[0] / _nonzero(slopes[1]))
-    low, high = _percentiles(np.array(ratios), confidence)
-    return Estimate(value, float(low), float(high), method)
+    margin = float(_margins(np.array(ratios), len(common), confidence))
+    return Estimate(value, value - margin, value + margin, method)
 
 
 @dataclass(frozen=True)
@@ -207,17 +209,11 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
     return slope, float(y.mean() - slope * x.mean())
 
 
-def _bounds(
-    data: _Runs, confidence: float, draws: int
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Percentile bounds of (slope, intercept) over seeds; None with fewer than two seeds."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
-    if data.num_seeds < 2:
-        return None, None
+def _seed_margins(data: _Runs, confidence: float, draws: int) -> NDArray[np.float64]:
+    """Half-widths of the intervals of (slope, intercept) over seeds."""
     seeds = np.unique(data.seeds)
     fits = np.array([_line(*data.rows(list(seeds[drawn]))) for drawn in _draw(len(seeds), draws)])
-    return _percentiles(fits, confidence)
+    return _margins(fits, len(seeds), confidence)
 
 
 def _draw(size: int, draws: int) -> NDArray[np.int64]:
@@ -225,13 +221,15 @@ def _draw(size: int, draws: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(size, size=(draws, size))
 
 
-def _percentiles(values: NDArray[np.float64], confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Percentiles over the draws (first axis) that gave a value; NaN when over 5% gave none."""
+def _margins(values: NDArray[np.float64], seeds: int, confidence: float) -> NDArray[np.float64]:
+    """Half-widths t(n-1) sqrt(n/(n-1)) sd over the draws (first axis) that gave a value; NaN when over 5% gave none.
+
+    Of a mean over seeds this is exactly Student's interval; percentiles of the draws are too narrow for few seeds.
+    """
     if np.isnan(values).mean() > 0.05:
-        return np.full(values.shape[1:], _NAN), np.full(values.shape[1:], _NAN)
-    tail = 50 * (1 - confidence)
-    low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
-    return low, high
+        return np.full(values.shape[1:], _NAN)
+    quantile = float(stdtrit(seeds - 1, 0.5 + confidence / 2))
+    return np.asarray(quantile * np.sqrt(seeds / (seeds - 1)) * np.nanstd(values, axis=0), dtype=np.float64)
 
 
 def _t_margins(x: NDArray[np.float64], residual: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ class Results:
         history: one row a run and evaluated epoch; the run's facts stand beside the readings.
         features: the last features of runs with M = 2 (key, split, id, true, observed, x, y).
         source: where the tables were read from, for captions.
-        about: study, scale, planned runs, failures, machine: what a report says of the whole.
+        about: study, scale, every run's spec, failures, machine: what a report says of the whole.
     """
 
     history: Table
@@ -132,6 +132,7 @@ class Store:
             "overrides": plan.overrides,
             "imports": list(plan.imports),
             "planned": len(plan.entries),
+            "specs": {entry.key: entry.spec for entry in plan.entries},
             "failures": list(failures.values()),
             "seconds": round(seconds, 2),
             "machine": machines[0],

@@ -40,11 +40,13 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
     centres, heights = np.sqrt(edges[:-1] * edges[1:]), (steps[:-1] + steps[1:]) / 2
     root, alpha = np.meshgrid(centres, heights, indexing="ij")
     gap = np.asarray(layer_peeled(N, alpha, root, root, positive).gap)
+    corner, floor = np.meshgrid(edges[:-1], steps[:-1], indexing="ij")
+    touched = ~np.asarray(layer_peeled(N, floor, corner, corner, positive).collapsed)
     rows = [
         {"x": edges[i], "x2": edges[i + 1] * 1.02, "y": steps[j], "y2": steps[j + 1] + 0.002, "gap": float(gap[i, j])}
         for i in range(_CELLS[0])
         for j in range(_CELLS[1])
-        if gap[i, j] > 0
+        if touched[i, j]  # what reaches beyond the threshold is covered by the strip
     ]
     x = alt.X(
         "x:Q",
@@ -61,7 +63,7 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
     exact, printed = _thresholds(N, positive)
     levels = np.linspace(0, 1, len(exact))
     strip = [{"x": float(e), "x2": float(p), "y": float(a)} for e, p, a in zip(exact, printed, levels, strict=True)]
-    between = alt.Chart(alt.Data(values=strip)).mark_area(color="#E69F00", opacity=0.4, orient="horizontal")
+    between = alt.Chart(alt.Data(values=strip)).mark_area(color="#F5D99A", opacity=1, orient="horizontal")
     lines = []
     for border, dash, width in ((exact, [1, 0], 2.4), (printed, [6, 4], 1.8)):
         at = [{"x": float(b), "y": float(a), "k": k} for k, (b, a) in enumerate(zip(border, levels, strict=True))]

@@ -42,7 +42,7 @@ def dilation_against_noise(
         "LR": scale_free_dilation(alpha, penalty, penalty, eta, free, law, loss="relaxation"),
         "MSE": squared_dilation(2, penalty, penalty, eta, free * np.asarray(raw["MSE"].distance)),
     }
-    first = _panel(vega, eta, raw, "memorization as in the paper", f"‖u − h‖ in feature units, C_MD = {slope:g}")
+    first = _panel(vega, eta, raw, "memorization as in the paper", f"|u − h| in feature units, C_MD = {slope:g}")
     second = _panel(vega, eta, relative, "scale-free: memorization ÷ D", f"C = {free:.3g}, equal to C_MD / D under CE")
     chart: alt.HConcatChart = vega.hconcat(first, second, spacing=34).resolve_scale(y="shared")
     return chart

@@ -131,23 +131,14 @@ def dilation(
         non_negative("eta", eta),
         positive("slope", slope),
     )
-    beta = columns[0] / (2 if loss == "smoothing" else 1)
-    gap, norm, _ = two_class_geometry(beta, columns[1], columns[2])
-    order = np.argsort(gap * columns[3] * norm / columns[4], kind="stable")  # alike spreads share quadrature panels
-    pieces, steps = [], 0
-    for start in range(0, max(1, columns[0].size), _CHUNK):
-        smooth, l_w, l_h, rate, slopes = (column[order[start : start + _CHUNK]] for column in columns)
-        piece, used = _solve(_Problem.of(smooth, l_w, l_h, rate, slopes, chosen, loss))
-        pieces.append(piece)
-        steps = max(steps, used)
-    back = np.argsort(order, kind="stable")
+    arrays, steps = _sweep(columns, chosen, loss)
     given = [unwrap(column, shape) for column in columns]
 
     def real(name: str) -> Real:
-        return unwrap(np.concatenate([piece[name] for piece in pieces])[back], shape)
+        return unwrap(arrays[name], shape)
 
     def flag(name: str) -> bool | NDArray[np.bool_]:
-        flags = np.concatenate([piece[name] for piece in pieces])[back] > 0
+        flags = arrays[name] > 0
         return bool(flags[0]) if shape == () else flags.reshape(shape)
 
     return Dilation(
@@ -177,6 +168,20 @@ def dilation(
         width=width,
         loss=loss,
     )
+
+
+def _sweep(columns: list[Array], law: Law, loss: Margin) -> tuple[dict[str, Array], int]:
+    """All points, solved in chunks of alike spread: those share quadrature panels."""
+    gap, norm, _ = two_class_geometry(columns[0] / (2 if loss == "smoothing" else 1), columns[1], columns[2])
+    order = np.argsort(gap * columns[3] * norm / columns[4], kind="stable")
+    pieces, steps = [], 0
+    for start in range(0, max(1, order.size), _CHUNK):
+        smooth, l_w, l_h, rate, slopes = (column[order[start : start + _CHUNK]] for column in columns)
+        piece, used = _solve(_Problem.of(smooth, l_w, l_h, rate, slopes, law, loss))
+        pieces.append(piece)
+        steps = max(steps, used)
+    back = np.argsort(order, kind="stable")
+    return {name: np.concatenate([piece[name] for piece in pieces])[back] for name in pieces[0]}, steps
 
 
 @dataclass(frozen=True)

@@ -51,83 +51,110 @@ def full_problem(
     0.00605
     """
     chosen = law if isinstance(law, Law) else named(law, width)
-    columns = (
-        smoothing(alpha),
-        positive("lambda_w", lambda_w),
-        positive("lambda_h", lambda_h),
-        non_negative("eta", eta),
-    )
-    smooth, l_w, l_h, rate = (float(column) for column in columns)
-    C_md = float(positive("slope", slope))
-    gap, a, scale = (float(x) for x in two_class_geometry(np.asarray(smooth / 2), np.asarray(l_w), np.asarray(l_h)))
-    if gap == 0 or rate == 0:
-        raise ValueError("the full problem needs eta above 0 and features that are not collapsed")
-    distance, q = float(a * np.sqrt(2)), float(scale * a * np.sqrt(2))
-    Z, weights = _points(chosen)
-    M = width
-    unit = max(rate * distance**2 / C_md, 1e-300)  # variables are u / a and r / r_max
-
-    def clean(r: float) -> tuple[float, float]:
-        w = gap + q * r * Z
-        value = (weights * (np.logaddexp(0, -w) + smooth / 2 * w)).sum() + l_h * (a * a + r * r)
-        return 2 * float(value), 2 * float((weights * q * Z * (smooth / 2 - expit(-w))).sum() + 2 * l_h * r)
-
-    def noisy(u: Array, sign: float) -> tuple[float, Array]:
-        """Loss of label 1 (sign 1) or 2 (sign -1), whose logit gap is C <h_1 - h_2, u>."""
-        toward = np.zeros(M)
-        toward[:2] = sign * scale * a * np.array([1.0, -1.0])
-        w = float(toward @ u)
-        value = np.logaddexp(0, -w) + smooth / 2 * w + l_h * (u @ u)
-        return float(value), (smooth / 2 - expit(-w)) * toward + 2 * l_h * u
-
-    def risk(x: Array) -> tuple[float, Array]:
-        u1, u2, r = a * x[:M], a * x[M : 2 * M], unit * x[-1]
-        (f, df), (p1, d1), (p2, d2) = clean(r), noisy(u1, 1.0), noisy(u2, -1.0)
-        gradient = np.concatenate([rate * a * d1, rate * a * d2, [unit * df]]) / rate
-        return (f + rate * (p1 + p2) - floor) / rate, gradient
-
-    centres = np.zeros((2, M))
-    centres[0, 1] = centres[1, 0] = 1.0  # u_1 starts out at h_2, u_2 at h_1
-
-    def room(x: Array) -> Array:  # C_MD r / D - eta ||u - h||, over eta D
-        apart = (x[: 2 * M].reshape(2, M) - centres) / np.sqrt(2)
-        return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
-
-    def room_slope(x: Array) -> Array:
-        apart = x[: 2 * M].reshape(2, M) - centres
-        apart = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-300) / np.sqrt(2)
-        rows = np.zeros((2, 2 * M + 1))
-        rows[0, :M], rows[1, M : 2 * M], rows[:, -1] = -apart[0], -apart[1], 1.0
-        return rows
-
-    floor = clean(0.0)[0]
+    full = _Full.of(alpha, lambda_w, lambda_h, eta, slope, _points(chosen), width)
     generator = np.random.default_rng(seed)
-    constraints = [{"type": "ineq", "fun": room, "jac": room_slope}]
-    steps, best, converged = 0, np.inf, False
-    start = np.concatenate([generator.uniform(0, 1, 2 * M), [2.0]])
-    x = start
+    constraints = [{"type": "ineq", "fun": full.room, "jac": full.room_slope}]
+    start = np.concatenate([generator.uniform(0, 1, 2 * width), [2.0]])
+    x, best, converged, steps = start, np.inf, False, 0
     for _ in range(6):  # SLSQP stops early now and then: start it again near where it stopped
-        run = minimise(risk, start, np.zeros(2 * M + 1), {"ftol": 1e-14, "maxiter": 200}, constraints)
+        run = minimise(full.risk, start, np.zeros(2 * width + 1), {"ftol": 1e-14, "maxiter": 200}, constraints)
         end = run.point.copy()
-        end[-1] -= room(end).min()  # the least r that these u allow
-        value = risk(end)[0]
+        end[-1] -= full.room(end).min()  # the least r that these u allow
+        value = full.risk(end)[0]
         steps += run.iterations
         if value < best:
             x, best, converged = end, value, run.converged
         if run.converged:
             break
-        start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * M + 1)), 0)
-    apart = a * np.linalg.norm(x[: 2 * M].reshape(2, M) - centres, axis=1)
-    r = unit * float(x[-1])
-    return FullSolution(
-        a * x[: 2 * M].reshape(2, M),
-        r,
-        float(r / distance),
-        rate * float(apart.max()),
-        best * rate + floor,
-        converged,
-        steps,
-    )
+        start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * width + 1)), 0)
+    features, r = full.a * x[:-1].reshape(2, width), full.unit * float(x[-1])
+    apart = np.linalg.norm(features - full.a * full.centres, axis=1)
+    value = best * full.eta + full.rest
+    return FullSolution(features, r, r / full.distance, full.eta * float(apart.max()), value, converged, steps)
+
+
+@dataclass(frozen=True)
+class _Full:
+    """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max); the risk less its value at r = 0 without
+    noise, over eta.
+    """
+
+    alpha: float
+    penalty: float
+    eta: float
+    gap: float
+    a: float
+    scale: float
+    unit: float
+    nodes: tuple[Array, Array]
+    width: int
+
+    @classmethod
+    def of(
+        cls,
+        alpha: float,
+        lambda_w: float,
+        lambda_h: float,
+        eta: float,
+        slope: float,
+        nodes: tuple[Array, Array],
+        width: int,
+    ) -> _Full:
+        smooth, l_w = smoothing(alpha), positive("lambda_w", lambda_w)
+        l_h, rate = positive("lambda_h", lambda_h), float(non_negative("eta", eta))
+        gap, a, scale = (float(one) for one in two_class_geometry(smooth / 2, l_w, l_h))
+        if gap == 0 or rate == 0:
+            raise ValueError("the full problem needs eta above 0 and features that are not collapsed")
+        unit = rate * 2 * a * a / float(positive("slope", slope))
+        return cls(float(smooth), float(l_h), rate, gap, a, scale, unit, nodes, width)
+
+    @property
+    def distance(self) -> float:
+        return self.a * float(np.sqrt(2))
+
+    @property
+    def rest(self) -> float:
+        return self.clean(0.0)[0]
+
+    @property
+    def centres(self) -> Array:
+        """Where u_1 and u_2 come from: h_2 / a and h_1 / a."""
+        return np.eye(2, self.width)[::-1]
+
+    def clean(self, r: float) -> tuple[float, float]:
+        """F(r) and its slope."""
+        Z, weights = self.nodes
+        q = self.scale * self.distance
+        w = self.gap + q * r * Z
+        value = weights @ (np.logaddexp(0, -w) + self.alpha / 2 * w) + self.penalty * (self.a**2 + r * r)
+        slope = weights @ (q * Z * (self.alpha / 2 - expit(-w))) + 2 * self.penalty * r
+        return 2 * float(value), 2 * float(slope)
+
+    def noisy(self, u: Array, sign: float) -> tuple[float, Array]:
+        """Loss of label 1 (sign 1) or 2 (sign -1), whose logit gap is C <h_1 - h_2, u>, and penalty."""
+        toward = np.zeros(self.width)
+        toward[:2] = sign * self.scale * self.a * np.array([1.0, -1.0])
+        w = float(toward @ u)
+        value = np.logaddexp(0, -w) + self.alpha / 2 * w + self.penalty * (u @ u)
+        return float(value), (self.alpha / 2 - expit(-w)) * toward + 2 * self.penalty * u
+
+    def risk(self, x: Array) -> tuple[float, Array]:
+        u1, u2 = self.a * x[:-1].reshape(2, self.width)
+        (f, df), (p1, d1), (p2, d2) = self.clean(self.unit * x[-1]), self.noisy(u1, 1.0), self.noisy(u2, -1.0)
+        gradient = np.concatenate([self.a * d1, self.a * d2, [self.unit * df / self.eta]])
+        return (f - self.rest) / self.eta + p1 + p2, gradient
+
+    def room(self, x: Array) -> Array:
+        """C_MD r / D - eta ||u - h||, over eta D: at least 0 where feasible."""
+        apart = (x[:-1].reshape(2, self.width) - self.centres) / np.sqrt(2)
+        return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
+
+    def room_slope(self, x: Array) -> Array:
+        apart = x[:-1].reshape(2, self.width) - self.centres
+        apart = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-300) / np.sqrt(2)
+        rows = np.zeros((2, x.size))
+        rows[0, : self.width], rows[1, self.width : -1], rows[:, -1] = -apart[0], -apart[1], 1.0
+        return rows
 
 
 def _points(law: Law, panels: int = 100) -> tuple[Array, Array]:

@@ -1,7 +1,6 @@
 # make demo   train the demo study on embedded data and write runs/demo/index.html
 # make test   lint, type-check, and run every test
 # make bench  the benchmarks, each ending with one line of JSON
-# make docs   the documentation pages as a site in build/docs
 # Everything happens in .venv, which is made from this project's own files.
 
 PYTHON ?= python3

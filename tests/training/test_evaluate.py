@@ -6,7 +6,7 @@ import torch
 from toys import tiny
 
 from byrote.training import prepare, train
-from byrote.training.evaluate import features_of, margins, snapshots
+from byrote.training.evaluate import features_of, snapshots
 
 
 def test_readings_are_made_in_eval_mode_on_the_whole_training_set():
@@ -76,9 +76,9 @@ def test_a_network_whose_features_are_constant_is_collapsed_not_a_number():
     assert np.isfinite(run.final["mem_total"])
 
 
-def test_learned_epoch_is_the_first_at_which_the_observed_label_is_predicted():
+def test_the_course_of_each_sample_is_that_of_shorter_runs():
     experiment = tiny(**{"training.evaluate_every": 1, "training.epochs": 6})
-    seen = []
+    seen, margins = [], []
     data = experiment.data.load("train")
     (run,) = train([experiment])
     for epochs in range(1, 7):
@@ -87,16 +87,17 @@ def test_learned_epoch_is_the_first_at_which_the_observed_label_is_predicted():
         twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
         twin.load_state_dict({name: torch.from_numpy(value) for name, value in short.weights.items()})
         with torch.no_grad():
-            seen.append(twin.eval()(data.images).argmax(1).numpy() == run.samples["observed"])
+            z = twin.eval()(data.images).double().numpy()
+        observed = run.samples["observed"]
+        seen.append(z.argmax(1) == observed)
+        margins.append(z[np.arange(len(z)), observed] - z[np.arange(len(z)), 1 - observed])
     hits = np.stack(seen)
     expected = np.where(hits.any(0), hits.argmax(0) + 1, 0)
     np.testing.assert_array_equal(run.samples["learned_epoch"], expected)
+    np.testing.assert_array_equal(run.samples["forgotten"], (hits[:-1] & ~hits[1:]).sum(0))
+    np.testing.assert_allclose(run.samples["margin"], margins[-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run.samples["aum"], np.mean(margins, 0), rtol=1e-5, atol=1e-6)
     assert len(set(expected.tolist())) > 1
-
-
-def test_margin_is_the_observed_logit_less_the_largest_other():
-    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 1.0, 4.0]])
-    assert margins(logits, torch.tensor([1, 2])).tolist() == [1.0, -1.0]
 
 
 def test_features_are_kept_for_a_plane_only():

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from byrote.files import write_atomic
+from byrote.measures.dynamics import SampleHistory
 from byrote.training.cohort import Cohort
 from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
@@ -30,7 +31,7 @@ def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) ->
         "order": cohort.order[s].get_state(),
         "loss": {name: value[s - runs.start].clone() for name, value in module.state_dict().items()},
         "rows": record.rows,
-        "learned": record.learned,
+        "samples": None if record.samples is None else dict(vars(record.samples)),
         "error": record.error,
     }
 
@@ -44,7 +45,8 @@ def _restore(part: dict[str, Any], cohort: Cohort, optimizer: CohortOptimizer, r
             value[s - runs.start].copy_(part["loss"][name])
     optimizer.restore(s, part["optimizer"])
     cohort.order[s].set_state(part["order"])
-    record.rows, record.learned, record.error = part["rows"], part["learned"], part["error"]
+    record.rows, record.error = part["rows"], part["error"]
+    record.samples = None if part["samples"] is None else SampleHistory(**part["samples"])
 
 
 @dataclass

@@ -10,7 +10,7 @@ from byrote.measures.snapshot import Snapshot
 from byrote.training.cohort import Cohort
 from byrote.training.run import Columns
 
-__all__ = ["answers", "features_of", "margins", "snapshots"]
+__all__ = ["answers", "features_of", "snapshots"]
 
 _CHUNK = 1000  # samples a run in one forward pass
 _SHOWN_TEST, _SHOWN_CLEAN = 1000, 500  # samples whose features are kept for the feature plane
@@ -45,13 +45,6 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
             test_features=test_features[s],
             test_logits=test_logits[s],
         )
-
-
-def margins(logits: Tensor, observed: Tensor) -> Tensor:
-    """Logit of the observed label less the largest other: logits (n, outputs), observed (n,) -> (n,)."""
-    own = logits.gather(-1, observed[:, None])
-    others = logits.scatter(-1, observed[:, None], float("-inf")).amax(-1)
-    return own[:, 0] - others
 
 
 def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Columns:

@@ -4,24 +4,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from byrote.measures.dynamics import SampleHistory
 from byrote.measures.snapshot import Snapshot, read
 from byrote.training.cohort import Cohort
-from byrote.training.evaluate import features_of, margins
+from byrote.training.evaluate import features_of
 from byrote.training.facts import facts_of
 from byrote.training.run import Columns, Run
 
 __all__ = ["Record"]
 
+_SAMPLES = ("true", "observed", "learned_epoch", "forgotten", "margin", "aum")
+
 
 @dataclass
 class Record:
-    """History so far, the epoch at which each observed label was learned, and why the run failed if it did."""
+    """The history so far, the course of each sample, and why the run failed if it did."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    learned: Tensor | None = None  # (n,) epoch at which the observed label was first predicted, 0: not yet
+    samples: SampleHistory | None = None
     error: str = ""
     last: Snapshot | None = None
 
@@ -31,9 +32,8 @@ class Record:
             self.error = f"diverged in epoch {epoch}: features or logits are not finite; lower the learning rate"
             return None
         row = {"epoch": epoch, "loss": loss, **read(snapshot)}
-        hit = snapshot.predicted == snapshot.observed
-        learned = self.learned if self.learned is not None else torch.zeros_like(snapshot.observed)
-        self.learned = torch.where((learned == 0) & hit, epoch, learned)
+        samples = self.samples or SampleHistory.start(snapshot.true, snapshot.observed)
+        self.samples = samples.after(epoch, snapshot.logits)
         self.rows.append(row)
         self.last = snapshot
         return row
@@ -44,14 +44,9 @@ class Record:
         samples: Columns = {}
         features: Columns = {}
         weights: Columns = {}
-        if last is not None and self.learned is not None:
-            samples = {
-                "id": cohort.train.ids.numpy(),
-                "true": cohort.train.labels.cpu().numpy(),
-                "observed": cohort.observed[s].cpu().numpy(),
-                "learned_epoch": self.learned.cpu().numpy(),
-                "margin": margins(last.logits, last.observed).cpu().numpy(),
-            }
+        if last is not None and self.samples is not None:
+            columns = {name: getattr(self.samples, name).cpu().numpy() for name in _SAMPLES}
+            samples = {"id": cohort.train.ids.numpy(), **columns}
             features = features_of(last, cohort.train.ids, cohort.test.ids)
         if keep_weights and not self.error:
             twin = cohort.network.twin(s)

@@ -22,7 +22,7 @@ class Run:
         status: "done" or "failed".
         error: one sentence when it failed.
         history: columns, one row an evaluated epoch (names in docs/measures.md).
-        samples: columns id, true, observed, learned_epoch (0: never learned), margin.
+        samples: columns id, true, observed, learned_epoch (0: never learned), forgotten (times), margin, aum.
         features: columns split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
         facts: what the tables say of the run besides its spec (number of classes, effective rate, ...).
         weights: the trained weights by name, where they were asked for.

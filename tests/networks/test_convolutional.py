@@ -202,11 +202,25 @@ def test_bfloat16_stays_near_float32(network, shape, batch, compiled):
         assert (low(x) - full(x)).norm() / full(x).norm() < 0.06
 
 
+def test_inception_lite_takes_smaller_images_whole():
+    """Averaged to 16 x 16 every pixel counts; only what is larger than 28 is cropped, each side for itself."""
+    net = InceptionLite().build((3, 16, 16), 10)
+    assert sum(p.numel() for p in net.parameters()) == 1_652_826
+    net.eval()
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(net.features[0](x), x)
+    corner = x.clone()
+    corner[0, :, 0, 0] += 1
+    with torch.no_grad():
+        assert not torch.equal(net.features(corner)[0], net.features(x)[0])
+    assert net.features[0](torch.zeros(1, 3, 31, 20)).shape == (1, 3, 28, 20)
+
+
 def test_inputs_that_do_not_fit_are_named():
     for network, shape in [
         (ResNet32(), (784,)),
         (ResNet18(), (1, 4, 28)),
-        (InceptionLite(), (3, 27, 28)),
+        (InceptionLite(), (3, 7, 28)),
         (CNN8(), (3, 32)),
     ]:
         with pytest.raises(ValueError, match="images"):

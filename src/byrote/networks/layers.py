@@ -33,14 +33,17 @@ class GlobalMean(nn.Module):
 
 
 class CentreCrop(nn.Module):
-    """The central size x size part of an image; where the margin is odd its larger half is cut below and right."""
+    """The central size x size part of an image; where the margin is odd its larger half is cut below and right.
+
+    A side that is no longer than `size` is left as it is.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        top, left = (x.shape[-2] - self.size) // 2, (x.shape[-1] - self.size) // 2
+        top, left = (max(side - self.size, 0) // 2 for side in x.shape[-2:])
         return x[..., top : top + self.size, left : left + self.size]
 
 

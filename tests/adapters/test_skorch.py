@@ -103,6 +103,16 @@ def test_the_samples_of_a_validation_split_stay_out():
     assert int((callback.observer_.history.evaluations > 0).sum()) == 28
 
 
+def test_a_module_that_is_built_anew_is_observed_anew():
+    problem = Problem()
+    callback = ObserverCallback(lambda module: Observer(module, problem.true, N), *problem.batches())
+    classifier, _ = fit(problem, [callback], kind=skorch.NeuralNetClassifier, indexed=False)
+    classifier.set_params(module=net)
+    classifier.partial_fit(problem.images.numpy(), problem.observed.numpy())
+    expected = evaluated(classifier.module_, problem)
+    assert {name: callback.observer_.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_batch_without_index_is_one_sentence():
     with pytest.raises(ValueError, match="WithoutIndex into the net"):
         fit(Problem(), [ObserverCallback(lambda module: Observer(module, Problem().true, N))], indexed=False)

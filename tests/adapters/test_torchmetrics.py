@@ -17,6 +17,9 @@ pytest.importorskip("torchmetrics", reason="needs the extra: pip install 'byrote
 from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     return in_two_processes(tmp_path_factory.mktemp("gloo"))

@@ -24,7 +24,8 @@ _PREFIX = "byrote/"
 _FACTS = frozenset({
     "key", "study", "part", "dataset", "classes", "num_classes", "n_train", "n_test", "network", "depth", "width",
     "feature_width", "alpha", "noise", "rate", "effective_rate", "seed", "epochs", "batch_size", "optimizer",
-    "lr", "momentum", "weight_decay", "schedule", "precision", "status", "error",
+    "lr", "momentum", "weight_decay", "schedule", "precision", "status", "error", "balance", "preprocessing",
+    "resolution", "dropout",
 })  # fmt: skip
 
 

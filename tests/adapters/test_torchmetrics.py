@@ -16,7 +16,6 @@ from byrote.measures.moments import ClassMoments
 pytest.importorskip("torchmetrics", reason="needs the extra: pip install 'byrote[torchmetrics]'")
 from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 
 

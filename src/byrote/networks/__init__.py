@@ -2,6 +2,7 @@
 
 from byrote.networks.base import Classifier, Layered, Network
 from byrote.networks.cnn import CNN8
+from byrote.networks.descent import Descent
 from byrote.networks.inception import InceptionLite
 from byrote.networks.mlp import MLP
 from byrote.networks.own import Own
@@ -12,6 +13,7 @@ __all__ = [
     "CNN8",
     "MLP",
     "Classifier",
+    "Descent",
     "InceptionLite",
     "Layered",
     "Network",

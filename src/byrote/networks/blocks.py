@@ -7,12 +7,7 @@ from torch import Tensor
 
 from byrote.networks.native import Kernels, address
 
-__all__ = ["Block", "narrow_rows", "normalise", "padded", "run_of"]
-
-
-def padded(size: int) -> int:
-    """The next multiple of 32, the side of a block of tiles."""
-    return -(-size // 32) * 32
+__all__ = ["Block", "narrow_rows", "normalise", "run_of"]
 
 
 def narrow_rows(weight: Tensor, found: Kernels) -> list[Tensor]:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from byrote.networks.blocks import Block, narrow_rows, normalise, run_of
+from byrote.networks.descent import Descent
 from byrote.networks.native import Kernels, address, kernels
 from byrote.networks.stack import Stack
-from byrote.networks.tiled import Tiled, fits_tiles
+from byrote.networks.tiled import Rooms, Tiled, TiledChain, fits_tiles
 
 __all__ = ["DenseStack", "is_dense"]
 
@@ -50,7 +51,15 @@ class DenseStack(Stack):
         chain = copies[0]
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
-        self._norms = {str(i): part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
+        self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
+        self._tables = [
+            table
+            for i in self._norms
+            for at in (i - 1, i)
+            for table in (self._layer(at)._parameters, self._layer(at)._buffers)
+        ]
+        self._rooms = Rooms()
+        self._kept: tuple[list[int], Descent | None, TiledChain | None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
@@ -61,35 +70,72 @@ class DenseStack(Stack):
         rows = x.shape[-2]
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
-        blocks = self._blocks()
         if not self.training:
-            h = x.to(torch.bfloat16)
+            h, blocks = x.to(torch.bfloat16), self._blocks()
             return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
+        out: Tensor
+        tiles = None if x.requires_grad else self._tiles(found)
+        if tiles is not None:
+            out = Tiled.apply(x, tiles, *tiles.states)  # type: ignore[no-untyped-call]
+            return out
+        blocks = self._blocks()
         for block in blocks:
             block.batches.add_(1)
-        chosen = Tiled if fits_tiles(blocks, found) and not x.requires_grad else _Dense
         states = [state for block in blocks for state in block[:4]]
-        out: Tensor = chosen.apply(x, blocks, found, *states)  # type: ignore[no-untyped-call]
+        out = _Dense.apply(x, blocks, found, *states)  # type: ignore[no-untyped-call]
         return out
+
+    def _tiles(self, found: Kernels) -> TiledChain | None:
+        """The chain for tile units, where it fits; kept as long as every state lies where it lay."""
+        where = [value.data_ptr() for table in self._tables for value in table.values() if value is not None]
+        if self._kept is None or self._kept[:2] != (where, self.descent):
+            blocks = self._blocks()
+            fits = fits_tiles(blocks, found)
+            chain = TiledChain(blocks, found, self._rooms, self.descent, self._momenta()) if fits else None
+            self._kept = (where, self.descent, chain)
+        return self._kept[2]
+
+    def _momenta(self) -> list[list[Tensor]]:
+        """The momenta of weight, bias, gamma and beta of each block, in descent."""
+        if self.descent is None:
+            return []
+        memory = self.descent.memory
+        return [[memory[f"{i + at}.{leaf}"] for at in (-1, 0) for leaf in ("weight", "bias")] for i in self._norms]
 
     def _blocks(self) -> list[Block]:
         blocks = []
-        for name, norm in self._norms.items():
-            linear, states = self.get_submodule(str(int(name) - 1)), self.get_submodule(name)
+        for i, norm in self._norms.items():
+            linear, states = self._held(i - 1), self._held(i)
             blocks.append(
                 Block(
-                    weight=linear.get_parameter("weight"),
-                    bias=linear.get_parameter("bias"),
-                    gamma=states.get_parameter("weight"),
-                    beta=states.get_parameter("bias"),
-                    running_mean=states.get_buffer("running_mean"),
-                    running_var=states.get_buffer("running_var"),
-                    batches=states.get_buffer("num_batches_tracked"),
+                    weight=linear["weight"],
+                    bias=linear["bias"],
+                    gamma=states["weight"],
+                    beta=states["bias"],
+                    running_mean=states["running_mean"],
+                    running_var=states["running_var"],
+                    batches=states["num_batches_tracked"],
                     eps=norm.eps,
                     momentum=0.1 if norm.momentum is None else norm.momentum,
                 )
             )
         return blocks
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}  # addresses belong to this copy
+
+    def descends(self) -> bool:
+        """Is the step of `descent` carried out here, in training on a CPU?"""
+        found = kernels() if self.compiled else None
+        return found is not None and fits_tiles(self._blocks(), found)
+
+    def _layer(self, i: int) -> nn.Module:
+        return self.get_submodule(str(i))
+
+    def _held(self, i: int) -> dict[str, Tensor]:
+        """The states of layer i by name."""
+        held = {**self._layer(i)._parameters, **self._layer(i)._buffers}
+        return {name: value for name, value in held.items() if value is not None}
 
 
 def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:

@@ -1,8 +1,8 @@
 """The compiled kernels (`kernels.cpp`, `tiles.cpp`), built once by the machine's own C++ compiler.
 
-They are called through ctypes, and they are an option: without a compiler `kernels()` is None, said once in the log, and callers take torch's own
-operators. The built library lies in byrote's cache folder under a name that changes with the source, the compiler
-and the processor, so an old or a foreign build is never loaded.
+They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in the log, and
+callers take torch's own operators. The built library lies in byrote's cache folder under a name that changes with the
+source, the compiler and the processor, so an old or a foreign build is never loaded.
 """
 
 import ctypes
@@ -35,10 +35,9 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
 }
 _TILES: dict[str, Sequence[type]] = {
-    "tiles_input": [_POINTER] + [_COUNT] * 4 + [_POINTER] * 3,
-    "tiles_forward": [_POINTER] * 2 + [_COUNT] * 5 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 10,
-    "tiles_backward": [_POINTER] * 3 + [_COUNT] + [_POINTER] * 2 + [_COUNT] * 3 + [_POINTER] * 8,
-    "tiles_gradient": [_POINTER] * 2 + [_COUNT] * 4 + [_POINTER],
+    "chain_room": [_POINTER] + [_COUNT] * 2,
+    "chain_forward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER] * 2,
+    "chain_backward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT, _POINTER] + [_REAL] * 3 + [ctypes.c_int32],
 }
 
 
@@ -67,10 +66,10 @@ class Kernels:
         if self.has_tiles:
             for name, types in _TILES.items():
                 self._take(library, name, types)
-            self.tiles_input = library.tiles_input
-            self.tiles_forward = library.tiles_forward
-            self.tiles_backward = library.tiles_backward
-            self.tiles_gradient = library.tiles_gradient
+            library.chain_room.restype = _COUNT
+            self.chain_room = library.chain_room
+            self.chain_forward = library.chain_forward
+            self.chain_backward = library.chain_backward
 
     @staticmethod
     def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:

@@ -12,9 +12,11 @@ import copy
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
+from byrote.networks.descent import Descent
 from byrote.networks.reduced import narrow, reduce, reduced_names
 
 __all__ = ["Stack", "StackedNetwork"]
@@ -46,6 +48,7 @@ class Stack(nn.Module):
         self.precision = precision
         self.compiled = compiled and not batched
         self.batched = batched
+        self.descent: Descent | None = None
         self._narrowed = reduced_names(copies[0]) if precision == "bf16" else frozenset()
         # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
         plain = copy.deepcopy(copies[0]).to("meta")
@@ -64,6 +67,10 @@ class Stack(nn.Module):
         """The module of a single run, without values of its own."""
         return self._plain[0]
 
+    def descends(self) -> bool:
+        """Can the backward pass make the optimiser's step? Not with torch's operators."""
+        return False
+
     def check(self, x: Tensor) -> bool:
         """Is x one batch shared by all runs? Else it must have the runs first."""
         if x.dim() == self.rank:
@@ -77,6 +84,8 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, ...)
         shared = self.check(x)
+        if isinstance(self.plain, nn.Linear) and not self.batched and self.precision == "fp32":
+            return self._linear([x] * self.runs if shared else _slices(x))
         self.plain.train(self.training)
         if self.batched:
             over_runs = vmap(self._one, in_dims=(0, None if shared else 0), randomness="different")
@@ -87,6 +96,14 @@ class Stack(nn.Module):
         outputs = [
             self._one({name: parts[s] for name, parts in slices.items()}, batch) for s, batch in enumerate(inputs)
         ]
+        return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
+
+    def _linear(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The plain layer's one operation, without binding its states: heads are called at every step."""
+        bias = self._parameters.get("bias")
+        biases = [None] * self.runs if bias is None else _slices(bias)
+        weights = _slices(self.get_parameter("weight"))
+        outputs = [F.linear(x, weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True)]
         return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
 
     def _one(self, states: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -136,6 +153,22 @@ class StackedNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # -> (S, B, N)
         logits: Tensor = self.head(self.features(x))
         return logits
+
+    def descend(self, descent: Descent) -> bool:
+        """From now on let the backward pass itself make the step of `descent`, where kernels for it run.
+
+        A parameter stepped there has the gradient None afterwards; `descent.finish` steps the others. A graph can then
+        be passed backward only once.
+
+        Returns:
+            Whether that is so here. If not, nothing changes.
+        """
+        if not self.features.descends() or next(self.parameters()).device.type != "cpu":
+            return False
+        prefix = "features."
+        memory = {name.removeprefix(prefix): m for name, m in descent.memory.items() if name.startswith(prefix)}
+        self.features.descent = Descent(memory, descent.momentum, descent.decays, descent.rates)
+        return True
 
     def twin(self, s: int) -> nn.Module:
         """Run s as a plain module on the CPU, with its own copy of weights and running statistics.

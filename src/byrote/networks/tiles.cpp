@@ -1,14 +1,16 @@
-// Dense layers on the tile units of processors that have AMX: product, normalisation and rectifier in one visit.
+// Chains of dense blocks on the tile units of processors that have AMX: product, normalisation and rectifier in one
+// visit, and, where the optimiser is descent with momentum, the weights' update while their gradient lies in a tile.
 //
-// Activations are feature-major: 32 features of a whole batch are one block, computed in float32 by the tiles, and
-// normalised while it lies in the innermost cache. Layouts of a matrix of F features and P (batch, padded to 32):
-//   plain [F][P]   left operand of the weight gradient
-//   pairs [F/2][P][2]   right operand of the products, two neighbouring features side by side
-//   flips [P/2][F][2]   right operand of the weight gradient, two neighbouring samples side by side
-// Widths are multiples of 32. Padding holds zeros, which add nothing to any sum.
+// Activations are feature-major: 32 features of a whole batch are one strip, computed in float32 by the tiles and
+// normalised while it lies in the innermost cache. An operand of a product is stored as the tiles read it: strips of 32
+// rows (left) or columns (right), in a strip the steps of 32 along the summed axis, in a step two tiles of 16 x 64 bytes.
+// A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbours along the summed axis.
+// Hidden widths are multiples of 32; inputs and batch are padded with zeros, which add nothing to any sum.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #ifdef __AMX_BF16__
 #include <immintrin.h>
@@ -54,180 +56,360 @@ static inline void transpose(ivec *r) {
           BRACES(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
 }
 
-// 32 rows of a 16-bit matrix, seen as words of two columns: to[word][row], rows of `to` being `stride` words long.
-static void flip(const uint16_t *from, int64_t columns, int64_t leading, uint32_t *to, int64_t stride) {
-    for (int64_t w = 0; w < columns / 2; w += 16)
-        for (int part = 0; part < 32; part += 16) {
-            ivec r[16];
-            for (int i = 0; i < 16; i++) r[i] = *(const ivec *)(from + (part + i) * leading + 2 * w);
-            transpose(r);
-            for (int i = 0; i < 16; i++) *(ivec *)(to + (w + i) * stride + part) = r[i];
+static inline vec load(const float *p, __mmask16 lanes) { return (vec)_mm512_maskz_loadu_ps(lanes, p); }
+static inline void store(float *p, __mmask16 lanes, vec x) { _mm512_mask_storeu_ps(p, lanes, (__m512)x); }
+static inline __mmask16 first(int64_t lanes) { return lanes >= 16 ? 0xffff : lanes > 0 ? (1 << lanes) - 1 : 0; }
+static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
+static inline float rounded(float x) { return ((vec)(wide(narrow((vec){x})) << 16))[0]; }  // to bfloat16 and back
+
+// One block of all runs. `to_` is where gradients go, or, in descent, where the momenta are.
+struct Block {
+    float *weight, *bias, *gamma, *beta, *running_mean, *running_var;
+    int64_t *batches;
+    float *to_weight, *to_bias, *to_gamma, *to_beta;
+    int64_t out, in;
+    float eps, momentum;
+    Block run(int64_t s) const {
+        Block b = *this;
+        b.weight += s * out * in;
+        if (b.to_weight) b.to_weight += s * out * in;
+        for (float **p : {&b.bias, &b.gamma, &b.beta, &b.running_mean, &b.running_var}) *p += s * out;
+        for (float **p : {&b.to_bias, &b.to_gamma, &b.to_beta})
+            if (*p) *p += s * out;
+        return b;
+    }
+};
+
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without a rate the gradient is stored.
+struct Descent {
+    float rate, momentum, decay;
+    bool on;
+    void put(float *theta, float *to, __mmask16 lanes, vec g) const {
+        if (on) {
+            const vec old = load(theta, lanes);
+            g = momentum * load(to, lanes) + (g + decay * old);
+            store(theta, lanes, old - rate * g);
         }
+        store(to, lanes, g);
+    }
+    void put(float *theta, float *to, float g) const { put(theta, to, 1, (vec){g}); }
+};
+
+// What one run's backward pass needs, and room for what is written and read again at once.
+struct Trace {
+    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
+    uint16_t *pairs[2];  // right operands summed over features: outputs (forward), da (backward)
+    uint16_t *da, *slab, *behind, *strip;
+    float *room, *gradient, *hat, *last, *below;
+    int64_t P, size;
+
+    Trace(const Block *blocks, int64_t n, int64_t rows, char *memory) : P(padded(rows)) {
+        char *at = memory;
+        auto take = [&](int64_t bytes) { char *p = at; at += (bytes + 63) / 64 * 64; return p; };
+        int64_t widest = 0, largest = 0;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t in = padded(blocks[i].in), out = padded(blocks[i].out);
+            layers[i].h = (uint16_t *)take(in * P * 2);
+            layers[i].xhat = (uint16_t *)take(i + 1 < n ? out * P * 2 : 0);
+            layers[i].gates = (uint16_t *)take(out * P / 8);
+            layers[i].inverse = (float *)take(out * 4);
+            widest = std::max({widest, in, out});
+            if (i) largest = std::max(largest, in * out);
+        }
+        for (uint16_t *&p : pairs) p = (uint16_t *)take(widest * P * 2);
+        da = (uint16_t *)take(widest * P * 2);
+        slab = (uint16_t *)take(widest * 32 * 2);
+        behind = (uint16_t *)take(largest * 2);
+        strip = (uint16_t *)take(32 * P * 2);
+        room = (float *)take(32 * P * 4);
+        gradient = (float *)take(widest * 32 * 4);
+        hat = (float *)take(blocks[n - 1].out * P * 4);
+        last = (float *)take(blocks[n - 1].out * P * 4);
+        below = (float *)take(padded(blocks[n - 1].in) * P * 4);
+        size = at - memory;
+    }
+};
+
+constexpr int64_t TILE = 512;
+// The tile of row (left) or column (right) m at step k of a summed axis of length `depth`.
+static inline uint16_t *tile(uint16_t *operand, int64_t m, int64_t k, int64_t depth) {
+    return operand + ((m / 32 * (depth / 32) + k / 32) * 2 + m / 16 % 2) * TILE;
 }
 
-// 32 x 32 of C = A B over k: A [32][k] of row length `lda`, B [k/2][n][2], C of row length `ldc`.
-static inline void product(const uint16_t *A, int64_t lda, const uint16_t *B, int64_t n, int64_t k, float *C,
-                           int64_t ldc) {
+// What will be read next, fetched a little at a time while the tiles are busy.
+struct Ahead {
+    const char *at, *end;
+    int64_t lines;  // at each step
+    Ahead(const float *p, int64_t count, int64_t steps)
+        : at((const char *)p), end((const char *)(p + count)), lines(count / 16 / steps + 1) {}
+    void step() {
+        for (int64_t i = 0; i < lines && at < end; i++, at += 64) _mm_prefetch(at, _MM_HINT_T1);
+    }
+};
+
+// 32 x 32 of C = A B from one strip of each operand.
+static inline void product(const uint16_t *A, const uint16_t *B, int64_t depth, float *C, int64_t ldc,
+                           Ahead *one = nullptr, Ahead *two = nullptr) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t p = 0; p < k; p += 32) {
-        _tile_loadd(4, A + p, lda * 2);
-        _tile_loadd(5, A + 16 * lda + p, lda * 2);
-        _tile_loadd(6, B + p * n, n * 4);
-        _tile_loadd(7, B + p * n + 32, n * 4);
+    for (int64_t k = 0; k < depth; k += 32, A += 2 * TILE, B += 2 * TILE) {
+        _tile_loadd(4, A, 64);
+        _tile_loadd(6, B, 64);
+        _tile_loadd(7, B + TILE, 64);
+        _tile_loadd(5, A + TILE, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        if (one) one->step();
+        if (two) two->step();
     }
     _tile_stored(0, C, ldc * 4);
     _tile_stored(1, C + 16, ldc * 4);
     _tile_stored(2, C + 16 * ldc, ldc * 4);
     _tile_stored(3, C + 16 * ldc + 16, ldc * 4);
 }
+static inline void written() { __asm__ volatile("" ::: "memory"); }  // the tiles read what was just written
 
-// `rows` rows of a float32 matrix (row length `in`) to bfloat16 rows of length `padded`, a multiple of 32.
-static void narrow_rows(const float *w, int64_t rows, int64_t in, int64_t padded, uint16_t *to) {
-    for (int64_t o = 0; o < rows; o++) {
-        int64_t i = 0;
-        for (; i + 16 <= in; i += 16) *(half *)(to + o * padded + i) = narrow(*(const vec *)(w + o * in + i));
-        for (; i < padded; i += 16) {
-            vec tail = {0};
-            for (int j = 0; j < 16 && i + j < in; j++) tail[j] = w[o * in + i + j];
-            *(half *)(to + o * padded + i) = narrow(tail);
-        }
-    }
+// Up to 32 rows of float32 weights as a strip of a left operand.
+static void narrow_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) {
+    for (int64_t o = 0; o < 32; o++)
+        for (int64_t i = 0; i < padded(in); i += 16)
+            *(half *)(tile(to, o, i, padded(in)) + o % 16 * 32 + i % 32) =
+                narrow(load(w + o * in + i, o < rows ? first(in - i) : 0));
 }
 
-// 32 columns of a float32 matrix (rows, in) to bfloat16, transposed: to [32][rows].
-static void narrow_columns(const float *w, int64_t rows, int64_t in, uint16_t *to) {
-    for (int64_t o = 0; o < rows; o += 32)
-        for (int64_t i = 0; i < 32; i += 16) {
+// A batch (rows, in) as right operands, summed over features (pairs) and over samples (h).
+static void pack(const float *x, int64_t rows, int64_t in, int64_t P, uint16_t *pairs, uint16_t *h) {
+    for (int64_t i = 0; i < padded(in); i += 32)
+        for (int64_t b = 0; b < P; b += 16) {
             ivec r[16];
             for (int j = 0; j < 16; j++) {
-                const float *row = w + (o + 2 * j) * in + i;
-                _mm_prefetch((const char *)(row + 32), _MM_HINT_T1);  // the next 32 columns
-                _mm_prefetch((const char *)(row + in + 32), _MM_HINT_T1);
-                r[j] = side_by_side(narrow(*(const vec *)row), narrow(*(const vec *)(row + in)));
+                const float *row = x + (b + j) * in + i;
+                const __mmask16 low = b + j < rows ? first(in - i) : 0, high = b + j < rows ? first(in - i - 16) : 0;
+                r[j] = (ivec)_mm512_cvtne2ps_pbh((__m512)load(row + 16, high), (__m512)load(row, low));
+            }
+            for (int j = 0; j < 16; j += 2)
+                for (int part = 0; part < 2; part++) {
+                    const half *one = (const half *)&r[j] + part, *two = (const half *)&r[j + 1] + part;
+                    *(ivec *)(tile(h, i + 16 * part, b, P) + (b + j) % 32 * 16) = side_by_side(*one, *two);
+                }
+            transpose(r);
+            for (int w = 0; w < 16; w++) *(ivec *)(tile(pairs, b, i, padded(in)) + w * 32) = r[w];
+        }
+}
+
+// The batch's mean and 1/std of feature j from its products c; the running statistics move.
+static inline void statistics(const Block &block, int64_t j, const float *c, int64_t rows, int64_t P, float *mean,
+                              float *inverse) {
+    vec sum = {0}, square = {0};
+    for (int64_t b = 0; b < P; b += 16) sum += *(const vec *)(c + b);  // padding is 0
+    *mean = total(sum) / rows;
+    for (int64_t b = 0; b < P; b += 16) {
+        const vec d = (vec)_mm512_maskz_mov_ps(first(rows - b), (__m512)(*(const vec *)(c + b) - *mean));
+        square += d * d;
+    }
+    const float squares = total(square);
+    *inverse = 1 / std::sqrt(squares / rows + block.eps);
+    block.running_mean[j] += block.momentum * (*mean + block.bias[j] - block.running_mean[j]);
+    block.running_var[j] += block.momentum * (squares / (rows - 1) - block.running_var[j]);
+}
+
+static void hidden_forward(const Block &block, int64_t rows, Trace &t, Trace::Layer &own, uint16_t *next_h) {
+    const int64_t P = t.P, in = padded(block.in);
+    const vec zero = {0};
+    for (int64_t f = 0; f < block.out; f += 32) {
+        narrow_rows(block.weight + f * block.in, 32, block.in, t.slab);
+        written();
+        Ahead weights(block.weight + (f + 32) * block.in, f + 32 < block.out ? 32 * block.in : 0, in * P / 1024);
+        for (int64_t b = 0; b < P; b += 32) product(t.slab, tile(t.pairs[0], b, 0, in), in, t.room + b, P, &weights);
+        for (int64_t j = f; j < f + 32; j++) {
+            float mean, inv, *c = t.room + (j - f) * P;
+            uint16_t *y = t.strip + (j - f) * P;
+            statistics(block, j, c, rows, P, &mean, &inv);
+            own.inverse[j] = inv;
+            for (int64_t b = 0; b < P; b += 16) {
+                const vec x = (*(vec *)(c + b) - mean) * inv, z = x * block.gamma[j] + block.beta[j];
+                own.gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)z, (__m512)zero, _CMP_GT_OQ);
+                *(half *)(own.xhat + j * P + b) = narrow(x);
+                *(half *)(y + b) = narrow(z < zero ? zero : z);
+            }
+            std::memset(y + rows, 0, (P - rows) * 2);
+        }
+        for (int64_t b = 0; b < P; b += 16)
+            for (int r = 0; r < 32; r += 2) {
+                const uint16_t *y = t.strip + r * P + b;
+                *(ivec *)(tile(t.pairs[1], b, f, block.out) + r * 16) =
+                    side_by_side(*(const half *)y, *(const half *)(y + P));
+            }
+        for (int64_t b = 0; b < P; b += 32)
+            for (int part = 0; part < 32; part += 16) {
+                ivec r[16];
+                for (int j = 0; j < 16; j++) r[j] = *(const ivec *)(t.strip + (part + j) * P + b);
+                transpose(r);
+                for (int w = 0; w < 16; w++) *(ivec *)(tile(next_h, f + part, b, P) + w * 32) = r[w];
+            }
+    }
+    std::swap(t.pairs[0], t.pairs[1]);
+}
+
+// The last block: bfloat16 operands, everything after the product in float32. features (rows, out).
+static void last_forward(const Block &block, int64_t rows, Trace &t, Trace::Layer &own, float *features) {
+    const int64_t P = t.P;
+    for (int64_t f = 0; f < block.out; f += 32) {
+        const int64_t count = std::min<int64_t>(32, block.out - f);
+        narrow_rows(block.weight + f * block.in, count, block.in, t.slab);
+        written();
+        for (int64_t b = 0; b < P; b += 32)
+            product(t.slab, tile(t.pairs[0], b, 0, block.in), block.in, t.room + b, P);
+        for (int64_t j = f; j < f + count; j++) {
+            float mean, *c = t.room + (j - f) * P;
+            statistics(block, j, c, rows, P, &mean, own.inverse + j);
+            for (int64_t b = 0; b < P; b += 16) {
+                const vec x = (*(vec *)(c + b) - mean) * own.inverse[j], z = x * block.gamma[j] + block.beta[j];
+                own.gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)z, _mm512_setzero_ps(), _CMP_GT_OQ);
+                *(vec *)(t.hat + j * P + b) = x;
+                for (int64_t k = b; k < b + 16 && k < rows; k++)
+                    features[k * block.out + j] = z[k - b] < 0 ? 0 : z[k - b];
+            }
+        }
+    }
+}
+
+
+// Behind the rectifier and through the normalisation of feature j: c, the gradient of the output (0 in the padding),
+// becomes that of the product in `da`; `hat(b)` is the normalised input. Updates scale and shift.
+template <class Hat, class Put>
+static inline void through(const Block &block, int64_t j, const uint16_t *gates, float inverse, const float *c,
+                           int64_t rows, int64_t P, const Descent &descent, Hat hat, Put put) {
+    vec sum = {0}, dot = {0};
+    for (int64_t b = 0; b < P; b += 16) {
+        const vec g = load(c + b, gates[b / 16]);
+        sum += g;
+        dot += g * hat(b);
+    }
+    const float dbeta = total(sum), dgamma = total(dot), scale = block.gamma[j] * inverse;
+    const float level = dbeta / rows, slope = dgamma / rows;
+    for (int64_t b = 0; b < P; b += 16) {
+        const vec g = load(c + b, gates[b / 16]);
+        put(b, (vec)_mm512_maskz_mov_ps(first(rows - b), (__m512)(scale * (g - level - hat(b) * slope))));
+    }
+    descent.put(block.beta + j, block.to_beta + j, dbeta);
+    descent.put(block.gamma + j, block.to_gamma + j, dgamma);
+    descent.put(block.bias + j, block.to_bias + j, 0);  // the batch mean takes the bias away
+}
+
+// From dy (rows, out) to the gradient of the input, `below` (in, P), in float32 but for the weights' rounding.
+static void last_backward(const Block &block, int64_t rows, Trace &t, const Trace::Layer &own, const float *dy,
+                          const Descent &descent) {
+    const int64_t P = t.P, in = block.in;
+    std::memset(t.below, 0, in * P * 4);
+    for (int64_t j = 0; j < block.out; j++) {
+        float *c = t.room, *da = t.last + j * P;
+        for (int64_t b = 0; b < P; b++) c[b] = b < rows ? dy[b * block.out + j] : 0;
+        through(block, j, own.gates + j * P / 16, own.inverse[j], c, rows, P, descent,
+                [&](int64_t b) { return *(const vec *)(t.hat + j * P + b); },
+                [&](int64_t b, vec g) { *(vec *)(da + b) = g; });
+        for (int64_t i = 0; i < in; i++) {
+            const float w = rounded(block.weight[j * in + i]);
+            for (int64_t b = 0; b < P; b += 16) *(vec *)(t.below + i * P + b) += w * *(const vec *)(da + b);
+        }
+        for (int64_t i = 0; i < in; i += 16) {
+            vec sums[4] = {};
+            for (int64_t b = 0; b < P; b += 4)
+                for (int k = 0; k < 2; k++) {
+                    const ivec pair = *(const ivec *)(tile(own.h, i, b, P) + (b % 32 / 2 + k) * 32);
+                    sums[2 * k] += da[b + 2 * k] * (vec)(pair << 16);
+                    sums[2 * k + 1] += da[b + 2 * k + 1] * (vec)(pair & 0xffff0000);
+                }
+            descent.put(block.weight + j * in + i, block.to_weight + j * in + i, first(in - i),
+                        (sums[0] + sums[1]) + (sums[2] + sums[3]));
+        }
+    }
+}
+
+// From `below`, or where `next` is not 0 from the weights and da of the next block, of that width, to this one's da.
+static void hidden_backward(const Block &block, int64_t rows, Trace &t, const Trace::Layer &own, int64_t next,
+                            const Descent &descent) {
+    const int64_t P = t.P;
+    for (int64_t f = 0; f < block.out; f += 32) {
+        const float *c = next ? t.room : t.below + f * P;
+        for (int64_t b = 0; b < P && next; b += 32)
+            product(tile(t.behind, f, 0, next), tile(t.pairs[0], b, 0, next), next, t.room + b, P);
+        for (int64_t j = f; j < f + 32; j++)
+            through(block, j, own.gates + j * P / 16, own.inverse[j], c + (j - f) * P, rows, P, descent,
+                    [&](int64_t b) { return read(own.xhat + j * P + b); },
+                    [&](int64_t b, vec g) { *(half *)(tile(t.da, j, b, P) + j % 16 * 32 + b % 32) = narrow(g); });
+        for (int64_t b = 0; b < P; b += 16)
+            for (int r = 0; r < 32; r += 2) {
+                const uint16_t *g = tile(t.da, f + r, b, P) + r % 16 * 32 + b % 32;
+                *(ivec *)(tile(t.pairs[1], b, f, block.out) + r * 16) =
+                    side_by_side(*(const half *)g, *(const half *)(g + 32));
+            }
+    }
+    std::swap(t.pairs[0], t.pairs[1]);
+    written();
+}
+
+// The weights' gradient da h^T, 32 rows at a time, and what is done with it. On the way the weights as they were go,
+// narrowed and transposed, to `behind`, the left operand of the product that takes da to the block below.
+static void weights_backward(const Block &block, Trace &t, const Trace::Layer &own, bool behind,
+                             const Descent &descent) {
+    const int64_t P = t.P, in = block.in, wide_in = padded(in);
+    float *g = t.gradient;
+    for (int64_t f = 0; f < block.out; f += 32) {
+        Ahead weights(block.weight + f * in, 32 * in, wide_in * P / 1024), momenta(block.to_weight + f * in, 32 * in, wide_in * P / 1024);
+        for (int64_t i = 0; i < in; i += 32) product(tile(t.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
+        for (int64_t j = 0; j < 32; j++) {  // whole rows: memory is read and written in order
+            float *w = block.weight + (f + j) * in, *to = block.to_weight + (f + j) * in;
+            for (int64_t i = 0; i < in; i += 16) {
+                if (behind) *(half *)(t.slab + j * wide_in + i) = narrow(load(w + i, first(in - i)));
+                descent.put(w + i, to + i, first(in - i), *(const vec *)(g + j * wide_in + i));
+            }
+        }
+        for (int64_t i = 0; i < in && behind; i += 16) {
+            ivec r[16];
+            for (int j = 0; j < 16; j++) {
+                const uint16_t *w = t.slab + 2 * j * wide_in + i;
+                r[j] = side_by_side(*(const half *)w, *(const half *)(w + wide_in));
             }
             transpose(r);
-            for (int j = 0; j < 16; j++) *(ivec *)(to + (i + j) * rows + o) = r[j];
+            for (int j = 0; j < 16; j++) *(ivec *)(tile(t.behind, i, f, block.out) + j * 32) = r[j];
         }
-}
-
-// A batch (rows, in) of float32 as pairs [padded/2][P][2] and flips [P/2][padded][2]; `plain` is room for [P][padded].
-extern "C" void tiles_input(const float *x, int64_t rows, int64_t in, int64_t P, int64_t padded, uint16_t *plain,
-                            uint16_t *pairs, uint16_t *flips) {
-    std::memset(plain, 0, P * padded * 2);
-    narrow_rows(x, rows, in, padded, plain);
-    for (int64_t b = 0; b < P; b += 2)
-        for (int64_t i = 0; i < padded; i += 16) {
-            const uint16_t *row = plain + b * padded + i;
-            *(ivec *)(flips + b * padded + 2 * i) = side_by_side(*(const half *)row, *(const half *)(row + padded));
-        }
-    for (int64_t b = 0; b < P; b += 32) flip(plain + b * padded, padded, padded, (uint32_t *)pairs + b, P);
-}
-
-// One block forward: product, batch statistics, xhat (plain), y = max(0, gamma xhat + beta) (plain, pairs, flips), and
-// where the rectifier is open, one bit a sample (gates [out][P/16]).
-// The float32 weights (out, in) are narrowed 32 rows at a time into `slab`; `room` holds 32 P floats.
-extern "C" void tiles_forward(const float *weights, const uint16_t *h, int64_t out, int64_t in, int64_t padded,
-                              int64_t rows, int64_t P, const float *gamma, const float *beta, const float *offset, float eps,
-                              float momentum, float *running_mean, float *running_var, float *inverse, uint16_t *xhat,
-                              uint16_t *gates, uint16_t *plain, uint16_t *pairs, uint16_t *flips, uint16_t *slab,
-                              float *room) {
-    const Tiles tiles;
-    const vec zero = {0};
-    for (int64_t f = 0; f < out; f += 32) {
-        narrow_rows(weights + f * in, 32, in, padded, slab);
-        __asm__ volatile("" ::: "memory");  // the tiles read what was just written
-        for (int64_t b = 0; b < P; b += 32) product(slab, padded, h + 2 * b, P, padded, room + b, P);
-        for (int r = 0; r < 32; r++) {
-            const int64_t j = f + r;
-            float *c = room + r * P;
-            vec sum = zero, square = zero;
-            for (int64_t b = 0; b < P; b += 16) sum += *(vec *)(c + b);
-            const float mean = total(sum) / rows;
-            int64_t b = 0;
-            for (; b + 16 <= rows; b += 16) {
-                const vec d = *(vec *)(c + b) - mean;
-                square += d * d;
-            }
-            float squares = total(square);
-            for (; b < rows; b++) squares += (c[b] - mean) * (c[b] - mean);
-            const float inv = 1 / std::sqrt(squares / rows + eps);
-            inverse[j] = inv;
-            running_mean[j] += momentum * (mean + offset[j] - running_mean[j]);
-            running_var[j] += momentum * (squares / (rows - 1) - running_var[j]);
-            for (b = 0; b < P; b += 16) {
-                const vec x = (*(vec *)(c + b) - mean) * inv, y = x * gamma[j] + beta[j];
-                gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)y, (__m512)zero, _CMP_GT_OQ);
-                *(half *)(xhat + j * P + b) = narrow(x);
-                *(half *)(plain + j * P + b) = narrow(y < zero ? zero : y);
-            }
-            if (rows < P) std::memset(plain + j * P + rows, 0, (P - rows) * 2);
-        }
-        for (int r = 0; r < 32; r += 2)
-            for (int64_t b = 0; b < P; b += 16) {
-                const uint16_t *y = plain + (f + r) * P + b;
-                *(ivec *)(pairs + (f + r) * P + 2 * b) = side_by_side(*(const half *)y, *(const half *)(y + P));
-            }
-        flip(plain + f * P, P, P, (uint32_t *)flips + f, out);
     }
+    written();
 }
 
-// One block backward, to the gradient da of its product (plain, pairs). The gradient of its output is `dy` [out][P],
-// or, where that is null, the product of the next block's weights (next, out), transposed, and its da.
-extern "C" void tiles_backward(const float *dy, const float *next_weights, const uint16_t *next_pairs, int64_t next,
-                               const uint16_t *xhat, const uint16_t *gates, int64_t out, int64_t rows, int64_t P,
-                               const float *gamma, const float *inverse, float *dgamma, float *dbeta, uint16_t *plain,
-                               uint16_t *pairs, uint16_t *slab, float *room) {
+// Bytes of memory (64-byte aligned) that one run's passes share.
+extern "C" int64_t chain_room(const Block *blocks, int64_t n, int64_t rows) {
+    return Trace(blocks, n, rows, nullptr).size;
+}
+
+// Training mode, run s of the stack: x (rows, in) to features (rows, out).
+extern "C" void chain_forward(const Block *blocks, int64_t n, int64_t s, const float *x, int64_t rows, char *memory,
+                              float *features) {
     const Tiles tiles;
-    const vec zero = {0};
-    for (int64_t f = 0; f < out; f += 32) {
-        const float *block = dy ? dy + f * P : room;
-        if (!dy) narrow_columns(next_weights + f, next, out, slab);
-        __asm__ volatile("" ::: "memory");
-        for (int64_t b = 0; b < P && !dy; b += 32) product(slab, next, next_pairs + 2 * b, P, next, room + b, P);
-        for (int r = 0; r < 32; r++) {
-            const int64_t j = f + r;
-            const float *c = block + r * P;
-            vec sum = zero, dot = zero;
-            for (int64_t b = 0; b < P; b += 16) {
-                const vec g = (vec)_mm512_maskz_loadu_ps(gates[(j * P + b) / 16], c + b);
-                sum += g;
-                dot += g * read(xhat + j * P + b);
-            }
-            dbeta[j] = total(sum);
-            dgamma[j] = total(dot);
-            const float level = dbeta[j] / rows, slope = dgamma[j] / rows, scale = gamma[j] * inverse[j];
-            for (int64_t b = 0; b < P; b += 16) {
-                const vec g = (vec)_mm512_maskz_loadu_ps(gates[(j * P + b) / 16], c + b);
-                *(half *)(plain + j * P + b) = narrow(scale * (g - level - read(xhat + j * P + b) * slope));
-            }
-            if (rows < P) std::memset(plain + j * P + rows, 0, (P - rows) * 2);
-        }
-        for (int r = 0; r < 32; r += 2)
-            for (int64_t b = 0; b < P; b += 16) {
-                const uint16_t *g = plain + (f + r) * P + b;
-                *(ivec *)(pairs + (f + r) * P + 2 * b) = side_by_side(*(const half *)g, *(const half *)(g + P));
-            }
+    Trace t(blocks, n, rows, memory);
+    for (int64_t i = 0; i < n; i++) blocks[i].batches[s]++;
+    pack(x, rows, blocks[0].in, t.P, t.pairs[0], t.layers[0].h);
+    for (int64_t i = 0; i + 1 < n; i++) hidden_forward(blocks[i].run(s), rows, t, t.layers[i], t.layers[i + 1].h);
+    last_forward(blocks[n - 1].run(s), rows, t, t.layers[n - 1], features);
+}
+
+// The gradients of run s from that of its features, or, with `on`, a step of descent against them.
+extern "C" void chain_backward(const Block *blocks, int64_t n, int64_t s, const float *dy, int64_t rows, char *memory,
+                               float rate, float momentum, float decay, int32_t on) {
+    const Tiles tiles;
+    const Descent descent = {rate, momentum, decay, on != 0};
+    Trace t(blocks, n, rows, memory);
+    last_backward(blocks[n - 1].run(s), rows, t, t.layers[n - 1], dy, descent);
+    for (int64_t i = n - 2; i >= 0; i--) {
+        const Block block = blocks[i].run(s);
+        hidden_backward(block, rows, t, t.layers[i], i < n - 2 ? blocks[i + 1].out : 0, descent);
+        weights_backward(block, t, t.layers[i], i > 0, descent);
     }
-}
-
-// dW (out, in) = da h^T in float32: da plain, h as flips of `padded` features.
-extern "C" void tiles_gradient(const uint16_t *da, const uint16_t *flips, int64_t out, int64_t in, int64_t padded,
-                               int64_t P, float *dw) {
-    const Tiles tiles;
-    float edge[32 * 32];
-    for (int64_t f = 0; f < out; f += 32)
-        for (int64_t i = 0; i < in; i += 32) {
-            const bool whole = i + 32 <= in;
-            product(da + f * P, P, flips + 2 * i, padded, P, whole ? dw + f * in + i : edge, whole ? in : 32);
-            for (int r = 0; r < 32 && !whole; r++) std::memcpy(dw + (f + r) * in + i, edge + r * 32, (in - i) * 4);
-        }
 }
 #else
 extern "C" int tiles_ready() { return 0; }

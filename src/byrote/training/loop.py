@@ -50,7 +50,7 @@ def train(
     """
     began = time.perf_counter()
     cohort = prepare(experiments, device)
-    optimizer = CohortOptimizer(list(cohort.network.parameters()), [e.training for e in cohort.experiments])
+    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
     records = [Record() for _ in cohort.experiments]
     seconds = {"training": 0.0, "evaluation": 0.0}
     settings = cohort.experiments[0].training
@@ -90,7 +90,7 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
     optimizer.set_epoch(epoch)
     order = cohort.permutations()
     bounds = batches(order.shape[1], settings.batch_size, settings.drop_last)
-    total = torch.zeros(cohort.size, device=cohort.device, dtype=torch.float64)
+    losses = []
     for start, stop in bounds:
         index = order[:, start:stop]  # (S, B)
         x = images.index_select(0, index.reshape(-1)).unflatten(0, index.shape)  # (S, B, C, H, W)
@@ -99,8 +99,9 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
         loss = cohort.per_run_loss(network(x), labels, index)  # (S,)
         loss.sum().backward()
         optimizer.step()
-        total += loss.detach().double() * (stop - start)
-    means: list[float] = (total / bounds[-1][1]).tolist()
+        losses.append(loss.detach())
+    counts = torch.tensor([float(stop - start) for start, stop in bounds], dtype=torch.float64, device=cohort.device)
+    means: list[float] = (counts @ torch.stack(losses).double() / counts.sum()).tolist()
     return means
 
 

@@ -3,6 +3,9 @@
 torch's fused optimisers work tensor by tensor. A stacked parameter (S, ...) is therefore handed over as S
 views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
 their run whatever S is, so a run's bits do not depend on its cohort.
+
+Plain momentum without clipping can be carried out by the network itself, inside the backward pass, where it has kernels
+for that (`StackedNetwork.descend`). The momenta are told by `state_of` all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from byrote.networks import Descent, StackedNetwork
 from byrote.recipe import SGD, Adam, Optimizer, Training
 
 __all__ = ["CohortOptimizer"]
@@ -27,12 +31,13 @@ class CohortOptimizer:
     """One step for S stacked runs.
 
     Args:
-        parameters: the stacked parameters, each (S, ...).
+        network: its parameters, each (S, ...), are stepped.
         trainings: one a run; all share epochs, batch size and the optimiser's kind.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], trainings: Sequence[Training]) -> None:
-        self._parameters = list(parameters)
+    def __init__(self, network: StackedNetwork, trainings: Sequence[Training]) -> None:
+        self._named = dict(network.named_parameters())
+        self._parameters = list(self._named.values())
         self._trainings = list(trainings)
         self._views = [[p.detach()[s] for p in self._parameters] for s in range(len(trainings))]
         first = trainings[0].optimizer
@@ -44,11 +49,27 @@ class CohortOptimizer:
             for views, t in zip(self._views, trainings, strict=True)
         ]
         self._optimizer = _torch_optimizer(first, groups)
+        self._descent = self._inside(network, first)
+
+    def _inside(self, network: StackedNetwork, recipe: Optimizer) -> Descent | None:
+        """The descent that the network carries out itself, where recipe and network allow it."""
+        if not isinstance(recipe, SGD) or recipe.nesterov or any(t.clip for t in self._trainings):
+            return None
+        rates, decays = [[getattr(t.optimizer, name) for t in self._trainings] for name in ("lr", "weight_decay")]
+        descent = Descent({n: torch.zeros_like(p) for n, p in self._named.items()}, recipe.momentum, decays, rates)
+        if not network.descend(descent):
+            return None
+        for s, views in enumerate(self._views):
+            for view, momenta in zip(views, descent.memory.values(), strict=True):
+                self._optimizer.state[view] = {"momentum_buffer": momenta[s]}
+        return descent
 
     def set_epoch(self, epoch: int) -> None:
         """Set the learning rates of this epoch (counted from 0) from each run's schedule."""
-        for group, t in zip(self._optimizer.param_groups, self._trainings, strict=True):
+        for s, (group, t) in enumerate(zip(self._optimizer.param_groups, self._trainings, strict=True)):
             group["lr"] = t.optimizer.lr * t.schedule.factor(epoch, t.epochs)
+            if self._descent is not None:
+                self._descent.rates[s] = group["lr"]
 
     def zero_grad(self) -> None:
         """Drop the gradients of the stacked parameters."""
@@ -57,6 +78,9 @@ class CohortOptimizer:
 
     def step(self) -> None:
         """One update of every run from the stacked gradients."""
+        if self._descent is not None:
+            self._descent.finish(self._named)
+            return
         for p, *views in zip(self._parameters, *self._views, strict=True):
             if p.grad is not None:
                 for s, view in enumerate(views):
@@ -79,4 +103,9 @@ class CohortOptimizer:
     def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
         """Set what `state_of` gave."""
         for view, remembered in zip(self._views[s], state, strict=True):
-            self._optimizer.state[view] = {name: value.clone() for name, value in remembered.items()}
+            held = self._optimizer.state[view]
+            for name, value in remembered.items():
+                if name in held:
+                    held[name].copy_(value)  # the network may hold these momenta too
+                else:
+                    held[name] = value.clone()

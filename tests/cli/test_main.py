@@ -155,8 +155,8 @@ def test_a_mistake_is_one_line_and_exit_code_two(arguments, sentence, tmp_path, 
 
 def test_a_component_of_a_module_that_cannot_be_found_is_said(tmp_path):
     arguments = [sys.executable, "-m", "byrote", "run", MINI, "--out", str(tmp_path / "s")]
-    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if Path(p).resolve() != TESTS]
-    alone = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+    paths = [Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    alone = dict(os.environ, PYTHONPATH=os.pathsep.join(str(p) for p in paths if p != TESTS))
     done = subprocess.run(arguments, capture_output=True, text=True, env=alone, cwd=tmp_path)
     assert done.returncode == 2
     assert "'toys:Blobs' cannot be imported" in done.stderr
@@ -220,6 +220,7 @@ def started(root, *more):
         text=True,
         env=environment(),
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
 
 

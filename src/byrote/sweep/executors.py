@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import Any
@@ -120,9 +121,9 @@ class _Slot(threading.Thread):
     def stop(self) -> None:
         """End the worker now, whatever it does."""
         self._stopped.set()
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            _close(self._process)
 
     def _carry_out(self, task: Task) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -149,6 +150,8 @@ class _Slot(threading.Thread):
         return process.wait()
 
     def _worker(self) -> "subprocess.Popen[str]":
+        if self._process is not None and self._process.poll() is not None:
+            _close(self._process)
         if self._process is None or self._process.poll() is not None:
             threads = str(self._setting.threads)
             environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
@@ -164,12 +167,21 @@ class _Slot(threading.Thread):
 
     def _end(self) -> None:
         process = self._process
-        if process is None or process.stdin is None or process.poll() is not None:
+        if process is None or process.stdin is None:
             return
         try:
             process.stdin.write("null\n")
-            process.stdin.close()
+            process.stdin.flush()
             process.wait(timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
+        except (OSError, ValueError, subprocess.TimeoutExpired):
             process.kill()
-            process.wait()
+        _close(process)
+
+
+def _close(process: "subprocess.Popen[str]") -> None:
+    """Wait for a process that ends, and close its pipes."""
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()

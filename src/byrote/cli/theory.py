@@ -247,11 +247,13 @@ def sweep(
 
 
 @app.command
-def claims(*, json: bool = False) -> int:
-    """Verdicts on A1, A9, B8 and C3, computed now (some seconds).
+def claims(*, runs: Path | None = None, json: bool = False) -> int:
+    """Verdicts on A1, A9 and B8, computed now (some seconds), and on C3, from stored runs.
 
     Parameters
     ----------
+    runs
+        A store or a results folder that C3 is judged on; without one it is not tested.
     json
         Print JSON.
     """
@@ -260,6 +262,8 @@ def claims(*, json: bool = False) -> int:
     callables: dict[str, theory.SampleLoss] = {}
     constants: dict[str, float | None] = {}
     for kind, member in sorted(losses.Loss.registry.items()):
+        if ":" in kind:  # a user's own loss: judged with `theory.symmetry`, not here
+            continue
         try:
             loss = member()
         except (TypeError, ValueError):
@@ -268,14 +272,28 @@ def claims(*, json: bool = False) -> int:
         if isinstance(loss, losses.Loss) and not loss.stateful:
             callables[kind] = theory.from_torch(loss)
             constants[kind] = losses.symmetry(loss, 10)
-    verdicts = theory.theory_claims(callables, constants)
-    keys = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
-    answer = [_plain({key: asdict(verdict)[key] for key in keys} | {"detail": verdict.detail}) for verdict in verdicts]
+    answer = [_verdict(asdict(verdict)) for verdict in theory.theory_claims(callables, constants)]
+    answer.append(_judged(runs))
     if json:
         print_json(answer)
     else:
-        print_table("theory claims", ("id", "verdict", "statistic", "bar", "runs", "detail"), answer)
+        print_table("theory claims", ("id", "verdict", "statistic", "interval", "bar", "runs", "reason"), answer)
     return 0
+
+
+def _verdict(fields: dict[str, Any]) -> dict[str, Any]:
+    """A verdict of theory alone under the names that `byrote claims --json` has."""
+    keys = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
+    return _plain({key: fields[key] for key in keys} | {"reason": fields["detail"], "details": fields["rows"]})
+
+
+def _judged(folder: Path | None) -> dict[str, Any]:
+    """C3 on the runs of a folder, or on none."""
+    from byrote.claims import CLAIMS
+    from byrote.store import Results, Table, open_store
+
+    nothing = Results(Table({}), Table({}), "", {})
+    return CLAIMS["C3"](nothing if folder is None else open_store(folder).results).to_json()
 
 
 @app.command

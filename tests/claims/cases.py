@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from byrote.store import Results
 from claims.made import SEEDS, Rows, noise_of, results, spread_over_seeds, ten_class, two_class
+from claims.modelled import modelled
 
 __all__ = ["CASES", "table"]
 
@@ -206,6 +207,11 @@ CASES: dict[str, Case] = {
         lambda: results(suspects(lambda seed: 0.98 + 0.001 * seed)),
         lambda: results(suspects(lambda seed: 0.90 + 0.001 * seed)),
         lambda: results(suspects(lambda seed: (0.90, 0.99)[seed % 2])),
+    ),
+    "C3": Case(
+        lambda: results(modelled()),
+        lambda: results(modelled(dilation={"LR": 3.0})),
+        lambda: results(modelled(seeds=ONE)),
     ),
     "C4": Case(
         lambda: results(starts(0.97)),

@@ -100,7 +100,7 @@ def test_an_unknown_id_names_the_nearest() -> None:
 def test_all_claims_come_in_the_order_of_the_table() -> None:
     ids = [verdict.id for verdict in claims.evaluate(results([]))]
     expected = "A2 A3 A4 A5 A5r A6 A7 A8 A10 A11 A12 A13 A14 A15"
-    expected += " B1 B2 B3 B4 B5 B6 B7 B9 B10 C1 C2 C4"
+    expected += " B1 B2 B3 B4 B5 B6 B7 B9 B10 C1 C2 C3 C4"
     assert ids == expected.split()
 
 

@@ -68,6 +68,7 @@ def test_claims(capsys, monkeypatch):
     assert answer[1]["interval"] == [0.4, 0.6]
     assert answer[3]["statistic"] is None
     assert answer[2]["runs"] > 10
+    assert all({"reason", "details"} <= set(one) for one in answer)
 
 
 @pytest.mark.parametrize(

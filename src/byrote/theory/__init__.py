@@ -2,9 +2,9 @@
 
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations
-from .claims import TheoryVerdict, claim_a1, claim_a9, claim_b8, claim_c3, theory_claims
+from .claims import TheoryVerdict, claim_a1, claim_a9, claim_b8, theory_claims
 from .dilation import Dilation, dilation
-from .fit import Estimate, Fit, Prediction, SlopeRatio, fit_runs, penalties_from_distances
+from .fit import Fit, Prediction, SlopeRatio, fit_runs
 from .free import FreeSolution, StationaryPoint, solve_free
 from .geometry import Geometry, class_geometry
 from .layer_peeled import (
@@ -19,6 +19,9 @@ from .layer_peeled import (
 from .logit_losses import KINDS, LogitLoss
 from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
 from .oracle import FullSolution, full_problem
+from .penalties import Penalties, least_gamma, penalties_from_distances
+from .resampled import Estimate
+from .stored import Columns, fit_history, mean_eta
 from .symmetric import (
     Identity,
     Reversal,
@@ -41,6 +44,7 @@ from .variants import (
 __all__ = [
     "KINDS",
     "CleanMemorization",
+    "Columns",
     "Condition",
     "Dilation",
     "Estimate",
@@ -55,6 +59,7 @@ __all__ = [
     "MulticlassDilation",
     "NCDeviation",
     "Order",
+    "Penalties",
     "Prediction",
     "Reversal",
     "SampleLoss",
@@ -68,20 +73,22 @@ __all__ = [
     "claim_a1",
     "claim_a9",
     "claim_b8",
-    "claim_c3",
     "class_geometry",
     "class_sums",
     "clean_memorization",
     "dilation",
     "eta_bound",
     "find_reversal",
+    "fit_history",
     "fit_runs",
     "from_torch",
     "full_problem",
     "is_nc_configuration",
     "laws",
     "layer_peeled",
+    "least_gamma",
     "lower_bound",
+    "mean_eta",
     "multiclass_dilation",
     "noisy_risk",
     "order_of_dilations",

@@ -1,30 +1,29 @@
-"""Verdicts on the claims that theory alone, or theory with fits, can decide: A1, A9, B8, C3. Computed now,
-from nothing stored.
+"""Verdicts on the claims that theory alone can decide: A1, A9, B8. Computed now, from nothing stored; C3, which needs
+fits of stored runs, is a claim on their table (`byrote.claims.model`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from .assumption import eta_bound, order_of_dilations
-from .fit import Estimate, Fit
 from .free import FreeSolution, solve_free
 from .layer_peeled import LayerPeeled, is_nc_configuration, layer_peeled
 from .symmetric import SampleLoss, find_reversal, noisy_risk, symmetry
 
-__all__ = ["TheoryVerdict", "claim_a1", "claim_a9", "claim_b8", "claim_c3", "theory_claims"]
+__all__ = ["TheoryVerdict", "claim_a1", "claim_a9", "claim_b8", "theory_claims"]
 
 Word = Literal["holds", "fails", "inconclusive", "not tested"]
 
 
 @dataclass(frozen=True)
 class TheoryVerdict:
-    """One claim's verdict; `runs` counts the problems solved (or fits read), `detail` says in words what was
+    """One claim's verdict; `runs` counts the problems solved, `detail` says in words what was
     looked at.
     """
 
@@ -176,60 +175,13 @@ def claim_b8(
     )
 
 
-def claim_c3(fits: Sequence[Fit] = ()) -> TheoryVerdict:
-    """C3: slopes of the other losses, measured over predicted from CE; the better of raw and scale-free
-    model decides.
-    """
-    verdicts: dict[str, Word] = {}
-    rows: list[dict[str, object]] = []
-    worst: dict[str, Estimate] = {}
-    for variant in ("raw", "scale-free"):
-        ratios = [one for fit in fits for one in fit.slope_ratios if one.variant == variant]
-        words = [_within(one.ratio) for one in ratios]
-        if words:
-            agreed = set(words) == {"holds"}
-            verdicts[variant] = "fails" if "fails" in words else "holds" if agreed else "inconclusive"
-        for one, word in zip(ratios, words, strict=True):
-            ends: dict[str, object] = {"ratio": one.ratio.value, "low": one.ratio.low, "high": one.ratio.high}
-            rows.append({"variant": variant, "loss": one.loss, **ends, "verdict": word})
-        known = [one.ratio for one in ratios if one.ratio.value > 0]
-        if known:
-            worst[variant] = max(known, key=lambda ratio: float(abs(np.log(ratio.value))))
-    order = ("fails", "inconclusive", "holds")
-    best = max(verdicts, key=lambda variant: order.index(verdicts[variant]), default="")
-    far = worst.get(best)
-    reasons = sorted({reason for fit in fits for reason in fit.reasons})
-    detail = f"{best} model; " + ("; ".join(reasons[:6]) if reasons else "every fit fits")
-    return TheoryVerdict(
-        "C3",
-        "A memorization-dilation model and its variants for LS, LR, MSE and robust losses predict the measured slopes",
-        verdicts.get(best, "not tested"),
-        far.value if far else None,
-        (far.low, far.high) if far and np.isfinite(far.low) else None,
-        "measured / predicted slope: every loss inside [.8, 1.25] holds, one wholly outside fails; best variant",
-        sum(fit.runs for fit in fits),
-        "future work in MD",
-        detail if verdicts else "no fit of stored runs with a second loss was given",
-        tuple(rows),
-    )
-
-
-def _within(ratio: Estimate) -> Word:
-    if not np.isfinite([ratio.value, ratio.low, ratio.high]).all():
-        return "inconclusive"
-    if ratio.low >= 0.8 and ratio.high <= 1.25:
-        return "holds"
-    return "fails" if ratio.high < 0.8 or ratio.low > 1.25 else "inconclusive"
-
-
 def theory_claims(
     losses: Mapping[str, SampleLoss] | None = None,
     constants: Mapping[str, float | None] | None = None,
-    fits: Sequence[Fit] = (),
 ) -> list[TheoryVerdict]:
-    """All four verdicts; without losses B8 is not tested, without fits C3 is not.
+    """All three verdicts; without losses B8 is not tested.
 
-    >>> [verdict.verdict for verdict in theory_claims()[2:]]
-    ['not tested', 'not tested']
+    >>> theory_claims()[2].verdict
+    'not tested'
     """
-    return [claim_a1(), claim_a9(), claim_b8(losses or {}, constants), claim_c3(fits)]
+    return [claim_a1(), claim_a9(), claim_b8(losses or {}, constants)]

@@ -7,54 +7,47 @@ disc, 1 for two-point and segment).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize_scalar
+from numpy.typing import ArrayLike
 
 from .dilation import dilation
 from .geometry import class_geometry
 from .logit_losses import Kind, LogitLoss
 from .multiclass import multiclass_dilation
 from .parameters import Array
-from .variants import squared_dilation
+from .penalties import least_gamma, penalties
+from .resampled import Estimate, Runs, estimate
+from .variants import scale_free_dilation, squared_dilation
 
-__all__ = ["Estimate", "Fit", "Models", "Penalties", "Prediction", "SlopeRatio", "fit_runs", "penalties_from_distances"]
+__all__ = [
+    "VARIANTS",
+    "Fit",
+    "Models",
+    "Prediction",
+    "SlopeRatio",
+    "Variant",
+    "fit_runs",
+]
 
 Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # a loss's name in the data: its kind and alpha in the model
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95% bootstrap interval over seeds; NaN ends where one seed, or a solver too slow to
-    repeat, gives none.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Penalties:
-    """The lambdas at which the model has the measured distances, in the model's (summed) convention."""
-
-    lambda_w: float
-    lambda_h: float
+Variant: TypeAlias = Literal["raw", "scale-free"]
+VARIANTS: tuple[Variant, ...] = ("raw", "scale-free")
+FEWEST_RATES = 3
 
 
 @dataclass(frozen=True)
 class SlopeRatio:
-    """Measured over predicted slope of dilation against memorization for one loss; the reference loss set
-    the prediction.
+    """Measured over predicted slope of dilation against memorization for one loss, on the eta and seeds it shares
+    with the reference loss, which sets the prediction.
 
     variant: raw (the slope 1/C_MD is one for all losses) or scale-free (the slope goes as 1/D).
     """
 
-    variant: str
+    variant: Variant
     loss: str
     ratio: Estimate
 
@@ -63,25 +56,36 @@ class SlopeRatio:
 class Prediction:
     """Predicted and measured memorization and dilation of one loss at one eta; predicted is NaN where the
     model has none.
+
+    predicted_dilation: r/D and the floor of the reference loss, which the measured dilation has too.
+    memorization_ratio: measured over predicted, paired by seed. gave_parameters: the loss is one of the two whose
+    slope or distances the parameters were read off (its memorization was not).
     """
 
+    variant: Variant
     loss: str
     eta: float
     predicted_memorization: Estimate
     measured_memorization: Estimate
     predicted_dilation: Estimate
     measured_dilation: Estimate
-    used_to_fit: bool
+    memorization_ratio: Estimate
+    gave_parameters: bool
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the data say about the model. `fits` is True only with no entry in `reasons`."""
+    """What the data say about the model. `fits` is True only with no entry in `reasons`.
+
+    slope: C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least.
+    """
 
     reference: str
+    partner: str
     slope: Estimate
     floor: float
     gamma: Estimate
+    gamma_least: float
     lambda_w: Estimate
     lambda_h: Estimate
     slopes: dict[str, Estimate]
@@ -92,41 +96,6 @@ class Fit:
     reasons: tuple[str, ...]
     runs: int
     seeds: int
-
-
-def penalties_from_distances(
-    distance_ce: float, distance_ls: float, alpha: float, num_classes: int = 2
-) -> Penalties | None:
-    """lambda_W and lambda_H for which the layer-peeled model has D_CE and D_LS; None where no lambdas do.
-
-    gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes their
-    ratio. gamma has a smallest value, above 1: a measured gamma below it refutes the model. Of the two
-    solutions above it, the one with the larger features is taken.
-
-    >>> found = penalties_from_distances(3.0458, 2.0302, .1)
-    >>> round(found.lambda_w, 4), round(found.lambda_h, 4)
-    (0.001, 0.001)
-    """
-    if not (distance_ce > 0 and distance_ls > 0 and 0 < alpha < 1):
-        return None
-    share = (num_classes - 1) / num_classes
-
-    def gap(c: float) -> float:
-        return float(np.log((num_classes - 1) * (1 - c) / c))
-
-    def log_square(log_e: float) -> float:
-        e = float(np.exp(log_e))
-        return float(np.log(gap(e) / gap(e + alpha * share)))
-
-    low, high = np.log(1e-14), np.log(share * (1 - alpha)) - 1e-9
-    turn = float(minimize_scalar(log_square, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).x)
-    target = 2 * float(np.log(distance_ce / distance_ls))
-    if target < log_square(turn) or target > log_square(low):
-        return None
-    e = float(np.exp(brentq(lambda x: log_square(x) - target, low, turn, xtol=1e-14)))
-    root = e / (2 * np.sqrt(share))
-    ratio = (distance_ce**2 / (2 * gap(e))) / np.sqrt(share)  # sqrt(lambda_W / lambda_H)
-    return Penalties(float(root * ratio), float(root / ratio))
 
 
 def fit_runs(
@@ -147,176 +116,180 @@ def fit_runs(
     everything else.
 
     Args:
-        loss, eta, memorization, nc1, distance, seed: one entry a run. eta = n_corrupted / n_clean;
-        memorization = eta times the mean distance of a
-            corrupted sample to the test mean of its true class; nc1 on test data; distance: mean between
-            test class means.
+        loss, eta, memorization, nc1, distance, seed: one entry a run. eta = n_corrupted / n_clean; runs of equal
+            eta are one cell, so give the mean over seeds where the realised rate varies. memorization = eta (the
+            run's own) times the mean distance of a corrupted sample to the test mean of its true class; nc1 on
+            test data; distance: mean between test class means.
         models: kind and alpha of each loss in the data, such as {"CE": ("smoothing", 0.), "LS":
-        ("smoothing", .1)}.
+            ("smoothing", .1)}.
         resamples: bootstrap resamples, of seeds, all eta of a seed together.
 
     Raises:
         ValueError: arrays of unequal length, a loss without a model, or fewer than three runs of the
-        reference loss.
+            reference loss.
 
-    The verdict `fits` asks, of every loss: R^2 of its line at least .8; of the pair: that lambdas exist; of
-    every cell NOT used to fit: predicted over measured memorization within a factor 1.25. What failed is
-    said in `reasons`.
+    `fits` asks, of every loss: R^2 of its line at least .8, rising; of the pair: that lambdas exist; of every cell:
+    predicted over measured memorization (raw model) within a factor 1.25. What failed is said in `reasons`.
     """
-    data = _Runs.of(loss, eta, memorization, nc1, distance, seed, models, num_classes, law)
-    if (data.loss == reference).sum() < 3 or reference not in models or partner not in models:
+    share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
+    runs = Runs.of(loss, eta, memorization, nc1, distance, seed, share)
+    missing = sorted(set(runs.loss.tolist()) - set(models))
+    if missing:
+        raise ValueError(f"models must name a kind and alpha for every loss, got none for {', '.join(missing)}")
+    if runs.of_loss(reference).sum() < 3 or reference not in models or partner not in models:
         raise ValueError(f"a fit needs at least 3 runs of {reference!r} and models for {reference!r} and {partner!r}")
-    generator = np.random.default_rng(0)
-    seeds = np.unique(data.seed)
-    draws = [data]
-    if len(seeds) > 1:
-        draws += [data.resampled(generator.choice(seeds, len(seeds))) for _ in range(resamples)]
-    names = [name for name in models if (data.loss == name).sum() >= 3]
-    lines = [{name: one.line(name) for name in names} for one in draws]
-    pairs = [_pair(one, reference, partner, models, num_classes) for one in draws]
-    ratios = []
-    for variant in ("raw", "scale-free"):
-        for name in names:
-            if name != reference:
-                both = zip(draws, lines, strict=True)
-                measured = [_ratio(one, line, reference, name, variant) for one, line in both]
-                ratios.append(SlopeRatio(variant, name, _estimate(measured)))
-    slopes = {name: _estimate([line[name][0] for line in lines]) for name in names}
-    r_squared = {name: lines[0][name][2] for name in names}
-    predictions = _predictions(draws, lines, pairs, models, num_classes, law, (reference, partner))
-    reasons = _reasons(r_squared, slopes, pairs[0][1], predictions, partner)
+    task = _Task(runs, models, num_classes, law, reference, partner, resamples)
+    own, pair = task.parameters(reference), task.parameters(partner)
+    lines = {name: task.line(name) for name in models if runs.of_loss(name).sum() >= 3}
+    predictions = tuple(one for variant in VARIANTS for name in models for one in task.predictions(variant, name))
+    slopes = {name: line[0] for name, line in lines.items()}
+    r_squared = {name: line[1] for name, line in lines.items()}
+    exist = bool(np.isfinite(pair.lambda_w[0]))
+    reasons = _reasons(r_squared, slopes, exist, predictions, partner)
     return Fit(
-        reference,
-        _estimate([1 / line[reference][0] for line in lines]),
-        lines[0][reference][1],
-        _estimate([gamma for gamma, _ in pairs]),
-        _estimate([found.lambda_w if found else np.nan for _, found in pairs]),
-        _estimate([found.lambda_h if found else np.nan for _, found in pairs]),
-        slopes,
-        r_squared,
-        tuple(ratios),
-        predictions,
-        not reasons,
-        tuple(reasons),
-        len(data.eta),
-        len(seeds),
+        reference=reference,
+        partner=partner,
+        slope=estimate(own.slope, own.seeds),
+        floor=float(own.floor[0]),
+        gamma=estimate(pair.gamma, pair.seeds),
+        gamma_least=least_gamma(models[partner][1], num_classes),
+        lambda_w=estimate(pair.lambda_w, pair.seeds, log=True),
+        lambda_h=estimate(pair.lambda_h, pair.seeds, log=True),
+        slopes=slopes,
+        r_squared=r_squared,
+        slope_ratios=tuple(one for variant in VARIANTS for name in models for one in task.ratios(variant, name)),
+        predictions=predictions,
+        fits=not reasons,
+        reasons=tuple(reasons),
+        runs=len(runs.eta),
+        seeds=len(np.unique(runs.seed)),
     )
 
 
 @dataclass(frozen=True)
-class _Runs:
-    loss: NDArray[np.str_]
-    eta: Array
-    memorization: Array
-    dilation: Array
+class _Parameters:
+    """The model's parameters, each (B,): from all runs, then under resamples of `seeds` seeds."""
+
+    weights: Array
+    seeds: int
+    slope: Array
+    floor: Array
+    gamma: Array
     distance: Array
-    seed: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, loss: Sequence[str], eta: ArrayLike, memorization: ArrayLike, nc1: ArrayLike, distance: ArrayLike,
-        seed: ArrayLike, models: Models, num_classes: int, law: str,
-    ) -> _Runs:  # fmt: skip
-        names, seeds = np.asarray(list(loss), dtype=np.str_), np.asarray(seed, dtype=np.int64)
-        columns = [np.asarray(column, dtype=np.float64) for column in (eta, memorization, nc1, distance)]
-        if any(column.shape != names.shape for column in (*columns, seeds)):
-            raise ValueError("loss, eta, memorization, nc1, distance and seed must have one entry a run each")
-        missing = sorted(set(names.tolist()) - set(models))
-        if missing:
-            raise ValueError(f"models must name a kind and alpha for every loss, got none for {', '.join(missing)}")
-        good = np.all([np.isfinite(column) for column in columns], axis=0) & (columns[2] >= 0)
-        share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
-        spread = np.sqrt(columns[2][good] / (2 * share))
-        return cls(names[good], columns[0][good], columns[1][good], spread, columns[3][good], seeds[good])
-
-    def resampled(self, seeds: NDArray[np.int64]) -> _Runs:
-        index = np.concatenate([np.flatnonzero(self.seed == one) for one in seeds])
-        fields = (self.loss, self.eta, self.memorization, self.dilation, self.distance, self.seed)
-        return _Runs(*(field[index] for field in fields))
-
-    def line(self, name: str) -> tuple[float, float, float]:
-        """Slope, floor and R^2 of dilation against memorization for one loss."""
-        mine = self.loss == name
-        x, y = self.memorization[mine], self.dilation[mine]
-        if len(x) < 3 or np.ptp(x) == 0:
-            return np.nan, np.nan, np.nan
-        slope, floor = np.polyfit(x, y, 1)
-        total = float(((y - y.mean()) ** 2).sum())
-        rest = float(((y - slope * x - floor) ** 2).sum())
-        return float(slope), float(floor), 1 - rest / total if total > 0 else np.nan
-
-    def typical_distance(self, name: str) -> float:
-        """Mean D of one loss at its smallest eta, where memorization disturbs the class means least."""
-        mine = self.loss == name
-        if not mine.any():
-            return np.nan
-        return float(self.distance[mine & (self.eta == self.eta[mine].min())].mean())
+    lambda_w: Array
+    lambda_h: Array
 
 
-def _pair(data: _Runs, reference: str, partner: str, models: Models, N: int) -> tuple[float, Penalties | None]:
-    first, second = data.typical_distance(reference), data.typical_distance(partner)
-    return first / second, penalties_from_distances(first, second, models[partner][1], N)
+@dataclass(frozen=True)
+class _Task:
+    runs: Runs
+    models: Models
+    num_classes: int
+    law: str
+    reference: str
+    partner: str
+    resamples: int
 
+    def parameters(self, name: str) -> _Parameters:
+        """Under resamples of the seeds that a loss shares with reference and partner."""
+        seeds = self.runs.shared_seeds(name, self.reference, *((self.partner,) if name != self.reference else ()))
+        weights = self.runs.weights(seeds, self.resamples)
+        slope, floor, _ = self.runs.line(weights, self.runs.of_loss(self.reference))
+        first, second = self.runs.distances(weights, self.reference, self.partner)
+        lambdas = penalties(first, second, self.models[self.partner][1], self.num_classes)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            c_md = np.where(slope > 0, 1 / slope, np.nan)
+            return _Parameters(weights, len(seeds), c_md, floor, first / second, first, *lambdas)
 
-def _ratio(data: _Runs, line: dict[str, tuple[float, float, float]], reference: str, name: str, variant: str) -> float:
-    ratio = line[name][0] / line[reference][0]
-    if variant == "scale-free":
-        ratio *= data.typical_distance(name) / data.typical_distance(reference)
-    return float(ratio)
+    def line(self, name: str) -> tuple[Estimate, float]:
+        """The slope of one loss over all its runs, and R^2."""
+        seeds = self.runs.shared_seeds(name)
+        slope, _, r_squared = self.runs.line(self.runs.weights(seeds, self.resamples), self.runs.of_loss(name))
+        return estimate(slope, len(seeds)), float(r_squared[0])
 
+    def ratios(self, variant: Variant, name: str) -> list[SlopeRatio]:
+        """At most one: none of the reference, nor of a loss that shares fewer than three eta with it."""
+        mine, theirs = self.runs.alike(name, self.reference)
+        if name == self.reference or len(np.unique(self.runs.eta[mine])) < FEWEST_RATES:
+            return []
+        seeds = np.unique(self.runs.seed[mine])
+        weights = self.runs.weights(seeds, self.resamples)
+        above, below = (self.runs.line(weights, mask)[0] for mask in (mine, theirs))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(below > 0, above / below, np.nan)
+            if variant == "scale-free":
+                first, second = self.runs.distances(weights, name, self.reference)
+                ratio = ratio * first / second
+        return [SlopeRatio(variant, name, estimate(ratio, len(seeds)))]
 
-def _predictions(
-    draws: list[_Runs],
-    lines: list[dict[str, tuple[float, float, float]]],
-    pairs: list[tuple[float, Penalties | None]],
-    models: Models,
-    N: int,
-    law: str,
-    fitted: tuple[str, str],
-) -> tuple[Prediction, ...]:
-    data, found = draws[0], []
-    nothing = Estimate(np.nan, np.nan, np.nan)
-    for name, (kind, alpha) in models.items():
-        fast = N == 2 and kind in ("smoothing", "relaxation", "squared")
-        for eta in np.unique(data.eta[(data.loss == name) & (data.eta > 0)]):
-            chances = []
-            for line, (_, penalties) in list(zip(lines, pairs, strict=True))[: None if fast else 1]:
-                slope = line[fitted[0]][0] if fitted[0] in line else np.nan
-                if penalties is not None and slope > 0:
-                    chances.append(_model(kind, alpha, penalties, float(eta), 1 / slope, N, law))
-            mem, dil = (_estimate([pair[i] for pair in chances]) if chances else nothing for i in (0, 1))
-            cells = [(one.loss == name) & (one.eta == eta) for one in draws]
-            measured = [
-                _estimate([_mean(values(one), cell) for one, cell in zip(draws, cells, strict=True)])
-                for values in (_memorization, _dilation)
-            ]
-            found.append(Prediction(name, float(eta), mem, measured[0], dil, measured[1], name in fitted))
-    return tuple(found)
+    def predictions(self, variant: Variant, name: str) -> list[Prediction]:
+        runs, at = self.runs, self.parameters(name)
+        found = []
+        for eta in np.unique(runs.eta[runs.of_loss(name) & (runs.eta > 0)]):
+            cell = runs.of_loss(name) & (runs.eta == eta)
+            memorization, spread = self.solve(variant, *self.models[name], at, float(eta))
+            measured = [runs.mean(at.weights, cell, values) for values in (runs.memorization, runs.dilation)]
+            seeds = min(at.seeds, len(np.unique(runs.seed[cell])))
+            found.append(
+                Prediction(
+                    variant,
+                    name,
+                    float(eta),
+                    estimate(memorization, at.seeds),
+                    estimate(measured[0], seeds),
+                    estimate(spread + at.floor, at.seeds),
+                    estimate(measured[1], seeds),
+                    estimate(measured[0] / memorization, seeds),
+                    name in (self.reference, self.partner),
+                )
+            )
+        return found
 
+    def solve(self, variant: Variant, kind: Kind, alpha: float, at: _Parameters, eta: float) -> tuple[Array, Array]:
+        """Memorization and r/D of one loss in the model, (B,); NaN where its class means have collapsed."""
+        memorization, spread = np.full((2, len(at.slope)), np.nan)
+        known = np.isfinite(at.lambda_w) & np.isfinite(at.slope)
+        fast = kind == "squared" or (self.num_classes == 2 and kind in ("smoothing", "relaxation"))
+        if not fast:
+            known[1:] = False  # found by restarts: once, without an interval
+        if not known.any():
+            return memorization, spread
+        slope, N = at.slope[known], self.num_classes
+        if variant == "scale-free":
+            slope = slope / at.distance[known]
+        lambdas = at.lambda_w[known], at.lambda_h[known]
+        if kind == "squared":
+            if variant == "scale-free":
+                slope = slope * squared_dilation(N, *lambdas, eta, slope).distance
+            exact = squared_dilation(N, *lambdas, eta, np.where(slope > 0, slope, 1.0))
+            both = np.where(exact.collapsed, np.nan, np.stack([exact.memorization, exact.dilation]))
+        elif fast and (kind == "smoothing" or kind == "relaxation"):
+            solver = scale_free_dilation if variant == "scale-free" else dilation
+            solved = solver(alpha, *lambdas, eta, slope, self.law, loss=kind)
+            both = np.where(solved.collapsed, np.nan, np.stack([solved.memorization, solved.dilation]))
+        else:
+            both = self._restarts(
+                variant, LogitLoss(kind, alpha), float(lambdas[0][0]), float(lambdas[1][0]), eta, float(slope[0])
+            )
+        memorization[known], spread[known] = both
+        return memorization, spread
 
-_memorization: Callable[[_Runs], Array] = lambda runs: runs.memorization  # noqa: E731
-_dilation: Callable[[_Runs], Array] = lambda runs: runs.dilation  # noqa: E731
-
-
-def _model(kind: Kind, alpha: float, at: Penalties, eta: float, slope: float, N: int, law: str) -> tuple[float, float]:
-    """Memorization and dilation of one loss in the model; NaN where its class means have collapsed."""
-    if N == 2 and (kind == "smoothing" or kind == "relaxation"):
-        solved = dilation(alpha, at.lambda_w, at.lambda_h, eta, slope, law, loss=kind)
-        return float(solved.memorization), float(solved.dilation)
-    if kind == "squared":
-        exact = squared_dilation(N, at.lambda_w, at.lambda_h, eta, slope)
-        return float(exact.memorization), float(exact.dilation)
-    if class_geometry(LogitLoss(kind, alpha), N, at.lambda_w / N, at.lambda_h / N).collapsed:
-        return np.nan, np.nan
-    general = multiclass_dilation(N, alpha, at.lambda_w, at.lambda_h, eta, slope, law, kind)
-    return general.memorization, general.dilation
+    def _restarts(
+        self, variant: Variant, loss: LogitLoss, lambda_w: float, lambda_h: float, eta: float, slope: float
+    ) -> Array:
+        N = self.num_classes
+        if class_geometry(loss, N, lambda_w / N, lambda_h / N).collapsed:
+            return np.full((2, 1), np.nan)
+        free = variant == "scale-free"
+        found = multiclass_dilation(N, loss.alpha, lambda_w, lambda_h, eta, slope, self.law, loss.kind, free)
+        return np.array([[found.memorization], [found.dilation]])
 
 
 def _reasons(
     r_squared: dict[str, float],
     slopes: dict[str, Estimate],
-    found: Penalties | None,
-    predictions: tuple[Prediction, ...],
+    exist: bool,
+    predictions: Sequence[Prediction],
     partner: str,
 ) -> list[str]:
     said = []
@@ -325,24 +298,10 @@ def _reasons(
             said.append(f"{name}: dilation is not linear in memorization (R^2 {r:.2f} < .8)")
         if not slopes[name].value > 0:
             said.append(f"{name}: dilation does not rise with memorization")
-    if found is None:
+    if not exist:
         return [*said, f"no lambdas give the measured ratio of the distances under CE and {partner}"]
     for one in predictions:
         ratio = one.predicted_memorization.value / max(one.measured_memorization.value, 1e-300)
-        if not (one.used_to_fit or 1 / 1.25 <= ratio <= 1.25):
+        if one.variant == "raw" and not 1 / 1.25 <= ratio <= 1.25:
             said.append(f"{one.loss} at eta {one.eta:.3g}: predicted memorization is {ratio:.2f} times the measured")
     return said
-
-
-def _mean(values: Array, mine: NDArray[np.bool_]) -> float:
-    return float(values[mine].mean()) if mine.any() else np.nan
-
-
-def _estimate(values: Sequence[float]) -> Estimate:
-    """The first value is the data's own, the rest are bootstrap draws."""
-    rest = np.array(values[1:], dtype=np.float64)
-    rest = rest[np.isfinite(rest)]
-    if len(rest) < 20:
-        return Estimate(float(values[0]), np.nan, np.nan)
-    low, high = np.quantile(rest, [0.025, 0.975])
-    return Estimate(float(values[0]), float(low), float(high))

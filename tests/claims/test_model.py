@@ -1,0 +1,227 @@
+"""C3 on made runs: where the model holds by construction, and where it is wrong in one way at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+
+from byrote import claims, theory
+from byrote.claims.model import Fitted, fits_of, judge
+from byrote.cli.main import main
+from byrote.store import Results
+from byrote.theory.claims import TheoryVerdict
+from claims.made import Rows, results, ten_class
+from claims.modelled import FLOOR, TRUE, modelled
+
+
+def c3(rows: Rows) -> claims.Verdict:
+    return claims.CLAIMS["C3"](results(rows))
+
+
+def slopes(verdict: claims.Verdict, model: str) -> dict[str, float]:
+    rows = [row for row in verdict.details if row["what"].startswith("slope") and "mode" not in row]
+    return {row["loss"]: row["value"] for row in rows if row["model"] == model}
+
+
+def levels(verdict: claims.Verdict) -> list[claims.verdict.Row]:
+    return [row for row in verdict.details if row["what"].startswith("memorization")]
+
+
+def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
+    (fitted,) = fits_of(results(modelled(noise=0.0))).values()
+    fit = fitted.fit
+    assert fit.slope.value == pytest.approx(TRUE["slope"], rel=1e-6)
+    assert fit.floor == pytest.approx(FLOOR, rel=1e-6)
+    assert (fit.lambda_w.value, fit.lambda_h.value) == pytest.approx((TRUE["lambda_w"], TRUE["lambda_h"]), rel=1e-6)
+    verdict = c3(modelled(noise=0.0))
+    for row in levels(verdict):
+        assert row["value"] == pytest.approx(1, rel=1e-5)
+        assert row["predicted_dilation"] == pytest.approx(row["measured_dilation"], rel=1e-5)
+    assert {(row["loss"], round(row["eta"], 4)) for row in levels(verdict)} == {
+        (loss, eta) for loss in ("CE", "LS", "LR", "MSE") for eta in (0.0526, 0.1111, 0.25)
+    }
+
+
+def test_it_holds_and_says_with_which_parameters() -> None:
+    verdict = c3(modelled())
+    assert verdict.verdict == "holds", verdict.reason
+    assert verdict.interval is not None
+    assert verdict.statistic is not None
+    assert verdict.interval[0] < verdict.statistic < verdict.interval[1]
+    assert verdict.runs == 80
+    assert verdict.reason.startswith("raw model (the scale-free one fails)")
+    (c_md,) = [row for row in verdict.details if row["what"] == "C_MD"]
+    assert c_md["low"] < TRUE["slope"] < c_md["high"]
+
+
+@pytest.mark.parametrize("factor", [0.3, 3.0])
+def test_a_slope_that_is_wrong_either_way_fails(factor: float) -> None:
+    verdict = c3(modelled(dilation={"LR": factor}))
+    assert verdict.verdict == "fails"
+    assert "slope" in verdict.reason
+    assert slopes(verdict, "raw")["LR"] == pytest.approx(factor, rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_memorization_that_is_wrong_either_way_fails_though_the_slope_is_right(factor: float) -> None:
+    verdict = c3(modelled(mem={"MSE": factor}, dilation={"MSE": factor}))
+    assert slopes(verdict, "raw")["MSE"] == pytest.approx(1, rel=0.1)
+    assert verdict.verdict == "fails"
+    assert "memorization, measured over predicted" in verdict.reason
+    off = [row["value"] for row in levels(verdict) if row["loss"] == "MSE" and row["model"] == "raw"]
+    assert off == pytest.approx([factor] * 3, rel=0.1)
+
+
+def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
+    @cache
+    def distance(loss: str) -> float:
+        return float(modelled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"])
+
+    @cache
+    def level(loss: str, rate: float) -> float:
+        eta = rate / (2 - rate)
+        at = (TRUE["lambda_w"], TRUE["lambda_h"], eta, TRUE["slope"] / distance("CE"))
+        kind = "relaxation" if loss == "LR" else "smoothing"
+        return theory.scale_free_dilation(0.0 if loss == "CE" else 0.1, *at, loss=kind).memorization
+
+    rows = modelled(("CE", "LS", "LR"))
+    for row in rows:
+        if row["rate"]:
+            share = distance("CE") / distance(row["loss"])
+            memorization = level(row["loss"], row["rate"])
+            jitter = 1 + 0.02 * np.sin(7.0 * row["seed"] + 40 * row["rate"])
+            row |= {"mem_mean": memorization * jitter / (row["rate"] / (2 - row["rate"]))}
+            row |= {"nc1_test": (FLOOR + share * memorization / TRUE["slope"] * jitter) ** 2}
+    verdict = c3(rows)
+    assert verdict.verdict == "holds", verdict.reason
+    assert verdict.reason.startswith("scale-free model (the raw one fails)")
+    assert slopes(verdict, "scale-free") == pytest.approx({"LS": 1.0, "LR": 1.0}, rel=0.1)
+
+
+def test_distances_no_penalties_give_refute_the_model() -> None:
+    ce, ls = (modelled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"] for loss in ("CE", "LS"))
+    verdict = c3(modelled(distance={"LS": ce / ls}))
+    assert verdict.verdict == "fails"
+    assert "D of CE over D of LS" in verdict.reason
+    rows = levels(verdict)
+    assert rows
+    assert all("the model predicts nothing" in row["reason"] for row in rows)
+    assert all(np.isnan(row["predicted_memorization"]) for row in rows)
+
+
+def test_under_trained_cells_do_not_count_against_it() -> None:
+    wrong = {"mem": {"MSE": 0.5}, "dilation": {"MSE": 0.5}}
+    assert c3(modelled(**wrong)).verdict == "fails"
+    verdict = c3(modelled(m=0.4, **wrong))
+    assert verdict.verdict == "inconclusive"
+    assert "under-trained: CE J1" in verdict.reason
+
+
+def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
+    rows = modelled(("CE", "LS"), noise=0.0, seeds=(0, 1))
+    for row in rows:
+        if row["rate"] == 0.2:
+            row["realised_rate"] = 0.09 if row["seed"] else 0.11
+    (fitted,) = fits_of(results(rows)).values()
+    etas = {round(one.eta, 6): one for one in fitted.fit.predictions if one.loss == "CE" and one.variant == "raw"}
+    own = [0.09 / 0.91, 0.11 / 0.89]
+    assert round(np.mean(own), 6) in etas
+    mean = next(row["mem_mean"] for row in rows if row["rate"] == 0.2 and row["loss"] == "CE")
+    assert etas[round(np.mean(own), 6)].measured_memorization.value == pytest.approx(mean * np.mean(own))
+
+
+def test_bounded_losses_are_predicted_but_do_not_decide() -> None:
+    with_rll = c3(modelled(("CE", "LS", "LR", "MSE", "RLL", "nMSE"), mem={"RLL": 9.0}, dilation={"RLL": 9.0}))
+    assert with_rll.verdict == "holds", with_rll.reason
+    rll = [row for row in levels(with_rll) if row["loss"] == "RLL"]
+    assert all(np.isfinite(row["predicted_memorization"]) and row["value"] != 1 for row in rll)
+    assert all(row["verdict"] == "inconclusive" for row in rll)
+    assert "no model of nMSE" in with_rll.reason
+    assert with_rll.runs == 100
+
+
+def test_the_two_modes_are_counted_and_fitted_apart() -> None:
+    rows = modelled(norm_cv=0.05) + modelled(norm_cv=1.3, seeds=(5, 6, 7), dilation={"LR": 3.0})
+    verdict = c3(rows)
+    assert "one class at zero: 48 of 128 runs" in verdict.reason
+    modes = {
+        row["mode"]: row["value"]
+        for row in verdict.details
+        if row.get("mode") and row.get("loss") == "LR" and row["what"].startswith("slope") and row["model"] == "raw"
+    }
+    assert modes["one class at zero"] == pytest.approx(3, rel=0.1)
+    assert modes["both classes away from zero"] == pytest.approx(1, rel=0.1)
+    assert {row["mode"] for row in verdict.details if row["what"] == "C_MD" and "mode" in row} == set(modes)
+
+
+def test_every_setting_must_agree() -> None:
+    good, bad = modelled(), modelled(dataset="mnist", dilation={"LR": 3.0})
+    fitted = fits_of(results(good, bad))
+    assert len(fitted) == 2
+    verdict = c3(good + bad)
+    assert verdict.verdict == "fails"
+    assert verdict.runs == 160
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        modelled(rates=(0.1, 0.2), seeds=(0, 1)),
+        modelled(("CE", "LR"), seeds=(0, 1)),
+        [row | {"noise": "symmetric"} for row in modelled()],
+        modelled(feature_width=8, seeds=(0, 1)),
+        ten_class(seeds=(0,)),
+    ],
+    ids=["two eta", "no LS", "another noise", "M = 8", "ten classes"],
+)
+def test_without_its_runs_it_is_not_tested(rows: Rows) -> None:
+    verdict = c3(rows)
+    assert (verdict.verdict, verdict.runs) == ("not tested", 0)
+
+
+def test_collapsed_runs_are_left_out_and_counted() -> None:
+    rows = modelled() + modelled(("MSE",), seeds=(9,), mem={"MSE": 50.0}, collapsed=True)
+    verdict = c3(rows)
+    assert verdict.statistic == c3(modelled()).statistic
+    assert "collapsed runs left out: 4" in verdict.reason
+
+
+def test_fits_of_ones_own_arrays_are_judged_alike() -> None:
+    generator = np.random.default_rng(0)
+    rows = []
+    for name, alpha in (("CE", 0.0), ("LS", 0.1)):
+        for eta in (0.02, 0.05, 0.1, 0.2):
+            for seed in range(5):
+                solved = theory.dilation(alpha, 2e-3, 1e-3, eta, 1.3)
+                off = np.exp(0.02 * generator.normal(size=3))
+                readings = (solved.memorization * off[0], (solved.dilation * off[1]) ** 2, solved.distance * off[2])
+                rows.append((name, eta, *readings, seed))
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    fit = theory.fit_runs(*columns, models={"CE": ("smoothing", 0.0), "LS": ("smoothing", 0.1)})
+    finding = judge([Fitted("own", fit)])
+    assert (finding.verdict, finding.runs) == ("holds", 40)
+    assert judge([Fitted("own", fit, dict.fromkeys((0.02, 0.05, 0.1, 0.2), "not trained"))]).verdict == "inconclusive"
+
+
+def test_the_command_judges_a_folder(tmp_path, monkeypatch, capsys) -> None:
+    for name in ("a1", "a9"):
+        verdict = TheoryVerdict(name.upper(), "s", "holds", 0.0, None, "b", 1, "p", "d")
+        monkeypatch.setattr(f"byrote.theory.claims.claim_{name}", lambda verdict=verdict: verdict)
+    made: Results = results(modelled())
+    (tmp_path / "table.parquet").write_bytes(b"")
+    monkeypatch.setattr("byrote.store.open_store", lambda folder: type("S", (), {"results": made})())
+    assert main(["theory", "claims", "--runs", str(tmp_path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in answer] == ["A1", "A9", "B8", "C3"]
+    assert answer[3] == json.loads(json.dumps(claims.CLAIMS["C3"](made).to_json()))
+    assert answer[3]["verdict"] == "holds"
+
+
+def test_no_torch() -> None:
+    code = "import sys, byrote.claims.model; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

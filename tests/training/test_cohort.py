@@ -9,6 +9,8 @@ from toys import tiny
 from byrote.experiment import stream
 from byrote.training import cohort_key, train
 from byrote.training.cohort import batches, prepare
+from byrote.training.loop import train_epoch
+from byrote.training.optimizer import CohortOptimizer
 
 
 def same(a, b):
@@ -156,3 +158,61 @@ def test_weights_are_those_of_the_twin():
     with torch.no_grad():
         hits = twin(data.images).argmax(1).numpy()
     assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"])
+
+
+BF16 = {"training.precision": "bf16", "network.width": 32}
+
+
+def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort():
+    runs = [
+        tiny(**BF16),
+        tiny(**BF16, **{"training.optimizer": {"kind": "sgd", "lr": 0.02, "weight_decay": 0.01}}),
+        tiny(seed=1, **BF16, **{"training.schedule": {"kind": "step", "every": 2}}),
+    ]
+    together = train(runs, keep_weights=True)
+    for experiment, run in zip(runs, together, strict=True):
+        (alone,) = train([experiment], keep_weights=True)
+        same(run, alone)
+        for name, value in alone.weights.items():
+            np.testing.assert_array_equal(run.weights[name], value, err_msg=name)
+    assert not np.array_equal(together[0].history["loss"], together[1].history["loss"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training.clip": 0.5},
+        {"training.optimizer": {"kind": "sgd", "lr": 0.05, "nesterov": True}},
+        {"training.optimizer": {"kind": "adam", "lr": 0.01}},
+    ],
+    ids=["clip", "nesterov", "adam"],
+)
+def test_what_the_network_cannot_step_the_optimiser_steps(change):
+    experiment = tiny(**BF16, **change)
+    cohort = prepare([experiment])
+    CohortOptimizer(cohort.network, [experiment.training])
+    assert cohort.network.features.descent is None
+    (run,) = train([experiment])
+    assert run.history["loss"][-1] < run.history["loss"][0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_states_grow_linearly_in_the_number_of_runs(precision):
+    def held(runs):
+        members = [tiny(seed=s, **{**BF16, "training.precision": precision}) for s in range(runs)]
+        cohort = prepare(members)
+        optimizer = CohortOptimizer(cohort.network, [e.training for e in members])
+        train_epoch(cohort, optimizer, 0)
+        tensors = [*cohort.network.state_dict().values(), cohort.observed]
+        tensors += [value for s in range(runs) for state in optimizer.state_of(s) for value in state.values()]
+        return sum(t.numel() * t.element_size() for t in tensors), rooms_of(cohort)
+
+    def rooms_of(cohort):
+        rooms = getattr(cohort.network.features, "_rooms", None)
+        free = [] if rooms is None else [t for lent in rooms._free.values() for t in lent]
+        return sum(t.numel() for t in free)
+
+    sizes = [held(runs) for runs in (1, 2, 4)]
+    for (one, room), factor in zip(sizes, (1, 2, 4), strict=True):
+        assert one == factor * sizes[0][0]
+        assert room == factor * sizes[0][1]

@@ -5,6 +5,7 @@ from byrote.networks.cnn import CNN8
 from byrote.networks.descent import Descent
 from byrote.networks.inception import InceptionLite
 from byrote.networks.mlp import MLP
+from byrote.networks.numerics import numerics
 from byrote.networks.own import Own
 from byrote.networks.resnet import ResNet18, ResNet32
 from byrote.networks.stack import StackedNetwork
@@ -21,4 +22,5 @@ __all__ = [
     "ResNet18",
     "ResNet32",
     "StackedNetwork",
+    "numerics",
 ]

@@ -132,7 +132,7 @@ struct Trace {
 
 constexpr int64_t TILE = 512;
 // The tile of row (left) or column (right) m at step k of a summed axis of length `depth`.
-static inline uint16_t *tile(uint16_t *operand, int64_t m, int64_t k, int64_t depth) {
+static inline uint16_t *tile(uint16_t *operand, uint64_t m, uint64_t k, uint64_t depth) {
     return operand + ((m / 32 * (depth / 32) + k / 32) * 2 + m / 16 % 2) * TILE;
 }
 
@@ -175,10 +175,15 @@ static inline void written() { __asm__ volatile("" ::: "memory"); }  // the tile
 
 // Up to 32 rows of float32 weights as a strip of a left operand.
 static void narrow_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) {
-    for (int64_t o = 0; o < 32; o++)
-        for (int64_t i = 0; i < padded(in); i += 16)
-            *(half *)(tile(to, o, i, padded(in)) + o % 16 * 32 + i % 32) =
-                narrow(load(w + o * in + i, o < rows ? first(in - i) : 0));
+    for (int64_t o = 0; o < 32; o++) {
+        const float *row = w + o * in;
+        uint16_t *line = tile(to, o, 0, padded(in)) + o % 16 * 32;
+        const int64_t count = o < rows ? in : 0;
+        for (int64_t i = 0; i < padded(in); i += 32, line += 2 * TILE) {
+            *(half *)line = narrow(load(row + i, first(count - i)));
+            *(half *)(line + 16) = narrow(load(row + i + 16, first(count - i - 16)));
+        }
+    }
 }
 
 // A batch (rows, in) as right operands, summed over features (pairs) and over samples (h).

@@ -75,7 +75,7 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
 
     numerics = {"precision": experiments[0].training.precision, "threads": task["threads"], "device": device}
     for run in train(experiments, device, heard, task["weights"], checkpoint):
-        commit(root, run, numerics, _sources(task["imports"]))
+        commit(root, run, numerics | dict(run.numerics), _sources(task["imports"]))
         emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
     checkpoint.discard()
 

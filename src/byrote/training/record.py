@@ -7,6 +7,7 @@ import numpy as np
 
 from byrote.measures.dynamics import SampleHistory
 from byrote.measures.snapshot import Snapshot, read
+from byrote.networks import numerics
 from byrote.training.cohort import Cohort
 from byrote.training.evaluate import features_of
 from byrote.training.facts import facts_of
@@ -61,4 +62,5 @@ class Record:
             facts=facts_of(experiment, len(cohort.train.labels), len(cohort.test.labels)),
             weights=weights,
             seconds={"cohort_size": float(cohort.size), **{name: round(t, 4) for name, t in seconds.items()}},
+            numerics=numerics(cohort.network),
         )

@@ -1,0 +1,28 @@
+"""Which arithmetic a stacked network runs: part of a run's record, because the paths round differently."""
+
+from byrote.networks.native import kernels
+from byrote.networks.stack import StackedNetwork
+
+__all__ = ["numerics"]
+
+
+def numerics(network: StackedNetwork) -> dict[str, bool]:
+    """What computes besides torch's operators, where this network lies now.
+
+    Returns:
+        compiled: it may use kernels compiled on this machine (bfloat16 on a CPU, not `compiled=False`);
+        kernels: and there are some; tiles: and its hidden blocks run on tile units, the optimiser's step included.
+
+    >>> import torch
+    >>> from byrote.networks import MLP
+    >>> numerics(MLP(2, 8).stack((4,), 2, [torch.Generator()]))
+    {'compiled': False, 'kernels': False, 'tiles': False}
+    """
+    features = network.features
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    compiled = features.compiled and features.precision == "bf16" and on_cpu
+    return {
+        "compiled": compiled,
+        "kernels": compiled and kernels() is not None,
+        "tiles": compiled and features.descends(),
+    }

@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 __all__ = [
+    "DataUnavailableError",
     "Progress",
     "WriteError",
     "atomic",
@@ -61,6 +62,10 @@ _DISK = {
     )
     if hasattr(errno, name)  # not every system has a disk quota
 }
+
+
+class DataUnavailableError(FileNotFoundError):
+    """Files are not on this machine and could not be fetched; the message says what was tried or what to do."""
 
 
 class WriteError(OSError):

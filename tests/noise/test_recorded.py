@@ -8,7 +8,7 @@ import duckdb
 import pytest
 import torch
 
-from byrote.files import WriteError
+from byrote.files import DataUnavailableError, WriteError
 from byrote.noise import Noise, Recorded, Symmetric, load, save
 
 IDS = torch.tensor([7, 3, 1000000007, 0])
@@ -211,3 +211,18 @@ def test_a_spec_names_the_file() -> None:
     for bad in ({}, {"path": ""}, {"path": "a.csv", "sha256": "xyz"}):
         with pytest.raises(ValueError, match=r"Recorded"):
             Noise.from_spec({"kind": "recorded", **bad})
+
+
+def test_a_path_in_the_cache_is_the_same_spec_on_every_machine(tmp_path, monkeypatch):
+    model = Recorded("cache:human/labels.csv")
+    ids, true, observed = torch.tensor([3, 7]), torch.tensor([0, 1]), torch.tensor([1, 1])
+    for machine in ("a", "b"):
+        monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / machine))
+        save(tmp_path / machine / "human" / "labels.csv", ids, true, observed, num_classes=2)
+        assert model.file == tmp_path / machine / "human" / "labels.csv"
+        assert model.effective_rate(2) == 0.5
+    assert model.spec()["path"] == "cache:human/labels.csv"
+    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "c"))
+    with pytest.raises(DataUnavailableError, match="try `byrote data get human`"):
+        model.load()
+    assert Recorded("plain.csv").file == Path("plain.csv")

@@ -1,6 +1,7 @@
 """`status`, `claims`, `figures`, `report`, `compact`: what a store or a results folder says. Never loads torch."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,14 @@ def status(folder: Path, /, *, json: bool = False) -> int:
     if json:
         print_json(state)
         return 0
-    names = ("study", "scale", "runs", "missing", "running", "done", "failed")
+    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
     print_table("status", names, [state])
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
+    for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
+        say(f"{part}, {runs} runs: {reason}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -40,6 +41,8 @@ class Bar(Watcher):
         self._started = self._said = time.monotonic()
         if outcome.done_before:
             say(f"{outcome.done_before} of {outcome.planned} runs are there already")
+        for reason, runs in Counter(outcome.unavailable.values()).items():
+            say(f"{runs} runs are left out, data not available: {reason}")
         if not todo or quiet():
             return
         if sys.stderr.isatty():

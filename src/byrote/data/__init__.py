@@ -6,8 +6,8 @@ from byrote.data.cifar import CIFAR10, HUMAN, human_labels, recorded_file
 from byrote.data.collections import COLLECTIONS, get
 from byrote.data.idx import MNIST, FashionMNIST
 from byrote.data.own import Arrays, ImageFolder, Table
-from byrote.data.sources import DataUnavailableError
 from byrote.data.svhn import SVHN
+from byrote.files import DataUnavailableError
 
 __all__ = [
     "CIFAR10",

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from byrote.data.remote import Remote
-from byrote.files import Progress, cache_folder, write_atomic
+from byrote.files import DataUnavailableError, Progress, cache_folder, write_atomic
 
-__all__ = ["Collection", "DataUnavailableError", "Served", "first_file"]
+__all__ = ["Collection", "Served", "first_file"]
 
 log = logging.getLogger("byrote")
-
-
-class DataUnavailableError(FileNotFoundError):
-    """No source had the files; the message lists what was tried and why each failed."""
 
 
 @dataclass(frozen=True)

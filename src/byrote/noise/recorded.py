@@ -19,7 +19,7 @@ from pydantic import Field
 
 from byrote import checks
 from byrote.component import did_you_mean
-from byrote.files import atomic, write_atomic
+from byrote.files import DataUnavailableError, atomic, cache_folder, write_atomic
 from byrote.noise.base import Noise
 from byrote.noise.realised import realised
 
@@ -27,6 +27,7 @@ __all__ = ["NoisyLabels", "Recorded", "load", "save"]
 
 _CSV = "header = true, delim = ',', quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = -1"
 _READERS = {".csv": f"read_csv(?, {_CSV})", ".parquet": "read_parquet(?)"}  # nothing is guessed but the types
+_CACHE = "cache:"  # what a path in the cache folder starts with
 _WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
 _INTEGERS = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")}
 
@@ -145,7 +146,9 @@ class Recorded(Noise):
     the data set's.
 
     Args:
-        path: a .csv or .parquet file with the columns `id`, `true_column` and `observed_column`.
+        path: a .csv or .parquet file with the columns `id`, `true_column` and `observed_column`. "cache:NAME" is the
+            file NAME in this machine's cache folder, so that a run has the same spec everywhere:
+            "cache:cifar10n/worst.csv" is what `byrote data get cifar10n` writes.
         true_column, observed_column: the label columns' names.
         sha256: the content's hash; pins the labels in the spec. Empty: any content (the manifest's hash is
             checked all the same).
@@ -156,9 +159,23 @@ class Recorded(Noise):
     observed_column: str = "observed"
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
 
+    @property
+    def file(self) -> Path:
+        """Where the file lies on this machine."""
+        inside = self.path.removeprefix(_CACHE)
+        return Path(self.path) if inside == self.path else cache_folder() / inside
+
     def load(self) -> NoisyLabels:
-        """The file's content; see `load`."""
-        return load(self.path, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
+        """The file's content; see `load`.
+
+        Raises:
+            DataUnavailableError: "cache:NAME" is not in the cache folder.
+            FileNotFoundError, ValueError: see `load`.
+        """
+        if self.path.startswith(_CACHE) and not self.file.is_file():
+            folder = self.path.removeprefix(_CACHE).partition("/")[0]
+            raise DataUnavailableError(f"{self.path} is not in {cache_folder()}; try `byrote data get {folder}`")
+        return load(self.file, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
 
     def effective_rate(self, num_classes: int) -> float:
         """Share of the file's samples whose observed label differs from the true one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,7 +13,7 @@ from byrote.figures.seeds import Spread, spread
 from byrote.figures.settings import losses_in, settings
 from byrote.figures.style import dataset_name, loss_style, network_name
 from byrote.report.rerun import command, specs_of
-from byrote.report.words import number, percent
+from byrote.report.words import count, number, percent
 from byrote.store.query import Results
 from byrote.store.table import Table
 
@@ -186,7 +187,10 @@ def limits(results: Results) -> list[str]:
         f"Failed: {failure.get('part', '')} {failure.get('key', '')}: {failure.get('error', '')}"
         for failure in failures[:20]
     ]
-    missing = int(results.about.get("planned") or 0) - last.runs - len(failures)
+    left_out = results.about.get("not_run") or []
+    for (part, reason), runs in Counter((run["part"], run["reason"]) for run in left_out).items():
+        said.append(f"{part}, {count(runs, 'run')}: {reason}")
+    missing = int(results.about.get("planned") or 0) - last.runs - len(failures) - len(left_out)
     if missing > 0:
         said.append(f"{missing} planned runs are not done; the same command goes on with them.")
     said.append(

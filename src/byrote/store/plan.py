@@ -1,7 +1,8 @@
 """The plan of a store: which runs a study asks for, written once, read as plain data.
 
 `DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec.
-`DIR/.running/<key>.json` is a run in hand: who trains it and how far it is.
+`DIR/.running/<key>.json` is a run in hand: who trains it and how far it is. `DIR/unavailable.json` names the runs whose
+data were not to be had when the study was last run, with the reason.
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any
 from byrote.files import write_atomic
 from byrote.store.directory import FORMAT, committed, read_manifest
 
-__all__ = ["Entry", "Plan", "clear_running", "mark_running", "state_of"]
+__all__ = ["Entry", "Plan", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
 
 _STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
 
@@ -103,6 +104,36 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
         (root / ".running" / f"{key}.json").unlink(missing_ok=True)
 
 
+def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
+    """Note which runs (by key) have no data on this machine and why; those noted before are forgotten."""
+    path = root / "unavailable.json"
+    if reasons:
+        write_atomic(path, json.dumps(dict(reasons), indent=1, sort_keys=True) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]:
+    """Key, part and reason of every run that was left out for want of data, those that are done excepted.
+
+    Raises:
+        ValueError: the file that names them is damaged.
+    """
+    path = root / "unavailable.json"
+    try:
+        reasons = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, the next `byrote run` writes it anew") from None
+    whole = set(done)
+    return [
+        {"key": entry.key, "part": entry.part, "reason": f"not run: data not available: {reasons[entry.key]}"}
+        for entry in plan.entries
+        if entry.key in reasons and entry.key not in whole
+    ]
+
+
 def _host() -> str:
     import socket
 
@@ -123,7 +154,7 @@ def _alive(note: Mapping[str, Any]) -> bool:
 
 
 def state_of(root: Path) -> dict[str, Any]:
-    """Counts of missing, running, done and failed runs, the failures in words, and the runs in hand.
+    """Counts of missing, running, done, failed and unavailable runs, why of the last two, and the runs in hand.
 
     Raises:
         ValueError: the folder is not a store.
@@ -132,8 +163,9 @@ def state_of(root: Path) -> dict[str, Any]:
     if plan is None:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
     whole = set(committed(root))
-    states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0)
-    failures, running = [], []
+    states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, unavailable=0)
+    failures, running, left_out = [], [], not_run(root, plan, whole)
+    without_data = {run["key"] for run in left_out}
     for entry in plan.entries:
         if entry.key in whole:
             manifest = read_manifest(root, entry.key)
@@ -145,6 +177,8 @@ def state_of(root: Path) -> dict[str, Any]:
         if note is not None and _alive(note):
             states["running"] += 1
             running.append({"key": entry.key, "part": entry.part, **note})
+        elif entry.key in without_data:
+            states["unavailable"] += 1
         else:
             states["missing"] += 1
     return {
@@ -153,6 +187,7 @@ def state_of(root: Path) -> dict[str, Any]:
         "runs": len(plan.entries),
         **states,
         "failures": failures,
+        "not_run": left_out,
         "in_hand": running,
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from byrote.files import atomic, write_atomic
 from byrote.store.directory import committed, read_manifest, read_parquet, write_parquet
-from byrote.store.plan import Plan
+from byrote.store.plan import Plan, not_run
 from byrote.store.table import Column, Table
 
 __all__ = ["Results", "Store", "open_store"]
@@ -134,6 +134,7 @@ class Store:
             "planned": len(plan.entries),
             "specs": {entry.key: entry.spec for entry in plan.entries},
             "failures": list(failures.values()),
+            "not_run": not_run(self.root, plan, committed(self.root)),
             "seconds": round(seconds, 2),
             "machine": machines[0],
         }

@@ -85,13 +85,15 @@ def tasks(
     Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
 
     Args:
+        experiments: those of the plan that can be run here, by key.
         cohort: most runs that train together.
         limit: do at most this many runs, the first of the plan.
     """
     whole = set(committed(root))
-    missing = set([entry.key for entry in plan.entries if entry.key not in whole][:limit])
+    entries = [entry for entry in plan.entries if entry.key in experiments]
+    missing = set([entry.key for entry in entries if entry.key not in whole][:limit])
     together: dict[str, list[str]] = defaultdict(list)
-    for entry in plan.entries:
+    for entry in entries:
         together[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in together.values():

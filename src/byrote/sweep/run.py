@@ -1,15 +1,17 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from byrote.experiment import Experiment, Study
-from byrote.files import write_atomic
+from byrote.files import DataUnavailableError, write_atomic
 from byrote.store import Plan, Store
 from byrote.store.directory import committed, discard_leftovers, read_manifest
+from byrote.store.plan import mark_unavailable
 from byrote.sweep.executors import Event, Setting, local, serial
 from byrote.sweep.plan import Task, import_modules, plan_study, tasks
 
@@ -27,6 +29,7 @@ class Outcome:
         planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
         failed: runs that ended "failed" (diverged), by key.
         broken: tasks that raised or whose worker died twice, in words.
+        unavailable: runs that were left out, by key, and why their data are not to be had.
     """
 
     root: Path
@@ -35,6 +38,7 @@ class Outcome:
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -92,11 +96,13 @@ def run(
         watcher: hears of progress.
 
     Returns:
-        What was done; `.store` opens the results. Runs that diverged, and tasks that could not be carried out, are
-        values there (`failed`, `broken`), not exceptions: the rest of the grid is kept.
+        What was done; `.store` opens the results. Runs that diverged, tasks that could not be carried out, and runs
+        whose data set cannot be had here are values there (`failed`, `broken`, `unavailable`), not exceptions: the
+        rest of the grid is kept.
 
     Raises:
         ValueError: a spec, a folder or a data set is not what is needed; nothing was trained.
+        DataUnavailableError: no run has its data.
         OSError: the disk filled up on the way; the runs committed before are kept.
 
     >>> import byrote
@@ -113,13 +119,17 @@ def run(
     device = _device(device)
     import_modules(imports)
     plan, experiments = plan_study(study, scale, overrides, imports)
-    _check_data(experiments)
+    unavailable = _check_data(experiments)
     _claim(root, plan)
     before = [key for key in committed(root) if key in experiments]
     for key in before:
         read_manifest(root, key)
-    todo = tasks(plan, experiments, root, cohort or _COHORT, limit)
-    outcome = Outcome(root, planned=len(experiments), done_before=len(before), kept=len(before))
+        unavailable.pop(key, None)
+    mark_unavailable(root, unavailable)
+    todo = tasks(
+        plan, {key: e for key, e in experiments.items() if key not in unavailable}, root, cohort or _COHORT, limit
+    )
+    outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers())
@@ -154,11 +164,26 @@ def _note(outcome: Outcome, event: Event) -> None:
         outcome.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
 
 
-def _check_data(experiments: Mapping[str, Experiment]) -> None:
-    """Load every data set once, so that what is missing or broken is said before anything is trained."""
-    for data in {e.data.digest(): e.data for e in experiments.values()}.values():
-        data.load("train")
-        data.load("test")
+def _check_data(experiments: Mapping[str, Experiment]) -> dict[str, str]:
+    """Load all data and recorded labels once, so that what is broken is said before anything is trained.
+
+    Returns:
+        The runs whose files are not to be had, by key, and why; an error where that is all of them.
+    """
+    sources: dict[tuple[str, str], list[Experiment]] = defaultdict(list)
+    for e in experiments.values():
+        sources[e.data.digest(), e.noise.digest()].append(e)
+    unavailable: dict[str, str] = {}
+    for _, (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
+        try:
+            first.data.load("train")
+            first.data.load("test")
+            first.noise.effective_rate(first.data.num_classes)
+        except DataUnavailableError as error:
+            unavailable |= {e.key: str(error) for e in (first, *others)}
+            if len(unavailable) == len(experiments):
+                raise
+    return unavailable
 
 
 def _device(name: str) -> str:

@@ -1,0 +1,127 @@
+"""A run whose data cannot be had here does not stop the study, and everything that lists runs says so."""
+
+import json
+from typing import ClassVar
+
+import pytest
+import toys
+
+from byrote.cli import main
+from byrote.experiment import Study
+from byrote.files import DataUnavailableError
+from byrote.noise import save
+from byrote.report.tables import limits
+from byrote.store import open_store, state_of
+from byrote.sweep import run
+
+
+class Away(toys.Blobs):
+    """Blobs that are only there when the tests say so."""
+
+    here: ClassVar[bool] = False
+
+    def decode(self, split):
+        if not Away.here:
+            raise DataUnavailableError("blobs are not to be had; tried: the cache")
+        return super().decode(split)
+
+    def stamp(self):
+        return Away.here
+
+
+@pytest.fixture(autouse=True)
+def away():
+    Away.here = False
+    yield
+    Away.here = False
+
+
+def study(*parts):
+    base = {
+        "network": {"kind": "mlp", "depth": 2, "width": 8},
+        "noise": {"kind": "uniform", "rate": 0.2},
+        "training": {"epochs": 2, "batch_size": 16},
+    }
+    return Study(name="s", title="S", base=base, part=parts)
+
+
+HERE = {"name": "here", "base": {"data": {"kind": "toys:Blobs"}}, "axes": {"seed": [0, 1]}}
+GONE = {"name": "gone", "base": {"data": {"kind": f"{__name__}:Away"}}, "axes": {"seed": [0, 1, 2]}}
+REASON = "not run: data not available: blobs are not to be had; tried: the cache"
+
+
+def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_path, capsys):
+    outcome = run(study(GONE, HERE), tmp_path / "s", on="serial")
+    assert (outcome.planned, outcome.kept, outcome.broken, outcome.failed) == (5, 2, [], {})
+    assert len(outcome.unavailable) == 3
+    state = state_of(outcome.root)
+    counts = {name: state[name] for name in ("missing", "running", "done", "failed", "unavailable")}
+    assert counts == {"missing": 0, "running": 0, "done": 2, "failed": 0, "unavailable": 3}
+    assert {(row["part"], row["reason"]) for row in state["not_run"]} == {("gone", REASON)}
+    assert {row["key"] for row in state["not_run"]} == set(outcome.unavailable)
+    assert main(["status", str(outcome.root)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].split("\t")[3:] == ["0", "0", "2", "0", "3"]
+    assert f"gone, 3 runs: {REASON}" in printed.err
+
+
+def test_a_report_says_it_from_the_store_and_from_compacted_results(tmp_path):
+    outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    for folder in (outcome.root, outcome.store.compact(tmp_path / "results")):
+        said = " ".join(limits(open_store(folder).results))
+        assert f"gone, three runs: {REASON}" in said
+        assert "planned runs are not done" not in said
+
+
+def test_once_the_data_are_there_the_same_command_does_what_was_left_out(tmp_path):
+    first = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    Away.here = True
+    second = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    assert (second.done_before, second.kept, second.unavailable) == (2, 5, {})
+    assert state_of(first.root)["done"] == 5
+    assert state_of(first.root)["not_run"] == []
+    Away.here = False
+    third = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    assert (third.kept, third.unavailable) == (5, {}), "runs that are done need no data"
+    assert state_of(first.root)["unavailable"] == 0
+
+
+def test_limit_counts_runs_that_can_be_done(tmp_path):
+    outcome = run(study(GONE, HERE), tmp_path / "s", on="serial", limit=1)
+    assert outcome.kept == 1
+    assert state_of(outcome.root)["missing"] == 1
+
+
+def test_a_study_without_any_data_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(DataUnavailableError, match="blobs are not to be had"):
+        run(study(GONE), tmp_path / "s", on="serial")
+    assert not (tmp_path / "s").exists()
+
+
+def test_labels_of_the_cache_folder_that_are_not_there_count_as_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
+    human = {"kind": "recorded", "path": "cache:human/labels.csv"}
+    both = study(HERE, {**HERE, "name": "human", "base": {**HERE["base"], "noise": human}})
+    outcome = run(both, tmp_path / "s", on="serial")
+    assert outcome.kept == 2
+    (reason,) = {row["reason"] for row in state_of(outcome.root)["not_run"]}
+    assert "try `byrote data get human`" in reason
+    train = toys.Blobs().load("train")
+    save(tmp_path / "cache" / "human" / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
+    assert run(both, tmp_path / "s", on="serial").kept == 4
+
+
+def test_a_recorded_file_that_is_named_wrongly_is_an_error_before_anything_is_trained(tmp_path):
+    human = {"kind": "recorded", "path": str(tmp_path / "labels.csv")}
+    with pytest.raises(FileNotFoundError, match="no file of noisy labels"):
+        run(study(HERE, {**HERE, "name": "h", "base": {**HERE["base"], "noise": human}}), tmp_path / "s", on="serial")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_damaged_note_is_one_sentence(tmp_path):
+    outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    path = outcome.root / "unavailable.json"
+    assert set(json.loads(path.read_text())) == set(outcome.unavailable)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        state_of(outcome.root)

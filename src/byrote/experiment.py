@@ -50,6 +50,8 @@ class Experiment(Spec):
         network: the architecture.
         training: epochs, batch size, optimiser, schedule, precision.
         seed: the number from which noise, initial weights and batch order are drawn.
+        start: a loss under which the weights are trained first, by the same recipe and on the same labels; then the
+            optimiser starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
 
     >>> from byrote import data, losses, networks, noise
     >>> from byrote.recipe import Training
@@ -65,6 +67,11 @@ class Experiment(Spec):
     network: Network = MLP()
     training: Training = Training()
     seed: int = Field(0, ge=0)
+    start: Loss | None = None
+
+    def spec(self) -> dict[str, Any]:
+        """As plain data; without `start` where there is none, so that older runs keep their names."""
+        return {name: value for name, value in super().spec().items() if (name, value) != ("start", None)}
 
     @property
     def key(self) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from byrote.component import digest
 from byrote.data import Images
 from byrote.experiment import Experiment
-from byrote.losses import LossModule
+from byrote.losses import Loss, LossModule
 from byrote.networks import StackedNetwork
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
@@ -26,7 +26,7 @@ def cohort_key(experiment: Experiment) -> str:
     spec = experiment.spec()
     training = dict(spec["training"], schedule=None)
     training["optimizer"] = dict(training["optimizer"], lr=None, weight_decay=None)
-    shape = {"data": spec["data"], "network": spec["network"], "training": training}
+    shape = {"data": spec["data"], "network": spec["network"], "training": training, "start": spec.get("start")}
     return digest(shape | {"outputs": experiment.num_outputs})
 
 
@@ -57,6 +57,7 @@ class Cohort:
     network: StackedNetwork
     order: list[torch.Generator]
     losses: list[tuple[LossModule, slice]]  # runs of one loss lie side by side
+    start: LossModule | None = None  # what all runs are trained under first
 
     @property
     def size(self) -> int:
@@ -112,18 +113,21 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         observed=torch.stack([_observed(e, train) for e in ordered]).to(device),
         network=network.to(device),
         order=[e.generator("order") for e in ordered],
-        losses=_losses(ordered, len(train.labels), first.num_outputs, device),
+        losses=_losses(ordered, len(train.labels), device),
+        start=None if first.start is None else _module(first.start, ordered, len(train.labels), device),
     )
 
 
-def _losses(
-    ordered: Sequence[Experiment], samples: int, outputs: int, device: torch.device
-) -> list[tuple[LossModule, slice]]:
+def _module(loss: Loss, members: Sequence[Experiment], samples: int, device: torch.device) -> LossModule:
+    """The loss with a memory for each of these runs, where it remembers samples."""
+    return loss.module(num_samples=samples, num_classes=members[0].num_outputs, runs=len(members)).to(device)
+
+
+def _losses(ordered: Sequence[Experiment], samples: int, device: torch.device) -> list[tuple[LossModule, slice]]:
     """Each loss with the slice of runs it serves; a loss that remembers samples gets a memory for each run."""
     losses: list[tuple[LossModule, slice]] = []
     for _, group in groupby(ordered, key=lambda e: e.loss.digest()):
         members = list(group)
         start = losses[-1][1].stop if losses else 0
-        module = members[0].loss.module(num_samples=samples, num_classes=outputs, runs=len(members))
-        losses.append((module.to(device), slice(start, start + len(members))))
+        losses.append((_module(members[0].loss, members, samples, device), slice(start, start + len(members))))
     return losses

@@ -46,6 +46,7 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "precision": training.precision,
     }
     facts["dropout"] = float(getattr(network, "dropout", 0.0))
+    facts["start"] = "scratch" if experiment.start is None else "memorised"
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in facts.items()}
 
 

@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from byrote.experiment import Experiment
+from byrote.losses import LossModule
 from byrote.training.checkpoint import Checkpoint
 from byrote.training.cohort import Cohort, batches, prepare
 from byrote.training.evaluate import snapshots
@@ -55,6 +56,8 @@ def train(
     seconds = {"training": 0.0, "evaluation": 0.0}
     settings = cohort.experiments[0].training
     done = checkpoint.restore(cohort, optimizer, records) if checkpoint is not None else 0
+    if cohort.start is not None and not done:
+        optimizer = _train_start(cohort, cohort.start)
     for epoch in range(done + 1, settings.epochs + 1):
         start = time.perf_counter()
         losses = train_epoch(cohort, optimizer, epoch - 1)
@@ -77,6 +80,19 @@ def train(
         for s, (experiment, record) in enumerate(zip(cohort.experiments, records, strict=True))
     }
     return [runs[e.key] for e in experiments]
+
+
+def _train_start(cohort: Cohort, start: LossModule) -> CohortOptimizer:
+    """Train under the loss that the experiments start with, and give a fresh optimiser for the training that counts.
+
+    Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
+    """
+    under = replace(cohort, losses=[(start, slice(0, cohort.size))])
+    settings = [e.training for e in cohort.experiments]
+    optimizer = CohortOptimizer(cohort.network, settings)
+    for epoch in range(settings[0].epochs):
+        train_epoch(under, optimizer, epoch)
+    return CohortOptimizer(cohort.network, settings)
 
 
 def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[float]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_stack import step
+from .test_stack import step
 
 from byrote.networks import CNN8, InceptionLite, ResNet18, ResNet32
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_stack import step
+from .test_stack import step
 from torch import nn
 
 from byrote.networks import CNN8, MLP, Network, Own, ResNet32

@@ -1,0 +1,88 @@
+"""Does bfloat16 move what is measured by less than another seed does?
+
+    python scripts/precision.py results/small/precision [--write docs/precision.md]
+
+For each setting, loss and rate: the mean over seeds of (bf16 - fp32), paired by seed, against the standard deviation
+over seeds of the fp32 runs. The last line says how many of the comparisons stay within one seed spread.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from byrote.store import Results, open_store
+
+MEASURES = ("j1", "j2", "mem_mean", "mem_weighted_relative", "nc1_test")
+FLOOR = {"j1": 0.002, "j2": 0.002}  # a spread below the share of a few samples is no spread
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far bf16 moves one measure of one cell."""
+
+    cell: str
+    measure: str
+    seeds: int
+    fp32: float
+    shift: float
+    spread: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the mean shift is smaller than the spread over seeds."""
+        return abs(self.shift) < self.spread
+
+
+def shifts(results: Results) -> list[Shift]:
+    """Every comparison the runs allow."""
+    last = results.history.final().where(collapsed=False)
+    found = []
+    for (classes, loss, rate), cell in last.groups("num_classes", "loss", "rate"):
+        single, half = cell.where(precision="fp32"), cell.where(precision="bf16")
+        seeds = sorted(set(single["seed"].tolist()) & set(half["seed"].tolist()))
+        for measure in MEASURES:
+            a = np.array([single.where(seed=s)[measure][0] for s in seeds], dtype=np.float64)
+            b = np.array([half.where(seed=s)[measure][0] for s in seeds], dtype=np.float64)
+            spread = max(float(a.std(ddof=1)), FLOOR.get(measure, 0.01 * abs(float(a.mean()))))
+            name = f"{classes} classes, {loss}, eta {rate:g}"
+            found.append(Shift(name, measure, len(seeds), float(a.mean()), float((b - a).mean()), spread))
+    return found
+
+
+def page(found: list[Shift]) -> str:
+    """The comparisons as a Markdown table."""
+    lines = [
+        "| cell | measure | seeds | fp32 mean | bf16 - fp32 | spread over seeds | within |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {s.cell} | {s.measure} | {s.seeds} | {s.fp32:.4f} | {s.shift:+.4f} | {s.spread:.4f} | "
+        f"{'yes' if s.within else '**no**'} |"
+        for s in found
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--write", type=Path, help="replace the table on this page")
+    options = parser.parse_args()
+    found = shifts(open_store(options.folder).results)
+    table = page(found)
+    if options.write is not None:
+        head, _, rest = options.write.read_text("utf-8").partition("<!-- table -->")
+        _, _, tail = rest.partition("<!-- end -->")
+        options.write.write_text(f"{head}<!-- table -->\n{table}\n<!-- end -->{tail}", "utf-8")
+    else:
+        print(table)
+    print(f"{sum(s.within for s in found)} of {len(found)} comparisons lie within one seed spread", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -24,6 +24,7 @@ NAMES = {
     "resistance",
     "feature-plane",
     "collapse-over-time",
+    "prediction",
 }
 
 

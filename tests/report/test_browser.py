@@ -62,7 +62,7 @@ def test_every_chart_is_drawn_silently_and_nothing_is_requested(opened, site):
     assert said == []
     assert asked == [site]
     charts = tab.locator(".chart")
-    assert charts.count() == 8
+    assert charts.count() == 9
     for place in range(charts.count()):
         marks = charts.nth(place).locator("svg .mark-symbol path, svg .mark-line path")
         assert marks.count() > 4, charts.nth(place).get_attribute("data-chart")

@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from byrote.claims.cells import Cell, cells, read, under_trained
 from byrote.claims.decide import Check, at_least, conclude, within
 from byrote.claims.geometry import MODES
@@ -19,7 +17,6 @@ from byrote.claims.memorization import papers_width
 from byrote.claims.statistics import Estimate
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.store.table import Table
 from byrote.theory import fit as model
 from byrote.theory import resampled, stored
 
@@ -45,25 +42,9 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def _enough(final: Table) -> bool:
-    """Whether CE and LS share three eta at equal seeds, one of which may be 0."""
-    pairs = [
-        set(zip(*(final.where(loss=loss)[name].tolist() for name in ("rate", "seed")), strict=True))
-        for loss in ("CE", "LS")
-    ]
-    return len({rate for rate, _ in set.intersection(*pairs)}) >= model.FEWEST_RATES
-
-
-def _readable(final: Table) -> Table:
-    """The runs with all readings; without noise there is no mem."""
-    names = [name for name in stored.NEEDS if name not in ("loss", "alpha", "mem_mean")]
-    good = np.all([np.isfinite(final[name].astype(np.float64)) for name in names], axis=0)
-    return final.where(good & (np.isfinite(final["mem_mean"]) | (final["realised_rate"] == 0)))
-
-
 def _fitted(cell: Cell) -> Fitted | None:
-    final = _readable(cell.runs.final)
-    if not _enough(final):
+    final = cell.runs.final.where(stored.readable(cell.runs.final))
+    if not stored.fittable(final):
         return None
     modes: dict[str, model.Fit] = {}
     counts = []
@@ -71,7 +52,7 @@ def _fitted(cell: Cell) -> Fitted | None:
         part = final.where(norm_cv=holds)
         if 0 < len(part) < len(final):
             counts.append(f"{mode}: {len(part)} of {len(final)} runs")
-            if _enough(part):
+            if stored.fittable(part):
                 modes[mode] = stored.fit_history(part)
     others = sorted(set(final["loss"].tolist()) - set(stored.KINDS_OF))
     notes = [*counts, *([f"no model of {', '.join(others)}"] if others else [])]

@@ -21,7 +21,7 @@ from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
 from .oracle import FullSolution, full_problem
 from .penalties import Penalties, least_gamma, penalties_from_distances
 from .resampled import Estimate
-from .stored import Columns, fit_history, mean_eta
+from .stored import Columns, fit_history, fittable, mean_eta, readable
 from .symmetric import (
     Identity,
     Reversal,
@@ -81,6 +81,7 @@ __all__ = [
     "find_reversal",
     "fit_history",
     "fit_runs",
+    "fittable",
     "from_torch",
     "full_problem",
     "is_nc_configuration",
@@ -93,6 +94,7 @@ __all__ = [
     "noisy_risk",
     "order_of_dilations",
     "penalties_from_distances",
+    "readable",
     "scale_free_dilation",
     "solve_free",
     "squared_dilation",

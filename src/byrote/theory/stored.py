@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .fit import Fit, Models, fit_runs
+from .fit import FEWEST_RATES, Fit, Models, fit_runs
 from .logit_losses import Kind
 
-__all__ = ["KINDS_OF", "NEEDS", "Columns", "fit_history", "mean_eta"]
+__all__ = ["KINDS_OF", "NEEDS", "Columns", "fit_history", "fittable", "mean_eta", "readable"]
 
 KINDS_OF: dict[str, Kind] = {
     "CE": "smoothing",
@@ -38,6 +38,21 @@ def mean_eta(final: Columns) -> dict[float, float]:
     """The mean of n_corrupted / n_clean = rho / (1 - rho) over the runs of each nominal rate."""
     rho, rate = (np.asarray(final[name], dtype=np.float64) for name in ("realised_rate", "rate"))
     return {float(one): float((rho / (1 - rho))[rate == one].mean()) for one in np.unique(rate)}
+
+
+def readable(final: Columns) -> NDArray[np.bool_]:
+    """Which runs have every reading that a fit needs; without noise there is no mem."""
+    names = [name for name in NEEDS if name not in ("loss", "alpha", "mem_mean")]
+    finite = np.all([np.isfinite(np.asarray(final[name], dtype=np.float64)) for name in names], axis=0)
+    mem, rho = (np.asarray(final[name], dtype=np.float64) for name in ("mem_mean", "realised_rate"))
+    return np.asarray(finite & (np.isfinite(mem) | (rho == 0)))
+
+
+def fittable(final: Columns) -> bool:
+    """Whether CE and LS share three rates at equal seeds (one of them may be 0), which a fit needs."""
+    loss, rate, seed = (np.asarray(final[name])[readable(final)] for name in ("loss", "rate", "seed"))
+    pairs = [set(zip(rate[loss == name].tolist(), seed[loss == name].tolist(), strict=True)) for name in ("CE", "LS")]
+    return len({one for one, _ in pairs[0] & pairs[1]}) >= FEWEST_RATES
 
 
 def fit_history(final: Columns, law: str = "circle", resamples: int = 400) -> Fit:

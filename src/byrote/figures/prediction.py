@@ -1,0 +1,161 @@
+"""What the memorization-dilation model predicts for each loss, against what was measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import by_loss, dimmed, panels, values
+from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.store.query import Results
+from byrote.store.table import Table
+from byrote.theory import Estimate, Fit, fit_history, fittable
+from byrote.theory.stored import KINDS_OF
+
+__all__ = ["prediction"]
+
+QUANTITIES = {"memorization": "memorization (feature units)", "dilation": "dilation r/D"}
+VARIANTS = {"raw": "one slope for all losses", "scale-free": "slopes as 1/D"}
+_FACTOR = 1.25  # the bar of claim C3
+_Row = dict[str, Any]
+
+
+@figure(
+    "prediction",
+    title="The memorization-dilation model's predictions, and what was measured",
+    paper="MD section 4",
+    order=65,
+)
+def prediction(results: Results) -> Drawing | None:
+    """Predicted against measured memorization and dilation of each loss at each eta, N = M = 2, uniform noise."""
+    fits = {one.title: (one, fit_history(_whole(one))) for one in _chosen(results.history)}
+    drawn = {title: pair for title, pair in fits.items() if _rows(pair[1], "raw", "memorization")}
+    if not drawn:
+        return None
+    rows = {
+        (title, variant, quantity): _rows(fit, variant, quantity)
+        for title, (_, fit) in drawn.items()
+        for variant in VARIANTS
+        for quantity in QUANTITIES
+    }
+    names = losses_in(Table.of([row for part in rows.values() for row in part]))
+    charts = [_panel(part, quantity, names) for (_, _, quantity), part in rows.items()]
+    titles = [alt.Title(title, subtitle=f"{variant}: {VARIANTS[variant]}") for title, variant, _ in rows]
+    columns, size = (4, (190, 190)) if len(drawn) > 1 else (2, (330, 300))
+    return Drawing(panels(charts, titles, columns, size, names), _caption(fits, drawn))
+
+
+def _caption(fits: dict[str, tuple[Setting, Fit]], drawn: dict[str, tuple[Setting, Fit]]) -> str:
+    without = [title for title in fits if title not in drawn]
+    none = f" No penalties and slope give what CE and LS do in {'; '.join(without)}." if without else ""
+    shown = [replace(one, table=one.table.where(loss=tuple(KINDS_OF))) for one, _ in drawn.values()]
+    others = sorted({loss for one, _ in drawn.values() for loss in losses_in(one.table)} - set(KINDS_OF))
+    none += f" The model has no {', '.join(others)}." if others else ""
+    return (
+        "Each mark is a loss at one noise rate, with 95% intervals over seeds (none for one seed, nor for predictions "
+        "under RLL and MSE on probabilities); lines join the rates in order. On the diagonal measured and predicted "
+        "are equal, within the shade they differ by a factor of at most 1.25; both axes are logarithmic. The model has "
+        "its slope C_MD from CE and its penalties from the class distances D under CE and LS, nothing else. "
+        "Memorization is η ‖h₂ - u₁‖ in the units of the features, η wrong labels over right ones; dilation is a pure "
+        "number, on test data √NC1 for a circular spread, predicted with the floor that CE has at no memorization. "
+        "Beside the model as printed (raw) stands the scale-free one, which counts memorization in distances D."
+        f"{none} {runs_text(shown, nc1=True)}"
+    )
+
+
+def _chosen(history: Table) -> list[Setting]:
+    """Of each data set, the setting with most runs of those the model speaks of."""
+    if not len(history):
+        return []
+    last = history.where(num_classes=2, feature_width=2, noise="uniform").final()
+    return [one for one in references(last, "dataset", "classes") if fittable(_whole(one))]
+
+
+def _whole(one: Setting) -> Table:
+    """Its runs but the collapsed ones, whose D is nothing to compare with."""
+    return one.table.where(~one.table["collapsed"].astype(bool))
+
+
+def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:
+    """A row a loss and eta for which the model predicts something."""
+    rows: list[_Row] = []
+    for one in fit.predictions:
+        predicted: Estimate = getattr(one, f"predicted_{quantity}")
+        measured: Estimate = getattr(one, f"measured_{quantity}")
+        if one.variant == variant and predicted.value > 0 and measured.value > 0:
+            row: _Row = {"loss": one.loss, "eta": one.eta, "seeds": measured.seeds}
+            rows.append(row | _ends("predicted", predicted) | _ends("measured", measured))
+    return rows
+
+
+def _ends(name: str, estimate: Estimate) -> _Row:
+    known = math.isfinite(estimate.low) and math.isfinite(estimate.high)
+    ends = (estimate.low, estimate.high) if known else (estimate.value, estimate.value)
+    return {name: estimate.value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+
+
+def _domain(rows: list[_Row]) -> tuple[float, float]:
+    """One range for both axes: every mark, and of the intervals what lies within a factor of 2 beyond."""
+    seen = np.array([row[name] for row in rows for name in ("predicted", "measured")])
+    return float(seen.min()) / 2, float(seen.max()) * 2
+
+
+def _panel(rows: list[_Row], quantity: str, names: list[str]) -> Any:
+    low, high = _domain(rows)
+    shown = [
+        row | {name: float(np.clip(row[name], low, high)) for name in row if name.endswith(("_low", "_high"))}
+        for row in rows
+    ]
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
+    axis = alt.Axis(format="~g", values=_ticks(low, high))
+    x = alt.X("predicted:Q", title=f"predicted {QUANTITIES[quantity]}", scale=scale, axis=axis)
+    y = alt.Y("measured:Q", title=f"measured {quantity}", scale=scale, axis=axis)
+    looks = {"color": by_loss(names), "opacity": dimmed()}
+    tips = [alt.Tooltip("loss:N"), alt.Tooltip("eta:Q", title="η = wrong / right", format=".3f")]
+    tips += [
+        alt.Tooltip(f"{name}{end}:Q", title=f"{name} {word}".strip(), format=".3g")
+        for name in ("predicted", "measured")
+        for end, word in (("", ""), ("_low", "from"), ("_high", "to"))
+    ]
+    base = alt.Chart(values(shown))
+    across = base.mark_rule(strokeWidth=1.2).encode(x=_end(x, "predicted_low"), x2="predicted_high:Q", y=y, **looks)
+    up = base.mark_rule(strokeWidth=1.2).encode(x=x, y=_end(y, "measured_low"), y2="measured_high:Q", **looks)
+    line = base.mark_line(strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=y, order="eta:Q", **looks)
+    point = base.mark_point(filled=True, size=60).encode(x=x, y=y, shape=by_loss(names, "shape"), tooltip=tips, **looks)
+    return alt.layer(*_diagonal(low, high, x, y), line, across, up, point)
+
+
+def _end(channel: Any, field: str) -> Any:
+    other = channel.copy()
+    other.shorthand = f"{field}:Q"
+    return other
+
+
+def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
+    """Where measured and predicted are equal, and the shade around it."""
+    at = np.geomspace(low, high, 2 + int(20 * math.log10(high / low)))
+    rows = [
+        {"predicted": one, "measured": one, "under": max(one / _FACTOR, low), "over": min(one * _FACTOR, high)}
+        for one in at.tolist()
+    ]
+    base = alt.Chart(values(rows))
+    shade = base.mark_area(opacity=0.1, color="currentColor").encode(x=x, y=_end(y, "under"), y2="over:Q")
+    return [shade, base.mark_line(strokeWidth=1, opacity=0.6, color="currentColor").encode(x=x, y=y)]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers within the range: 1, 2, 5 of each power of ten, or the powers alone where those are many.
+
+    >>> _ticks(0.04, 0.6), _ticks(0.003, 20)
+    ([0.05, 0.1, 0.2, 0.5], [0.01, 0.1, 1.0, 10.0])
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [round(digit * 10.0**power, 12) for power in powers for digit in (1, 2, 5)]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    few = [tick for tick in inside if math.isclose(math.log10(tick), round(math.log10(tick)), abs_tol=1e-9)]
+    return few if len(inside) > 7 else inside

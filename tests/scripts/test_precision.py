@@ -1,0 +1,47 @@
+"""The comparison of precisions: right on made tables, and the committed page says what the committed runs say."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from byrote.store import Results, Table, open_store
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+spec = importlib.util.spec_from_file_location("precision", ROOT / "scripts" / "precision.py")
+precision = importlib.util.module_from_spec(spec)
+sys.modules["precision"] = precision
+spec.loader.exec_module(precision)
+
+
+def made(shift):
+    """Five seeds of one cell; bf16 differs from fp32 by `shift` in every measure."""
+    rows = []
+    for seed, value in enumerate((0.50, 0.52, 0.54, 0.56, 0.58)):
+        for kind in ("fp32", "bf16"):
+            moved = value + (shift if kind == "bf16" else 0.0)
+            rows.append(
+                {"key": f"{kind}{seed}", "epoch": 1, "seed": seed, "precision": kind, "num_classes": 2, "loss": "CE"}
+                | {"rate": 0.2, "collapsed": False}
+                | dict.fromkeys(precision.MEASURES, moved)
+            )
+    return Results(Table.of(rows), Table({}), "made", {})
+
+
+@pytest.mark.parametrize(("shift", "within"), [(0.0, True), (0.02, True), (0.05, False), (-0.05, False)])
+def test_a_shift_is_held_against_the_spread_over_seeds(shift, within):
+    for found in precision.shifts(made(shift)):
+        assert found.seeds == 5
+        assert found.shift == pytest.approx(shift, abs=1e-12)
+        assert found.spread == pytest.approx(np.std([0.5, 0.52, 0.54, 0.56, 0.58], ddof=1))
+        assert found.within is within
+
+
+def test_the_committed_runs_pass_and_the_page_shows_them():
+    found = precision.shifts(open_store(ROOT / "results" / "small" / "precision").results)
+    assert len(found) == 40
+    assert {s.seeds for s in found} == {5}
+    assert sum(s.within for s in found) >= 38
+    assert precision.page(found) in (ROOT / "docs" / "precision.md").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,16 @@ class Verdict:
             "premise": self.premise,
             "details": [{name: _finite(value) for name, value in row.items()} for row in self.details],
         }
+
+    def _repr_html_(self) -> str:
+        """The verdict as a notebook shows it: one paragraph."""
+        number = "" if self.statistic is None else f"{self.statistic:.4g}"
+        if self.interval is not None:
+            number += f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        parts = [number, f"bar: {self.bar}", f"{self.runs} runs", self.reason]
+        said = "; ".join(html.escape(part) for part in parts if part)
+        head = f"<b>{html.escape(self.id)} {self.verdict}</b>: {html.escape(self.statement)}"
+        return f"<p>{head}<br><small>{said}</small></p>"
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,53 @@
+"""The committed evidence can be checked: its verdicts are those its tables give, and its runs are those of the study."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from byrote import claims
+from byrote.experiment import Study
+from byrote.store import open_store
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDERS = sorted(path.parent for path in (ROOT / "results").rglob("table.parquet"))
+JUDGED = [folder for folder in FOLDERS if (folder / "verdicts.json").is_file()]
+
+
+def name(folder):
+    return str(folder.relative_to(ROOT))
+
+
+def test_there_is_evidence():
+    assert JUDGED
+
+
+@pytest.mark.parametrize("folder", JUDGED, ids=name)
+def test_committed_verdicts_are_those_of_the_committed_table(folder):
+    stored = {verdict["id"]: verdict for verdict in json.loads((folder / "verdicts.json").read_text())}
+    again = {verdict.id: verdict.to_json() for verdict in claims.evaluate(open_store(folder).results)}
+    assert stored.keys() == again.keys()
+    for id, verdict in stored.items():
+        assert again[id]["verdict"] == verdict["verdict"], id
+        for part, relative in (("statistic", 1e-9), ("interval", 1e-6)):
+            now, then = again[id][part], verdict[part]
+            assert now == (then if then is None else pytest.approx(then, rel=relative)), f"{id} {part}"
+        assert again[id]["runs"] == verdict["runs"], id
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_committed_runs_are_those_the_study_asks_for_today(folder):
+    results = open_store(folder).results
+    about = results.about
+    planned = {e.key for _, e in Study.load(about["study"]).experiments(about["scale"], about["overrides"])}
+    assert set(results.history["key"].tolist()) <= planned
+    assert (folder / "command.txt").read_text().strip()
+    assert len(set(results.history["key"].tolist())) + len(about["failures"]) == about["planned"]
+
+
+def test_the_readme_says_what_the_demo_says():
+    verdicts = json.loads((ROOT / "results" / "demo" / "verdicts.json").read_text())
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for verdict in verdicts:
+        if verdict["verdict"] not in ("not tested", "inconclusive"):
+            assert f"| {verdict['id']} | **{verdict['verdict']}** |" in readme, verdict["id"]

@@ -1,10 +1,10 @@
 """Figures drawn once for all tests of this folder."""
 
 import pytest
-from figures import made
-from figures.made import results
 
 from byrote import figures
+from figures import made
+from figures.made import results
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from .test_stack import step
 
 from byrote.networks import CNN8, InceptionLite, ResNet18, ResNet32
+
+from .test_stack import step
 
 SMALL = [
     (ResNet32(), (3, 8, 8), 4),

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from .test_stack import step
 from torch import nn
 
 from byrote.networks import CNN8, MLP, Network, Own, ResNet32
+
+from .test_stack import step
 
 
 class Branching(nn.Module):

@@ -105,3 +105,27 @@ def test_the_page_fits_a_phone_and_the_dark(browser, site):
     label = tab.locator("[data-chart=wrong-labels] .role-axis-label text").first
     assert label.evaluate("one => getComputedStyle(one).fill") == ink
     context.close()
+
+
+def test_the_page_that_the_command_line_writes(browser, tmp_path):
+    """`byrote report` on the committed demo: drawn, silent, offline, with every claim that the command judges."""
+    from pathlib import Path
+
+    from byrote.cli import main
+
+    demo = Path(__file__).resolve().parent.parent.parent / "results" / "demo"
+    assert main(["-q", "report", str(demo), "--out", str(tmp_path)]) == 0
+    address = (tmp_path / "index.html").as_uri()
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    said, asked = [], []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(address)
+    tab.wait_for_selector("html[data-drawn]", timeout=90_000)
+    assert said == []
+    assert asked == [address]
+    assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6
+    assert "112 runs" in tab.locator("body").inner_text()
+    context.close()

@@ -96,7 +96,7 @@ class Stack(nn.Module):
         outputs = [
             self._one({name: parts[s] for name, parts in slices.items()}, batch) for s, batch in enumerate(inputs)
         ]
-        return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
+        return _joined(outputs)
 
     def _linear(self, inputs: Sequence[Tensor]) -> Tensor:
         """The plain layer's one operation, without binding its states: heads are called at every step."""
@@ -104,7 +104,7 @@ class Stack(nn.Module):
         biases = [None] * self.runs if bias is None else _slices(bias)
         weights = _slices(self.get_parameter("weight"))
         outputs = [F.linear(x, weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True)]
-        return outputs[0].unsqueeze(0) if self.runs == 1 else torch.stack(outputs)
+        return _joined(outputs)
 
     def _one(self, states: dict[str, Tensor], x: Tensor) -> Tensor:
         """The pass of one run, the plain module's tensors replaced by `states` for as long as it takes."""
@@ -186,6 +186,11 @@ class StackedNetwork(nn.Module):
 def _slices(value: Tensor) -> Sequence[Tensor]:
     """The S slices; for S = 1 a view whose gradient needs no copy."""
     return [value.squeeze(0)] if len(value) == 1 else value.unbind(0)
+
+
+def _joined(outputs: Sequence[Tensor]) -> Tensor:
+    """The outputs of the runs along a leading axis; for one run without a copy."""
+    return outputs[0].unsqueeze(0) if len(outputs) == 1 else torch.stack(list(outputs))
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:

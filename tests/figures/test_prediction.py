@@ -68,10 +68,14 @@ def test_one_seed_has_no_intervals():
 def test_what_the_model_has_not_and_what_collapsed_is_said():
     history = cells(("CE", "LS", "nMSE"), seeds=3)
     key = history.where(loss="LS", rate=0.2, seed=0)["key"][0]
-    (figure,) = figures.draw(results(made.collapse(history, key)), "prediction")
+    rows = made.collapse(history, key).rows()
+    for row in rows:
+        row |= {"nc1_test": 90.0, "class_distance": 1e-3} if row["collapsed"] else {}
+    (figure,) = figures.draw(results(type(history).of(rows)), "prediction")
     assert "The model has no nMSE." in figure.caption
     assert "n: 24 runs (3 seeds a cell); left out: 1 collapsed run" in figure.caption
     assert {row["loss"] for row in points(figure, 0)} == {"CE", "LS"}
+    assert max(row["measured"] for row in points(figure, 1)) < 1
 
 
 def test_nothing_is_drawn_where_the_model_cannot_be_fitted(table):

@@ -181,3 +181,25 @@ def test_b8_tells_a_wrong_constant_and_a_false_claim_of_symmetry():
     assert claims.claim_b8(both, {"RLL": losses.symmetry(robust, 10), "CE": 1.0}).verdict == "fails"
     assert claims.claim_b8({"CE": both["CE"]}).verdict == "not tested"
     assert claims.claim_b8({}).verdict == "not tested"
+
+
+def test_columns_of_stored_runs_with_holes():
+    loss, eta, mem, nc1, distance, seed = (np.array(column) for column in _runs(noise=0.0, floor=0.0))
+    rho = eta / (1 + eta)
+    alpha = np.where(loss == "CE", np.nan, 0.1)
+    columns = {"loss": loss, "alpha": alpha, "rate": 2 * rho, "seed": seed, "realised_rate": rho, "nc1_test": nc1}
+    columns |= {"mem_mean": mem / eta, "class_distance": distance}
+    whole = theory.fit_history(columns, resamples=2)
+    assert whole.slope.value == pytest.approx(1.3, rel=1e-6)
+    assert whole.lambda_w.value == pytest.approx(2e-3, rel=1e-5)
+    holed = {name: np.array(column) for name, column in columns.items()}
+    for name, row in (("realised_rate", 3), ("mem_mean", 7), ("nc1_test", 25), ("class_distance", 60)):
+        holed[name][row] = np.nan
+    holed["loss"] = np.append(holed["loss"][:-1], "GCE")
+    part = theory.fit_history(holed, resamples=2)
+    assert part.runs == len(loss) - 5
+    assert part.slope.value == pytest.approx(1.3, rel=1e-6)
+    assert theory.fittable(holed)
+    assert not theory.fittable(columns | {"rate": np.zeros(len(loss))})
+    with pytest.raises(ValueError, match=r"LS at 0\.1, 0\.2"):
+        theory.fit_history(columns | {"alpha": np.where((loss == "LS") & (seed == 1), 0.2, alpha)})

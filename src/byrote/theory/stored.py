@@ -37,7 +37,8 @@ class Columns(Protocol):
 def mean_eta(final: Columns) -> dict[float, float]:
     """The mean of n_corrupted / n_clean = rho / (1 - rho) over the runs of each nominal rate."""
     rho, rate = (np.asarray(final[name], dtype=np.float64) for name in ("realised_rate", "rate"))
-    return {float(one): float((rho / (1 - rho))[rate == one].mean()) for one in np.unique(rate)}
+    known = np.isfinite(rho) & np.isfinite(rate)
+    return {float(one): float((rho / (1 - rho))[known & (rate == one)].mean()) for one in np.unique(rate[known])}
 
 
 def readable(final: Columns) -> NDArray[np.bool_]:
@@ -65,7 +66,7 @@ def fit_history(final: Columns, law: str = "circle", resamples: int = 400) -> Fi
 
     Args:
         final: columns with one entry a run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
-            class_distance. Runs of losses that the model does not have are left out.
+            class_distance. Runs of losses that the model does not have, or without a reading, are left out.
         law: of the spread of a class.
         resamples: bootstrap resamples of the seeds.
 
@@ -73,7 +74,7 @@ def fit_history(final: Columns, law: str = "circle", resamples: int = 400) -> Fi
         ValueError: a loss at several alpha, or fewer than three runs of CE.
     """
     names = np.asarray(final["loss"]).astype(str)
-    kept = np.isin(names, list(KINDS_OF))
+    kept = np.isin(names, list(KINDS_OF)) & readable(final)
     rho, rate, mem = (np.asarray(final[name], dtype=np.float64)[kept] for name in ("realised_rate", "rate", "mem_mean"))
     eta = mean_eta(final)
     cell = np.array([eta[one] for one in rate.tolist()])

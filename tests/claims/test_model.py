@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -101,6 +102,36 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
     assert verdict.verdict == "holds", verdict.reason
     assert verdict.reason.startswith("scale-free model (the raw one fails)")
     assert slopes(verdict, "scale-free") == pytest.approx({"LS": 1.0, "LR": 1.0}, rel=0.1)
+
+
+def test_of_two_variants_that_fail_the_one_with_fewer_failures_is_shown() -> None:
+    (one,) = fits_of(results(modelled(("CE", "LS"), seeds=(0, 1, 2)))).values()
+
+    def fit(raw: tuple[float, ...], scale_free: tuple[float, ...]) -> theory.Fit:
+        both: tuple[tuple[theory.Variant, tuple[float, ...]], ...] = (("raw", raw), ("scale-free", scale_free))
+        ratios = [
+            theory.SlopeRatio(variant, name, theory.Estimate(value, value - 0.01, value + 0.01, 3))
+            for variant, values in both
+            for name, value in zip(("LS", "LR"), values, strict=True)
+        ]
+        return replace(one.fit, slope_ratios=tuple(ratios), predictions=())
+
+    for raw, scale_free, said in (
+        ((3.0, 2.0), (2.0, 1.0), "scale-free model (the raw one fails)"),
+        ((3.0, 1.0), (2.0, 3.0), "raw model (the scale-free one fails)"),
+        ((3.0, 1.0), (1.0, 3.0), "raw model (the scale-free one fails)"),
+    ):
+        finding = judge([Fitted("made", fit(raw, scale_free))])
+        assert (finding.verdict, finding.reason.startswith(said)) == ("fails", True)
+
+
+def test_the_statistic_is_that_of_what_decides() -> None:
+    verdict = c3(modelled(mem={"MSE": 0.5}, dilation={"MSE": 0.5}))
+    assert verdict.statistic == pytest.approx(0.5, rel=0.1)
+    both = c3(modelled(mem={"MSE": 0.5}))
+    assert both.statistic == slopes(both, "raw")["MSE"] > 1.5
+    distances = c3(modelled(distance={"LS": 1.7}))
+    assert distances.statistic == pytest.approx(0.9, abs=0.2)
 
 
 def test_distances_no_penalties_give_refute_the_model() -> None:

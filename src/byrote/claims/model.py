@@ -77,18 +77,22 @@ def fits_of(results: Results) -> dict[str, Fitted]:
 def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
     """The verdict on fits: the better of the raw and the scale-free model decides, every setting and loss in it.
 
+    Of two that fail, the one in which fewer checks fail is shown.
+
     Args:
         fitted: at least one. Of fits of one's own arrays, `Fitted("name", theory.fit_runs(...))`.
         notes: further remarks for the reason.
     """
     runs = sum(one.fit.runs for one in fitted)
     findings: dict[model.Variant, Finding] = {}
+    standing: dict[model.Variant, tuple[int, int]] = {}
     for variant in model.VARIANTS:
-        checks = [check for one in fitted for check in _checks(one, variant)]
-        checks.sort(key=lambda check: check.what != _SLOPE)  # slopes first: theirs is the statistic shown
+        checks = _deciding_first([check for one in fitted for check in _checks(one, variant)])
         rows = [row for one in fitted for row in _rows(one, variant)]
         findings[variant] = conclude(checks, runs=runs, rows=rows)
-    best = max(model.VARIANTS, key=lambda variant: _SEVERITY.index(findings[variant].verdict))  # the paper's, of equals
+        failed = sum(check.verdict == "fails" for check in checks)
+        standing[variant] = _SEVERITY.index(findings[variant].verdict), -failed
+    best = max(model.VARIANTS, key=lambda variant: standing[variant])  # of equals the paper's, which comes first
     other = next(variant for variant in model.VARIANTS if variant != best)
     found = findings[best]
     said = [f"{best} model (the {other} one {_ends(findings[other])})", found.reason, *_told(fitted), *notes]
@@ -99,6 +103,13 @@ def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
 
 _SLOPE = "slope, measured over predicted"
 _LEVEL = "memorization, measured over predicted"
+
+
+def _deciding_first(checks: list[Check]) -> list[Check]:
+    """The kind of check that ends worst first, since its statistic is the one shown; of equals slopes first."""
+    kinds = list(dict.fromkeys([_SLOPE, *(check.what for check in checks)]))
+    worst = {kind: min((_SEVERITY.index(c.verdict) for c in checks if c.what == kind), default=2) for kind in kinds}
+    return sorted(checks, key=lambda check: (worst[check.what], kinds.index(check.what)))
 
 
 def _ends(finding: Finding) -> str:

@@ -4,7 +4,7 @@ from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations
 from .claims import TheoryVerdict, claim_a1, claim_a9, claim_b8, theory_claims
 from .dilation import Dilation, dilation
-from .fit import Fit, Prediction, SlopeRatio, fit_runs
+from .fit import Fit, Prediction, SlopeRatio, Variant, fit_runs
 from .free import FreeSolution, StationaryPoint, solve_free
 from .geometry import Geometry, class_geometry
 from .layer_peeled import (
@@ -68,6 +68,7 @@ __all__ = [
     "StationaryPoint",
     "Symmetry",
     "TheoryVerdict",
+    "Variant",
     "bias_curve",
     "check_assumption",
     "claim_a1",

@@ -145,7 +145,7 @@ def test_the_demo_is_the_grid_it_claims_to_be():
     found = Study.load("demo").experiments()
     two = [e for part, e in found if part == "two-class"]
     assert len(two) == 2 * 5 * 5
-    assert len(found) == 50 + 4 * 3 * 3 + 10 + 16
+    assert len(found) == 50 + 4 * 3 * 3 + 6 + 16
     doubled = {e.loss.kind for part, e in found if part == "two-class-doubled"}
     assert doubled == {"cross_entropy", "label_smoothing"}
 

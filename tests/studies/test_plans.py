@@ -1,0 +1,181 @@
+"""Built-in studies ask for the runs that the claims read: checked on the plans, nothing is trained here."""
+
+import numpy as np
+import pytest
+
+from byrote.claims import CLAIMS
+from byrote.experiment import Study
+from byrote.store.query import Results
+from byrote.store.table import Table
+from byrote.training.facts import facts_of
+
+STUDIES = ("memorization-dilation", "loss-function", "robust")
+MD = {"A2", "A3", "A4", "A5", "A5r", "A6", "A7", "A8", "A10", "A11", "A12", "A13", "A14", "A15", "B7"}
+LF = {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10"}
+COUNTS = {
+    ("memorization-dilation", "quick"): (100, 150),
+    ("memorization-dilation", "small"): (1000, 1400),
+    ("memorization-dilation", "paper"): (3000, 4000),
+    ("loss-function", "quick"): (40, 80),
+    ("loss-function", "small"): (140, 170),
+    ("loss-function", "paper"): (150, 200),
+    ("robust", "quick"): (40, 90),
+    ("robust", "small"): (450, 650),
+    ("robust", "paper"): (450, 700),
+}
+SIZES = {"mnist": 6000, "fashion_mnist": 6000, "cifar10": 5000, "svhn": 7000, "fashion_mnist_subset": 1000}
+
+
+def planned(study, scale):
+    return Study.load(study).experiments(scale)
+
+
+def n_train(data):
+    counts = data.per_class or SIZES[data.kind]
+    return sum(counts) if isinstance(counts, tuple) else counts * data.num_classes
+
+
+def facts(study, scale, monkeypatch):
+    """A row a planned run: its facts as the engine writes them."""
+    monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # the labels are not read here
+    rows = []
+    for part, e in planned(study, scale):
+        rows.append({"key": e.key, "part": part, **facts_of(e, n_train(e.data), 1000)})
+    return rows
+
+
+def imagined(rows):
+    """A table with four evaluations a run, in which every premise is met and no two runs are alike."""
+    rng = np.random.default_rng(0)
+    table = []
+    for row in rows:
+        row = {name: np.nan if value is None else value for name, value in row.items()}
+        rho = row["effective_rate"]
+        m = 0.99 if row["loss"] not in ("RLL", "nMSE") or row["start"] == "memorised" else 0.05
+        for part in (0.1, 0.5, 0.8, 1.0):
+            epoch = max(round(part * row["epochs"]), 1)
+            noise = rng.standard_normal(8)
+            late = m if part > 0.4 else 0.1
+            mem = rho * (1 + 0.1 * noise[0]) + 0.01
+            nc1 = 0.05 + mem
+            readings = {
+                "epoch": epoch,
+                "j1": (1 - rho) * 0.999 + rho * late,
+                "j2": (1 - rho) * 0.999 + rho * (1 - late) * 0.9,
+                "corrupted_as_observed": late,
+                "corrupted_as_true": (1 - late) * 0.9,
+                "clean_accuracy": 0.999,
+                "test_accuracy": 0.95 - 0.2 * nc1 + 0.001 * noise[1],
+                "nc1_test": nc1 + 0.001 * noise[2],
+                "nc1_train_clean": nc1 * 0.3 + 0.001 * noise[3],
+                "realised_rate": rho,
+                "norm_cv": 0.1,
+                "uncentred_cosine": 0.01,
+                "centred_cosine": -1.0,
+                "collapsed": False,
+                "class_distance": 1.0,
+                "mem_mean": 1 + 0.1 * noise[4],
+                "mem_relative": 0.5 + 0.05 * noise[5],
+                "mem_noise_weighted": mem,
+                "mem_weighted_relative": mem / 2,
+                "mem_total": mem * row["n_train"],
+                "mem_clean_mean": 0.1,
+                "train_loss": 0.1,
+                "rate_estimate": rho,
+                "rate_low": rho - 0.01,
+                "rate_high": rho + 0.01,
+                "underfits": False,
+            }
+            table.append({**row, **readings, "status": "done", "error": ""})
+    return Results(Table.of(table), Table.of([]), "imagined", {"study": "s", "failures": []})
+
+
+@pytest.mark.parametrize(("study", "scale"), COUNTS)
+def test_every_scale_is_valid_and_of_the_size_it_should_be(study, scale):
+    low, high = COUNTS[study, scale]
+    runs = planned(study, scale)
+    assert low <= len(runs) <= high, len(runs)
+    assert len({e.key for _, e in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("study", "wanted"),
+    [("memorization-dilation", MD), ("loss-function", LF), ("robust", {"A5", "A5r", "B7", "C1", "C4"})],
+)
+def test_the_claims_find_their_cells(study, wanted, monkeypatch):
+    """On tables in which every premise holds no claim of the study is "not tested", nor lacks a part of its runs."""
+    results = imagined(facts(study, "small", monkeypatch))
+    lacking = ("no cell was rerun", "neither MSE nor LR", "overlap in mem", "one seed", "premise")
+    for name in sorted(wanted):
+        verdict = CLAIMS[name](results)
+        assert verdict.verdict != "not tested", (name, verdict.reason)
+        assert not [words for words in lacking if words in verdict.reason], (name, verdict.reason)
+
+
+@pytest.mark.parametrize("scale", ["quick", "small", "paper"])
+def test_seeds_suffice_for_intervals(scale):
+    fewest = {"quick": 1, "small": 3, "paper": 3}[scale]
+    for study in STUDIES:
+        cells = {}
+        for part, e in planned(study, scale):
+            cells.setdefault((part, e.replace(seed=0).key), set()).add(e.seed)
+        short = {part for (part, _), seeds in cells.items() if len(seeds) < fewest and part != "rll-alpha"}
+        assert not short, (study, short)
+
+
+def test_memorization_dilation_is_the_papers_grid(monkeypatch):
+    rows = [row for row in facts("memorization-dilation", "paper", monkeypatch) if row["part"].startswith("figure-1")]
+    assert {row["dataset"] for row in rows} == {"mnist", "fashion_mnist", "cifar10", "svhn"}
+    assert {row["loss"] for row in rows} == {"CE", "LS", "LR", "MSE", "RLL", "nMSE"}
+    assert {row["seed"] for row in rows} == set(range(10))
+    rates = {row["rate"] for row in rows} - {0}
+    assert (min(rates), max(rates)) == (0.025, 0.4)
+    settings = {(r["depth"], r["width"], r["feature_width"], r["epochs"], r["lr"], r["weight_decay"]) for r in rows}
+    assert settings == {(9, 2048, 2, 200, 0.1, 0.001)}
+    assert {(row["schedule"], row["preprocessing"]) for row in rows} == {("step(every=40, gamma=0.1)", "md")}
+
+
+def test_loss_function_is_the_papers_recipes(monkeypatch):
+    rows = facts("loss-function", "paper", monkeypatch)
+    recipes = {row["part"]: (row["optimizer"], row["lr"], row["epochs"], row["schedule"]) for row in rows}
+    assert recipes["inception-lite"] == ("sgd", 0.01, 100, "exponential(gamma=0.95)")
+    assert recipes["resnet-32"] == ("sgd", 0.1, 200, "multi_step(milestones=[100, 150], gamma=0.1)")
+    assert recipes["resnet-18"] == ("adam", 0.001, 200, "constant")
+    for part in ("inception-lite", "resnet-32", "resnet-18"):
+        mine = [row for row in rows if row["part"] == part]
+        assert {row["rate"] for row in mine} == {0.0, 0.2, 0.4, 0.6}
+        assert {row["loss"] for row in mine} == {"CE", "MSE-p", "RLL", "nMSE"}
+    assert {row["alpha"] for row in rows if row["loss"] == "RLL"} == {0.01, 0.1, 0.45}
+
+
+def test_factors_are_there(monkeypatch):
+    rows = facts("memorization-dilation", "small", monkeypatch)
+
+    def values(part, name):
+        return {row[name] for row in rows if row["part"] == part}
+
+    assert values("batch-size", "batch_size") | values("feature-width", "batch_size") >= {16, 128}
+    assert values("feature-width", "feature_width") == {2, 8, 64}
+    assert values("width", "width") == {64, 1024}, "width 256 is the cell of feature-width with M = 2"
+    assert values("imbalance", "balance") == {"900,100", "500,1400"}
+    assert values("similar-classes", "classes") == {"0,6"}
+    assert values("more-classes", "noise") == {"uniform", "symmetric", "pair_flip", "latent_class"}
+    assert {(row["num_classes"], row["feature_width"]) for row in rows if row["part"] == "more-classes"} == {
+        (4, 4),
+        (10, 10),
+    }
+    assert values("doubled", "epochs") == {160}
+
+
+def test_human_noise_is_pinned_and_the_same_everywhere():
+    models = {e.noise for part, e in planned("robust", "small") if part == "human-noise" and e.noise.kind == "recorded"}
+    assert len(models) == 2
+    for model in models:
+        assert model.path.startswith("cache:cifar10n/")
+        assert len(model.sha256) == 64
+
+
+def test_quick_needs_nothing_beyond_the_package():
+    for study in STUDIES:
+        assert {e.data.kind for _, e in planned(study, "quick")} == {"fashion_mnist_subset"}
+        assert all(e.noise.kind != "recorded" for _, e in planned(study, "quick"))

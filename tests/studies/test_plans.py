@@ -7,6 +7,7 @@ from byrote.claims import CLAIMS
 from byrote.experiment import Study
 from byrote.store.query import Results
 from byrote.store.table import Table
+from byrote.training import train
 from byrote.training.facts import facts_of
 
 STUDIES = ("memorization-dilation", "loss-function", "robust")
@@ -179,3 +180,35 @@ def test_quick_needs_nothing_beyond_the_package():
     for study in STUDIES:
         assert {e.data.kind for _, e in planned(study, "quick")} == {"fashion_mnist_subset"}
         assert all(e.noise.kind != "recorded" for _, e in planned(study, "quick"))
+
+
+@pytest.mark.parametrize(
+    ("study", "part", "claim", "said"),
+    [
+        ("memorization-dilation", "doubled", "A10", "no cell was rerun"),
+        ("memorization-dilation", "figure-1-other-losses", "A4", "neither MSE nor LR"),
+        ("memorization-dilation", "similar-classes", "A14", "no runs of LS and CE"),
+        ("memorization-dilation", "more-classes", "A8", "no run with more than two classes"),
+        ("memorization-dilation", "feature-width", "A7", "no setting with two feature widths"),
+        ("memorization-dilation", "width", "A13", "no setting with CE at two widths"),
+        ("robust", "path-from-memorised", "C4", "no setting with RLL both"),
+        ("loss-function", "weight-decay", "B10", "no setting with CE under weight decay"),
+    ],
+)
+def test_each_part_is_what_its_claim_reads(study, part, claim, said, monkeypatch):
+    rows = [row for row in facts(study, "quick", monkeypatch) if row["part"] != part]
+    assert said in CLAIMS[claim](imagined(rows)).reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_configuration_trains(study):
+    """One epoch of every network, loss, noise law and data set of the quick scale; none fails."""
+    distinct = {}
+    for part, e in planned(study, "quick"):
+        distinct.setdefault((part, e.loss.label, e.noise.kind, e.data.digest()), e)
+    short = {"epochs": 1, "evaluate_every": 1}
+    for name, e in distinct.items():
+        (run,) = train([e.replace(training=e.training.replace(**short))])
+        assert run.status == "done", (name, run.error)
+        assert np.isfinite(run.final["j1"]), name

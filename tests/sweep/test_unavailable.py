@@ -12,6 +12,7 @@ from byrote.files import DataUnavailableError
 from byrote.noise import save
 from byrote.report.tables import limits
 from byrote.store import open_store, state_of
+from byrote.store.plan import Plan, mark_unavailable
 from byrote.sweep import run
 
 
@@ -125,3 +126,13 @@ def test_a_damaged_note_is_one_sentence(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         state_of(outcome.root)
+
+
+def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
+    """Two machines may share a store: one notes that it lacks the data, the other has them."""
+    outcome = run(study(HERE), tmp_path / "s", on="serial")
+    first = Plan.read(outcome.root).entries[0].key
+    mark_unavailable(outcome.root, {first: "blobs are not to be had"})
+    state = state_of(outcome.root)
+    assert (state["done"], state["unavailable"], state["not_run"]) == (2, 0, [])
+    assert open_store(outcome.root).results.about["not_run"] == []

@@ -70,8 +70,11 @@ class Experiment(Spec):
     start: Loss | None = None
 
     def spec(self) -> dict[str, Any]:
-        """As plain data; without `start` where there is none, so that older runs keep their names."""
-        return {name: value for name, value in super().spec().items() if (name, value) != ("start", None)}
+        """As plain data; without `start` and dropout where there is none, so that older runs keep their names."""
+        spec = {name: value for name, value in super().spec().items() if (name, value) != ("start", None)}
+        if not self.training.dropout:
+            del spec["training"]["dropout"]
+        return spec
 
     @property
     def key(self) -> str:

@@ -130,6 +130,8 @@ class Training(Spec):
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
         clip: largest norm of the gradient (0: no clipping).
+        dropout: probability with which a feature is set to 0 in training before the classifier, the others divided by
+            1 - dropout (Srivastava et al. 2014).
     """
 
     epochs: int = Field(60, ge=1)
@@ -140,3 +142,4 @@ class Training(Spec):
     precision: Literal["fp32", "bf16"] = "fp32"
     evaluate_every: int = Field(1, ge=1)
     clip: float = Field(0.0, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)

@@ -26,10 +26,10 @@ _NEEDS = ("loss", "rate", "seed", "realised_rate", "collapsed")
     aggregation="all runs of RLL and normalised MSE together, a row a setting, loss and eta; runs that say they "
     "underfit are left out and counted",
     minimum="36 runs that all cover to hold",
-    needs=(*_NEEDS, "rate_estimate", "rate_low", "rate_high", "underfits"),
+    needs=(*_NEEDS, "noise", "rate_estimate", "rate_low", "rate_high", "underfits"),
 )
 def _c1(results: Results) -> Finding:
-    runs = read(results).where(loss=SYMMETRIC)
+    runs = read(results).where(loss=SYMMETRIC, noise=("symmetric", "uniform"))
     stated = runs.only(np.isfinite(runs.final["rate_estimate"]))
     if not len(stated.final):
         raise NotTested("no run of RLL or normalised MSE with an estimated noise rate")

@@ -14,6 +14,7 @@ from torch import Tensor
 from byrote.measures.collapse import nc2
 from byrote.measures.mem import Memorization, j1, j2, memorization
 from byrote.measures.moments import ClassMoments
+from byrote.measures.rate import noise_rate
 from byrote.measures.variability import class_means_coincide, nc1
 
 __all__ = ["READINGS", "Snapshot", "read", "reading"]
@@ -44,6 +45,7 @@ class Snapshot:
     test_true: Tensor  # (n',)
     test_features: Tensor  # (n', M)
     test_logits: Tensor  # (n', outputs)
+    test_observed: Tensor | None = None  # (n',) noisy labels by the same law, for estimates; None: cannot be drawn
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -150,6 +152,16 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
         "mem_weighted_relative": nan if snapshot.collapsed else value.noise_weighted_relative,
         "mem_clean_mean": value.clean_mean,
     }
+
+
+@reading
+def rate(snapshot: Snapshot) -> dict[str, float]:
+    """The rate of symmetric noise as held-out noisy labels tell it (see `rate`), and whether it can be told."""
+    if snapshot.test_observed is None or snapshot.test_logits.shape[-1] != snapshot.num_classes:
+        return dict.fromkeys(("rate_estimate", "rate_low", "rate_high", "underfits"), float("nan"))
+    told = noise_rate(snapshot.test_logits, snapshot.test_observed, snapshot.num_classes)
+    underfits = float("nan") if told.rate != told.rate else float(told.underfits)
+    return {"rate_estimate": told.rate, "rate_low": told.low, "rate_high": told.high, "underfits": underfits}
 
 
 @reading

@@ -29,6 +29,7 @@ def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) ->
         "network": {name: value[s].clone() for name, value in cohort.network.state_dict().items()},
         "optimizer": optimizer.state_of(s),
         "order": cohort.order[s].get_state(),
+        "masks": cohort.masks[s].get_state(),
         "loss": {name: value[s - runs.start].clone() for name, value in module.state_dict().items()},
         "rows": record.rows,
         "samples": None if record.samples is None else dict(vars(record.samples)),
@@ -45,6 +46,7 @@ def _restore(part: dict[str, Any], cohort: Cohort, optimizer: CohortOptimizer, r
             value[s - runs.start].copy_(part["loss"][name])
     optimizer.restore(s, part["optimizer"])
     cohort.order[s].set_state(part["order"])
+    cohort.masks[s].set_state(part["masks"])
     record.rows, record.error = part["rows"], part["error"]
     record.samples = None if part["samples"] is None else SampleHistory(**part["samples"])
 
@@ -86,7 +88,7 @@ class Checkpoint:
             self.discard()
             return 0
         for s, (part, record) in enumerate(zip(parts, records, strict=True)):
-            part["order"] = part["order"].cpu()
+            part["order"], part["masks"] = part["order"].cpu(), part["masks"].cpu()
             _restore(part, cohort, optimizer, record, s)
         return int(saved["epoch"])
 

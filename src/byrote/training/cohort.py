@@ -17,6 +17,7 @@ from byrote.data import Images
 from byrote.experiment import Experiment
 from byrote.losses import Loss, LossModule
 from byrote.networks import StackedNetwork
+from byrote.noise import TransitionNoise
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
 
@@ -54,8 +55,10 @@ class Cohort:
     train: Images
     test: Images
     observed: Tensor  # (S, n)
+    test_observed: list[Tensor | None]  # noisy test labels by the run's law, for estimates alone; None: cannot be drawn
     network: StackedNetwork
     order: list[torch.Generator]
+    masks: list[torch.Generator]
     losses: list[tuple[LossModule, slice]]  # runs of one loss lie side by side
     start: LossModule | None = None  # what all runs are trained under first
 
@@ -68,10 +71,21 @@ class Cohort:
         n = len(self.train.labels)
         return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
 
+    def dropped(self, features: Tensor) -> Tensor:
+        """Features (S, B, M) with some set to 0, each run by its own draw; as they are without dropout."""
+        kept = 1 - self.experiments[0].training.dropout
+        if kept == 1:
+            return features
+        shape = features.shape[1:]
+        masks = torch.stack([torch.rand(shape, generator=g) < kept for g in self.masks])
+        return features * masks.to(features.device) / kept
+
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""
+        if len(self.losses) == 1:
+            return self.losses[0][0].per_sample(logits, labels, index).mean(-1)
         parts = [loss.per_sample(logits[s], labels[s], index[s]).mean(-1) for loss, s in self.losses]
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return torch.cat(parts)
 
 
 def _observed(experiment: Experiment, train: Images) -> Tensor:
@@ -82,6 +96,14 @@ def _observed(experiment: Experiment, train: Images) -> Tensor:
         features=train.images.flatten(1),
         ids=train.ids,
     )
+
+
+def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
+    """Noisy labels of samples that are not trained on, where the law is a matrix on the classes themselves."""
+    noise, classes = experiment.noise, experiment.data.num_classes
+    if not isinstance(noise, TransitionNoise) or noise.num_outputs(classes) != classes:
+        return None
+    return noise.corrupt(test.labels, classes, experiment.generator("held-out noise"))
 
 
 def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
@@ -105,14 +127,17 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         [e.generator("weights") for e in ordered],
         precision=first.training.precision,
     )
+    held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(
         experiments=ordered,
         device=device,
         train=Images(train.images.to(device), train.labels.to(device), train.ids),
-        test=Images(test.images.to(device), test.labels.to(device), test.ids),
+        test=held_out,
         observed=torch.stack([_observed(e, train) for e in ordered]).to(device),
+        test_observed=[_held_out(e, held_out) for e in ordered],
         network=network.to(device),
         order=[e.generator("order") for e in ordered],
+        masks=[e.generator("dropout") for e in ordered],
         losses=_losses(ordered, len(train.labels), device),
         start=None if first.start is None else _module(first.start, ordered, len(train.labels), device),
     )

@@ -44,6 +44,7 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
             test_true=cohort.test.labels,
             test_features=test_features[s],
             test_logits=test_logits[s],
+            test_observed=cohort.test_observed[s],
         )
 
 

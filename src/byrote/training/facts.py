@@ -42,10 +42,10 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "lr": optimizer.lr,
         "momentum": getattr(optimizer, "momentum", None),
         "weight_decay": optimizer.weight_decay,
+        "dropout": training.dropout,
         "schedule": _words(training.schedule.spec()),
         "precision": training.precision,
     }
-    facts["dropout"] = float(getattr(network, "dropout", 0.0))
     facts["start"] = "scratch" if experiment.start is None else "memorised"
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in facts.items()}
 

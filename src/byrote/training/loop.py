@@ -109,11 +109,11 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
     losses = []
     for start, stop in bounds:
         index = order[:, start:stop]  # (S, B)
-        x = images.index_select(0, index.reshape(-1)).unflatten(0, index.shape)  # (S, B, C, H, W)
         labels = cohort.observed.gather(1, index)
         optimizer.zero_grad()
-        loss = cohort.per_run_loss(network(x), labels, index)  # (S,)
-        loss.sum().backward()
+        logits = network.head(cohort.dropped(network.features(images, index)))
+        loss = cohort.per_run_loss(logits, labels, index)  # (S,)
+        loss.backward(torch.ones_like(loss))
         optimizer.step()
         losses.append(loss.detach())
     counts = torch.tensor([float(stop - start) for start, stop in bounds], dtype=torch.float64, device=cohort.device)

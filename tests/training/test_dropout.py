@@ -1,0 +1,67 @@
+"""Dropout of features before the classifier: its mean, its streams, and that a stop does not change it."""
+
+import pytest
+import torch
+
+from byrote import data, losses, networks, noise
+from byrote.experiment import Experiment
+from byrote.recipe import SGD, Training
+from byrote.training import prepare, train
+from byrote.training.checkpoint import Checkpoint
+
+
+def tiny(dropout=0.5, seed=0, epochs=3):
+    return Experiment(
+        data.FashionMNISTSubset(classes=(0, 1), per_class=12, test_per_class=6),
+        noise.Uniform(0.2),
+        losses.CrossEntropy(),
+        networks.MLP(depth=2, width=8, feature_width=6),
+        Training(epochs=epochs, batch_size=8, optimizer=SGD(lr=0.05), dropout=dropout),
+        seed=seed,
+    )
+
+
+def test_features_are_zeroed_with_their_probability_and_keep_their_mean():
+    cohort = prepare([tiny(0.25), tiny(0.25, seed=1)])
+    dropped = cohort.dropped(torch.ones(2, 500, 40))
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert float((dropped == 0).double().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.02)
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_it_acts_in_training_and_its_draw_is_the_seeds_own():
+    (plain,), (alone,) = train([tiny(0.0)]), train([tiny()])
+    beside = train([tiny(seed=1), tiny(), tiny(seed=2)])[1]
+    assert plain.history["loss"].tolist() != alone.history["loss"].tolist()
+    for name, values in alone.history.items():
+        assert values.tolist() == pytest.approx(beside.history[name].tolist(), abs=0, nan_ok=True)
+
+
+def test_a_resumed_run_drops_what_it_would_have_dropped(tmp_path):
+    (whole,) = train([tiny()])
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train([tiny()], on_epoch=stop, checkpoint=Checkpoint(tmp_path / "c.pt", seconds=0))
+    (resumed,) = train([tiny()], checkpoint=Checkpoint(tmp_path / "c.pt", seconds=0))
+    assert resumed.history["loss"].tolist() == whole.history["loss"].tolist()
+
+
+def test_without_dropout_a_spec_keeps_its_old_name():
+    assert "dropout" not in tiny(0.0).spec()["training"]
+    assert tiny().spec()["training"]["dropout"] == 0.5
+    assert Experiment(**tiny().spec()) == tiny()
+    assert tiny().key != tiny(0.0).key
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_share_outside_its_range_is_named(value):
+    with pytest.raises(ValueError, match="dropout"):
+        Training(dropout=value)

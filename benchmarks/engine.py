@@ -64,7 +64,7 @@ def cases(quick: bool) -> list[Case]:
     return [
         Case("128", networks.MLP(depth=9, width=128), mlp_data, 8, 3 * few, few),
         Case("256", networks.MLP(depth=9, width=256), mlp_data, 8, 3 * few, few),
-        Case("512", networks.MLP(depth=9, width=512), mlp_data, 8 if quick else 16, 2 * few, few),
+        Case("512", networks.MLP(depth=9, width=512), mlp_data, 8 if quick else 16, 5 * few, few),
         Case("resnet32", networks.ResNet32(), conv_data, 2, 1, 1),
         Case("inception", networks.InceptionLite(), conv_data, 2, 1, 1),
     ]

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from byrote.networks import MLP
+from byrote.networks import CNN8, MLP, reduced
 from byrote.networks.dense import DenseStack
 from byrote.networks.native import kernels
 
@@ -201,3 +202,39 @@ def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
     h = stacked.features(x)
     linear.bias.data.zero_()
     torch.testing.assert_close(stacked.features(x), h, rtol=1e-3, atol=1e-3)
+
+
+class _Products(TorchDispatchMode):
+    """The types of the operands of every product and convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.overloadpacket.__name__ in ("mm", "addmm", "convolution", "convolution_backward"):
+            self.types |= {a.dtype for a in args if isinstance(a, torch.Tensor)}
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("network", "compiled"),
+    [(MLP(3, 20, 5), True), (MLP(3, 20, 5), False), (CNN8(), True)],
+    ids=["dense", "plain", "cnn"],
+)
+def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(network, compiled, monkeypatch):
+    x, y = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4)), torch.arange(32).view(2, 16) % 2
+    found = []
+    for units in (True, False):
+        monkeypatch.setattr(reduced, "has_units", lambda units=units: units)
+        stack = network.stack((1, 8, 8), 2, generators(2), precision="bf16", compiled=compiled)
+        with _Products() as seen:
+            features = stack.features(x)
+            F.cross_entropy(stack.head(features).flatten(0, 1), y.flatten(), reduction="sum").backward()
+        assert (torch.bfloat16 in seen.types) == units
+        found.append([features, *(p.grad for p in stack.features.parameters())])
+    largest = max(g.norm() for g in found[0][1:])
+    for one, other in zip(
+        *found, strict=True
+    ):  # gates flip here and there; a bias before a normalisation has only noise
+        assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from byrote.networks import MLP
+from byrote.networks import CNN8, MLP
 
 
 def generators(runs):
@@ -62,6 +62,26 @@ def test_a_shared_batch_is_seen_by_every_run():
     assert torch.equal(h, stacked.features(x.expand(3, 5, 1, 3, 3)))
     assert torch.equal(stacked.head(h), stacked(x))
     assert stacked(x).shape == (3, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [(MLP(3, 64, 5), "fp32"), (MLP(3, 64, 5), "bf16"), (MLP(3, 20, 5), "bf16"), (CNN8(), "fp32")],
+)
+def test_rows_of_all_samples_are_the_batches_made_of_them(network, precision):
+    shape = (1, 8, 8)
+    x = torch.randn(30, *shape, generator=torch.Generator().manual_seed(3))
+    index = torch.stack([torch.arange(29, 29 - 18, -1), torch.arange(0, 18) * 7 % 30])
+    named, made = (network.stack(shape, 2, generators(2), precision=precision) for _ in range(2))
+    one, other = named.features(x, index), made.features(x[index])
+    assert torch.equal(one, other)
+    named.eval(), made.eval()
+    with torch.no_grad():
+        assert torch.equal(named.features(x, index), made.features(x[index]))
+    named.train()
+    for wrong in (30, -1):
+        with pytest.raises(IndexError):
+            named.features(x, torch.full_like(index, wrong))
 
 
 def test_the_twin_exports_weights_statistics_and_mode():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from byrote.networks.blocks import Block, narrow_rows, normalise, run_of
 from byrote.networks.descent import Descent
 from byrote.networks.native import Kernels, address, kernels
+from byrote.networks.reduced import product
 from byrote.networks.stack import Stack
 from byrote.networks.tiled import Rooms, Tiled, TiledChain, fits_tiles
 
@@ -52,33 +53,29 @@ class DenseStack(Stack):
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
-        self._tables = [
-            table
-            for i in self._norms
-            for at in (i - 1, i)
-            for table in (self._layer(at)._parameters, self._layer(at)._buffers)
-        ]
         self._rooms = Rooms()
-        self._kept: tuple[list[int], Descent | None, TiledChain | None] | None = None
+        self._kept: tuple[int, Descent | None, TiledChain | None] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, M)
+    def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
         found = kernels() if usable and (self.training or not torch.is_grad_enabled()) else None
         if found is None:
-            return super().forward(x)
+            return super().forward(x, index)
         x = x.flatten(1 if self.check(x) else 2)
-        rows = x.shape[-2]
+        rows = x.shape[-2] if index is None else index.shape[-1]
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
-        if not self.training:
-            h, blocks = x.to(torch.bfloat16), self._blocks()
-            return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
         out: Tensor
-        tiles = None if x.requires_grad else self._tiles(found)
+        tiles = self._tiles(found) if self.training and not x.requires_grad else None
         if tiles is not None:
-            out = Tiled.apply(x, tiles, *tiles.states)  # type: ignore[no-untyped-call]
+            out = Tiled.apply(x, index, tiles, *tiles.states)  # type: ignore[no-untyped-call]
             return out
+        if index is not None:
+            x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
         blocks = self._blocks()
+        if not self.training:
+            h = x.to(torch.bfloat16)
+            return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
         for block in blocks:
             block.batches.add_(1)
         states = [state for block in blocks for state in block[:4]]
@@ -86,14 +83,23 @@ class DenseStack(Stack):
         return out
 
     def _tiles(self, found: Kernels) -> TiledChain | None:
-        """The chain for tile units, where it fits; kept as long as every state lies where it lay."""
-        where = [value.data_ptr() for table in self._tables for value in table.values() if value is not None]
-        if self._kept is None or self._kept[:2] != (where, self.descent):
+        """The chain for tile units, where it fits.
+
+        Kept from step to step: until the mode is set again, the states move all together, or the descent changes.
+        """
+        first = self._layer(next(iter(self._norms)) - 1).get_parameter("weight").data_ptr()
+        if self._kept is None or self._kept[:2] != (first, self.descent):
             blocks = self._blocks()
             fits = fits_tiles(blocks, found)
             chain = TiledChain(blocks, found, self._rooms, self.descent, self._momenta()) if fits else None
-            self._kept = (where, self.descent, chain)
+            self._kept = (first, self.descent, chain)
         return self._kept[2]
+
+    def train(self, mode: bool = True) -> "DenseStack":
+        """As of any module; states that were exchanged one by one are looked up anew from here on."""
+        self._kept = None
+        super().train(mode)
+        return self
 
     def _momenta(self) -> list[list[Tensor]]:
         """The momenta of weight, bias, gamma and beta of each block, in descent."""
@@ -143,7 +149,7 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
     for block in blocks:
         last = block is blocks[-1]
         weight = narrow_rows(block.weight[s : s + 1], found)[0]
-        a = h.float() @ weight.float().t() if last else h @ weight.t()
+        a = h.float() @ weight.float().t() if last else product(h, weight.t())
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
         run = found.norm_apply_fp32 if last else found.norm_apply_bf16
@@ -164,7 +170,7 @@ class _Dense(torch.autograd.Function):
             h, trace = run_of(narrow, s), []
             for i, block in enumerate(blocks):
                 weight = weights[i][s]
-                a = h.float() @ weight.float().t() if i == last else h @ weight.t()
+                a = h.float() @ weight.float().t() if i == last else product(h, weight.t())
                 out = features[s] if i == last else torch.empty_like(a)
                 mean, inverse = normalise(block, s, a, out, found)
                 trace.append(_Trace(h, a, None if i == last else out, mean, inverse))
@@ -198,7 +204,7 @@ class _Dense(torch.autograd.Function):
                 _product_gradient(step, da, dweight, found)
                 if i or ctx.needs_input_grad[0]:
                     weight = ctx.weights[i][s]
-                    g = da @ weight if da.dtype == weight.dtype else (da @ weight.float()).to(weight.dtype)
+                    g = product(da, weight) if da.dtype == weight.dtype else (da @ weight.float()).to(weight.dtype)
             if ctx.needs_input_grad[0]:
                 dx.append(g.float())
         flat: list[Tensor] = []
@@ -215,5 +221,5 @@ def _product_gradient(step: _Trace, da: Tensor, dweight: Tensor, found: Kernels)
     if da.dtype == torch.float32:
         torch.mm(da.t(), step.h.float(), out=dweight)
     else:
-        product = torch.mm(da.t(), step.h)
-        found.widen(address(product), address(dweight), product.numel())
+        narrowed = product(da.t(), step.h)
+        found.widen(address(narrowed), address(dweight), narrowed.numel())

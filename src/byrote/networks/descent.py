@@ -33,8 +33,10 @@ class Descent:
     def finish(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Step the parameters that still have a gradient."""
         for name, p in parameters.items():
-            if p.grad is None:
+            g, m = p.grad, self.memory[name]
+            if g is None:
                 continue
-            for m, theta, g, rate, decay in zip(self.memory[name], p, p.grad, self.rates, self.decays, strict=True):
-                m.mul_(self.momentum).add_(g).add_(theta, alpha=decay)
-                theta.sub_(m, alpha=rate)
+            parts = [(m, p, g)] if len(p) == 1 else zip(m, p, g, strict=True)
+            for (one, theta, slope), rate, decay in zip(parts, self.rates, self.decays, strict=True):
+                one.mul_(self.momentum).add_(slope).add_(theta, alpha=decay)
+                theta.sub_(one, alpha=rate)

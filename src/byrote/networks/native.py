@@ -36,7 +36,7 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
 }
 _TILES: dict[str, Sequence[type]] = {
     "chain_room": [_POINTER] + [_COUNT] * 2,
-    "chain_forward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER] * 2,
+    "chain_forward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER, _COUNT] + [_POINTER] * 2,
     "chain_backward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT, _POINTER] + [_REAL] * 3 + [ctypes.c_int32],
 }
 
@@ -67,6 +67,7 @@ class Kernels:
             for name, types in _TILES.items():
                 self._take(library, name, types)
             library.chain_room.restype = _COUNT
+            library.chain_forward.restype = ctypes.c_int
             self.chain_room = library.chain_room
             self.chain_forward = library.chain_forward
             self.chain_backward = library.chain_backward

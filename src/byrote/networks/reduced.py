@@ -4,7 +4,13 @@ Convolutions and linear layers keep their class: the stack binds bfloat16 casts 
 step, and the activations between layers are bfloat16. Normalisation computes its statistics in float32 (`Norm`).
 The last product before the features is summed and kept in float32, so that the geometry of collapsed features is
 not that of the rounding grid.
+
+On a processor without bfloat16 units a bfloat16 product takes several times as long as a float32 one. There the rounded
+operands are multiplied in float32 and the result is rounded: the same meaning, at about the cost of float32.
 """
+
+import functools
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +19,44 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.norm import Norm
 
-__all__ = ["Wide", "narrow", "reduce", "reduced_names"]
+__all__ = ["Wide", "has_units", "narrow", "product", "reduce", "reduced_names"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@functools.cache
+def has_units() -> bool:
+    """Does this processor say that it multiplies bfloat16 (AVX-512 BF16, AMX, Armv8.6 BF16)?"""
+    about = Path("/proc/cpuinfo")
+    told = about.read_text().split() if about.exists() else []
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of bfloat16 matrices, in bfloat16."""
+    if has_units():
+        return a @ b
+    return (a.float() @ b.float()).to(torch.bfloat16)
+
+
+class _Rounded(nn.Linear):
+    """A linear layer of bfloat16 operands and result without bfloat16 units."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.float()
+        return F.linear(x.float(), self.weight.float(), bias).to(x.dtype)
+
+
+class _RoundedConv(nn.Conv2d):
+    """A convolution of bfloat16 operands and result without bfloat16 units."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.float()
+        out: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
+        return out.to(x.dtype)
+
+
+_WITHOUT_UNITS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _Rounded, nn.Conv2d: _RoundedConv}
 
 
 class Wide(nn.Linear):
@@ -33,6 +74,8 @@ def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
             setattr(module, name, Norm(child, compiled, widen=batched))
         else:
             reduce(child, compiled, batched)
+            if next(child.parameters(), None) is not None and not batched and not has_units():
+                child.__class__ = _WITHOUT_UNITS.get(type(child), type(child))
     if isinstance(module, nn.Sequential) and len(module) >= 3:
         product, norm, last = module[-3], module[-2], module[-1]
         if isinstance(product, nn.Linear) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):

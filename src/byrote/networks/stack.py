@@ -82,7 +82,15 @@ class Stack(nn.Module):
             f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
         )
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, ...) shared or (S, B, ...) -> (S, B, ...)
+    def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, ...)
+        """Every run's output on its batch.
+
+        Args:
+            x: one batch shared by all runs, or the runs' batches; with `index`, the samples it speaks of.
+            index: (S, B), each run's batch as rows of a shared x.
+        """
+        if index is not None:
+            x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
         shared = self.check(x)
         if isinstance(self.plain, nn.Linear) and not self.batched and self.precision == "fp32":
             return self._linear([x] * self.runs if shared else _slices(x))
@@ -129,10 +137,10 @@ class Stack(nn.Module):
 class StackedNetwork(nn.Module):
     """S classifiers of one shape as one module.
 
-    `features` takes (S, B, *input_shape), or one (B, *input_shape) that every run sees, to (S, B, M); `head`
-    takes (S, B, M) to (S, B, N). The names in `state_dict()` are those of the plain twin, each tensor with a
-    leading axis S. In training mode normalisation uses each run's own batch and updates its own running
-    statistics.
+    `features` takes (S, B, *input_shape), or one (B, *input_shape) that every run sees, to (S, B, M), or all samples
+    (n, *input_shape) and the rows (S, B) of each run's batch; `head` takes (S, B, M) to (S, B, N). The names in
+    `state_dict()` are those of the plain twin, each tensor with a leading axis S. In training mode normalisation uses
+    each run's own batch and updates its own running statistics.
 
     >>> from byrote.networks import MLP
     >>> generators = [torch.Generator().manual_seed(seed) for seed in (0, 1, 2)]

@@ -99,17 +99,24 @@ def fits_tiles(blocks: list[Block], found: Kernels) -> bool:
 
 
 class Tiled(torch.autograd.Function):
-    """Features (S, B, M) of x, (S, B, in) or shared (B, in), in training mode; no gradient for x."""
+    """Features (S, B, M) of x in training mode; no gradient for x.
+
+    x is (S, B, in) or shared (B, in), or with an index (S, B) the samples (n, in) whose rows it names.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, chain: TiledChain, *states: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, index: Tensor | None, chain: TiledChain, *states: Tensor) -> Tensor:
         found, passed, depth = chain.found, chain.addresses, len(chain.blocks)
-        x, rows = x.contiguous(), x.shape[-2]
+        x, index = x.contiguous(), None if index is None else index.contiguous()
+        rows = x.shape[-2] if index is None else index.shape[-1]
         loan = chain.rooms.lend(chain.runs, found.chain_room(passed, depth, rows))
         features = torch.empty(chain.runs, rows, chain.outputs)
         for s in range(chain.runs):
             batch = address(x if x.dim() == 2 else x[s])
-            found.chain_forward(passed, depth, s, batch, rows, address(loan.memory[s]), address(features[s]))
+            order = None if index is None else address(index[s])
+            memory, target = address(loan.memory[s]), address(features[s])
+            if found.chain_forward(passed, depth, s, batch, x.shape[-2], order, rows, memory, target):
+                raise IndexError(f"a batch of {x.shape[-2]} samples needs an index within 0..{x.shape[-2] - 1}")
         if chain.descent is None:  # refuses weights changed meanwhile: they are read again
             ctx.save_for_backward(*chain.gammas, *chain.weights)
         ctx.chain, ctx.loan, ctx.stepped = chain, loan, False
@@ -129,4 +136,4 @@ class Tiled(torch.autograd.Function):
             step = (descent.rates[s], descent.momentum, descent.decays[s], 1) if descent else (0.0, 0.0, 0.0, 0)
             memory = address(ctx.loan.memory[s])
             chain.found.chain_backward(passed, depth, s, address(dy[s]), dy.shape[1], memory, *step)
-        return None, None, *((None,) if descent else (gradient for block in gradients for gradient in block))
+        return None, None, None, *((None,) if descent else (gradient for block in gradients for gradient in block))

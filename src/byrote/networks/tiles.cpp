@@ -98,9 +98,9 @@ struct Descent {
 // What one run's backward pass needs, and room for what is written and read again at once.
 struct Trace {
     struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
-    uint16_t *pairs[2];  // right operands summed over features: outputs (forward), da (backward)
+    uint16_t *pairs[2];  // summed over features: outputs as right operands (forward), da as left ones (backward)
     uint16_t *da, *slab, *behind, *strip;
-    float *room, *gradient, *hat, *last, *below;
+    float *room, *square, *gradient, *hat, *last, *below;
     int64_t P, size;
 
     Trace(const Block *blocks, int64_t n, int64_t rows, char *memory) : P(padded(rows)) {
@@ -122,6 +122,7 @@ struct Trace {
         behind = (uint16_t *)take(largest * 2);
         strip = (uint16_t *)take(32 * P * 2);
         room = (float *)take(32 * P * 4);
+        square = (float *)take(32 * 32 * 4);
         gradient = (float *)take(widest * 32 * 4);
         hat = (float *)take(blocks[n - 1].out * P * 4);
         last = (float *)take(blocks[n - 1].out * P * 4);
@@ -187,12 +188,13 @@ static void narrow_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) 
 }
 
 // A batch (rows, in) as right operands, summed over features (pairs) and over samples (h).
-static void pack(const float *x, int64_t rows, int64_t in, int64_t P, uint16_t *pairs, uint16_t *h) {
-    for (int64_t i = 0; i < padded(in); i += 32)
-        for (int64_t b = 0; b < P; b += 16) {
+static void pack(const float *x, const int64_t *index, int64_t rows, int64_t in, int64_t P, uint16_t *pairs,
+                 uint16_t *h) {
+    for (int64_t b = 0; b < P; b += 16)
+        for (int64_t i = 0; i < padded(in); i += 32) {
             ivec r[16];
             for (int j = 0; j < 16; j++) {
-                const float *row = x + (b + j) * in + i;
+                const float *row = x + (index && b + j < rows ? index[b + j] : b + j) * in + i;
                 const __mmask16 low = b + j < rows ? first(in - i) : 0, high = b + j < rows ? first(in - i - 16) : 0;
                 r[j] = (ivec)_mm512_cvtne2ps_pbh((__m512)load(row + 16, high), (__m512)load(row, low));
             }
@@ -341,47 +343,56 @@ static void hidden_backward(const Block &block, int64_t rows, Trace &t, const Tr
     const int64_t P = t.P;
     for (int64_t f = 0; f < block.out; f += 32) {
         const float *c = next ? t.room : t.below + f * P;
-        for (int64_t b = 0; b < P && next; b += 32)
-            product(tile(t.behind, f, 0, next), tile(t.pairs[0], b, 0, next), next, t.room + b, P);
+        for (int64_t b = 0; b < P && next; b += 32) {
+            product(tile(t.pairs[0], b, 0, next), tile(t.behind, f, 0, next), next, t.square, 32);
+            for (int part = 0; part < 4; part++) {
+                ivec r[16];
+                const float *corner = t.square + part / 2 * 512 + part % 2 * 16;
+                for (int j = 0; j < 16; j++) r[j] = *(const ivec *)(corner + j * 32);
+                transpose(r);
+                for (int j = 0; j < 16; j++) *(ivec *)(t.room + (part % 2 * 16 + j) * P + b + part / 2 * 16) = r[j];
+            }
+        }
         for (int64_t j = f; j < f + 32; j++)
             through(block, j, own.gates + j * P / 16, own.inverse[j], c + (j - f) * P, rows, P, descent,
                     [&](int64_t b) { return read(own.xhat + j * P + b); },
                     [&](int64_t b, vec g) { *(half *)(tile(t.da, j, b, P) + j % 16 * 32 + b % 32) = narrow(g); });
-        for (int64_t b = 0; b < P; b += 16)
-            for (int r = 0; r < 32; r += 2) {
-                const uint16_t *g = tile(t.da, f + r, b, P) + r % 16 * 32 + b % 32;
-                *(ivec *)(tile(t.pairs[1], b, f, block.out) + r * 16) =
-                    side_by_side(*(const half *)g, *(const half *)(g + 32));
+        for (int64_t b = 0; b < P; b += 16) {
+            ivec r[16];
+            for (int j = 0; j < 32; j += 2) {
+                const uint16_t *g = tile(t.da, f + j, b, P) + j % 16 * 32 + b % 32;
+                r[j / 2] = side_by_side(*(const half *)g, *(const half *)(g + 32));
             }
+            transpose(r);
+            for (int w = 0; w < 16; w++) *(ivec *)(tile(t.pairs[1], b, f, block.out) + w * 32) = r[w];
+        }
     }
     std::swap(t.pairs[0], t.pairs[1]);
     written();
 }
 
 // The weights' gradient da h^T, 32 rows at a time, and what is done with it. On the way the weights as they were go,
-// narrowed and transposed, to `behind`, the left operand of the product that takes da to the block below.
+// narrowed, to `behind`, the right operand of the product that takes da to the block below: of weights as they lie
+// it needs neighbouring rows side by side, no transposing. The product's result is transposed instead, a quarter of that.
 static void weights_backward(const Block &block, Trace &t, const Trace::Layer &own, bool behind,
                              const Descent &descent) {
     const int64_t P = t.P, in = block.in, wide_in = padded(in);
     float *g = t.gradient;
     for (int64_t f = 0; f < block.out; f += 32) {
-        Ahead weights(block.weight + f * in, 32 * in, wide_in * P / 1024), momenta(block.to_weight + f * in, 32 * in, wide_in * P / 1024);
-        for (int64_t i = 0; i < in; i += 32) product(tile(t.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
-        for (int64_t j = 0; j < 32; j++) {  // whole rows: memory is read and written in order
+        const int64_t steps = wide_in * P / 1024;
+        Ahead weights(block.weight + f * in, 32 * in, steps), momenta(block.to_weight + f * in, 32 * in, steps);
+        for (int64_t i = 0; i < in; i += 32)
+            product(tile(t.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
+        for (int64_t j = 0; j < 32; j += 2) {  // two whole rows: memory is read and written in order
             float *w = block.weight + (f + j) * in, *to = block.to_weight + (f + j) * in;
             for (int64_t i = 0; i < in; i += 16) {
-                if (behind) *(half *)(t.slab + j * wide_in + i) = narrow(load(w + i, first(in - i)));
-                descent.put(w + i, to + i, first(in - i), *(const vec *)(g + j * wide_in + i));
+                const __mmask16 lanes = first(in - i);
+                if (behind)
+                    *(ivec *)(tile(t.behind, i, f, block.out) + j * 16) =
+                        side_by_side(narrow(load(w + i, lanes)), narrow(load(w + in + i, lanes)));
+                descent.put(w + i, to + i, lanes, *(const vec *)(g + j * wide_in + i));
+                descent.put(w + in + i, to + in + i, lanes, *(const vec *)(g + (j + 1) * wide_in + i));
             }
-        }
-        for (int64_t i = 0; i < in && behind; i += 16) {
-            ivec r[16];
-            for (int j = 0; j < 16; j++) {
-                const uint16_t *w = t.slab + 2 * j * wide_in + i;
-                r[j] = side_by_side(*(const half *)w, *(const half *)(w + wide_in));
-            }
-            transpose(r);
-            for (int j = 0; j < 16; j++) *(ivec *)(tile(t.behind, i, f, block.out) + j * 32) = r[j];
         }
     }
     written();
@@ -392,15 +403,19 @@ extern "C" int64_t chain_room(const Block *blocks, int64_t n, int64_t rows) {
     return Trace(blocks, n, rows, nullptr).size;
 }
 
-// Training mode, run s of the stack: x (rows, in) to features (rows, out).
-extern "C" void chain_forward(const Block *blocks, int64_t n, int64_t s, const float *x, int64_t rows, char *memory,
-                              float *features) {
+// Training mode, run s of the stack: x (rows, in), or of x (samples, in) the rows that `index` names, to features
+// (rows, out). Returns 1 and does nothing where the index names a row that x has not.
+extern "C" int chain_forward(const Block *blocks, int64_t n, int64_t s, const float *x, int64_t samples,
+                             const int64_t *index, int64_t rows, char *memory, float *features) {
+    for (int64_t b = 0; index && b < rows; b++)
+        if (index[b] < 0 || index[b] >= samples) return 1;
     const Tiles tiles;
     Trace t(blocks, n, rows, memory);
     for (int64_t i = 0; i < n; i++) blocks[i].batches[s]++;
-    pack(x, rows, blocks[0].in, t.P, t.pairs[0], t.layers[0].h);
+    pack(x, index, rows, blocks[0].in, t.P, t.pairs[0], t.layers[0].h);
     for (int64_t i = 0; i + 1 < n; i++) hidden_forward(blocks[i].run(s), rows, t, t.layers[i], t.layers[i + 1].h);
     last_forward(blocks[n - 1].run(s), rows, t, t.layers[n - 1], features);
+    return 0;
 }
 
 // The gradients of run s from that of its features, or, with `on`, a step of descent against them.

@@ -132,9 +132,9 @@ def test_the_gradient_reaches_the_input_alone_and_shared():
     assert shared.abs().sum() > 0
 
 
-def changed_before_backward(width):
+def changed_before_backward(width, precision="bf16"):
     """The loss of a stack whose weights were zeroed after its forward pass, and the gradients it should give."""
-    stacked = MLP(2, width, 3).stack((6,), 2, generators(1), precision="bf16")
+    stacked = MLP(2, width, 3).stack((6,), 2, generators(1), precision=precision)
     x, y = batch(1, 8, 6)
     _, wanted = gradients(copy.deepcopy(stacked), x, y)
     loss = F.cross_entropy(stacked(x)[0], y[0], reduction="sum")
@@ -150,6 +150,8 @@ def test_weights_changed_before_the_backward_pass_are_kept_or_noticed():
     stacked, loss, wanted = changed_before_backward(37)  # no tiles: narrow copies are kept
     loss.backward()
     assert torch.equal(stacked.features.get_submodule("1").weight.grad, wanted)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        changed_before_backward(37, "fp32")[1].backward()
     if kernels().has_tiles:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             changed_before_backward(64)[1].backward()
@@ -158,7 +160,9 @@ def test_weights_changed_before_the_backward_pass_are_kept_or_noticed():
 @needs_kernels
 def test_which_stacks_are_dense():
     assert isinstance(MLP(2, 8).stack((4,), 2, generators(1), precision="bf16").features, DenseStack)
-    assert not isinstance(MLP(2, 8).stack((4,), 2, generators(1)).features, DenseStack)
+    assert isinstance(MLP(2, 8).stack((4,), 2, generators(1)).features, DenseStack)
+    assert not isinstance(MLP(2, 8).stack((4,), 2, generators(1), batched=True).features, DenseStack)
+    assert not isinstance(CNN8().stack((1, 8, 8), 2, generators(1)).features, DenseStack)
 
 
 def test_a_single_sample_cannot_be_normalised():

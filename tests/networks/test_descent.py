@@ -117,4 +117,6 @@ def test_networks_without_tiles_leave_the_step_to_the_optimiser():
 def test_numerics_say_what_runs():
     assert numerics(stacked()) == {"compiled": True, "kernels": True, "tiles": True}
     assert numerics(stacked(37)) == {"compiled": True, "kernels": True, "tiles": False}
+    in_float32 = MLP(3, 64, 5).stack((45,), 2, generators(2))
+    assert numerics(in_float32) == {"compiled": True, "kernels": True, "tiles": False}
     assert numerics(stacked(compiled=False)) == {"compiled": False, "kernels": False, "tiles": False}

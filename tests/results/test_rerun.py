@@ -25,7 +25,9 @@ def cheapest(folder, precision):
     ]
     rows = [row for row in rows if row["epoch"] == specs[row["key"]]["training"]["evaluate_every"]]
     rows = [row for row in rows if row["realised_rate"] > 0 and row["epoch"] * row["n_train"] <= _MOST]
-    return min(rows, key=lambda row: (row["epoch"] * row["n_train"] * (row["width"] or 256), row["key"]), default=None), specs
+    return min(
+        rows, key=lambda row: (row["epoch"] * row["n_train"] * (row["width"] or 256), row["key"]), default=None
+    ), specs
 
 
 CASES = [(folder, precision) for folder in FOLDERS for precision in ("fp32", "bf16")]

@@ -80,11 +80,12 @@ class Network(Component, family="networks"):
         Args:
             input_shape, num_outputs: as for `build`.
             generators: one a run; slice s has exactly the weights of `build(..., generators[s])`.
-            precision: "fp32" computes what the plain module computes, bit for bit on one CPU; "bf16" gives
-                matrix products and convolutions bfloat16 inputs and weights, cast once a step from the
-                float32 parameters, and keeps normalisation, the head and all states in float32.
-            compiled: let bfloat16 networks use kernels compiled on this machine, where it has a C++ compiler.
-                They round differently from torch's operators, so this belongs to a run's recorded numerics.
+            precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16
+                inputs and weights, cast once a step from the float32 parameters, and keeps normalisation, the head
+                and all states in float32.
+            compiled: let dense chains, and bfloat16 networks, use kernels compiled on this machine, where it has a
+                C++ compiler. They round differently from torch's operators, so this belongs to a run's recorded
+                numerics. Without them "fp32" computes what the plain module computes, bit for bit on one CPU.
             batched: compute all runs in one batched call, for accelerators: products become batched products,
                 convolutions grouped ones. A run's bits then depend on the kernels the batch picks. Not for
                 modules whose Python code branches on values.
@@ -100,7 +101,7 @@ class Network(Component, family="networks"):
         twins = [self.build(input_shape, num_outputs, generator) for generator in generators]
         features: Sequence[nn.Module] = [twin.features for twin in twins]
         shape = tuple(input_shape)
-        dense = precision == "bf16" and not batched and is_dense(features[0])
+        dense = not batched and is_dense(features[0])
         stacked = (DenseStack if dense else Stack)(features, len(shape) + 1, precision, compiled, batched)
         return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2, batched=batched))
 

@@ -7,15 +7,17 @@ from torch import Tensor
 
 from byrote.networks.native import Kernels, address
 
-__all__ = ["Block", "narrow_rows", "normalise", "run_of"]
+__all__ = ["Block", "normalise", "operands", "run_of"]
 
 
-def narrow_rows(weight: Tensor, found: Kernels) -> list[Tensor]:
-    """bfloat16 copies of a stacked weight (S, out, in): S matrices (out, in).
+def operands(weight: Tensor, dtype: torch.dtype, found: Kernels) -> list[Tensor]:
+    """A stacked weight (S, out, in) as products take it: S matrices (out, in), bfloat16 copies or the weight itself.
 
-    Made in every forward pass: torch's fused optimisers change a tensor without counting up its version, so nothing
-    tells an old copy from a fresh one.
+    Copies are made in every forward pass: torch's fused optimisers change a tensor without counting up its version, so
+    nothing tells an old copy from a fresh one.
     """
+    if dtype == weight.dtype:
+        return list(weight.detach().unbind(0))
     copy = torch.empty(weight.shape, dtype=torch.bfloat16)
     found.cast(address(weight), address(copy), weight.numel())
     return list(copy.unbind(0))

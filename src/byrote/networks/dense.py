@@ -1,8 +1,8 @@
-"""Chains of Linear-BatchNorm-ReLU blocks in bfloat16, all runs in one differentiable operation.
+"""Chains of Linear-BatchNorm-ReLU blocks, all runs in one differentiable operation, in bfloat16 or float32.
 
-At width 512 and batch 128 a bfloat16 product takes a tenth of a millisecond, so what lies between products decides
-the speed. Here that is one compiled pass a block and direction, one cast of each weight a step, and gradients
-written straight into their slice of the stacked tensor.
+At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond and a float32 one of width 128 a thirtieth, so
+what lies between products decides the speed. Here that is one compiled pass a block and direction, in bfloat16 one cast
+of each weight a step, and gradients written straight into their slice of the stacked tensor.
 
 The bias of a linear layer before a normalisation cannot change the output in training: the batch mean takes it away.
 It is therefore left out of the product, added to the running mean, and its gradient is exactly 0.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from byrote.networks.blocks import Block, narrow_rows, normalise, run_of
+from byrote.networks.blocks import Block, normalise, operands, run_of
 from byrote.networks.descent import Descent
 from byrote.networks.native import Kernels, address, kernels
 from byrote.networks.reduced import product
@@ -35,7 +35,7 @@ def is_dense(module: nn.Module) -> bool:
 class _Trace(NamedTuple):
     """What the backward pass of one block and run needs."""
 
-    h: Tensor  # (B, in), bfloat16
+    h: Tensor  # (B, in), an operand of products
     a: Tensor  # (B, out), the product
     out: Tensor | None  # (B, out), after the rectifier; None for the last block, whose output autograd keeps
     mean: Tensor  # (out,)
@@ -43,7 +43,7 @@ class _Trace(NamedTuple):
 
 
 class DenseStack(Stack):
-    """A stack of dense chains in bfloat16. Without kernels, and for gradients in evaluation, it is a plain stack."""
+    """A stack of dense chains. Without kernels, and for gradients in evaluation, it is a plain stack."""
 
     def __init__(
         self, copies: Sequence[nn.Module], rank: int, precision: str, compiled: bool = True, batched: bool = False
@@ -53,6 +53,7 @@ class DenseStack(Stack):
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
+        self._type = torch.bfloat16 if precision == "bf16" else torch.float32  # of the products' operands
         self._rooms = Rooms()
         self._kept: tuple[int, Descent | None, TiledChain | None] | None = None
 
@@ -66,7 +67,7 @@ class DenseStack(Stack):
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
         out: Tensor
-        tiles = self._tiles(found) if self.training and not x.requires_grad else None
+        tiles = self._tiles(found) if self.training and not x.requires_grad and self.precision == "bf16" else None
         if tiles is not None:
             out = Tiled.apply(x, index, tiles, *tiles.states)  # type: ignore[no-untyped-call]
             return out
@@ -74,12 +75,12 @@ class DenseStack(Stack):
             x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
         blocks = self._blocks()
         if not self.training:
-            h = x.to(torch.bfloat16)
+            h = x.to(self._type)
             return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
         for block in blocks:
             block.batches.add_(1)
         states = [state for block in blocks for state in block[:4]]
-        out = _Dense.apply(x, blocks, found, *states)  # type: ignore[no-untyped-call]
+        out = _Dense.apply(x, blocks, found, self._type, *states)  # type: ignore[no-untyped-call]
         return out
 
     def _tiles(self, found: Kernels) -> TiledChain | None:
@@ -130,9 +131,12 @@ class DenseStack(Stack):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_kept": None}  # addresses belong to this copy
 
+    def uses_kernels(self) -> bool:
+        return self.compiled
+
     def descends(self) -> bool:
         """Is the step of `descent` carried out here, in training on a CPU?"""
-        found = kernels() if self.compiled else None
+        found = kernels() if self.compiled and self.precision == "bf16" else None
         return found is not None and fits_tiles(self._blocks(), found)
 
     def _layer(self, i: int) -> nn.Module:
@@ -148,11 +152,11 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
     """The features of run s in evaluation mode, by its running statistics."""
     for block in blocks:
         last = block is blocks[-1]
-        weight = narrow_rows(block.weight[s : s + 1], found)[0]
+        weight = operands(block.weight[s : s + 1], h.dtype, found)[0]
         a = h.float() @ weight.float().t() if last else product(h, weight.t())
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
-        run = found.norm_apply_fp32 if last else found.norm_apply_bf16
+        run = found.norm_apply_fp32 if a.dtype == torch.float32 else found.norm_apply_bf16
         h = torch.empty_like(a)
         run(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
     return h
@@ -160,12 +164,14 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: list[Block], found: Kernels, *states: Tensor) -> Tensor:
-        narrow = x.to(torch.bfloat16)
+    def forward(
+        ctx: Any, x: Tensor, blocks: list[Block], found: Kernels, dtype: torch.dtype, *states: Tensor
+    ) -> Tensor:
+        narrow = x.to(dtype)
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
         traces: list[list[_Trace]] = []
-        weights = [narrow_rows(block.weight, found) for block in blocks]
+        weights = [operands(block.weight, dtype, found) for block in blocks]
         for s in range(runs):
             h, trace = run_of(narrow, s), []
             for i, block in enumerate(blocks):
@@ -176,13 +182,16 @@ class _Dense(torch.autograd.Function):
                 trace.append(_Trace(h, a, None if i == last else out, mean, inverse))
                 h = out
             traces.append(trace)
-        ctx.save_for_backward(features, *(block.gamma for block in blocks))  # refuses gammas changed meanwhile
+        read_again = [block.gamma for block in blocks]  # autograd refuses what is changed meanwhile
+        if dtype == torch.float32:
+            read_again += [block.weight for block in blocks]
+        ctx.save_for_backward(features, *read_again)
         ctx.blocks, ctx.weights, ctx.found, ctx.traces, ctx.shared = blocks, weights, found, traces, x.dim() == 2
         return features
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        features, *gammas = ctx.saved_tensors
+        features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
         blocks: list[Block] = ctx.blocks
         found: Kernels = ctx.found
         dy = upstream[0].contiguous()
@@ -195,7 +204,7 @@ class _Dense(torch.autograd.Function):
                 out = features[s] if step.out is None else step.out
                 da = torch.empty_like(step.a)
                 dweight, dgamma, dbeta = (grad[s] for grad in grads[i])
-                run = found.norm_backward_fp32 if step.out is None else found.norm_backward_bf16
+                run = found.norm_backward_fp32 if step.a.dtype == torch.float32 else found.norm_backward_bf16
                 run(
                     *(address(step.a), address(out), address(g), address(da), None, *step.a.shape),
                     *(address(gammas[i][s]), address(step.mean), address(step.inverse)),
@@ -213,7 +222,7 @@ class _Dense(torch.autograd.Function):
         total = None
         if dx:
             total = torch.stack(dx).sum(0) if ctx.shared else torch.stack(dx)
-        return total, None, None, *flat
+        return total, None, None, None, *flat
 
 
 def _product_gradient(step: _Trace, da: Tensor, dweight: Tensor, found: Kernels) -> None:

@@ -10,17 +10,18 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     """What computes besides torch's operators, where this network lies now.
 
     Returns:
-        compiled: it may use kernels compiled on this machine (bfloat16 on a CPU, not `compiled=False`);
+        compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
+            not `compiled=False`);
         kernels: and there are some; tiles: and its hidden blocks run on tile units, the optimiser's step included.
 
     >>> import torch
     >>> from byrote.networks import MLP
-    >>> numerics(MLP(2, 8).stack((4,), 2, [torch.Generator()]))
+    >>> numerics(MLP(2, 8).stack((4,), 2, [torch.Generator()], compiled=False))
     {'compiled': False, 'kernels': False, 'tiles': False}
     """
     features = network.features
     on_cpu = next(network.parameters()).device.type == "cpu"
-    compiled = features.compiled and features.precision == "bf16" and on_cpu
+    compiled = features.uses_kernels() and on_cpu
     return {
         "compiled": compiled,
         "kernels": compiled and kernels() is not None,

@@ -33,8 +33,8 @@ def has_units() -> bool:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b of bfloat16 matrices, in bfloat16."""
-    if has_units():
+    """a @ b in the type of both; bfloat16 matrices give bfloat16."""
+    if a.dtype != torch.bfloat16 or has_units():
         return a @ b
     return (a.float() @ b.float()).to(torch.bfloat16)
 

@@ -67,6 +67,10 @@ class Stack(nn.Module):
         """The module of a single run, without values of its own."""
         return self._plain[0]
 
+    def uses_kernels(self) -> bool:
+        """May kernels compiled on this machine compute here, where there are some and the states lie on the CPU?"""
+        return self.compiled and self.precision == "bf16"
+
     def descends(self) -> bool:
         """Can the backward pass make the optimiser's step? Not with torch's operators."""
         return False

@@ -1,6 +1,6 @@
 """Chains of Linear-BatchNorm-ReLU blocks, all runs in one differentiable operation, in bfloat16 or float32.
 
-At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond and a float32 one of width 128 a thirtieth, so
+At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond, a float32 one of width 128 a thirtieth, so
 what lies between products decides the speed. Here that is one compiled pass a block and direction, in bfloat16 one cast
 of each weight a step, and gradients written straight into their slice of the stacked tensor.
 

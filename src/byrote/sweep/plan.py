@@ -11,10 +11,13 @@ from typing import Any
 
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
+from byrote.networks import MLP
 from byrote.store import Entry, Plan, committed
 from byrote.training import cohort_key
 
-__all__ = ["Task", "import_modules", "plan_study", "tasks"]
+__all__ = ["Task", "import_modules", "plan_study", "tasks", "together"]
+
+_FEW, _MANY, _SMALL = 4, 16, 2**20
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,28 @@ class Task:
     def cost(self) -> float:
         """Relative work, for starting the longest first: samples x epochs x runs x parameters, roughly."""
         first = self.experiments[0]
-        width = float(getattr(first.network, "width", 256) or 256)
-        depth = float(getattr(first.network, "depth", 8) or 8)
         per_class = getattr(first.data, "per_class", None) or 5000
         samples = sum(per_class) if isinstance(per_class, tuple) else per_class * first.data.num_classes
-        return first.training.epochs * samples * len(self.experiments) * width * (width * depth + 800)
+        return first.training.epochs * samples * len(self.experiments) * _weights(first)
+
+
+def _weights(experiment: Experiment) -> float:
+    """Roughly the number of weights of its network."""
+    width = float(getattr(experiment.network, "width", 256) or 256)
+    depth = float(getattr(experiment.network, "depth", 8) or 8)
+    return width * (width * depth + 800)
+
+
+def together(experiment: Experiment, device: str) -> int:
+    """How many runs like this one train together where nothing else is asked for.
+
+    On a CPU runs of a cohort go through the kernels one after another, and what is saved is Python's share of a step:
+    a fifth for dense networks below a million weights (docs/engine.md), nothing for larger ones, whose activations
+    would take memory. On an accelerator one call serves all; a cohort that does not fit is halved.
+    """
+    if device != "cpu":
+        return _MANY
+    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment) <= _SMALL else 1
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -78,28 +98,35 @@ def plan_study(
 
 
 def tasks(
-    plan: Plan, experiments: Mapping[str, Experiment], root: Path, cohort: int, limit: int | None = None
+    plan: Plan,
+    experiments: Mapping[str, Experiment],
+    root: Path,
+    cohort: int | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
 ) -> list[Task]:
-    """The missing runs of a plan in cohorts of at most `cohort`, the longest first.
+    """The missing runs of a plan in cohorts, the longest first.
 
     Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
 
     Args:
         experiments: those of the plan that can be run here, by key.
-        cohort: most runs that train together.
+        cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
+        device: where they are trained.
     """
     whole = set(committed(root))
     entries = [entry for entry in plan.entries if entry.key in experiments]
     missing = set([entry.key for entry in entries if entry.key not in whole][:limit])
-    together: dict[str, list[str]] = defaultdict(list)
+    groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
-        together[cohort_key(experiments[entry.key])].append(entry.key)
+        groups[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
-    for keys in together.values():
+    for keys in groups.values():
         keys.sort(key=lambda key: (experiments[key].loss.digest(), key))
-        for start in range(0, len(keys), cohort):
-            planned = keys[start : start + cohort]
+        size = cohort or together(experiments[keys[0]], device)
+        for start in range(0, len(keys), size):
+            planned = keys[start : start + size]
             members = tuple(experiments[key] for key in planned if key in missing)
             if members:
                 found.append(Task(digest(planned), members))

@@ -18,7 +18,6 @@ from byrote.sweep.plan import Task, import_modules, plan_study, tasks
 __all__ = ["Outcome", "Watcher", "run"]
 
 _DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
-_COHORT = 1  # runs that train together; on a CPU more measured no faster
 
 
 @dataclass
@@ -90,7 +89,7 @@ def run(
         workers: processes (default: one a core); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local" or "serial".
-        cohort: most runs that train together (default: 1).
+        cohort: most runs that train together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: hears of progress.
@@ -127,7 +126,7 @@ def run(
         unavailable.pop(key, None)
     mark_unavailable(root, unavailable)
     todo = tasks(
-        plan, {key: e for key, e in experiments.items() if key not in unavailable}, root, cohort or _COHORT, limit
+        plan, {key: e for key, e in experiments.items() if key not in unavailable}, root, cohort, limit, device
     )
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
     watcher.begin(outcome, todo, experiments)

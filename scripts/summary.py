@@ -1,0 +1,85 @@
+"""Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
+
+    python scripts/summary.py [--write docs/studies.md]
+
+Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from byrote.claims import CLAIMS, registered
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+_MARKS = {"holds": "**holds**", "fails": "**fails**"}
+
+
+def folders(root: Path) -> list[Path]:
+    """The judged stores, the demo first."""
+    found = [path.parent for path in root.rglob("verdicts.json")]
+    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def cell(verdict: dict[str, Any] | None) -> str:
+    """A verdict in a few words: `**holds** .98 [.97, .99], 40 runs`."""
+    if verdict is None or verdict["verdict"] == "not tested":
+        return ""
+    words = [_MARKS.get(verdict["verdict"], verdict["verdict"]), _number(verdict["statistic"])]
+    if verdict["interval"] is not None:
+        low, high = (_number(end) for end in verdict["interval"])
+        words.append(f"[{low or '-inf'}, {high or 'inf'}]")
+    return " ".join(word for word in words if word) + f", {verdict['runs']} runs"
+
+
+def verdicts(found: list[Path]) -> str:
+    """Claims down, committed studies across."""
+    by_study = {f.name: {v["id"]: v for v in json.loads((f / "verdicts.json").read_text())} for f in found}
+    lines = [f"| claim | published | {' | '.join(by_study)} |", f"|---|---|{'---|' * len(by_study)}"]
+    for claim in registered():
+        cells = [cell(known.get(claim.id)) for known in by_study.values()]
+        if any(cells):
+            statement = f"{claim.id}: {claim.statement}"
+            lines.append(f"| {statement} | {CLAIMS[claim.id].published or ''} | {' | '.join(cells)} |".replace("\n", " "))
+    return "\n".join(lines)
+
+
+def costs(found: list[Path]) -> str:
+    """What each committed study took."""
+    lines = ["| study | scale | runs | not run here | core-minutes | machine |", "|---|---|---|---|---|---|"]
+    for folder in found:
+        about = json.loads((folder / "about.json").read_text())
+        machine, missing = about["machine"], about["planned"] - len(about["specs"]) - len(about["failures"])
+        where = f"{machine['processors']} cores, {machine['machine']}, torch {machine['torch']}"
+        scale = about["scale"] or "-"
+        lines.append(
+            f"| {about['study']} | {scale} | {len(about['specs'])} | {missing} | {about['seconds'] / 60:.0f} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, help="replace the tables on this page")
+    options = parser.parse_args()
+    found = folders(RESULTS)
+    text = options.write.read_text("utf-8") if options.write is not None else ""
+    for name, table in (("costs", costs(found)), ("verdicts", verdicts(found))):
+        if options.write is None:
+            print(table, end="\n\n")
+            continue
+        head, _, rest = text.partition(f"<!-- {name} -->")
+        text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{rest.partition(f'<!-- end {name} -->')[2]}"
+    if options.write is not None:
+        options.write.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from byrote.claims import CLAIMS, registered
+from byrote.claims import registered
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 _MARKS = {"holds": "**holds**", "fails": "**fails**"}
@@ -44,8 +44,7 @@ def verdicts(found: list[Path]) -> str:
     for claim in registered():
         cells = [cell(known.get(claim.id)) for known in by_study.values()]
         if any(cells):
-            statement = f"{claim.id}: {claim.statement}"
-            lines.append(f"| {statement} | {CLAIMS[claim.id].published or ''} | {' | '.join(cells)} |".replace("\n", " "))
+            lines.append(f"| {claim.id}: {claim.statement} | {claim.published or ''} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -54,12 +53,11 @@ def costs(found: list[Path]) -> str:
     lines = ["| study | scale | runs | not run here | core-minutes | machine |", "|---|---|---|---|---|---|"]
     for folder in found:
         about = json.loads((folder / "about.json").read_text())
-        machine, missing = about["machine"], about["planned"] - len(about["specs"]) - len(about["failures"])
+        machine, runs = about["machine"], len(about["specs"])
+        missing = about["planned"] - runs - len(about["failures"])
         where = f"{machine['processors']} cores, {machine['machine']}, torch {machine['torch']}"
-        scale = about["scale"] or "-"
-        lines.append(
-            f"| {about['study']} | {scale} | {len(about['specs'])} | {missing} | {about['seconds'] / 60:.0f} | {where} |"
-        )
+        cells = (about["study"], about["scale"] or "-", runs, missing, f"{about['seconds'] / 60:.0f}", where)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

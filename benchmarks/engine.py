@@ -36,7 +36,7 @@ from byrote.experiment import Experiment
 from byrote.networks import Network
 from byrote.recipe import SGD, Training
 from byrote.sweep.executors import Setting, local
-from byrote.sweep.plan import Task
+from byrote.sweep.plan import Task, together
 from byrote.sweep.run import default_workers
 from byrote.training import prepare, train
 from byrote.training.evaluate import answers
@@ -87,16 +87,18 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 
 
 def ours(case: Case, precision: str) -> float:
-    """Seconds a run-epoch of training in the local executor: what the workers' clocks say, over the workers."""
+    """Seconds a run-epoch of training in the local executor, in its cohorts: the workers' clocks, over the workers."""
     workers = default_workers()
     found = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:
-        tasks = [Task(e.key, (e,)) for e in found]
+        size = together(found[0], "cpu")
+        tasks = [Task(found[i].key, tuple(found[i : i + size])) for i in range(0, len(found), size)]
         for event in local(tasks, Setting(root), workers):
             if event.kind in ("error", "lost"):
                 raise RuntimeError(f"the executor failed: {event.data}")
-        seconds = [json.loads(p.read_text())["seconds"]["training"] for p in Path(root).glob("*/manifest.json")]
-    return sum(seconds) / (len(found) * case.ours_epochs) / min(workers, len(found))
+        clocks = [json.loads(p.read_text())["seconds"] for p in Path(root).glob("*/manifest.json")]
+    seconds = sum(clock["training"] / clock["cohort_size"] for clock in clocks)
+    return seconds / (len(found) * case.ours_epochs) / min(workers, len(tasks))
 
 
 _PLAIN = """

@@ -1,6 +1,8 @@
 """The committed evidence: its verdicts are those its tables give, and its runs are those of the study."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,11 @@ def test_the_readme_says_what_the_demo_says():
     for verdict in verdicts:
         if verdict["verdict"] not in ("not tested", "inconclusive"):
             assert f"| {verdict['id']} | **{verdict['verdict']}** |" in readme, verdict["id"]
+
+
+def test_the_page_of_studies_holds_the_tables_of_the_committed_results():
+    command = [sys.executable, str(ROOT / "scripts" / "summary.py")]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    page = (ROOT / "docs" / "studies.md").read_text("utf-8")
+    for table in printed.strip().split("\n\n"):
+        assert table in page, "run python scripts/summary.py --write docs/studies.md"

@@ -104,8 +104,7 @@ def _floor(predicted: Tensor, observed: Tensor, probabilities: Tensor, k: int) -
     """How many samples are observed as one of the k classes least mixed up with the predicted one."""
     mixed = torch.zeros_like(probabilities[:1]).expand(probabilities.shape[1], -1).clone()
     mixed.index_add_(0, predicted, probabilities)
-    mixed.fill_diagonal_(float("inf"))
-    ranks = mixed.argsort(dim=1, stable=True).argsort(dim=1)  # 0: the class mixed up least
+    ranks = mixed.argsort(dim=1, stable=True).argsort(dim=1)  # 0: mixed up least; the predicted class comes last
     return int((ranks[predicted, observed] < k).sum())
 
 

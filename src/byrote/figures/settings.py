@@ -98,7 +98,7 @@ def losses_in(table: Table) -> list[str]:
 
 
 def settings(table: Table) -> list[Setting]:
-    """Every setting of the table, in the order of its first row, titled by what differs among them."""
+    """Every setting of the table, those with the most runs first, titled by what differs among them."""
     table = series(finished(table))
     facts = [name for name in _FACTS if name in table.columns]
     columns = [table[name] for name in facts]
@@ -110,7 +110,7 @@ def settings(table: Table) -> list[Setting]:
         mask = np.zeros(len(table), dtype=bool)
         mask[rows] = True
         found.append(({name: column[rows[0]] for name, column in zip(facts, columns, strict=True)}, table.where(mask)))
-    return _titled(found)
+    return _titled(sorted(found, key=lambda one: -one[1].runs))
 
 
 def references(table: Table, *by: str) -> list[Setting]:

@@ -137,7 +137,7 @@ static inline uint16_t *tile(uint16_t *operand, uint64_t m, uint64_t k, uint64_t
     return operand + ((m / 32 * (depth / 32) + k / 32) * 2 + m / 16 % 2) * TILE;
 }
 
-// What will be read next, fetched a little at a time while the tiles are busy.
+// What the next strip will read, fetched a little at every step of this one, so that memory is never idle.
 struct Ahead {
     const char *at, *end;
     int64_t lines;  // at each step
@@ -230,7 +230,7 @@ static void hidden_forward(const Block &block, int64_t rows, Trace &t, Trace::La
     for (int64_t f = 0; f < block.out; f += 32) {
         narrow_rows(block.weight + f * block.in, 32, block.in, t.slab);
         written();
-        Ahead weights(block.weight + (f + 32) * block.in, f + 32 < block.out ? 32 * block.in : 0, in * P / 1024);
+        Ahead weights(block.weight + (f + 32) * block.in, f + 32 < block.out ? 32 * block.in : 0, in * P / 1024 + 2 * P);
         for (int64_t b = 0; b < P; b += 32) product(t.slab, tile(t.pairs[0], b, 0, in), in, t.room + b, P, &weights);
         for (int64_t j = f; j < f + 32; j++) {
             float mean, inv, *c = t.room + (j - f) * P;
@@ -239,6 +239,7 @@ static void hidden_forward(const Block &block, int64_t rows, Trace &t, Trace::La
             own.inverse[j] = inv;
             for (int64_t b = 0; b < P; b += 16) {
                 const vec x = (*(vec *)(c + b) - mean) * inv, z = x * block.gamma[j] + block.beta[j];
+                weights.step();
                 own.gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)z, (__m512)zero, _CMP_GT_OQ);
                 *(half *)(own.xhat + j * P + b) = narrow(x);
                 *(half *)(y + b) = narrow(z < zero ? zero : z);
@@ -341,6 +342,7 @@ static void last_backward(const Block &block, int64_t rows, Trace &t, const Trac
 static void hidden_backward(const Block &block, int64_t rows, Trace &t, const Trace::Layer &own, int64_t next,
                             const Descent &descent) {
     const int64_t P = t.P;
+    Ahead weights(block.weight, 32 * block.in, block.out), momenta(block.to_weight, 32 * block.in, block.out);
     for (int64_t f = 0; f < block.out; f += 32) {
         const float *c = next ? t.room : t.below + f * P;
         for (int64_t b = 0; b < P && next; b += 32) {
@@ -353,10 +355,12 @@ static void hidden_backward(const Block &block, int64_t rows, Trace &t, const Tr
                 for (int j = 0; j < 16; j++) *(ivec *)(t.room + (part % 2 * 16 + j) * P + b + part / 2 * 16) = r[j];
             }
         }
-        for (int64_t j = f; j < f + 32; j++)
+        for (int64_t j = f; j < f + 32; j++) {
+            weights.step(), momenta.step();
             through(block, j, own.gates + j * P / 16, own.inverse[j], c + (j - f) * P, rows, P, descent,
                     [&](int64_t b) { return read(own.xhat + j * P + b); },
                     [&](int64_t b, vec g) { *(half *)(tile(t.da, j, b, P) + j % 16 * 32 + b % 32) = narrow(g); });
+        }
         for (int64_t b = 0; b < P; b += 16) {
             ivec r[16];
             for (int j = 0; j < 32; j += 2) {
@@ -379,14 +383,15 @@ static void weights_backward(const Block &block, Trace &t, const Trace::Layer &o
     const int64_t P = t.P, in = block.in, wide_in = padded(in);
     float *g = t.gradient;
     for (int64_t f = 0; f < block.out; f += 32) {
-        const int64_t steps = wide_in * P / 1024;
-        Ahead weights(block.weight + f * in, 32 * in, steps), momenta(block.to_weight + f * in, 32 * in, steps);
+        const int64_t steps = wide_in * P / 1024 + in, next = f + 32 < block.out ? 32 * in : 0;
+        Ahead weights(block.weight + (f + 32) * in, next, steps), momenta(block.to_weight + (f + 32) * in, next, steps);
         for (int64_t i = 0; i < in; i += 32)
             product(tile(t.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
         for (int64_t j = 0; j < 32; j += 2) {  // two whole rows: memory is read and written in order
             float *w = block.weight + (f + j) * in, *to = block.to_weight + (f + j) * in;
             for (int64_t i = 0; i < in; i += 16) {
                 const __mmask16 lanes = first(in - i);
+                weights.step(), momenta.step();
                 if (behind)
                     *(ivec *)(tile(t.behind, i, f, block.out) + j * 16) =
                         side_by_side(narrow(load(w + i, lanes)), narrow(load(w + in + i, lanes)));

@@ -230,7 +230,8 @@ static void hidden_forward(const Block &block, int64_t rows, Trace &t, Trace::La
     for (int64_t f = 0; f < block.out; f += 32) {
         narrow_rows(block.weight + f * block.in, 32, block.in, t.slab);
         written();
-        Ahead weights(block.weight + (f + 32) * block.in, f + 32 < block.out ? 32 * block.in : 0, in * P / 1024 + 2 * P);
+        const int64_t ahead = f + 32 < block.out ? 32 * block.in : 0;
+        Ahead weights(block.weight + (f + 32) * block.in, ahead, in * P / 1024 + 2 * P);
         for (int64_t b = 0; b < P; b += 32) product(t.slab, tile(t.pairs[0], b, 0, in), in, t.room + b, P, &weights);
         for (int64_t j = f; j < f + 32; j++) {
             float mean, inv, *c = t.room + (j - f) * P;

@@ -1,0 +1,82 @@
+"""How the time of a training epoch grows with the runs of a cohort, the width of the network and the samples.
+
+    python benchmarks/growth.py [--json] [--precision bf16|fp32] [--rounds N] [--out FILE]
+
+Milliseconds of one run's epoch, one thread, in this process. All sizes of a row take turns, and of each the best round
+counts: other users of the machine slow down single rounds. The last line is JSON when `--json` is given.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from engine import machine
+
+from byrote import data, losses, networks, noise
+from byrote.experiment import Experiment
+from byrote.recipe import SGD, Training
+from byrote.training import prepare
+from byrote.training.loop import train_epoch
+from byrote.training.optimizer import CohortOptimizer
+
+ROWS = {
+    "runs": [{"runs": runs} for runs in (1, 2, 4, 8)],
+    "width": [{"width": width} for width in (64, 128, 256, 512)],
+    "samples": [{"per_class": per_class} for per_class in (125, 250, 500, 1000)],
+}
+
+
+def cohort_of(precision: str, runs: int = 1, width: int = 128, per_class: int = 1000) -> list[Experiment]:
+    """Runs of two classes on an MLP of depth 9."""
+    training = Training(batch_size=128, precision=precision, optimizer=SGD(lr=0.05, momentum=0.9, weight_decay=0.001))
+    images = data.FashionMNISTSubset(classes=(0, 1), per_class=per_class, test_per_class=10)
+    network = networks.MLP(depth=9, width=width)
+    loss = losses.CrossEntropy()
+    return [Experiment(images, noise.Uniform(0.2), loss, network, training, seed=s) for s in range(runs)]
+
+
+def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[float]:
+    """Milliseconds of one run's epoch at each size."""
+    ready = []
+    for size in sizes:
+        cohort = prepare(cohort_of(precision, **size))
+        optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+        train_epoch(cohort, optimizer, 0)
+        ready.append((cohort, optimizer))
+    best = [float("inf")] * len(sizes)
+    for _ in range(rounds):
+        for i, (cohort, optimizer) in enumerate(ready):
+            start = time.perf_counter()
+            train_epoch(cohort, optimizer, 0)
+            best[i] = min(best[i], (time.perf_counter() - start) / cohort.size)
+    return [1e3 * seconds for seconds in best]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    told: dict[str, dict[str, float]] = {}
+    for row, sizes in ROWS.items():
+        found = times(options.precision, sizes, options.rounds)
+        told[row] = {str(next(iter(size.values()))): round(ms, 2) for size, ms in zip(sizes, found, strict=True)}
+        print(f"{row:>8}: " + ", ".join(f"{size} {ms} ms" for size, ms in told[row].items()), flush=True)
+    if options.out is not None:
+        options.out.write_text(json.dumps(machine() | {"precision": options.precision} | told, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -192,7 +192,8 @@ def test_quick_needs_nothing_beyond_the_package():
         ("memorization-dilation", "feature-width", "A7", "no setting with two feature widths"),
         ("memorization-dilation", "width", "A13", "no setting with CE at two widths"),
         ("robust", "path-from-memorised", "C4", "no setting with RLL both"),
-        ("loss-function", "weight-decay", "B10", "no setting with CE under weight decay"),
+        ("loss-function", "weight-decay", "B10", "only dropout was varied"),
+        ("loss-function", "dropout", "B10", "only weight_decay was varied"),
     ],
 )
 def test_each_part_is_what_its_claim_reads(study, part, claim, said, monkeypatch):

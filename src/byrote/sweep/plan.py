@@ -17,7 +17,7 @@ from byrote.training import cohort_key
 
 __all__ = ["Task", "import_modules", "plan_study", "tasks", "together"]
 
-_FEW, _MANY, _SMALL = 4, 16, 2**20
+_FEW, _MANY, _SMALL = 4, 16, 2**19
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def together(experiment: Experiment, device: str) -> int:
     """How many runs like this one train together where nothing else is asked for.
 
     On a CPU runs of a cohort go through the kernels one after another, and what is saved is Python's share of a step:
-    a fifth for dense networks below a million weights (docs/engine.md), nothing for larger ones, whose activations
-    would take memory. On an accelerator one call serves all; a cohort that does not fit is halved.
+    up to a third for dense networks of width 128, nothing at 256 (docs/engine.md), and what is stopped costs more. On
+    an accelerator one call serves all; a cohort that does not fit is halved.
     """
     if device != "cpu":
         return _MANY

@@ -27,10 +27,8 @@ def test_small_dense_networks_train_four_at_a_time(network, device, size):
 
 
 def test_a_number_that_is_asked_for_counts(tmp_path):
-    study = Study(
-        name="few",
-        part=[{"name": "a", "base": {"data": "toys:Blobs", "network.width": 8}, "axes": {"seed": [*range(10)]}}],
-    )
+    grid = {"name": "a", "base": {"data": "toys:Blobs", "network": {"kind": "mlp", "width": 8}}}
+    study = Study(name="few", part=[grid | {"axes": {"seed": [*range(10)]}}])
     plan, experiments = plan_study(study)
     sizes = [[len(task.keys) for task in tasks(plan, experiments, tmp_path, cohort)] for cohort in (None, 3, 1)]
     assert [sorted(found) for found in sizes] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]

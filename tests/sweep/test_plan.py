@@ -16,7 +16,8 @@ def with_network(network):
     ("network", "device", "size"),
     [
         (MLP(depth=9, width=128), "cpu", 4),
-        (MLP(depth=9, width=256), "cpu", 1),
+        (MLP(depth=9, width=256), "cpu", 4),
+        (MLP(depth=9, width=512), "cpu", 1),
         (MLP(depth=9, width=2048), "cpu", 1),
         (CNN8(), "cpu", 1),
         (CNN8(), "cuda", 16),

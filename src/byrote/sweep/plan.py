@@ -17,7 +17,7 @@ from byrote.training import cohort_key
 
 __all__ = ["Task", "import_modules", "plan_study", "tasks", "together"]
 
-_FEW, _MANY, _SMALL = 4, 16, 2**19
+_FEW, _MANY, _SMALL = 4, 16, 2**20
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def together(experiment: Experiment, device: str) -> int:
     """How many runs like this one train together where nothing else is asked for.
 
     On a CPU runs of a cohort go through the kernels one after another, and what is saved is Python's share of a step:
-    up to a third for dense networks of width 128, nothing at 256 (docs/engine.md), and what is stopped costs more. On
+    up to a third for dense networks of width 128, a few percent at 256 (docs/engine.md), nothing for larger ones. On
     an accelerator one call serves all; a cohort that does not fit is halved.
     """
     if device != "cpu":

@@ -242,3 +242,18 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
         *found, strict=True
     ):  # gates flip here and there; a bias before a normalisation has only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
+
+
+@pytest.mark.parametrize(
+    ("told", "faster"),
+    [
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16 amx_bf16 amx_tile\n", True),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16\n", False),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx512f avx512_bf16\n", True),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx2\n", False),
+        ("Features\t: asimd bf16 i8mm\n", True),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_multiplied_as_such_only_where_that_is_faster(told, faster):
+    assert reduced.units_in(told) is faster

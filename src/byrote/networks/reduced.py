@@ -5,8 +5,8 @@ step, and the activations between layers are bfloat16. Normalisation computes it
 The last product before the features is summed and kept in float32, so that the geometry of collapsed features is
 not that of the rounding grid.
 
-On a processor without bfloat16 units a bfloat16 product takes several times as long as a float32 one. There the rounded
-operands are multiplied in float32 and the result is rounded: the same meaning, at about the cost of float32.
+On a processor without bfloat16 units a bfloat16 product takes two or more times as long as a float32 one. There the
+rounded operands are multiplied in float32 and the result is rounded: the same meaning, at about the cost of float32.
 """
 
 import functools
@@ -19,17 +19,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.norm import Norm
 
-__all__ = ["Wide", "has_units", "narrow", "product", "reduce", "reduced_names"]
+__all__ = ["Wide", "has_units", "narrow", "product", "reduce", "reduced_names", "units_in"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @functools.cache
 def has_units() -> bool:
-    """Does this processor say that it multiplies bfloat16 (AVX-512 BF16, AMX, Armv8.6 BF16)?"""
+    """Does this processor multiply bfloat16 faster than float32?"""
     about = Path("/proc/cpuinfo")
-    told = about.read_text().split() if about.exists() else []
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told)
+    return units_in(about.read_text() if about.exists() else "")
+
+
+def units_in(told: str) -> bool:
+    """Does the processor that says this of itself multiply bfloat16 faster than float32?
+
+    AMX, Armv8.6 BF16 and AMD's AVX-512 BF16 do. Intel's AVX-512 BF16 alone, as on a virtual machine that hides AMX,
+    gave half the float32 rate (83 against 162 GFLOP/s, torch 2.13, products of 1024).
+
+    >>> units_in("vendor_id: GenuineIntel flags: avx512_bf16"), units_in("vendor_id: AuthenticAMD flags: avx512_bf16")
+    (False, True)
+    """
+    words = set(told.replace(":", " ").split())
+    return not words.isdisjoint({"amx_bf16", "bf16"}) or words >= {"avx512_bf16", "AuthenticAMD"}
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

@@ -53,8 +53,8 @@ def costs(found: list[Path]) -> str:
     lines = ["| study | scale | runs | not run here | core-minutes | machine |", "|---|---|---|---|---|---|"]
     for folder in found:
         about = json.loads((folder / "about.json").read_text())
-        machine, runs = about["machine"], len(about["specs"])
-        missing = about["planned"] - runs - len(about["failures"])
+        machine, missing = about["machine"], len(about["not_run"])
+        runs = about["planned"] - missing - len(about["failures"])
         where = f"{machine['processors']} cores, {machine['machine']}, torch {machine['torch']}"
         cells = (about["study"], about["scale"] or "-", runs, missing, f"{about['seconds'] / 60:.0f}", where)
         lines.append(f"| {' | '.join(map(str, cells))} |")

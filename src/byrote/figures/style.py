@@ -145,7 +145,7 @@ def theme() -> dict[str, Any]:
             "titleFontSize": 11.5,
             "titleFontWeight": 500,
             "titlePadding": 7,
-            "labelFlush": True,
+            "labelFlush": False,
             "tickCount": 5,
         },
         "legend": {

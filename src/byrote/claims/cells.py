@@ -132,14 +132,20 @@ def _positive(rate: Array) -> NDArray[np.bool_]:
 
 
 def name_of(facts: dict[str, Any], varying: Sequence[str]) -> str:
-    """A short readable name of a setting: dataset, classes, network, and whatever else differs in the table."""
+    """A short readable name of a setting: dataset, classes, network, and whatever else differs in the table.
+
+    A fact that it does not have (NaN, as the resolution of images that keep their own) is not named.
+
+    >>> name_of({"dataset": "mnist", "resolution": float("nan"), "feature_width": 2.0}, ["resolution", "feature_width"])
+    'mnist M=2'
+    """
     said = [str(facts["dataset"])] if "dataset" in facts else []
     if facts.get("classes") not in (None, "all"):
         said.append(f"classes {facts['classes']}")
     if "network" in facts:
         said.append(str(facts["network"]))
     letters = {"feature_width": "M", "num_classes": "N"}
-    others = [name for name in varying if name not in ("dataset", "classes", "network")]
+    others = [name for name in varying if name not in ("dataset", "classes", "network") and facts[name] == facts[name]]
     return " ".join([*said, *(f"{letters.get(name, name)}={_short(facts[name])}" for name in others)])
 
 

@@ -234,6 +234,7 @@ def test_b7_is_an_identity_of_counts(clean: int, corrupted: int, a: float, m: fl
     row = {
         "key": "run",
         "epoch": 1,
+        "noise": "symmetric",
         "j1": (right + observed) / n,
         "j2": (right + true) / n,
         "realised_rate": corrupted / n,
@@ -244,6 +245,7 @@ def test_b7_is_an_identity_of_counts(clean: int, corrupted: int, a: float, m: fl
     assert found.verdict == ("holds" if corrupted else "inconclusive")
     assert found.statistic == pytest.approx(0, abs=1e-12)
     assert verdict("B7", [row | {"j2": row["j2"] + 1 / n}]).verdict == "fails"
+    assert verdict("B7", [row, row | {"noise": "latent_class", "j2": row["j2"] + 1 / n}]) == found
     if corrupted and observed != true:
         assert verdict("B7", [row | {"realised_rate": row["realised_rate"] / 2}]).verdict == "fails"
 

@@ -136,3 +136,13 @@ def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
     state = state_of(outcome.root)
     assert (state["done"], state["unavailable"], state["not_run"]) == (2, 0, [])
     assert open_store(outcome.root).results.about["not_run"] == []
+
+
+def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatch):
+    outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    mark_unavailable(outcome.root, {next(iter(outcome.unavailable)): f"not in {home}/data"})
+    about = (outcome.store.compact(tmp_path / "results") / "about.json").read_text()
+    assert "not in ~/data" in about
+    assert str(home) not in about

@@ -91,7 +91,11 @@ class Store:
         return Table(read_parquet(path))
 
     def compact(self, out: str | Path | None = None) -> Path:
-        """Write all tables as `table.parquet`, `features.parquet` and `about.json` into `out` (default: the store)."""
+        """Write all tables as `table.parquet`, `features.parquet` and `about.json` into `out` (default: the store).
+
+        What was tried for data that could not be had names folders; the home folder is written as `~`, since these
+        files are there to be shared.
+        """
         folder = Path(out) if out is not None else self.root
         folder.mkdir(parents=True, exist_ok=True)
         results = self.results
@@ -99,7 +103,9 @@ class Store:
             if len(table):
                 with atomic(folder / name) as draft:
                     write_parquet(draft, {column: table[column] for column in table.columns})
-        write_atomic(folder / _ABOUT, json.dumps(results.about, indent=1, sort_keys=True) + "\n")
+        about = json.dumps(results.about, indent=1, sort_keys=True) + "\n"
+        home = json.dumps(str(Path.home()))[1:-1]
+        write_atomic(folder / _ABOUT, about if home == Path.home().anchor else about.replace(home, "~"))
         return folder
 
     def _compacted(self, name: str) -> Table:

@@ -94,6 +94,26 @@ def test_dropout_and_starting_weights_make_a_setting_of_their_own():
     assert titles == {"Fashion-MNIST subset 0/1, dropout 0", "Fashion-MNIST subset 0/1, dropout 0.5"}
 
 
+def test_unequal_classes_of_one_total_are_another_setting():
+    equal = made.runs(made.Cells(made.TWO | {"balance": "equal"}, ("CE",), (0.1, 0.2), seeds=2))
+    unequal = made.runs(made.Cells(made.TWO | {"part": "imbalance", "balance": "900,100"}, ("CE",), (0.2,), seeds=2))
+    both = Table.concat([equal, unequal])
+    assert {(one.title, one.table.runs) for one in settings(both)} == {
+        ("Fashion-MNIST subset 0/1, balance equal", 4),
+        ("Fashion-MNIST subset 0/1, balance 900,100", 2),
+    }
+    assert [one.facts["balance"] for one in references(both, "dataset", "classes")] == ["equal"]
+
+
+@pytest.mark.parametrize("last", ["uniform", "pair_flip"])
+def test_among_equals_a_figure_shows_the_commonest_noise(last):
+    laws = ("pair_flip", "uniform") if last == "uniform" else ("uniform", "pair_flip")
+    ten = [made.runs(made.Cells(made.TEN | {"part": law, "noise": law}, ("CE",), (0.2,), seeds=2)) for law in laws]
+    two = made.runs(made.Cells(made.TWO | {"noise": "uniform"}, ("CE",), (0.2,), seeds=2))
+    shown = references(Table.concat([*ten, two]), "dataset", "classes")
+    assert [one.facts["noise"] for one in shown] == ["uniform", "uniform"]
+
+
 def test_another_alpha_is_another_series():
     common = made.runs(made.Cells(made.TWO, ("CE", "RLL"), (0.2,), seeds=3, every=60)).rows()
     other = [row | {"alpha": 0.45, "key": row["key"] + "x"} for row in common if row["loss"] == "RLL"][:2]

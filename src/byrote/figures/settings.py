@@ -17,6 +17,9 @@ _FACTS = (
     "classes",
     "num_classes",
     "n_train",
+    "balance",
+    "preprocessing",
+    "resolution",
     "network",
     "depth",
     "width",
@@ -35,6 +38,9 @@ _FACTS = (
 )
 _WORDS = {
     "n_train": "{:,} images",
+    "balance": "balance {}",
+    "preprocessing": "{} inputs",
+    "resolution": "{:g} pixels",
     "depth": "depth {}",
     "width": "width {}",
     "feature_width": "M = {}",
@@ -114,12 +120,17 @@ def settings(table: Table) -> list[Setting]:
 
 
 def references(table: Table, *by: str) -> list[Setting]:
-    """Of each combination of the facts `by`, the setting with the most runs: the one a figure shows."""
+    """Of each combination of the facts `by`, the setting with the most runs: the one a figure shows.
+
+    Among equals it is the one under the noise that most runs of the table have.
+    """
     best: dict[str, Setting] = {}
-    for one in settings(table):
-        key = "\0".join(str(one.facts.get(name)) for name in by)
-        if key not in best or one.table.runs > best[key].table.runs:
-            best[key] = one
+    found = settings(table)
+    noise: Counter[str] = Counter()
+    for one in found:
+        noise[str(one.facts.get("noise"))] += one.table.runs
+    for one in sorted(found, key=lambda one: (-one.table.runs, -noise[str(one.facts.get("noise"))])):
+        best.setdefault("\0".join(str(one.facts.get(name)) for name in by), one)
     return _titled([(one.facts, one.table) for one in best.values()])
 
 

@@ -189,7 +189,7 @@ CASES: dict[str, Case] = {
         lambda: results(ten_class(rates=(0.0,))),
     ),
     "B9": Case(
-        lambda: results(ten_class(("CE",), half=lambda rate, seed: 0.2 + 0.4 * rate)),
+        lambda: results(ten_class(("CE",), rates=(0.2, 0.4, 0.6), half=lambda rate, seed: 0.2 + 0.4 * rate)),
         lambda: results(ten_class(("CE",), rates=(0.2, 0.4, 0.6), half=lambda rate, seed: 0.7 - rate)),
         lambda: results(ten_class(("CE",), m=0.3, a=0.9)),
     ),

@@ -194,3 +194,35 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
     for verdict in claims.evaluate(results(holed)):
         assert verdict.verdict in ("holds", "fails", "inconclusive", "not tested")
         json.dumps(verdict.to_json(), allow_nan=False)
+
+
+OF_ALL_SETTINGS = {"A2", "A7", "A8", "A10", "A13", "B7", "B10", "C1", "C2", "C4"}
+
+
+def beside(id: str, *, more_cells: bool) -> claims.Verdict:
+    """The verdict where the claim holds and, with a batch of 16, fails; with one loss more among the first or not."""
+    own, other = (table(id, word).history.rows() for word in ("holds", "fails"))
+    more = [row | {"loss": "Other", "key": row["key"] + "-other"} for row in own if more_cells]
+    variation = [row | {"batch_size": 16, "key": row["key"] + "-16"} for row in other]
+    return one(results(own, more, variation), id)
+
+
+@pytest.mark.parametrize("id", sorted(set(IDS) - OF_ALL_SETTINGS))
+def test_a_variation_of_a_setting_is_shown_and_decides_nothing(id: str) -> None:
+    verdict = beside(id, more_cells=True)
+    assert verdict.verdict == "holds", verdict.reason
+    assert re.search("variations, which decide nothing: .*[0-9] fail", verdict.reason), verdict.reason
+    assert any(row.get("variation") and row["verdict"] == "fails" for row in verdict.details)
+
+
+@pytest.mark.parametrize("id", sorted(set(IDS) - OF_ALL_SETTINGS))
+def test_settings_of_equally_many_cells_decide_alike(id: str) -> None:
+    verdict = beside(id, more_cells=False)
+    assert verdict.verdict == "fails", verdict.reason
+    assert "variations" not in verdict.reason
+
+
+def test_where_only_a_variation_has_the_runs_of_a_claim_it_decides() -> None:
+    crowd = two_class(("LR", "MSE", "RLL"))
+    verdict = one(results(crowd, two_class(batch_size=16)), "A5")
+    assert (verdict.verdict, "variations" in verdict.reason) == ("holds", False)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from byrote import claims
 from byrote.store import Results
-from claims.cases import by_rate, doubled
+from claims.cases import by_rate, doubled, unrelated
 from claims.made import Rows, noise_of, results, ten_class, two_class
 
 FOUR = ("CE", "LS", "LR", "MSE")
@@ -260,3 +260,23 @@ def test_claims_read_results_of_any_float_width() -> None:
     for id in ("A3", "A5", "B7"):
         a, b = claims.evaluate(made, [id])[0], claims.evaluate(rough, [id])[0]
         assert (a.verdict, a.statistic) == (b.verdict, pytest.approx(b.statistic, rel=1e-4, abs=1e-6))
+
+
+def test_other_classes_and_other_networks_are_no_variations() -> None:
+    """Fewer cells than Figure 1's setting has do not take the say from other classes, networks or images."""
+    most = two_class(("CE", "LS", "LR"))
+    worse = {"CE": {"mem": 1.2}, "LS": {"mem": 1.7}}
+    for other in ({"classes": "0,6"}, {"network": "cnn8"}, {"dataset": "mnist"}):
+        assert verdict("A5", most, two_class(by_loss=worse, **other)).verdict == "fails", other
+    assert verdict("A5", most, two_class(by_loss=worse, width=64)).verdict == "holds"
+
+
+@pytest.mark.parametrize("id", ["A7", "A8"])
+def test_claims_about_a_factor_hear_all_its_settings(id: str) -> None:
+    """The fewer rates of M = 8, or of one noise model, do not make it a variation."""
+    rates = (0.05, 0.1, 0.2)
+    lines = [two_class(), two_class(feature_width=8, rates=rates, nc1=unrelated)]
+    noises = [{"num_classes": 10, "feature_width": 10, "m": 0.95, "noise": noise} for noise in ("symmetric", "uniform")]
+    models = [two_class(**noises[0]), two_class(**noises[1], rates=rates, nc1=unrelated)]
+    found = verdict(id, *(lines if id == "A7" else models))
+    assert (found.verdict, "variations" in found.reason) == ("fails", False), found.reason

@@ -47,20 +47,26 @@ def _share_not_worse(differences: list[Array]) -> Estimate:
 )
 def _a6(results: Results) -> Finding:
     runs = read(results)
-    differences, rows, keys = [], [], 0
+    found: dict[bool, list[Array]] = {True: [], False: []}
+    rows = []
     for cell in cells(runs):
         for rate in cell.rates("LS", "CE"):
             ls, ce = (cell.loss(loss).final.where(rate=rate) for loss in ("LS", "CE"))
             difference = _differences(ls, ce)
             if len(difference):
-                differences.append(difference)
-                keys += 2 * len(difference)
-                check = Check(cell.name, "accuracy LS - CE", paired(ls, ce, "test_accuracy"), at_least(0.0))
+                found[cell.decides].append(difference)
+                better = paired(ls, ce, "test_accuracy")
+                check = Check(cell.name, "accuracy LS - CE", better, at_least(0.0), decides=cell.decides)
                 rows.append(check.row() | {"rate": rate})
-    if not differences:
+    if not rows:
         raise NotTested("no setting with both LS and CE at one eta > 0")
-    pooled = Check("all cells", "share of cells", _share_not_worse(differences), at_least(SHARE))
-    return conclude([pooled], runs=keys, notes=runs.notes, rows=rows)
+    checks = [
+        Check(name, "share of cells", _share_not_worse(found[decides]), at_least(SHARE), decides=decides)
+        for decides, name in ((True, "all cells"), (False, "all cells of variations"))
+        if found[decides]
+    ]
+    used = 2 * sum(len(difference) for each in found.values() for difference in each)
+    return conclude(checks, runs=used, notes=runs.notes, rows=rows)
 
 
 @claim(
@@ -84,7 +90,9 @@ def _a11(results: Results) -> Finding:
         used += len(final)
         found = spearman(final["nc1_test"], 1 - final["test_accuracy"], final["seed"])
         bar = at_least(math.nextafter(CORRELATION, 1.0))
-        checks.append(Check(cell.name, "Spearman(NC1, test error)", found, bar, facts={"runs": len(final)}))
+        facts = {"runs": len(final)}
+        what = "Spearman(NC1, test error)"
+        checks.append(Check(cell.name, what, found, bar, facts=facts, decides=cell.decides))
     if not checks:
         raise NotTested("no setting with 6 runs that have NC1 on test data")
     return conclude(checks, runs=used, notes=runs.notes)
@@ -112,7 +120,8 @@ def _a12(results: Results) -> Finding:
         difference, count = _compare(cell, "test_accuracy")
         if difference.n:
             used += count
-            checks.append(Check(cell.name, "accuracy LS - CE", difference, within(-ALIKE, ALIKE)))
+            region = within(-ALIKE, ALIKE)
+            checks.append(Check(cell.name, "accuracy LS - CE", difference, region, decides=cell.decides))
     if not checks:
         raise NotTested("no setting with both LS and CE at eta 0")
     return conclude(checks, runs=used, notes=runs.notes)
@@ -135,7 +144,7 @@ def _a14(results: Results) -> Finding:
         difference, count = _compare(cell, "nc1_test")
         if difference.n:
             used += count
-            checks.append(Check(cell.name, "NC1 LS - CE", difference, BELOW_ZERO))
+            checks.append(Check(cell.name, "NC1 LS - CE", difference, BELOW_ZERO, decides=cell.decides))
     if not checks:
         raise NotTested("no runs of LS and CE at eta 0 on Fashion-MNIST classes 0,6")
     return conclude(checks, runs=used, notes=runs.notes)

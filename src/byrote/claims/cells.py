@@ -111,11 +111,16 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ by loss, rate and seed alone."""
+    """Runs that differ by loss, rate and seed alone.
+
+    `decides` is false of a variation: another setting of the same dataset, classes and network holds more cells
+    (loss, rate), as Figure 1's batch of 128 beside a batch of 16.
+    """
 
     name: str
     facts: dict[str, Any]
     runs: Runs = field(repr=False)
+    decides: bool = True
 
     def loss(self, loss: str) -> Runs:
         """Its runs under one loss."""
@@ -154,12 +159,26 @@ def _short(value: object) -> str:
 
 
 def cells(runs: Runs, *, apart_from: Sequence[str] = ()) -> Iterator[Cell]:
-    """Each setting (runs equal in every fact but loss, alpha, rate, seed, and those of `apart_from`)."""
+    """Each setting (runs equal in every fact but loss, alpha, rate, seed, and those of `apart_from`).
+
+    Of the settings that share dataset, classes and network those with the most cells (loss, rate) decide a claim;
+    the others are variations.
+    """
     names = [name for name in SETTING if name in runs.final and name not in apart_from]
     varying = [name for name in names if len(np.unique(runs.final[name])) > 1]
-    for values, group in runs.final.groups(*names):
-        facts = dict(zip(names, values, strict=True))
-        yield Cell(name_of(facts, varying), facts, runs.only(np.isin(runs.final["run"], group["run"])))
+    groups = [(dict(zip(names, values, strict=True)), group) for values, group in runs.final.groups(*names)]
+    held = [sum(1 for _ in group.groups("loss", "rate")) for _, group in groups]
+    most: dict[tuple[Any, ...], int] = {}
+    for (facts, _), count in zip(groups, held, strict=True):
+        most[_kind(facts)] = max(count, most.get(_kind(facts), 0))
+    for (facts, group), count in zip(groups, held, strict=True):
+        own = runs.only(np.isin(runs.final["run"], group["run"]))
+        yield Cell(name_of(facts, varying), facts, own, count == most[_kind(facts)])
+
+
+def _kind(facts: dict[str, Any]) -> tuple[Any, ...]:
+    """What settings share that are variations of one another."""
+    return tuple(facts.get(name) for name in ("dataset", "classes", "network"))
 
 
 def _by_seed(final: Table, column: str) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def _a8(results: Results) -> Finding:
     keys: set[str] = set()
     for cell in cells(runs):
         for loss in ("CE", "LS"):
-            decisive, others, used = linear_checks(cell, loss)
+            decisive, others, used = linear_checks(replace(cell, decides=True), loss)
             linear, rows, keys = linear + decisive, rows + others, keys | set(used)
     for family in cells(runs, apart_from=("noise",)):
         for loss in ("CE", "LS"):

@@ -74,6 +74,7 @@ class Check:
 
     The check holds when the whole interval lies in `region`, fails when none of it does, and is inconclusive in
     between; `outside=True` turns the bar round. A non-empty `unmet` is a premise that was not reached there.
+    A check of a variation (`decides=False`, see `cells`) is a row beside those that decide.
     """
 
     cell: str
@@ -83,6 +84,7 @@ class Check:
     outside: bool = False
     unmet: str = ""
     facts: Row = field(default_factory=dict)
+    decides: bool = True
 
     @property
     def verdict(self) -> Word:
@@ -121,7 +123,7 @@ class Check:
             "seeds": self.estimate.n,
             "verdict": self.verdict,
             "reason": self.unmet,
-        } | self.facts
+        } | (self.facts if self.decides else self.facts | {"variation": True})
 
     def __str__(self) -> str:
         bounds = f" [{self.estimate.low:.3g}, {self.estimate.high:.3g}]" if self.bounded else ""
@@ -146,7 +148,7 @@ def conclude(
     shown is that of the first kind of check (`checks[0].what`), in its worst cell.
 
     A check without an interval (one seed of what is no share of samples) decides nothing where another check of
-    its kind has one.
+    its kind has one; nor does a check of a variation where others are not.
 
     Args:
         checks: at least one; those of the claim's main statistic first.
@@ -155,8 +157,10 @@ def conclude(
         rows: further rows for the details, not decisive.
         lacking: a part of the claim that these runs cannot answer: it may fail, but not hold.
     """
-    alone = [check for check in checks if not check.bounded and _bounded_elsewhere(check, checks)]
-    checks = [check for check in checks if check not in alone]
+    deciding = [check for check in checks if check.decides] or list(checks)
+    aside = [check for check in checks if check not in deciding]
+    alone = [check for check in deciding if not check.bounded and _bounded_elsewhere(check, deciding)]
+    checks = [check for check in deciding if check not in alone]
     met = [check for check in checks if not check.unmet]
     unmet = [check for check in checks if check.unmet]
     verdict: Word = "inconclusive"
@@ -169,6 +173,7 @@ def conclude(
         key=lambda check: (_SEVERITY[check.verdict], check.margin),
     )
     estimate = shown.estimate
+    notes = [_beside(aside), *notes]
     if alone:
         notes = [*notes, f"left out for having one seed: {', '.join(dict.fromkeys(check.cell for check in alone))}"]
     return Finding(
@@ -177,8 +182,16 @@ def conclude(
         interval=(estimate.low, estimate.high) if shown.bounded else None,
         runs=runs,
         reason="; ".join(_reasons(verdict, met, unmet, (lacking, *notes))),
-        details=(*(check.row() for check in (*checks, *alone)), *rows),
+        details=(*(check.row() for check in (*checks, *alone, *aside)), *rows),
     )
+
+
+def _beside(aside: Sequence[Check]) -> str:
+    """What the checks of variations came to."""
+    words = [check.verdict for check in aside]
+    said = {"hold": words.count("holds"), "fail": words.count("fails"), "undecided": words.count("inconclusive")}
+    counts = ", ".join(f"{count} {word}" for word, count in said.items() if count)
+    return f"variations, which decide nothing: {counts}" if counts else ""
 
 
 def _bounded_elsewhere(check: Check, checks: Sequence[Check]) -> bool:

@@ -55,36 +55,57 @@ def _b1(results: Results) -> Finding:
                 unmet, name = under_trained(cell, rate), f"{cell.name} {loss} eta {rate:g}"
                 used, losses = used + len(final), losses | {loss}
                 m, j1 = estimate(final, "corrupted_as_observed"), estimate(final, "j1")
-                m_checks.append(Check(name, "m", m, at_least(M_MEMORISED), unmet=unmet))
-                facts = beside(cell.facts, loss, rate)
-                j1_checks.append(Check(name, "J1", j1, at_least(MEMORISED), unmet=unmet, facts=facts))
+                facts, decides = beside(cell.facts, loss, rate), cell.decides
+                m_checks.append(Check(name, "m", m, at_least(M_MEMORISED), unmet=unmet, decides=decides))
+                j1_bar = at_least(MEMORISED)
+                j1_checks.append(Check(name, "J1", j1, j1_bar, unmet=unmet, facts=facts, decides=decides))
     if not m_checks:
         raise NotTested("no run of CE or MSE on probabilities under symmetric noise at eta in (0, .6]")
     lacking = "" if losses >= {"CE", "MSE-p"} else f"only {', '.join(sorted(losses))} was run"
     return conclude([*m_checks, *j1_checks], runs=used, notes=runs.notes, lacking=lacking)
 
 
-def _lead(history: Table) -> tuple[Array, Array, Array, int]:
-    """t - m at each epoch, averaged over seeds, with its standard error: (E,) epochs, means, errors; seeds.
+def _lead(history: Table) -> tuple[Array, Array, int]:
+    """t - m at each epoch, averaged over seeds, with its standard error: (E,) means and errors; seeds.
 
     The error is the larger of that over seeds and that of counting corrupted samples.
     """
-    epochs, means, errors = [], [], []
-    for (epoch,), rows in history.groups("epoch"):
+    means, errors = [], []
+    for _, rows in history.groups("epoch"):
         t, m = rows["corrupted_as_true"], rows["corrupted_as_observed"]
         corrupted = max(float(np.sum(rows["realised_rate"] * rows["n_train"])), 1.0)
         counting = math.sqrt(max(float(np.mean(t + m - (t - m) ** 2)), 0.0) / corrupted)
         over_seeds = float(np.std(t - m, ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0
-        epochs.append(float(epoch))
         means.append(float(np.mean(t - m)))
         errors.append(max(counting, over_seeds))
-    return np.array(epochs), np.array(means), np.array(errors), history.runs
+    return np.array(means), np.array(errors), history.runs
 
 
 def _at(index: int, means: Array, errors: Array, seeds: int) -> Estimate:
     return Estimate(
         float(means[index]), float(means[index] - 2 * errors[index]), float(means[index] + 2 * errors[index]), seeds
     )
+
+
+def _stays_above(cell: Cell, rate: float, history: Table) -> list[Check]:
+    """t > m at every epoch under RLL."""
+    means, errors, seeds = _lead(history)
+    least = _at(int(np.argmin(means - 2 * errors)), means, errors, seeds)
+    name, unmet = f"{cell.name} RLL eta {rate:g}", under_trained(cell, rate)
+    return [Check(name, "least t - m over epochs", least, ABOVE_ZERO, unmet=unmet, decides=cell.decides)]
+
+
+def _crosses(cell: Cell, loss: str, rate: float, history: Table) -> list[Check]:
+    """t > m at an early epoch, m > t at the last."""
+    means, errors, seeds = _lead(history)
+    best = _at(int(np.argmax(means - 2 * errors)), means, errors, seeds)
+    last = _at(-1, means, errors, seeds)
+    end = Estimate(-last.value, -last.high, -last.low, last.n)
+    name, unmet = f"{cell.name} {loss} eta {rate:g}", under_trained(cell, rate)
+    return [
+        Check(name, what, found, ABOVE_ZERO, unmet=unmet, decides=cell.decides)
+        for what, found in (("largest t - m over epochs", best), ("m - t at the last epoch", end))
+    ]
 
 
 @claim(
@@ -107,18 +128,11 @@ def _b4(results: Results) -> Finding:
         for loss in ("RLL", "CE", "MSE-p"):
             for rate in cell.rates(loss):
                 part = cell.loss(loss).where(rate=rate)
-                _, means, errors, seeds = _lead(part.history)
-                name, unmet = f"{cell.name} {loss} eta {rate:g}", under_trained(cell, rate)
-                used += seeds
+                used += part.final.runs
                 if loss == "RLL":
-                    least = _at(int(np.argmin(means - 2 * errors)), means, errors, seeds)
-                    above.append(Check(name, "least t - m over epochs", least, ABOVE_ZERO, unmet=unmet))
-                    continue
-                best = _at(int(np.argmax(means - 2 * errors)), means, errors, seeds)
-                last = _at(-1, means, errors, seeds)
-                end = Estimate(-last.value, -last.high, -last.low, last.n)
-                cross.append(Check(name, "largest t - m over epochs", best, ABOVE_ZERO, unmet=unmet))
-                cross.append(Check(name, "m - t at the last epoch", end, ABOVE_ZERO, unmet=unmet))
+                    above += _stays_above(cell, rate, part.history)
+                else:
+                    cross += _crosses(cell, loss, rate, part.history)
     if not above or not cross:
         raise NotTested("RLL and one of CE and MSE on probabilities are needed under symmetric noise")
     return conclude([*above, *cross], runs=used, notes=runs.notes)
@@ -186,7 +200,8 @@ def _b9(results: Results) -> Finding:
         if slope.n:
             used += len(part.final)
             unmet = "" if reached else f"under-trained: CE J1 < {LEARNED} at every eta in {cell.name}"
-            checks.append(Check(cell.name, "epochs per unit of eta", slope, ABOVE_ZERO, unmet=unmet))
+            what = "epochs per unit of eta"
+            checks.append(Check(cell.name, what, slope, ABOVE_ZERO, unmet=unmet, decides=cell.decides))
     if not checks:
         raise NotTested("no setting with CE at two rates of symmetric noise")
     return conclude(checks, runs=used, notes=runs.notes)

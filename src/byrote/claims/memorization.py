@@ -41,10 +41,11 @@ def _less_memorised(results: Results, column: str) -> Finding:
         ls, ce = (cell.loss(loss).final.where(rate=tuple(trained or rates)) for loss in ("LS", "CE"))
         used |= {*ls["key"], *ce["key"]}
         note = "" if trained else unmet[rates[0]]
-        checks.append(Check(cell.name, f"{column} LS - CE", paired(ls, ce, column), BELOW_ZERO, unmet=note))
+        difference, what = paired(ls, ce, column), f"{column} LS - CE"
+        checks.append(Check(cell.name, what, difference, BELOW_ZERO, unmet=note, decides=cell.decides))
         for rate in rates:
             one = paired(ls.where(rate=rate), ce.where(rate=rate), column)
-            check = Check(cell.name, f"{column} LS - CE", one, BELOW_ZERO, unmet=unmet[rate])
+            check = Check(cell.name, what, one, BELOW_ZERO, unmet=unmet[rate], decides=cell.decides)
             rows.append(check.row() | {"rate": rate})
         rows += _by_mode(cell, column, trained)
     if not checks:

@@ -32,7 +32,8 @@ class Fitted:
     """The model fitted to one setting.
 
     unmet: of a cell (its eta), why its memorization cannot be held against the model; absent where it can. by_mode:
-    the same among runs with one class at zero, and among the others. notes: what was left out.
+    the same among runs with one class at zero, and among the others. notes: what was left out. decides: false of a
+    variation, see `byrote.claims.cells`.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Fitted:
     unmet: Mapping[float, str] = field(default_factory=dict)
     by_mode: Mapping[str, model.Fit] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decides: bool = True
 
 
 def _fitted(cell: Cell) -> Fitted | None:
@@ -58,7 +60,7 @@ def _fitted(cell: Cell) -> Fitted | None:
     notes = [*counts, *([f"no model of {', '.join(others)}"] if others else [])]
     unmet = {eta: under_trained(cell, rate) for rate, eta in stored.mean_eta(final).items() if rate > 0}
     unmet = {eta: why for eta, why in unmet.items() if why}
-    return Fitted(cell.name, stored.fit_history(final), unmet, modes, tuple(notes))
+    return Fitted(cell.name, stored.fit_history(final), unmet, modes, tuple(notes), cell.decides)
 
 
 def fits_of(results: Results) -> dict[str, Fitted]:
@@ -90,7 +92,7 @@ def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
         checks = _deciding_first([check for one in fitted for check in _checks(one, variant)])
         rows = [row for one in fitted for row in _rows(one, variant)]
         findings[variant] = conclude(checks, runs=runs, rows=rows)
-        failed = sum(check.verdict == "fails" for check in checks)
+        failed = sum(check.verdict == "fails" for check in checks if check.decides)
         standing[variant] = _SEVERITY.index(findings[variant].verdict), -failed
     best = max(model.VARIANTS, key=lambda variant: standing[variant])  # of equals the paper's, which comes first
     other = next(variant for variant in model.VARIANTS if variant != best)
@@ -108,7 +110,8 @@ _LEVEL = "memorization, measured over predicted"
 def _deciding_first(checks: list[Check]) -> list[Check]:
     """The kind of check that ends worst first, since its statistic is the one shown; of equals slopes first."""
     kinds = list(dict.fromkeys([_SLOPE, *(check.what for check in checks)]))
-    worst = {kind: min((_SEVERITY.index(c.verdict) for c in checks if c.what == kind), default=2) for kind in kinds}
+    deciding = [check for check in checks if check.decides]
+    worst = {kind: min((_SEVERITY.index(c.verdict) for c in deciding if c.what == kind), default=2) for kind in kinds}
     return sorted(checks, key=lambda check: (worst[check.what], kinds.index(check.what)))
 
 
@@ -134,13 +137,14 @@ def _known(estimate: resampled.Estimate) -> Estimate:
 def _checks(one: Fitted, variant: model.Variant) -> list[Check]:
     """What decides: slopes, the distances, and memorization where its prediction has an interval."""
     facts: Row = {"model": variant}
+    ratios = {ratio.loss: _known(ratio.ratio) for ratio in one.fit.slope_ratios if ratio.variant == variant}
     checks = [
-        Check(f"{one.name} {ratio.loss}", _SLOPE, _known(ratio.ratio), PREDICTED, facts=facts | {"loss": ratio.loss})
-        for ratio in one.fit.slope_ratios
-        if ratio.variant == variant
+        Check(f"{one.name} {loss}", _SLOPE, ratio, PREDICTED, facts=facts | {"loss": loss}, decides=one.decides)
+        for loss, ratio in ratios.items()
     ]
     what = f"D of {one.fit.reference} over D of {one.fit.partner}"
-    checks.append(Check(one.name, what, _known(one.fit.gamma), at_least(one.fit.gamma_least), facts=facts))
+    bar = at_least(one.fit.gamma_least)
+    checks.append(Check(one.name, what, _known(one.fit.gamma), bar, facts=facts, decides=one.decides))
     return checks + [_level(one, prediction) for prediction in _of(one, variant) if _repeated(prediction)]
 
 
@@ -177,7 +181,8 @@ def _level(one: Fitted, prediction: model.Prediction) -> Check:
         why = "its class means collapse there" if exist else "no penalties and slope give what was measured"
         unmet = f"the model predicts nothing for {prediction.loss} in {one.name}: {why}"
     name = f"{one.name} {prediction.loss} eta {prediction.eta:.3g}"
-    return Check(name, _LEVEL, _known(prediction.memorization_ratio), PREDICTED, unmet=unmet, facts=facts)
+    ratio = _known(prediction.memorization_ratio)
+    return Check(name, _LEVEL, ratio, PREDICTED, unmet=unmet, facts=facts, decides=one.decides)
 
 
 def _parameters(one: Fitted) -> list[Row]:

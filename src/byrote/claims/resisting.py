@@ -77,12 +77,14 @@ def _b2(results: Results) -> Finding:
         used += len(final)
         unmet = {rate: under_trained(cell, rate) for rate in cell.rates("RLL")}
         least = next((why for why in unmet.values() if why), "") if all(unmet.values()) else ""
-        falls.append(Check(cell.name, "change of J1 between neighbouring eta", step, BELOW_ZERO, unmet=least))
+        what = "change of J1 between neighbouring eta"
+        falls.append(Check(cell.name, what, step, BELOW_ZERO, unmet=least, decides=cell.decides))
         for rate, why in unmet.items():
             one, name = final.where(rate=rate), f"{cell.name} RLL eta {rate:g}"
-            facts = beside(cell.facts, "RLL", rate)
-            shares.append(Check(name, "m", estimate(one, _M), at_most(0.3), unmet=why, facts=facts))
-            shares.append(Check(name, "a", estimate(one, _A), at_least(0.9), unmet=why))
+            facts, decides = beside(cell.facts, "RLL", rate), cell.decides
+            m, a = estimate(one, _M), estimate(one, _A)
+            shares.append(Check(name, "m", m, at_most(0.3), unmet=why, facts=facts, decides=decides))
+            shares.append(Check(name, "a", a, at_least(0.9), unmet=why, decides=decides))
     if not falls:
         raise NotTested("no setting with RLL at two rates of symmetric noise")
     return conclude([*falls, *shares], runs=used, notes=runs.notes)
@@ -112,10 +114,11 @@ def _b3(results: Results) -> Finding:
         found = mean_over_seeds(excess)
         if len(final) == 1:
             found = estimate(final, "j1").shifted(float(excess[0] - final["j1"][0]))
-        facts = beside(cell.facts, "RLL", rate)
-        at.append(Check(name, "J1 - (1 - rho)", found, within(-0.05, 0.05), unmet=unmet, facts=facts))
-        shares.append(Check(name, "a", estimate(final, _A), at_least(0.9), unmet=unmet))
-        shares.append(Check(name, "m", estimate(final, _M), at_most(0.1), unmet=unmet))
+        facts, decides = beside(cell.facts, "RLL", rate), cell.decides
+        region, a, m = within(-0.05, 0.05), estimate(final, _A), estimate(final, _M)
+        at.append(Check(name, "J1 - (1 - rho)", found, region, unmet=unmet, facts=facts, decides=decides))
+        shares.append(Check(name, "a", a, at_least(0.9), unmet=unmet, decides=decides))
+        shares.append(Check(name, "m", m, at_most(0.1), unmet=unmet, decides=decides))
     return conclude([*at, *shares], runs=used, notes=runs.notes)
 
 
@@ -144,10 +147,11 @@ def _b5(results: Results) -> Finding:
             continue
         used += len(final) + len(clean) + len(ce) + len(ce_clean)
         name = f"{cell.name} RLL eta {rate:g}"
-        facts = beside(cell.facts, "RLL", rate)
-        close.append(Check(name, "J2(eta) - J2(0)", own, at_least(-0.05), unmet=unmet, facts=facts))
+        facts, decides = beside(cell.facts, "RLL", rate), cell.decides
+        bar = at_least(-0.05)
+        close.append(Check(name, "J2(eta) - J2(0)", own, bar, unmet=unmet, facts=facts, decides=decides))
         lead = _gap_lead(final, clean, ce, ce_clean) if min(own.n, other.n) > 1 else minus(own, other)
-        above.append(Check(name, "gap of RLL - gap of CE", lead, ABOVE_ZERO, unmet=unmet))
+        above.append(Check(name, "gap of RLL - gap of CE", lead, ABOVE_ZERO, unmet=unmet, decides=decides))
     if not close:
         raise NotTested("RLL and CE are needed at eta 0 and at one eta above, with a seed in common")
     return conclude([*close, *above], runs=used, notes=runs.notes)
@@ -182,12 +186,13 @@ def _b6(results: Results) -> Finding:
             rll, nmse = (cell.loss(loss).final.where(rate=rate) for loss in ("RLL", "nMSE"))
             used += len(rll) + len(nmse)
             unmet, name = under_trained(cell, rate), f"{cell.name} eta {rate:g}"
-            facts = beside(cell.facts, "nMSE", rate)
+            facts, decides = beside(cell.facts, "nMSE", rate), cell.decides
             for column in ("j1", "j2"):
-                what = f"{column.upper()} nMSE - RLL"
+                what, region = f"{column.upper()} nMSE - RLL", within(-0.05, 0.05)
                 difference = paired(nmse, rll, column)
-                like.append(Check(name, what, difference, within(-0.05, 0.05), unmet=unmet, facts=facts))
-            shares.append(Check(name, "m of nMSE", estimate(nmse, _M), at_most(0.1), unmet=unmet))
+                like.append(Check(name, what, difference, region, unmet=unmet, facts=facts, decides=decides))
+            m = estimate(nmse, _M)
+            shares.append(Check(name, "m of nMSE", m, at_most(0.1), unmet=unmet, decides=decides))
     if not like:
         raise NotTested("no setting with both RLL and normalised MSE at one eta of symmetric noise")
     return conclude([*like, *shares], runs=used, notes=runs.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,13 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
         return [], [], []
     name = f"{cell.name} {loss}"
     checks = [
-        Check(name, "R^2 of NC1 on mem", raw.r2_estimate(), at_least(R2)),
+        Check(name, "R^2 of NC1 on mem", raw.r2_estimate(), at_least(R2), decides=cell.decides),
         Check(
-            name, "log of the leave-one-eta-out error of mem over that of the rate", raw.error_against(rate), BELOW_ZERO
+            name,
+            "log of the leave-one-eta-out error of mem over that of the rate",
+            raw.error_against(rate),
+            BELOW_ZERO,
+            decides=cell.decides,
         ),
     ]
     rows: list[Row] = []
@@ -169,7 +174,8 @@ def _a4(results: Results) -> Finding:
             if raw is None or relative is None:
                 continue
             keys |= _keys(cell, "CE", loss)
-            check = Check(cell.name, f"slope {loss}/CE", raw, SAME_SLOPE, outside=loss != "LS")
+            slope, other_than = f"slope {loss}/CE", loss != "LS"
+            check = Check(cell.name, slope, raw, SAME_SLOPE, outside=other_than, decides=cell.decides)
             (same if loss == "LS" else other).append(check)
             readings = [(relative, f"relative slope {loss}/CE", {}), *_ratio_by_mode(mine, ce, loss)]
             for ratio, what, facts in readings:
@@ -212,7 +218,7 @@ def _a7(results: Results) -> Finding:
     if not wanted:
         raise NotTested("no setting with two feature widths M at 3 rates above 0")
     chosen = runs.only(np.isin(runs.final["key"], wanted))
-    return _linear(list(cells(chosen)), runs.notes, rows)
+    return _linear([replace(cell, decides=True) for cell in cells(chosen)], runs.notes, rows)
 
 
 @claim(
@@ -271,8 +277,10 @@ def _a15(results: Results) -> Finding:
                 continue
             keys |= _keys(cell, loss)
             name = f"{cell.name} {loss}"
-            rising.append(Check(name, "slope on clean training samples", clean.slope_estimate(), ABOVE_ZERO))
-            own.append(Check(name, "slope, clean training over test", clean.ratio(test), SAME_SLOPE, outside=True))
+            rises, ratio = clean.slope_estimate(), clean.ratio(test)
+            rising.append(Check(name, "slope on clean training samples", rises, ABOVE_ZERO, decides=cell.decides))
+            what = "slope, clean training over test"
+            own.append(Check(name, what, ratio, SAME_SLOPE, outside=True, decides=cell.decides))
     if not rising:
         raise NotTested(f"no setting with CE or LS at {_FEWEST_RATES} rates above 0")
     return conclude([*rising, *own], runs=len(keys), notes=runs.notes)

@@ -21,3 +21,8 @@ def matters():
 @pytest.fixture(scope="session")
 def drawn(demo):
     return {figure.name: figure for figure in figures.draw(demo)}
+
+
+@pytest.fixture(scope="session")
+def past():
+    return results(made.past())

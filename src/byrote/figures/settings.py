@@ -104,8 +104,12 @@ def losses_in(table: Table) -> list[str]:
 
 
 def settings(table: Table) -> list[Setting]:
-    """Every setting of the table, those with the most runs first, titled by what differs among them."""
-    table = series(finished(table))
+    """Every setting of the table, those with the most runs first, titled by what differs among them.
+
+    Runs without a nominal noise rate (recorded labels) are left out: they have no place on a grid of rates.
+    """
+    table = finished(table)
+    table = series(table.where(rate=np.isfinite) if len(table) else table)
     facts = [name for name in _FACTS if name in table.columns]
     columns = [table[name] for name in facts]
     places: dict[str, list[int]] = {}

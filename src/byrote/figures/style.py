@@ -106,11 +106,14 @@ def loss_style(name: str, known: Sequence[str]) -> LossStyle:
     '#E69F00'
     >>> loss_style("GCE", ["CE", "GCE", "SCE"]).colour, loss_style("SCE", ["CE", "GCE", "SCE"]).colour
     ('#332288', '#882255')
+
+    Of more further losses than there are spare colours, the next ones have a colour again with another mark and dash.
     """
     if name in LOSSES:
         return LOSSES[name]
-    spare = sorted(set(known) - set(LOSSES))
-    return _FURTHER[spare.index(name) % len(_FURTHER)]
+    lap, place = divmod(sorted(set(known) - set(LOSSES)).index(name), len(_FURTHER))
+    shifted = _FURTHER[(place + lap) % len(_FURTHER)]
+    return LossStyle(_FURTHER[place].colour, shifted.shape, shifted.dash)
 
 
 def theme() -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""The figures past the papers: a stated noise rate, path dependence, labels that people gave."""
+
+import numpy as np
+import pytest
+
+from byrote import figures
+from byrote.figures.style import LOSSES, loss_style
+from byrote.store.table import Table
+from figures.made import results
+from figures.test_drawn_numbers import drawn_rows
+
+NAMES = ("path-dependence", "noise-rate", "human-noise")
+
+
+@pytest.fixture(scope="module")
+def drawn(past):
+    return {one.name: one for one in figures.draw(past, *NAMES)}
+
+
+def final(past, **conditions):
+    return past.history.final().where(**conditions).rows()
+
+
+def test_they_are_drawn_in_words_with_a_legend(drawn):
+    assert set(drawn) == set(NAMES)
+    for one in drawn.values():
+        assert "n: " in one.caption
+        assert "percent" in one.caption
+        assert len(one.spec["params"][0]["views"]) == len(one.spec["concat"])
+        assert one.svg().startswith("<svg")
+
+
+def test_a_table_of_the_papers_own_studies_has_none_of_them(demo):
+    assert figures.draw(demo, *NAMES) == []
+    assert figures.draw(results(Table({})), *NAMES) == []
+
+
+def test_a_table_of_recorded_labels_alone_breaks_no_figure(past):
+    people = past.history.where(noise="recorded")
+    assert {one.name for one in figures.draw(results(people))}.isdisjoint(NAMES)
+
+
+def test_stated_rates_are_drawn_less_the_true_ones(drawn, past):
+    rows = drawn_rows(drawn["noise-rate"], "true", "estimate", "low", "high")
+    wanted = [row for row in final(past, noise="symmetric") if row["rate_estimate"] == row["rate_estimate"]]
+    assert len(rows) == len(wanted)
+    for row in rows:
+        (one,) = [o for o in wanted if o["realised_rate"] == row["true"] and (o["loss"], o["seed"]) == same(row)]
+        assert row["estimate"] == pytest.approx(one["rate_estimate"] - one["realised_rate"], abs=1e-12)
+        assert row["high"] - row["low"] == pytest.approx(0.03, abs=1e-12)
+        assert row["low"] < row["estimate"] < row["high"]
+        assert (row["says"] == "underfits") == one["underfits"]
+
+
+def same(row):
+    return row["loss"], row["seed"]
+
+
+def test_the_titles_count_intervals_of_runs_that_do_not_underfit(drawn):
+    titles = {panel["title"]["text"] for panel in drawn["noise-rate"].spec["concat"]}
+    assert {"nMSE: 0 of 6 cover the truth", "RLL: 6 of 6 cover the truth"} <= titles
+
+
+def test_rates_of_other_noise_are_not_drawn(past):
+    other = past.history.with_column("noise", np.full(len(past.history), "pair_flip", dtype=object))
+    assert figures.draw(results(other), "noise-rate") == []
+
+
+def test_a_started_loss_stands_beside_itself_and_cross_entropy(drawn, past):
+    rows = drawn_rows(drawn["path-dependence"], "epoch", "corrupted_as_observed")
+    assert {row["loss"] for row in rows} == {"CE", "RLL", "RLL from CE's weights"}
+    ends = {row["loss"]: row["corrupted_as_observed"] for row in rows if row["epoch"] == 60}
+    assert ends["RLL from CE's weights"] == pytest.approx(0.9)
+    scratch = [
+        one["corrupted_as_observed"]
+        for one in final(past, loss="RLL", rate=0.4, noise="symmetric", network="mlp", start="scratch")
+    ]
+    assert min(abs(row["corrupted_as_observed"] - np.mean(scratch)) for row in rows if row["loss"] == "RLL") < 1e-12
+    assert [panel["title"]["text"] for panel in drawn["path-dependence"].spec["concat"]] == ["η .2", "η .4"]
+
+
+def test_recorded_labels_stand_beside_made_noise_of_their_rate(drawn, past):
+    rows = drawn_rows(drawn["human-noise"], "law", "corrupted_as_observed")
+    assert {(row["law"], row["loss"]) for row in rows} == {
+        (law, l) for law in ("recorded", "symmetric") for l in ("CE", "RLL")
+    }
+    wanted = [
+        np.mean(
+            [
+                one["corrupted_as_observed"]
+                for one in final(past, noise="recorded", loss="CE")
+                if abs(one["realised_rate"] - rate) < 0.05
+            ]
+        )
+        for rate in (0.09, 0.4)
+    ]
+    got = sorted(row["corrupted_as_observed"] for row in rows if (row["law"], row["loss"]) == ("recorded", "CE"))
+    assert got == pytest.approx(sorted(wanted))
+    assert all(row["corrupted_as_observed_n"] == 3 for row in rows)
+
+
+def test_made_noise_of_another_rate_is_no_company(past):
+    table = past.history
+    far = table.where(~((table["noise"] == "symmetric") & (table["network"] == "cnn8") & (table["rate"] < 0.2)))
+    (one,) = figures.draw(results(far), "human-noise")
+    assert len(one.spec["concat"]) == 2
+
+
+def test_more_further_losses_than_spare_colours_differ_in_colour_and_mark():
+    names = [*LOSSES, *(f"loss {letter}" for letter in "abcdefghijkl")]
+    styles = [loss_style(name, names) for name in names]
+    assert len({(one.colour, one.shape) for one in styles}) == len(names)
+    assert len({(one.colour, one.dash) for one in styles}) == len(names)

@@ -15,7 +15,7 @@ MD = {"A2", "A3", "A4", "A5", "A5r", "A6", "A7", "A8", "A10", "A11", "A12", "A13
 LF = {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10"}
 COUNTS = {
     ("memorization-dilation", "quick"): (100, 150),
-    ("memorization-dilation", "small"): (1000, 1400),
+    ("memorization-dilation", "small"): (1400, 1800),
     ("memorization-dilation", "paper"): (3000, 4000),
     ("loss-function", "quick"): (40, 80),
     ("loss-function", "small"): (140, 170),

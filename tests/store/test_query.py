@@ -1,6 +1,7 @@
 """A store, its compacted tables and any mixture of the two say the same."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,20 @@ def test_a_plan_is_kept_to(root):
     (root / "plan.json").write_text("[]")
     with pytest.raises(ValueError, match="not a plan"):
         open_store(root)
+
+
+def test_a_study_that_asks_for_more_keeps_what_is_there(root):
+    before = Plan.read(root)
+    more = replace(before, entries=(*before.entries, Entry("0" * 16, "part", {})))
+    more.write(root)
+    assert Plan.read(root) == more
+    assert (state_of(root)["missing"], state_of(root)["done"]) == (1, 4)
+    with pytest.raises(ValueError, match="made from a different spec .* 4 of them among the 4 asked for"):
+        before.write(root)
+    for other in (replace(more, scale="small"), replace(more, study="another")):
+        with pytest.raises(ValueError, match="different spec"):
+            other.write(root)
+    assert Plan.read(root) == more
 
 
 def test_what_is_no_store_is_named(tmp_path):

@@ -65,22 +65,29 @@ class Plan:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
 
     def write(self, root: Path) -> None:
-        """Write the plan into a new store, or accept the equal one that is there.
+        """Write the plan into a new store, or over one that it takes up whole: a study may ask for more than before.
 
         Raises:
-            ValueError: the folder holds another study's runs, or files that are no store.
+            ValueError: the folder holds runs that this study does not ask for, or files that are no store.
         """
         there = Plan.read(root)
         if there is not None:
-            if {e.key for e in there.entries} != {e.key for e in self.entries}:
+            held, asked = ({entry.key for entry in plan.entries} for plan in (there, self))
+            if not held <= asked or (there.study, there.scale) != (self.study, self.scale):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
-                    f"({len(there.entries)} runs, this one asks for {len(self.entries)}); choose another --out"
+                    f"({len(held)} runs, {len(held & asked)} of them among the {len(asked)} asked for); "
+                    f"choose another --out"
                 )
+            if held != asked:
+                self._store(root)
             return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise ValueError(f"{root} is not a store and not an empty folder; choose another --out")
         root.mkdir(parents=True, exist_ok=True)
+        self._store(root)
+
+    def _store(self, root: Path) -> None:
         content = {"format": FORMAT, **asdict(self)}
         write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 

@@ -1,6 +1,7 @@
 """Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
 
-    python scripts/summary.py [--write docs/studies.md]
+    python scripts/summary.py             print them
+    python scripts/summary.py --write     put them where they belong: docs/studies.md and README.md
 
 Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from.
 """
@@ -61,21 +62,42 @@ def costs(found: list[Path]) -> str:
     return "\n".join(lines)
 
 
+def words(found: list[Path]) -> str:
+    """Claims down, the real-data studies across, of each verdict one word."""
+    studies = [folder for folder in found if folder.name != "demo"]
+    by_study = {f.name: {v["id"]: v["verdict"] for v in json.loads((f / "verdicts.json").read_text())} for f in studies}
+    lines = [f"| claim | {' | '.join(by_study)} |", f"|---|{'---|' * len(by_study)}"]
+    for claim in registered():
+        said = [known.get(claim.id, "not tested") for known in by_study.values()]
+        if any(word != "not tested" for word in said):
+            cells = [{"not tested": "", "inconclusive": "open"}.get(word, _MARKS.get(word, word)) for word in said]
+            lines.append(f"| {claim.id}: {claim.statement} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def tables(found: list[Path]) -> dict[str, dict[str, str]]:
+    """The tables by page and by the name that marks their place on it."""
+    return {
+        "docs/studies.md": {"costs": costs(found), "verdicts": verdicts(found)},
+        "README.md": {"words": words(found)},
+    }
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, help="replace the tables on this page")
+    parser.add_argument("--write", action="store_true", help="replace the tables on their pages")
     options = parser.parse_args()
-    found = folders(RESULTS)
-    text = options.write.read_text("utf-8") if options.write is not None else ""
-    for name, table in (("costs", costs(found)), ("verdicts", verdicts(found))):
-        if options.write is None:
-            print(table, end="\n\n")
-            continue
-        head, _, rest = text.partition(f"<!-- {name} -->")
-        text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{rest.partition(f'<!-- end {name} -->')[2]}"
-    if options.write is not None:
-        options.write.write_text(text, "utf-8")
+    for page, named in tables(folders(RESULTS)).items():
+        path = RESULTS.parent / page
+        text = path.read_text("utf-8")
+        for name, table in named.items():
+            if not options.write:
+                print(table, end="\n\n")
+            head, _, rest = text.partition(f"<!-- {name} -->")
+            text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{rest.partition(f'<!-- end {name} -->')[2]}"
+        if options.write:
+            path.write_text(text, "utf-8")
     return 0
 
 

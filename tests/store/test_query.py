@@ -129,7 +129,7 @@ def test_a_study_that_asks_for_more_keeps_what_is_there(root):
     more.write(root)
     assert Plan.read(root) == more
     assert (state_of(root)["missing"], state_of(root)["done"]) == (1, 4)
-    with pytest.raises(ValueError, match="made from a different spec .* 4 of them among the 4 asked for"):
+    with pytest.raises(ValueError, match=r"made from a different spec .* 4 of them among the 4 asked for"):
         before.write(root)
     for other in (replace(more, scale="small"), replace(more, study="another")):
         with pytest.raises(ValueError, match="different spec"):

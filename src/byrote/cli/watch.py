@@ -1,5 +1,6 @@
 """How far a sweep is: a bar on a terminal, a line now and then in a file."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -87,7 +88,8 @@ class Bar(Watcher):
     def _name(self, key: str) -> str:
         experiment = self._experiments[key]
         rate = experiment.noise.nominal_rate
-        return f"{experiment.loss.label} eta {rate:g} seed {experiment.seed}"
+        labels = f"eta {rate:g}" if math.isfinite(rate) else f"{experiment.noise.kind} labels"
+        return f"{experiment.loss.label} {labels} seed {experiment.seed}"
 
     def _show(self, final: bool) -> None:
         if quiet() or not self._todo:

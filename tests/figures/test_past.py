@@ -61,6 +61,12 @@ def test_the_titles_count_intervals_of_runs_that_do_not_underfit(drawn):
     assert {"nMSE: 0 of 6 cover the truth", "RLL: 6 of 6 cover the truth"} <= titles
 
 
+def test_where_every_run_says_that_it_underfits_nothing_is_counted(past):
+    doubtful = past.history.with_column("underfits", np.ones(len(past.history), dtype=bool))
+    (one,) = figures.draw(results(doubtful), "noise-rate")
+    assert {panel["title"]["text"].split(": ")[1] for panel in one.spec["concat"]} == {"all underfit"}
+
+
 def test_rates_of_other_noise_are_not_drawn(past):
     other = past.history.with_column("noise", np.full(len(past.history), "pair_flip", dtype=object))
     assert figures.draw(results(other), "noise-rate") == []

@@ -77,12 +77,12 @@ def _legend(names: Sequence[str]) -> dict[str, Any]:
 
 
 def rate_text(rate: float) -> str:
-    """A noise rate as captions and titles write it.
+    """A noise rate as captions and titles write it, to three digits.
 
-    >>> rate_text(0.2), rate_text(0.0)
-    ('η .2', 'η 0')
+    >>> rate_text(0.2), rate_text(0.0), rate_text(0.40208)
+    ('η .2', 'η 0', 'η .402')
     """
-    return f"η {rate:g}".replace("0.", ".")
+    return f"η {rate:.3g}".replace("0.", ".")
 
 
 def share_axis(channel: type[Any], field: str, title: str, domain: tuple[float, float] = (0, 1)) -> Any:

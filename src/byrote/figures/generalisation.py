@@ -47,7 +47,8 @@ def _panel(one: Setting, x: str, names: list[str]) -> Any:
     by = ("loss", "rate")
     averaged = ("test_accuracy",) if x == "rate" else ("test_accuracy", x)
     rows = over_seeds(one.table.final(), by, averaged)
-    apart = 0.012 * float(np.ptp(one.table["rate"])) if x == "rate" else 0.0
+    step = min(0.012, 0.06 / max(len(names) - 1, 1))  # of the axis; all losses within 6% of it
+    apart = step * float(np.ptp(one.table["rate"])) if x == "rate" else 0.0
     for row in rows:  # side by side, so that intervals at one rate do not cover each other
         row["at"] = row[x] + apart * (names.index(row["loss"]) - (len(names) - 1) / 2)
     y = alt.Y(

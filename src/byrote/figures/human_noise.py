@@ -38,7 +38,7 @@ def human_noise(results: Results) -> Drawing | None:
         for rate in _rates(one):
             for field, words in MEASURES.items():
                 charts.append(_panel(one.table.where(rate=rate).final(), field, names))
-                titles.append(alt.Title(words, subtitle=f"{one.with_network}, {rate_text(round(rate, 3))}"))
+                titles.append(alt.Title(words, subtitle=f"{one.with_network}, {rate_text(rate)}"))
     told = [Setting(one.title, one.facts, one.table.where(rate=_rates(one))) for one in chosen]
     caption = (
         "Of each loss the share m of wrong labels that it ends by repeating, and the share of test images given "

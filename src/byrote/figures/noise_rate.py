@@ -56,8 +56,11 @@ def _bounds(last: Table) -> tuple[Any, Any]:
 
 
 def _covered(one: Setting, loss: str) -> str:
+    """How many of the intervals that their runs stand by hold the true rate."""
     last = one.table.final().where(loss=loss)
     last = last.where(~last["underfits"].astype(bool))
+    if not len(last):
+        return "all underfit"
     low, high = _bounds(last)
     return f"{int(np.sum((low <= 0) & (high >= 0)))} of {len(last)} cover the truth"
 

@@ -43,8 +43,8 @@ def path_dependence(results: Results) -> Drawing | None:
     caption = (
         "Of the training images whose label was made wrong the share m whose prediction repeats it, in percent, "
         "against the epoch: trained from scratch, and from the weights that cross-entropy had ended with on the "
-        "same labels. A loss whose minimum resists comes down from there; one that resists only on its way stays."
-        " Mean over seeds, shaded its "
+        "same labels, at the first learning rate again. A loss that resists wherever it starts ends alike from "
+        "both. Mean over seeds, shaded its "
         f"95% interval. {runs_text(told)}"
     )
     return Drawing(panels(charts, titles, min(len(charts), 3), size=(300, 220), names=names), caption)

@@ -5,22 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from byrote.networks.native import Kernels, address
+from byrote.networks.native import Norms, address, address_of
 
-__all__ = ["Block", "normalise", "operands", "run_of"]
-
-
-def operands(weight: Tensor, dtype: torch.dtype, found: Kernels) -> list[Tensor]:
-    """A stacked weight (S, out, in) as products take it: S matrices (out, in), bfloat16 copies or the weight itself.
-
-    Copies are made in every forward pass: torch's fused optimisers change a tensor without counting up its version, so
-    nothing tells an old copy from a fresh one.
-    """
-    if dtype == weight.dtype:
-        return list(weight.detach().unbind(0))
-    copy = torch.empty(weight.shape, dtype=torch.bfloat16)
-    found.cast(address(weight), address(copy), weight.numel())
-    return list(copy.unbind(0))
+__all__ = ["Block", "normalise", "run_of"]
 
 
 class Block(NamedTuple):
@@ -37,17 +24,17 @@ class Block(NamedTuple):
     momentum: float
 
 
-def normalise(block: Block, s: int, a: Tensor, out: Tensor, found: Kernels) -> tuple[Tensor, Tensor]:
-    """out = max(0, BN(a)) in training mode; returns the batch's mean and 1/std and moves the running statistics."""
+def normalise(block: Block, s: int, a: Tensor, out: Tensor, norms: Norms) -> Tensor:
+    """out = max(0, BN(a)) in training mode; moves the running statistics, returns mean and 1/std (2, out)."""
     rows, columns = a.shape
-    mean, inverse = torch.empty(2, columns).unbind()
-    run = found.norm_forward_bf16 if a.dtype == torch.bfloat16 else found.norm_forward_fp32
-    run(
-        *(address(a), None, address(out), rows, columns, address(block.gamma[s]), address(block.beta[s])),
-        *(address(block.bias[s]), block.eps, block.momentum),
-        *(address(block.running_mean[s]), address(block.running_var[s]), address(mean), address(inverse), 0.0),
+    found = torch.empty(2, columns)
+    norms.forward(
+        *(address(a), None, address(out), rows, columns, address_of(block.gamma, s), address_of(block.beta, s)),
+        *(address_of(block.bias, s), block.eps, block.momentum),
+        *(address_of(block.running_mean, s), address_of(block.running_var, s)),
+        *(address_of(found, 0), address_of(found, 1), 0.0),
     )
-    return mean, inverse
+    return found
 
 
 def run_of(x: Tensor, s: int) -> Tensor:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from byrote.networks.blocks import Block, normalise, operands, run_of
+from byrote.networks.blocks import Block, normalise, run_of
 from byrote.networks.descent import Descent
-from byrote.networks.native import Kernels, address, kernels
-from byrote.networks.reduced import product
+from byrote.networks.native import Kernels, address, address_of, kernels
+from byrote.networks.products import Products
 from byrote.networks.stack import Stack
 from byrote.networks.tiled import Rooms, Tiled, TiledChain, fits_tiles
 
@@ -38,8 +38,7 @@ class _Trace(NamedTuple):
     h: Tensor  # (B, in), an operand of products
     a: Tensor  # (B, out), the product
     out: Tensor | None  # (B, out), after the rectifier; None for the last block, whose output autograd keeps
-    mean: Tensor  # (out,)
-    inverse: Tensor  # 1 / std of the batch
+    moments: Tensor  # (2, out), mean and 1 / std of the batch
 
 
 class DenseStack(Stack):
@@ -53,7 +52,6 @@ class DenseStack(Stack):
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
-        self._type = torch.bfloat16 if precision == "bf16" else torch.float32  # of the products' operands
         self._rooms = Rooms()
         self._kept: tuple[int, Descent | None, TiledChain | None] | None = None
 
@@ -73,14 +71,15 @@ class DenseStack(Stack):
             return out
         if index is not None:
             x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
-        blocks = self._blocks()
+        blocks, products = self._blocks(), Products.of(self.precision, found)
+        x = x.contiguous()
         if not self.training:
-            h = x.to(self._type)
-            return torch.stack([_evaluate(blocks, s, run_of(h, s), found) for s in range(self.runs)])
+            h = products.operand(x)
+            return torch.stack([_evaluate(blocks, s, run_of(h, s), products) for s in range(self.runs)])
         for block in blocks:
             block.batches.add_(1)
         states = [state for block in blocks for state in block[:4]]
-        out = _Dense.apply(x, blocks, found, self._type, *states)  # type: ignore[no-untyped-call]
+        out = _Dense.apply(x, blocks, products, *states)  # type: ignore[no-untyped-call]
         return out
 
     def _tiles(self, found: Kernels) -> TiledChain | None:
@@ -148,87 +147,77 @@ class DenseStack(Stack):
         return {name: value for name, value in held.items() if value is not None}
 
 
-def _evaluate(blocks: list[Block], s: int, h: Tensor, found: Kernels) -> Tensor:
+def _evaluate(blocks: list[Block], s: int, h: Tensor, products: Products) -> Tensor:
     """The features of run s in evaluation mode, by its running statistics."""
     for block in blocks:
         last = block is blocks[-1]
-        weight = operands(block.weight[s : s + 1], h.dtype, found)[0]
-        a = h.float() @ weight.float().t() if last else product(h, weight.t())
+        weight = products.operand(block.weight[s].detach())
+        a = h.float() @ weight.float().t() if last else h @ weight.t()
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
-        run = found.norm_apply_fp32 if a.dtype == torch.float32 else found.norm_apply_bf16
+        norms = products.found.fp32 if last else products.norms
         h = torch.empty_like(a)
-        run(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
+        norms.apply(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
     return h
 
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, blocks: list[Block], found: Kernels, dtype: torch.dtype, *states: Tensor
-    ) -> Tensor:
-        narrow = x.to(dtype)
+    def forward(ctx: Any, x: Tensor, blocks: list[Block], products: Products, *states: Tensor) -> Tensor:
+        narrow = products.operand(x)
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
         traces: list[list[_Trace]] = []
-        weights = [operands(block.weight, dtype, found) for block in blocks]
+        weights = [products.operand(block.weight.detach()).unbind(0) for block in blocks]
         for s in range(runs):
             h, trace = run_of(narrow, s), []
             for i, block in enumerate(blocks):
                 weight = weights[i][s]
-                a = h.float() @ weight.float().t() if i == last else product(h, weight.t())
+                a = h.float() @ weight.float().t() if i == last else h @ weight.t()
                 out = features[s] if i == last else torch.empty_like(a)
-                mean, inverse = normalise(block, s, a, out, found)
-                trace.append(_Trace(h, a, None if i == last else out, mean, inverse))
+                norms = products.found.fp32 if i == last else products.norms
+                trace.append(_Trace(h, a, None if i == last else out, normalise(block, s, a, out, norms)))
                 h = out
             traces.append(trace)
         read_again = [block.gamma for block in blocks]  # autograd refuses what is changed meanwhile
-        if dtype == torch.float32:
+        if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
-        ctx.blocks, ctx.weights, ctx.found, ctx.traces, ctx.shared = blocks, weights, found, traces, x.dim() == 2
+        ctx.blocks, ctx.weights, ctx.products, ctx.traces, ctx.shared = blocks, weights, products, traces, x.dim() == 2
         return features
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
         blocks: list[Block] = ctx.blocks
-        found: Kernels = ctx.found
+        products: Products = ctx.products
         dy = upstream[0].contiguous()
         grads = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
+        weight_grads = [dweight.unbind(0) for dweight, *_ in grads]
         dx = []
         for s, trace in enumerate(ctx.traces):
             g = dy[s]
             for i in reversed(range(len(blocks))):
-                block, step = blocks[i], trace[i]
+                step, last = trace[i], i == len(blocks) - 1
                 out = features[s] if step.out is None else step.out
                 da = torch.empty_like(step.a)
-                dweight, dgamma, dbeta = (grad[s] for grad in grads[i])
-                run = found.norm_backward_fp32 if step.a.dtype == torch.float32 else found.norm_backward_bf16
-                run(
+                _, dgamma, dbeta = grads[i]
+                norms = products.found.fp32 if last else products.norms
+                norms.backward(
                     *(address(step.a), address(out), address(g), address(da), None, *step.a.shape),
-                    *(address(gammas[i][s]), address(step.mean), address(step.inverse)),
-                    *(address(dgamma), address(dbeta), 0.0),
+                    *(address_of(gammas[i], s), address_of(step.moments, 0), address_of(step.moments, 1)),
+                    *(address_of(dgamma, s), address_of(dbeta, s), 0.0),
                 )
-                _product_gradient(step, da, dweight, found)
+                products.weight_gradient(da, step.h, weight_grads[i][s], last)
                 if i or ctx.needs_input_grad[0]:
                     weight = ctx.weights[i][s]
-                    g = product(da, weight) if da.dtype == weight.dtype else (da @ weight.float()).to(weight.dtype)
+                    g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
             if ctx.needs_input_grad[0]:
-                dx.append(g.float())
+                dx.append(products.result(g))
         flat: list[Tensor] = []
         for block, (dweight, dgamma, dbeta) in zip(blocks, grads, strict=True):
             flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
         total = None
         if dx:
             total = torch.stack(dx).sum(0) if ctx.shared else torch.stack(dx)
-        return total, None, None, None, *flat
-
-
-def _product_gradient(step: _Trace, da: Tensor, dweight: Tensor, found: Kernels) -> None:
-    """dW = da^T h into run s's slice of the stacked gradient."""
-    if da.dtype == torch.float32:
-        torch.mm(da.t(), step.h.float(), out=dweight)
-    else:
-        narrowed = product(da.t(), step.h)
-        found.widen(address(narrowed), address(dweight), narrowed.numel())
+        return total, None, None, *flat

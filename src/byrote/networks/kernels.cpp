@@ -13,9 +13,11 @@ typedef uint32_t ivec __attribute__((vector_size(64)));
 typedef int32_t mask __attribute__((vector_size(64)));
 typedef uint16_t half __attribute__((vector_size(32), aligned(2)));
 struct bf16 { uint16_t bits; };
+struct rounded { float value; };  // a float32 that counts as the nearest bfloat16: rounded when read and when written
 
 template <class Pack> static inline Pack load(const float *p);
 template <class Pack> static inline Pack load(const bf16 *p);
+template <class Pack> static inline Pack load(const rounded *p);
 template <> inline float load<float>(const float *p) { return *p; }
 template <> inline vec load<vec>(const float *p) { return *(const vec *)p; }
 template <> inline float load<float>(const bf16 *p) {
@@ -29,19 +31,30 @@ template <> inline vec load<vec>(const bf16 *p) {
 }
 static inline void store(float *p, float x) { *p = x; }
 static inline void store(float *p, vec x) { *(vec *)p = x; }
-static inline void store(bf16 *p, float x) {
+static inline bf16 upper(float x) {
     uint32_t wide;
     std::memcpy(&wide, &x, 4);
-    p->bits = x == x ? (uint16_t)((wide + 0x7fff + ((wide >> 16) & 1)) >> 16) : 0x7fc0;
+    return {x == x ? (uint16_t)((wide + 0x7fff + ((wide >> 16) & 1)) >> 16) : (uint16_t)0x7fc0};
 }
-static inline void store(bf16 *p, vec x) {
+static inline half upper(vec x) {
 #ifdef __AVX512BF16__
-    *(half *)p = (half)_mm512_cvtneps_pbh((__m512)x);
+    return (half)_mm512_cvtneps_pbh((__m512)x);
 #else
     const ivec wide = (ivec)x, rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
-    *(half *)p = __builtin_convertvector(x == x ? rounded : (ivec)(wide - wide + 0x7fc0), half);
+    return __builtin_convertvector(x == x ? rounded : (ivec)(wide - wide + 0x7fc0), half);
 #endif
 }
+static inline void store(bf16 *p, float x) { *p = upper(x); }
+static inline void store(bf16 *p, vec x) { *(half *)p = upper(x); }
+static inline float nearest(float x) {
+    const bf16 narrow = upper(x);
+    return load<float>(&narrow);
+}
+static inline vec nearest(vec x) { return (vec)(__builtin_convertvector(upper(x), ivec) << 16); }
+template <> inline float load<float>(const rounded *p) { return nearest(p->value); }
+template <> inline vec load<vec>(const rounded *p) { return nearest(*(const vec *)p); }
+static inline void store(rounded *p, float x) { p->value = nearest(x); }
+static inline void store(rounded *p, vec x) { *(vec *)p = nearest(x); }
 template <class Pack> static inline Pack fill(float x) { return Pack() + x; }
 template <class Pack> constexpr int LANES = sizeof(Pack) / sizeof(float);
 
@@ -183,6 +196,7 @@ static void backward(const T *a, const T *out, const T *dy, T *da, T *dresidual,
     }
 EXPORT(bf16, bf16)
 EXPORT(fp32, float)
+EXPORT(rounded, rounded)
 
 template <class From, class To> static void convert(const From *from, To *to, int64_t n) {
     int64_t i = 0;
@@ -190,4 +204,5 @@ template <class From, class To> static void convert(const From *from, To *to, in
     for (; i < n; i++) store(to + i, load<float>(from + i));
 }
 extern "C" void cast(const float *from, bf16 *to, int64_t n) { convert(from, to, n); }
+extern "C" void to_nearest(const float *from, rounded *to, int64_t n) { convert(from, to, n); }
 extern "C" void widen(const bf16 *from, float *to, int64_t n) { convert(from, to, n); }

@@ -16,12 +16,13 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from byrote.files import cache_folder
 
-__all__ = ["Kernels", "address", "kernels"]
+__all__ = ["Kernels", "Norms", "address", "address_of", "kernels"]
 
 log = logging.getLogger("byrote")
 
@@ -41,27 +42,29 @@ _TILES: dict[str, Sequence[type]] = {
 }
 
 
-class Kernels:
-    """The functions of the library, by name: `norm_forward_bf16(...)` and so on take addresses and counts.
+class Norms(NamedTuple):
+    """Normalisation with rectifier of one type of activations; the functions take addresses and counts."""
 
-    `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
+    forward: Any
+    apply: Any
+    backward: Any
+
+
+class Kernels:
+    """The functions of the library.
+
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold those of
+    normalisation. `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
     """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        for name, arguments in _ARGUMENTS.items():
-            for suffix in ("bf16", "fp32"):
-                self._take(library, f"{name}_{suffix}", arguments)
-        for name in ("cast", "widen"):
+        self.bf16, self.fp32, self.rounded = (self._norms(library, kind) for kind in ("bf16", "fp32", "rounded"))
+        for name in ("cast", "widen", "to_nearest"):
             self._take(library, name, [_POINTER, _POINTER, _COUNT])
-        self.norm_forward_bf16 = library.norm_forward_bf16
-        self.norm_forward_fp32 = library.norm_forward_fp32
-        self.norm_apply_bf16 = library.norm_apply_bf16
-        self.norm_apply_fp32 = library.norm_apply_fp32
-        self.norm_backward_bf16 = library.norm_backward_bf16
-        self.norm_backward_fp32 = library.norm_backward_fp32
         self.cast = library.cast
         self.widen = library.widen
+        self.to_nearest = library.to_nearest
         self.has_tiles = bool(library.tiles_ready())
         if self.has_tiles:
             for name, types in _TILES.items():
@@ -72,6 +75,12 @@ class Kernels:
             self.chain_forward = library.chain_forward
             self.chain_backward = library.chain_backward
 
+    def _norms(self, library: ctypes.CDLL, kind: str) -> Norms:
+        names = [f"{name}_{kind}" for name in _ARGUMENTS]
+        for name, arguments in zip(names, _ARGUMENTS.values(), strict=True):
+            self._take(library, name, arguments)
+        return Norms(*(getattr(library, name) for name in names))
+
     @staticmethod
     def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:
         function = getattr(library, name)
@@ -81,6 +90,11 @@ class Kernels:
 def address(tensor: Tensor | None) -> int | None:
     """Where a contiguous tensor's values start; None stays None (a null pointer)."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def address_of(tensor: Tensor, s: int) -> int:
+    """Where the values of run s of a contiguous stacked tensor start; making a slice costs ten times as much."""
+    return tensor.data_ptr() + s * tensor.stride(0) * tensor.element_size()
 
 
 @functools.cache

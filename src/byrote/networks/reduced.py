@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.norm import Norm
 
-__all__ = ["Wide", "has_units", "narrow", "product", "reduce", "reduced_names", "units_in"]
+__all__ = ["Wide", "has_units", "narrow", "reduce", "reduced_names", "units_in"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -42,13 +42,6 @@ def units_in(told: str) -> bool:
     """
     words = set(told.replace(":", " ").split())
     return not words.isdisjoint({"amx_bf16", "bf16"}) or words >= {"avx512_bf16", "AuthenticAMD"}
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b in the type of both; bfloat16 matrices give bfloat16."""
-    if a.dtype != torch.bfloat16 or has_units():
-        return a @ b
-    return (a.float() @ b.float()).to(torch.bfloat16)
 
 
 class _Rounded(nn.Linear):

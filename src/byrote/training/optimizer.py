@@ -83,8 +83,8 @@ class CohortOptimizer:
             return
         for p, *views in zip(self._parameters, *self._views, strict=True):
             if p.grad is not None:
-                for s, view in enumerate(views):
-                    view.grad = p.grad[s]
+                for view, gradient in zip(views, p.grad.unbind(0), strict=True):
+                    view.grad = gradient
         self._clip()
         self._optimizer.step()
 

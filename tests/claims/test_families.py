@@ -280,3 +280,14 @@ def test_claims_about_a_factor_hear_all_its_settings(id: str) -> None:
     models = [two_class(**noises[0]), two_class(**noises[1], rates=rates, nc1=unrelated)]
     found = verdict(id, *(lines if id == "A7" else models))
     assert (found.verdict, "variations" in found.reason) == ("fails", False), found.reason
+
+
+def test_slopes_are_compared_on_the_seeds_that_both_settings_have() -> None:
+    """More seeds of one width, or of one M, leave the ratio its interval."""
+    more = tuple(range(8))
+    wide = verdict("A13", two_class(width=64, slope=1.0), two_class(width=1024, slope=0.4, seeds=more))
+    assert wide.verdict == "holds", wide.reason
+    apart = verdict("A7", two_class(seeds=more), two_class(feature_width=8, slope=0.8))
+    (ratio, _) = [row for row in apart.details if row["what"] == "slope at M=8 over M=2"]
+    assert ratio["seeds"] == 5
+    assert ratio["low"] < ratio["value"] < ratio["high"]

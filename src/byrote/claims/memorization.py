@@ -62,7 +62,7 @@ def _by_mode(cell: Cell, column: str, rates: list[float]) -> list[Row]:
         ls, ce = (cell.loss(loss).final.where(rate=tuple(rates), norm_cv=holds) for loss in ("LS", "CE"))
         difference = paired(ls, ce, column)
         if difference.n:
-            check = Check(cell.name, f"{column} LS - CE", difference, BELOW_ZERO)
+            check = Check(cell.name, f"{column} LS - CE", difference, BELOW_ZERO, decides=cell.decides)
             rows.append(check.row() | {"mode": mode})
     return rows
 

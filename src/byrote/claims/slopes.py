@@ -65,11 +65,11 @@ def linear_checks(cell: Cell, loss: str) -> tuple[list[Check], list[Row], list[s
             if fit is not None and by_rate is not None:
                 what = f"R^2 of {'sqrt ' if root else ''}NC1 on {x}"
                 error = fit.error_against(by_rate).value
-                row = Check(name, what, fit.r2_estimate(), at_least(R2)).row()
+                row = Check(name, what, fit.r2_estimate(), at_least(R2), decides=cell.decides).row()
                 rows.append(row | {"log_error_over_rate": error, "slope": fit.slope})
     return (
         checks,
-        rows + (_by_mode(name, final) if cell.facts.get("num_classes") == 2 else []),
+        rows + (_by_mode(cell, loss) if cell.facts.get("num_classes") == 2 else []),
         final.where(rate=_positive)["key"].tolist(),
     )
 
@@ -78,13 +78,14 @@ def _positive(rate: NDArray[np.float64]) -> NDArray[np.bool_]:
     return rate > 0
 
 
-def _by_mode(name: str, final: Table) -> list[Row]:
+def _by_mode(cell: Cell, loss: str) -> list[Row]:
     """R^2 and slope among the runs with one class at zero, and among the others (two classes only)."""
     rows: list[Row] = []
     for mode, holds in MODES.items():
-        fit = line(final.where(norm_cv=holds), RAW)
+        fit = line(cell.loss(loss).final.where(norm_cv=holds), RAW)
         if fit is not None:
-            row = Check(name, "R^2 of NC1 on mem", fit.r2_estimate(), at_least(R2)).row()
+            r2, what = fit.r2_estimate(), "R^2 of NC1 on mem"
+            row = Check(f"{cell.name} {loss}", what, r2, at_least(R2), decides=cell.decides).row()
             rows.append(row | {"mode": mode, "slope": fit.slope, "runs": fit.runs})
     return rows
 
@@ -179,7 +180,8 @@ def _a4(results: Results) -> Finding:
             (same if loss == "LS" else other).append(check)
             readings = [(relative, f"relative slope {loss}/CE", {}), *_ratio_by_mode(mine, ce, loss)]
             for ratio, what, facts in readings:
-                rows.append(Check(cell.name, what, ratio, SAME_SLOPE, outside=loss != "LS", facts=facts).row())
+                check = Check(cell.name, what, ratio, SAME_SLOPE, other_than, facts=facts, decides=cell.decides)
+                rows.append(check.row())
     if not same:
         raise NotTested(f"no setting with CE and LS at {_FEWEST_RATES} rates above 0")
     lacking = "" if other else "neither MSE nor LR was run at 3 rates, so that their part is open"
@@ -209,12 +211,11 @@ def _a7(results: Results) -> Finding:
             continue
         wanted += [key for m in widths for key in by_m[m]["key"]]
         for loss in ("CE", "LS"):
-            first = fits[widths[0], loss]
             for m in widths[1:]:
-                fit = fits[m, loss]
-                if fit is not None and first is not None:
+                ratio = _ratio(by_m[m].where(loss=loss), by_m[widths[0]].where(loss=loss), RAW)
+                if ratio is not None:
                     what = f"slope at M={m} over M={widths[0]}"
-                    rows.append(Check(f"{family.name} {loss}", what, fit.ratio(first), SAME_SLOPE).row())
+                    rows.append(Check(f"{family.name} {loss}", what, ratio, SAME_SLOPE).row())
     if not wanted:
         raise NotTested("no setting with two feature widths M at 3 rates above 0")
     chosen = runs.only(np.isin(runs.final["key"], wanted))
@@ -237,13 +238,13 @@ def _a13(results: Results) -> Finding:
     of_loss: list[Check] = []
     keys: set[str] = set()
     for family in cells(runs, apart_from=("width",)):
-        fits = {width: line(part.where(loss="CE"), RAW) for (width,), part in family.runs.final.groups("width")}
-        widths = [width for width, fit in fits.items() if fit is not None]
-        small, large = (fits[widths[0]], fits[widths[-1]]) if len(widths) > 1 else (None, None)
-        if small is None or large is None:
+        ce = {width: part.where(loss="CE") for (width,), part in family.runs.final.groups("width")}
+        widths = [width for width, part in ce.items() if len(part) and line(part, RAW) is not None]
+        wider = _ratio(ce[widths[-1]], ce[widths[0]], RAW) if len(widths) > 1 else None
+        if wider is None:
             continue
         what = f"slope at width {widths[-1]:g} over width {widths[0]:g}, CE"
-        of_width.append(Check(family.name, what, large.ratio(small), SAME_SLOPE, outside=True))
+        of_width.append(Check(family.name, what, wider, SAME_SLOPE, outside=True))
         for cell in cells(family.runs):
             ratio = _ratio(cell.loss("LS").final, cell.loss("CE").final, RAW)
             if ratio is not None:

@@ -4,17 +4,30 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from byrote.networks import MLP, Descent, ResNet32, numerics
+from byrote.networks import MLP, Descent, ResNet32, numerics, reduced
 from byrote.networks.native import kernels
 
 from .test_bf16 import batch, generators
 
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
 needs_tiles = pytest.mark.skipif(kernels() is None or not kernels().has_tiles, reason="no tile units on this machine")
+# with and without bfloat16 units; width 37 is none that tile units take
+KINDS = [("fp32", 64, None), ("fp32", 37, None), ("bf16", 64, None), ("bf16", 37, True), ("bf16", 37, False)]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}-{kind[2]}")
+def kind(request, monkeypatch):
+    precision, width, units = request.param
+    if units is not None:
+        monkeypatch.setattr(reduced, "has_units", lambda: units)
+    return precision, width
+
+
 RATES, DECAYS, MOMENTUM = [0.05, 0.2], [0.01, 0.0], 0.9
 
 
-def stacked(width=64, inputs=45, **options):
-    return MLP(3, width, 5).stack((inputs,), 2, generators(2), precision="bf16", **options)
+def stacked(width=64, inputs=45, precision="bf16", **options):
+    return MLP(3, width, 5).stack((inputs,), 2, generators(2), precision=precision, **options)
 
 
 def descending(network, rates=RATES, decays=DECAYS):
@@ -34,10 +47,11 @@ def steps(network, descent, trials, rows=48, inputs=45):
     return losses
 
 
-@needs_tiles
+@needs_kernels
 @pytest.mark.parametrize("rows", [48, 64])
-def test_it_is_the_step_of_torch_sgd_of_every_run(rows):
-    inside, outside = stacked(), stacked()
+def test_it_is_the_step_of_torch_sgd_of_every_run(rows, kind):
+    precision, width = kind
+    inside, outside = stacked(width, precision=precision), stacked(width, precision=precision)
     descent, taken = descending(inside)
     assert taken
     views = [[p.detach()[s] for p in outside.parameters()] for s in range(2)]
@@ -64,12 +78,13 @@ def test_it_is_the_step_of_torch_sgd_of_every_run(rows):
                 torch.testing.assert_close(descent.memory[name][s], wanted, **tolerance, msg=f"{trial} {name}")
 
 
-@needs_tiles
-def test_a_run_descends_alone_as_in_a_stack_bit_for_bit():
-    together = stacked()
+@needs_kernels
+def test_a_run_descends_alone_as_in_a_stack_bit_for_bit(kind):
+    precision, width = kind
+    together = stacked(width, precision=precision)
     steps(together, descending(together)[0], 3)
     for s in range(2):
-        alone = MLP(3, 64, 5).stack((45,), 2, [generators(2)[s]], precision="bf16")
+        alone = MLP(3, width, 5).stack((45,), 2, [generators(2)[s]], precision=precision)
         descent, _ = descending(alone, RATES[s : s + 1], DECAYS[s : s + 1])
         for trial in range(3):
             x, y = batch(2, 48, 45, seed=trial)
@@ -80,9 +95,10 @@ def test_a_run_descends_alone_as_in_a_stack_bit_for_bit():
             assert torch.equal(value[0], together.state_dict()[name][s]), name
 
 
-@needs_tiles
-def test_rates_may_change_and_a_graph_is_used_once():
-    network = stacked()
+@needs_kernels
+def test_rates_may_change_and_a_graph_is_used_once(kind):
+    precision, width = kind
+    network = stacked(width, precision=precision)
     descent, _ = descending(network, decays=[0.0, 0.0])
     descent.rates[:] = [0.0, 0.0]
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -99,12 +115,11 @@ def test_rates_may_change_and_a_graph_is_used_once():
         loss.backward()
 
 
-def test_networks_without_tiles_leave_the_step_to_the_optimiser():
+def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser():
     for network in (
-        stacked(37),
         stacked(compiled=False),
         stacked(batched=True),
-        MLP(3, 64).stack((45,), 2, generators(1)),
+        stacked(precision="fp32", compiled=False),
         ResNet32().stack((1, 8, 8), 2, generators(1), precision="bf16"),
     ):
         _, taken = descending(network, RATES[: network.runs], DECAYS[: network.runs])

@@ -39,18 +39,18 @@ def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
     )
     got = {}
     for kind, given in (("rounded", torch.Tensor.clone), ("bf16", torch.Tensor.bfloat16)):
-        norms, x, g = getattr(found, kind), given(a), given(dy)
+        passes, x, g = getattr(found, kind), given(a), given(dy)
         out, da, again = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
         mean, inverse, running_mean, running_var, dgamma, dbeta = torch.zeros(6, columns).unbind()
-        norms.forward(
+        passes.norm_forward(
             *(address(x), None, address(out), 40, columns, address(gamma), address(beta), None, 1e-5, 0.1),
             *(address(running_mean), address(running_var), address(mean), address(inverse), 0.0),
         )
-        norms.backward(
+        passes.norm_backward(
             *(address(x), address(out), address(g), address(da), None, 40, columns, address(gamma), address(mean)),
             *(address(inverse), address(dgamma), address(dbeta), 0.0),
         )
-        norms.apply(address(x), None, address(again), 40, columns, address(gamma), address(beta), 0.0)
+        passes.norm_apply(address(x), None, address(again), 40, columns, address(gamma), address(beta), 0.0)
         got[kind] = [t.float() for t in (out, da, again, mean, inverse, running_mean, running_var, dgamma, dbeta)]
     for one, other in zip(got["rounded"], got["bf16"], strict=True):
         if columns % 16:  # a compiler may fuse the arithmetic of single columns another way

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from byrote.networks.native import Norms, address, address_of
+from byrote.networks.native import Passes, address, address_of
 
 __all__ = ["Block", "normalise", "run_of"]
 
@@ -24,11 +24,11 @@ class Block(NamedTuple):
     momentum: float
 
 
-def normalise(block: Block, s: int, a: Tensor, out: Tensor, norms: Norms) -> Tensor:
+def normalise(block: Block, s: int, a: Tensor, out: Tensor, passes: Passes) -> Tensor:
     """out = max(0, BN(a)) in training mode; moves the running statistics, returns mean and 1/std (2, out)."""
     rows, columns = a.shape
     found = torch.empty(2, columns)
-    norms.forward(
+    passes.norm_forward(
         *(address(a), None, address(out), rows, columns, address_of(block.gamma, s), address_of(block.beta, s)),
         *(address_of(block.bias, s), block.eps, block.momentum),
         *(address_of(block.running_mean, s), address_of(block.running_var, s)),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from byrote.networks.blocks import Block, normalise, run_of
 from byrote.networks.descent import Descent
+from byrote.networks.endings import Gradients, Steps
 from byrote.networks.native import Kernels, address, address_of, kernels
 from byrote.networks.products import Products
 from byrote.networks.stack import Stack
@@ -41,6 +42,16 @@ class _Trace(NamedTuple):
     moments: Tensor  # (2, out), mean and 1 / std of the batch
 
 
+class _Chain(NamedTuple):
+    """The states of a stack as the passes take them, looked up once for many steps."""
+
+    first: int  # where the first weight lies: moves when all states do
+    descent: Descent | None
+    blocks: list[Block]
+    momenta: list[list[Tensor]]  # in descent: of weight, bias, gamma and beta of each block
+    tiles: TiledChain | None  # where it fits on tile units
+
+
 class DenseStack(Stack):
     """A stack of dense chains. Without kernels, and for gradients in evaluation, it is a plain stack."""
 
@@ -53,7 +64,7 @@ class DenseStack(Stack):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
         self._rooms = Rooms()
-        self._kept: tuple[int, Descent | None, TiledChain | None] | None = None
+        self._kept: _Chain | None = None
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
@@ -65,35 +76,32 @@ class DenseStack(Stack):
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
         out: Tensor
-        tiles = self._tiles(found) if self.training and not x.requires_grad and self.precision == "bf16" else None
-        if tiles is not None:
-            out = Tiled.apply(x, index, tiles, *tiles.states)  # type: ignore[no-untyped-call]
+        chain = self._chain(found)
+        if chain.tiles is not None and self.training and not x.requires_grad:
+            out = Tiled.apply(x, index, chain.tiles, *chain.tiles.states)  # type: ignore[no-untyped-call]
             return out
         if index is not None:
             x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
-        blocks, products = self._blocks(), Products.of(self.precision, found)
-        x = x.contiguous()
+        blocks, products, x = chain.blocks, Products.of(self.precision, found), x.contiguous()
         if not self.training:
             h = products.operand(x)
             return torch.stack([_evaluate(blocks, s, run_of(h, s), products) for s in range(self.runs)])
         for block in blocks:
             block.batches.add_(1)
-        states = [state for block in blocks for state in block[:4]]
-        out = _Dense.apply(x, blocks, products, *states)  # type: ignore[no-untyped-call]
+        # in descent one parameter is enough to make autograd call the backward pass
+        states = [blocks[0].weight] if chain.descent else [state for block in blocks for state in block[:4]]
+        out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
-    def _tiles(self, found: Kernels) -> TiledChain | None:
-        """The chain for tile units, where it fits.
-
-        Kept from step to step: until the mode is set again, the states move all together, or the descent changes.
-        """
+    def _chain(self, found: Kernels) -> _Chain:
+        """The states, kept until the mode is set again, all of them move together, or the descent changes."""
         first = self._layer(next(iter(self._norms)) - 1).get_parameter("weight").data_ptr()
         if self._kept is None or self._kept[:2] != (first, self.descent):
-            blocks = self._blocks()
-            fits = fits_tiles(blocks, found)
-            chain = TiledChain(blocks, found, self._rooms, self.descent, self._momenta()) if fits else None
-            self._kept = (first, self.descent, chain)
-        return self._kept[2]
+            blocks, momenta = self._blocks(), self._momenta()
+            fits = self.precision == "bf16" and fits_tiles(blocks, found)
+            tiles = TiledChain(blocks, found, self._rooms, self.descent, momenta) if fits else None
+            self._kept = _Chain(first, self.descent, blocks, momenta, tiles)
+        return self._kept
 
     def train(self, mode: bool = True) -> "DenseStack":
         """As of any module; states that were exchanged one by one are looked up anew from here on."""
@@ -135,6 +143,9 @@ class DenseStack(Stack):
 
     def descends(self) -> bool:
         """Is the step of `descent` carried out here, in training on a CPU?"""
+        return self.compiled and kernels() is not None
+
+    def uses_tiles(self) -> bool:
         found = kernels() if self.compiled and self.precision == "bf16" else None
         return found is not None and fits_tiles(self._blocks(), found)
 
@@ -155,16 +166,16 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, products: Products) -> Ten
         a = h.float() @ weight.float().t() if last else h @ weight.t()
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
-        norms = products.found.fp32 if last else products.norms
+        passes = products.found.fp32 if last else products.passes
         h = torch.empty_like(a)
-        norms.apply(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
+        passes.norm_apply(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
     return h
 
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, blocks: list[Block], products: Products, *states: Tensor) -> Tensor:
-        narrow = products.operand(x)
+    def forward(ctx: Any, x: Tensor, chain: _Chain, products: Products, *states: Tensor) -> Tensor:
+        blocks, narrow = chain.blocks, products.operand(x)
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
         traces: list[list[_Trace]] = []
@@ -175,49 +186,51 @@ class _Dense(torch.autograd.Function):
                 weight = weights[i][s]
                 a = h.float() @ weight.float().t() if i == last else h @ weight.t()
                 out = features[s] if i == last else torch.empty_like(a)
-                norms = products.found.fp32 if i == last else products.norms
-                trace.append(_Trace(h, a, None if i == last else out, normalise(block, s, a, out, norms)))
+                passes = products.found.fp32 if i == last else products.passes
+                trace.append(_Trace(h, a, None if i == last else out, normalise(block, s, a, out, passes)))
                 h = out
             traces.append(trace)
         read_again = [block.gamma for block in blocks]  # autograd refuses what is changed meanwhile
         if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
-        ctx.blocks, ctx.weights, ctx.products, ctx.traces, ctx.shared = blocks, weights, products, traces, x.dim() == 2
+        ctx.chain, ctx.weights, ctx.products, ctx.traces, ctx.shared = chain, weights, products, traces, x.dim() == 2
+        ctx.stepped = False
         return features
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
-        blocks: list[Block] = ctx.blocks
-        products: Products = ctx.products
-        dy = upstream[0].contiguous()
-        grads = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
-        weight_grads = [dweight.unbind(0) for dweight, *_ in grads]
-        dx = []
+        chain: _Chain = ctx.chain
+        blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
+        if chain.descent and ctx.stepped:
+            raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
+        ctx.stepped, ending = True, _ending(chain, products)
         for s, trace in enumerate(ctx.traces):
             g = dy[s]
             for i in reversed(range(len(blocks))):
                 step, last = trace[i], i == len(blocks) - 1
                 out = features[s] if step.out is None else step.out
                 da = torch.empty_like(step.a)
-                _, dgamma, dbeta = grads[i]
-                norms = products.found.fp32 if last else products.norms
-                norms.backward(
+                passes = products.found.fp32 if last else products.passes
+                passes.norm_backward(
                     *(address(step.a), address(out), address(g), address(da), None, *step.a.shape),
                     *(address_of(gammas[i], s), address_of(step.moments, 0), address_of(step.moments, 1)),
-                    *(address_of(dgamma, s), address_of(dbeta, s), 0.0),
+                    *(*ending.of_norm(i, s), 0.0),
                 )
-                products.weight_gradient(da, step.h, weight_grads[i][s], last)
-                if i or ctx.needs_input_grad[0]:
+                if i or ctx.needs_input_grad[0]:  # before a step: the weight may be the parameter itself
                     weight = ctx.weights[i][s]
                     g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
+                ending.close(i, s, da, step.h)
             if ctx.needs_input_grad[0]:
                 dx.append(products.result(g))
-        flat: list[Tensor] = []
-        for block, (dweight, dgamma, dbeta) in zip(blocks, grads, strict=True):
-            flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
         total = None
         if dx:
             total = torch.stack(dx).sum(0) if ctx.shared else torch.stack(dx)
-        return total, None, None, *flat
+        return total, None, None, *ending.returned()
+
+
+def _ending(chain: _Chain, products: Products) -> Gradients | Steps:
+    if chain.descent is None:
+        return Gradients(chain.blocks, products)
+    return Steps(chain.blocks, products, chain.descent, chain.momenta)

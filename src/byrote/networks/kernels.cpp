@@ -198,6 +198,25 @@ EXPORT(bf16, bf16)
 EXPORT(fp32, float)
 EXPORT(rounded, rounded)
 
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without g, where the pointer is null, g = 0.
+template <class Pack, class T>
+static void descend(const T *g, float *m, float *theta, float rate, float momentum, float decay) {
+    const Pack old = load<Pack>(theta), slope = g ? load<Pack>(g) : fill<Pack>(0);
+    const Pack moved = load<Pack>(m) * momentum + (slope + old * decay);
+    store(m, moved);
+    store(theta, old - moved * rate);
+}
+#define DESCEND(SUFFIX, T)                                                                                           \
+    extern "C" void descend_##SUFFIX(const T *g, float *m, float *theta, int64_t n, float rate, float momentum,      \
+                                     float decay) {                                                                  \
+        int64_t i = 0;                                                                                               \
+        for (; i + 16 <= n; i += 16) descend<vec>(g ? g + i : g, m + i, theta + i, rate, momentum, decay);           \
+        for (; i < n; i++) descend<float>(g ? g + i : g, m + i, theta + i, rate, momentum, decay);                   \
+    }
+DESCEND(bf16, bf16)
+DESCEND(fp32, float)
+DESCEND(rounded, rounded)
+
 template <class From, class To> static void convert(const From *from, To *to, int64_t n) {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) store(to + i, load<vec>(from + i));

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from byrote.files import cache_folder
 
-__all__ = ["Kernels", "Norms", "address", "address_of", "kernels"]
+__all__ = ["Kernels", "Passes", "address", "address_of", "kernels"]
 
 log = logging.getLogger("byrote")
 
@@ -34,6 +34,7 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
     "norm_forward": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 4 + [_REAL],
     "norm_apply": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 2 + [_REAL],
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
+    "descend": [_POINTER] * 3 + [_COUNT] + [_REAL] * 3,
 }
 _TILES: dict[str, Sequence[type]] = {
     "chain_room": [_POINTER] + [_COUNT] * 2,
@@ -42,24 +43,29 @@ _TILES: dict[str, Sequence[type]] = {
 }
 
 
-class Norms(NamedTuple):
-    """Normalisation with rectifier of one type of activations; the functions take addresses and counts."""
+class Passes(NamedTuple):
+    """What lies between the products, for one type of numbers; the functions take addresses and counts.
 
-    forward: Any
-    apply: Any
-    backward: Any
+    `norm_*` are normalisation with rectifier, of activations of that type; `descend` is the step of `Descent` from a
+    gradient of that type, on float32 momenta and parameters.
+    """
+
+    norm_forward: Any
+    norm_apply: Any
+    norm_backward: Any
+    descend: Any
 
 
 class Kernels:
     """The functions of the library.
 
-    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold those of
-    normalisation. `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the passes.
+    `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
     """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self.bf16, self.fp32, self.rounded = (self._norms(library, kind) for kind in ("bf16", "fp32", "rounded"))
+        self.bf16, self.fp32, self.rounded = (self._passes(library, kind) for kind in ("bf16", "fp32", "rounded"))
         for name in ("cast", "widen", "to_nearest"):
             self._take(library, name, [_POINTER, _POINTER, _COUNT])
         self.cast = library.cast
@@ -75,11 +81,11 @@ class Kernels:
             self.chain_forward = library.chain_forward
             self.chain_backward = library.chain_backward
 
-    def _norms(self, library: ctypes.CDLL, kind: str) -> Norms:
+    def _passes(self, library: ctypes.CDLL, kind: str) -> Passes:
         names = [f"{name}_{kind}" for name in _ARGUMENTS]
         for name, arguments in zip(names, _ARGUMENTS.values(), strict=True):
             self._take(library, name, arguments)
-        return Norms(*(getattr(library, name) for name in names))
+        return Passes(*(getattr(library, name) for name in names))
 
     @staticmethod
     def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:

@@ -101,8 +101,8 @@ class _Norm(torch.autograd.Function):
         out = torch.empty_like(x)
         mean, inverse = torch.empty(2, columns).unbind()
         floor = 0.0 if rectify else -math.inf
-        norms = found.bf16 if x.dtype == torch.bfloat16 else found.fp32
-        norms.forward(
+        passes = found.bf16 if x.dtype == torch.bfloat16 else found.fp32
+        passes.norm_forward(
             *(address(x), address(residual), address(out), rows, columns, address(weight), address(bias)),
             *(None, eps, momentum, address(running_mean), address(running_var), address(mean), address(inverse)),
             floor,
@@ -118,8 +118,8 @@ class _Norm(torch.autograd.Function):
         dx = torch.empty_like(x)
         dresidual = torch.empty_like(x) if ctx.has_residual else None
         dweight, dbias = torch.empty(2, len(weight)).unbind()
-        norms = ctx.found.bf16 if x.dtype == torch.bfloat16 else ctx.found.fp32
-        norms.backward(
+        passes = ctx.found.bf16 if x.dtype == torch.bfloat16 else ctx.found.fp32
+        passes.norm_backward(
             *(address(x), address(out), address(dy), address(dx), address(dresidual), x.numel() // len(weight)),
             *(len(weight), address(weight), address(mean), address(inverse), address(dweight), address(dbias)),
             ctx.floor,

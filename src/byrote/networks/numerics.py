@@ -12,7 +12,7 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     Returns:
         compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
             not `compiled=False`);
-        kernels: and there are some; tiles: and its hidden blocks run on tile units, the optimiser's step included.
+        kernels: and there are some; tiles: and its hidden blocks run on tile units.
 
     >>> import torch
     >>> from byrote.networks import MLP
@@ -25,5 +25,5 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     return {
         "compiled": compiled,
         "kernels": compiled and kernels() is not None,
-        "tiles": compiled and features.descends(),
+        "tiles": compiled and features.uses_tiles(),
     }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from byrote.networks import reduced
-from byrote.networks.native import Kernels, Norms, address
+from byrote.networks.native import Kernels, Passes, address
 
 __all__ = ["Products"]
 
@@ -32,10 +32,10 @@ class Products:
         return cls("bf16" if reduced.has_units() else "rounded", found)
 
     @property
-    def norms(self) -> Norms:
+    def passes(self) -> Passes:
         """The kernels that read and write what the products do."""
-        norms: Norms = getattr(self.found, self.kind)
-        return norms
+        passes: Passes = getattr(self.found, self.kind)
+        return passes
 
     def operand(self, x: Tensor) -> Tensor:
         """x, contiguous float32, as a product takes it: itself, narrowed, or rounded.
@@ -55,14 +55,20 @@ class Products:
         """The result of a product as float32 numbers, for a reader that does not round."""
         return a.float() if self.kind == "bf16" else self.operand(a)
 
+    def slope(self, da: Tensor, h: Tensor, room: Tensor, last: bool) -> Tensor:
+        """da^T h, (out, B) x (B, in), for a kernel of `passes`, or of float32 for the last block.
+
+        Args:
+            room: float32 (out, in), where it is put unless it is bfloat16.
+        """
+        if self.kind == "bf16" and not last:
+            return da.t() @ h
+        return torch.mm(da.t(), h.float(), out=room)
+
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
-        """dweight = da^T h, (out, B) x (B, in), rounded but for the last block."""
-        if last or self.kind != "bf16":
-            torch.mm(da.t(), h.float(), out=dweight)
+        """dweight = da^T h as float32 numbers, rounded but for the last block."""
+        slope = self.slope(da, h, dweight, last)
         if last or self.kind == "fp32":
             return
-        if self.kind == "rounded":
-            self.found.to_nearest(address(dweight), address(dweight), dweight.numel())
-        else:
-            narrowed = da.t() @ h
-            self.found.widen(address(narrowed), address(dweight), narrowed.numel())
+        convert = self.found.to_nearest if self.kind == "rounded" else self.found.widen
+        convert(address(slope), address(dweight), slope.numel())

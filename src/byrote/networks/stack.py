@@ -75,6 +75,10 @@ class Stack(nn.Module):
         """Can the backward pass make the optimiser's step? Not with torch's operators."""
         return False
 
+    def uses_tiles(self) -> bool:
+        """Do products run on tile units (AMX)?"""
+        return False
+
     def check(self, x: Tensor) -> bool:
         """Is x one batch shared by all runs? Else it must have the runs first."""
         if x.dim() == self.rank:

@@ -12,7 +12,7 @@ import pytest
 from byrote import claims, reference
 from byrote.store import Results, Table
 from claims.cases import CASES, table
-from claims.made import results, ten_class, two_class
+from claims.made import noise_of, results, ten_class, two_class
 
 IDS = sorted(claims.CLAIMS)
 CONTRACT = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
@@ -196,7 +196,7 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
         json.dumps(verdict.to_json(), allow_nan=False)
 
 
-OF_ALL_SETTINGS = {"A2", "A7", "A8", "A10", "A13", "B7", "B10", "C1", "C2", "C4"}
+HEAR_ALL = {"A2", "A7", "A8", "A10", "A13", "B7", "B10", "C1", "C2", "C4"}
 
 
 def beside(id: str, *, more_cells: bool) -> claims.Verdict:
@@ -207,7 +207,7 @@ def beside(id: str, *, more_cells: bool) -> claims.Verdict:
     return one(results(own, more, variation), id)
 
 
-@pytest.mark.parametrize("id", sorted(set(IDS) - OF_ALL_SETTINGS))
+@pytest.mark.parametrize("id", sorted(set(IDS) - HEAR_ALL))
 def test_a_variation_of_a_setting_is_shown_and_decides_nothing(id: str) -> None:
     verdict = beside(id, more_cells=True)
     assert verdict.verdict == "holds", verdict.reason
@@ -215,7 +215,7 @@ def test_a_variation_of_a_setting_is_shown_and_decides_nothing(id: str) -> None:
     assert any(row.get("variation") and row["verdict"] == "fails" for row in verdict.details)
 
 
-@pytest.mark.parametrize("id", sorted(set(IDS) - OF_ALL_SETTINGS))
+@pytest.mark.parametrize("id", sorted(set(IDS) - HEAR_ALL))
 def test_settings_of_equally_many_cells_decide_alike(id: str) -> None:
     verdict = beside(id, more_cells=False)
     assert verdict.verdict == "fails", verdict.reason
@@ -226,3 +226,59 @@ def test_where_only_a_variation_has_the_runs_of_a_claim_it_decides() -> None:
     crowd = two_class(("LR", "MSE", "RLL"))
     verdict = one(results(crowd, two_class(batch_size=16)), "A5")
     assert (verdict.verdict, "variations" in verdict.reason) == ("holds", False)
+
+
+def test_half_of_a_claim_that_only_a_variation_has_is_heard() -> None:
+    lr = {"LR": {"slope": 0.5}}
+    main = two_class(("CE", "LS", "RLL", "nMSE"))
+    assert one(results(main, two_class(("CE", "LR"), width=64, by_loss=lr)), "A4").verdict == "fails"
+    mild = ten_class(("CE", "MSE-p"), width=64, by_loss={"MSE-p": {"m": 0.5}})
+    verdict = one(results(ten_class(("CE", "RLL", "nMSE")), mild), "B1")
+    assert (verdict.verdict, "only CE was run" in verdict.reason) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize("lost", [{"collapsed": True}, {"status": "failed"}])
+def test_what_comes_out_of_runs_does_not_make_their_setting_a_variation(lost: dict[str, object]) -> None:
+    worse = two_class(weight_decay=2e-4, by_loss={"LS": {"mem": 1.9}, "CE": {"mem": 1.7}})
+    fewer = [row | lost if (row["loss"], row["rate"]) == ("LS", 0.4) else row for row in worse]
+    assert one(results(two_class(), fewer), "A5").verdict == "fails"
+
+
+def test_more_seeds_outweigh_more_losses_and_noise_models_are_no_variations() -> None:
+    worse = {"LS": {"mem": 1.9}, "CE": {"mem": 1.7}}
+    wide = two_class(("CE", "LS", "LR"), seeds=(0,), width=64)
+    assert one(results(two_class(by_loss=worse), wide), "A5").verdict == "fails"
+    other = two_class(noise="symmetric", by_loss=worse)
+    assert one(results(two_class(("CE", "LS", "LR")), other), "A5").verdict == "fails"
+
+
+def test_the_best_reading_is_that_of_the_settings_that_decide() -> None:
+    noisy = two_class(batch_size=16, nc1=lambda rate, seed: 0.05 + 0.2 * noise_of("odd", rate, seed))
+    alone, beside_it = (
+        one(results(*parts), "A3").reason
+        for parts in ([two_class(("CE", "LS", "LR"))], [two_class(("CE", "LS", "LR")), noisy])
+    )
+    best = re.compile("best reading: .*on average")
+    assert best.search(alone).group() == best.search(beside_it).group()  # type: ignore[union-attr]
+
+
+def test_files_of_recorded_labels_are_settings_of_their_own() -> None:
+    parts = [two_class(noise="recorded", labels=name, nc1=scale) for name, scale in (("aggre", 0.1), ("worst", 0.4))]
+    found = one(results(*parts), "A11").details
+    assert len({row["cell"] for row in found}) == 2
+    assert all("labels=" in row["cell"] for row in found)
+
+
+def test_rates_that_nearly_agree_are_no_neighbours() -> None:
+    near = [row for rate in (0.4, 0.402) for row in ten_class(("CE", "RLL"), rates=(rate,))]
+    made = results(ten_class(("CE", "RLL"), rates=(0.0, 0.2)), near)
+    assert one(made, "B2").verdict == "holds"
+
+
+def test_rll_started_from_another_loss_is_not_what_c4_speaks_of() -> None:
+    rows = [
+        row | {"start_loss": "LS" if row["start"] == "memorised" else ""} for row in table("C4", "holds").history.rows()
+    ]
+    assert one(results(rows), "C4").verdict == "not tested"
+    rows = [row | {"start_loss": "CE" if row["start_loss"] else ""} for row in rows]
+    assert one(results(rows), "C4").verdict == "holds"

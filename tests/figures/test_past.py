@@ -1,5 +1,7 @@
 """The figures past the papers: a stated noise rate, path dependence, labels that people gave."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -74,9 +76,9 @@ def test_rates_of_other_noise_are_not_drawn(past):
 
 def test_a_started_loss_stands_beside_itself_and_cross_entropy(drawn, past):
     rows = drawn_rows(drawn["path-dependence"], "epoch", "corrupted_as_observed")
-    assert {row["loss"] for row in rows} == {"CE", "RLL", "RLL from CE's weights"}
+    assert {row["loss"] for row in rows} == {"CE", "RLL", "RLL from memorised weights"}
     ends = {row["loss"]: row["corrupted_as_observed"] for row in rows if row["epoch"] == 60}
-    assert ends["RLL from CE's weights"] == pytest.approx(0.9)
+    assert ends["RLL from memorised weights"] == pytest.approx(0.9)
     scratch = [
         one["corrupted_as_observed"]
         for one in final(past, loss="RLL", rate=0.4, noise="symmetric", network="mlp", start="scratch")
@@ -117,3 +119,39 @@ def test_more_further_losses_than_spare_colours_differ_in_colour_and_mark():
     styles = [loss_style(name, names) for name in names]
     assert len({(one.colour, one.shape) for one in styles}) == len(names)
     assert len({(one.colour, one.dash) for one in styles}) == len(names)
+
+
+def test_the_captions_count_the_runs_behind_a_mark(drawn):
+    assert "12 runs of CIFAR-10, 10 classes; 12 runs of" in re.sub(r" \(.*?\)", "", drawn["human-noise"].caption)
+    assert drawn["human-noise"].caption.count("(3 seeds a cell)") == 2
+
+
+def test_recorded_labels_find_company_in_their_own_setting(past):
+    rows = past.history.where(network="mlp", loss=("CE", "RLL"), rate=0.4, start="scratch").rows()
+    elsewhere = Table.of([row | {"rate": 0.395, "key": f"{row['key']}-elsewhere"} for row in rows])
+    (one,) = figures.draw(results(Table.concat([past.history, elsewhere])), "human-noise")
+    assert len(one.spec["concat"]) == 4
+
+
+def test_started_runs_are_shown_beside_a_larger_setting_without_them(past):
+    rows = past.history.where(network="mlp").rows()
+    more = Table.of(
+        [row | {"width": 8, "start": "scratch", "key": f"{row['key']}-{n}"} for row in rows for n in (1, 2)]
+    )
+    (one,) = figures.draw(results(Table.concat([past.history, more])), "path-dependence")
+    assert [panel["title"]["text"] for panel in one.spec["concat"]] == ["η .2", "η .4"]
+
+
+def test_another_alpha_and_collapsed_runs_are_not_counted(past):
+    rows = past.history.where(loss="RLL", start="scratch", noise="symmetric").rows()
+    other = [row | {"alpha": 0.45, "seed": 7, "key": f"{row['key']}-45"} for row in rows if row["seed"] == 0]
+    gone = [row | {"collapsed": True, "seed": 8, "key": f"{row['key']}-gone"} for row in rows if row["seed"] == 1]
+    (one,) = figures.draw(results(Table.concat([past.history, Table.of(other), Table.of(gone)])), "noise-rate")
+    (plain,) = figures.draw(past, "noise-rate")
+    assert one.caption == plain.caption
+
+
+def test_a_missing_accuracy_is_no_end_of_an_axis(past):
+    accuracy = np.where(past.history["loss"] == "RLL", np.nan, past.history["test_accuracy"])
+    (one,) = figures.draw(results(past.history.with_column("test_accuracy", accuracy)), "human-noise")
+    assert one.svg().startswith("<svg")

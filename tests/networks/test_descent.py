@@ -115,6 +115,17 @@ def test_rates_may_change_and_a_graph_is_used_once(kind):
         loss.backward()
 
 
+@pytest.mark.skipif(kernels() is None or kernels().has_tiles, reason="tile units do not watch their weights")
+def test_a_graph_made_before_a_step_is_refused(kind):
+    precision, width = kind
+    network = stacked(width, precision=precision)
+    descending(network)
+    first, second = (network(batch(2, 48, 45)[0]).sum() for _ in range(2))
+    first.backward()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        second.backward()
+
+
 def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser():
     for network in (
         stacked(compiled=False),

@@ -41,7 +41,7 @@ def _share_not_worse(differences: list[Array]) -> Estimate:
     bar="share of cells with mean paired difference >= 0: lower end >= .9 holds, upper end < .9 fails",
     published="very few exceptions (MD Fig. 1, bottom)",
     method="t interval with the bootstrap's standard error over seeds; of each cell a paired t over seeds",
-    aggregation="the share over all settings and eta > 0",
+    aggregation="the share over all settings that decide and eta > 0",
     minimum="2 seeds that share an eta under CE and LS",
     needs=_NEEDS,
 )

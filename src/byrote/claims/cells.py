@@ -33,9 +33,10 @@ Array = NDArray[np.float64]
 MEMORISED = 0.98  # J1 of cross-entropy from which a cell counts as trained to memorise
 SETTING = (
     *("dataset", "classes", "num_classes", "n_train", "balance", "preprocessing", "resolution"),
-    *("network", "depth", "width", "feature_width", "noise"),
+    *("network", "depth", "width", "feature_width", "noise", "labels"),
     *("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "dropout", "schedule", "precision"),
 )
+_ALIKE = ("dataset", "classes", "network", "noise")  # what settings share that may be variations of one another
 _PAPER_ALPHA = 0.1  # the parameter both papers use; other values are sensitivity runs
 _READ = ("loss", "rate", "seed", "epochs", "collapsed")
 _WITH_ALPHA = ("LS", "LR", "RLL")
@@ -102,6 +103,8 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
     if "alpha" in final:
         other = np.isin(final["loss"], _WITH_ALPHA) & ~np.isclose(final["alpha"], _PAPER_ALPHA)
         kept &= ~other
+    whole = results.history.final()
+    final = final.with_column("_variation", np.isin(final["key"], whole["key"][_variations(whole)]))
     if not with_doubled:
         kept &= ~doubled(final)
     if "start" in final and not with_starts:
@@ -113,8 +116,9 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
 class Cell:
     """Runs that differ by loss, rate and seed alone.
 
-    `decides` is false of a variation: another setting of the same dataset, classes and network holds more cells
-    (loss, rate), as Figure 1's batch of 128 beside a batch of 16.
+    `decides` is false of a variation: of the table's settings with the same dataset, classes, network and noise another
+    one has more runs, as Figure 1's batch of 128 beside a batch of 16. Failed and collapsed runs count: what comes out
+    of a run does not make its setting a variation.
     """
 
     name: str
@@ -139,7 +143,7 @@ def _positive(rate: Array) -> NDArray[np.bool_]:
 def name_of(facts: dict[str, Any], varying: Sequence[str]) -> str:
     """A short readable name of a setting: dataset, classes, network, and whatever else differs in the table.
 
-    A fact that it does not have (NaN, as the resolution of images that keep their own) is not named.
+    A fact that it does not have (NaN or "", as the resolution of images that keep their own) is not named.
 
     >>> name_of({"dataset": "mnist", "resolution": float("nan"), "feature_width": 2.0}, ["resolution", "feature_width"])
     'mnist M=2'
@@ -150,7 +154,8 @@ def name_of(facts: dict[str, Any], varying: Sequence[str]) -> str:
     if "network" in facts:
         said.append(str(facts["network"]))
     letters = {"feature_width": "M", "num_classes": "N"}
-    others = [name for name in varying if name not in ("dataset", "classes", "network") and facts[name] == facts[name]]
+    varying = [name for name in varying if facts[name] == facts[name] and facts[name] != ""]
+    others = [name for name in varying if name not in ("dataset", "classes", "network")]
     return " ".join([*said, *(f"{letters.get(name, name)}={_short(facts[name])}" for name in others)])
 
 
@@ -159,26 +164,26 @@ def _short(value: object) -> str:
 
 
 def cells(runs: Runs, *, apart_from: Sequence[str] = ()) -> Iterator[Cell]:
-    """Each setting (runs equal in every fact but loss, alpha, rate, seed, and those of `apart_from`).
-
-    Of the settings that share dataset, classes and network those with the most cells (loss, rate) decide a claim;
-    the others are variations.
-    """
+    """Each setting (runs equal in every fact but loss, alpha, rate, seed, and those of `apart_from`)."""
     names = [name for name in SETTING if name in runs.final and name not in apart_from]
     varying = [name for name in names if len(np.unique(runs.final[name])) > 1]
-    groups = [(dict(zip(names, values, strict=True)), group) for values, group in runs.final.groups(*names)]
-    held = [sum(1 for _ in group.groups("loss", "rate")) for _, group in groups]
-    most: dict[tuple[Any, ...], int] = {}
-    for (facts, _), count in zip(groups, held, strict=True):
-        most[_kind(facts)] = max(count, most.get(_kind(facts), 0))
-    for (facts, group), count in zip(groups, held, strict=True):
+    for values, group in runs.final.groups(*names):
+        facts = dict(zip(names, values, strict=True))
         own = runs.only(np.isin(runs.final["run"], group["run"]))
-        yield Cell(name_of(facts, varying), facts, own, count == most[_kind(facts)])
+        yield Cell(name_of(facts, varying), facts, own, not group["_variation"].all())
 
 
-def _kind(facts: dict[str, Any]) -> tuple[Any, ...]:
-    """What settings share that are variations of one another."""
-    return tuple(facts.get(name) for name in ("dataset", "classes", "network"))
+def _variations(final: Table) -> NDArray[np.bool_]:
+    """Which runs belong to a setting that has fewer runs than another with the same `_ALIKE`."""
+    smaller = np.zeros(len(final), dtype=bool)
+    alike, names = ([name for name in facts if name in final] for facts in (_ALIKE, SETTING))
+    at = final.with_column("_row", np.arange(len(final)))
+    for _, family in at.groups(*alike):
+        settings = [group["_row"] for _, group in family.groups(*names)]
+        most = max(len(rows) for rows in settings)
+        for rows in settings:
+            smaller[rows] = len(rows) < most
+    return smaller
 
 
 def _by_seed(final: Table, column: str) -> dict[int, float]:

@@ -144,11 +144,11 @@ def conclude(
     """One verdict from the checks of all cells: the worst cell decides.
 
     A claim that speaks of every cell fails when one check fails and holds when every check does. Checks whose
-    premise was not reached decide nothing; where they are more than half, nothing is decided. The statistic
+    premise was not reached decide nothing; where they are more than half, the claim cannot hold. The statistic
     shown is that of the first kind of check (`checks[0].what`), in its worst cell.
 
     A check without an interval (one seed of what is no share of samples) decides nothing where another check of
-    its kind has one; nor does a check of a variation where others are not.
+    its kind has one; nor does a check of a variation where one of its kind is of no variation.
 
     Args:
         checks: at least one; those of the claim's main statistic first.
@@ -157,7 +157,8 @@ def conclude(
         rows: further rows for the details, not decisive.
         lacking: a part of the claim that these runs cannot answer: it may fail, but not hold.
     """
-    deciding = [check for check in checks if check.decides] or list(checks)
+    heard = {check.what for check in checks if check.decides}
+    deciding = [check for check in checks if check.decides or check.what not in heard]
     aside = [check for check in checks if check not in deciding]
     alone = [check for check in deciding if not check.bounded and _bounded_elsewhere(check, deciding)]
     checks = [check for check in deciding if check not in alone]

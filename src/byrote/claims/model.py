@@ -92,7 +92,7 @@ def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
         checks = _deciding_first([check for one in fitted for check in _checks(one, variant)])
         rows = [row for one in fitted for row in _rows(one, variant)]
         findings[variant] = conclude(checks, runs=runs, rows=rows)
-        failed = sum(check.verdict == "fails" for check in checks if check.decides)
+        failed = sum(check.verdict == "fails" for check in [c for c in checks if c.decides] or checks)
         standing[variant] = _SEVERITY.index(findings[variant].verdict), -failed
     best = max(model.VARIANTS, key=lambda variant: standing[variant])  # of equals the paper's, which comes first
     other = next(variant for variant in model.VARIANTS if variant != best)
@@ -110,7 +110,7 @@ _LEVEL = "memorization, measured over predicted"
 def _deciding_first(checks: list[Check]) -> list[Check]:
     """The kind of check that ends worst first, since its statistic is the one shown; of equals slopes first."""
     kinds = list(dict.fromkeys([_SLOPE, *(check.what for check in checks)]))
-    deciding = [check for check in checks if check.decides]
+    deciding = [check for check in checks if check.decides] or checks
     worst = {kind: min((_SEVERITY.index(c.verdict) for c in deciding if c.what == kind), default=2) for kind in kinds}
     return sorted(checks, key=lambda check: (worst[check.what], kinds.index(check.what)))
 

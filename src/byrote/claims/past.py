@@ -94,6 +94,8 @@ def _c2(results: Results) -> Finding:
 )
 def _c4(results: Results) -> Finding:
     runs = read(results, with_starts=True).where(noise="symmetric")
+    if "start_loss" in runs.final:
+        runs = runs.where(start_loss=("", "CE"))
     keeps: list[Check] = []
     resists: list[Check] = []
     rows: list[Row] = []

@@ -107,7 +107,7 @@ def _best(rows: Sequence[Row]) -> str:
     """Which of the four readings fits best on average."""
     kinds: dict[str, list[float]] = {}
     for row in rows:
-        if "mode" not in row:
+        if "mode" not in row and ("variation" not in row or all("variation" in other for other in rows)):
             kinds.setdefault(row["what"], []).append(row["value"])
     best = max(kinds, key=lambda what: float(np.mean(kinds[what])))
     return f"best reading: {best}, {np.mean(kinds[best]):.3f} on average"

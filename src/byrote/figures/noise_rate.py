@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -30,15 +31,17 @@ def noise_rate(results: Results) -> Drawing | None:
     history = results.history
     if not all(name in history for name in _NEEDS) or not len(history):
         return None
-    stated = history.where(np.isfinite(history["rate_estimate"]) & np.isin(history["noise"], _LAWS))
-    stated = stated.where(loss=LOSSES)
-    chosen = references(stated, "dataset", "classes", "network") if len(stated) else []
+    told = np.isfinite(history["rate_estimate"]) & ~history["collapsed"].astype(bool)
+    stated = history.where(told, noise=_LAWS, loss=LOSSES)
+    found = references(stated, "dataset", "classes", "network") if len(stated) else []
+    chosen = [replace(one, table=one.table.where(loss=LOSSES)) for one in found]  # not of another alpha
     cells = [(one, loss) for one in chosen for loss in LOSSES if len(one.table.where(loss=loss))]
     if not cells:
         return None
     names = [loss for loss in LOSSES if loss in {loss for _, loss in cells}]
     reach = _reach([one.table.final() for one in chosen])
-    charts = [_panel(one.table.final().where(loss=loss), names, reach) for one, loss in cells]
+    most = max(float(one.table["realised_rate"].max()) for one in chosen)
+    charts = [_panel(one.table.final().where(loss=loss), names, reach, most) for one, loss in cells]
     titles = [alt.Title(f"{loss}: {_covered(one, loss)}", subtitle=one.with_network) for one, loss in cells]
     caption = (
         "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
@@ -71,7 +74,7 @@ def _reach(tables: list[Table]) -> float:
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 
 
-def _panel(last: Table, names: list[str], reach: float) -> Any:
+def _panel(last: Table, names: list[str], reach: float, most: float) -> Any:
     seeds = sorted(set(last["seed"].tolist()))
     rows = []
     for row in last.rows():
@@ -81,7 +84,8 @@ def _panel(last: Table, names: list[str], reach: float) -> Any:
         found |= {"says": "underfits" if underfits else "", "rate": row["rate_estimate"]}
         found |= {name: row[f"rate_{name}"] - true for name in ("estimate", "low", "high")}
         rows.append(found)
-    x = alt.X("at:Q", title="share of wrong labels", scale=alt.Scale(domain=[-0.05, 0.7]), axis=alt.Axis(format=".0%"))
+    across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)
+    x = alt.X("at:Q", title="share of wrong labels", scale=across, axis=alt.Axis(format=".0%"))
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     y = alt.Y("estimate:Q", title="stated less true rate", scale=scale, axis=alt.Axis(format="+.0%"))
     tips = [

@@ -10,13 +10,13 @@ import numpy as np
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import band, by_loss, dimmed, epoch_axis, panels, rate_text, share_axis, values
 from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import Setting, losses_in, references, runs_text
+from byrote.figures.settings import Setting, losses_in, runs_text, settings
 from byrote.store.query import Results
 from byrote.store.table import Table
 
 __all__ = ["path_dependence"]
 
-FROM = "{} from CE's weights"
+_FROM = " from memorised weights"
 
 
 @figure(
@@ -29,7 +29,7 @@ def path_dependence(results: Results) -> Drawing | None:
     history = results.history
     if "start" not in history or not bool(np.any(history["start"] == "memorised")):
         return None
-    chosen = [one for one in references(_named(history), "dataset", "classes", "network") if _started(one.table)]
+    chosen = [one for one in settings(_named(history)) if _started(one.table)]
     charts, titles = [], []
     names = losses_in(Table.concat([_shown(one) for one in chosen])) if chosen else []
     for one in chosen:
@@ -42,10 +42,10 @@ def path_dependence(results: Results) -> Drawing | None:
     told = [Setting(one.title, one.facts, _shown(one)) for one in chosen]
     caption = (
         "Of the training images whose label was made wrong the share m whose prediction repeats it, in percent, "
-        "against the epoch: trained from scratch, and from the weights that cross-entropy had ended with on the "
-        "same labels, at the first learning rate again. A loss that resists wherever it starts ends alike from "
-        "both. Mean over seeds, shaded its "
-        f"95% interval. {runs_text(told)}"
+        "against the epoch: trained from scratch, and from the weights that the loss of the start (in these "
+        "studies cross-entropy) had ended with on the same labels, at the first learning rate again. A loss that "
+        "resists wherever it starts ends alike from both. Mean over seeds, shaded its 95% interval. "
+        f"{runs_text(told)}"
     )
     return Drawing(panels(charts, titles, min(len(charts), 3), size=(300, 220), names=names), caption)
 
@@ -53,20 +53,20 @@ def path_dependence(results: Results) -> Drawing | None:
 def _named(history: Table) -> Table:
     """The table with the start in the loss's name and no longer among the facts that make a setting."""
     memorised = history["start"] == "memorised"
-    loss = np.where(memorised, [FROM.format(loss) for loss in history["loss"]], history["loss"]).astype(object)
+    loss = np.where(memorised, [f"{loss}{_FROM}" for loss in history["loss"]], history["loss"]).astype(object)
     return Table({name: history[name] for name in history.columns if name != "start"} | {"loss": loss})
 
 
 def _started(table: Table) -> list[float]:
     """The rates at which a run started from memorised weights."""
-    names = [name for name in losses_in(table) if name.endswith(FROM.format(""))]
+    names = [name for name in losses_in(table) if name.endswith(_FROM)]
     return sorted(set(table.where(loss=names)["rate"].tolist())) if names else []
 
 
 def _shown(one: Setting) -> Table:
     """Cross-entropy, and the losses that were started twice, at the rates where they were."""
-    twice = [name for name in losses_in(one.table) if name.endswith(FROM.format(""))]
-    plain = [name.removesuffix(FROM.format("")) for name in twice]
+    twice = [name for name in losses_in(one.table) if name.endswith(_FROM)]
+    plain = [name.removesuffix(_FROM) for name in twice]
     return one.table.where(loss=["CE", *plain, *twice], rate=_started(one.table))
 
 

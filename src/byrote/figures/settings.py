@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ _FACTS = (
     "width",
     "feature_width",
     "noise",
+    "labels",
     "epochs",
     "batch_size",
     "optimizer",
@@ -45,6 +47,7 @@ _WORDS = {
     "width": "width {}",
     "feature_width": "M = {}",
     "noise": "{} noise",
+    "labels": "labels {}",
     "epochs": "{} epochs",
     "batch_size": "batch {}",
     "optimizer": "{}",
@@ -109,7 +112,9 @@ def settings(table: Table) -> list[Setting]:
     Runs without a nominal noise rate (recorded labels) are left out: they have no place on a grid of rates.
     """
     table = finished(table)
-    table = series(table.where(rate=np.isfinite) if len(table) else table)
+    if not len(table):
+        return []
+    table = series(table.where(rate=np.isfinite))
     facts = [name for name in _FACTS if name in table.columns]
     columns = [table[name] for name in facts]
     places: dict[str, list[int]] = {}
@@ -123,13 +128,18 @@ def settings(table: Table) -> list[Setting]:
     return _titled(sorted(found, key=lambda one: -one[1].runs))
 
 
-def references(table: Table, *by: str) -> list[Setting]:
+def references(table: Table, *by: str, among: Callable[[Setting], object] = lambda one: True) -> list[Setting]:
     """Of each combination of the facts `by`, the setting with the most runs: the one a figure shows.
 
     Among equals it is the one under the noise that most runs of the table have.
+
+    Args:
+        table: rows of runs.
+        by: facts.
+        among: true of the settings that have something to show at all.
     """
     best: dict[str, Setting] = {}
-    found = settings(table)
+    found = [one for one in settings(table) if among(one)]
     noise: Counter[str] = Counter()
     for one in found:
         noise[str(one.facts.get("noise"))] += one.table.runs
@@ -157,7 +167,9 @@ def _told(facts: dict[str, object], differing: list[str]) -> list[str]:
     if "epochs" in differing:  # doubled runs double every stage of the schedule
         hidden.add("schedule")
     shown = [name for name in differing if name in _WORDS and name not in hidden]
-    return words + [_WORDS[name].format(facts[name]) for name in shown if facts[name] == facts[name]]
+    return words + [
+        _WORDS[name].format(facts[name]) for name in shown if facts[name] == facts[name] and facts[name] != ""
+    ]
 
 
 def _subject(facts: dict[str, object]) -> str:
@@ -175,22 +187,23 @@ def telling_rate(one: Setting) -> float:
     return max(rates, key=lambda rate: (len(losses_in(one.table.where(rate=rate))), -abs(rate - 0.2)))
 
 
-def runs_text(shown: list[Setting], nc1: bool = False) -> str:
+def runs_text(shown: list[Setting], nc1: bool = False, by: tuple[str, ...] = ("loss", "rate")) -> str:
     """How many runs a caption speaks of, and by how many seeds a cell (loss and rate), setting by setting.
 
     Args:
         shown: the settings drawn.
         nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
+        by: what makes a cell.
     """
-    parts = [f"{_runs(one.table)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
-    text = f"n: {'; '.join(parts) or _runs(*(one.table for one in shown))}"
+    parts = [f"{_runs([one.table], by)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
+    text = f"n: {'; '.join(parts) or _runs([one.table for one in shown], by)}"
     collapsed = sum(int(np.sum(one.table.final()["collapsed"].astype(bool))) for one in shown) if nc1 else 0
     left = f"; left out: {collapsed} collapsed run{'s' * (collapsed != 1)}, without NC1" if collapsed else ""
     return f"{text}{left}."
 
 
-def _runs(*tables: Table) -> str:
-    cells = [rows.runs for table in tables for _, rows in table.final().groups("loss", "rate")]
+def _runs(tables: list[Table], by: tuple[str, ...]) -> str:
+    cells = [rows.runs for table in tables for _, rows in table.final().groups(*by)]
     low, high = min(cells, default=0), max(cells, default=0)
     seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
     return f"{sum(table.runs for table in tables)} runs ({seeds} a cell)"

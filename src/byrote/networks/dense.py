@@ -200,11 +200,11 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
         chain: _Chain = ctx.chain
-        blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         if chain.descent and ctx.stepped:
             raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
+        features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
+        blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, ending = True, _ending(chain, products)
         for s, trace in enumerate(ctx.traces):
             g = dy[s]

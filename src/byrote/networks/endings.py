@@ -74,5 +74,9 @@ class Steps:
             found.fp32.descend(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
 
     def returned(self) -> list[Tensor | None]:
-        """No gradient is left: of the one parameter that makes autograd call the backward pass."""
+        """No gradient is left: of the one parameter that makes autograd call the backward pass.
+
+        Autograd is told that the parameters have changed, so that it refuses a graph made before.
+        """
+        torch.autograd.graph.increment_version([state for block in self._blocks for state in block[:4]])
         return [None]

@@ -68,12 +68,18 @@ class Plan:
         """Write the plan into a new store, or over one that it takes up whole: a study may ask for more than before.
 
         Raises:
-            ValueError: the folder holds runs that this study does not ask for, or files that are no store.
+            ValueError: the folder holds another study or scale, runs that this study does not ask for, or files that
+                are no store.
         """
         there = Plan.read(root)
         if there is not None:
             held, asked = ({entry.key for entry in plan.entries} for plan in (there, self))
-            if not held <= asked or (there.study, there.scale) != (self.study, self.scale):
+            if (there.study, there.scale) != (self.study, self.scale):
+                raise ValueError(
+                    f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
+                    f"choose another --out"
+                )
+            if not held <= asked:
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
                     f"({len(held)} runs, {len(held & asked)} of them among the {len(asked)} asked for); "

@@ -4,6 +4,7 @@ They are stored beside the results, so that claims, figures and reports read the
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 from byrote.experiment import Experiment
@@ -33,6 +34,7 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "loss": experiment.loss.label,
         "alpha": experiment.loss.parameter,
         "noise": experiment.noise.kind,
+        "labels": Path(getattr(experiment.noise, "path", "")).stem,
         "rate": experiment.noise.nominal_rate,
         "effective_rate": experiment.noise.effective_rate(data.num_classes),
         "seed": experiment.seed,
@@ -47,6 +49,7 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int) -> dict[str, Any
         "precision": training.precision,
     }
     facts["start"] = "scratch" if experiment.start is None else "memorised"
+    facts["start_loss"] = "" if experiment.start is None else experiment.start.label
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in facts.items()}
 
 

@@ -273,11 +273,11 @@ def test_other_classes_and_other_networks_are_no_variations() -> None:
 
 @pytest.mark.parametrize("id", ["A7", "A8"])
 def test_claims_about_a_factor_hear_all_its_settings(id: str) -> None:
-    """The fewer rates of M = 8, or of one noise model, do not make it a variation."""
+    """Fewer rates do not make M = 8, or more classes at another width, a variation."""
     rates = (0.05, 0.1, 0.2)
     lines = [two_class(), two_class(feature_width=8, rates=rates, nc1=unrelated)]
     noises = [{"num_classes": 10, "feature_width": 10, "m": 0.95, "noise": noise} for noise in ("symmetric", "uniform")]
-    models = [two_class(**noises[0]), two_class(**noises[1], rates=rates, nc1=unrelated)]
+    models = [*(two_class(**one) for one in noises), two_class(**noises[0], rates=rates, width=64, nc1=unrelated)]
     found = verdict(id, *(lines if id == "A7" else models))
     assert (found.verdict, "variations" in found.reason) == ("fails", False), found.reason
 

@@ -24,9 +24,10 @@ _SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accu
 
 def resistance_tables(results: Results) -> list[dict[str, Any]]:
     """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta."""
-    names = losses_in(results.history) if len(results.history) else []
+    found = settings(results.history)
+    names = losses_in(Table.concat([one.table for one in found])) if found else []
     tables = []
-    for one in settings(results.history):
+    for one in found:
         if not np.any(one.table["rate"] > 0):
             continue
         last = one.table.final()

@@ -1,5 +1,7 @@
 """The numbers that figures draw, against slow and obvious computations from the rows of the table."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -267,3 +269,15 @@ def test_captions_count_runs_and_seeds(demo):
         "n: 86 runs (3 to 5 seeds a cell) of Fashion-MNIST subset 0/1; "
         "16 runs (1 seed a cell) of Fashion-MNIST subset, 10 classes."
     )
+
+
+def test_a_loss_at_one_rate_has_no_family_of_curves(matters):
+    rows = matters.history.where(loss="RLL", rate=0.4, network="resnet32").rows()
+    other = Table.of([row | {"alpha": 0.45, "key": f"{row['key']}-45"} for row in rows])
+    more = results(Table.concat([matters.history, other]))
+    names = ("training-accuracy", "observed-and-true")
+    for one, plain in zip(figures.draw(more, *names), figures.draw(matters, *names), strict=True):
+        titles = [sorted(json.dumps(panel["title"]) for panel in each.spec["concat"]) for each in (one, plain)]
+        assert titles[0] == titles[1]
+        assert "RLL .45" not in json.dumps(one.spec)
+    assert "RLL .45" in json.dumps(figures.draw(more, "resistance")[0].spec)

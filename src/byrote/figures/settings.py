@@ -162,7 +162,19 @@ def _titled(found: list[tuple[dict[str, object], Table]]) -> list[Setting]:
 def _told(facts: dict[str, object], differing: list[str]) -> list[str]:
     """What differs, in words; what only follows from something else that differs is not repeated."""
     words = [network_name(str(facts["network"]))] if "network" in differing else []
-    follows = {"network": ("depth", "width", "optimizer", "lr", "momentum", "weight_decay", "schedule", "epochs")}
+    follows = {
+        "network": (
+            "depth",
+            "width",
+            "feature_width",
+            "optimizer",
+            "lr",
+            "momentum",
+            "weight_decay",
+            "schedule",
+            "epochs",
+        )
+    }
     hidden = {name for cause, names in follows.items() if cause in differing for name in names}
     if "epochs" in differing:  # doubled runs double every stage of the schedule
         hidden.add("schedule")

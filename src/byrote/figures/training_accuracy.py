@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -58,14 +59,19 @@ def training_accuracy(results: Results) -> Drawing | None:
 
 
 def with_many_classes(history: Table) -> list[Setting]:
-    """The settings of LF's kind: more than two classes where there are any, otherwise all, with curves to draw."""
-    chosen = [
-        one
-        for one in references(history, "dataset", "classes", "network")
-        if len(np.unique(one.table["epoch"])) >= 3 and len(set(one.table["rate"])) >= 2
-    ]
+    """The settings of LF's kind: more than two classes where there are any, otherwise all, with curves to draw.
+
+    Of each the losses that were run at two rates: a single curve (another alpha, say) stands beside nothing.
+    """
+    found = [_curves(one) for one in references(history, "dataset", "classes", "network")]
+    chosen = [one for one in found if len(one.table) and len(np.unique(one.table["epoch"])) >= 3]
     many = [one for one in chosen if float(str(one.facts["num_classes"])) > 2]
     return many or chosen
+
+
+def _curves(one: Setting) -> Setting:
+    several = [loss for loss in losses_in(one.table) if len(set(one.table.where(loss=loss)["rate"])) >= 2]
+    return replace(one, table=one.table.where(loss=several))
 
 
 def _panel(table: Table, names: list[str]) -> Any:

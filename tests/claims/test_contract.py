@@ -282,3 +282,14 @@ def test_rll_started_from_another_loss_is_not_what_c4_speaks_of() -> None:
     assert one(results(rows), "C4").verdict == "not tested"
     rows = [row | {"start_loss": "CE" if row["start_loss"] else ""} for row in rows]
     assert one(results(rows), "C4").verdict == "holds"
+
+
+def test_runs_whose_features_died_but_for_a_trace_are_left_out_and_counted() -> None:
+    """Their NC1, in the thousands, would be the whole of a line."""
+    good = two_class(("CE", "LS", "LR", "MSE"))
+    dead = two_class(("MSE",), seeds=(7,), rates=(0.1,), distance=1e-4, nc1=2000.0)
+    verdict = one(results(good, dead), "A4")
+    assert verdict.statistic == one(results(good), "A4").statistic
+    assert "collapsed runs left out: 1" in verdict.reason
+    small = two_class(("MSE",), seeds=(7,), rates=(0.1,), distance=0.2)
+    assert "collapsed" not in one(results(good, small), "A4").reason

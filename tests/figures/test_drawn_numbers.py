@@ -281,3 +281,13 @@ def test_a_loss_at_one_rate_has_no_family_of_curves(matters):
         assert titles[0] == titles[1]
         assert "RLL .45" not in json.dumps(one.spec)
     assert "RLL .45" in json.dumps(figures.draw(more, "resistance")[0].spec)
+
+
+def test_features_that_died_but_for_a_trace_are_not_drawn_and_counted(demo):
+    rows = demo.history.rows()
+    for row in rows:
+        if (row["loss"], row["rate"], row["seed"], row["num_classes"]) == ("MSE", 0.2, 0, 2):
+            row |= {"class_distance": 1e-4, "nc1_test": 2000.0}
+    (one,) = figures.draw(results(Table.of(rows)), "memorization-dilation")
+    assert "left out: 1 collapsed run" in one.caption
+    assert max(row["nc1_test"] for row in drawn_rows(one, "nc1_test", "seed")) < 100

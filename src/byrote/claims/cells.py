@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from byrote.claims.statistics import Estimate, mean_over_seeds, minus
 from byrote.claims.verdict import NotTested
 from byrote.store import Results
+from byrote.store.coincide import marked
 from byrote.store.table import Table
 
 __all__ = [
@@ -78,8 +79,9 @@ def doubled(final: Table) -> NDArray[np.bool_]:
 def read(results: Results, *, with_doubled: bool = False, with_starts: bool = False) -> Runs:
     """The finished runs a claim may use, and a note for each kind that is left out.
 
-    Left out: failed runs; runs whose class means coincide (`collapsed`); runs of a loss at another alpha than
-    the papers' 0.1; reruns with every stage doubled and runs started from memorised weights, unless asked for.
+    Left out: failed runs; runs whose class means coincide (`collapsed`, see `byrote.store.coincide`); runs of a loss at
+    another alpha than the papers' 0.1; reruns with every stage doubled and runs started from memorised weights, unless
+    asked for.
     """
     history = results.history
     if "status" in history:
@@ -89,6 +91,7 @@ def read(results: Results, *, with_doubled: bool = False, with_starts: bool = Fa
     missing = [name for name in _READ if name not in history]
     if missing:
         raise NotTested(f"the table has no column {', '.join(missing)}")
+    history = marked(history)
     history = history.with_column("run", np.unique(history["key"], return_inverse=True)[1])
     final = history.final()
     notes: list[str] = []

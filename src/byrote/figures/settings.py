@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from byrote.figures.style import LOSSES, dataset_name, network_name
+from byrote.store.coincide import marked
 from byrote.store.table import Table
 
 __all__ = ["Setting", "finished", "losses_in", "references", "runs_text", "series", "settings", "telling_rate"]
@@ -114,7 +115,7 @@ def settings(table: Table) -> list[Setting]:
     table = finished(table)
     if not len(table):
         return []
-    table = series(table.where(rate=np.isfinite))
+    table = series(marked(table.where(rate=np.isfinite)))
     facts = [name for name in _FACTS if name in table.columns]
     columns = [table[name] for name in facts]
     places: dict[str, list[int]] = {}

@@ -5,8 +5,8 @@
     python scripts/mutations.py PART ...   those of tests/mutations.d/PART.toml
 
 An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
-mutation would matter. The script ends with 1 when a mutation survives or no longer applies. One that needs tile units
-(`needs = "tiles"`) is left out, and counted, on a processor that has none.
+mutation would matter. The script ends with 1 when a mutation survives or no longer applies. One that needs units
+(`needs = "tiles"` or `"vectors"`) is left out, and counted, on a processor that has none.
 """
 
 import argparse
@@ -46,12 +46,12 @@ class Mutation:
         return "" if count == 1 else f"its text occurs {count} times in {self.file}"
 
 
-def has_tiles() -> bool:
-    """Can this machine run the code for tile units?"""
+def has_units(kind: str) -> bool:
+    """Can this machine run the code for units of that kind?"""
     from byrote.networks.native import kernels
 
     found = kernels()
-    return found is not None and found.has_tiles
+    return found is not None and bool(getattr(found, kind))
 
 
 def load(parts: list[str]) -> list[Mutation]:
@@ -121,13 +121,13 @@ def main() -> int:
     mutations = load(options.parts)
     broken = [f"{m.part}: {m.why}: {m.problem}" for m in mutations if m.problem]
     asked = [m for m in mutations if not m.problem and (m.quick or not options.quick)]
-    chosen = [m for m in asked if not m.needs or has_tiles()]
+    chosen = [m for m in asked if not m.needs or has_units(m.needs)]
     groups = [[m for m in chosen if m.part == part] for part in dict.fromkeys(m.part for m in chosen)]
     with ThreadPoolExecutor(options.workers) as pool:
         survivors = [line for lines in pool.map(judge, groups) for line in lines]
     for line in broken + survivors:
         print(f"not caught: {line}", file=sys.stderr)
-    left_out = f", {len(asked) - len(chosen)} left out: they need tile units" if len(asked) > len(chosen) else ""
+    left_out = f", {len(asked) - len(chosen)} left out: no such units" if len(asked) > len(chosen) else ""
     caught = len(chosen) - len(survivors)
     print(f"{caught} mutations caught, {len(survivors)} survived, {len(broken)} no longer apply{left_out}")
     return 1 if broken or survivors or not chosen else 0

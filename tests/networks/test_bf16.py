@@ -11,6 +11,8 @@ from byrote.networks import CNN8, MLP, reduced
 from byrote.networks.dense import DenseStack
 from byrote.networks.native import kernels
 
+from .conftest import take
+
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
 
 
@@ -49,7 +51,6 @@ def exact(stacked, x, y, s):
     return logits.detach(), {n: v.grad for n, v in state.items()}
 
 
-@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 @pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # multiples of 32 may go by tiles
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = MLP(3, width, 5).stack((1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
@@ -70,9 +71,8 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, siz
                 assert (grads[name][s] - slope).norm() < 0.03 * slope.norm().clamp(min=1), name
 
 
-@needs_kernels
 @pytest.mark.parametrize(("width", "size", "inputs"), [(64, 32, 40), (37, 21, 19), (130, 128, 33)])
-def test_a_slice_is_the_run_alone_bit_for_bit(width, size, inputs):
+def test_a_slice_is_the_run_alone_bit_for_bit(width, size, inputs, way):
     net, runs = MLP(3, width, 3), 3
     stacked = net.stack((inputs,), 2, generators(runs), precision="bf16")
     alone = [net.stack((inputs,), 2, [generators(runs)[s]], precision="bf16") for s in range(runs)]
@@ -96,7 +96,6 @@ def test_a_slice_is_the_run_alone_bit_for_bit(width, size, inputs):
             assert torch.equal(alone[s].eval()(x[s : s + 1])[0], h[s])
 
 
-@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     net = MLP(3, 32, 3)
     low = net.stack((12,), 2, generators(2), precision="bf16", compiled=compiled)
@@ -121,8 +120,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     assert low.features.get_submodule("1").weight.grad.abs().sum() > 0
 
 
-@needs_kernels
-def test_the_gradient_reaches_the_input_alone_and_shared():
+def test_the_gradient_reaches_the_input_alone_and_shared(way):
     stacked = MLP(2, 16, 3).stack((6,), 2, generators(2), precision="bf16")
     x = batch(1, 8, 6)[0][0].requires_grad_()
     (shared,) = torch.autograd.grad(stacked(x).square().sum(), x)
@@ -145,16 +143,16 @@ def changed_before_backward(width, precision="bf16"):
     return stacked, loss, wanted["features.1.weight"]
 
 
-@needs_kernels
-def test_weights_changed_before_the_backward_pass_are_kept_or_noticed():
-    stacked, loss, wanted = changed_before_backward(37)  # no tiles: narrow copies are kept
-    loss.backward()
-    assert torch.equal(stacked.features.get_submodule("1").weight.grad, wanted)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        changed_before_backward(37, "fp32")[1].backward()
-    if kernels().has_tiles:
+def test_weights_changed_before_the_backward_pass_are_kept_or_noticed(way):
+    if way in ("narrow", "rounded"):  # copies are kept
+        stacked, loss, wanted = changed_before_backward(64)
+        loss.backward()
+        assert torch.equal(stacked.features.get_submodule("1").weight.grad, wanted)
+    else:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             changed_before_backward(64)[1].backward()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        changed_before_backward(37, "fp32")[1].backward()
 
 
 @needs_kernels
@@ -172,7 +170,6 @@ def test_a_single_sample_cannot_be_normalised():
 
 
 @pytest.mark.parametrize("width", [37, 64])
-@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 def test_a_fused_optimiser_is_followed(width, compiled):
     """It changes parameters without counting up their version, also through detached views."""
     stacked = MLP(3, width, 3).stack((6,), 2, generators(2), precision="bf16", compiled=compiled)
@@ -196,7 +193,6 @@ def test_a_fused_optimiser_is_followed(width, compiled):
         assert torch.equal(stacked(x), fresh(x))
 
 
-@pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
     """Collapsed features are compared at 1e-4 of their size: products rounded to 8 bits would be seen in NC1."""
     stacked = MLP(2, 32, 2).stack((6,), 2, generators(1), precision="bf16", compiled=compiled)
@@ -230,7 +226,7 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
     x, y = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4)), torch.arange(32).view(2, 16) % 2
     found = []
     for units in (True, False):
-        monkeypatch.setattr(reduced, "has_units", lambda units=units: units)
+        take("narrow" if units else "rounded", monkeypatch)
         stack = network.stack((1, 8, 8), 2, generators(2), precision="bf16", compiled=compiled)
         with _Products() as seen:
             features = stack.features(x)

@@ -4,22 +4,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from byrote.networks import MLP, Descent, ResNet32, numerics, reduced
+from byrote.networks import MLP, Descent, ResNet32, numerics
 from byrote.networks.native import kernels
 
+from .conftest import take
 from .test_bf16 import batch, generators
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
-needs_tiles = pytest.mark.skipif(kernels() is None or not kernels().has_tiles, reason="no tile units on this machine")
-# with and without bfloat16 units; width 37 is none that tile units take
-KINDS = [("fp32", 64, None), ("fp32", 37, None), ("bf16", 64, None), ("bf16", 37, True), ("bf16", 37, False)]
+# width 37 is none that tile units take
+KINDS = [
+    *(("fp32", width, way) for way in ("vectors", "narrow") for width in (64, 37)),
+    *(("bf16", 64, way) for way in ("tiles", "vectors")),
+    *(("bf16", 37, way) for way in ("vectors", "narrow", "rounded")),
+]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}-{kind[2]}")
+@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(map(str, kind)))
 def kind(request, monkeypatch):
-    precision, width, units = request.param
-    if units is not None:
-        monkeypatch.setattr(reduced, "has_units", lambda: units)
+    precision, width, way = request.param
+    take(way, monkeypatch)
     return precision, width
 
 
@@ -115,7 +118,6 @@ def test_rates_may_change_and_a_graph_is_used_once(kind):
         loss.backward()
 
 
-@pytest.mark.skipif(kernels() is None or kernels().has_tiles, reason="tile units do not watch their weights")
 def test_a_graph_made_before_a_step_is_refused(kind):
     precision, width = kind
     network = stacked(width, precision=precision)
@@ -136,13 +138,13 @@ def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser()
         _, taken = descending(network, RATES[: network.runs], DECAYS[: network.runs])
         assert not taken
         assert network.features.descent is None
-        assert not numerics(network)["tiles"]
+        assert network.features.units() == ""
 
 
-@needs_tiles
-def test_numerics_say_what_runs():
-    assert numerics(stacked()) == {"compiled": True, "kernels": True, "tiles": True}
-    assert numerics(stacked(37)) == {"compiled": True, "kernels": True, "tiles": False}
-    in_float32 = MLP(3, 64, 5).stack((45,), 2, generators(2))
-    assert numerics(in_float32) == {"compiled": True, "kernels": True, "tiles": False}
-    assert numerics(stacked(compiled=False)) == {"compiled": False, "kernels": False, "tiles": False}
+def test_numerics_say_what_runs(way):
+    by_kernels = {"compiled": True, "kernels": True, "tiles": False, "vectors": False}
+    units = {way: True} if way in ("tiles", "vectors") else {}
+    assert numerics(stacked()) == {**by_kernels, **units}
+    assert numerics(stacked(37)) == {**by_kernels, **(units if way == "vectors" else {})}
+    assert numerics(stacked(precision="fp32")) == {**by_kernels, "vectors": way == "vectors"}
+    assert numerics(stacked(compiled=False)) == dict.fromkeys(by_kernels, False)

@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from byrote.networks import MLP, reduced
+from byrote.networks import MLP
 from byrote.networks.native import address, address_of, kernels
 from byrote.networks.products import Products
+
+from .conftest import take
 
 found = kernels()
 pytestmark = pytest.mark.skipif(found is None, reason="no C++ compiler on this machine")
@@ -84,7 +86,7 @@ class _Cast(torch.autograd.Function):
 
 
 def test_a_chain_is_that_of_casts_around_every_product(monkeypatch):
-    monkeypatch.setattr(reduced, "has_units", lambda: False)
+    take("rounded", monkeypatch)
     stack = MLP(3, 32, 6).stack((1, 5, 5), 2, [torch.Generator().manual_seed(s) for s in range(3)], precision="bf16")
     with torch.no_grad():
         for name, p in stack.named_parameters():

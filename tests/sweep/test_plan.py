@@ -31,5 +31,6 @@ def test_a_number_that_is_asked_for_counts(tmp_path):
     grid = {"name": "a", "base": {"data": "toys:Blobs", "network": {"kind": "mlp", "width": 8}}}
     study = Study(name="few", part=[grid | {"axes": {"seed": [*range(10)]}}])
     plan, experiments = plan_study(study)
-    sizes = [[len(task.keys) for task in tasks(plan, experiments, tmp_path, cohort)] for cohort in (None, 3, 1)]
-    assert [sorted(found) for found in sizes] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]
+    images = {Blobs().digest(): (80, 1, 4, 4)}
+    found = [tasks(plan, experiments, tmp_path, images, cohort) for cohort in (None, 3, 1)]
+    assert [sorted(len(task.keys) for task in some) for some in found] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from toys import Blobs
 
 import byrote
 from byrote.experiment import Study
@@ -70,7 +71,7 @@ def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
 def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp_path):
     plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
     plan.write(tmp_path)
-    todo = tasks(plan, experiments, tmp_path, cohort=1, limit=None)
+    todo = tasks(plan, experiments, tmp_path, {Blobs().digest(): (80, 1, 4, 4)}, cohort=1)
     kinds, killed = [], False
     for event in local(todo, Setting(str(tmp_path), imports=("toys",)), workers=1):
         kinds.append(event.kind)

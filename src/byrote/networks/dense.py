@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from byrote.networks.blocks import Block, normalise, run_of
 from byrote.networks.descent import Descent
 from byrote.networks.endings import Gradients, Steps
+from byrote.networks.fused import Fused, FusedChain, Rooms, evaluated, units_for
 from byrote.networks.native import Kernels, address, address_of, kernels
 from byrote.networks.products import Products
 from byrote.networks.stack import Stack
-from byrote.networks.tiled import Rooms, Tiled, TiledChain, fits_tiles
 
 __all__ = ["DenseStack", "is_dense"]
 
@@ -49,7 +49,7 @@ class _Chain(NamedTuple):
     descent: Descent | None
     blocks: list[Block]
     momenta: list[list[Tensor]]  # in descent: of weight, bias, gamma and beta of each block
-    tiles: TiledChain | None  # where it fits on tile units
+    fused: FusedChain | None  # where there are units for it
 
 
 class DenseStack(Stack):
@@ -75,21 +75,20 @@ class DenseStack(Stack):
         rows = x.shape[-2] if index is None else index.shape[-1]
         if self.training and rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
+        chain, products = self._chain(found), Products.of(self.precision, found)
         out: Tensor
-        chain = self._chain(found)
-        if chain.tiles is not None and self.training and not x.requires_grad:
-            out = Tiled.apply(x, index, chain.tiles, *chain.tiles.states)  # type: ignore[no-untyped-call]
+        if chain.fused is not None and self.training and not x.requires_grad:
+            out = Fused.apply(x, index, chain.fused, *chain.fused.states)  # type: ignore[no-untyped-call]
             return out
         if index is not None:
             x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
-        blocks, products, x = chain.blocks, Products.of(self.precision, found), x.contiguous()
+        x = x.contiguous()
         if not self.training:
-            h = products.operand(x)
-            return torch.stack([_evaluate(blocks, s, run_of(h, s), products) for s in range(self.runs)])
-        for block in blocks:
+            return _evaluated(x, chain, products)
+        for block in chain.blocks:
             block.batches.add_(1)
         # in descent one parameter is enough to make autograd call the backward pass
-        states = [blocks[0].weight] if chain.descent else [state for block in blocks for state in block[:4]]
+        states = [chain.blocks[0].weight] if chain.descent else [state for block in chain.blocks for state in block[:4]]
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
@@ -98,9 +97,9 @@ class DenseStack(Stack):
         first = self._layer(next(iter(self._norms)) - 1).get_parameter("weight").data_ptr()
         if self._kept is None or self._kept[:2] != (first, self.descent):
             blocks, momenta = self._blocks(), self._momenta()
-            fits = self.precision == "bf16" and fits_tiles(blocks, found)
-            tiles = TiledChain(blocks, found, self._rooms, self.descent, momenta) if fits else None
-            self._kept = _Chain(first, self.descent, blocks, momenta, tiles)
+            units = units_for(blocks, self.precision, found)
+            fused = FusedChain(blocks, units[1], self._rooms, self.descent, momenta) if units else None
+            self._kept = _Chain(first, self.descent, blocks, momenta, fused)
         return self._kept
 
     def train(self, mode: bool = True) -> "DenseStack":
@@ -145,9 +144,10 @@ class DenseStack(Stack):
         """Is the step of `descent` carried out here, in training on a CPU?"""
         return self.compiled and kernels() is not None
 
-    def uses_tiles(self) -> bool:
-        found = kernels() if self.compiled and self.precision == "bf16" else None
-        return found is not None and fits_tiles(self._blocks(), found)
+    def units(self) -> str:
+        found = kernels() if self.compiled else None
+        units = None if found is None else units_for(self._blocks(), self.precision, found)
+        return units[0] if units else ""
 
     def _layer(self, i: int) -> nn.Module:
         return self.get_submodule(str(i))
@@ -158,8 +158,15 @@ class DenseStack(Stack):
         return {name: value for name, value in held.items() if value is not None}
 
 
+def _evaluated(x: Tensor, chain: _Chain, products: Products) -> Tensor:
+    """The features of all runs in evaluation mode, by their running statistics."""
+    if chain.fused is not None and chain.fused.units.evaluate:
+        return evaluated(x, chain.fused)
+    h = products.operand(x)
+    return torch.stack([_evaluate(chain.blocks, s, run_of(h, s), products) for s in range(len(chain.blocks[0].weight))])
+
+
 def _evaluate(blocks: list[Block], s: int, h: Tensor, products: Products) -> Tensor:
-    """The features of run s in evaluation mode, by its running statistics."""
     for block in blocks:
         last = block is blocks[-1]
         weight = products.operand(block.weight[s].detach())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from byrote.networks.native import address_of, kernels
+
 __all__ = ["Descent"]
 
 
@@ -29,14 +31,16 @@ class Descent:
     decays: list[float]
     rates: list[float]
 
-    @torch.no_grad()
     def finish(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Step the parameters that still have a gradient."""
+        """Step the parameters that still have a gradient, on a CPU with kernels: there alone a network descends."""
+        found = kernels()
+        if found is None:
+            raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimiser")
         for name, p in parameters.items():
-            g, m = p.grad, self.memory[name]
-            if g is None:
+            if p.grad is None:
                 continue
-            parts = [(m, p, g)] if len(p) == 1 else zip(m, p, g, strict=True)
-            for (one, theta, slope), rate, decay in zip(parts, self.rates, self.decays, strict=True):
-                one.mul_(self.momentum).add_(slope).add_(theta, alpha=decay)
-                theta.sub_(one, alpha=rate)
+            g, m = p.grad.contiguous(), self.memory[name]
+            for s, (rate, decay) in enumerate(zip(self.rates, self.decays, strict=True)):
+                where = address_of(g, s), address_of(m, s), address_of(p, s)
+                found.fp32.descend(*where, p.stride(0), rate, self.momentum, decay)
+            torch.autograd.graph.increment_version(p)

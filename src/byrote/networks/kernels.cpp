@@ -1,211 +1,27 @@
-// The passes between the matrix products of a training step, each with as few trips through memory as it can:
-// batch normalisation with rectifier, forward and backward, on (rows, columns) in row-major order; casts.
-// One thread and one fixed order of sums. bfloat16 is the upper half of a float32, rounded to nearest even.
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
+// What Python calls of the passes (`native.py`); see `passes.hpp`.
+#include "passes.hpp"
 
-typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef uint32_t ivec __attribute__((vector_size(64)));
-typedef int32_t mask __attribute__((vector_size(64)));
-typedef uint16_t half __attribute__((vector_size(32), aligned(2)));
-struct bf16 { uint16_t bits; };
-struct rounded { float value; };  // a float32 that counts as the nearest bfloat16: rounded when read and when written
-
-template <class Pack> static inline Pack load(const float *p);
-template <class Pack> static inline Pack load(const bf16 *p);
-template <class Pack> static inline Pack load(const rounded *p);
-template <> inline float load<float>(const float *p) { return *p; }
-template <> inline vec load<vec>(const float *p) { return *(const vec *)p; }
-template <> inline float load<float>(const bf16 *p) {
-    const uint32_t wide = (uint32_t)p->bits << 16;
-    float x;
-    std::memcpy(&x, &wide, 4);
-    return x;
-}
-template <> inline vec load<vec>(const bf16 *p) {
-    return (vec)(__builtin_convertvector(*(const half *)p, ivec) << 16);
-}
-static inline void store(float *p, float x) { *p = x; }
-static inline void store(float *p, vec x) { *(vec *)p = x; }
-static inline bf16 upper(float x) {
-    uint32_t wide;
-    std::memcpy(&wide, &x, 4);
-    return {x == x ? (uint16_t)((wide + 0x7fff + ((wide >> 16) & 1)) >> 16) : (uint16_t)0x7fc0};
-}
-static inline half upper(vec x) {
-#ifdef __AVX512BF16__
-    return (half)_mm512_cvtneps_pbh((__m512)x);
-#else
-    const ivec wide = (ivec)x, rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
-    return __builtin_convertvector(x == x ? rounded : (ivec)(wide - wide + 0x7fc0), half);
-#endif
-}
-static inline void store(bf16 *p, float x) { *p = upper(x); }
-static inline void store(bf16 *p, vec x) { *(half *)p = upper(x); }
-static inline float nearest(float x) {
-    const bf16 narrow = upper(x);
-    return load<float>(&narrow);
-}
-static inline vec nearest(vec x) { return (vec)(__builtin_convertvector(upper(x), ivec) << 16); }
-template <> inline float load<float>(const rounded *p) { return nearest(p->value); }
-template <> inline vec load<vec>(const rounded *p) { return nearest(*(const vec *)p); }
-static inline void store(rounded *p, float x) { p->value = nearest(x); }
-static inline void store(rounded *p, vec x) { *(vec *)p = nearest(x); }
-template <class Pack> static inline Pack fill(float x) { return Pack() + x; }
-template <class Pack> constexpr int LANES = sizeof(Pack) / sizeof(float);
-
-constexpr int64_t CHUNK = 128;  // rows whose squares are taken about their own mean and then merged
-
-// K packs of neighbouring columns at once; `at` steps through them.
-#define EACH for (int k = 0; k < K; k++)
-template <class Pack> static constexpr int64_t at(int k) { return k * LANES<Pack>; }
-
-// Mean and summed squared deviations, merged chunk by chunk (Chan, Golub & LeVeque 1983).
-template <class Pack, int K, class In>
-static void moments(const In *a, int64_t rows, int64_t stride, Pack *mean, Pack *m2) {
-    EACH mean[k] = m2[k] = fill<Pack>(0);
-    for (int64_t start = 0; start < rows; start += CHUNK) {
-        const int64_t stop = start + CHUNK < rows ? start + CHUNK : rows, count = stop - start;
-        Pack sum[K], square[K];
-        EACH sum[k] = square[k] = fill<Pack>(0);
-        for (int64_t i = start; i < stop; i++) EACH sum[k] += load<Pack>(a + i * stride + at<Pack>(k));
-        EACH sum[k] *= 1.0f / count;
-        for (int64_t i = start; i < stop; i++) EACH {
-                const Pack d = load<Pack>(a + i * stride + at<Pack>(k)) - sum[k];
-                square[k] += d * d;
-            }
-        const float share = (float)count / stop;
-        EACH {
-            const Pack d = sum[k] - mean[k];
-            mean[k] += d * share;
-            m2[k] += square[k] + d * d * (start * share);
-        }
-    }
-}
-
-// out = max(floor, scale a + shift + residual); no residual where the pointer is null.
-template <class Pack, int K, class T>
-static void affine(const T *a, const T *residual, T *out, int64_t rows, int64_t stride, const Pack *scale,
-                   const Pack *shift, float floor) {
-    for (int64_t i = 0; i < rows; i++) EACH {
-            const int64_t j = i * stride + at<Pack>(k);
-            Pack y = load<Pack>(a + j) * scale[k] + shift[k];
-            if (residual) y += load<Pack>(residual + j);
-            store(out + j, y < floor ? fill<Pack>(floor) : y);
-        }
-}
-
-template <class Pack, int K, class T>
-static void apply(const T *a, const T *residual, T *out, int64_t rows, int64_t stride, const float *scale,
-                  const float *shift, float floor) {
-    Pack s[K], t[K];
-    EACH s[k] = load<Pack>(scale + at<Pack>(k)), t[k] = load<Pack>(shift + at<Pack>(k));
-    affine<Pack, K>(a, residual, out, rows, stride, s, t, floor);
-}
-
-// `offset`, where given, was left out of a and moves only the running mean: the bias of the layer before.
-template <class Pack, int K, class T>
-static void forward(const T *a, const T *residual, T *out, int64_t rows, int64_t stride, const float *gamma,
-                    const float *beta, const float *offset, float eps, float momentum, float *running_mean,
-                    float *running_var, float *mean, float *inverse, float floor) {
-    Pack m[K], v[K], scale[K], shift[K];
-    moments<Pack, K>(a, rows, stride, m, v);
-    EACH store(mean + at<Pack>(k), m[k]);
-    for (int j = 0; j < K * LANES<Pack>; j++) {
-        const float squares = ((const float *)v)[j];
-        inverse[j] = 1 / std::sqrt(squares / rows + eps);
-        running_mean[j] += momentum * (mean[j] + (offset ? offset[j] : 0) - running_mean[j]);
-        running_var[j] += momentum * (squares / (rows - 1) - running_var[j]);
-    }
-    EACH {
-        scale[k] = load<Pack>(gamma + at<Pack>(k)) * load<Pack>(inverse + at<Pack>(k));
-        shift[k] = load<Pack>(beta + at<Pack>(k)) - m[k] * scale[k];
-    }
-    affine<Pack, K>(a, residual, out, rows, stride, scale, shift, floor);
-}
-
-// With xhat the normalised input and g the gradient behind the rectifier (0 where `out` sits on its floor):
-// da = gamma/std (g - mean(g) - xhat mean(g xhat)), dgamma = sum(g xhat), dbeta = sum(g), dresidual = g.
-template <class Pack, int K, class T>
-static void backward(const T *a, const T *out, const T *dy, T *da, T *dresidual, int64_t rows, int64_t stride,
-                     const float *gamma, const float *mean, const float *inverse, float *dgamma, float *dbeta,
-                     float floor) {
-    const Pack zero = fill<Pack>(0);
-    Pack m[K], sum[K], dot[K];
-    EACH m[k] = load<Pack>(mean + at<Pack>(k)), sum[k] = dot[k] = zero;
-    for (int64_t start = 0; start < rows; start += CHUNK) {
-        const int64_t stop = start + CHUNK < rows ? start + CHUNK : rows;
-        Pack part[K], cross[K];
-        EACH part[k] = cross[k] = zero;
-        for (int64_t i = start; i < stop; i++) EACH {
-                const int64_t j = i * stride + at<Pack>(k);
-                const Pack g = load<Pack>(out + j) > floor ? load<Pack>(dy + j) : zero;
-                part[k] += g;
-                cross[k] += g * (load<Pack>(a + j) - m[k]);
-            }
-        EACH sum[k] += part[k], dot[k] += cross[k];
-    }
-    Pack scale[K], slope[K], level[K];
-    EACH {
-        const Pack inv = load<Pack>(inverse + at<Pack>(k));
-        store(dbeta + at<Pack>(k), sum[k]);
-        store(dgamma + at<Pack>(k), dot[k] * inv);
-        scale[k] = load<Pack>(gamma + at<Pack>(k)) * inv;
-        slope[k] = dot[k] * inv * inv * (1.0f / rows);
-        level[k] = sum[k] * (1.0f / rows);
-    }
-    for (int64_t i = 0; i < rows; i++) EACH {
-            const int64_t j = i * stride + at<Pack>(k);
-            const Pack g = load<Pack>(out + j) > floor ? load<Pack>(dy + j) : zero;
-            store(da + j, scale[k] * (g - level[k] - (load<Pack>(a + j) - m[k]) * slope[k]));
-            if (dresidual) store(dresidual + j, g);
-        }
-}
-
-// Columns go through in packs of 64, 32 and 16, the rest one by one.
-#define COLUMNS(CALL)                                                                \
-    int64_t c = 0;                                                                   \
-    for (; c + 64 <= cols; c += 64) { typedef vec Pack; constexpr int K = 4; CALL; } \
-    for (; c + 32 <= cols; c += 32) { typedef vec Pack; constexpr int K = 2; CALL; } \
-    for (; c + 16 <= cols; c += 16) { typedef vec Pack; constexpr int K = 1; CALL; } \
-    for (; c < cols; c++) { typedef float Pack; constexpr int K = 1; CALL; }
-#define SHIFTED(pointer) ((pointer) ? (pointer) + c : (pointer))
-
-#define EXPORT(SUFFIX, T)                                                                                           \
-    extern "C" void norm_forward_##SUFFIX(const T *a, const T *residual, T *out, int64_t rows, int64_t cols,        \
-                                          const float *gamma, const float *beta, const float *offset, float eps,    \
-                                          float momentum, float *running_mean, float *running_var, float *mean,     \
-                                          float *inverse, float floor) {                                            \
-        COLUMNS((forward<Pack, K>(a + c, SHIFTED(residual), out + c, rows, cols, gamma + c, beta + c,               \
-                                  SHIFTED(offset), eps, momentum, running_mean + c, running_var + c, mean + c,      \
-                                  inverse + c, floor)))                                                             \
-    }                                                                                                               \
-    extern "C" void norm_apply_##SUFFIX(const T *a, const T *residual, T *out, int64_t rows, int64_t cols,          \
-                                        const float *scale, const float *shift, float floor) {                      \
-        COLUMNS((apply<Pack, K>(a + c, SHIFTED(residual), out + c, rows, cols, scale + c, shift + c, floor)))       \
-    }                                                                                                               \
-    extern "C" void norm_backward_##SUFFIX(const T *a, const T *out, const T *dy, T *da, T *dresidual,              \
-                                           int64_t rows, int64_t cols, const float *gamma, const float *mean,       \
-                                           const float *inverse, float *dgamma, float *dbeta, float floor) {        \
-        COLUMNS((backward<Pack, K>(a + c, out + c, dy + c, da + c, SHIFTED(dresidual), rows, cols, gamma + c,       \
-                                   mean + c, inverse + c, dgamma + c, dbeta + c, floor)))                           \
+#define EXPORT(SUFFIX, T)                                                                                          \
+    extern "C" void norm_forward_##SUFFIX(const T *a, const T *residual, T *out, int64_t rows, int64_t cols,       \
+                                          const float *gamma, const float *beta, const float *offset, float eps,   \
+                                          float momentum, float *running_mean, float *running_var, float *mean,    \
+                                          float *inverse, float floor) {                                           \
+        norm_forward(a, residual, out, rows, cols, cols, gamma, beta, offset, eps, momentum, running_mean,         \
+                     running_var, mean, inverse, floor);                                                           \
+    }                                                                                                              \
+    extern "C" void norm_apply_##SUFFIX(const T *a, const T *residual, T *out, int64_t rows, int64_t cols,         \
+                                        const float *scale, const float *shift, float floor) {                     \
+        norm_apply(a, residual, out, rows, cols, cols, scale, shift, floor);                                       \
+    }                                                                                                              \
+    extern "C" void norm_backward_##SUFFIX(const T *a, const T *out, const T *dy, T *da, T *dresidual,             \
+                                           int64_t rows, int64_t cols, const float *gamma, const float *mean,      \
+                                           const float *inverse, float *dgamma, float *dbeta, float floor) {       \
+        norm_backward(a, out, dy, da, dresidual, rows, cols, cols, gamma, mean, inverse, dgamma, dbeta, floor);    \
     }
 EXPORT(bf16, bf16)
 EXPORT(fp32, float)
 EXPORT(rounded, rounded)
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without g, where the pointer is null, g = 0.
-template <class Pack, class T>
-static void descend(const T *g, float *m, float *theta, float rate, float momentum, float decay) {
-    const Pack old = load<Pack>(theta), slope = g ? load<Pack>(g) : fill<Pack>(0);
-    const Pack moved = load<Pack>(m) * momentum + (slope + old * decay);
-    store(m, moved);
-    store(theta, old - moved * rate);
-}
 #define DESCEND(SUFFIX, T)                                                                                           \
     extern "C" void descend_##SUFFIX(const T *g, float *m, float *theta, int64_t n, float rate, float momentum,      \
                                      float decay) {                                                                  \

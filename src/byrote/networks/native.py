@@ -1,4 +1,4 @@
-"""The compiled kernels (`kernels.cpp`, `tiles.cpp`), built once by the machine's own C++ compiler.
+"""The compiled kernels (`kernels.cpp`, `tiles.cpp`, `vectors.cpp`), built once by the machine's own C++ compiler.
 
 They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in the log, and
 callers take torch's own operators. The built library lies in byrote's cache folder under a name that changes with the
@@ -22,11 +22,12 @@ from torch import Tensor
 
 from byrote.files import cache_folder
 
-__all__ = ["Kernels", "Passes", "address", "address_of", "kernels"]
+__all__ = ["Kernels", "Passes", "Units", "address", "address_of", "kernels"]
 
 log = logging.getLogger("byrote")
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.cpp", "tiles.cpp"))
+_SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("kernels", "tiles", "vectors"))
+_HEADERS = tuple(Path(__file__).with_name(f"{name}.hpp") for name in ("numbers", "passes", "chain"))
 _FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _WIDE = "-mprefer-vector-width=512"
 _POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -36,11 +37,10 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
     "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
     "descend": [_POINTER] * 3 + [_COUNT] + [_REAL] * 3,
 }
-_TILES: dict[str, Sequence[type]] = {
-    "chain_room": [_POINTER] + [_COUNT] * 2,
-    "chain_forward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER, _COUNT] + [_POINTER] * 2,
-    "chain_backward": [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT, _POINTER] + [_REAL] * 3 + [ctypes.c_int32],
-}
+_ROOM = [_POINTER] + [_COUNT] * 2
+_FORWARD = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER, _COUNT] + [_POINTER] * 2
+_EVALUATE = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER] * 2
+_BACKWARD = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT, _POINTER] + [_REAL] * 3 + [ctypes.c_int32]
 
 
 class Passes(NamedTuple):
@@ -56,11 +56,21 @@ class Passes(NamedTuple):
     descend: Any
 
 
+class Units(NamedTuple):
+    """A dense chain in one call forward, backward and, where there is one, in evaluation, on one kind of units."""
+
+    room: Any
+    forward: Any
+    backward: Any
+    evaluate: Any
+
+
 class Kernels:
     """The functions of the library.
 
     `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the passes.
-    `has_tiles` says whether this processor has tile units (AMX) and the system lends them.
+    `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
+    not lend them; `vectors` are chains in float32 and with rounded operands on 512-bit vector units, empty without.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,26 +81,26 @@ class Kernels:
         self.cast = library.cast
         self.widen = library.widen
         self.to_nearest = library.to_nearest
-        self.has_tiles = bool(library.tiles_ready())
-        if self.has_tiles:
-            for name, types in _TILES.items():
-                self._take(library, name, types)
-            library.chain_room.restype = _COUNT
-            library.chain_forward.restype = ctypes.c_int
-            self.chain_room = library.chain_room
-            self.chain_forward = library.chain_forward
-            self.chain_backward = library.chain_backward
+        self.tiles = self._units(library, "tiles") if library.tiles_ready() else None
+        kinds = ("fp32", "rounded") if library.vectors_ready() else ()
+        self.vectors = {kind: self._units(library, "vectors", f"_{kind}") for kind in kinds}
 
     def _passes(self, library: ctypes.CDLL, kind: str) -> Passes:
-        names = [f"{name}_{kind}" for name in _ARGUMENTS]
-        for name, arguments in zip(names, _ARGUMENTS.values(), strict=True):
-            self._take(library, name, arguments)
-        return Passes(*(getattr(library, name) for name in names))
+        return Passes(*(self._take(library, f"{name}_{kind}", types) for name, types in _ARGUMENTS.items()))
+
+    def _units(self, library: ctypes.CDLL, name: str, kind: str = "") -> Units:
+        return Units(
+            self._take(library, f"{name}_room", _ROOM, _COUNT),
+            self._take(library, f"{name}_forward{kind}", _FORWARD, ctypes.c_int),
+            self._take(library, f"{name}_backward{kind}", _BACKWARD),
+            self._take(library, f"{name}_evaluate{kind}", _EVALUATE) if kind else None,
+        )
 
     @staticmethod
-    def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type]) -> None:
+    def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type], result: type | None = None) -> Any:
         function = getattr(library, name)
-        function.argtypes, function.restype = list(arguments), None
+        function.argtypes, function.restype = list(arguments), result
+        return function
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -120,7 +130,7 @@ def kernels() -> Kernels | None:
 def _built(compiler: str) -> Path:
     flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
     name = hashlib.sha256(
-        "\n".join([*(s.read_text() for s in _SOURCES), _version(compiler), *flags, _processor()]).encode()
+        "\n".join([*(s.read_text() for s in (*_SOURCES, *_HEADERS)), _version(compiler), *flags, _processor()]).encode()
     )
     path = cache_folder() / "kernels" / f"{name.hexdigest()[:16]}.so"
     if path.exists():

@@ -12,12 +12,12 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     Returns:
         compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
             not `compiled=False`);
-        kernels: and there are some; tiles: and its hidden blocks run on tile units.
+        kernels: and there are some; tiles, vectors: and training runs on tile units (AMX) or vector units (AVX-512).
 
     >>> import torch
     >>> from byrote.networks import MLP
     >>> numerics(MLP(2, 8).stack((4,), 2, [torch.Generator()], compiled=False))
-    {'compiled': False, 'kernels': False, 'tiles': False}
+    {'compiled': False, 'kernels': False, 'tiles': False, 'vectors': False}
     """
     features = network.features
     on_cpu = next(network.parameters()).device.type == "cpu"
@@ -25,5 +25,6 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     return {
         "compiled": compiled,
         "kernels": compiled and kernels() is not None,
-        "tiles": compiled and features.uses_tiles(),
+        "tiles": compiled and features.units() == "tiles",
+        "vectors": compiled and features.units() == "vectors",
     }

@@ -75,9 +75,9 @@ class Stack(nn.Module):
         """Can the backward pass make the optimiser's step? Not with torch's operators."""
         return False
 
-    def uses_tiles(self) -> bool:
-        """Do products run on tile units (AMX)?"""
-        return False
+    def units(self) -> str:
+        """What a whole pass of training runs on in one call: "tiles" (AMX), "vectors" (AVX-512), or nothing."""
+        return ""
 
     def check(self, x: Tensor) -> bool:
         """Is x one batch shared by all runs? Else it must have the runs first."""

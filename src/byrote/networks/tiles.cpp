@@ -7,19 +7,12 @@
 // A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbours along the summed axis.
 // Hidden widths are multiples of 32; inputs and batch are padded with zeros, which add nothing to any sum.
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <utility>
 
+#include "chain.hpp"
 #ifdef __AMX_BF16__
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef uint32_t ivec __attribute__((vector_size(64), aligned(4)));
-typedef uint16_t half __attribute__((vector_size(32), aligned(2)));
 
 extern "C" int tiles_ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ask for the tile registers
 
@@ -30,71 +23,12 @@ struct Tiles {
     ~Tiles() { _tile_release(); }
 };
 
-static inline half narrow(vec x) { return (half)_mm512_cvtneps_pbh((__m512)x); }
-static inline ivec wide(half x) { return __builtin_convertvector(x, ivec); }
-static inline vec read(const uint16_t *p) { return (vec)(wide(*(const half *)p) << 16); }
-static inline ivec side_by_side(half first, half second) { return wide(first) | (wide(second) << 16); }
+static inline vec read(const uint16_t *p) { return load<vec>((const bf16 *)p); }
 static inline float total(vec x) { return _mm512_reduce_add_ps((__m512)x); }
 
-// r[i][j] <-> r[j][i] of a 16 x 16 block of 32-bit words.
-static inline void transpose(ivec *r) {
-#define STAGE(D, LOW, HIGH)                                                    \
-    for (int i = 0; i < 16; i++)                                               \
-        if (!(i & D)) {                                                        \
-            const ivec a = r[i], b = r[i + D];                                 \
-            r[i] = __builtin_shuffle(a, b, (ivec)LOW);                         \
-            r[i + D] = __builtin_shuffle(a, b, (ivec)HIGH);                    \
-        }
-#define BRACES(...) {__VA_ARGS__}
-    STAGE(1, BRACES(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
-          BRACES(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
-    STAGE(2, BRACES(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
-          BRACES(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
-    STAGE(4, BRACES(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
-          BRACES(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
-    STAGE(8, BRACES(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-          BRACES(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-}
-
-static inline vec load(const float *p, __mmask16 lanes) { return (vec)_mm512_maskz_loadu_ps(lanes, p); }
-static inline void store(float *p, __mmask16 lanes, vec x) { _mm512_mask_storeu_ps(p, lanes, (__m512)x); }
-static inline __mmask16 first(int64_t lanes) { return lanes >= 16 ? 0xffff : lanes > 0 ? (1 << lanes) - 1 : 0; }
 static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
-static inline float rounded(float x) { return ((vec)(wide(narrow((vec){x})) << 16))[0]; }  // to bfloat16 and back
 
-// One block of all runs. `to_` is where gradients go, or, in descent, where the momenta are.
-struct Block {
-    float *weight, *bias, *gamma, *beta, *running_mean, *running_var;
-    int64_t *batches;
-    float *to_weight, *to_bias, *to_gamma, *to_beta;
-    int64_t out, in;
-    float eps, momentum;
-    Block run(int64_t s) const {
-        Block b = *this;
-        b.weight += s * out * in;
-        if (b.to_weight) b.to_weight += s * out * in;
-        for (float **p : {&b.bias, &b.gamma, &b.beta, &b.running_mean, &b.running_var}) *p += s * out;
-        for (float **p : {&b.to_bias, &b.to_gamma, &b.to_beta})
-            if (*p) *p += s * out;
-        return b;
-    }
-};
-
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without a rate the gradient is stored.
-struct Descent {
-    float rate, momentum, decay;
-    bool on;
-    void put(float *theta, float *to, __mmask16 lanes, vec g) const {
-        if (on) {
-            const vec old = load(theta, lanes);
-            g = momentum * load(to, lanes) + (g + decay * old);
-            store(theta, lanes, old - rate * g);
-        }
-        store(to, lanes, g);
-    }
-    void put(float *theta, float *to, float g) const { put(theta, to, 1, (vec){g}); }
-};
-
+namespace {
 // What one run's backward pass needs, and room for what is written and read again at once.
 struct Trace {
     struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
@@ -130,23 +64,13 @@ struct Trace {
         size = at - memory;
     }
 };
+}  // namespace
 
 constexpr int64_t TILE = 512;
 // The tile of row (left) or column (right) m at step k of a summed axis of length `depth`.
 static inline uint16_t *tile(uint16_t *operand, uint64_t m, uint64_t k, uint64_t depth) {
     return operand + ((m / 32 * (depth / 32) + k / 32) * 2 + m / 16 % 2) * TILE;
 }
-
-// What the next strip will read, fetched a little at every step of this one, so that memory is never idle.
-struct Ahead {
-    const char *at, *end;
-    int64_t lines;  // at each step
-    Ahead(const float *p, int64_t count, int64_t steps)
-        : at((const char *)p), end((const char *)(p + count)), lines(count / 16 / steps + 1) {}
-    void step() {
-        for (int64_t i = 0; i < lines && at < end; i++, at += 64) _mm_prefetch(at, _MM_HINT_T1);
-    }
-};
 
 // 32 x 32 of C = A B from one strip of each operand.
 static inline void product(const uint16_t *A, const uint16_t *B, int64_t depth, float *C, int64_t ldc,
@@ -181,8 +105,8 @@ static void narrow_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) 
         uint16_t *line = tile(to, o, 0, padded(in)) + o % 16 * 32;
         const int64_t count = o < rows ? in : 0;
         for (int64_t i = 0; i < padded(in); i += 32, line += 2 * TILE) {
-            *(half *)line = narrow(load(row + i, first(count - i)));
-            *(half *)(line + 16) = narrow(load(row + i + 16, first(count - i - 16)));
+            *(half *)line = upper(load(row + i, first(count - i)));
+            *(half *)(line + 16) = upper(load(row + i + 16, first(count - i - 16)));
         }
     }
 }
@@ -242,8 +166,8 @@ static void hidden_forward(const Block &block, int64_t rows, Trace &t, Trace::La
                 const vec x = (*(vec *)(c + b) - mean) * inv, z = x * block.gamma[j] + block.beta[j];
                 weights.step();
                 own.gates[(j * P + b) / 16] = _mm512_cmp_ps_mask((__m512)z, (__m512)zero, _CMP_GT_OQ);
-                *(half *)(own.xhat + j * P + b) = narrow(x);
-                *(half *)(y + b) = narrow(z < zero ? zero : z);
+                *(half *)(own.xhat + j * P + b) = upper(x);
+                *(half *)(y + b) = upper(z < zero ? zero : z);
             }
             std::memset(y + rows, 0, (P - rows) * 2);
         }
@@ -287,7 +211,6 @@ static void last_forward(const Block &block, int64_t rows, Trace &t, Trace::Laye
     }
 }
 
-
 // Behind the rectifier and through the normalisation of feature j: c, the gradient of the output (0 in the padding),
 // becomes that of the product in `da`; `hat(b)` is the normalised input. Updates scale and shift.
 template <class Hat, class Put>
@@ -322,7 +245,7 @@ static void last_backward(const Block &block, int64_t rows, Trace &t, const Trac
                 [&](int64_t b) { return *(const vec *)(t.hat + j * P + b); },
                 [&](int64_t b, vec g) { *(vec *)(da + b) = g; });
         for (int64_t i = 0; i < in; i++) {
-            const float w = rounded(block.weight[j * in + i]);
+            const float w = nearest(block.weight[j * in + i]);
             for (int64_t b = 0; b < P; b += 16) *(vec *)(t.below + i * P + b) += w * *(const vec *)(da + b);
         }
         for (int64_t i = 0; i < in; i += 16) {
@@ -360,7 +283,7 @@ static void hidden_backward(const Block &block, int64_t rows, Trace &t, const Tr
             weights.step(), momenta.step();
             through(block, j, own.gates + j * P / 16, own.inverse[j], c + (j - f) * P, rows, P, descent,
                     [&](int64_t b) { return read(own.xhat + j * P + b); },
-                    [&](int64_t b, vec g) { *(half *)(tile(t.da, j, b, P) + j % 16 * 32 + b % 32) = narrow(g); });
+                    [&](int64_t b, vec g) { *(half *)(tile(t.da, j, b, P) + j % 16 * 32 + b % 32) = upper(g); });
         }
         for (int64_t b = 0; b < P; b += 16) {
             ivec r[16];
@@ -395,7 +318,7 @@ static void weights_backward(const Block &block, Trace &t, const Trace::Layer &o
                 weights.step(), momenta.step();
                 if (behind)
                     *(ivec *)(tile(t.behind, i, f, block.out) + j * 16) =
-                        side_by_side(narrow(load(w + i, lanes)), narrow(load(w + in + i, lanes)));
+                        side_by_side(upper(load(w + i, lanes)), upper(load(w + in + i, lanes)));
                 descent.put(w + i, to + i, lanes, *(const vec *)(g + j * wide_in + i));
                 descent.put(w + in + i, to + in + i, lanes, *(const vec *)(g + (j + 1) * wide_in + i));
             }
@@ -405,13 +328,13 @@ static void weights_backward(const Block &block, Trace &t, const Trace::Layer &o
 }
 
 // Bytes of memory (64-byte aligned) that one run's passes share.
-extern "C" int64_t chain_room(const Block *blocks, int64_t n, int64_t rows) {
+extern "C" int64_t tiles_room(const Block *blocks, int64_t n, int64_t rows) {
     return Trace(blocks, n, rows, nullptr).size;
 }
 
 // Training mode, run s of the stack: x (rows, in), or of x (samples, in) the rows that `index` names, to features
 // (rows, out). Returns 1 and does nothing where the index names a row that x has not.
-extern "C" int chain_forward(const Block *blocks, int64_t n, int64_t s, const float *x, int64_t samples,
+extern "C" int tiles_forward(const Block *blocks, int64_t n, int64_t s, const float *x, int64_t samples,
                              const int64_t *index, int64_t rows, char *memory, float *features) {
     for (int64_t b = 0; index && b < rows; b++)
         if (index[b] < 0 || index[b] >= samples) return 1;
@@ -425,7 +348,7 @@ extern "C" int chain_forward(const Block *blocks, int64_t n, int64_t s, const fl
 }
 
 // The gradients of run s from that of its features, or, with `on`, a step of descent against them.
-extern "C" void chain_backward(const Block *blocks, int64_t n, int64_t s, const float *dy, int64_t rows, char *memory,
+extern "C" void tiles_backward(const Block *blocks, int64_t n, int64_t s, const float *dy, int64_t rows, char *memory,
                                float rate, float momentum, float decay, int32_t on) {
     const Tiles tiles;
     const Descent descent = {rate, momentum, decay, on != 0};

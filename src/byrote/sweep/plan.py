@@ -13,6 +13,7 @@ from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.networks import MLP
 from byrote.store import Entry, Plan, committed
+from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
 __all__ = ["Task", "import_modules", "plan_study", "tasks", "together"]
@@ -27,30 +28,22 @@ class Task:
     Args:
         name: names the cohort as it was planned, so that its checkpoint is found again when some members are done.
         experiments: the members that are missing.
+        cost: what it takes to train them all, in multiply-adds.
     """
 
     name: str
     experiments: tuple[Experiment, ...]
+    cost: float = 0.0
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of the members."""
         return tuple(experiment.key for experiment in self.experiments)
 
-    @property
-    def cost(self) -> float:
-        """Relative work, for starting the longest first: samples x epochs x runs x parameters, roughly."""
-        first = self.experiments[0]
-        per_class = getattr(first.data, "per_class", None) or 5000
-        samples = sum(per_class) if isinstance(per_class, tuple) else per_class * first.data.num_classes
-        return first.training.epochs * samples * len(self.experiments) * _weights(first)
 
-
-def _weights(experiment: Experiment) -> float:
-    """Roughly the number of weights of its network."""
-    width = float(getattr(experiment.network, "width", 256) or 256)
-    depth = float(getattr(experiment.network, "depth", 8) or 8)
-    return width * (width * depth + 800)
+def _weights(network: MLP) -> int:
+    """Roughly the number of weights."""
+    return network.width * (network.width * network.depth + 800)
 
 
 def together(experiment: Experiment, device: str) -> int:
@@ -62,7 +55,7 @@ def together(experiment: Experiment, device: str) -> int:
     """
     if device != "cpu":
         return _MANY
-    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment) <= _SMALL else 1
+    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -101,6 +94,7 @@ def tasks(
     plan: Plan,
     experiments: Mapping[str, Experiment],
     root: Path,
+    sizes: Mapping[str, tuple[int, ...]],
     cohort: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
@@ -111,6 +105,7 @@ def tasks(
 
     Args:
         experiments: those of the plan that can be run here, by key.
+        sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
@@ -129,5 +124,6 @@ def tasks(
             planned = keys[start : start + size]
             members = tuple(experiments[key] for key in planned if key in missing)
             if members:
-                found.append(Task(digest(planned), members))
+                cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
+                found.append(Task(digest(planned), members, cost))
     return sorted(found, key=lambda task: -task.cost)

@@ -118,16 +118,15 @@ def run(
     device = _device(device)
     import_modules(imports)
     plan, experiments = plan_study(study, scale, overrides, imports)
-    unavailable = _check_data(experiments)
+    unavailable, sizes = _check_data(experiments)
     _claim(root, plan)
     before = [key for key in committed(root) if key in experiments]
     for key in before:
         read_manifest(root, key)
         unavailable.pop(key, None)
     mark_unavailable(root, unavailable)
-    todo = tasks(
-        plan, {key: e for key, e in experiments.items() if key not in unavailable}, root, cohort, limit, device
-    )
+    trainable = {key: e for key, e in experiments.items() if key not in unavailable}
+    todo = tasks(plan, trainable, root, sizes, cohort, limit, device)
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
@@ -163,26 +162,28 @@ def _note(outcome: Outcome, event: Event) -> None:
         outcome.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
 
 
-def _check_data(experiments: Mapping[str, Experiment]) -> dict[str, str]:
+def _check_data(experiments: Mapping[str, Experiment]) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Load all data and recorded labels once, so that what is broken is said before anything is trained.
 
     Returns:
-        The runs whose files are not to be had, by key, and why; an error where that is all of them.
+        The runs whose files are not to be had, by key, and why; an error where that is all of them. Then the sizes
+        (n, C, H, W) of the training images, by the digest of their data set.
     """
     sources: dict[tuple[str, str], list[Experiment]] = defaultdict(list)
     for e in experiments.values():
         sources[e.data.digest(), e.noise.digest()].append(e)
     unavailable: dict[str, str] = {}
-    for _, (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
+    sizes: dict[str, tuple[int, ...]] = {}
+    for (data, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
         try:
-            first.data.load("train")
+            sizes[data] = tuple(first.data.load("train").images.shape)
             first.data.load("test")
             first.noise.effective_rate(first.data.num_classes)
         except DataUnavailableError as error:
             unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(unavailable) == len(experiments):
                 raise
-    return unavailable
+    return unavailable, sizes
 
 
 def _device(name: str) -> str:

@@ -1,0 +1,63 @@
+"""What training a run costs, for starting the longest first and for the time that is left."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from byrote.experiment import Experiment
+from byrote.networks import Classifier, Layered, Network
+
+__all__ = ["multiply_adds", "training_cost"]
+
+
+def training_cost(experiment: Experiment, size: tuple[int, ...]) -> float:
+    """Multiply-adds of one run's training: 3 x n x epochs x those of one sample's forward pass.
+
+    A backward pass takes twice the forward one, for the gradients of the weights and of the activations. A run that
+    starts from another loss trains twice. Evaluations are left out.
+
+    Args:
+        size: (n, C, H, W) of its training images.
+    """
+    samples, *shape = size
+    stages = 1 if experiment.start is None else 2
+    forward = multiply_adds(experiment.network, tuple(shape), experiment.num_outputs)
+    return 3.0 * samples * experiment.training.epochs * stages * forward
+
+
+@cache
+def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
+    """Multiply-adds of one sample's forward pass, counted in each linear and convolution layer as it passes.
+
+    A layer makes outputs x weights of one output. What a user's own module multiplies elsewhere (attention,
+    recurrence) is not counted. 0 for a network that cannot be built or run: its tasks fail at once and say why.
+
+    >>> from byrote.networks import MLP
+    >>> multiply_adds(MLP(depth=2, width=8, feature_width=3), (1, 4, 4), 5)  # 16 x 8 + 8 x 3 + 3 x 5
+    167
+    """
+    counts: list[int] = []
+
+    def note(layer: Any, inputs: Any, outputs: Tensor) -> None:
+        counts.append(outputs.numel() * layer.weight[0].numel())
+
+    try:
+        module = _plain(network, input_shape, num_outputs).eval()
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                layer.register_forward_hook(note)
+        module(torch.zeros(1, *input_shape))
+    except Exception:  # a user's own module can raise anything
+        return 0
+    return sum(counts)
+
+
+def _plain(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
+    """The module; with whatever values lie in memory where it is made of known layers, to start no weights in vain."""
+    if not isinstance(network, Layered):
+        return network.build(input_shape, num_outputs)
+    with torch.device("meta"):
+        module = network.assemble(input_shape, num_outputs)
+    return module.to_empty(device="cpu")

@@ -24,6 +24,36 @@ def broken(input_shape, num_outputs):
     return "no module"
 
 
+class Doubling(nn.BatchNorm1d):
+    """A user's own normalisation: twice torch's."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def signals(input_shape, num_outputs):
+    """Normalisation of (B, C, L)."""
+    module = Branching()
+    layers = nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4)
+    module.features = nn.Sequential(*layers)
+    return module
+
+
+def chain(norm, **linear):
+    def build(input_shape, num_outputs):
+        module = Branching()
+        module.features = nn.Sequential(nn.Flatten(), nn.Linear(12, 4, **linear), norm(), nn.ReLU())
+        return module
+
+    return build
+
+
+without_bias = chain(lambda: nn.BatchNorm1d(4), bias=False)
+cumulative = chain(lambda: nn.BatchNorm1d(4, momentum=None))
+slow = chain(lambda: nn.BatchNorm1d(4, momentum=0.01))
+without_scale = chain(lambda: nn.BatchNorm1d(4, affine=False))
+doubling = chain(lambda: Doubling(4))
+
 HERE = __name__
 
 
@@ -99,3 +129,29 @@ def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision):
     for name, value in apart.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value)
     assert together.state_dict()[next(n for n in together.state_dict() if "tracked" in n)].tolist() == [2, 2, 2]
+
+
+UNUSUAL = ["signals", "without_bias", "cumulative", "slow", "without_scale", "doubling"]
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_layers_that_look_like_ours_keep_their_own_meaning(name, precision):
+    net = Own(f"{HERE}:{name}")
+    stacked, twin = net.stack((2, 6), 2, generators(2), precision=precision), net.build((2, 6), 2, generators(2)[1])
+    draw = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        x, y = torch.randn(2, 40, 2, 6, generator=draw) + 1, torch.randint(0, 2, (2, 40), generator=draw)
+        logits, _ = step(stacked, x, y)
+        plain, _ = step(twin, x[1], y[1])
+    bar = 1e-4 if precision == "fp32" else 0.1  # gates flip here and there
+
+    def near(got, wanted):
+        return (got - wanted).double().norm() <= bar * wanted.double().norm()
+
+    assert near(logits[1], plain)
+    for key, value in twin.state_dict().items():
+        assert near(stacked.state_dict()[key][1], value), key
+    stacked.eval(), twin.eval()
+    with torch.no_grad():
+        assert near(stacked(x)[1], twin(x[1]))

@@ -19,6 +19,7 @@ from byrote.networks.descent import Descent
 from byrote.networks.endings import Gradients, Steps
 from byrote.networks.fused import Fused, FusedChain, Rooms, evaluated, units_for
 from byrote.networks.native import Kernels, address, address_of, kernels
+from byrote.networks.norm import is_standard
 from byrote.networks.products import Products
 from byrote.networks.stack import Stack
 
@@ -26,11 +27,13 @@ __all__ = ["DenseStack", "is_dense"]
 
 
 def is_dense(module: nn.Module) -> bool:
-    """Is it Flatten, then Linear-BatchNorm1d-ReLU blocks and nothing else?"""
+    """Is it Flatten, then Linear-BatchNorm1d-ReLU blocks and nothing else, with biases and standard normalisation?"""
     if not isinstance(module, nn.Sequential) or len(module) < 4:
         return False
     block = [nn.Linear, nn.BatchNorm1d, nn.ReLU]
-    return [type(part) for part in module] == [nn.Flatten] + block * (len(module) // 3)
+    if [type(part) for part in module] != [nn.Flatten] + block * (len(module) // 3):
+        return False
+    return all(linear.bias is not None for linear in module[1::3]) and all(is_standard(norm) for norm in module[2::3])
 
 
 class _Trace(NamedTuple):
@@ -129,7 +132,7 @@ class DenseStack(Stack):
                     running_var=states["running_var"],
                     batches=states["num_batches_tracked"],
                     eps=norm.eps,
-                    momentum=0.1 if norm.momentum is None else norm.momentum,
+                    momentum=norm.momentum or 0.0,
                 )
             )
         return blocks

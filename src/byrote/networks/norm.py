@@ -12,17 +12,32 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.native import Kernels, address, kernels
 
-__all__ = ["Norm", "rectified"]
+__all__ = ["Norm", "fuse_norms", "is_standard", "rectified"]
+
+
+_STANDARD = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def is_standard(module: nn.Module) -> bool:
+    """Is it one of torch's own normalisation layers, with gamma, beta and running statistics that move by a momentum?
+
+    >>> is_standard(nn.BatchNorm2d(3)), is_standard(nn.BatchNorm2d(3, momentum=None)), is_standard(nn.Identity())
+    (True, False, False)
+    """
+    if type(module) not in _STANDARD or not isinstance(module, _BatchNorm):
+        return False
+    return module.affine and module.track_running_stats and module.momentum is not None
 
 
 class Norm(nn.Module):
     """The stand-in for a plain BatchNorm layer of the same state names, computing in mixed types.
 
     Args:
-        plain: the layer it stands for; its momentum and eps are taken, its state is bound from outside.
+        plain: the layer it stands for, a standard one; its momentum and eps are taken, its state is bound from outside.
         compiled: use the compiled kernels where they exist.
         widen: hand torch's operator a float32 copy of x; under `vmap` it does not take mixed types.
     """
@@ -31,13 +46,13 @@ class Norm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, plain: nn.modules.batchnorm._BatchNorm, compiled: bool, widen: bool = False) -> None:
+    def __init__(self, plain: _BatchNorm, compiled: bool, widen: bool = False) -> None:
         super().__init__()
         self.weight = plain.weight
         self.bias = plain.bias
         for name, value in plain.named_buffers():
             self.register_buffer(name, value)
-        self.momentum = 0.1 if plain.momentum is None else plain.momentum
+        self.momentum = plain.momentum or 0.0
         self.eps = plain.eps
         self.compiled = compiled
         self.widen = widen
@@ -47,6 +62,7 @@ class Norm(nn.Module):
             self.num_batches_tracked.add_(1)
         found = kernels() if self.compiled and x.device.type == "cpu" else None
         fits = x.dtype in (torch.bfloat16, torch.float32) and (residual is None or residual.dtype == x.dtype)
+        fits = fits and x.dim() in (2, 4)
         if found is None or not self.training or not fits:
             y = F.batch_norm(
                 x.float() if self.widen else x,
@@ -63,6 +79,16 @@ class Norm(nn.Module):
         state = (self.running_mean, self.running_var, self.momentum, self.eps)
         out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, found)  # type: ignore[no-untyped-call]
         return out
+
+
+def fuse_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.Module:
+    """Replace, in place, every standard normalisation layer by its stand-in, and no other; returns the module."""
+    for name, child in module.named_children():
+        if isinstance(child, _BatchNorm) and is_standard(child):
+            setattr(module, name, Norm(child, compiled, widen))
+        else:
+            fuse_norms(child, compiled, widen)
+    return module
 
 
 def rectified(norm: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:

@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from byrote.networks.norm import Norm
+from byrote.networks.norm import Norm, fuse_norms
 
 __all__ = ["Wide", "has_units", "narrow", "reduce", "reduced_names", "units_in"]
 
@@ -74,17 +73,14 @@ class Wide(nn.Linear):
 
 def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
     """Replace, in place, what computes differently in bfloat16; returns the module."""
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm):
-            setattr(module, name, Norm(child, compiled, widen=batched))
-        else:
-            reduce(child, compiled, batched)
-            if next(child.parameters(), None) is not None and not batched and not has_units():
-                child.__class__ = _WITHOUT_UNITS.get(type(child), type(child))
-    if isinstance(module, nn.Sequential) and len(module) >= 3:
-        product, norm, last = module[-3], module[-2], module[-1]
-        if isinstance(product, nn.Linear) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
-            product.__class__ = Wide
+    fuse_norms(module, compiled, widen=batched)
+    for part in module.modules():
+        if next(part.parameters(recurse=False), None) is not None and not batched and not has_units():
+            part.__class__ = _WITHOUT_UNITS.get(type(part), type(part))
+        if isinstance(part, nn.Sequential) and len(part) >= 3:
+            product, norm, last = part[-3], part[-2], part[-1]
+            if isinstance(product, nn.Linear) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
+                product.__class__ = Wide
     return module
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from byrote.networks.descent import Descent
+from byrote.networks.norm import Norm, fuse_norms
 from byrote.networks.reduced import narrow, reduce, reduced_names
 
 __all__ = ["Stack", "StackedNetwork"]
@@ -52,7 +53,11 @@ class Stack(nn.Module):
         self._narrowed = reduced_names(copies[0]) if precision == "bf16" else frozenset()
         # hidden from registration: the plain module, its tensors bound anew to slice s before each pass
         plain = copy.deepcopy(copies[0]).to("meta")
-        self._plain = (reduce(plain, self.compiled, batched) if precision == "bf16" else plain,)
+        if precision == "bf16":
+            reduce(plain, self.compiled, batched)
+        elif self.compiled:
+            fuse_norms(plain, compiled=True)
+        self._plain = (plain,)
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         for name, first in joined[0].items():
             value = torch.stack([states[name].detach() for states in joined])
@@ -69,7 +74,7 @@ class Stack(nn.Module):
 
     def uses_kernels(self) -> bool:
         """May kernels compiled on this machine compute here, where there are some and the states lie on the CPU?"""
-        return self.compiled and self.precision == "bf16"
+        return self.compiled and any(isinstance(part, Norm) for part in self.plain.modules())
 
     def descends(self) -> bool:
         """Can the backward pass make the optimiser's step? Not with torch's operators."""
@@ -130,7 +135,10 @@ class Stack(nn.Module):
                 # by reference: gradients and in-place updates reach the slice
                 value = states[name]
                 table[leaf] = narrow(value, not self.batched) if name in self._narrowed else value
-            x = narrow(x, not self.batched) if self.precision == "bf16" else x
+            if self.precision == "bf16":
+                x = narrow(x, not self.batched)
+            elif self.compiled and x.dim() == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
             out: Tensor = self.plain(x)
         finally:
             for table, leaf, empty in seats.values():

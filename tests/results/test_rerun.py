@@ -53,7 +53,9 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str):
         pytest.skip(f"the data are not on this machine: {error}")
     assert run.history["realised_rate"][-1] == row["realised_rate"]  # the labels are exactly the same
     scatter = 2 / row["n_train"] ** 0.5
-    for column in ("j1", "j2", "test_accuracy", "clean_accuracy"):
+    for column in ("j1", "j2", "clean_accuracy"):
         assert run.history[column][-1] == pytest.approx(row[column], abs=scatter), column
+    # after five epochs at the first rate it still leaps: .58 to .67 in one run by the four paths
+    assert run.history["test_accuracy"][-1] == pytest.approx(row["test_accuracy"], abs=0.1)
     # the arithmetic paths of one machine, torch's own among them, gave .90 to 1.06 of the stored loss in twelve runs
     assert run.history["loss"][-1] == pytest.approx(row["train_loss"], rel=0.15)

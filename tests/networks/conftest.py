@@ -5,6 +5,8 @@ import pytest
 from byrote.networks import reduced
 from byrote.networks.native import kernels
 
+from .emulated import tiles
+
 # of bfloat16 products: in torch's operators alone; a chain in one call, on tile or on vector units; torch's products
 # with compiled passes between them, of bfloat16 or of rounded float32 numbers
 WAYS = ["plain", "tiles", "vectors", "narrow", "rounded"]
@@ -17,11 +19,11 @@ def take(way, monkeypatch):
         return
     if found is None:
         pytest.skip("no C++ compiler on this machine")
-    if way in ("tiles", "vectors") and not getattr(found, way):
+    units = {"tiles": tiles(), "vectors": found.vectors}
+    if not units.get(way, True):
         pytest.skip(f"no units for {way} on this machine")
     monkeypatch.setattr(reduced, "has_units", lambda: way in ("tiles", "narrow"))
-    if way != "tiles":
-        monkeypatch.setattr(found, "tiles", None)
+    monkeypatch.setattr(found, "tiles", tiles() if way == "tiles" else None)
     if way != "vectors":
         monkeypatch.setattr(found, "vectors", {})
 

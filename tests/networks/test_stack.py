@@ -81,7 +81,7 @@ def test_a_shared_batch_is_seen_by_every_run():
     ("network", "precision"),
     [(MLP(3, 64, 5), "fp32"), (MLP(3, 64, 5), "bf16"), (MLP(3, 20, 5), "bf16"), (CNN8(), "fp32")],
 )
-def test_rows_of_all_samples_are_the_batches_made_of_them(network, precision):
+def test_rows_of_all_samples_are_the_batches_made_of_them(network, precision, way):
     shape = (1, 8, 8)
     x = torch.randn(30, *shape, generator=torch.Generator().manual_seed(3))
     index = torch.stack([torch.arange(29, 29 - 18, -1), torch.arange(0, 18) * 7 % 30])

@@ -100,6 +100,36 @@ def test_rectified_takes_a_plain_layer_too():
 
 
 @needs_kernels
+@pytest.mark.parametrize("rectify", [True, False])
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (4, 19, 6, 5), (7, 33)])
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-5), (torch.bfloat16, 0.01)])
+def test_evaluation_is_by_the_running_statistics(rectify, added, shape, dtype, bar):
+    draw = torch.Generator().manual_seed(5)
+    plain = pair(shape[1], len(shape))
+    plain.running_mean.normal_(generator=draw)
+    plain.running_var.uniform_(0.2, 3, generator=draw)
+    x, r = torch.randn(2, *shape, generator=draw).to(dtype).unbind()
+    norm = Norm(plain, True).eval()
+    wide = plain.double().eval()
+    wanted = wide(x.double()) + (r.double() if added else 0)
+    wanted = F.relu(wanted) if rectify else wanted
+    with torch.no_grad():
+        got = norm.float()(x, r if added else None, rectify)
+        assert got.dtype == dtype
+        assert (got.double() - wanted).norm() <= bar * wanted.norm()
+    with_gradients = norm(x, r if added else None, rectify)
+    torch.testing.assert_close(got, with_gradients.detach(), rtol=bar, atol=bar)
+
+
+@needs_kernels
+def test_signals_are_normalised_by_channel():
+    plain, x = pair(4, 3), torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(2))
+    wanted = F.batch_norm(x, None, None, plain.weight, plain.bias, training=True)
+    torch.testing.assert_close(Norm(plain, True)(x), wanted)
+
+
+@needs_kernels
 def test_one_row_is_refused():
     with pytest.raises(ValueError, match="at least 2"):
         Norm(nn.BatchNorm1d(3), True)(torch.zeros(1, 3))

@@ -31,9 +31,10 @@ def is_dense(module: nn.Module) -> bool:
     if not isinstance(module, nn.Sequential) or len(module) < 4:
         return False
     block = [nn.Linear, nn.BatchNorm1d, nn.ReLU]
-    if [type(part) for part in module] != [nn.Flatten] + block * (len(module) // 3):
+    parts = list(module)
+    if [type(part) for part in parts] != [nn.Flatten] + block * (len(parts) // 3):
         return False
-    return all(linear.bias is not None for linear in module[1::3]) and all(is_standard(norm) for norm in module[2::3])
+    return all(linear.bias is not None for linear in parts[1::3]) and all(is_standard(norm) for norm in parts[2::3])
 
 
 class _Trace(NamedTuple):

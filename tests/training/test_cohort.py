@@ -7,8 +7,9 @@ from torch import nn
 from toys import tiny
 
 from byrote.experiment import stream
-from byrote.training import cohort_key, train
+from byrote.training import cohort, cohort_key, train
 from byrote.training.cohort import batches, prepare
+from byrote.training.evaluate import answers
 from byrote.training.loop import train_epoch
 from byrote.training.optimizer import CohortOptimizer
 
@@ -39,6 +40,34 @@ def test_a_run_is_the_same_alone_and_in_any_cohort():
         same(run, train([experiment])[0])
     for experiment, run in zip(reversed(MIXED), train(MIXED[::-1]), strict=True):
         same(run, together[MIXED.index(experiment)])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
+    """What an accelerator computes, here on the CPU: an epoch later every state is near that of the other way."""
+    chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
+    assert not cohort._at_once(chosen[0].network, torch.device("cpu"))
+    assert cohort._at_once(chosen[0].network, torch.device("cuda"))
+    found = []
+    for at_once in (False, True):
+        monkeypatch.setattr(cohort, "_at_once", lambda network, device, at_once=at_once: at_once)
+        prepared = prepare(chosen)
+        assert prepared.network.features.batched == at_once
+        optimizer = CohortOptimizer(prepared.network, [e.training for e in prepared.experiments])
+        losses = train_epoch(prepared, optimizer, 0)
+        states = prepared.network.state_dict().values()
+        found.append([torch.tensor(losses), *states, *answers(prepared, prepared.test.images)])
+    bar = 1e-3 if precision == "fp32" else 0.1
+    for one, other in zip(*found, strict=True):
+        assert (one - other).double().norm() <= bar * one.double().norm()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_runs_on_a_gpu_end_where_they_end_on_the_cpu():
+    for here, there in zip(train(MIXED), train(MIXED, device="cuda"), strict=True):
+        assert there.status == "done"
+        np.testing.assert_allclose(there.history["loss"][0], here.history["loss"][0], rtol=1e-2)
+        np.testing.assert_array_equal(there.history["realised_rate"], here.history["realised_rate"])
 
 
 def test_adam_runs_do_not_depend_on_the_cohort_either():

@@ -16,7 +16,7 @@ from byrote.component import digest
 from byrote.data import Images
 from byrote.experiment import Experiment
 from byrote.losses import Loss, LossModule
-from byrote.networks import StackedNetwork
+from byrote.networks import MLP, Network, StackedNetwork
 from byrote.noise import TransitionNoise
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
@@ -88,6 +88,15 @@ class Cohort:
         return torch.cat(parts)
 
 
+def _at_once(network: Network, device: torch.device) -> bool:
+    """Is a layer of all runs one batched operation? Of dense networks on an accelerator.
+
+    On a CPU run after run is faster, and the bits are then those of a run alone. Convolutional networks go run after
+    run everywhere: all at once they would be grouped convolutions.
+    """
+    return device.type != "cpu" and isinstance(network, MLP)
+
+
 def _observed(experiment: Experiment, train: Images) -> Tensor:
     return experiment.noise.corrupt(
         train.labels,
@@ -126,6 +135,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         first.num_outputs,
         [e.generator("weights") for e in ordered],
         precision=first.training.precision,
+        batched=_at_once(first.network, device),
     )
     held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(

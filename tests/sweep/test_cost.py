@@ -53,6 +53,19 @@ def test_a_forward_pass_counted_by_hand(network, shape, outputs, counted):
     assert multiply_adds(network, shape, outputs) == counted
 
 
+def test_any_network_is_counted_and_the_global_generator_stays():
+    class Listed(MLP, kind="listed-widths"):
+        widths: list[int] = []  # not hashable
+
+        def assemble(self, input_shape, num_outputs):
+            torch.rand(3)  # as a user's own may
+            return super().assemble(input_shape, num_outputs)
+
+    before = torch.random.get_rng_state()
+    assert multiply_adds(Listed(depth=2, width=8, widths=[1]), (1, 4, 4), 2) == 16 * 8 + 8 * 2 + 2 * 2
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 @pytest.mark.parametrize(
     ("network", "shape"),
     [

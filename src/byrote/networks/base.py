@@ -83,9 +83,10 @@ class Network(Component, family="networks"):
             precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16
                 inputs and weights, cast once a step from the float32 parameters, and keeps normalisation, the head
                 and all states in float32.
-            compiled: let dense chains, and bfloat16 networks, use kernels compiled on this machine, where it has a
-                C++ compiler. They round differently from torch's operators, so this belongs to a run's recorded
-                numerics. Without them "fp32" computes what the plain module computes, bit for bit on one CPU.
+            compiled: let dense chains, and normalisation (in "fp32" not that of a user's own module), use kernels
+                compiled on this machine, where it has a C++ compiler. They round differently from torch's operators,
+                so this belongs to a run's recorded numerics, and have no second derivatives. Without them "fp32"
+                computes what the plain module computes, bit for bit on one CPU.
             batched: compute all runs in one batched call, for accelerators: products become batched products,
                 convolutions grouped ones. A run's bits then depend on the kernels the batch picks. Not for
                 modules whose Python code branches on values.
@@ -101,8 +102,12 @@ class Network(Component, family="networks"):
         twins = [self.build(input_shape, num_outputs, generator) for generator in generators]
         features: Sequence[nn.Module] = [twin.features for twin in twins]
         shape = tuple(input_shape)
-        dense = not batched and is_dense(features[0])
-        stacked = (DenseStack if dense else Stack)(features, len(shape) + 1, precision, compiled, batched)
+        rank, known = len(shape) + 1, isinstance(self, Layered)
+        stacked = (
+            DenseStack(features, rank, precision, compiled)
+            if not batched and is_dense(features[0])
+            else Stack(features, rank, precision, compiled, batched, known)
+        )
         return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2, batched=batched))
 
     def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:

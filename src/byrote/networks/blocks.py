@@ -27,7 +27,7 @@ class Block(NamedTuple):
 def normalise(block: Block, s: int, a: Tensor, out: Tensor, passes: Passes) -> Tensor:
     """out = max(0, BN(a)) in training mode; moves the running statistics, returns mean and 1/std (2, out)."""
     rows, columns = a.shape
-    found = torch.empty(2, columns)
+    found = torch.empty(2, columns, dtype=torch.float32)
     passes.norm_forward(
         *(address(a), None, address(out), rows, columns, address_of(block.gamma, s), address_of(block.beta, s)),
         *(address_of(block.bias, s), block.eps, block.momentum),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from byrote.networks.blocks import Block, normalise, run_of
 from byrote.networks.descent import Descent
@@ -49,7 +50,7 @@ class _Trace(NamedTuple):
 class _Chain(NamedTuple):
     """The states of a stack as the passes take them, looked up once for many steps."""
 
-    first: int  # where the first weight lies: moves when all states do
+    where: tuple[int, ...]  # the addresses of all states
     descent: Descent | None
     blocks: list[Block]
     momenta: list[list[Tensor]]  # in descent: of weight, bias, gamma and beta of each block
@@ -59,27 +60,25 @@ class _Chain(NamedTuple):
 class DenseStack(Stack):
     """A stack of dense chains. Without kernels, and for gradients in evaluation, it is a plain stack."""
 
-    def __init__(
-        self, copies: Sequence[nn.Module], rank: int, precision: str, compiled: bool = True, batched: bool = False
-    ) -> None:
-        super().__init__(copies, rank, precision, compiled, batched)
+    def __init__(self, copies: Sequence[nn.Module], rank: int, precision: str = "fp32", compiled: bool = True) -> None:
+        super().__init__(copies, rank, precision, compiled)
         chain = copies[0]
         if not isinstance(chain, nn.Sequential) or not is_dense(chain):
             raise TypeError("a dense stack needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
         self._norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
         self._rooms = Rooms()
         self._kept: _Chain | None = None
+        self._tables: list[tuple[dict[str, Tensor], str]] = []
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, M)
         usable = self.compiled and x.device.type == "cpu" and x.dtype == torch.float32
         found = kernels() if usable and (self.training or not torch.is_grad_enabled()) else None
         if found is None:
             return super().forward(x, index)
-        x = x.flatten(1 if self.check(x) else 2)
-        rows = x.shape[-2] if index is None else index.shape[-1]
-        if self.training and rows < 2:
-            raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
-        chain, products = self._chain(found), Products.of(self.precision, found)
+        chain = self._chain(found)
+        if chain is None:
+            return super().forward(x, index)
+        x, products = self._checked(x, index, chain.blocks[0].weight.shape[-1]), Products.of(self.precision, found)
         out: Tensor
         if chain.fused is not None and self.training and not x.requires_grad:
             out = Fused.apply(x, index, chain.fused, *chain.fused.states)  # type: ignore[no-untyped-call]
@@ -96,21 +95,41 @@ class DenseStack(Stack):
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
-    def _chain(self, found: Kernels) -> _Chain:
-        """The states, kept until the mode is set again, all of them move together, or the descent changes."""
-        first = self._layer(next(iter(self._norms)) - 1).get_parameter("weight").data_ptr()
-        if self._kept is None or self._kept[:2] != (first, self.descent):
+    def _checked(self, x: Tensor, index: Tensor | None, inputs: int) -> Tensor:
+        """x as (S, B, inputs) or (B, inputs); kernels are given addresses and check nothing."""
+        shared = self.check(x)
+        x = x.flatten(1 if shared else 2)
+        if x.shape[-1] != inputs:
+            raise ValueError(f"the first layer takes {inputs} numbers a sample, got {x.shape[-1]}")
+        if index is not None and (not shared or index.dim() != 2 or len(index) != self.runs):
+            raise ValueError(
+                f"an index names rows of shared samples for each of {self.runs} runs, (S, B), got {tuple(index.shape)}"
+            )
+        rows = x.shape[-2] if index is None else index.shape[-1]
+        if self.training and rows < 2:
+            raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
+        return x
+
+    def _chain(self, found: Kernels) -> _Chain | None:
+        """The states, kept until one of them moves or the descent changes; None where kernels cannot read them."""
+        states = [table[name] for table, name in self._seats()]
+        where = tuple(state.data_ptr() for state in states)
+        if self._kept is None or self._kept.where != where or self._kept.descent is not self.descent:
+            if not all(s.is_contiguous() and s.dtype in (torch.float32, torch.int64) for s in states):
+                return None
             blocks, momenta = self._blocks(), self._momenta()
             units = units_for(blocks, self.precision, found)
             fused = FusedChain(blocks, units[1], self._rooms, self.descent, momenta) if units else None
-            self._kept = _Chain(first, self.descent, blocks, momenta, fused)
+            self._kept = _Chain(where, self.descent, blocks, momenta, fused)
         return self._kept
 
-    def train(self, mode: bool = True) -> "DenseStack":
-        """As of any module; states that were exchanged one by one are looked up anew from here on."""
-        self._kept = None
-        super().train(mode)
-        return self
+    def _seats(self) -> list[tuple[dict[str, Tensor], str]]:
+        """The tables that hold the states, and their names there."""
+        if not self._tables:
+            layers = [self._layer(i + at) for i in self._norms for at in (-1, 0)]
+            tables = [table for layer in layers for table in (layer._parameters, layer._buffers)]
+            self._tables = [(table, name) for table in tables for name in table]  # type: ignore[misc]
+        return self._tables
 
     def _momenta(self) -> list[list[Tensor]]:
         """The momenta of weight, bias, gamma and beta of each block, in descent."""
@@ -139,7 +158,7 @@ class DenseStack(Stack):
         return blocks
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_kept": None}  # addresses belong to this copy
+        return {**self.__dict__, "_kept": None, "_tables": [], "_rooms": Rooms()}  # addresses belong to this copy
 
     def uses_kernels(self) -> bool:
         return self.compiled
@@ -188,7 +207,7 @@ class _Dense(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, chain: _Chain, products: Products, *states: Tensor) -> Tensor:
         blocks, narrow = chain.blocks, products.operand(x)
         runs, last = len(blocks[0].weight), len(blocks) - 1
-        features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1])
+        features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1], dtype=torch.float32)
         traces: list[list[_Trace]] = []
         weights = [products.operand(block.weight.detach()).unbind(0) for block in blocks]
         for s in range(runs):
@@ -210,6 +229,7 @@ class _Dense(torch.autograd.Function):
         return features
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:

@@ -23,7 +23,7 @@ class Descent:
         memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32. Changed in place.
         momentum: in [0, 1), shared by all runs.
         decays: weight decay of each run.
-        rates: learning rate of each run; set it anew whenever it changes.
+        rates: learning rate of each run; set its entries whenever they change, networks hold this very list.
     """
 
     memory: Mapping[str, Tensor]

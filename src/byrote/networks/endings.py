@@ -53,8 +53,8 @@ class Steps:
     ) -> None:
         self._blocks, self._products, self._descent, self._momenta = blocks, products, descent, momenta
         widest = max(block.weight.shape[1] for block in blocks)
-        self._norm = torch.empty(2, widest)
-        self._rooms = {block.weight.shape[1:]: torch.empty(block.weight.shape[1:]) for block in blocks}
+        self._norm = torch.empty(2, widest, dtype=torch.float32)
+        self._rooms = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
         """Where the gradients of gamma and beta are to be put, for as long as `close` takes."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from byrote.networks import reduced
 from byrote.networks.blocks import Block
@@ -71,11 +72,12 @@ class FusedChain:
         self, blocks: list[Block], units: Units, rooms: Rooms, descent: Descent | None, momenta: list[list[Tensor]]
     ) -> None:
         self.blocks, self.units, self.rooms, self.descent = blocks, units, rooms, descent
+        self.stepped: list[Tensor] = [state for b in blocks for state in (b.weight, b.bias, b.gamma, b.beta)]
         # refused in a backward pass when changed after the forward pass; of a descent, which moves all, one tells
         self.watched = [blocks[0].weight] if descent else [state for b in blocks for state in (b.weight, b.gamma)]
         self.runs, self.outputs, _ = blocks[-1].weight.shape
         # in descent one parameter is enough to make autograd call the backward pass
-        self.states = [blocks[0].weight] if descent else [state for block in blocks for state in block[: len(_STEPPED)]]
+        self.states = [blocks[0].weight] if descent else self.stepped
         self.addresses = self.towards(momenta)
 
     def towards(self, targets: list[list[Tensor]]) -> "ctypes.Array[_Block]":
@@ -98,7 +100,7 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
     """Features (S, B, M) of x, (S, B, in) or shared (B, in), by the running statistics; without gradients."""
     depth, rows = len(chain.blocks), min(x.shape[-2], _CHUNK)
     loan = chain.rooms.lend(1, chain.units.room(chain.addresses, depth, rows))
-    features = torch.empty(chain.runs, x.shape[-2], chain.outputs)
+    features = torch.empty(chain.runs, x.shape[-2], chain.outputs, dtype=torch.float32)
     for s in range(chain.runs):
         samples = x if x.dim() == 2 else x[s]
         for part, target in zip(samples.split(_CHUNK), features[s].split(_CHUNK), strict=True):
@@ -132,10 +134,10 @@ class Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor | None, chain: FusedChain, *states: Tensor) -> Tensor:
         units, passed, depth = chain.units, chain.addresses, len(chain.blocks)
-        x, index = x.contiguous(), None if index is None else index.contiguous()
+        x, index = x.contiguous(), None if index is None else index.long().contiguous()
         rows = x.shape[-2] if index is None else index.shape[-1]
         loan = chain.rooms.lend(chain.runs, units.room(passed, depth, rows))
-        features = torch.empty(chain.runs, rows, chain.outputs)
+        features = torch.empty(chain.runs, rows, chain.outputs, dtype=torch.float32)
         for s in range(chain.runs):
             batch = address(x) if x.dim() == 2 else address_of(x, s)
             order = None if index is None else address_of(index, s)
@@ -147,6 +149,7 @@ class Fused(torch.autograd.Function):
         return features
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: FusedChain = ctx.chain
         descent, depth, dy = chain.descent, len(chain.blocks), upstream[0].contiguous()
@@ -160,5 +163,5 @@ class Fused(torch.autograd.Function):
             memory = address_of(ctx.loan.memory, s)
             chain.units.backward(passed, depth, s, address_of(dy, s), dy.shape[1], memory, *step)
         if descent:
-            torch.autograd.graph.increment_version(chain.watched)
+            torch.autograd.graph.increment_version(chain.stepped)
         return None, None, None, *((None,) if descent else (gradient for block in gradients for gradient in block))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from byrote.networks.native import Kernels, address, kernels
@@ -60,12 +61,10 @@ class Norm(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None, rectify: bool = False) -> Tensor:
         if self.training:
             self.num_batches_tracked.add_(1)
-        found = kernels() if self.compiled and x.device.type == "cpu" else None
-        fits = x.dtype in (torch.bfloat16, torch.float32) and (residual is None or residual.dtype == x.dtype)
-        fits = fits and x.dim() in (2, 4)
-        if found is not None and fits and not self.training and not torch.is_grad_enabled():
+        found = kernels() if self.compiled and self._fits(x, residual) else None
+        if found is not None and not self.training and not torch.is_grad_enabled():
             return self._evaluated(x, residual, rectify, found)
-        if found is None or not self.training or not fits:
+        if found is None or not self.training:
             y = F.batch_norm(
                 x.float() if self.widen else x,
                 self.running_mean,
@@ -81,6 +80,15 @@ class Norm(nn.Module):
         state = (self.running_mean, self.running_var, self.momentum, self.eps)
         out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, found)  # type: ignore[no-untyped-call]
         return out
+
+    def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
+        """Can the kernels take it? They are given addresses and check nothing."""
+        if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32) or x.dim() not in (2, 4):
+            return False
+        if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape):
+            return False
+        states = (self.weight, self.bias, self.running_mean, self.running_var)
+        return all(v.dtype == torch.float32 and v.shape == x.shape[1:2] and v.is_contiguous() for v in states)
 
     def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, found: Kernels) -> Tensor:
         """By the running statistics, without gradients."""
@@ -98,11 +106,11 @@ class Norm(nn.Module):
 
 def fuse_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.Module:
     """Replace, in place, every standard normalisation layer by its stand-in, and no other; returns the module."""
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm) and is_standard(child):
-            setattr(module, name, Norm(child, compiled, widen))
-        else:
-            fuse_norms(child, compiled, widen)
+    stand_ins: dict[nn.Module, Norm] = {}  # a layer may stand in several places
+    for part in list(module.modules()):
+        for name, child in part._modules.items():
+            if isinstance(child, _BatchNorm) and is_standard(child):
+                part._modules[name] = stand_ins.setdefault(child, Norm(child, compiled, widen))
     return module
 
 
@@ -140,7 +148,7 @@ class _Norm(torch.autograd.Function):
         if rows < 2:
             raise ValueError(f"normalisation in training needs at least 2 values a column, got {rows}")
         out = torch.empty_like(x)
-        mean, inverse = torch.empty(2, columns).unbind()
+        mean, inverse = torch.empty(2, columns, dtype=torch.float32).unbind()
         floor = 0.0 if rectify else -math.inf
         passes = found.bf16 if x.dtype == torch.bfloat16 else found.fp32
         passes.norm_forward(
@@ -148,17 +156,20 @@ class _Norm(torch.autograd.Function):
             *(None, eps, momentum, address(running_mean), address(running_var), address(mean), address(inverse)),
             floor,
         )
-        ctx.save_for_backward(x, out, weight, mean, inverse)
+        # without a rectifier the output is not read again, and may be changed in place: whatever stands for it is above
+        # the floor
+        ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
         ctx.floor, ctx.found, ctx.has_residual = floor, found, residual is not None
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, out, weight, mean, inverse = ctx.saved_tensors
         dy = _rows_first(grads[0].to(x.dtype))
         dx = torch.empty_like(x)
         dresidual = torch.empty_like(x) if ctx.has_residual else None
-        dweight, dbias = torch.empty(2, len(weight)).unbind()
+        dweight, dbias = torch.empty(2, len(weight), dtype=torch.float32).unbind()
         passes = ctx.found.bf16 if x.dtype == torch.bfloat16 else ctx.found.fp32
         passes.norm_backward(
             *(address(x), address(out), address(dy), address(dx), address(dresidual), x.numel() // len(weight)),

@@ -77,10 +77,12 @@ def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
     for part in module.modules():
         if next(part.parameters(recurse=False), None) is not None and not batched and not has_units():
             part.__class__ = _WITHOUT_UNITS.get(type(part), type(part))
-        if isinstance(part, nn.Sequential) and len(part) >= 3:
-            product, norm, last = part[-3], part[-2], part[-1]
-            if isinstance(product, nn.Linear) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
-                product.__class__ = Wide
+    end = module
+    while isinstance(end, nn.Sequential) and len(end):
+        product, norm, last = [None, None, *end][-3:]
+        if type(product) in (nn.Linear, _Rounded) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
+            product.__class__ = Wide
+        end = last
     return module
 
 

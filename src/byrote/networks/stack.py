@@ -32,6 +32,8 @@ class Stack(nn.Module):
             `rank + 1` has the runs first.
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `reduced`).
         compiled: use the compiled kernels where they exist.
+        fused: normalise by them in "fp32" as well, and lay the channels of images side by side. Only for modules whose
+            layers are known: a user's may look at the layout, or at the layers themselves.
         batched: compute all runs in one `torch.func.vmap` call instead of one by one.
     """
 
@@ -42,6 +44,7 @@ class Stack(nn.Module):
         precision: str = "fp32",
         compiled: bool = True,
         batched: bool = False,
+        fused: bool = False,
     ) -> None:
         super().__init__()
         self.runs = len(copies)
@@ -55,11 +58,15 @@ class Stack(nn.Module):
         plain = copy.deepcopy(copies[0]).to("meta")
         if precision == "bf16":
             reduce(plain, self.compiled, batched)
-        elif self.compiled:
+        self._fused = fused and self.compiled and precision == "fp32"
+        if self._fused:
             fuse_norms(plain, compiled=True)
         self._plain = (plain,)
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
-        for name, first in joined[0].items():
+        names: dict[int, str] = {}  # a state that stands in several places is joined once
+        self.aliases = {name: names.setdefault(id(value), name) for name, value in joined[0].items()}
+        for name in dict.fromkeys(self.aliases.values()):
+            first = joined[0][name]
             value = torch.stack([states[name].detach() for states in joined])
             owner, leaf = _owner(self, name)
             if isinstance(first, nn.Parameter):
@@ -133,11 +140,11 @@ class Stack(nn.Module):
         try:
             for name, (table, leaf, _) in seats.items():
                 # by reference: gradients and in-place updates reach the slice
-                value = states[name]
+                value = states[self.aliases[name]]
                 table[leaf] = narrow(value, not self.batched) if name in self._narrowed else value
             if self.precision == "bf16":
                 x = narrow(x, not self.batched)
-            elif self.compiled and x.dim() == 4:
+            elif self._fused and x.dim() == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
             out: Tensor = self.plain(x)
         finally:
@@ -187,7 +194,8 @@ class StackedNetwork(nn.Module):
         Returns:
             Whether that is so here. If not, nothing changes.
         """
-        if not self.features.descends() or next(self.parameters()).device.type != "cpu":
+        ready = self.features.descends() and next(self.parameters()).device.type == "cpu"
+        if not ready or not all(p.requires_grad for p in self.features.parameters()):
             return False
         prefix = "features."
         memory = {name.removeprefix(prefix): m for name, m in descent.memory.items() if name.startswith(prefix)}
@@ -203,7 +211,11 @@ class StackedNetwork(nn.Module):
         if not 0 <= s < self.runs:
             raise IndexError(f"run {s} is not one of the {self.runs} runs of this stack")
         twin = copy.deepcopy(self._twin[0]).to_empty(device="cpu")
-        twin.load_state_dict({name: value[s] for name, value in self.state_dict().items()})
+        states: dict[str, Tensor] = {}
+        for prefix, part in (("features", self.features), ("head", self.head)):
+            held = part.state_dict()
+            states |= {f"{prefix}.{name}": held[joined][s] for name, joined in part.aliases.items()}
+        twin.load_state_dict(states)
         return twin.train(self.training)
 
 

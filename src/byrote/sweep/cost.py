@@ -1,6 +1,5 @@
 """What training a run costs, for starting the longest first and for the time that is left."""
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -27,7 +26,9 @@ def training_cost(experiment: Experiment, size: tuple[int, ...]) -> float:
     return 3.0 * samples * experiment.training.epochs * stages * forward
 
 
-@cache
+_COUNTED: dict[tuple[str, tuple[int, ...], int], int] = {}
+
+
 def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
     """Multiply-adds of one sample's forward pass, counted in each linear and convolution layer as it passes.
 
@@ -38,6 +39,14 @@ def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: i
     >>> multiply_adds(MLP(depth=2, width=8, feature_width=3), (1, 4, 4), 5)  # 16 x 8 + 8 x 3 + 3 x 5
     167
     """
+    asked = network.digest(), input_shape, num_outputs
+    if asked not in _COUNTED:
+        with torch.random.fork_rng(devices=[]):  # a user's own module may draw
+            _COUNTED[asked] = _count(network, input_shape, num_outputs)
+    return _COUNTED[asked]
+
+
+def _count(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
     counts: list[int] = []
 
     def note(layer: Any, inputs: Any, outputs: Tensor) -> None:

@@ -48,11 +48,11 @@ def test_states_of_another_type_take_torchs_operators(kind, network, way):
     x = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(1)).to(kind)
     torch.testing.assert_close(made(x), plain(x), rtol=0.1 if kind == torch.bfloat16 else 1e-9, atol=0.05)
     with pytest.raises(RuntimeError, match="type"):
-        made(x.float())
+        made.features(x.float())
 
 
 def test_states_that_do_not_fit_the_columns_are_refused(way):
-    for columns in (6, 64):
+    for columns in (64, 6):
         norm = Norm(nn.BatchNorm1d(columns), True)
         for training in (True, False):
             with torch.no_grad(), pytest.raises(RuntimeError, match="32"):

@@ -106,11 +106,10 @@ class Norm(nn.Module):
 
 def fuse_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.Module:
     """Replace, in place, every standard normalisation layer by its stand-in, and no other; returns the module."""
-    stand_ins: dict[nn.Module, Norm] = {}  # a layer may stand in several places
     for part in list(module.modules()):
         for name, child in part._modules.items():
             if isinstance(child, _BatchNorm) and is_standard(child):
-                part._modules[name] = stand_ins.setdefault(child, Norm(child, compiled, widen))
+                part._modules[name] = Norm(child, compiled, widen)
     return module
 
 

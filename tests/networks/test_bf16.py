@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from byrote.networks import CNN8, MLP, reduced
 from byrote.networks.dense import DenseStack
 from byrote.networks.native import kernels
+from byrote.networks.side_by_side import SideBySide
 
 from .conftest import take
 
@@ -159,7 +160,7 @@ def test_weights_changed_before_the_backward_pass_are_kept_or_noticed(way):
 def test_which_stacks_are_dense():
     assert isinstance(MLP(2, 8).stack((4,), 2, generators(1), precision="bf16").features, DenseStack)
     assert isinstance(MLP(2, 8).stack((4,), 2, generators(1)).features, DenseStack)
-    assert not isinstance(MLP(2, 8).stack((4,), 2, generators(1), batched=True).features, DenseStack)
+    assert isinstance(MLP(2, 8).stack((4,), 2, generators(1), batched=True).features, SideBySide)
     assert not isinstance(CNN8().stack((1, 8, 8), 2, generators(1)).features, DenseStack)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import tiny
 
 from byrote.experiment import stream
@@ -60,6 +61,32 @@ def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
     bar = 1e-3 if precision == "fp32" else 0.1
     for one, other in zip(*found, strict=True):
         assert (one - other).double().norm() <= bar * one.double().norm()
+
+
+class Waits(TorchDispatchMode):
+    """The operators for which a host waits until a device has come so far."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        name = operator.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero"):
+            self.seen.add(name)
+        return operator(*args, **(kwargs or {}))
+
+
+def test_nothing_inside_an_epoch_waits_for_a_device(monkeypatch):
+    monkeypatch.setattr(cohort, "_at_once", lambda network, device: True)
+    prepared = prepare(MIXED)
+    optimizer = CohortOptimizer(prepared.network, [e.training for e in prepared.experiments])
+    with Waits() as waits:
+        train_epoch(prepared, optimizer, 0)
+    assert not waits.seen
+    with Waits() as waits:
+        torch.ones(1).item()
+    assert waits.seen == {"_local_scalar_dense"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from byrote.component import Component
 from byrote.networks.dense import DenseStack, is_dense
 from byrote.networks.initial import initialise, unallocated
+from byrote.networks.side_by_side import SideBySide
 from byrote.networks.stack import Stack, StackedNetwork
 
 __all__ = ["Classifier", "Layered", "Network", "Precision"]
@@ -103,11 +104,13 @@ class Network(Component, family="networks"):
         features: Sequence[nn.Module] = [twin.features for twin in twins]
         shape = tuple(input_shape)
         rank, known = len(shape) + 1, isinstance(self, Layered)
-        stacked = (
-            DenseStack(features, rank, precision, compiled)
-            if not batched and is_dense(features[0])
-            else Stack(features, rank, precision, compiled, batched, known)
-        )
+        stacked: Stack
+        if not is_dense(features[0]):
+            stacked = Stack(features, rank, precision, compiled, batched, known)
+        elif batched:
+            stacked = SideBySide(features, rank, precision)
+        else:
+            stacked = DenseStack(features, rank, precision, compiled)
         return StackedNetwork(twins, shape, stacked, Stack([twin.head for twin in twins], 2, batched=batched))
 
     def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:

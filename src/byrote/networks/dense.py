@@ -78,7 +78,7 @@ class DenseStack(Stack):
         chain = self._chain(found)
         if chain is None:
             return super().forward(x, index)
-        x, products = self._checked(x, index, chain.blocks[0].weight.shape[-1]), Products.of(self.precision, found)
+        x, products = self.rows(x, index, chain.blocks[0].weight.shape[-1]), Products.of(self.precision, found)
         out: Tensor
         if chain.fused is not None and self.training and not x.requires_grad:
             out = Fused.apply(x, index, chain.fused, *chain.fused.states)  # type: ignore[no-untyped-call]
@@ -95,8 +95,8 @@ class DenseStack(Stack):
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
-    def _checked(self, x: Tensor, index: Tensor | None, inputs: int) -> Tensor:
-        """x as (S, B, inputs) or (B, inputs); kernels are given addresses and check nothing."""
+    def rows(self, x: Tensor, index: Tensor | None, inputs: int) -> Tensor:
+        """x, checked, as (S, B, inputs) or (B, inputs); kernels are given addresses and check nothing."""
         shared = self.check(x)
         x = x.flatten(1 if shared else 2)
         if x.shape[-1] != inputs:

@@ -17,6 +17,7 @@ from byrote.data import Images
 from byrote.experiment import Experiment
 from byrote.losses import Loss, LossModule
 from byrote.networks import MLP, Network, StackedNetwork
+from byrote.networks.side_by_side import SideBySide
 from byrote.noise import TransitionNoise
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
@@ -137,6 +138,8 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         precision=first.training.precision,
         batched=_at_once(first.network, device),
     )
+    if isinstance(network.features, SideBySide) and device.type == "cuda":
+        network.features.compile_with()
     held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(
         experiments=ordered,

@@ -63,6 +63,14 @@ def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
         assert (one - other).double().norm() <= bar * one.double().norm()
 
 
+def test_a_step_is_compiled_where_that_pays():
+    network = prepare(MIXED[:2]).network
+    weights = sum(p.numel() for p in network.parameters())
+    epochs = 1e15 / (6 * weights * 100)
+    assert cohort._is_long(network, 100, int(epochs) + 1)
+    assert not cohort._is_long(network, 100, int(epochs) - 1)
+
+
 class Waits(TorchDispatchMode):
     """The operators for which a host waits until a device has come so far."""
 

@@ -98,6 +98,11 @@ def _at_once(network: Network, device: torch.device) -> bool:
     return device.type != "cpu" and isinstance(network, MLP)
 
 
+def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
+    """Does a step compiled in half a minute pay? From 10^15 FLOP on, 6 a weight and sample: seconds of a GPU."""
+    return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
+
+
 def _observed(experiment: Experiment, train: Images) -> Tensor:
     return experiment.noise.corrupt(
         train.labels,
@@ -138,8 +143,9 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         precision=first.training.precision,
         batched=_at_once(first.network, device),
     )
-    if isinstance(network.features, SideBySide) and device.type == "cuda":
-        network.features.compile_with()
+    features, long = network.features, _is_long(network, len(train.labels), first.training.epochs)
+    if isinstance(features, SideBySide) and device.type == "cuda" and long:
+        features.compile_with()
     held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(
         experiments=ordered,

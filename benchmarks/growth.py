@@ -1,13 +1,15 @@
-"""How the time of a training epoch grows with the runs of a cohort, the width of the network and the samples.
+"""How time and memory of training grow with the runs of a cohort, the width of the network and the samples.
 
     python benchmarks/growth.py [--json] [--precision bf16|fp32] [--rounds N] [--out FILE]
 
 Milliseconds of one run's epoch, one thread, in this process. All sizes of a row take turns, and of each the best round
-counts: other users of the machine slow down single rounds. The last line is JSON when `--json` is given.
+counts: other users of the machine slow down single rounds. Memory is what a fresh process needs at most, above what it
+held before, to prepare and train a cohort of width 512 for two epochs. The last line is JSON when `--json` is given.
 """
 
 import argparse
 import json
+import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -16,12 +18,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from engine import machine
+from engine import faster_precision, machine
+from measures import memory_mb, reset_high_water
 
 from byrote import data, losses, networks, noise
 from byrote.experiment import Experiment
 from byrote.recipe import SGD, Training
-from byrote.training import prepare
+from byrote.training import prepare, train
 from byrote.training.loop import train_epoch
 from byrote.training.optimizer import CohortOptimizer
 
@@ -34,7 +37,9 @@ ROWS = {
 
 def cohort_of(precision: str, runs: int = 1, width: int = 128, per_class: int = 1000) -> list[Experiment]:
     """Runs of two classes on an MLP of depth 9."""
-    training = Training(batch_size=128, precision=precision, optimizer=SGD(lr=0.05, momentum=0.9, weight_decay=0.001))
+    training = Training(
+        epochs=2, batch_size=128, precision=precision, optimizer=SGD(lr=0.05, momentum=0.9, weight_decay=0.001)
+    )
     images = data.FashionMNISTSubset(classes=(0, 1), per_class=per_class, test_per_class=10)
     network = networks.MLP(depth=9, width=width)
     loss = losses.CrossEntropy()
@@ -58,11 +63,23 @@ def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[floa
     return [1e3 * seconds for seconds in best]
 
 
+def memory(precision: str, runs: int) -> float:
+    """Peak MB of a cohort of width 512, in this process."""
+    torch.set_num_threads(1)
+    train(cohort_of(precision, runs=1, width=32)[:1])  # libraries, kernels, images
+    level = reset_high_water()
+    cohort = prepare(cohort_of(precision, runs=runs, width=512))
+    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    for epoch in range(2):
+        train_epoch(cohort, optimizer, epoch)
+    return memory_mb("VmHWM") - level
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
     options = parser.parse_args()
@@ -72,6 +89,11 @@ def main() -> None:
         found = times(options.precision, sizes, options.rounds)
         told[row] = {str(next(iter(size.values()))): round(ms, 2) for size, ms in zip(sizes, found, strict=True)}
         print(f"{row:>8}: " + ", ".join(f"{size} {ms} ms" for size, ms in told[row].items()), flush=True)
+    sizes = [size["runs"] for size in ROWS["runs"]]
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        peaks = pool.starmap(memory, [(options.precision, runs) for runs in sizes], chunksize=1)
+    told["memory_mb"] = {str(runs): round(peak, 1) for runs, peak in zip(sizes, peaks, strict=True)}
+    print("  memory: " + ", ".join(f"{runs} {mb} MB" for runs, mb in told["memory_mb"].items()), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(machine() | {"precision": options.precision} | told, indent=1) + "\n")
     if options.json:

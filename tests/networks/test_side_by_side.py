@@ -107,3 +107,18 @@ def test_where_no_compiler_works_it_is_said_once_and_runs_on(caplog):
             assert torch.equal(network(x), plain(x))
     assert caplog.text.count("runs uncompiled") == 1
     assert F.relu(network.features(x)).equal(network.features(x))
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_lack_of_a_compiler(monkeypatch, caplog):
+    def full(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network = pair("fp32")[0]
+    monkeypatch.setattr(torch, "compile", lambda function, **options: full)
+    network.features.compile_with()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    for _ in range(2):  # it stays compiled
+        with caplog.at_level("INFO", "byrote"), pytest.raises(torch.OutOfMemoryError):
+            network(batch(3, 9, 20)[0])
+    assert not caplog.text
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())

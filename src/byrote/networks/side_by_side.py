@@ -37,6 +37,8 @@ class SideBySide(DenseStack):
             try:
                 out: Tensor = compiled(x)
                 return out
+            except torch.OutOfMemoryError:
+                raise  # the cohort is halved by who asked for it
             except (RuntimeError, ImportError) as error:  # no compiler for this device, or one that does not know it
                 log.info("the step cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
                 self._through = self._chain_of_all

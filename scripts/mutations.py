@@ -6,7 +6,7 @@
 
 An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
 mutation would matter. The script ends with 1 when a mutation survives or no longer applies. One that needs units
-(`needs = "tiles"` or `"vectors"`) is left out, and counted, where there are none.
+(`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, where there are none.
 """
 
 import argparse
@@ -54,7 +54,9 @@ def has_units(kind: str) -> bool:
     from networks.emulated import tiles
 
     found = kernels()
-    return found is not None and bool(tiles() if kind == "tiles" else getattr(found, kind))
+    if found is None:
+        return False
+    return bool({"tiles": tiles(), "vectors": found.vectors, "pairs": "bf16" in found.vectors}[kind])
 
 
 def load(parts: list[str]) -> list[Mutation]:

@@ -7,9 +7,11 @@ from byrote.networks.native import kernels
 
 from .emulated import tiles
 
-# of bfloat16 products: in torch's operators alone; a chain in one call, on tile or on vector units; torch's products
-# with compiled passes between them, of bfloat16 or of rounded float32 numbers
-WAYS = ["plain", "tiles", "vectors", "narrow", "rounded"]
+# of bfloat16 products: in torch's operators alone; a chain in one call, on tile units or on vector units, there of
+# rounded float32 numbers or of bfloat16 pairs; torch's products with compiled passes between them, of bfloat16 or of
+# rounded float32 numbers
+WAYS = ["plain", "tiles", "vectors", "pairs", "narrow", "rounded"]
+UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 
 def take(way, monkeypatch):
@@ -19,12 +21,12 @@ def take(way, monkeypatch):
         return
     if found is None:
         pytest.skip("no C++ compiler on this machine")
-    units = {"tiles": tiles(), "vectors": found.vectors}
+    units = {"tiles": tiles(), "vectors": found.vectors, "pairs": "bf16" in found.vectors}
     if not units.get(way, True):
         pytest.skip(f"no units for {way} on this machine")
-    monkeypatch.setattr(reduced, "has_units", lambda: way in ("tiles", "narrow"))
+    monkeypatch.setattr(reduced, "units", lambda: UNITS.get(way, ""))
     monkeypatch.setattr(found, "tiles", tiles() if way == "tiles" else None)
-    if way != "vectors":
+    if way not in ("vectors", "pairs"):
         monkeypatch.setattr(found, "vectors", {})
 
 

@@ -14,8 +14,8 @@ needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on
 # width 37 is none that tile units take
 KINDS = [
     *(("fp32", width, way) for way in ("vectors", "narrow") for width in (64, 37)),
-    *(("bf16", 64, way) for way in ("tiles", "vectors")),
-    *(("bf16", 37, way) for way in ("vectors", "narrow", "rounded")),
+    *(("bf16", 64, way) for way in ("tiles", "vectors", "pairs")),
+    *(("bf16", 37, way) for way in ("vectors", "pairs", "narrow", "rounded")),
 ]
 
 
@@ -142,9 +142,9 @@ def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser()
 
 
 def test_numerics_say_what_runs(way):
-    by_kernels = {"compiled": True, "kernels": True, "tiles": False, "vectors": False}
-    units = {way: True} if way in ("tiles", "vectors") else {}
+    by_kernels = {"compiled": True, "kernels": True, "tiles": False, "vectors": False, "pairs": False}
+    units = {way: True} if way in ("tiles", "vectors", "pairs") else {}
     assert numerics(stacked()) == {**by_kernels, **units}
-    assert numerics(stacked(37)) == {**by_kernels, **(units if way == "vectors" else {})}
-    assert numerics(stacked(precision="fp32")) == {**by_kernels, "vectors": way == "vectors"}
+    assert numerics(stacked(37)) == {**by_kernels, **({} if way == "tiles" else units)}
+    assert numerics(stacked(precision="fp32")) == {**by_kernels, "vectors": way in ("vectors", "pairs")}
     assert numerics(stacked(compiled=False)) == dict.fromkeys(by_kernels, False)

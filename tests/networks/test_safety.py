@@ -1,5 +1,6 @@
 """Kernels are given addresses: what they cannot read never reaches them, and what they cannot do is refused."""
 
+import functools
 import pickle
 
 import pytest
@@ -116,6 +117,27 @@ def test_a_frozen_weight_stays(way):
     network = stack()
     network.features.get_submodule("4").weight.requires_grad_(False)
     assert not descending(network)[1]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("rows", [7, 8, 33])
+def test_what_lay_in_the_memory_of_the_passes_does_not_matter(precision, rows, way, monkeypatch):
+    """Not a number anywhere in the padding of the batch or of the last features would be seen."""
+    x, found, empty = torch.randn(2, rows, 45, generator=torch.Generator().manual_seed(1)), [], torch.empty
+
+    def filled(byte, *shape, **options):
+        memory = empty(*shape, **options)
+        return memory.fill_(byte) if memory.dtype == torch.uint8 else memory
+
+    for byte in (0, 255):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "empty", functools.partial(filled, byte))
+            network = MLP(3, 64 if way == "tiles" else 37, 5).stack((45,), 2, generators(2), precision=precision)
+            features = network.features(x)
+            features.square().sum().backward()
+            with torch.no_grad():
+                found.append([features, network.eval().features(x), *(p.grad for p in network.features.parameters())])
+    assert all(torch.equal(zeros, others) for zeros, others in zip(*found, strict=True))
 
 
 def test_room_for_the_passes_is_not_pickled(way):

@@ -17,7 +17,7 @@ spec.loader.exec_module(mutations)
 def test_a_mutation_applies_exactly_once_and_names_tests_that_exist(mutation):
     assert not mutation.problem
     assert mutation.find != mutation.replace
-    assert mutation.needs in ("", "tiles", "vectors")
+    assert mutation.needs in ("", "tiles", "vectors", "pairs")
     named = [word.partition("::")[0] for word in mutation.tests.split() if word.startswith(("tests", "src", "docs"))]
     assert named
     assert all((ROOT / path).exists() for path in named), named

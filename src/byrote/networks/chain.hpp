@@ -23,6 +23,17 @@ static inline ivec side_by_side(vec lower, vec higher) {
     return side_by_side(upper(lower), upper(higher));
 #endif
 }
+// Thirty-two neighbouring values as sixteen words of two bfloat16.
+static inline ivec neighbours(vec first, vec second) {
+#ifdef __AVX512BF16__
+    return (ivec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+#else
+    const half both[2] = {upper(first), upper(second)};
+    ivec words;
+    std::memcpy(&words, both, sizeof words);
+    return words;
+#endif
+}
 
 // r[i][j] <-> r[j][i] of a 16 x 16 block of 32-bit words.
 static inline void transpose(ivec *r) {

@@ -110,17 +110,18 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
 
 
 def units_for(blocks: list[Block], precision: str, found: Kernels) -> tuple[str, Units] | None:
-    """What a chain runs on, "tiles" or "vectors", or None: torch's products with the passes between them.
+    """What a chain runs on, "tiles", "vectors" or "pairs", or None: torch's products with the passes between them.
 
-    Tile units take hidden blocks whose widths are multiples of 32. Vector units take float32, and bfloat16 where that
-    is not multiplied faster (`reduced.has_units`).
+    Tile units take hidden blocks whose widths are multiples of 32. Vector units take float32, and bfloat16 in pairs
+    where they multiply those faster, or rounded operands where nothing does (`reduced.units_in`).
     """
-    hidden = blocks[:-1]
     if len(blocks) > _MOST:
         return None
-    if precision == "fp32" or not reduced.has_units():
-        kind = "fp32" if precision == "fp32" else "rounded"
-        return ("vectors", found.vectors[kind]) if kind in found.vectors else None
+    units = "" if precision == "fp32" else reduced.units()
+    if units in ("", "pairs"):
+        kind = "fp32" if precision == "fp32" else "bf16" if units else "rounded"
+        return (units or "vectors", found.vectors[kind]) if kind in found.vectors else None
+    hidden = blocks[:-1]
     fits = bool(hidden) and all(block.weight.shape[1] % 32 == 0 for block in hidden)
     return ("tiles", found.tiles) if found.tiles is not None and fits else None
 

@@ -70,7 +70,8 @@ class Kernels:
 
     `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the passes.
     `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
-    not lend them; `vectors` are chains in float32 and with rounded operands on 512-bit vector units, empty without.
+    not lend them; `vectors` are chains on 512-bit vector units, empty without: in float32, with rounded operands, and,
+    with AVX-512 BF16, of bfloat16 pairs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +83,7 @@ class Kernels:
         self.widen = library.widen
         self.to_nearest = library.to_nearest
         self.tiles = self._units(library, "tiles") if library.tiles_ready() else None
-        kinds = ("fp32", "rounded") if library.vectors_ready() else ()
+        kinds = [kind for kind in ("fp32", "rounded", "bf16") if hasattr(library, f"vectors_forward_{kind}")]
         self.vectors = {kind: self._units(library, "vectors", f"_{kind}") for kind in kinds}
 
     def _passes(self, library: ctypes.CDLL, kind: str) -> Passes:
@@ -90,7 +91,7 @@ class Kernels:
 
     def _units(self, library: ctypes.CDLL, name: str, kind: str = "") -> Units:
         return Units(
-            self._take(library, f"{name}_room", _ROOM, _COUNT),
+            self._take(library, f"{name}_room{kind}", _ROOM, _COUNT),
             self._take(library, f"{name}_forward{kind}", _FORWARD, ctypes.c_int),
             self._take(library, f"{name}_backward{kind}", _BACKWARD),
             self._take(library, f"{name}_evaluate{kind}", _EVALUATE) if kind else None,

@@ -12,12 +12,13 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     Returns:
         compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
             not `compiled=False`);
-        kernels: and there are some; tiles, vectors: and training runs on tile units (AMX) or vector units (AVX-512).
+        kernels: and there are some; tiles, vectors, pairs: and training runs on tile units (AMX), on vector units
+            (AVX-512) or on these with bfloat16 in pairs (AVX-512 BF16).
 
     >>> import torch
     >>> from byrote.networks import MLP
     >>> numerics(MLP(2, 8).stack((4,), 2, [torch.Generator()], compiled=False))
-    {'compiled': False, 'kernels': False, 'tiles': False, 'vectors': False}
+    {'compiled': False, 'kernels': False, 'tiles': False, 'vectors': False, 'pairs': False}
     """
     features = network.features
     on_cpu = next(network.parameters()).device.type == "cpu"
@@ -25,6 +26,5 @@ def numerics(network: StackedNetwork) -> dict[str, bool]:
     return {
         "compiled": compiled,
         "kernels": compiled and kernels() is not None,
-        "tiles": compiled and features.units() == "tiles",
-        "vectors": compiled and features.units() == "vectors",
+        **{units: compiled and features.units() == units for units in ("tiles", "vectors", "pairs")},
     }

@@ -78,8 +78,8 @@ static void forward(const In *a, const In *residual, Out *out, int64_t rows, int
 
 // With xhat the normalised input and g the gradient behind the rectifier (0 where `out` sits on its floor):
 // da = gamma/std (g - mean(g) - xhat mean(g xhat)), dgamma = sum(g xhat), dbeta = sum(g), dresidual = g.
-template <class Pack, int K, class In, class Out>
-static void backward(const In *a, const In *out, const In *dy, Out *da, Out *dresidual, int64_t rows, int64_t stride,
+template <class Pack, int K, class In, class Gate, class Out>
+static void backward(const In *a, const Gate *out, const In *dy, Out *da, Out *dresidual, int64_t rows, int64_t stride,
                      const float *gamma, const float *mean, const float *inverse, float *dgamma, float *dbeta,
                      float floor) {
     const Pack zero = fill<Pack>(0);
@@ -135,8 +135,8 @@ static void norm_apply(const In *a, const In *residual, Out *out, int64_t rows, 
                        const float *scale, const float *shift, float floor) {
     COLUMNS((apply<Pack, K>(a + c, SHIFTED(residual), out + c, rows, stride, scale + c, shift + c, floor)))
 }
-template <class In, class Out>
-static void norm_backward(const In *a, const In *out, const In *dy, Out *da, Out *dresidual, int64_t rows,
+template <class In, class Out, class Gate>
+static void norm_backward(const In *a, const Gate *out, const In *dy, Out *da, Out *dresidual, int64_t rows,
                           int64_t cols, int64_t stride, const float *gamma, const float *mean, const float *inverse,
                           float *dgamma, float *dbeta, float floor) {
     COLUMNS((backward<Pack, K>(a + c, out + c, dy + c, da + c, SHIFTED(dresidual), rows, stride, gamma + c, mean + c,

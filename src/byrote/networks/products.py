@@ -16,6 +16,8 @@ from byrote.networks.native import Kernels, Passes, address
 
 __all__ = ["Products"]
 
+_ALIGNED = 64  # bytes
+
 
 @dataclass(frozen=True)
 class Products:
@@ -66,9 +68,16 @@ class Products:
         return torch.mm(da.t(), h.float(), out=room)
 
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
-        """dweight = da^T h as float32 numbers, rounded but for the last block."""
-        slope = self.slope(da, h, dweight, last)
+        """dweight = da^T h as float32 numbers, rounded but for the last block.
+
+        Products are made at aligned addresses: on AMD the bits of MKL's change with that of the result, and dweight is
+        a run's slice.
+        """
+        room = dweight if dweight.data_ptr() % _ALIGNED == 0 else torch.empty_like(dweight)
+        slope = self.slope(da, h, room, last)
         if last or self.kind == "fp32":
+            if room is not dweight:
+                dweight.copy_(room)
             return
         convert = self.found.to_nearest if self.kind == "rounded" else self.found.widen
         convert(address(slope), address(dweight), slope.numel())

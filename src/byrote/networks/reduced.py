@@ -18,29 +18,37 @@ from torch import Tensor, nn
 
 from byrote.networks.norm import Norm, fuse_norms
 
-__all__ = ["Wide", "has_units", "narrow", "reduce", "reduced_names", "units_in"]
+__all__ = ["Wide", "has_units", "narrow", "reduce", "reduced_names", "units", "units_in"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @functools.cache
-def has_units() -> bool:
-    """Does this processor multiply bfloat16 faster than float32?"""
+def units() -> str:
+    """What this processor multiplies bfloat16 on, as `units_in` tells."""
     about = Path("/proc/cpuinfo")
     return units_in(about.read_text() if about.exists() else "")
 
 
-def units_in(told: str) -> bool:
-    """Does the processor that says this of itself multiply bfloat16 faster than float32?
+def has_units() -> bool:
+    """Does this processor multiply bfloat16 faster than float32?"""
+    return bool(units())
 
-    AMX, Armv8.6 BF16 and AMD's AVX-512 BF16 do. Intel's AVX-512 BF16 alone, as on a virtual machine that hides AMX,
-    gave half the float32 rate (83 against 162 GFLOP/s, torch 2.13, products of 1024).
+
+def units_in(told: str) -> str:
+    """What the processor that says this of itself multiplies bfloat16 on, faster than float32; else "".
+
+    "matrix": AMX and Armv8.6 BF16, for whole blocks; "pairs": AMD's AVX-512 BF16, on vector units. Intel's AVX-512
+    BF16 alone, as on a virtual machine that hides AMX, gave half the float32 rate (83 against 162 GFLOP/s, torch 2.13,
+    products of 1024), AMD's twice the float32 rate.
 
     >>> units_in("vendor_id: GenuineIntel flags: avx512_bf16"), units_in("vendor_id: AuthenticAMD flags: avx512_bf16")
-    (False, True)
+    ('', 'pairs')
     """
     words = set(told.replace(":", " ").split())
-    return not words.isdisjoint({"amx_bf16", "bf16"}) or words >= {"avx512_bf16", "AuthenticAMD"}
+    if not words.isdisjoint({"amx_bf16", "bf16"}):
+        return "matrix"
+    return "pairs" if words >= {"avx512_bf16", "AuthenticAMD"} else ""
 
 
 class _Rounded(nn.Linear):

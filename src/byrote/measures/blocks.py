@@ -58,12 +58,14 @@ def packed_size(width: int) -> int:
 
 
 def unpacked(packed: Tensor, width: int) -> Tensor:
-    """The whole symmetric matrix (M, M)."""
+    """The whole symmetric matrix (M, M); of a panel's own square, which products may sum in two orders, one half."""
     whole = packed.new_empty(width, width)
     for start, panel in panels(packed, width):
         stop = start + len(panel)
         whole[start:, start:stop] = panel.T
         whole[start:stop, start:] = panel
+        square = whole[start:stop, start:stop]
+        square.copy_(square.triu() + square.triu(1).T)
     return whole
 
 

@@ -1,4 +1,4 @@
-"""The loop everybody writes: a torch.nn module, a DataLoader, torch.optim, float32, default threads.
+"""The loop everybody writes: a torch.nn module, a DataLoader, torch.optim, float32, default threads; on any device.
 
 This is what the engine is measured against. It trains one run at a time and measures nothing.
 """
@@ -21,14 +21,17 @@ def plain_epochs(
     momentum: float = 0.9,
     weight_decay: float = 0.001,
     generator: torch.Generator | None = None,
+    device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """Train `module` in place with cross-entropy and give it back."""
+    """Train `module` in place with cross-entropy and give it back; batches are moved to the device one by one."""
+    module.to(device)
     loader = DataLoader(TensorDataset(images, labels), batch_size=batch_size, shuffle=True, generator=generator)
     optimizer = torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     criterion = nn.CrossEntropyLoss()
     module.train()
     for _ in range(epochs):
         for x, y in loader:
+            x, y = x.to(device), y.to(device)
             optimizer.zero_grad()
             loss = criterion(module(x), y)
             loss.backward()

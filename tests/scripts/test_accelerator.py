@@ -1,0 +1,62 @@
+"""The benchmark for a GPU, at a tiny size on the CPU: it runs, and its figures follow from one another."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = ["--width", "32", "--epochs", "1", "--pairs", "1", "--rounds", "2", "--runs", "2", "--per-class", "100"]
+SETTINGS = {"device", "precision", "runs", "width", "epochs", "pairs", "per_class"}
+
+
+def called(*options):
+    command = [sys.executable, str(ROOT / "benchmarks" / "accelerator.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("precision", "bytes_a_weight"), [("bf16", 26), ("fp32", 32)])
+def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight):
+    out = tmp_path / "accelerator.json"
+    done = called("--device", "cpu", "--precision", precision, "--json", "--out", str(out), *TINY)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    written = json.loads(out.read_text())
+    assert told.items() <= written.items()
+    assert written.keys() - told.keys() == {"processor", "cores", "torch"}
+    figures = {name: value for name, value in told.items() if name not in SETTINGS}
+    assert {name for name, value in figures.items() if not (math.isfinite(value) and value >= 0)} == set()
+    assert {name for name, value in figures.items() if value == 0} <= {"first_epoch_s", "measuring_share"}
+
+    def near(value):
+        return pytest.approx(value, rel=1e-3)
+
+    assert told["ratio"] == near(told["plain_s"] / told["ours_s"])
+    first, rest = 3072 * 32, 7 * 32 * 32 + 32 * 2 + 2 * 4
+    weights = first + rest
+    assert told["flop_a_weight"] == near(128 * (4 * first + 6 * rest) / weights)
+    assert told["bytes_a_weight"] == bytes_a_weight
+    memory = told["bandwidth_gbs"] / 1e3 * told["flop_a_weight"] / bytes_a_weight
+    assert told["roofline_tflops"] == near(min(told["peak_tflops"], memory))
+    assert told["share_of_roofline"] == near(told["step_tflops"] / told["roofline_tflops"])
+    assert told["share_of_peak"] == near(told["step_tflops"] / told["peak_tflops"])
+    assert told["figure1_runs"] == 4 * 4 * 9 * 10
+    evaluated = 1 + (told["evaluation_share"] + told["measuring_share"]) / 10
+    epochs = 4 * 9 * 10 * 200 * (12_665 + 12_000 + 10_000 + 18_809) / 400  # of the 400 images here
+    # the study has two classes where these images have four
+    multiplied = (weights - 2 * 2) / weights
+    seconds = told["ours_s"] * epochs * evaluated * multiplied + 4 * 4 * 9 * 10 / 2 * told["first_epoch_s"]
+    assert told["figure1_hours"] == near(seconds / 3600)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_named_in_one_sentence():
+    done = called(*TINY)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("--device cuda cannot be used")
+    assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory."""
+"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory; and the devices tests compute on."""
 
 import os
 
@@ -7,13 +7,28 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import pytest
 import torch
+from devices import pretended
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("byrote", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("byrote")
 torch.set_num_threads(1)
 
+DEVICES = ["cpu", "cuda" if torch.cuda.is_available() else "pretended"]
+
 
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request, monkeypatch):
+    """Where a test computes: the CPU, and this machine's GPU or a pretended one; float32 is not TF32 there."""
+    if request.param == "pretended":
+        with pretended():
+            yield "cuda"
+        return
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    yield request.param

@@ -131,7 +131,6 @@ def test_a_graph_made_before_a_step_is_refused(kind):
 def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser():
     for network in (
         stacked(compiled=False),
-        stacked(batched=True),
         stacked(precision="fp32", compiled=False),
         ResNet32().stack((1, 8, 8), 2, generators(1), precision="bf16"),
     ):

@@ -1,5 +1,6 @@
 """Normalisation, residual and rectifier in one operation, against float64 torch; sizes around every edge."""
 
+import copy
 import subprocess
 
 import pytest
@@ -22,7 +23,7 @@ def pair(columns, dims, seed=0):
     return plain
 
 
-def compare(plain, x, residual, rectify, compiled, tolerance):
+def compare(plain, x, residual, rectify, compiled, tolerance, device="cpu"):
     wide = nn.BatchNorm2d(x.shape[1]) if x.dim() == 4 else nn.BatchNorm1d(x.shape[1])
     wide.load_state_dict(plain.state_dict())
     wide.double()
@@ -32,17 +33,17 @@ def compare(plain, x, residual, rectify, compiled, tolerance):
     y64 = F.relu(y64) if rectify else y64
     dy = torch.randn(x.shape, generator=torch.Generator().manual_seed(9)).to(x.dtype)
     y64.backward(dy.double())
-    norm = Norm(plain, compiled)
-    x = x.detach().requires_grad_()
-    r = None if residual is None else residual.detach().requires_grad_()
+    norm = Norm(plain, compiled).to(device)
+    x = x.detach().to(device).requires_grad_()
+    r = None if residual is None else residual.detach().to(device).requires_grad_()
     y = norm(x, r, rectify=rectify)
-    y.backward(dy)
+    y.backward(dy.to(device))
     assert y.dtype == x.dtype
     pairs = [(y, y64), (x.grad, x64.grad), (norm.weight.grad, wide.weight.grad), (norm.bias.grad, wide.bias.grad)]
     pairs += [(norm.running_mean, wide.running_mean), (norm.running_var, wide.running_var)]
     pairs += [] if r is None else [(r.grad, r64.grad)]
     for got, wanted in pairs:
-        error = (got.detach().double() - wanted.detach()).norm() / wanted.detach().norm().clamp(min=1e-6)
+        error = (got.detach().cpu().double() - wanted.detach()).norm() / wanted.detach().norm().clamp(min=1e-6)
         assert error < tolerance, (error, got.shape)
     assert norm.num_batches_tracked == 1
 
@@ -50,20 +51,20 @@ def compare(plain, x, residual, rectify, compiled, tolerance):
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 @pytest.mark.parametrize("columns", [1, 16, 17, 32, 64, 119])
 @pytest.mark.parametrize("rows", [2, 3, 128, 300])
-def test_matrices_against_float64(columns, rows, compiled):
+def test_matrices_against_float64(columns, rows, compiled, device):
     x = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) * 2 + 3
-    compare(pair(columns, 2), x, None, True, compiled, 1e-4 if rows > 3 else 0.05)
+    compare(pair(columns, 2), x, None, True, compiled, 1e-4 if rows > 3 else 0.05, device)
 
 
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 @pytest.mark.parametrize("rectify", [True, False])
 @pytest.mark.parametrize("added", [True, False])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_images_with_residuals_against_float64(compiled, rectify, added, layout):
+def test_images_with_residuals_against_float64(compiled, rectify, added, layout, device):
     draw = torch.Generator().manual_seed(5)
     x = torch.randn(4, 19, 6, 5, generator=draw).to(memory_format=layout)
     r = torch.randn(4, 19, 6, 5, generator=draw) if added else None
-    compare(pair(19, 4), x, r, rectify, compiled, 1e-4)
+    compare(pair(19, 4), x, r, rectify, compiled, 1e-4, device)
 
 
 @needs_kernels
@@ -94,8 +95,8 @@ def test_nan_and_infinity_are_not_hidden():
         assert not Norm(nn.BatchNorm1d(16), True)(x.to(torch.bfloat16), rectify=True)[:, 5].isfinite().all()
 
 
-def test_rectified_takes_a_plain_layer_too():
-    plain, x, r = nn.BatchNorm1d(3), torch.randn(5, 3), torch.randn(5, 3)
+def test_rectified_takes_a_plain_layer_too(device):
+    plain, x, r = nn.BatchNorm1d(3).to(device), torch.randn(5, 3).to(device), torch.randn(5, 3).to(device)
     torch.testing.assert_close(rectified(plain, x, r), F.relu(F.batch_norm(x, None, None, training=True) + r))
 
 
@@ -104,20 +105,21 @@ def test_rectified_takes_a_plain_layer_too():
 @pytest.mark.parametrize("added", [True, False])
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (4, 19, 6, 5), (7, 33)])
 @pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-5), (torch.bfloat16, 0.01)])
-def test_evaluation_is_by_the_running_statistics(rectify, added, shape, dtype, bar):
+def test_evaluation_is_by_the_running_statistics(rectify, added, shape, dtype, bar, device):
     draw = torch.Generator().manual_seed(5)
     plain = pair(shape[1], len(shape))
     plain.running_mean.normal_(generator=draw)
     plain.running_var.uniform_(0.2, 3, generator=draw)
     x, r = torch.randn(2, *shape, generator=draw).to(dtype).unbind()
-    norm = Norm(plain, True).eval()
+    norm = Norm(copy.deepcopy(plain), True).float().to(device).eval()
     wide = plain.double().eval()
     wanted = wide(x.double()) + (r.double() if added else 0)
     wanted = F.relu(wanted) if rectify else wanted
+    x, r = x.to(device), r.to(device)
     with torch.no_grad():
-        got = norm.float()(x, r if added else None, rectify)
+        got = norm(x, r if added else None, rectify)
         assert got.dtype == dtype
-        assert (got.double() - wanted).norm() <= bar * wanted.norm()
+        assert (got.cpu().double() - wanted).norm() <= bar * wanted.norm()
     with_gradients = norm(x, r if added else None, rectify)
     torch.testing.assert_close(got, with_gradients.detach(), rtol=bar, atol=bar)
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from devices import same
 
 from byrote.networks import CNN8, MLP
 from byrote.networks.native import kernels
@@ -43,37 +44,40 @@ needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on
 
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 @pytest.mark.parametrize(("network", "inputs", "batch"), CASES)
-def test_a_slice_is_the_run_alone_bit_for_bit_and_the_plain_twin(network, inputs, batch, compiled):
-    runs, classes = 4, 3
-    stacked = network.stack((inputs,), classes, generators(runs), compiled=compiled)
-    alone = [network.stack((inputs,), classes, [generators(runs)[s]], compiled=compiled) for s in range(runs)]
-    twins = [network.build((inputs,), classes, generators(runs)[s]) for s in range(runs)]
+def test_a_slice_is_the_run_alone_bit_for_bit_and_the_plain_twin(network, inputs, batch, compiled, device):
+    runs, classes, exactly = 4, 3, not compiled and device == "cpu"
+    stacked = network.stack((inputs,), classes, generators(runs), compiled=compiled).to(device)
+    alone = [
+        network.stack((inputs,), classes, [generators(runs)[s]], compiled=compiled).to(device) for s in range(runs)
+    ]
+    twins = [network.build((inputs,), classes, generators(runs)[s]).to(device) for s in range(runs)]
     draw = torch.Generator().manual_seed(0)
-    for _ in range(3):
-        x = torch.randn(runs, batch, inputs, generator=draw)
-        y = torch.randint(0, classes, (runs, batch), generator=draw)
+    for _ in range(3 if device == "cpu" else 1):
+        x = torch.randn(runs, batch, inputs, generator=draw).to(device)
+        y = torch.randint(0, classes, (runs, batch), generator=draw).to(device)
         logits, grads = step(stacked, x, y)
         for s in range(runs):
             one_logits, one_grads = step(alone[s], x[s : s + 1], y[s : s + 1])
             twin_logits, twin_grads = step(twins[s], x[s], y[s])
-            assert torch.equal(logits[s], one_logits[0])
-            assert_same(logits[s], twin_logits, exactly=not compiled)
+            same(logits[s], one_logits[0], device)
+            assert_same(logits[s], twin_logits, exactly)
             for g, g1, g0 in zip(grads, one_grads, twin_grads, strict=True):
-                assert torch.equal(g[s], g1[0])
-                assert_same(g[s], g0, exactly=not compiled)
+                same(g[s], g1[0], device)
+                assert_same(g[s], g0, exactly)
     for name, value in stacked.state_dict().items():
         for s in range(runs):
-            assert torch.equal(value[s], alone[s].state_dict()[name][0]), name
-            assert_same(value[s], twins[s].state_dict()[name], exactly=not compiled)
+            same(value[s], alone[s].state_dict()[name][0], device)
+            assert_same(value[s], twins[s].state_dict()[name], exactly)
 
 
-def test_a_shared_batch_is_seen_by_every_run():
-    stacked = MLP(2, 8, 2).stack((1, 3, 3), 2, generators(3)).eval()
-    x = torch.randn(5, 1, 3, 3)
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_shared_batch_is_seen_by_every_run(batched, device):
+    stacked = MLP(2, 8, 2).stack((1, 3, 3), 2, generators(3), batched=batched).to(device).eval()
+    x = torch.randn(5, 1, 3, 3, generator=torch.Generator().manual_seed(1)).to(device)
     h = stacked.features(x)
     assert h.shape == (3, 5, 2)
-    assert torch.equal(h, stacked.features(x.expand(3, 5, 1, 3, 3)))
-    assert torch.equal(stacked.head(h), stacked(x))
+    same(h, stacked.features(x.expand(3, 5, 1, 3, 3)), device)
+    same(stacked.head(h), stacked(x), device)
     assert stacked(x).shape == (3, 5, 2)
 
 
@@ -97,14 +101,25 @@ def test_rows_of_all_samples_are_the_batches_made_of_them(network, precision, wa
             named.features(x, torch.full_like(index, wrong))
 
 
-def test_the_twin_exports_weights_statistics_and_mode():
-    stacked = MLP(3, 8, 2).stack((4,), 3, generators(3))
-    stacked(torch.randn(3, 6, 4)).sum().backward()
+@pytest.mark.parametrize("batched", [False, True])
+def test_rows_of_samples_on_a_device_are_the_batches_made_of_them(batched, device):
+    for network, precision in ((MLP(3, 20, 5), "fp32"), (MLP(3, 20, 5), "bf16"), (CNN8(), "fp32")):
+        stacked = network.stack((1, 8, 8), 2, generators(2), precision=precision, batched=batched).to(device).eval()
+        x = torch.randn(30, 1, 8, 8, generator=torch.Generator().manual_seed(3)).to(device)
+        index = torch.stack([torch.arange(29, 29 - 18, -1), torch.arange(0, 18) * 7 % 30]).to(device)
+        with torch.no_grad():
+            same(stacked.features(x, index), stacked.features(x[index]), device)
+
+
+def test_the_twin_exports_weights_statistics_and_mode(device):
+    stacked = MLP(3, 8, 2).stack((4,), 3, generators(3)).to(device)
+    stacked(torch.randn(3, 6, 4).to(device)).sum().backward()
     stacked.eval()
     twin = stacked.twin(1)
+    assert {state.device.type for state in twin.state_dict().values()} == {"cpu"}
     x = torch.randn(6, 4)
     assert not twin.training
-    assert torch.equal(twin(x), stacked(x)[1])
+    same(twin(x), stacked(x.to(device))[1], device)
     assert list(twin.state_dict()) == list(stacked.state_dict())
     assert twin.state_dict()["features.2.num_batches_tracked"] == 1
     twin.head.weight.data.zero_()
@@ -113,16 +128,17 @@ def test_the_twin_exports_weights_statistics_and_mode():
         stacked.twin(3)
 
 
-def test_a_stack_can_be_copied_after_a_step_and_its_state_loaded():
-    stacked = MLP(2, 8, 2).stack((4,), 2, generators(2))
-    x = torch.randn(2, 6, 4)
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_stack_can_be_copied_after_a_step_and_its_state_loaded(batched, device):
+    stacked = MLP(2, 8, 2).stack((4,), 2, generators(2), batched=batched).to(device)
+    x = torch.randn(2, 6, 4).to(device)
     stacked(x).sum().backward()
     clone = copy.deepcopy(stacked)
-    other = MLP(2, 8, 2).stack((4,), 2, generators(4)[2:])
+    other = MLP(2, 8, 2).stack((4,), 2, generators(4)[2:], batched=batched).to(device)
     other.load_state_dict(stacked.state_dict())
-    assert torch.equal(clone(x), stacked(x))
+    same(clone(x), stacked(x), device)
     stacked.load_state_dict(other.state_dict())
-    assert torch.equal(other.eval()(x), stacked.eval()(x))
+    same(other.eval()(x), stacked.eval()(x), device)
 
 
 def test_only_the_given_generator_is_drawn_from():

@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from devices import same as alike
 from toys import tiny
 
-from byrote.training import Checkpoint, train
+from byrote.training import Checkpoint, prepare, train
+from byrote.training.loop import train_epoch
+from byrote.training.optimizer import CohortOptimizer
+from byrote.training.record import Record
 
 from .test_cohort import same
 
@@ -31,26 +35,49 @@ def stop_after(epochs):
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 5, 6)])
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
-def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiments):
-    whole = train(experiments)
+def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiments, device):
+    whole = train(experiments, device)
     path = tmp_path / "c.checkpoint"
     for epochs in stops:
         with pytest.raises(Stop):
-            train(experiments, on_epoch=stop_after(epochs), checkpoint=Checkpoint(path, seconds=0))
+            train(experiments, device, stop_after(epochs), checkpoint=Checkpoint(path, seconds=0))
     seen = []
-    again = train(experiments, on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=0))
+    again = train(experiments, device, lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=0))
     assert seen[0] == stops[-1] + 1, "it went on instead of starting anew"
     for a, b in zip(whole, again, strict=True):
-        same(a, b)
+        same(a, b, device)
 
 
-def test_the_members_that_are_left_go_on_alone(tmp_path):
+@pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
+def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
+    """Every state and the loss of the second epoch, also where bits hang on the kernels of a device."""
+    cohorts = [prepare(experiments, device) for _ in range(2)]
+    optimizers = [CohortOptimizer(c.network, [e.training for e in c.experiments]) for c in cohorts]
+    records = [Record() for _ in experiments]
+    train_epoch(cohorts[0], optimizers[0], 0)
+    Checkpoint(tmp_path / "c", seconds=0).save(cohorts[0], optimizers[0], records, 1)
+    assert Checkpoint(tmp_path / "c").restore(cohorts[1], optimizers[1], records) == 1
+    losses = [torch.tensor(train_epoch(c, o, 1)) for c, o in zip(cohorts, optimizers, strict=True)]
+    alike(losses[1], losses[0], device)
+    wanted = cohorts[0].network.state_dict()
+    for name, value in cohorts[1].network.state_dict().items():
+        alike(value, wanted[name], device)
+    for s in range(len(experiments)):
+        for one, other in zip(optimizers[1].state_of(s), optimizers[0].state_of(s), strict=True):
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                assert value.device == other[name].device
+                alike(value, other[name], device)
+
+
+def test_the_members_that_are_left_go_on_alone(tmp_path, device):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):
-        train(EXPERIMENTS, on_epoch=stop_after(4), checkpoint=Checkpoint(path, seconds=0))
+        train(EXPERIMENTS, device, stop_after(4), checkpoint=Checkpoint(path, seconds=0))
     left = [EXPERIMENTS[3], EXPERIMENTS[1]]
-    for run, expected in zip(train(left, checkpoint=Checkpoint(path, seconds=0)), train(left), strict=True):
-        same(run, expected)
+    resumed = train(left, device, checkpoint=Checkpoint(path, seconds=0))
+    for run, expected in zip(resumed, train(left, device), strict=True):
+        same(run, expected, device)
 
 
 def test_a_damaged_or_foreign_checkpoint_means_starting_anew(tmp_path):
@@ -79,14 +106,14 @@ def test_saving_waits_for_its_time(tmp_path):
     assert not path.exists()
 
 
-def test_a_diverged_member_stays_failed_after_a_stop(tmp_path):
+def test_a_diverged_member_stays_failed_after_a_stop(tmp_path, device):
     pair = [tiny(loss={"kind": "toys:Explosive"}), tiny()]
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):
-        train(pair, on_epoch=stop_after(2), checkpoint=Checkpoint(path, seconds=0))
-    failed, done = train(pair, checkpoint=Checkpoint(path, seconds=0))
+        train(pair, device, stop_after(2), checkpoint=Checkpoint(path, seconds=0))
+    failed, done = train(pair, device, checkpoint=Checkpoint(path, seconds=0))
     assert failed.error.startswith("diverged in epoch 1")
-    same(done, train([pair[1]])[0])
+    same(done, train([pair[1]], device)[0], device)
 
 
 def test_every_state_of_the_engine_is_saved(tmp_path):

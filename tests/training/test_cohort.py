@@ -15,8 +15,19 @@ from byrote.training.loop import train_epoch
 from byrote.training.optimizer import CohortOptimizer
 
 
-def same(a, b):
+def same(a, b, device="cpu", bar=1e-2):
+    """One run's numbers, bit for bit on the CPU.
+
+    On another device bits may depend on the runs of a cohort. What is exact there are the draws, which are the CPU's,
+    and the first mean loss is near; later rows hang on gates that flipped.
+    """
     assert a.history.keys() == b.history.keys()
+    if device != "cpu":
+        np.testing.assert_allclose(a.history["loss"][0], b.history["loss"][0], rtol=bar)
+        np.testing.assert_array_equal(a.history["realised_rate"], b.history["realised_rate"])
+        for name in ("id", "true", "observed"):
+            np.testing.assert_array_equal(a.samples[name], b.samples[name], err_msg=name)
+        return
     for name in a.history:
         np.testing.assert_array_equal(a.history[name], b.history[name], err_msg=name)
     for name in a.samples:
@@ -34,13 +45,13 @@ MIXED = [
 ]
 
 
-def test_a_run_is_the_same_alone_and_in_any_cohort():
-    together = train(MIXED)
+def test_a_run_is_the_same_alone_and_in_any_cohort(device):
+    together = train(MIXED, device)
     for experiment, run in zip(MIXED, together, strict=True):
         assert run.key == experiment.key
-        same(run, train([experiment])[0])
-    for experiment, run in zip(reversed(MIXED), train(MIXED[::-1]), strict=True):
-        same(run, together[MIXED.index(experiment)])
+        same(run, train([experiment], device)[0], device)
+    for experiment, run in zip(reversed(MIXED), train(MIXED[::-1], device), strict=True):
+        same(run, together[MIXED.index(experiment)], device)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -85,9 +96,9 @@ class Waits(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
-def test_nothing_inside_an_epoch_waits_for_a_device(monkeypatch):
+def test_nothing_inside_an_epoch_waits_for_a_device(monkeypatch, device):
     monkeypatch.setattr(cohort, "_at_once", lambda network, device: True)
-    prepared = prepare(MIXED)
+    prepared = prepare(MIXED, device)
     optimizer = CohortOptimizer(prepared.network, [e.training for e in prepared.experiments])
     with Waits() as waits:
         train_epoch(prepared, optimizer, 0)
@@ -97,19 +108,17 @@ def test_nothing_inside_an_epoch_waits_for_a_device(monkeypatch):
     assert waits.seen == {"_local_scalar_dense"}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_runs_on_a_gpu_end_where_they_end_on_the_cpu():
-    for here, there in zip(train(MIXED), train(MIXED, device="cuda"), strict=True):
+def test_runs_on_a_device_begin_as_they_begin_on_the_cpu(device):
+    for here, there in zip(train(MIXED), train(MIXED, device), strict=True):
         assert there.status == "done"
-        np.testing.assert_allclose(there.history["loss"][0], here.history["loss"][0], rtol=1e-2)
-        np.testing.assert_array_equal(there.history["realised_rate"], here.history["realised_rate"])
+        same(there, here, device)
 
 
-def test_adam_runs_do_not_depend_on_the_cohort_either():
+def test_adam_runs_do_not_depend_on_the_cohort_either(device):
     adam = {"training.optimizer": {"kind": "adam", "lr": 0.01}}
     pair = [tiny(**adam), tiny(seed=1, **adam)]
-    for run, experiment in zip(train(pair), pair, strict=True):
-        same(run, train([experiment])[0])
+    for run, experiment in zip(train(pair, device), pair, strict=True):
+        same(run, train([experiment], device)[0], device)
 
 
 def plain_loop(experiment):
@@ -145,7 +154,7 @@ def plain_loop(experiment):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_training_equals_a_plain_loop(weight_decay):
+def test_training_equals_a_plain_loop(weight_decay, device):
     experiment = tiny(
         **{
             "training.evaluate_every": 1,
@@ -153,10 +162,13 @@ def test_training_equals_a_plain_loop(weight_decay):
             "training.schedule": {"kind": "exponential", "gamma": 0.5},
         }
     )
-    (run,) = train([experiment])
+    (run,) = train([experiment], device)
     rows = plain_loop(experiment)
-    np.testing.assert_allclose(run.history["loss"], [loss for loss, _ in rows], rtol=1e-5)
-    np.testing.assert_allclose(run.history["j1"], [j1 for _, j1 in rows], atol=1 / 80 + 1e-9)
+    if device == "cpu":
+        np.testing.assert_allclose(run.history["loss"], [loss for loss, _ in rows], rtol=1e-5)
+        np.testing.assert_allclose(run.history["j1"], [j1 for _, j1 in rows], atol=1 / 80 + 1e-9)
+    np.testing.assert_allclose(run.history["loss"][0], rows[0][0], rtol=1e-3)
+    np.testing.assert_allclose(run.history["j1"][0], rows[0][1], atol=2 / 80 + 1e-9)
     assert run.history["epoch"].tolist() == [1, 2, 3, 4]
 
 
@@ -200,44 +212,45 @@ def test_cohort_keys():
         train([])
 
 
-def test_a_diverging_member_fails_and_its_neighbours_go_on():
+def test_a_diverging_member_fails_and_its_neighbours_go_on(device):
     good = tiny()
     bad = tiny(loss={"kind": "toys:Explosive"})
-    failed, done = train([bad, good])
+    failed, done = train([bad, good], device)
     assert failed.status == "failed"
     assert failed.error.startswith("diverged in epoch 1")
     assert done.status == "done"
-    same(done, train([good])[0])
-    (alone,) = train([bad])
+    same(done, train([good], device)[0], device)
+    (alone,) = train([bad], device)
     assert alone.error == failed.error
     assert not alone.history
 
 
-def test_weights_are_those_of_the_twin():
-    (run,) = train([tiny()], keep_weights=True)
+def test_weights_are_those_of_the_twin(device):
+    (run,) = train([tiny()], device, keep_weights=True)
     twin = tiny().network.build((1, 4, 4), 2, torch.Generator())
     twin.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
     data = tiny().data.load("train")
     twin.eval()
     with torch.no_grad():
         hits = twin(data.images).argmax(1).numpy()
-    assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"])
+    near_ties = 0 if device == "cpu" else 1  # samples that another kernel's rounding may put on the other side
+    assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"], abs=near_ties / 80 + 1e-9)
 
 
 BF16 = {"training.precision": "bf16", "network.width": 32}
 
 
-def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort():
+def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort(device):
     runs = [
         tiny(**BF16),
         tiny(**BF16, **{"training.optimizer": {"kind": "sgd", "lr": 0.02, "weight_decay": 0.01}}),
         tiny(seed=1, **BF16, **{"training.schedule": {"kind": "step", "every": 2}}),
     ]
-    together = train(runs, keep_weights=True)
+    together = train(runs, device, keep_weights=True)
     for experiment, run in zip(runs, together, strict=True):
-        (alone,) = train([experiment], keep_weights=True)
-        same(run, alone)
-        for name, value in alone.weights.items():
+        (alone,) = train([experiment], device, keep_weights=True)
+        same(run, alone, device, bar=0.03)
+        for name, value in alone.weights.items() if device == "cpu" else ():
             np.testing.assert_array_equal(run.weights[name], value, err_msg=name)
     assert not np.array_equal(together[0].history["loss"], together[1].history["loss"])
 
@@ -251,20 +264,21 @@ def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort():
     ],
     ids=["clip", "nesterov", "adam"],
 )
-def test_what_the_network_cannot_step_the_optimiser_steps(change):
+def test_what_the_network_cannot_step_the_optimiser_steps(change, device):
     experiment = tiny(**BF16, **change)
-    cohort = prepare([experiment])
+    cohort = prepare([experiment], device)
     CohortOptimizer(cohort.network, [experiment.training])
     assert cohort.network.features.descent is None
-    (run,) = train([experiment])
+    (run,) = train([experiment], device)
     assert run.history["loss"][-1] < run.history["loss"][0]
+    same(run, train([experiment, tiny(seed=1, **BF16, **change)])[0], device, bar=0.03)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_states_grow_linearly_in_the_number_of_runs(precision):
+def test_states_grow_linearly_in_the_number_of_runs(precision, device):
     def held(runs):
         members = [tiny(seed=s, **{**BF16, "training.precision": precision}) for s in range(runs)]
-        cohort = prepare(members)
+        cohort = prepare(members, device)
         optimizer = CohortOptimizer(cohort.network, [e.training for e in members])
         train_epoch(cohort, optimizer, 0)
         tensors = [*cohort.network.state_dict().values(), cohort.observed]

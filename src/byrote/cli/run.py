@@ -38,7 +38,7 @@ def run(
     out
         The store's folder (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        Worker processes (default: one a core).
+        Worker processes (default: one a core, on an accelerator one).
     device
         auto, cpu or cuda.
     precision

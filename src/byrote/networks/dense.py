@@ -101,6 +101,8 @@ class DenseStack(Stack):
         x = x.flatten(1 if shared else 2)
         if x.shape[-1] != inputs:
             raise ValueError(f"the first layer takes {inputs} numbers a sample, got {x.shape[-1]}")
+        if index is not None and index.device != x.device:
+            raise RuntimeError(f"an index lies on the same device as its samples: {x.device}, got {index.device}")
         if index is not None and (not shared or index.dim() != 2 or len(index) != self.runs):
             raise ValueError(
                 f"an index names rows of shared samples for each of {self.runs} runs, (S, B), got {tuple(index.shape)}"
@@ -113,6 +115,8 @@ class DenseStack(Stack):
     def _chain(self, found: Kernels) -> _Chain | None:
         """The states, kept until one of them moves or the descent changes; None where kernels cannot read them."""
         states = [table[name] for table, name in self._seats()]
+        if not all(state.is_cpu for state in states):
+            return None
         where = tuple(state.data_ptr() for state in states)
         if self._kept is None or self._kept.where != where or self._kept.descent is not self.descent:
             if not all(s.is_contiguous() and s.dtype in (torch.float32, torch.int64) for s in states):

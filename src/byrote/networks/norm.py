@@ -85,10 +85,11 @@ class Norm(nn.Module):
         """Can the kernels take it? They are given addresses and check nothing."""
         if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32) or x.dim() not in (2, 4):
             return False
-        if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape):
+        if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape or not residual.is_cpu):
             return False
         states = (self.weight, self.bias, self.running_mean, self.running_var)
-        return all(v.dtype == torch.float32 and v.shape == x.shape[1:2] and v.is_contiguous() for v in states)
+        usable = all(v.dtype == torch.float32 and v.is_cpu and v.is_contiguous() for v in states)
+        return usable and all(v.shape == x.shape[1:2] for v in states)
 
     def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, found: Kernels) -> Tensor:
         """By the running statistics, without gradients."""

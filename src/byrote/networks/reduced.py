@@ -52,17 +52,21 @@ def units_in(told: str) -> str:
 
 
 class _Rounded(nn.Linear):
-    """A linear layer of bfloat16 operands and result without bfloat16 units."""
+    """A linear layer of bfloat16 operands and result where the CPU has no bfloat16 units."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return super().forward(x)
         bias = None if self.bias is None else self.bias.float()
         return F.linear(x.float(), self.weight.float(), bias).to(x.dtype)
 
 
 class _RoundedConv(nn.Conv2d):
-    """A convolution of bfloat16 operands and result without bfloat16 units."""
+    """A convolution of bfloat16 operands and result where the CPU has no bfloat16 units."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return super().forward(x)
         bias = None if self.bias is None else self.bias.float()
         out: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
         return out.to(x.dtype)

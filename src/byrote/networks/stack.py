@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
-from byrote.networks.descent import Descent
+from byrote.networks.descent import AtOnce, Descent
 from byrote.networks.norm import Norm, fuse_norms
 from byrote.networks.reduced import narrow, reduce, reduced_names
 
@@ -186,20 +186,29 @@ class StackedNetwork(nn.Module):
         return logits
 
     def descend(self, descent: Descent) -> bool:
-        """From now on let the backward pass itself make the step of `descent`, where kernels for it run.
+        """From now on make the step of `descent`: inside the backward pass where kernels for it run, else all at once.
 
-        A parameter stepped there has the gradient None afterwards; `descent.finish` steps the others. A graph can then
-        be passed backward only once.
+        A parameter stepped in the backward pass has the gradient None afterwards, and a graph can be passed backward
+        only once; `descent.finish` steps the others. On an accelerator, and where all runs lie side by side,
+        `descent.finish` steps all of them. In "bf16" products then read narrowed copies, in which the gradients of
+        their weights are found as well.
 
         Returns:
             Whether that is so here. If not, nothing changes.
         """
-        ready = self.features.descends() and next(self.parameters()).device.type == "cpu"
-        if not ready or not all(p.requires_grad for p in self.features.parameters()):
+        features, on_cpu = self.features, next(self.parameters()).device.type == "cpu"
+        at_once: AtOnce | None = getattr(features, "at_once", None if on_cpu else AtOnce())
+        if at_once is None and not features.descends():
             return False
-        prefix = "features."
-        memory = {name.removeprefix(prefix): m for name, m in descent.memory.items() if name.startswith(prefix)}
-        self.features.descent = Descent(memory, descent.momentum, descent.decays, descent.rates)
+        if not all(p.requires_grad for p in features.parameters()):
+            return False
+        if at_once is not None:
+            at_once.forget()
+        descent.at_once, features.descent = at_once, None
+        if on_cpu or features.batched:
+            prefix = "features."
+            memory = {name.removeprefix(prefix): m for name, m in descent.memory.items() if name.startswith(prefix)}
+            features.descent = Descent(memory, descent.momentum, descent.decays, descent.rates)
         return True
 
     def twin(self, s: int) -> nn.Module:

@@ -58,8 +58,14 @@ class Watcher:
         """All is done."""
 
 
-def default_workers() -> int:
-    """One a core this process may use."""
+def default_workers(device: str = "cpu") -> int:
+    """One a core this process may use; on an accelerator, which a cohort fills, a single one.
+
+    >>> default_workers("cuda:0")
+    1
+    """
+    if not device.startswith("cpu"):
+        return 1
     usable: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable is not None else os.cpu_count() or 1
 
@@ -86,7 +92,7 @@ def run(
         out: the store's folder; made when absent, resumed when it holds the same plan.
         scale, overrides: which grid; see `Study.experiments`.
         imports: modules that define the user's own components.
-        workers: processes (default: one a core); ignored when `on` is "serial".
+        workers: processes (default: one a core, on an accelerator one); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local" or "serial".
         cohort: most runs that train together (default: by size, see `sweep.plan.together`).
@@ -130,7 +136,7 @@ def run(
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
-    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers())
+    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
     for event in events:
         _note(outcome, event)
         watcher.event(event, outcome)

@@ -79,7 +79,7 @@ class Cohort:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < kept for g in self.masks])
-        return features * masks.to(features.device) / kept
+        return features * masks.to(features.device, non_blocking=True) / kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,18 @@ class Progress:
     readings: dict[str, dict[str, Any]]
 
 
+@contextmanager
+def _float32() -> Iterator[None]:
+    """While this is open, float32 convolutions on a GPU are not TF32, whose operands have ten bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@_float32()
 def train(
     experiments: Sequence[Experiment],
     device: str | torch.device = "cpu",

@@ -4,8 +4,8 @@ torch's fused optimisers work tensor by tensor. A stacked parameter (S, ...) is 
 views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
 their run whatever S is, so a run's bits do not depend on its cohort.
 
-Plain momentum without clipping can be carried out by the network itself, inside the backward pass, where it has kernels
-for that (`StackedNetwork.descend`). The momenta are told by `state_of` all the same.
+Plain momentum without clipping can be carried out by the network itself: inside the backward pass where it has kernels
+for that, else for all runs at once (`StackedNetwork.descend`). The momenta are told by `state_of` all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,6 +53,7 @@ class CohortOptimizer:
 
     def _inside(self, network: StackedNetwork, recipe: Optimizer) -> Descent | None:
         """The descent that the network carries out itself, where recipe and network allow it."""
+        network.features.descent = None  # that of an optimiser before this one
         if not isinstance(recipe, SGD) or recipe.nesterov or any(t.clip for t in self._trainings):
             return None
         rates, decays = [[getattr(t.optimizer, name) for t in self._trainings] for name in ("lr", "weight_decay")]
@@ -73,6 +74,8 @@ class CohortOptimizer:
 
     def zero_grad(self) -> None:
         """Drop the gradients of the stacked parameters."""
+        if self._descent is not None:
+            self._descent.zero_grad()
         for p in self._parameters:
             p.grad = None
 

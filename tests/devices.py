@@ -1,0 +1,204 @@
+"""A pretended GPU for machines without one: numbers lie in the CPU's memory, and the rules of a second device hold.
+
+What is made on or moved to "cuda" says that it lies there. An operator that is given both kinds, a kernel that asks for
+the address of such a tensor, numpy, and a CPU generator that is to fill one are errors, as they are with CUDA. So every
+branch for an accelerator runs in the tests; what it does not show is CUDA's own kernels and their rounding.
+"""
+
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+__all__ = ["Accelerator", "pretended", "same"]
+
+FAR = torch.device("cuda")
+_OF_THE_HOST = {torch.Tensor.numpy, torch.Tensor.data_ptr, torch.Tensor.__array__}
+
+
+def _storage(x):
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x.untyped_storage()
+
+
+class Accelerator:
+    """Which memory counts as the device's, and how often tensors were copied to it or back.
+
+    Attributes:
+        copies: copies between host and device for which the host waits.
+        busy: a call with tensors of the device is under way, and what torch itself makes inside it lies there too.
+    """
+
+    def __init__(self):
+        self._far = {}
+        self.copies = 0
+        self.busy = False
+
+    def holds(self, x):
+        """Does x lie on the device?"""
+        found = self._far.get(_storage(x)._cdata)
+        return found is not None and not found.expired()
+
+    def put(self, x, far=True):
+        """Count the memory of x as the device's, or as the host's."""
+        storage = _storage(x)
+        if far:
+            self._far[storage._cdata] = StorageWeakRef(storage)
+        else:
+            self._far.pop(storage._cdata, None)
+        return x
+
+
+def _tensors(*values):
+    """The tensors with numbers among these values, also within lists and mappings."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found += [] if value.is_meta else [value]
+        elif isinstance(value, list | tuple):
+            found += _tensors(*value)
+        elif isinstance(value, dict):
+            found += _tensors(*value.values())
+    return found
+
+
+class _Operators(TorchDispatchMode):
+    """Every operator that computes: its operands lie on one device, and so does what it gives."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        given = _tensors(args, kwargs)
+        far = any(self.device.holds(x) for x in given) if given else self.device.busy
+        if far and operator is torch.ops.aten.copy_.default:
+            self.device.copies += not all(self.device.holds(x) for x in given)
+            return operator(*args, **(kwargs or {}))
+        if far and not all(self.device.holds(x) or x.dim() == 0 for x in given):
+            raise RuntimeError(f"{operator} expects all tensors on the same device, found some on cuda and some on cpu")
+        if operator.overloadpacket in (torch.ops.aten._fused_sgd_, torch.ops.aten._fused_adam_):
+            _check_layouts(*args[:2])
+        found = operator(*args, **(kwargs or {}))
+        for x in _tensors(found) if far else ():
+            self.device.put(x)
+        return found
+
+
+def _check_layouts(parameters, gradients):
+    """CUDA's fused optimisers walk parameter and gradient in the order of memory, and refuse two orders."""
+    for p, g in zip(parameters, gradients, strict=True):
+        strides = zip(p.shape, p.stride(), g.stride(), strict=True)
+        if p.shape != g.shape or any(one != other for size, one, other in strides if size > 1):
+            raise RuntimeError("params, grads must have same dtype, device, and layout")
+
+
+class _Calls(TorchFunctionMode):
+    """Every call that names, asks for or changes a device."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        first = args[0] if args and isinstance(args[0], torch.Tensor) and not args[0].is_meta else None
+        if first is not None:
+            far = self.device.holds(first)
+            if function == torch.Tensor.device.__get__ and far:
+                return FAR
+            if function == torch.Tensor.is_cuda.__get__:
+                return far
+            if function == torch.Tensor.is_cpu.__get__:
+                return not far and function(first)
+            if function in _OF_THE_HOST and far:
+                raise TypeError(f"{function.__name__} needs a tensor of the host, got one on cuda")
+            if function in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
+                return self._moved(function, first, args[1:], kwargs)
+            if function is torch.Tensor.pin_memory:
+                return first
+            if function is torch.Tensor.__deepcopy__:
+                return self.device.put(function(*args, **kwargs), far)
+        return self._made(function, first, args, kwargs)
+
+    def _made(self, function, first, args, kwargs):
+        """A call that may say on which device it makes something."""
+        wanted = kwargs.get("device")
+        on_device = wanted is not None and torch.device(wanted).type == FAR.type
+        if kwargs.get("generator") is not None and (on_device or (first is not None and self.device.holds(first))):
+            raise RuntimeError("a generator of the cpu cannot fill a tensor on cuda")
+        if on_device:
+            kwargs.pop("device")
+        before = self.device.busy
+        self.device.busy = before or any(self.device.holds(x) for x in _tensors(args, kwargs))
+        try:
+            found = function(*args, **kwargs)
+        finally:
+            self.device.busy = before
+        if wanted is not None and isinstance(found, torch.Tensor) and not found.is_meta:
+            self.device.put(found, on_device)
+        return found
+
+    def _moved(self, function, x, args, kwargs):
+        """x on the device that is asked for, with the other changes asked for."""
+        wanted = {torch.Tensor.cpu: torch.device("cpu"), torch.Tensor.cuda: FAR}.get(function)
+        rest = [] if wanted else list(args)
+        if wanted is None:
+            asked = kwargs.pop("device", None) or next((a for a in rest if _names_device(a)), None)
+            rest = [a for a in rest if not _names_device(a) and a is not None]
+            if isinstance(asked, torch.Tensor):
+                wanted = FAR if self.device.holds(asked) else asked.device
+                rest.append(asked.dtype)
+            else:
+                wanted = None if asked is None else torch.device(asked)
+        if wanted is not None and wanted.type == "meta":
+            return function(x, wanted)
+        blocking = not kwargs.pop("non_blocking", False)
+        flags = [a for a in rest if isinstance(a, bool)]  # non_blocking comes first
+        found = x.to(*[a for a in rest if not isinstance(a, bool)], **kwargs)
+        far = self.device.holds(x)
+        if wanted is None or (wanted.type == FAR.type) == far:
+            return found
+        self.device.copies += blocking and not any(flags[:1])
+        found = found.clone() if _storage(found)._cdata == _storage(x)._cdata else found
+        return self.device.put(found, not far)
+
+
+def _names_device(value):
+    return isinstance(value, str | torch.device | torch.Tensor)
+
+
+@contextmanager
+def pretended():
+    """While this is open "cuda" can be used as a device; gives the `Accelerator`."""
+    device, load = Accelerator(), torch.load
+
+    def loaded(path, map_location=None, **options):
+        found = load(path, map_location="cpu", **options)
+        if map_location is not None and torch.device(map_location).type == FAR.type:
+            found = tree_map_only(torch.Tensor, device.put, found)
+        return found
+
+    with ExitStack() as opened:
+        opened.enter_context(_Operators(device))
+        opened.enter_context(_Calls(device))
+        torch.load = loaded
+        opened.callback(setattr, torch, "load", load)
+        yield device
+
+
+def same(found, wanted, device, bar=1e-3):
+    """Equal bits, which is claimed on the CPU alone.
+
+    On another device the kernels of a product may change with the number of runs. There it is within the rounding of
+    their sums, and after one step or epoch only: later, gates that flipped carry it further.
+    """
+    if device == "cpu":
+        assert torch.equal(found, wanted)
+    else:
+        found, wanted = found.detach().cpu().double(), wanted.detach().cpu().double()
+        assert (found - wanted).norm() <= bar * wanted.norm().clamp(min=0.1)

@@ -20,6 +20,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from byrote.checks import classes, same_length
+from byrote.measures.blocks import add_by_class_
 
 __all__ = ["UNDERFITS", "RateEstimate", "noise_rate"]
 
@@ -103,7 +104,7 @@ def noise_rate(logits: Tensor, observed: Tensor, num_classes: int, confidence: f
 def _floor(predicted: Tensor, observed: Tensor, probabilities: Tensor, k: int) -> int:
     """How many samples are observed as one of the k classes least mixed up with the predicted one."""
     mixed = torch.zeros_like(probabilities[:1]).expand(probabilities.shape[1], -1).clone()
-    mixed.index_add_(0, predicted, probabilities)
+    add_by_class_(mixed, predicted, probabilities)
     ranks = mixed.argsort(dim=1, stable=True).argsort(dim=1)  # 0: mixed up least; the predicted class comes last
     return int((ranks[predicted, observed] < k).sum())
 

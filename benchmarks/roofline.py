@@ -1,6 +1,7 @@
 """The roofline of a training step at width 512: what products and memory of the machine allow, and what is reached.
 
-    python benchmarks/roofline.py results/benchmarks/engine.json docs/images/roofline.svg
+    python benchmarks/roofline.py results/benchmarks/engine.json results/benchmarks/engine-pairs.json \\
+        docs/images/roofline.svg
 
 Bytes of a step are counted by hand, 4 a float32, for each weight. Plain: read forward, read backward, gradient written,
 then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward, then weight and
@@ -10,6 +11,7 @@ momentum read and written once while the gradient lies in a tile (5 words). Acti
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import vl_convert
@@ -19,24 +21,28 @@ FLOP_A_WEIGHT = 6 * BATCH  # three products, two operations each
 WORDS = {"plain": 8, "ours": 5}
 
 
-def main() -> None:
-    """The command."""
-    source, target = map(Path, sys.argv[1:])
-    told = json.loads(source.read_text())
+def panel(told: dict[str, Any]) -> alt.LayerChart:
+    """One machine, as `engine.py --out` tells of it."""
     peak, memory = told["peak_gflops"], told["bandwidth_gbs"]
-    roof = [{"x": x, "y": min(peak, x * memory)} for x in (1, 2, 4, 8, peak / memory, 64, 128, 256)]
-    rates = {"plain": told["plain_gflops"], "ours": told["step_gflops"]}
+    roof = [{"x": x, "y": min(peak, x * memory)} for x in (1, 2, 4, peak / memory, 64, 128, 256)]
+    rates = {"plain": ("plain, all cores", told["plain_gflops"]), "ours": ("ours", told["step_gflops"])}
     reached = [
-        {"x": FLOP_A_WEIGHT / (WORDS[name] * WORD), "y": rate, "name": f"{name} ({rate:.0f})"}
-        for name, rate in rates.items()
+        {"x": FLOP_A_WEIGHT / (WORDS[kind] * WORD), "y": rate, "name": f"{name} ({rate:.0f})"}
+        for kind, (name, rate) in rates.items()
     ]
     x = alt.X("x:Q", scale=alt.Scale(type="log"), title="FLOP a byte of memory traffic")
-    y = alt.Y("y:Q", scale=alt.Scale(type="log"), title="GFLOP/s of one core")
+    y = alt.Y("y:Q", scale=alt.Scale(type="log"), title="GFLOP/s (roof and ours: one core)")
     line = alt.Chart(alt.Data(values=roof)).mark_line(color="#5B5B5B").encode(x=x, y=y)
     points = alt.Chart(alt.Data(values=reached)).mark_point(filled=True, size=80, color="#0072B2").encode(x=x, y=y)
     names = points.mark_text(align="left", dx=8, color="black").encode(text="name:N")
-    title = f"9 x 512, batch 128, {told['processor']}, {told['clock']} time"
-    chart = (line + points + names).properties(width=420, height=280, title=title)
+    title = f"9 x 512, batch 128, {told['precision']}: {told['processor']}"
+    return (line + points + names).properties(width=360, height=260, title=title)
+
+
+def main() -> None:
+    """The command."""
+    *sources, target = map(Path, sys.argv[1:])
+    chart = alt.hconcat(*(panel(json.loads(source.read_text())) for source in sources)).resolve_scale(y="shared")
     target.write_text(vl_convert.vegalite_to_svg(chart.to_dict()))
 
 

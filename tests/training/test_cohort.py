@@ -115,8 +115,8 @@ def test_runs_on_a_device_begin_as_they_begin_on_the_cpu(device):
 
 
 def test_adam_runs_do_not_depend_on_the_cohort_either(device):
-    adam = {"training.optimizer": {"kind": "adam", "lr": 0.01}}
-    pair = [tiny(**adam), tiny(seed=1, **adam)]
+    recipes = [{"kind": "adam", "lr": lr, "weight_decay": decay} for lr, decay in ((0.01, 0.0), (0.005, 0.2))]
+    pair = [tiny(seed=s, **{"training.optimizer": recipe}) for s, recipe in enumerate(recipes)]
     for run, experiment in zip(train(pair, device), pair, strict=True):
         same(run, train([experiment], device)[0], device)
 

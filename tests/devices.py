@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 __all__ = ["Accelerator", "pretended", "same"]
 
 FAR = torch.device("cuda")
+_WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2")
 _OF_THE_HOST = {torch.Tensor.numpy, torch.Tensor.data_ptr, torch.Tensor.__array__}
 
 
@@ -29,18 +30,29 @@ class Accelerator:
     """Which memory counts as the device's, and how often tensors were copied to it or back.
 
     Attributes:
-        copies: copies between host and device for which the host waits.
+        copies: copies between host and device, and questions about numbers there, for which the host waits.
         busy: a call with tensors of the device is under way, and what torch itself makes inside it lies there too.
     """
 
     def __init__(self):
-        self._far = {}
+        self._far, self._pinned = {}, {}
         self.copies = 0
         self.busy = False
 
     def holds(self, x):
         """Does x lie on the device?"""
         found = self._far.get(_storage(x)._cdata)
+        return found is not None and not found.expired()
+
+    def pin(self, x):
+        """A copy of x in memory that the device reads by itself, so that the host need not wait."""
+        found = x.clone()
+        self._pinned[_storage(found)._cdata] = StorageWeakRef(_storage(found))
+        return found
+
+    def pinned(self, x):
+        """Does x lie in such memory?"""
+        found = self._pinned.get(_storage(x)._cdata)
         return found is not None and not found.expired()
 
     def put(self, x, far=True):
@@ -81,6 +93,7 @@ class _Operators(TorchDispatchMode):
             return operator(*args, **(kwargs or {}))
         if far and not all(self.device.holds(x) or x.dim() == 0 for x in given):
             raise RuntimeError(f"{operator} expects all tensors on the same device, found some on cuda and some on cpu")
+        self.device.copies += far and operator.overloadpacket.__name__ in _WAITS
         if operator.overloadpacket in (torch.ops.aten._fused_sgd_, torch.ops.aten._fused_adam_):
             _check_layouts(*args[:2])
         found = operator(*args, **(kwargs or {}))
@@ -120,7 +133,7 @@ class _Calls(TorchFunctionMode):
             if function in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
                 return self._moved(function, first, args[1:], kwargs)
             if function is torch.Tensor.pin_memory:
-                return first
+                return self.device.pin(first)
             if function is torch.Tensor.__deepcopy__:
                 return self.device.put(function(*args, **kwargs), far)
         return self._made(function, first, args, kwargs)
@@ -163,7 +176,8 @@ class _Calls(TorchFunctionMode):
         far = self.device.holds(x)
         if wanted is None or (wanted.type == FAR.type) == far:
             return found
-        self.device.copies += blocking and not any(flags[:1])
+        waits = (blocking and not any(flags[:1])) or not (far or self.device.pinned(x))
+        self.device.copies += waits
         found = found.clone() if _storage(found)._cdata == _storage(x)._cdata else found
         return self.device.put(found, not far)
 

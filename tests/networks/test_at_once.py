@@ -10,6 +10,7 @@ from toys import tiny
 
 from byrote.networks import CNN8, MLP, Descent
 from byrote.networks.descent import AtOnce
+from byrote.recipe import Adam, Training
 from byrote.training import cohort
 from byrote.training.optimizer import CohortOptimizer
 
@@ -273,3 +274,28 @@ def test_all_runs_of_a_stack_without_copies_are_stepped_on_a_cpu_too():
         descent.finish(dict(network.named_parameters()))
     for name, value in oracle.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_cohorts_of_many_shapes_are_all_compiled(caplog):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    for width in range(8, 20):
+        network = MLP(3, width, 2).stack((20,), 2, generators(2), precision="bf16", batched=True)
+        network.features.compile_with(backend=backend)
+        descent, before = descending(network, RATES[:2], DECAYS[:2]), len(graphs)
+        with caplog.at_level("INFO", "byrote"):
+            step(network, descent)
+        assert len(graphs) >= before + 2, "the pass and the step"
+    assert not caplog.text
+
+
+def test_an_optimiser_that_is_not_descent_leaves_no_copies_behind():
+    network = stacked("bf16")
+    step(network, descending(network))
+    assert network.features.at_once._copies
+    CohortOptimizer(network, [Training(optimizer=Adam(lr=0.01))] * 3)
+    assert not network.features.at_once._copies

@@ -1,5 +1,6 @@
 """Kernels are given addresses: what they cannot read never reaches them, and what they cannot do is refused."""
 
+import copy
 import functools
 import pickle
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from byrote.networks import CNN8, MLP
+from byrote.networks import CNN8, MLP, Descent
 from byrote.networks.norm import Norm
 
 from .test_bf16 import batch, generators
@@ -146,3 +147,23 @@ def test_room_for_the_passes_is_not_pickled(way):
     network(batch(2, 8, 1, 16, 16)[0]).sum().backward()
     network.zero_grad()
     assert len(pickle.dumps(network)) <= before + 1000
+
+
+def test_a_copy_is_not_stepped_by_the_descent_of_the_first(way):
+    network = stack()
+    descending(network)
+    other = copy.deepcopy(network)
+    before = {name: p.detach().clone() for name, p in other.named_parameters()}
+    other(batch(2, 8, 1, 16, 16)[0]).square().sum().backward()
+    assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
+    assert other.features.get_submodule("1").weight.grad.abs().sum() > 0
+
+
+def test_momenta_that_kernels_cannot_write_are_refused(way):
+    network = stack()
+    descent, _ = descending(network)
+    kept = network.features.descent.memory
+    for wrong in (lambda m: m.half(), lambda m: m[:, :1], lambda m: m.repeat(1, 1, 2)[..., ::2]):
+        network.features.descent = Descent({n: wrong(m) for n, m in kept.items()}, 0.9, descent.decays, descent.rates)
+        with pytest.raises(RuntimeError, match="begin another"):
+            network(batch(2, 8, 1, 16, 16)[0])

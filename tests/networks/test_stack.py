@@ -36,7 +36,10 @@ def assert_same(found, wanted, exactly):
 
 
 # odd sizes on purpose: slices then start at addresses that are not multiples of a vector register
-CASES = [(MLP(4, 33, 3), 19, 21), (MLP(3, 64, None), 32, 128), (MLP(1, 5, 2), 7, 2)]
+CASES = [
+    *((MLP(4, 33, 3), 19, 21), (MLP(3, 64, None), 32, 128), (MLP(1, 5, 2), 7, 2)),
+    *((MLP(3, 32, 10), 20, 129), (MLP(2, 66, 1), 60, 7), (MLP(2, 1, 10), 68, 7)),
+]
 
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")

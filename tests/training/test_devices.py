@@ -110,10 +110,17 @@ def test_the_pretended_device_refuses_what_a_real_one_would():
     assert far.device.type == "cpu"
 
 
-def test_float32_is_float32_while_runs_train(monkeypatch):
+@pytest.mark.parametrize("chosen", ["tf32", "ieee"])
+def test_float32_is_float32_while_runs_train(chosen):
     """By default cuDNN's convolutions of float32 images are TF32."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    seen = []
-    train(members("mlp")[:1], on_epoch=lambda progress: seen.append(torch.backends.cudnn.allow_tf32))
-    assert set(seen) == {False}
-    assert torch.backends.cudnn.allow_tf32
+    cudnn, seen = torch.backends.cudnn, []
+    if not hasattr(cudnn, "conv"):
+        pytest.skip("this torch has the older setting alone")
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+    try:
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = chosen, "tf32"
+        train(members("mlp")[:1], on_epoch=lambda progress: seen.append(cudnn.conv.fp32_precision))
+        assert set(seen) == {"ieee"}
+        assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == (chosen, "tf32")
+    finally:
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before

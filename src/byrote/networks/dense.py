@@ -22,7 +22,7 @@ from byrote.networks.fused import Fused, FusedChain, Rooms, evaluated, units_for
 from byrote.networks.native import Kernels, address, address_of, kernels
 from byrote.networks.norm import is_standard
 from byrote.networks.products import Products
-from byrote.networks.stack import Stack
+from byrote.networks.stack import Stack, aligned, matrices
 
 __all__ = ["DenseStack", "is_dense"]
 
@@ -122,6 +122,7 @@ class DenseStack(Stack):
             if not all(s.is_contiguous() and s.dtype in (torch.float32, torch.int64) for s in states):
                 return None
             blocks, momenta = self._blocks(), self._momenta()
+            _check(blocks, momenta)
             units = units_for(blocks, self.precision, found)
             fused = FusedChain(blocks, units[1], self._rooms, self.descent, momenta) if units else None
             self._kept = _Chain(where, self.descent, blocks, momenta, fused)
@@ -162,7 +163,8 @@ class DenseStack(Stack):
         return blocks
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_kept": None, "_tables": [], "_rooms": Rooms()}  # addresses belong to this copy
+        # addresses belong to this one, and so does who steps it
+        return {**self.__dict__, "descent": None, "_kept": None, "_tables": [], "_rooms": Rooms()}
 
     def uses_kernels(self) -> bool:
         return self.compiled
@@ -185,12 +187,24 @@ class DenseStack(Stack):
         return {name: value for name, value in held.items() if value is not None}
 
 
+def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None:
+    """Kernels write momenta by their address."""
+    for block, held in zip(blocks, momenta, strict=False):
+        for state, m in zip(block[:4], held, strict=True):
+            if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
+                raise RuntimeError(
+                    f"momenta of a descent lie on the CPU in float32, as their parameters {tuple(state.shape)}, got "
+                    f"{m.dtype} {tuple(m.shape)} on {m.device}: begin another"
+                )
+
+
 def _evaluated(x: Tensor, chain: _Chain, products: Products) -> Tensor:
     """The features of all runs in evaluation mode, by their running statistics."""
     if chain.fused is not None and chain.fused.units.evaluate:
         return evaluated(x, chain.fused)
     h = products.operand(x)
-    return torch.stack([_evaluate(chain.blocks, s, run_of(h, s), products) for s in range(len(chain.blocks[0].weight))])
+    runs = range(len(chain.blocks[0].weight))
+    return torch.stack([_evaluate(chain.blocks, s, aligned(run_of(h, s)), products) for s in runs])
 
 
 def _evaluate(blocks: list[Block], s: int, h: Tensor, products: Products) -> Tensor:
@@ -213,9 +227,9 @@ class _Dense(torch.autograd.Function):
         runs, last = len(blocks[0].weight), len(blocks) - 1
         features = torch.empty(runs, x.shape[-2], blocks[-1].weight.shape[1], dtype=torch.float32)
         traces: list[list[_Trace]] = []
-        weights = [products.operand(block.weight.detach()).unbind(0) for block in blocks]
+        weights = [matrices(products.operand(block.weight.detach())) for block in blocks]
         for s in range(runs):
-            h, trace = run_of(narrow, s), []
+            h, trace = aligned(run_of(narrow, s)), []
             for i, block in enumerate(blocks):
                 weight = weights[i][s]
                 a = h.float() @ weight.float().t() if i == last else h @ weight.t()

@@ -15,9 +15,20 @@ from torch import Tensor, nn
 
 from byrote.networks.native import address_of, kernels
 
-__all__ = ["AtOnce", "Descent"]
+__all__ = ["AtOnce", "Descent", "in_one_graph"]
 
 log = logging.getLogger("byrote")
+
+
+_SHAPES = 64  # of a compiled function in one process, where torch would leave it uncompiled from the eighth on
+_REFUSED = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
+
+
+def in_one_graph(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`torch.compile`, as one graph or an error; cohorts of many shapes may come one after the other."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
+    compiled: Callable[..., Any] = torch.compile(function, **{"fullgraph": True, **options})
+    return compiled
 
 
 @dataclass(eq=False)
@@ -82,12 +93,12 @@ class AtOnce:
         Only what the compiler itself raises, before anything has run, is answered by the uncompiled step: half a step
         must not be made again.
         """
-        compiled = torch.compile(_step, **{"dynamic": False, **options})
+        compiled = in_one_graph(_step, **{"dynamic": False, **options})
 
         def step(*tensors: Any) -> None:
             try:
                 compiled(*tensors)
-            except torch._dynamo.exc.TorchDynamoException as error:
+            except _REFUSED as error:
                 log.info("the optimiser cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
                 self.leave_uncompiled()
                 _step(*tensors)
@@ -106,6 +117,10 @@ class AtOnce:
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
         return [copy.of(weight) for weight, copy in self._copies.items()]
+
+    def drop(self) -> None:
+        """Keep no copy."""
+        self._copies = {}
 
     def forget(self) -> None:
         """Trust no copy: every weight is narrowed anew, and no gradient is left."""
@@ -148,6 +163,7 @@ class AtOnce:
         told = (device, *descent.rates, *descent.decays)
         if told != self._told:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
+            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits for the copy
             self._told, self._settings = told, table.to(device, non_blocking=True).unbind()
         return self._settings
 

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from byrote.networks import reduced
 from byrote.networks.native import Kernels, Passes, address
+from byrote.networks.stack import ALIGNED
 
 __all__ = ["Products"]
-
-_ALIGNED = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,10 @@ class Products:
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
         """dweight = da^T h as float32 numbers, rounded but for the last block.
 
-        Products are made at aligned addresses: on AMD the bits of MKL's change with that of the result, and dweight is
-        a run's slice.
+        Products are made at aligned addresses (see `stack.aligned`), and dweight is a run's slice.
         """
-        room = dweight if dweight.data_ptr() % _ALIGNED == 0 else torch.empty_like(dweight)
+        narrow = self.kind == "bf16" and not last
+        room = dweight if narrow or dweight.data_ptr() % ALIGNED == 0 else torch.empty_like(dweight)
         slope = self.slope(da, h, room, last)
         if last or self.kind == "fp32":
             if room is not dweight:

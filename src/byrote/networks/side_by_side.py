@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from byrote.networks.blocks import Block
 from byrote.networks.dense import DenseStack
-from byrote.networks.descent import AtOnce
+from byrote.networks.descent import AtOnce, in_one_graph
 
 __all__ = ["SideBySide"]
 
@@ -39,7 +39,7 @@ class SideBySide(DenseStack):
 
         Where that fails they are not, said once.
         """
-        compiled = torch.compile(self._chain_of_all, **options)
+        compiled = in_one_graph(self._chain_of_all, **options)
 
         def through(x: Tensor, weights: list[Tensor]) -> Tensor:
             try:
@@ -47,7 +47,11 @@ class SideBySide(DenseStack):
                 return out
             except torch.OutOfMemoryError:
                 raise  # the cohort is halved by who asked for it
-            except (RuntimeError, ImportError) as error:  # no compiler for this device, or one that does not know it
+            except (
+                RuntimeError,
+                ImportError,
+                torch._dynamo.exc.FailOnRecompileLimitHit,
+            ) as error:  # no compiler for this device, or one that does not know it
                 log.info("the step cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
                 self._through = self._chain_of_all
                 self.at_once.leave_uncompiled()
@@ -101,7 +105,7 @@ class SideBySide(DenseStack):
         return False
 
     def __getstate__(self) -> dict[str, object]:
-        state: dict[str, object] = {**super().__getstate__(), "descent": None}  # whoever steps this one, not its copy
+        state = super().__getstate__()
         return {name: value for name, value in state.items() if name not in ("_through", "at_once")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,9 @@ from byrote.networks.descent import AtOnce, Descent
 from byrote.networks.norm import Norm, fuse_norms
 from byrote.networks.reduced import narrow, reduce, reduced_names
 
-__all__ = ["Stack", "StackedNetwork"]
+__all__ = ["ALIGNED", "Stack", "StackedNetwork", "aligned", "matrices"]
+
+ALIGNED = 64  # bytes
 
 
 class Stack(nn.Module):
@@ -113,14 +116,14 @@ class Stack(nn.Module):
             x = x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
         shared = self.check(x)
         if isinstance(self.plain, nn.Linear) and not self.batched and self.precision == "fp32":
-            return self._linear([x] * self.runs if shared else _slices(x))
+            return self._linear([x] * self.runs if shared else _batches(x))
         self.plain.train(self.training)
         if self.batched:
             over_runs = vmap(self._one, in_dims=(0, None if shared else 0), randomness="different")
             together: Tensor = over_runs(dict(self._states()), x)
             return together
-        inputs = [x] * self.runs if shared else _slices(x)
-        slices = {name: _slices(value) for name, value in self._states()}
+        inputs = [x] * self.runs if shared else _batches(x)
+        slices = {name: matrices(value) for name, value in self._states()}
         outputs = [
             self._one({name: parts[s] for name, parts in slices.items()}, batch) for s, batch in enumerate(inputs)
         ]
@@ -130,7 +133,7 @@ class Stack(nn.Module):
         """The plain layer's one operation, without binding its states: heads are called at every step."""
         bias = self._parameters.get("bias")
         biases = [None] * self.runs if bias is None else _slices(bias)
-        weights = _slices(self.get_parameter("weight"))
+        weights = matrices(self.get_parameter("weight"))
         outputs = [F.linear(x, weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True)]
         return _joined(outputs)
 
@@ -233,9 +236,51 @@ def _slices(value: Tensor) -> Sequence[Tensor]:
     return [value.squeeze(0)] if len(value) == 1 else value.unbind(0)
 
 
+def _batches(x: Tensor) -> Sequence[Tensor]:
+    """The S slices, each at an aligned address."""
+    return [aligned(batch) for batch in _slices(x)]
+
+
+def matrices(value: Tensor) -> Sequence[Tensor]:
+    """The S slices; those of matrices with one row or column, of whose products the address matters, aligned."""
+    if value.dim() == 3 and 1 in value.shape[1:]:
+        return _batches(value)
+    return _slices(value)
+
+
 def _joined(outputs: Sequence[Tensor]) -> Tensor:
     """The outputs of the runs along a leading axis; for one run without a copy."""
-    return outputs[0].unsqueeze(0) if len(outputs) == 1 else torch.stack(list(outputs))
+    first = outputs[0]
+    if len(outputs) == 1:
+        return first.unsqueeze(0)
+    if first.is_cpu and first.numel() * first.element_size() % ALIGNED:  # their gradients will be slices
+        outputs = [_Aligned.apply(output) for output in outputs]  # type: ignore[no-untyped-call]
+    return torch.stack(list(outputs))
+
+
+def aligned(x: Tensor) -> Tensor:
+    """x, copied where it does not begin at an aligned address, as a run's slice in the midst of others.
+
+    On AMD the bits of MKL's products change with the address of an operand or of the result, and a run's numbers must
+    not depend on where they lie.
+    """
+    out: Tensor = x
+    if x.is_cpu and x.data_ptr() % ALIGNED:
+        out = _Aligned.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Aligned(torch.autograd.Function):
+    """The same numbers at an aligned address, and so their gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone() if x.data_ptr() % ALIGNED else x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        (g,) = upstream
+        return g.clone() if g.data_ptr() % ALIGNED else g
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:

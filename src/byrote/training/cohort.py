@@ -79,6 +79,7 @@ class Cohort:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < kept for g in self.masks])
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
         return features * masks.to(features.device, non_blocking=True) / kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:

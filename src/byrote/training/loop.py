@@ -33,12 +33,18 @@ class Progress:
 @contextmanager
 def _float32() -> Iterator[None]:
     """While this is open, float32 convolutions on a GPU are not TF32, whose operands have ten bits."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    cudnn: Any = torch.backends.cudnn
+    settings: list[tuple[Any, str, Any]] = [(cudnn, "allow_tf32", False)]
+    if hasattr(cudnn, "conv"):  # since torch 2.9, where the older setting may be refused
+        settings = [(cudnn.conv, "fp32_precision", "ieee"), (cudnn.rnn, "fp32_precision", "ieee")]
+    before = [getattr(holder, name) for holder, name, _ in settings]
     try:
+        for holder, name, exact in settings:
+            setattr(holder, name, exact)
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        for (holder, name, _), value in zip(settings, before, strict=True):
+            setattr(holder, name, value)
 
 
 @_float32()

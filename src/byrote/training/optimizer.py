@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from byrote.networks import Descent, StackedNetwork
+from byrote.networks.side_by_side import SideBySide
 from byrote.recipe import SGD, Adam, Optimizer, Training
 
 __all__ = ["CohortOptimizer"]
@@ -53,7 +54,9 @@ class CohortOptimizer:
 
     def _inside(self, network: StackedNetwork, recipe: Optimizer) -> Descent | None:
         """The descent that the network carries out itself, where recipe and network allow it."""
-        network.features.descent = None  # that of an optimiser before this one
+        network.features.descent = None  # that of an optimiser before this one, and its copies
+        if isinstance(network.features, SideBySide):
+            network.features.at_once.drop()
         if not isinstance(recipe, SGD) or recipe.nesterov or any(t.clip for t in self._trainings):
             return None
         rates, decays = [[getattr(t.optimizer, name) for t in self._trainings] for name in ("lr", "weight_decay")]

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -128,3 +130,20 @@ def test_a_lack_of_memory_is_not_taken_for_a_lack_of_a_compiler(monkeypatch, cap
             network(batch(3, 9, 20)[0])
     assert not caplog.text
     assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+
+
+def test_where_torch_has_no_compiler_it_runs_as_it_is(monkeypatch, caplog):
+    def unsupported(function, **options):
+        raise RuntimeError("torch.compile is not supported on this platform")
+
+    network, plain = pair("fp32")[0], pair("fp32")[0]
+    monkeypatch.setattr(torch, "compile", unsupported)
+    with caplog.at_level("INFO", "byrote"):
+        network.features.compile_with()
+        assert torch.equal(network(batch(3, 9, 20)[0]), plain(batch(3, 9, 20)[0]))
+    assert caplog.text.count("runs uncompiled") == 1
+
+
+def test_the_compiler_is_imported_when_it_is_asked_for():
+    code = "import sys, byrote.training; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

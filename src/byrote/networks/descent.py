@@ -13,22 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from byrote.networks.compiled import InOneGraph
 from byrote.networks.native import address_of, kernels
 
-__all__ = ["AtOnce", "Descent", "in_one_graph"]
+__all__ = ["AtOnce", "Descent"]
 
 log = logging.getLogger("byrote")
-
-
-_SHAPES = 64  # of a compiled function in one process, where torch would leave it uncompiled from the eighth on
-_REFUSED = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
-
-
-def in_one_graph(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`torch.compile`, as one graph or an error; cohorts of many shapes may come one after the other."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
-    compiled: Callable[..., Any] = torch.compile(function, **{"fullgraph": True, **options})
-    return compiled
 
 
 @dataclass(eq=False)
@@ -88,22 +78,12 @@ class AtOnce:
         self._settings: tuple[Tensor, ...] = ()
 
     def compile_with(self, **options: Any) -> None:
-        """From now on the step is compiled by `torch.compile(..., **options)`; where that fails it is not, said once.
+        """From now on the step is compiled by `torch.compile(..., **options)`; else, said once, it runs as it is."""
 
-        Only what the compiler itself raises, before anything has run, is answered by the uncompiled step: half a step
-        must not be made again.
-        """
-        compiled = in_one_graph(_step, **{"dynamic": False, **options})
+        def refused(error: Exception) -> None:
+            log.info("the optimiser cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
 
-        def step(*tensors: Any) -> None:
-            try:
-                compiled(*tensors)
-            except _REFUSED as error:
-                log.info("the optimiser cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
-                self.leave_uncompiled()
-                _step(*tensors)
-
-        self._step = step
+        self._step = InOneGraph(_step, refused, **{"dynamic": False, **options})
 
     def leave_uncompiled(self) -> None:
         """From now on the step is not compiled."""

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from byrote.networks.blocks import Block
+from byrote.networks.compiled import InOneGraph
 from byrote.networks.dense import DenseStack
-from byrote.networks.descent import AtOnce, in_one_graph
+from byrote.networks.descent import AtOnce
 
 __all__ = ["SideBySide"]
 
@@ -39,26 +40,14 @@ class SideBySide(DenseStack):
 
         Where that fails they are not, said once.
         """
-        compiled = in_one_graph(self._chain_of_all, **options)
 
-        def through(x: Tensor, weights: list[Tensor]) -> Tensor:
-            try:
-                out: Tensor = compiled(x, weights)
-                return out
-            except torch.OutOfMemoryError:
-                raise  # the cohort is halved by who asked for it
-            except (
-                RuntimeError,
-                ImportError,
-                torch._dynamo.exc.FailOnRecompileLimitHit,
-            ) as error:  # no compiler for this device, or one that does not know it
-                log.info("the step cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
-                self._through = self._chain_of_all
-                self.at_once.leave_uncompiled()
-                return self._chain_of_all(x, weights)
+        def refused(error: Exception) -> None:
+            log.info("the step cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
+            self.at_once.leave_uncompiled()
 
-        self._through = through
-        self.at_once.compile_with(**options)
+        self._through = through = InOneGraph(self._chain_of_all, refused, **options)
+        if through.works:
+            self.at_once.compile_with(**options)
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, M)
         x = self.rows(x, index, self._blocks()[0].weight.shape[-1])

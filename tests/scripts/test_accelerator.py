@@ -1,5 +1,6 @@
 """The benchmark for a GPU, at a tiny size on the CPU: it runs, and its figures follow from one another."""
 
+import importlib.util
 import json
 import math
 import subprocess
@@ -51,6 +52,17 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
     multiplied = (weights - 2 * 2) / weights
     seconds = told["ours_s"] * epochs * evaluated * multiplied + 4 * 4 * 9 * 10 / 2 * told["first_epoch_s"]
     assert told["figure1_hours"] == near(seconds / 3600)
+
+
+def test_a_rate_counts_the_products_of_every_run():
+    """4 x 128 FLOP a weight and batch of the first layer, 6 x 128 of the others; 400 images are 3.125 batches."""
+    spec = importlib.util.spec_from_file_location("accelerator_benchmark", ROOT / "benchmarks" / "accelerator.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    found = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
+    flop = 400 * (4 * 3072 * 32 + 6 * (7 * 32 * 32 + 32 * 2 + 2 * 4))
+    assert found["step_tflops"] == pytest.approx(5 * flop / 2.0 / 1e12)
+    assert found["share_of_peak"] == pytest.approx(found["step_tflops"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

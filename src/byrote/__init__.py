@@ -10,17 +10,20 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("losses", "noise", "data", "networks", "measures", "theory", "recipe", "claims", "figures")
+_MODULES = ("losses", "noise", "data", "networks", "measures", "theory", "recipe", "analysis", "claims", "figures")
 _NAMES = {
     "Experiment": "byrote.experiment",
     "Study": "byrote.experiment",
     "run": "byrote.sweep",
-    "open": "byrote.store",
+    "open": "byrote.analysis",
 }
+
+_CALLED = {"open": "open_store"}
 
 __all__ = [
     "Experiment",
     "Study",
+    "analysis",
     "claims",
     "data",
     "figures",
@@ -39,7 +42,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"byrote.{name}")
     if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
+        return getattr(importlib.import_module(_NAMES[name]), _CALLED.get(name, name))
     raise AttributeError(f"module 'byrote' has no attribute {name!r}")
 
 

@@ -9,15 +9,18 @@ import importlib
 import importlib.resources
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from pydantic import Field
 
-from byrote.component import Spec, did_you_mean, digest
+from byrote.component import Component, Spec, did_you_mean
 from byrote.data import Dataset
+from byrote.identity import file_digest, module_of, run_key, source_digest
 from byrote.losses import CrossEntropy, Loss
 from byrote.networks import MLP, Network
 from byrote.noise import Clean, Noise
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from byrote.training import Run
 
 __all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
-
-_FORMAT = 1  # part of every key: raised when the meaning of a spec changes
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -50,6 +51,9 @@ class Experiment(Spec):
         network: the architecture.
         training: epochs, batch size, optimiser, schedule, precision.
         seed: the number from which noise, initial weights and batch order are drawn.
+        noise_seed: the number from which the noise of training and held-out labels is drawn instead; None: `seed`.
+        split_seed: the number from which a new split into training and test samples is drawn, of the same sizes by
+            class, from both splits of the data set together; None: the data set's own split.
         start: a loss under which the weights are trained first, by the same recipe and on the same labels; then the
             optimiser starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
 
@@ -67,19 +71,22 @@ class Experiment(Spec):
     network: Network = MLP()
     training: Training = Training()
     seed: int = Field(0, ge=0)
+    noise_seed: int | None = Field(None, ge=0)
+    split_seed: int | None = Field(None, ge=0)
     start: Loss | None = None
 
-    def spec(self) -> dict[str, Any]:
-        """As plain data; without `start` and dropout where there is none, so that older runs keep their names."""
-        spec = {name: value for name, value in super().spec().items() if (name, value) != ("start", None)}
-        if not self.training.dropout:
-            del spec["training"]["dropout"]
-        return spec
+    @cached_property
+    def contents(self) -> dict[str, str]:
+        """The digest of each file and of each user's module that the spec names; see `byrote.identity`.
 
-    @property
+        A file that is not on this machine has no entry.
+        """
+        return dict(_contents(self))
+
+    @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name the run by its content."""
-        return digest({"format": _FORMAT, **self.spec()})
+        return run_key(self.spec(), self.contents)
 
     @property
     def num_outputs(self) -> int:
@@ -87,8 +94,9 @@ class Experiment(Spec):
         return self.noise.num_outputs(self.data.num_classes)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """See `stream`."""
-        return stream(self.seed, purpose)
+        """See `stream`; the purposes "noise" and "held-out noise" draw from `noise_seed` where it is given."""
+        apart = purpose in ("noise", "held-out noise") and self.noise_seed is not None
+        return stream(self.noise_seed if apart and self.noise_seed is not None else self.seed, purpose)
 
     def run(self, device: str = "cpu") -> "Run":
         """Train and measure this experiment alone; see `byrote.training.train`."""
@@ -96,6 +104,24 @@ class Experiment(Spec):
         train = importlib.import_module("byrote.training").train
         (run,) = train([self], device=device)
         return run  # type: ignore[no-any-return]
+
+
+def _contents(part: Spec) -> Iterator[tuple[str, str]]:
+    """The files and the user's modules that a spec names, with the digest of each."""
+    if isinstance(part, Component):
+        for name in (part.kind, getattr(part, "factory", "")):
+            if module_of(name):
+                yield f"module:{module_of(name)}", source_digest(module_of(name))
+        path = getattr(part, "path", None)
+        if isinstance(path, str):
+            content: Callable[[], str] = getattr(part, "content", lambda: file_digest(path))
+            with suppress(FileNotFoundError):
+                yield f"file:{path}", getattr(part, "sha256", "") or content()
+    for name in type(part).model_fields:
+        inner = getattr(part, name)
+        for one in inner if isinstance(inner, tuple) else (inner,):
+            if isinstance(one, Spec):
+                yield from _contents(one)
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -131,9 +157,13 @@ class Part(Spec):
 
     `only` names the scales that contain this part (empty: all); `scales` holds, by scale name, fields and axes
     that replace those here.
+
+    `bind` names spec fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and
+    not to the setting, so that losses with a learning rate of their own are compared in one setting.
     """
 
     name: str
+    bind: tuple[str, ...] = ()
     base: dict[str, Any] = {}
     axes: dict[str, list[Any]] = {}
     zip: dict[str, list[Any]] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 # loss: (m at the end, epoch in sixtieths at which half of it is reached, scale of D, slope of dilation, alpha)
 LOSSES: dict[str, tuple[float, float, float, float, float]] = {

@@ -11,7 +11,7 @@ from byrote import figures
 from byrote.figures import Figure, Source, offline
 from byrote.figures.base import figure
 from byrote.figures.style import LOSSES, loss_style
-from byrote.store.table import Table
+from byrote.table import Table
 from figures import made
 from figures.made import results
 

@@ -13,7 +13,7 @@ from byrote.figures.feature_plane import landmarks
 from byrote.figures.observed_and_true import published_finals
 from byrote.figures.seeds import fit_line, over_seeds, spread, thinned
 from byrote.figures.settings import losses_in, references, runs_text, series, settings, telling_rate
-from byrote.store.table import Table
+from byrote.table import Table
 from figures import made
 from figures.made import results
 

@@ -7,7 +7,7 @@ import pytest
 
 from byrote import figures
 from byrote.figures.style import LOSSES, loss_style
-from byrote.store.table import Table
+from byrote.table import Table
 from figures.made import results
 from figures.test_drawn_numbers import drawn_rows
 

@@ -17,7 +17,7 @@ from byrote.report.tables import cells, environment, limits, parts, resistance_t
 from byrote.report.verdicts import grouped, row
 from byrote.report.words import number, percent
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 
 def verdict(id="A5", word="holds", **more):

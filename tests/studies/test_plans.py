@@ -6,7 +6,7 @@ import pytest
 from byrote.claims import CLAIMS
 from byrote.experiment import Study
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 from byrote.training import train
 from byrote.training.facts import facts_of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from byrote.checks import require
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["Exporter", "MLflow", "TensorBoard", "WandB", "export", "readings"]
 

@@ -11,7 +11,7 @@ from byrote.claims.decide import BELOW_ZERO, Check, at_least, conclude, within
 from byrote.claims.statistics import Array, Estimate, bootstrapped, resamples, spearman
 from byrote.claims.verdict import Finding, NotTested, claim
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["ALIKE", "CORRELATION", "SHARE"]
 

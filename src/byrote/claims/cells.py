@@ -13,7 +13,7 @@ from byrote.claims.statistics import Estimate, mean_over_seeds, minus
 from byrote.claims.verdict import NotTested
 from byrote.store import Results
 from byrote.store.coincide import marked
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = [
     "MEMORISED",

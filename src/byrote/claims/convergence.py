@@ -11,7 +11,7 @@ from byrote.claims.decide import Check, at_most, conclude, within
 from byrote.claims.statistics import Estimate, mean_over_seeds, t_quantile
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["DOUBLED"]
 

@@ -13,7 +13,7 @@ from byrote.claims.slopes import RAW, RELATIVE, linear_checks
 from byrote.claims.statistics import Array, Estimate, bootstrapped, resamples
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["CLOSE", "LOW_TO_MIDDLE"]
 

@@ -10,7 +10,7 @@ from byrote.claims.decide import Check, at_least, conclude
 from byrote.claims.statistics import share_of_runs
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["MODES", "orthogonal_and_equal"]
 

@@ -12,7 +12,7 @@ from byrote.claims.statistics import Array, Estimate, mean_over_seeds, wilson
 from byrote.claims.verdict import Finding, NotTested, claim
 from byrote.reference import beside
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["NEEDS", "symmetric"]
 

@@ -15,7 +15,7 @@ from byrote.claims.statistics import Estimate, mean_over_seeds, minus
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.reference import beside
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["resistance"]
 

@@ -15,7 +15,7 @@ from byrote.claims.memorization import papers_width
 from byrote.claims.statistics import Estimate, Fit, fit_line
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["RAW", "RELATIVE", "SAME_SLOPE", "line", "linear_checks"]
 

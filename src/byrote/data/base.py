@@ -170,8 +170,14 @@ class Dataset(Component, family="data"):
         """The readable name."""
         return self.title or self.kind
 
-    def load(self, split: Split = "train") -> Images:
+    def load(self, split: Split = "train", split_seed: int | None = None) -> Images:
         """The chosen samples of a split, in the order of their ids; repeated loads share the same tensors.
+
+        Args:
+            split: "train" or "test".
+            split_seed: draws the two splits anew from all samples of both, with as many of each class in each as
+                before. A sample that the data set has in its test split gets the id -1 - id, so that ids stay
+                different. None: the data set's own splits.
 
         Raises:
             ValueError: another split, a class that is empty or has too few samples, a resolution above the
@@ -179,6 +185,8 @@ class Dataset(Component, family="data"):
             FileNotFoundError: the files are not on this machine and could not be fetched; says what was tried.
         """
         checks.one_of("split", split, ("train", "test"))
+        if split_seed is not None:
+            return _load_again(self, split, self.stamp(), split_seed)
         return _load(self, split, self.stamp())
 
 
@@ -194,3 +202,21 @@ def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
         torch.from_numpy(raw.images[where]), dataset.preprocessing, dataset.resolution, *dataset.statistics()
     )
     return Images(images, torch.from_numpy(labels), torch.from_numpy(raw.ids[where]), len(classes))
+
+
+@lru_cache(maxsize=4)
+def _load_again(dataset: Dataset, split: Split, stamp: object, split_seed: int) -> Images:
+    """A split drawn anew from the samples of both, stratified by class."""
+    import torch
+
+    first, second = (_load(dataset, name, stamp) for name in ("train", "test"))
+    images, labels = torch.cat([first.images, second.images]), torch.cat([first.labels, second.labels])
+    ids = torch.cat([first.ids, -1 - second.ids])
+    generator = torch.Generator().manual_seed(split_seed)
+    training = torch.zeros(len(labels), dtype=torch.bool)
+    for label, count in enumerate(first.labels.bincount(minlength=dataset.num_classes).tolist()):
+        places = (labels == label).nonzero()[:, 0]
+        training[places[torch.randperm(len(places), generator=generator)[:count]]] = True
+    rows = (training if split == "train" else ~training).nonzero()[:, 0]
+    rows = rows[ids[rows].argsort(stable=True)]
+    return Images(images[rows], labels[rows], ids[rows], first.num_classes)

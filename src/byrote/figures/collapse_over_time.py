@@ -12,7 +12,7 @@ from byrote.figures.charts import by_loss, dimmed, epoch_axis, panels, rate_text
 from byrote.figures.seeds import over_seeds, thinned
 from byrote.figures.settings import losses_in, references, runs_text, telling_rate
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["collapse_over_time"]
 

@@ -13,7 +13,7 @@ from byrote.figures.charts import fixed, panels, rate_text, values
 from byrote.figures.settings import finished, references
 from byrote.figures.style import INK, loss_style
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["feature_plane", "landmarks"]
 

@@ -12,7 +12,7 @@ from byrote.figures.charts import panels
 from byrote.figures.memorization_dilation import draw_panel, ends, fits
 from byrote.figures.settings import Setting, losses_in, runs_text, settings
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["feature_width"]
 

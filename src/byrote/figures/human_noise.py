@@ -12,7 +12,7 @@ from byrote.figures.charts import by_loss, dimmed, panels, share_axis, values
 from byrote.figures.seeds import over_seeds
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["human_noise"]
 

@@ -12,7 +12,7 @@ from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, rule, values
 from byrote.figures.settings import Setting, references, runs_text
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["noise_rate"]
 

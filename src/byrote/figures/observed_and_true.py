@@ -27,7 +27,7 @@ from byrote.figures.settings import Setting, losses_in, runs_text
 from byrote.figures.style import INK
 from byrote.figures.training_accuracy import with_many_classes
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["observed_and_true", "published_finals"]
 

@@ -12,7 +12,7 @@ from byrote.figures.charts import band, by_loss, dimmed, epoch_axis, panels, rat
 from byrote.figures.seeds import over_seeds, thinned
 from byrote.figures.settings import Setting, losses_in, runs_text, settings
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["path_dependence"]
 

@@ -13,7 +13,7 @@ from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 from byrote.theory import Estimate, Fit, fit_history, fittable
 from byrote.theory.stored import KINDS_OF
 

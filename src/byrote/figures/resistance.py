@@ -12,7 +12,7 @@ from byrote.figures.charts import by_loss, dimmed, note, panels, rate_text, shar
 from byrote.figures.seeds import over_seeds
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["resistance"]
 

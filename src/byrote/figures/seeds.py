@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["Line", "Spread", "fit_line", "over_seeds", "spread", "thinned"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from byrote.figures.style import LOSSES, dataset_name, network_name
 from byrote.store.coincide import marked
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["Setting", "finished", "losses_in", "references", "runs_text", "series", "settings", "telling_rate"]
 

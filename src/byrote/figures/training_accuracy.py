@@ -23,7 +23,7 @@ from byrote.figures.charts import (
 from byrote.figures.seeds import over_seeds, thinned
 from byrote.figures.settings import Setting, losses_in, references, runs_text
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["training_accuracy", "with_many_classes"]
 

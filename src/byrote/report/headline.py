@@ -10,7 +10,7 @@ from byrote.claims import Verdict
 from byrote.figures.settings import Setting, losses_in, references, telling_rate
 from byrote.report.words import count, joined, number, percent
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence", "rank_correlation"]
 

@@ -15,7 +15,7 @@ from byrote.figures.style import dataset_name, loss_style, network_name
 from byrote.report.rerun import command, specs_of
 from byrote.report.words import count, number, percent
 from byrote.store.query import Results
-from byrote.store.table import Table
+from byrote.table import Table
 
 __all__ = ["cells", "environment", "limits", "parts", "resistance_tables"]
 

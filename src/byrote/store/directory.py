@@ -2,10 +2,9 @@
 
 Files are written into a folder of another name, the manifest (with a checksum of each file) last; then the folder is
 renamed. Whatever is killed in between leaves no folder under the run's key. History and samples hold results only, so
-equal runs are equal files; times and machine facts go to the manifest.
+equal runs are equal files; times and machine facts go to the manifest. Every file names the run's key.
 """
 
-import glob
 import json
 import os
 import platform
@@ -17,67 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
-from byrote.component import digest
 from byrote.files import sha256, write_atomic
+from byrote.identity import FORMAT, run_key
+from byrote.store.parquet import write_parquet
 
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["FORMAT", "commit", "committed", "discard_leftovers", "read_manifest", "read_parquet", "write_parquet"]
+__all__ = ["commit", "committed", "discard_leftovers", "read_manifest", "read_spec"]
 
-FORMAT = 1
 _MANIFEST = "manifest.json"
-
-
-def write_parquet(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write equally long columns as one Parquet file; the same columns give the same bytes."""
-    connection = duckdb.connect(":memory:", config={"threads": 1})
-    try:
-        connection.register("columns", dict(columns))
-        target = str(path).replace("'", "''")
-        connection.execute(f"COPY (SELECT * FROM columns) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
-    finally:
-        connection.close()
-
-
-def read_parquet(paths: Path | list[Path]) -> dict[str, NDArray[Any]]:
-    """Columns of one Parquet file, or of several one after another (then with a `filename` column).
-
-    Raises:
-        ValueError: a file that is not readable Parquet (names it).
-    """
-    files = [glob.escape(str(p)) for p in (paths if isinstance(paths, list) else [paths])]
-    named = ", filename = true" if isinstance(paths, list) else ""
-    connection = duckdb.connect(":memory:", config={"threads": 1})
-    try:
-        found = connection.execute(
-            f"SELECT * FROM read_parquet($files, union_by_name = true{named})", {"files": files}
-        ).fetchnumpy()
-    except duckdb.Error as error:
-        line = str(error).splitlines()[0]
-        raise ValueError(
-            f"a result file is missing or damaged: {line}; delete that run's folder and run again"
-        ) from None
-    finally:
-        connection.close()
-    return {name: _plain(column) for name, column in found.items()}
-
-
-def _plain(column: NDArray[Any]) -> NDArray[Any]:
-    """Masked values as NaN (numbers) or None (text), as a plain array."""
-    if not isinstance(column, np.ma.MaskedArray):
-        return np.asarray(column)
-    values, hidden = np.ma.getdata(column), np.ma.getmaskarray(column)
-    if not hidden.any():
-        return np.asarray(values)
-    if values.dtype.kind in "iuf":
-        return np.where(hidden, np.nan, values.astype(np.float64))
-    text = values.astype(object)
-    text[hidden] = None
-    return text
 
 
 def machine() -> dict[str, str | int | None]:
@@ -96,16 +45,13 @@ def machine() -> dict[str, str | int | None]:
     return facts
 
 
-def commit(
-    root: Path, run: "Run", numerics: Mapping[str, Any] | None = None, sources: Mapping[str, str] | None = None
-) -> Path:
+def commit(root: Path, run: "Run", numerics: Mapping[str, Any] | None = None) -> Path:
     """Write one run under its key, or leave the folder as it was.
 
     Args:
         root: the store.
         run: what was trained.
         numerics: precision, threads and compilation, recorded in the manifest.
-        sources: checksum by name of the user's modules that took part.
 
     Raises:
         OSError: the disk is full or read-only; nothing is left behind under the key.
@@ -114,14 +60,15 @@ def commit(
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        write_atomic(draft / "spec.json", _json(run.experiment.spec()))
+        spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
+        write_atomic(draft / "spec.json", _json(spec))
         for name, columns in (("history", run.history), ("samples", run.samples), ("features", run.features)):
             if columns:
-                write_parquet(draft / f"{name}.parquet", columns)
+                write_parquet(draft / f"{name}.parquet", columns, {"key": run.key})
         if run.weights:
             from safetensors.numpy import save_file
 
-            save_file(dict(run.weights), str(draft / "weights.safetensors"))
+            save_file(dict(run.weights), str(draft / "weights.safetensors"), metadata={"key": run.key})
         for file in draft.iterdir():
             _sync(file)
         manifest = {
@@ -133,7 +80,6 @@ def commit(
             "files": {file.name: sha256(file) for file in sorted(draft.iterdir())},
             "seconds": dict(run.seconds),
             "numerics": dict(numerics or {}),
-            "sources": dict(sources or {}),
             "machine": machine(),
         }
         write_atomic(draft / _MANIFEST, _json(manifest))
@@ -168,6 +114,23 @@ def _is_key(name: str) -> bool:
     return len(name) == 16 and all(c in "0123456789abcdef" for c in name)
 
 
+def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The spec of a committed run, and the digests of the files and modules that it names.
+
+    Raises:
+        ValueError: it cannot be read, or it is the spec of another run.
+    """
+    path = root / key / "spec.json"
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        spec, contents = stored["spec"], stored["contents"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"run {key} in {root} cannot be read ({error}); delete its folder and run again") from None
+    if stored.get("key") != key or run_key(spec, contents) != key:
+        raise ValueError(f"{path} is the spec of another run than its folder says; delete the folder and run again")
+    return spec, contents
+
+
 def read_manifest(root: Path, key: str) -> dict[str, Any]:
     """The manifest of a committed run.
 
@@ -177,11 +140,11 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
     folder = root / key
     try:
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text("utf-8"))
-        spec = json.loads((folder / "spec.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"run {key} in {root} cannot be read ({error}); delete its folder and run again") from None
-    if manifest.get("key") != key or digest({"format": manifest.get("format"), **spec}) != key:
-        raise ValueError(f"{folder} was made by a different spec than its name says; delete it and run again")
+    if not isinstance(manifest, dict) or manifest.get("key") != key:
+        raise ValueError(f"{folder} holds the manifest of another run than its name says; delete it and run again")
+    read_spec(root, key)
     return manifest
 
 

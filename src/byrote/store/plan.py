@@ -5,64 +5,106 @@
 data were not to be had when the study was last run, with the reason.
 """
 
+import itertools
 import json
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from byrote.component import digest
 from byrote.files import write_atomic
-from byrote.store.directory import FORMAT, committed, read_manifest
+from byrote.identity import FORMAT, run_key
+from byrote.store.directory import committed, read_manifest, read_spec
 
-__all__ = ["Entry", "Plan", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
+__all__ = ["Entry", "Plan", "clear_running", "mark_running", "mark_unavailable", "not_run", "older_versions", "state_of"]
 
 _STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of a plan."""
+    """One run of a plan.
+
+    Attributes:
+        key: the run's name.
+        part: the part of the study that asks for it.
+        spec: its spec as plain data.
+        contents: the digests of the files and modules that the spec names, see `byrote.identity`.
+        bind: the fields of the spec that are chosen for its loss, see `byrote.experiment.Part`.
+    """
 
     key: str
     part: str
     spec: dict[str, Any]
+    contents: dict[str, str] = field(default_factory=dict)
+    bind: tuple[str, ...] = ()
+
+    def keys(self, accepted: Mapping[str, Iterable[str]]) -> Iterator[str]:
+        """Its own key, then those it would have with the older contents that were accepted."""
+        yield self.key
+        choices = [[new, *accepted.get(name, ())] for name, new in self.contents.items()]
+        for digests in itertools.islice(itertools.product(*choices), 1, None):
+            yield run_key(self.spec, dict(zip(self.contents, digests, strict=True)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a store is for."""
+    """What a store is for.
+
+    Attributes:
+        study, scale, overrides, imports: what `byrote run` was asked for.
+        entries: every run, in the order of the study.
+        accepted: the digests of older contents whose runs still count, by the name of the file or module.
+    """
 
     study: str
     scale: str
     overrides: dict[str, Any]
     imports: tuple[str, ...]
     entries: tuple[Entry, ...]
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """Part by key."""
-        return {entry.key: entry.part for entry in self.entries}
+    accepted: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path) -> "Plan | None":
         """The plan of a store; None where there is none.
 
         Raises:
-            ValueError: the file is there and cannot be understood.
+            ValueError: the file is there and cannot be understood, or an older byrote wrote it.
         """
         path = root / "plan.json"
         try:
             data = json.loads(path.read_text("utf-8"))
-            entries = tuple(Entry(**entry) for entry in data["entries"])
-            return cls(data["study"], data["scale"], data["overrides"], tuple(data["imports"]), entries)
+            if data["format"] != FORMAT:
+                raise ValueError(
+                    f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
+                    "run the study again into another --out, or read the store with the byrote that wrote it"
+                )
+            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in data["entries"])
+            accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
+            return cls(data["study"], data["scale"], data["overrides"], tuple(data["imports"]), entries, accepted)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
+
+    def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
+        """Of each entry (by key) that is done, the key of the committed run that answers it.
+
+        It is the entry's own run or, where older contents were accepted, a run that was made with them.
+        """
+        whole = set(committed_keys)
+        found = {}
+        for entry in self.entries:
+            for key in entry.keys(self.accepted) if self.accepted else (entry.key,):
+                if key in whole:
+                    found[entry.key] = key
+                    break
+        return found
 
     def write(self, root: Path) -> None:
         """Write the plan into a new store, or over one that it takes up whole: a study may ask for more than before.
@@ -73,19 +115,20 @@ class Plan:
         """
         there = Plan.read(root)
         if there is not None:
-            held, asked = ({entry.key for entry in plan.entries} for plan in (there, self))
             if (there.study, there.scale) != (self.study, self.scale):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
                     f"choose another --out"
                 )
+            # older contents of the same files and modules do not make another study
+            held, asked = ({digest(entry.spec) for entry in plan.entries} for plan in (there, self))
             if not held <= asked:
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
                     f"({len(held)} runs, {len(held & asked)} of them among the {len(asked)} asked for); "
                     f"choose another --out"
                 )
-            if held != asked:
+            if there != self:
                 self._store(root)
             return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -96,6 +139,27 @@ class Plan:
     def _store(self, root: Path) -> None:
         content = {"format": FORMAT, **asdict(self)}
         write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Committed runs of the plan's specs that were made with other contents of a file or module and not accepted.
+
+    Returns:
+        By "NAME DIGEST", such as "module:mine 0f3a...", the keys of the runs made with that content.
+    """
+    keys = committed(root)
+    used = set(plan.present(keys).values())
+    entries = {digest(entry.spec): entry for entry in plan.entries if entry.contents}
+    found: dict[str, list[str]] = {}
+    for key in keys if entries else ():
+        if key in used:
+            continue
+        spec, contents = read_spec(root, key)
+        entry = entries.get(digest(spec))
+        for name, old in contents.items() if entry is not None else ():
+            if entry is not None and entry.contents.get(name) != old and old not in plan.accepted.get(name, ()):
+                found.setdefault(f"{name} {old}", []).append(key)
+    return {version: tuple(keys) for version, keys in sorted(found.items())}
 
 
 def _scale(scale: str) -> str:
@@ -175,13 +239,13 @@ def state_of(root: Path) -> dict[str, Any]:
     plan = Plan.read(root)
     if plan is None:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
-    whole = set(committed(root))
+    present = plan.present(committed(root))
     states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, unavailable=0)
-    failures, running, left_out = [], [], not_run(root, plan, whole)
+    failures, running, left_out = [], [], not_run(root, plan, present)
     without_data = {run["key"] for run in left_out}
     for entry in plan.entries:
-        if entry.key in whole:
-            manifest = read_manifest(root, entry.key)
+        if entry.key in present:
+            manifest = read_manifest(root, present[entry.key])
             states[manifest["status"]] += 1
             if manifest["status"] == "failed":
                 failures.append({"key": entry.key, "part": entry.part, "error": manifest["error"]})
@@ -202,6 +266,7 @@ def state_of(root: Path) -> dict[str, Any]:
         "failures": failures,
         "not_run": left_out,
         "in_hand": running,
+        "older_versions": {version: len(keys) for version, keys in older_versions(root, plan).items()},
     }
 
 

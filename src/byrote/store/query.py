@@ -1,174 +1,238 @@
-"""Reading a store, or a folder of compacted results, as tables. Never loads torch."""
+"""The tables of a store, or of a folder of compacted results. Never loads torch."""
 
 import json
 import os
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 
-from byrote.files import atomic, write_atomic
-from byrote.store.directory import committed, read_manifest, read_parquet, write_parquet
-from byrote.store.plan import Plan, not_run
-from byrote.store.table import Column, Table
+from byrote.files import atomic, sha256, write_atomic
+from byrote.identity import FORMAT
+from byrote.store.directory import committed, read_manifest
+from byrote.store.parquet import lazy_table, read_parquet, write_parquet
+from byrote.store.plan import Plan, not_run, older_versions
+from byrote.table import Column, Table
 
-__all__ = ["Results", "Store", "open_store"]
+__all__ = ["Results", "compact", "is_results", "read_results"]
 
-_TABLE, _FEATURES, _ABOUT = "table.parquet", "features.parquet", "about.json"
+_TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
+
+
+def _none() -> Table:
+    return Table({})
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything claims and figures may see.
+    """The tables of a store as they are stored; `byrote.analysis.Analysis` makes them comparable.
 
     Attributes:
-        history: one row a run and evaluated epoch; the run's facts stand beside the readings.
-        features: the last features of runs with M = 2 (key, split, id, true, observed, x, y).
+        runs: one row a run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
+            modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
+        history: one row a run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
         source: where the tables were read from, for captions.
-        about: study, scale, every run's spec, failures, machine: what a report says of the whole.
+        about: study, scale, machine, and what was not run: what a report says of the whole.
+        load_features: gives the features of runs with M = 2, see `features`.
     """
 
+    runs: Table
     history: Table
-    features: Table
     source: str
     about: dict[str, Any]
-
-
-class Store:
-    """A folder of runs (`byrote run --out`) or of compacted results (`results/...`), opened for reading.
-
-    Args:
-        root: the folder.
-
-    Raises:
-        ValueError: the folder is neither, or a file in it is damaged.
-    """
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.plan = Plan.read(self.root)
-        if self.plan is None and not (self.root / _TABLE).is_file():
-            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run --out` made")
+    load_features: Callable[[], Table] = field(default=_none, repr=False)
 
     @cached_property
-    def results(self) -> Results:
-        """The tables of all runs that are done."""
-        parts = [self._compacted(_TABLE)] if (self.root / _TABLE).is_file() else []
-        features = [self._compacted(_FEATURES)] if (self.root / _FEATURES).is_file() else []
-        known = set(parts[0]["key"]) if parts else set()
-        about = self._about()
-        if self.plan is not None:
-            keys = [key for key in committed(self.root) if key in self.plan.parts]
-            fresh = [key for key in keys if key not in known]
-            manifests = {key: read_manifest(self.root, key) for key in fresh}
-            parts += self._history(manifests)
-            features += self._features(manifests)
-            about = self._about_plan(about, manifests)
-        history = Table.concat(parts)
-        if len(history):
-            history = history.take(np.lexsort((history["epoch"], history["key"].astype(str))))
-        return Results(history, Table.concat(features), str(self.root), about)
+    def features(self) -> Table:
+        """The last features of runs with M = 2: key, split, id, true, observed, x, y; read when first asked for."""
+        return self.load_features()
 
-    def history(self) -> duckdb.DuckDBPyRelation:
-        """The history as a DuckDB relation: `.df()`, `.filter(...)`, `.aggregate(...)`.
+    @property
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """The spec of each run by its key, as plain data."""
+        return {key: json.loads(text) for key, text in zip(self.runs["key"], self.runs["spec"], strict=True)}
 
-        >>> import byrote
-        >>> byrote.open("runs/demo").history().filter("loss = 'CE'").df()  # doctest: +SKIP
-        """
-        columns = {name: self.results.history[name] for name in self.results.history.columns}
-        self._connection = duckdb.connect(":memory:", config={"threads": 1})
-        self._connection.register("history", columns)
-        return self._connection.sql("SELECT * FROM history")
 
-    def samples(self, key: str) -> Table:
-        """The outcome of every training sample of one run: id, true, observed, learned_epoch, margin."""
-        path = self.root / key / "samples.parquet"
-        if not path.is_file():
-            raise ValueError(f"{self.root} keeps no samples of run {key!r}; compacted results leave them out")
-        return Table(read_parquet(path))
+def is_results(root: Path) -> bool:
+    """Whether a folder is a store or a folder of compacted results."""
+    return (root / "plan.json").is_file() or (root / _TABLE).is_file()
 
-    def compact(self, out: str | Path | None = None) -> Path:
-        """Write all tables as `table.parquet`, `features.parquet` and `about.json` into `out` (default: the store).
 
-        What was tried for data that could not be had names folders; the home folder is written as `~`, since these
-        files are there to be shared.
-        """
-        folder = Path(out) if out is not None else self.root
-        folder.mkdir(parents=True, exist_ok=True)
-        results = self.results
-        for name, table in ((_TABLE, results.history), (_FEATURES, results.features)):
-            if len(table):
-                with atomic(folder / name) as draft:
-                    write_parquet(draft, {column: table[column] for column in table.columns})
-        about = json.dumps(results.about, indent=1, sort_keys=True) + "\n"
-        home = json.dumps(str(Path.home()))[1:-1]
-        write_atomic(folder / _ABOUT, about if home == Path.home().anchor else about.replace(home, "~"))
-        return folder
+def read_results(root: str | Path) -> Results:
+    """The tables of a store (`byrote run --out`) or of a folder of compacted results (`results/...`).
 
-    def _compacted(self, name: str) -> Table:
-        return Table(read_parquet(self.root / name))
+    Raises:
+        ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
+    """
+    folder = Path(root)
+    if not is_results(folder):
+        raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run --out` made")
+    plan = Plan.read(folder)
+    stored = _compacted(folder) if (folder / _TABLE).is_file() else None
+    if plan is None:
+        if stored is None:
+            raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run --out` made")
+        return stored
+    return _planned(folder, plan, stored)
 
-    def _about(self) -> dict[str, Any]:
-        try:
-            about = json.loads((self.root / _ABOUT).read_text("utf-8"))
-        except OSError:
-            return {}
-        except ValueError as error:
-            raise ValueError(f"{self.root / _ABOUT} is damaged: {error}") from None
-        return about if isinstance(about, dict) else {}
 
-    def _about_plan(self, about: dict[str, Any], manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        plan = self.plan
-        if plan is None:
-            return about
-        failures = {f["key"]: f for f in about.get("failures", [])}
-        seconds = float(about.get("seconds", 0.0))
-        for key, manifest in manifests.items():
-            time = manifest["seconds"]
-            seconds += time.get("cohort", 0.0) / max(time.get("cohort_size", 1.0), 1.0)
-            if manifest["status"] == "failed":
-                failures[key] = {"key": key, "part": plan.parts[key], "error": manifest["error"], **manifest["facts"]}
-        machines = [m["machine"] for m in manifests.values()] or [about.get("machine", {})]
-        return {
-            "study": plan.study,
-            "scale": plan.scale,
-            "overrides": plan.overrides,
-            "imports": list(plan.imports),
-            "planned": len(plan.entries),
-            "specs": {entry.key: entry.spec for entry in plan.entries},
-            "failures": list(failures.values()),
-            "not_run": not_run(self.root, plan, committed(self.root)),
-            "seconds": round(seconds, 2),
-            "machine": machines[0],
-        }
+def _compacted(folder: Path) -> Results:
+    about = _about(folder)
+    for name in (_TABLE, _RUNS):
+        _verify(folder, name, about)
+    load = partial(_compacted_features, folder, about) if _FEATURES in about["files"] else _none
+    runs = Table(read_parquet(folder / _RUNS))
+    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, load)
 
-    def _history(self, manifests: dict[str, dict[str, Any]]) -> list[Table]:
-        plan = self.plan
-        done = [key for key, manifest in manifests.items() if manifest["status"] == "done"]
-        if plan is None or not done:
-            return []
-        columns = read_parquet([self.root / key / "history.parquet" for key in done])
+
+def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Table:
+    _verify(folder, _FEATURES, about)
+    return lazy_table(folder / _FEATURES)
+
+
+def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
+    """A compacted file must be the one that was written."""
+    path = folder / name
+    wanted = about["files"].get(name)
+    if not path.is_file() or sha256(path) != wanted:
+        state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
+        raise ValueError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / _ABOUT
+    try:
+        about = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
+        written = about.get("format", 1) if isinstance(about, dict) else "unknown"
+        raise ValueError(
+            f"{folder} has results of format {written}, this byrote reads format {FORMAT}; "
+            "compact the store again with this byrote, or read them with the one that wrote them"
+        )
+    return about
+
+
+def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
+    """The runs of a plan, in its order: from the compacted tables where they are there, else from their folders."""
+    compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
+    present = plan.present({*committed(folder), *compacted})
+    entries = [entry for entry in plan.entries if entry.key in present]
+    fresh = [present[entry.key] for entry in entries if present[entry.key] not in compacted]
+    manifests = {key: read_manifest(folder, key) for key in fresh}
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        key = present[entry.key]
+        described = stored.runs.row(compacted[key]) if stored is not None and key in compacted else None
+        facts = described or _described(manifests[key])
+        same = {name: json.dumps(getattr(entry, name), sort_keys=True) for name in ("spec", "contents", "bind")}
+        rows.append(facts | same | {"key": key, "part": entry.part})
+    runs = Table.of(rows)
+    places = {row["key"]: place for place, row in enumerate(rows)}
+    history = _history(folder, stored, compacted, manifests, places)
+    about = _about_plan(folder, plan, present, manifests, {} if stored is None else stored.about)
+    return Results(runs, history, str(folder), about, partial(_features, folder, stored, manifests))
+
+
+def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row of a run says besides its spec."""
+    return {"status": manifest["status"], "error": manifest["error"], **manifest["facts"]}
+
+
+def _history(
+    folder: Path,
+    stored: Results | None,
+    compacted: Mapping[str, int],
+    manifests: Mapping[str, Mapping[str, Any]],
+    places: Mapping[str, int],
+) -> Table:
+    """The history of all runs, sorted by run and epoch."""
+    parts = []
+    if stored is not None and len(stored.history):
+        renumbered = np.array([places.get(key, -1) for key in compacted], dtype=np.int64)[stored.history["run"]]
+        if not manifests and np.array_equal(renumbered, stored.history["run"]):
+            return stored.history
+        parts.append(stored.history.with_column("run", renumbered).where(renumbered >= 0))
+    done = [key for key, manifest in manifests.items() if "history.parquet" in manifest["files"]]
+    done = [key for key in done if manifests[key]["status"] == "done"]
+    if done:
+        columns = read_parquet([folder / key / "history.parquet" for key in done])
         keys = _keys_of(columns.pop("filename"))
-        columns["train_loss"] = columns.pop("loss")
-        facts: dict[str, Column] = {"key": keys, "study": _objects([plan.study] * len(keys))}
-        facts["part"] = _objects([plan.parts[key] for key in keys])
-        names = dict.fromkeys(name for key in done for name in manifests[key]["facts"])
-        for name in names:
-            facts[name] = _fact([manifests[key]["facts"].get(name) for key in keys])
-        facts["status"] = _objects(["done"] * len(keys))
-        facts["error"] = _objects([""] * len(keys))
-        return [Table({**facts, **columns})]
+        parts.append(Table({"run": np.array([places[key] for key in keys], dtype=np.int64), "key": keys, **columns}))
+    history = Table.concat(parts)
+    return history.take(np.lexsort((history["epoch"], history["run"]))) if len(history) else history
 
-    def _features(self, manifests: dict[str, dict[str, Any]]) -> list[Table]:
-        paths = [self.root / key / _FEATURES for key, m in manifests.items() if _FEATURES in m["files"]]
-        if not paths:
-            return []
+
+def _features(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
+    parts = [] if stored is None else [stored.features]
+    paths = [folder / key / _FEATURES for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
+    if paths:
         columns = read_parquet(paths)
-        keys = _keys_of(columns.pop("filename"))
-        return [Table({"key": keys, **columns})]
+        parts.append(Table({"key": _keys_of(columns.pop("filename")), **columns}))
+    return Table.concat(parts)
+
+
+def _about_plan(
+    folder: Path,
+    plan: Plan,
+    present: Mapping[str, str],
+    manifests: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    seconds = float(before.get("seconds", 0.0))
+    for manifest in manifests.values():
+        time = manifest["seconds"]
+        seconds += time.get("cohort", 0.0) / max(time.get("cohort_size", 1.0), 1.0)
+    machines = [manifest["machine"] for manifest in manifests.values()] or [before.get("machine", {})]
+    return {
+        "format": FORMAT,
+        "study": plan.study,
+        "scale": plan.scale,
+        "overrides": plan.overrides,
+        "imports": list(plan.imports),
+        "accepted": {name: list(digests) for name, digests in plan.accepted.items()},
+        "planned": len(plan.entries),
+        "not_run": not_run(folder, plan, present),
+        "older_versions": {version: len(keys) for version, keys in older_versions(folder, plan).items()},
+        "seconds": round(seconds, 2),
+        "machine": machines[0],
+        "files": {},
+    }
+
+
+def compact(root: str | Path, out: str | Path | None = None) -> Path:
+    """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
+
+    What was tried for data that could not be had names folders; the home folder is written as `~`, since these files
+    are there to be shared.
+
+    Args:
+        root: the store.
+        out: the folder to write into; None: the store itself.
+
+    Raises:
+        ValueError: `root` is not a store.
+        byrote.files.WriteError: the disk is full or read-only.
+    """
+    results = read_results(root)
+    folder = Path(out) if out is not None else Path(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {_RUNS: results.runs, _TABLE: results.history, _FEATURES: results.features}
+    checksums = {}
+    for name, table in tables.items():
+        if len(table):
+            metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
+            with atomic(folder / name) as draft:
+                write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
+            checksums[name] = sha256(folder / name)
+    about = json.dumps(results.about | {"files": checksums}, indent=1, sort_keys=True) + "\n"
+    home = json.dumps(str(Path.home()))[1:-1]
+    write_atomic(folder / _ABOUT, about if home == Path.home().anchor else about.replace(home, "~"))
+    return folder
 
 
 def _keys_of(files: Column) -> Column:
@@ -176,21 +240,7 @@ def _keys_of(files: Column) -> Column:
     return _objects([folders[file] for file in files.tolist()])
 
 
-def _objects(values: list[Any]) -> Column:
+def _objects(values: Sequence[Any]) -> Column:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
-
-
-def _fact(values: list[Any]) -> Column:
-    """A column of a fact: numbers as numbers (absent ones NaN), text as objects."""
-    if any(isinstance(value, str) for value in values):
-        return _objects(["" if value is None else value for value in values])
-    if any(value is None for value in values):
-        return np.array([np.nan if value is None else float(value) for value in values])
-    return np.array(values)
-
-
-def open_store(root: str | Path) -> Store:
-    """Open a store or a results folder for reading; see `Store`."""
-    return Store(root)

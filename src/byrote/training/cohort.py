@@ -28,8 +28,8 @@ def cohort_key(experiment: Experiment) -> str:
     spec = experiment.spec()
     training = dict(spec["training"], schedule=None)
     training["optimizer"] = dict(training["optimizer"], lr=None, weight_decay=None)
-    shape = {"data": spec["data"], "network": spec["network"], "training": training, "start": spec.get("start")}
-    return digest(shape | {"outputs": experiment.num_outputs})
+    same = {name: spec[name] for name in ("data", "network", "start", "split_seed")}
+    return digest({**same, "training": training, "outputs": experiment.num_outputs})
 
 
 def batches(samples: int, size: int, drop_last: bool) -> list[tuple[int, int]]:
@@ -66,6 +66,11 @@ class Cohort:
     @property
     def size(self) -> int:
         return len(self.experiments)
+
+    @property
+    def feature_width(self) -> int:
+        """M, the width of the features that go into the classifier."""
+        return max(value.shape[-1] for value in self.network.head.state_dict().values() if value.ndim == 3)
 
     def permutations(self) -> Tensor:
         """Each run's next order of the training samples (S, n)."""
@@ -134,7 +139,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         raise ValueError("a cohort needs experiments that share data, network, batch size, epochs and optimiser kind")
     ordered = sorted(experiments, key=lambda e: (e.loss.digest(), e.key))
     first, device = ordered[0], torch.device(device)
-    train, test = first.data.load("train"), first.data.load("test")
+    train, test = first.data.load("train", first.split_seed), first.data.load("test", first.split_seed)
     if len(train.labels) < 2:
         raise ValueError(f"training needs at least 2 samples, got {len(train.labels)}")
     network = first.network.stack(

@@ -32,7 +32,7 @@ class Record:
         if not bool(snapshot.features.isfinite().all() and snapshot.logits.isfinite().all()):
             self.error = f"diverged in epoch {epoch}: features or logits are not finite; lower the learning rate"
             return None
-        row = {"epoch": epoch, "loss": loss, **read(snapshot)}
+        row = {"epoch": epoch, "train_loss": loss, **read(snapshot)}
         samples = self.samples or SampleHistory.start(snapshot.true, snapshot.observed)
         self.samples = samples.after(epoch, snapshot.logits)
         self.rows.append(row)
@@ -59,7 +59,7 @@ class Record:
             history={name: np.array([row[name] for row in self.rows]) for name in self.rows[0]} if self.rows else {},
             samples=samples,
             features=features,
-            facts=facts_of(experiment, len(cohort.train.labels), len(cohort.test.labels)),
+            facts=facts_of(experiment, len(cohort.train.labels), len(cohort.test.labels), cohort.feature_width),
             weights=weights,
             seconds={"cohort_size": float(cohort.size), **{name: round(t, 4) for name, t in seconds.items()}},
             numerics=numerics(cohort.network),

@@ -1,9 +1,14 @@
-"""A frozen table of named columns: what claims, figures and reports read, and nothing else."""
+"""A frozen table of named columns: what claims, figures and reports read, and nothing else.
+
+A column may be given as a function that is called when the column is first read, so that a large file costs only the
+columns that are used.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +78,7 @@ class Table:
 
     Args:
         columns: name -> values, all of one length; numbers in arrays are not copied. Masked entries and None count
-            as absent.
+            as absent. `Table.lazy` takes functions that give the values.
 
     Raises:
         ValueError: unequal lengths, or a column that is not one-dimensional.
@@ -87,20 +92,32 @@ class Table:
     """
 
     __slots__ = ("_columns", "_length")
+    _columns: dict[str, Column | Callable[[], object]]
 
     def __init__(self, columns: Mapping[str, object]) -> None:
         made = {str(name): _column(values) for name, values in columns.items()}
         lengths = {name: len(column) for name, column in made.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of one length are needed, got {lengths}")
-        self._columns = made
+        self._columns = dict(made)
         self._length = next(iter(lengths.values()), 0)
 
     @classmethod
-    def _checked(cls, columns: dict[str, Column], length: int) -> Table:
+    def lazy(cls, columns: Mapping[str, Callable[[], object]], length: int) -> Table:
+        """A table of `length` rows whose columns are read when they are first asked for.
+
+        >>> Table.lazy({"j1": lambda: [0.5, 0.9]}, 2)["j1"]
+        array([0.5, 0.9])
+        """
+        table = cls.__new__(cls)
+        table._columns, table._length = dict(columns), length
+        return table
+
+    @classmethod
+    def _checked(cls, columns: Mapping[str, Column | Callable[[], object]], length: int) -> Table:
         """A table of columns that need no check, which came from one."""
         table = cls.__new__(cls)
-        table._columns, table._length = columns, length
+        table._columns, table._length = dict(columns), length
         return table
 
     @classmethod
@@ -138,9 +155,16 @@ class Table:
         return name in self._columns
 
     def __getitem__(self, name: str) -> Column:
-        if name not in self._columns:
-            raise KeyError(f"the table has no column {name!r}; {did_you_mean(name, list(self._columns))}")
-        return self._columns[name]
+        self._known(name)
+        column = self._columns[name]
+        if callable(column):
+            values = column()
+            ready = isinstance(values, np.ndarray) and not values.flags.writeable  # it comes from another table
+            column = values if isinstance(values, np.ndarray) and ready else _column(values)
+            if len(column) != self._length:
+                raise ValueError(f"column {name!r} needs {self._length} values, got {len(column)}")
+            self._columns[name] = column
+        return column
 
     def __eq__(self, other: object) -> bool:
         """Same columns, in any order, with the same values (NaN equals NaN)."""
@@ -181,10 +205,22 @@ class Table:
 
     def take(self, rows: NDArray[np.intp]) -> Table:
         """The rows at these positions, in this order."""
-        columns = {name: column[rows] for name, column in self._columns.items()}
-        for column in columns.values():
-            column.setflags(write=False)
-        return Table._checked(columns, len(rows))
+        return Table._checked({name: partial(self._taken, name, rows) for name in self._columns}, len(rows))
+
+    def _taken(self, name: str, rows: NDArray[np.intp]) -> Column:
+        column: Column = self[name][rows]
+        column.setflags(write=False)
+        return column
+
+    def select(self, *names: str) -> Table:
+        """The named columns alone, in this order."""
+        for name in names:
+            self._known(name)
+        return Table._checked({name: partial(self.__getitem__, name) for name in names}, len(self))
+
+    def _known(self, name: str) -> None:
+        if name not in self._columns:
+            raise KeyError(f"the table has no column {name!r}; {did_you_mean(name, list(self._columns))}")
 
     def with_column(self, name: str, values: object) -> Table:
         """A copy with one column added or replaced."""
@@ -193,11 +229,19 @@ class Table:
             raise ValueError(f"a column of {len(self)} values is needed, got {len(added)}")
         return Table._checked({**self._columns, name: added}, len(added))
 
-    def final(self) -> Table:
-        """The row of the last evaluated epoch of each run, runs in the order of their first row."""
+    def with_lazy(self, columns: Mapping[str, Callable[[], object]]) -> Table:
+        """A copy with columns added or replaced that are computed when they are first asked for."""
+        return Table._checked({**self._columns, **columns}, len(self))
+
+    def final(self, by: str = "key") -> Table:
+        """The row of the last evaluated epoch of each run, runs in the order of their first row.
+
+        Args:
+            by: the column that tells runs apart.
+        """
         if not len(self):
             return self
-        _, first, run = np.unique(self["key"], return_index=True, return_inverse=True)
+        _, first, run = np.unique(self[by], return_index=True, return_inverse=True)
         order = np.lexsort((self["epoch"], first[run]))  # by run, then by epoch
         last = np.append(np.diff(first[run][order]) != 0, True)
         return self.take(order[last])
@@ -215,9 +259,13 @@ class Table:
         for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
             yield tuple(_plain(self[name][rows[0]]) for name in names), self.take(rows)
 
+    def row(self, place: int) -> dict[str, Any]:
+        """One row as a dictionary of Python values."""
+        return {name: _plain(self[name][place]) for name in self._columns}
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries of Python values."""
-        columns = [column.tolist() for column in self._columns.values()]
+        columns = [self[name].tolist() for name in self._columns]
         return [dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

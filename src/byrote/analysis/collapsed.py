@@ -1,0 +1,54 @@
+"""Runs that learned nothing: rectified networks whose features have died, or all but died.
+
+A run whose class means coincide to the last digit has no NC1, and its history says so (`collapsed`). A run whose means
+lie a thousandth of the usual distance apart has one, in the thousands, that says nothing of collapse and hides every
+other run on a line or an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COINCIDE", "RELATIVE", "coincident"]
+
+COINCIDE = 0.01  # of the median distance of the runs of the same setting and loss
+RELATIVE = (
+    "nc1_test",
+    "nc1_test_top_share",
+    "mem_relative",
+    "mem_noise_weighted_relative",
+    "mem_redrawn_relative",
+    "mem_redrawn_noise_weighted_relative",
+)
+"""The readings that have no value where the class means coincide, since they are relative to the distance."""
+
+
+def coincident(
+    distance: NDArray[np.float64], run: NDArray[np.int64], last: NDArray[np.intp], peers: Sequence[NDArray[np.int64]]
+) -> NDArray[np.bool_]:
+    """In which rows of a history the class means coincide for all purposes.
+
+    The distance D is compared with the median over the last rows of the runs of the same setting and loss: below 1% of
+    it, NC1 and what is divided by D have no value.
+
+    Args:
+        distance: (H,), D in each row.
+        run: (H,), the run of each row, in 0..R-1.
+        last: (R,), the last row of each run.
+        peers: columns (R,) of integers; runs that agree in all of them are compared.
+
+    >>> coincident(np.array([2.0, 1.9, 0.003]), np.arange(3), np.arange(3), [np.zeros(3, dtype=np.int64)])
+    array([False, False,  True])
+    """
+    if not len(last):
+        return np.zeros(len(distance), dtype=bool)
+    group = np.unique(np.stack(peers, axis=1), axis=0, return_inverse=True)[1].ravel()
+    ends = distance[last]
+    least = np.zeros(int(group.max()) + 1)
+    for place in range(len(least)):
+        known = ends[(group == place) & np.isfinite(ends)]
+        least[place] = COINCIDE * float(np.median(known)) if len(known) else 0.0
+    return np.asarray(np.isfinite(distance) & (distance < least[group[run]]))

@@ -1,0 +1,168 @@
+"""Words for settings, data sets, networks, and losses: what differs, and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["PAPERS", "dataset_name", "loss_names", "network_name", "subject", "titles"]
+
+PAPERS: dict[str, dict[str, Any]] = {
+    "CE": {"kind": "cross_entropy"},
+    "LS": {"kind": "label_smoothing", "alpha": 0.1},
+    "LR": {"kind": "label_relaxation", "alpha": 0.1},
+    "MSE": {"kind": "mean_squared_error", "on": "logits"},
+    "MSE-p": {"kind": "mean_squared_error", "on": "probabilities"},
+    "RLL": {"kind": "robust_log", "alpha": 0.1},
+    "nMSE": {"kind": "normalized_mse", "scale": 1.0},
+}
+"""The losses of the two papers, by the names that claims use, as specs; another parameter is another loss."""
+
+_DATASETS = {
+    "fashion_mnist": "Fashion-MNIST",
+    "fashion_mnist_subset": "Fashion-MNIST subset",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar10n": "CIFAR-10N",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+}
+_NETWORKS = {
+    "mlp": "MLP",
+    "inception_lite": "Inception-Lite",
+    "resnet18": "ResNet-18",
+    "resnet32": "ResNet-32",
+    "cnn8": "CNN-8",
+}
+_WORDS = {
+    "data.per_class": "{} images a class",
+    "data.test_per_class": "{} test images a class",
+    "data.preprocessing": "{} inputs",
+    "data.resolution": "{} pixels",
+    "data.labels": "labels {}",
+    "network.depth": "depth {}",
+    "network.width": "width {}",
+    "network.feature_width": "M = {}",
+    "noise.kind": "{} noise",
+    "training.epochs": "{} epochs",
+    "training.batch_size": "batch {}",
+    "training.optimizer.kind": "{}",
+    "training.optimizer.lr": "lr {}",
+    "training.optimizer.weight_decay": "weight decay {}",
+    "training.dropout": "dropout {}",
+    "training.precision": "{}",
+    "training.clip": "clipping {}",
+}
+_HIDDEN = ("training.evaluate_every",)  # it differs wherever the number of epochs does
+
+
+def dataset_name(kind: str) -> str:
+    """A data set as papers write it; an unknown kind as it is.
+
+    >>> dataset_name("cifar10"), dataset_name("my:Own")
+    ('CIFAR-10', 'my:Own')
+    """
+    return _DATASETS.get(kind, kind)
+
+
+def network_name(kind: str) -> str:
+    """A network as papers write it; an unknown kind as it is.
+
+    >>> network_name("resnet32")
+    'ResNet-32'
+    """
+    return _NETWORKS.get(kind, kind)
+
+
+def subject(fields: Mapping[str, Any]) -> str:
+    """The data set of a setting with its classes.
+
+    >>> subject({"data.kind": "mnist", "data.classes": [0, 1]}), subject({"data.kind": "mnist"})
+    ('MNIST 0/1', 'MNIST')
+    """
+    name = dataset_name(str(fields.get("data.kind", "")))
+    classes = fields.get("data.classes")
+    if not classes:
+        return name
+    return f"{name} {'/'.join(map(str, classes))}" if len(classes) <= 4 else f"{name}, {len(classes)} classes"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return "/".join(map(_value, value))
+    return "none" if value is None else str(value)
+
+
+def _phrase(path: str, value: Any) -> str:
+    """One field in words; a path without words of its own is named by its last part."""
+    if path in _WORDS and value is not None:
+        return _WORDS[path].format(_value(value))
+    *_, parent, leaf = ("", *path.split("."))
+    name = f"{parent} {leaf}" if leaf in ("kind", "path", "seed") else leaf
+    return f"{name.replace('_', ' ')} {_value(value)}"
+
+
+def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[str]:
+    """A title for each setting: its data, its network, and how it differs from the main setting of the same two.
+
+    The main setting is the one with the most runs, of equals the first. Noise laws are always named where they differ.
+    Two settings never share a title: where the words of their fields are alike, a number is added.
+
+    Args:
+        settings: the fields of each, by path.
+        runs: how many runs each has.
+
+    >>> titles([{"data.kind": "mnist", "network.kind": "mlp", "network.width": w} for w in (8, 16)], [9, 3])
+    ['MNIST, MLP', 'MNIST, MLP, width 16']
+    """
+    heads = [(subject(fields), network_name(str(fields.get("network.kind", "")))) for fields in settings]
+    written: list[str] = []
+    for head, fields in zip(heads, settings, strict=True):
+        alike = [place for place, other in enumerate(heads) if other == head]
+        main = settings[max(alike, key=lambda place: (runs[place], -place))]
+        laws = {settings[place].get("noise.kind") for place in alike}
+        differing = [path for path in {**main, **fields} if _differs(path, main, fields)]
+        words = [_phrase("noise.kind", fields["noise.kind"])] if len(laws) > 1 and "noise.kind" in fields else []
+        words += [_phrase(path, fields.get(path)) for path in differing if path != "noise.kind"]
+        written.append(", ".join(word for word in (*head, *words) if word))
+    counts = Counter(written)
+    seen: Counter[str] = Counter()
+    for place, text in enumerate(written):
+        if counts[text] > 1:
+            seen[text] += 1
+            written[place] = f"{text} ({seen[text]})"
+    return written
+
+
+def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    return path not in _HIDDEN and path in fields and _value(main.get(path)) != _value(fields[path])
+
+
+def loss_names(losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int]) -> list[str]:
+    """A name for each loss with its fields: that of the papers for the papers' own, the bare one for the commonest.
+
+    A variant carries the fields in which it differs, so that no two losses share a name.
+
+    Args:
+        losses: the short name and the fields of each, fields that are bound to it under their dotted paths.
+        counts: how many runs each has.
+
+    >>> loss_names([("RLL", {"kind": "robust_log", "alpha": 0.1}), ("RLL", {"kind": "robust_log", "alpha": 0.45})],
+    ...            [3, 9])
+    ['RLL', 'RLL alpha .45']
+    """
+    plain: dict[str, Mapping[str, Any]] = {}
+    for place in sorted(range(len(losses)), key=lambda place: -counts[place]):
+        short, fields = losses[place]
+        plain.setdefault(short, PAPERS.get(short) or fields)
+    return [_loss_name(short, fields, plain[short]) for short, fields in losses]
+
+
+def _loss_name(short: str, fields: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+    own = [path for path in {**fields, **plain} if not path.startswith("training.") and path in fields]
+    differing = [path for path in own if fields[path] != plain.get(path)]
+    words = [f"{path.rpartition('.')[2].replace('_', ' ')} {_value(fields[path])}" for path in differing]
+    return " ".join([short, *words]).replace(" 0.", " .")

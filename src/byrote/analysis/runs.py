@@ -1,0 +1,293 @@
+"""The runs of a store made comparable, once: which belong together, which setting speaks, which have collapsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.analysis.collapsed import RELATIVE, coincident
+from byrote.analysis.labels import loss_names, titles
+from byrote.analysis.specs import ABSENT, Specs
+from byrote.store import Results
+from byrote.table import Table
+
+__all__ = ["Analysis", "Setting"]
+
+Rows = NDArray[np.intp]
+Array = NDArray[np.float64]
+_FAMILY = ("data.kind", "data.classes", "network.kind", "noise.kind")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs of equal specs but for loss, rate and seeds.
+
+    Attributes:
+        digest: names the setting wherever it is stored.
+        title: words that tell it from the other settings of its table.
+        fields: its fields by dotted path.
+        runs: the places of its finished runs in `Analysis.runs`.
+        speaks: whether it is the main setting of its family (the same kind of data, classes, network, and noise law):
+            the one with the most runs, of equals the one that the study lists first. Failed and collapsed runs count.
+            The other settings of a family are variations of it.
+    """
+
+    digest: str
+    title: str
+    fields: Mapping[str, Any]
+    runs: Rows = field(repr=False)
+    speaks: bool = True
+
+
+class Analysis:
+    """Everything that claims, figures and reports may see of a store, computed once.
+
+    Args:
+        results: the tables of a store.
+
+    Raises:
+        ValueError: two runs of equal setting, loss, rate, and seeds.
+
+    Attributes:
+        results: the tables it was made of.
+        runs: one row a finished run: key, part, dataset, network, noise, loss (a name that tells variants of one loss
+            apart), rate, seed, the facts of the run, and its last readings.
+        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        failed: how many runs failed.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        specs = Specs.of(results.runs) if len(results.runs) else Specs({}, {}, {}, 0)
+        self._specs = specs
+        setting = specs.setting()
+        _check_unique(results.runs, specs, setting)
+        done = np.flatnonzero(results.runs["status"] == "done") if len(results.runs) else np.zeros(0, dtype=np.intp)
+        self._origin: Rows = done  # the places of the finished runs among all
+        self.failed = len(results.runs) - len(done)
+        self._all_settings = setting
+        history, self._starts, self._stops = _history(results, done)
+        self.history = self._marked(history)
+        self.runs = self._described()
+
+    @classmethod
+    def of(cls, results: Results) -> Analysis:
+        """The analysis of a store's tables."""
+        return cls(results)
+
+    def _marked(self, history: Table) -> Table:
+        """The history with what has no value, since class means coincide, as NaN, and `collapsed` saying so."""
+        if not all(name in history for name in ("class_distance", "collapsed")):
+            return history
+        peers = [self._all_settings[self._origin], self._specs.loss_setting[self._origin]]
+
+        @cache
+        def gone() -> NDArray[np.bool_]:
+            distance = np.asarray(history["class_distance"], dtype=np.float64)
+            return coincident(distance, history["run"], self._stops - 1, peers)
+
+        def without(name: str) -> Array:
+            return np.where(gone(), np.nan, np.asarray(history[name], dtype=np.float64))
+
+        marked = {name: partial(without, name) for name in RELATIVE if name in history}
+        return history.with_lazy({**marked, "collapsed": lambda: history["collapsed"].astype(bool) | gone()})
+
+    def _described(self) -> Table:
+        specs, done = self._specs, self._origin
+        described = self.results.runs.take(done)
+        facts = {name: partial(described.__getitem__, name) for name in described.columns if name not in _RAW}
+        last = self._stops - 1
+        readings = {
+            name: partial(_at, self.history, name, last) for name in self.history.columns if name not in ("run", "key")
+        }
+        text = {name: partial(self._text, path) for name, path in _TEXTS.items()}
+        numbers = {
+            "setting": lambda: self._all_settings[done],
+            "loss_setting": lambda: specs.loss_setting[done],
+            "loss": lambda: np.array([self.loss_names[code] for code in specs.loss_setting[done]], dtype=object),
+            "rate": lambda: specs.rate[done],
+            "seed": lambda: specs.replicate[done],
+        }
+        return Table.lazy({**facts, **text, **numbers, **readings}, len(done))
+
+    def _text(self, path: str) -> NDArray[Any]:
+        values = self._specs.column(path)
+        return np.array([_word(path, values[place]) for place in self._origin], dtype=object)
+
+    @cached_property
+    def loss_names(self) -> list[str]:
+        """The name of each loss setting, by its number."""
+        codes = self._specs.loss_setting
+        _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+        short = self.results.runs["loss"]
+        losses = [(str(short[place]), self._specs.loss_fields(int(place))) for place in first]
+        return loss_names(losses, counts.tolist())
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Every setting with a finished run, in the order of the study."""
+        return self.grouped()
+
+    def grouped(self, *, without: Sequence[str] = ()) -> list[Setting]:
+        """Settings that leave out some paths: what a claim varies.
+
+        Args:
+            without: the paths, with everything below them.
+
+        Returns:
+            A setting for each group of runs of equal specs but for loss, rate, seeds and these paths.
+        """
+        codes = self._specs.setting(without)
+        _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+        fields = [self._without(self._specs.fields(int(place)), without) for place in first]
+        names = titles(fields, counts.tolist())
+        speaks = self._speaking(codes, first, counts)
+        mine = codes[self._origin]
+        groups = [np.flatnonzero(mine == code) for code in range(len(first))]
+        return [
+            Setting(self._specs.setting_digest(int(place)), name, own, rows, bool(main))
+            for place, name, own, rows, main in zip(first, names, fields, groups, speaks, strict=True)
+            if len(rows)
+        ]
+
+    @staticmethod
+    def _without(fields: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+        apart = tuple(paths)
+        return {path: v for path, v in fields.items() if not any(path == p or path.startswith(f"{p}.") for p in apart)}
+
+    def _speaking(self, codes: NDArray[np.int64], first: Rows, counts: NDArray[np.intp]) -> list[bool]:
+        """Which settings are the main ones of their families."""
+        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in _FAMILY) for place in first]
+        best: dict[tuple[str, ...], int] = {}
+        for place in sorted(range(len(first)), key=lambda place: (-int(counts[place]), int(first[place]))):
+            best.setdefault(family[place], place)
+        return [best[family[place]] == place for place in range(len(first))]
+
+    def table(self) -> Table:
+        """One row a finished run and evaluated epoch: the readings, and beside them what tells the runs apart.
+
+        The columns besides those of `runs` and `history`: `setting` (the digest), `setting_title`, `loss_setting` (the
+        digest), and each field of the specs that differs among the finished runs, under its dotted path.
+        """
+        run = self.history["run"]
+        place: dict[int, Setting] = {int(at): setting for setting in self.settings for at in setting.runs}
+        described = {
+            "setting": [place[at].digest for at in range(len(self.runs))],
+            "setting_title": [place[at].title for at in range(len(self.runs))],
+            "loss_setting": [self._specs.loss_digest(int(origin)) for origin in self._origin],
+        }
+        facts = {name: self.runs[name] for name in self.runs.columns if name not in self.history} | described
+        differing = {
+            path: self.field(path)
+            for path, codes in self._specs.codes.items()
+            if path not in _SHOWN and len(set(codes[self._origin].tolist())) > 1
+        }
+        columns = {name: np.asarray(_plain(values))[run] for name, values in {**facts, **differing}.items()}
+        return Table(columns | {name: self.history[name] for name in self.history.columns if name != "run"})
+
+    def field(self, path: str) -> NDArray[Any]:
+        """A field of the spec of each finished run; None where a run does not have it."""
+        values = self._specs.column(path)
+        column = np.empty(len(self._origin), dtype=object)
+        column[:] = [None if values[place] == ABSENT else values[place] for place in self._origin]
+        return column
+
+    def epochs(self, run: int) -> slice:
+        """The rows of one run in `history`."""
+        return slice(int(self._starts[run]), int(self._stops[run]))
+
+    def last(self, column: str) -> Array:
+        """The last reading of each finished run as float64, (R,)."""
+        return np.asarray(self.runs[column], dtype=np.float64)
+
+    def need(self, *columns: str) -> list[str]:
+        """Those of the columns that neither the runs nor the history have."""
+        return [name for name in columns if name not in self.runs]
+
+    @cached_property
+    def collapsed(self) -> NDArray[np.bool_]:
+        """Which finished runs end with class means that coincide, (R,); see `byrote.analysis.collapsed`."""
+        if "collapsed" not in self.runs:
+            return np.zeros(len(self.runs), dtype=bool)
+        return np.asarray(self.runs["collapsed"], dtype=bool)
+
+    def named(self, losses: Iterable[str]) -> NDArray[np.bool_]:
+        """Which finished runs have a loss of one of these names, (R,)."""
+        return np.isin(self.runs["loss"].astype(str), list(losses))
+
+
+_RAW = ("spec", "contents", "bind", "status", "error", "loss")
+_TEXTS = {"dataset": "data.kind", "classes": "data.classes", "network": "network.kind", "noise": "noise.kind"}
+
+
+_SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind", "noise.rate", "seed")
+
+
+def _plain(values: Any) -> NDArray[Any]:
+    """Values as an array: texts where they are not all numbers."""
+    listed = list(values)
+    if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in listed):
+        if any(value is None for value in listed):
+            return np.array([np.nan if value is None else float(value) for value in listed])
+        return np.array(listed)
+    column = np.empty(len(listed), dtype=object)
+    column[:] = [value if isinstance(value, str) else "" if value is None else str(value) for value in listed]
+    return column
+
+
+def _word(path: str, value: Any) -> str:
+    if path == "data.classes":
+        return "all" if value in (None, ABSENT) else ",".join(map(str, value))
+    return "" if value == ABSENT else str(value)
+
+
+def _kind(path: str, value: Any) -> str:
+    """A kind as it counts for a family: all of the user's own are alike."""
+    return "own" if path != "data.classes" and ":" in str(value) else str(value)
+
+
+def _at(history: Table, name: str, rows: Rows) -> NDArray[Any]:
+    values: NDArray[Any] = history[name][rows]
+    values.setflags(write=False)
+    return values
+
+
+def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
+    """The rows of the finished runs, numbered anew and with coincident class means marked; where each run's begin, end.
+
+    Raises:
+        ValueError: a finished run without a row.
+    """
+    stored = results.history
+    run = stored["run"] if len(stored) else np.zeros(0, dtype=np.int64)
+    starts, stops = np.searchsorted(run, done, "left"), np.searchsorted(run, done, "right")
+    empty = np.flatnonzero(starts == stops)
+    if len(empty):
+        key = results.runs["key"][done[empty[0]]]
+        raise ValueError(f"run {key} of {results.source} is done and has no history; `byrote run` trains it again")
+    rows = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)]) if len(done) else run[:0]
+    history = stored if len(rows) == len(stored) else stored.take(rows)
+    lengths = stops - starts
+    ends = np.cumsum(lengths)
+    history = history.with_column("run", np.repeat(np.arange(len(done)), lengths))
+    return history, ends - lengths, ends
+
+
+def _check_unique(runs: Table, specs: Specs, setting: NDArray[np.int64]) -> None:
+    if not len(runs):
+        return
+    rates = np.unique(np.nan_to_num(specs.rate, nan=-1.0), return_inverse=True)[1]
+    same = np.stack([setting, specs.loss_setting, rates, specs.replicate], axis=1)
+    _, first, inverse = np.unique(same, axis=0, return_index=True, return_inverse=True)
+    twice = np.flatnonzero(first[inverse] != np.arange(len(same)))
+    if len(twice):
+        one, other = runs["key"][first[inverse[twice[0]]]], runs["key"][twice[0]]
+        raise ValueError(
+            f"runs {one} and {other} have the same setting, loss, rate, and seeds, so that one of them would count "
+            "twice; remove one from the tables"
+        )

@@ -1,0 +1,196 @@
+"""The specs of many runs side by side: which fields they share, and which they differ in.
+
+A spec is flattened to dotted paths, such as `network.width`, and each path becomes a column of small integers. A group
+of runs that agree in a choice of paths is then a group of equal rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.component import canonical, digest
+from byrote.identity import identity
+from byrote.table import Table
+
+__all__ = ["ABSENT", "SEEDS", "Specs", "flatten"]
+
+Codes = NDArray[np.int64]
+ABSENT = "(absent)"
+"""The value of a path that a spec does not have."""
+SEEDS = ("seed", "noise_seed", "split_seed")
+"""The fields that tell repetitions of one run apart."""
+_LOSS, _RATE = "loss", "noise.rate"
+
+
+def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their dotted paths; a list is a leaf.
+
+    >>> flatten({"network": {"kind": "mlp", "width": 8}, "seed": 0})
+    {'network.kind': 'mlp', 'network.width': 8, 'seed': 0}
+    """
+    leaves: dict[str, Any] = {}
+    for name, value in spec.items():
+        if isinstance(value, Mapping):
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def _under(path: str, parents: Iterable[str]) -> bool:
+    """Whether a path is one of these or lies below one."""
+    return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The specs of R runs as columns.
+
+    Attributes:
+        codes: by path an integer a run, (R,); equal integers mean equal values.
+        values: by path the values in the order of their codes.
+        bound: the paths that a run's study chooses for each loss, by path a mask (R,).
+    """
+
+    codes: dict[str, Codes]
+    values: dict[str, list[Any]]
+    bound: dict[str, NDArray[np.bool_]]
+    count: int
+
+    @classmethod
+    def of(cls, runs: Table) -> Specs:
+        """From the columns `spec`, `contents` and `bind` of a store's table of runs."""
+        columns = (runs["spec"].tolist(), runs["contents"].tolist(), runs["bind"].tolist())
+        leaves = [
+            flatten(identity(json.loads(spec), json.loads(contents)))
+            for spec, contents, _ in zip(*columns, strict=True)
+        ]
+        bind = [json.loads(text) for text in columns[2]]
+        paths = list(dict.fromkeys(path for one in leaves for path in one))
+        codes, values = {}, {}
+        for path in paths:
+            codes[path], values[path] = _coded([one.get(path, ABSENT) for one in leaves])
+        named = dict.fromkeys(parent for one in bind for parent in one)
+        bound = {
+            path: np.array([_under(path, one) for one in bind], dtype=bool) for path in paths if _under(path, named)
+        }
+        return cls(codes, values, bound, len(leaves))
+
+    def column(self, path: str) -> list[Any]:
+        """The value of a path in each run; `ABSENT` where a run does not have it."""
+        if path not in self.codes:
+            return [ABSENT] * self.count
+        values = self.values[path]
+        return [values[code] for code in self.codes[path].tolist()]
+
+    def at(self, path: str, run: int) -> Any:
+        """The value of a path in one run."""
+        return self.values[path][int(self.codes[path][run])] if path in self.codes else ABSENT
+
+    @cached_property
+    def rate(self) -> NDArray[np.float64]:
+        """The nominal noise rate of each run, (R,): that of its law, 0 without noise, NaN of a law without a rate."""
+        rates = [0.0 if kind == "clean" else rate for rate, kind in zip(*self._noise, strict=True)]
+        return np.array([rate if isinstance(rate, (int, float)) else np.nan for rate in rates], dtype=np.float64)
+
+    @property
+    def _noise(self) -> tuple[list[Any], list[Any]]:
+        return self.column(_RATE), self.column("noise.kind")
+
+    @cached_property
+    def replicate(self) -> Codes:
+        """One integer for each combination of the seeds, (R,): the seed itself where it is the only one given."""
+        seeds = [tuple(row) for row in zip(*(self.column(path) for path in SEEDS), strict=True)]
+        plain = [seed for seed, *others in seeds if all(other in (None, ABSENT) for other in others)]
+        first = 1 + max((int(seed) for seed in plain if seed != ABSENT), default=-1)
+        numbers: dict[tuple[Any, ...], int] = {}
+        for seed, *others in dict.fromkeys(seeds):
+            alone = all(other in (None, ABSENT) for other in others) and seed != ABSENT
+            numbers[seed, *others] = int(seed) if alone else first + len(numbers)
+        return np.array([numbers[row] for row in seeds], dtype=np.int64)
+
+    def setting(self, without: Sequence[str] = ()) -> Codes:
+        """The setting of each run as an integer, (R,): equal specs but for loss, rate and seeds.
+
+        A field that is bound to the loss belongs to the loss and not to the setting.
+
+        Args:
+            without: further paths that are left out, with everything below them.
+        """
+        apart = (_LOSS, _RATE, *SEEDS, *without)
+        columns = [self._free(path) for path in self.codes if not _under(path, apart)]
+        return _grouped(columns, self.count)
+
+    @cached_property
+    def loss_setting(self) -> Codes:
+        """The loss of each run with all its fields and those that are bound to it, as an integer, (R,)."""
+        columns = [codes for path, codes in self.codes.items() if _under(path, (_LOSS,))]
+        columns += [np.where(mask, self.codes[path], -1) for path, mask in self.bound.items()]
+        return _grouped(columns, self.count)
+
+    def alike(self, paths: Sequence[str]) -> Codes:
+        """Groups of runs that agree in these paths, as an integer, (R,)."""
+        return _grouped([self.codes[path] for path in paths if path in self.codes], self.count)
+
+    def _free(self, path: str) -> Codes:
+        mask = self.bound.get(path)
+        return self.codes[path] if mask is None else np.where(mask, -1, self.codes[path])
+
+    def fields(self, run: int) -> dict[str, Any]:
+        """The fields of one run that make its setting, by path."""
+        apart = (_LOSS, _RATE, *SEEDS)
+        paths = [path for path in self.codes if not _under(path, apart)]
+        return {
+            path: self.at(path, run)
+            for path in paths
+            if self.at(path, run) != ABSENT and not (path in self.bound and self.bound[path][run])
+        }
+
+    def loss_fields(self, run: int) -> dict[str, Any]:
+        """The fields of the loss of one run, by path below `loss`, and those bound to it under their own paths."""
+        inner = {path.removeprefix("loss."): self.at(path, run) for path in self.codes if _under(path, (_LOSS,))}
+        bound = {path: self.at(path, run) for path, mask in self.bound.items() if mask[run]}
+        return {path: value for path, value in {**inner, **bound}.items() if value != ABSENT}
+
+    def setting_digest(self, run: int) -> str:
+        """Sixteen hexadecimal digits that name the setting of one run wherever it is stored."""
+        return digest(self.fields(run))
+
+    def loss_digest(self, run: int) -> str:
+        """Sixteen hexadecimal digits that name the loss of one run with what is bound to it."""
+        return digest(self.loss_fields(run))
+
+
+def _coded(values: Sequence[Any]) -> tuple[Codes, list[Any]]:
+    """Values as integers, and the distinct values in the order of their integers; 1, 1.0 and True are different."""
+    numbers: dict[tuple[type, Any], int] = {}
+    distinct: list[Any] = []
+    codes = np.empty(len(values), dtype=np.int64)
+    for place, value in enumerate(values):
+        name = (type(value), canonical(value) if isinstance(value, (list, dict)) else value)
+        if name not in numbers:
+            numbers[name] = len(distinct)
+            distinct.append(value)
+        codes[place] = numbers[name]
+    return codes, distinct
+
+
+def _grouped(columns: Sequence[Codes], count: int) -> Codes:
+    """Rows of equal integers as one integer each, numbered by first occurrence."""
+    code = np.zeros(count, dtype=np.int64)
+    for column in columns:
+        if not len(column) or column.min() == column.max():
+            continue
+        code = code * (int(column.max()) + 2) + column + 1
+        code = np.unique(code, return_inverse=True)[1]
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse] if count else code

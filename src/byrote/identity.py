@@ -1,0 +1,197 @@
+"""What names a run: its spec, with each name of a file or of a user's module replaced by a digest of the content.
+
+Two files of one name are two data sets, and one file under two names is one. The same holds for the source of a user's
+module, of which comments, docstrings, and layout do not count. Everything here works on plain data, so that a reader of
+stored specs needs neither torch nor the user's modules.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from byrote.component import digest
+
+__all__ = ["FORMAT", "file_digest", "identity", "module_of", "run_key", "source_digest"]
+
+FORMAT = 2
+"""The format of specs, keys, and stores: raised when the meaning of a spec or the layout of a store changes."""
+
+_CODE = ("kind", "factory")  # fields whose value "module:name" names code
+_LENGTH = 16
+
+
+def module_of(name: object) -> str:
+    """The user's module in "module:name"; empty for a name that byrote itself defines.
+
+    >>> module_of("mine.losses:Mine"), module_of("cross_entropy"), module_of("byrote.networks.own:perceptron")
+    ('mine.losses', '', '')
+    """
+    module, colon, _ = str(name).partition(":")
+    return module if colon and module.partition(".")[0] != "byrote" else ""
+
+
+def identity(spec: object, contents: Mapping[str, str]) -> Any:
+    """A spec as it counts for the identity of a run.
+
+    Args:
+        spec: plain data, as `Spec.spec()` gives it.
+        contents: the digest of each file, under `file:PATH`, and of each module, under `module:NAME`. A name that is
+            missing here stays as it is.
+
+    Returns:
+        Plain data of the same shape; a checksum that stands beside a path is left out, since the digest replaces it.
+
+    >>> identity({"kind": "arrays", "path": "a.npz", "sha256": ""}, {"file:a.npz": "0f"})
+    {'kind': 'arrays', 'path': '0f'}
+    >>> identity({"kind": "mine:Loss", "q": 1}, {"module:mine": "ab"})
+    {'kind': 'ab:Loss', 'q': 1}
+    """
+    if isinstance(spec, Mapping):
+        kept = {name: value for name, value in spec.items() if not (name == "sha256" and "path" in spec)}
+        return {name: _named(name, value, contents) for name, value in kept.items()}
+    if isinstance(spec, (list, tuple)):
+        return [identity(value, contents) for value in spec]
+    return spec
+
+
+def run_key(spec: Mapping[str, Any], contents: Mapping[str, str]) -> str:
+    """The key of a run: sixteen hexadecimal digits that change with everything that changes its result.
+
+    Args:
+        spec: the spec of the experiment as plain data, defaults included.
+        contents: the digests of the files and modules that it names, see `identity`.
+    """
+    return digest({"format": FORMAT, **identity(spec, contents)})
+
+
+def _named(field: str, value: object, contents: Mapping[str, str]) -> Any:
+    module = module_of(value) if field in _CODE and isinstance(value, str) else ""
+    if module:
+        return f"{contents.get(f'module:{module}', module)}:{str(value).partition(':')[2]}"
+    if field == "path" and isinstance(value, str):
+        return contents.get(f"file:{value}", value)
+    return identity(value, contents)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes or, of a folder, of the relative paths and bytes of all its files in sorted order.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        return _bytes_digest(place)
+    if not place.is_dir():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    state = hashlib.sha256()
+    for inside in sorted(one for one in place.rglob("*") if one.is_file()):
+        state.update(f"{inside.relative_to(place).as_posix()}\0{_bytes_digest(inside)}\n".encode())
+    return state.hexdigest()
+
+
+def _bytes_digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def source_digest(module: str) -> str:
+    """A digest of the source of a module and of the user's other modules that it imports.
+
+    Modules of the standard library, of byrote, and of installed packages do not count.
+
+    Raises:
+        ValueError: the module cannot be found, or its source cannot be parsed.
+    """
+    sources: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        place = _place(name)
+        if name in sources or (name != module and (place is None or not _is_own(place))):
+            continue
+        if place is None:
+            raise ValueError(f"the source of module {name!r} is needed to name its runs, and cannot be found")
+        sources[name], imports = _parsed(str(place), place.stat().st_mtime_ns, name)
+        waiting += imports
+    whole = "\n".join(f"{name}\n{sources[name]}" for name in sorted(sources))
+    return hashlib.sha256(whole.encode()).hexdigest()[:_LENGTH]
+
+
+def _place(module: str) -> Path | None:
+    """The source file of a module, found without running it where it is not imported yet."""
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            return None
+        file = found.origin if found is not None and found.has_location else None
+    return Path(file) if file is not None and file.endswith(".py") and Path(file).is_file() else None
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    """Folders of the standard library and of installed packages."""
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(Path(path).resolve() for path in {*paths, *site.getsitepackages(), site.getusersitepackages()})
+
+
+def _is_own(place: Path) -> bool:
+    """Whether a source file is the user's: neither installed nor a part of byrote."""
+    folders = (*_installed(), Path(__file__).resolve().parent)
+    return not any(place.resolve().is_relative_to(folder) for folder in folders)
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: str, changed: int, module: str) -> tuple[str, list[str]]:
+    """The canonical text of a source file and the names of the modules that it imports."""
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"module {module!r} ({path}) cannot be parsed: {error}") from None
+    package = module if Path(path).name == "__init__.py" else module.rpartition(".")[0]
+    return _canonical(tree), sorted(set(_imports(tree, package)))
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Each module that an import statement may load; a name imported from a package may be a module of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".") if package else []
+            base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+            origin = base if node.level else str(node.module)
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _canonical(node: object) -> str:
+    """A syntax tree as text that does not depend on layout, comments, docstrings, or the version of Python."""
+    if isinstance(node, list):
+        return "[" + ",".join(_canonical(one) for one in node) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = []
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(value, list):
+            value = _without_docstring(node, value)
+        if value is not None and value != [] and name not in ("type_comment", "ctx", "kind"):
+            fields.append(f"{name}={_canonical(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _without_docstring(owner: ast.AST, body: list[Any]) -> list[Any]:
+    documented = isinstance(owner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if documented and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        return body[1:] if isinstance(body[0].value.value, str) else body
+    return body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ __all__ = [
     "at_some_epoch",
     "held_of",
     "shown",
+    "test_together",
     "tests_of",
     "values_of",
     "within",
@@ -226,6 +227,16 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
         return replace(check, values=np.full(len(check.seeds), np.nan), reason="no epoch has a value for every seed")
     best = max(each, key=lambda one: (one.p_false, -one.p_true))
     return replace(best, tried=len(epochs))
+
+
+def test_together(checks: Sequence[Check]) -> None:
+    """Compute the tests of many checks in one pass, and keep each with its check."""
+    new = [check for check in checks if "tests" not in check.__dict__]
+    if not new:
+        return
+    tests = tests_of(new, held_of(new))
+    for place, check in enumerate(new):
+        check.__dict__["tests"] = Tests(*(getattr(tests, one.name)[:, place : place + 1] for one in fields(tests)))
 
 
 def held_of(checks: Sequence[Check]) -> Held:

@@ -65,6 +65,7 @@ class Analysis:
         self.results = results
         specs = Specs.of(results.runs) if len(results.runs) else Specs({}, {}, {}, 0)
         self._specs = specs
+        self._fields: dict[str, NDArray[Any]] = {}
         setting = specs.setting()
         _check_unique(results.runs, specs, setting)
         done = np.flatnonzero(results.runs["status"] == "done") if len(results.runs) else np.zeros(0, dtype=np.intp)
@@ -192,6 +193,11 @@ class Analysis:
 
     def field(self, path: str) -> NDArray[Any]:
         """A field of the spec of each finished run; None where a run does not have it."""
+        if path not in self._fields:
+            self._fields[path] = self._field(path)
+        return self._fields[path]
+
+    def _field(self, path: str) -> NDArray[Any]:
         values = self._specs.column(path)
         column = np.empty(len(self._origin), dtype=object)
         column[:] = [None if values[place] == ABSENT else values[place] for place in self._origin]

@@ -37,11 +37,18 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     leaves: dict[str, Any] = {}
     for name, value in spec.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             leaves |= flatten(value, f"{prefix}{name}.")
         else:
             leaves[prefix + name] = value
     return leaves
+
+
+def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
+    """The leaves of a spec as they count for its identity."""
+    leaves = flatten(spec)
+    named = contents or any(path.endswith(".sha256") for path in leaves)
+    return flatten(identity(spec, contents)) if named else leaves
 
 
 def _under(path: str, parents: Iterable[str]) -> bool:
@@ -67,12 +74,10 @@ class Specs:
     @classmethod
     def of(cls, runs: Table) -> Specs:
         """From the columns `spec`, `contents` and `bind` of a store's table of runs."""
-        columns = (runs["spec"].tolist(), runs["contents"].tolist(), runs["bind"].tolist())
-        leaves = [
-            flatten(identity(json.loads(spec), json.loads(contents)))
-            for spec, contents, _ in zip(*columns, strict=True)
-        ]
-        bind = [json.loads(text) for text in columns[2]]
+        texts, contents = runs["spec"].tolist(), runs["contents"].tolist()
+        parsed = {text: json.loads(text) for text in {*contents, *runs["bind"].tolist()}}
+        leaves = [_leaves(json.loads(text), parsed[own]) for text, own in zip(texts, contents, strict=True)]
+        bind = [parsed[text] for text in runs["bind"].tolist()]
         paths = list(dict.fromkeys(path for one in leaves for path in one))
         codes, values = {}, {}
         for path in paths:

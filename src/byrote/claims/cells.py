@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +195,17 @@ def cells(analysis: Analysis, *, vary: Sequence[str] = (), every: bool = False) 
             from another start are kept if it varies `start`.
         every: each setting decides, variations too: for a claim about the variations.
     """
+    made = _MADE.setdefault(analysis, {})
+    asked = (tuple(vary), every)
+    if asked not in made:
+        made[asked] = _cells(analysis, vary, every)
+    return list(made[asked])
+
+
+_MADE: WeakKeyDictionary[Analysis, dict[tuple[tuple[str, ...], bool], list[Cell]]] = WeakKeyDictionary()
+
+
+def _cells(analysis: Analysis, vary: Sequence[str], every: bool) -> list[Cell]:
     kept = ~analysis.collapsed
     if "start" not in vary:
         kept &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide
+from byrote.analysis.check import test_together
 from byrote.claims.cells import Cell, Group
 from byrote.claims.verdict import Finding, NotTested, Row
 
@@ -66,6 +67,7 @@ class Gathered:
     analysis: Analysis
     checks: list[Check] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    shown: list[Check] = field(default_factory=list)  # checks that are rows of the details and decide nothing
     keys: set[str] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)  # of each cell's name its data set
     pooled: list[Check] = field(default_factory=list)  # shares of all runs, which stand for those of each data set
@@ -124,7 +126,7 @@ class Gathered:
         for group in used:
             self.keys |= group.keys
         if shown:
-            self.rows.append(check.row())
+            self.shown.append(check)
         else:
             self.checks.append(check)
 
@@ -174,6 +176,7 @@ class Gathered:
         """
         if not self.checks:
             raise NotTested(otherwise)
+        test_together([*self.checks, *self.shown])
         word = partial(decide, nearly_all=nearly_all, lacking=lacking)
         shares = {check.what for check in self.pooled}
         decision = word([*self.pooled, *(check for check in self.checks if check.what not in shares)])
@@ -188,7 +191,7 @@ class Gathered:
             interval=interval,
             runs=len(self.keys),
             reason="; ".join([*filter(None, [decision.reason, *notes]), *left_out(self.analysis)]),
-            details=(*(check.row() for check in self.checks), *self.rows),
+            details=(*(check.row() for check in (*self.checks, *self.shown)), *self.rows),
             by_dataset=each,
             pooled={what: (one.value, one.low, one.high) for what, one in decision.pooled.items()},
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from byrote.analysis.collapsed import RELATIVE, coincident
 from byrote.analysis.labels import loss_names, titles
-from byrote.analysis.specs import ABSENT, Specs
+from byrote.analysis.specs import ABSENT, Specs, under
 from byrote.store import Results
 from byrote.table import Table
 
@@ -147,7 +147,7 @@ class Analysis:
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         fields = [self._without(self._specs.fields(int(place)), without) for place in first]
         names = titles(fields, counts.tolist())
-        speaks = self._speaking(codes, first, counts)
+        speaks = self._speaking(first, counts, without)
         mine = codes[self._origin]
         groups = [np.flatnonzero(mine == code) for code in range(len(first))]
         return [
@@ -158,12 +158,12 @@ class Analysis:
 
     @staticmethod
     def _without(fields: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-        apart = tuple(paths)
-        return {path: v for path, v in fields.items() if not any(path == p or path.startswith(f"{p}.") for p in apart)}
+        return {path: value for path, value in fields.items() if not under(path, paths)}
 
-    def _speaking(self, codes: NDArray[np.int64], first: Rows, counts: NDArray[np.intp]) -> list[bool]:
+    def _speaking(self, first: Rows, counts: NDArray[np.intp], without: Sequence[str]) -> list[bool]:
         """Which settings are the main ones of their families."""
-        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in _FAMILY) for place in first]
+        paths = [path for path in _FAMILY if not under(path, without)]
+        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in paths) for place in first]
         best: dict[tuple[str, ...], int] = {}
         for place in sorted(range(len(first)), key=lambda place: (-int(counts[place]), int(first[place]))):
             best.setdefault(family[place], place)

@@ -51,12 +51,19 @@ def _too_alike(group: Group, conditions: list[tuple[str, float]]) -> str:
     return ""
 
 
+def _resolution(atanh: float, runs: int) -> float:
+    """The least step of a rank correlation of so many runs, on the scale of atanh: its least standard error."""
+    step = 12 / (runs**3 - runs)
+    return step / max(1 - math.tanh(atanh) ** 2, step) if math.isfinite(atanh) else 0.0
+
+
 @claim(
     "A11",
     statement="Dilation goes with generalization: test NC1 and test error rise together",
     bar="Spearman correlation of test NC1 and test error over runs above .7",
     published="asserted (after Kornblith et al. 2021)",
-    method="t interval over jackknife pseudo-values of the seeds of atanh of the correlation, all runs of a seed together",
+    method="t interval over jackknife pseudo-values of the seeds of atanh of the correlation, all runs of a seed "
+    "together, its standard error at least one step of a rank correlation",
     cells="the runs of all losses and eta of a setting together",
     minimum="3 seeds and 6 runs in a setting",
     premise="both readings vary between losses and eta: the variance within one is at most half of the total, and the "
@@ -73,9 +80,9 @@ def _a11(analysis: Analysis) -> Finding:
         losses = analysis.runs["loss"][group.rows].tolist()
         unmet = _too_alike(group, list(zip(losses, group.rates, strict=True)))
         correlation = spearman(group["nc1_test"], 1 - group["test_accuracy"], group.seeds)
-        bar = at_least(math.atanh(CORRELATION))
-        what = "Spearman(NC1, test error)"
-        gathered.sample(cell, what, correlation, bar, unmet=unmet, facts={"runs": len(group)}, used=(group,))
+        same = {"unmet": unmet, "floor": _resolution(correlation.whole, len(group)), "facts": {"runs": len(group)}}
+        what, bar = "Spearman(NC1, test error)", at_least(math.atanh(CORRELATION))
+        gathered.sample(cell, what, correlation, bar, used=(group,), **same)
     return gathered.finding("no setting with 6 runs that have NC1 on test data")
 
 

@@ -186,35 +186,30 @@ class Cell:
         }
 
 
-def cells(analysis: Analysis, *, vary: Sequence[str] = (), every: bool = False) -> list[Cell]:
+def cells(analysis: Analysis, *, vary: Sequence[str] = ()) -> list[Cell]:
     """The settings of an analysis with the runs that a claim may use: finished, not collapsed, and from scratch.
 
     Args:
         analysis: the runs.
         vary: paths of the spec that the claim varies: settings that differ in nothing else are one cell, in which runs
             from another start are kept if it varies `start`.
-        every: each setting decides, variations too: for a claim about the variations.
     """
-    made = _MADE.setdefault(analysis, {})
-    asked = (tuple(vary), every)
-    if asked not in made:
-        made[asked] = _cells(analysis, vary, every)
-    return list(made[asked])
+    known = _MADE.setdefault(analysis, {})
+    paths = tuple(vary)
+    if paths not in known:
+        known[paths] = _cells(analysis, paths)
+    return list(known[paths])
 
 
-_MADE: WeakKeyDictionary[Analysis, dict[tuple[tuple[str, ...], bool], list[Cell]]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Analysis, dict[tuple[str, ...], list[Cell]]] = WeakKeyDictionary()
 
 
-def _cells(analysis: Analysis, vary: Sequence[str], every: bool) -> list[Cell]:
+def _cells(analysis: Analysis, vary: tuple[str, ...]) -> list[Cell]:
     kept = ~analysis.collapsed
     if "start" not in vary:
         kept &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)
-    found = []
-    for setting in analysis.grouped(without=vary) if vary else analysis.settings:
-        rows = setting.runs[kept[setting.runs]]
-        if len(rows):
-            found.append(Cell(analysis, setting, rows, every or bool(vary) or setting.speaks))
-    return found
+    groups = [(setting, setting.runs[kept[setting.runs]]) for setting in analysis.grouped(without=vary)]
+    return [Cell(analysis, setting, rows, setting.speaks) for setting, rows in groups if len(rows)]
 
 
 def only(group: list[Cell], **facts: float | str) -> list[Cell]:

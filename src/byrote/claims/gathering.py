@@ -149,16 +149,19 @@ class Gathered:
             of: the cells and the runs of each that count.
             good: of each, which runs are good.
         """
-        counts: dict[str, list[int]] = {}
-        owner: dict[str, Cell] = {}
+        counts: dict[tuple[str, bool], list[int]] = {}
+        owner: dict[tuple[str, bool], Cell] = {}
         for (cell, group), hits in zip(of, good, strict=True):
-            won = counts.setdefault(cell.subject, [0, 0])
+            place = (cell.subject, cell.decides)
+            won = counts.setdefault(place, [0, 0])
             won[0], won[1] = won[0] + int(np.sum(hits)), won[1] + len(group)
-            owner.setdefault(cell.subject, cell)
+            owner.setdefault(place, cell)
             self.keys |= group.keys
-        for name, (successes, runs) in counts.items():
-            self.add(Check(name, what, (), (), region, share=(successes, runs)), owner[name])
-        total = tuple(int(sum(column)) for column in zip(*counts.values(), strict=True)) if counts else (0, 0)
+        total = [0, 0]
+        for (name, decides), (successes, runs) in counts.items():
+            check = Check(name, what, (), (), region, share=(successes, runs), decides=decides)
+            self.add(check, owner[name, decides])
+            total = [total[0] + successes * decides, total[1] + runs * decides]
         if total[1]:
             self.pooled.append(Check("all runs", what, (), (), region, share=(total[0], total[1])))
 
@@ -179,10 +182,11 @@ class Gathered:
         test_together([*self.checks, *self.shown])
         word = partial(decide, nearly_all=nearly_all, lacking=lacking)
         shares = {check.what for check in self.pooled}
-        decision = word([*self.pooled, *(check for check in self.checks if check.what not in shares)])
+        each = [check for check in self.checks if check.what not in shares or not check.decides]
+        decision = word([*self.pooled, *each])
         names = dict.fromkeys(self.subjects[check.cell] for check in self.checks)
         own = {name: [check for check in self.checks if self.subjects[check.cell] == name] for name in names}
-        each = {name: str(word(checks)) for name, checks in own.items()}
+        words = {name: str(word(checks)) for name, checks in own.items()}
         value, interval = _main(decision)
         return Finding(
             decision.word,
@@ -192,7 +196,7 @@ class Gathered:
             runs=len(self.keys),
             reason="; ".join([*filter(None, [decision.reason, *notes]), *left_out(self.analysis)]),
             details=(*(check.row() for check in (*self.checks, *self.shown)), *self.rows),
-            by_dataset=each,
+            by_dataset=words,
             pooled={what: (one.value, one.low, one.high) for what, one in decision.pooled.items()},
         )
 

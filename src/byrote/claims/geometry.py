@@ -14,6 +14,7 @@ __all__ = ["COSINE", "SHARE", "SPREAD", "orthogonal_and_equal"]
 
 COSINE, SPREAD, SHARE = 0.1, 0.2, 0.9
 LOSSES = ("CE", "LS")  # those of Theorem 3.2
+_WIDTH = ("network.feature_width",)
 
 
 def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
@@ -29,7 +30,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
     bar="share of runs with mean uncentred cosine < .1 and CV of the norms < .2, on training data: at least .9",
     published="asserted (Theorem 3.2 and MD's Fig. 3)",
     method="exact (Clopper-Pearson) interval over runs",
-    cells="one share for each loss, of all settings with weight decay at eta 0; rows by setting and loss",
+    cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
     minimum="36 runs that all agree to hold",
     needs=("train_uncentred_cosine", "train_norm_cv"),
 )
@@ -39,15 +40,16 @@ def _a2(analysis: Analysis) -> Finding:
     penalized = np.array([isinstance(value, (int, float)) and value > 0 for value in decay], dtype=bool)
     for loss in LOSSES:
         of, good = [], []
-        for cell in cells(analysis):
-            group = cell.at(loss, 0.0)
-            group = group.where(penalized[group.rows] & np.isfinite(group["train_uncentred_cosine"]))
-            if not len(group):
-                continue
-            hits = orthogonal_and_equal(group)
-            of.append((cell, group))
-            good.append(hits)
-            gathered.rows.append(_shape(f"{cell.title} {loss}", group, hits))
+        for family in cells(analysis, vary=_WIDTH):
+            for width, cell in family.by(*_WIDTH).items():
+                group = cell.at(loss, 0.0)
+                group = group.where(penalized[group.rows] & np.isfinite(group["train_uncentred_cosine"]))
+                if not len(group):
+                    continue
+                hits = orthogonal_and_equal(group)
+                of.append((cell, group))
+                good.append(hits)
+                gathered.rows.append(_shape(f"{cell.title}, M = {width}, {loss}", group, hits))
         gathered.share(f"share of runs, {loss}", of, good, at_least(SHARE))
     return gathered.finding("no run of CE or LS with weight decay at eta 0")
 

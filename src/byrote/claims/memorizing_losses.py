@@ -139,8 +139,8 @@ def _first_epoch(group: Group) -> tuple[Array, float]:
     statement="Under CE, larger eta needs more epochs",
     bar="slope on eta of the first epoch with J1 >= .95 (censored at epochs + 1) above 0",
     published="yes (LF Fig. 1)",
-    method="t interval over the seeds' least-squares slopes, its standard error at least one evaluation over the range "
-    "of eta",
+    method="t interval over the seeds' least-squares slopes, its standard error at least that of rounding to evaluated "
+    "epochs",
     cells="each setting under symmetric noise",
     minimum="2 rates of 3 seeds",
     premise="J1 >= .95 is reached at one rate at least",
@@ -162,7 +162,7 @@ def _b9(analysis: Analysis) -> Finding:
                 slopes[seed] = float(centered @ first[own] / (centered @ centered))
         reached = bool(np.any(first <= group["epoch"]))
         unmet = "" if reached else f"CE underfits: J1 < {FITTED} at every eta in {cell.title}"
-        delay, floor = Sample(np.array(list(slopes.values())), tuple(slopes)), step / float(np.ptp(group.rates))
+        delay, floor = Sample(np.array(list(slopes.values())), tuple(slopes)), step / math.sqrt(12) / float(np.ptp(group.rates))
         gathered.sample(cell, "epochs per unit of eta", delay, ABOVE_ZERO, unmet=unmet, floor=floor, used=(group,))
     return gathered.finding("no setting with CE at two rates of symmetric noise")
 

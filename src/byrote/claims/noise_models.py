@@ -31,7 +31,7 @@ LOW_TO_MIDDLE, CLOSE = 0.2, 0.2
     needs=("effective_rate", "nc1_test", "class_distance", RAW, RELATIVE),
 )
 def _a8(analysis: Analysis) -> Finding:
-    many = [cell for cell in cells(analysis, every=True) if analysis.runs["num_classes"][cell.rows[0]] > 2]
+    many = [cell for cell in cells(analysis) if analysis.runs["num_classes"][cell.rows[0]] > 2]
     if not many:
         raise NotTested("no run with more than two classes")
     gathered = Gathered(analysis)

@@ -43,7 +43,7 @@ def _independent(group: Group) -> Group:
 def _c1(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     of, good, answers = [], [], [0, 0]
-    for cell in cells(analysis, every=True):
+    for cell in cells(analysis):
         if analysis.runs["noise"][cell.rows[0]] not in ("symmetric", "uniform"):
             continue
         group = _independent(Group(analysis, cell.rows[analysis.named(SYMMETRIC)[cell.rows]]))

@@ -11,6 +11,7 @@ from byrote.analysis.check import (
     at_some_epoch,
     within,
 )
+from byrote.analysis.more_seeds import Power, power
 from byrote.analysis.points import Points
 from byrote.analysis.rule import Decision, Word, decide
 from byrote.analysis.samples import Estimate, Sample
@@ -23,6 +24,7 @@ __all__ = [
     "Decision",
     "Estimate",
     "Points",
+    "Power",
     "Region",
     "Sample",
     "Word",
@@ -33,6 +35,7 @@ __all__ = [
     "decide",
     "mean_over_seeds",
     "paired_difference",
+    "power",
     "spearman",
     "unreliable",
     "within",

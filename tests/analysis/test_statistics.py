@@ -133,6 +133,20 @@ def test_only_shared_seeds_and_eta_are_compared() -> None:
             assert found == pytest.approx(expected)
 
 
+def test_a_seed_without_runs_at_the_shared_eta_does_not_count() -> None:
+    first, second = runs_of(4, 4, noise=0.5), runs_of(4, 4, 1.0, 0.5, drawn=1)
+    x, y, seed, eta = first
+    alone = Points.of(
+        np.append(x, [1.0, 2.0]), np.append(y, [1.0, 5.0]), np.append(seed, [9, 9]), np.append(eta, [7, 8])
+    )
+    other = Points.of(
+        *(np.append(column, more) for column, more in zip(second, ([0.0], [0.0], [9], [0.1]), strict=True))
+    )
+    found = alone.log_slope_ratio(other)
+    assert 9 not in found.seeds
+    assert len(found.seeds) == 4
+
+
 def test_runs_without_both_readings_are_left_out() -> None:
     x, y, seed, eta = runs_of(4, 4)
     whole = Points.of(x, y, seed, eta).slope().values

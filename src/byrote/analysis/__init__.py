@@ -15,6 +15,7 @@ from byrote.analysis.check import (
     at_some_epoch,
     within,
 )
+from byrote.analysis.more_seeds import Power, power
 from byrote.analysis.opened import Store, open_store
 from byrote.analysis.points import Points
 from byrote.analysis.rule import Decision, Word, decide
@@ -30,6 +31,7 @@ __all__ = [
     "Decision",
     "Estimate",
     "Points",
+    "Power",
     "Region",
     "Sample",
     "Setting",
@@ -43,6 +45,7 @@ __all__ = [
     "mean_over_seeds",
     "open_store",
     "paired_difference",
+    "power",
     "spearman",
     "unreliable",
     "within",

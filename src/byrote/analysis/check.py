@@ -20,14 +20,14 @@ __all__ = [
     "FEWEST_SEEDS",
     "Check",
     "Region",
+    "all_tests",
     "at_every_epoch",
     "at_least",
     "at_most",
     "at_some_epoch",
+    "computed_together",
     "held_of",
     "shown",
-    "test_together",
-    "tests_of",
     "values_of",
     "within",
 ]
@@ -140,7 +140,7 @@ class Check:
     @cached_property
     def tests(self) -> Tests:
         """Its own estimate, interval and p-values, arrays of shape (1, 1)."""
-        return tests_of([self], held_of([self]))
+        return all_tests([self], held_of([self]))
 
     @property
     def estimate(self) -> Estimate:
@@ -229,12 +229,12 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
     return replace(best, tried=len(epochs))
 
 
-def test_together(checks: Sequence[Check]) -> None:
+def computed_together(checks: Sequence[Check]) -> None:
     """Compute the tests of many checks in one pass, and keep each with its check."""
     new = [check for check in checks if "tests" not in check.__dict__]
     if not new:
         return
-    tests = tests_of(new, held_of(new))
+    tests = all_tests(new, held_of(new))
     for place, check in enumerate(new):
         check.__dict__["tests"] = Tests(*(getattr(tests, one.name)[:, place : place + 1] for one in fields(tests)))
 
@@ -271,7 +271,7 @@ def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
     return values, member
 
 
-def tests_of(checks: Sequence[Check], held: Held) -> Tests:
+def all_tests(checks: Sequence[Check], held: Held) -> Tests:
     """The tests of checks as one repetition: Student's t, and exact ones for shares."""
     values, member = values_of(checks)
     is_share = np.array([check.share is not None for check in checks], dtype=bool)

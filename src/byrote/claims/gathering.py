@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide
-from byrote.analysis.check import test_together
+from byrote.analysis.check import computed_together
 from byrote.claims.cells import Cell, Group
 from byrote.claims.verdict import Finding, NotTested, Row
 
@@ -179,7 +179,7 @@ class Gathered:
         """
         if not self.checks:
             raise NotTested(otherwise)
-        test_together([*self.checks, *self.shown])
+        computed_together([*self.checks, *self.shown])
         word = partial(decide, nearly_all=nearly_all, lacking=lacking)
         shares = {check.what for check in self.pooled}
         each = [check for check in self.checks if check.what not in shares or not check.decides]

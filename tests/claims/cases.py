@@ -196,7 +196,13 @@ CASES: dict[str, Case] = {
     ),
     "B2": Case(_ten("RLL"), _ten("RLL", m=0.8), _ten("RLL", m=swing(0.1, 0.45))),
     "B3": Case(_ten("RLL"), _ten("RLL", m=0.4), _ten("RLL", m=swing(0.02, 0.2))),
-    "B4": Case(_ten("RLL"), lambda: results(ten_class(("CE", "RLL"), by_loss={"RLL": {"m": 0.8, "t": 0.1}}), ten_class(("MSE-p",), m=0.3, t=0.6)), _ten("RLL", m=swing(0.37, 0.51), t=0.43)),
+    "B4": Case(
+        _ten("RLL"),
+        lambda: results(
+            ten_class(("CE", "RLL"), by_loss={"RLL": {"m": 0.8, "t": 0.1}}), ten_class(("MSE-p",), m=0.3, t=0.6)
+        ),
+        _ten("RLL", m=swing(0.37, 0.51), t=0.43),
+    ),
     "B5": Case(_ten("RLL"), _ten("RLL", t=0.3), _ten("RLL", t=swing(0.85, 0.97))),
     "B6": Case(_ten("RLL"), _ten("nMSE", m=0.4), _ten("nMSE", m=swing(0.02, 0.2))),
     "B7": Case(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from stored import results_of
 
 from byrote.analysis import Analysis
-from stored import results_of
 
 EPOCHS = tuple(range(5, 61, 5))
 SEEDS = tuple(range(5))

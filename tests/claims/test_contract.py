@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stored import results_of
 
 from byrote import claims, reference
 from byrote.analysis import Analysis
 from claims.cases import CASES, table
 from claims.made import results, ten_class, two_class
-from stored import results_of
 
 IDS = sorted(claim.id for claim in claims.registered(theory=False))
 CONTRACT = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
@@ -298,7 +298,9 @@ def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:
 def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
     """Runs, epochs and readings go missing at random: every claim still answers, in JSON."""
     rng = np.random.default_rng(seed)
-    rows = two_class(("CE", "LS", "LR", "MSE"), rates=(0.0, 0.1, 0.2, 0.4), seeds=(0, 1, 2)) + ten_class(seeds=(0, 1, 2))
+    rows = two_class(("CE", "LS", "LR", "MSE"), rates=(0.0, 0.1, 0.2, 0.4), seeds=(0, 1, 2)) + ten_class(
+        seeds=(0, 1, 2)
+    )
     lost = {row["key"] for row in rows if rng.random() < 0.03}
     readings = ("j1", "j2", "test_accuracy", "nc1_test", "mem_mean", "mem_noise_weighted", "mem_relative")
     readings += ("corrupted_as_observed", "corrupted_as_true", "clean_accuracy", "train_norm_cv", "class_distance")

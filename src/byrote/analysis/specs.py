@@ -83,9 +83,7 @@ class Specs:
         for path in paths:
             codes[path], values[path] = _coded([one.get(path, ABSENT) for one in leaves])
         named = dict.fromkeys(parent for one in bind for parent in one)
-        bound = {
-            path: np.array([under(path, one) for one in bind], dtype=bool) for path in paths if under(path, named)
-        }
+        bound = {path: np.array([under(path, one) for one in bind], dtype=bool) for path in paths if under(path, named)}
         return cls(codes, values, bound, len(leaves))
 
     def column(self, path: str) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from byrote.analysis import BELOW_ZERO, Analysis, at_least, spearman, unreliable, within
 from byrote.claims.cells import Cell, Group, cells
 from byrote.claims.gathering import Gathered
-from byrote.claims.verdict import Finding, claim
+from byrote.claims.verdict import Finding, Row, claim
 
 __all__ = ["ALIKE", "CORRELATION", "NEARLY_ALL"]
 
@@ -35,7 +35,9 @@ def _a6(analysis: Analysis) -> Finding:
         for rate in cell.rates("LS", "CE"):
             pair = (cell.at("LS", rate), cell.at("CE", rate))
             facts = {"rate": rate}
-            gathered.difference(cell, _ACCURACY, *pair, "test_accuracy", at_least(-ALIKE), at=f"eta {rate:g}", facts=facts)
+            gathered.difference(
+                cell, _ACCURACY, *pair, "test_accuracy", at_least(-ALIKE), at=f"eta {rate:g}", facts=facts
+            )
     return gathered.finding("no setting with both LS and CE at one eta > 0", nearly_all=NEARLY_ALL)
 
 
@@ -74,13 +76,15 @@ def _a11(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell in cells(analysis):
         group = cell.all
-        group = group.where(np.isfinite(group["nc1_test"]) & (group["nc1_test"] > 0) & np.isfinite(group["test_accuracy"]))
+        group = group.where(
+            np.isfinite(group["nc1_test"]) & (group["nc1_test"] > 0) & np.isfinite(group["test_accuracy"])
+        )
         if len(group) < 6:
             continue
         losses = analysis.runs["loss"][group.rows].tolist()
         unmet = _too_alike(group, list(zip(losses, group.rates, strict=True)))
         correlation = spearman(group["nc1_test"], 1 - group["test_accuracy"], group.seeds)
-        same = {"unmet": unmet, "floor": _resolution(correlation.whole, len(group)), "facts": {"runs": len(group)}}
+        same: Row = {"unmet": unmet, "floor": _resolution(correlation.whole, len(group)), "facts": {"runs": len(group)}}
         what, bar = "Spearman(NC1, test error)", at_least(math.atanh(CORRELATION))
         gathered.sample(cell, what, correlation, bar, used=(group,), **same)
     return gathered.finding("no setting with 6 runs that have NC1 on test data")

@@ -79,8 +79,8 @@ class Group:
 
     def points(self, x: str | Array, y: str | Array) -> Points:
         """Two readings of each run as points."""
-        values = (self[one] if isinstance(one, str) else one for one in (x, y))
-        return Points.of(*values, self.seeds, self.rates)
+        first, second = (self[one] if isinstance(one, str) else one for one in (x, y))
+        return Points.of(first, second, self.seeds, self.rates)
 
     def samples(self, column: str) -> float:
         """How many samples of all runs together a share counts; 0 for what is no share of samples."""

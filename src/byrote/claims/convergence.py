@@ -58,8 +58,8 @@ def _movement(cell: Cell, column: str) -> Sample:
     bar="size of the drift of J1, mem and NC1 over the last quarter of the epochs: at most one seed spread; one cell "
     "rerun with every stage doubled: within two",
     published="the last 50 of 200 epochs made no significant change",
-    method="t interval over seeds, in seed spreads (at least .002 of J1, 1% of mem and NC1), its standard error at least "
-    ".01; the doubled cell paired by seed",
+    method="t interval over seeds, in seed spreads (at least .002 of J1, 1% of mem and NC1), its standard error at "
+    "least .01; the doubled cell paired by seed",
     cells="the mean over the losses and eta that have 2 seeds, of each measure in each setting; every measure of each "
     "doubled cell",
     minimum="3 seeds, two evaluations in the last quarter, and a cell rerun with all stages doubled",
@@ -69,7 +69,14 @@ def _a10(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell in cells(analysis):
         for column in _FLOOR:
-            gathered.sample(cell, f"drift of {column} in seed spreads", _movement(cell, column), at_most(1), floor=LEAST, used=(cell.all,))
+            gathered.sample(
+                cell,
+                f"drift of {column} in seed spreads",
+                _movement(cell, column),
+                at_most(1),
+                floor=LEAST,
+                used=(cell.all,),
+            )
     if not gathered.checks:
         raise NotTested("no cell with 2 seeds and two evaluations in the last quarter of the epochs")
     drifts = len(gathered.checks)

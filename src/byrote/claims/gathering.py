@@ -142,7 +142,9 @@ class Gathered:
         floor = max(first.difference_floor(column), second.difference_floor(column))
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 
-    def share(self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region) -> None:
+    def share(
+        self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region
+    ) -> None:
         """Hold a share of independent runs to a region: one check a data set, and one of all runs.
 
         Args:
@@ -165,7 +167,9 @@ class Gathered:
         if total[1]:
             self.pooled.append(Check("all runs", what, (), (), region, share=(total[0], total[1])))
 
-    def finding(self, otherwise: str, *, nearly_all: float | None = None, lacking: str = "", notes: Sequence[str] = ()) -> Finding:
+    def finding(
+        self, otherwise: str, *, nearly_all: float | None = None, lacking: str = "", notes: Sequence[str] = ()
+    ) -> Finding:
         """The word on all cells together and on each data set.
 
         Args:

@@ -41,7 +41,9 @@ def _memorizes_less(analysis: Analysis, column: str) -> Finding:
         for rate, reason in unmet.items():
             pair = (cell.at("LS", rate), cell.at("CE", rate))
             facts = {"rate": rate}
-            gathered.difference(cell, what, *pair, column, BELOW_ZERO, at=f"eta {rate:g}", unmet=reason, facts=facts, shown=True)
+            gathered.difference(
+                cell, what, *pair, column, BELOW_ZERO, at=f"eta {rate:g}", unmet=reason, facts=facts, shown=True
+            )
     note = f"eta left out where CE does not memorize: {left_out}" if left_out else ""
     return gathered.finding("no setting with both LS and CE at one eta > 0", notes=[note])
 

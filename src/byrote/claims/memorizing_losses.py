@@ -11,7 +11,7 @@ from byrote.analysis import ABOVE_ZERO, Analysis, Check, Sample, at_every_epoch,
 from byrote.analysis.samples import Array
 from byrote.claims.cells import Cell, Group, cells, only
 from byrote.claims.gathering import CLEAN, MEMORIZED, Gathered, learned, memorizes
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.reference import beside
 
 __all__ = ["NEEDS", "symmetric"]
@@ -52,7 +52,7 @@ def _b1(analysis: Analysis) -> Finding:
             for rate in cell.rates(loss):
                 group, unmet = cell.at(loss, rate), learned(cell, rate, loss)
                 losses |= {loss} if cell.decides else set()
-                same = {"at": f"{loss} eta {rate:g}", "unmet": unmet}
+                same: Row = {"at": f"{loss} eta {rate:g}", "unmet": unmet}
                 published = beside(cell.facts, loss, rate)
                 gathered.mean(cell, "m", group, "corrupted_as_observed", at_least(MEMORIZED), **same)
                 gathered.mean(cell, "J1", group, "j1", at_least(CLEAN), facts=published, **same)
@@ -162,7 +162,10 @@ def _b9(analysis: Analysis) -> Finding:
                 slopes[seed] = float(centered @ first[own] / (centered @ centered))
         reached = bool(np.any(first <= group["epoch"]))
         unmet = "" if reached else f"CE underfits: J1 < {FITTED} at every eta in {cell.title}"
-        delay, floor = Sample(np.array(list(slopes.values())), tuple(slopes)), step / math.sqrt(12) / float(np.ptp(group.rates))
+        delay, floor = (
+            Sample(np.array(list(slopes.values())), tuple(slopes)),
+            step / math.sqrt(12) / float(np.ptp(group.rates)),
+        )
         gathered.sample(cell, "epochs per unit of eta", delay, ABOVE_ZERO, unmet=unmet, floor=floor, used=(group,))
     return gathered.finding("no setting with CE at two rates of symmetric noise")
 
@@ -173,7 +176,8 @@ def _b9(analysis: Analysis) -> Finding:
     bar="m under CE with each: above .5, and above RLL's m without them",
     published="said, not shown",
     method=_EACH + "; of the difference paired by seed",
-    cells="each setting under symmetric noise and eta > 0, with more weight decay or dropout than its plain counterpart",
+    cells="each setting under symmetric noise and eta > 0, with more weight decay or dropout than its plain "
+    "counterpart",
     minimum="3 seeds of CE with each, and of CE and RLL without",
     premise="plain " + _CE_MEMORIZES,
     needs=NEEDS,
@@ -189,7 +193,10 @@ def _b10(analysis: Analysis) -> Finding:
             for rate in plain.rates("CE", "RLL") if kind else []:
                 ce, rll = cell.at("CE", rate), plain.at("RLL", rate)
                 name = kind.rpartition(".")[2].replace("_", " ")
-                same = {"at": f"eta {rate:g} with {name} {_strength(cell, kind):g}", "unmet": memorizes(plain, rate)}
+                same: Row = {
+                    "at": f"eta {rate:g} with {name} {_strength(cell, kind):g}",
+                    "unmet": memorizes(plain, rate),
+                }
                 kinds |= {kind} if len(ce) else set()
                 gathered.mean(family, "m", ce, "corrupted_as_observed", at_least(NOT_STOPPED), **same)
                 what, column = "m of CE - m of RLL", "corrupted_as_observed"

@@ -51,7 +51,9 @@ def _c1(analysis: Analysis) -> Finding:
         answers = [answers[0] + len(stated), answers[1] + len(group)]
         if len(stated):
             of.append((cell, stated))
-            good.append((stated["rate_low"] <= stated["realised_rate"]) & (stated["realised_rate"] <= stated["rate_high"]))
+            good.append(
+                (stated["rate_low"] <= stated["realised_rate"]) & (stated["realised_rate"] <= stated["rate_high"])
+            )
             gathered.rows.append(_row(f"{cell.title}", stated, good[-1]))
     if not answers[1]:
         raise NotTested("no run of RLL or normalized MSE above eta 0 that has a held-out split of its own (split_seed)")
@@ -72,7 +74,14 @@ def _states(group: Group) -> np.ndarray:
 def _row(name: str, group: Group, covered: np.ndarray) -> Row:
     bias = float(np.mean(group["rate_estimate"] - group["realised_rate"]))
     width = float(np.mean(group["rate_high"] - group["rate_low"]))
-    return {"cell": name, "what": "coverage", "value": float(np.mean(covered)), "seeds": len(group), "bias": bias, "width": width}
+    return {
+        "cell": name,
+        "what": "coverage",
+        "value": float(np.mean(covered)),
+        "seeds": len(group),
+        "bias": bias,
+        "width": width,
+    }
 
 
 @claim(
@@ -97,7 +106,7 @@ def _c2(analysis: Analysis) -> Finding:
                 group = group.where(np.isfinite(lead))
                 sample = Sample(lead[np.isfinite(lead)], tuple(group.seeds))
                 facts: Row = {name: group.value(name) for name in names}
-                same = {"at": f"{loss} eta {rate:g}", "facts": facts, "used": (group,)}
+                same: Row = {"at": f"{loss} eta {rate:g}", "facts": facts, "used": (group,)}
                 gathered.sample(cell, "AUROC lead", sample, at_least(NOT_WORSE), **same)
     return gathered.finding("no run of RLL or normalized MSE whose suspects stand beside confident learning's")
 
@@ -123,7 +132,7 @@ def _c4(analysis: Analysis) -> Finding:
         for rate in scratch.rates("RLL") if scratch is not None and started is not None else ():
             if scratch is None or started is None or not len(started.at("RLL", rate)):
                 continue
-            same = {"at": f"RLL eta {rate:g}", "unmet": memorizes(scratch, rate)}
+            same: Row = {"at": f"RLL eta {rate:g}", "unmet": memorizes(scratch, rate)}
             after, low = started.at("RLL", rate), scratch.at("RLL", rate)
             gathered.mean(family, "m from memorized weights", after, column, at_least(KEPT), **same)
             gathered.mean(family, "m from scratch", low, column, at_most(NOT_MEMORIZED), **same)

@@ -19,7 +19,9 @@ __all__ = ["resistance"]
 
 _M, _A = "corrupted_as_observed", "clean_accuracy"
 _CELLS = "each setting under symmetric noise and eta in (0, .6]"
-_PREMISE = "CE reaches a clean accuracy of .98 and m >= .95 in the same cell: the network can memorize, and was trained "
+_PREMISE = (
+    "CE reaches a clean accuracy of .98 and m >= .95 in the same cell: the network can memorize, and was trained "
+)
 _PREMISE += "long enough to; RLL reaches J1 .98 at eta 0: it can learn"
 _STEP = 0.05  # rates nearer than that are no neighbors: J1 would hardly fall
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
@@ -65,11 +67,12 @@ def _b2(analysis: Analysis) -> Finding:
     for cell in symmetric(analysis):
         for low, high in _steps(cell):
             pair, floor = (cell.at("RLL", low), cell.at("RLL", high)), cell.at("RLL", high).difference_floor("j1")
-            same = {"at": f"RLL eta {high:g}", "unmet": starts_clean(cell, high), "facts": {"from_eta": low}}
+            same: Row = {"at": f"RLL eta {high:g}", "unmet": starts_clean(cell, high), "facts": {"from_eta": low}}
             what = "change of J1 from the eta before"
             gathered.sample(cell, what, _change(*pair), BELOW_ZERO, floor=floor, used=pair, **same)
         for rate in cell.rates("RLL"):
-            group, same = cell.at("RLL", rate), {"at": f"RLL eta {rate:g}", "unmet": starts_clean(cell, rate)}
+            group = cell.at("RLL", rate)
+            same = {"at": f"RLL eta {rate:g}", "unmet": starts_clean(cell, rate)}
             gathered.mean(cell, "m", group, _M, at_most(0.3), facts=beside(cell.facts, "RLL", rate), **same)
             gathered.mean(cell, "a", group, _A, at_least(0.9), **same)
     if not any(check.what.startswith("change") for check in gathered.checks):
@@ -92,7 +95,7 @@ def _b2(analysis: Analysis) -> Finding:
 def _b3(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell, rate, group, unmet in _rll_cells(analysis):
-        same = {"at": f"RLL eta {rate:g}", "unmet": unmet}
+        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet}
         excess: Array = group["j1"] - (1 - group["realised_rate"])
         above, floor = mean_over_seeds(excess, group.seeds), group.share_floor("j1")
         facts = beside(cell.facts, "RLL", rate)
@@ -130,7 +133,7 @@ def _b5(analysis: Analysis) -> Finding:
         clean, ce, ce_clean = cell.at("RLL", 0.0), cell.at("CE", rate), cell.at("CE", 0.0)
         own, other = _gap(group, clean), _gap(ce, ce_clean)
         lead = {seed: own[seed] - other[seed] for seed in own if seed in other}
-        same = {"at": f"RLL eta {rate:g}", "unmet": unmet, "floor": group.difference_floor("j2")}
+        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet, "floor": group.difference_floor("j2")}
         same |= {"used": (group, clean, ce, ce_clean)}
         facts = beside(cell.facts, "RLL", rate)
         gathered.sample(cell, "J2(eta) - J2(0)", _sample(own), at_least(-0.05), facts=facts, **same)
@@ -154,7 +157,11 @@ def _b6(analysis: Analysis) -> Finding:
     for cell in symmetric(analysis):
         for rate in cell.rates("RLL", "nMSE"):
             pair = (cell.at("nMSE", rate), cell.at("RLL", rate))
-            same = {"at": f"eta {rate:g}", "unmet": memorizes(cell, rate), "facts": beside(cell.facts, "nMSE", rate)}
+            same: Row = {
+                "at": f"eta {rate:g}",
+                "unmet": memorizes(cell, rate),
+                "facts": beside(cell.facts, "nMSE", rate),
+            }
             for name, column in (("J1", "j1"), ("J2", "j2"), ("m", _M)):
                 gathered.difference(cell, f"{name} nMSE - RLL", *pair, column, CLOSE, **same)
     return gathered.finding("no setting with both RLL and normalized MSE at one eta of symmetric noise")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from byrote.analysis import ABOVE_ZERO, BELOW_ZERO, Analysis, Points, at_least, 
 from byrote.claims.cells import Cell, Group, cells, only
 from byrote.claims.gathering import Gathered
 from byrote.claims.memorization import papers_width
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, NotTested, Row, claim
 
 __all__ = ["LINEAR", "RAW", "RELATIVE", "SAME_SLOPE", "add_linear", "line"]
 
@@ -36,7 +35,7 @@ def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
     mem, rate = line(group), line(group, "effective_rate")
     if mem is None or rate is None:
         return
-    same: dict[str, Any] = {"at": " ".join(filter(None, [at, loss])), "used": (group,)}
+    same: Row = {"at": " ".join(filter(None, [at, loss])), "used": (group,)}
     gathered.sample(cell, "1 - R^2 of NC1 on mem", mem.log_unexplained(), LINEAR, **same)
     gathered.sample(cell, "error of unseen eta, mem over rate", mem.log_error_ratio(rate), BELOW_ZERO, **same)
     control = group.points(1 / group["class_distance"] ** 2, "nc1_test")
@@ -52,8 +51,8 @@ def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
 @claim(
     "A3",
     statement="For CE and LS, NC1 on test data is linear in memorization",
-    bar="R^2 at least .8 (1 - R^2 at most .2), and the error of the line on the eta that it has not seen below that of a "
-    "line in the effective rate",
+    bar="R^2 at least .8 (1 - R^2 at most .2), and the error of the line on the eta that it has not seen below that of "
+    "a line in the effective rate",
     published="approximately linear while mem is not large (MD Fig. 1)",
     method=_JACKKNIFE + ", of the logarithm",
     cells="each setting with N = 2 and M = N, and each loss. Raw mem (the sum over corrupted samples by the number of "
@@ -151,12 +150,16 @@ def _a7(analysis: Analysis) -> Finding:
 def _a13(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for family in cells(analysis, vary=("network.width",)):
-        by_width = {width: cell for width, cell in family.by("network.width").items() if line(cell.at("CE")) is not None}
+        by_width = {
+            width: cell for width, cell in family.by("network.width").items() if line(cell.at("CE")) is not None
+        }
         if len(by_width) < 2:
             continue
         widths = list(by_width)
         pair = (by_width[widths[-1]].at("CE"), by_width[widths[0]].at("CE"))
-        _add_ratio(gathered, family, "slope, widest over narrowest, CE", pair, f"{widths[-1]}/{widths[0]}", outside=True)
+        _add_ratio(
+            gathered, family, "slope, widest over narrowest, CE", pair, f"{widths[-1]}/{widths[0]}", outside=True
+        )
         for width, cell in by_width.items():
             _add_ratio(gathered, family, "slope LS/CE", (cell.at("LS"), cell.at("CE")), f"width {width}")
     kinds = {check.what for check in gathered.checks}
@@ -185,8 +188,9 @@ def _a15(analysis: Analysis) -> Finding:
             if clean is None or test is None:
                 continue
             rising = group.points(RAW, np.log(np.where(group["nc1_train_clean"] > 0, group["nc1_train_clean"], np.nan)))
-            gathered.sample(cell, "slope of log NC1, clean training samples", rising.slope(), ABOVE_ZERO, at=loss, used=(group,))
+            gathered.sample(
+                cell, "slope of log NC1, clean training samples", rising.slope(), ABOVE_ZERO, at=loss, used=(group,)
+            )
             what = "slope, clean training over test"
             gathered.sample(cell, what, clean.log_slope_ratio(test), SAME_SLOPE, at=loss, outside=True, used=(group,))
     return gathered.finding(f"no setting with CE or LS at {_FEWEST_RATES} rates above 0")
-

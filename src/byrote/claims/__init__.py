@@ -1,4 +1,4 @@
-"""The papers' claims as functions of the stored runs: table in, verdict out.
+"""The papers' claims as functions of the stored runs, or of theory alone: table in, verdict out.
 
 Each family of claims has a file; importing this package registers them all. A claim has a verdict (`holds`,
 `fails`, `inconclusive`, `not tested`), a statistic with its 95% interval, and the bar it was held to.
@@ -16,6 +16,7 @@ from byrote.claims import (
     past,
     resisting,
     slopes,
+    theory,
 )
 from byrote.claims.resisting import resistance
 from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate, registered
@@ -41,4 +42,5 @@ __all__ = [
     "resistance",
     "resisting",
     "slopes",
+    "theory",
 ]

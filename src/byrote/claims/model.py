@@ -1,7 +1,7 @@
 """C3: do the memorization-dilation model's parameters, read off stored runs, predict the other losses?
 
-The one place where fits of the model become a verdict: `byrote claims`, `byrote theory claims` and a theorist with
-arrays of his own (`judge`) all come here.
+The one place where fits of the model become a verdict: `byrote claims`, `byrote theory claims --runs`, and `judge` for
+fits of one's own arrays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from byrote.analysis import model_fit as model
+from byrote.analysis.lines import printed
+from byrote.analysis.samples import Sample
 from byrote.claims.cells import Cell, cells, read, under_trained
 from byrote.claims.decide import Check, at_least, conclude, within
 from byrote.claims.geometry import MODES
@@ -17,14 +20,12 @@ from byrote.claims.memorization import papers_width
 from byrote.claims.statistics import Estimate
 from byrote.claims.verdict import Finding, NotTested, Row, claim
 from byrote.store import Results
-from byrote.theory import fit as model
-from byrote.theory import resampled, stored
 
 __all__ = ["PREDICTED", "Fitted", "fits_of", "judge"]
 
 PREDICTED = within(0.8, 1.25)
 _SEVERITY = ("fails", "inconclusive", "holds")
-_NEEDS = (*stored.NEEDS, "norm_cv", "collapsed", "num_classes", "feature_width", "noise", "j1")
+_NEEDS = (*model.NEEDS, "norm_cv", "collapsed", "num_classes", "feature_width", "noise", "j1")
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Fitted:
 
 
 def _fitted(cell: Cell) -> Fitted | None:
-    final = cell.runs.final.where(stored.readable(cell.runs.final))
-    if not stored.fittable(final):
+    final = cell.runs.final.where(model.readable(cell.runs.final))
+    if not model.fittable(final):
         return None
     modes: dict[str, model.Fit] = {}
     counts = []
@@ -54,13 +55,13 @@ def _fitted(cell: Cell) -> Fitted | None:
         part = final.where(norm_cv=holds)
         if 0 < len(part) < len(final):
             counts.append(f"{mode}: {len(part)} of {len(final)} runs")
-            if stored.fittable(part):
-                modes[mode] = stored.fit_history(part)
-    others = sorted(set(final["loss"].tolist()) - set(stored.KINDS_OF))
+            if model.fittable(part):
+                modes[mode] = model.fit_history(part, predict=False)
+    others = sorted(set(final["loss"].tolist()) - set(model.KINDS_OF))
     notes = [*counts, *([f"no model of {', '.join(others)}"] if others else [])]
-    unmet = {eta: under_trained(cell, rate) for rate, eta in stored.mean_eta(final).items() if rate > 0}
+    unmet = {eta: under_trained(cell, rate) for rate, eta in model.mean_eta(final).items() if rate > 0}
     unmet = {eta: why for eta, why in unmet.items() if why}
-    return Fitted(cell.name, stored.fit_history(final), unmet, modes, tuple(notes), cell.decides)
+    return Fitted(cell.name, model.fit_history(final), unmet, modes, tuple(notes), cell.decides)
 
 
 def fits_of(results: Results) -> dict[str, Fitted]:
@@ -82,7 +83,7 @@ def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
     Of two that fail, the one in which fewer checks fail is shown.
 
     Args:
-        fitted: at least one. Of fits of one's own arrays, `Fitted("name", theory.fit_runs(...))`.
+        fitted: at least one. Of fits of one's own arrays, `Fitted("name", model_fit.fit_runs(...))`.
         notes: further remarks for the reason.
     """
     runs = sum(one.fit.runs for one in fitted)
@@ -125,13 +126,14 @@ def _told(fitted: Sequence[Fitted]) -> list[str]:
     return list(dict.fromkeys(f"{one.name}: {note}" if many else note for one in fitted for note in one.notes))
 
 
-def _known(estimate: resampled.Estimate) -> Estimate:
+def _known(sample: Sample) -> Estimate:
     """With infinite ends where there is no interval."""
-    low, high = estimate.low, estimate.high
-    unbounded = not (math.isfinite(low) and math.isfinite(high))
-    if unbounded:
-        low, high = -math.inf, math.inf
-    return Estimate(estimate.value, low, high, estimate.seeds)
+    one = printed(sample)
+    return Estimate(one.value, one.low, one.high, one.n) if math.isfinite(one.half) else _open(one.value, one.n)
+
+
+def _open(value: float, seeds: int) -> Estimate:
+    return Estimate(value, -math.inf, math.inf, seeds)
 
 
 def _checks(one: Fitted, variant: model.Variant) -> list[Check]:
@@ -163,9 +165,9 @@ def _of(one: Fitted, variant: model.Variant) -> list[model.Prediction]:
 
 
 def _repeated(prediction: model.Prediction) -> bool:
-    """Whether the model was solved under every resample: not for losses that need restarts."""
+    """Whether the model was solved without each seed too: not for losses with several minima."""
     predicted = prediction.predicted_memorization
-    return not math.isfinite(predicted.value) or math.isfinite(predicted.low) or predicted.seeds < 2
+    return not math.isfinite(predicted.whole) or math.isfinite(printed(predicted).half) or len(predicted.seeds) < 2
 
 
 def _level(one: Fitted, prediction: model.Prediction) -> Check:
@@ -173,11 +175,11 @@ def _level(one: Fitted, prediction: model.Prediction) -> Check:
     facts: Row = {"model": prediction.variant, "loss": prediction.loss, "eta": prediction.eta}
     facts |= {"gave_parameters": prediction.gave_parameters}
     for name in ("predicted_memorization", "measured_memorization", "predicted_dilation", "measured_dilation"):
-        estimate: resampled.Estimate = getattr(prediction, name)
+        estimate = printed(getattr(prediction, name))
         facts |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     unmet = one.unmet.get(prediction.eta, "")
-    if not unmet and not math.isfinite(prediction.predicted_memorization.value):
-        exist = math.isfinite(one.fit.lambda_w.value) and math.isfinite(one.fit.slope.value)
+    if not unmet and not math.isfinite(prediction.predicted_memorization.whole):
+        exist = math.isfinite(one.fit.lambda_w.whole) and math.isfinite(one.fit.slope.whole)
         why = "its class means collapse there" if exist else "no penalties and slope give what was measured"
         unmet = f"the model predicts nothing for {prediction.loss} in {one.name}: {why}"
     name = f"{one.name} {prediction.loss} eta {prediction.eta:.3g}"
@@ -189,9 +191,10 @@ def _parameters(one: Fitted) -> list[Row]:
     """What was read off the runs, all together and in each mode."""
     rows: list[Row] = []
     for mode, fit in {"": one.fit, **one.by_mode}.items():
-        for what, estimate in (("C_MD", fit.slope), ("lambda_W", fit.lambda_w), ("lambda_H", fit.lambda_h)):
+        for what, sample in (("C_MD", fit.slope), ("lambda_W", fit.lambda_w), ("lambda_H", fit.lambda_h)):
+            estimate = printed(sample)
             row: Row = {"cell": one.name, "what": what, "value": estimate.value, "low": estimate.low}
-            rows.append(row | {"high": estimate.high, "seeds": estimate.seeds} | ({"mode": mode} if mode else {}))
+            rows.append(row | {"high": estimate.high, "seeds": estimate.n} | ({"mode": mode} if mode else {}))
     return rows
 
 
@@ -202,8 +205,8 @@ def _parameters(one: Fitted) -> list[Row]:
     bar="measured over predicted slope, and memorization at each eta: inside [.8, 1.25] holds, outside fails; D of CE "
     "over LS at least what the model allows",
     published="future work in MD",
-    method="t interval with the bootstrap's standard error, over seeds, all eta of a seed together (400 draws, fixed "
-    "seed), paired by seed",
+    method="t interval over seeds of jackknife pseudo-values (the model is fitted once without each seed, all its eta "
+    "together) of the logarithms of the ratios",
     aggregation="each setting with N = M = 2 under uniform noise, each loss; the worst decides, in the better of the "
     "raw model (one slope for all losses) and the scale-free one (slopes go as 1/D). C_MD comes from CE, the penalties "
     "from D of CE and LS. Memorization of RLL and of MSE on probabilities is predicted without an interval, in rows; "

@@ -106,17 +106,13 @@ class Claim:
     minimum: str
     premise: str
     needs: tuple[str, ...]
-    find: Callable[[Results], Finding] = field(repr=False)
+    find: Callable[[Any], Finding] = field(repr=False)
+    theory: bool = False
 
-    def __call__(self, results: Results) -> Verdict:
-        """The verdict on these runs."""
-        missing = [name for name in ("key", "epoch", *self.needs) if name not in results.history]
+    def __call__(self, results: Results | None = None) -> Verdict:
+        """The verdict on these runs; a claim of theory alone needs none."""
         try:
-            if missing and len(results.history):
-                raise NotTested(f"the table has no column {', '.join(missing)}")
-            if not len(results.history):
-                raise NotTested("no runs")
-            found = self.find(results)
+            found = self._found(results)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
         return Verdict(
@@ -136,6 +132,16 @@ class Claim:
             details=found.details,
         )
 
+    def _found(self, results: Results | None) -> Finding:
+        if self.theory:
+            return self.find(results)
+        if results is None or not len(results.history):
+            raise NotTested("no runs")
+        missing = [name for name in ("key", "epoch", *self.needs) if name not in results.history]
+        if missing:
+            raise NotTested(f"the table has no column {', '.join(missing)}")
+        return self.find(results)
+
 
 CLAIMS: dict[str, Claim] = {}
 
@@ -151,7 +157,8 @@ def claim(
     premise: str = "none",
     published: str | float | None = None,
     needs: tuple[str, ...] = (),
-) -> Callable[[Callable[[Results], Finding]], Claim]:
+    theory: bool = False,
+) -> Callable[[Callable[[Any], Finding]], Claim]:
     """Register a function of the stored runs as the claim `id`.
 
     Args:
@@ -164,6 +171,8 @@ def claim(
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
         needs: columns of the table the function reads; without one the claim is `not tested`.
+        theory: the claim is computed from theory alone. Its function ignores the runs and may be given None; it is
+            judged when it is asked for, not with every table.
 
     Returns:
         The function as a `Claim`, callable on results: `claim(results) -> Verdict`.
@@ -172,11 +181,11 @@ def claim(
         ValueError: the id is taken by another function.
     """
 
-    def register(find: Callable[[Results], Finding]) -> Claim:
+    def register(find: Callable[[Any], Finding]) -> Claim:
         known = CLAIMS.get(id)
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
-        made = Claim(id, statement, bar, published, method, aggregation, minimum, premise, needs, find)
+        made = Claim(id, statement, bar, published, method, aggregation, minimum, premise, needs, find, theory)
         CLAIMS[id] = made
         return made
 
@@ -189,16 +198,18 @@ def _order(id: str) -> tuple[str, int, str]:
 
 
 def registered() -> list[Claim]:
-    """Every registered claim, in the order A2, A3, ..., C4."""
+    """Every registered claim, in the order A1, A2, ..., C4."""
     return [CLAIMS[id] for id in sorted(CLAIMS, key=_order)]
 
 
-def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict]:
-    """The verdict of every registered claim, or of those named, on these runs.
+def evaluate(results: Results | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> list[Verdict]:
+    """The verdict of every registered claim on runs, or of those named.
 
     Args:
-        results: the tables of a store, `byrote.open(DIR).results`.
-        ids: names of claims; None for all, in the order A2, A3, ..., C4.
+        results: the tables of a store, `byrote.open(DIR).results`. None: only the claims of theory alone are judged.
+        ids: names of claims; None for all, in the order A1, A2, ..., C4.
+        theory: whether the claims that are computed from theory alone are judged too (some seconds). Those that are
+            named always are.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.
@@ -206,5 +217,6 @@ def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict
     for id in ids or ():
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
-    chosen = registered() if ids is None else [CLAIMS[id] for id in ids]
-    return [one(results) for one in chosen]
+    if ids is not None:
+        return [CLAIMS[id](results) for id in ids]
+    return [one(results) for one in registered() if (theory or results is None if one.theory else results is not None)]

@@ -14,7 +14,7 @@ from byrote.store import Results, Table
 from claims.cases import CASES, table
 from claims.made import noise_of, results, ten_class, two_class
 
-IDS = sorted(claims.CLAIMS)
+IDS = sorted(id for id, one in claims.CLAIMS.items() if not one.theory)  # those that are judged from runs
 CONTRACT = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
 
 
@@ -23,7 +23,7 @@ def one(made: Results, id: str) -> claims.Verdict:
 
 
 def test_every_registered_claim_has_its_three_tables() -> None:
-    assert set(CASES) == set(claims.CLAIMS)
+    assert set(CASES) == set(IDS)
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -46,7 +46,7 @@ def test_a_claim_without_its_runs_or_columns_is_not_tested_and_says_why(id: str)
     assert verdict.reason or id == "B7"
 
 
-@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("id", sorted(claims.CLAIMS))
 def test_a_claim_documents_itself(id: str) -> None:
     claim = claims.CLAIMS[id]
     for text in (claim.statement, claim.bar, claim.method, claim.aggregation, claim.minimum, claim.premise):
@@ -100,7 +100,7 @@ def test_an_unknown_id_names_the_nearest() -> None:
 def test_all_claims_come_in_the_order_of_the_table() -> None:
     ids = [verdict.id for verdict in claims.evaluate(results([]))]
     expected = "A2 A3 A4 A5 A5r A6 A7 A8 A10 A11 A12 A13 A14 A15"
-    expected += " B1 B2 B3 B4 B5 B6 B7 B9 B10 C1 C2 C3 C4"
+    expected += " B1 B2 B3 B4 B5 B6 B7 B9 B10 C1 C3 C4"
     assert ids == expected.split()
 
 
@@ -196,7 +196,7 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
         json.dumps(verdict.to_json(), allow_nan=False)
 
 
-HEAR_ALL = {"A2", "A7", "A8", "A10", "A13", "B7", "B10", "C1", "C2", "C4"}
+HEAR_ALL = {"A2", "A7", "A8", "A10", "A13", "B7", "B10", "C1", "C4"}
 
 
 def beside(id: str, *, more_cells: bool) -> claims.Verdict:

@@ -24,7 +24,6 @@ from byrote.claims.statistics import (
     spearman,
     wilson,
 )
-from byrote.measures import fit as measuring
 
 
 @given(st.integers(0, 40), st.integers(1, 40))
@@ -129,15 +128,6 @@ def test_the_fitted_line_is_least_squares() -> None:
     assert fit.r2 == pytest.approx(reference.rvalue**2, rel=1e-9)
     assert fit.error == pytest.approx(slow_error(x, y, eta), rel=1e-6)
     assert (fit.seeds, fit.runs) == (4, 20)
-
-
-def test_the_fitted_line_is_that_of_the_measuring_library() -> None:
-    x, y, seed, eta = runs_of(5, 4)
-    mine, theirs = fit_line(x, y, seed, eta), measuring.fit_line(x, y, seeds=seed, groups=eta, draws=50)
-    assert mine.slope == pytest.approx(theirs.slope.value, rel=1e-9)
-    assert mine.intercept == pytest.approx(theirs.intercept.value, rel=1e-6)
-    assert mine.r2 == pytest.approx(theirs.r_squared, rel=1e-9)
-    assert mine.error == pytest.approx(theirs.left_out_error, rel=1e-6)
 
 
 def test_the_bootstrap_draws_whole_seeds_with_all_their_eta() -> None:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from byrote import claims, theory
+from byrote.analysis import model_fit
+from byrote.analysis.samples import Sample
 from byrote.claims.model import Fitted, fits_of, judge
 from byrote.cli.main import main
 from byrote.store import Results
-from byrote.theory.claims import TheoryVerdict
 from claims.made import Rows, results, ten_class
 from claims.modelled import FLOOR, TRUE, modelled
 
@@ -36,9 +37,10 @@ def levels(verdict: claims.Verdict) -> list[claims.verdict.Row]:
 def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
     (fitted,) = fits_of(results(modelled(noise=0.0))).values()
     fit = fitted.fit
-    assert fit.slope.value == pytest.approx(TRUE["slope"], rel=1e-6)
+    assert np.exp(fit.slope.whole) == pytest.approx(TRUE["slope"], rel=1e-6)
     assert fit.floor == pytest.approx(FLOOR, rel=1e-6)
-    assert (fit.lambda_w.value, fit.lambda_h.value) == pytest.approx((TRUE["lambda_w"], TRUE["lambda_h"]), rel=1e-6)
+    lambdas = [np.exp(sample.whole) for sample in (fit.lambda_w, fit.lambda_h)]
+    assert lambdas == pytest.approx([TRUE["lambda_w"], TRUE["lambda_h"]], rel=1e-6)
     verdict = c3(modelled(noise=0.0))
     for row in levels(verdict):
         assert row["value"] == pytest.approx(1, rel=1e-5)
@@ -107,10 +109,13 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
 def test_of_two_variants_that_fail_the_one_with_fewer_failures_is_shown() -> None:
     (one,) = fits_of(results(modelled(("CE", "LS"), seeds=(0, 1, 2)))).values()
 
-    def fit(raw: tuple[float, ...], scale_free: tuple[float, ...]) -> theory.Fit:
+    def around(value: float) -> Sample:
+        return Sample(np.log(value) + np.array([-0.01, 0.0, 0.01]), (0, 1, 2), "log", float(np.log(value)))
+
+    def fit(raw: tuple[float, ...], scale_free: tuple[float, ...]) -> model_fit.Fit:
         both: tuple[tuple[theory.Variant, tuple[float, ...]], ...] = (("raw", raw), ("scale-free", scale_free))
         ratios = [
-            theory.SlopeRatio(variant, name, theory.Estimate(value, value - 0.01, value + 0.01, 3))
+            model_fit.SlopeRatio(variant, name, around(value))
             for variant, values in both
             for name, value in zip(("LS", "LR"), values, strict=True)
         ]
@@ -163,7 +168,7 @@ def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
     own = [0.09 / 0.91, 0.11 / 0.89]
     assert round(np.mean(own), 6) in etas
     mean = next(row["mem_mean"] for row in rows if row["rate"] == 0.2 and row["loss"] == "CE")
-    assert etas[round(np.mean(own), 6)].measured_memorization.value == pytest.approx(mean * np.mean(own))
+    assert etas[round(np.mean(own), 6)].measured_memorization.whole == pytest.approx(mean * np.mean(own))
 
 
 def test_bounded_losses_are_predicted_but_do_not_decide() -> None:
@@ -233,19 +238,18 @@ def test_fits_of_ones_own_arrays_are_judged_alike() -> None:
                 readings = (solved.memorization * off[0], (solved.dilation * off[1]) ** 2, solved.distance * off[2])
                 rows.append((name, eta, *readings, seed))
     columns = [list(column) for column in zip(*rows, strict=True)]
-    fit = theory.fit_runs(*columns, models={"CE": ("smoothing", 0.0), "LS": ("smoothing", 0.1)})
+    fit = model_fit.fit_runs(*columns, models={"CE": ("smoothing", 0.0), "LS": ("smoothing", 0.1)})
     finding = judge([Fitted("own", fit)])
     assert (finding.verdict, finding.runs) == ("holds", 40)
     assert judge([Fitted("own", fit, dict.fromkeys((0.02, 0.05, 0.1, 0.2), "not trained"))]).verdict == "inconclusive"
 
 
 def test_the_command_judges_a_folder(tmp_path, monkeypatch, capsys) -> None:
-    for name in ("a1", "a9"):
-        verdict = TheoryVerdict(name.upper(), "s", "holds", 0.0, None, "b", 1, "p", "d")
-        monkeypatch.setattr(f"byrote.theory.claims.claim_{name}", lambda verdict=verdict: verdict)
     made: Results = results(modelled())
-    (tmp_path / "table.parquet").write_bytes(b"")
-    monkeypatch.setattr("byrote.store.open_store", lambda folder: type("S", (), {"results": made})())
+    monkeypatch.setattr("byrote.analysis.open_store", lambda folder: type("S", (), {"results": made})())
+    for id in ("A1", "A9"):
+        quick = replace(claims.CLAIMS[id], find=lambda none: claims.Finding("holds", 0.0, runs=1))
+        monkeypatch.setitem(claims.CLAIMS, id, quick)
     assert main(["theory", "claims", "--runs", str(tmp_path), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert [one["id"] for one in answer] == ["A1", "A9", "B8", "C3"]

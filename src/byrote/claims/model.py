@@ -48,7 +48,8 @@ def _fitted(cell: Cell) -> Fitted | None:
         return None
     at = {eta: rate for rate, eta in model.mean_eta(final).items() if rate > 0}
     unmet = {eta: memorizes(cell, rate, BEGUN) for eta, rate in at.items()}
-    return Fitted(cell, Group(cell.analysis, rows), model.fit_history(final), {e: why for e, why in unmet.items() if why})
+    unmet = {eta: why for eta, why in unmet.items() if why}
+    return Fitted(cell, Group(cell.analysis, rows), model.fit_history(final), unmet)
 
 
 def fits_of(analysis: Analysis) -> dict[str, Fitted]:
@@ -63,7 +64,7 @@ def fits_of(analysis: Analysis) -> dict[str, Fitted]:
 
 
 def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Variant) -> Gathered:
-    """The checks of one variant of the model: slopes, distances, and memorization where its prediction has an interval."""
+    """The checks of one variant of the model: slopes, distances, and memorization where it has an interval."""
     gathered = Gathered(analysis)
     for one in fitted:
         facts: Row = {"model": variant}
@@ -115,8 +116,8 @@ def _parameters(one: Fitted) -> list[Row]:
     published="future work in MD",
     method="t interval over jackknife pseudo-values of the seeds, all eta of a seed together, of the logarithm, paired "
     "by seed",
-    cells="each setting with N = M = 2 under uniform noise, each loss, in the better of the raw model (one slope for all "
-    "losses) and the scale-free one (slopes go as 1/D). C_MD comes from CE, the penalties from D of CE and LS. "
+    cells="each setting with N = M = 2 under uniform noise, each loss, in the better of the raw model (one slope for "
+    "all losses) and the scale-free one (slopes go as 1/D). C_MD comes from CE, the penalties from D of CE and LS. "
     "Memorization of RLL and of MSE on probabilities is predicted without an interval, in rows",
     minimum="3 eta and 3 seeds under CE and LS",
     premise="of memorization: CE reaches a clean accuracy of .98 and m >= .5 at that eta",

@@ -2,16 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from byrote.cli.output import print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
+    from byrote.claims import Verdict
     from byrote.store import Results
 
-__all__ = ["claims", "compact", "figures", "report", "status"]
+__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
 
 
 def status(folder: Path, /, *, json: bool = False) -> int:
@@ -50,27 +52,33 @@ def _results(folder: Path) -> "Results":
     return results
 
 
-def _verdicts(results: "Results") -> list[dict[str, Any]]:
-    from byrote import claims as family
-
-    return [verdict.to_json() for verdict in family.evaluate(results)]
-
-
-def claims(folder: Path, /, *, json: bool = False) -> int:
+def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = False) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
     ----------
     folder
-        A store or a results folder.
+        A store or a results folder. Without one, --theory is needed.
+    theory
+        Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     json
         Print JSON.
     """
-    verdicts = _verdicts(_results(folder))
-    if json:
-        print_json(verdicts)
+    from byrote import claims as family
+
+    if folder is None and not theory:
+        raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
+    results = None if folder is None else _results(folder)
+    return show_verdicts("claims", family.evaluate(results, theory=theory), json)
+
+
+def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool) -> int:
+    """Print verdicts as a table or as JSON."""
+    rows = [verdict.to_json() for verdict in verdicts]
+    if as_json:
+        print_json(rows)
     else:
-        print_table("claims", ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), verdicts)
+        print_table(title, ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), rows)
     return 0
 
 

@@ -218,7 +218,7 @@ CASES: dict[str, Case] = {
     ),
     "C3": Case(
         lambda: results(modelled()),
-        lambda: results(modelled(dilation={"LR": 3.0})),
+        lambda: results(modelled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
         lambda: results(modelled(seeds=ONE)),
     ),
     "C4": Case(

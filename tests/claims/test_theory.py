@@ -16,13 +16,13 @@ OF_THEORY = ["A1", "A9", "B8"]
 @pytest.mark.slow
 def test_a1_and_a9_hold() -> None:
     peeled = configurations(restarts=5)
-    assert peeled.verdict == "holds"
+    assert peeled.word == "holds"
     assert peeled.statistic is not None
     assert 0 < peeled.statistic < 1e-6
     assert peeled.runs == 5 * len(peeled.details) == 240
     assert {row["of_threshold"] for row in peeled.details} == {1e-3, 3e-2, 1.1}
     order = orders(points=5)
-    assert (order.verdict, order.statistic) == ("holds", 1)
+    assert (order.word, order.statistic) == ("holds", 1)
     assert order.runs == sum(row["inside"] for row in order.details) > 500
     assert sum(row["reversed_outside"] for row in order.details) > 0
 
@@ -32,19 +32,19 @@ def test_a1_fails_when_a_minimizer_is_not_the_closed_form(monkeypatch: pytest.Mo
     skewed = theory.NCDeviation(0.0, 1e-3, 0.0, False)
     monkeypatch.setattr("byrote.claims.theory.is_nc_configuration", lambda *_: skewed)
     wrong = configurations(restarts=5)  # with fewer starts a problem may end in a spurious minimum
-    assert (wrong.verdict, wrong.statistic) == ("fails", 1e-3)
+    assert (wrong.word, wrong.statistic) == ("fails", 1e-3)
 
 
 def test_a1_fails_when_no_start_reaches_the_minimum() -> None:
     """One random start of each problem: some end with a class at zero, well above the closed form."""
     found = configurations(restarts=1)
-    assert found.verdict == "fails"
+    assert found.word == "fails"
     assert found.statistic is not None
     assert found.statistic > 1e-3
 
 
 def test_a9_fails_when_one_point_inside_is_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert orders(points=3).verdict == "holds"
+    assert orders(points=3).word == "holds"
     solved = theory.order_of_dilations
 
     def reversed_once(*at: object) -> object:
@@ -54,7 +54,7 @@ def test_a9_fails_when_one_point_inside_is_reversed(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("byrote.claims.theory.order_of_dilations", reversed_once)
     wrong = orders(points=3)
-    assert wrong.verdict == "fails"
+    assert wrong.word == "fails"
     assert wrong.statistic is not None
     assert 0.9 < wrong.statistic < 1
 
@@ -68,19 +68,19 @@ def test_b8_detects_a_wrong_constant_and_a_false_claim_of_symmetry() -> None:
         return symmetries(stated | {"CE": Stated(theory.from_torch(entropy), cross_entropy)}, [])
 
     right = judged(constant, None)
-    assert right.verdict == "holds"
+    assert right.word == "holds"
     assert right.statistic is not None
     assert right.statistic < 1e-12
-    assert judged(23.0, None).verdict == "fails"
-    assert judged(None, None).verdict == "fails"
-    assert judged(constant, 1.0).verdict == "fails"
-    assert symmetries({"CE": Stated(theory.from_torch(entropy), None)}, []).verdict == "not tested"
+    assert judged(23.0, None).word == "fails"
+    assert judged(None, None).word == "fails"
+    assert judged(constant, 1.0).word == "fails"
+    assert symmetries({"CE": Stated(theory.from_torch(entropy), None)}, []).word == "not tested"
     assert symmetries({}, ["needs_a_matrix"]).reason.endswith("left out for having no defaults: needs_a_matrix")
 
 
 def test_every_loss_of_the_box_does_what_it_states() -> None:
     (verdict,) = claims.evaluate(None, ["B8"])
-    assert verdict.verdict == "holds", verdict.reason
+    assert verdict.word == "holds", verdict.reason
     names = {row["loss"] for row in verdict.details}
     assert {"cross_entropy", "robust_log", "normalized_mse"} <= names
     assert verdict.runs == len(names)
@@ -92,10 +92,10 @@ def test_they_are_registered_and_judged_when_asked_for(monkeypatch: pytest.Monke
     def quick(id: str) -> claims.Claim:
         def find(runs: object) -> claims.Finding:
             called.append(id)
-            return claims.Finding("holds", 1.0)
+            return claims.Finding("holds", statistic=1.0)
 
         known = claims.CLAIMS[id]
-        texts = {name: getattr(known, name) for name in ("statement", "bar", "published", "method", "aggregation")}
+        texts = {name: getattr(known, name) for name in ("statement", "bar", "published", "method", "cells")}
         return claims.Claim(id, **texts, minimum=known.minimum, premise="none", needs=(), find=find, theory=True)
 
     assert [one.id for one in claims.registered() if one.theory] == OF_THEORY
@@ -113,4 +113,4 @@ def test_they_are_registered_and_judged_when_asked_for(monkeypatch: pytest.Monke
     assert both[:3] == ["A1", "A2", "A3"]
     assert both[both.index("B8") - 1] == "B7"
     (missing,) = claims.evaluate(None, ["A5"])
-    assert (missing.verdict, missing.reason) == ("not tested", "no runs")
+    assert (missing.word, missing.reason) == ("not tested", "no finished run")

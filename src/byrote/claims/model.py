@@ -42,7 +42,7 @@ class Fitted:
 
 def _fitted(cell: Cell) -> Fitted | None:
     columns = cell.analysis.runs.take(cell.rows)
-    rows = cell.rows[model.readable(columns)]
+    rows = cell.rows[model.readable(columns) & np.isin(columns["loss"].astype(str), list(model.KINDS_OF))]
     final = cell.analysis.runs.take(rows)
     if not model.fittable(final):
         return None
@@ -132,7 +132,9 @@ def _c3(analysis: Analysis) -> Finding:
     other = next(variant for variant in model.VARIANTS if variant != best)
     chosen = findings[best]
     passed_over = tuple(row for row in findings[other].details if row.get("what") == _SLOPE)
-    reason = f"{best} model (of the {other} one: {findings[other].text}); {chosen.reason}"
+    losses = {str(loss) for one in fitted for loss in one.cell.losses} - set(model.KINDS_OF)
+    without = f"; no model of {', '.join(sorted(losses))}" if losses else ""
+    reason = f"{best} model (of the {other} one: {findings[other].text}); {chosen.reason}{without}"
     return Finding(
         chosen.word,
         text=chosen.text,

@@ -147,7 +147,8 @@ def test_a_premise_that_is_not_met_is_no_verdict_and_is_named() -> None:
         verdict = one(results(ten_class(by_loss={"RLL": {"a": lambda rate, seed: 0.95 if rate == 0 else 0.99}})), id)
         assert "RLL underfits without noise" in verdict.reason, id
     verdict = one(results(ten_class(by_loss={"CE": {"a": 0.9, "m": 0.99}})), "B1")
-    assert "CE underfits: clean accuracy 0.9" in verdict.reason
+    assert "m of CE: the premise is met in no cell" in verdict.reason
+    assert any("CE underfits: clean accuracy 0.9" in row["reason"] for row in verdict.details)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])

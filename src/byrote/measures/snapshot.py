@@ -149,7 +149,7 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
         "mem_mean": value.mean,
         "mem_noise_weighted": value.noise_weighted,
         "mem_relative": nan if snapshot.collapsed else value.relative,
-        "mem_weighted_relative": nan if snapshot.collapsed else value.noise_weighted_relative,
+        "mem_noise_weighted_relative": nan if snapshot.collapsed else value.noise_weighted_relative,
         "mem_clean_mean": value.clean_mean,
     }
 

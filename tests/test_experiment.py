@@ -14,7 +14,10 @@ def test_the_key_is_pinned():
     """A change here means that every stored run gets a new name: raise the format on purpose or mend the cause."""
     subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     network = networks.MLP(depth=2, width=8)
-    assert Experiment(subset, noise.Uniform(0.2), losses.LabelSmoothing(0.1), network, Training(epochs=1)).key == "53b7a3643b99682b"
+    assert (
+        Experiment(subset, noise.Uniform(0.2), losses.LabelSmoothing(0.1), network, Training(epochs=1)).key
+        == "53b7a3643b99682b"
+    )
     assert run_key(tiny().spec(), {"module:toys": "0123456789abcdef"}) == "7bd6e50374ec4bd0"
 
 

@@ -281,7 +281,9 @@ def test_digits_that_begin_several_contents_are_refused_and_all_are_named(root, 
         accepted={"module:toys": ("abcdef0000000000", "abcdef1111111111")},
     )
     plan.write(root)
-    with pytest.raises(ValueError, match=r"several contents \(toys abcdef000000, toys abcdef111111\); give more digits"):
+    with pytest.raises(
+        ValueError, match=r"several contents \(toys abcdef000000, toys abcdef111111\); give more digits"
+    ):
         plan.accepting(root, ["abcdef"])
     assert plan.accepting(root, ["abcdef1"]).accepted == plan.accepted
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byrote.cli.output import print_json, print_table, say
+from byrote.cli.output import older, print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
+    if state["older_versions"]:
+        say(older(state["older_versions"], folder))
     return 0
 
 
@@ -141,8 +143,8 @@ def compact(folder: Path, /, *, out: Path | None = None) -> int:
     out
         Where to (default: the store itself).
     """
-    from byrote.store import open_store
+    from byrote.store import compact as write
 
-    target = open_store(folder).compact(out)
+    target = write(folder, out)
     say(f"wrote the tables of {folder} into {target}")
     return 0

@@ -41,6 +41,13 @@ def test_a2_hears_ce_and_ls_with_weight_decay_alone() -> None:
     assert {row["runs_with_a_class_at_zero"] for row in shape if "runs_with_a_class_at_zero" in row} == {40}
 
 
+def test_a2_counts_a_class_at_exactly_zero_which_has_no_cosine_against_the_claim() -> None:
+    forty = {"rates": (0.0,), "seeds": tuple(range(40))}
+    dead = two_class(norm_cv=1.4, cosine=float("nan"), **forty)
+    assert verdict("A2", dead).word == "fails"
+    assert verdict("A2", dead).runs == 80
+
+
 def test_a2_counts_each_width_of_the_features() -> None:
     forty = {"rates": (0.0,), "seeds": tuple(range(20))}
     found = verdict("A2", two_class(**forty), two_class(feature_width=16, cosine=0.9, **forty))

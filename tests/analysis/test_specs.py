@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import Field
+from stored import results_of
 from toys import tiny
 
 from byrote import data, losses, networks, noise
@@ -18,7 +19,6 @@ from byrote.component import Component
 from byrote.experiment import Experiment
 from byrote.recipe import Optimizer, Schedule, Training
 from byrote.table import Table
-from stored import results_of
 
 from .fields import Files, NoOtherValueError, built, families, other_values, slots
 
@@ -72,12 +72,27 @@ class OwnSchedule(Schedule):
     at: tuple[tuple[int, float], ...] = ()
 
 
+OWN = [OwnData, OwnNoise, OwnLoss, OwnNetwork, OwnOptimizer, OwnSchedule]
+for _member in OWN:  # registered while these tests run and no longer: others go through the registries as well
+    del _member.registry[_member.kind]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    for member in OWN:
+        member.registry[member.kind] = member
+    yield
+    for member in OWN:
+        del member.registry[member.kind]
+
+
 def members():
     """Every part that byrote registers, and those of this module; other test modules may come and go."""
     for base in families():
         for kind, member in base.registry.items():
-            if member.__module__.startswith("byrote.") or member.__module__ == __name__:
+            if member.__module__.startswith("byrote."):
                 yield base, kind, member
+        yield from ((base, member.kind, member) for member in OWN if issubclass(member, base))
 
 
 FIELDS = [

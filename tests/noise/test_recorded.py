@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import torch
+from toys import tiny
 
 from byrote.files import DataUnavailableError, WriteError
 from byrote.noise import Noise, Recorded, Symmetric, load, save
@@ -226,3 +227,29 @@ def test_a_path_in_the_cache_is_the_same_spec_on_every_machine(tmp_path, monkeyp
     with pytest.raises(DataUnavailableError, match="try `byrote data get human`"):
         model.load()
     assert Recorded("plain.csv").file == Path("plain.csv")
+
+
+def test_a_run_is_named_by_the_labels_and_not_by_their_file(tmp_path):
+    ids, true, observed = torch.arange(80), torch.arange(80) % 2, torch.arange(80) // 40
+    for name in ("a.csv", "b.parquet"):
+        save(tmp_path / name, ids, true, observed, num_classes=2)
+
+    def key(path, **fields):
+        return tiny(noise={"kind": "recorded", "path": str(path), **fields}).key
+
+    first = key(tmp_path / "a.csv")
+    assert key(tmp_path / "b.parquet") == first, "one content under two names and in two formats"
+    sha256 = load(tmp_path / "a.csv").sha256
+    assert key(tmp_path / "a.csv", sha256=sha256) == first
+    assert key(tmp_path / "a.csv", observed_column="true") != first
+    save(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
+    assert key(tmp_path / "a.csv") != first, "two contents under one name"
+
+
+def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
+    experiment = tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"})
+    assert "file:cache:human/labels.csv" not in experiment.contents
+    ids = torch.arange(80)
+    save(tmp_path / "cache" / "human" / "labels.csv", ids, ids % 2, ids // 40, num_classes=2)
+    assert tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"}).key == experiment.key

@@ -165,6 +165,14 @@ class Recorded(Noise):
         inside = self.path.removeprefix(_CACHE)
         return Path(self.path) if inside == self.path else cache_folder() / inside
 
+    def content(self) -> str:
+        """The digest of the labels, by which runs are named: one content in two formats has one.
+
+        Empty for "cache:NAME": that name stands for what `byrote data get` writes, so that a run has one name on every
+        machine, whether the file is there or not.
+        """
+        return "" if self.path.startswith(_CACHE) else self.load().sha256
+
     def load(self) -> NoisyLabels:
         """The file's content; see `load`.
 

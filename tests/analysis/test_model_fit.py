@@ -188,9 +188,7 @@ def _distance(name):
 
 def test_it_says_why_it_does_not_fit():
     loss, eta, mem, nc1, distance, seed = _runs()
-    level = model_fit.fit_runs(
-        loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS
-    )
+    level = model_fit.fit_runs(loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS)
     assert not level.fits
     assert any("not linear" in reason for reason in level.reasons)
     same = [1.0 for _ in distance]  # LS shrinks nothing: no lambdas do that

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byrote.claims.verdict import Finding, Row, claim
+from byrote.claims.verdict import Finding, Row, Word, claim
 from byrote.theory import (
     FreeSolution,
     LayerPeeled,
@@ -188,5 +188,5 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     notes += [f"wrong: {', '.join(wrong)}"] if wrong else []
     notes += [f"left out for having no defaults: {', '.join(without)}"] if without else []
     worst = max((row["error"] for row in rows), default=None)
-    word = "not tested" if not count else "fails" if wrong else "holds"
+    word: Word = "not tested" if not count else "fails" if wrong else "holds"
     return Finding(word, worst, None, len(rows), "; ".join(notes), tuple(rows))

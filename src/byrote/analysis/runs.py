@@ -146,7 +146,7 @@ class Analysis:
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         fields = [self._without(self._specs.fields(int(place)), without) for place in first]
         names = titles(fields, counts.tolist())
-        speaks = self._speaking(codes, first, counts)
+        speaks = self._speaking(codes, first, counts, without)
         mine = codes[self._origin]
         groups = [np.flatnonzero(mine == code) for code in range(len(first))]
         return [
@@ -160,9 +160,12 @@ class Analysis:
         apart = tuple(paths)
         return {path: v for path, v in fields.items() if not any(path == p or path.startswith(f"{p}.") for p in apart)}
 
-    def _speaking(self, codes: NDArray[np.int64], first: Rows, counts: NDArray[np.intp]) -> list[bool]:
-        """Which settings are the main ones of their families."""
-        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in _FAMILY) for place in first]
+    def _speaking(
+        self, codes: NDArray[np.int64], first: Rows, counts: NDArray[np.intp], without: Sequence[str]
+    ) -> list[bool]:
+        """Which settings are the main ones of their families; what is left out of them tells no families apart."""
+        paths = [path for path in _FAMILY if not any(path == one or path.startswith(f"{one}.") for one in without)]
+        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in paths) for place in first]
         best: dict[tuple[str, ...], int] = {}
         for place in sorted(range(len(first)), key=lambda place: (-int(counts[place]), int(first[place]))):
             best.setdefault(family[place], place)

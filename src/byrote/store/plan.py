@@ -21,7 +21,16 @@ from byrote.files import write_atomic
 from byrote.identity import FORMAT, run_key
 from byrote.store.directory import committed, read_manifest, read_spec
 
-__all__ = ["Entry", "Plan", "clear_running", "mark_running", "mark_unavailable", "not_run", "older_versions", "state_of"]
+__all__ = [
+    "Entry",
+    "Plan",
+    "clear_running",
+    "mark_running",
+    "mark_unavailable",
+    "not_run",
+    "older_versions",
+    "state_of",
+]
 
 _STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
 

@@ -1,0 +1,129 @@
+"""One value a seed of a statistic: the sample that Student's interval over seeds applies to.
+
+A mean or a paired difference has one value a seed by itself. A statistic of many runs (a slope, an error, a rank
+correlation) gets one by the jackknife: with theta of all runs and theta_i of all runs but those of seed i, the
+pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). All eta of a seed are left out together, because they
+share their initial weights. Ratios and errors are taken as logarithms and rank correlations as atanh, where their
+spread is closest to normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from byrote.intervals import student
+
+__all__ = [
+    "NOTHING",
+    "Array",
+    "Estimate",
+    "Sample",
+    "Scale",
+    "finite_points",
+    "jackknife",
+    "leaving_out",
+    "numbered",
+    "plain_key",
+    "sampled",
+]
+
+Array = NDArray[np.float64]
+Scale = Literal["plain", "log", "atanh"]
+NOTHING = 1e-12  # a variance below this share of the variable's own counts as none
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval (95% unless said otherwise) from `n` seeds or, of a share, from `n` runs."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value a seed of a statistic: the values' mean is the estimate, their spread gives its error.
+
+    A statistic that the runs do not determine has NaN in every value, and `reason` says why.
+    """
+
+    values: Array = field(repr=False)  # (n,), on `scale`
+    seeds: tuple[Hashable, ...]
+    scale: Scale = "plain"
+    whole: float = float("nan")  # the statistic of all runs at once, on `scale`; the estimate less the jackknife's bias
+    reason: str = ""
+
+    def estimate(self, confidence: float = 0.95) -> Estimate:
+        """The mean over seeds with Student's interval, on the sample's scale.
+
+        >>> Sample(np.array([1.0, 2.0, 3.0]), (0, 1, 2)).estimate()
+        Estimate(value=2.0, low=-0.48..., high=4.48..., n=3)
+        """
+        low, high = student(self.values, confidence)
+        value = float(np.mean(self.values)) if len(self.values) else float("nan")
+        return Estimate(value, float(low), float(high), len(self.values))
+
+
+def jackknife(whole: float, left_out: Array) -> Array:
+    """Pseudo-values n whole - (n - 1) left_out[i]; of a mean they are the values themselves.
+
+    Args:
+        whole: the statistic of all runs.
+        left_out: (n,) the statistic without each seed. With n = 1 nothing is left: the value is `whole`.
+
+    >>> jackknife(2.0, np.array([2.5, 2.0, 1.5]))  # the mean of 1, 2, 3 without each of them
+    array([1., 2., 3.])
+    """
+    n = len(left_out)
+    return np.array([whole]) if n == 1 else n * whole - (n - 1) * np.asarray(left_out, dtype=np.float64)
+
+
+def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: str) -> Sample:
+    """The sample of a statistic of all seeds (first) and without each (the rest)."""
+    n = len(seeds)
+    if n == 0:
+        return Sample(np.zeros(0), (), scale, reason="no seed has runs in all that is compared")
+    needed = statistics[:1] if n == 1 else statistics
+    if not np.isfinite(needed).all():
+        return Sample(np.full(n, np.nan), seeds, scale, reason=why)
+    return Sample(jackknife(float(statistics[0]), statistics[1:]), seeds, scale, float(statistics[0]))
+
+
+def leaving_out(n: int) -> Array:
+    """(n + 1, n): how often each seed counts: all once, then all but one."""
+    return np.concatenate([np.ones((1, n)), 1.0 - np.eye(n)])
+
+
+def finite_points(
+    x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]
+) -> tuple[Array, Array, tuple[Hashable, ...], NDArray[np.intp]]:
+    """The points where both are finite, their seeds in order of first appearance, and which seed each point has."""
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if not a.shape == b.shape == (len(seeds),):
+        raise ValueError(f"one x, one y and one seed a run are needed, got {a.shape}, {b.shape} and {len(seeds)}")
+    known = np.isfinite(a) & np.isfinite(b)
+    order, at = numbered([seed for seed, good in zip(seeds, known, strict=True) if good])
+    return a[known], b[known], order, at
+
+
+def numbered(keys: Sequence[Hashable]) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """The distinct keys in order of first appearance, and the number of each entry's key."""
+    number: dict[Hashable, int] = {}
+    at = np.array([number.setdefault(plain_key(key), len(number)) for key in keys], dtype=np.intp)
+    return tuple(number), at
+
+
+def plain_key(key: Hashable) -> Hashable:
+    return key.item() if isinstance(key, np.generic) else key

@@ -104,10 +104,14 @@ class Selection:
         return self.analysis.last(column)[self.runs]
 
     def text(self, column: str) -> NDArray[Any]:
-        """A fact of each run in words, (R,); empty of a column that the tables do not have."""
-        if column not in self.analysis.runs:
+        """A fact of each run in words, (R,); empty where the tables do not have it."""
+        if column not in self.analysis.runs or self.analysis.runs[column].dtype.kind != "O":
             return np.full(len(self), "", dtype=object)
         return np.asarray(self.analysis.runs[column][self.runs])
+
+    def field(self, path: str) -> NDArray[Any]:
+        """A field of the spec of each run by its dotted path, (R,); None where a run does not have it."""
+        return np.asarray(self.analysis.field(path)[self.runs])
 
     @property
     def collapsed(self) -> NDArray[np.bool_]:
@@ -172,7 +176,7 @@ class Selection:
         if name == "loss":
             place = {loss: number for number, loss in enumerate(self.losses)}
             return list(self.losses), np.array([place[loss] for loss in self.labels.tolist()], dtype=np.int64)
-        values = self.text(name)
+        values = self.analysis.runs[name][self.runs]
         distinct, codes = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
         return distinct.tolist(), codes.astype(np.int64)
 

@@ -9,7 +9,7 @@ from byrote.cli.output import print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
-    from byrote.store import Results
+    from byrote.analysis import Analysis
 
 __all__ = ["claims", "compact", "figures", "report", "status"]
 
@@ -38,22 +38,24 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
+    for version, runs in state["older_versions"].items():
+        say(f"{runs} runs of an older version ({version}) lie there and are left out")
     return 0
 
 
-def _results(folder: Path) -> "Results":
-    from byrote.store import open_store
+def _analysis(folder: Path) -> "Analysis":
+    from byrote.analysis import open_store
 
-    results = open_store(folder).results
-    if not len(results.history):
+    analysis = open_store(folder).analysis
+    if not len(analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
-    return results
+    return analysis
 
 
-def _verdicts(results: "Results") -> list[dict[str, Any]]:
+def _verdicts(analysis: "Analysis") -> list[dict[str, Any]]:
     from byrote import claims as family
 
-    return [verdict.to_json() for verdict in family.evaluate(results)]
+    return [verdict.to_json() for verdict in family.evaluate(analysis)]
 
 
 def claims(folder: Path, /, *, json: bool = False) -> int:
@@ -66,7 +68,7 @@ def claims(folder: Path, /, *, json: bool = False) -> int:
     json
         Print JSON.
     """
-    verdicts = _verdicts(_results(folder))
+    verdicts = _verdicts(_analysis(folder))
     if json:
         print_json(verdicts)
     else:
@@ -89,7 +91,7 @@ def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> 
     from byrote import figures as family
 
     target = out or folder / "figures"
-    drawn = family.draw(_results(folder))
+    drawn = family.draw(_analysis(folder))
     rows = []
     for figure in drawn:
         files = [str(path) for path in family.save(figure, target)]
@@ -114,10 +116,10 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
     from byrote import claims as family
     from byrote.report import write_report
 
-    results = _results(folder)
-    verdicts = family.evaluate(results)
+    analysis = _analysis(folder)
+    verdicts = family.evaluate(analysis)
     target = out or folder
-    page = write_report(results, verdicts, target)
+    page = write_report(analysis, verdicts, target)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
     say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
     return 0
@@ -133,7 +135,7 @@ def compact(folder: Path, /, *, out: Path | None = None) -> int:
     out
         Where to (default: the store itself).
     """
-    from byrote.store import open_store
+    from byrote.analysis import open_store
 
     target = open_store(folder).compact(out)
     say(f"wrote the tables of {folder} into {target}")

@@ -39,7 +39,7 @@ def collapse_over_time(analysis: Analysis) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
-def _panel(one: Selection, field: str, names: list[str]) -> Any:
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
     last = int(one.epochs[-1])
     rows = [row for row in one.curves(("loss",), (field,)) if (row[field] or 0) > 0]
     x = epoch_axis(last)
@@ -55,7 +55,7 @@ def _panel(one: Selection, field: str, names: list[str]) -> Any:
     marks = {"x": x, "y": y, "color": by_loss(names), "opacity": dimmed(), "tooltip": tips}
     line = alt.Chart(values(rows)).mark_line().encode(**marks, strokeDash=by_loss(names, "dash"))
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    return alt.layer(line, ends.encode(**marks, shape=by_loss(names, "shape")))
+    return [line, ends.encode(**marks, shape=by_loss(names, "shape"))]
 
 
 def _ticks(seen: list[float]) -> list[float]:

@@ -138,7 +138,7 @@ def _heading(row: dict[str, Any], features: Table) -> alt.Title:
     )
 
 
-def _panel(loss: str, features: Table, reach: float) -> Any:
+def _panel(loss: str, features: Table, reach: float) -> list[Any]:
     colour = loss_style(loss, [loss]).colour
     classes = sorted(set(features["true"].tolist()))
     scale = alt.Scale(domain=[-0.03 * reach, reach], nice=False, clamp=True)
@@ -154,7 +154,7 @@ def _panel(loss: str, features: Table, reach: float) -> Any:
         cross = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7" if number == 0 else "M-1,0L1,0M0,-1L0,1"
         marks = alt.Chart(values(wrong)).mark_point(shape=cross, size=34, color=INK, opacity=0.55, strokeWidth=1.1)
         layers.append(marks.encode(x=x, y=y))
-    return alt.layer(*layers, *_landmark_layers(features, x, y, colour))
+    return [*layers, *_landmark_layers(features, x, y, colour)]
 
 
 def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.Chart]:
@@ -178,7 +178,8 @@ def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.C
     for below, dx, dy in ((True, -15, 9), (False, 15, -9)):
         named = alt.Chart(values([row for row in rows if (row["name"] == "u₂") is below]))
         texts += [
-            named.mark_text(dx=dx, dy=dy, **font, **style).encode(x=x, y=y, text="name:N") for style in (halo, {})
+            named.mark_text(dx=dx, dy=dy, **font, **style).encode(x=x, y=y, text=alt.Text("name:N"))
+            for style in (halo, {})
         ]
     return [*layers, point.encode(shape=shape, tooltip=tips), *texts]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import altair as alt
 import numpy as np
 
@@ -23,7 +25,7 @@ __all__ = ["feature_width"]
 )
 def feature_width(analysis: Analysis) -> Drawing | None:
     """NC1 against raw and relative mem, one panel each a width M, for the data set run at most widths."""
-    family = _family(analysis)
+    where, family = _family(analysis)
     if len(family) < 2:
         return None
     common = set.intersection(*(set(one.losses) for one in family.values()))
@@ -34,9 +36,8 @@ def feature_width(analysis: Analysis) -> Drawing | None:
     pairs = [(width, one, x) for x in X for width, one in family.items()]
     charts = [draw_panel(one, x, "nc1_test", names) for _, one, x in pairs]
     titles = [alt.Title(f"M = {width}", subtitle=_slopes(one, x)) for width, one, x in pairs]
-    where = next(iter(family.values()))
     caption = (
-        f"{where.title}: NC1 on test data against memorization for networks whose features have M "
+        f"{where}: NC1 on test data against memorization for networks whose features have M "
         "dimensions; raw mem in feature units above, mem / D, a pure number, below. Marks and lines as in the figure "
         "of all data sets; above each panel the slopes of the fitted lines. "
         f"{runs_text(list(family.values()), nc1=True)}"
@@ -44,17 +45,20 @@ def feature_width(analysis: Analysis) -> Drawing | None:
     return Drawing(panels(charts, titles, columns=len(family), size=(200, 180), names=names), caption)
 
 
-def _family(analysis: Analysis) -> dict[int, Selection]:
-    """The runs of each width M, of settings that differ in M alone: of the main ones, the setting with most widths."""
-    found: list[dict[int, Selection]] = []
+def _family(analysis: Analysis) -> tuple[str, dict[int, Selection]]:
+    """The setting with most widths M, of the main ones with M left out: its title, and the runs of each width."""
+    found: list[tuple[str, dict[int, Selection]]] = []
     for setting in analysis.grouped(without=("network.feature_width",)):
         every = Selection.of(analysis, setting)
         width = every.last("feature_width")
-        family = {int(one): every.where(width == one) for one in np.unique(width[np.isfinite(width)])}
+        family = {
+            one: replace(every.where(width == one), setting=replace(setting, title=f"M = {one}"))
+            for one in np.unique(width[np.isfinite(width)]).astype(int).tolist()
+        }
         drawable = {one: runs for one, runs in family.items() if has_line(runs)}
         if setting.speaks:
-            found.append(dict(list(drawable.items())[:5]))
-    return max(found, key=lambda family: (len(family), sum(map(len, family.values()))), default={})
+            found.append((setting.title, dict(list(drawable.items())[:5])))
+    return max(found, key=lambda one: (len(one[1]), sum(map(len, one[1].values()))), default=("", {}))
 
 
 def _slopes(one: Selection, x: str) -> str:

@@ -42,7 +42,7 @@ def generalisation(analysis: Analysis) -> Drawing | None:
     return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size, names), caption)
 
 
-def _panel(one: Selection, x: str, names: list[str]) -> Any:
+def _panel(one: Selection, x: str, names: list[str]) -> list[Any]:
     averaged = ("test_accuracy",) if x == "rate" else ("test_accuracy", x)
     rows = [
         row for row in one.means(("loss", "rate"), averaged) if row["test_accuracy"] is not None and row[x] is not None
@@ -68,7 +68,11 @@ def _panel(one: Selection, x: str, names: list[str]) -> Any:
         alt.Tooltip("test_accuracy_n:Q", title="runs"),
     ]
     base = alt.Chart(values(rows))
-    whisker = base.mark_rule(strokeWidth=1.5).encode(**marks, y="test_accuracy_low:Q", y2="test_accuracy_high:Q")
-    line = base.mark_line(strokeWidth=1.6).encode(**marks, y=y, order="rate:Q", strokeDash=by_loss(names, "dash"))
+    whisker = base.mark_rule(strokeWidth=1.5).encode(
+        **marks, y=alt.Y("test_accuracy_low:Q"), y2=alt.Y2("test_accuracy_high:Q")
+    )
+    line = base.mark_line(strokeWidth=1.6).encode(
+        **marks, y=y, order=alt.Order("rate:Q"), strokeDash=by_loss(names, "dash")
+    )
     point = base.mark_point(filled=True, size=55).encode(**marks, y=y, shape=by_loss(names, "shape"), tooltip=tips)
-    return alt.layer(line, whisker, point)
+    return [line, whisker, point]

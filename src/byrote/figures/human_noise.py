@@ -84,7 +84,7 @@ def _tenths(rows: list[dict[str, Any]], field: str) -> tuple[float, float]:
     return float(low), float(max(high, low + 0.1))
 
 
-def _panel(one: Selection, field: str, names: list[str]) -> Any:
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
     rows = one.means(("loss", "noise"), (field,), within=(0, 1))
     domain = (0.0, 1.0) if field == "corrupted_as_observed" else _tenths(rows, field)
     x = share_axis(alt.X, field, "share", domain)
@@ -100,8 +100,8 @@ def _panel(one: Selection, field: str, names: list[str]) -> Any:
         base = alt.Chart(values([row for row in rows if row["noise"] == law]))
         marks = {"color": by_loss(names), "opacity": dimmed()}
         whisker = base.mark_rule(strokeWidth=1.4, yOffset=up).encode(
-            **marks, y=y, x=share_axis(alt.X, f"{field}_low", "share", domain), x2=f"{field}_high:Q"
+            **marks, y=y, x=share_axis(alt.X, f"{field}_low", "share", domain), x2=alt.X2(f"{field}_high:Q")
         )
         point = base.mark_point(filled=law == PEOPLE, size=60, yOffset=up)
         layers += [whisker, point.encode(**marks, y=y, x=x, shape=by_loss(names, "shape"), tooltip=tips)]
-    return alt.layer(*layers)
+    return layers

@@ -68,7 +68,7 @@ def fits(one: Selection, x: str, y: str) -> dict[str, Line]:
     return fit_lines(one, one.last(x), _reading(one, y))
 
 
-def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> Any:
+def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
     """Every run, the means over seeds, and a line a loss, of one setting."""
     one = one.where(np.isfinite(one.last(x)) & np.isfinite(one.last("nc1_test")))
     ends = _reading(one, y)
@@ -91,7 +91,7 @@ def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> Any:
     every = every.encode(**marks, opacity=dimmed(0.3), tooltip=[*tips, alt.Tooltip("seed:Q")])
     mean = alt.Chart(values(means)).mark_point(filled=True, size=70)
     mean = mean.encode(**marks, opacity=dimmed(), tooltip=[*tips, alt.Tooltip(f"{y}_n:Q", title="seeds")])
-    return alt.layer(_lines(lines, one, x, y, axis_x, axis_y, names), every, mean)
+    return [_lines(lines, one, x, y, axis_x, axis_y, names), every, mean]
 
 
 def _lines(lines: dict[str, Line], one: Selection, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]) -> Any:

@@ -78,7 +78,7 @@ def _reach(shown: list[Selection]) -> float:
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 
 
-def _panel(one: Selection, names: list[str], reach: float, most: float) -> Any:
+def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[Any]:
     seeds, place = np.unique(one.seeds, return_inverse=True)
     apart = 0.01 * (place - (len(seeds) - 1) / 2)  # seeds side by side
     true = one.last("realised_rate")
@@ -99,9 +99,9 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> Any:
         alt.Tooltip("says:N", title="says that it"),
     ]
     base = alt.Chart(values(rows)).encode(x=x, color=by_loss(names), opacity=dimmed(0.9))
-    whisker = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    whisker = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q"))
     marks = [
         base.transform_filter(f"datum.says {sign} ''").mark_point(filled=full, size=32).encode(y=y, tooltip=tips)
         for sign, full in (("===", True), ("!==", False))
     ]
-    return alt.layer(rule(0.0), whisker, *marks)
+    return [rule(0.0), whisker, *marks]

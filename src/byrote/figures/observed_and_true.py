@@ -95,7 +95,7 @@ def published_finals(one: Selection, loss: str, rate: float) -> dict[str, float]
     }
 
 
-def _panel(one: Selection, names: list[str], published: dict[str, float]) -> Any:
+def _panel(one: Selection, names: list[str], published: dict[str, float]) -> list[Any]:
     last = int(one.epochs[-1])
     averaged = one.curves(("loss",), tuple(MEASURES), within=(0, 1))
     x, layers = epoch_axis(last), []
@@ -122,7 +122,7 @@ def _panel(one: Selection, names: list[str], published: dict[str, float]) -> Any
         ]
     ends = [{"name": field.upper(), "epoch": last, "value": row[field]} for row in averaged[-1:] for field in MEASURES]
     label = alt.Chart(values(apart(ends, "value", 0.12))).mark_text(align="left", dx=7, fontSize=10, clip=False)
-    layers.append(label.encode(x=x, y="place:Q", text="name:N"))
+    layers.append(label.encode(x=x, y=alt.Y("place:Q"), text=alt.Text("name:N")))
     finals = [
         {"measure": f"published {MEASURES[field]}", "value": value, "epoch": last, "filled": field == "j1"}
         for field, value in published.items()
@@ -135,4 +135,4 @@ def _panel(one: Selection, names: list[str], published: dict[str, float]) -> Any
             )
             tips = [alt.Tooltip("measure:N"), alt.Tooltip("value:Q", title="final", format=".1%")]
             layers.append(diamond.encode(x=x, y=y, tooltip=tips))
-    return alt.layer(rule(1 - float(np.mean(one.last("realised_rate")))), *layers)
+    return [rule(1 - float(np.mean(one.last("realised_rate")))), *layers]

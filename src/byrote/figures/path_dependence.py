@@ -22,7 +22,7 @@ _FROM = " from the weights of "
     "path-dependence",
     title="Resisting from scratch, and from weights that had memorized",
     order=48,
-    needs=("start_loss", "corrupted_as_observed"),
+    needs=("corrupted_as_observed",),
 )
 def path_dependence(analysis: Analysis) -> Drawing | None:
     """m against the epoch, a panel a setting and noise rate: CE, and each loss started from either weights."""
@@ -51,10 +51,12 @@ def _named(analysis: Analysis, setting: Setting) -> Selection:
     Starts under different losses are different settings, and stay different lines where their losses share a name.
     """
     one = Selection.of(analysis, setting)
-    start, whole = one.text("start_loss"), one.analysis.runs["setting"][one.runs]
+    kinds, names = one.field("start.kind").tolist(), one.text("start_loss").tolist()
+    whole = one.analysis.runs["setting"][one.runs]
     words: dict[int, str] = {}
-    for code, loss in zip(whole.tolist(), start.tolist(), strict=True):
-        if loss and code not in words:
+    for code, kind, name in zip(whole.tolist(), kinds, names, strict=True):
+        if kind and code not in words:
+            loss = name or kind
             alike = sum(word.startswith(f"{_FROM}{loss}") for word in words.values())
             words[code] = f"{_FROM}{loss}" + (f" ({alike + 1})" if alike else "")
     labels = np.empty(len(one), dtype=object)
@@ -69,7 +71,7 @@ def _shown(one: Selection) -> Selection:
     return one.of_losses("CE", *plain, *twice).at_rate(*one.of_losses(*twice).rates)
 
 
-def _panel(one: Selection, names: list[str]) -> Any:
+def _panel(one: Selection, names: list[str]) -> list[Any]:
     last, field = int(one.epochs[-1]), "corrupted_as_observed"
     rows = one.curves(("loss",), (field,), within=(0, 1))
     x, y = epoch_axis(last), share_axis(alt.Y, field, "m, wrong labels repeated")
@@ -82,4 +84,4 @@ def _panel(one: Selection, names: list[str]) -> Any:
     marks = {"x": x, "y": y, "color": by_loss(names), "opacity": dimmed(), "tooltip": tips}
     line = alt.Chart(values(rows)).mark_line().encode(**marks, strokeDash=by_loss(names, "dash"))
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    return alt.layer(band(rows, x, field, y, names), line, ends.encode(**marks, shape=by_loss(names, "shape")))
+    return [band(rows, x, field, y, names), line, ends.encode(**marks, shape=by_loss(names, "shape"))]

@@ -109,7 +109,7 @@ def _domain(rows: list[_Row]) -> tuple[float, float]:
     return float(seen.min()) / 2, float(seen.max()) * 2
 
 
-def _panel(rows: list[_Row], quantity: str, names: list[str]) -> Any:
+def _panel(rows: list[_Row], quantity: str, names: list[str]) -> list[Any]:
     low, high = _domain(rows)
     shown = [
         row | {name: float(np.clip(row[name], low, high)) for name in row if name.endswith(("_low", "_high"))}
@@ -127,11 +127,13 @@ def _panel(rows: list[_Row], quantity: str, names: list[str]) -> Any:
         for end, word in (("", ""), ("_low", "from"), ("_high", "to"))
     ]
     base = alt.Chart(values(shown))
-    across = base.mark_rule(strokeWidth=1.2).encode(x=_end(x, "predicted_low"), x2="predicted_high:Q", y=y, **looks)
-    up = base.mark_rule(strokeWidth=1.2).encode(x=x, y=_end(y, "measured_low"), y2="measured_high:Q", **looks)
-    line = base.mark_line(strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=y, order="eta:Q", **looks)
+    across = base.mark_rule(strokeWidth=1.2).encode(
+        x=_end(x, "predicted_low"), x2=alt.X2("predicted_high:Q"), y=y, **looks
+    )
+    up = base.mark_rule(strokeWidth=1.2).encode(x=x, y=_end(y, "measured_low"), y2=alt.Y2("measured_high:Q"), **looks)
+    line = base.mark_line(strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=y, order=alt.Order("eta:Q"), **looks)
     point = base.mark_point(filled=True, size=60).encode(x=x, y=y, shape=by_loss(names, "shape"), tooltip=tips, **looks)
-    return alt.layer(*_diagonal(low, high, x, y), line, across, up, point)
+    return [*_diagonal(low, high, x, y), line, across, up, point]
 
 
 def _end(channel: Any, field: str) -> Any:
@@ -148,7 +150,7 @@ def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
         for one in at.tolist()
     ]
     base = alt.Chart(values(rows))
-    shade = base.mark_area(opacity=0.1, color="currentColor").encode(x=x, y=_end(y, "under"), y2="over:Q")
+    shade = base.mark_area(opacity=0.1, color="currentColor").encode(x=x, y=_end(y, "under"), y2=alt.Y2("over:Q"))
     return [shade, base.mark_line(strokeWidth=1, opacity=0.6, color="currentColor").encode(x=x, y=y)]
 
 

@@ -50,7 +50,7 @@ def _rates(one: Selection) -> list[float]:
     return [rate for rate in one.rates if rate > 0 and len(one.at_rate(rate).losses) >= half][-4:]
 
 
-def _panel(one: Selection, names: list[str]) -> Any:
+def _panel(one: Selection, names: list[str]) -> list[Any]:
     rho = float(np.mean(one.last("realised_rate")))
     low = np.floor(max(min(float(np.min(np.r_[one.last("j1"), one.last("j2")])), 1 - rho) - 0.08, 0) * 10) / 10
     domain = (float(low), 1.0)
@@ -73,4 +73,4 @@ def _panel(one: Selection, names: list[str]) -> Any:
     resists = alt.Chart(values(ends[:1])).mark_text(text="resists", dy=-9, **said).encode(x=x, y=y)
     memorizes = alt.Chart(values(ends[1:])).mark_text(text="memorizes", dy=-9, angle=90, **said).encode(x=x, y=y)
     words = [resists, memorizes, note("underfits", 8, 180)]
-    return alt.layer(line.encode(x=x, y=y), every, mean, *words)
+    return [line.encode(x=x, y=y), every, mean, *words]

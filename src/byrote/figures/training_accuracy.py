@@ -70,7 +70,7 @@ def _curves(one: Selection) -> Selection:
     return one.of_losses(*(loss for loss in one.losses if len(one.of_losses(loss).rates) >= 2))
 
 
-def _panel(one: Selection, names: list[str]) -> Any:
+def _panel(one: Selection, names: list[str]) -> list[Any]:
     last = int(one.epochs[-1])
     rows = one.curves(("loss", "rate"), ("j1",), within=(0, 1))
     rates = one.rates
@@ -95,10 +95,10 @@ def _panel(one: Selection, names: list[str]) -> Any:
     )
     ends = [row for row in rows if row["epoch"] == last]
     label = alt.Chart(values(apart(ends, "j1"))).mark_text(align="left", dx=5, fontSize=10, clip=False)
-    label = label.encode(x=x, y="place:Q", text="eta:N", opacity=dimmed(0.9))
+    label = label.encode(x=x, y=alt.Y("place:Q"), text=alt.Text("eta:N"), opacity=dimmed(0.9))
     levels = [{"level": 1 - rho} for rho in _rhos(one)]
-    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y="level:Q")
-    return alt.layer(kept, band(rows, x, "j1", y, names, "rate:N"), lines, label)
+    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y=alt.Y("level:Q"))
+    return [kept, band(rows, x, "j1", y, names, "rate:N"), lines, label]
 
 
 def _rhos(one: Selection) -> list[float]:

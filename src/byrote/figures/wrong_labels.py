@@ -51,7 +51,7 @@ def wrong_labels(analysis: Analysis) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
-def _panel(one: Selection, field: str, names: list[str]) -> Any:
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
     last = int(one.epochs[-1])
     rows = one.curves(("loss",), (field,), within=(0, 1))
     x, y = epoch_axis(last), share_axis(alt.Y, field, "share of wrong labels")
@@ -68,4 +68,4 @@ def _panel(one: Selection, field: str, names: list[str]) -> Any:
     )
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
     ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
-    return alt.layer(band(rows, x, field, y, names), line, ends)
+    return [band(rows, x, field, y, names), line, ends]

@@ -1,7 +1,7 @@
 """Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
 
     python scripts/summary.py             print them
-    python scripts/summary.py --write     put them where they belong: docs/studies.md and README.md
+    python scripts/summary.py --write     put them where they belong: docs/studies.md, docs/claims.md and README.md
 
 Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from byrote.claims import registered
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-_MARKS = {"holds": "**holds**", "fails": "**fails**"}
+_MARKS = {"holds": "**holds**", "fails": "**fails**", "inconclusive": "open"}
 
 
 def folders(root: Path) -> list[Path]:
@@ -55,10 +55,20 @@ def costs(found: list[Path]) -> str:
     for folder in found:
         about = json.loads((folder / "about.json").read_text())
         machine, missing = about["machine"], len(about["not_run"])
-        runs = about["planned"] - missing - len(about["failures"])
+        runs = about["planned"] - missing - about["failed"]
         where = f"{machine['processors']} cores, {machine['machine']}, torch {machine['torch']}"
         cells = (about["study"], about["scale"] or "-", runs, missing, f"{about['seconds'] / 60:.0f}", where)
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def claims_table() -> str:
+    """Every claim with what it is held to."""
+    heads = ("id", "statement", "bar", "interval", "cells", "needs at least", "premise", "published")
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for one in registered():
+        row = (one.id, one.statement, one.bar, one.method, one.cells, one.minimum, one.premise, one.published or "")
+        lines.append(f"| {' | '.join(map(str, row))} |")
     return "\n".join(lines)
 
 
@@ -78,6 +88,7 @@ def words(found: list[Path]) -> str:
 def tables(found: list[Path]) -> dict[str, dict[str, str]]:
     """The tables by page and by the name that marks their place on it."""
     return {
+        "docs/claims.md": {"claims": claims_table()},
         "docs/studies.md": {"costs": costs(found), "verdicts": verdicts(found)},
         "README.md": {"words": words(found)},
     }

@@ -14,6 +14,8 @@ LEVELS = {
     "files": 0,
     "checks": 0,
     "reference": 0,
+    "intervals": 0,
+    "analysis": 1,
     "losses": 1,
     "noise": 1,
     "data": 1,

@@ -42,7 +42,7 @@ def test_readings_are_made_in_eval_mode_on_the_whole_training_set(device):
         "mem_mean": away[wrong].mean(),
         "mem_noise_weighted": away[wrong].sum() / len(h),
         "mem_relative": away[wrong].mean() / D,
-        "mem_weighted_relative": away[wrong].sum() / len(h) / D,
+        "mem_noise_weighted_relative": away[wrong].sum() / len(h) / D,
         "mem_clean_mean": away[~wrong].mean(),
         "class_distance": D,
         "nc1_test": 2 * within / D**2,

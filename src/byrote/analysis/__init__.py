@@ -1,6 +1,52 @@
-"""Which runs belong together, which setting speaks, and what an interval is: computed once for every reader."""
+"""Which runs belong together, which setting speaks, what an interval is, and how checks become one word.
 
+`Analysis` makes the runs of a store comparable once, for claims, figures and reports. The statistics give one value a
+seed, a `Check` holds them to a region, and `decide` joins checks into a word.
+"""
+
+from byrote.analysis.check import (
+    ABOVE_ZERO,
+    BELOW_ZERO,
+    Check,
+    Region,
+    at_every_epoch,
+    at_least,
+    at_most,
+    at_some_epoch,
+    within,
+)
+from byrote.analysis.more_seeds import Power, power
 from byrote.analysis.opened import Store, open_store
+from byrote.analysis.points import Points
+from byrote.analysis.rule import Decision, Word, decide
 from byrote.analysis.runs import Analysis, Setting
+from byrote.analysis.samples import Estimate, Sample
+from byrote.analysis.statistics import mean_over_seeds, paired_difference, spearman, unreliable
 
-__all__ = ["Analysis", "Setting", "Store", "open_store"]
+__all__ = [
+    "ABOVE_ZERO",
+    "BELOW_ZERO",
+    "Analysis",
+    "Check",
+    "Decision",
+    "Estimate",
+    "Points",
+    "Power",
+    "Region",
+    "Sample",
+    "Setting",
+    "Store",
+    "Word",
+    "at_every_epoch",
+    "at_least",
+    "at_most",
+    "at_some_epoch",
+    "decide",
+    "mean_over_seeds",
+    "open_store",
+    "paired_difference",
+    "power",
+    "spearman",
+    "unreliable",
+    "within",
+]

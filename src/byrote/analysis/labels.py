@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["PAPERS", "dataset_name", "loss_names", "network_name", "subject", "titles"]
+__all__ = ["PAPERS", "dataset_name", "dataset_of", "loss_names", "network_name", "subject", "titles"]
 
 PAPERS: dict[str, dict[str, Any]] = {
     "CE": {"kind": "cross_entropy"},
@@ -75,13 +75,23 @@ def network_name(kind: str) -> str:
     return _NETWORKS.get(kind, kind)
 
 
+def dataset_of(fields: Mapping[str, Any]) -> str:
+    """The data set of a setting, whatever its classes; a user's own files are told apart by their content.
+
+    >>> dataset_of({"data.kind": "mnist", "data.classes": [0, 1]})
+    'MNIST'
+    """
+    name, content = dataset_name(str(fields.get("data.kind", ""))), fields.get("data.path")
+    return f"{name} {str(content)[:6]}" if content else name
+
+
 def subject(fields: Mapping[str, Any]) -> str:
     """The data set of a setting with its classes.
 
     >>> subject({"data.kind": "mnist", "data.classes": [0, 1]}), subject({"data.kind": "mnist"})
     ('MNIST 0/1', 'MNIST')
     """
-    name = dataset_name(str(fields.get("data.kind", "")))
+    name = dataset_of(fields)
     classes = fields.get("data.classes")
     if not classes:
         return name

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOME = {
     "ClassMoments": "moments",
+    "Def31": "positive",
     "Dilation": "fit",
     "Estimate": "fit",
     "Fates": "mem",
@@ -18,10 +19,12 @@ _HOME = {
     "Observer": "observer",
     "RateEstimate": "rate",
     "SampleHistory": "dynamics",
+    "ZeroMeans": "positive",
     "area_between": "curves",
     "cdnv": "variability",
     "class_means_coincide": "variability",
     "crossing_epoch": "curves",
+    "def31": "positive",
     "fates": "mem",
     "feature_rank": "collapse",
     "first_reaching": "curves",
@@ -33,6 +36,7 @@ _HOME = {
     "margins": "dynamics",
     "memorization": "mem",
     "nc1": "variability",
+    "nc1_top_share": "variability",
     "nc2": "collapse",
     "nc3": "collapse",
     "nc3_by_class": "collapse",
@@ -41,6 +45,7 @@ _HOME = {
     "resistance_gap": "curves",
     "slope_ratio": "fit",
     "split_moments": "profile",
+    "zero_means": "positive",
 }
 
 __all__ = sorted(_HOME)

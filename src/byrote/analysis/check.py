@@ -1,0 +1,282 @@
+"""A check: one kind of statistic in one cell, held to a region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from byrote.analysis.core import TAIL, Held, Mask, Tests, exact_tests, student_tests
+from byrote.analysis.samples import Array, Estimate, Scale
+
+__all__ = [
+    "ABOVE_ZERO",
+    "BELOW_ZERO",
+    "FEWEST_SEEDS",
+    "Check",
+    "Region",
+    "all_tests",
+    "at_every_epoch",
+    "at_least",
+    "at_most",
+    "at_some_epoch",
+    "computed_together",
+    "held_of",
+    "shown",
+    "values_of",
+    "within",
+]
+
+Region = tuple[float, float]
+FEWEST_SEEDS = 3
+ABOVE_ZERO: Region = (0.0, math.inf)
+BELOW_ZERO: Region = (-math.inf, 0.0)
+
+
+def at_least(bar: float) -> Region:
+    """The region [bar, inf)."""
+    return (bar, math.inf)
+
+
+def at_most(bar: float) -> Region:
+    """The region (-inf, bar]."""
+    return (-math.inf, bar)
+
+
+def within(low: float, high: float) -> Region:
+    """The region [low, high]."""
+    return (low, high)
+
+
+def shown(number: float, scale: Scale) -> float:
+    """A number of the given scale as a reader sees it: a ratio for "log", a correlation for "atanh".
+
+    >>> shown(0.0, "log"), shown(2.5, "plain"), shown(math.inf, "atanh")
+    (1.0, 2.5, 1.0)
+    """
+    if scale == "log":
+        return float(np.exp(number))
+    return float(np.tanh(number)) if scale == "atanh" else float(number)
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """One statistic in one cell, with one value a seed, held to a region.
+
+    Args:
+        cell: the name of the cell: its data set, network, loss, eta, whatever tells it from others.
+        what: the kind of statistic. Checks of one kind share region, `outside` and scale, and are pooled over cells.
+        values: (n,), one number a seed on `scale`; () for a share of runs. NaN: the statistic is not determined.
+        seeds: (n,), the seeds; cells that share a seed are not taken as independent.
+        region: (low, high) on the scale of the values; infinite where it has no end.
+        outside: whether the claim says that the value lies outside the region.
+        floor: the least standard error: `wilson_error` over all samples of the cell for a share of samples, one over
+            the number of samples for a difference of shares, one step of what is measured in steps; 0 for none.
+        unmet: the premise that was not reached in this cell; "" where it was.
+        share: (successes, runs) of a share of independent runs, which has the exact interval and no values.
+        facts: further columns of its row in the details.
+        decides: False for a variation, which is shown and decides only where its kind has no other check.
+        scale: what the values are: "plain", "log" of what is shown, or "atanh" of it.
+        reason: why the values are NaN.
+        tried: of how many epochs this is the best one (see `at_some_epoch`); 1 for an ordinary check.
+
+    Raises:
+        ValueError: not one value a seed, a seed that comes twice, an empty region, or a negative floor.
+
+    >>> check = Check("mnist", "m", [0.95, 0.97, 0.96], (0, 1, 2), at_least(0.9))
+    >>> check.estimate.value, check.verdict
+    (0.96, 'inside')
+    """
+
+    cell: str
+    what: str
+    values: ArrayLike
+    seeds: tuple[Hashable, ...]
+    region: Region
+    outside: bool = False
+    floor: float = 0.0
+    unmet: str = ""
+    share: tuple[int, int] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    decides: bool = True
+    scale: Scale = "plain"
+    reason: str = ""
+    tried: int = 1
+
+    def __post_init__(self) -> None:
+        name = f"{self.what} in {self.cell}"
+        if self.numbers.shape != (len(self.seeds),):
+            raise ValueError(f"one value a seed is needed, got {self.numbers.shape} for {len(self.seeds)}: {name}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"each seed may come once, got {self.seeds} for {name}: average its runs first")
+        if not self.region[0] <= self.region[1]:
+            raise ValueError(f"a region runs from its low to its high end, got {self.region} for {name}")
+        if not 0 <= self.floor < math.inf:
+            raise ValueError(f"the least standard error must be finite and not negative, got {self.floor} for {name}")
+        if self.share is not None and not 0 <= self.share[0] <= self.share[1]:
+            raise ValueError(f"a share counts successes of runs, got {self.share} for {name}")
+
+    @cached_property
+    def numbers(self) -> Array:
+        """(n,) the values; NaN for what is infinite."""
+        numbers = np.asarray(self.values, dtype=np.float64)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+
+    @property
+    def n(self) -> int:
+        """How many seeds it has, or runs of a share."""
+        return self.share[1] if self.share is not None else len(self.seeds)
+
+    @property
+    def enough(self) -> bool:
+        """Whether it has seeds enough to be a check; with fewer than three it is a row of the details."""
+        return self.share is not None or self.n >= FEWEST_SEEDS
+
+    @cached_property
+    def tests(self) -> Tests:
+        """Its own estimate, interval and p-values, arrays of shape (1, 1)."""
+        return all_tests([self], held_of([self]))
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean and 95% interval, on the scale of the values."""
+        tests = self.tests
+        return Estimate(float(tests.value[0, 0]), float(tests.low[0, 0]), float(tests.high[0, 0]), self.n)
+
+    @property
+    def printed(self) -> Estimate:
+        """The estimate as a reader sees it: the mean over seeds of logs as a ratio, of atanh as a correlation."""
+        one = self.estimate
+        value, low, high = (shown(number, self.scale) for number in (one.value, one.low, one.high))
+        return Estimate(value, low, high, one.n)
+
+    @property
+    def p_false(self) -> float:
+        """The chance of values this far beyond the bar, or further, if the claim is just true here (one-sided)."""
+        return float(self.tests.false_p[0, 0])
+
+    @property
+    def p_true(self) -> float:
+        """The chance of values this far on the claim's side of the bar, or further, if it is just false here."""
+        return float(self.tests.true_p[0, 0])
+
+    @property
+    def verdict(self) -> Literal["inside", "outside", "open"]:
+        """`inside`: the whole interval lies where the claim says. `outside`: the whole interval lies where it does not.
+
+        Of a claim that says "outside the region", `inside` means that the interval lies outside the region.
+        """
+        if self.unmet or not self.enough:
+            return "open"
+        if self.tests.inside[0, 0]:
+            return "inside"
+        return "outside" if self.p_false <= TAIL else "open"
+
+    def row(self) -> dict[str, Any]:
+        """One line of the details, as a reader sees it."""
+        one = self.printed
+        row = {
+            "cell": self.cell,
+            "what": self.what,
+            "value": one.value,
+            "low": one.low,
+            "high": one.high,
+            "seeds": self.n,
+            "verdict": self.verdict,
+            "reason": self.unmet or self.reason or ("" if self.enough else f"fewer than {FEWEST_SEEDS} seeds"),
+        } | self.facts
+        return row if self.decides else row | {"variation": True}
+
+    def __str__(self) -> str:
+        one = self.printed
+        bounds = f" [{one.low:.3g}, {one.high:.3g}]" if math.isfinite(self.estimate.half) else ""
+        return f"{self.what} = {one.value:.3g}{bounds} in {self.cell}"
+
+
+def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> list[Check]:
+    """A claim about every epoch: each epoch is a check of the same cell and kind.
+
+    Args:
+        check: cell, kind, seeds, region and the rest; its own values are ignored.
+        values: (E, n), one row an epoch.
+        epochs: (E,), their names, which become the column `epoch` of the details.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    return [
+        replace(check, values=row, facts={**check.facts, "epoch": epoch})
+        for row, epoch in zip(rows, epochs, strict=True)
+    ]
+
+
+def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> Check:
+    """A claim about at least one epoch: the best epoch, whose p for lying inside counts times the number of epochs.
+
+    The interval is widened alike (Bonferroni: confidence 1 - .05 / E). The claim is false in the cell only if it is
+    false at every epoch, so the p for that is the largest over epochs, the best epoch's own. The best is chosen after
+    looking, so that checks of this kind have no pooled estimate.
+
+    Arguments as for `at_every_epoch`; the floor is the check's at every epoch.
+    """
+    each = [one for one in at_every_epoch(check, values, epochs) if np.isfinite(one.numbers).all()]
+    if not each:
+        return replace(check, values=np.full(len(check.seeds), np.nan), reason="no epoch has a value for every seed")
+    best = max(each, key=lambda one: (one.p_false, -one.p_true))
+    return replace(best, tried=len(epochs))
+
+
+def computed_together(checks: Sequence[Check]) -> None:
+    """Compute the tests of many checks in one pass, and keep each with its check."""
+    new = [check for check in checks if "tests" not in check.__dict__]
+    if not new:
+        return
+    tests = all_tests(new, held_of(new))
+    for place, check in enumerate(new):
+        check.__dict__["tests"] = Tests(*(getattr(tests, one.name)[:, place : place + 1] for one in fields(tests)))
+
+
+def held_of(checks: Sequence[Check]) -> Held:
+    """What checks are held to, as arrays; cells and kinds are numbered in order of first appearance."""
+    cells = list(dict.fromkeys(check.cell for check in checks))
+    kinds = list(dict.fromkeys(check.what for check in checks))
+    return Held(
+        cell=np.array([cells.index(check.cell) for check in checks], dtype=np.intp),
+        kind=np.array([kinds.index(check.what) for check in checks], dtype=np.intp),
+        low=np.array([check.region[0] for check in checks], dtype=np.float64),
+        high=np.array([check.region[1] for check in checks], dtype=np.float64),
+        outside=np.array([check.outside for check in checks], dtype=bool),
+        floor=np.array([check.floor for check in checks], dtype=np.float64),
+        tried=np.array([check.tried for check in checks], dtype=np.float64),
+        pools=np.array(
+            [c.share is None and c.tried == 1 and bool(np.isfinite(c.numbers).all()) for c in checks], dtype=bool
+        ),
+    )
+
+
+def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
+    """The values of checks on their common seeds, (C, S), and which seeds each has, (C, S)."""
+    seeds: dict[Hashable, int] = {}
+    for check in checks:
+        for seed in check.seeds:
+            seeds.setdefault(seed, len(seeds))
+    values = np.zeros((len(checks), max(len(seeds), 1)))
+    member = np.zeros(values.shape, dtype=bool)
+    for row, check in enumerate(checks):
+        at = [seeds[seed] for seed in check.seeds]
+        values[row, at], member[row, at] = check.numbers, True
+    return values, member
+
+
+def all_tests(checks: Sequence[Check], held: Held) -> Tests:
+    """The tests of checks as one repetition: Student's t, and exact ones for shares."""
+    values, member = values_of(checks)
+    is_share = np.array([check.share is not None for check in checks], dtype=bool)
+    tests = student_tests(values[None], member, held)
+    if not is_share.any():
+        return tests
+    counts = np.array([check.share or (0, 0) for check in checks], dtype=np.float64)
+    return tests.replaced(exact_tests(counts[None, :, 0], counts[None, :, 1], held), is_share)

@@ -1,0 +1,248 @@
+"""The rule by which the checks of all cells become one word.
+
+A claim speaks of every cell. It *holds* when the 95% interval of every check lies where the claim says. It *fails* when
+that is disproved and most cells point the same way; it *fails in K of k cells* when it is disproved there, and *holds
+except in K of k* when all other cells hold. Otherwise the runs do not decide: *inconclusive*.
+
+Where a claim is true everywhere, the chance of a word that calls it false is at most .025 (at most .05 for a two-sided
+region that is narrow), whatever the number of cells: half of it is spent on one pooled test a kind, half on Holm's test
+of all checks. `benchmarks/verdicts.py` simulates this on the code below.
+
+Readings of the rule where its text leaves a choice:
+- The number of kinds that divides .0125 counts the kinds that have a pooled test. A kind whose claim says "outside", a
+  kind of shares and a kind of best epochs have none. Where no kind has one, nothing is spent on pooled tests, and Holm
+  has all of .025.
+- A cell lies outside when the estimate of any of its checks does; k counts the cells with a met check.
+- *holds* asks for at least as many met cells as unmet ones. There a cell is met if the premises of all its checks are;
+  the met checks of an unmet cell are tested all the same.
+- *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
+  fewer than three seeds was not tested.
+- Where a cell has several checks of a kind (one an epoch), they share the cell's weight in the pooled mean.
+- A check whose statistic is not determined is never inside, and does not reject. It counts in Holm's number of checks
+  and among the cells, and enters no pooled mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from byrote.analysis.check import Check, all_tests, held_of, shown, values_of
+from byrote.analysis.core import WORDS, Held, Pooled, Tests, Word, judge, nearly_all, pool
+from byrote.analysis.samples import Estimate
+from byrote.intervals import clopper_pearson
+
+__all__ = ["Decision", "Parts", "Word", "decide"]
+
+_NAMED_AT_MOST = 6
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a set of checks comes to."""
+
+    word: Word
+    cells: int  # k, the cells with a check whose premise is met
+    named: tuple[str, ...]  # the cells in which the claim is shown to be false
+    met: int  # cells all of whose premises are met, and the others
+    unmet: int
+    pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, as a reader sees it
+    deciding: Check | None = field(repr=False)  # the check that decides most: shown first
+    reason: str = ""
+    checks: tuple[Check, ...] = field(default=(), repr=False)  # every check given, in its order
+
+    def __str__(self) -> str:
+        """The word as a sentence's end: "fails in 3 of 12 cells"."""
+        if self.word in ("fails in", "holds except"):
+            joint = " in" if self.word == "holds except" else ""
+            return f"{self.word}{joint} {len(self.named)} of {self.cells} cells"
+        return self.word
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """One line a check, those that do not decide included."""
+        return tuple(check.row() for check in self.checks)
+
+
+def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking: str = "") -> Decision:
+    """One word from the checks of all cells.
+
+    Args:
+        checks: at least one. Those with fewer than three seeds, and variations (`decides=False`) of a kind that has
+            other checks, are rows of the details only.
+        nearly_all: in (0, 1), for a claim about nearly all cells: it says that at least this share of them lie inside.
+            All checks are of one kind then, one a cell.
+        lacking: a part of the claim that these runs cannot answer: it may fail, and cannot hold.
+
+    Raises:
+        ValueError: no check; checks of one kind with different regions or scales; `nearly_all` with several kinds.
+
+    >>> from byrote.analysis.check import at_least
+    >>> good = [Check(f"cell {i}", "m", [0.95, 0.96, 0.97], (0, 1, 2), at_least(0.9)) for i in range(4)]
+    >>> bad = Check("cell 4", "m", [0.1, 0.12, 0.11], (0, 1, 2), at_least(0.9))
+    >>> str(decide(good)), str(decide([*good, bad])), str(decide([bad]))
+    ('holds', 'holds except in 1 of 5 cells', 'fails')
+    """
+    if not checks:
+        raise ValueError("a word needs at least one check, got none")
+    parts = Parts.of(checks)
+    met = parts.met
+    _same_in_each_kind(met)
+    blocked = parts.blocked(lacking)
+    notes = [*blocked, *_notes(checks, parts)]
+    found = partial(Decision, met=parts.met_cells, unmet=parts.unmet_cells, checks=tuple(checks))
+    if not met:
+        return found("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
+    held = held_of(met)
+    tests, pooled = all_tests(met, held), _pooled(met, held)
+    word, named = _judged(met, tests, pooled, held, nearly_all, not blocked)
+    first = _deciding(met, tests, word)
+    reason = "; ".join([_said(word, met, tests, named, first), *notes])
+    cells = len({check.cell for check in met})
+    return found(word, cells, named, pooled=_shown_pooled(met, pooled), deciding=first, reason=reason)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The checks given, split into those that decide and the rest."""
+
+    deciding: list[Check]  # without the variations of a kind that has other checks
+    met: list[Check]  # of these, with enough seeds and their premise met
+    met_cells: int  # cells with enough seeds where all premises are met, and the others
+    unmet_cells: int
+
+    @classmethod
+    def of(cls, checks: Sequence[Check]) -> Parts:
+        kinds = {check.what for check in checks if check.decides}
+        deciding = [check for check in checks if check.decides or check.what not in kinds]
+        met = [check for check in deciding if check.enough and not check.unmet]
+        unmet_cells = {check.cell for check in deciding if check.enough and check.unmet}
+        return cls(deciding, met, len({check.cell for check in met} - unmet_cells), len(unmet_cells))
+
+    def blocked(self, lacking: str) -> list[str]:
+        """Why the claim cannot hold, whatever the values say."""
+        why = []
+        if self.unmet_cells > self.met_cells:
+            first = next(check.unmet for check in self.deciding if check.unmet)
+            why.append(f"the premise is met in {self.met_cells} of {self.met_cells + self.unmet_cells} cells ({first})")
+        tested = {check.what for check in self.met}
+        for what in dict.fromkeys(check.what for check in self.deciding if check.what not in tested):
+            if not any(check.enough for check in self.deciding if check.what == what):
+                why.append(f"{what}: fewer than 3 seeds in every cell")
+            elif self.met:
+                why.append(f"{what}: the premise is met in no cell")
+        return [*why, lacking] if lacking else why
+
+
+def _notes(checks: Sequence[Check], parts: Parts) -> list[str]:
+    """What was left out, one remark each."""
+    notes = []
+    few = [check for check in parts.deciding if not check.enough]
+    if few:
+        notes.append(f"{_count(len(few), 'check')} with fewer than 3 seeds left out")
+    if parts.unmet_cells:
+        notes.append(f"{_count(parts.unmet_cells, 'cell')} left out, where a premise is not met")
+    undefined = [check for check in parts.met if math.isnan(check.estimate.value)]
+    if undefined:
+        why = f" ({undefined[0].reason})" if undefined[0].reason else ""
+        notes.append(f"not determined: {undefined[0].what} in {_listed([check.cell for check in undefined])}{why}")
+    aside = [check for check in checks if check not in parts.deciding]
+    if aside:
+        words = [check.verdict for check in aside]
+        counts = ", ".join(f"{words.count(word)} {word}" for word in ("inside", "outside", "open") if word in words)
+        notes.append(f"variations, which decide nothing: {counts}")
+    return notes
+
+
+def _same_in_each_kind(checks: list[Check]) -> None:
+    first: dict[str, Check] = {}
+    for check in checks:
+        one = first.setdefault(check.what, check)
+        mine, other = ((c.region, c.outside, c.scale, c.share is None) for c in (check, one))
+        if mine != other:
+            raise ValueError(
+                f"checks of one kind are held to one region on one scale, got {other} in {one.cell} and {mine} in "
+                f"{check.cell} for {check.what}: give them different kinds"
+            )
+
+
+def _pooled(checks: list[Check], held: Held) -> Pooled:
+    values, member = values_of(checks)
+    return pool(values[None], member, held)
+
+
+def _judged(
+    checks: list[Check], tests: Tests, pooled: Pooled, held: Held, share: float | None, holds: bool
+) -> tuple[Word, tuple[str, ...]]:
+    """The word, and the cells it names."""
+    codes, cells = judge(tests, pooled, held, holds)
+    if share is not None:
+        if len(set(held.kind.tolist())) > 1 or len(set(held.cell.tolist())) < len(checks):
+            raise ValueError("a claim about nearly all cells needs one kind of check, one a cell")
+        if not 0 < share < 1:
+            raise ValueError(f"the share of cells must lie between 0 and 1, got {share}")
+        codes = nearly_all(tests, share, holds)
+    word: Word = WORDS[int(codes[0])]
+    names = list(dict.fromkeys(check.cell for check in checks))
+    named = tuple(name for name, is_named in zip(names, cells[0], strict=True) if is_named)
+    return word, named if word not in ("holds", "inconclusive") else ()
+
+
+def _deciding(checks: list[Check], tests: Tests, word: Word) -> Check:
+    """Of a claim that fails somewhere the clearest case against it, else the check farthest from holding."""
+    p = tests.false_p[0] if word in ("fails", "fails in", "holds except") else -tests.true_p[0]
+    return checks[int(np.argmin(p))]
+
+
+def _shown_pooled(checks: list[Check], pooled: Pooled) -> dict[str, Estimate]:
+    """The pooled estimate of each kind as a reader sees it; of shares, all successes of all runs."""
+    found: dict[str, Estimate] = {}
+    for number, what in enumerate(dict.fromkeys(check.what for check in checks)):
+        own = [check for check in checks if check.what == what]
+        shares = [check.share for check in own if check.share is not None]
+        if shares:
+            successes, runs = (sum(counts) for counts in zip(*shares, strict=True))
+            low, high = clopper_pearson(float(successes), float(runs))
+            found[what] = Estimate(successes / runs if runs else math.nan, low, high, runs)
+        elif not np.isnan(pooled.value[0, number]):
+            ends = (float(column[0, number]) for column in (pooled.value, pooled.low, pooled.high))
+            seeds = {seed for check in own for seed in check.seeds}
+            value, low, high = (shown(end, own[0].scale) for end in ends)
+            found[what] = Estimate(value, low, high, len(seeds))
+    return found
+
+
+def _said(word: Word, checks: list[Check], tests: Tests, named: tuple[str, ...], first: Check) -> str:
+    """What decided, in one sentence."""
+    cells = len({check.cell for check in checks})
+    wrong = len({check.cell for check, is_wrong in zip(checks, tests.wrong[0], strict=True) if is_wrong})
+    inside = int(tests.inside[0].sum())
+    many = _count(len(checks), "check")
+    if word == "holds" and inside < len(checks):
+        return f"{inside} of {many} lie where the claim says, which suffices for nearly all of {cells} cells"
+    if word == "holds":
+        whole = "the interval lies" if len(checks) == 1 else f"the intervals of all {many} lie"
+        return f"{whole} where the claim says, nearest to the bar: {first}"
+    if word == "fails":
+        shown_in = f", shown for {_listed(named)}" if named and cells > 1 else ""
+        return f"the estimates of {wrong} of {_count(cells, 'cell')} lie beyond the bar{shown_in}, first of all {first}"
+    if word in ("fails in", "holds except"):
+        rest = "every other check holds" if word == "holds except" else f"{inside} of {many} hold"
+        return f"beyond the bar in {_listed(named)}: {first}; {rest}"
+    if inside == len(checks):
+        return f"{inside} of {many} hold, nearest to the bar: {first}"
+    return f"{len(checks) - inside} of {many} open or beyond the bar, first of all {first}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    more = len(distinct) - _NAMED_AT_MOST
+    return ", ".join(distinct[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,14 +1,30 @@
 """Keys name content, studies are grids, and a mistake in a study is one sentence."""
 
 import pytest
+import torch
 from toys import tiny
 
+from byrote import data, losses, networks, noise
 from byrote.experiment import Experiment, Part, Study, list_studies
+from byrote.identity import run_key
+from byrote.recipe import Training
 
 
 def test_the_key_is_pinned():
     """A change here means that every stored run gets a new name: raise the format on purpose or mend the cause."""
-    assert tiny().key == "726d4c1ef7691e8b"
+    subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
+    network = networks.MLP(depth=2, width=8)
+    assert (
+        Experiment(subset, noise.Uniform(0.2), losses.LabelSmoothing(0.1), network, Training(epochs=1)).key
+        == "53b7a3643b99682b"
+    )
+    assert run_key(tiny().spec(), {"module:toys": "0123456789abcdef"}) == "7bd6e50374ec4bd0"
+
+
+def test_the_key_is_the_digest_of_spec_and_contents():
+    assert tiny().key == run_key(tiny().spec(), tiny().contents)
+    assert list(tiny().contents) == ["module:toys"]
+    assert tiny().key != run_key(tiny().spec(), {"module:toys": "0" * 16}) != run_key(tiny().spec(), {})
 
 
 def test_the_key_changes_with_every_field_that_changes_the_result():
@@ -22,9 +38,35 @@ def test_the_key_changes_with_every_field_that_changes_the_result():
         {"data.samples": 41},
         {"training.optimizer": {"kind": "sgd", "lr": 0.2}},
         {"training.drop_last": True},
+        {"training.dropout": 0.1},
+        {"noise_seed": 0},
+        {"split_seed": 0},
+        {"start": "cross_entropy"},
     ]
     keys = [tiny(**change).key for change in changes] + [tiny().key]
     assert len(set(keys)) == len(keys)
+
+
+def corrupted(experiment, purpose="noise"):
+    labels = torch.arange(200) % 2
+    return experiment.noise.corrupt(labels, 2, experiment.generator(purpose)).tolist()
+
+
+@pytest.mark.parametrize("purpose", ["noise", "held-out noise"])
+def test_the_seed_of_the_noise_may_be_given_apart(purpose):
+    assert corrupted(tiny(noise_seed=3), purpose) == corrupted(tiny(seed=3), purpose)
+    assert corrupted(tiny(seed=5, noise_seed=3), purpose) == corrupted(tiny(noise_seed=3), purpose)
+    assert corrupted(tiny(noise_seed=3), purpose) != corrupted(tiny(), purpose)
+    assert corrupted(tiny(noise_seed=0), purpose) == corrupted(tiny(), purpose), "0 is a seed as any other"
+
+
+@pytest.mark.parametrize("purpose", ["weights", "order", "dropout"])
+def test_the_seed_of_the_noise_leaves_everything_else_alone(purpose):
+    def draw(experiment):
+        return torch.rand(8, generator=experiment.generator(purpose)).tolist()
+
+    assert draw(tiny(noise_seed=3)) == draw(tiny()) != draw(tiny(seed=3))
+    assert draw(tiny(split_seed=3)) == draw(tiny())
 
 
 def test_an_experiment_survives_its_spec():
@@ -148,6 +190,67 @@ def test_the_demo_is_the_grid_it_claims_to_be():
     assert len(found) == 50 + 4 * 3 * 3 + 6 + 16
     doubled = {e.loss.kind for part, e in found if part == "two-class-doubled"}
     assert doubled == {"cross_entropy", "label_smoothing"}
+
+
+BOUND = """
+name = "s"
+bind = ["training.optimizer.lr"]
+[base]
+data = { kind = "toys:Blobs" }
+network = { kind = "mlp", depth = 2, width = 16 }
+noise = { kind = "uniform" }
+[[part]]
+name = "of the study"
+[[part]]
+name = "its own"
+bind = ["training.optimizer", "training.epochs"]
+base = { seed = 1 }
+[[part]]
+name = "none"
+bind = []
+base = { seed = 2 }
+"""
+
+
+def bound_study(tmp_path, text=BOUND):
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    return Study.load(path)
+
+
+def test_a_part_binds_what_it_says_or_else_what_its_study_says(tmp_path):
+    bound = {part.name: part.bind for part, _ in bound_study(tmp_path).grid()}
+    assert bound == {
+        "of the study": ("training.optimizer.lr",),
+        "its own": ("training.optimizer", "training.epochs"),
+        "none": (),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("training.optimizer.rl", "binds 'training.optimizer.rl', which no spec has; did you mean 'training.opt"),
+        ("loss", "cannot bind 'loss'"),
+        ("loss.alpha", "cannot bind 'loss.alpha'"),
+        ("seed", "cannot bind 'seed'"),
+        ("noise_seed", "cannot bind 'noise_seed'"),
+        ("split_seed", "cannot bind 'split_seed'"),
+        ("noise.rate", "cannot bind 'noise.rate'"),
+        ("noise", "cannot bind 'noise'"),
+    ],
+)
+def test_what_cannot_be_bound_is_one_sentence(tmp_path, path, sentence):
+    study = bound_study(tmp_path, BOUND.replace("training.optimizer.lr", path))
+    with pytest.raises(ValueError) as caught:
+        study.grid()
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_two_parts_ask_for_belongs_to_the_first(tmp_path):
+    found = bound_study(tmp_path, BOUND.replace("base = { seed = 1 }", "")).grid()
+    assert [part.name for part, _ in found] == ["of the study", "none"]
 
 
 def test_a_part_is_checked():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byrote.store import Table
+from byrote.table import Table
 
 ROWS: list[dict[str, Any]] = [
     {"key": "b", "epoch": 2, "loss": "CE", "rate": 0.1 + 0.2, "j1": 0.9, "good": True},

@@ -9,9 +9,8 @@ import importlib
 import importlib.resources
 import itertools
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +19,7 @@ from pydantic import Field
 
 from byrote.component import Component, Spec, did_you_mean
 from byrote.data import Dataset
-from byrote.identity import file_digest, module_of, run_key, source_digest
+from byrote.identity import SEEDS, file_digest, has_source, module_of, run_key, source_digest
 from byrote.losses import CrossEntropy, Loss
 from byrote.networks import MLP, Network
 from byrote.noise import Clean, Noise
@@ -29,7 +28,7 @@ from byrote.recipe import Training
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
+__all__ = ["Experiment", "Part", "Study", "digest_contents", "list_studies", "stream"]
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -79,9 +78,10 @@ class Experiment(Spec):
     def contents(self) -> dict[str, str]:
         """The digest of each file and of each user's module that the spec names; see `byrote.identity`.
 
-        A file that is not on this machine has no entry.
+        A file that is not on this machine has no entry, and neither has a module without a source file, such as an
+        interactive session.
         """
-        return dict(_contents(self))
+        return dict(_contents(self, {}))
 
     @cached_property
     def key(self) -> str:
@@ -106,22 +106,51 @@ class Experiment(Spec):
         return run  # type: ignore[no-any-return]
 
 
-def _contents(part: Spec) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each."""
+def digest_contents(experiments: Iterable[Experiment]) -> None:
+    """Find the contents of several experiments, reading each file and module that they share once."""
+    known: dict[str, str] = {}
+    for experiment in experiments:
+        vars(experiment).setdefault("contents", dict(_contents(experiment, known)))
+
+
+def _contents(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The files and the user's modules that a spec names, with the digest of each; `known` holds those found before."""
     if isinstance(part, Component):
         for name in (part.kind, getattr(part, "factory", "")):
-            if module_of(name):
-                yield f"module:{module_of(name)}", source_digest(module_of(name))
-        path = getattr(part, "path", None)
-        if isinstance(path, str):
-            content: Callable[[], str] = getattr(part, "content", lambda: file_digest(path))
-            with suppress(FileNotFoundError):
-                yield f"file:{path}", getattr(part, "sha256", "") or content()
-    for name in type(part).model_fields:
-        inner = getattr(part, name)
-        for one in inner if isinstance(inner, tuple) else (inner,):
-            if isinstance(one, Spec):
-                yield from _contents(one)
+            module = module_of(name)
+            if module and has_source(module):
+                yield f"module:{module}", _once(known, module, partial(source_digest, module))
+        path = getattr(part, "path", "")
+        if isinstance(path, str) and path:
+            content = _once(known, part.digest(), partial(_file_content, part, path))
+            if content:
+                yield f"file:{path}", content
+    if isinstance(part, Spec):
+        for name in type(part).model_fields:
+            yield from _contents(getattr(part, name), known)
+    elif isinstance(part, (tuple, list)):
+        for one in part:
+            yield from _contents(one, known)
+    elif isinstance(part, Mapping):
+        yield from _contents(list(part.values()), known)
+
+
+def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
+    if name not in known:
+        known[name] = find()
+    return known[name]
+
+
+def _file_content(part: Component, path: str) -> str:
+    """The digest of the file or folder that a component reads; empty where there is none.
+
+    A component may have a method `content` that gives it, so that one content in two formats has one name.
+    """
+    content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
+    try:
+        return str(getattr(part, "sha256", "")) or content()
+    except FileNotFoundError:
+        return ""
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -159,11 +188,12 @@ class Part(Spec):
     that replace those here.
 
     `bind` names spec fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and
-    not to the setting, so that losses with a learning rate of their own are compared in one setting.
+    not to the setting, so that losses with a learning rate of their own are compared in one setting. Without it the
+    `bind` of the study holds.
     """
 
     name: str
-    bind: tuple[str, ...] = ()
+    bind: tuple[str, ...] | None = None
     base: dict[str, Any] = {}
     axes: dict[str, list[Any]] = {}
     zip: dict[str, list[Any]] = {}
@@ -190,12 +220,14 @@ class Part(Spec):
 class Study(Spec):
     """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
 
-    The TOML form has `name`, `title`, `[base]` (fields of every part), `[[part]]` tables and `[scales.NAME]` tables
-    whose fields go over every part's at that scale. Paths are dotted: `"noise.rate" = [0.1, 0.2]`.
+    The TOML form has `name`, `title`, `bind` (for the parts without one of their own), `[base]` (fields of every part),
+    `[[part]]` tables and `[scales.NAME]` tables whose fields go over every part's at that scale. Paths are dotted:
+    `"noise.rate" = [0.1, 0.2]`.
     """
 
     name: str
     title: str = ""
+    bind: tuple[str, ...] = ()
     base: dict[str, Any] = {}
     part: tuple[Part, ...]
     scales: dict[str, dict[str, Any]] = {}
@@ -230,25 +262,57 @@ class Study(Spec):
         return list(self.scales) or [""]
 
     def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:
-        """Every experiment with the name of its part, each once, in the order of the file.
+        """Every experiment with the name of its part, each once, in the order of the file; see `grid`."""
+        return [(part.name, experiment) for part, experiment in self.grid(scale, overrides)]
+
+    def grid(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[Part, Experiment]]:
+        """Every experiment with its part, each once: it belongs to the first part that asks for it.
 
         Args:
             scale: one of `scale_names`; "" takes the default.
             overrides: dotted paths and values that go over everything, axes included.
+
+        Raises:
+            ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
         """
         scale = scale or self.default_scale or self.scale_names[0]
         if scale not in self.scale_names:
             raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
         overrides = dict(overrides or {})
-        found: dict[str, tuple[str, Experiment]] = {}
+        planned: list[tuple[Part, Experiment]] = []
         for part in self.part:
             if part.only and scale not in part.only:
                 continue
-            for point in part.points(scale):
-                tree = _merged(self.base, part.base, self.scales.get(scale, {}), point, overrides)
-                experiment = Experiment(**tree)
-                found.setdefault(experiment.key, (part.name, experiment))
+            bound = part if part.bind is not None else part.replace(bind=self.bind)
+            trees = (
+                _merged(self.base, part.base, self.scales.get(scale, {}), p, overrides) for p in part.points(scale)
+            )
+            members = [Experiment(**tree) for tree in trees]
+            _check_bind(bound, members)
+            planned += [(bound, experiment) for experiment in members]
+        digest_contents(experiment for _, experiment in planned)
+        found: dict[str, tuple[Part, Experiment]] = {}
+        for bound, experiment in planned:
+            found.setdefault(experiment.key, (bound, experiment))
         return list(found.values())
+
+
+def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
+    """A bound field must be one of the part's specs, and none that is a loss's, a rate's or a repetition's anyway."""
+    known = dict.fromkeys(path for experiment in experiments for path in _paths(experiment.spec()))
+    for path in part.bind or ():
+        if path in ("noise", "noise.rate", "loss", *SEEDS) or path.startswith("loss."):
+            raise ValueError(f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are told apart anyway")
+        if path not in known:
+            raise ValueError(f"part {part.name!r} binds {path!r}, which no spec has; {did_you_mean(path, list(known))}")
+
+
+def _paths(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted path of every field, also of those that hold fields."""
+    for name, value in spec.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{name}.")
 
 
 def list_studies() -> list[str]:

@@ -11,20 +11,37 @@ import importlib.util
 import site
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
 
-__all__ = ["FORMAT", "file_digest", "identity", "module_of", "run_key", "source_digest"]
+__all__ = [
+    "FORMAT",
+    "SEEDS",
+    "content_name",
+    "file_digest",
+    "has_source",
+    "identity",
+    "module_of",
+    "modules_in",
+    "run_key",
+    "source_digest",
+]
 
 FORMAT = 2
 """The format of specs, keys, and stores: raised when the meaning of a spec or the layout of a store changes."""
 
+SEEDS = ("seed", "noise_seed", "split_seed")
+"""The fields of an experiment that tell repetitions of one run apart."""
+
 _CODE = ("kind", "factory")  # fields whose value "module:name" names code
 _LENGTH = 16
+_SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
 
 
 def module_of(name: object) -> str:
@@ -80,6 +97,31 @@ def _named(field: str, value: object, contents: Mapping[str, str]) -> Any:
     return identity(value, contents)
 
 
+def modules_in(spec: object) -> Iterator[str]:
+    """The user's modules that a spec names.
+
+    >>> sorted(modules_in({"loss": {"kind": "mine:Loss"}, "network": {"kind": "own", "factory": "nets:make"}}))
+    ['mine', 'nets']
+    """
+    if isinstance(spec, Mapping):
+        for name, value in spec.items():
+            if name in _CODE and isinstance(value, str) and module_of(value):
+                yield module_of(value)
+            yield from modules_in(value)
+    elif isinstance(spec, (list, tuple)):
+        for value in spec:
+            yield from modules_in(value)
+
+
+def content_name(name: str, content: str) -> str:
+    """A file or module with its content in a few words, for messages.
+
+    >>> content_name("file:data/mine.npz", "0f3a5c9e21b4" + 52 * "0"), content_name("module:mine", "0f3a5c9e21b4d6e8")
+    ('data/mine.npz 0f3a5c9e21b4', 'mine 0f3a5c9e21b4')
+    """
+    return f"{name.partition(':')[2]} {content[:12]}"
+
+
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes or, of a folder, of the relative paths and bytes of all its files in sorted order.
 
@@ -98,6 +140,19 @@ def file_digest(path: str | Path) -> str:
 
 
 def _bytes_digest(path: Path) -> str:
+    """The digest of a file, computed once unless the file changes: a study asks for it in every run."""
+    state = path.stat()
+    if time.time() - max(state.st_mtime, state.st_ctime) < _SETTLED:
+        return _hashed(path)
+    return _remembered(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
+    return _hashed(path)
+
+
+def _hashed(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -105,7 +160,8 @@ def _bytes_digest(path: Path) -> str:
 def source_digest(module: str) -> str:
     """A digest of the source of a module and of the user's other modules that it imports.
 
-    Modules of the standard library, of byrote, and of installed packages do not count.
+    Modules of the standard library, of byrote, and of installed packages do not count. No module is imported for it.
+    What a module loads in another way than by an import statement is not seen.
 
     Raises:
         ValueError: the module cannot be found, or its source cannot be parsed.
@@ -114,28 +170,56 @@ def source_digest(module: str) -> str:
     waiting = [module]
     while waiting:
         name = waiting.pop()
+        if name in sources or (name != module and _is_foreign(name.partition(".")[0])):
+            continue
         place = _place(name)
-        if name in sources or (name != module and (place is None or not _is_own(place))):
+        if name != module and (place is None or not _is_own(place)):
             continue
         if place is None:
             raise ValueError(f"the source of module {name!r} is needed to name its runs, and cannot be found")
-        sources[name], imports = _parsed(str(place), place.stat().st_mtime_ns, name)
-        waiting += imports
+        if place.suffix == ".py":
+            sources[name], imports = _parsed(place.read_bytes(), str(place), name)
+            waiting += (*imports, *_packages(name))
+        else:
+            sources[name] = _bytes_digest(place)
     whole = "\n".join(f"{name}\n{sources[name]}" for name in sorted(sources))
     return hashlib.sha256(whole.encode()).hexdigest()[:_LENGTH]
 
 
+def has_source(module: str) -> bool:
+    """Whether a module lies in a file, so that its content can be told; an interactive session does not."""
+    return _place(module) is not None or module not in sys.modules
+
+
 def _place(module: str) -> Path | None:
-    """The source file of a module, found without running it where it is not imported yet."""
-    loaded = sys.modules.get(module)
-    file = getattr(loaded, "__file__", None)
+    """The file of a module, found without importing it or a package around it."""
+    file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
+        top, *inner = module.split(".")
         try:
-            found = importlib.util.find_spec(module)
+            found = importlib.util.find_spec(top)
         except (ImportError, ValueError):
             return None
+        for count in range(len(inner)):
+            folders = found.submodule_search_locations if found is not None else None
+            found = PathFinder.find_spec(".".join([top, *inner[: count + 1]]), folders) if folders is not None else None
         file = found.origin if found is not None and found.has_location else None
-    return Path(file) if file is not None and file.endswith(".py") and Path(file).is_file() else None
+    return Path(file) if file is not None and Path(file).is_file() else None
+
+
+def _packages(module: str) -> list[str]:
+    """The packages around a module, whose `__init__.py` runs before it.
+
+    >>> _packages("mine.losses.robust"), _packages("mine")
+    (['mine', 'mine.losses'], [])
+    """
+    names = module.split(".")
+    return [".".join(names[:count]) for count in range(1, len(names))]
+
+
+def _is_foreign(top: str) -> bool:
+    """Whether a top-level name is certainly not the user's: the names that most modules import."""
+    return top in sys.stdlib_module_names or top == "byrote"
 
 
 @lru_cache(maxsize=1)
@@ -145,6 +229,7 @@ def _installed() -> tuple[Path, ...]:
     return tuple(Path(path).resolve() for path in {*paths, *site.getsitepackages(), site.getusersitepackages()})
 
 
+@lru_cache(maxsize=4096)
 def _is_own(place: Path) -> bool:
     """Whether a source file is the user's: neither installed nor a part of byrote."""
     folders = (*_installed(), Path(__file__).resolve().parent)
@@ -152,10 +237,10 @@ def _is_own(place: Path) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _parsed(path: str, changed: int, module: str) -> tuple[str, list[str]]:
-    """The canonical text of a source file and the names of the modules that it imports."""
+def _parsed(source: bytes, path: str, module: str) -> tuple[str, list[str]]:
+    """The canonical text of a source file and the names of the modules that it may import."""
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"module {module!r} ({path}) cannot be parsed: {error}") from None
     package = module if Path(path).name == "__init__.py" else module.rpartition(".")[0]
@@ -169,7 +254,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".") if package else []
-            base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+            base = ".".join([*parents[: max(len(parents) - node.level + 1, 0)], *filter(None, [node.module])])
             origin = base if node.level else str(node.module)
             yield origin
             yield from (f"{origin}.{alias.name}" for alias in node.names)

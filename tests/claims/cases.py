@@ -91,15 +91,6 @@ def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = N
     return rows
 
 
-def suspects(own: Callable[[int], float], seeds: tuple[int, ...] = SEEDS) -> Rows:
-    """RLL runs whose suspects stand beside those of confident learning."""
-    rows: Rows = []
-    for seed in seeds:
-        found = {"suspects_precision": 0.9, "suspects_recall": 0.9, "suspects_auroc": own(seed)}
-        rows += ten_class(("RLL",), rates=(0.2,), seeds=(seed,), extra=found | {"confident_auroc": 0.96})
-    return rows
-
-
 def starts(kept: object, scratch: object = 0.02) -> Rows:
     """RLL from scratch and from weights that CE made memorize."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), extra={"start": "scratch"}, by_loss={"RLL": {"m": scratch}})
@@ -225,14 +216,9 @@ CASES: dict[str, Case] = {
         lambda: results(rates_off_one_run(lambda seed: seed % 2 == 0)),
         lambda: results(rates_off_one_run(lambda seed: True, SEEDS)),
     ),
-    "C2": Case(
-        lambda: results(suspects(lambda seed: 0.98 + 0.001 * seed)),
-        lambda: results(suspects(lambda seed: 0.90 + 0.001 * seed)),
-        lambda: results(suspects(lambda seed: (0.90, 0.99)[seed % 2])),
-    ),
     "C3": Case(
         lambda: results(modelled()),
-        lambda: results(modelled(dilation={"LR": 3.0})),
+        lambda: results(modelled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
         lambda: results(modelled(seeds=ONE)),
     ),
     "C4": Case(

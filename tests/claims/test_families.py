@@ -188,7 +188,7 @@ def test_a15_wants_a_slope_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("id", "loss", "changes", "what"),
     [
-        ("B1", "CE", {"m": 0.9}, "m = "),
+        ("B1", "CE", {"m": 0.9}, "m of CE = "),
         ("B2", "RLL", {"a": lambda rate, seed: 0.8 if rate else 0.99}, "a = "),
         ("B2", "RLL", {"m": 0.35, "t": 0.6}, "m = "),
         ("B3", "RLL", {"a": lambda rate, seed: 0.87 if rate else 0.99, "m": 0.09, "t": 0.85}, "a = "),

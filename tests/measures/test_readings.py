@@ -16,6 +16,7 @@ from byrote.measures.positive import AT_ZERO
 from byrote.measures.snapshot import Snapshot, read
 
 from . import readings as plain
+from .oracles import plain_nc1
 
 DOCS = Path(__file__).parents[2] / "docs" / "measures.md"
 OF_THE_WEIGHT = ("train_nc3", "train_nc4", "def31_duality")
@@ -78,11 +79,12 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
         | plain.train_duality(h, means, s.weight.numpy(), s.bias.numpy())
         | plain.redrawn(h, true, redrawn, test_means)
         | {"nc1_test_top_share": plain.top_share(s.test_features.numpy(), s.test_true.numpy())}
+        | {"nc1_train_observed": plain_nc1(h, observed % N)}
     )
     row = read(s)
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
-    assert len(expected) == 19
+    assert len(expected) == 20
 
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])

@@ -1,14 +1,17 @@
-"""A run is whole or absent; equal runs are equal files; damage is a sentence."""
+"""A run is whole or absent; equal runs are equal files; every file names its run; damage is a sentence."""
 
 import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from toys import tiny
 
-from byrote.store import commit, committed, open_store
+import byrote
+from byrote.files import sha256
+from byrote.store import Entry, Plan, commit, committed
 from byrote.store import directory as d
-from byrote.store.plan import Entry, Plan
+from byrote.store.parquet import metadata_of, read_parquet, write_parquet
 from byrote.training import train
 
 
@@ -18,7 +21,7 @@ def run():
 
 
 def plan_of(*experiments):
-    entries = tuple(Entry(e.key, "part", e.spec()) for e in experiments)
+    entries = tuple(Entry(e.key, "part", e.spec(), e.contents) for e in experiments)
     return Plan("study", "", {}, (), entries)
 
 
@@ -27,18 +30,36 @@ def test_what_is_written_is_what_is_read(tmp_path, run, name):
     tmp_path = tmp_path / name
     folder = commit(tmp_path, run, {"threads": 1})
     assert committed(tmp_path) == [run.key]
-    history = d.read_parquet(folder / "history.parquet")
+    history = read_parquet(folder / "history.parquet")
     for name, column in run.history.items():
         np.testing.assert_array_equal(history[name], column, err_msg=name)
-    samples = d.read_parquet(folder / "samples.parquet")
+    samples = read_parquet(folder / "samples.parquet")
     for name, column in run.samples.items():
         np.testing.assert_array_equal(samples[name], column, err_msg=name)
     manifest = d.read_manifest(tmp_path, run.key)
     assert manifest["status"] == "done"
     assert manifest["numerics"] == {"threads": 1}
     for name, checksum in manifest["files"].items():
-        assert d.sha256(folder / name) == checksum
+        assert sha256(folder / name) == checksum
     assert set(manifest["files"]) == {"spec.json", "history.parquet", "samples.parquet", "features.parquet"}
+    assert d.read_spec(tmp_path, run.key) == (run.experiment.spec(), run.experiment.contents)
+
+
+def test_every_file_names_its_run(tmp_path):
+    (run,) = train([tiny()], keep_weights=True)
+    folder = commit(tmp_path, run)
+    parquet = sorted(path.name for path in folder.glob("*.parquet"))
+    assert parquet == ["features.parquet", "history.parquet", "samples.parquet"]
+    for name in parquet:
+        assert metadata_of(folder / name)["key"] == run.key, name
+    with safe_open(folder / "weights.safetensors", "numpy") as weights:
+        assert weights.metadata() == {"key": run.key}
+        for name, value in run.weights.items():
+            np.testing.assert_array_equal(weights.get_tensor(name), value)
+    for name in ("spec.json", "manifest.json"):
+        stored = json.loads((folder / name).read_text())
+        assert (stored["key"], stored["format"]) == (run.key, 2), name
+    assert {path.name for path in folder.iterdir()} == {*parquet, "weights.safetensors", "spec.json", "manifest.json"}
 
 
 def test_equal_runs_are_equal_files(tmp_path, run):
@@ -48,7 +69,7 @@ def test_equal_runs_are_equal_files(tmp_path, run):
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(8))
 def test_a_run_that_is_interrupted_anywhere_leaves_nothing(tmp_path, run, monkeypatch, step):
     calls = iter(range(100))
 
@@ -76,41 +97,77 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path, run):
     assert committed(tmp_path) == []
 
 
-def test_a_run_under_another_key_is_refused(tmp_path, run):
+@pytest.mark.parametrize("change", [{"seed": 9}, {"noise": {"kind": "clean"}}, {"start": {"kind": "cross_entropy"}}])
+def test_a_run_of_another_spec_is_refused(tmp_path, run, change):
     folder = commit(tmp_path, run)
-    spec = json.loads((folder / "spec.json").read_text())
-    spec["seed"] = 9
-    (folder / "spec.json").write_text(json.dumps(spec))
-    with pytest.raises(ValueError, match="made by a different spec"):
+    stored = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(stored | {"spec": stored["spec"] | change}))
+    with pytest.raises(ValueError, match="is the spec of another run than its folder says; delete the folder"):
         d.read_manifest(tmp_path, run.key)
+
+
+def test_a_run_of_other_contents_is_refused(tmp_path, run):
+    folder = commit(tmp_path, run)
+    stored = json.loads((folder / "spec.json").read_text())
+    assert list(stored["contents"]) == ["module:toys"]
+    (folder / "spec.json").write_text(json.dumps(stored | {"contents": {"module:toys": "0" * 16}}))
+    with pytest.raises(ValueError, match="is the spec of another run"):
+        d.read_manifest(tmp_path, run.key)
+
+
+def test_a_folder_under_another_name_is_refused(tmp_path, run):
+    folder = commit(tmp_path, run)
+    folder.rename(tmp_path / ("0" * 16))
+    assert committed(tmp_path) == ["0" * 16]
+    with pytest.raises(ValueError, match="manifest of another run than its name says"):
+        d.read_manifest(tmp_path, "0" * 16)
 
 
 def test_damaged_files_are_named(tmp_path, run):
     plan_of(tiny()).write(tmp_path)
     folder = commit(tmp_path, run)
-    (folder / "history.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(ValueError, match="damaged"):
-        _ = open_store(tmp_path).results
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot be read"):
-        _ = open_store(tmp_path).results
+    with pytest.raises(ValueError, match=f"run {run.key} in .* cannot be read"):
+        _ = byrote.open(tmp_path).results
+
+
+@pytest.mark.parametrize("name", ["history.parquet", "features.parquet"])
+def test_one_bit_that_flips_is_one_sentence_that_names_the_file(tmp_path, run, name):
+    plan_of(tiny()).write(tmp_path)
+    path = commit(tmp_path, run) / name
+    whole = path.read_bytes()
+    for place in (len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=r"is missing or damaged .* delete that run's folder") as caught:
+            _ = byrote.open(tmp_path).results.features
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    path.write_bytes(whole)
+    assert len(byrote.open(tmp_path).results.features)
 
 
 def test_missing_values_come_back_as_nan_and_text_as_text(tmp_path):
     columns = {"x": np.array([1.0, np.nan]), "s": np.array(["a", "b"], dtype=object), "n": np.array([1, 2])}
-    d.write_parquet(tmp_path / "t.parquet", columns)
-    back = d.read_parquet(tmp_path / "t.parquet")
+    write_parquet(tmp_path / "t.parquet", columns)
+    back = read_parquet(tmp_path / "t.parquet")
     assert np.isnan(back["x"]).tolist() == [False, True]
     assert back["s"].tolist() == ["a", "b"]
     assert back["n"].dtype.kind == "i"
+
+
+def test_metadata_comes_back_as_it_was_given(tmp_path):
+    texts = {"key": "0123456789abcdef", "study": "somebody's 'own' ünï"}
+    write_parquet(tmp_path / "t.parquet", {"n": np.array([1, 2])}, texts)
+    assert texts.items() <= metadata_of(tmp_path / "t.parquet").items()
 
 
 def test_a_failed_run_is_kept_with_its_reason(tmp_path):
     bad = tiny(loss={"kind": "toys:Explosive"})
     plan_of(bad, tiny()).write(tmp_path)
     commit(tmp_path, train([bad])[0])
-    results = open_store(tmp_path).results
+    results = byrote.open(tmp_path).results
     assert len(results.history) == 0
-    (failure,) = results.about["failures"]
-    assert failure["key"] == bad.key
+    (failure,) = results.runs.rows()
+    assert (failure["key"], failure["status"]) == (bad.key, "failed")
     assert "diverged in epoch 1" in failure["error"]
+    assert byrote.open(tmp_path).analysis.failed == 1

@@ -8,11 +8,16 @@ import pytest
 from toys import tiny
 
 import byrote
-from byrote.store import commit, open_store, state_of
-from byrote.store.plan import Entry, Plan, mark_running
+from byrote.files import sha256
+from byrote.identity import run_key
+from byrote.store import Entry, Plan, commit, state_of
+from byrote.store.parquet import metadata_of
+from byrote.store.plan import older_versions
+from byrote.store.status import mark_running
 from byrote.training import train
 
 EXPERIMENTS = [tiny(seed=s, loss=loss) for s in (0, 1) for loss in ("cross_entropy", "robust_log")]
+BIND = ("training.optimizer.lr",)
 
 
 @pytest.fixture(scope="module")
@@ -20,58 +25,121 @@ def runs():
     return train(EXPERIMENTS)
 
 
+def entry(experiment):
+    return Entry(experiment.key, f"part {experiment.seed}", experiment.spec(), experiment.contents, BIND)
+
+
 @pytest.fixture
 def root(tmp_path, runs):
-    plan = Plan("study", "", {}, (), tuple(Entry(e.key, f"part {e.seed}", e.spec()) for e in EXPERIMENTS))
+    plan = Plan("study", "", {}, (), tuple(entry(e) for e in EXPERIMENTS))
     plan.write(tmp_path)
     for run in runs:
         commit(tmp_path, run)
     return tmp_path
 
 
-def test_the_table_has_every_run_with_its_facts(root, runs):
-    history = byrote.open(root).results.history
-    assert len(history) == sum(len(run.history["epoch"]) for run in runs)
+def test_the_tables_have_every_run_with_its_facts(root, runs):
+    results = byrote.open(root).results
+    assert len(results.history) == sum(len(run.history["epoch"]) for run in runs)
+    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "in the order of the plan"
+    by_key = {row["key"]: row for row in results.runs.rows()}
     for run in runs:
-        rows = history.where(key=run.key)
-        np.testing.assert_array_equal(rows["j1"], run.history["j1"])
-        np.testing.assert_array_equal(rows["train_loss"], run.history["loss"])
-        assert set(rows["loss"]) == {run.experiment.loss.label}
-        assert set(rows["seed"]) == {run.experiment.seed}
-        assert set(rows["part"]) == {f"part {run.experiment.seed}"}
-        assert set(rows["rate"]) == {0.4}
-        assert set(rows["effective_rate"]) == {0.2}
-        assert set(rows["dataset"]) == {"toys:Blobs"}
-    assert np.isnan(history.where(loss="CE")["alpha"]).all()
-    assert set(history.where(loss="RLL")["alpha"]) == {0.1}
+        rows = results.history.where(key=run.key)
+        assert set(rows["run"]) == {results.runs["key"].tolist().index(run.key)}
+        for name, column in run.history.items():
+            np.testing.assert_array_equal(rows[name], column, err_msg=name)
+        row = by_key[run.key]
+        assert json.loads(row["spec"]) == run.experiment.spec() == results.specs[run.key]
+        assert json.loads(row["contents"]) == run.experiment.contents
+        assert json.loads(row["bind"]) == list(BIND)
+        assert (row["part"], row["status"], row["error"]) == (f"part {run.experiment.seed}", "done", "")
+        assert row["loss"] == run.experiment.loss.label
+        assert (row["num_classes"], row["n_train"], row["n_test"], row["feature_width"]) == (2, 80, 80, 2)
+        assert row["effective_rate"] == 0.2
+        assert row["start_loss"] == ""
+    assert np.isnan(results.runs.where(loss="CE")["alpha"]).all()
+    assert set(results.runs.where(loss="RLL")["alpha"]) == {0.1}
 
 
-def test_features_are_a_second_table(root, runs):
-    features = open_store(root).results.features
+def test_features_are_a_table_that_is_read_when_it_is_asked_for(root, runs):
+    features = byrote.open(root).results.features
     assert set(features["key"]) == {run.key for run in runs}
     one = features.where(key=runs[0].key)
-    np.testing.assert_array_equal(one["x"], runs[0].features["x"])
+    for name in ("id", "true", "observed", "x", "y"):
+        np.testing.assert_array_equal(one[name], runs[0].features[name], err_msg=name)
+    for run in runs:
+        (root / run.key / "features.parquet").unlink()
+    results = byrote.open(root).results
+    assert len(results.history), "readings need no features"
+    with pytest.raises(ValueError, match="features.parquet is missing or damaged"):
+        _ = results.features
 
 
-def test_compacted_results_are_the_same_table(root, tmp_path):
-    whole = open_store(root).results
-    out = open_store(root).compact(tmp_path / "results")
-    assert {p.name for p in out.iterdir()} == {"table.parquet", "features.parquet", "about.json"}
-    alone = open_store(out).results
+def test_compacted_results_are_the_same_tables(root, tmp_path):
+    whole = byrote.open(root).results
+    out = byrote.open(root).compact(tmp_path / "results")
+    names = {"table.parquet", "runs.parquet", "features.parquet"}
+    assert {p.name for p in out.iterdir()} == {*names, "about.json"}
+    alone = byrote.open(out).results
+    assert alone.runs == whole.runs
     assert alone.history == whole.history
     assert alone.features == whole.features
-    assert alone.about == whole.about
+    assert alone.about | {"files": {}} == whole.about
+    assert alone.about["files"] == {name: sha256(out / name) for name in names}
+    for name in names:
+        assert {"format": "2", "study": "study"}.items() <= metadata_of(out / name).items()
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "features.parquet"])
+def test_one_bit_of_a_compacted_file_that_flips_is_one_sentence(root, tmp_path, name):
+    path = byrote.open(root).compact(tmp_path / "results") / name
+    whole = path.read_bytes()
+    for place in (9, len(whole) // 2, len(whole) - 9):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match="is not the file that byrote wrote") as caught:
+            _ = byrote.open(path.parent).results.features
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(ValueError, match="is missing|neither a store nor a results folder"):
+        _ = byrote.open(path.parent).results.features
+    path.write_bytes(whole)
+    assert len(byrote.open(path.parent).results.features)
+
+
+def test_what_an_older_byrote_wrote_is_one_sentence_that_says_what_to_do(root, tmp_path):
+    results = byrote.open(root).compact(tmp_path / "results")
+    about = json.loads((results / "about.json").read_text())
+    for old in ({"format": 1}, {}):
+        (results / "about.json").write_text(
+            json.dumps({k: v for k, v in about.items() if k not in ("format", "files")} | old)
+        )
+        with pytest.raises(ValueError, match="has results of format 1, this byrote reads format 2; compact") as caught:
+            _ = byrote.open(results).results
+        assert "\n" not in str(caught.value)
+    (results / "about.json").unlink()
+    with pytest.raises(ValueError, match=r"about.json is missing or damaged"):
+        _ = byrote.open(results).results
+    plan = json.loads((root / "plan.json").read_text())
+    (root / "plan.json").write_text(json.dumps(plan | {"format": 1}))
+    for read in (lambda: byrote.open(root).results, lambda: state_of(root), lambda: Plan.read(root)):
+        with pytest.raises(ValueError, match="has format 1, this byrote reads format 2; run the study again") as caught:
+            read()
+        assert "\n" not in str(caught.value)
 
 
 def test_a_store_compacted_half_way_reads_the_rest_from_the_runs(root, runs):
-    whole = open_store(root).results
+    whole = byrote.open(root).results
     last = root / runs[-1].key
     moved = root.parent / f"{root.name}-aside"
     last.rename(moved)
-    open_store(root).compact()
+    byrote.open(root).compact()
     moved.rename(last)
-    mixed = open_store(root).results
+    mixed = byrote.open(root).results
+    assert mixed.runs == whole.runs
     assert mixed.history == whole.history
+    assert set(mixed.features["key"]) == set(whole.features["key"])
+    assert len(mixed.features) == len(whole.features)
     assert mixed.about["planned"] == whole.about["planned"]
     assert mixed.about["seconds"] == pytest.approx(whole.about["seconds"], abs=0.02)
 
@@ -79,14 +147,14 @@ def test_a_store_compacted_half_way_reads_the_rest_from_the_runs(root, runs):
 def test_history_is_a_relation(root):
     relation = byrote.open(root).history()
     assert relation.filter("loss = 'CE'").aggregate("count(DISTINCT key)").fetchall() == [(2,)]
-    assert len(relation.df()) == len(open_store(root).results.history)
+    assert len(relation.df()) == len(byrote.open(root).results.history)
 
 
 def test_samples_are_read_run_by_run(root, runs):
-    samples = open_store(root).samples(runs[0].key)
+    samples = byrote.open(root).samples(runs[0].key)
     np.testing.assert_array_equal(samples["observed"], runs[0].samples["observed"])
     with pytest.raises(ValueError, match="keeps no samples"):
-        open_store(root).samples("0" * 16)
+        byrote.open(root).samples("0" * 16)
 
 
 def test_states(root, runs):
@@ -115,17 +183,17 @@ def test_states(root, runs):
 
 
 def test_a_plan_is_kept_to(root):
-    other = Plan("study", "", {}, (), (Entry("0" * 16, "part", {}),))
+    other = Plan("study", "", {}, (), (Entry("0" * 16, "part", {"seed": 9}),))
     with pytest.raises(ValueError, match="made from a different spec"):
         other.write(root)
     (root / "plan.json").write_text("[]")
     with pytest.raises(ValueError, match="not a plan"):
-        open_store(root)
+        byrote.open(root).results
 
 
 def test_a_study_that_asks_for_more_keeps_what_is_there(root):
     before = Plan.read(root)
-    more = replace(before, entries=(*before.entries, Entry("0" * 16, "part", {})))
+    more = replace(before, entries=(*before.entries, Entry("0" * 16, "part", {"seed": 9})))
     more.write(root)
     assert Plan.read(root) == more
     assert (state_of(root)["missing"], state_of(root)["done"]) == (1, 4)
@@ -139,10 +207,108 @@ def test_a_study_that_asks_for_more_keeps_what_is_there(root):
 
 def test_what_is_no_store_is_named(tmp_path):
     with pytest.raises(ValueError, match="neither a store nor a results folder"):
-        open_store(tmp_path / "nothing")
+        byrote.open(tmp_path / "nothing")
     with pytest.raises(ValueError, match="not a store"):
         state_of(tmp_path)
     (tmp_path / "file.txt").write_text("mine")
     with pytest.raises(ValueError, match="not an empty folder"):
         Plan("s", "", {}, (), ()).write(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def renamed(experiment, digest):
+    """The entry of an experiment whose module has other contents."""
+    contents = {"module:toys": digest}
+    return replace(entry(experiment), key=run_key(experiment.spec(), contents), contents=contents)
+
+
+def test_runs_of_an_older_version_do_not_count_until_they_are_accepted(root, runs):
+    old = EXPERIMENTS[0].contents["module:toys"]
+    plan = replace(Plan.read(root), entries=tuple(renamed(e, "f" * 16) for e in EXPERIMENTS))
+    plan.write(root)
+    everything = {f"toys {old[:12]}": tuple(sorted(run.key for run in runs))}
+    assert older_versions(root, plan) == everything
+    state = state_of(root)
+    assert (state["done"], state["missing"], state["older_versions"]) == (0, 4, {f"toys {old[:12]}": 4})
+    results = byrote.open(root).results
+    assert (len(results.runs), len(results.history)) == (0, 0)
+    assert results.about["older_versions"] == {f"toys {old[:12]}": 4}
+    accepted = plan.accepting(root, [old[:6]])
+    assert accepted.accepted == {"module:toys": (old,)}
+    assert Plan.read(root).accepted == {}, "nothing is written before the plan is"
+    accepted.write(root)
+    assert plan.accepting(root).accepted == accepted.accepted, "a store keeps what it accepted"
+    assert plan.accepting(root, [old[:8]]).accepted == accepted.accepted, "once more is no error"
+    assert older_versions(root, accepted) == {}
+    state = state_of(root)
+    assert (state["done"], state["missing"], state["older_versions"]) == (4, 0, {})
+    results = byrote.open(root).results
+    assert results.runs["key"].tolist() == [e.key for e in EXPERIMENTS], "under the names they have"
+    assert {json.loads(text)["module:toys"] for text in results.runs["contents"]} == {"f" * 16}, "as today's version"
+    assert len(results.history) == sum(len(run.history["epoch"]) for run in runs)
+    assert results.about["accepted"] == {"module:toys": [old]}
+
+
+def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
+    old = EXPERIMENTS[0].contents["module:toys"]
+    plan = Plan.read(root)
+    new = replace(plan, entries=tuple(renamed(e, "f" * 16) for e in EXPERIMENTS)).accepting(root, [old])
+    assert new.present([run.key for run in runs]) == {
+        e.key: one.key for e, one in zip(new.entries, plan.entries, strict=True)
+    }
+    first = new.entries[0].key
+    assert new.present([first, *(run.key for run in runs)])[first] == first
+
+
+@pytest.mark.parametrize(
+    ("digits", "sentence"),
+    [
+        ("abcdef", r"--accept abcdef is no older content of runs in .*; known: toys {old}$"),
+        ("abc", r"--accept needs at least the first 6 digits of a content, got 'abc'"),
+    ],
+)
+def test_an_accepted_digest_that_no_run_has_is_one_sentence(root, digits, sentence):
+    old = EXPERIMENTS[0].contents["module:toys"]
+    plan = replace(Plan.read(root), entries=tuple(renamed(e, "f" * 16) for e in EXPERIMENTS))
+    with pytest.raises(ValueError, match=sentence.format(old=old[:12])):
+        plan.accepting(root, [digits])
+
+
+def test_digits_that_begin_several_contents_are_refused_and_all_are_named(root, runs):
+    plan = replace(
+        Plan.read(root),
+        entries=tuple(renamed(e, "f" * 16) for e in EXPERIMENTS),
+        accepted={"module:toys": ("abcdef0000000000", "abcdef1111111111")},
+    )
+    plan.write(root)
+    with pytest.raises(
+        ValueError, match=r"several contents \(toys abcdef000000, toys abcdef111111\); give more digits"
+    ):
+        plan.accepting(root, ["abcdef"])
+    assert plan.accepting(root, ["abcdef1"]).accepted == plan.accepted
+
+
+def test_a_store_without_older_versions_accepts_nothing(root):
+    with pytest.raises(ValueError, match="known: none"):
+        Plan.read(root).accepting(root, ["abcdef"])
+
+
+def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    np.savez(home / "mine.npz", images=np.arange(640, dtype=np.uint8).reshape(40, 4, 4), labels=np.arange(40) % 2)
+    experiment = tiny(data={"kind": "arrays", "path": str(home / "mine.npz")}, noise="clean")
+    Plan("study", "", {}, (), (entry(experiment),)).write(tmp_path / "s")
+    (run,) = train([experiment])
+    commit(tmp_path / "s", run)
+    beside = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "plain")).results
+    assert str(home) in beside.runs["spec"][0]
+    monkeypatch.setenv("HOME", str(home))
+    shared = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "results")).results
+    spec, contents = (json.loads(shared.runs[name][0]) for name in ("spec", "contents"))
+    assert spec["data"]["path"] == "~/mine.npz"
+    assert str(home) not in shared.runs["contents"][0]
+    assert run_key(spec, contents) == experiment.key, "the run keeps its name"
+    monkeypatch.setenv("HOME", str(home)[:-1])  # another folder whose name only begins alike
+    again = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "again")).results
+    assert str(home) in again.runs["spec"][0]

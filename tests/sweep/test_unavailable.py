@@ -6,13 +6,13 @@ from typing import ClassVar
 import pytest
 import toys
 
+import byrote
 from byrote.cli import main
 from byrote.experiment import Study
 from byrote.files import DataUnavailableError
 from byrote.noise import save
-from byrote.report.tables import limits
-from byrote.store import open_store, state_of
-from byrote.store.plan import Plan, mark_unavailable
+from byrote.store import Plan, state_of
+from byrote.store.status import mark_unavailable
 from byrote.sweep import run
 
 
@@ -67,9 +67,11 @@ def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_pa
 
 
 def test_a_report_says_it_from_the_store_and_from_compacted_results(tmp_path):
+    from byrote.report.tables import limits
+
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     for folder in (outcome.root, outcome.store.compact(tmp_path / "results")):
-        said = " ".join(limits(open_store(folder).results))
+        said = " ".join(limits(byrote.open(folder).results))
         assert f"gone, three runs: {REASON}" in said
         assert "planned runs are not done" not in said
 
@@ -135,7 +137,7 @@ def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
     mark_unavailable(outcome.root, {first: "blobs are not to be had"})
     state = state_of(outcome.root)
     assert (state["done"], state["unavailable"], state["not_run"]) == (2, 0, [])
-    assert open_store(outcome.root).results.about["not_run"] == []
+    assert byrote.open(outcome.root).results.about["not_run"] == []
 
 
 def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatch):

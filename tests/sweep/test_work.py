@@ -22,6 +22,8 @@ def task(root, experiments, name="cohort"):
         "imports": [],
         "name": name,
         "specs": [e.spec() for e in experiments],
+        "keys": [e.key for e in experiments],
+        "contents": [e.contents for e in experiments],
     }
 
 

@@ -23,7 +23,7 @@ def same(a, b, device="cpu", bar=1e-2):
     """
     assert a.history.keys() == b.history.keys()
     if device != "cpu":
-        np.testing.assert_allclose(a.history["loss"][0], b.history["loss"][0], rtol=bar)
+        np.testing.assert_allclose(a.history["train_loss"][0], b.history["train_loss"][0], rtol=bar)
         np.testing.assert_array_equal(a.history["realised_rate"], b.history["realised_rate"])
         for name in ("id", "true", "observed"):
             np.testing.assert_array_equal(a.samples[name], b.samples[name], err_msg=name)
@@ -165,9 +165,9 @@ def test_training_equals_a_plain_loop(weight_decay, device):
     (run,) = train([experiment], device)
     rows = plain_loop(experiment)
     if device == "cpu":
-        np.testing.assert_allclose(run.history["loss"], [loss for loss, _ in rows], rtol=1e-5)
+        np.testing.assert_allclose(run.history["train_loss"], [loss for loss, _ in rows], rtol=1e-5)
         np.testing.assert_allclose(run.history["j1"], [j1 for _, j1 in rows], atol=1 / 80 + 1e-9)
-    np.testing.assert_allclose(run.history["loss"][0], rows[0][0], rtol=1e-3)
+    np.testing.assert_allclose(run.history["train_loss"][0], rows[0][0], rtol=1e-3)
     np.testing.assert_allclose(run.history["j1"][0], rows[0][1], atol=2 / 80 + 1e-9)
     assert run.history["epoch"].tolist() == [1, 2, 3, 4]
 
@@ -252,7 +252,7 @@ def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort(device):
         same(run, alone, device, bar=0.03)
         for name, value in alone.weights.items() if device == "cpu" else ():
             np.testing.assert_array_equal(run.weights[name], value, err_msg=name)
-    assert not np.array_equal(together[0].history["loss"], together[1].history["loss"])
+    assert not np.array_equal(together[0].history["train_loss"], together[1].history["train_loss"])
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_what_the_network_cannot_step_the_optimiser_steps(change, device):
     CohortOptimizer(cohort.network, [experiment.training])
     assert cohort.network.features.descent is None
     (run,) = train([experiment], device)
-    assert run.history["loss"][-1] < run.history["loss"][0]
+    assert run.history["train_loss"][-1] < run.history["train_loss"][0]
     same(run, train([experiment, tiny(seed=1, **BF16, **change)])[0], device, bar=0.03)
 
 

@@ -35,7 +35,7 @@ def test_features_are_zeroed_with_their_probability_and_keep_their_mean(device):
 def test_it_acts_in_training_and_its_draw_is_the_seeds_own(device):
     (plain,), (alone,) = train([tiny(0.0)], device), train([tiny()], device)
     beside = train([tiny(seed=1), tiny(), tiny(seed=2)], device)[1]
-    assert plain.history["loss"].tolist() != alone.history["loss"].tolist()
+    assert plain.history["train_loss"].tolist() != alone.history["train_loss"].tolist()
     if device == "cpu":
         for name, values in alone.history.items():
             assert values.tolist() == pytest.approx(beside.history[name].tolist(), abs=0, nan_ok=True)
@@ -56,13 +56,13 @@ def test_a_resumed_run_drops_what_it_would_have_dropped(tmp_path, device):
     with pytest.raises(Stop):
         train([tiny()], device, stop, checkpoint=Checkpoint(tmp_path / "c.pt", seconds=0))
     (resumed,) = train([tiny()], device, checkpoint=Checkpoint(tmp_path / "c.pt", seconds=0))
-    assert resumed.history["loss"].tolist() == pytest.approx(
-        whole.history["loss"].tolist(), rel=0 if device == "cpu" else 0.02, abs=0
+    assert resumed.history["train_loss"].tolist() == pytest.approx(
+        whole.history["train_loss"].tolist(), rel=0 if device == "cpu" else 0.02, abs=0
     )
 
 
-def test_without_dropout_a_spec_keeps_its_old_name():
-    assert "dropout" not in tiny(0.0).spec()["training"]
+def test_dropout_is_part_of_the_spec():
+    assert tiny(0.0).spec()["training"]["dropout"] == 0.0
     assert tiny().spec()["training"]["dropout"] == 0.5
     assert Experiment(**tiny().spec()) == tiny()
     assert tiny().key != tiny(0.0).key

@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from toys import tiny
 
 from byrote.measures.snapshot import Snapshot, read
@@ -155,23 +156,30 @@ def test_latent_noise_trains_twice_the_outputs_and_is_tested_on_the_classes(devi
     assert run.final["test_accuracy"] > 0.8
 
 
-def test_facts_tell_settings_apart():
-    facts = train([tiny()])[0].facts
-    others = [
-        {"training.schedule": {"kind": "step", "every": 2}},
-        {"training.schedule": {"kind": "step", "every": 3}},
-        {"data.per_class": (30, 5)},
-        {"data.preprocessing": "unit"},
-        {"training.optimizer": {"kind": "sgd", "lr": 0.03}},
-        {"noise.rate": 0.3},
-        {"loss": {"kind": "label_smoothing", "alpha": 0.3}},
-    ]
-    seen = [facts] + [train([tiny(**{"training.epochs": 1, **other})])[0].facts for other in others]
-    texts = {
-        tuple(sorted((k, v) for k, v in f.items() if k not in ("epochs", "effective_rate"))) for f in map(dict, seen)
+def test_facts_are_what_the_spec_alone_does_not_tell():
+    (run,) = train([tiny(**{"data.num": 3, "network.feature_width": 5}, loss={"kind": "robust_log", "alpha": 0.2})])
+    assert run.facts == {
+        "loss": "RLL",
+        "alpha": 0.2,
+        "num_classes": 3,
+        "n_train": 120,
+        "n_test": 120,
+        "feature_width": 5,
+        "effective_rate": pytest.approx(0.4 * 2 / 3),
+        "start_loss": "",
     }
-    assert len(texts) == len(seen)
-    assert facts["schedule"] == "constant"
-    assert facts["effective_rate"] == 0.2
-    assert seen[2]["schedule"] == "step(every=3, gamma=0.1)"
-    assert seen[3]["balance"] == "30,5"
+    (other,) = train([tiny(start="normalized_mse", noise={"kind": "latent_class", "rate": 0.5})])
+    assert (other.facts["start_loss"], other.facts["alpha"]) == ("nMSE", None)
+    assert other.facts["feature_width"] == 4, "as wide as the outputs, 2N under latent-class noise"
+
+
+def wide(input_shape, num_outputs):
+    """A user's network with M = 32."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, num_outputs))
+
+
+def test_the_feature_width_of_an_own_network_is_that_of_its_features(device):
+    (run,) = train([tiny(network={"kind": "own", "factory": f"{__name__}:wide", "head": "3"})], device)
+    assert run.facts["feature_width"] == 32
+    (two,) = train([tiny(network={"kind": "mlp", "depth": 2, "width": 16, "feature_width": 2})], device)
+    assert two.facts["feature_width"] == 2

@@ -15,6 +15,7 @@ from byrote.analysis.check import (
     at_some_epoch,
     within,
 )
+from byrote.analysis.lines import DilationFit, LineFit, fit_dilation, fit_line, slope_ratio
 from byrote.analysis.more_seeds import Power, power
 from byrote.analysis.opened import Store, open_store
 from byrote.analysis.points import Points
@@ -29,7 +30,9 @@ __all__ = [
     "Analysis",
     "Check",
     "Decision",
+    "DilationFit",
     "Estimate",
+    "LineFit",
     "Points",
     "Power",
     "Region",
@@ -42,10 +45,13 @@ __all__ = [
     "at_most",
     "at_some_epoch",
     "decide",
+    "fit_dilation",
+    "fit_line",
     "mean_over_seeds",
     "open_store",
     "paired_difference",
     "power",
+    "slope_ratio",
     "spearman",
     "unreliable",
     "within",

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from byrote.analysis.labels import PAPERS
-from byrote.analysis.points import Points
+from byrote.analysis.lines import LineFit, fit_line
 from byrote.analysis.runs import Analysis, Setting
 from byrote.intervals import student
 
 __all__ = [
     "DATA",
     "NETWORK",
-    "Line",
     "Selection",
     "fit_lines",
     "in_order",
@@ -334,19 +333,7 @@ def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Arra
     return mean, low, high, n
 
 
-@dataclass(frozen=True)
-class Line:
-    """A least-squares line: its slope, a point on it, and its share of explained variance (NaN: y does not vary)."""
-
-    slope: float
-    center: tuple[float, float]
-    r2: float
-
-    def at(self, x: float) -> float:
-        return self.center[1] + self.slope * (x - self.center[0])
-
-
-def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, Line]:
+def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
     """The least-squares line of each loss over its runs, where three or more have both values and x varies.
 
     Args:
@@ -356,10 +343,7 @@ def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, Line]:
     found = {}
     for loss in one.losses:
         mine = one.labels == loss
-        a, b = np.asarray(x, dtype=np.float64)[mine], np.asarray(y, dtype=np.float64)[mine]
-        together = [0] * len(a)  # one line through all runs: no seed is left out
-        points = Points.of(a, b, together, together)
-        slope = points.slope().whole
-        if np.sum(np.isfinite(a) & np.isfinite(b)) >= 3 and np.isfinite(slope):
-            found[loss] = Line(slope, points.center, points.r_squared().whole)
+        line = fit_line(np.asarray(x, dtype=np.float64)[mine], np.asarray(y, dtype=np.float64)[mine])
+        if line.count >= 3 and np.isfinite(line.slope):
+            found[loss] = line
     return found

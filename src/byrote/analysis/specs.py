@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.component import canonical, digest
-from byrote.identity import identity
+from byrote.identity import SEEDS, identity
 from byrote.table import Table
 
-__all__ = ["ABSENT", "SEEDS", "Specs", "flatten", "under"]
+__all__ = ["ABSENT", "Specs", "flatten", "under"]
 
 Codes = NDArray[np.int64]
 ABSENT = "(absent)"
 """The value of a path that a spec does not have."""
-SEEDS = ("seed", "noise_seed", "split_seed")
-"""The fields that tell repetitions of one run apart."""
 _LOSS, _RATE = "loss", "noise.rate"
 
 

@@ -11,10 +11,12 @@ from byrote.claims import (
     identity,
     memorization,
     memorizing_losses,
+    model,
     noise_models,
     past,
     resisting_losses,
     slopes,
+    theory,
 )
 from byrote.claims.resisting_losses import resistance
 from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate, registered
@@ -33,10 +35,12 @@ __all__ = [
     "identity",
     "memorization",
     "memorizing_losses",
+    "model",
     "noise_models",
     "past",
     "registered",
     "resistance",
     "resisting_losses",
     "slopes",
+    "theory",
 ]

@@ -54,8 +54,8 @@ def _b1(analysis: Analysis) -> Finding:
                 losses |= {loss} if cell.decides else set()
                 same: Row = {"at": f"{loss} eta {rate:g}", "unmet": unmet}
                 published = beside(cell.facts, loss, rate)
-                gathered.mean(cell, "m", group, "corrupted_as_observed", at_least(MEMORIZED), **same)
-                gathered.mean(cell, "J1", group, "j1", at_least(CLEAN), facts=published, **same)
+                gathered.mean(cell, f"m of {loss}", group, "corrupted_as_observed", at_least(MEMORIZED), **same)
+                gathered.mean(cell, f"J1 of {loss}", group, "j1", at_least(CLEAN), facts=published, **same)
     lacking = "" if losses >= {"CE", "MSE-p"} else f"only {', '.join(sorted(losses)) or 'a variation'} was run"
     return gathered.finding("no run of CE or MSE on probabilities at eta in (0, .6]", lacking=lacking)
 

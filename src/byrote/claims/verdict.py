@@ -128,13 +128,12 @@ class Claim:
     premise: str
     needs: tuple[str, ...]
     theory: bool
-    find: Callable[[Analysis], Finding] = field(repr=False)
+    find: Callable[[Any], Finding] = field(repr=False)
 
-    def __call__(self, analysis: Analysis) -> Verdict:
-        """The verdict on these runs."""
+    def __call__(self, analysis: Analysis | None = None) -> Verdict:
+        """The verdict on these runs; a claim of theory needs none."""
         try:
-            self._check(analysis)
-            found = self.find(analysis)
+            found = self._found(analysis)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
         return Verdict(
@@ -157,14 +156,15 @@ class Claim:
             pooled=found.pooled,
         )
 
-    def _check(self, analysis: Analysis) -> None:
+    def _found(self, analysis: Analysis | None) -> Finding:
         if self.theory:
-            return
-        if not len(analysis.runs):
+            return self.find(analysis)
+        if analysis is None or not len(analysis.runs):
             raise NotTested("no finished run")
         missing = [name for name in self.needs if name not in analysis.runs]
         if missing:
             raise NotTested(f"the table has no column {', '.join(missing)}")
+        return self.find(analysis)
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -182,7 +182,7 @@ def claim(
     published: str | float | None = None,
     needs: tuple[str, ...] = (),
     theory: bool = False,
-) -> Callable[[Callable[[Analysis], Finding]], Claim]:
+) -> Callable[[Callable[[Any], Finding]], Claim]:
     """Register a function of the stored runs as the claim `id`.
 
     Args:
@@ -204,7 +204,7 @@ def claim(
         ValueError: the id is taken by another function.
     """
 
-    def register(find: Callable[[Analysis], Finding]) -> Claim:
+    def register(find: Callable[[Any], Finding]) -> Claim:
         known = CLAIMS.get(id)
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
@@ -229,12 +229,14 @@ def registered(*, theory: bool | None = None) -> list[Claim]:
     return chosen if theory is None else [one for one in chosen if one.theory is theory]
 
 
-def evaluate(analysis: Analysis, ids: Sequence[str] | None = None) -> list[Verdict]:
-    """The verdict of every claim that stored runs decide, or of those named, on these runs.
+def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> list[Verdict]:
+    """The verdict of every claim on these runs, or of those named.
 
     Args:
-        analysis: the runs of a store, `byrote.open(DIR).analysis`.
-        ids: names of claims; None for all but those of theory, in the order A2, A3, ..., C4.
+        analysis: the runs of a store, `byrote.open(DIR).analysis`; None: only the claims of theory are judged.
+        ids: names of claims; None for all, in the order A1, A2, ..., C4.
+        theory: whether the claims that are decided by computation alone are judged too (some seconds). Those that are
+            named always are.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.
@@ -242,5 +244,7 @@ def evaluate(analysis: Analysis, ids: Sequence[str] | None = None) -> list[Verdi
     for id in ids or ():
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
-    chosen = registered(theory=False) if ids is None else [CLAIMS[id] for id in ids]
+    if ids is not None:
+        return [CLAIMS[id](analysis) for id in ids]
+    chosen = registered(theory=True if analysis is None else None if theory else False)
     return [one(analysis) for one in chosen]

@@ -4,12 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["fail", "print_json", "print_table", "quiet", "say"]
+__all__ = ["fail", "older", "print_json", "print_table", "quiet", "say"]
 
 
 def quiet() -> bool:
@@ -27,6 +28,17 @@ def fail(text: str, code: int) -> int:
     """One line on standard error, and the exit code."""
     sys.stderr.write(f"byrote: {text}\n")
     return code
+
+
+def older(versions: Mapping[str, int], root: Path) -> str:
+    """The line about runs of older versions that do not count.
+
+    >>> older({"mine.npz 0f3a5c9e21b4": 18}, Path("runs/mine"))
+    '18 runs of an older version lie in runs/mine and do not count (mine.npz 0f3a5c9e21b4: 18); --accept counts them'
+    """
+    listed = ", ".join(f"{version}: {runs}" for version, runs in versions.items())
+    total = sum(versions.values())
+    return f"{total} runs of an older version lie in {root} and do not count ({listed}); --accept counts them"
 
 
 def print_json(value: object) -> None:

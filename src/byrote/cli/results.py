@@ -2,16 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from byrote.cli.output import print_json, print_table, say
+from byrote.cli.output import older, print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
     from byrote.analysis import Analysis
+    from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "report", "status"]
+__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
 
 
 def status(folder: Path, /, *, json: bool = False) -> int:
@@ -38,8 +40,8 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
-    for version, runs in state["older_versions"].items():
-        say(f"{runs} runs of an older version ({version}) lie there and are left out")
+    if state["older_versions"]:
+        say(older(state["older_versions"], folder))
     return 0
 
 
@@ -52,27 +54,33 @@ def _analysis(folder: Path) -> "Analysis":
     return analysis
 
 
-def _verdicts(analysis: "Analysis") -> list[dict[str, Any]]:
-    from byrote import claims as family
-
-    return [verdict.to_json() for verdict in family.evaluate(analysis)]
-
-
-def claims(folder: Path, /, *, json: bool = False) -> int:
+def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = False) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
     ----------
     folder
-        A store or a results folder.
+        A store or a results folder. Without one, --theory is needed.
+    theory
+        Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     json
         Print JSON.
     """
-    verdicts = _verdicts(_analysis(folder))
-    if json:
-        print_json(verdicts)
+    from byrote import claims as family
+
+    if folder is None and not theory:
+        raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
+    analysis = None if folder is None else _analysis(folder)
+    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json)
+
+
+def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool) -> int:
+    """Print verdicts as a table or as JSON."""
+    rows = [verdict.to_json() for verdict in verdicts]
+    if as_json:
+        print_json(rows)
     else:
-        print_table("claims", ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), verdicts)
+        print_table(title, ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), rows)
     return 0
 
 
@@ -135,8 +143,8 @@ def compact(folder: Path, /, *, out: Path | None = None) -> int:
     out
         Where to (default: the store itself).
     """
-    from byrote.analysis import open_store
+    from byrote.store import compact as write
 
-    target = open_store(folder).compact(out)
+    target = write(folder, out)
     say(f"wrote the tables of {folder} into {target}")
     return 0

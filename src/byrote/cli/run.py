@@ -24,6 +24,7 @@ def run(
     cohort: int | None = None,
     limit: int | None = None,
     imports: Annotated[list[str] | None, Parameter(name="--import", negative=())] = None,
+    accept: Annotated[list[str] | None, Parameter(negative=())] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     weights: bool = False,
 ) -> int:
@@ -51,6 +52,9 @@ def run(
         Do at most this many runs, the first of the plan.
     imports
         A module that defines your own components; may be given several times.
+    accept
+        The first digits (at least six) of an older content of a file or module whose runs still count; may be given
+        several times.
     set_
         path=value over every run's spec, e.g. training.epochs=5; may be given several times.
     weights
@@ -71,6 +75,7 @@ def run(
             scale=scale,
             overrides=overrides,
             imports=imports or [],
+            accept=accept or [],
             workers=workers,
             device=device,
             on=on,

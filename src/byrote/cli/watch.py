@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from byrote.cli.output import quiet, say
+from byrote.cli.output import older, quiet, say
 from byrote.experiment import Experiment
 from byrote.sweep import Event, Outcome, Task, Watcher
 
@@ -42,6 +42,8 @@ class Bar(Watcher):
         self._started = self._said = time.monotonic()
         if outcome.done_before:
             say(f"{outcome.done_before} of {outcome.planned} runs are there already")
+        if outcome.older_versions:
+            say(older(outcome.older_versions, outcome.root))
         for reason, runs in Counter(outcome.unavailable.values()).items():
             say(f"{runs} runs are left out, data not available: {reason}")
         if not todo or quiet():

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.analysis import Analysis
-from byrote.analysis.series import DATA, Line, Selection, fit_lines, losses_of, one_each, rated, runs_text
+from byrote.analysis.lines import LineFit
+from byrote.analysis.series import DATA, Selection, fit_lines, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
 
@@ -63,7 +64,7 @@ def _reading(one: Selection, y: str) -> NDArray[np.float64]:
     return np.sqrt(one.last("nc1_test")) if y == "sqrt_nc1_test" else one.last(y)
 
 
-def fits(one: Selection, x: str, y: str) -> dict[str, Line]:
+def fits(one: Selection, x: str, y: str) -> dict[str, LineFit]:
     """The least-squares line of each loss over its runs, where three or more have both values."""
     return fit_lines(one, one.last(x), _reading(one, y))
 
@@ -94,11 +95,15 @@ def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
     return [_lines(lines, one, x, y, axis_x, axis_y, names), every, mean]
 
 
-def _lines(lines: dict[str, Line], one: Selection, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]) -> Any:
+def _lines(
+    lines: dict[str, LineFit], one: Selection, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]
+) -> Any:
     corners = []
     for loss, line in lines.items():
         seen = one.of_losses(loss).last(x)
-        corners += [{"loss": loss, x: float(at), y: line.at(float(at))} for at in (seen.min(), seen.max())]
+        corners += [
+            {"loss": loss, x: float(at), y: line.intercept + line.slope * float(at)} for at in (seen.min(), seen.max())
+        ]
     return (
         alt.Chart(values(corners))
         .mark_line(strokeWidth=1.8)
@@ -108,7 +113,7 @@ def _lines(lines: dict[str, Line], one: Selection, x: str, y: str, axis_x: Any, 
 
 def _heading(one: Selection, x: str, y: str) -> alt.Title:
     """The setting, and under it R² of each loss's fit."""
-    words = [f"{loss} {_share(line.r2)}" for loss, line in fits(one, x, y).items()]
+    words = [f"{loss} {_share(line.r_squared)}" for loss, line in fits(one, x, y).items()]
     halves = [words] if len(words) < 4 else [words[: (len(words) + 1) // 2], words[(len(words) + 1) // 2 :]]
     return alt.Title(one.title, subtitle=["R²  " + "  ".join(halves[0]), *("  ".join(rest) for rest in halves[1:])])
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.analysis import Analysis
+from byrote.analysis.lines import printed
+from byrote.analysis.model_fit import KINDS_OF, NEEDS, Fit, fit_history, fittable
+from byrote.analysis.samples import Estimate
 from byrote.analysis.series import DATA, Selection, in_order, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
-from byrote.theory import Estimate, Fit, fit_history, fittable
-from byrote.theory.stored import KINDS_OF, NEEDS
 
 __all__ = ["prediction"]
 
@@ -89,10 +90,9 @@ def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:
     """A row a loss and eta for which the model predicts something."""
     rows: list[_Row] = []
     for one in fit.predictions:
-        predicted: Estimate = getattr(one, f"predicted_{quantity}")
-        measured: Estimate = getattr(one, f"measured_{quantity}")
+        predicted, measured = (printed(getattr(one, f"{side}_{quantity}")) for side in ("predicted", "measured"))
         if one.variant == variant and predicted.value > 0 and measured.value > 0:
-            row: _Row = {"loss": one.loss, "eta": one.eta, "seeds": measured.seeds}
+            row: _Row = {"loss": one.loss, "eta": one.eta, "seeds": measured.n}
             rows.append(row | _ends("predicted", predicted) | _ends("measured", measured))
     return rows
 

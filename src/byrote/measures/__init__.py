@@ -1,6 +1,6 @@
 """Measures of memorization and neural collapse.
 
-Each name is loaded when first used, so that the parts which work on plain numbers (`fit`, `curves`) load no torch.
+Each name is loaded when first used, so that the parts which work on plain numbers (`curves`) load no torch.
 """
 
 import importlib
@@ -9,10 +9,7 @@ from typing import Any
 _HOME = {
     "ClassMoments": "moments",
     "Def31": "positive",
-    "Dilation": "fit",
-    "Estimate": "fit",
     "Fates": "mem",
-    "LineFit": "fit",
     "Memorization": "mem",
     "MomentStream": "moments",
     "NC2": "collapse",
@@ -28,8 +25,6 @@ _HOME = {
     "fates": "mem",
     "feature_rank": "collapse",
     "first_reaching": "curves",
-    "fit_dilation": "fit",
-    "fit_line": "fit",
     "j1": "mem",
     "j2": "mem",
     "layer_profile": "profile",
@@ -43,7 +38,6 @@ _HOME = {
     "nc4": "collapse",
     "noise_rate": "rate",
     "resistance_gap": "curves",
-    "slope_ratio": "fit",
     "split_moments": "profile",
     "zero_means": "positive",
 }

@@ -1,38 +1,24 @@
 """The plan of a store: which runs a study asks for, written once, read as plain data.
 
-`DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec.
-`DIR/.running/<key>.json` is a run in hand: who trains it and how far it is. `DIR/unavailable.json` names the runs whose
-data were not to be had when the study was last run, with the reason.
+`DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec. It
+also holds which older contents of files and modules still count (`byrote run --accept`).
 """
 
 import itertools
 import json
-import os
-import sys
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
 from byrote.files import write_atomic
-from byrote.identity import FORMAT, run_key
-from byrote.store.directory import committed, read_manifest, read_spec
+from byrote.identity import FORMAT, content_name, identity, run_key
+from byrote.store.directory import committed, read_spec
 
-__all__ = [
-    "Entry",
-    "Plan",
-    "clear_running",
-    "mark_running",
-    "mark_unavailable",
-    "not_run",
-    "older_versions",
-    "state_of",
-]
+__all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
+_DIGITS = 6  # of a content that is accepted
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,11 @@ class Entry:
     spec: dict[str, Any]
     contents: dict[str, str] = field(default_factory=dict)
     bind: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> str:
+        """A digest of its spec that stays the same whatever the named files and modules contain."""
+        return question(self.spec)
 
     def keys(self, accepted: Mapping[str, Iterable[str]]) -> Iterator[str]:
         """Its own key, then those it would have with the older contents that were accepted."""
@@ -115,6 +106,26 @@ class Plan:
                     break
         return found
 
+    def accepting(self, root: Path, digests: Iterable[str] = ()) -> "Plan":
+        """This plan with what its store accepts already, and with further older contents.
+
+        Args:
+            root: the store; it need not be there yet.
+            digests: the first digits, at least six, of contents whose runs lie in the store.
+
+        Raises:
+            ValueError: a digest that no run of an older version has, or that several begin with.
+        """
+        there = Plan.read(root)
+        accepted = dict(there.accepted) if there is not None else {}
+        plan = replace(self, accepted=accepted)
+        known = {content for contents in _older(root, plan) for content in contents}
+        known |= {(name, content) for name, contents in accepted.items() for content in contents}
+        for prefix in digests:
+            name, content = _one_of(prefix, known, root)
+            accepted[name] = tuple(dict.fromkeys([*accepted.get(name, ()), content]))
+        return replace(self, accepted=accepted)
+
     def write(self, root: Path) -> None:
         """Write the plan into a new store, or over one that it takes up whole: a study may ask for more than before.
 
@@ -129,12 +140,13 @@ class Plan:
                     f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
                     f"choose another --out"
                 )
-            # older contents of the same files and modules do not make another study
-            held, asked = ({digest(entry.spec) for entry in plan.entries} for plan in (there, self))
-            if not held <= asked:
+            # neither other contents of the same files and modules nor other names of the same make another study
+            keys, questions = {entry.key for entry in self.entries}, {entry.question for entry in self.entries}
+            kept = [entry for entry in there.entries if entry.key in keys or entry.question in questions]
+            if len(kept) < len(there.entries):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
-                    f"({len(held)} runs, {len(held & asked)} of them among the {len(asked)} asked for); "
+                    f"({len(there.entries)} runs, {len(kept)} of them among the {len(self.entries)} asked for); "
                     f"choose another --out"
                 )
             if there != self:
@@ -150,138 +162,51 @@ class Plan:
         write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def question(spec: Mapping[str, Any]) -> str:
+    """A digest of a spec that stays the same whatever the named files and modules contain."""
+    return digest(identity(spec, {}))
+
+
 def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
     """Committed runs of the plan's specs that were made with other contents of a file or module and not accepted.
 
     Returns:
-        By "NAME DIGEST", such as "module:mine 0f3a...", the keys of the runs made with that content.
+        By name and first digits of the content, such as "mine 0f3a5c9e21b4" (several joined by "and"), the keys of the
+        runs made with it; each run is listed once.
     """
-    keys = committed(root)
+    older = _older(root, plan).items()
+    return {" and ".join(content_name(*content) for content in contents): keys for contents, keys in older}
+
+
+def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Committed runs of older versions by the names and contents that differ."""
+    entries = {entry.question: entry for entry in plan.entries if entry.contents}
+    keys = committed(root) if entries else []
     used = set(plan.present(keys).values())
-    entries = {digest(entry.spec): entry for entry in plan.entries if entry.contents}
-    found: dict[str, list[str]] = {}
-    for key in keys if entries else ():
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for key in keys:
         if key in used:
             continue
         spec, contents = read_spec(root, key)
-        entry = entries.get(digest(spec))
-        for name, old in contents.items() if entry is not None else ():
-            if entry is not None and entry.contents.get(name) != old and old not in plan.accepted.get(name, ()):
-                found.setdefault(f"{name} {old}", []).append(key)
-    return {version: tuple(keys) for version, keys in sorted(found.items())}
+        entry = entries.get(question(spec))
+        if entry is not None:
+            other = [(name, old) for name, old in sorted(contents.items()) if entry.contents.get(name) != old]
+            found.setdefault(tuple(one for one in other if one[1] not in plan.accepted.get(one[0], ())), []).append(key)
+    return {contents: tuple(keys) for contents, keys in sorted(found.items()) if contents}
+
+
+def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
+    """The one name and content that the digits begin."""
+    if len(prefix) < _DIGITS:
+        raise ValueError(f"--accept needs at least the first {_DIGITS} digits of a content, got {prefix!r}")
+    meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
+    if len(meant) == 1:
+        return meant[0]
+    listed = ", ".join(content_name(*one) for one in (meant or sorted(known))) or "none"
+    if meant:
+        raise ValueError(f"--accept {prefix} is the beginning of several contents ({listed}); give more digits")
+    raise ValueError(f"--accept {prefix} is no older content of runs in {root}; known: {listed}")
 
 
 def _scale(scale: str) -> str:
     return f" at scale {scale!r}" if scale else ""
-
-
-def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Note that this process trains these runs, and how far it is."""
-    folder = root / ".running"
-    folder.mkdir(parents=True, exist_ok=True)
-    note = json.dumps({"pid": os.getpid(), "host": _host(), "time": time.time(), **facts}, allow_nan=False)
-    for key in keys:
-        write_atomic(folder / f"{key}.json", note)
-
-
-def clear_running(root: Path, keys: Iterable[str]) -> None:
-    """Remove the notes of runs that are no longer in hand."""
-    for key in keys:
-        (root / ".running" / f"{key}.json").unlink(missing_ok=True)
-
-
-def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
-    """Note which runs (by key) have no data on this machine and why; those noted before are forgotten."""
-    path = root / "unavailable.json"
-    if reasons:
-        write_atomic(path, json.dumps(dict(reasons), indent=1, sort_keys=True) + "\n")
-    else:
-        path.unlink(missing_ok=True)
-
-
-def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]:
-    """Key, part and reason of every run that was left out for want of data, those that are done excepted.
-
-    Raises:
-        ValueError: the file that names them is damaged.
-    """
-    path = root / "unavailable.json"
-    try:
-        reasons = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, the next `byrote run` writes it anew") from None
-    whole = set(done)
-    return [
-        {"key": entry.key, "part": entry.part, "reason": f"not run: data not available: {reasons[entry.key]}"}
-        for entry in plan.entries
-        if entry.key in reasons and entry.key not in whole
-    ]
-
-
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()
-
-
-def _alive(note: Mapping[str, Any]) -> bool:
-    """Whether the process of a note still runs; on another host, whether the note is fresh."""
-    if note.get("host") != _host() or sys.platform == "win32":  # os.kill(pid, 0) would end a Windows process
-        return time.time() - float(note.get("time", 0)) < _STALE
-    try:
-        os.kill(int(note["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def state_of(root: Path) -> dict[str, Any]:
-    """Counts of missing, running, done, failed and unavailable runs, why of the last two, and the runs in hand.
-
-    Raises:
-        ValueError: the folder is not a store.
-    """
-    plan = Plan.read(root)
-    if plan is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
-    present = plan.present(committed(root))
-    states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, unavailable=0)
-    failures, running, left_out = [], [], not_run(root, plan, present)
-    without_data = {run["key"] for run in left_out}
-    for entry in plan.entries:
-        if entry.key in present:
-            manifest = read_manifest(root, present[entry.key])
-            states[manifest["status"]] += 1
-            if manifest["status"] == "failed":
-                failures.append({"key": entry.key, "part": entry.part, "error": manifest["error"]})
-            continue
-        note = _note(root, entry.key)
-        if note is not None and _alive(note):
-            states["running"] += 1
-            running.append({"key": entry.key, "part": entry.part, **note})
-        elif entry.key in without_data:
-            states["unavailable"] += 1
-        else:
-            states["missing"] += 1
-    return {
-        "study": plan.study,
-        "scale": plan.scale,
-        "runs": len(plan.entries),
-        **states,
-        "failures": failures,
-        "not_run": left_out,
-        "in_hand": running,
-        "older_versions": {version: len(keys) for version, keys in older_versions(root, plan).items()},
-    }
-
-
-def _note(root: Path, key: str) -> dict[str, Any] | None:
-    try:
-        note = json.loads((root / ".running" / f"{key}.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) and "pid" in note else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +15,8 @@ from byrote.files import atomic, sha256, write_atomic
 from byrote.identity import FORMAT
 from byrote.store.directory import committed, read_manifest
 from byrote.store.parquet import lazy_table, read_parquet, write_parquet
-from byrote.store.plan import Plan, not_run, older_versions
+from byrote.store.plan import Plan, older_versions
+from byrote.store.status import not_run
 from byrote.table import Column, Table
 
 __all__ = ["Results", "compact", "is_results", "read_results"]
@@ -160,16 +162,24 @@ def _history(
     done = [key for key, manifest in manifests.items() if "history.parquet" in manifest["files"]]
     done = [key for key in done if manifests[key]["status"] == "done"]
     if done:
-        columns = read_parquet([folder / key / "history.parquet" for key in done])
+        columns = read_parquet([_whole(folder, manifests[key], "history.parquet") for key in done])
         keys = _keys_of(columns.pop("filename"))
         parts.append(Table({"run": np.array([places[key] for key in keys], dtype=np.int64), "key": keys, **columns}))
     history = Table.concat(parts)
     return history.take(np.lexsort((history["epoch"], history["run"]))) if len(history) else history
 
 
+def _whole(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
+    """The path of a run's file, which must be the one that was written."""
+    path = folder / str(manifest["key"]) / name
+    if not path.is_file() or sha256(path) != manifest["files"][name]:
+        raise ValueError(f"{path} is missing or damaged (its checksum differs); delete that run's folder and run again")
+    return path
+
+
 def _features(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
     parts = [] if stored is None else [stored.features]
-    paths = [folder / key / _FEATURES for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
+    paths = [_whole(folder, manifest, _FEATURES) for manifest in manifests.values() if _FEATURES in manifest["files"]]
     if paths:
         columns = read_parquet(paths)
         parts.append(Table({"key": _keys_of(columns.pop("filename")), **columns}))
@@ -207,8 +217,8 @@ def _about_plan(
 def compact(root: str | Path, out: str | Path | None = None) -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
-    What was tried for data that could not be had names folders; the home folder is written as `~`, since these files
-    are there to be shared.
+    Specs, contents, and what was tried for data that could not be had name folders; the home folder is written as `~`,
+    since these files are there to be shared.
 
     Args:
         root: the store.
@@ -221,7 +231,10 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
     results = read_results(root)
     folder = Path(out) if out is not None else Path(root)
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {_RUNS: results.runs, _TABLE: results.history, _FEATURES: results.features}
+    runs = results.runs
+    for name in ("spec", "contents", "error") if len(runs) else ():
+        runs = runs.with_column(name, _objects([_without_home(text) for text in runs[name].tolist()]))
+    tables = {_RUNS: runs, _TABLE: results.history, _FEATURES: results.features}
     checksums = {}
     for name, table in tables.items():
         if len(table):
@@ -230,9 +243,16 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
                 write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
             checksums[name] = sha256(folder / name)
     about = json.dumps(results.about | {"files": checksums}, indent=1, sort_keys=True) + "\n"
-    home = json.dumps(str(Path.home()))[1:-1]
-    write_atomic(folder / _ABOUT, about if home == Path.home().anchor else about.replace(home, "~"))
+    write_atomic(folder / _ABOUT, _without_home(about))
     return folder
+
+
+def _without_home(text: str) -> str:
+    """JSON text in which paths of the home folder begin with `~`."""
+    home = Path.home()
+    if str(home) == home.anchor:
+        return text
+    return re.sub(re.escape(json.dumps(str(home))[1:-1]) + r"(?![\w.-])", "~", text)
 
 
 def _keys_of(files: Column) -> Column:

@@ -44,6 +44,8 @@ class Setting:
             "imports": list(self.imports),
             "name": task.name,
             "specs": [experiment.spec() for experiment in task.experiments],
+            "keys": list(task.keys),
+            "contents": [experiment.contents for experiment in task.experiments],
         }
 
 

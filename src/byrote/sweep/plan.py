@@ -11,6 +11,7 @@ from typing import Any
 
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
+from byrote.identity import modules_in
 from byrote.networks import MLP
 from byrote.store import Entry, Plan, committed
 from byrote.sweep.cost import training_cost
@@ -79,12 +80,19 @@ def plan_study(
     """The plan of a study at a scale, and its experiments by key.
 
     Raises:
-        ValueError: an unknown scale, component, field or value.
+        ValueError: an unknown scale, component, field or value, or a module without a source file.
     """
-    found = study.experiments(scale, overrides)
+    found = study.grid(scale, overrides)
     if not found:
         raise ValueError(f"study {study.name!r} has no run at scale {scale!r}")
-    entries = tuple(Entry(e.key, part, e.spec()) for part, e in found)
+    entries = tuple(Entry(e.key, part.name, e.spec(), e.contents, part.bind or ()) for part, e in found)
+    for entry in entries:
+        for module in modules_in(entry.spec):
+            if f"module:{module}" not in entry.contents:
+                raise ValueError(
+                    f"a study's components need a module with a source file, so that its runs can be named by their "
+                    f"content, and {module!r} has none; write it to a file and name that with --import"
+                )
     scale = scale or study.default_scale or study.scale_names[0]
     plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries)
     return plan, {e.key: e for _, e in found}
@@ -101,7 +109,8 @@ def tasks(
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
-    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
+    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop. A run of an older
+    version that was accepted counts as done.
 
     Args:
         experiments: those of the plan that can be run here, by key.
@@ -110,9 +119,9 @@ def tasks(
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
     """
-    whole = set(committed(root))
+    done = plan.present(committed(root))
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    missing = set([entry.key for entry in entries if entry.key not in whole][:limit])
+    missing = set([entry.key for entry in entries if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         groups[cohort_key(experiments[entry.key])].append(entry.key)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from byrote.analysis import Store
 from byrote.experiment import Experiment, Study
 from byrote.files import DataUnavailableError, write_atomic
-from byrote.store import Plan, Store
+from byrote.store import Plan
 from byrote.store.directory import committed, discard_leftovers, read_manifest
-from byrote.store.plan import mark_unavailable
+from byrote.store.plan import older_versions
+from byrote.store.status import mark_unavailable
 from byrote.sweep.executors import Event, Setting, local, serial
 from byrote.sweep.plan import Task, import_modules, plan_study, tasks
 
@@ -29,6 +31,8 @@ class Outcome:
         failed: runs that ended "failed" (diverged), by key.
         broken: tasks that raised or whose worker died twice, in words.
         unavailable: runs that were left out, by key, and why their data are not to be had.
+        older_versions: how many runs lie there that other contents of a file or module made and that do not count,
+            by its name and the first digits of that content.
     """
 
     root: Path
@@ -38,6 +42,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
+    older_versions: dict[str, int] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -77,6 +82,7 @@ def run(
     scale: str = "",
     overrides: Mapping[str, Any] | None = None,
     imports: Sequence[str] = (),
+    accept: Sequence[str] = (),
     workers: int | None = None,
     device: str = "cpu",
     on: str = "local",
@@ -92,6 +98,8 @@ def run(
         out: the store's folder; made when absent, resumed when it holds the same plan.
         scale, overrides: which grid; see `Study.experiments`.
         imports: modules that define the user's own components.
+        accept: the first digits, at least six, of older contents of a file or module whose runs still count; the store
+            keeps them.
         workers: processes (default: one a core, on an accelerator one); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local" or "serial".
@@ -106,7 +114,7 @@ def run(
         rest of the grid is kept.
 
     Raises:
-        ValueError: a spec, a folder or a data set is not what is needed; nothing was trained.
+        ValueError: a spec, a folder, a data set or an accepted content is not what is needed; nothing was trained.
         DataUnavailableError: no run has its data.
         OSError: the disk filled up on the way; the runs committed before are kept.
 
@@ -125,15 +133,16 @@ def run(
     import_modules(imports)
     plan, experiments = plan_study(study, scale, overrides, imports)
     unavailable, sizes = _check_data(experiments)
-    _claim(root, plan)
-    before = [key for key in committed(root) if key in experiments]
-    for key in before:
-        read_manifest(root, key)
+    plan = _claim(root, plan, accept)
+    before = plan.present(committed(root))
+    for key, done in before.items():
+        read_manifest(root, done)
         unavailable.pop(key, None)
     mark_unavailable(root, unavailable)
     trainable = {key: e for key, e in experiments.items() if key not in unavailable}
     todo = tasks(plan, trainable, root, sizes, cohort, limit, device)
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
+    outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
@@ -147,14 +156,16 @@ def run(
     return outcome
 
 
-def _claim(root: Path, plan: Plan) -> None:
-    """Make the store or accept the one that is there, and see that it can be written to."""
+def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
+    """Make the store or take up the one that is there, and see that it can be written to."""
+    plan = plan.accepting(root, accept)
     try:
         plan.write(root)
         discard_leftovers(root)
         write_atomic(root / ".running" / ".probe", "")
     except OSError as error:
         raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
+    return plan
 
 
 def _note(outcome: Outcome, event: Event) -> None:
@@ -175,15 +186,15 @@ def _check_data(experiments: Mapping[str, Experiment]) -> tuple[dict[str, str], 
         The runs whose files are not to be had, by key, and why; an error where that is all of them. Then the sizes
         (n, C, H, W) of the training images, by the digest of their data set.
     """
-    sources: dict[tuple[str, str], list[Experiment]] = defaultdict(list)
+    sources: dict[tuple[str, int, str], list[Experiment]] = defaultdict(list)
     for e in experiments.values():
-        sources[e.data.digest(), e.noise.digest()].append(e)
+        sources[e.data.digest(), -1 if e.split_seed is None else e.split_seed, e.noise.digest()].append(e)
     unavailable: dict[str, str] = {}
     sizes: dict[str, tuple[int, ...]] = {}
-    for (data, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
+    for (data, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
         try:
-            sizes[data] = tuple(first.data.load("train").images.shape)
-            first.data.load("test")
+            sizes[data] = tuple(first.data.load("train", first.split_seed).images.shape)
+            first.data.load("test", first.split_seed)
             first.noise.effective_rate(first.data.num_classes)
         except DataUnavailableError as error:
             unavailable |= {e.key: str(error) for e in (first, *others)}

@@ -35,15 +35,13 @@ def main() -> int:
     def emit(event: dict[str, Any]) -> None:
         out.write(json.dumps(event) + "\n")
 
-    first = queue.get()
-    if first is not None:
+    task = queue.get()
+    if task is not None:
         from byrote.sweep.plan import import_modules
         from byrote.sweep.work import work
-
-        import_modules(first["imports"])
-    task = first
     while task is not None:
         try:
+            import_modules(task["imports"])
             work(task, emit)
             emit({"event": "done"})
         except Exception as error:  # the driver reports it; the next task goes on

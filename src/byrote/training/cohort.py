@@ -71,7 +71,7 @@ class Cohort:
     @property
     def feature_width(self) -> int:
         """M, the width of the features that go into the classifier."""
-        return max(value.shape[-1] for value in self.network.head.state_dict().values() if value.ndim == 3)
+        return max(int(value.shape[-1]) for value in self.network.head.state_dict().values() if value.ndim == 3)
 
     def permutations(self) -> Tensor:
         """Each run's next order of the training samples (S, n)."""

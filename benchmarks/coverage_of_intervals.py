@@ -170,13 +170,13 @@ DECIDE: dict[str, Statistic] = {
     "log ratio of left-out errors, CE": _error_ratio("CE"),
     "log ratio of left-out errors, LS": _error_ratio("LS"),
     "Spearman, atanh": _spearman,
+    "log relative distance of two curves": _distance,
     "slope of log NC1, CE": _line("CE", Points.slope, log_y=True),
     "slope of log NC1, LS": _line("LS", Points.slope, log_y=True),
 }
 SHOWN: dict[str, Statistic] = {
     "slope of NC1, CE": _line("CE", Points.slope),
     "slope of NC1, LS": _line("LS", Points.slope),
-    "log relative distance of two curves": _distance,
     "paired log difference of mem": _paired("mem_mean", log=True),
     "log-log slope, CE": _line("CE", Points.slope, log_x=True, log_y=True),
     "log-log slope, LS": _line("LS", Points.slope, log_x=True, log_y=True),

@@ -173,7 +173,6 @@ DECIDE: dict[str, Statistic] = {
     "log relative distance of two curves": _distance,
     "slope of log NC1, CE": _line("CE", Points.slope, log_y=True),
     "slope of log NC1, LS": _line("LS", Points.slope, log_y=True),
-    "log relative distance of two curves": _distance,
 }
 SHOWN: dict[str, Statistic] = {
     "slope of NC1, CE": _line("CE", Points.slope),

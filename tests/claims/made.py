@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from stored import results_of
 
-from byrote.store import Results, Table
+from byrote.analysis import Analysis
 
 EPOCHS = tuple(range(5, 61, 5))
 SEEDS = tuple(range(5))
 
 
-def results(*parts: Iterable[dict[str, Any]]) -> Results:
+def results(*parts: Iterable[dict[str, Any]]) -> Analysis:
     """What a claim reads, of made rows."""
-    return Results(Table.of([row for part in parts for row in part]), Table({}), "made", {})
+    return Analysis.of(results_of([row for part in parts for row in part]))
 
 
 def _noise(*where: object) -> np.random.Generator:
@@ -50,6 +51,7 @@ def run(
     half: float = 0.3,
     norm_cv: float = 0.05,
     cosine: float = 0.02,
+    test_cosine: float = 0.3,
     start_m: float | None = None,
     collapsed: bool = False,
     clean_slope: float | None = None,
@@ -124,15 +126,19 @@ def run(
                 "mem_mean": mem * (1 + drift) if rho else None,
                 "mem_noise_weighted": mem * rho * (1 + drift),
                 "mem_relative": mem / distance if rho else None,
-                "mem_weighted_relative": mem * rho / distance,
+                "mem_noise_weighted_relative": mem * rho / distance,
                 "mem_clean_mean": 0.1,
                 "realised_rate": rho,
                 "clean_accuracy": now_a,
                 "corrupted_as_observed": now_m if rho else None,
                 "corrupted_as_true": now_t if rho else None,
                 "class_distance": distance,
-                "norm_cv": norm_cv + 0.01 * rng.random(),
-                "uncentred_cosine": cosine,
+                "norm_cv": 0.4,
+                "uncentred_cosine": test_cosine,
+                "train_norm_cv": norm_cv + 0.01 * rng.random(),
+                "train_uncentred_cosine": cosine,
+                "train_centred_cosine": -1 / (num_classes - 1),
+                "train_classes_at_zero": int(norm_cv > 1),
                 "centred_cosine": -1 / (num_classes - 1),
                 "collapsed": collapsed,
             }

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from byrote import claims, theory
-from byrote.claims.model import Fitted, fits_of, judge
-from byrote.cli.main import main
-from byrote.store import Results
-from byrote.theory.claims import TheoryVerdict
+from byrote.claims.model import fits_of
 from claims.made import Rows, results, ten_class
 from claims.modelled import FLOOR, TRUE, modelled
+
+WRONG = ("fails", "fails in", "holds except")
 
 
 def c3(rows: Rows) -> claims.Verdict:
@@ -25,8 +22,8 @@ def c3(rows: Rows) -> claims.Verdict:
 
 
 def slopes(verdict: claims.Verdict, model: str) -> dict[str, float]:
-    rows = [row for row in verdict.details if row["what"].startswith("slope") and "mode" not in row]
-    return {row["loss"]: row["value"] for row in rows if row["model"] == model}
+    rows = [row for row in verdict.details if row["what"].startswith("slope")]
+    return {row["cell"].split()[-1]: row["value"] for row in rows if row["model"] == model}
 
 
 def levels(verdict: claims.Verdict) -> list[claims.verdict.Row]:
@@ -36,9 +33,10 @@ def levels(verdict: claims.Verdict) -> list[claims.verdict.Row]:
 def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
     (fitted,) = fits_of(results(modelled(noise=0.0))).values()
     fit = fitted.fit
-    assert fit.slope.value == pytest.approx(TRUE["slope"], rel=1e-6)
+    assert np.exp(fit.slope.whole) == pytest.approx(TRUE["slope"], rel=1e-6)
     assert fit.floor == pytest.approx(FLOOR, rel=1e-6)
-    assert (fit.lambda_w.value, fit.lambda_h.value) == pytest.approx((TRUE["lambda_w"], TRUE["lambda_h"]), rel=1e-6)
+    lambdas = [np.exp(sample.whole) for sample in (fit.lambda_w, fit.lambda_h)]
+    assert lambdas == pytest.approx([TRUE["lambda_w"], TRUE["lambda_h"]], rel=1e-6)
     verdict = c3(modelled(noise=0.0))
     for row in levels(verdict):
         assert row["value"] == pytest.approx(1, rel=1e-5)
@@ -50,21 +48,21 @@ def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
 
 def test_it_holds_and_says_with_which_parameters() -> None:
     verdict = c3(modelled())
-    assert verdict.verdict == "holds", verdict.reason
+    assert verdict.word == "holds", verdict.reason
     assert verdict.interval is not None
     assert verdict.statistic is not None
     assert verdict.interval[0] < verdict.statistic < verdict.interval[1]
     assert verdict.runs == 80
-    assert verdict.reason.startswith("raw model (the scale-free one fails)")
+    assert verdict.reason.startswith("raw model (of the scale-free one: ")
     (c_md,) = [row for row in verdict.details if row["what"] == "C_MD"]
-    assert c_md["low"] < TRUE["slope"] < c_md["high"]
+    assert c_md["value"] == pytest.approx(TRUE["slope"], rel=0.1)
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 def test_a_slope_that_is_wrong_either_way_fails(factor: float) -> None:
     verdict = c3(modelled(dilation={"LR": factor}))
-    assert verdict.verdict == "fails"
-    assert "slope" in verdict.reason
+    assert verdict.word in WRONG, verdict.reason
+    assert "LR" in verdict.reason
     assert slopes(verdict, "raw")["LR"] == pytest.approx(factor, rel=0.1)
 
 
@@ -72,7 +70,7 @@ def test_a_slope_that_is_wrong_either_way_fails(factor: float) -> None:
 def test_memorization_that_is_wrong_either_way_fails_though_the_slope_is_right(factor: float) -> None:
     verdict = c3(modelled(mem={"MSE": factor}, dilation={"MSE": factor}))
     assert slopes(verdict, "raw")["MSE"] == pytest.approx(1, rel=0.1)
-    assert verdict.verdict == "fails"
+    assert verdict.word in WRONG
     assert "memorization, measured over predicted" in verdict.reason
     off = [row["value"] for row in levels(verdict) if row["loss"] == "MSE" and row["model"] == "raw"]
     assert off == pytest.approx([factor] * 3, rel=0.1)
@@ -99,45 +97,15 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
             row |= {"mem_mean": memorization * jitter / (row["rate"] / (2 - row["rate"]))}
             row |= {"nc1_test": (FLOOR + share * memorization / TRUE["slope"] * jitter) ** 2}
     verdict = c3(rows)
-    assert verdict.verdict == "holds", verdict.reason
-    assert verdict.reason.startswith("scale-free model (the raw one fails)")
+    assert verdict.word == "holds", verdict.reason
+    assert verdict.reason.startswith("scale-free model (of the raw one: ")
     assert slopes(verdict, "scale-free") == pytest.approx({"LS": 1.0, "LR": 1.0}, rel=0.1)
-
-
-def test_of_two_variants_that_fail_the_one_with_fewer_failures_is_shown() -> None:
-    (one,) = fits_of(results(modelled(("CE", "LS"), seeds=(0, 1, 2)))).values()
-
-    def fit(raw: tuple[float, ...], scale_free: tuple[float, ...]) -> theory.Fit:
-        both: tuple[tuple[theory.Variant, tuple[float, ...]], ...] = (("raw", raw), ("scale-free", scale_free))
-        ratios = [
-            theory.SlopeRatio(variant, name, theory.Estimate(value, value - 0.01, value + 0.01, 3))
-            for variant, values in both
-            for name, value in zip(("LS", "LR"), values, strict=True)
-        ]
-        return replace(one.fit, slope_ratios=tuple(ratios), predictions=())
-
-    for raw, scale_free, said in (
-        ((3.0, 2.0), (2.0, 1.0), "scale-free model (the raw one fails)"),
-        ((3.0, 1.0), (2.0, 3.0), "raw model (the scale-free one fails)"),
-        ((3.0, 1.0), (1.0, 3.0), "raw model (the scale-free one fails)"),
-    ):
-        finding = judge([Fitted("made", fit(raw, scale_free))])
-        assert (finding.verdict, finding.reason.startswith(said)) == ("fails", True)
-
-
-def test_the_statistic_is_that_of_what_decides() -> None:
-    verdict = c3(modelled(mem={"MSE": 0.5}, dilation={"MSE": 0.5}))
-    assert verdict.statistic == pytest.approx(0.5, rel=0.1)
-    both = c3(modelled(mem={"MSE": 0.5}))
-    assert both.statistic == slopes(both, "raw")["MSE"] > 1.5
-    distances = c3(modelled(distance={"LS": 1.7}))
-    assert distances.statistic == pytest.approx(0.9, abs=0.2)
 
 
 def test_distances_no_penalties_give_refute_the_model() -> None:
     ce, ls = (modelled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"] for loss in ("CE", "LS"))
     verdict = c3(modelled(distance={"LS": ce / ls}))
-    assert verdict.verdict == "fails"
+    assert verdict.word in WRONG
     assert "D of CE over D of LS" in verdict.reason
     rows = levels(verdict)
     assert rows
@@ -145,12 +113,12 @@ def test_distances_no_penalties_give_refute_the_model() -> None:
     assert all(np.isnan(row["predicted_memorization"]) for row in rows)
 
 
-def test_under_trained_cells_do_not_count_against_it() -> None:
+def test_cells_where_ce_does_not_memorize_do_not_count_against_it() -> None:
     wrong = {"mem": {"MSE": 0.5}, "dilation": {"MSE": 0.5}}
-    assert c3(modelled(**wrong)).verdict == "fails"
-    verdict = c3(modelled(m=0.4, **wrong))
-    assert verdict.verdict == "inconclusive"
-    assert "under-trained: CE J1" in verdict.reason
+    assert c3(modelled(**wrong)).word in WRONG
+    verdict = c3(modelled(m=0.3, **wrong))
+    assert verdict.word == "inconclusive"
+    assert "CE memorizes too little" in verdict.reason
 
 
 def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
@@ -163,31 +131,17 @@ def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
     own = [0.09 / 0.91, 0.11 / 0.89]
     assert round(np.mean(own), 6) in etas
     mean = next(row["mem_mean"] for row in rows if row["rate"] == 0.2 and row["loss"] == "CE")
-    assert etas[round(np.mean(own), 6)].measured_memorization.value == pytest.approx(mean * np.mean(own))
+    assert etas[round(np.mean(own), 6)].measured_memorization.whole == pytest.approx(mean * np.mean(own))
 
 
 def test_bounded_losses_are_predicted_but_do_not_decide() -> None:
     with_rll = c3(modelled(("CE", "LS", "LR", "MSE", "RLL", "nMSE"), mem={"RLL": 9.0}, dilation={"RLL": 9.0}))
-    assert with_rll.verdict == "holds", with_rll.reason
+    assert with_rll.word == "holds", with_rll.reason
     rll = [row for row in levels(with_rll) if row["loss"] == "RLL"]
     assert all(np.isfinite(row["predicted_memorization"]) and row["value"] != 1 for row in rll)
-    assert all(row["verdict"] == "inconclusive" for row in rll)
+    assert all(row["verdict"] == "open" for row in rll)
     assert "no model of nMSE" in with_rll.reason
     assert with_rll.runs == 100
-
-
-def test_the_two_modes_are_counted_and_fitted_apart() -> None:
-    rows = modelled(norm_cv=0.05) + modelled(norm_cv=1.3, seeds=(5, 6, 7), dilation={"LR": 3.0})
-    verdict = c3(rows)
-    assert "one class at zero: 48 of 128 runs" in verdict.reason
-    modes = {
-        row["mode"]: row["value"]
-        for row in verdict.details
-        if row.get("mode") and row.get("loss") == "LR" and row["what"].startswith("slope") and row["model"] == "raw"
-    }
-    assert modes["one class at zero"] == pytest.approx(3, rel=0.1)
-    assert modes["both classes away from zero"] == pytest.approx(1, rel=0.1)
-    assert {row["mode"] for row in verdict.details if row["what"] == "C_MD" and "mode" in row} == set(modes)
 
 
 def test_every_setting_must_agree() -> None:
@@ -195,7 +149,7 @@ def test_every_setting_must_agree() -> None:
     fitted = fits_of(results(good, bad))
     assert len(fitted) == 2
     verdict = c3(good + bad)
-    assert verdict.verdict == "fails"
+    assert verdict.word in WRONG
     assert verdict.runs == 160
 
 
@@ -220,37 +174,6 @@ def test_collapsed_runs_are_left_out_and_counted() -> None:
     verdict = c3(rows)
     assert verdict.statistic == c3(modelled()).statistic
     assert "collapsed runs left out: 4" in verdict.reason
-
-
-def test_fits_of_ones_own_arrays_are_judged_alike() -> None:
-    generator = np.random.default_rng(0)
-    rows = []
-    for name, alpha in (("CE", 0.0), ("LS", 0.1)):
-        for eta in (0.02, 0.05, 0.1, 0.2):
-            for seed in range(5):
-                solved = theory.dilation(alpha, 2e-3, 1e-3, eta, 1.3)
-                off = np.exp(0.02 * generator.normal(size=3))
-                readings = (solved.memorization * off[0], (solved.dilation * off[1]) ** 2, solved.distance * off[2])
-                rows.append((name, eta, *readings, seed))
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    fit = theory.fit_runs(*columns, models={"CE": ("smoothing", 0.0), "LS": ("smoothing", 0.1)})
-    finding = judge([Fitted("own", fit)])
-    assert (finding.verdict, finding.runs) == ("holds", 40)
-    assert judge([Fitted("own", fit, dict.fromkeys((0.02, 0.05, 0.1, 0.2), "not trained"))]).verdict == "inconclusive"
-
-
-def test_the_command_judges_a_folder(tmp_path, monkeypatch, capsys) -> None:
-    for name in ("a1", "a9"):
-        verdict = TheoryVerdict(name.upper(), "s", "holds", 0.0, None, "b", 1, "p", "d")
-        monkeypatch.setattr(f"byrote.theory.claims.claim_{name}", lambda verdict=verdict: verdict)
-    made: Results = results(modelled())
-    (tmp_path / "table.parquet").write_bytes(b"")
-    monkeypatch.setattr("byrote.store.open_store", lambda folder: type("S", (), {"results": made})())
-    assert main(["theory", "claims", "--runs", str(tmp_path), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert [one["id"] for one in answer] == ["A1", "A9", "B8", "C3"]
-    assert answer[3] == json.loads(json.dumps(claims.CLAIMS["C3"](made).to_json()))
-    assert answer[3]["verdict"] == "holds"
 
 
 def test_no_torch() -> None:

@@ -3,13 +3,14 @@
 import copy
 import math
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from byrote.measures import Observer, fates, j1, j2, memorization, nc1
+from byrote.measures import Observer, fates, j1, j2, memorization, nc1, nc3, nc4
 from byrote.measures.moments import ClassMoments
 
 N, TRAIN, TEST = 3, 30, 18
@@ -66,12 +67,45 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
         "corrupted_as_observed": fate.corrupted_as_observed,
         "corrupted_as_true": fate.corrupted_as_true,
         "class_distance": mem.class_distance,
+        "train_nc3": nc3(ClassMoments.of(h, data["observed"], N), reference[4].weight),
+        "train_nc4": nc4(h, reference[4].weight, reference[4].bias, ClassMoments.of(h, data["observed"], N).means),
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-5), name
     assert observer.table == [row]
     assert torch.equal(observer.history.predicted, predictions)
     assert torch.equal(observer.history.learned_epoch, 3 * (predictions == data["observed"]))
+
+
+class Half(nn.Module):
+    """A model that gives a part of its head's outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(5, 8), nn.Linear(8, 2 * N)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.body(x))
+        return logits[:, :N]
+
+
+@pytest.mark.parametrize(
+    ("make", "head", "known"),
+    [
+        (lambda: nn.Sequential(nn.Linear(5, 8), nn.Linear(8, N, bias=False)), "1", True),
+        (lambda: nn.Sequential(nn.Linear(5, 8), nn.Sequential(nn.Linear(8, N), nn.Tanh())), "1", False),
+        (Half, "head", False),
+    ],
+    ids=["without a bias", "not linear", "more outputs than logits"],
+)
+def test_the_classifier_is_read_where_it_is_the_linear_head(
+    make: Callable[[], nn.Module], head: str, known: bool, data: dict[str, torch.Tensor]
+) -> None:
+    with Observer(make(), data["true"], N, head=head) as observer:
+        row = observer.evaluate(1, loader(data["images"], data["observed"]))
+    for name in ("train_nc3", "train_nc4", "def31_duality"):
+        assert math.isfinite(row[name]) == known, name
+    assert math.isfinite(row["def31_norms"])
 
 
 def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: bool) -> list[torch.Tensor]:

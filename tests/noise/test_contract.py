@@ -59,6 +59,21 @@ def test_the_generator_is_the_only_randomness(case: Case) -> None:
         assert not torch.equal(first, corrupt(noise, n, seed=1)[1])
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_law_tells_which_samples_it_redrew_or_has_no_redraw(case: Case) -> None:
+    n, noise = case
+    labels, observed = corrupt(noise, n)
+    redrawn = noise.redrawn(labels, n, torch.Generator().manual_seed(0))
+    assert (redrawn is not None) == (noise.kind == "uniform")
+    if redrawn is not None:
+        assert redrawn.dtype == torch.bool
+        assert redrawn.shape == labels.shape
+        assert redrawn[observed != labels].all()
+        assert noise.redrawn(labels[:0], n, torch.Generator()).shape == (0,)
+    with pytest.raises(ValueError, match="at least two classes"):
+        noise.redrawn(labels, 1, torch.Generator())
+
+
 @pytest.mark.parametrize("case", MATRICES)
 def test_realised_flips_follow_the_law(case: Case) -> None:
     """Pearson's chi-square on 4,000 samples a class, at a level that a right model fails once in 10,000."""

@@ -1,5 +1,7 @@
 """Uniform and symmetric noise, and the conversions between the meanings of eta."""
 
+import hashlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from byrote.noise import Clean, Symmetric, Uniform, convert, realised
 
-from .oracles import flip_one_by_one, symmetric_matrix, uniform_matrix
+from .oracles import chi_square, flip_one_by_one, symmetric_matrix, uniform_matrix
 
 rates = st.floats(0, 0.999)
 sizes = st.integers(2, 12)
@@ -42,6 +44,47 @@ def test_drawing_equals_one_sample_at_a_time(rate: float, n: int, seed: int) -> 
     for noise, law in ((Uniform(rate), uniform_matrix(rate, n)), (Symmetric(rate), symmetric_matrix(rate, n))):
         seen = noise.corrupt(labels, n, torch.Generator().manual_seed(seed))
         assert seen.tolist() == flip_one_by_one(labels.tolist(), law, numbers)
+
+
+@given(st.floats(0, 0.999), sizes, st.integers(0, 2**32))
+def test_who_is_corrupted_was_redrawn(rate: float, n: int, seed: int) -> None:
+    """One sample at a time: redrawn for u < eta, whatever its label; the labels are those without the question."""
+    labels = torch.arange(60) % n
+    numbers = torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).tolist()
+    redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(seed))
+    assert redrawn is not None
+    assert redrawn.tolist() == [u < rate for u, _ in numbers]
+    observed = Uniform(rate).corrupt(labels, n, torch.Generator().manual_seed(seed))
+    assert redrawn[observed != labels].all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 10])
+@pytest.mark.parametrize("rate", [0.0, 0.025, 0.4, 0.95])
+def test_a_redrawn_label_is_any_class_alike(rate: float, n: int) -> None:
+    """The share redrawn is eta within its binomial error, and a redrawn label follows the uniform law by chi-square."""
+    labels = torch.arange(30000) % n
+    observed = Uniform(rate).corrupt(labels, n, torch.Generator().manual_seed(7))
+    redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(7))
+    assert redrawn is not None
+    assert abs(float(redrawn.double().mean()) - rate) <= 4 * (rate * (1 - rate) / len(labels)) ** 0.5
+    if rate:
+        counts = realised(labels[redrawn], observed[redrawn], n).counts
+        assert chi_square(counts, torch.full((n, n), 1 / n, dtype=torch.float64)) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "seed", "digest"),
+    [
+        (2, 0.4, 0, "c5a6b808f4eaab9a"),
+        (10, 0.4, 1, "acb610122d8c5f69"),
+        (3, 0.025, 2, "bd844c7c7398907b"),
+        (10, 0.9, 3, "68751246f943646e"),
+    ],
+)
+def test_the_labels_are_those_of_stored_runs(n: int, rate: float, seed: int, digest: str) -> None:
+    """The digests of labels drawn before `redrawn` existed: a run's key names these labels."""
+    observed = Uniform(rate).corrupt(torch.arange(2000) % n, n, torch.Generator().manual_seed(seed))
+    assert hashlib.sha256(observed.numpy().astype("<i8").tobytes()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("n", [2, 10])

@@ -12,11 +12,10 @@ from figures import made
 from byrote import claims, report
 from byrote.claims import Verdict
 from byrote.report import headline as heads
-from byrote.report.rerun import command, specs_of, toml
+from byrote.report.rerun import command, seeds, toml, varying
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import grouped, row
 from byrote.report.words import number, percent
-from byrote.store.query import Results
 from byrote.table import Table
 
 
@@ -67,11 +66,18 @@ class Page(HTMLParser):
 # ------------------------------------------------------------------------------------------ headline
 
 
-def test_the_first_sentence_says_who_repeats_the_wrong_labels(results):
-    last = results.history.where(num_classes=2, epochs=60, rate=0.2).final()
+def sentences(table, **columns):
+    """The computed sentences at the top, of a table with some columns replaced."""
+    for name, values in columns.items():
+        table = table.with_column(name, values)
+    return heads.headline(made.analysis(table), [])
+
+
+def test_the_first_sentence_says_who_repeats_the_wrong_labels(table):
+    last = table.where(num_classes=2, epochs=60, rate=0.2).final()
     m = {loss: float(np.mean(last.where(loss=loss)["corrupted_as_observed"])) for loss in set(last["loss"])}
     most, least = max(m, key=m.get), min(m, key=m.get)
-    said = heads.labels_sentence(results)
+    said = sentences(table)[0]
     assert f"{most} ends by repeating {percent(m[most])} of the wrong labels and {least} {percent(m[least])}" in said
     assert "of six losses" in said
     t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
@@ -79,30 +85,35 @@ def test_the_first_sentence_says_who_repeats_the_wrong_labels(results):
     assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in said
 
 
-def test_swapped_losses_swap_the_sentence(results):
+def test_swapped_losses_swap_the_sentence(table):
     swap = {"CE": "RLL", "RLL": "CE"}
-    names = [swap.get(loss, loss) for loss in results.history["loss"]]
-    swapped = Results(results.history.with_column("loss", names), results.features, "made", {})
-    assert "RLL ends by repeating" in heads.labels_sentence(swapped)
-    assert "CE ends by repeating" in heads.labels_sentence(results)
+    names = [swap.get(loss, loss) for loss in table["loss"]]
+    alpha = np.where(np.array(names) == "RLL", 0.1, np.where(np.array(names) == "CE", np.nan, table["alpha"]))
+    assert "RLL ends by repeating" in sentences(table, loss=names, alpha=alpha)[0]
+    assert "CE ends by repeating" in sentences(table)[0]
 
 
-def test_the_second_sentence_follows_the_sign_of_the_data(results):
-    said = heads.geometry_sentence(results)
-    assert "the more is memorised the more spread out" in said
-    flipped = Results(results.history.with_column("nc1_test", 1 / results.history["nc1_test"]), Table({}), "", {})
-    assert "the less is memorised the more spread out" in heads.geometry_sentence(flipped)
-    rng = np.random.default_rng(0)
-    noise = Results(results.history.with_column("nc1_test", rng.random(len(results.history))), Table({}), "", {})
-    assert "hardly follows" in heads.geometry_sentence(noise)
+def test_the_second_sentence_follows_the_sign_of_the_data(table):
+    assert "the more is memorized the more spread out" in sentences(table)[1]
+    assert "the less is memorized the more spread out" in sentences(table, nc1_test=1 / table["nc1_test"])[1]
+    noise = np.random.default_rng(0).random(len(table))
+    assert "hardly follows" in sentences(table, nc1_test=noise)[1]
 
 
-def test_rank_correlation_is_spearmans():
+def test_the_rank_correlation_is_spearmans_with_an_interval_over_seeds(table):
     from scipy.stats import spearmanr
 
-    x, y = np.random.default_rng(1).integers(0, 6, (2, 40)).astype(float)
-    assert heads.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
-    assert np.isnan(heads.rank_correlation(x[:2], y[:2]))
+    said = sentences(table)[1]
+    last = table.where(num_classes=2, epochs=60).final()
+    last = last.where(last["rate"] > 0)
+    rho = spearmanr(last["mem_noise_weighted_relative"], last["nc1_test"]).statistic
+    found = re.search(r"class distance: (\S+) \[(\S+), (\S+)\] over (\d+) runs", said)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(rho, abs=0.006)
+    assert float(found[2]) < rho < float(found[3]) <= 1
+    assert int(found[4]) == len(last)
+    one = sentences(table.where(seed=0))[1]
+    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "one seed has no interval"
 
 
 def test_the_third_sentence_counts_verdicts():
@@ -116,7 +127,7 @@ def test_the_third_sentence_counts_verdicts():
 
 def test_a_table_without_wrong_labels_has_no_sentence_about_them():
     clean = made.runs(made.Cells(made.TWO, ("CE",), (0.0,), seeds=1, every=60))
-    assert heads.headline(Results(clean, Table({}), "", {}), [verdict()]) == [heads.claims_sentence([verdict()])]
+    assert heads.headline(made.analysis(clean), [verdict()]) == [heads.claims_sentence([verdict()])]
 
 
 # ------------------------------------------------------------------------------------------ verdicts
@@ -162,44 +173,88 @@ def test_shares_as_written(share, text):
 # -------------------------------------------------------------------------------------------- tables
 
 
-def test_resistance_against_a_loop(results):
-    tables = {table["title"]: table for table in resistance_tables(results)}
-    rows = tables["Fashion-MNIST subset, 10 classes, MLP"]["rows"]
+def test_resistance_against_a_loop(analysis, table):
+    tables = {one["title"]: one for one in resistance_tables(analysis)}
+    rows = tables["Fashion-MNIST subset, MLP"]["rows"]
     (found,) = [one for one in rows if (one["loss"], one["rate"]) == ("RLL", "0.4")]
-    last = results.history.where(num_classes=10, loss="RLL").final()
+    last = table.where(num_classes=10, loss="RLL").final()
     noisy, clean = last.where(rate=0.4), last.where(rate=0.0)
     columns = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
     assert [cell["text"] for cell in found["cells"]] == [percent(float(noisy[name][0])) for name in columns]
+    assert [cell["half"] for cell in found["cells"]] == [""] * 5
     assert found["gap"] == f"{100 * (noisy['j2'][0] - clean['j2'][0]):+.1f}".replace("-", "−")
-    two = tables["Fashion-MNIST subset 0/1, 60 epochs, MLP"]["rows"]
+    two = tables["Fashion-MNIST subset 0/1, MLP"]["rows"]
     (found,) = [one for one in two if (one["loss"], one["rate"]) == ("LS", "0.4")]
-    last = results.history.where(num_classes=2, epochs=60, loss="LS").final()
+    last = table.where(num_classes=2, epochs=60, loss="LS").final()
     pairs = {seed: last.where(seed=seed) for seed in range(5)}
     gaps = [one.where(rate=0.4)["j2"][0] - one.where(rate=0.0)["j2"][0] for one in pairs.values()]
     assert found["gap"] == f"{100 * np.mean(gaps):+.1f}".replace("-", "−")
     assert found["n"] == 5
+    j1 = last.where(rate=0.4)["j1"]
+    low, high = stats.t.interval(0.95, 4, j1.mean(), stats.sem(j1))
+    assert found["cells"][0]["half"] == f"±{100 * (high - low) / 2:.1f}"
 
 
-def test_parts_say_what_was_run(results):
-    found = {part["name"]: part for part in parts(results)}
+def test_gaps_are_of_seeds_that_have_both_rates():
+    rows = made.runs(made.Cells(made.TEN, ("CE",), (0.0, 0.4), seeds=3, every=60)).rows()
+    kept = [row for row in rows if (row["rate"], row["seed"]) != (0.0, 1)]
+    (table,) = resistance_tables(made.analysis(Table.of(kept)))
+    last = {(row["rate"], row["seed"]): row["j2"] for row in kept if row["epoch"] == 60}
+    gap = np.mean([last[0.4, seed] - last[0.0, seed] for seed in (0, 2)])
+    assert [row["gap"] for row in table["rows"]] == ["–", f"{100 * gap:+.1f}".replace("-", "−")]
+    (alone,) = resistance_tables(made.analysis(Table.of([row for row in rows if row["rate"] > 0])))
+    assert [row["gap"] for row in alone["rows"]] == ["–"]
+
+
+def test_parts_say_what_was_run(analysis):
+    found = {part["name"]: part for part in parts(analysis)}
     assert list(found) == ["two-class", "two-class-others", "two-class-doubled", "ten-class"]
     assert found["two-class"]["rates"] == "0, 0.05, 0.1, 0.2, 0.4"
-    assert {"name": "weight decay", "value": "0.001"} in found["two-class"]["facts"]
+    assert found["two-class"]["runs"] == 50
+    facts = {name: {one["name"]: one["value"] for one in part["facts"]} for name, part in found.items()}
+    assert facts["two-class"]["optimizer weight decay"] == "0.001"
+    assert facts["two-class"]["training images"] == "2,000"
+    assert (facts["two-class"]["epochs"], facts["two-class-doubled"]["epochs"]) == ("60", "120")
+    assert (facts["two-class"]["noise"], facts["ten-class"]["noise"]) == ("uniform", "symmetric")
+    assert facts["two-class"]["network"] == "MLP"
 
 
-def test_limits_say_what_is_missing(results):
-    history = made.collapse(results.history, results.history["key"][0])
-    failures = [{"key": "abc", "part": "two-class", "error": "loss is NaN at epoch 3"}]
-    told = " ".join(limits(made.results(history, planned=history.runs + 5, failures=failures)))
+def test_every_field_of_a_setting_is_among_the_facts_of_its_part():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    more = [row | {"key": row["key"] + "x", "spec": {"training.clip": 1.5, "training.optimizer.q": 7}} for row in rows]
+    (part,) = parts(Analysis.of(results_of(rows + more)))
+    facts = {one["name"]: one["value"] for one in part["facts"]}
+    assert (facts["clip"], facts["optimizer q"]) == ("0 or 1.5", "7")
+
+
+def test_limits_say_what_is_missing(table):
+    history = made.collapse(table, table["key"][0])
+    failed = {"status": "failed", "error": "loss is NaN at epoch 3", "key": "abc", "seed": 99}
+    rows = [*history.rows(), history.rows()[0] | failed]
+    about = {"planned": history.runs + 5, "older_versions": {"module:mine 0f3a": 3, "file:mine.npz 77ab": 1}}
+    about |= {"not_run": [{"key": "k", "part": "cifar", "reason": "not run: data not available: no files"}]}
+    told = " ".join(limits(Analysis.of(results_of(rows, about=about))))
     assert "1 of 112 runs collapsed" in told
     assert "Failed: two-class abc: loss is NaN at epoch 3" in told
-    assert "4 planned runs are not done" in told
-    assert "Fashion-MNIST subset, 10 classes, MLP: one seed" in told
+    assert "3 planned runs are not done" in told
+    assert "cifar, one run: not run: data not available" in told
+    assert "Left out: three runs of an older version of a file or module (module:mine 0f3a)." in told
+    assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in told
+    assert "Fashion-MNIST subset, MLP: one seed" in told
     assert "2,000 to 5,000 training images" in told
+    assert "in figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
 
 
-def test_environment_has_machine_and_versions(results):
-    facts = dict(environment(results))
+def test_of_many_failed_runs_twenty_are_named():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    failed = [rows[0] | {"key": f"k{n}", "seed": 5 + n, "status": "failed", "error": "diverged"} for n in range(23)]
+    told = limits(Analysis.of(results_of(rows + failed)))
+    assert sum(text.startswith("Failed: ") for text in told) == 20
+    assert "23 runs failed in all; they are left out." in told
+
+
+def test_environment_has_machine_and_versions(analysis):
+    facts = dict(environment(analysis))
     assert facts["runs"] == "112 of 112 planned"
     assert facts["training time"] == "5 core minutes"
     assert facts["runs: torch"] == "2.13"

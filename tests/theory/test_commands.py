@@ -1,11 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from byrote import theory
+from byrote import claims, theory
 from byrote.cli.main import main
-from byrote.theory.claims import TheoryVerdict
 
 
 def _said(capsys, *arguments):
@@ -53,13 +53,15 @@ def test_theorem_and_sweep(capsys):
     assert [row["alpha"] for row in rows] == [0, 0.25, 0.5]
 
 
-def test_claims(capsys, monkeypatch):
-    monkeypatch.setattr(
-        "byrote.theory.claims.claim_a1", lambda: TheoryVerdict("A1", "s", "holds", 1e-8, None, "b", 3, "p", "d")
-    )
-    monkeypatch.setattr(
-        "byrote.theory.claims.claim_a9", lambda: TheoryVerdict("A9", "s", "fails", 0.5, (0.4, 0.6), "b", 3, "p", "d")
-    )
+@pytest.fixture
+def quick(monkeypatch):
+    """A1 and A9 without their seconds of computation."""
+    findings = {"A1": claims.Finding("holds", 1e-8, runs=3), "A9": claims.Finding("fails", 0.5, (0.4, 0.6), 3)}
+    for id, finding in findings.items():
+        monkeypatch.setitem(claims.CLAIMS, id, replace(claims.CLAIMS[id], find=lambda none, found=finding: found))
+
+
+def test_claims_of_theory_are_ordinary_claims(capsys, quick):
     code, answer = _said(capsys, "claims")
     assert code == 0
     assert [one["id"] for one in answer] == ["A1", "A9", "B8", "C3"]
@@ -69,6 +71,13 @@ def test_claims(capsys, monkeypatch):
     assert answer[3]["statistic"] is None
     assert answer[2]["runs"] > 10
     assert all({"reason", "details"} <= set(one) for one in answer)
+    assert main(["claims", "--theory", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer[:3]
+
+
+def test_claims_need_runs_or_the_flag(capsys):
+    assert main(["claims"]) == 2
+    assert "a store or a results folder, or --theory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

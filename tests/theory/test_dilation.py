@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from byrote import theory
 from byrote.theory import laws
 from byrote.theory.dilation import _margin_loss
+from theory.full_problem import full_problem
 
 
 def test_the_examples_of_theorem_4_3():
@@ -39,7 +40,7 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
     point = (alpha, 10**log_w, 10**log_h, 10**log_eta, 10**log_slope, law, width)
     solved = theory.dilation(*point)
     assume(not solved.collapsed and solved.gap > 0.05)
-    full = theory.full_problem(*point, seed=seed)
+    full = full_problem(*point, seed=seed)
     assert full.value == pytest.approx(solved.value, rel=1e-9)
     assert full.value >= solved.value * (1 - 1e-7)  # nothing feasible is below
     assert full.dilation == pytest.approx(solved.dilation, rel=1e-6)
@@ -264,7 +265,7 @@ class TestUsersLaws:
 
     def test_a_lopsided_law_may_be_used_if_centred(self):
         lopsided = theory.dilation(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
-        full = theory.full_problem(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
+        full = full_problem(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
         assert full.dilation == pytest.approx(lopsided.dilation, rel=1e-6)
 
     @pytest.mark.parametrize(
@@ -315,4 +316,4 @@ def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
 
 def test_the_oracle_refuses_what_has_no_problem():
     with pytest.raises(ValueError, match="eta above 0"):
-        theory.full_problem(eta=0.0)
+        full_problem(eta=0.0)

@@ -15,6 +15,8 @@ from byrote.analysis.check import (
     at_some_epoch,
     within,
 )
+from byrote.analysis.lines import DilationFit, LineFit, fit_dilation, fit_line, slope_ratio
+from byrote.analysis.more_seeds import Power, power
 from byrote.analysis.opened import Store, open_store
 from byrote.analysis.points import Points
 from byrote.analysis.rule import Decision, Word, decide
@@ -28,8 +30,11 @@ __all__ = [
     "Analysis",
     "Check",
     "Decision",
+    "DilationFit",
     "Estimate",
+    "LineFit",
     "Points",
+    "Power",
     "Region",
     "Sample",
     "Setting",
@@ -40,9 +45,13 @@ __all__ = [
     "at_most",
     "at_some_epoch",
     "decide",
+    "fit_dilation",
+    "fit_line",
     "mean_over_seeds",
     "open_store",
     "paired_difference",
+    "power",
+    "slope_ratio",
     "spearman",
     "unreliable",
     "within",

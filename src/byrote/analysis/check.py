@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,13 +20,14 @@ __all__ = [
     "FEWEST_SEEDS",
     "Check",
     "Region",
+    "all_tests",
     "at_every_epoch",
     "at_least",
     "at_most",
     "at_some_epoch",
+    "computed_together",
     "held_of",
     "shown",
-    "tests_of",
     "values_of",
     "within",
 ]
@@ -139,7 +140,7 @@ class Check:
     @cached_property
     def tests(self) -> Tests:
         """Its own estimate, interval and p-values, arrays of shape (1, 1)."""
-        return tests_of([self], held_of([self]))
+        return all_tests([self], held_of([self]))
 
     @property
     def estimate(self) -> Estimate:
@@ -228,6 +229,16 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
     return replace(best, tried=len(epochs))
 
 
+def computed_together(checks: Sequence[Check]) -> None:
+    """Compute the tests of many checks in one pass, and keep each with its check."""
+    new = [check for check in checks if "tests" not in check.__dict__]
+    if not new:
+        return
+    tests = all_tests(new, held_of(new))
+    for place, check in enumerate(new):
+        check.__dict__["tests"] = Tests(*(getattr(tests, one.name)[:, place : place + 1] for one in fields(tests)))
+
+
 def held_of(checks: Sequence[Check]) -> Held:
     """What checks are held to, as arrays; cells and kinds are numbered in order of first appearance."""
     cells = list(dict.fromkeys(check.cell for check in checks))
@@ -260,7 +271,7 @@ def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
     return values, member
 
 
-def tests_of(checks: Sequence[Check], held: Held) -> Tests:
+def all_tests(checks: Sequence[Check], held: Held) -> Tests:
     """The tests of checks as one repetition: Student's t, and exact ones for shares."""
     values, member = values_of(checks)
     is_share = np.array([check.share is not None for check in checks], dtype=bool)

@@ -65,18 +65,17 @@ class Points:
 
     def r_squared(self) -> Sample:
         """R^2 of the line. Its interval covers in .5 to .9 of cases only: shown, and never decisive."""
-        n, u, v, uu, uv, vv = np.moveaxis(self._totals().sum(1), -1, 0)
-        some = np.maximum(n, 1.0)
-        var_x, var_y, both = uu - u * u / some, vv - v * v / some, uv - u * v / some
-        known = (var_x > NOTHING * n) & (var_y > NOTHING * n)
-        squared = np.where(known, both**2 / np.where(known, var_x * var_y, 1.0), np.nan)
-        return sampled(squared, self.seeds, "plain", "x or y does not vary")
+        return sampled(self._r_squared(), self.seeds, "plain", "x or y does not vary")
 
     def log_left_out_error(self) -> Sample:
         """log of the leave-one-eta-out error: the root mean squared error of each eta's runs, in units of y, when they
         are predicted from the line through the runs of all other eta.
         """
         return sampled(self._log_errors(), self.seeds, "log", _NO_ERROR)
+
+    def log_unexplained(self) -> Sample:
+        """log(1 - R^2), the share of the variance of y that the line leaves: log .2 is an R^2 of .8."""
+        return sampled(self._log_unexplained(), self.seeds, "log", "x or y does not vary, or the line is exact")
 
     def log_error_ratio(self, other: Points) -> Sample:
         """log(leave-one-eta-out error / the other's), over the seeds and eta that both have.
@@ -101,10 +100,12 @@ class Points:
         return sampled(logs, mine.seeds, "log", why)
 
     def shared_with(self, other: Points) -> tuple[Points, Points]:
-        """Both restricted to the seeds and eta that both have, in one order."""
-        seeds = [seed for seed in self.seeds if seed in other.seeds]
+        """Both restricted to the eta that both have, and there to the seeds with runs in both, in one order."""
         etas = [eta for eta in self.etas if eta in other.etas]
-        return self._of_seeds(seeds)._of_etas(etas), other._of_seeds(seeds)._of_etas(etas)
+        mine, theirs = self._of_etas(etas), other._of_etas(etas)
+        with_runs = [set(np.array(one.seeds, dtype=object)[one.sums[..., 0].sum(1) > 0]) for one in (mine, theirs)]
+        seeds = [seed for seed in self.seeds if seed in with_runs[0] & with_runs[1]]
+        return mine._of_seeds(seeds), theirs._of_seeds(seeds)
 
     def _of_seeds(self, seeds: Sequence[Hashable]) -> Points:
         rows = [self.seeds.index(seed) for seed in seeds]
@@ -120,6 +121,18 @@ class Points:
 
     def _slopes(self) -> Array:
         return _fitted(self._totals().sum(1))[0] * (self.unit[1] / self.unit[0])
+
+    def _r_squared(self) -> Array:
+        n, u, v, uu, uv, vv = np.moveaxis(self._totals().sum(1), -1, 0)
+        some = np.maximum(n, 1.0)
+        var_x, var_y, both = uu - u * u / some, vv - v * v / some, uv - u * v / some
+        known = (var_x > NOTHING * n) & (var_y > NOTHING * n)
+        return np.where(known, both**2 / np.where(known, var_x * var_y, 1.0), np.nan)
+
+    def _log_unexplained(self) -> Array:
+        rest = 1 - self._r_squared()
+        known = rest > NOTHING
+        return np.where(known, np.log(np.where(known, rest, 1.0)), np.nan)
 
     def _log_errors(self) -> Array:
         """log of the leave-one-eta-out error of all seeds, then without each; NaN where it is 0 or not determined."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from byrote.analysis.collapsed import RELATIVE, coincident
 from byrote.analysis.labels import loss_names, titles
-from byrote.analysis.specs import ABSENT, Specs
+from byrote.analysis.specs import ABSENT, Specs, under
 from byrote.store import Results
 from byrote.table import Table
 
@@ -65,6 +65,7 @@ class Analysis:
         self.results = results
         specs = Specs.of(results.runs) if len(results.runs) else Specs({}, {}, {}, 0)
         self._specs = specs
+        self._fields: dict[str, NDArray[Any]] = {}
         setting = specs.setting()
         _check_unique(results.runs, specs, setting)
         done = np.flatnonzero(results.runs["status"] == "done") if len(results.runs) else np.zeros(0, dtype=np.intp)
@@ -146,7 +147,7 @@ class Analysis:
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         fields = [self._without(self._specs.fields(int(place)), without) for place in first]
         names = titles(fields, counts.tolist())
-        speaks = self._speaking(codes, first, counts)
+        speaks = self._speaking(first, counts, without)
         mine = codes[self._origin]
         groups = [np.flatnonzero(mine == code) for code in range(len(first))]
         return [
@@ -157,12 +158,12 @@ class Analysis:
 
     @staticmethod
     def _without(fields: dict[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-        apart = tuple(paths)
-        return {path: v for path, v in fields.items() if not any(path == p or path.startswith(f"{p}.") for p in apart)}
+        return {path: value for path, value in fields.items() if not under(path, paths)}
 
-    def _speaking(self, codes: NDArray[np.int64], first: Rows, counts: NDArray[np.intp]) -> list[bool]:
+    def _speaking(self, first: Rows, counts: NDArray[np.intp], without: Sequence[str]) -> list[bool]:
         """Which settings are the main ones of their families."""
-        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in _FAMILY) for place in first]
+        paths = [path for path in _FAMILY if not under(path, without)]
+        family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in paths) for place in first]
         best: dict[tuple[str, ...], int] = {}
         for place in sorted(range(len(first)), key=lambda place: (-int(counts[place]), int(first[place]))):
             best.setdefault(family[place], place)
@@ -192,6 +193,11 @@ class Analysis:
 
     def field(self, path: str) -> NDArray[Any]:
         """A field of the spec of each finished run; None where a run does not have it."""
+        if path not in self._fields:
+            self._fields[path] = self._field(path)
+        return self._fields[path]
+
+    def _field(self, path: str) -> NDArray[Any]:
         values = self._specs.column(path)
         column = np.empty(len(self._origin), dtype=object)
         column[:] = [None if values[place] == ABSENT else values[place] for place in self._origin]

@@ -19,7 +19,7 @@ from byrote.component import canonical, digest
 from byrote.identity import SEEDS, identity
 from byrote.table import Table
 
-__all__ = ["ABSENT", "Specs", "flatten"]
+__all__ = ["ABSENT", "Specs", "flatten", "under"]
 
 Codes = NDArray[np.int64]
 ABSENT = "(absent)"
@@ -35,14 +35,21 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     leaves: dict[str, Any] = {}
     for name, value in spec.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             leaves |= flatten(value, f"{prefix}{name}.")
         else:
             leaves[prefix + name] = value
     return leaves
 
 
-def _under(path: str, parents: Iterable[str]) -> bool:
+def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
+    """The leaves of a spec as they count for its identity."""
+    leaves = flatten(spec)
+    named = contents or any(path.endswith(".sha256") for path in leaves)
+    return flatten(identity(spec, contents)) if named else leaves
+
+
+def under(path: str, parents: Iterable[str]) -> bool:
     """Whether a path is one of these or lies below one."""
     return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
@@ -65,20 +72,16 @@ class Specs:
     @classmethod
     def of(cls, runs: Table) -> Specs:
         """From the columns `spec`, `contents` and `bind` of a store's table of runs."""
-        columns = (runs["spec"].tolist(), runs["contents"].tolist(), runs["bind"].tolist())
-        leaves = [
-            flatten(identity(json.loads(spec), json.loads(contents)))
-            for spec, contents, _ in zip(*columns, strict=True)
-        ]
-        bind = [json.loads(text) for text in columns[2]]
+        texts, contents = runs["spec"].tolist(), runs["contents"].tolist()
+        parsed = {text: json.loads(text) for text in {*contents, *runs["bind"].tolist()}}
+        leaves = [_leaves(json.loads(text), parsed[own]) for text, own in zip(texts, contents, strict=True)]
+        bind = [parsed[text] for text in runs["bind"].tolist()]
         paths = list(dict.fromkeys(path for one in leaves for path in one))
         codes, values = {}, {}
         for path in paths:
             codes[path], values[path] = _coded([one.get(path, ABSENT) for one in leaves])
         named = dict.fromkeys(parent for one in bind for parent in one)
-        bound = {
-            path: np.array([_under(path, one) for one in bind], dtype=bool) for path in paths if _under(path, named)
-        }
+        bound = {path: np.array([under(path, one) for one in bind], dtype=bool) for path in paths if under(path, named)}
         return cls(codes, values, bound, len(leaves))
 
     def column(self, path: str) -> list[Any]:
@@ -123,13 +126,13 @@ class Specs:
             without: further paths that are left out, with everything below them.
         """
         apart = (_LOSS, _RATE, *SEEDS, *without)
-        columns = [self._free(path) for path in self.codes if not _under(path, apart)]
+        columns = [self._free(path) for path in self.codes if not under(path, apart)]
         return _grouped(columns, self.count)
 
     @cached_property
     def loss_setting(self) -> Codes:
         """The loss of each run with all its fields and those that are bound to it, as an integer, (R,)."""
-        columns = [codes for path, codes in self.codes.items() if _under(path, (_LOSS,))]
+        columns = [codes for path, codes in self.codes.items() if under(path, (_LOSS,))]
         columns += [np.where(mask, self.codes[path], -1) for path, mask in self.bound.items()]
         return _grouped(columns, self.count)
 
@@ -144,7 +147,7 @@ class Specs:
     def fields(self, run: int) -> dict[str, Any]:
         """The fields of one run that make its setting, by path."""
         apart = (_LOSS, _RATE, *SEEDS)
-        paths = [path for path in self.codes if not _under(path, apart)]
+        paths = [path for path in self.codes if not under(path, apart)]
         return {
             path: self.at(path, run)
             for path in paths
@@ -153,7 +156,7 @@ class Specs:
 
     def loss_fields(self, run: int) -> dict[str, Any]:
         """The fields of the loss of one run, by path below `loss`, and those bound to it under their own paths."""
-        inner = {path.removeprefix("loss."): self.at(path, run) for path in self.codes if _under(path, (_LOSS,))}
+        inner = {path.removeprefix("loss."): self.at(path, run) for path in self.codes if under(path, (_LOSS,))}
         bound = {path: self.at(path, run) for path, mask in self.bound.items() if mask[run]}
         return {path: value for path, value in {**inner, **bound}.items() if value != ABSENT}
 

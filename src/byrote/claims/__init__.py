@@ -1,23 +1,24 @@
-"""The papers' claims as functions of the stored runs: table in, verdict out.
+"""The papers' claims as functions of the stored runs: an `Analysis` in, a verdict out.
 
-Each family of claims has a file; importing this package registers them all. A claim has a verdict (`holds`,
-`fails`, `inconclusive`, `not tested`), a statistic with its 95% interval, and the bar it was held to.
+Each family of claims has a file; importing this package registers them all. A claim has a verdict, the statistic
+pooled over its cells with a 95% interval, and the bar it was held to. How to read one: docs/verdicts.md.
 """
 
 from byrote.claims import (
     accuracy,
     convergence,
-    curves,
     geometry,
     identity,
-    memorising,
     memorization,
+    memorizing_losses,
     model,
+    noise_models,
     past,
-    resisting,
+    resisting_losses,
     slopes,
+    theory,
 )
-from byrote.claims.resisting import resistance
+from byrote.claims.resisting_losses import resistance
 from byrote.claims.verdict import CLAIMS, Claim, Finding, NotTested, Verdict, claim, evaluate, registered
 
 __all__ = [
@@ -29,16 +30,17 @@ __all__ = [
     "accuracy",
     "claim",
     "convergence",
-    "curves",
     "evaluate",
     "geometry",
     "identity",
-    "memorising",
     "memorization",
+    "memorizing_losses",
     "model",
+    "noise_models",
     "past",
     "registered",
     "resistance",
-    "resisting",
+    "resisting_losses",
     "slopes",
+    "theory",
 ]

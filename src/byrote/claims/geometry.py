@@ -5,70 +5,63 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from byrote.claims.cells import cells, read
-from byrote.claims.decide import Check, at_least, conclude
-from byrote.claims.statistics import share_of_runs
-from byrote.claims.verdict import Finding, NotTested, Row, claim
-from byrote.store import Results
-from byrote.table import Table
+from byrote.analysis import Analysis, at_least
+from byrote.claims.cells import Group, cells
+from byrote.claims.gathering import Gathered
+from byrote.claims.verdict import Finding, claim
 
-__all__ = ["MODES", "orthogonal_and_equal"]
+__all__ = ["COSINE", "SHARE", "SPREAD", "orthogonal_and_equal"]
 
-COSINE, SPREAD = 0.1, 0.2
-ONE_AT_ZERO = 1.0  # coefficient of variation of the norms above which, at N = 2, one class sits near 0
-SHARE = 0.9
+COSINE, SPREAD, SHARE = 0.1, 0.2, 0.9
+LOSSES = ("CE", "LS")  # those of Theorem 3.2
+_WIDTH = ("network.feature_width",)
 
 
-def _one_at_zero(norm_cv: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return norm_cv > ONE_AT_ZERO
-
-
-def _both_away(norm_cv: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return norm_cv <= ONE_AT_ZERO
-
-
-MODES = {"one class at zero": _one_at_zero, "both classes away from zero": _both_away}  # of N = 2, by norm_cv
-
-
-def orthogonal_and_equal(final: Table) -> NDArray[np.bool_]:
-    """Which runs have class means that are orthogonal (uncentred cosine < .1) and of equal norm (CV < .2)."""
-    return np.asarray((np.abs(final["uncentred_cosine"]) < COSINE) & (final["norm_cv"] < SPREAD))
+def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
+    """Which runs have training class means that are orthogonal (uncentred cosine < .1) and of equal norm (CV < .2)."""
+    cosine, spread = group["train_uncentred_cosine"], group["train_norm_cv"]
+    return np.asarray((np.abs(cosine) < COSINE) & (spread < SPREAD))
 
 
 @claim(
     "A2",
-    statement="Trained ReLU networks on clean labels have class means of equal norm that are orthogonal, uncentred",
-    bar="share of runs with mean uncentred cosine < .1 and CV of the norms < .2: lower end >= .9 holds, "
-    "upper end < .9 fails",
+    statement="Under CE and LS with weight decay, ReLU networks trained on clean labels have training class means of "
+    "equal norm that are orthogonal, uncentred",
+    bar="share of runs with mean uncentred cosine < .1 and CV of the norms < .2, on training data: at least .9",
     published="asserted (Theorem 3.2 and MD's Fig. 3)",
     method="exact (Clopper-Pearson) interval over runs",
-    aggregation="a share for each setting, loss and M: one that fails, fails the claim; otherwise the share of all "
-    "runs decides",
-    minimum="36 runs that all agree to hold; 2 that do not to fail",
-    needs=("loss", "rate", "seed", "feature_width", "uncentred_cosine", "norm_cv", "centred_cosine", "collapsed"),
+    cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
+    minimum="36 runs that all agree to hold",
+    needs=("train_uncentred_cosine", "train_norm_cv", "train_classes_at_zero"),
 )
-def _a2(results: Results) -> Finding:
-    runs = read(results)
-    clean = runs.where(rate=0.0)
-    if not len(clean.final):
-        raise NotTested("no run at eta 0")
-    checks, rows = [], []
-    for cell in cells(clean):
-        for (loss,), final in cell.runs.final.groups("loss"):
-            good = orthogonal_and_equal(final)
-            name = f"{cell.name} {loss}"
-            share = share_of_runs(int(good.sum()), len(final))
-            checks.append(Check(name, "share of runs", share, at_least(SHARE), facts=_shape(cell.facts, final)))
-    failed = [check for check in checks if check.verdict == "fails"]
-    rows = [check.row() for check in checks if check.verdict != "fails"]
-    good = orthogonal_and_equal(clean.final)
-    pooled = Check("all settings", "share of runs", share_of_runs(int(good.sum()), len(good)), at_least(SHARE))
-    return conclude([*failed, pooled], runs=len(good), notes=clean.notes, rows=rows)
+def _a2(analysis: Analysis) -> Finding:
+    gathered = Gathered(analysis)
+    decay = analysis.field("training.optimizer.weight_decay")
+    penalized = np.array([isinstance(value, (int, float)) and value > 0 for value in decay], dtype=bool)
+    for loss in LOSSES:
+        of, good = [], []
+        for family in cells(analysis, vary=_WIDTH):
+            for width, cell in family.by(*_WIDTH).items():
+                group = cell.at(loss, 0.0)
+                group = group.where(penalized[group.rows] & _is_read(group))
+                if not len(group):
+                    continue
+                hits = orthogonal_and_equal(group)
+                of.append((cell, group))
+                good.append(hits)
+                gathered.rows.append(_shape(f"{cell.title}, M = {width}, {loss}", group, hits))
+        gathered.share(f"share of runs, {loss}", of, good, at_least(SHARE))
+    return gathered.finding("no run of CE or LS with weight decay at eta 0")
 
 
-def _shape(facts: Row, final: Table) -> Row:
-    """What else the reader wants: the centred cosine for N >= 3, the share with one class at zero for N = 2."""
-    shape: Row = {"M": facts.get("feature_width"), "uncentred_cosine": float(np.mean(final["uncentred_cosine"]))}
-    if facts.get("num_classes") == 2:
-        return shape | {"one_class_at_zero": float(np.mean(final["norm_cv"] > ONE_AT_ZERO))}
-    return shape | {"centred_cosine": float(np.mean(final["centred_cosine"]))}
+def _is_read(group: Group) -> NDArray[np.bool_]:
+    """Which runs have the readings: with a class mean at exactly 0 there is no cosine, which is no collapse either."""
+    return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
+
+
+def _shape(name: str, group: Group, hits: NDArray[np.bool_]) -> dict[str, object]:
+    """What else a reader wants to know of a setting: cosines, norms, and how many runs have a class at zero."""
+    readings = ("train_uncentred_cosine", "train_norm_cv", "train_centred_cosine", "uncentred_cosine", "norm_cv")
+    row: dict[str, object] = {"cell": name, "what": "share of runs", "value": float(np.mean(hits)), "seeds": len(group)}
+    row |= {column: group.value(column) for column in readings if column in group.analysis.runs}
+    return row | {"runs_with_a_class_at_zero": int(np.sum(group["train_classes_at_zero"] > 0))}

@@ -1,197 +1,109 @@
-"""C3: do the memorization-dilation model's parameters, read off stored runs, predict the other losses?
-
-The one place where fits of the model become a verdict: `byrote claims`, `byrote theory claims` and a theorist with
-arrays of his own (`judge`) all come here.
-"""
+"""C3: do the memorization-dilation model's parameters, read off stored runs, predict the other losses?"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from byrote.claims.cells import Cell, cells, read, under_trained
-from byrote.claims.decide import Check, at_least, conclude, within
-from byrote.claims.geometry import MODES
+import numpy as np
+
+from byrote.analysis import Analysis, Sample, at_least, within
+from byrote.analysis import model_fit as model
+from byrote.claims.cells import Cell, Group, cells
+from byrote.claims.gathering import BEGUN, Gathered, memorizes
 from byrote.claims.memorization import papers_width
-from byrote.claims.statistics import Estimate
-from byrote.claims.verdict import Finding, NotTested, Row, claim
-from byrote.store import Results
-from byrote.theory import fit as model
-from byrote.theory import resampled, stored
+from byrote.claims.verdict import Finding, NotTested, Row, Word, claim
 
-__all__ = ["PREDICTED", "Fitted", "fits_of", "judge"]
+__all__ = ["PREDICTED", "Fitted", "fits_of"]
 
-PREDICTED = within(0.8, 1.25)
-_SEVERITY = ("fails", "inconclusive", "holds")
-_NEEDS = (*stored.NEEDS, "norm_cv", "collapsed", "num_classes", "feature_width", "noise", "j1")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The model fitted to one setting.
-
-    unmet: of a cell (its eta), why its memorization cannot be held against the model; absent where it can. by_mode:
-    the same among runs with one class at zero, and among the others. notes: what was left out. decides: false of a
-    variation, see `byrote.claims.cells`.
-    """
-
-    name: str
-    fit: model.Fit
-    unmet: Mapping[float, str] = field(default_factory=dict)
-    by_mode: Mapping[str, model.Fit] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    decides: bool = True
-
-
-def _fitted(cell: Cell) -> Fitted | None:
-    final = cell.runs.final.where(stored.readable(cell.runs.final))
-    if not stored.fittable(final):
-        return None
-    modes: dict[str, model.Fit] = {}
-    counts = []
-    for mode, holds in MODES.items():
-        part = final.where(norm_cv=holds)
-        if 0 < len(part) < len(final):
-            counts.append(f"{mode}: {len(part)} of {len(final)} runs")
-            if stored.fittable(part):
-                modes[mode] = stored.fit_history(part)
-    others = sorted(set(final["loss"].tolist()) - set(stored.KINDS_OF))
-    notes = [*counts, *([f"no model of {', '.join(others)}"] if others else [])]
-    unmet = {eta: under_trained(cell, rate) for rate, eta in stored.mean_eta(final).items() if rate > 0}
-    unmet = {eta: why for eta, why in unmet.items() if why}
-    return Fitted(cell.name, stored.fit_history(final), unmet, modes, tuple(notes), cell.decides)
-
-
-def fits_of(results: Results) -> dict[str, Fitted]:
-    """The model fitted to every setting with N = M = 2 under uniform noise in which CE and LS share three eta.
-
-    Collapsed and failed runs, other alphas and doubled reruns are left out, as in every claim.
-
-    Raises:
-        NotTested: no finished run with two classes and M = 2.
-    """
-    runs = papers_width(read(results)).where(noise="uniform")
-    found = (_fitted(cell) for cell in cells(runs))
-    return {one.name: one for one in found if one is not None}
-
-
-def judge(fitted: Sequence[Fitted], notes: Sequence[str] = ()) -> Finding:
-    """The verdict on fits: the better of the raw and the scale-free model decides, every setting and loss in it.
-
-    Of two that fail, the one in which fewer checks fail is shown.
-
-    Args:
-        fitted: at least one. Of fits of one's own arrays, `Fitted("name", theory.fit_runs(...))`.
-        notes: further remarks for the reason.
-    """
-    runs = sum(one.fit.runs for one in fitted)
-    findings: dict[model.Variant, Finding] = {}
-    standing: dict[model.Variant, tuple[int, int]] = {}
-    for variant in model.VARIANTS:
-        checks = _deciding_first([check for one in fitted for check in _checks(one, variant)])
-        rows = [row for one in fitted for row in _rows(one, variant)]
-        findings[variant] = conclude(checks, runs=runs, rows=rows)
-        failed = sum(check.verdict == "fails" for check in [c for c in checks if c.decides] or checks)
-        standing[variant] = _SEVERITY.index(findings[variant].verdict), -failed
-    best = max(model.VARIANTS, key=lambda variant: standing[variant])  # of equals the paper's, which comes first
-    other = next(variant for variant in model.VARIANTS if variant != best)
-    found = findings[best]
-    said = [f"{best} model (the {other} one {_ends(findings[other])})", found.reason, *_told(fitted), *notes]
-    passed_over = (row for row in findings[other].details if row["what"] == _SLOPE)
-    details = (*found.details, *passed_over, *(row for one in fitted for row in _parameters(one)))
-    return Finding(found.verdict, found.statistic, found.interval, runs, "; ".join(filter(None, said)), details)
-
-
+PREDICTED = within(math.log(0.8), math.log(1.25))
+_BEST_FIRST: tuple[Word, ...] = ("holds", "holds except", "inconclusive", "fails in", "fails")
 _SLOPE = "slope, measured over predicted"
 _LEVEL = "memorization, measured over predicted"
 
 
-def _deciding_first(checks: list[Check]) -> list[Check]:
-    """The kind of check that ends worst first, since its statistic is the one shown; of equals slopes first."""
-    kinds = list(dict.fromkeys([_SLOPE, *(check.what for check in checks)]))
-    deciding = [check for check in checks if check.decides] or checks
-    worst = {kind: min((_SEVERITY.index(c.verdict) for c in deciding if c.what == kind), default=2) for kind in kinds}
-    return sorted(checks, key=lambda check: (worst[check.what], kinds.index(check.what)))
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The model fitted to one setting.
+
+    Attributes:
+        cell: the setting.
+        group: the runs that have every reading a fit needs.
+        fit: what they say about the model.
+        unmet: of an eta (wrong labels over right ones), why its memorization cannot be held against the model.
+    """
+
+    cell: Cell
+    group: Group
+    fit: model.Fit
+    unmet: Mapping[float, str]
 
 
-def _ends(finding: Finding) -> str:
-    return "is undecided" if finding.verdict == "inconclusive" else finding.verdict
+def _fitted(cell: Cell) -> Fitted | None:
+    columns = cell.analysis.runs.take(cell.rows)
+    rows = cell.rows[model.readable(columns) & np.isin(columns["loss"].astype(str), list(model.KINDS_OF))]
+    final = cell.analysis.runs.take(rows)
+    if not model.fittable(final):
+        return None
+    at = {eta: rate for rate, eta in model.mean_eta(final).items() if rate > 0}
+    unmet = {eta: memorizes(cell, rate, BEGUN) for eta, rate in at.items()}
+    unmet = {eta: why for eta, why in unmet.items() if why}
+    return Fitted(cell, Group(cell.analysis, rows), model.fit_history(final), unmet)
 
 
-def _told(fitted: Sequence[Fitted]) -> list[str]:
-    """Once each, what the settings have to say."""
-    many = len(fitted) > 1
-    return list(dict.fromkeys(f"{one.name}: {note}" if many else note for one in fitted for note in one.notes))
+def fits_of(analysis: Analysis) -> dict[str, Fitted]:
+    """The model fitted to every setting with N = M = 2 under uniform noise in which CE and LS share three eta.
+
+    Raises:
+        NotTested: no finished run with two classes and M = 2.
+    """
+    uniform = [cell for cell in papers_width(cells(analysis)) if analysis.runs["noise"][cell.rows[0]] == "uniform"]
+    fits = (_fitted(cell) for cell in uniform)
+    return {one.cell.title: one for one in fits if one is not None}
 
 
-def _known(estimate: resampled.Estimate) -> Estimate:
-    """With infinite ends where there is no interval."""
-    low, high = estimate.low, estimate.high
-    unbounded = not (math.isfinite(low) and math.isfinite(high))
-    if unbounded:
-        low, high = -math.inf, math.inf
-    return Estimate(estimate.value, low, high, estimate.seeds)
+def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Variant) -> Gathered:
+    """The checks of one variant of the model: slopes, distances, and memorization where it has an interval."""
+    gathered = Gathered(analysis)
+    for one in fitted:
+        facts: Row = {"model": variant}
+        same: Row = {"used": (one.group,)}
+        for slope in one.fit.slope_ratios:
+            if slope.variant == variant:
+                gathered.sample(one.cell, _SLOPE, slope.ratio, PREDICTED, at=slope.loss, facts=facts, **same)
+        what = f"D of {one.fit.reference} over D of {one.fit.partner}"
+        bar = at_least(math.log(one.fit.gamma_least))
+        gathered.sample(one.cell, what, one.fit.gamma, bar, facts=facts, **same)
+        for prediction in one.fit.predictions:
+            if prediction.variant == variant:
+                _add_level(gathered, one, prediction)
+        gathered.rows += _parameters(one)
+    return gathered
 
 
-def _checks(one: Fitted, variant: model.Variant) -> list[Check]:
-    """What decides: slopes, the distances, and memorization where its prediction has an interval."""
-    facts: Row = {"model": variant}
-    ratios = {ratio.loss: _known(ratio.ratio) for ratio in one.fit.slope_ratios if ratio.variant == variant}
-    checks = [
-        Check(f"{one.name} {loss}", _SLOPE, ratio, PREDICTED, facts=facts | {"loss": loss}, decides=one.decides)
-        for loss, ratio in ratios.items()
-    ]
-    what = f"D of {one.fit.reference} over D of {one.fit.partner}"
-    bar = at_least(one.fit.gamma_least)
-    checks.append(Check(one.name, what, _known(one.fit.gamma), bar, facts=facts, decides=one.decides))
-    return checks + [_level(one, prediction) for prediction in _of(one, variant) if _repeated(prediction)]
-
-
-def _rows(one: Fitted, variant: model.Variant) -> list[Row]:
-    """What does not decide: memorization predicted without an interval, and the two modes by themselves."""
-    rows = [_level(one, prediction).row() for prediction in _of(one, variant) if not _repeated(prediction)]
-    for mode, fit in one.by_mode.items():
-        rows += [
-            check.row() | {"mode": mode} for check in _checks(Fitted(one.name, fit), variant) if check.what == _SLOPE
-        ]
-    return rows
-
-
-def _of(one: Fitted, variant: model.Variant) -> list[model.Prediction]:
-    return [prediction for prediction in one.fit.predictions if prediction.variant == variant]
-
-
-def _repeated(prediction: model.Prediction) -> bool:
-    """Whether the model was solved under every resample: not for losses that need restarts."""
-    predicted = prediction.predicted_memorization
-    return not math.isfinite(predicted.value) or math.isfinite(predicted.low) or predicted.seeds < 2
-
-
-def _level(one: Fitted, prediction: model.Prediction) -> Check:
-    """Memorization in one cell, held against its prediction."""
+def _add_level(gathered: Gathered, one: Fitted, prediction: model.Prediction) -> None:
+    """Memorization in one cell, held against its prediction; a row alone where the prediction has no interval."""
     facts: Row = {"model": prediction.variant, "loss": prediction.loss, "eta": prediction.eta}
     facts |= {"gave_parameters": prediction.gave_parameters}
     for name in ("predicted_memorization", "measured_memorization", "predicted_dilation", "measured_dilation"):
-        estimate: resampled.Estimate = getattr(prediction, name)
-        facts |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    unmet = one.unmet.get(prediction.eta, "")
-    if not unmet and not math.isfinite(prediction.predicted_memorization.value):
-        exist = math.isfinite(one.fit.lambda_w.value) and math.isfinite(one.fit.slope.value)
-        why = "its class means collapse there" if exist else "no penalties and slope give what was measured"
-        unmet = f"the model predicts nothing for {prediction.loss} in {one.name}: {why}"
-    name = f"{one.name} {prediction.loss} eta {prediction.eta:.3g}"
-    ratio = _known(prediction.memorization_ratio)
-    return Check(name, _LEVEL, ratio, PREDICTED, unmet=unmet, facts=facts, decides=one.decides)
+        sample: Sample = getattr(prediction, name)
+        facts[name] = math.exp(sample.whole) if sample.scale == "log" else sample.whole
+    ratio, unmet = prediction.memorization_ratio, one.unmet.get(prediction.eta, "")
+    if not unmet and not math.isfinite(prediction.predicted_memorization.whole):
+        unmet = f"the model predicts nothing for {prediction.loss} in {one.cell.title}"
+    searched = math.isfinite(ratio.whole) and not np.isfinite(ratio.values).all()
+    same: Row = {"at": f"{prediction.loss} eta {prediction.eta:.3g}", "facts": facts, "unmet": unmet}
+    gathered.sample(one.cell, _LEVEL, ratio, PREDICTED, used=(one.group,), shown=searched, **same)
 
 
 def _parameters(one: Fitted) -> list[Row]:
-    """What was read off the runs, all together and in each mode."""
+    """What was read off the runs of one setting."""
+    named = {"C_MD": one.fit.slope, "lambda_W": one.fit.lambda_w, "lambda_H": one.fit.lambda_h}
     rows: list[Row] = []
-    for mode, fit in {"": one.fit, **one.by_mode}.items():
-        for what, estimate in (("C_MD", fit.slope), ("lambda_W", fit.lambda_w), ("lambda_H", fit.lambda_h)):
-            row: Row = {"cell": one.name, "what": what, "value": estimate.value, "low": estimate.low}
-            rows.append(row | {"high": estimate.high, "seeds": estimate.seeds} | ({"mode": mode} if mode else {}))
+    for what, sample in named.items():
+        value, seeds = math.exp(sample.whole), len(sample.seeds)
+        rows.append({"cell": one.cell.title, "what": what, "value": value, "seeds": seeds})
     return rows
 
 
@@ -199,21 +111,38 @@ def _parameters(one: Fitted) -> list[Row]:
     "C3",
     statement="The memorization-dilation model and its variants for LR, MSE and robust losses predict the measured "
     "slopes and memorization",
-    bar="measured over predicted slope, and memorization at each eta: inside [.8, 1.25] holds, outside fails; D of CE "
-    "over LS at least what the model allows",
+    bar="measured over predicted slope, and memorization at each eta: inside [.8, 1.25]; D of CE over LS at least what "
+    "the model allows",
     published="future work in MD",
-    method="t interval with the bootstrap's standard error, over seeds, all eta of a seed together (400 draws, fixed "
-    "seed), paired by seed",
-    aggregation="each setting with N = M = 2 under uniform noise, each loss; the worst decides, in the better of the "
-    "raw model (one slope for all losses) and the scale-free one (slopes go as 1/D). C_MD comes from CE, the penalties "
-    "from D of CE and LS. Memorization of RLL and of MSE on probabilities is predicted without an interval, in rows; "
-    "so are the two modes of N = 2",
-    minimum="3 eta and 2 seeds under CE and LS",
-    premise="of memorization: CE reaches J1 >= .98 at that eta; other eta are left out",
-    needs=_NEEDS,
+    method="t interval over jackknife pseudo-values of the seeds, all eta of a seed together, of the logarithm, paired "
+    "by seed",
+    cells="each setting with N = M = 2 under uniform noise, each loss, in the better of the raw model (one slope for "
+    "all losses) and the scale-free one (slopes go as 1/D). C_MD comes from CE, the penalties from D of CE and LS. "
+    "Memorization of RLL and of MSE on probabilities is predicted without an interval, in rows",
+    minimum="3 eta and 3 seeds under CE and LS",
+    premise="of memorization: CE reaches a clean accuracy of .98 and m >= .5 at that eta",
+    needs=("realised_rate", "mem_mean", "nc1_test", "class_distance", "clean_accuracy", "corrupted_as_observed"),
 )
-def _c3(results: Results) -> Finding:
-    fitted = list(fits_of(results).values())
+def _c3(analysis: Analysis) -> Finding:
+    fitted = list(fits_of(analysis).values())
     if not fitted:
         raise NotTested(f"no setting under uniform noise with CE and LS at {model.FEWEST_RATES} eta")
-    return judge(fitted, read(results).notes)
+    findings = {variant: _gathered(analysis, fitted, variant).finding("no fit") for variant in model.VARIANTS}
+    best = min(model.VARIANTS, key=lambda variant: _BEST_FIRST.index(findings[variant].word))
+    other = next(variant for variant in model.VARIANTS if variant != best)
+    chosen = findings[best]
+    passed_over = tuple(row for row in findings[other].details if row.get("what") == _SLOPE)
+    losses = {str(loss) for one in fitted for loss in one.cell.losses} - set(model.KINDS_OF)
+    without = f"; no model of {', '.join(sorted(losses))}" if losses else ""
+    reason = f"{best} model (of the {other} one: {findings[other].text}); {chosen.reason}{without}"
+    return Finding(
+        chosen.word,
+        text=chosen.text,
+        statistic=chosen.statistic,
+        interval=chosen.interval,
+        runs=chosen.runs,
+        reason=reason,
+        details=(*chosen.details, *passed_over),
+        by_dataset=chosen.by_dataset,
+        pooled=chosen.pooled,
+    )

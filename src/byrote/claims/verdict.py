@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from byrote.analysis import Analysis
 from byrote.component import did_you_mean
-from byrote.store import Results
 
-__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Verdict", "Word", "claim", "evaluate", "registered"]
+__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Row", "Verdict", "Word", "claim", "evaluate", "registered"]
 
-Word = Literal["holds", "fails", "inconclusive", "not tested"]
+Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested"]
 Row = dict[str, Any]
 
 
@@ -23,39 +23,57 @@ class NotTested(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a claim's function found; the decorator adds what is the same for every table."""
+    """What a claim's function found; the decorator adds what is the same for every table.
 
-    verdict: Word
+    Attributes:
+        word: the word, and `text` the same as a sentence's end ("fails in 3 of 12 cells").
+        statistic, interval: the number the bar speaks of first, pooled over cells, with its 95% interval.
+        runs: how many runs were used.
+        reason: what decided, and what was left out.
+        details: a row a check.
+        by_dataset: the word on each data set by itself, where there are several.
+        pooled: by kind of check the estimate over all cells with its 95% interval.
+    """
+
+    word: Word
+    text: str = ""
     statistic: float | None = None
     interval: tuple[float, float] | None = None
     runs: int = 0
     reason: str = ""
     details: tuple[Row, ...] = field(default=(), repr=False)
+    by_dataset: dict[str, str] = field(default_factory=dict)
+    pooled: dict[str, tuple[float, float, float]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The answer to one claim, from the stored runs and from nothing else.
 
-    `statistic` is the number the bar speaks of first, in the cell that decides, `interval` its 95% interval
-    (None where there is none); `published` what the paper reports. `reason` says in words what decided, what was
-    left out, and for an inconclusive verdict how many more seeds would decide it. `details` has a row a cell.
+    Attributes:
+        id, statement, bar, published, method, cells, minimum, premise: see `claim`.
+        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive` or `not tested`.
+        verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
+        statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
 
     id: str
     statement: str
-    verdict: Word
+    word: Word
+    verdict: str
     statistic: float | None
     interval: tuple[float, float] | None
     bar: str
     runs: int
     published: str | float | None
     method: str
-    aggregation: str
+    cells: str
     minimum: str
     premise: str
     reason: str = ""
     details: tuple[Row, ...] = field(default=(), repr=False)
+    by_dataset: dict[str, str] = field(default_factory=dict)
+    pooled: dict[str, tuple[float, float, float]] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-ready data; a number that is not finite becomes null."""
@@ -68,9 +86,12 @@ class Verdict:
             "bar": self.bar,
             "runs": self.runs,
             "published": self.published,
+            "word": self.word,
+            "by_dataset": dict(self.by_dataset),
+            "pooled": {what: [_finite(number) for number in numbers] for what, numbers in self.pooled.items()},
             "reason": self.reason,
             "method": self.method,
-            "aggregation": self.aggregation,
+            "cells": self.cells,
             "minimum": self.minimum,
             "premise": self.premise,
             "details": [{name: _finite(value) for name, value in row.items()} for row in self.details],
@@ -82,9 +103,9 @@ class Verdict:
         if self.interval is not None:
             number += f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
         parts = [number, f"bar: {self.bar}", f"{self.runs} runs", self.reason]
-        said = "; ".join(html.escape(part) for part in parts if part)
-        head = f"<b>{html.escape(self.id)} {self.verdict}</b>: {html.escape(self.statement)}"
-        return f"<p>{head}<br><small>{said}</small></p>"
+        text = "; ".join(html.escape(part) for part in parts if part)
+        head = f"<b>{html.escape(self.id)} {html.escape(self.verdict)}</b>: {html.escape(self.statement)}"
+        return f"<p>{head}<br><small>{text}</small></p>"
 
 
 def _finite(value: Any) -> Any:
@@ -102,39 +123,48 @@ class Claim:
     bar: str
     published: str | float | None
     method: str
-    aggregation: str
+    cells: str
     minimum: str
     premise: str
     needs: tuple[str, ...]
-    find: Callable[[Results], Finding] = field(repr=False)
+    theory: bool
+    find: Callable[[Any], Finding] = field(repr=False)
 
-    def __call__(self, results: Results) -> Verdict:
-        """The verdict on these runs."""
-        missing = [name for name in ("key", "epoch", *self.needs) if name not in results.history]
+    def __call__(self, analysis: Analysis | None = None) -> Verdict:
+        """The verdict on these runs; a claim of theory needs none."""
         try:
-            if missing and len(results.history):
-                raise NotTested(f"the table has no column {', '.join(missing)}")
-            if not len(results.history):
-                raise NotTested("no runs")
-            found = self.find(results)
+            found = self._found(analysis)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
         return Verdict(
             id=self.id,
             statement=self.statement,
-            verdict=found.verdict,
+            word=found.word,
+            verdict=found.text or found.word,
             statistic=_finite(found.statistic),
             interval=found.interval,
             bar=self.bar,
             runs=found.runs,
             published=self.published,
             method=self.method,
-            aggregation=self.aggregation,
+            cells=self.cells,
             minimum=self.minimum,
             premise=self.premise,
             reason=found.reason,
             details=found.details,
+            by_dataset=found.by_dataset,
+            pooled=found.pooled,
         )
+
+    def _found(self, analysis: Analysis | None) -> Finding:
+        if self.theory:
+            return self.find(analysis)
+        if analysis is None or not len(analysis.runs):
+            raise NotTested("no finished run")
+        missing = [name for name in self.needs if name not in analysis.runs]
+        if missing:
+            raise NotTested(f"the table has no column {', '.join(missing)}")
+        return self.find(analysis)
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -146,12 +176,13 @@ def claim(
     statement: str,
     bar: str,
     method: str,
-    aggregation: str,
+    cells: str,
     minimum: str,
     premise: str = "none",
     published: str | float | None = None,
     needs: tuple[str, ...] = (),
-) -> Callable[[Callable[[Results], Finding]], Claim]:
+    theory: bool = False,
+) -> Callable[[Callable[[Any], Finding]], Claim]:
     """Register a function of the stored runs as the claim `id`.
 
     Args:
@@ -159,26 +190,26 @@ def claim(
         statement: the falsifiable sentence.
         bar: what the statistic is held to, readable.
         method: how the 95% interval is made.
-        aggregation: how the cells (dataset, network, M, N, noise, ...) become one verdict.
+        cells: what a cell is, and which cells decide.
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
         needs: columns of the table the function reads; without one the claim is `not tested`.
+        theory: the claim is decided by computation alone, from no stored run.
 
     Returns:
-        The function as a `Claim`, callable on results: `claim(results) -> Verdict`.
+        The function as a `Claim`, callable on an analysis: `claim(analysis) -> Verdict`.
 
     Raises:
         ValueError: the id is taken by another function.
     """
 
-    def register(find: Callable[[Results], Finding]) -> Claim:
+    def register(find: Callable[[Any], Finding]) -> Claim:
         known = CLAIMS.get(id)
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
-        made = Claim(id, statement, bar, published, method, aggregation, minimum, premise, needs, find)
-        CLAIMS[id] = made
-        return made
+        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, find)
+        return CLAIMS[id]
 
     return register
 
@@ -188,17 +219,24 @@ def _order(id: str) -> tuple[str, int, str]:
     return id[:1], int(number or 0), id
 
 
-def registered() -> list[Claim]:
-    """Every registered claim, in the order A2, A3, ..., C4."""
-    return [CLAIMS[id] for id in sorted(CLAIMS, key=_order)]
-
-
-def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict]:
-    """The verdict of every registered claim, or of those named, on these runs.
+def registered(*, theory: bool | None = None) -> list[Claim]:
+    """Every registered claim, in the order A2, A3, ..., C4.
 
     Args:
-        results: the tables of a store, `byrote.open(DIR).results`.
-        ids: names of claims; None for all, in the order A2, A3, ..., C4.
+        theory: only those that are decided by computation alone, or only the others; None for all.
+    """
+    chosen = [CLAIMS[id] for id in sorted(CLAIMS, key=_order)]
+    return chosen if theory is None else [one for one in chosen if one.theory is theory]
+
+
+def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> list[Verdict]:
+    """The verdict of every claim on these runs, or of those named.
+
+    Args:
+        analysis: the runs of a store, `byrote.open(DIR).analysis`; None: only the claims of theory are judged.
+        ids: names of claims; None for all, in the order A1, A2, ..., C4.
+        theory: whether the claims that are decided by computation alone are judged too (some seconds). Those that are
+            named always are.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.
@@ -206,5 +244,7 @@ def evaluate(results: Results, ids: Sequence[str] | None = None) -> list[Verdict
     for id in ids or ():
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
-    chosen = registered() if ids is None else [CLAIMS[id] for id in ids]
-    return [one(results) for one in chosen]
+    if ids is not None:
+        return [CLAIMS[id](analysis) for id in ids]
+    chosen = registered(theory=True if analysis is None else None if theory else False)
+    return [one(analysis) for one in chosen]

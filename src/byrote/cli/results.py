@@ -2,16 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from byrote.cli.output import older, print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
-    from byrote.store import Results
+    from byrote.analysis import Analysis
+    from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "report", "status"]
+__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
 
 
 def status(folder: Path, /, *, json: bool = False) -> int:
@@ -43,36 +45,42 @@ def status(folder: Path, /, *, json: bool = False) -> int:
     return 0
 
 
-def _results(folder: Path) -> "Results":
-    from byrote.store import open_store
+def _analysis(folder: Path) -> "Analysis":
+    from byrote.analysis import open_store
 
-    results = open_store(folder).results
-    if not len(results.history):
+    analysis = open_store(folder).analysis
+    if not len(analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
-    return results
+    return analysis
 
 
-def _verdicts(results: "Results") -> list[dict[str, Any]]:
-    from byrote import claims as family
-
-    return [verdict.to_json() for verdict in family.evaluate(results)]
-
-
-def claims(folder: Path, /, *, json: bool = False) -> int:
+def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = False) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
     ----------
     folder
-        A store or a results folder.
+        A store or a results folder. Without one, --theory is needed.
+    theory
+        Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     json
         Print JSON.
     """
-    verdicts = _verdicts(_results(folder))
-    if json:
-        print_json(verdicts)
+    from byrote import claims as family
+
+    if folder is None and not theory:
+        raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
+    analysis = None if folder is None else _analysis(folder)
+    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json)
+
+
+def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool) -> int:
+    """Print verdicts as a table or as JSON."""
+    rows = [verdict.to_json() for verdict in verdicts]
+    if as_json:
+        print_json(rows)
     else:
-        print_table("claims", ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), verdicts)
+        print_table(title, ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), rows)
     return 0
 
 
@@ -91,7 +99,7 @@ def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> 
     from byrote import figures as family
 
     target = out or folder / "figures"
-    drawn = family.draw(_results(folder))
+    drawn = family.draw(_analysis(folder))
     rows = []
     for figure in drawn:
         files = [str(path) for path in family.save(figure, target)]
@@ -116,10 +124,10 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
     from byrote import claims as family
     from byrote.report import write_report
 
-    results = _results(folder)
-    verdicts = family.evaluate(results)
+    analysis = _analysis(folder)
+    verdicts = family.evaluate(analysis)
     target = out or folder
-    page = write_report(results, verdicts, target)
+    page = write_report(analysis, verdicts, target)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
     say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
     return 0

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from byrote.cli.output import print_json, print_table, say
+from byrote.cli.results import show_verdicts
 
 __all__ = ["app"]
 
@@ -248,7 +249,7 @@ def sweep(
 
 @app.command
 def claims(*, runs: Path | None = None, json: bool = False) -> int:
-    """Verdicts on A1, A9 and B8, computed now (some seconds), and on C3, from stored runs.
+    """Judge A1, A9 and B8, computed now (some seconds): `byrote claims --theory`; and C3, which needs stored runs.
 
     Parameters
     ----------
@@ -257,43 +258,12 @@ def claims(*, runs: Path | None = None, json: bool = False) -> int:
     json
         Print JSON.
     """
-    from byrote import losses, theory
+    from byrote import claims as family
+    from byrote.analysis import open_store
 
-    callables: dict[str, theory.SampleLoss] = {}
-    constants: dict[str, float | None] = {}
-    for kind, member in sorted(losses.Loss.registry.items()):
-        if ":" in kind:  # a user's own loss: judged with `theory.symmetry`, not here
-            continue
-        try:
-            loss = member()
-        except (TypeError, ValueError):
-            say(f"B8 leaves out {kind}: it has no defaults")
-            continue
-        if isinstance(loss, losses.Loss) and not loss.stateful:
-            callables[kind] = theory.from_torch(loss)
-            constants[kind] = losses.symmetry(loss, 10)
-    answer = [_verdict(asdict(verdict)) for verdict in theory.theory_claims(callables, constants)]
-    answer.append(_judged(runs))
-    if json:
-        print_json(answer)
-    else:
-        print_table("theory claims", ("id", "verdict", "statistic", "interval", "bar", "runs", "reason"), answer)
-    return 0
-
-
-def _verdict(fields: dict[str, Any]) -> dict[str, Any]:
-    """A verdict of theory alone under the names that `byrote claims --json` has."""
-    keys = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs", "published")
-    return _plain({key: fields[key] for key in keys} | {"reason": fields["detail"], "details": fields["rows"]})
-
-
-def _judged(folder: Path | None) -> dict[str, Any]:
-    """C3 on the runs of a folder, or on none."""
-    from byrote.claims import CLAIMS
-    from byrote.store import Results, Table, open_store
-
-    nothing = Results(Table({}), Table({}), "", {})
-    return CLAIMS["C3"](nothing if folder is None else open_store(folder).results).to_json()
+    ids = [one.id for one in family.registered() if one.theory] + ["C3"]
+    results = None if runs is None else open_store(runs).results
+    return show_verdicts("theory claims", family.evaluate(results, ids), json)
 
 
 @app.command

@@ -1,6 +1,6 @@
 """Measures of memorization and neural collapse.
 
-Each name is loaded when first used, so that the parts which work on plain numbers (`fit`, `curves`) load no torch.
+Each name is loaded when first used, so that the parts which work on plain numbers (`curves`) load no torch.
 """
 
 import importlib
@@ -8,39 +8,38 @@ from typing import Any
 
 _HOME = {
     "ClassMoments": "moments",
-    "Dilation": "fit",
-    "Estimate": "fit",
+    "Def31": "positive",
     "Fates": "mem",
-    "LineFit": "fit",
     "Memorization": "mem",
     "MomentStream": "moments",
     "NC2": "collapse",
     "Observer": "observer",
     "RateEstimate": "rate",
     "SampleHistory": "dynamics",
+    "ZeroMeans": "positive",
     "area_between": "curves",
     "cdnv": "variability",
     "class_means_coincide": "variability",
     "crossing_epoch": "curves",
+    "def31": "positive",
     "fates": "mem",
     "feature_rank": "collapse",
     "first_reaching": "curves",
-    "fit_dilation": "fit",
-    "fit_line": "fit",
     "j1": "mem",
     "j2": "mem",
     "layer_profile": "profile",
     "margins": "dynamics",
     "memorization": "mem",
     "nc1": "variability",
+    "nc1_top_share": "variability",
     "nc2": "collapse",
     "nc3": "collapse",
     "nc3_by_class": "collapse",
     "nc4": "collapse",
     "noise_rate": "rate",
     "resistance_gap": "curves",
-    "slope_ratio": "fit",
     "split_moments": "profile",
+    "zero_means": "positive",
 }
 
 __all__ = sorted(_HOME)

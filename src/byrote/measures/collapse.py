@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from byrote.measures.blocks import blocks
 from byrote.measures.moments import ClassMoments
-from byrote.measures.variability import centred_means, class_means_coincide, feature_scale
+from byrote.measures.variability import class_means_coincide
 
 __all__ = ["NC2", "feature_rank", "nc2", "nc3", "nc3_by_class", "nc4"]
 
 _NAN = float("nan")
-_ROWS = 4096  # rows turned into float64 at a time
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def nc2(moments: ClassMoments) -> NC2:
     norm_cv, cosines = _frame(moments.means)
     if class_means_coincide(moments):
         return NC2(norm_cv, float(cosines.mean()), _NAN, _NAN, _NAN)
-    centred_cv, angles = _frame(centred_means(moments))
+    centred_cv, angles = _frame(moments.centred())
     deviation = float((angles + 1 / (N - 1)).abs().mean())
     return NC2(norm_cv, float(cosines.mean()), centred_cv, float(angles.mean()), deviation)
 
@@ -89,7 +89,7 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     Formula: (1/n) #{i: argmax_n (W h_i + b)_n = argmin_n ||h_i - h_n||}. The bias counts.
 
     Args: features (n, M); weight (N, M); bias (N,) or None for a head without one; means (N, M), of the training
-        classes as a rule. Raises ValueError for shapes that do not fit. NaN means or features: NaN.
+        classes as a rule. Raises ValueError for shapes that do not fit. NaN means, features, weight or bias: NaN.
 
     >>> import torch
     >>> means = torch.tensor([[0.0], [4.0]])
@@ -102,15 +102,16 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
             f"weight ({N}, {M}), bias ({N},) and features (n, {M}) are needed for means ({N}, {M}), got "
             f"{tuple(weight.shape)}, {None if bias is None else tuple(bias.shape)} and {tuple(features.shape)}"
         )
-    if len(features) == 0 or not bool(means.isfinite().all() & features.isfinite().all()):
+    known = [means, features, weight] if bias is None else [means, features, weight, bias]
+    if len(features) == 0 or not all(bool(values.isfinite().all()) for values in known):
         return _NAN
     weight, means = weight.detach().to(torch.float64), means.to(torch.float64)
     offset = torch.zeros(N, dtype=torch.float64, device=means.device) if bias is None else bias.detach().double()
     origin = means.mean(0)
     centres, threshold = means - origin, 0.5 * (means - origin).square().sum(1)
     agree = 0
-    for start in range(0, len(features), _ROWS):
-        h = features[start : start + _ROWS].detach().to(torch.float64)
+    for rows in blocks(features):
+        h = features[rows].detach().to(torch.float64)
         nearest = ((h - origin) @ centres.T - threshold).argmax(1)
         agree += int((torch.addmm(offset, h, weight.T).argmax(1) == nearest).sum())
     return agree / len(features)
@@ -132,12 +133,12 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     moments = moments.present()
     averaged = moments.final is not None
     share = (torch.ones_like(moments.counts) if averaged else moments.counts).to(torch.float64)
-    centred = centred_means(moments, by_sample=not averaged)
+    centred = moments.centred(by_sample=not averaged)
     covariance = moments.within(averaged) + (centred * (share / share.sum())[:, None]).T @ centred
     if not bool(covariance.isfinite().all()):
         raise ValueError("features must be finite to have a rank, got NaN or infinite ones")
     variances, directions = torch.linalg.eigh(covariance)
-    floor = directions.square().T @ (moments.epsilon * feature_scale(moments)).square()
+    floor = directions.square().T @ (moments.epsilon * moments.scale).square()
     return int((variances > torch.maximum(floor, tolerance**2 * variances[-1])).sum())
 
 
@@ -154,7 +155,7 @@ def _dual(moments: ClassMoments, weight: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"the classifier weight must be (N, M) = {tuple(moments.offsets.shape)}, got {tuple(weight.shape)}"
         )
-    centred = centred_means(moments)
+    centred = moments.centred()
     if moments.absent or class_means_coincide(moments):
         centred = torch.full_like(centred, _NAN)
     return weight.detach().to(centred), centred

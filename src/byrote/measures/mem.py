@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from byrote.checks import classes, same_length
+from byrote.measures.blocks import blocks
 
-__all__ = ["Fates", "Memorization", "distances", "fates", "j1", "j2", "memorization", "memorization_of"]
+__all__ = [
+    "Fates",
+    "Memorization",
+    "class_distance",
+    "distances",
+    "fates",
+    "j1",
+    "j2",
+    "memorization",
+    "memorization_of",
+]
 
-_ROWS = 4096  # rows turned into float64 at a time
+_NAN = float("nan")
 
 
 def j1(predictions: Tensor, observed: Tensor) -> float:
@@ -92,14 +102,29 @@ class Memorization:
     clean_mean: float  # the same mean distance over CLEAN samples: the floor mem is to be read against
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
+    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, the label's own class included;
+    redrawn_noise_weighted: float = _NAN  # NaN where the law of the noise redraws no label
+    redrawn_relative: float = _NAN
+    redrawn_noise_weighted_relative: float = _NAN
+    redrawn_rate: float = _NAN  # redrawn samples / all samples
 
 
-def memorization(features: Tensor, true_labels: Tensor, observed_labels: Tensor, test_means: Tensor) -> Memorization:
+def memorization(
+    features: Tensor,
+    true_labels: Tensor,
+    observed_labels: Tensor,
+    test_means: Tensor,
+    redrawn: Tensor | None = None,
+) -> Memorization:
     """How far the training samples with wrong labels lie from where their true class is on test data.
 
     Formula: mem = sum over corrupted i of ||h_i - mu_true(i)||, unsquared, with mu_n the mean of the TEST features
     of class n (Nguyen et al., ICLR 2023, eq. 3); corrupted means observed != true. D = mean over pairs of classes
     of ||mu_n - mu_k||.
+
+    A second reading of the paper: there, corruption means drawing a label from all classes, and the observed label
+    "may be the true label or not". The `redrawn_...` readings are over all samples whose label was redrawn, of which
+    1/N have their true label again.
 
     Why so many readings: mem grows with the number of corrupted samples and with the scale of the features. The
     noise-weighted relative reading predicts dilation best; `clean_mean` is the distance that is scatter, not memory.
@@ -109,6 +134,7 @@ def memorization(features: Tensor, true_labels: Tensor, observed_labels: Tensor,
         true_labels, observed_labels: (n,) integers. True labels need a test mean; an observed label may lie beyond
             them (latent-class noise), then `observed_ratio` is NaN.
         test_means: (N, M), say `ClassMoments.of(test_features, test_labels, N).means`.
+        redrawn: (n,) bool, the samples whose label was redrawn (`Noise.redrawn`); None: the law has no redraw.
 
     Returns: a `Memorization`, in units of the features (relative readings: of D). Class means that coincide to
         rounding leave no D to divide by: relative readings are NaN. A true class without test mean: NaN.
@@ -124,19 +150,27 @@ def memorization(features: Tensor, true_labels: Tensor, observed_labels: Tensor,
     >>> mem.clean_mean, mem.class_distance, mem.count
     (0.0, 4.0, 1)
     """
-    _check(features, true_labels, observed_labels, test_means)
+    _check(features, true_labels, observed_labels, test_means, redrawn)
     away = distances(features, true_labels, test_means)
-    return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps)
+    return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps, redrawn)
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
     """||h_i - mu_true(i)|| of each sample, (n,) float64; arguments as for `memorization`."""
     means = test_means.to(torch.float64)
-    return torch.cat([_distance(features[rows], means[true_labels[rows]]) for rows in _blocks(len(features))])
+    away = torch.empty(len(features), dtype=torch.float64, device=features.device)
+    for rows in blocks(features):
+        away[rows] = _distance(features[rows], means[true_labels[rows]])
+    return away
 
 
 def memorization_of(
-    away: Tensor, true_labels: Tensor, observed_labels: Tensor, test_means: Tensor, epsilon: float
+    away: Tensor,
+    true_labels: Tensor,
+    observed_labels: Tensor,
+    test_means: Tensor,
+    epsilon: float,
+    redrawn: Tensor | None = None,
 ) -> Memorization:
     """The readings of mem from `away` (n,), the `distances` of all samples, gathered in whatever way.
 
@@ -144,13 +178,11 @@ def memorization_of(
     """
     means = test_means.to(torch.float64)
     corrupted = true_labels != observed_labels
-    count, size = int(corrupted.sum()), len(away)
-    total = float(away[corrupted].sum())
-    mean = total / count if count else float("nan")
-    noise_weighted = total / size if size else float("nan")
-    distance = _class_distance(means)
+    total, mean, noise_weighted = _amounts(away, corrupted)
+    distance = class_distance(means)
     rounding = 4 * epsilon * float(means.square().sum(1).mean().sqrt())
-    unit = distance if not distance <= rounding else float("nan")
+    unit = distance if not distance <= rounding else _NAN
+    _, redrawn_mean, redrawn_weighted = (_NAN, _NAN, _NAN) if redrawn is None else _amounts(away, redrawn)
     return Memorization(
         total=total,
         mean=mean,
@@ -160,32 +192,44 @@ def memorization_of(
         observed_ratio=_observed_ratio(away, true_labels, observed_labels, means, corrupted, rounding),
         clean_mean=float(away[~corrupted].mean()),
         class_distance=distance,
-        count=count,
+        count=int(corrupted.sum()),
+        redrawn_mean=redrawn_mean,
+        redrawn_noise_weighted=redrawn_weighted,
+        redrawn_relative=redrawn_mean / unit,
+        redrawn_noise_weighted_relative=redrawn_weighted / unit,
+        redrawn_rate=_NAN if redrawn is None else _share(redrawn),
     )
+
+
+def _amounts(away: Tensor, chosen: Tensor) -> tuple[float, float, float]:
+    """The distances `away` (n,) of the chosen samples: their sum, their mean, and the sum over all n samples."""
+    count, size, total = int(chosen.sum()), len(away), float(away[chosen].sum())
+    return total, total / count if count else _NAN, total / size if size else _NAN
 
 
 def _observed_ratio(
     away: Tensor, true: Tensor, observed: Tensor, means: Tensor, corrupted: Tensor, rounding: float
 ) -> float:
     if bool((observed >= len(means)).any()):
-        return float("nan")
+        return _NAN
     between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")  # (N, N)
     between = between.masked_fill(between <= rounding, torch.nan)
     return float((away[corrupted] / between[observed[corrupted], true[corrupted]]).mean())
 
 
-def _class_distance(means: Tensor) -> float:
-    """Mean distance between two class means; NaN with fewer than two."""
+def class_distance(means: Tensor) -> float:
+    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or a NaN among them.
+
+    >>> import torch
+    >>> class_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    5.0
+    """
     return float(torch.pdist(means).mean())
 
 
 def _distance(features: Tensor, centres: Tensor) -> Tensor:
     away: Tensor = torch.linalg.vector_norm(features.detach().to(torch.float64) - centres, dim=1)
     return away
-
-
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, start + _ROWS) for start in range(0, max(size, 1), _ROWS))
 
 
 def _agreement(predictions: Tensor, labels: Tensor) -> float:
@@ -197,8 +241,13 @@ def _share(hits: Tensor) -> float:
     return float(hits.to(torch.float64).mean())
 
 
-def _check(features: Tensor, true: Tensor, observed: Tensor, means: Tensor) -> None:
+def _check(features: Tensor, true: Tensor, observed: Tensor, means: Tensor, redrawn: Tensor | None) -> None:
     same_length(features=features, true_labels=true, observed_labels=observed)
+    if redrawn is not None and (redrawn.dtype != torch.bool or redrawn.shape != true.shape):
+        raise ValueError(
+            f"redrawn must be one bool a sample, shape {tuple(true.shape)}, got {redrawn.dtype} of shape "
+            f"{tuple(redrawn.shape)}: pass the mask that Noise.redrawn gives"
+        )
     if features.ndim != 2 or means.ndim != 2 or features.shape[1] != means.shape[1]:
         raise ValueError(
             "features (n, M) and test_means (N, M) are needed, got shapes "

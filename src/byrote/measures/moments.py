@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, unpacked
+from byrote.measures.axes import Axes, axes_of
+from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, panels, unpacked
 
 __all__ = ["ClassMoments", "MomentStream"]
 
@@ -99,6 +101,25 @@ class ClassMoments:
         """Classes without a sample."""
         absent: list[int] = torch.nonzero(self.counts == 0)[:, 0].tolist()
         return absent
+
+    def centred(self, by_sample: bool = False) -> Tensor:
+        """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+        share = self.counts.to(torch.float64) / self.counts.sum()
+        return self.offsets - (share @ self.offsets if by_sample else self.offsets.mean(0))
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+        size = self.num_classes if self.final is not None else self.counts.sum()
+        means = torch.linalg.vector_norm(self.offsets + self.origin, dim=0).square() / self.num_classes
+        variances = torch.cat([panel.diagonal() for _, panel in panels(self.packed, self.width)])
+        scale: Tensor = (means + variances / size).sqrt()
+        return scale
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
+        return axes_of(self.centred(), self.scale, self.epsilon, int(self.counts.sum()))
 
     def present(self) -> ClassMoments:
         """The same moments over the classes that were seen, renumbered: N becomes their number."""

@@ -60,7 +60,8 @@ class Observer:
         self.history = SampleHistory.start(self._true, self._true)
         self._train, self._test = _Answers(), _Answers()
         self._features: Tensor | None = None
-        self._hook = _head(model, head).register_forward_pre_hook(self._see)
+        self._head = _head(model, head)
+        self._hook = self._head.register_forward_pre_hook(self._see)
 
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> None:
         """Take a training batch right after its forward pass.
@@ -78,6 +79,7 @@ class Observer:
         """Measure what came since the last row, and add a row to the table; a sample that came twice counts last."""
         index, features, logits, _ = self._train.take()
         observed = self._observed
+        weight, bias = _classifier(self._head, (logits.shape[1], features.shape[1]))
         snapshot = Snapshot(
             self._num_classes,
             self._true[index],
@@ -85,6 +87,8 @@ class Observer:
             features,
             logits,
             *self._test_answers(features, logits),
+            weight=weight,
+            bias=bias,
         )
         before = self.history
         if not torch.equal(before.observed, observed):
@@ -193,6 +197,14 @@ def _head(model: nn.Module, name: str | None) -> nn.Module:
     if not linear:
         raise ValueError("a head is needed, got a model without nn.Linear: name it with head=")
     return linear[-1]
+
+
+def _classifier(head: nn.Module, shape: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+    """Copies of the weight (C, M) and the bias (C,) of a linear head; (None, None) for any other head."""
+    if not isinstance(head, nn.Linear) or head.weight.shape != shape:
+        return None, None
+    weight, bias = head.weight, head.bias
+    return weight.detach().float().cpu().clone(), None if bias is None else bias.detach().float().cpu().clone()
 
 
 def _device(model: nn.Module) -> torch.device:

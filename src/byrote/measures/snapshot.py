@@ -11,11 +11,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from byrote.measures.collapse import nc2
-from byrote.measures.mem import Memorization, j1, j2, memorization
+from byrote.measures.collapse import nc2, nc3, nc4
+from byrote.measures.mem import Memorization, class_distance, j1, j2, memorization
 from byrote.measures.moments import ClassMoments
+from byrote.measures.positive import def31, zero_means
 from byrote.measures.rate import noise_rate
-from byrote.measures.variability import class_means_coincide, nc1
+from byrote.measures.variability import class_means_coincide, nc1, nc1_top_share
 
 __all__ = ["READINGS", "Snapshot", "read", "reading"]
 
@@ -46,6 +47,13 @@ class Snapshot:
     test_features: Tensor  # (n', M)
     test_logits: Tensor  # (n', outputs)
     test_observed: Tensor | None = None  # (n',) noisy labels by the same law, for estimates; None: cannot be drawn
+    weight: Tensor | None = None  # (outputs, M) of the linear classifier; None: unknown
+    bias: Tensor | None = None  # (outputs,); None: the classifier has none
+    redrawn: Tensor | None = None  # (n,) bool, samples whose label was redrawn; None: the law has no redraw
+
+    @property
+    def num_outputs(self) -> int:
+        return self.logits.shape[-1]
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -60,6 +68,11 @@ class Snapshot:
         return self.observed != self.true
 
     @cached_property
+    def by_observed(self) -> ClassMoments:
+        """Training moments over all outputs by the observed label: what the loss was given."""
+        return _moments(self.features, self.observed, self.num_outputs)
+
+    @cached_property
     def by_true(self) -> ClassMoments:
         return _moments(self.features, self.true, self.num_classes)
 
@@ -69,7 +82,8 @@ class Snapshot:
 
     @cached_property
     def mem(self) -> Memorization:
-        return memorization(self.features, self.true, self.observed, self.test.means.to(self.features.dtype))
+        means = self.test.means.to(self.features.dtype)
+        return memorization(self.features, self.true, self.observed, means, self.redrawn)
 
     @cached_property
     def collapsed(self) -> bool:
@@ -113,17 +127,22 @@ def labels(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def collapse(snapshot: Snapshot) -> dict[str, float]:
-    """NC1 on training data by observed and by true label, on the clean part, and on test data (the dilation)."""
-    clean = ~snapshot.corrupted
-    observed = snapshot.observed % snapshot.num_classes
+    """NC1 on training data by observed and by true label, on the clean part, and on test data (the dilation).
+
+    Of the last, also the largest share that one axis of Sigma_B holds.
+    """
     if snapshot.collapsed:
-        names = ("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test")
+        names = ("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test", "nc1_test_top_share")
         return dict.fromkeys(names, float("nan"))
+    N, clean, by_class = snapshot.num_classes, ~snapshot.corrupted, snapshot.by_observed
+    if snapshot.num_outputs != N:
+        by_class = _moments(snapshot.features, snapshot.observed % N, N)
     return {
-        "nc1_train_observed": nc1(_moments(snapshot.features, observed, snapshot.num_classes)),
+        "nc1_train_observed": nc1(by_class),
         "nc1_train_true": nc1(snapshot.by_true),
-        "nc1_train_clean": nc1(_moments(snapshot.features[clean], snapshot.true[clean], snapshot.num_classes)),
+        "nc1_train_clean": nc1(_moments(snapshot.features[clean], snapshot.true[clean], N)),
         "nc1_test": nc1(snapshot.test),
+        "nc1_test_top_share": nc1_top_share(snapshot.test),
     }
 
 
@@ -140,10 +159,40 @@ def geometry(snapshot: Snapshot) -> dict[str, float]:
 
 
 @reading
+def train_geometry(snapshot: Snapshot) -> dict[str, float]:
+    """Norms and angles of the TRAINING class means by observed label, centred and not, and class means at zero."""
+    moments = snapshot.by_observed
+    shape, zero = nc2(moments), zero_means(moments)
+    return {
+        "train_class_distance": class_distance(moments.means),
+        "train_norm_cv": shape.norm_cv,
+        "train_uncentred_cosine": shape.uncentred_cosine,
+        "train_centred_cosine": shape.centred_cosine,
+        "train_nc2_norm_cv": shape.centred_norm_cv,
+        "train_nc2_cosine": shape.cosine_deviation,
+        "train_classes_at_zero": zero.count,
+        "train_smallest_norm": zero.smallest_norm,
+    }
+
+
+@reading
+def train_duality(snapshot: Snapshot) -> dict[str, float]:
+    """Classifier and training class means together: NC3, NC4, and the deviations from Definition 3.1 of MD."""
+    moments, weight, nan = snapshot.by_observed, snapshot.weight, float("nan")
+    deviation = def31(moments, weight)
+    return {
+        "train_nc3": nc3(moments, weight) if weight is not None else nan,
+        "train_nc4": nc4(snapshot.features, weight, snapshot.bias, moments.means) if weight is not None else nan,
+        "def31_norms": deviation.norms,
+        "def31_angles": deviation.angles,
+        "def31_duality": deviation.duality,
+    }
+
+
+@reading
 def mem(snapshot: Snapshot) -> dict[str, float]:
-    """The five readings of mem and its floor, the same mean over clean samples."""
-    value = snapshot.mem
-    nan = float("nan")
+    """The readings of mem over corrupted and over redrawn samples, and its floor, the mean over clean samples."""
+    value, nan = snapshot.mem, float("nan")
     return {
         "mem_total": value.total,
         "mem_mean": value.mean,
@@ -151,6 +200,11 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
         "mem_relative": nan if snapshot.collapsed else value.relative,
         "mem_noise_weighted_relative": nan if snapshot.collapsed else value.noise_weighted_relative,
         "mem_clean_mean": value.clean_mean,
+        "mem_redrawn_mean": value.redrawn_mean,
+        "mem_redrawn_noise_weighted": value.redrawn_noise_weighted,
+        "mem_redrawn_relative": nan if snapshot.collapsed else value.redrawn_relative,
+        "mem_redrawn_noise_weighted_relative": nan if snapshot.collapsed else value.redrawn_noise_weighted_relative,
+        "redrawn_rate": value.redrawn_rate,
     }
 
 

@@ -14,7 +14,7 @@ import torch
 from byrote import checks
 from byrote.component import Component
 
-__all__ = ["Noise", "TransitionNoise", "flip", "transition_matrix"]
+__all__ = ["Noise", "TransitionNoise", "flip", "transition_matrix", "uniforms"]
 
 
 class Noise(Component, family="noise"):
@@ -95,6 +95,34 @@ class Noise(Component, family="noise"):
             raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
         return self._observe(true, num_classes, generator, features, ids).to(labels.device)
 
+    def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
+        """Which samples `corrupt` draws a new label for, from the same generator state.
+
+        A law that redraws from all classes may draw the sample's own class again, and the observed label is then the
+        true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.
+
+        Args:
+            labels, num_classes, generator: as for `corrupt`; the generator in the state that `corrupt` starts from.
+
+        Returns:
+            bool (n,), on the device of `labels`; None for a law without a redraw.
+
+        Raises:
+            ValueError, TypeError: as for `corrupt`.
+
+        Example:
+            >>> from byrote import noise
+            >>> labels = torch.arange(1000) % 2
+            >>> model = noise.Uniform(.4)
+            >>> observed = model.corrupt(labels, 2, torch.Generator().manual_seed(1))
+            >>> redrawn = model.redrawn(labels, 2, torch.Generator().manual_seed(1))
+            >>> int((observed != labels).sum()), int(redrawn.sum())
+            (187, 360)
+        """
+        _check(self, labels, num_classes, generator)
+        mask = self._redrawn(len(labels), generator)
+        return None if mask is None else mask.to(labels.device)
+
     def _observe(
         self,
         labels: torch.Tensor,
@@ -105,6 +133,10 @@ class Noise(Component, family="noise"):
     ) -> torch.Tensor:
         """The observed labels of checked int64 CPU labels."""
         raise NotImplementedError
+
+    def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor | None:
+        """The mask of `redrawn` for `size` samples."""
+        return None
 
 
 class TransitionNoise(Noise, abstract=True):
@@ -151,7 +183,7 @@ def flip(
     Returns:
         int64 (n,).
     """
-    u, v = torch.rand(len(labels), 2, dtype=torch.float64, generator=generator).T
+    u, v = uniforms(len(labels), generator)
     flipped = (u < probability).nonzero()[:, 0]
     by_class, order = labels[flipped].sort(stable=True)
     sizes = by_class.bincount(minlength=num_classes).tolist()
@@ -163,6 +195,12 @@ def flip(
             # divided by its end, which so is exactly 1, above every v
             observed[own] = torch.searchsorted(upto / upto[:, -1:], v[own, None], right=True)[:, 0]
     return observed
+
+
+def uniforms(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two uniform numbers of each sample: u, which decides whether it flips, and v, which decides where to."""
+    u, v = torch.rand(size, 2, dtype=torch.float64, generator=generator).T
+    return u, v
 
 
 def transition_matrix(rows: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from byrote import checks
-from byrote.noise.base import TransitionNoise, transition_matrix
+from byrote.noise.base import TransitionNoise, transition_matrix, uniforms
 
 __all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert"]
 
@@ -52,6 +52,11 @@ class Uniform(TransitionNoise):
 
     def transition(self, num_classes: int) -> torch.Tensor:
         return _evenly(self.rate * (num_classes - 1) / num_classes, num_classes)
+
+    def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor:
+        """A sample is redrawn for u < eta; of these it is corrupted for u < eta (N-1)/N, the probability to flip."""
+        u, _ = uniforms(size, generator)
+        return u < self.rate
 
 
 class Symmetric(TransitionNoise):

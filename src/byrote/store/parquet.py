@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from byrote.table import Table
 __all__ = ["lazy_table", "metadata_of", "read_parquet", "write_parquet"]
 
 Column = NDArray[Any]
+_SMALL = 4_000_000  # numbers in a table whose columns are read together: 32 MB
 
 
 def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> None:
@@ -60,26 +61,52 @@ def read_parquet(paths: Path | list[Path]) -> dict[str, Column]:
 
 
 def lazy_table(path: Path) -> Table:
-    """The table of one Parquet file; each column is read when it is first asked for.
+    """The table of one Parquet file; columns are read when they are first asked for.
+
+    Of a small table all columns of numbers are read together, of a large one each by itself.
 
     Raises:
         ValueError: a file that is not readable Parquet.
     """
-    names = [row[0] for row in _fetch("DESCRIBE SELECT * FROM read_parquet($files)", [path]).fetchall()]
+    described = _fetch("DESCRIBE SELECT * FROM read_parquet($files)", [path]).fetchall()
     counted = _fetch("SELECT count(*) FROM read_parquet($files)", [path]).fetchone()
-    return Table.lazy({name: partial(_column, path, name) for name in names}, int(counted[0]) if counted else 0)
+    length = int(counted[0]) if counted else 0
+    numbers = [row[0] for row in described if row[1] != "VARCHAR"]
+    together = tuple(numbers) if length * len(numbers) <= _SMALL else ()
+    reader = _Reader(path, together)
+    return Table.lazy({row[0]: partial(reader.column, row[0]) for row in described}, length)
 
 
-def _column(path: Path, name: str) -> Column:
-    quoted = '"' + name.replace('"', '""') + '"'
-    return _plain(_fetch(f"SELECT {quoted} FROM read_parquet($files)", [path]).fetchnumpy()[name])
+class _Reader:
+    """Reads columns of one file, some of them all at once."""
+
+    def __init__(self, path: Path, together: tuple[str, ...]) -> None:
+        self._path, self._together = path, together
+        self._read: dict[str, Column] = {}
+
+    def column(self, name: str) -> Column:
+        if name not in self._read:
+            names = self._together if name in self._together else (name,)
+            self._read |= self._columns(names)
+            self._together = ()
+        return self._read.pop(name)
+
+    def _columns(self, names: tuple[str, ...]) -> dict[str, Column]:
+        quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        columns = _fetch(f"SELECT {quoted} FROM read_parquet($files)", [self._path]).fetchnumpy()
+        return {name: _plain(column) for name, column in columns.items()}
+
+
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One connection for all reading: to open one takes longer than to read a column."""
+    return duckdb.connect(":memory:", config={"threads": 1})
 
 
 def _fetch(query: str, paths: list[Path]) -> duckdb.DuckDBPyConnection:
     files = [glob.escape(str(path)) for path in paths]
-    connection = duckdb.connect(":memory:", config={"threads": 1})
     try:
-        return connection.execute(query, {"files": files})
+        return _connection().cursor().execute(query, {"files": files})
     except duckdb.Error as error:
         line = str(error).splitlines()[0]
         raise ValueError(

@@ -2,9 +2,8 @@
 
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations
-from .claims import TheoryVerdict, claim_a1, claim_a9, claim_b8, theory_claims
+from .bounded import BoundedDilation, bounded_dilation
 from .dilation import Dilation, dilation
-from .fit import Fit, Prediction, SlopeRatio, Variant, fit_runs
 from .free import FreeSolution, StationaryPoint, solve_free
 from .geometry import Geometry, class_geometry
 from .layer_peeled import (
@@ -18,10 +17,8 @@ from .layer_peeled import (
 )
 from .logit_losses import KINDS, LogitLoss
 from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
-from .oracle import FullSolution, full_problem
 from .penalties import Penalties, least_gamma, penalties_from_distances
-from .resampled import Estimate
-from .stored import Columns, fit_history, fittable, mean_eta, readable
+from .predicted import VARIANTS, Variant, predicted
 from .symmetric import (
     Identity,
     Reversal,
@@ -43,14 +40,12 @@ from .variants import (
 
 __all__ = [
     "KINDS",
+    "VARIANTS",
+    "BoundedDilation",
     "CleanMemorization",
-    "Columns",
     "Condition",
     "Dilation",
-    "Estimate",
-    "Fit",
     "FreeSolution",
-    "FullSolution",
     "Geometry",
     "Identity",
     "LayerPeeled",
@@ -60,46 +55,35 @@ __all__ = [
     "NCDeviation",
     "Order",
     "Penalties",
-    "Prediction",
     "Reversal",
     "SampleLoss",
-    "SlopeRatio",
     "SquaredDilation",
     "StationaryPoint",
     "Symmetry",
-    "TheoryVerdict",
     "Variant",
     "bias_curve",
+    "bounded_dilation",
     "check_assumption",
-    "claim_a1",
-    "claim_a9",
-    "claim_b8",
     "class_geometry",
     "class_sums",
     "clean_memorization",
     "dilation",
     "eta_bound",
     "find_reversal",
-    "fit_history",
-    "fit_runs",
-    "fittable",
     "from_torch",
-    "full_problem",
     "is_nc_configuration",
     "laws",
     "layer_peeled",
     "least_gamma",
     "lower_bound",
-    "mean_eta",
     "multiclass_dilation",
     "noisy_risk",
     "order_of_dilations",
     "penalties_from_distances",
-    "readable",
+    "predicted",
     "scale_free_dilation",
     "solve_free",
     "squared_dilation",
     "symmetry",
-    "theory_claims",
     "thresholds",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -27,21 +27,11 @@ class Minimum:
     iterations: int
 
 
-def minimise(
-    objective: Objective,
-    start: Array,
-    lower: Array,
-    options: Mapping[str, float],
-    constraints: Sequence[Mapping[str, object]] = (),
-) -> Minimum:
-    """Minimise from `start` with every entry at least `lower`: L-BFGS-B, or SLSQP where there are
-    constraints.
-    """
+def minimise(objective: Objective, start: Array, lower: Array, options: Mapping[str, float]) -> Minimum:
+    """Minimize from `start` by bounded L-BFGS, with every entry at least `lower`."""
     bounds = [(None if low == -np.inf else float(low), None) for low in lower]
     call = cast(Any, optimize.minimize)
-    method = "SLSQP" if constraints else "L-BFGS-B"
-    extra = {"constraints": list(constraints)} if constraints else {}
-    run = call(objective, start, jac=True, method=method, bounds=bounds, options=dict(options), **extra)
+    run = call(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=dict(options))
     return Minimum(np.asarray(run.x, dtype=np.float64), float(run.fun), bool(run.success), int(run.nit))
 
 

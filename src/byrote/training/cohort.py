@@ -56,6 +56,7 @@ class Cohort:
     train: Images
     test: Images
     observed: Tensor  # (S, n)
+    redrawn: list[Tensor | None]  # (n,) bool, samples whose label the run's law drew anew; None: it redraws none
     test_observed: list[Tensor | None]  # noisy test labels by the run's law, for estimates alone; None: cannot be drawn
     network: StackedNetwork
     order: list[torch.Generator]
@@ -119,6 +120,11 @@ def _observed(experiment: Experiment, train: Images) -> Tensor:
     )
 
 
+def _redrawn(experiment: Experiment, train: Images) -> Tensor | None:
+    """Which samples `_observed` redrew, from the same generator state."""
+    return experiment.noise.redrawn(train.labels, experiment.data.num_classes, experiment.generator("noise"))
+
+
 def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
     """Noisy labels of samples that are not trained on, where the law is a matrix on the classes themselves."""
     noise, classes = experiment.noise, experiment.data.num_classes
@@ -152,12 +158,14 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
     features, long = network.features, _is_long(network, len(train.labels), first.training.epochs)
     if isinstance(features, SideBySide) and device.type == "cuda" and long:
         features.compile_with()
+    near = Images(train.images.to(device), train.labels.to(device), train.ids)
     held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(
         experiments=ordered,
         device=device,
-        train=Images(train.images.to(device), train.labels.to(device), train.ids),
+        train=near,
         test=held_out,
+        redrawn=[_redrawn(e, near) for e in ordered],
         observed=torch.stack([_observed(e, train) for e in ordered]).to(device),
         test_observed=[_held_out(e, held_out) for e in ordered],
         network=network.to(device),

@@ -34,6 +34,8 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
     """One snapshot a run, in the cohort's order."""
     features, logits = answers(cohort, cohort.train.images)
     test_features, test_logits = answers(cohort, cohort.test.images)
+    head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # weights go on moving
+    bias = head.get("bias")
     for s, experiment in enumerate(cohort.experiments):
         yield Snapshot(
             num_classes=experiment.data.num_classes,
@@ -45,6 +47,9 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
             test_features=test_features[s],
             test_logits=test_logits[s],
             test_observed=cohort.test_observed[s],
+            weight=head["weight"][s],
+            bias=None if bias is None else bias[s],
+            redrawn=cohort.redrawn[s],
         )
 
 

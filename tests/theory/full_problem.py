@@ -1,5 +1,5 @@
-"""The full memorization-dilation problem by general constrained optimisation: slow, obvious, and independent
-of the reduction.
+"""The full memorization-dilation problem by general constrained optimization: slow, obvious, and independent of the
+reduction that `byrote.theory.dilation` uses.
 """
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit
 
-from .dilation import LawLike, two_class_geometry
-from .laws import Law, named
-from .optimise import minimise
-from .parameters import Array, non_negative, positive, smoothing
+from byrote.theory.dilation import LawLike, two_class_geometry
+from byrote.theory.laws import Law, named
+from byrote.theory.parameters import Array, non_negative, positive, smoothing
 
 __all__ = ["FullSolution", "full_problem"]
 
@@ -57,14 +57,23 @@ def full_problem(
     start = np.concatenate([generator.uniform(0, 1, 2 * width), [2.0]])
     x, best, converged, steps = start, np.inf, False, 0
     for _ in range(6):  # SLSQP stops early now and then: start it again near where it stopped
-        run = minimise(full.risk, start, np.zeros(2 * width + 1), {"ftol": 1e-14, "maxiter": 200}, constraints)
-        end = run.point.copy()
+        bounds = [(0.0, None)] * (2 * width + 1)
+        run = minimize(
+            full.risk,
+            start,
+            jac=True,
+            method="SLSQP",
+            bounds=bounds,
+            constraints=constraints,
+            options={"ftol": 1e-14, "maxiter": 200},
+        )
+        end = run.x.copy()
         end[-1] -= full.room(end).min()  # the least r that these u allow
         value = full.risk(end)[0]
-        steps += run.iterations
+        steps += int(run.nit)
         if value < best:
-            x, best, converged = end, value, run.converged
-        if run.converged:
+            x, best, converged = end, value, bool(run.success)
+        if run.success:
             break
         start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * width + 1)), 0)
     features, r = full.a * x[:-1].reshape(2, width), full.unit * float(x[-1])

@@ -1,0 +1,226 @@
+"""The checks of a claim, gathered cell by cell: each with its premise, its least error and the runs it used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide
+from byrote.analysis.check import computed_together
+from byrote.claims.cells import Cell, Group
+from byrote.claims.verdict import Finding, NotTested, Row
+
+__all__ = ["Gathered", "Premise", "learned", "memorizes", "starts_clean"]
+
+CLEAN, MEMORIZED, BEGUN = 0.98, 0.95, 0.5
+Premise = Callable[[Cell, float], str]
+
+
+def learned(cell: Cell, rate: float, loss: str = "CE") -> str:
+    """The premise that a network can learn: the loss reaches a clean accuracy of .98. Empty where it is met."""
+    group = cell.at(loss, rate)
+    if not len(group):
+        return f"no run of {loss} at eta {rate:g} in {cell.title}"
+    clean = group.value("clean_accuracy")
+    if clean >= CLEAN:
+        return ""
+    return f"{loss} underfits: clean accuracy {clean:.3f} < {CLEAN} at eta {rate:g} in {cell.title}"
+
+
+def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
+    """The premise that a network can memorize: CE reaches clean accuracy .98 and m at least `least`."""
+    unmet = learned(cell, rate)
+    if unmet:
+        return unmet
+    m = cell.at("CE", rate).value("corrupted_as_observed")
+    return "" if m >= least else f"CE memorizes too little: m {m:.3f} < {least} at eta {rate:g} in {cell.title}"
+
+
+def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
+    """The premises of a claim that a loss resists: CE memorizes at this rate, and the loss itself reaches J1 .98 at
+    eta 0, so that what it does not fit at eta is not what it cannot fit at all.
+    """
+    unmet = memorizes(cell, rate)
+    if unmet:
+        return unmet
+    clean = cell.at(loss, 0.0)
+    if not len(clean):
+        return f"no run of {loss} at eta 0 in {cell.title}"
+    j1 = clean.value("j1")
+    return "" if j1 >= CLEAN else f"{loss} underfits without noise: J1 {j1:.3f} < {CLEAN} at eta 0 in {cell.title}"
+
+
+@dataclass
+class Gathered:
+    """The checks, rows and runs of one claim.
+
+    Each method that adds a check takes the cell that the check belongs to and `at`, words that tell it from others of
+    the same setting (a loss, a rate).
+    """
+
+    analysis: Analysis
+    checks: list[Check] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    shown: list[Check] = field(default_factory=list)  # checks that are rows of the details and decide nothing
+    keys: set[str] = field(default_factory=set)
+    subjects: dict[str, str] = field(default_factory=dict)  # of each cell's name its data set
+    pooled: list[Check] = field(default_factory=list)  # shares of all runs, which stand for those of each data set
+
+    def sample(
+        self,
+        cell: Cell,
+        what: str,
+        sample: Sample,
+        region: Region,
+        *,
+        at: str = "",
+        unmet: str = "",
+        floor: float = 0.0,
+        outside: bool = False,
+        facts: Row | None = None,
+        used: Iterable[Group] = (),
+        shown: bool = False,
+    ) -> None:
+        """Hold a statistic with one value a seed to a region.
+
+        Args:
+            cell: whose title, data set and standing the check has.
+            what: the kind of statistic.
+            sample: the values; none: no check is added.
+            region: where the claim says that it lies, on the scale of the sample.
+            at: what tells the check from others of this cell.
+            unmet: the premise that is not met.
+            floor: the least standard error.
+            outside: the claim says that it lies outside the region.
+            facts: further columns of its row.
+            used: the runs it was computed from.
+            shown: it is a row of the details, and decides nothing.
+        """
+        if not sample.seeds:
+            return
+        check = Check(
+            " ".join(word for word in (cell.title, at) if word),
+            what,
+            sample.values,
+            sample.seeds,
+            region,
+            outside=outside,
+            floor=floor,
+            unmet=unmet,
+            facts=dict(facts or {}),
+            decides=cell.decides,
+            scale=sample.scale,
+            reason=sample.reason,
+        )
+        self.add(check, cell, used, shown=shown)
+
+    def add(self, check: Check, cell: Cell, used: Iterable[Group] = (), *, shown: bool = False) -> None:
+        """Add a ready check of this cell."""
+        self.subjects[check.cell] = cell.subject
+        for group in used:
+            self.keys |= group.keys
+        if shown:
+            self.shown.append(check)
+        else:
+            self.checks.append(check)
+
+    def mean(self, cell: Cell, what: str, group: Group, column: str, region: Region, **more: Any) -> None:
+        """Hold the mean of a reading over seeds to a region; a share has the error of counting at least."""
+        floor = group.share_floor(column)
+        self.sample(cell, what, group.mean(column), region, floor=floor, used=(group,), **more)
+
+    def difference(
+        self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
+    ) -> None:
+        """Hold first - second, paired by seed and rate, to a region; shares differ by one sample at least."""
+        floor = max(first.difference_floor(column), second.difference_floor(column))
+        self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
+
+    def share(
+        self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region
+    ) -> None:
+        """Hold a share of independent runs to a region: one check a data set, and one of all runs.
+
+        Args:
+            of: the cells and the runs of each that count.
+            good: of each, which runs are good.
+        """
+        counts: dict[tuple[str, bool], list[int]] = {}
+        owner: dict[tuple[str, bool], Cell] = {}
+        for (cell, group), hits in zip(of, good, strict=True):
+            place = (cell.subject, cell.decides)
+            won = counts.setdefault(place, [0, 0])
+            won[0], won[1] = won[0] + int(np.sum(hits)), won[1] + len(group)
+            owner.setdefault(place, cell)
+            self.keys |= group.keys
+        total = [0, 0]
+        for (name, decides), (successes, runs) in counts.items():
+            check = Check(name, what, (), (), region, share=(successes, runs), decides=decides)
+            self.add(check, owner[name, decides])
+            total = [total[0] + successes * decides, total[1] + runs * decides]
+        if total[1]:
+            self.pooled.append(Check("all runs", what, (), (), region, share=(total[0], total[1])))
+
+    def finding(
+        self, otherwise: str, *, nearly_all: float | None = None, lacking: str = "", notes: Sequence[str] = ()
+    ) -> Finding:
+        """The word on all cells together and on each data set.
+
+        Args:
+            otherwise: why the claim is not tested, where no check was gathered.
+            nearly_all: the share of cells that a claim about nearly all cells speaks of.
+            lacking: a part of the claim that these runs cannot answer.
+            notes: remarks for the reason.
+
+        Raises:
+            NotTested: there is no check.
+        """
+        if not self.checks:
+            raise NotTested(otherwise)
+        computed_together([*self.checks, *self.shown])
+        word = partial(decide, nearly_all=nearly_all, lacking=lacking)
+        shares = {check.what for check in self.pooled}
+        each = [check for check in self.checks if check.what not in shares or not check.decides]
+        decision = word([*self.pooled, *each])
+        names = dict.fromkeys(self.subjects[check.cell] for check in self.checks)
+        own = {name: [check for check in self.checks if self.subjects[check.cell] == name] for name in names}
+        words = {name: str(word(checks)) for name, checks in own.items()}
+        value, interval = _main(decision)
+        return Finding(
+            decision.word,
+            text=str(decision),
+            statistic=value,
+            interval=interval,
+            runs=len(self.keys),
+            reason="; ".join([*filter(None, [decision.reason, *notes]), *left_out(self.analysis)]),
+            details=(*(check.row() for check in (*self.checks, *self.shown)), *self.rows),
+            by_dataset=words,
+            pooled={what: (one.value, one.low, one.high) for what, one in decision.pooled.items()},
+        )
+
+
+def _main(decision: Decision) -> tuple[float | None, tuple[float, float] | None]:
+    """The statistic shown: the pooled estimate of the first kind of check, or the deciding check's own."""
+    pooled = decision.pooled
+    first = next((check.what for check in decision.checks if check.what in pooled), None)
+    shown = pooled[first] if first is not None else None
+    if shown is None and decision.deciding is not None:
+        shown = decision.deciding.printed
+    if shown is None or math.isnan(shown.value):
+        return None, None
+    bounded = math.isfinite(shown.low) and math.isfinite(shown.high)
+    return shown.value, (shown.low, shown.high) if bounded else None
+
+
+def left_out(analysis: Analysis) -> list[str]:
+    """What of a store no claim uses, one remark each."""
+    collapsed = int(analysis.collapsed.sum())
+    older = sum((analysis.results.about.get("older_versions") or {}).values())
+    counts = {"failed runs": analysis.failed, "collapsed runs": collapsed, "runs of older versions": older}
+    return [f"{words} left out: {count}" for words, count in counts.items() if count]

@@ -1,0 +1,50 @@
+"""The axes of between-class variability: the directions in which class means differ by more than rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Axes", "axes_of"]
+
+_EPSILON = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Singular values and right singular vectors of the centred class means over sqrt(N), without null ones.
+
+    Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
+    """
+
+    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M)
+    directions: Tensor  # (r, M) float64, orthonormal rows
+
+
+def axes_of(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
+    """A thin singular value decomposition of the N x M centred class means, its null directions left out.
+
+    Null are the values past rank min(N-1, M), and those within rounding: that of the decomposition, plus that of N
+    means of K stored values each (the largest singular value of N x M such errors, over sqrt(N)).
+
+    Args:
+        centred: (N, M) float64, class means less their mean.
+        scale: (M,) float64, the root mean square of each feature, which its rounding is relative to.
+        epsilon: machine epsilon of the dtype the features came in.
+        total: samples in all classes, N K.
+
+    >>> import torch
+    >>> axes = axes_of(torch.tensor([[3.0, 0.0], [-3.0, 0.0]]).double(), torch.ones(2).double(), 1e-7, total=100)
+    >>> round(axes.values.item(), 12), axes.directions.abs().tolist()
+    (3.0, [[1.0, 0.0]])
+    """
+    N, M = centred.shape
+    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
+    rank = min(N - 1, M)
+    values, directions = values[:rank] / N**0.5, directions[:rank]
+    stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
+    stored = stored * torch.linalg.vector_norm(directions * scale, dim=1)
+    keep = values > (1 + (M / N) ** 0.5) * stored + max(N, M) * _EPSILON * values[:1]
+    return Axes(values[keep], directions[keep])

@@ -1,0 +1,99 @@
+"""Positive-feature collapse (Nguyen et al. 2023, Definition 3.1): how far features and classifier are from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from byrote.measures.collapse import nc3_by_class
+from byrote.measures.moments import ClassMoments
+
+__all__ = ["AT_ZERO", "Def31", "ZeroMeans", "def31", "zero_means"]
+
+_NAN = float("nan")
+AT_ZERO = (2**0.5 - 1) / (2**0.5 + 1)
+"""A class mean lies at zero when its norm is below this share of the largest; for N = 2 just when `norm_cv` > 1."""
+
+
+@dataclass(frozen=True)
+class Def31:
+    """Deviations from a configuration of Definition 3.1; each is 0 there."""
+
+    norms: float  # max_n abs(||h_n|| - m) / m, m the mean norm; in [0, N - 1]
+    angles: float  # max over pairs of abs(cos(h_n, h_k)); in [0, 1]
+    duality: float  # max_n 1 - cos(w_n, h_n - hbar); in [0, 2]
+
+
+def def31(moments: ClassMoments, weight: Tensor | None) -> Def31:
+    """The largest deviations of class means and classifier from the configuration of Definition 3.1.
+
+    Definition: (i) all features of a class equal their class mean h_n; (ii) the h_n have equal norms and are mutually
+    orthogonal, without centring; (iii) w_n = C P h_n with one constant C, P the projection orthogonal to
+    hbar = (1/N) sum_n h_n.
+
+    How each reading follows: (i) is `nc1` and not repeated here. (ii) gives `norms` and `angles`. In (iii), under
+    (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centred class mean: `duality`.
+    That C is one number for all classes, `nc3` sees beside the angle.
+
+    Why the largest and not the mean: the definition speaks of every class and of every pair.
+
+    Args:
+        moments: of the training features, by the observed label: what the loss was given.
+        weight: (N, M), the classifier's rows w_n; None: unknown, and `duality` is NaN.
+
+    Returns: a `Def31`. NaN: an absent or single class, or NaN features; `norms` also where all class means are exactly
+        0; `angles` where one is; `duality` where class means coincide, one of them is hbar, or a row of W is 0.
+
+    Raises: ValueError when the weight is not N x M.
+
+    >>> import torch
+    >>> moments = ClassMoments.of(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), 3)
+    >>> found = def31(moments, torch.eye(3) - 1 / 3)
+    >>> found.norms, found.angles, round(abs(found.duality), 6)
+    (0.0, 0.0, 0.0)
+    """
+    if moments.absent or moments.num_classes < 2:
+        return Def31(_NAN, _NAN, _NAN)
+    means = moments.means
+    norms = torch.linalg.vector_norm(means, dim=1)
+    directions = means / norms[:, None]
+    cosines = (directions @ directions.T).fill_diagonal_(0.0).abs()
+    duality = _NAN if weight is None else float((1 - nc3_by_class(moments, weight)).max().clamp(min=0.0))
+    return Def31(
+        norms=float((norms - norms.mean()).abs().max() / norms.mean()),
+        angles=float(cosines.max().clamp(max=1.0)),
+        duality=duality,
+    )
+
+
+@dataclass(frozen=True)
+class ZeroMeans:
+    """Class means at zero."""
+
+    count: float  # class means with a norm below AT_ZERO times the largest norm; in [0, N - 1], or N if all are 0
+    smallest_norm: float  # the smallest norm over the largest; in [0, 1]
+
+
+def zero_means(moments: ClassMoments) -> ZeroMeans:
+    """How many class means lie at zero, and how small the smallest is.
+
+    Why: with a bias, the layer-peeled model of two classes has minimisers with one class at zero, and trained networks
+    end there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The bar AT_ZERO = .1716 is
+    (sqrt 2 - 1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b),
+    and it exceeds 1 just when a / b is below the bar.
+
+    Returns: a `ZeroMeans`. NaN: an absent class or NaN features; `smallest_norm` also where all class means are 0.
+
+    >>> import torch
+    >>> zero_means(ClassMoments.of(torch.tensor([[0.0, 4.0], [0.0, 0.0]]), torch.arange(2), 2))
+    ZeroMeans(count=1.0, smallest_norm=0.0)
+    """
+    norms = torch.linalg.vector_norm(moments.means, dim=1)
+    largest = float(norms.max())
+    if largest != largest:
+        return ZeroMeans(_NAN, _NAN)
+    if largest == 0:
+        return ZeroMeans(float(moments.num_classes), _NAN)
+    return ZeroMeans(float((norms < AT_ZERO * largest).sum()), float(norms.min()) / largest)

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 STORE = Path(__file__).resolve().parent.parent / "results" / "small" / "memorization-dilation"
 LOSSES, SEEDS, MANY = ("CE", "LS"), 5, 20_000
 KERNEL, NARROW = (4 / 3) ** 0.2 * 10**-0.2, 0.3
-POSITIVE = ("mem_noise_weighted", "mem_weighted_relative", "mem_mean", "mem_relative", "nc1_test")
+POSITIVE = ("mem_noise_weighted", "mem_noise_weighted_relative", "mem_mean", "mem_relative", "nc1_test")
 COLUMNS = (*POSITIVE, "test_accuracy", "effective_rate")
 
 
@@ -81,7 +81,7 @@ class Seeds:
 
 def committed() -> dict[str, Seeds]:
     """The ten seeds of each data set."""
-    final = byrote.open(STORE).results.history.final().where(part="figure-1", rate=lambda rate: rate > 0)
+    final = byrote.open(STORE).analysis.runs.where(part="figure-1", rate=lambda rate: rate > 0)
     found = {}
     for (data,), rows in final.groups("dataset"):
         etas, seeds = np.unique(rows["rate"]), np.unique(rows["seed"])
@@ -166,20 +166,22 @@ DECIDE: dict[str, Statistic] = {
     "paired difference of relative mem": _paired("mem_relative"),
     "paired difference of test accuracy": _paired("test_accuracy"),
     "log ratio of slopes": _ratio("mem_noise_weighted"),
-    "log ratio of relative slopes": _ratio("mem_weighted_relative"),
+    "log ratio of relative slopes": _ratio("mem_noise_weighted_relative"),
     "log ratio of left-out errors, CE": _error_ratio("CE"),
     "log ratio of left-out errors, LS": _error_ratio("LS"),
     "Spearman, atanh": _spearman,
     "slope of log NC1, CE": _line("CE", Points.slope, log_y=True),
     "slope of log NC1, LS": _line("LS", Points.slope, log_y=True),
+    "log relative distance of two curves": _distance,
 }
 SHOWN: dict[str, Statistic] = {
     "slope of NC1, CE": _line("CE", Points.slope),
     "slope of NC1, LS": _line("LS", Points.slope),
-    "log relative distance of two curves": _distance,
     "paired log difference of mem": _paired("mem_mean", log=True),
     "log-log slope, CE": _line("CE", Points.slope, log_x=True, log_y=True),
     "log-log slope, LS": _line("LS", Points.slope, log_x=True, log_y=True),
+    "1 - R^2 of NC1 on mem, log, CE": _line("CE", Points.log_unexplained),
+    "1 - R^2 of NC1 on mem, log, LS": _line("LS", Points.log_unexplained),
     "R^2, CE": _line("CE", Points.r_squared),
     "R^2, LS": _line("LS", Points.r_squared),
     "R^2 on log NC1, CE": _line("CE", Points.r_squared, log_y=True),

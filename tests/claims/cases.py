@@ -31,6 +31,11 @@ def unrelated(rate: float, seed: int) -> float:
     return 0.05 + 0.2 * noise_of("unrelated", rate, seed)
 
 
+def scattered(rate: float, seed: int) -> float:
+    """Mem that has nothing to do with the rate or with NC1."""
+    return 1 + noise_of("mem", rate, seed)
+
+
 def by_rate(rate: float, seed: int) -> float:
     """NC1 that follows the rate and not the run's own mem."""
     return 0.03 + 0.4 * rate
@@ -117,7 +122,7 @@ CASES: dict[str, Case] = {
     ),
     "A3": Case(
         lambda: results(two_class()),
-        lambda: results(two_class(nc1=unrelated)),
+        lambda: results(two_class(nc1=by_rate, mem=scattered)),
         lambda: results(two_class(seeds=ONE)),
     ),
     "A4": Case(
@@ -142,12 +147,12 @@ CASES: dict[str, Case] = {
     ),
     "A7": Case(
         lambda: results(two_class(), two_class(feature_width=8, slope=0.8)),
-        lambda: results(two_class(nc1=unrelated), two_class(feature_width=8, nc1=unrelated)),
+        lambda: results(two_class(nc1=by_rate, mem=scattered), two_class(feature_width=8, nc1=by_rate, mem=scattered)),
         lambda: results(two_class(seeds=ONE), two_class(feature_width=8, seeds=ONE)),
     ),
     "A8": Case(
         lambda: results(noises({"symmetric": 0.5, "pair_flip": 0.52})),
-        lambda: results(noises({"symmetric": 0.1, "pair_flip": 0.4}, nc1=unrelated)),
+        lambda: results(noises({"symmetric": 0.1, "pair_flip": 0.4}, nc1=by_rate, mem=scattered)),
         lambda: results(noises({"symmetric": 0.5, "pair_flip": 0.52}, ONE)),
     ),
     "A10": Case(

@@ -15,7 +15,7 @@ __all__ = ["ALIKE", "CORRELATION", "NEARLY_ALL"]
 
 NEARLY_ALL, CORRELATION, ALIKE = 0.9, 0.7, 0.005
 _FASHION = ("fashion_mnist", "fashion_mnist_subset")
-_SIMILAR = [0, 6]
+_SIMILAR = ([0, 6], [2, 4], [2, 6], [7, 9])  # T-shirts and shirts, pullovers and coats, and so on
 _ACCURACY = "accuracy LS - CE"
 
 
@@ -117,7 +117,7 @@ def _a12(analysis: Analysis) -> Finding:
     bar="test NC1 of LS - CE on two similar classes at eta 0 below 0",
     published="said of classes that share similarities",
     method="t interval over seeds, paired",
-    cells="each setting of Fashion-MNIST 0/6 (T-shirts and shirts)",
+    cells="each setting of Fashion-MNIST with two classes that resemble each other: 0/6, 2/4, 2/6, 7/9",
     minimum="3 seeds",
     needs=("nc1_test",),
 )
@@ -125,6 +125,6 @@ def _a14(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell in cells(analysis):
         fields = cell.setting.fields
-        if fields.get("data.kind") in _FASHION and fields.get("data.classes") == _SIMILAR:
+        if fields.get("data.kind") in _FASHION and fields.get("data.classes") in _SIMILAR:
             gathered.difference(cell, "NC1 LS - CE", *_clean(cell), "nc1_test", BELOW_ZERO)
-    return gathered.finding("no runs of LS and CE at eta 0 on Fashion-MNIST classes 0 and 6")
+    return gathered.finding("no runs of LS and CE at eta 0 on similar classes of Fashion-MNIST")

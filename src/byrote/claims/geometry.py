@@ -32,7 +32,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
     method="exact (Clopper-Pearson) interval over runs",
     cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
     minimum="36 runs that all agree to hold",
-    needs=("train_uncentred_cosine", "train_norm_cv"),
+    needs=("train_uncentred_cosine", "train_norm_cv", "train_classes_at_zero"),
 )
 def _a2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
@@ -43,7 +43,7 @@ def _a2(analysis: Analysis) -> Finding:
         for family in cells(analysis, vary=_WIDTH):
             for width, cell in family.by(*_WIDTH).items():
                 group = cell.at(loss, 0.0)
-                group = group.where(penalized[group.rows] & np.isfinite(group["train_uncentred_cosine"]))
+                group = group.where(penalized[group.rows] & _is_read(group))
                 if not len(group):
                     continue
                 hits = orthogonal_and_equal(group)
@@ -54,11 +54,14 @@ def _a2(analysis: Analysis) -> Finding:
     return gathered.finding("no run of CE or LS with weight decay at eta 0")
 
 
+def _is_read(group: Group) -> NDArray[np.bool_]:
+    """Which runs have the readings: with a class mean at exactly 0 there is no cosine, which is no collapse either."""
+    return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
+
+
 def _shape(name: str, group: Group, hits: NDArray[np.bool_]) -> dict[str, object]:
     """What else a reader wants to know of a setting: cosines, norms, and how many runs have a class at zero."""
     readings = ("train_uncentred_cosine", "train_norm_cv", "train_centred_cosine", "uncentred_cosine", "norm_cv")
     row: dict[str, object] = {"cell": name, "what": "share of runs", "value": float(np.mean(hits)), "seeds": len(group)}
     row |= {column: group.value(column) for column in readings if column in group.analysis.runs}
-    if "train_classes_at_zero" in group.analysis.runs:
-        row["runs_with_a_class_at_zero"] = int(np.sum(group["train_classes_at_zero"] > 0))
-    return row
+    return row | {"runs_with_a_class_at_zero": int(np.sum(group["train_classes_at_zero"] > 0))}

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "src" / "byrote"
 LEVELS = {
     "component": 0,
     "files": 0,
+    "inputs": 0,
     "checks": 0,
     "reference": 0,
     "losses": 1,

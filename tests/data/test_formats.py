@@ -20,6 +20,7 @@ from scipy import io as matlab
 from byrote import data, noise
 from byrote.data import cifar, idx, svhn
 from byrote.data.pickles import load_arrays
+from byrote.data import png
 from byrote.data.png import read_png
 from byrote.data.sources import Collection
 
@@ -126,15 +127,20 @@ def wrap(chunks: list[tuple[bytes, bytes]]) -> bytes:
 def test_png_round_trip(pixels: np.ndarray, filters: list[int], parts: int) -> None:
     content = write_png(pixels, filters, {1: 0, 3: 2}[pixels.shape[2]], parts)
     assert np.array_equal(read_png(content), pixels)
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(png, "_by_pillow", lambda *_: None)
+        assert np.array_equal(read_png(content), pixels)
 
 
-def test_paeth_prefers_the_pixel_above_to_the_corner() -> None:
+def test_paeth_prefers_the_pixel_above_to_the_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     pixels = np.array([[10, 8], [11, 50]], np.uint8)[:, :, None]  # estimate 9: above and corner are equally near
     content = write_png(pixels, [4], 0)
     assert np.array_equal(read_png(content), pixels)
 
 
-def test_png_against_pillow() -> None:
+def test_png_against_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     pillow = pytest.importorskip("PIL.Image")
     x, y = np.meshgrid(np.arange(60), np.arange(40))
     pixels = np.stack([x * 4, y * 6, (x * y) % 256], axis=-1).astype(np.uint8)
@@ -143,7 +149,12 @@ def test_png_against_pillow() -> None:
     assert np.array_equal(read_png(stream.getvalue()), pixels)
 
 
-def test_a_bad_png_is_one_sentence() -> None:
+@pytest.mark.parametrize("pillow", [True, False])
+def test_a_bad_png_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool) -> None:
+    if pillow:
+        pytest.importorskip("PIL")
+    else:
+        monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     good = write_png(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), [1], 2)
     for wrong in (b"", b"GIF89a", good[:-20], good[:8], good[:30] + b"\xff" + good[31:]):
         with pytest.raises(ValueError, match="PNG"):
@@ -152,7 +163,7 @@ def test_a_bad_png_is_one_sentence() -> None:
         read_png(write_png(np.zeros((2, 2, 1), np.uint8), [0], 3))
     small, large = (struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0) for side in (1, 60_000))
     other_filter = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\x07\0")), (b"IEND", b"")])
-    with pytest.raises(ValueError, match="filter 7"):
+    with pytest.raises(ValueError, match="damaged" if pillow else "filter 7"):
         read_png(other_filter)
     too_few = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
     with pytest.raises(ValueError, match="another number of pixels"):

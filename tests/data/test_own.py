@@ -98,9 +98,11 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
     ("arrays", "message"),
     [
         ({"images": GREY}, "has no array 'labels'"),
-        ({"picture": GREY, "labels": LABELS}, "has no array 'train_images'"),
+        ({"picture": GREY, "labels": LABELS}, "has no array 'images'"),
+        ({"picture": GREY}, "has no array 'train_images'"),
+        ({"images": GREY, "labels": LABELS, "test_labels": LABELS}, "beside test_labels: name all by their split"),
         ({"images": GREY, "labels": LABELS[:-1]}, "20 images need as many labels"),
-        ({"images": GREY, "labels": LABELS[:, None]}, "as many labels"),
+        ({"images": GREY, "labels": np.stack([LABELS, LABELS], 1)}, "one label for each sample is needed"),
         ({"images": GREY, "labels": LABELS - 1}, "at least 0"),
         ({"images": GREY, "labels": LABELS + 0.5}, "integers or texts"),
         ({"images": GREY, "labels": LABELS * 2}, "no sample of class 1"),
@@ -183,7 +185,7 @@ def test_images_of_several_sizes_need_a_resolution(tmp_path: Path) -> None:
     for n, side in enumerate([4, 8, 12, 8]):
         save(tmp_path / "train" / f"c{n % 2}" / f"{n}.png", np.full((side, side + n, 3), 40 + n, np.uint8))
         save(tmp_path / "test" / f"c{n % 2}" / f"{n}.png", np.full((side, side, 3), 40 + n, np.uint8))
-    with pytest.raises(ValueError, match="4 sizes: set a resolution"):
+    with pytest.raises(ValueError, match=r"0\.png has 4x4 and .*2\.png 14x12 \(width x height\): set a resolution"):
         data.ImageFolder(path=str(tmp_path)).load("test")
     small = data.ImageFolder(path=str(tmp_path), resolution=4, preprocessing="raw").load()
     assert small.shape == (3, 4, 4)

@@ -34,7 +34,7 @@ def test_only_plain_files(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="there is no file at"):
             inputs.plain_file(tmp_path / name)
     assert inputs.read(tmp_path / "to good", 2) == b"12"
-    with pytest.raises(ValueError, match="at most 1 bytes is needed, and .* has 2 bytes"):
+    with pytest.raises(ValueError, match=r"at most 1 bytes is needed, and .* has 2 bytes"):
         inputs.read(tmp_path / "good", 1)
 
 
@@ -46,7 +46,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "open", refuse)
     for read in (lambda: inputs.read(tmp_path / "a", 9), lambda: inputs.digest(tmp_path / "a")):
-        with pytest.raises(ValueError, match="a cannot be read: permission denied$"):
+        with pytest.raises(ValueError, match=r"a cannot be read: permission denied$"):
             read()
 
 

@@ -18,9 +18,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import io as matlab
 
 from byrote import data, noise
-from byrote.data import cifar, idx, svhn
+from byrote.data import cifar, idx, png, svhn
 from byrote.data.pickles import load_arrays
-from byrote.data import png
 from byrote.data.png import read_png
 from byrote.data.sources import Collection
 

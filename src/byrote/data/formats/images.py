@@ -37,7 +37,7 @@ SUFFIXES = frozenset(
         ".pnm",
     )
 )
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, which runs a program
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")  # not EPS, which runs a program
 _PIXELS = 1 << 27
 
 Depth = Literal["8 bits", "16 bits", "numbers"]
@@ -62,7 +62,8 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata; and our own bound is lower than Pillow's
-            with pillow.open(place, formats=_FORMATS) as image:
+            # from an open file: by its name Pillow maps it, and scrambles a TIFF that is stored sideways
+            with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
     except Exception as error:  # Pillow raises all sorts
         reason = next(iter(str(error).splitlines()), type(error).__name__)

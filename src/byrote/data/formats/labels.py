@@ -234,10 +234,10 @@ def different_ids(cells: list[Any], where: str) -> "np.ndarray[Any, Any]":
     if lost:
         raise ValueError(f"{needed}, and {len(lost)} of {len(cells)} are missing, the first in row {lost[0]}")
     column = typed(cells)
-    if column.dtype.kind not in "if":
+    if cells and column.dtype.kind not in "if":
         first = next((r for r, c in enumerate(cells, 1) if not (isinstance(c, str) and _WHOLE.fullmatch(c))), 1)
         raise ValueError(f"{needed}, got {cells[first - 1]!r} in row {first}")
-    ids = whole_numbers(column, needed, "row")
+    ids = whole_numbers(column, needed, "row") if cells else np.zeros(0, dtype=np.int64)
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         twice = int(values[counts > 1][0])

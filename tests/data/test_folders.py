@@ -75,6 +75,8 @@ def test_litter_beside_images_and_other_files_are_counted(tmp_path: Path) -> Non
     assert "left out 5 files (1 .DS_Store, 1 ._0.png, 1 0.png~, 1 Thumbs.db, 1 desktop.ini)" in hidden
     assert "left out 2 files (1 .npy, 1 .txt): no images by their names" in others
     assert "left out 1 file (1 .png): in no folder of a class" in loose
+    (tmp_path / "loose.png").unlink()
+    assert own.notes() == (hidden, others)
 
 
 def test_a_hidden_folder_above_does_not_hide(tmp_path: Path) -> None:

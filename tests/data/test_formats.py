@@ -78,6 +78,24 @@ def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes
         assert loaded.images.flatten().tolist() == list(pixels)
 
 
+def test_published_files_are_bounded_and_plain(
+    tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A huge file, and a pipe, under the name of a published one."""
+    put(tmp_path, tiny_idx)
+    part = tmp_path / "train-images-idx3-ubyte"
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    assert len(data.MNIST(classes=(0, 1)).decode("train").labels) == 30
+    with part.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte of at most 256\.0 MiB is needed, and .* 1\.0 TiB"):
+        data.MNIST().decode("train")
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(FileNotFoundError, match="has no train-images-idx3-ubyte"):
+        data.MNIST().decode("train")
+
+
 def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> None:
     mixed = tiny_idx | {"train-labels-idx1-ubyte": tiny_idx["t10k-labels-idx1-ubyte"]}
     with pytest.raises(ValueError, match="n labels are needed"):
@@ -254,6 +272,25 @@ def test_an_array_with_too_few_bytes() -> None:
         load_arrays(io.BytesIO(content.replace(b"K(\x85", b"K)\x85")))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02r\xff\xff\xff\x7f.",  # remember at place 2,147,483,647: 34 GB of table
+        b"\x80\x02}r\x00\x00\x00\x10.",
+        b"p4000000000\n.",
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame of 9 exabytes
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes of 9 exabytes
+        b"\x80\x04\x96\xff\xff\xff\xff\x00\x00\x00\x00.",  # a bytearray of 4 GB
+    ],
+)
+def test_a_pickle_that_asks_for_memory_gets_none(content: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="this pickle is not read"):
+        load_arrays(io.BytesIO(content))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
 # ------------------------------------------------------------------------------------------- CIFAR-10
 
 
@@ -335,6 +372,18 @@ def test_a_cifar_pickle_without_images_and_labels(
         data.CIFAR10().load("test")
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 100_000, b"\xff", b"[1, 2]", b'{"a": 1}'])
+def test_a_list_of_labels_that_is_none(
+    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    as_png(tmp_path, tiny_cifar)
+    (tmp_path / "train_lables.json").write_bytes(content)
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=r"train_lables\.json is not a list of labels|a label for each of") as caught:
+        data.CIFAR10().decode("train")
+    assert "\n" not in str(caught.value)
+
+
 # ------------------------------------------------------------------------------------------- CIFAR-10N
 
 
@@ -393,6 +442,25 @@ def test_svhn_reads_its_layout(tmp_path: Path, pinned: Callable[..., Collection]
     # X[row, column, channel, n]
     assert loaded.images[2, 1, 7, 20] == raw_mat[7, 20, 1, 3]
     assert not data.SVHN().available()
+
+
+def test_a_mat_file_that_unpacks_to_more_than_is_allowed() -> None:
+    stream = io.BytesIO()
+    images = np.zeros((32, 32, 3, 2000), np.uint8)
+    matlab.savemat(stream, {"X": images, "y": np.ones((2000, 1), np.uint8)}, do_compression=True)
+    content = stream.getvalue()
+    assert len(content) < 100_000
+    assert len(svhn.read_mat(content, images.nbytes + 100_000).labels) == 2000
+    with pytest.raises(ValueError, match="the MATLAB file unpacks to more than is allowed"):
+        svhn.read_mat(content, images.nbytes // 2)
+
+
+@pytest.mark.parametrize("labels", [[1.5, 2], [np.nan, 2], [-1, 2], [1e30, 2]])
+def test_svhn_labels_are_never_rounded(labels: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"labels must lie in 1\.\.10"):
+        svhn.read_mat(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array(labels)))
+    whole = svhn.read_mat(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([10.0, 2.0])))
+    assert whole.labels.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from byrote import inputs
 from byrote.data.base import Raw
 from byrote.data.formats.folders import Listing, list_classes
 from byrote.data.formats.images import stack
@@ -37,6 +38,10 @@ class ImageFolder(Own):
 
     def files(self) -> list[Path]:
         return self._listing().files
+
+    def stamp(self) -> object:
+        listing = self._listing()
+        return inputs.stamp(listing.files), listing.notes  # what is left out is said anew when it changes
 
     def read(self) -> Content:
         listing = self._listing()

@@ -124,7 +124,7 @@ class Table(Own):
             white = 255.0 if self.preprocessing == "raw" else 1.0
             images, notes = stack(self._image_files(table), self.channels, self.resolution, white)
             return images, [f"{self.label}: {note}" for note in notes]
-        other = {self.label_column, self.split_column, self.id_column}
+        other = set(filter(None, (self.label_column, self.split_column, self.id_column)))
         names, values, notes = choose(table, self.features, other, inputs.shown(self.path))
         if not names:
             texts = [n for n in table.types if n not in other and _names_images(table.cells(n))]

@@ -42,7 +42,7 @@ def choose(
             refused.append(reason[1:])
         elif reason:
             left.setdefault(reason, []).append(name)
-        elif not wanted and _numbers_rows(name, values[:, place]):
+        elif not wanted and _numbers_rows(name, values[:, place], where):
             left.setdefault("number the rows", []).append(name)
         else:
             taken.append(place)
@@ -86,7 +86,7 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
     )
 
 
-def _numbers_rows(name: str, column: "np.ndarray[Any, Any]") -> bool:
+def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
     """Whether a column numbers the rows, by its name; one that counts them under another name is refused."""
     if _UNNAMED.fullmatch(name):
         return True
@@ -96,8 +96,8 @@ def _numbers_rows(name: str, column: "np.ndarray[Any, Any]") -> bool:
         return True
     if len(column) >= _MANY and column.max() - column.min() + 1 == len(column):
         raise ValueError(
-            f"column {name!r} counts the rows from {column.min():.0f} to {column.max():.0f}: list features=(...) with "
-            f"it to use it or without it to leave it out, or set id_column={name!r}"
+            f"{where}: column {name!r} counts the rows from {column.min():.0f} to {column.max():.0f}: list "
+            f"features=(...) with it to use it or without it to leave it out, or set id_column={name!r}"
         )
     return False
 
@@ -106,7 +106,8 @@ def _single(values: "np.ndarray[Any, Any]", names: list[str], where: str) -> "np
     """float32, where that keeps apart what float64 does."""
     if not len(values):
         return values.astype(np.float32)
-    size, spread = np.abs(values).max(axis=0), values.std(axis=0)
+    with np.errstate(over="ignore"):  # a deviation beyond float64 is infinite, and its column too large anyway
+        size, spread = np.abs(values).max(axis=0), values.std(axis=0)
     step = size * 2.0**-24
     bad = (size > np.finfo(np.float32).max) | (step > 0.01 * spread) & (spread > 0) & (values.max(0) > values.min(0))
     if bad.any():

@@ -24,6 +24,7 @@ __all__ = [
     "fingerprint",
     "fits",
     "in_words",
+    "is_folder",
     "plain_file",
     "read",
     "shown",
@@ -99,6 +100,18 @@ def plain_file(path: str | Path, needed: str = "a file") -> Path:
     if not stat.S_ISREG(mode):
         raise ValueError(f"{needed} is needed, and {shown(place)} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
     return place
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder, or a link to one, is there.
+
+    Raises:
+        ValueError: the path cannot be followed: no permission, a name too long.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise ValueError(f"{shown(path)} cannot be read: {_reason(error)}") from None
 
 
 def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:

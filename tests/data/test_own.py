@@ -274,3 +274,15 @@ def test_tables_with_holes_and_no_tables(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"not a whole table|ends in \.csv or \.parquet") as caught:
             data.Table(path=str(tmp_path / name)).load()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [data.Arrays, data.ImageFolder, data.Table])
+@pytest.mark.parametrize(
+    "path", ["x" * 5000 + ".csv", "no\0thing.csv", "absent/" * 100 + "t.csv", "~nobody-of-this-name/t.csv"]
+)
+def test_a_path_that_leads_nowhere_is_one_sentence(kind: type[data.Dataset], path: str) -> None:
+    own = kind(path=path)
+    for call in (own.load, own.stamp, own.content):  # type: ignore[attr-defined]
+        with pytest.raises((ValueError, FileNotFoundError), match=r"there is no|cannot be read") as caught:
+            call()
+        assert "\n" not in str(caught.value)

@@ -65,8 +65,8 @@ def test_the_index_of_pandas_is_no_feature(tmp_path: Path, caplog: pytest.LogCap
     again.to_csv(tmp_path / "j.csv")
     frame.sample(frac=1, random_state=0).sort_index().iloc[::-1].to_csv(tmp_path / "k.csv")
     for name, left in (
-        ("i", "1 column that number the rows: ''"),
-        ("j", "2 columns that number the rows: '', 'Unnamed: 0'"),
+        ("i", "1 column of row numbers: ''"),
+        ("j", "2 columns of row numbers: '', 'Unnamed: 0'"),
     ):
         own = table(tmp_path / f"{name}.csv")
         with caplog.at_level(logging.WARNING, "byrote"):
@@ -83,7 +83,7 @@ def test_a_column_that_numbers_rows_is_left_out_by_name(tmp_path: Path, name: st
     for numbers in (np.arange(N), np.arange(N) + 1, np.arange(N)[::-1] * 3):
         own = table(csv(tmp_path / "t.csv", **{name: numbers, "a": A, "label": LABELS}))
         assert features(own).shape == (N, 1)
-        assert "left out 1 column that number the rows" in own.notes()[0]
+        assert "left out 1 column of row numbers" in own.notes()[0]
     asked = table(tmp_path / "t.csv", features=("a", "" if name == "_" else name))
     assert features(asked).shape == (N, 2)
     assert asked.notes() == ()
@@ -120,8 +120,8 @@ def test_texts_and_columns_without_values_are_left_out_with_a_word(tmp_path: Pat
     own = table(path)
     np.testing.assert_array_equal(features(own)[:, 0], A.astype(np.float32))
     assert own.notes() == (
-        f"{path}: left out 2 columns that hold texts: 'note', 'day'",
-        f"{path}: left out 2 columns that hold no value: 'nothing', 'Unnamed: 32'",
+        f"{path}: left out 2 columns without numbers: 'note', 'day'",
+        f"{path}: left out 2 columns without a value: 'nothing', 'Unnamed: 32'",
     )
     for name in ("note", "day", "nothing"):
         with pytest.raises(ValueError, match=rf"feature columns must be numbers, got \['{name}'\]"):
@@ -131,17 +131,17 @@ def test_texts_and_columns_without_values_are_left_out_with_a_word(tmp_path: Pat
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("", r"1 of 40 cells are missing, the first in row 7 \(''\)"),
-        ("NA", r"1 of 40 cells are missing, the first in row 7 \('NA'\)"),
-        ("nan", r"1 of 40 cells are missing, the first in row 7 \('nan'\)"),
-        ("?", r"1 of 40 cells are missing, the first in row 7 \('\?'\)"),
-        ("n/a", r"1 of 40 cells are missing, the first in row 7 \('n/a'\)"),
-        ('"1,234"', r"1 of 40 cells are no finite numbers, the first in row 7 \('1,234'\)"),
-        ("12 kg", r"1 of 40 cells are no finite numbers, the first in row 7 \('12 kg'\)"),
-        ("inf", r"1 of 40 cells are no finite numbers, the first in row 7 \('inf'\)"),
-        ("-Infinity", r"1 of 40 cells are no finite numbers, the first in row 7 \('-Infinity'\)"),
-        ("1e999", r"1 of 40 cells are no finite numbers, the first in row 7 \('1e999'\)"),
-        ("True", r"1 of 40 cells are no finite numbers, the first in row 7 \('True'\)"),
+        ("", r"1 cell holds no value \(of 40\), the first in row 7 \(''\)"),
+        ("NA", r"1 cell holds no value \(of 40\), the first in row 7 \('NA'\)"),
+        ("nan", r"1 cell holds no value \(of 40\), the first in row 7 \('nan'\)"),
+        ("?", r"1 cell holds no value \(of 40\), the first in row 7 \('\?'\)"),
+        ("n/a", r"1 cell holds no value \(of 40\), the first in row 7 \('n/a'\)"),
+        ('"1,234"', r"1 cell holds no finite number \(of 40\), the first in row 7 \('1,234'\)"),
+        ("12 kg", r"1 cell holds no finite number \(of 40\), the first in row 7 \('12 kg'\)"),
+        ("inf", r"1 cell holds no finite number \(of 40\), the first in row 7 \('inf'\)"),
+        ("-Infinity", r"1 cell holds no finite number \(of 40\), the first in row 7 \('-Infinity'\)"),
+        ("1e999", r"1 cell holds no finite number \(of 40\), the first in row 7 \('1e999'\)"),
+        ("True", r"1 cell holds no finite number \(of 40\), the first in row 7 \('True'\)"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True])
@@ -161,7 +161,7 @@ def test_one_missing_cell_in_parquet(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.parquet"
         rows = ", ".join(f"({A[i]}, {cell if i == 6 else B[i]}, {i % 2})" for i in range(N))
         duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(a, b, label)) TO '{path}' (FORMAT parquet)")
-        with pytest.raises(ValueError, match=r"in column 'b' 1 of 40 cells are missing, the first in row 7"):
+        with pytest.raises(ValueError, match=r"in column 'b' 1 cell holds no value \(of 40\), the first in row 7"):
             table(path).load()
 
 
@@ -174,7 +174,7 @@ def test_a_column_of_separators_is_named(tmp_path: Path, cells: str) -> None:
 
 def test_several_columns_with_holes_are_counted(tmp_path: Path) -> None:
     path = csv(tmp_path / "t.csv", a=replaced(A, r2=""), b=replaced(B, r7="x"), c=replaced(B, r9="?"), label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'a' .* \(2 other columns are not finite either\)"):
+    with pytest.raises(ValueError, match=r"column 'a' .* \(other such columns: 2\)"):
         table(path).load()
 
 
@@ -329,7 +329,7 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert features(table(path)).shape == (N, 2)
     csv(path, ";", a=[str(a).replace(".", ",") for a in A], label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'a' writes numbers with separators|no finite numbers"):
+    with pytest.raises(ValueError, match=r"column 'a' writes numbers with separators|no finite number"):
         table(path).load()
 
 
@@ -396,8 +396,8 @@ def test_a_table_of_files_and_labels(tmp_path: Path) -> None:
     assert own.load("test").ids.tolist() == [8, 9]
     assert own.load().shape == (3, 3, 4)
     assert own.class_names() == ("cat", "dog")
-    grey = table(path, image_column="file", channels=1, image_folder=str(tmp_path), resolution=2)
-    assert grey.load().shape == (1, 2, 2)
+    gray = table(path, image_column="file", channels=1, image_folder=str(tmp_path), resolution=2)
+    assert gray.load().shape == (1, 2, 2)
     with pytest.raises(
         ValueError, match="must be numbers, got none; column 'file' names images: set image_column='file'"
     ):

@@ -51,7 +51,7 @@ class Arrays(Own):
         if split and ("images" in arrays or "labels" in arrays):
             raise ValueError(f"{where} holds images or labels beside {split[0]}: name all by their split, or none")
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
-        notes = (f"{where}: left out {len(others)} arrays: {', '.join(others[:5])}",) if others else ()
+        notes = (f"{where}: left out other arrays ({len(others)}): {', '.join(others[:5])}",) if others else ()
         if not split:
             images, column = self._pair(arrays, "")
             labels = numbered(column, f"{where}, array labels")
@@ -102,7 +102,7 @@ def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
 
 def _npy_files(place: Path) -> dict[str, Path]:
     """The `.npy` files that are read, by the names of their arrays; empty where `place` is another file."""
-    if place.is_dir():
+    if inputs.is_folder(place):
         files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() == ".npy" and p.stem in _NAMES}
         if not files:
             raise ValueError(f"{inputs.shown(place)} needs images.npy and labels.npy, or {_SPLIT[0]}.npy and so on")

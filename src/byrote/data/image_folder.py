@@ -25,7 +25,7 @@ class ImageFolder(Own):
     pip install 'byrote[images]'.
 
     Args:
-        channels: 3, or 1 for grey.
+        channels: 3, or 1 for gray.
 
     Raises:
         ValueError: a class without images, an image that cannot be read whole, several sizes without a resolution.

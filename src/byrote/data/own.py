@@ -111,8 +111,8 @@ class Own(Dataset, abstract=True):
         count = images.size / images.shape[1]
         total = sum(images[i : i + _PIECE].astype(np.float64).sum(axis=(0, 2, 3)) for i in pieces)
         mean = np.asarray(total) / count
-        centre = mean[:, None, None]
-        squares = sum(((images[i : i + _PIECE] - centre) ** 2).sum(axis=(0, 2, 3)) for i in pieces)
+        center = mean[:, None, None]
+        squares = sum(((images[i : i + _PIECE] - center) ** 2).sum(axis=(0, 2, 3)) for i in pieces)
         std = np.sqrt(np.asarray(squares) / count)
         return tuple((mean / white).tolist()), tuple((np.where(std > 0, std, white) / white).tolist())
 

@@ -43,17 +43,17 @@ def choose(
         elif reason:
             left.setdefault(reason, []).append(name)
         elif not wanted and _numbers_rows(name, values[:, place], where):
-            left.setdefault("number the rows", []).append(name)
+            left.setdefault("of row numbers", []).append(name)
         else:
             taken.append(place)
     if refused:
-        more = f" ({len(refused) - 1} other columns are not finite either)" if len(refused) > 1 else ""
+        more = f" (other such columns: {len(refused) - 1})" if len(refused) > 1 else ""
         raise ValueError(f"{where}: features must be finite numbers in every row, and {refused[0]}{more}")
     if wanted and left:
         lost = [name for found in left.values() for name in found]
         raise ValueError(f"{where}: feature columns must be numbers, got {lost}")
     notes = [
-        f"{where}: left out {len(found)} column{'s' if len(found) > 1 else ''} that {reason}: "
+        f"{where}: left out {len(found)} column{'s' if len(found) > 1 else ''} {reason}: "
         f"{', '.join(map(repr, found[:8]))}{', ...' if len(found) > 8 else ''}"
         for reason, found in left.items()
     ]
@@ -68,21 +68,22 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
         column[:] = table.truths([name])[:, 0]
         return ""
     if held.missing == table.rows:
-        return "hold no value"
+        return "without a value"
     if not held.numbers and not held.truths:
         grouped = table.first_like(name, _GROUPED)
         if grouped is None:
-            return "hold texts"
+            return "without numbers"
         return (
             f"!column {name!r} writes numbers with separators, the first in row {grouped[0]} ({grouped[1]!r}): write "
             "them without, with a point before decimals, or name the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
     row, cell = table.first(name, which)
-    kind = f"{count} of {table.rows} cells are " + ("missing" if held.missing else "no finite numbers")
+    what = "no value" if held.missing else "no finite number"
+    cells = "1 cell holds" if count == 1 else f"{count} cells hold"
     return (
-        f"!in column {name!r} {kind}, the first in row {row} ({cell!r}): fill them in, leave those rows out, or name "
-        "the other columns in features"
+        f"!in column {name!r} {cells} {what} (of {table.rows}), the first in row {row} ({cell!r}): fill in what is "
+        "missing, leave those rows out, or name the other columns in features"
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from byrote.data.formats.images import SUFFIXES
 from byrote.data.formats.labels import class_order, split_named
-from byrote.inputs import shown
+from byrote.inputs import is_folder, shown
 
 __all__ = ["Listing", "is_litter", "list_classes"]
 
@@ -185,7 +185,7 @@ def list_classes(place: Path) -> Listing:
         FileNotFoundError: there is no such folder.
         ValueError: a class without images, splits beside classes or below them, a link that leads back.
     """
-    if not place.is_dir():
+    if not is_folder(place):
         if place.exists():
             raise ValueError(f"{shown(place)} is needed: one folder a class")
         raise FileNotFoundError(f"there is no {shown(place)}")

@@ -76,19 +76,19 @@ def _seen(image: Any) -> Look:
         raise ValueError(f"it has {width:,} x {height:,} pixels, and at most {_PIXELS:,} are read")
     notes = []
     if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's second picture is a preview
-        notes.append("hold several frames, of which the first is read")
+        notes.append("of several frames the first is read")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         return Look(width, height, "numbers", 1, tuple(notes))
     if image.mode == "I" or image.mode.startswith("I;16"):
         bits = image.tag_v2.get(258, (16,))[0] if image.format == "TIFF" else 16
         return Look(width, height, "16 bits", (1 << bits) - 1, tuple(notes))
     if _deep_colours(image):
-        notes.append("hold colours of 16 bits, of which 8 are read")
+        notes.append("colors of 16 bits are read with 8")
     return Look(width, height, "8 bits", 255, tuple(notes))
 
 
 def _deep_colours(image: Any) -> bool:
-    """Whether the file holds more than the eight bits a colour that Pillow gives."""
+    """Whether the file holds more than the eight bits a color that Pillow gives."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(";16" in arg if isinstance(arg, str) else image.format == "PPM" and arg > 255 for arg in args):
@@ -127,13 +127,13 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
     """One image as (C, H, W), upright, and what was said of it.
 
     Args:
-        channels: 1 (grey: .299 R + .587 G + .114 B) or 3 (grey is repeated).
+        channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
 
     Returns:
         uint8 for 8 bits, else float32: parts of white for 16 bits, numbers as they are for more.
 
     Raises:
-        ValueError: not an image, damaged or cut off, too large, or of a colour space that is not read.
+        ValueError: not an image, damaged or cut off, too large, or of a color space that is not read.
     """
     with _opened(path) as image:
         seen = _seen(image)
@@ -145,10 +145,10 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         if seen.depth == "8 bits":
             pixels, transparent = _eight_bits(upright, channels)
             if transparent:
-                seen = seen._replace(notes=(*seen.notes, "are transparent in part, which is left out"))
+                seen = seen._replace(notes=(*seen.notes, "transparency is left out"))
             return np.ascontiguousarray(pixels.transpose(2, 0, 1)), seen
-        grey = np.asarray(upright).astype(np.float32) / np.float32(seen.white)
-        return np.repeat(grey[None], channels, axis=0), seen
+        gray = np.asarray(upright).astype(np.float32) / np.float32(seen.white)
+        return np.repeat(gray[None], channels, axis=0), seen
 
 
 def _resized(image: Array, side: int, path: Path) -> Array:
@@ -193,8 +193,9 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
     small = _one_depth(paths, looks)
     numbers = looks[0].depth == "numbers"
     pixels = max(resolution**2 if resolution else seen.width * seen.height for seen in looks)
+    largest = max(seen.width * seen.height for seen in looks)
     inputs.fits(
-        len(paths) * channels * pixels * (2 if small else 8) + len(paths) * channels * pixels * 4,
+        len(paths) * channels * pixels * (6 if small else 12) + channels * largest * (16 if resolution else 4),
         f"{len(paths)} images of {pixels:,} pixels",
     )
     made: Array | None = None
@@ -216,4 +217,4 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
         notes.update(seen.notes)
     if made is None:
         raise ValueError("at least one image is needed, got none")
-    return made, [f"{count} of {len(paths)} images {what}" for what, count in notes.items()]
+    return made, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]

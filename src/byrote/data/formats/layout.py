@@ -8,7 +8,7 @@ __all__ = ["Layout", "channels_first"]
 
 Layout = Literal["", "nchw", "nhwc"]
 
-_FEW = 4  # grey, grey and alpha, RGB, RGBA: at most so many channels are what an image usually has
+_FEW = 4  # gray, gray and alpha, RGB, RGBA: at most so many channels are what an image usually has
 
 
 def _certain(shape: tuple[int, ...]) -> Layout:

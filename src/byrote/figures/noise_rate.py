@@ -46,8 +46,8 @@ def noise_rate(results: Results) -> Drawing | None:
     caption = (
         "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
         "share of labels that are wrong, in percent of the samples, against that share. A mark a run with its "
-        "stated 95% interval; hollow: the run says that it underfits, so that it is not to be believed. The "
-        "dotted line is the truth: an honest interval crosses it. "
+        "stated 95% interval; hollow: the run says that it underfits or cannot tell the rate, so that it is not to be "
+        "believed. The dotted line is the truth: an honest interval crosses it. "
         f"Above each panel how many of the others' intervals do. {runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, len(names), size=(230, 170), names=names), caption)
@@ -58,31 +58,37 @@ def _bounds(last: Table) -> tuple[Any, Any]:
     return last["rate_low"] - last["realised_rate"], last["rate_high"] - last["realised_rate"]
 
 
+def _doubted(last: Table) -> Any:
+    """Runs that say they underfit, or that offer no interval."""
+    return last["underfits"].astype(bool) | ~np.isfinite(last["rate_low"])
+
+
 def _covered(one: Setting, loss: str) -> str:
     """How many of the intervals that their runs stand by hold the true rate."""
     last = one.table.final().where(loss=loss)
-    last = last.where(~last["underfits"].astype(bool))
+    last = last.where(~_doubted(last))
     if not len(last):
-        return "all underfit"
+        return "none is stated"
     low, high = _bounds(last)
     return f"{int(np.sum((low <= 0) & (high >= 0)))} of {len(last)} cover the truth"
 
 
 def _reach(tables: list[Table]) -> float:
-    """A round number that no interval goes beyond, on either side of 0."""
-    ends = np.concatenate([np.abs(end) for table in tables for end in _bounds(table)])
-    return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
+    """A round number that no estimate or interval goes beyond, on either side of 0."""
+    apart = [(*_bounds(table), table["rate_estimate"] - table["realised_rate"]) for table in tables]
+    return float(min(np.ceil(np.nanmax(np.abs(np.concatenate([*map(np.concatenate, apart)]))) * 10 + 1e-9) / 10, 1.0))
 
 
 def _panel(last: Table, names: list[str], reach: float, most: float) -> Any:
     seeds = sorted(set(last["seed"].tolist()))
     rows = []
-    for row in last.rows():
-        true, underfits = row["realised_rate"], bool(row["underfits"])
+    for row, doubted in zip(last.rows(), _doubted(last).tolist(), strict=True):
+        true, says = row["realised_rate"], "underfits" if row["underfits"] else "cannot tell" if doubted else ""
         apart = 0.01 * (seeds.index(row["seed"]) - (len(seeds) - 1) / 2)  # seeds side by side
         found = {"loss": row["loss"], "seed": row["seed"], "true": true, "at": true + apart}
-        found |= {"says": "underfits" if underfits else "", "rate": row["rate_estimate"]}
+        found |= {"says": says, "rate": row["rate_estimate"]}
         found |= {name: row[f"rate_{name}"] - true for name in ("estimate", "low", "high")}
+        found |= {end: found["estimate"] for end in ("low", "high") if not np.isfinite(found[end])}  # no whisker
         rows.append(found)
     across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)
     x = alt.X("at:Q", title="share of wrong labels", scale=across, axis=alt.Axis(format=".0%"))

@@ -20,13 +20,13 @@ __all__ = [
     "FEWEST_SEEDS",
     "Check",
     "Region",
+    "all_tests",
     "at_every_epoch",
     "at_least",
     "at_most",
     "at_some_epoch",
     "held_of",
     "shown",
-    "tests_of",
     "values_of",
     "within",
 ]
@@ -139,7 +139,7 @@ class Check:
     @cached_property
     def tests(self) -> Tests:
         """Its own estimate, interval and p-values, arrays of shape (1, 1)."""
-        return tests_of([self], held_of([self]))
+        return all_tests([self], held_of([self]))
 
     @property
     def estimate(self) -> Estimate:
@@ -260,7 +260,7 @@ def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
     return values, member
 
 
-def tests_of(checks: Sequence[Check], held: Held) -> Tests:
+def all_tests(checks: Sequence[Check], held: Held) -> Tests:
     """The tests of checks as one repetition: Student's t, and exact ones for shares."""
     values, member = values_of(checks)
     is_share = np.array([check.share is not None for check in checks], dtype=bool)

@@ -101,10 +101,12 @@ class Points:
         return sampled(logs, mine.seeds, "log", why)
 
     def shared_with(self, other: Points) -> tuple[Points, Points]:
-        """Both restricted to the seeds and eta that both have, in one order."""
-        seeds = [seed for seed in self.seeds if seed in other.seeds]
+        """Both restricted to the eta that both have, and there to the seeds with runs in both, in one order."""
         etas = [eta for eta in self.etas if eta in other.etas]
-        return self._of_seeds(seeds)._of_etas(etas), other._of_seeds(seeds)._of_etas(etas)
+        mine, theirs = self._of_etas(etas), other._of_etas(etas)
+        with_runs = [set(np.array(one.seeds, dtype=object)[one.sums[..., 0].sum(1) > 0]) for one in (mine, theirs)]
+        seeds = [seed for seed in self.seeds if seed in with_runs[0] & with_runs[1]]
+        return mine._of_seeds(seeds), theirs._of_seeds(seeds)
 
     def _of_seeds(self, seeds: Sequence[Hashable]) -> Points:
         rows = [self.seeds.index(seed) for seed in seeds]

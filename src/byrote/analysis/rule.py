@@ -32,12 +32,12 @@ from typing import Any
 
 import numpy as np
 
-from byrote.analysis.check import Check, held_of, shown, tests_of, values_of
+from byrote.analysis.check import Check, all_tests, held_of, shown, values_of
 from byrote.analysis.core import WORDS, Held, Pooled, Tests, Word, judge, nearly_all, pool
 from byrote.analysis.samples import Estimate
 from byrote.intervals import clopper_pearson
 
-__all__ = ["Decision", "Word", "decide"]
+__all__ = ["Decision", "Parts", "Word", "decide"]
 
 _NAMED_AT_MOST = 6
 
@@ -89,7 +89,7 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
     """
     if not checks:
         raise ValueError("a word needs at least one check, got none")
-    parts = _Parts.of(checks)
+    parts = Parts.of(checks)
     met = parts.met
     _same_in_each_kind(met)
     blocked = parts.blocked(lacking)
@@ -98,7 +98,7 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
     if not met:
         return found("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
     held = held_of(met)
-    tests, pooled = tests_of(met, held), _pooled(met, held)
+    tests, pooled = all_tests(met, held), _pooled(met, held)
     word, named = _judged(met, tests, pooled, held, nearly_all, not blocked)
     first = _deciding(met, tests, word)
     reason = "; ".join([_said(word, met, tests, named, first), *notes])
@@ -107,7 +107,7 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The checks given, split into those that decide and the rest."""
 
     deciding: list[Check]  # without the variations of a kind that has other checks
@@ -116,7 +116,7 @@ class _Parts:
     unmet_cells: int
 
     @classmethod
-    def of(cls, checks: Sequence[Check]) -> _Parts:
+    def of(cls, checks: Sequence[Check]) -> Parts:
         kinds = {check.what for check in checks if check.decides}
         deciding = [check for check in checks if check.decides or check.what not in kinds]
         met = [check for check in deciding if check.enough and not check.unmet]
@@ -127,18 +127,18 @@ class _Parts:
         """Why the claim cannot hold, whatever the values say."""
         why = []
         if self.unmet_cells > self.met_cells:
-            first = next(check.unmet for check in self.deciding if check.enough and check.unmet)
+            first = next(check.unmet for check in self.deciding if check.unmet)
             why.append(f"the premise is met in {self.met_cells} of {self.met_cells + self.unmet_cells} cells ({first})")
         tested = {check.what for check in self.met}
-        for what in dict.fromkeys(check.what for check in self.deciding):
+        for what in dict.fromkeys(check.what for check in self.deciding if check.what not in tested):
             if not any(check.enough for check in self.deciding if check.what == what):
                 why.append(f"{what}: fewer than 3 seeds in every cell")
-            elif what not in tested and self.met:
+            elif self.met:
                 why.append(f"{what}: the premise is met in no cell")
         return [*why, lacking] if lacking else why
 
 
-def _notes(checks: Sequence[Check], parts: _Parts) -> list[str]:
+def _notes(checks: Sequence[Check], parts: Parts) -> list[str]:
     """What was left out, one remark each."""
     notes = []
     few = [check for check in parts.deciding if not check.enough]

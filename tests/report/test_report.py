@@ -278,7 +278,7 @@ def test_limits_say_what_is_missing(table):
     assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in told
     assert "Fashion-MNIST subset, MLP: one seed" in told
     assert "2,000 to 5,000 training images" in told
-    assert "in figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
+    assert "in the figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
 
 
 def test_of_many_failed_runs_twenty_are_named():

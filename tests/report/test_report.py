@@ -143,6 +143,13 @@ def test_a_table_without_wrong_labels_has_no_sentence_about_them():
     assert heads.headline(made.analysis(clean), [verdict()]) == [heads.claims_sentence([verdict()])]
 
 
+def test_a_table_of_one_loss_has_no_empty_sentence():
+    one = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=2, every=60))
+    (first, last) = heads.headline(made.analysis(one), [verdict()])
+    assert re.search(r"CE ends by repeating [\d.]+% of the wrong labels\.$", first)
+    assert last == heads.claims_sentence([verdict()])
+
+
 # ------------------------------------------------------------------------------------------ verdicts
 
 

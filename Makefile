@@ -27,9 +27,11 @@ types: $(VENV)/.dev
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/analysis.py --json
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/growth.py --json
 	$(BIN)/python benchmarks/measures.py --json
+	$(BIN)/python benchmarks/noise_rate.py --json
 	$(BIN)/python benchmarks/theory.py --json
 
 mutations: $(VENV)/.dev

@@ -10,6 +10,7 @@ from typing import Any
 from byrote.analysis import Store
 from byrote.experiment import Experiment, Study
 from byrote.files import DataUnavailableError, write_atomic
+from byrote.noise import Recorded
 from byrote.store import Plan
 from byrote.store.directory import committed, discard_leftovers, read_manifest
 from byrote.store.plan import older_versions
@@ -193,9 +194,12 @@ def _check_data(experiments: Mapping[str, Experiment]) -> tuple[dict[str, str], 
     sizes: dict[str, tuple[int, ...]] = {}
     for (data, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
         try:
-            sizes[data] = tuple(first.data.load("train", first.split_seed).images.shape)
+            train = first.data.load("train", first.split_seed)
+            sizes[data] = tuple(train.images.shape)
             first.data.load("test", first.split_seed)
             first.noise.effective_rate(first.data.num_classes)
+            if isinstance(first.noise, Recorded):  # it must have a label for each sample
+                first.noise.corrupt(train.labels, first.data.num_classes, first.generator("noise"), ids=train.ids)
         except DataUnavailableError as error:
             unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(unavailable) == len(experiments):

@@ -126,7 +126,14 @@ class _Two:
     def of(cls, loss: Bounded, alpha: float, geometry: Geometry, penalty: float, law: LawLike) -> _Two:
         points, weights = plane_nodes(law)
         Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle has each Z twice
-        return cls(loss, alpha, geometry.feature_norm, geometry.logit_scale, penalty, (Z, np.bincount(at, weights)))
+        return cls(
+            loss,
+            alpha,
+            geometry.feature_norm,
+            geometry.logit_scale,
+            penalty,
+            (Z, np.bincount(at, weights).astype(np.float64)),
+        )
 
     def psi(self, w: Array) -> Array:
         """The loss at the margin w."""

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from byrote import figures, theory
+from byrote import figures
+from byrote.analysis.lines import printed
+from byrote.analysis.model_fit import fit_history
 from figures import made
 from figures.made import analysis
 
@@ -25,13 +27,15 @@ def table():
 
 def test_marks_are_the_fits_predictions(table):
     (figure,) = figures.draw(analysis(table), "prediction")
-    fit = theory.fit_history(table.final())
+    fit = fit_history(table.final())
     for place, (variant, quantity) in enumerate(
         (variant, quantity) for variant in ("raw", "scale-free") for quantity in ("memorization", "dilation")
     ):
         drawn = {(row["loss"], row["eta"]): (row["predicted"], row["measured"]) for row in points(figure, place)}
         assert drawn == {
-            (one.loss, one.eta): tuple(getattr(one, f"{side}_{quantity}").value for side in ("predicted", "measured"))
+            (one.loss, one.eta): tuple(
+                printed(getattr(one, f"{side}_{quantity}")).value for side in ("predicted", "measured")
+            )
             for one in fit.predictions
             if one.variant == variant
         }

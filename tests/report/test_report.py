@@ -4,25 +4,33 @@ import json
 import re
 import shlex
 from html.parser import HTMLParser
+from importlib import resources
+from typing import get_args
 
 import numpy as np
 import pytest
 from figures import made
+from scipy import stats
+from stored import results_of
 
 from byrote import claims, report
+from byrote.analysis import Analysis
 from byrote.claims import Verdict
+from byrote.claims.verdict import Word
 from byrote.report import headline as heads
-from byrote.report.rerun import command, seeds, toml, varying
+from byrote.report.rerun import command, toml, varying
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
-from byrote.report.verdicts import grouped, row
+from byrote.report.verdicts import SIGNS, grouped, row
 from byrote.report.words import number, percent
+from byrote.store import Results
 from byrote.table import Table
 
 
 def verdict(id="A5", word="holds", **more):
     fields = {
         "id": id,
-        "statement": "LS memorises less than CE",
+        "statement": "LS memorizes less than CE",
+        "word": word,
         "verdict": word,
         "statistic": -0.25,
         "interval": (-0.5, -0.125),
@@ -30,7 +38,7 @@ def verdict(id="A5", word="holds", **more):
         "runs": 12,
         "published": "yes",
         "method": "paired t",
-        "aggregation": "all cells",
+        "cells": "all cells",
         "minimum": "3 seeds",
         "premise": "CE reaches J1 .98",
     }
@@ -122,6 +130,11 @@ def test_the_third_sentence_counts_verdicts():
         "Of three claims tested, 1 holds (A2), 2 fail (A3 and A4) and none is open; "
         "1 could not be tested on these runs."
     )
+    partly = [verdict("A2"), verdict("A3", "holds except"), verdict("A4", "fails in")]
+    assert heads.claims_sentence(partly) == (
+        "Of three claims tested, 1 holds (A2), 1 holds but for some cells (A3), none fails, "
+        "1 fails in some cells (A4) and none is open."
+    )
     assert "None of the papers' claims" in heads.claims_sentence([verdict("C1", "not tested")])
 
 
@@ -141,6 +154,29 @@ def test_a_verdict_as_words():
     assert one["names"] == ["cell", "mean", "interval", "n"]
     assert one["details"] == [["x", "0.5", "[0.25, 0.75]", "–"], ["y", "–", "–", "3"]]
     assert ("premise", "CE reaches J1 .98") in one["notes"]
+
+
+def test_every_word_has_a_sign_a_color_and_a_style():
+    words = get_args(Word)
+    assert set(words) == set(SIGNS)
+    assert len(set(SIGNS.values())) == len(SIGNS)
+    css = (resources.files("byrote.report") / "page.css").read_text("utf-8")
+    for word in words:
+        assert f".v-{word.replace(' ', '-')}" in css
+        assert row(verdict(word=word))["word"] == word
+        assert SIGNS[word] in report.verdicts_html([verdict(word=word)])
+
+
+def test_each_data_set_has_a_mark_and_each_kind_of_check_its_estimate():
+    marks = {"MNIST": "holds", "CIFAR-10": "fails in 1 of 2 cells"}
+    pooled = {"m LS - CE": (-0.25, -0.5, 0.125)}
+    one = row(verdict(word="fails in", verdict="fails in 1 of 4 cells", by_dataset=marks, pooled=pooled))
+    assert (one["verdict"], one["word"], one["css"]) == ("fails in 1 of 4 cells", "fails in", "fails-in")
+    assert [(mark["name"], mark["verdict"], mark["sign"]) for mark in one["marks"]] == [
+        ("MNIST", "holds", SIGNS["holds"]),
+        ("CIFAR-10", "fails in 1 of 2 cells", SIGNS["fails in"]),
+    ]
+    assert one["pooled"] == [("m LS - CE", "−0.25", "[−0.5, 0.125]")]
 
 
 def test_untested_claims_stand_apart():
@@ -272,63 +308,107 @@ def test_toml_is_read_back():
     assert read == {"kind": 'a "b"', "n": [1, 2.5], "deep": {"on": True}, "tiny": 1e-08}
 
 
-def test_the_command_trains_that_run_and_no_other():
+def keys_of(words, study):
+    """The keys of the runs that a command's overrides leave of a study."""
     from byrote.cli.run import _overrides
+
+    given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+    return [experiment.key for _, experiment in study.experiments("", _overrides(given))]
+
+
+def test_the_command_trains_that_run_and_no_other():
     from byrote.experiment import Study
 
     study = Study.load("demo")
     planned = [experiment for _, experiment in study.experiments()]
     specs = [experiment.spec() for experiment in planned]
     for place in (0, len(planned) // 2, len(planned) - 1):
-        words = shlex.split(command(specs[place], specs, {"study": "demo", "overrides": {}}, "k"))
+        words = shlex.split(command(specs[place], varying(specs), {"study": "demo", "overrides": {}}, "k"))
         assert words[:3] == ["byrote", "run", "demo"]
-        given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
-        found = study.experiments("", _overrides(given))
-        assert [experiment.key for _, experiment in found] == [planned[place].key]
+        assert keys_of(words, study) == [planned[place].key]
+
+
+def test_the_command_of_a_run_from_scratch_beside_started_ones(tmp_path):
+    from byrote.experiment import Study
+
+    study = Study(
+        name="two",
+        base={"data": {"kind": "fashion_mnist_subset"}, "noise": {"kind": "symmetric", "rate": 0.2}},
+        part=(
+            {"name": "started", "base": {"start": {"kind": "cross_entropy"}}, "axes": {"noise_seed": [3, 4]}},
+            {"name": "scratch"},
+        ),
+    )
+    planned = [experiment for _, experiment in study.experiments()]
+    specs = [experiment.spec() for experiment in planned]
+    for place in range(3):
+        words = shlex.split(command(specs[place], varying(specs), {"study": "two"}, "k"))
+        assert keys_of(words, study) == [planned[place].key]
 
 
 def test_the_command_repeats_scale_overrides_and_imports():
     told = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
-    words = shlex.split(command({"seed": 1}, [{"seed": 1}, {"seed": 2}], told, "abc"))
+    words = shlex.split(command({"seed": 1}, varying([{"seed": 1}, {"seed": 2}]), told, "abc"))
     assert words[:6] == ["byrote", "run", "own.toml", "--scale", "small", "--import"]
     assert "training.epochs=3" in words
     assert words[-1] == "seed=1"
     assert "runs/again/abc" in words
 
 
-def test_cells_give_one_command_for_all_seeds():
-    history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1,), seeds=3, every=60))
-    specs = {
-        row["key"]: {
-            "loss": {"kind": row["loss"]},
-            "noise": {"kind": "uniform", "rate": row["rate"]},
-            "seed": row["seed"],
-        }
-        for row in history.final().rows()
-    }
-    found = cells(made.results(history, specs=specs))
-    assert [(one["part"], one["loss"], list(one["keys"])) for one in found] == [
-        ("two-class", "CE", ["0", "1", "2"]),
-        ("two-class", "LS 0.1", ["0", "1", "2"]),
+def commands(found):
+    """The command of each run of the cells, by its key."""
+    filled = {}
+    for cell in found:
+        for words in cell["runs"].values():
+            text = cell["command"]
+            for name, value in words.items():
+                text = text.replace(name, value)
+            filled[words["KEY"]] = text.strip()
+    return filled
+
+
+def test_cells_give_the_command_of_each_run():
+    history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1, 0.2), seeds=3, every=60))
+    one = made.analysis(history)
+    found = cells(one)
+    assert [(cell["part"], cell["loss"], cell["rate"], list(cell["runs"])) for cell in found] == [
+        ("two-class", loss, rate, ["0", "1", "2"]) for loss in ("CE", "LS") for rate in ("0.1", "0.2")
     ]
-    assert found[0]["command"].endswith("--set 'loss={kind = \"CE\"}' --set seed=SEED")
+    assert {cell["setting"] for cell in found} == {"Fashion-MNIST subset 0/1, MLP"}
+    specs = one.results.specs
+    wanted = {key: command(spec, varying(specs.values()), one.results.about, key) for key, spec in specs.items()}
+    assert {key: sorted(shlex.split(text)) for key, text in commands(found).items()} == {
+        key: sorted(shlex.split(text)) for key, text in wanted.items()
+    }
 
 
-def test_specs_come_from_a_stores_plan(tmp_path):
-    entry = {"key": "k", "part": "p", "spec": {"seed": 4}}
-    plan = {"format": 1, "study": "demo", "scale": "", "overrides": {}, "imports": [], "entries": [entry]}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    assert specs_of(Results(Table({}), Table({}), str(tmp_path), {})) == {"k": {"seed": 4}}
-    assert specs_of(Results(Table({}), Table({}), str(tmp_path / "no"), {})) == {}
+def test_settings_of_one_part_have_cells_of_their_own():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=2, every=60)).rows()
+    clipped = [row | {"key": f"{row['key']}-clipped", "spec": {"training.clip": 1.0}} for row in rows]
+    found = cells(Analysis.of(results_of(rows + clipped)))
+    assert [(cell["setting"], len(cell["runs"])) for cell in found] == [
+        ("Fashion-MNIST subset 0/1, MLP", 2),
+        ("Fashion-MNIST subset 0/1, MLP, clipping 1", 2),
+    ]
+    assert len(commands(found)) == 4
+
+
+def test_seeds_given_apart_are_named_and_repeated():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    apart = [row | {"key": f"{row['key']}-{n}", "noise_seed": n} for row in rows for n in (5, 6)]
+    (cell,) = cells(Analysis.of(results_of(apart)))
+    assert list(cell["runs"]) == ["0, noise 5", "0, noise 6"]
+    ends = [text.split("--set ")[-1] for text in commands([cell]).values()]
+    assert ends == ["noise_seed=5", "noise_seed=6"]
 
 
 # ---------------------------------------------------------------------------------------------- page
 
 
-def test_the_page_holds_every_part(page, results, verdicts):
+def test_the_page_holds_every_part(page, analysis, verdicts):
     read = Page(page)
     text = " ".join(read.text)
-    for sentence in heads.headline(results, verdicts):
+    for sentence in heads.headline(analysis, verdicts):
         assert sentence in text
     for one in verdicts:
         assert f" {one.id} " in f" {text.replace(',', ' ')} ".replace("\n", " "), one.id
@@ -350,12 +430,13 @@ def test_charts_need_no_eval(page):
     assert "unsafe-eval" not in page
 
 
-def test_hostile_text_stays_text(small):
+def test_hostile_text_stays_text():
     hostile = "</script><img src=x onerror=alert(1)>"
-    renamed = made.results(small.history.with_column("part", [hostile] * len(small.history)), study=hostile)
+    rows = made.runs(made.Cells(made.TWO | {"part": hostile}, ("CE",), (0.2,), seeds=1, every=60))
     from byrote.report.page import render
 
-    text = render(renamed, [verdict(reason=hostile)], [])
+    marks = {hostile: "holds", "MNIST": "holds"}
+    text = render(made.analysis(rows, study=hostile), [verdict(reason=hostile, by_dataset=marks)], [])
     assert "<img src=x" not in text
     assert "&lt;img src=x" in text
 
@@ -369,16 +450,17 @@ def test_writing_gives_page_and_figures(small, tmp_path):
     assert sorted(one.name for one in path.parent.iterdir()) == ["figures", "index.html"]
 
 
-def test_equal_results_give_equal_pages(results, verdicts, page):
+def test_equal_results_give_equal_pages(table, analysis, verdicts, page):
     from byrote import figures
     from byrote.report.page import render
 
-    assert render(results, verdicts, figures.draw(results)) == page
+    again = made.analysis(table, made.plane(table), machine={"processors": 2, "torch": "2.13"})
+    assert render(again, verdicts, figures.draw(again)) == page
 
 
 def test_an_empty_store_has_no_page(tmp_path):
     with pytest.raises(ValueError, match="at least one finished run"):
-        report.write_report(Results(Table({}), Table({}), "", {}), [], tmp_path / "out")
+        report.write_report(Analysis.of(Results(Table({}), Table({}), "", {})), [], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -387,7 +469,7 @@ def test_another_alpha_of_a_loss_has_rows_and_a_colour_of_its_own():
     other = [
         row | {"alpha": 0.45, "key": f"{row['key']}-45"} for row in rows if row["loss"] == "RLL" and row["seed"] == 0
     ]
-    (table,) = resistance_tables(made.results(Table.of(rows + other)))
+    (table,) = resistance_tables(made.analysis(Table.of(rows + other)))
     colours = {row["loss"]: row["colour"] for row in table["rows"]}
-    assert set(colours) == {"CE", "RLL", "RLL .45"}
+    assert set(colours) == {"CE", "RLL", "RLL alpha .45"}
     assert len(set(colours.values())) == 3

@@ -33,7 +33,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Row = dict[str, Any]
-DATA = ("data.kind", "data.classes")
+DATA = ("data.kind", "data.path", "data.classes")
 NETWORK = (*DATA, "network.kind")
 
 
@@ -224,16 +224,16 @@ def one_each(
         by: fields by dotted path, such as `DATA`.
         among: true of the settings that have something to show.
     """
-    found = [one for one in selections if among(one)]
+    possible = [one for one in selections if among(one)]
     law: Counter[str] = Counter()
-    for one in found:
+    for one in possible:
         law[str(one.setting.fields.get("noise.kind"))] += len(one)
 
     def rank(one: Selection) -> tuple[bool, int, int]:
         return not one.setting.speaks, -len(one), -law[str(one.setting.fields.get("noise.kind"))]
 
     best: dict[str, Selection] = {}
-    for one in sorted(found, key=rank):
+    for one in sorted(possible, key=rank):
         best.setdefault(repr([one.setting.fields.get(path) for path in by]), one)
     return sorted(best.values(), key=lambda one: -len(one))
 
@@ -340,10 +340,10 @@ def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
         one: the runs.
         x, y: one number a run, (R,).
     """
-    found = {}
+    lines = {}
     for loss in one.losses:
         mine = one.labels == loss
         line = fit_line(np.asarray(x, dtype=np.float64)[mine], np.asarray(y, dtype=np.float64)[mine])
         if line.count >= 3 and np.isfinite(line.slope):
-            found[loss] = line
-    return found
+            lines[loss] = line
+    return lines

@@ -54,7 +54,7 @@ def _analysis(folder: Path) -> "Analysis":
     return analysis
 
 
-def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = False) -> int:
+def claims(folder: Path | None = None, /, *, theory: bool = False, power: bool = False, json: bool = False) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
@@ -63,6 +63,8 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = 
         A store or a results folder. Without one, --theory is needed.
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
+    power
+        Say how many more seeds would decide each inconclusive claim.
     json
         Print JSON.
     """
@@ -71,16 +73,17 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = 
     if folder is None and not theory:
         raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
     analysis = None if folder is None else _analysis(folder)
-    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json)
+    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json, power)
 
 
-def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool) -> int:
-    """Print verdicts as a table or as JSON."""
-    rows = [verdict.to_json() for verdict in verdicts]
+def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
+    """Print verdicts as a table or as JSON, with how many more seeds would decide where that is asked for."""
+    rows = [verdict.to_json() | ({"power": verdict.power()} if power else {}) for verdict in verdicts]
     if as_json:
         print_json(rows)
     else:
-        print_table(title, ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), rows)
+        names = ("id", "verdict", "statistic", "interval", "bar", "runs", "statement", *(["power"] if power else []))
+        print_table(title, names, rows)
     return 0
 
 

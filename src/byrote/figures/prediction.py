@@ -81,8 +81,9 @@ def _modeled(one: Selection) -> Selection:
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of its runs but the collapsed ones, whose D is nothing to compare with."""
-    whole = one.where(~one.collapsed)
+    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
+    modeled = one.of_losses(*KINDS_OF)
+    whole = modeled.where(~modeled.collapsed)
     return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from byrote.analysis import Analysis
+from byrote.analysis import Analysis, mean_over_seeds
 from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, note, panels, rate_text, share_axis, values
@@ -51,7 +51,7 @@ def _rates(one: Selection) -> list[float]:
 
 
 def _panel(one: Selection, names: list[str]) -> list[Any]:
-    rho = float(np.mean(one.last("realised_rate")))
+    rho = mean_over_seeds(one.last("realised_rate"), one.seeds.tolist()).whole
     low = np.floor(max(min(float(np.min(np.r_[one.last("j1"), one.last("j2")])), 1 - rho) - 0.08, 0) * 10) / 10
     domain = (float(low), 1.0)
     x, y = share_axis(alt.X, "j1", "J1, observed label", domain), share_axis(alt.Y, "j2", "J2, true label", domain)

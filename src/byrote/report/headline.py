@@ -19,14 +19,14 @@ __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"
 def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
     """What the losses did to the wrong labels, what that did to the geometry, which claims held."""
     one = _main(analysis)
-    said = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
-    return [sentence for sentence in (*said, claims_sentence(verdicts)) if sentence]
+    of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
+    return [sentence for sentence in (*of_runs, claims_sentence(verdicts)) if sentence]
 
 
 def _main(analysis: Analysis) -> Selection | None:
     """The setting with wrong labels in which most losses were run; among equals the one with most runs."""
-    found = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0)
-    return max(found, key=lambda one: (len(one.losses), len(one)), default=None)
+    noisy = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0)
+    return max(noisy, key=lambda one: (len(one.losses), len(one)), default=None)
 
 
 def _mean(one: Selection, column: str) -> float:
@@ -94,22 +94,32 @@ def geometry_sentence(one: Selection) -> str:
 
 def _within(sample: Sample) -> str:
     """The 95% interval of a rank correlation over seeds; nothing where one seed gives none."""
-    found = sample.estimate()
-    ends = (float(np.tanh(found.low)), float(np.tanh(found.high)))
-    return f" {span((round(ends[0], 2), round(ends[1], 2)))}" if found.n > 1 else ""
+    estimate = sample.estimate()
+    low, high = (round(float(np.tanh(end)), 2) for end in (estimate.low, estimate.high))
+    return f" {span((low, high))}" if estimate.n > 1 else ""
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     """How many claims held, failed, could not be decided, with their names."""
-    by = {word: [v.id for v in verdicts if v.verdict == word] for word in ("holds", "fails", "inconclusive")}
+    by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
     if not tested:
         return "None of the papers' claims could be tested on these runs."
-    verbs = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "inconclusive": ("is open", "are open")}
     parts = [
-        f"{len(ids)} {verbs[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {verbs[word][0]}"
+        f"{len(ids)} {_VERBS[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {_VERBS[word][0]}"
         for word, ids in by.items()
+        if ids or word in _ALWAYS
     ]
     untested = len(verdicts) - tested
     rest = f"; {untested} could not be tested on these runs" if untested else ""
-    return f"Of {count(tested, 'claim')} tested, {parts[0]}, {parts[1]} and {parts[2]}{rest}."
+    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}."
+
+
+_VERBS = {
+    "holds": ("holds", "hold"),
+    "holds except": ("holds but for some cells", "hold but for some cells"),
+    "fails": ("fails", "fail"),
+    "fails in": ("fails in some cells", "fail in some cells"),
+    "inconclusive": ("is open", "are open"),
+}
+_ALWAYS = ("holds", "fails", "inconclusive")

@@ -81,7 +81,7 @@ def _example(commands: Sequence[dict[str, Any]]) -> str:
 
 def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
     about = analysis.results.about
-    words: list[str] = [verdict.verdict for verdict in verdicts]
+    words: list[str] = [verdict.word for verdict in verdicts]
     commands = cells(analysis)
     return {
         "title": _title(str(about.get("study") or "byrote")),

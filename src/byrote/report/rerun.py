@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from byrote.analysis.specs import SEEDS
+from byrote.identity import SEEDS
 
 __all__ = ["command", "seeds", "toml", "varying"]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from byrote.analysis import Analysis, Setting
 from byrote.analysis.labels import dataset_name, network_name
 from byrote.analysis.series import Selection, in_order, losses_of, rated
-from byrote.analysis.specs import SEEDS
 from byrote.analysis.statistics import paired_difference
 from byrote.figures.style import loss_style
+from byrote.identity import SEEDS
 from byrote.report.rerun import command, seeds, varying
 from byrote.report.words import count, joined, number, percent
 
@@ -72,25 +72,25 @@ def _share(mean: dict[str, Any], name: str) -> dict[str, str]:
 
 def parts(analysis: Analysis) -> list[dict[str, Any]]:
     """What each part of the study ran: its data, losses, rates, seeds, and the fields of its specs."""
-    runs, found = analysis.runs, []
+    runs, rows = analysis.runs, []
     for part in dict.fromkeys(runs["part"].tolist()):
         mine = runs["part"] == part
         rates = runs["rate"][mine]
-        told = [f"{rate:g}" for rate in np.unique(rates[np.isfinite(rates)])]
-        told += ["as recorded"] if not np.isfinite(rates).all() else []
-        found.append(
+        words = [f"{rate:g}" for rate in np.unique(rates[np.isfinite(rates)])]
+        words += ["as recorded"] if not np.isfinite(rates).all() else []
+        rows.append(
             {
                 "name": part,
                 "data": joined(sorted({dataset_name(str(kind)) for kind in runs["dataset"][mine]})),
                 "classes": _distinct(list(dict.fromkeys(runs["classes"][mine].tolist()))),
                 "losses": ", ".join(in_order(runs["loss"][mine].tolist())),
-                "rates": ", ".join(told),
+                "rates": ", ".join(words),
                 "seeds": len(set(runs["seed"][mine].tolist())),
                 "runs": int(mine.sum()),
                 "facts": _facts(analysis, mine),
             }
         )
-    return found
+    return rows
 
 
 def _facts(analysis: Analysis, mine: NDArray[np.bool_]) -> list[dict[str, str]]:
@@ -141,12 +141,12 @@ def cells(analysis: Analysis) -> list[dict[str, Any]]:
     for run, cell in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         places.setdefault(cell, []).append(run)
     first = {part: number for number, part in enumerate(dict.fromkeys(runs["part"].tolist()))}
-    found = []
+    rows = []
     for (part, *_), mine in sorted(places.items(), key=lambda item: (first[item[0][0]], *item[0][1:])):
         run, keys = mine[0], [str(runs["key"][one]) for one in mine]
         spec = {path: value for path, value in specs[keys[0]].items() if path not in SEEDS}
         rate = float(runs["rate"][run])
-        found.append(
+        rows.append(
             {
                 "part": part,
                 "setting": title[run],
@@ -159,7 +159,7 @@ def cells(analysis: Analysis) -> list[dict[str, Any]]:
                 },
             }
         )
-    return found
+    return rows
 
 
 def _seed(spec: Mapping[str, Any]) -> str:
@@ -193,28 +193,26 @@ def environment(analysis: Analysis) -> list[tuple[str, str]]:
 
 def limits(analysis: Analysis) -> list[str]:
     """What a reader should hold against this page, from the tables."""
-    said = []
-    for one in rated(analysis):
-        if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0:
-            said.append(f"{one.title}: one seed, so no interval over seeds; intervals there count samples.")
+    alone = [one.title for one in rated(analysis) if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0]
+    lines = [f"{title}: one seed, so no interval over seeds; intervals there count samples." for title in alone]
     if "n_train" in analysis.runs:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        said.append(
+        lines.append(
             f"Runs have {size} training images. With few images a robust loss may underfit or memorize more than the "
             "papers show; the published values stand beside ours for that reason."
         )
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
-        said.append(
+        lines.append(
             f"{collapsed} of {runs} runs collapsed (class means coincide): no NC1 and no relative memorization."
         )
-    said += [*_variations(analysis.settings), *_left_out(analysis)]
-    said.append(
+    lines += [*_variations(analysis.settings), *_left_out(analysis)]
+    lines.append(
         "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
         "end up wrong; symmetric noise moves to another class, so η of them do. ρ is the share wrong in the run itself."
     )
-    return said
+    return lines
 
 
 def _variations(settings: Sequence[Setting]) -> list[str]:
@@ -232,17 +230,16 @@ def _left_out(analysis: Analysis) -> list[str]:
     """The runs that are not on the page: failed ones, those of older versions, those without data, missing ones."""
     results, about = analysis.results, analysis.results.about
     failed = np.flatnonzero(results.runs["status"] == "failed")
-    said = []
-    for run in failed[:_LISTED]:
-        said.append(f"Failed: {results.runs['part'][run]} {results.runs['key'][run]}: {results.runs['error'][run]}")
+    columns = (results.runs[name][failed[:_LISTED]].tolist() for name in ("part", "key", "error"))
+    lines = [f"Failed: {part} {key}: {error}" for part, key, error in zip(*columns, strict=True)]
     if len(failed) > _LISTED:
-        said.append(f"{len(failed)} runs failed in all; they are left out.")
+        lines.append(f"{len(failed)} runs failed in all; they are left out.")
     for name, number_of in (about.get("older_versions") or {}).items():
-        said.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name}).")
+        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name}).")
     without = about.get("not_run") or []
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in without).items():
-        said.append(f"{part}, {count(runs, 'run')}: {reason}")
+        lines.append(f"{part}, {count(runs, 'run')}: {reason}")
     missing = int(about.get("planned") or 0) - len(results.runs) - len(without)
     if missing > 0:
-        said.append(f"{missing} planned runs are not done; the same command goes on with them.")
-    return said
+        lines.append(f"{missing} planned runs are not done; the same command goes on with them.")
+    return lines

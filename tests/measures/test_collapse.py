@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from byrote.measures.axes import axes_of
 from byrote.measures.collapse import feature_rank, nc2, nc3, nc3_by_class, nc4
 from byrote.measures.moments import ClassMoments
-from byrote.measures.variability import CONVENTIONS, _axes, cdnv, centred_means, class_means_coincide, nc1
+from byrote.measures.variability import CONVENTIONS, cdnv, centred_means, class_means_coincide, nc1
 
 from .oracles import clouds, exact_nc1, plain_nc1
 
@@ -292,4 +293,4 @@ def test_rank_cut_is_n_minus_one() -> None:
     features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
     rounded = centred_means(moments(features, labels)).float().double()
     unaware = torch.full((9,), 1e-30, dtype=torch.float64)  # as if nothing had been rounded: only the rank can cut
-    assert len(_axes(rounded, unaware, 0.0, 100)[0]) == 4
+    assert len(axes_of(rounded, unaware, 0.0, 100).values) == 4

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, unpacked
+from byrote.checks import integers
+from byrote.measures.axes import Axes, axes_of, centre
+from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, panels, unpacked
 
 __all__ = ["ClassMoments", "MomentStream"]
 
@@ -99,6 +102,24 @@ class ClassMoments:
         """Classes without a sample."""
         absent: list[int] = torch.nonzero(self.counts == 0)[:, 0].tolist()
         return absent
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+        size = self.num_classes if self.final is not None else self.counts.sum()
+        means = torch.linalg.vector_norm(self.offsets + self.origin, dim=0).square() / self.num_classes
+        variances = torch.cat([panel.diagonal() for _, panel in panels(self.packed, self.width)])
+        scale: Tensor = (means + variances / size).sqrt()
+        return scale
+
+    @cached_property
+    def axes(self) -> Axes:
+        """Axes of the class means about their mean; one decomposition for every measure of these moments."""
+        return self.axes_about(centre(self.offsets, self.counts))
+
+    def axes_about(self, hbar: Tensor) -> Axes:
+        """Axes of the class means about another centre (M,)."""
+        return axes_of(self.offsets - hbar, self.scale, self.epsilon, int(self.counts.sum()))
 
     def present(self) -> ClassMoments:
         """The same moments over the classes that were seen, renumbered: N becomes their number."""
@@ -193,7 +214,7 @@ class MomentStream:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self._num_classes = num_classes
-        self._final = None if counts is None else torch.as_tensor(counts, dtype=torch.int64)
+        self._final = None if counts is None else integers("counts", counts)
         if self._final is not None and (self._final.shape != (num_classes,) or bool((self._final < 0).any())):
             raise ValueError(f"counts must be {num_classes} non-negative class counts, got {counts}")
         self._epsilon = 0.0

@@ -4,20 +4,23 @@ A reading is a function of the `Snapshot`; `@reading` registers it under its nam
 returns a mapping. To add a measure, write one such function.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
+from byrote.checks import unusable
+from byrote.component import did_you_mean
 from byrote.measures.collapse import nc2
+from byrote.measures.features import FeatureSet
 from byrote.measures.mem import Memorization, j1, j2, memorization
 from byrote.measures.moments import ClassMoments
 from byrote.measures.rate import noise_rate
 from byrote.measures.variability import class_means_coincide, nc1
 
-__all__ = ["READINGS", "Snapshot", "read", "reading"]
+__all__ = ["READINGS", "Snapshot", "chosen", "needs_features", "read", "reading"]
 
 Readings = float | bool | Mapping[str, float]
 READINGS: dict[str, Callable[["Snapshot"], Readings]] = {}
@@ -68,13 +71,34 @@ class Snapshot:
         return _moments(self.test_features, self.test_true, self.num_classes)
 
     @cached_property
+    def true_set(self) -> FeatureSet:
+        """Training features by true label: class means and their axes, computed once for every reading."""
+        return FeatureSet.of(self.features, self.true, self.num_classes)
+
+    @cached_property
+    def observed_set(self) -> FeatureSet:
+        """Training features by observed label."""
+        return FeatureSet.of(self.features, self.observed % self.num_classes, self.num_classes)
+
+    @property
+    def clean_set(self) -> FeatureSet:
+        """The clean part of the training features; a copy of them, so it is not kept."""
+        clean = ~self.corrupted
+        return FeatureSet.of(self.features[clean], self.true[clean], self.num_classes)
+
+    @cached_property
+    def test_set(self) -> FeatureSet:
+        """Test features by true label."""
+        return FeatureSet.of(self.test_features, self.test_true, self.num_classes)
+
+    @cached_property
     def mem(self) -> Memorization:
-        return memorization(self.features, self.true, self.observed, self.test.means.to(self.features.dtype))
+        return memorization(self.features, self.true, self.observed, self.test_set.means.to(self.features.dtype))
 
     @cached_property
     def collapsed(self) -> bool:
         """The test class means coincide: NC1 and everything relative to their distance has no value."""
-        return class_means_coincide(self.test)
+        return class_means_coincide(self.test_set)
 
 
 def _moments(features: Tensor, labels: Tensor, num_classes: int) -> ClassMoments:
@@ -82,13 +106,67 @@ def _moments(features: Tensor, labels: Tensor, num_classes: int) -> ClassMoments
     return ClassMoments.of(features, labels, num_classes, counts=counts)
 
 
-def read(snapshot: Snapshot) -> dict[str, float | bool]:
-    """Every registered reading of the snapshot, as one row of the history."""
+def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str, float | bool]:
+    """The registered readings of the snapshot as one row of the history: all, or the `columns` named (see `chosen`).
+
+    A reading none of whose columns is named is not computed.
+    """
     row: dict[str, float | bool] = {}
     for name, function in READINGS.items():
-        value = function(snapshot)
-        row.update(value if isinstance(value, Mapping) else {name: value})
-    return row
+        if columns is None or not _columns(name, function).isdisjoint(columns):
+            row.update(_row(name, function(snapshot)))
+    return row if columns is None else {name: value for name, value in row.items() if name in columns}
+
+
+def chosen(columns: Collection[str] | None) -> frozenset[str] | None:
+    """Names of columns, each of which some reading gives; None: all.
+
+    Raises: ValueError for an unknown name, with the nearest known one.
+
+    >>> sorted(chosen(["nc1_test", "j1"]))
+    ['j1', 'nc1_test']
+    """
+    if columns is None:
+        return None
+    columns = [columns] if isinstance(columns, str) else columns
+    known = [column for name, function in READINGS.items() for column in sorted(_columns(name, function))]
+    for column in columns:
+        if column not in known:
+            raise ValueError(f"readings has no {column!r}; {did_you_mean(str(column), known)}")
+    return frozenset(columns)
+
+
+def _row(name: str, value: Readings) -> Mapping[str, float | bool]:
+    return value if isinstance(value, Mapping) else {name: value}
+
+
+def needs_features(columns: Collection[str] | None) -> bool:
+    """Whether a reading of these columns looks at the training features: the rest can be read without keeping them."""
+    functions = [
+        function
+        for name, function in READINGS.items()
+        if columns is None or not _columns(name, function).isdisjoint(columns)
+    ]
+    without = replace(_small(), features=None)  # type: ignore[arg-type]  # what looks at them fails
+    try:
+        for function in functions:
+            function(without)
+    except (AttributeError, TypeError):
+        return True
+    return False
+
+
+@cache
+def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
+    """The columns that a reading gives, seen by reading a snapshot of twelve samples."""
+    return frozenset(_row(name, function(_small())))
+
+
+def _small() -> "Snapshot":
+    """Twelve samples of three classes."""
+    labels, generator = torch.arange(12) % 3, torch.Generator().manual_seed(0)
+    features, logits = (torch.rand(12, width, generator=generator) for width in (4, 3))
+    return Snapshot(3, labels, labels.roll(1), features, logits, labels, features, logits, labels)
 
 
 def _share(hits: Tensor) -> float:
@@ -96,14 +174,30 @@ def _share(hits: Tensor) -> float:
     return float(hits.double().mean()) if hits.numel() else float("nan")
 
 
+_LABELS = (
+    "j1",
+    "j2",
+    "test_accuracy",
+    "realised_rate",
+    "clean_accuracy",
+    "corrupted_as_observed",
+    "corrupted_as_true",
+)
+
+
 @reading
 def labels(snapshot: Snapshot) -> dict[str, float]:
     """J1, J2, test accuracy, and the fate of clean and corrupted samples (a, m, t) with the realised rate rho."""
     wrong, predicted = snapshot.corrupted, snapshot.predicted
+    if bool(unusable(snapshot.logits).any()):  # what a row of NaN predicts is no class
+        return dict.fromkeys(_LABELS, float("nan")) | {
+            "test_accuracy": _test_accuracy(snapshot),
+            "realised_rate": _share(wrong),
+        }
     return {
         "j1": j1(predicted, snapshot.observed),
         "j2": j2(snapshot.predicted_class, snapshot.true),
-        "test_accuracy": j2(snapshot.test_logits.argmax(-1) % snapshot.num_classes, snapshot.test_true),
+        "test_accuracy": _test_accuracy(snapshot),
         "realised_rate": _share(wrong),
         "clean_accuracy": _share((predicted == snapshot.observed)[~wrong]),
         "corrupted_as_observed": _share((predicted == snapshot.observed)[wrong]),
@@ -111,26 +205,40 @@ def labels(snapshot: Snapshot) -> dict[str, float]:
     }
 
 
+def _test_accuracy(snapshot: Snapshot) -> float:
+    if bool(unusable(snapshot.test_logits).any()):
+        return float("nan")
+    return j2(snapshot.test_logits.argmax(-1) % snapshot.num_classes, snapshot.test_true)
+
+
 @reading
-def collapse(snapshot: Snapshot) -> dict[str, float]:
-    """NC1 on training data by observed and by true label, on the clean part, and on test data (the dilation)."""
-    clean = ~snapshot.corrupted
-    observed = snapshot.observed % snapshot.num_classes
-    if snapshot.collapsed:
-        names = ("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test")
-        return dict.fromkeys(names, float("nan"))
-    return {
-        "nc1_train_observed": nc1(_moments(snapshot.features, observed, snapshot.num_classes)),
-        "nc1_train_true": nc1(snapshot.by_true),
-        "nc1_train_clean": nc1(_moments(snapshot.features[clean], snapshot.true[clean], snapshot.num_classes)),
-        "nc1_test": nc1(snapshot.test),
-    }
+def nc1_train_observed(snapshot: Snapshot) -> float:
+    """NC1 on training data by observed label."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.observed_set)
+
+
+@reading
+def nc1_train_true(snapshot: Snapshot) -> float:
+    """NC1 on training data by true label."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.true_set)
+
+
+@reading
+def nc1_train_clean(snapshot: Snapshot) -> float:
+    """NC1 on the clean part of the training data."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.clean_set)
+
+
+@reading
+def nc1_test(snapshot: Snapshot) -> float:
+    """NC1 on test data: the dilation."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.test_set)
 
 
 @reading
 def geometry(snapshot: Snapshot) -> dict[str, float]:
     """Norms and angles of the test class means, centred and not, and their mean distance D."""
-    shape = nc2(snapshot.test)
+    shape = nc2(snapshot.test_set)
     return {
         "class_distance": snapshot.mem.class_distance,
         "norm_cv": shape.norm_cv,

@@ -7,8 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from byrote.checks import one_of
-from byrote.measures.blocks import add_by_class_, along, blocks, checked, panels
+from byrote.checks import integers, one_axis, one_of
+from byrote.measures.axes import Axes, centre
+from byrote.measures.blocks import along
+from byrote.measures.features import ClassMeans, FeatureSet
 from byrote.measures.moments import ClassMoments
 
 __all__ = [
@@ -17,18 +19,16 @@ __all__ = [
     "cdnv",
     "centred_means",
     "class_means_coincide",
-    "feature_scale",
     "nc1",
 ]
 
 Convention = Literal["class-averaged", "pooled", "sample-centred"]
 CONVENTIONS = ("class-averaged", "pooled", "sample-centred")
 _NAN = float("nan")
-_EPSILON = torch.finfo(torch.float64).eps
 
 
 def nc1(
-    moments: ClassMoments | Tensor,
+    moments: ClassMoments | FeatureSet | Tensor,
     labels: Tensor | None = None,
     num_classes: int | None = None,
     *,
@@ -52,8 +52,8 @@ def nc1(
         "sample-centred": as pooled, and hbar is the mean of all samples.
 
     Args:
-        moments: `ClassMoments`, or features (n, M) of any float dtype.
-        labels: (n,) integers, with features only.
+        moments: `ClassMoments`, a `FeatureSet`, or features (n, M) of any float dtype.
+        labels: (n,) integers in any container, with features only.
         num_classes: N, with features only; when left out, the classes are the labels that occur.
         convention: see above.
 
@@ -71,23 +71,24 @@ def nc1(
     nan
     """
     one_of("convention", convention, CONVENTIONS)
-    if not isinstance(moments, ClassMoments):
+    if not isinstance(moments, ClassMoments | FeatureSet):
         if labels is None:
             raise TypeError("nc1 needs labels beside features, got none: call nc1(features, labels) or nc1(moments)")
-        return _nc1_of_features(moments, torch.as_tensor(labels), num_classes, convention)
+        return _of_features(_feature_set(moments, labels, num_classes), convention)
     if labels is not None or num_classes is not None:
         raise TypeError("labels and num_classes go with features, got them beside moments: pass the moments alone")
+    if isinstance(moments, FeatureSet):
+        return _of_features(moments, convention)
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return _NAN
     size = moments.within_size(averaged=convention == "class-averaged")
     if not bool(moments.offsets.isfinite().all() & moments.packed.isfinite().all()):
         return _NAN
-    centred = centred_means(moments, by_sample=convention == "sample-centred")
-    values, directions = _axes(centred, feature_scale(moments), moments.epsilon, int(moments.counts.sum()))
-    return _ratio(along(moments.packed, directions) / size, values, moments.num_classes)
+    axes = _axes(moments, convention)
+    return _ratio(along(moments.packed, axes.directions) / size, axes.values, moments.num_classes)
 
 
-def cdnv(moments: ClassMoments) -> float:
+def cdnv(moments: ClassMeans) -> float:
     """Class-distance normalised variance, mean over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
@@ -104,7 +105,7 @@ def cdnv(moments: ClassMoments) -> float:
     return float(((variance[first] + variance[second]) / (2 * torch.pdist(moments.offsets).square())).mean())
 
 
-def class_means_coincide(moments: ClassMoments) -> bool:
+def class_means_coincide(moments: ClassMeans) -> bool:
     """Whether all class means are one point, up to rounding of the features: total collapse, no geometry left.
 
     Relative to the scale of each feature and to the precision the features came in (float32, bfloat16, ...): NC1 and
@@ -119,42 +120,19 @@ def class_means_coincide(moments: ClassMoments) -> bool:
     """
     if moments.absent or moments.num_classes < 2 or not bool(moments.offsets.isfinite().all()):
         return False
-    centred, total = centred_means(moments), int(moments.counts.sum())
-    return len(_axes(centred, feature_scale(moments), moments.epsilon, total)[0]) == 0
+    return len(moments.axes.values) == 0
 
 
-def centred_means(moments: ClassMoments, by_sample: bool = False) -> Tensor:
+def centred_means(moments: ClassMeans, by_sample: bool = False) -> Tensor:
     """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
-    return moments.offsets - _centre(moments.offsets, moments.counts, by_sample)
+    return moments.offsets - centre(moments.offsets, moments.counts, by_sample)
 
 
-def feature_scale(moments: ClassMoments) -> Tensor:
-    """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
-    size = moments.num_classes if moments.final is not None else moments.counts.sum()
-    means = torch.linalg.vector_norm(moments.offsets + moments.origin, dim=0).square() / moments.num_classes
-    variances = torch.cat([panel.diagonal() for _, panel in panels(moments.packed, moments.width)])
-    scale: Tensor = (means + variances / size).sqrt()
-    return scale
-
-
-def _centre(offsets: Tensor, counts: Tensor, by_sample: bool) -> Tensor:
-    return (counts.to(torch.float64) / counts.sum()) @ offsets if by_sample else offsets.mean(0)
-
-
-def _axes(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> tuple[Tensor, Tensor]:
-    """Singular values (r,) and right vectors (r, M) of the centred class means over sqrt(N), without null ones.
-
-    Null are those past rank min(N-1, M), and those within rounding: that of the decomposition, plus that of N means
-    of K values stored with the features' epsilon (the largest singular value of N x M such errors, over sqrt(N)).
-    """
-    N, M = centred.shape
-    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
-    rank = min(N - 1, M)
-    values, directions = values[:rank] / N**0.5, directions[:rank]
-    stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
-    stored = stored * torch.linalg.vector_norm(directions * scale, dim=1)
-    keep = values > (1 + (M / N) ** 0.5) * stored + max(N, M) * _EPSILON * values[:1]
-    return values[keep], directions[keep]
+def _axes(moments: ClassMoments | FeatureSet, convention: Convention) -> Axes:
+    """The axes that the convention's hbar gives; those of the default are computed once a set of features."""
+    if convention != "sample-centred":
+        return moments.axes
+    return moments.axes_about(centre(moments.offsets, moments.counts, by_sample=True))
 
 
 def _ratio(variances: Tensor, values: Tensor, num_classes: int) -> float:
@@ -162,38 +140,23 @@ def _ratio(variances: Tensor, values: Tensor, num_classes: int) -> float:
     return float((variances / values.square()).sum()) / num_classes if len(values) else _NAN
 
 
-def _nc1_of_features(features: Tensor, labels: Tensor, num_classes: int | None, convention: Convention) -> float:
-    """NC1 in two passes over features at hand: the class means, then the variance along the axes they span.
-
-    It costs n M r flops with r <= N-1 where the scatter costs n M^2, and needs no M x M matrix.
-    """
+def _feature_set(features: Tensor, labels: Tensor, num_classes: int | None) -> FeatureSet:
+    """Features with their labels; without `num_classes` the classes are the labels that occur, renumbered."""
     if num_classes is None:
+        labels = integers("labels", labels)
+        one_axis("labels", labels)
         occurring, labels = torch.unique(labels, return_inverse=True)
         num_classes = len(occurring)
-    features, labels = checked(features, labels, num_classes)
-    counts = torch.bincount(labels, minlength=num_classes)
-    if num_classes < 2 or int(counts.min()) < 1 or int(counts.max()) < 2:
+    return FeatureSet.of(features, labels, num_classes)
+
+
+def _of_features(features: FeatureSet, convention: Convention) -> float:
+    """NC1 in two passes over features at hand: the class means, then the variance along the axes they span."""
+    counts = features.counts
+    if features.num_classes < 2 or int(counts.min()) < 1 or int(counts.max()) < 2:
         return _NAN
-    sample = features[:: max(1, len(features) // 1024)].to(torch.float64)
-    origin = sample.mean(0)  # any point near the data
-    offsets = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, device=features.device)
-    for rows in blocks(features):
-        add_by_class_(offsets, labels[rows], features[rows].to(torch.float64) - origin)
-    offsets /= counts[:, None]
-    if not bool(offsets.isfinite().all()):
+    if not bool(features.offsets.isfinite().all()):
         return _NAN
-    centred = offsets - _centre(offsets, counts, convention == "sample-centred")
-    epsilon = torch.finfo(features.dtype if features.is_floating_point() else torch.float64).eps
-    scale = torch.maximum(sample.square(), (origin + offsets).square().amax(0)).mean(0).sqrt()
-    values, directions = _axes(centred, scale, epsilon, len(features))
-    projected = offsets @ directions.T  # (N, r)
-    if convention == "class-averaged":
-        weight = 1 / (num_classes * counts.to(torch.float64))
-    else:
-        weight = torch.full_like(counts, 1 / len(features), dtype=torch.float64)
-    variances = torch.zeros_like(values)
-    for rows in blocks(features):
-        deviation = (features[rows].to(torch.float64) - origin) @ directions.T
-        deviation -= projected[labels[rows]]
-        variances += weight[labels[rows]] @ deviation.square_()
-    return _ratio(variances, values, num_classes)
+    axes = _axes(features, convention)
+    variances = features.variances(axes.directions, averaged=convention == "class-averaged")
+    return _ratio(variances, axes.values, features.num_classes)

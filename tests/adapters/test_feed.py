@@ -75,7 +75,9 @@ def test_a_layout_of_another_kind_is_one_sentence(outputs, batch, members):
 
 
 def test_a_mapping_is_taken_apart():
-    index, logits, labels = take({"logits": torch.ones(2, 3)}, {"x": 0, "labels": [1, 2], "index": [5, 6]}, Members(index="index"))
+    index, logits, labels = take(
+        {"logits": torch.ones(2, 3)}, {"x": 0, "labels": [1, 2], "index": [5, 6]}, Members(index="index")
+    )
     assert (index.tolist(), logits.shape, labels.tolist()) == ([5, 6], (2, 3), [1, 2])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -227,7 +228,7 @@ class LabelFate(_PerSample):
         Raises: ValueError for logits that predict no class (NaN, infinite, one column), shapes and labels that do not
             fit; TypeError for labels that are not integers. Nothing of such a batch is kept.
         """
-        if getattr(logits, "ndim", 2) == 1:
+        if len(np.shape(logits)) == 1:
             predicted = counted("predictions", logits)
             true, observed = counted("true_labels", true_labels), counted("observed_labels", observed_labels)
         else:

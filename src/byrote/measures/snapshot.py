@@ -142,11 +142,9 @@ def _row(name: str, value: Readings) -> Mapping[str, float | bool]:
 
 def needs_features(columns: Collection[str] | None) -> bool:
     """Whether a reading of these columns looks at the training features: the rest can be read without keeping them."""
-    functions = [
-        function
-        for name, function in READINGS.items()
-        if columns is None or not _columns(name, function).isdisjoint(columns)
-    ]
+    if columns is None:
+        return True
+    functions = [f for name, f in READINGS.items() if not _columns(name, f).isdisjoint(columns)]
     without = replace(_small(), features=None)  # type: ignore[arg-type]  # what looks at them fails
     try:
         for function in functions:

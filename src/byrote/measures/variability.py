@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from byrote.checks import integers, one_axis, one_of
+from byrote.checks import counted, one_of
 from byrote.measures.axes import Axes, centre
 from byrote.measures.blocks import along
 from byrote.measures.features import ClassMeans, FeatureSet
@@ -143,9 +143,7 @@ def _ratio(variances: Tensor, values: Tensor, num_classes: int) -> float:
 def _feature_set(features: Tensor, labels: Tensor, num_classes: int | None) -> FeatureSet:
     """Features with their labels; without `num_classes` the classes are the labels that occur, renumbered."""
     if num_classes is None:
-        labels = integers("labels", labels)
-        one_axis("labels", labels)
-        occurring, labels = torch.unique(labels, return_inverse=True)
+        occurring, labels = torch.unique(counted("labels", labels), return_inverse=True)
         num_classes = len(occurring)
     return FeatureSet.of(features, labels, num_classes)
 

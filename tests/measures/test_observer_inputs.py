@@ -234,7 +234,9 @@ def test_what_changes_the_logits_is_one_sentence(after: nn.Module) -> None:
     if isinstance(after, nn.BatchNorm1d):
         after.running_var = torch.tensor([1.0, 4.0, 9.0])
         after.running_mean = torch.tensor([1.0, 0.0, -2.0])
-    with pytest.raises(ValueError, match=r"no nn\.Linear has the logits of the model as its outputs: .*head=.*'3'"):
+    with pytest.raises(
+        ValueError, match=r"no nn\.Linear has the logits of the model as its outputs: .* without softmax; .*'0', '2'"
+    ):
         row(loader(IMAGES, NOISY), (), model)
 
 

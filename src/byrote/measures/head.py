@@ -121,7 +121,11 @@ class Head:
 
     def _advice(self, calls: dict[str, _Call], logits: Tensor) -> str:
         """Which modules head= could name."""
-        fit = [name for name in calls if name and _same(calls[name].answer, logits)]
+        fit = [
+            name
+            for name, call in calls.items()  # what keeps the shape, a softmax say, is an activation and no head
+            if name and call.given.shape != call.answer.shape and _same(call.answer, logits)
+        ]
         if fit:
             return f"name the module whose outputs they are with head=, here {' or '.join(map(repr, fit))}"
         return (

@@ -209,7 +209,7 @@ def test_a_strategy_whose_rows_are_lost_is_one_sentence(tmp_path):
     def make(network):
         return ObserverCallback(Observer(network, problem.true, N), *problem.batches())
 
-    with pytest.raises(Exception, match="got one that starts processes by spawn, from which no row .* strategy='ddp'"):
+    with pytest.raises(Exception, match=r"got one that starts processes by spawn, from which no row .* strategy='ddp'"):
         train(problem, tmp_path, make, strategy="ddp_spawn", devices=2)
 
 

@@ -196,7 +196,7 @@ class Tuples(Model):
 
     def forward(self, x, labels=None):
         found = super().forward(x, labels)
-        return tuple(found.values()) + (self.network[0](x),)
+        return (*found.values(), self.network[0](x))
 
 
 @pytest.mark.parametrize("kind", [Anything, Tuples])

@@ -11,6 +11,7 @@ _HOME = {
     "Dilation": "fit",
     "Estimate": "fit",
     "Fates": "mem",
+    "FeatureSet": "features",
     "LineFit": "fit",
     "Memorization": "mem",
     "MomentStream": "moments",

@@ -46,10 +46,13 @@ class FeatureSet:
     Build it with `of`. Memory: the features themselves, two N x M matrices.
 
     >>> import torch
+    >>> from byrote.measures import nc1
     >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [12.0, 0.0]])
     >>> both = FeatureSet.of(features, torch.tensor([0, 0, 1, 1]), num_classes=2)
     >>> both.means.tolist(), both.axes.values.tolist()
     ([[1.0, 0.0], [11.0, 0.0]], [5.0])
+    >>> round(nc1(both), 12)
+    0.02
     """
 
     features: Tensor  # (n, M), any float dtype

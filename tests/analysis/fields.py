@@ -9,6 +9,7 @@ import numpy as np
 from pydantic.fields import FieldInfo
 
 from byrote.component import Component, Spec
+from byrote.data.own import Own
 
 __all__ = ["Files", "NoOtherValueError", "built", "families", "other_values", "slots"]
 
@@ -22,19 +23,26 @@ class NoOtherValueError(Exception):
 
 
 class Files:
-    """Gives the path of a new file with a content of its own, again and again."""
+    """Gives new data of a user, with a content of their own, again and again: a table, and a folder of images."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
 
-    def new(self) -> str:
+    def new(self) -> Iterator[str]:
+        """The path of a table with labels, true and observed, and with the names of images; then that of a folder."""
         self._count += 1
-        path = self._folder / str(self._count) / "labels.csv"
-        path.parent.mkdir(parents=True)
-        names = [f"{name}{more}" for name in ("true", "observed") for more in ("", "_other", "_third")]
-        rows = [f"{i}{f',{(i >> self._count) % 2}' * len(names)}" for i in range(256)]
-        path.write_text("\n".join([",".join(["id", *names]), *rows]) + "\n")
-        return str(path)
+        place = self._folder / str(self._count)
+        images = [f"images/{i % 2}/{i}.png" for i in range(16)]
+        for name in images:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(bytes([self._count % 256]))
+        path = place / "labels.csv"
+        labels = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
+        rows = [[i, *[self._count >> i & 1] * len(labels), images[i], images[15 - i]] for i in range(16)]
+        lines = [["id", *labels, "_other", "_third"], *rows]
+        path.write_text("".join(f"{','.join(map(str, line))}\n" for line in lines))
+        yield str(path)
+        yield str(place / "images")
 
 
 def families() -> Iterator[type[Component]]:
@@ -90,7 +98,7 @@ def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
         yield from ((now * 1.5, now / 2, now + 0.125, *NUMBERS) if isinstance(now, float) else NUMBERS)
     elif annotation is str:
         beside = (f"{now}_other", f"{now}_third") if isinstance(now, str) else ()
-        yield from (*beside, files.new(), *TEXTS)
+        yield from (*beside, *files.new(), *TEXTS)
     elif isinstance(annotation, type) and issubclass(annotation, Spec):
         yield from _members(annotation, files)
 
@@ -123,6 +131,17 @@ def _members(annotation: type[Spec], files: Files) -> Iterator[Spec]:
         yield annotation()
 
 
+def _checked(part: Spec) -> Spec:
+    """The spec, if the files that it names are those that its reader needs.
+
+    Raises:
+        ValueError, OSError: they are not.
+    """
+    if isinstance(part, Own):
+        part.files()
+    return part
+
+
 def built(part: type[Spec], files: Files) -> Any:
     """An instance with its defaults, and a first legal value of each field that has none."""
     required = {name: field for name, field in part.model_fields.items() if field.is_required()}
@@ -142,8 +161,8 @@ def _first_legal(
 ) -> Any:
     for value in values(field.annotation, None, files):
         try:
-            part(**given, **{name: value})
-        except (ValueError, TypeError) as error:
+            _checked(part(**given, **{name: value}))
+        except (ValueError, TypeError, OSError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
                 return value  # it is another required field that is missing
             continue
@@ -160,8 +179,8 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
     found: dict[str, Spec] = {}
     for value in values(type(part).model_fields[name].annotation, getattr(part, name), files):
         try:
-            changed = part.replace(**{name: value})
-        except (ValueError, TypeError):
+            changed = _checked(part.replace(**{name: value}))
+        except (ValueError, TypeError, OSError):
             continue
         if changed.spec() != part.spec():
             found.setdefault(changed.digest(), changed)

@@ -43,7 +43,10 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
         "believed. The dotted line is the truth: an honest interval crosses it. "
         f"Above each panel how many of the others' intervals do. {runs_text(chosen)}"
     )
-    return Drawing(panels(charts, titles, len(names), size=(230, 170), names=names), caption)
+    return Drawing(
+        panels(charts, titles, len(names) if len(names) > 1 else min(len(cells), 3), size=(230, 170), names=names),
+        caption,
+    )
 
 
 def _stated(one: Selection) -> Selection:

@@ -181,6 +181,7 @@ def test_a_page_with_its_numbers_is_right():
         (f"{RIGHT.replace(SIZE, OTHER)}{NOTE}", "not in"),
         (f"{RIGHT.replace(SIZE, SIZE.lstrip('-'))}{NOTE}", "not in"),
         (f"{RIGHT.replace(str(A5['runs']), str(A5['runs'] + 1))}{NOTE}", "not in"),
+        (f"{RIGHT.replace('at eta', 'and -1 at eta')}{NOTE}", "not in"),  # a value of -.7 is no count of -1
         (f"{RIGHT.replace('width 512', 'width 51')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 1,024')}{NOTE}", "not in"),
         (f"{RIGHT.replace('eta .2', 'rho .7312')}{NOTE}", "not in"),

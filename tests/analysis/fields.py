@@ -9,7 +9,6 @@ import numpy as np
 from pydantic.fields import FieldInfo
 
 from byrote.component import Component, Spec
-from byrote.data.own import Own
 
 __all__ = ["Files", "NoOtherValueError", "built", "families", "other_values", "slots"]
 
@@ -23,26 +22,40 @@ class NoOtherValueError(Exception):
 
 
 class Files:
-    """Gives new data of a user, with a content of their own, again and again: a table, and a folder of images."""
+    """Gives paths of new files and folders, each with a content of its own, again and again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
 
-    def new(self) -> Iterator[str]:
-        """The path of a table with labels, true and observed, and with the names of images; then that of a folder."""
+    def new(self) -> tuple[str, str]:
+        """A table of numbers and file names, and a folder of images by class; their pixels are never read."""
         self._count += 1
-        place = self._folder / str(self._count)
-        images = [f"images/{i % 2}/{i}.png" for i in range(16)]
-        for name in images:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(bytes([self._count % 256]))
-        path = place / "labels.csv"
-        labels = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
-        rows = [[i, *[self._count >> i & 1] * len(labels), images[i], images[15 - i]] for i in range(16)]
-        lines = [["id", *labels, "_other", "_third"], *rows]
-        path.write_text("".join(f"{','.join(map(str, line))}\n" for line in lines))
-        yield str(path)
-        yield str(place / "images")
+        folder = self._folder / str(self._count)
+        for label in ("cat", "dog"):
+            (folder / label).mkdir(parents=True)
+            for i in range(16):
+                (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
+        numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
+        names = ["_other", "_third"]  # what another column than "" may be called; their cells name a file
+        rows = [
+            ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
+            for i in range(16)
+        ]
+        table = folder / "labels.csv"
+        table.write_text("\n".join([",".join(["id", *numbers, *names]), *rows]) + "\n")
+        return str(table), str(folder)
+
+
+def nameable(part: Spec) -> bool:
+    """Whether the content of what a part reads can be told."""
+    try:
+        if not getattr(part, "sha256", ""):  # which is its content
+            getattr(part, "content", str)()
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def families() -> Iterator[type[Component]]:
@@ -131,17 +144,6 @@ def _members(annotation: type[Spec], files: Files) -> Iterator[Spec]:
         yield annotation()
 
 
-def _checked(part: Spec) -> Spec:
-    """The spec, if the files that it names are those that its reader needs.
-
-    Raises:
-        ValueError, OSError: they are not.
-    """
-    if isinstance(part, Own):
-        part.files()
-    return part
-
-
 def built(part: type[Spec], files: Files) -> Any:
     """An instance with its defaults, and a first legal value of each field that has none."""
     required = {name: field for name, field in part.model_fields.items() if field.is_required()}
@@ -161,12 +163,13 @@ def _first_legal(
 ) -> Any:
     for value in values(field.annotation, None, files):
         try:
-            _checked(part(**given, **{name: value}))
-        except (ValueError, TypeError, OSError) as error:
+            made = part(**given, **{name: value})
+        except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
                 return value  # it is another required field that is missing
             continue
-        return value
+        if nameable(made):
+            return value
     raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
 
 
@@ -179,10 +182,10 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
     found: dict[str, Spec] = {}
     for value in values(type(part).model_fields[name].annotation, getattr(part, name), files):
         try:
-            changed = _checked(part.replace(**{name: value}))
-        except (ValueError, TypeError, OSError):
+            changed = part.replace(**{name: value})
+        except (ValueError, TypeError):
             continue
-        if changed.spec() != part.spec():
+        if changed.spec() != part.spec() and nameable(changed):
             found.setdefault(changed.digest(), changed)
         if len(found) == count:
             break

@@ -108,6 +108,21 @@ def test_the_classifier_is_read_where_it_is_the_linear_head(
     assert math.isfinite(row["def31_norms"])
 
 
+@pytest.mark.parametrize(("second", "known"), [(N + 1, True), (N, False)], ids=["one of that shape", "two"])
+def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
+    second: int, known: bool, data: dict[str, torch.Tensor]
+) -> None:
+    """No call of the model shows then which module the head is."""
+    model = nn.ModuleList([nn.Linear(5, N), nn.Linear(5, second)])
+    with Observer(model, data["true"], N) as observer:
+        observer.update(torch.arange(TRAIN), model[0](data["images"]), data["observed"], features=data["images"])
+        row = observer.finish(1)
+    assert math.isfinite(row["train_nc3"]) == known
+    if known:
+        moments = ClassMoments.of(data["images"], data["observed"], N)
+        assert row["train_nc3"] == pytest.approx(nc3(moments, model[0].weight), rel=1e-6)
+
+
 def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: bool) -> list[torch.Tensor]:
     """Three epochs of somebody's loop with dropout, batch norm and shuffling from the global generator."""
     torch.manual_seed(5)

@@ -23,6 +23,7 @@ from torch.utils.data import (
 
 from byrote.adapters.feed import Indexed
 from byrote.measures import Observer, nc1, noise_rate
+from byrote.measures.features import FeatureSet
 from byrote.measures.snapshot import READINGS, needs_features, reading
 
 N, SIZE = 3, 60
@@ -306,7 +307,9 @@ def test_one_bad_row_spoils_its_readings_and_not_the_history() -> None:
 
 def test_noisy_test_labels_give_a_rate_estimate() -> None:
     true = torch.arange(3000) % 5
-    noisy = torch.where(torch.rand(3000, generator=torch.Generator().manual_seed(2)) < 0.2, (true + 1) % 5, true)
+    generator = torch.Generator().manual_seed(2)
+    others = (true + torch.randint(1, 5, (3000,), generator=generator)) % 5
+    noisy = torch.where(torch.rand(3000, generator=generator) < 0.2, others, true)
     images, model = 8 * torch.eye(5)[true], nn.Sequential(nn.Identity(), nn.Linear(5, 5))
     with torch.no_grad():
         model[1].weight.copy_(torch.eye(5))
@@ -316,6 +319,7 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
         expected = noise_rate(images @ torch.eye(5) + model[1].bias.detach(), noisy, 5)
         assert found["rate_estimate"] == pytest.approx(expected.rate)
         assert found["rate_estimate"] > 0.05
+        assert found["rate_stated"] == 1
         assert found["rate_high"] == pytest.approx(expected.high)
     assert math.isnan(Observer(model, true, 5).evaluate(1, train, test)["rate_estimate"])
     with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one a test sample, got 2999"):
@@ -366,3 +370,15 @@ def test_the_decomposition_is_shared_by_the_readings(monkeypatch: pytest.MonkeyP
     shapes.clear()
     row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("j1", "nc1_test"))
     assert shapes.count((N, 8)) == 1
+
+
+def test_the_variances_along_the_axes_are_shared_by_the_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NC1 on test data and the share of its largest axis take one pass over the test features."""
+    calls = []
+    variances = FeatureSet.variances
+    monkeypatch.setattr(
+        FeatureSet, "variances", lambda own, *rest: (calls.append(len(own.labels)), variances(own, *rest))[1]
+    )
+    found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "nc1_test_top_share"))
+    assert found["nc1_test_top_share"] == PLAIN["nc1_test_top_share"] < 1
+    assert calls.count(SIZE) == 1

@@ -49,6 +49,7 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
     Raises: ValueError when the weight is not N x M.
 
     >>> import torch
+    >>> from byrote.measures import ClassMoments
     >>> moments = ClassMoments.of(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), 3)
     >>> found = def31(moments, torch.eye(3) - 1 / 3)
     >>> found.norms, found.angles, round(abs(found.duality), 6)
@@ -87,6 +88,7 @@ def zero_means(moments: ClassMeans) -> ZeroMeans:
     Returns: a `ZeroMeans`. NaN: an absent class or NaN features; `smallest_norm` also where all class means are 0.
 
     >>> import torch
+    >>> from byrote.measures import ClassMoments
     >>> zero_means(ClassMoments.of(torch.tensor([[0.0, 4.0], [0.0, 0.0]]), torch.arange(2), 2))
     ZeroMeans(count=1.0, smallest_norm=0.0)
     """

@@ -36,11 +36,17 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _interval(verdict: dict[str, Any]) -> str:
-    if verdict["interval"] is None:
-        return ""
-    low, high = (_number(end) for end in verdict["interval"])
-    return f"[{low or '-inf'}, {high or 'inf'}]"
+def _with_ends(value: float | None, ends: list[float | None] | None) -> str:
+    if ends is None:
+        return _number(value)
+    low, high = map(_number, ends)
+    return f"{_number(value)} [{low or '-inf'}, {high or 'inf'}]"
+
+
+def _numbers(verdict: dict[str, Any]) -> str:
+    """The mean over cells of each kind of check, since the first alone may lie on the side that the claim says."""
+    kinds = [f"{kind} {_with_ends(value, ends)}" for kind, (value, *ends) in verdict["pooled"].items()]
+    return "; ".join(kinds) if kinds else _with_ends(verdict["statistic"], verdict["interval"])
 
 
 def _word(verdict: dict[str, Any]) -> str:
@@ -53,11 +59,10 @@ def _word(verdict: dict[str, Any]) -> str:
 
 
 def cell(verdict: dict[str, Any] | None) -> str:
-    """A verdict in a few words: `**holds** .98 [.97, .99], 40 runs`."""
+    """A verdict in a few words: `**holds** m .98 [.97, .99], 40 runs`."""
     if verdict is None or verdict["verdict"] == "not tested":
         return ""
-    words = (_word(verdict), _number(verdict["statistic"]), _interval(verdict))
-    return " ".join(word for word in words if word) + f", {verdict['runs']} runs"
+    return " ".join(filter(None, (_word(verdict), _numbers(verdict)))) + f", {verdict['runs']} runs"
 
 
 def judged(found: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -109,10 +114,10 @@ def rows_of_readme(found: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
 
 def words(found: list[Path]) -> str:
     """Ten verdicts with their numbers."""
-    lines = ["| claim | study | statement | verdict | statistic, 95% interval | runs |", "|---|---|---|---|---|---|"]
+    heads = ("claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs")
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for id, study, verdict in rows_of_readme(found):
-        numbers = f"{_number(verdict['statistic'])} {_interval(verdict)}".strip()
-        cells = (id, study, verdict["statement"], _word(verdict), numbers, verdict["runs"])
+        cells = (id, study, verdict["statement"], _word(verdict), _numbers(verdict), verdict["runs"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

@@ -149,17 +149,16 @@ def readme_rows(text):
     """The rows of README's table of verdicts, each as its cells, without the two lines of the head."""
     (table,) = MARKS.findall(text)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines()]
-    assert rows[0] == ["claim", "study", "statement", "verdict", "statistic, 95% interval", "runs"]
+    assert rows[0] == ["claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs"]
     return rows[2:]
 
 
 def expected_row(study, id):
     """A row of README as the recomputation gives it; the statement is that of the committed verdict."""
     mine = again(study, id)
-    text = f"{mine['statistic']:.3g}"
-    if mine["interval"] is not None:
-        low, high = mine["interval"]
-        text += f" [{low:.3g}, {high:.3g}]"
+    kinds = mine.get("pooled", {})
+    text = "; ".join(f"{kind} {value:.3g} [{low:.3g}, {high:.3g}]" for kind, (value, low, high) in kinds.items())
+    text = text or f"{mine['statistic']:.3g}"
     return [id, study, committed(study)[id]["statement"], mine["verdict"], text, str(mine["runs"])]
 
 

@@ -56,7 +56,10 @@ def test_theorem_and_sweep(capsys):
 @pytest.fixture
 def quick(monkeypatch):
     """A1 and A9 without their seconds of computation."""
-    findings = {"A1": claims.Finding("holds", 1e-8, runs=3), "A9": claims.Finding("fails", 0.5, (0.4, 0.6), 3)}
+    findings = {
+        "A1": claims.Finding("holds", statistic=1e-8, runs=3),
+        "A9": claims.Finding("fails", statistic=0.5, interval=(0.4, 0.6), runs=3),
+    }
     for id, finding in findings.items():
         monkeypatch.setitem(claims.CLAIMS, id, replace(claims.CLAIMS[id], find=lambda none, found=finding: found))
 

@@ -236,7 +236,7 @@ def _left_out(analysis: Analysis) -> list[str]:
     if len(failed) > _LISTED:
         lines.append(f"{len(failed)} runs failed in all; they are left out.")
     for name, number_of in (about.get("older_versions") or {}).items():
-        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name[:40]}).")
+        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name}).")
     without = about.get("not_run") or []
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in without).items():
         lines.append(f"{part}, {count(runs, 'run')}: {reason}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from .parameters import Array
 
@@ -30,12 +29,22 @@ def _log_gamma_squared(log_e: Array | float, alpha: float, N: int) -> Array:
     return np.asarray(np.log(_gap(e, N) / _gap(e + alpha * (N - 1) / N, N)))
 
 
+def _falls(log_e: float, alpha: float, N: int) -> bool:
+    """Whether gamma falls at log e: the sign of its derivative, from gap'(c) = -1 / (c (1 - c))."""
+    e = float(np.exp(log_e))
+    other = e + alpha * (N - 1) / N
+    rises = e / (other * (1 - other) * _gap(np.asarray(other), N))
+    return bool(rises < 1 / ((1 - e) * _gap(np.asarray(e), N)))
+
+
 def _turn(alpha: float, N: int) -> tuple[float, float, float]:
-    """Where gamma is least, as log e, and the ends of the search."""
-    low, high = float(np.log(1e-14)), float(np.log((N - 1) / N * (1 - alpha))) - 1e-9
-    search = {"bounds": (low, high), "method": "bounded", "options": {"xatol": 1e-10}}
-    at = minimize_scalar(lambda x: float(_log_gamma_squared(x, alpha, N)), **search).x  # type: ignore[call-overload]
-    return low, float(at), high
+    """Where gamma is least, as log e, and the ends of the search. Bisection on the sign of the derivative."""
+    low_end, high_end = float(np.log(1e-14)), float(np.log((N - 1) / N * (1 - alpha))) - 1e-9
+    low, high = low_end, high_end  # gamma falls at low and rises at high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _falls(middle, alpha, N) else (low, middle)
+    return low_end, (low + high) / 2, high_end
 
 
 def least_gamma(alpha: float, num_classes: int = 2) -> float:

@@ -31,3 +31,10 @@ def test_files_that_are_named_exist():
     root = Path(__file__).resolve().parent.parent
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (root / target).exists(), target
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/theory"])
+def test_every_page_is_in_its_index(folder):
+    pages = {page.name for page in (Path(__file__).resolve().parent.parent / folder).glob("*.md")} - {"README.md"}
+    index = (Path(__file__).resolve().parent.parent / folder / "README.md").read_text("utf-8")
+    assert pages == pages & set(re.findall(r"\]\(([^)#:/]+\.md)\)", index))

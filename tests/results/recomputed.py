@@ -1,0 +1,276 @@
+"""Ten verdicts recomputed from the committed tables in plain Python, NumPy and scipy.stats.
+
+Nothing here uses byrote's analysis, claims or intervals. The rules are those of docs/claims.md and docs/verdicts.md,
+written out again in the slowest and most obvious way: a loop over runs, seeds and cells for everything.
+"""
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPERS = {
+    "CE": {"kind": "cross_entropy"},
+    "LS": {"kind": "label_smoothing", "alpha": 0.1},
+    "RLL": {"kind": "robust_log", "alpha": 0.1},
+    "nMSE": {"kind": "normalized_mse", "scale": 1.0},
+}
+DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+NETWORKS = {
+    "mlp": "MLP",
+    "inception_lite": "Inception-Lite",
+    "resnet32": "ResNet-32",
+    "resnet18": "ResNet-18",
+    "cnn8": "CNN-8",
+}
+M, T, A = "corrupted_as_observed", "corrupted_as_true", "clean_accuracy"
+
+
+@dataclass
+class Run:
+    """One finished run: its spec, and its readings epoch by epoch."""
+
+    key: str
+    spec: dict
+    facts: dict
+    epochs: list = field(default_factory=list)
+    collapsed: bool = False
+
+    def __getitem__(self, column):
+        """The last reading; NaN where there is none."""
+        value = self.epochs[-1][column]
+        return math.nan if value is None else float(value)
+
+    @property
+    def loss(self):
+        return json.dumps(self.spec["loss"], sort_keys=True)
+
+    @property
+    def rate(self):
+        """The nominal rate; NaN of recorded labels, which have none."""
+        return self.spec["noise"].get("rate", math.nan)
+
+    @property
+    def seed(self):
+        return self.spec["seed"], self.spec["noise_seed"], self.spec["split_seed"]
+
+    @property
+    def start(self):
+        return self.spec["start"] and self.spec["start"]["kind"]
+
+    def setting(self, *without):
+        """The spec without the loss, the noise rate, the seeds and what the claim varies."""
+        rest = json.loads(json.dumps(self.spec))
+        rest["noise"].pop("rate", None)
+        for name in ("loss", "seed", "noise_seed", "split_seed", *without):
+            del rest[name]
+        return json.dumps(rest, sort_keys=True)
+
+    @property
+    def family(self):
+        data, network, noise = (self.spec[name] for name in ("data", "network", "noise"))
+        return json.dumps([data["kind"], data["classes"], network["kind"], noise["kind"]])
+
+
+def rows_of(path):
+    with duckdb.connect(":memory:") as connection:
+        answer = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+        names = [column[0] for column in answer.description]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def read(folder):
+    """The runs of a results folder, in the order of the study, with the collapsed ones marked."""
+    runs = []
+    for row in rows_of(folder / "runs.parquet"):
+        if row["status"] != "done" or row["bind"] != "[]":
+            raise ValueError(f"run {row['key']} failed or has fields bound to its loss: teach this module about both")
+        runs.append(Run(row["key"], json.loads(row["spec"]), row))
+    for row in sorted(rows_of(folder / "table.parquet"), key=lambda row: row["epoch"]):
+        runs[row["run"]].epochs.append(row)
+    distances = defaultdict(list)
+    for run in runs:
+        if math.isfinite(run["class_distance"]):
+            distances[run.setting(), run.loss].append(run["class_distance"])
+    for run in runs:
+        usual = float(np.median(distances[run.setting(), run.loss]))
+        run.collapsed = bool(run.epochs[-1]["collapsed"]) or run["class_distance"] < 0.01 * usual
+    return runs
+
+
+@dataclass
+class Cell:
+    """The usable runs of one setting, and whether it speaks for its family."""
+
+    runs: list
+    speaks: bool
+    number: int
+
+    def at(self, loss, *rates):
+        wanted = json.dumps(PAPERS[loss], sort_keys=True)
+        return [run for run in self.runs if run.loss == wanted and (not rates or run.rate in rates)]
+
+    def rates(self, *losses):
+        """The rates above 0 at which every loss was run."""
+        each = [{run.rate for run in self.at(loss) if run.rate > 0} for loss in losses]
+        return sorted(set.intersection(*each))
+
+    @property
+    def dataset(self):
+        return DATA[self.runs[0].spec["data"]["kind"]]
+
+    @property
+    def head(self):
+        """How the title of the setting starts."""
+        classes, network = self.runs[0].spec["data"]["classes"], self.runs[0].spec["network"]["kind"]
+        subject = f"{self.dataset} {'/'.join(map(str, classes))}" if classes else self.dataset
+        return f"{subject}, {NETWORKS[network]}"
+
+
+def cells(runs, *varied):
+    """Every setting in the order of the study; without collapsed runs and, unless `start` varies, started ones."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.setting(*varied)].append(run)
+    speaking = {}
+    for group in groups.values():  # the most runs speak; of equals, the first
+        family = group[0].family
+        if family not in speaking or len(group) > len(speaking[family]):
+            speaking[family] = group
+    found = []
+    for number, group in enumerate(groups.values()):
+        usable = [run for run in group if not run.collapsed and (run.start is None or "start" in varied)]
+        if usable:
+            found.append(Cell(usable, speaking[group[0].family] is group, number))
+    return found
+
+
+def by_seed(runs, reading):
+    """One value a seed: the mean of the runs of the seed that have a value."""
+    values = defaultdict(list)
+    for run in runs:
+        value = reading(run) if callable(reading) else run[reading]
+        if math.isfinite(value):
+            values[run.seed].append(value)
+    return {seed: float(np.mean(own)) for seed, own in values.items()}
+
+
+def mean(runs, column):
+    values = list(by_seed(runs, column).values())
+    return float(np.mean(values)) if values else math.nan
+
+
+def paired(first, second, column):
+    """first - second of equal seed and rate; of each seed the mean over its rates."""
+    differences = defaultdict(list)
+    for one in first:
+        for other in second:
+            if one.seed == other.seed and one.rate == other.rate and math.isfinite(one[column] - other[column]):
+                differences[one.seed].append(one[column] - other[column])
+    return {seed: float(np.mean(own)) for seed, own in differences.items()}
+
+
+def samples(runs, column):
+    """How many samples a share counts in all runs together; 0 for what is no share."""
+    total = 0.0
+    for run in runs:
+        n, rho = run.facts["n_train"], run["realised_rate"]
+        counts = {"j1": n, "j2": n, M: n * rho, T: n * rho, A: n * (1 - rho), "test_accuracy": run.facts["n_test"]}
+        total += counts.get(column, 0)
+    return total
+
+
+def one_sample(column, *groups):
+    return max((1 / samples(runs, column) if samples(runs, column) else 0.0) for runs in groups)
+
+
+def wilson_error(runs, column):
+    """Half the width of Wilson's 95% interval of the mean share over all samples, over 1.96."""
+    p, n, z = mean(runs, column), samples(runs, column), stats.norm.ppf(0.975)
+    center = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (min(center + half, 1.0) - max(center - half, 0.0)) / 2 / z
+
+
+@dataclass
+class Check:
+    """One statistic in one cell, one value a seed, held to a region; its cell is a setting and, mostly, a rate."""
+
+    cell: Cell
+    rate: float | None
+    what: str
+    values: dict
+    region: tuple
+    floor: float = 0.0
+    unmet: bool = False
+    scale: str = "plain"
+
+    @property
+    def place(self):
+        return self.cell.number, self.rate
+
+    @property
+    def n(self):
+        return len(self.values)
+
+    @property
+    def value(self):
+        return sum(self.values.values()) / self.n
+
+    @property
+    def error(self):
+        """The standard error of the mean over seeds, at least the floor."""
+        squares = sum((value - self.value) ** 2 for value in self.values.values())
+        return max(math.sqrt(squares / (self.n - 1) / self.n) if self.n > 1 else 0.0, self.floor)
+
+    @property
+    def ends(self):
+        return interval(self.value, self.error, self.n - 1)
+
+    @property
+    def p_outside(self):
+        """The p of the claim being false here: the smaller one-sided p."""
+        return smaller_p(self.value, self.error, self.n - 1, self.region)
+
+    @property
+    def p_inside(self):
+        """The p of the claim being true here: the larger one-sided p for lying inside."""
+        if self.n < 2:
+            return 1.0
+        below = stats.t.sf((self.value - self.region[0]) / self.error, self.n - 1)
+        above = stats.t.sf((self.region[1] - self.value) / self.error, self.n - 1)
+        return float(max(below, above))
+
+    @property
+    def inside(self):
+        low, high = self.ends
+        return self.region[0] <= low and high <= self.region[1]
+
+    @property
+    def wrong(self):
+        return not self.region[0] <= self.value <= self.region[1]
+
+    @property
+    def verdict(self):
+        if self.unmet or self.n < 3:
+            return "open"
+        return "inside" if self.inside else "outside" if self.p_outside <= 0.025 else "open"
+
+
+def interval(value, error, df):
+    if df < 1:
+        return -math.inf, math.inf
+    half = float(stats.t.ppf(0.975, df)) * error
+    return value - half, value + half
+
+
+def smaller_p(value, error, df, region):
+    if df < 1:
+        return 1.0
+    return float(min(stats.t.cdf((value - region[0]) / error, df), stats.t.cdf((region[1] - value) / error, df)))

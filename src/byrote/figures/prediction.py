@@ -81,10 +81,9 @@ def _modeled(one: Selection) -> Selection:
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
+    """The columns of its runs under losses that the model has; the fit leaves out collapsed ones, without NC1."""
     modeled = one.of_losses(*KINDS_OF)
-    whole = modeled.where(~modeled.collapsed)
-    return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
+    return {name: modeled.labels if name == "loss" else modeled.last(name) for name in NEEDS}
 
 
 def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from byrote import claims
 from byrote.analysis import Analysis
-from claims.cases import by_rate, doubled, rates_off_one_run, scattered, table, wobbling
+from claims.cases import by_rate, doubled, noises, rates_off_one_run, scattered, table, wobbling
 from claims.made import SEEDS, Rows, noise_of, results, ten_class, two_class
 
 FOUR = ("CE", "LS", "LR", "MSE")
@@ -146,6 +146,28 @@ def test_a6_forgives_half_a_point() -> None:
     assert verdict("A6", two_class(by_loss=far)).word == "fails"
 
 
+def test_a8_compares_curves_at_low_to_middle_noise_alone() -> None:
+    made = noises({"symmetric": 0.5, "pair_flip": 0.52})
+
+    def distances(least: float, most: float) -> list[tuple[object, ...]]:
+        """The distances of the curves, with NC1 of one noise model doubled at these rates."""
+        own = [row["noise"] == "pair_flip" and least < row["rate"] <= most for row in made]
+        changed = [row | {"nc1_test": row["nc1_test"] * (1 + of_it)} for row, of_it in zip(made, own, strict=True)]
+        found = rows(verdict("A8", changed), "relative distance of the curves")
+        return [(row["value"], row["low"], row["high"]) for row in found]
+
+    assert distances(0.2, 1.0) == distances(1.0, 1.0)
+    assert distances(0.1, 0.2) != distances(1.0, 1.0)
+
+
+def test_a8_fails_where_curves_are_linear_and_far_apart() -> None:
+    found = verdict("A8", noises({"symmetric": 0.5, "pair_flip": 0.8}))
+    distances = rows(found, "relative distance of the curves")
+    assert (found.word, [row["verdict"] for row in distances]) == ("holds except", ["outside", "outside"]), found.reason
+    near = verdict("A8", noises({"symmetric": 0.5, "pair_flip": 0.52}))
+    assert {row["verdict"] for row in rows(near, "relative distance of the curves")} == {"inside"}
+
+
 def test_a10_wants_the_doubled_cell_to_agree() -> None:
     base = two_class(("CE",), rates=(0.2,))
     assert verdict("A10", base, doubled()).word == "holds"
@@ -171,6 +193,17 @@ def test_a11_wants_readings_that_vary_between_conditions() -> None:
     assert "seeds vary as much as conditions" in found.reason or "hardly varies" in found.reason
 
 
+def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
+    """A perfect correlation lies half a step below 1, where one step of 80 runs is 1 on the scale of atanh."""
+    place = {loss: number for number, loss in enumerate(FOUR)}
+    by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
+    found = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))
+    assert found.word == "holds", found.reason
+    assert found.statistic is not None
+    assert found.interval is not None
+    assert np.arctanh(found.statistic) - np.arctanh(found.interval[0]) == pytest.approx(2.776445, rel=1e-4)
+
+
 def test_a12_fails_in_either_direction() -> None:
     for better in ("CE", "LS"):
         errors = {loss: {"error": 0.02 if loss == better else 0.05} for loss in ("CE", "LS")}
@@ -185,6 +218,13 @@ def test_a13_names_the_widths_in_which_the_loss_matters_too() -> None:
     found = verdict("A13", made)
     assert found.verdict == "holds except in 1 of 3 cells"
     assert "width 1024" in found.reason
+
+
+def test_a14_speaks_of_classes_that_resemble_each_other() -> None:
+    plain = {"rates": (0.0,), "by_loss": {"CE": {"nc1": 0.3}, "LS": {"nc1": 0.2}}}
+    assert verdict("A14", two_class(classes="7,9", **plain)).word == "holds"
+    assert verdict("A14", two_class(classes="0,1", **plain)).word == "not tested"
+    assert verdict("A14", two_class(classes="0,6", dataset="mnist", **plain)).word == "not tested"
 
 
 def test_a15_wants_a_slope_of_its_own() -> None:
@@ -212,6 +252,32 @@ def test_every_condition_of_lf_can_fail_alone(id: str, loss: str, changes: dict[
     found = verdict(id, ten_class(rates=rates, by_loss={loss: changes}))
     assert found.word in ("fails", "fails in", "holds except"), found.reason
     assert what in found.reason, found.reason
+
+
+def test_b1_needs_both_losses_in_the_settings_that_decide() -> None:
+    main, beside = ten_class(("CE", "RLL")), ten_class(("MSE-p",), batch_size=16)
+    found = verdict("B1", main, beside)
+    assert found.word == "inconclusive"
+    assert "only CE was run" in found.reason
+    assert verdict("B1", main, ten_class(("MSE-p",))).word == "holds"
+
+
+def test_b3_compares_j1_with_the_realized_rate() -> None:
+    """Labels drawn at random move more or fewer samples than the nominal eta says."""
+    made = ten_class()
+    for row in made:
+        if row["loss"] == "RLL" and row["rate"] == 0.4:
+            row["j1"], row["realised_rate"] = row["j1"] - 0.1, 0.5
+    (at,) = [row for row in rows(verdict("B3", made), "J1 - (1 - rho)") if "eta 0.4" in row["cell"]]
+    (plain,) = [row for row in rows(verdict("B3", ten_class()), "J1 - (1 - rho)") if "eta 0.4" in row["cell"]]
+    assert at["value"] == pytest.approx(plain["value"], abs=1e-12)
+
+
+@pytest.mark.parametrize(("id", "first"), [("B3", "J1 - (1 - rho)"), ("B5", "J2(eta) - J2(0)"), ("A4", "slope LS/CE")])
+def test_the_statistic_is_the_pooled_estimate_of_what_the_bar_names_first(id: str, first: str) -> None:
+    found = claims.evaluate(table(id, "holds"), [id])[0]
+    assert len(set(found.pooled.values())) == len(found.pooled) > 1
+    assert (found.statistic, *(found.interval or ())) == found.pooled[first]
 
 
 def test_b2_names_the_step_at_which_j1_rises() -> None:

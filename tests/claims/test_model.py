@@ -54,6 +54,7 @@ def test_it_holds_and_says_with_which_parameters() -> None:
     assert verdict.interval[0] < verdict.statistic < verdict.interval[1]
     assert verdict.runs == 80
     assert verdict.reason.startswith("raw model (of the scale-free one: ")
+    assert set(slopes(verdict, "raw")) == set(slopes(verdict, "scale-free")) == {"LS", "LR", "MSE"}
     (c_md,) = [row for row in verdict.details if row["what"] == "C_MD"]
     assert c_md["value"] == pytest.approx(TRUE["slope"], rel=0.1)
 
@@ -111,6 +112,14 @@ def test_distances_no_penalties_give_refute_the_model() -> None:
     assert rows
     assert all("the model predicts nothing" in row["reason"] for row in rows)
     assert all(np.isnan(row["predicted_memorization"]) for row in rows)
+
+
+def test_of_two_variants_that_fail_the_one_that_fails_less_is_shown() -> None:
+    """LR and MSE are wrong, and CE is too near its bar for "holds except"."""
+    wrong = {"LR": 2.0, "MSE": 2.0, "CE": 1.24}
+    verdict = c3(modelled(mem=wrong, dilation=wrong))
+    assert verdict.word == "fails in"
+    assert verdict.reason.startswith("raw model (of the scale-free one: fails);")
 
 
 def test_cells_where_ce_does_not_memorize_do_not_count_against_it() -> None:

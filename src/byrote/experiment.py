@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from byrote.component import Component, Spec, did_you_mean
 from byrote.data import Dataset
@@ -169,16 +169,36 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """One tree from several, later ones over earlier ones; keys may be dotted paths.
 
     A mapping with a `kind` of its own replaces what was there; one without is merged into it.
+
+    Raises:
+        ValueError: a path is set to an empty table, which would change nothing.
     """
     tree: dict[str, Any] = {}
     for layer in layers:
         for path, value in layer.items():
+            if isinstance(value, Mapping) and not value:
+                _check_name("Experiment", path.partition(".")[0], list(Experiment.model_fields))
+                raise ValueError(f"{path!r} is set to an empty table, which changes nothing; give it fields")
             if isinstance(value, Mapping) and "kind" not in value:
                 for inner, leaf in value.items():
                     _set(tree, f"{path}.{inner}", leaf)
             else:
                 _set(tree, path, dict(value) if isinstance(value, Mapping) else value)
     return tree
+
+
+def _check_name(owner: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{owner} has no {name!r}; {did_you_mean(name, list(known))}")
+
+
+def _check_scale(owner: str, scale: str, scales: Mapping[str, Any]) -> None:
+    if scale not in scales:
+        listed = did_you_mean(scale, list(scales)) if scales else "it has no [scales.NAME] table"
+        raise ValueError(f"{owner} names scale {scale!r}, which the study does not have; {listed}")
+
+
+_OVER = ("base", "axes", "zip")  # what a part may replace at a scale
 
 
 class Part(Spec):
@@ -201,17 +221,22 @@ class Part(Spec):
     scales: dict[str, dict[str, dict[str, Any]]] = {}
 
     def points(self, scale: str) -> Iterator[dict[str, Any]]:
-        """Every point of the grid as a mapping from dotted paths to values."""
+        """Every point of the grid as a mapping from dotted paths to values.
+
+        Raises:
+            ValueError: lists of `zip` of different lengths, a list without a value, or a path in both.
+        """
         over = self.scales.get(scale, {})
-        unknown = set(over) - {"base", "axes", "zip"}
-        if unknown:
-            raise ValueError(
-                f"part {self.name!r}, scale {scale!r}: has no {sorted(unknown)[0]!r}; known: base, axes, zip"
-            )
         axes, paired = self.axes | over.get("axes", {}), over.get("zip", self.zip)
+        for path, values in [*axes.items(), *paired.items()]:
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{path!r} needs a list of at least one value in axes and zip, got {values!r}")
+        both = axes.keys() & paired.keys()
+        if both:
+            raise ValueError(f"{min(both)!r} stands in axes and in zip; keep one of them")
         lengths = {path: len(values) for path, values in paired.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"part {self.name!r}: zip needs lists of one length, got {lengths}")
+            raise ValueError(f"zip needs lists of one length, got {lengths}")
         rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
         for row, values in itertools.product(rows, itertools.product(*axes.values())):
             yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
@@ -233,6 +258,19 @@ class Study(Spec):
     scales: dict[str, dict[str, Any]] = {}
     default_scale: str = ""
 
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        """Every scale that a part names must be one of the study, and what it replaces there one of three tables."""
+        for part in self.part:
+            for scale in (*part.only, *part.scales):
+                _check_scale(f"part {part.name!r}", scale, self.scales)
+            for scale, over in part.scales.items():
+                for name in over:
+                    _check_name(f"part {part.name!r} at scale {scale!r}", name, _OVER)
+        if self.default_scale:
+            _check_scale("default_scale", self.default_scale, self.scales)
+        return self
+
     @classmethod
     def load(cls, source: str | Path) -> Self:
         """A built-in study by name, or a TOML file by path.
@@ -245,7 +283,7 @@ class Study(Spec):
             text = importlib.resources.files("byrote.studies").joinpath(f"{source}.toml").read_text("utf-8")
         elif Path(source).suffix == ".toml":
             try:
-                text = Path(source).read_text("utf-8")
+                text = Path(source).expanduser().read_text("utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"study file {source} cannot be read: {error}") from None
         else:
@@ -254,7 +292,10 @@ class Study(Spec):
             content = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"study {source} is not valid TOML: {error}") from None
-        return cls(**content)
+        try:
+            return cls(**content | {"part": _parts(content.get("part"))})
+        except ValueError as error:
+            raise ValueError(f"study {source}: {error}") from None
 
     @property
     def scale_names(self) -> list[str]:
@@ -276,6 +317,8 @@ class Study(Spec):
             ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
         """
         scale = scale or self.default_scale or self.scale_names[0]
+        if scale and not self.scales:
+            raise ValueError(f"study {self.name!r} has no scale {scale!r}, and no other; leave the scale out")
         if scale not in self.scale_names:
             raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
         overrides = dict(overrides or {})
@@ -284,10 +327,11 @@ class Study(Spec):
             if part.only and scale not in part.only:
                 continue
             bound = part if part.bind is not None else part.replace(bind=self.bind)
-            trees = (
-                _merged(self.base, part.base, self.scales.get(scale, {}), p, overrides) for p in part.points(scale)
-            )
-            members = [Experiment(**tree) for tree in trees]
+            try:
+                layers = (self.base, part.base, self.scales.get(scale, {}))
+                members = [Experiment(**_merged(*layers, point, overrides)) for point in part.points(scale)]
+            except ValueError as error:
+                raise ValueError(f"part {part.name!r}: {error}") from error.__cause__
             _check_bind(bound, members)
             planned += [(bound, experiment) for experiment in members]
         digest_contents(experiment for _, experiment in planned)
@@ -295,6 +339,19 @@ class Study(Spec):
         for bound, experiment in planned:
             found.setdefault(experiment.key, (bound, experiment))
         return list(found.values())
+
+
+def _parts(tables: object) -> tuple[Part, ...]:
+    """The `[[part]]` tables of a TOML file; an error names the part."""
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        raise ValueError(f"a study needs at least one [[part]] table, got {tables!r}")
+    parts = []
+    for place, table in enumerate(tables, 1):
+        try:
+            parts.append(Part(**table))
+        except ValueError as error:
+            raise ValueError(f"part {table.get('name', place)!r}: {error}") from None
+    return tuple(parts)
 
 
 def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:

@@ -51,14 +51,15 @@ def run(
     limit
         Do at most this many runs, the first of the plan.
     imports
-        A module that defines your own components; may be given several times.
+        A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
+        figures; may be given several times. The store remembers it.
     accept
         The first digits (at least six) of an older content of a file or module whose runs still count; may be given
         several times.
     set_
         path=value over every run's spec, e.g. training.epochs=5; may be given several times.
     weights
-        Keep each run's trained weights.
+        Keep the trained weights of each run that is trained now.
     """
     from byrote.cli.watch import Bar
     from byrote.sweep import run as sweep
@@ -93,6 +94,9 @@ def run(
     finally:
         watcher.close()
     kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
+    if outcome.raised:
+        key, error = next(iter(outcome.raised.items()))
+        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {kept}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {kept}", 1)
     if outcome.failed:

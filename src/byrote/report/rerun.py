@@ -62,7 +62,7 @@ def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: 
     mine = _flat(spec)
     settings = dict(about.get("overrides") or {})
     settings |= {path: value for path, value in mine.items() if any(other.get(path) != value for other in flat)}
-    words = ["byrote", "run", str(about.get("study", "STUDY"))]
+    words = ["byrote", "run", str(about.get("file") or about.get("study", "STUDY"))]
     if about.get("scale"):
         words += ["--scale", str(about["scale"])]
     for name in about.get("imports") or ():

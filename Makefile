@@ -27,6 +27,7 @@ types: $(VENV)/.dev
 	$(BIN)/python -m mypy
 
 bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/analysis.py --json
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/growth.py --json
 	$(BIN)/python benchmarks/measures.py --json

@@ -170,9 +170,9 @@ DECIDE: dict[str, Statistic] = {
     "log ratio of left-out errors, CE": _error_ratio("CE"),
     "log ratio of left-out errors, LS": _error_ratio("LS"),
     "Spearman, atanh": _spearman,
+    "log relative distance of two curves": _distance,
     "slope of log NC1, CE": _line("CE", Points.slope, log_y=True),
     "slope of log NC1, LS": _line("LS", Points.slope, log_y=True),
-    "log relative distance of two curves": _distance,
 }
 SHOWN: dict[str, Statistic] = {
     "slope of NC1, CE": _line("CE", Points.slope),

@@ -3,7 +3,8 @@
     python scripts/summary.py             print them
     python scripts/summary.py --write     put them where they belong: docs/studies.md, docs/claims.md and README.md
 
-Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from.
+Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from;
+and results/theory: the claims that need no run (`byrote claims --theory --json`).
 """
 
 import argparse
@@ -14,12 +15,14 @@ from typing import Any
 from byrote.claims import registered
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+THEORY = RESULTS / "theory"
+_ALONE = "theory alone"  # the column of the claims that need no run
 _MARKS = {"holds": "**holds**", "fails": "**fails**", "inconclusive": "open"}
 
 
 def folders(root: Path) -> list[Path]:
     """The judged stores, the demo first."""
-    found = [path.parent for path in root.rglob("verdicts.json")]
+    found = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
     return sorted(found, key=lambda folder: (folder.name != "demo", folder.name))
 
 
@@ -38,9 +41,16 @@ def cell(verdict: dict[str, Any] | None) -> str:
     return " ".join(word for word in words if word) + f", {verdict['runs']} runs"
 
 
+def judged(found: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The verdicts of each study by claim, then those of theory alone."""
+    named = {folder.name: folder for folder in found} | {_ALONE: THEORY}
+    paths = {name: folder / "verdicts.json" for name, folder in named.items()}
+    return {name: {one["id"]: one for one in json.loads(path.read_text("utf-8"))} for name, path in paths.items()}
+
+
 def verdicts(found: list[Path]) -> str:
-    """Claims down, committed studies across."""
-    by_study = {f.name: {v["id"]: v for v in json.loads((f / "verdicts.json").read_text())} for f in found}
+    """Claims down, committed studies and theory across."""
+    by_study = judged(found)
     lines = [f"| claim | published | {' | '.join(by_study)} |", f"|---|---|{'---|' * len(by_study)}"]
     for claim in registered():
         cells = [cell(known.get(claim.id)) for known in by_study.values()]
@@ -73,14 +83,13 @@ def claims_table() -> str:
 
 
 def words(found: list[Path]) -> str:
-    """Claims down, the real-data studies across, of each verdict one word."""
-    studies = [folder for folder in found if folder.name != "demo"]
-    by_study = {f.name: {v["id"]: v["verdict"] for v in json.loads((f / "verdicts.json").read_text())} for f in studies}
+    """Claims down, the real-data studies and theory across, of each verdict one word."""
+    by_study = judged([folder for folder in found if folder.name != "demo"])
     lines = [f"| claim | {' | '.join(by_study)} |", f"|---|{'---|' * len(by_study)}"]
     for claim in registered():
-        said = [known.get(claim.id, "not tested") for known in by_study.values()]
-        if any(word != "not tested" for word in said):
-            cells = [{"not tested": "", "inconclusive": "open"}.get(word, _MARKS.get(word, word)) for word in said]
+        given = [known[claim.id]["verdict"] if claim.id in known else "not tested" for known in by_study.values()]
+        if any(word != "not tested" for word in given):
+            cells = [{"not tested": "", "inconclusive": "open"}.get(word, _MARKS.get(word, word)) for word in given]
             lines.append(f"| {claim.id}: {claim.statement} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "byrote"
 LEVELS = {
     "component": 0,
+    "inputs": 0,
     "checks": 0,
     "files": 0,
     "identity": 0,

@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-import toys
+from stored import results_of
 
 from byrote.adapters.exporters import MLflow, TensorBoard, WandB, export, readings
-from byrote.store import Table
-from byrote.training.facts import facts_of
+from byrote.analysis import Analysis
+from byrote.table import Table
 
 ROWS = [
     {"key": "a", "loss": "CE", "rate": 0.2, "seed": 3, "epoch": 2, "j1": 0.75, "mem_mean": 1.5, "collapsed": False},
@@ -60,7 +60,7 @@ def test_tensorboard(rows, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     exporter = TensorBoard.at(tmp_path)
-    export(rows, exporter)
+    export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
     found = EventAccumulator(str(tmp_path)).Reload()
     assert {
@@ -75,7 +75,7 @@ def test_tensorboard(rows, tmp_path):
 def test_mlflow(rows, tmp_path):
     pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
     exporter = MLflow.at(f"sqlite:///{tmp_path}/runs.db", name="first")
-    export(rows, exporter)
+    export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
     second = MLflow.at(f"sqlite:///{tmp_path}/runs.db")  # the same experiment
     client = second._client
@@ -115,7 +115,7 @@ def wandb_records(path):
 def test_wandb(rows, tmp_path):
     pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")
     exporter = WandB.offline(tmp_path / "new", name="first")
-    export(rows, exporter)
+    export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
     importlib.import_module("wandb").teardown()  # its service writes in the background
     (file,) = (tmp_path / "new").glob("wandb/offline-run-*/*.wandb")
@@ -143,15 +143,25 @@ class Kept:
     def close(self): ...
 
 
-def test_what_describes_a_run_is_no_reading():
-    """Every fact the engine states of a run is known here; what is left of a row is what was measured."""
-    facts = facts_of(toys.tiny(), 10, 5)
-    row = {"key": "a", "study": "s", "part": "p", "status": "done", "error": "", **facts}
-    assert readings({**row, "epoch": 1, "j1": 0.5}) == {"j1": 0.5}
-    kept = Kept()
-    export([{**row, "epoch": 1, "j1": 0.5}], kept)
-    absent = {name for name, value in row.items() if value is None or value == ""}
-    assert kept.facts == [{name: value for name, value in row.items() if name not in absent}]
+def test_what_describes_a_stored_run_is_no_reading():
+    """Of a stored run, the readings are the columns of the history, and every other column is a fact."""
+    row = {"key": "a", "loss": "RLL", "alpha": 0.1, "rate": 0.2, "seed": 3, "n_train": 60, "num_classes": 3}
+    other = row | {"key": "b", "seed": 4, "spec": {"training.clip": 1.0}}
+    history = [one | {"epoch": epoch, "j1": 0.5, "collapsed": False} for one in (row, other) for epoch in (1, 2)]
+    analysis = Analysis.of(results_of(history))
+    table, kept = analysis.table(), Kept()
+    export(table.where(key="b"), kept, facts=set(table.columns) - set(analysis.history.columns))
+    assert kept.rows == [(epoch, {"j1": 0.5, "collapsed": 0.0}) for epoch in (1, 2)]
+    (facts,) = kept.facts
+    wanted = {"key": "b", "loss": "RLL", "rate": 0.2, "seed": 4, "n_train": 60, "training.clip": 1.0}
+    assert {name: facts[name] for name in wanted} == wanted
+    assert facts["setting"] != table.where(key="a")["setting"][0]
+    assert not set(facts) & {"epoch", "j1", "collapsed", "run"}
+
+
+def test_a_fact_that_a_row_lacks_is_an_error():
+    with pytest.raises(ValueError, match="each column that facts names, got some without 'seed'"):
+        export([{"epoch": 1, "seed": 3}, {"epoch": 2}], Kept(), facts=["seed"])
 
 
 def test_nothing_to_export_is_nothing_written():

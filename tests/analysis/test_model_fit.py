@@ -127,22 +127,40 @@ def test_a_cell_that_lacks_seeds_is_read_over_its_own_and_its_value_is_that_of_a
     assert whole["ratio", "raw", "MSE"].values == pytest.approx(own["ratio", "raw", "MSE"].values)
 
 
-def test_losses_with_several_minima_are_predicted_once():
+def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     models = MODELS | {"RLL": ("robust-log", 0.1)}
     columns = _runs(seeds=3, etas=(0.02, 0.05, 0.1))
     rll = [("RLL", *row[1:]) for row in zip(*columns, strict=True) if row[0] == "CE"]
+    solved = []
+
+    def counted(kind, alpha, *rest):
+        solved.extend([kind] * len(alpha))
+        return theory.predicted(kind, alpha, *rest)
+
+    monkeypatch.setattr("byrote.analysis.model_solved.predicted", counted)
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
+    assert solved.count("robust-log") == 6  # three eta, two variants
+    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and without each
     found = [one for one in fit.predictions if one.loss == "RLL"]
     assert len(found) == 6
     for one in found:
         assert np.isfinite(one.predicted_memorization.whole)
         assert np.isnan(one.predicted_memorization.values).all()
+        assert printed(one.predicted_memorization).value == np.exp(one.predicted_memorization.whole)
         assert np.isfinite(one.measured_memorization.values).all()
         assert printed(one.memorization_ratio).half == np.inf
         at = (np.exp(fit.lambda_w.whole), np.exp(fit.lambda_h.whole), one.eta, np.exp(fit.slope.whole))
         if one.variant == "raw":
             oracle = theory.multiclass_dilation(2, 0.1, *at, loss="robust-log")
             assert np.exp(one.predicted_memorization.whole) == pytest.approx(oracle.memorization, rel=1e-8)
+
+
+def test_distances_are_compared_at_the_eta_that_both_losses_have():
+    """gamma is read off at the smallest eta of both: here .05, where LS has its first runs."""
+    rows = [row for row in zip(*_runs(noise=0.0), strict=True) if row[0] != "LS" or row[1] > 0.02]
+    shifted = [(*row[:4], row[4] * (1 + row[1] if row[0] == "CE" else 1), row[5]) for row in rows]
+    fit = model_fit.fit_runs(*columns_of(shifted), models=MODELS)
+    assert np.exp(fit.gamma.whole) == pytest.approx(1.05 * _distance("CE") / _distance("LS"))
 
 
 def test_without_predictions_slopes_and_parameters_are_the_same():
@@ -188,9 +206,7 @@ def _distance(name):
 
 def test_it_says_why_it_does_not_fit():
     loss, eta, mem, nc1, distance, seed = _runs()
-    level = model_fit.fit_runs(
-        loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS
-    )
+    level = model_fit.fit_runs(loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS)
     assert not level.fits
     assert any("not linear" in reason for reason in level.reasons)
     same = [1.0 for _ in distance]  # LS shrinks nothing: no lambdas do that

@@ -263,6 +263,11 @@ def test_a_reading_that_seeds_move_as_much_as_conditions_is_unreliable() -> None
     assert unreliable(steady, conditions, 0.60) == ""
     assert "by counting samples alone" in unreliable(steady, conditions, 0.61)
     assert "seeds vary as much as conditions" in unreliable([1.0, 3.0, 2.0, 2.1, 3.1, 1.1], conditions, 0.0)
+    # the variance within a condition is 1, in all (4 + 1.5 apart^2) / 5: 2 where the conditions are 2 apart
+    for apart, reliable in ((2.05, True), (1.95, False)):
+        moved = np.array([-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]) + apart * np.array(conditions)
+        assert (float(np.var(moved, ddof=1)) > 2) == reliable
+        assert (unreliable(moved, conditions, 0.0) == "") == reliable
     assert "no condition has two runs" in unreliable([1.0, 2.0], [0, 1], 0.0)
     assert "hardly varies" in unreliable([1.0] * 4, [0, 0, 1, 1], 0.0)
 

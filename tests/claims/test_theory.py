@@ -78,6 +78,18 @@ def test_b8_detects_a_wrong_constant_and_a_false_claim_of_symmetry() -> None:
     assert symmetries({}, ["needs_a_matrix"]).reason.endswith("left out for having no defaults: needs_a_matrix")
 
 
+def test_b8_fails_when_no_pair_of_an_asymmetric_loss_is_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {
+        name: Stated(theory.from_torch(loss), losses.symmetry(loss, 10))
+        for name, loss in (("RLL", losses.RobustLog(alpha=0.1)), ("CE", losses.CrossEntropy()))
+    }
+    assert symmetries(both, []).verdict == "holds"
+    monkeypatch.setattr("byrote.claims.theory.find_reversal", lambda *_: None)
+    wrong = symmetries(both, [])
+    assert wrong.verdict == "fails"
+    assert "wrong: CE" in wrong.reason
+
+
 def test_every_loss_of_the_box_does_what_it_states() -> None:
     (verdict,) = claims.evaluate(None, ["B8"])
     assert verdict.word == "holds", verdict.reason

@@ -78,6 +78,37 @@ def test_status_as_words_and_as_json(store, capsys):
     assert json.loads(capsys.readouterr().out)["done"] == 8
 
 
+def test_compact_writes_where_it_says(store, tmp_path, capsys):
+    assert main(["compact", str(store), "--out", str(tmp_path / "results")]) == 0
+    said = capsys.readouterr()
+    assert (said.out, f"into {tmp_path / 'results'}" in said.err) == ("", True)
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    assert names == {"table.parquet", "runs.parquet", "features.parquet", "about.json"}
+
+
+@pytest.mark.parametrize("command", [["status"], ["compact"], ["claims"], ["report"], RUN])
+def test_a_store_of_the_first_format_is_one_line_that_says_what_to_do(command, tmp_path, capsys):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "plan.json").write_text('{"format": 1, "study": "mini", "entries": [{"key": "0123456789abcdef"}]}')
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    assert main([*command, *(["--out"] if command is RUN else []), str(old)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.strip().splitlines()
+    assert "plan.json has format 1, this byrote reads format 2; run the study again into another --out" in line
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["claims", "report", "compact"])
+def test_compacted_results_of_the_first_format_are_one_line_that_says_what_to_do(command, tmp_path, capsys):
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    (tmp_path / "about.json").write_text('{"study": "mini", "specs": {}}')
+    assert main([command, str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "has results of format 1, this byrote reads format 2; compact the store again" in line
+
+
 def test_claims_as_json_have_the_contracts_keys(store, capsys):
     assert main(["claims", str(store), "--json"]) == 0
     verdicts = json.loads(capsys.readouterr().out)
@@ -130,6 +161,7 @@ MISTAKES = [
     (["run", MINI, "--import", "toyz"], "toyz"),
     (["run", MINI, "--import", "toys", "--workers", "0"], "at least 1 worker"),
     (["run", MINI, "--import", "toys", "--device", "tpu9"], "cannot be used"),
+    (["run", MINI, "--import", "toys", "--accept", "abcdef"], "known: none"),
     (["list", "loses"], "losses"),
     (["status", "/nowhere"], "not a store"),
     (["claims", "/nowhere"], "neither a store nor a results folder"),

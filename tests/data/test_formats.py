@@ -1,13 +1,10 @@
 """Each format: a round trip against bytes written by hand, then truncated, changed and hostile ones."""
 
 import io
-import json
 import os
 import pickle
 import struct
-import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy import io as matlab
 
-from byrote import data, noise
-from byrote.data import cifar, idx, svhn
+from byrote import data
+from byrote.data import idx, png
 from byrote.data.pickles import load_arrays
 from byrote.data.png import read_png
 from byrote.data.sources import Collection
@@ -78,6 +74,24 @@ def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes
         assert loaded.images.flatten().tolist() == list(pixels)
 
 
+def test_published_files_are_bounded_and_plain(
+    tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A huge file, and a pipe, under the name of a published one."""
+    put(tmp_path, tiny_idx)
+    part = tmp_path / "train-images-idx3-ubyte"
+    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
+    assert len(data.MNIST(classes=(0, 1)).decode("train").labels) == 30
+    with part.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte of at most 256\.0 MiB is needed, and .* 1\.0 TiB"):
+        data.MNIST().decode("train")
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(FileNotFoundError, match="has no train-images-idx3-ubyte"):
+        data.MNIST().decode("train")
+
+
 def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> None:
     mixed = tiny_idx | {"train-labels-idx1-ubyte": tiny_idx["t10k-labels-idx1-ubyte"]}
     with pytest.raises(ValueError, match="n labels are needed"):
@@ -126,15 +140,20 @@ def wrap(chunks: list[tuple[bytes, bytes]]) -> bytes:
 def test_png_round_trip(pixels: np.ndarray, filters: list[int], parts: int) -> None:
     content = write_png(pixels, filters, {1: 0, 3: 2}[pixels.shape[2]], parts)
     assert np.array_equal(read_png(content), pixels)
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(png, "_by_pillow", lambda *_: None)
+        assert np.array_equal(read_png(content), pixels)
 
 
-def test_paeth_prefers_the_pixel_above_to_the_corner() -> None:
+def test_paeth_prefers_the_pixel_above_to_the_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     pixels = np.array([[10, 8], [11, 50]], np.uint8)[:, :, None]  # estimate 9: above and corner are equally near
     content = write_png(pixels, [4], 0)
     assert np.array_equal(read_png(content), pixels)
 
 
-def test_png_against_pillow() -> None:
+def test_png_against_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     pillow = pytest.importorskip("PIL.Image")
     x, y = np.meshgrid(np.arange(60), np.arange(40))
     pixels = np.stack([x * 4, y * 6, (x * y) % 256], axis=-1).astype(np.uint8)
@@ -143,7 +162,12 @@ def test_png_against_pillow() -> None:
     assert np.array_equal(read_png(stream.getvalue()), pixels)
 
 
-def test_a_bad_png_is_one_sentence() -> None:
+@pytest.mark.parametrize("pillow", [True, False])
+def test_a_bad_png_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool) -> None:
+    if pillow:
+        pytest.importorskip("PIL")
+    else:
+        monkeypatch.setattr(png, "_by_pillow", lambda *_: None)
     good = write_png(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), [1], 2)
     for wrong in (b"", b"GIF89a", good[:-20], good[:8], good[:30] + b"\xff" + good[31:]):
         with pytest.raises(ValueError, match="PNG"):
@@ -152,7 +176,7 @@ def test_a_bad_png_is_one_sentence() -> None:
         read_png(write_png(np.zeros((2, 2, 1), np.uint8), [0], 3))
     small, large = (struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0) for side in (1, 60_000))
     other_filter = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\x07\0")), (b"IEND", b"")])
-    with pytest.raises(ValueError, match="filter 7"):
+    with pytest.raises(ValueError, match="damaged" if pillow else "filter 7"):
         read_png(other_filter)
     too_few = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
     with pytest.raises(ValueError, match="another number of pixels"):
@@ -244,158 +268,20 @@ def test_an_array_with_too_few_bytes() -> None:
         load_arrays(io.BytesIO(content.replace(b"K(\x85", b"K)\x85")))
 
 
-# ------------------------------------------------------------------------------------------- CIFAR-10
-
-
-@pytest.fixture
-def tiny_cifar(pinned: Callable[..., Collection]) -> dict[str, bytes]:
-    """Batches of 4 images; image and label differ for every batch and place."""
-    rng = np.random.default_rng(1)
-    contents = {}
-    for name in cifar._NAMES:
-        rows = rng.integers(0, 256, (4, 3073), dtype=np.uint8)
-        rows[:, 0] = rng.integers(0, 10, 4)
-        contents[f"{name}.bin"] = rows.tobytes()
-    pinned(cifar, "CIFAR10_FILES", contents, remotes=())
-    return contents
-
-
-def as_python(folder: Path, contents: dict[str, bytes]) -> None:
-    for name, content in contents.items():
-        rows = np.frombuffer(content, np.uint8).reshape(-1, 3073)
-        batch = {b"data": rows[:, 1:].copy(), b"labels": rows[:, 0].tolist(), b"filenames": [b"a.png"] * 4}
-        (folder / name.removesuffix(".bin")).write_bytes(pickle.dumps(batch, protocol=2))
-
-
-def as_png(folder: Path, contents: dict[str, bytes]) -> None:
-    labels: dict[str, list[int]] = {"train": [], "test": []}
-    for name, content in contents.items():
-        rows = np.frombuffer(content, np.uint8).reshape(-1, 3073)
-        pixels = rows[:, 1:].reshape(-1, 3, 1024).transpose(0, 2, 1)
-        (folder / name.replace(".bin", ".png")).write_bytes(write_png(pixels, [1], 2))
-        labels["test" if name.startswith("test") else "train"] += rows[:, 0].tolist()
-    for split, numbers in labels.items():
-        (folder / f"{split}_lables.json").write_text(json.dumps(numbers))
-
-
-@pytest.mark.parametrize("layout", ["binary", "python", "png"])
-def test_cifar10_in_three_packings(
-    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, layout: str
-) -> None:
-    names = {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py", "png": "package"}
-    folder = tmp_path / "root" / names[layout]
-    folder.mkdir(parents=True)
-    if layout == "binary":
-        put(folder, tiny_cifar)
-    else:
-        (as_python if layout == "python" else as_png)(folder, tiny_cifar)
-    monkeypatch.setenv("BYROTE_DATA", str(tmp_path / "root"))
-    train = data.CIFAR10(preprocessing="raw", classes=tuple(range(10))).decode("train")
-    assert train.images.shape == (20, 3, 32, 32)
-    assert train.ids.tolist() == list(range(20))
-    for place in (0, 7, 19):
-        row = tiny_cifar[f"data_batch_{place // 4 + 1}.bin"][(place % 4) * 3073 :][:3073]
-        assert train.labels[place] == row[0]
-        assert train.images[place, 2, 5, 9] == row[1 + 2 * 1024 + 5 * 32 + 9]
-    assert data.CIFAR10().decode("test").images.tobytes()[:1024] == tiny_cifar["test_batch.bin"][1:1025]
-
-
-def test_a_hostile_cifar_pickle_is_not_run(
-    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    as_python(folder, tiny_cifar)
-    (folder / "test_batch").write_bytes(pickle.dumps({"data": Evil(os.system, f"touch {tmp_path}/ran")}))
-    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
-    assert len(data.CIFAR10().decode("train").labels) == 20
-    with pytest.raises(ValueError, match=r"asks for \w+\.system"):
-        data.CIFAR10().load("test")
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("change", [{"labels": [1, 2]}, {"labels": [300] * 4}, {"labels": "x"}, {"data": [1]}])
-def test_a_cifar_pickle_without_images_and_labels(
-    tmp_path: Path, tiny_cifar: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
-) -> None:
-    content = {"data": np.zeros((4, 3072), np.uint8), "labels": [0] * 4} | change
-    (tmp_path / "test_batch").write_bytes(pickle.dumps(content, protocol=2))
-    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
-    with pytest.raises(ValueError, match="label"):
-        data.CIFAR10().load("test")
-
-
-# ------------------------------------------------------------------------------------------- CIFAR-10N
-
-
-def human_file(arrays: dict[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(arrays, protocol=2))
-        archive.writestr("archive/version", "3\n")
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_human_labels_and_their_files(
-    tmp_path: Path, pinned: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch, packed: bool
-) -> None:
-    clean = np.array([3, 1, 4, 1], dtype=np.int64)
-    made = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN.values(), start=1)}
-    content = human_file(made | {"clean_label": clean})
-    pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": content}, remotes=())
-    if packed:
-        with zipfile.ZipFile(tmp_path / "CIFAR-N.zip", "w") as archive:
-            archive.writestr("CIFAR-N/CIFAR-10_human.pt", content)
-    else:
-        put(tmp_path, {"CIFAR-10_human.pt": content})
-    monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
-    assert data.human_labels("worst").tolist() == made["worse_label"].tolist() == [5, 3, 6, 3]
-    assert data.human_labels("random3").tolist() == made["random_label3"].tolist()
-    path = data.recorded_file("aggre")
-    assert path.read_text() == "id,true,observed\n0,3,4\n1,1,2\n2,4,5\n3,1,2\n"
-    recorded = noise.Recorded(path=str(path)).load()
-    assert recorded.observed.tolist() == made["aggre_label"].tolist()
-    assert recorded.true.tolist() == clean.tolist()
-    with pytest.raises(ValueError, match="human labels must be one of aggre"):
-        data.human_labels("clean")
-
-
-# ------------------------------------------------------------------------------------------------ SVHN
-
-
-def as_mat(images: np.ndarray, labels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    matlab.savemat(stream, {"X": images.transpose(2, 3, 1, 0), "y": labels[:, None]})  # X is (H, W, C, n)
-    return stream.getvalue()
-
-
-def test_svhn_reads_its_layout(tmp_path: Path, pinned: Callable[..., Collection]) -> None:
-    images = np.random.default_rng(2).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
-    stored = np.array([10, 1, 2, 10, 9, 1], dtype=np.uint8)
-    content = as_mat(images, stored)
-    made = pinned(svhn, "SVHN_FILES", {"train_32x32.mat": content, "test_32x32.mat": as_mat(images[:3], stored[:3])})
-    raw_mat = matlab.loadmat(io.BytesIO(content))["X"]
-    put(made.cache, {"train_32x32.mat": content})
-    loaded = data.SVHN(classes=(0, 1), preprocessing="raw").load()
-    assert loaded.ids.tolist() == [0, 1, 3, 5]
-    assert loaded.labels.tolist() == [0, 1, 0, 1]
-    # X[row, column, channel, n]
-    assert loaded.images[2, 1, 7, 20] == raw_mat[7, 20, 1, 3]
-    assert not data.SVHN().available()
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (b"", "X and y is needed"),
-        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "X and y is needed"),
-        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1, 11], np.uint8)), "labels must lie in 1..10"),
-        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 1], np.uint8)), "labels must lie in 1..10"),
-        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1], np.uint8)), "n labels are needed"),
-        (as_mat(np.zeros((2, 1, 32, 32), np.uint8), np.array([1, 2], np.uint8)), "n labels are needed"),
+        b"\x80\x02r\xff\xff\xff\x7f.",  # remember at place 2,147,483,647: 34 GB of table
+        b"\x80\x02}r\x00\x00\x00\x10.",
+        b"p4000000000\n.",
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame of 9 exabytes
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes of 9 exabytes
+        b"\x80\x04\x96\xff\xff\xff\xff\x00\x00\x00\x00.",  # a bytearray of 4 GB
     ],
 )
-def test_svhn_refuses_other_files(content: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        svhn.read_mat(content)
+def test_a_pickle_that_asks_for_memory_gets_none(content: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="this pickle is not read"):
+        load_arrays(io.BytesIO(content))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB

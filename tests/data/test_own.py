@@ -98,9 +98,11 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
     ("arrays", "message"),
     [
         ({"images": GREY}, "has no array 'labels'"),
-        ({"picture": GREY, "labels": LABELS}, "has no array 'train_images'"),
+        ({"picture": GREY, "labels": LABELS}, "has no array 'images'"),
+        ({"picture": GREY}, "has no array 'train_images'"),
+        ({"images": GREY, "labels": LABELS, "test_labels": LABELS}, "beside test_labels: name all by their split"),
         ({"images": GREY, "labels": LABELS[:-1]}, "20 images need as many labels"),
-        ({"images": GREY, "labels": LABELS[:, None]}, "as many labels"),
+        ({"images": GREY, "labels": np.stack([LABELS, LABELS], 1)}, "one label for each sample is needed"),
         ({"images": GREY, "labels": LABELS - 1}, "at least 0"),
         ({"images": GREY, "labels": LABELS + 0.5}, "integers or texts"),
         ({"images": GREY, "labels": LABELS * 2}, "no sample of class 1"),
@@ -183,7 +185,7 @@ def test_images_of_several_sizes_need_a_resolution(tmp_path: Path) -> None:
     for n, side in enumerate([4, 8, 12, 8]):
         save(tmp_path / "train" / f"c{n % 2}" / f"{n}.png", np.full((side, side + n, 3), 40 + n, np.uint8))
         save(tmp_path / "test" / f"c{n % 2}" / f"{n}.png", np.full((side, side, 3), 40 + n, np.uint8))
-    with pytest.raises(ValueError, match="4 sizes: set a resolution"):
+    with pytest.raises(ValueError, match=r"0\.png has 4x4 and .*2\.png 14x12 \(width x height\): set a resolution"):
         data.ImageFolder(path=str(tmp_path)).load("test")
     small = data.ImageFolder(path=str(tmp_path), resolution=4, preprocessing="raw").load()
     assert small.shape == (3, 4, 4)
@@ -271,4 +273,16 @@ def test_tables_with_holes_and_no_tables(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"PAR1 and nothing")
         with pytest.raises(ValueError, match=r"not a whole table|ends in \.csv or \.parquet") as caught:
             data.Table(path=str(tmp_path / name)).load()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [data.Arrays, data.ImageFolder, data.Table])
+@pytest.mark.parametrize(
+    "path", ["x" * 5000 + ".csv", "no\0thing.csv", "absent/" * 100 + "t.csv", "~nobody-of-this-name/t.csv"]
+)
+def test_a_path_that_leads_nowhere_is_one_sentence(kind: type[data.Dataset], path: str) -> None:
+    own = kind(path=path)
+    for call in (own.load, own.stamp, own.content):  # type: ignore[attr-defined]
+        with pytest.raises((ValueError, FileNotFoundError), match=r"there is no|cannot be read") as caught:
+            call()
         assert "\n" not in str(caught.value)

@@ -4,18 +4,26 @@ import pytest
 
 from byrote import figures
 from figures import made
-from figures.made import results
 
 
 @pytest.fixture(scope="session")
-def demo():
-    history = made.demo()
-    return results(history, made.plane(history))
+def demo_table():
+    return made.demo()
 
 
 @pytest.fixture(scope="session")
-def matters():
-    return results(made.matters())
+def demo(demo_table):
+    return made.analysis(demo_table, made.plane(demo_table))
+
+
+@pytest.fixture(scope="session")
+def matters_table():
+    return made.matters()
+
+
+@pytest.fixture(scope="session")
+def matters(matters_table):
+    return made.analysis(matters_table)
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +32,10 @@ def drawn(demo):
 
 
 @pytest.fixture(scope="session")
-def past():
-    return results(made.past())
+def past_table():
+    return made.past()
+
+
+@pytest.fixture(scope="session")
+def past(past_table):
+    return made.analysis(past_table)

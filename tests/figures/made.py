@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from stored import results_of
 
-from byrote.store.query import Results
+from byrote.analysis import Analysis
 from byrote.table import Table
 
 # loss: (m at the end, epoch in sixtieths at which half of it is reached, scale of D, slope of dilation, alpha)
@@ -148,7 +149,7 @@ def measured(
         "mem_mean": relative * distance if corrupted else nan,
         "mem_noise_weighted": weighted * distance,
         "mem_relative": relative if corrupted else nan,
-        "mem_weighted_relative": weighted,
+        "mem_noise_weighted_relative": weighted,
         "mem_clean_mean": 0.08 * distance,
         "clean_accuracy": a,
         "corrupted_as_observed": m if corrupted else nan,
@@ -172,7 +173,7 @@ def collapse(table: Table, key: str) -> Table:
     for row in rows:
         if row["key"] == key and row["epoch"] > 30:
             row |= {"collapsed": True, "nc1_test": float("nan"), "mem_relative": float("nan")}
-            row |= {"mem_weighted_relative": float("nan"), "class_distance": 0.0}
+            row |= {"mem_noise_weighted_relative": float("nan"), "class_distance": 0.0}
     return Table.of(rows)
 
 
@@ -213,11 +214,13 @@ def matters() -> Table:
 
 
 def past() -> Table:
-    """Past the papers: stated noise rates, weights that had memorised, labels that people gave."""
-    facts = TEN | {"study": "robust", "part": "losses", "start": "scratch"}
+    """Past the papers: stated noise rates, weights that had memorized, labels that people gave."""
+    facts = TEN | {"study": "robust", "part": "losses", "start": "scratch", "start_loss": ""}
     scratch = runs(Cells(facts, ("CE", "RLL", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=12)).rows()
     started = runs(
-        Cells(facts | {"part": "path", "start": "memorised"}, ("RLL",), (0.2, 0.4), seeds=3, every=12)
+        Cells(
+            facts | {"part": "path", "start": "memorized", "start_loss": "CE"}, ("RLL",), (0.2, 0.4), seeds=3, every=12
+        )
     ).rows()
     for row in started:
         row["corrupted_as_observed"] = 0.9
@@ -258,7 +261,7 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
     return Table.of(made)
 
 
-def results(history: Table, features: Table | None = None, **about: Any) -> Results:
-    """Made tables as results are read from a store."""
-    told = {"study": "demo", "scale": "quick", "planned": history.runs, "failures": [], "seconds": 300.0}
-    return Results(history, features if features is not None else Table({}), "made", told | about)
+def analysis(history: Table, features: Table | None = None, **about: Any) -> Analysis:
+    """Made tables as they are analyzed when a store is opened."""
+    told = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
+    return Analysis.of(results_of(history.rows(), features, told | about))

@@ -13,7 +13,7 @@ from byrote.figures.base import figure
 from byrote.figures.style import LOSSES, loss_style
 from byrote.table import Table
 from figures import made
-from figures.made import results
+from figures.made import analysis
 
 NAMES = {
     "wrong-labels",
@@ -115,14 +115,14 @@ def test_equal_tables_give_equal_figures(demo, drawn):
 
 def test_specs_are_valid_vega_lite(drawn):
     small = made.runs(made.Cells(made.TWO, ("CE", "RLL"), (0.1, 0.2), seeds=1, every=30))
-    for one in (drawn["feature-plane"], *figures.draw(results(small), "wrong-labels", "test-accuracy", "resistance")):
+    for one in (drawn["feature-plane"], *figures.draw(analysis(small), "wrong-labels", "test-accuracy", "resistance")):
         part = dict(one.spec) | {"concat": one.spec["concat"][:1], "params": []}
         assert Figure.of("x", "x", "", "", part).chart.to_dict(validate=True)["concat"]
 
 
 def test_nothing_is_drawn_of_tables_that_hold_nothing_for_it():
     clean = made.runs(made.Cells(made.TWO, ("CE",), (0.0,), seeds=1, every=60))
-    assert figures.draw(results(clean)) == []
+    assert figures.draw(analysis(clean)) == []
 
 
 def test_an_unknown_figure_is_named_with_the_nearest(demo):
@@ -193,6 +193,6 @@ def test_failed_runs_are_not_drawn():
     for row in rows:
         if row["loss"] == "RLL" and row["seed"] == 1:
             row |= {"status": "failed", "j1": 7.0, "j2": 7.0}
-    (one,) = figures.draw(results(Table.of(rows)), "resistance")
+    (one,) = figures.draw(analysis(Table.of(rows)), "resistance")
     assert "3 runs (1 to 2 seeds a cell)" in one.caption
     assert all(row.get("j1", 0) <= 1 for rows in one.spec["datasets"].values() for row in rows)

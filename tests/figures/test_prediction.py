@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from byrote import figures, theory
+from byrote import figures
+from byrote.analysis.lines import printed
+from byrote.analysis.model_fit import fit_history
 from figures import made
-from figures.made import results
+from figures.made import analysis
 
 
 def points(figure, panel):
@@ -24,14 +26,16 @@ def table():
 
 
 def test_marks_are_the_fits_predictions(table):
-    (figure,) = figures.draw(results(table), "prediction")
-    fit = theory.fit_history(table.final())
+    (figure,) = figures.draw(analysis(table), "prediction")
+    fit = fit_history(table.final())
     for place, (variant, quantity) in enumerate(
         (variant, quantity) for variant in ("raw", "scale-free") for quantity in ("memorization", "dilation")
     ):
         drawn = {(row["loss"], row["eta"]): (row["predicted"], row["measured"]) for row in points(figure, place)}
         assert drawn == {
-            (one.loss, one.eta): tuple(getattr(one, f"{side}_{quantity}").value for side in ("predicted", "measured"))
+            (one.loss, one.eta): tuple(
+                printed(getattr(one, f"{side}_{quantity}")).value for side in ("predicted", "measured")
+            )
             for one in fit.predictions
             if one.variant == variant
         }
@@ -41,7 +45,7 @@ def test_marks_are_the_fits_predictions(table):
 
 
 def test_measured_memorization_is_eta_times_the_mean(table):
-    (figure,) = figures.draw(results(table), "prediction")
+    (figure,) = figures.draw(analysis(table), "prediction")
     last = table.final().where(loss="LS", rate=0.2)
     eta = last["realised_rate"] / (1 - last["realised_rate"])
     found = [row["measured"] for row in points(figure, 0) if row["loss"] == "LS"]
@@ -49,7 +53,7 @@ def test_measured_memorization_is_eta_times_the_mean(table):
 
 
 def test_both_axes_have_one_range_and_marks_lie_in_it(table):
-    (figure,) = figures.draw(results(table), "prediction")
+    (figure,) = figures.draw(analysis(table), "prediction")
     for place, panel in enumerate(figure.spec["concat"]):
         encoding = panel["layer"][-1]["encoding"]
         low, high = encoding["x"]["scale"]["domain"]
@@ -60,7 +64,7 @@ def test_both_axes_have_one_range_and_marks_lie_in_it(table):
 
 
 def test_one_seed_has_no_intervals():
-    (figure,) = figures.draw(results(cells(("CE", "LS"), seeds=1)), "prediction")
+    (figure,) = figures.draw(analysis(cells(("CE", "LS"), seeds=1)), "prediction")
     for row in points(figure, 0):
         assert row["measured_low"] == row["measured"] == row["measured_high"]
 
@@ -71,7 +75,7 @@ def test_what_the_model_has_not_and_what_collapsed_is_said():
     rows = made.collapse(history, key).rows()
     for row in rows:
         row |= {"nc1_test": 90.0, "class_distance": 1e-3} if row["collapsed"] else {}
-    (figure,) = figures.draw(results(type(history).of(rows)), "prediction")
+    (figure,) = figures.draw(analysis(type(history).of(rows)), "prediction")
     assert "The model has no nMSE." in figure.caption
     assert "n: 24 runs (3 seeds a cell); left out: 1 collapsed run" in figure.caption
     assert {row["loss"] for row in points(figure, 0)} == {"CE", "LS"}
@@ -86,12 +90,12 @@ def test_nothing_is_drawn_where_the_model_cannot_be_fitted(table):
         table.with_column("feature_width", [8] * len(table)),
         table.with_column("class_distance", [1.0] * len(table)),  # no penalties give equal distances
     ):
-        assert figures.draw(results(part), "prediction") == []
+        assert figures.draw(analysis(part), "prediction") == []
 
 
 def test_a_setting_without_penalties_is_named_beside_one_that_has_them(table):
     other = cells(("CE", "LS"), dataset="mnist")
     flat = other.with_column("class_distance", [1.0] * len(other))
-    (figure,) = figures.draw(results(type(table).concat([table, flat])), "prediction")
-    assert "No penalties and slope give what CE and LS do in MNIST 0/1." in figure.caption
+    (figure,) = figures.draw(analysis(type(table).concat([table, flat])), "prediction")
+    assert "No penalties and slope give what CE and LS do in MNIST 0/1, MLP." in figure.caption
     assert len(figure.spec["concat"]) == 4

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import duckdb
 import pytest
 import torch
+from toys import tiny
 
 from byrote.files import DataUnavailableError, WriteError
 from byrote.noise import Noise, Recorded, Symmetric, load, save
@@ -121,6 +123,72 @@ def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["0", "", "1"],
+            "column 'observed' must hold an integer in every row, and 1 of 3 hold no value, the first row 2",
+        ),
+        (["0", "1", "2.5"], r"1 of 3 hold another value, the first row 3 \(2\.5\)"),
+        (["0", "NaN", "1"], r"the first row 2"),
+        (["0", "?", "1"], r"the first row 1|the first row 2"),
+        (["cat", "dog", "cat"], r"3 of 3 hold another value, the first row 1 \(cat\)"),
+    ],
+)
+def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], message: str) -> None:
+    path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
+    with pytest.raises(ValueError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
+    """As pandas writes a column that once had a hole."""
+    path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
+    assert load(path).true.tolist() == [0, 1]
+    assert load(path).observed.tolist() == [1, 1]
+    assert load(path).true.dtype == torch.int64
+
+
+def test_home_folder_suffix_and_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key = save("~/id=9/true=7/LABELS.CSV", IDS, TRUE, SEEN, num_classes=3)
+    assert (tmp_path / "id=9" / "true=7" / "LABELS.CSV.json").is_file()
+    noise = Recorded("~/id=9/true=7/LABELS.CSV")
+    assert noise.load().true.tolist() == [1, 1, 0, 2]
+    assert noise.content() == key
+    assert save("~/id=9/l.PARQUET", IDS, TRUE, SEEN, num_classes=3) == key
+    assert Recorded("~/id=9/l.PARQUET").content() == key
+
+
+def test_content_follows_the_file(path: Path) -> None:
+    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    noise = Recorded(str(path))
+    assert noise.content() == noise.content() == key == load(path).sha256
+    other = save(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
+    assert noise.content() == other != key
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        noise.content()
+
+
+def test_labels_from_one_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,true,observed\n0,1,2\n1,2,2\n")
+    with pytest.raises(ValueError, match="differ, id 0 for one; its labels count from 1, labels from 0 are needed"):
+        Recorded(str(path)).corrupt(torch.tensor([0, 1]), 3, torch.Generator(), ids=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"a{suffix}")
+    (tmp_path / f"b{suffix}").symlink_to("/dev/zero")
+    for name, kind in (("a", "a named pipe"), ("b", "a device")):
+        for call in (lambda path: load(path), lambda path: Recorded(str(path)).content()):
+            with pytest.raises(ValueError, match=f"is needed, and .* is {kind}"):
+                call(tmp_path / f"{name}{suffix}")
+
+
 def test_bad_files_are_one_sentence(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file of noisy labels at"):
         load(path)
@@ -226,3 +294,29 @@ def test_a_path_in_the_cache_is_the_same_spec_on_every_machine(tmp_path, monkeyp
     with pytest.raises(DataUnavailableError, match="try `byrote data get human`"):
         model.load()
     assert Recorded("plain.csv").file == Path("plain.csv")
+
+
+def test_a_run_is_named_by_the_labels_and_not_by_their_file(tmp_path):
+    ids, true, observed = torch.arange(80), torch.arange(80) % 2, torch.arange(80) // 40
+    for name in ("a.csv", "b.parquet"):
+        save(tmp_path / name, ids, true, observed, num_classes=2)
+
+    def key(path, **fields):
+        return tiny(noise={"kind": "recorded", "path": str(path), **fields}).key
+
+    first = key(tmp_path / "a.csv")
+    assert key(tmp_path / "b.parquet") == first, "one content under two names and in two formats"
+    sha256 = load(tmp_path / "a.csv").sha256
+    assert key(tmp_path / "a.csv", sha256=sha256) == first
+    assert key(tmp_path / "a.csv", observed_column="true") != first
+    save(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
+    assert key(tmp_path / "a.csv") != first, "two contents under one name"
+
+
+def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
+    experiment = tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"})
+    assert "file:cache:human/labels.csv" not in experiment.contents
+    ids = torch.arange(80)
+    save(tmp_path / "cache" / "human" / "labels.csv", ids, ids % 2, ids // 40, num_classes=2)
+    assert tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"}).key == experiment.key

@@ -1,4 +1,4 @@
-"""One made store's results, its verdicts and its page, for all tests of this folder."""
+"""One made store's analysis, its verdicts and its page, for all tests of this folder."""
 
 import pytest
 from figures import made
@@ -8,22 +8,26 @@ from byrote.report.page import render
 
 
 @pytest.fixture(scope="session")
-def results():
-    history = made.demo()
-    return made.results(history, made.plane(history), machine={"processors": 2, "torch": "2.13"})
+def table():
+    return made.demo()
+
+
+@pytest.fixture(scope="session")
+def analysis(table):
+    return made.analysis(table, made.plane(table), machine={"processors": 2, "torch": "2.13"})
 
 
 @pytest.fixture(scope="session")
 def small():
     history = made.runs(made.Cells(made.TWO, ("CE", "LS", "RLL"), (0.0, 0.1, 0.2), seeds=2, every=20))
-    return made.results(history, made.plane(history, points=30))
+    return made.analysis(history, made.plane(history, points=30))
 
 
 @pytest.fixture(scope="session")
-def verdicts(results):
-    return claims.evaluate(results)
+def verdicts(analysis):
+    return claims.evaluate(analysis)
 
 
 @pytest.fixture(scope="session")
-def page(results, verdicts):
-    return render(results, verdicts, figures.draw(results))
+def page(analysis, verdicts):
+    return render(analysis, verdicts, figures.draw(analysis))

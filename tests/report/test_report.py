@@ -4,26 +4,33 @@ import json
 import re
 import shlex
 from html.parser import HTMLParser
+from importlib import resources
+from typing import get_args
 
 import numpy as np
 import pytest
 from figures import made
+from scipy import stats
+from stored import results_of
 
 from byrote import claims, report
+from byrote.analysis import Analysis
 from byrote.claims import Verdict
+from byrote.claims.verdict import Word
 from byrote.report import headline as heads
-from byrote.report.rerun import command, specs_of, toml
+from byrote.report.rerun import command, toml, varying
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
-from byrote.report.verdicts import grouped, row
+from byrote.report.verdicts import SIGNS, grouped, row
 from byrote.report.words import number, percent
-from byrote.store.query import Results
+from byrote.store import Results
 from byrote.table import Table
 
 
 def verdict(id="A5", word="holds", **more):
     fields = {
         "id": id,
-        "statement": "LS memorises less than CE",
+        "statement": "LS memorizes less than CE",
+        "word": word,
         "verdict": word,
         "statistic": -0.25,
         "interval": (-0.5, -0.125),
@@ -31,7 +38,7 @@ def verdict(id="A5", word="holds", **more):
         "runs": 12,
         "published": "yes",
         "method": "paired t",
-        "aggregation": "all cells",
+        "cells": "all cells",
         "minimum": "3 seeds",
         "premise": "CE reaches J1 .98",
     }
@@ -67,11 +74,18 @@ class Page(HTMLParser):
 # ------------------------------------------------------------------------------------------ headline
 
 
-def test_the_first_sentence_says_who_repeats_the_wrong_labels(results):
-    last = results.history.where(num_classes=2, epochs=60, rate=0.2).final()
+def sentences(table, **columns):
+    """The computed sentences at the top, of a table with some columns replaced."""
+    for name, values in columns.items():
+        table = table.with_column(name, values)
+    return heads.headline(made.analysis(table), [])
+
+
+def test_the_first_sentence_says_who_repeats_the_wrong_labels(table):
+    last = table.where(num_classes=2, epochs=60, rate=0.2).final()
     m = {loss: float(np.mean(last.where(loss=loss)["corrupted_as_observed"])) for loss in set(last["loss"])}
     most, least = max(m, key=m.get), min(m, key=m.get)
-    said = heads.labels_sentence(results)
+    said = sentences(table)[0]
     assert f"{most} ends by repeating {percent(m[most])} of the wrong labels and {least} {percent(m[least])}" in said
     assert "of six losses" in said
     t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
@@ -79,30 +93,35 @@ def test_the_first_sentence_says_who_repeats_the_wrong_labels(results):
     assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in said
 
 
-def test_swapped_losses_swap_the_sentence(results):
+def test_swapped_losses_swap_the_sentence(table):
     swap = {"CE": "RLL", "RLL": "CE"}
-    names = [swap.get(loss, loss) for loss in results.history["loss"]]
-    swapped = Results(results.history.with_column("loss", names), results.features, "made", {})
-    assert "RLL ends by repeating" in heads.labels_sentence(swapped)
-    assert "CE ends by repeating" in heads.labels_sentence(results)
+    names = [swap.get(loss, loss) for loss in table["loss"]]
+    alpha = np.where(np.array(names) == "RLL", 0.1, np.where(np.array(names) == "CE", np.nan, table["alpha"]))
+    assert "RLL ends by repeating" in sentences(table, loss=names, alpha=alpha)[0]
+    assert "CE ends by repeating" in sentences(table)[0]
 
 
-def test_the_second_sentence_follows_the_sign_of_the_data(results):
-    said = heads.geometry_sentence(results)
-    assert "the more is memorised the more spread out" in said
-    flipped = Results(results.history.with_column("nc1_test", 1 / results.history["nc1_test"]), Table({}), "", {})
-    assert "the less is memorised the more spread out" in heads.geometry_sentence(flipped)
-    rng = np.random.default_rng(0)
-    noise = Results(results.history.with_column("nc1_test", rng.random(len(results.history))), Table({}), "", {})
-    assert "hardly follows" in heads.geometry_sentence(noise)
+def test_the_second_sentence_follows_the_sign_of_the_data(table):
+    assert "the more is memorized the more spread out" in sentences(table)[1]
+    assert "the less is memorized the more spread out" in sentences(table, nc1_test=1 / table["nc1_test"])[1]
+    noise = np.random.default_rng(0).random(len(table))
+    assert "hardly follows" in sentences(table, nc1_test=noise)[1]
 
 
-def test_rank_correlation_is_spearmans():
+def test_the_rank_correlation_is_spearmans_with_an_interval_over_seeds(table):
     from scipy.stats import spearmanr
 
-    x, y = np.random.default_rng(1).integers(0, 6, (2, 40)).astype(float)
-    assert heads.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
-    assert np.isnan(heads.rank_correlation(x[:2], y[:2]))
+    said = sentences(table)[1]
+    last = table.where(num_classes=2, epochs=60).final()
+    last = last.where(last["rate"] > 0)
+    rho = spearmanr(last["mem_noise_weighted_relative"], last["nc1_test"]).statistic
+    found = re.search(r"class distance: (\S+) \[(\S+), (\S+)\] over (\d+) runs", said)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(rho, abs=0.006)
+    assert float(found[2]) < rho < float(found[3]) <= 1
+    assert int(found[4]) == len(last)
+    one = sentences(table.where(seed=0))[1]
+    assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "one seed has no interval"
 
 
 def test_the_third_sentence_counts_verdicts():
@@ -111,12 +130,17 @@ def test_the_third_sentence_counts_verdicts():
         "Of three claims tested, 1 holds (A2), 2 fail (A3 and A4) and none is open; "
         "1 could not be tested on these runs."
     )
+    partly = [verdict("A2"), verdict("A3", "holds except"), verdict("A4", "fails in")]
+    assert heads.claims_sentence(partly) == (
+        "Of three claims tested, 1 holds (A2), 1 holds but for some cells (A3), none fails, "
+        "1 fails in some cells (A4) and none is open."
+    )
     assert "None of the papers' claims" in heads.claims_sentence([verdict("C1", "not tested")])
 
 
 def test_a_table_without_wrong_labels_has_no_sentence_about_them():
     clean = made.runs(made.Cells(made.TWO, ("CE",), (0.0,), seeds=1, every=60))
-    assert heads.headline(Results(clean, Table({}), "", {}), [verdict()]) == [heads.claims_sentence([verdict()])]
+    assert heads.headline(made.analysis(clean), [verdict()]) == [heads.claims_sentence([verdict()])]
 
 
 # ------------------------------------------------------------------------------------------ verdicts
@@ -130,6 +154,29 @@ def test_a_verdict_as_words():
     assert one["names"] == ["cell", "mean", "interval", "n"]
     assert one["details"] == [["x", "0.5", "[0.25, 0.75]", "–"], ["y", "–", "–", "3"]]
     assert ("premise", "CE reaches J1 .98") in one["notes"]
+
+
+def test_every_word_has_a_sign_a_color_and_a_style():
+    words = get_args(Word)
+    assert set(words) == set(SIGNS)
+    assert len(set(SIGNS.values())) == len(SIGNS)
+    css = (resources.files("byrote.report") / "page.css").read_text("utf-8")
+    for word in words:
+        assert f".v-{word.replace(' ', '-')}" in css
+        assert row(verdict(word=word))["word"] == word
+        assert SIGNS[word] in report.verdicts_html([verdict(word=word)])
+
+
+def test_each_data_set_has_a_mark_and_each_kind_of_check_its_estimate():
+    marks = {"MNIST": "holds", "CIFAR-10": "fails in 1 of 2 cells"}
+    pooled = {"m LS - CE": (-0.25, -0.5, 0.125)}
+    one = row(verdict(word="fails in", verdict="fails in 1 of 4 cells", by_dataset=marks, pooled=pooled))
+    assert (one["verdict"], one["word"], one["css"]) == ("fails in 1 of 4 cells", "fails in", "fails-in")
+    assert [(mark["name"], mark["verdict"], mark["sign"]) for mark in one["marks"]] == [
+        ("MNIST", "holds", SIGNS["holds"]),
+        ("CIFAR-10", "fails in 1 of 2 cells", SIGNS["fails in"]),
+    ]
+    assert one["pooled"] == [("m LS - CE", "−0.25", "[−0.5, 0.125]")]
 
 
 def test_untested_claims_stand_apart():
@@ -162,44 +209,88 @@ def test_shares_as_written(share, text):
 # -------------------------------------------------------------------------------------------- tables
 
 
-def test_resistance_against_a_loop(results):
-    tables = {table["title"]: table for table in resistance_tables(results)}
-    rows = tables["Fashion-MNIST subset, 10 classes, MLP"]["rows"]
+def test_resistance_against_a_loop(analysis, table):
+    tables = {one["title"]: one for one in resistance_tables(analysis)}
+    rows = tables["Fashion-MNIST subset, MLP"]["rows"]
     (found,) = [one for one in rows if (one["loss"], one["rate"]) == ("RLL", "0.4")]
-    last = results.history.where(num_classes=10, loss="RLL").final()
+    last = table.where(num_classes=10, loss="RLL").final()
     noisy, clean = last.where(rate=0.4), last.where(rate=0.0)
     columns = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
     assert [cell["text"] for cell in found["cells"]] == [percent(float(noisy[name][0])) for name in columns]
+    assert [cell["half"] for cell in found["cells"]] == [""] * 5
     assert found["gap"] == f"{100 * (noisy['j2'][0] - clean['j2'][0]):+.1f}".replace("-", "−")
-    two = tables["Fashion-MNIST subset 0/1, 60 epochs, MLP"]["rows"]
+    two = tables["Fashion-MNIST subset 0/1, MLP"]["rows"]
     (found,) = [one for one in two if (one["loss"], one["rate"]) == ("LS", "0.4")]
-    last = results.history.where(num_classes=2, epochs=60, loss="LS").final()
+    last = table.where(num_classes=2, epochs=60, loss="LS").final()
     pairs = {seed: last.where(seed=seed) for seed in range(5)}
     gaps = [one.where(rate=0.4)["j2"][0] - one.where(rate=0.0)["j2"][0] for one in pairs.values()]
     assert found["gap"] == f"{100 * np.mean(gaps):+.1f}".replace("-", "−")
     assert found["n"] == 5
+    j1 = last.where(rate=0.4)["j1"]
+    low, high = stats.t.interval(0.95, 4, j1.mean(), stats.sem(j1))
+    assert found["cells"][0]["half"] == f"±{100 * (high - low) / 2:.1f}"
 
 
-def test_parts_say_what_was_run(results):
-    found = {part["name"]: part for part in parts(results)}
+def test_gaps_are_of_seeds_that_have_both_rates():
+    rows = made.runs(made.Cells(made.TEN, ("CE",), (0.0, 0.4), seeds=3, every=60)).rows()
+    kept = [row for row in rows if (row["rate"], row["seed"]) != (0.0, 1)]
+    (table,) = resistance_tables(made.analysis(Table.of(kept)))
+    last = {(row["rate"], row["seed"]): row["j2"] for row in kept if row["epoch"] == 60}
+    gap = np.mean([last[0.4, seed] - last[0.0, seed] for seed in (0, 2)])
+    assert [row["gap"] for row in table["rows"]] == ["–", f"{100 * gap:+.1f}".replace("-", "−")]
+    (alone,) = resistance_tables(made.analysis(Table.of([row for row in rows if row["rate"] > 0])))
+    assert [row["gap"] for row in alone["rows"]] == ["–"]
+
+
+def test_parts_say_what_was_run(analysis):
+    found = {part["name"]: part for part in parts(analysis)}
     assert list(found) == ["two-class", "two-class-others", "two-class-doubled", "ten-class"]
     assert found["two-class"]["rates"] == "0, 0.05, 0.1, 0.2, 0.4"
-    assert {"name": "weight decay", "value": "0.001"} in found["two-class"]["facts"]
+    assert found["two-class"]["runs"] == 50
+    facts = {name: {one["name"]: one["value"] for one in part["facts"]} for name, part in found.items()}
+    assert facts["two-class"]["optimizer weight decay"] == "0.001"
+    assert facts["two-class"]["training images"] == "2,000"
+    assert (facts["two-class"]["epochs"], facts["two-class-doubled"]["epochs"]) == ("60", "120")
+    assert (facts["two-class"]["noise"], facts["ten-class"]["noise"]) == ("uniform", "symmetric")
+    assert facts["two-class"]["network"] == "MLP"
 
 
-def test_limits_say_what_is_missing(results):
-    history = made.collapse(results.history, results.history["key"][0])
-    failures = [{"key": "abc", "part": "two-class", "error": "loss is NaN at epoch 3"}]
-    told = " ".join(limits(made.results(history, planned=history.runs + 5, failures=failures)))
+def test_every_field_of_a_setting_is_among_the_facts_of_its_part():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    more = [row | {"key": row["key"] + "x", "spec": {"training.clip": 1.5, "training.optimizer.q": 7}} for row in rows]
+    (part,) = parts(Analysis.of(results_of(rows + more)))
+    facts = {one["name"]: one["value"] for one in part["facts"]}
+    assert (facts["clip"], facts["optimizer q"]) == ("0 or 1.5", "7")
+
+
+def test_limits_say_what_is_missing(table):
+    history = made.collapse(table, table["key"][0])
+    failed = {"status": "failed", "error": "loss is NaN at epoch 3", "key": "abc", "seed": 99}
+    rows = [*history.rows(), history.rows()[0] | failed]
+    about = {"planned": history.runs + 5, "older_versions": {"module:mine 0f3a": 3, "file:mine.npz 77ab": 1}}
+    about |= {"not_run": [{"key": "k", "part": "cifar", "reason": "not run: data not available: no files"}]}
+    told = " ".join(limits(Analysis.of(results_of(rows, about=about))))
     assert "1 of 112 runs collapsed" in told
     assert "Failed: two-class abc: loss is NaN at epoch 3" in told
-    assert "4 planned runs are not done" in told
-    assert "Fashion-MNIST subset, 10 classes, MLP: one seed" in told
+    assert "3 planned runs are not done" in told
+    assert "cifar, one run: not run: data not available" in told
+    assert "Left out: three runs of an older version of a file or module (module:mine 0f3a)." in told
+    assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in told
+    assert "Fashion-MNIST subset, MLP: one seed" in told
     assert "2,000 to 5,000 training images" in told
+    assert "in figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
 
 
-def test_environment_has_machine_and_versions(results):
-    facts = dict(environment(results))
+def test_of_many_failed_runs_twenty_are_named():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    failed = [rows[0] | {"key": f"k{n}", "seed": 5 + n, "status": "failed", "error": "diverged"} for n in range(23)]
+    told = limits(Analysis.of(results_of(rows + failed)))
+    assert sum(text.startswith("Failed: ") for text in told) == 20
+    assert "23 runs failed in all; they are left out." in told
+
+
+def test_environment_has_machine_and_versions(analysis):
+    facts = dict(environment(analysis))
     assert facts["runs"] == "112 of 112 planned"
     assert facts["training time"] == "5 core minutes"
     assert facts["runs: torch"] == "2.13"
@@ -217,63 +308,107 @@ def test_toml_is_read_back():
     assert read == {"kind": 'a "b"', "n": [1, 2.5], "deep": {"on": True}, "tiny": 1e-08}
 
 
-def test_the_command_trains_that_run_and_no_other():
+def keys_of(words, study):
+    """The keys of the runs that a command's overrides leave of a study."""
     from byrote.cli.run import _overrides
+
+    given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+    return [experiment.key for _, experiment in study.experiments("", _overrides(given))]
+
+
+def test_the_command_trains_that_run_and_no_other():
     from byrote.experiment import Study
 
     study = Study.load("demo")
     planned = [experiment for _, experiment in study.experiments()]
     specs = [experiment.spec() for experiment in planned]
     for place in (0, len(planned) // 2, len(planned) - 1):
-        words = shlex.split(command(specs[place], specs, {"study": "demo", "overrides": {}}, "k"))
+        words = shlex.split(command(specs[place], varying(specs), {"study": "demo", "overrides": {}}, "k"))
         assert words[:3] == ["byrote", "run", "demo"]
-        given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
-        found = study.experiments("", _overrides(given))
-        assert [experiment.key for _, experiment in found] == [planned[place].key]
+        assert keys_of(words, study) == [planned[place].key]
+
+
+def test_the_command_of_a_run_from_scratch_beside_started_ones(tmp_path):
+    from byrote.experiment import Study
+
+    study = Study(
+        name="two",
+        base={"data": {"kind": "fashion_mnist_subset"}, "noise": {"kind": "symmetric", "rate": 0.2}},
+        part=(
+            {"name": "started", "base": {"start": {"kind": "cross_entropy"}}, "axes": {"noise_seed": [3, 4]}},
+            {"name": "scratch"},
+        ),
+    )
+    planned = [experiment for _, experiment in study.experiments()]
+    specs = [experiment.spec() for experiment in planned]
+    for place in range(3):
+        words = shlex.split(command(specs[place], varying(specs), {"study": "two"}, "k"))
+        assert keys_of(words, study) == [planned[place].key]
 
 
 def test_the_command_repeats_scale_overrides_and_imports():
     told = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
-    words = shlex.split(command({"seed": 1}, [{"seed": 1}, {"seed": 2}], told, "abc"))
+    words = shlex.split(command({"seed": 1}, varying([{"seed": 1}, {"seed": 2}]), told, "abc"))
     assert words[:6] == ["byrote", "run", "own.toml", "--scale", "small", "--import"]
     assert "training.epochs=3" in words
     assert words[-1] == "seed=1"
     assert "runs/again/abc" in words
 
 
-def test_cells_give_one_command_for_all_seeds():
-    history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1,), seeds=3, every=60))
-    specs = {
-        row["key"]: {
-            "loss": {"kind": row["loss"]},
-            "noise": {"kind": "uniform", "rate": row["rate"]},
-            "seed": row["seed"],
-        }
-        for row in history.final().rows()
-    }
-    found = cells(made.results(history, specs=specs))
-    assert [(one["part"], one["loss"], list(one["keys"])) for one in found] == [
-        ("two-class", "CE", ["0", "1", "2"]),
-        ("two-class", "LS 0.1", ["0", "1", "2"]),
+def commands(found):
+    """The command of each run of the cells, by its key."""
+    filled = {}
+    for cell in found:
+        for words in cell["runs"].values():
+            text = cell["command"]
+            for name, value in words.items():
+                text = text.replace(name, value)
+            filled[words["KEY"]] = text.strip()
+    return filled
+
+
+def test_cells_give_the_command_of_each_run():
+    history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1, 0.2), seeds=3, every=60))
+    one = made.analysis(history)
+    found = cells(one)
+    assert [(cell["part"], cell["loss"], cell["rate"], list(cell["runs"])) for cell in found] == [
+        ("two-class", loss, rate, ["0", "1", "2"]) for loss in ("CE", "LS") for rate in ("0.1", "0.2")
     ]
-    assert found[0]["command"].endswith("--set 'loss={kind = \"CE\"}' --set seed=SEED")
+    assert {cell["setting"] for cell in found} == {"Fashion-MNIST subset 0/1, MLP"}
+    specs = one.results.specs
+    wanted = {key: command(spec, varying(specs.values()), one.results.about, key) for key, spec in specs.items()}
+    assert {key: sorted(shlex.split(text)) for key, text in commands(found).items()} == {
+        key: sorted(shlex.split(text)) for key, text in wanted.items()
+    }
 
 
-def test_specs_come_from_a_stores_plan(tmp_path):
-    entry = {"key": "k", "part": "p", "spec": {"seed": 4}}
-    plan = {"format": 1, "study": "demo", "scale": "", "overrides": {}, "imports": [], "entries": [entry]}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    assert specs_of(Results(Table({}), Table({}), str(tmp_path), {})) == {"k": {"seed": 4}}
-    assert specs_of(Results(Table({}), Table({}), str(tmp_path / "no"), {})) == {}
+def test_settings_of_one_part_have_cells_of_their_own():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=2, every=60)).rows()
+    clipped = [row | {"key": f"{row['key']}-clipped", "spec": {"training.clip": 1.0}} for row in rows]
+    found = cells(Analysis.of(results_of(rows + clipped)))
+    assert [(cell["setting"], len(cell["runs"])) for cell in found] == [
+        ("Fashion-MNIST subset 0/1, MLP", 2),
+        ("Fashion-MNIST subset 0/1, MLP, clipping 1", 2),
+    ]
+    assert len(commands(found)) == 4
+
+
+def test_seeds_given_apart_are_named_and_repeated():
+    rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
+    apart = [row | {"key": f"{row['key']}-{n}", "noise_seed": n} for row in rows for n in (5, 6)]
+    (cell,) = cells(Analysis.of(results_of(apart)))
+    assert list(cell["runs"]) == ["0, noise 5", "0, noise 6"]
+    ends = [text.split("--set ")[-1] for text in commands([cell]).values()]
+    assert ends == ["noise_seed=5", "noise_seed=6"]
 
 
 # ---------------------------------------------------------------------------------------------- page
 
 
-def test_the_page_holds_every_part(page, results, verdicts):
+def test_the_page_holds_every_part(page, analysis, verdicts):
     read = Page(page)
     text = " ".join(read.text)
-    for sentence in heads.headline(results, verdicts):
+    for sentence in heads.headline(analysis, verdicts):
         assert sentence in text
     for one in verdicts:
         assert f" {one.id} " in f" {text.replace(',', ' ')} ".replace("\n", " "), one.id
@@ -295,12 +430,13 @@ def test_charts_need_no_eval(page):
     assert "unsafe-eval" not in page
 
 
-def test_hostile_text_stays_text(small):
+def test_hostile_text_stays_text():
     hostile = "</script><img src=x onerror=alert(1)>"
-    renamed = made.results(small.history.with_column("part", [hostile] * len(small.history)), study=hostile)
+    rows = made.runs(made.Cells(made.TWO | {"part": hostile}, ("CE",), (0.2,), seeds=1, every=60))
     from byrote.report.page import render
 
-    text = render(renamed, [verdict(reason=hostile)], [])
+    marks = {hostile: "holds", "MNIST": "holds"}
+    text = render(made.analysis(rows, study=hostile), [verdict(reason=hostile, by_dataset=marks)], [])
     assert "<img src=x" not in text
     assert "&lt;img src=x" in text
 
@@ -314,16 +450,17 @@ def test_writing_gives_page_and_figures(small, tmp_path):
     assert sorted(one.name for one in path.parent.iterdir()) == ["figures", "index.html"]
 
 
-def test_equal_results_give_equal_pages(results, verdicts, page):
+def test_equal_results_give_equal_pages(table, analysis, verdicts, page):
     from byrote import figures
     from byrote.report.page import render
 
-    assert render(results, verdicts, figures.draw(results)) == page
+    again = made.analysis(table, made.plane(table), machine={"processors": 2, "torch": "2.13"})
+    assert render(again, verdicts, figures.draw(again)) == page
 
 
 def test_an_empty_store_has_no_page(tmp_path):
     with pytest.raises(ValueError, match="at least one finished run"):
-        report.write_report(Results(Table({}), Table({}), "", {}), [], tmp_path / "out")
+        report.write_report(Analysis.of(Results(Table({}), Table({}), "", {})), [], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -332,7 +469,7 @@ def test_another_alpha_of_a_loss_has_rows_and_a_colour_of_its_own():
     other = [
         row | {"alpha": 0.45, "key": f"{row['key']}-45"} for row in rows if row["loss"] == "RLL" and row["seed"] == 0
     ]
-    (table,) = resistance_tables(made.results(Table.of(rows + other)))
+    (table,) = resistance_tables(made.analysis(Table.of(rows + other)))
     colours = {row["loss"]: row["colour"] for row in table["rows"]}
-    assert set(colours) == {"CE", "RLL", "RLL .45"}
+    assert set(colours) == {"CE", "RLL", "RLL alpha .45"}
     assert len(set(colours.values())) == 3

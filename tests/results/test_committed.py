@@ -39,6 +39,24 @@ def test_committed_verdicts_are_those_of_the_committed_table(folder):
         assert again[id]["runs"] == verdict["runs"], id
 
 
+@pytest.mark.slow
+def test_committed_verdicts_of_theory_are_those_computed_today():
+    stored = json.loads((ROOT / "results" / "theory" / "verdicts.json").read_text())
+    again = [verdict.to_json() for verdict in claims.evaluate(None)]
+    exact = ("id", "statement", "verdict", "bar", "runs", "published")
+    assert [[one[name] for name in exact] for one in stored] == [[one[name] for name in exact] for one in again]
+
+
+def test_the_tables_show_the_claims_of_theory_alone():
+    found = summary.folders(ROOT / "results")
+    for table, head in ((summary.words(found), "| A9: "), (summary.verdicts(found), "| A9: ")):
+        assert table.splitlines()[0].endswith("| theory alone |")
+        (row,) = [line for line in table.splitlines() if line.startswith(head)]
+        cells = [part.strip() for part in row.strip("|").split("|")]
+        assert cells[-1].startswith("**holds**")
+        assert not any(cell.startswith("**") for cell in cells[:-1])
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_committed_runs_are_those_the_study_asks_for_today(folder):
     results = open_store(folder).results

@@ -12,7 +12,9 @@ from byrote.files import DataUnavailableError
 from byrote.identity import run_key
 from byrote.training import train
 
-FOLDERS = sorted(path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json"))
+FOLDERS = sorted(
+    path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
+)
 _MOST = 20_000  # samples times epochs: what a test may cost
 
 

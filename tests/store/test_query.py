@@ -71,7 +71,7 @@ def test_features_are_a_table_that_is_read_when_it_is_asked_for(root, runs):
         (root / run.key / "features.parquet").unlink()
     results = byrote.open(root).results
     assert len(results.history), "readings need no features"
-    with pytest.raises(ValueError, match="features.parquet is missing or damaged"):
+    with pytest.raises(ValueError, match=r"features\.parquet is missing or damaged"):
         _ = results.features
 
 
@@ -101,7 +101,7 @@ def test_one_bit_of_a_compacted_file_that_flips_is_one_sentence(root, tmp_path, 
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
     path.unlink()
-    with pytest.raises(ValueError, match="is missing|neither a store nor a results folder"):
+    with pytest.raises(ValueError, match=r"is missing|neither a store nor a results folder"):
         _ = byrote.open(path.parent).results.features
     path.write_bytes(whole)
     assert len(byrote.open(path.parent).results.features)
@@ -188,7 +188,7 @@ def test_a_plan_is_kept_to(root):
         other.write(root)
     (root / "plan.json").write_text("[]")
     with pytest.raises(ValueError, match="not a plan"):
-        byrote.open(root).results
+        _ = byrote.open(root).results
 
 
 def test_a_study_that_asks_for_more_keeps_what_is_there(root):

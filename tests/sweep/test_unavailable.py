@@ -121,6 +121,16 @@ def test_a_recorded_file_that_is_named_wrongly_is_an_error_before_anything_is_tr
     assert not (tmp_path / "s").exists()
 
 
+def test_recorded_labels_that_do_not_cover_a_new_split_are_an_error_before_anything_is_trained(tmp_path):
+    train = toys.Blobs().load("train")
+    save(tmp_path / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
+    human = {**HERE["base"], "noise": {"kind": "recorded", "path": str(tmp_path / "labels.csv")}}
+    assert run(study({**HERE, "base": human}), tmp_path / "s", on="serial").kept == 2
+    with pytest.raises(ValueError, match=r"labels.csv has no label for \d+ of 80 samples, id -\d+ for one"):
+        run(study(HERE, {**HERE, "name": "h", "base": human | {"split_seed": 0}}), tmp_path / "t", on="serial")
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_damaged_note_is_one_sentence(tmp_path):
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     path = outcome.root / "unavailable.json"

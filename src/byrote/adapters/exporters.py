@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -21,12 +21,6 @@ __all__ = ["Exporter", "MLflow", "TensorBoard", "WandB", "export", "readings"]
 
 Fact = str | int | float | bool
 _PREFIX = "byrote/"
-_FACTS = frozenset({
-    "key", "study", "part", "dataset", "classes", "num_classes", "n_train", "n_test", "network", "depth", "width",
-    "feature_width", "alpha", "noise", "rate", "effective_rate", "seed", "epochs", "batch_size", "optimizer",
-    "lr", "momentum", "weight_decay", "schedule", "precision", "status", "error", "balance", "preprocessing",
-    "resolution", "dropout",
-})  # fmt: skip
 
 
 class Exporter(Protocol):
@@ -42,59 +36,65 @@ class Exporter(Protocol):
         """Finish what was opened here; a handle that the user opened stays open."""
 
 
-def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter) -> None:
+def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, facts: Collection[str] = ()) -> None:
     """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
 
     Args:
-        rows: a `Table`, or mappings (an Observer's `table`), with a column `epoch`; text, and the columns that describe
-            a run (rate, seed, ...), become facts, every other number a reading.
+        rows: a `Table`, or mappings (an Observer's `table`), with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
+        facts: the columns that describe the run (rate, seed, ...). Text always does; every other number is a reading.
+            Of a run of a store, `set(table.columns) - set(analysis.history.columns)` with `table = analysis.table()`.
 
     Raises:
-        ValueError: rows of several runs, or without `epoch`.
+        ValueError: rows of several runs, without `epoch`, or without a column that `facts` names.
 
     >>> class Printed:
     ...     def describe(self, facts): print(facts)
     ...     def write(self, epoch, values): print(epoch, values)
     ...     def close(self): ...
-    >>> export([{"loss": "CE", "epoch": 1, "j1": 0.5}, {"loss": "CE", "epoch": 2, "j1": 0.9}], Printed())
-    {'loss': 'CE'}
+    >>> rows = [{"loss": "CE", "seed": 3, "epoch": epoch, "j1": j1} for epoch, j1 in ((1, 0.5), (2, 0.9))]
+    >>> export(rows, Printed(), facts=["seed"])
+    {'loss': 'CE', 'seed': 3}
     1 {'j1': 0.5}
     2 {'j1': 0.9}
     """
     listed = rows.rows() if isinstance(rows, Table) else [dict(row) for row in rows]
     if any("epoch" not in row for row in listed):
         raise ValueError("rows to export need a column 'epoch', got one without")
+    absent = sorted(name for name in facts if any(name not in row for row in listed))
+    if absent:
+        raise ValueError(f"rows to export need each column that facts names, got some without {absent[0]!r}")
     keys = {row.get("key") for row in listed}
     if len(keys) > 1:
         raise ValueError(f"the rows of one run are needed, got {len(keys)} runs: export each table.groups('key') alone")
     for position, row in enumerate(sorted(listed, key=lambda row: int(row["epoch"]))):
         if position == 0:
-            exporter.describe(_facts(row))
-        exporter.write(int(row["epoch"]), readings(row))
+            exporter.describe(_facts(row, facts))
+        exporter.write(int(row["epoch"]), readings(row, facts))
 
 
-def readings(row: Mapping[str, Any]) -> dict[str, float]:
+def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, float]:
     """The finite numbers of a row that are measured: neither its epoch nor a fact of the run.
 
-    >>> readings({"epoch": 3, "loss": "CE", "seed": 1, "j1": 0.5, "collapsed": False, "mem_mean": float("nan")})
+    >>> row = {"epoch": 3, "loss": "CE", "seed": 1, "j1": 0.5, "collapsed": False, "mem_mean": float("nan")}
+    >>> readings(row, facts={"seed"})
     {'j1': 0.5, 'collapsed': 0.0}
     """
     numbers = {
         name: float(value)
         for name, value in row.items()
-        if name != "epoch" and name not in _FACTS and value is not None and not isinstance(value, str)
+        if name != "epoch" and name not in facts and value is not None and not isinstance(value, str)
     }
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _facts(row: Mapping[str, Any]) -> dict[str, Fact]:
+def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
     """Text and the facts of the run, without those that are absent, as plain Python values."""
     found: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value
         absent = plain is None or plain == "" or (isinstance(plain, float) and math.isnan(plain))
-        if not absent and (name in _FACTS or isinstance(plain, str)):
+        if not absent and (name in names or isinstance(plain, str)):
             found[name] = plain
     return found
 

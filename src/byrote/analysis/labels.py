@@ -45,6 +45,8 @@ _WORDS = {
     "network.width": "width {}",
     "network.feature_width": "M = {}",
     "noise.kind": "{} noise",
+    "noise.path": "labels {:.6}",
+    "start.kind": "started under {}",
     "training.epochs": "{} epochs",
     "training.batch_size": "batch {}",
     "training.optimizer.kind": "{}",
@@ -54,7 +56,8 @@ _WORDS = {
     "training.precision": "{}",
     "training.clip": "clipping {}",
 }
-_HIDDEN = ("training.evaluate_every",)  # it differs wherever the number of epochs does
+_NONE = {"start": "from scratch"}
+_FOLLOWS = ("training.evaluate_every", "training.schedule.every")  # they differ wherever the number of epochs does
 
 
 def dataset_name(kind: str) -> str:
@@ -107,12 +110,19 @@ def _value(value: Any) -> str:
 
 
 def _phrase(path: str, value: Any) -> str:
-    """One field in words; a path without words of its own is named by its last part."""
-    if path in _WORDS and value is not None:
-        return _WORDS[path].format(_value(value))
+    """One field in words; a path without words of its own is named by its last part.
+
+    >>> _phrase("noise.kind", "pair_flip"), _phrase("training.clip", 1.0), _phrase("start", None)
+    ('pair flip noise', 'clipping 1', 'from scratch')
+    """
     *_, parent, leaf = ("", *path.split("."))
+    text = _value(value).replace("_", " ") if leaf == "kind" and ":" not in str(value) else _value(value)
+    if value is None and path in _NONE:
+        return _NONE[path]
+    if path in _WORDS and value is not None:
+        return _WORDS[path].format(text)
     name = f"{parent} {leaf}" if leaf in ("kind", "path", "seed") else leaf
-    return f"{name.replace('_', ' ')} {_value(value)}"
+    return f"{name.replace('_', ' ')} {text}"
 
 
 def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[str]:
@@ -134,21 +144,33 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
         alike = [place for place, other in enumerate(heads) if other == head]
         main = settings[max(alike, key=lambda place: (runs[place], -place))]
         laws = {settings[place].get("noise.kind") for place in alike}
-        differing = [path for path in {**main, **fields} if _differs(path, main, fields)]
-        words = [_phrase("noise.kind", fields["noise.kind"])] if len(laws) > 1 and "noise.kind" in fields else []
-        words += [_phrase(path, fields.get(path)) for path in differing if path != "noise.kind"]
+        law = fields.get("noise.kind")
+        same_law = [settings[place] for place in alike if settings[place].get("noise.kind") == law]
+        differing = [path for path in fields if _differs(path, main, fields)]
+        if law != main.get("noise.kind"):  # of another law, what differs among the settings that have it
+            differing = [path for path in differing if not path.startswith("noise.")]
+            differing += [path for path in fields if path.startswith("noise.") and _vary(path, same_law)]
+        words = [_phrase("noise.kind", law)] if len(laws) > 1 and law is not None else []
+        words += [_phrase(path, fields[path]) for path in differing if path != "noise.kind"]
         written.append(", ".join(word for word in (*head, *words) if word))
-    counts = Counter(written)
-    seen: Counter[str] = Counter()
+    counts, seen = Counter(written), Counter[str]()
     for place, text in enumerate(written):
-        if counts[text] > 1:
-            seen[text] += 1
-            written[place] = f"{text} ({seen[text]})"
+        seen[text] += 1
+        written[place] = f"{text} ({seen[text]})" if counts[text] > 1 else text
     return written
 
 
 def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    return path not in _HIDDEN and path in fields and _value(main.get(path)) != _value(fields[path])
+    """Whether a field says how a setting differs from the main one; what only follows from its epochs does not."""
+    if path in _FOLLOWS and main.get("training.epochs") != fields.get("training.epochs"):
+        return False
+    if fields[path] is None and path not in main:  # the main one has a component where this one has none
+        return any(other.startswith(f"{path}.") for other in main)
+    return _value(main.get(path)) != _value(fields[path])
+
+
+def _vary(path: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    return len({_value(fields.get(path)) for fields in settings}) > 1
 
 
 def loss_names(losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int]) -> list[str]:
@@ -164,15 +186,18 @@ def loss_names(losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence
     ...            [3, 9])
     ['RLL', 'RLL alpha .45']
     """
+    order = sorted(range(len(losses)), key=lambda place: -counts[place])
     plain: dict[str, Mapping[str, Any]] = {}
-    for place in sorted(range(len(losses)), key=lambda place: -counts[place]):
+    names, seen = [""] * len(losses), Counter[str]()
+    for place in order:
         short, fields = losses[place]
-        plain.setdefault(short, PAPERS.get(short) or fields)
-    return [_loss_name(short, fields, plain[short]) for short, fields in losses]
+        name = _loss_name(short, fields, plain.setdefault(short, {**fields, **PAPERS.get(short, {})}))
+        seen[name] += 1
+        names[place] = f"{name} ({seen[name]})" if seen[name] > 1 else name  # the commonest keeps the bare name
+    return names
 
 
 def _loss_name(short: str, fields: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
-    own = [path for path in {**fields, **plain} if not path.startswith("training.") and path in fields]
-    differing = [path for path in own if fields[path] != plain.get(path)]
+    differing = [path for path in fields if fields[path] != plain.get(path)]
     words = [f"{path.rpartition('.')[2].replace('_', ' ')} {_value(fields[path])}" for path in differing]
     return " ".join([short, *words]).replace(" 0.", " .")

@@ -228,7 +228,6 @@ def fit_runs(
     )
 
 
-
 def _reasons(
     r_squared: dict[str, float],
     slopes: dict[str, Sample],

@@ -55,7 +55,7 @@ class Runs:
         cls, loss: Sequence[str], eta: ArrayLike, memorization: ArrayLike, nc1: ArrayLike, distance: ArrayLike,
         seed: ArrayLike, share: float,
     ) -> Runs:  # fmt: skip
-        """Runs whose readings are all finite; dilation r/D off NC1 = 2 share (r/D)^2.
+        """Runs whose readings are all finite and whose D is above 0; dilation r/D off NC1 = 2 share (r/D)^2.
 
         Raises:
             ValueError: arrays of different lengths.
@@ -64,7 +64,7 @@ class Runs:
         columns = [np.asarray(column, dtype=np.float64) for column in (eta, memorization, nc1, distance)]
         if any(column.shape != names.shape for column in (*columns, seeds)):
             raise ValueError("loss, eta, memorization, nc1, distance and seed must have one entry a run each")
-        good = np.all([np.isfinite(column) for column in columns], axis=0) & (columns[2] >= 0)
+        good = np.all([np.isfinite(column) for column in columns], axis=0) & (columns[2] >= 0) & (columns[3] > 0)
         spread = np.sqrt(columns[2][good] / (2 * share))
         return cls(names[good], columns[0][good], columns[1][good], spread, columns[3][good], seeds[good])
 

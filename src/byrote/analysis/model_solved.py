@@ -43,8 +43,8 @@ class Prediction:
     Predictions are NaN where the model has none, and have no pseudo-values where its minima were searched for.
 
     predicted_dilation: r/D and the floor of the reference loss, which the measured dilation has too.
-    memorization_ratio: log of measured over predicted, paired by seed. gave_parameters: the loss is one of the two whose
-    slope or distances the parameters were read off (its memorization was not).
+    memorization_ratio: log of measured over predicted, paired by seed. gave_parameters: the loss is one of the two
+    whose slope or distances the parameters were read off (its memorization was not).
     """
 
     variant: Variant
@@ -85,7 +85,7 @@ def slope_ratios(task: Task, name: str) -> list[SlopeRatio]:
     if name == task.reference or len(mine.shared_with(theirs)[0].etas) < FEWEST_RATES:
         return []
     raw = mine.log_slope_ratio(theirs)
-    at = task.runs.seeds(tuple(int(str(seed)) for seed in raw.seeds))
+    at = task.runs.seeds(tuple(seed for seed in raw.seeds if isinstance(seed, int)))
     first, second = task.runs.distances(at, name, task.reference)
     scale = at.sample(np.log(first / second), "log", _NO_RATIO)
     reason = raw.reason or scale.reason
@@ -160,7 +160,9 @@ def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -
     known = np.isfinite(points).all(axis=0)
     if known.any():
         distinct, back = np.unique(points[:, known], axis=1, return_inverse=True)
-        solved[:, known] = np.stack(predicted(kind, *distinct, variant, task.num_classes, task.law))[:, back.ravel()]
+        alpha, lambda_w, lambda_h, eta, slope = distinct
+        both = predicted(kind, alpha, lambda_w, lambda_h, eta, slope, variant, task.num_classes, task.law)
+        solved[:, known] = np.stack(both)[:, back.ravel()]
     ends = np.cumsum([row.shape[1] for row in rows])[:-1]
     parts = zip(own, np.split(solved[0], ends), np.split(solved[1], ends), strict=True)
     return {(cell.loss, cell.eta): (memorization, spread) for cell, memorization, spread in parts}

@@ -236,7 +236,7 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind", "noise.rate
 
 def _plain(values: Any) -> NDArray[Any]:
     """Values as an array: texts where they are not all numbers."""
-    listed = list(values)
+    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in listed):
         if any(value is None for value in listed):
             return np.array([np.nan if value is None else float(value) for value in listed])

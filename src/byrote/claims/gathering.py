@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide
+from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide, power
 from byrote.analysis.check import computed_together
 from byrote.claims.cells import Cell, Group
 from byrote.claims.verdict import Finding, NotTested, Row
@@ -187,7 +187,8 @@ class Gathered:
         word = partial(decide, nearly_all=nearly_all, lacking=lacking)
         shares = {check.what for check in self.pooled}
         each = [check for check in self.checks if check.what not in shares or not check.decides]
-        decision = word([*self.pooled, *each])
+        deciding = [*self.pooled, *each]
+        decision = word(deciding)
         names = dict.fromkeys(self.subjects[check.cell] for check in self.checks)
         own = {name: [check for check in self.checks if self.subjects[check.cell] == name] for name in names}
         words = {name: str(word(checks)) for name, checks in own.items()}
@@ -202,6 +203,7 @@ class Gathered:
             details=(*(check.row() for check in (*self.checks, *self.shown)), *self.rows),
             by_dataset=words,
             pooled={what: (one.value, one.low, one.high) for what, one in decision.pooled.items()},
+            forecast=partial(power, deciding, nearly_all=nearly_all, lacking=lacking),
         )
 
 

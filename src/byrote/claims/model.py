@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,14 +135,4 @@ def _c3(analysis: Analysis) -> Finding:
     losses = {str(loss) for one in fitted for loss in one.cell.losses} - set(model.KINDS_OF)
     without = f"; no model of {', '.join(sorted(losses))}" if losses else ""
     reason = f"{best} model (of the {other} one: {findings[other].text}); {chosen.reason}{without}"
-    return Finding(
-        chosen.word,
-        text=chosen.text,
-        statistic=chosen.statistic,
-        interval=chosen.interval,
-        runs=chosen.runs,
-        reason=reason,
-        details=(*chosen.details, *passed_over),
-        by_dataset=chosen.by_dataset,
-        pooled=chosen.pooled,
-    )
+    return replace(chosen, reason=reason, details=(*chosen.details, *passed_over))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from byrote.analysis import Analysis
+from byrote.analysis import Analysis, Power
 from byrote.component import did_you_mean
 
 __all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Row", "Verdict", "Word", "claim", "evaluate", "registered"]
@@ -33,6 +33,7 @@ class Finding:
         details: a row a check.
         by_dataset: the word on each data set by itself, where there are several.
         pooled: by kind of check the estimate over all cells with its 95% interval.
+        forecast: says how many more seeds would decide; None where seeds decide nothing.
     """
 
     word: Word
@@ -44,6 +45,7 @@ class Finding:
     details: tuple[Row, ...] = field(default=(), repr=False)
     by_dataset: dict[str, str] = field(default_factory=dict)
     pooled: dict[str, tuple[float, float, float]] = field(default_factory=dict, repr=False)
+    forecast: Callable[[], Power] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ class Verdict:
     details: tuple[Row, ...] = field(default=(), repr=False)
     by_dataset: dict[str, str] = field(default_factory=dict)
     pooled: dict[str, tuple[float, float, float]] = field(default_factory=dict, repr=False)
+    forecast: Callable[[], Power] | None = field(default=None, repr=False, compare=False)
+
+    def power(self) -> str:
+        """How many more seeds would decide an inconclusive verdict, in one sentence; "" for any other word.
+
+        It is simulated on request, from what the checks say so far; see `byrote.analysis.power`.
+        """
+        return str(self.forecast()) if self.word == "inconclusive" and self.forecast is not None else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-ready data; a number that is not finite becomes null."""
@@ -154,6 +164,7 @@ class Claim:
             details=found.details,
             by_dataset=found.by_dataset,
             pooled=found.pooled,
+            forecast=found.forecast,
         )
 
     def _found(self, analysis: Analysis | None) -> Finding:

@@ -10,8 +10,8 @@ from byrote.cli.output import older, print_json, print_table, say
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
+    from byrote.analysis import Analysis
     from byrote.claims import Verdict
-    from byrote.store import Results
 
 __all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
 
@@ -45,16 +45,16 @@ def status(folder: Path, /, *, json: bool = False) -> int:
     return 0
 
 
-def _results(folder: Path) -> "Results":
-    from byrote.store import open_store
+def _analysis(folder: Path) -> "Analysis":
+    from byrote.analysis import open_store
 
-    results = open_store(folder).results
-    if not len(results.history):
+    analysis = open_store(folder).analysis
+    if not len(analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
-    return results
+    return analysis
 
 
-def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = False) -> int:
+def claims(folder: Path | None = None, /, *, theory: bool = False, power: bool = False, json: bool = False) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
@@ -63,6 +63,8 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = 
         A store or a results folder. Without one, --theory is needed.
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
+    power
+        Say how many more seeds would decide each inconclusive claim.
     json
         Print JSON.
     """
@@ -70,17 +72,18 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, json: bool = 
 
     if folder is None and not theory:
         raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
-    results = None if folder is None else _results(folder)
-    return show_verdicts("claims", family.evaluate(results, theory=theory), json)
+    analysis = None if folder is None else _analysis(folder)
+    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json, power)
 
 
-def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool) -> int:
-    """Print verdicts as a table or as JSON."""
-    rows = [verdict.to_json() for verdict in verdicts]
+def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
+    """Print verdicts as a table or as JSON, with how many more seeds would decide where that is asked for."""
+    rows = [verdict.to_json() | ({"power": verdict.power()} if power else {}) for verdict in verdicts]
     if as_json:
         print_json(rows)
     else:
-        print_table(title, ("id", "verdict", "statistic", "interval", "bar", "runs", "statement"), rows)
+        names = ("id", "verdict", "statistic", "interval", "bar", "runs", "statement", *(["power"] if power else []))
+        print_table(title, names, rows)
     return 0
 
 
@@ -99,7 +102,7 @@ def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> 
     from byrote import figures as family
 
     target = out or folder / "figures"
-    drawn = family.draw(_results(folder))
+    drawn = family.draw(_analysis(folder))
     rows = []
     for figure in drawn:
         files = [str(path) for path in family.save(figure, target)]
@@ -124,10 +127,10 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
     from byrote import claims as family
     from byrote.report import write_report
 
-    results = _results(folder)
-    verdicts = family.evaluate(results)
+    analysis = _analysis(folder)
+    verdicts = family.evaluate(analysis)
     target = out or folder
-    page = write_report(results, verdicts, target)
+    page = write_report(analysis, verdicts, target)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
     say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
     return 0

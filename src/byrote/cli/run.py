@@ -108,7 +108,7 @@ def run(
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:
-    """`path=value` settings; the value is TOML where it can be read as such, else text."""
+    """`path=value` settings; the value is TOML where it can be read as such, `none` for no value, else text."""
     found: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
@@ -117,5 +117,5 @@ def _overrides(settings: list[str]) -> dict[str, Any]:
         try:
             found[path.strip()] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            found[path.strip()] = text
+            found[path.strip()] = None if text.strip() == "none" else text
     return found

@@ -262,8 +262,8 @@ def claims(*, runs: Path | None = None, json: bool = False) -> int:
     from byrote.analysis import open_store
 
     ids = [one.id for one in family.registered() if one.theory] + ["C3"]
-    results = None if runs is None else open_store(runs).results
-    return show_verdicts("theory claims", family.evaluate(results, ids), json)
+    analysis = None if runs is None else open_store(runs).analysis
+    return show_verdicts("theory claims", family.evaluate(analysis, ids), json)
 
 
 @app.command

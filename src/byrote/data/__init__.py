@@ -1,12 +1,14 @@
 """Data sets: images with true labels and stable sample ids. See docs/data.md."""
 
+from byrote.data.arrays import Arrays
 from byrote.data.base import Dataset, Images
 from byrote.data.bundled import FashionMNISTSubset
 from byrote.data.cifar import CIFAR10, HUMAN, human_labels, recorded_file
 from byrote.data.collections import COLLECTIONS, get
 from byrote.data.idx import MNIST, FashionMNIST
-from byrote.data.own import Arrays, ImageFolder, Table
+from byrote.data.image_folder import ImageFolder
 from byrote.data.svhn import SVHN
+from byrote.data.table import Table
 from byrote.files import DataUnavailableError
 
 __all__ = [

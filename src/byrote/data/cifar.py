@@ -3,13 +3,14 @@
 import io
 import json
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from byrote import checks
+from byrote import checks, inputs
 from byrote.data import prepare
 from byrote.data.base import Dataset, Raw, Split
 from byrote.data.pickles import load_arrays
@@ -20,6 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN", "human_labels", "recorded_file"]
 
+_LIMIT = 1 << 28  # bytes of a file that is read
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
@@ -43,7 +45,7 @@ def _find_cifar10(folder: Path, part: str) -> bytes | None:
     name = part.removesuffix(".bin")
     binary = first_file(folder, ("cifar-10-batches-bin", "cifar10"), (part,))
     if binary is not None:
-        return binary.read_bytes()
+        return inputs.read(binary, _LIMIT, f"the file {part}")
     pickled = first_file(folder, ("cifar-10-batches-py",), (name,))
     if pickled is not None:
         return _from_python(pickled)
@@ -52,8 +54,7 @@ def _find_cifar10(folder: Path, part: str) -> bytes | None:
 
 
 def _from_python(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = load_arrays(file)
+    content = load_arrays(io.BytesIO(inputs.read(path, _LIMIT, "a batch of CIFAR-10")))
     images, labels = content.get("data"), content.get("labels")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or not isinstance(labels, list):
         raise ValueError(f"{path} has no images and labels")
@@ -62,9 +63,18 @@ def _from_python(path: Path) -> bytes:
 
 def _from_png(path: Path, name: str) -> bytes:
     """One image a row, its pixels one after another; the labels of all batches in one JSON list."""
-    images = read_png(path.read_bytes()).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+    pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
+    if pixels.size % (32 * 32 * 3):
+        raise ValueError(f"{path} needs whole images of 32x32x3, one after another, got {pixels.shape}")
+    images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     split = "test" if name == "test_batch" else "train"
-    labels = json.loads((path.parent / f"{split}_lables.json").read_text())  # so spelled by its publisher
+    beside = path.parent / f"{split}_lables.json"  # so spelled by its publisher
+    try:
+        labels = json.loads(inputs.read(beside, _LIMIT, "a list of labels"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{beside} is not a list of labels: {error}") from None
+    if not isinstance(labels, list):
+        raise ValueError(f"{beside} is not a list of labels")
     first = 0 if split == "test" else (int(name[-1]) - 1) * len(images)
     return _rows(images, labels[first : first + len(images)])
 
@@ -148,9 +158,9 @@ _HUMAN_PART = "CIFAR-10_human.pt"
 def _find_human(folder: Path, part: str) -> bytes | None:
     path = first_file(folder, ("data", "CIFAR-N", "cifar10n"), (part,))
     if path is not None:
-        return path.read_bytes()
+        return inputs.read(path, _LIMIT, f"the file {part}")
     archive = first_file(folder, ("noisy_cifar",), ("CIFAR-N.zip",))
-    return None if archive is None else _member(archive.read_bytes(), f"CIFAR-N/{part}")
+    return None if archive is None else _member(inputs.read(archive, _LIMIT, "the archive"), f"CIFAR-N/{part}")
 
 
 def _member(archive: bytes, name: str) -> bytes:
@@ -158,7 +168,7 @@ def _member(archive: bytes, name: str) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(name) as member:
             content = member.read((1 << 24) + 1)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"the archive with {name} is damaged: {error}") from None
     if len(content) > 1 << 24:
         raise ValueError(f"{name} unpacks to more than 16 MiB")

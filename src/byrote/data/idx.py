@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from byrote import inputs
 from byrote.data import bundled
 from byrote.data.base import Dataset, Raw, Split
 from byrote.data.remote import Remote
@@ -71,7 +72,7 @@ def _finder(*folders: str) -> Callable[[Path, str], bytes | None]:
 
     def find(folder: Path, part: str) -> bytes | None:
         path = first_file(folder, folders, (part, f"{part}.gz"))
-        return None if path is None else unpacked(path.read_bytes())
+        return None if path is None else unpacked(inputs.read(path, _LIMIT, f"the file {part}"))
 
     return find
 

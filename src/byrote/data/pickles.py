@@ -4,12 +4,16 @@ A pickle is a program. CIFAR-10 and CIFAR-10N are published as pickles; this rea
 admits only the four names that rebuild an array, each replaced by a stand-in of ours.
 """
 
+import io
 import pickle
+import pickletools
 from typing import IO, Any
 
 import numpy as np
 
 __all__ = ["load_arrays"]
+
+_LIMIT = 1 << 28
 
 
 class _Dtype:
@@ -70,6 +74,21 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to something outside itself")
 
 
+def _check_sizes(program: bytes) -> None:
+    """No number in the program makes the machine reserve more memory than the program is long.
+
+    `pickletools` reads the program without running it, and refuses a length beyond its end. A place in the table of
+    values to remember (its memo) must be one of the next free ones, since the table grows up to the largest place.
+    """
+    if len(program) > _LIMIT:
+        raise pickle.UnpicklingError(f"it has more than {_LIMIT} bytes")
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
+            raise pickle.UnpicklingError(f"it asks for {argument} places of memory")
+        if opcode.name == "FRAME" and isinstance(argument, int) and argument > len(program):
+            raise pickle.UnpicklingError(f"it announces {argument} bytes, and has {len(program)}")
+
+
 def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int]"]:
     """Read a pickled mapping of names to numpy arrays or lists of integers, running none of its code.
 
@@ -87,8 +106,10 @@ def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int
         ValueError: this pickle is not read: it asks for builtins.print
     """
     try:
+        program = stream.read(_LIMIT + 1)
+        _check_sizes(program)
         # old pickles hold byte strings as text
-        content = _ArrayUnpickler(stream, encoding="bytes").load()
+        content = _ArrayUnpickler(io.BytesIO(program), encoding="bytes").load()
     except Exception as error:  # a hostile or broken pickle can raise anything
         raise ValueError(f"this pickle is not read: {error}") from None
     if not isinstance(content, dict):

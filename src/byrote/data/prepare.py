@@ -88,6 +88,9 @@ def pixels(
     if preprocessing == "md":
         if values.shape[1] not in (1, 3):
             raise ValueError(f"preprocessing 'md' needs 1 or 3 channels, got {values.shape[1]}")
+        if not whole and (values.min() < 0 or values.max() > 1):
+            low, high = float(values.min()), float(values.max())
+            raise ValueError(f"preprocessing 'md' needs bytes or numbers from 0 to 1, got {low:g} to {high:g}")
         if values.shape[-2:] != (32, 32):
             values = functional.interpolate(values, (32, 32), mode="bilinear", align_corners=False)
         grey = values.shape[1] == 1

@@ -1,4 +1,4 @@
-"""Figures: functions of the stored tables alone. `draw(results)` gives them all, `save(figure, folder)` writes one."""
+"""Figures: functions of the stored runs alone. `draw(analysis)` gives them all, `save(figure, folder)` writes one."""
 
 from byrote.figures.base import Drawing, Figure, Source, draw, figure, registered, save
 

@@ -30,6 +30,11 @@ __all__ = [
 CHOSEN = "chosen"
 """The selection made by a click in the legend, common to all panels of a figure."""
 
+_LETTER = {"text": 6.6, "subtitle": 5.6}
+"""The mean width of a letter of a panel's title, in pixels at the sizes of the theme."""
+_AXIS = 50
+_LAYER = ("name", "data", "transform", "mark", "encoding")
+
 Rows = Sequence[Mapping[str, object]]
 Layer = Any  # an altair chart: its methods return Any
 
@@ -72,7 +77,7 @@ def _legend(names: Sequence[str]) -> dict[str, Any]:
     """A layer of invisible marks that makes the legend one and complete, whatever else a panel holds."""
     chart = alt.Chart(values([{"loss": name} for name in names])).mark_point(opacity=0, size=0)
     encoded = {"color": by_loss(names), "shape": by_loss(names, "shape")}
-    layer: dict[str, Any] = chart.encode(x=alt.value(0), y=alt.value(0), **encoded).to_dict(validate=False)
+    layer: dict[str, Any] = chart.encode(**_pixels(0, 0), **encoded).to_dict(validate=False)
     return layer
 
 
@@ -119,9 +124,9 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
         .encode(
             x=x,
             y=_renamed(y, f"{field}_low"),
-            y2=f"{field}_high:Q",
+            y2=alt.Y2(f"{field}_high:Q"),
             color=by_loss(names),
-            detail=detail,
+            detail=alt.Detail(detail),
             opacity=dimmed(0.16),
         )
     )
@@ -136,7 +141,12 @@ def _renamed(axis: Any, field: str) -> Any:
 def note(text: str, x: float, y: float) -> Layer:
     """Words inside a panel, at pixels from its upper left corner."""
     chart = alt.Chart(values([{}])).mark_text(text=text, align="left", baseline="top", fontStyle="italic", opacity=0.85)
-    return chart.encode(x=alt.value(x), y=alt.value(y))
+    return chart.encode(**_pixels(x, y))
+
+
+def _pixels(x: float, y: float) -> dict[str, Any]:
+    vega: Any = alt  # these two classes have no types
+    return {"x": vega.XValue(x), "y": vega.YValue(y)}
 
 
 def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
@@ -154,12 +164,12 @@ def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
 
 def rule(value: float, along: str = "y") -> Layer:
     """A dotted reference line."""
-    where = {along: alt.datum(value)}
+    where = {"x": alt.XDatum(value)} if along == "x" else {"y": alt.YDatum(value)}
     return alt.Chart(values([{}])).mark_rule(strokeDash=[2, 3], opacity=0.55).encode(**where)
 
 
 def panels(
-    charts: Sequence[Layer],
+    charts: Sequence[Sequence[Layer]],
     titles: Sequence[str | alt.Title],
     columns: int,
     size: tuple[int, int] = PANEL,
@@ -167,11 +177,12 @@ def panels(
 ) -> dict[str, Any]:
     """Layered panels of one size in rows of `columns`, as one specification.
 
-    The page wraps the rows sooner on a narrow screen. The panels are joined as plain data: Altair's own `concat`
-    copies every part of every panel several times over, a minute where this takes a second.
+    The page wraps the rows sooner on a narrow screen. Layers and panels are joined as plain data: Altair's own `layer`
+    and `concat` copy every part of every panel several times over, a minute where this takes a second.
 
     Args:
-        charts, titles: one a panel.
+        charts: of each panel its layers, the lowest first.
+        titles: one a panel; broken into lines where it is wider than the panel.
         columns: panels a row.
         size: width and height of a panel in pixels.
         names: the losses of the legend, which takes clicks; none: no legend.
@@ -180,17 +191,13 @@ def panels(
     rows: dict[str, Any] = {}
     legend = _legend(names) if names else {}
     for place, (chart, title) in enumerate(zip(charts, titles, strict=True)):
-        panel = chart.to_dict(validate=False)
-        for name, text in (panel["datasets"] | legend.get("datasets", {})).items():
-            rows[name] = json.loads(text)
+        drawn = [layer.to_dict(validate=False) for layer in chart]
         # the legend's layer comes first: Vega-Lite keeps the clicks of the first legend that it joins
-        own = (
-            {part: legend[part] for part in ("data", "mark", "encoding")} | {"name": f"panel{place}"} if legend else {}
-        )
-        heading = {"text": title} if isinstance(title, str) else title.to_dict()
-        drawn = [{"data": panel.get("data"), **layer} for layer in panel["layer"]]  # common data stand at the top
-        layers = [own, *drawn] if own else drawn
-        joined.append({"title": heading, "width": size[0], "height": size[1], "layer": layers})
+        layers = [legend | {"name": f"panel{place}"}, *drawn] if legend else drawn
+        for layer in layers:
+            rows |= {name: json.loads(text) for name, text in layer["datasets"].items() if name not in rows}
+        plain = [{part: layer[part] for part in layer if part in _LAYER} for layer in layers]
+        joined.append({"title": _heading(title, size[0]), "width": size[0], "height": size[1], "layer": plain})
     spec: dict[str, Any] = {
         "$schema": f"https://vega.github.io/schema/vega-lite/{alt.SCHEMA_VERSION.split('.')[0]}.json",
         "concat": joined,
@@ -203,3 +210,30 @@ def panels(
         views = [f"panel{place}" for place in range(len(joined))]
         spec["params"] = [{"name": CHOSEN, "select": select, "bind": "legend", "views": views}]
     return spec
+
+
+def _heading(title: str | alt.Title, width: int) -> dict[str, Any]:
+    """The title of a panel as plain data, text and subtitle broken into lines that fit it."""
+    plain = {"text": title} if isinstance(title, str) else title.to_dict()
+    return plain | {name: _lines(plain[name], width, size) for name, size in _LETTER.items() if name in plain}
+
+
+def _lines(text: str | Sequence[str], width: int, letter: float) -> str | list[str]:
+    """A text broken after commas, or else between words, so that each line fits a panel and its axis.
+
+    >>> _lines("Fashion-MNIST 0/1/2/3, MLP, uniform noise", 200, 6.6)
+    ['Fashion-MNIST 0/1/2/3, MLP,', 'uniform noise']
+    >>> _lines("MNIST, MLP", 200, 6.6)
+    'MNIST, MLP'
+    """
+    most = int((width + _AXIS) / letter)
+    lines: list[str] = []
+    for line in [text] if isinstance(text, str) else text:
+        while len(line) > most:
+            end = max(line.rfind(", ", 0, most) + 1, 0) or line.rfind(" ", 0, most + 1)
+            if end <= 0:
+                break
+            lines.append(line[:end])
+            line = line[end:].strip()
+        lines.append(line)
+    return lines[0] if len(lines) == 1 else lines

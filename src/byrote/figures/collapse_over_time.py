@@ -7,40 +7,29 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text, telling_rate
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, epoch_axis, panels, rate_text, values
-from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import losses_in, references, runs_text, telling_rate
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["collapse_over_time"]
 
 READINGS = {"nc1_test": "NC1 on test data", "class_distance": "D (feature units)"}
 
 
-@figure(
-    "collapse-over-time",
-    title="How the geometry comes about",
-    order=70,
-)
-def collapse_over_time(results: Results) -> Drawing | None:
+@figure("collapse-over-time", title="How the geometry comes about", order=70, needs=tuple(READINGS))
+def collapse_over_time(analysis: Analysis) -> Drawing | None:
     """Test NC1 and the class distance D against the epoch, both on logarithmic axes."""
-    chosen = [
-        one
-        for one in references(results.history, "dataset", "classes", "network")
-        if len(np.unique(one.table["epoch"])) >= 3 and bool(np.any(one.table["rate"] > 0))
-    ]
+    chosen = one_each(rated(analysis), NETWORK, lambda one: len(one.epochs) >= 3 and max(one.rates) > 0)
     if not chosen:
         return None
-    shown = Table.concat([one.table for one in chosen])
-    names = losses_in(shown)
+    names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
         rate = telling_rate(one)
         for field in READINGS:
-            charts.append(_panel(one.table.where(rate=rate), field, names))
-            titles.append(alt.Title(READINGS[field], subtitle=f"{one.with_network}, {rate_text(rate)}"))
+            charts.append(_panel(one.at_rate(rate), field, names))
+            titles.append(alt.Title(READINGS[field], subtitle=f"{one.title}, {rate_text(rate)}"))
     caption = (
         "NC1 on test data with true labels, a pure number, and D, the mean distance between the test class means in "
         "units of the features, against the epoch; both axes of values logarithmic. Mean over seeds. "
@@ -50,9 +39,9 @@ def collapse_over_time(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
-def _panel(table: Table, field: str, names: list[str]) -> Any:
-    last = int(table["epoch"].max())
-    rows = [row for row in over_seeds(thinned(table), ("loss", "epoch"), (field,)) if (row[field] or 0) > 0]
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
+    last = int(one.epochs[-1])
+    rows = [row for row in one.curves(("loss",), (field,)) if (row[field] or 0) > 0]
     x = epoch_axis(last)
     ticks = _ticks([row[field] for row in rows])
     log = alt.Scale(type="log", nice=False, padding=8)
@@ -66,7 +55,7 @@ def _panel(table: Table, field: str, names: list[str]) -> Any:
     marks = {"x": x, "y": y, "color": by_loss(names), "opacity": dimmed(), "tooltip": tips}
     line = alt.Chart(values(rows)).mark_line().encode(**marks, strokeDash=by_loss(names, "dash"))
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    return alt.layer(line, ends.encode(**marks, shape=by_loss(names, "shape")))
+    return [line, ends.encode(**marks, shape=by_loss(names, "shape"))]
 
 
 def _ticks(seen: list[float]) -> list[float]:

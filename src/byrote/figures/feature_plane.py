@@ -8,11 +8,11 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import DATA, Selection, one_each, rated
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import fixed, panels, rate_text, values
-from byrote.figures.settings import finished, references
 from byrote.figures.style import INK, loss_style
-from byrote.store.query import Results
 from byrote.table import Table
 
 __all__ = ["feature_plane", "landmarks"]
@@ -26,21 +26,22 @@ _TEST, _WRONG = 240, 160  # most points drawn of each class
     title="Where the network puts the wrong labels",
     paper="MD Fig. 3",
     order=50,
+    needs=("feature_width", "num_classes", "nc1_test", "mem_mean", "mem_relative", "uncentred_cosine"),
 )
-def feature_plane(results: Results) -> Drawing | None:
+def feature_plane(analysis: Analysis) -> Drawing | None:
     """Test features and wrongly labelled training features of CE and LS, with h1, h2, u1 and u2."""
-    pair = _pair(results)
-    if not pair:
+    chosen = _chosen(analysis)
+    if chosen is None:
         return None
+    pair = [(_end(chosen, place), _features(chosen, place)) for place in _places(chosen)]
     reach = max(float(np.percentile(np.r_[rows["x"], rows["y"]], 99.5)) for _, rows in pair) * 1.06
     charts = [_panel(str(row["loss"]), rows, reach) for row, rows in pair]
     titles = [_heading(row, rows) for row, rows in pair]
     counts = "; ".join(f"{row['loss']} {_counts(rows)}" for row, rows in pair)
     first = pair[0][0]
-    where = references(results.history.where(key=first["key"]))[0].with_network
     caption = (
         "The two features (penultimate layer, after ReLU; feature units, one scale for all panels) of one run a loss "
-        f"at {rate_text(float(first['rate']))} ({where}), end of training; seed {first['seed']}, the one "
+        f"at {rate_text(first['rate'])} ({chosen.title}), end of training; seed {first['seed']}, the one "
         f"of all whose class means are closest to orthogonal (cosines {_cosines(pair)}). Dots: test images, "
         "filled the first class, hollow the second. Crosses: training images whose label was made wrong, × labelled as "
         "the first class (truly the second), + labelled as the second. h₁, h₂: means of the test features by true "
@@ -51,34 +52,54 @@ def feature_plane(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
 
 
-def _pair(results: Results) -> list[tuple[dict[str, Any], Table]]:
-    """The last row and the features of one run of each loss, of one seed, at the rate nearest .2.
+def _chosen(analysis: Analysis) -> Selection | None:
+    """One run of each loss, of one seed, at the rate nearest .2, whose features are kept; None where there is none.
 
-    The seed is the one whose class means come closest to orthogonal under both losses, as the model has them.
+    The seed is the one whose class means come closest to orthogonal under both losses, as the model has them. The
+    stored features are read only where a run could be drawn.
     """
-    if not len(results.features):
-        return []
-    last = finished(results.history).final()
-    kept = set(results.features["key"].tolist())
-    last = last.where(np.array([key in kept for key in last["key"]], dtype=bool))
-    last = last.where(loss=LOSSES, feature_width=2, num_classes=2, collapsed=False)
-    last = last.where(last["rate"] > 0)
-    if not len(last):
-        return []
-    table = max(references(last, "dataset", "classes"), key=lambda one: len(set(one.table["loss"]))).table
-    rate = min(sorted(set(table["rate"].tolist())), key=lambda one: abs(one - 0.2))
-    table = table.where(rate=rate)
-    seed = max(sorted(set(table["seed"].tolist())), key=lambda one: _clarity(table.where(seed=one)))
-    rows = sorted(table.where(seed=seed).rows(), key=lambda row: LOSSES.index(row["loss"]))
-    return [(row, results.features.where(key=row["key"])) for row in rows]
+    possible = [_drawable(one) for one in rated(analysis)]
+    if not any(map(len, possible)):
+        return None
+    kept = set(analysis.results.features["key"].tolist()) if len(analysis.results.features) else set()
+    stored = [one.where(np.array([key in kept for key in one.text("key")], dtype=bool)) for one in possible]
+    found = one_each(stored, DATA, len)
+    if not found:
+        return None
+    best = max(found, key=lambda one: len(one.losses))
+    best = best.at_rate(min(best.rates, key=lambda rate: abs(rate - 0.2)))
+    seed = max(np.unique(best.seeds).tolist(), key=lambda seed: _clarity(best.where(best.seeds == seed)))
+    return best.where(best.seeds == seed)
 
 
-def _clarity(rows: Table) -> tuple[int, float]:
+def _drawable(one: Selection) -> Selection:
+    """Its runs of two classes, two features, and some noise, that did not collapse."""
+    one = one.of_losses(*LOSSES)
+    plane = (one.last("feature_width") == 2) & (one.last("num_classes") == 2)
+    return one.where(plane & (one.rate > 0) & ~one.collapsed)
+
+
+def _clarity(one: Selection) -> tuple[int, float]:
     """How well the runs of one seed can be shown beside the model: losses present, then how orthogonal the worst is.
 
     A class mean at zero has no angle and counts as parallel.
     """
-    return len(rows), -float(np.nan_to_num(rows["uncentred_cosine"], nan=1.0).max())
+    return len(one), -float(np.nan_to_num(one.last("uncentred_cosine"), nan=1.0).max())
+
+
+def _places(one: Selection) -> list[int]:
+    return [one.labels.tolist().index(loss) for loss in LOSSES if loss in one.losses]
+
+
+def _end(one: Selection, place: int) -> dict[str, Any]:
+    """What the figure says of one run at the end of training."""
+    columns = ("nc1_test", "mem_mean", "mem_relative", "uncentred_cosine", "rate")
+    readings = {name: float(one.last(name)[place]) for name in columns}
+    return readings | {"loss": one.labels[place], "seed": int(one.seeds[place])}
+
+
+def _features(one: Selection, place: int) -> Table:
+    return one.analysis.results.features.where(key=one.text("key")[place])
 
 
 def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
@@ -112,12 +133,12 @@ def _counts(features: Table) -> str:
 def _heading(row: dict[str, Any], features: Table) -> alt.Title:
     distance = float(row["mem_relative"])
     return alt.Title(
-        f"{row['loss']}, {rate_text(float(row['rate']))}",
+        f"{row['loss']}, {rate_text(row['rate'])}",
         subtitle=f"NC1 {row['nc1_test']:.3f}, mem {row['mem_mean']:.2f} = {distance:.2f} D (mean over wrong labels)",
     )
 
 
-def _panel(loss: str, features: Table, reach: float) -> Any:
+def _panel(loss: str, features: Table, reach: float) -> list[Any]:
     colour = loss_style(loss, [loss]).colour
     classes = sorted(set(features["true"].tolist()))
     scale = alt.Scale(domain=[-0.03 * reach, reach], nice=False, clamp=True)
@@ -133,7 +154,7 @@ def _panel(loss: str, features: Table, reach: float) -> Any:
         cross = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7" if number == 0 else "M-1,0L1,0M0,-1L0,1"
         marks = alt.Chart(values(wrong)).mark_point(shape=cross, size=34, color=INK, opacity=0.55, strokeWidth=1.1)
         layers.append(marks.encode(x=x, y=y))
-    return alt.layer(*layers, *_landmark_layers(features, x, y, colour))
+    return [*layers, *_landmark_layers(features, x, y, colour)]
 
 
 def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.Chart]:
@@ -157,7 +178,8 @@ def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.C
     for below, dx, dy in ((True, -15, 9), (False, 15, -9)):
         named = alt.Chart(values([row for row in rows if (row["name"] == "u₂") is below]))
         texts += [
-            named.mark_text(dx=dx, dy=dy, **font, **style).encode(x=x, y=y, text="name:N") for style in (halo, {})
+            named.mark_text(dx=dx, dy=dy, **font, **style).encode(x=x, y=y, text=alt.Text("name:N"))
+            for style in (halo, {})
         ]
     return [*layers, point.encode(shape=shape, tooltip=tips), *texts]
 

@@ -7,12 +7,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import DATA, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
-from byrote.figures.seeds import over_seeds
-from byrote.figures.settings import Setting, losses_in, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["generalisation"]
 
@@ -24,13 +22,14 @@ X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature unit
     title="Accuracy on unseen images",
     paper="MD Fig. 1 (bottom)",
     order=20,
+    needs=("test_accuracy", "mem_noise_weighted"),
 )
-def generalisation(results: Results) -> Drawing | None:
+def generalisation(analysis: Analysis) -> Drawing | None:
     """Test accuracy at the end of training against eta and against mem, mean over seeds with its 95% interval."""
-    chosen = [one for one in references(results.history, "dataset", "classes") if len(set(one.table["rate"])) >= 2]
+    chosen = one_each(rated(analysis), DATA, lambda one: len(one.rates) >= 2)
     if not chosen:
         return None
-    names = losses_in(Table.concat([one.table for one in chosen]))
+    names = losses_of(chosen)
     charts = [_panel(one, x, names) for one in chosen for x in X]
     caption = (
         "Share of test images given their true class at the end of training, in percent: the mean over seeds at each "
@@ -43,12 +42,13 @@ def generalisation(results: Results) -> Drawing | None:
     return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size, names), caption)
 
 
-def _panel(one: Setting, x: str, names: list[str]) -> Any:
-    by = ("loss", "rate")
+def _panel(one: Selection, x: str, names: list[str]) -> list[Any]:
     averaged = ("test_accuracy",) if x == "rate" else ("test_accuracy", x)
-    rows = over_seeds(one.table.final(), by, averaged)
+    rows = [
+        row for row in one.means(("loss", "rate"), averaged) if row["test_accuracy"] is not None and row[x] is not None
+    ]
     step = min(0.012, 0.06 / max(len(names) - 1, 1))  # of the axis; all losses within 6% of it
-    apart = step * float(np.ptp(one.table["rate"])) if x == "rate" else 0.0
+    apart = step * float(np.ptp(one.rate)) if x == "rate" else 0.0
     for row in rows:  # side by side, so that intervals at one rate do not cover each other
         row["at"] = row[x] + apart * (names.index(row["loss"]) - (len(names) - 1) / 2)
     y = alt.Y(
@@ -68,7 +68,11 @@ def _panel(one: Setting, x: str, names: list[str]) -> Any:
         alt.Tooltip("test_accuracy_n:Q", title="runs"),
     ]
     base = alt.Chart(values(rows))
-    whisker = base.mark_rule(strokeWidth=1.5).encode(**marks, y="test_accuracy_low:Q", y2="test_accuracy_high:Q")
-    line = base.mark_line(strokeWidth=1.6).encode(**marks, y=y, order="rate:Q", strokeDash=by_loss(names, "dash"))
+    whisker = base.mark_rule(strokeWidth=1.5).encode(
+        **marks, y=alt.Y("test_accuracy_low:Q"), y2=alt.Y2("test_accuracy_high:Q")
+    )
+    line = base.mark_line(strokeWidth=1.6).encode(
+        **marks, y=y, order=alt.Order("rate:Q"), strokeDash=by_loss(names, "dash")
+    )
     point = base.mark_point(filled=True, size=55).encode(**marks, y=y, shape=by_loss(names, "shape"), tooltip=tips)
-    return alt.layer(line, whisker, point)
+    return [line, whisker, point]

@@ -6,35 +6,36 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from numpy.typing import NDArray
 
+from byrote.analysis import Analysis
+from byrote.analysis.lines import LineFit
+from byrote.analysis.series import DATA, Selection, fit_lines, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
-from byrote.figures.seeds import Line, fit_line, over_seeds
-from byrote.figures.settings import Setting, losses_in, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
-__all__ = ["draw_panel", "ends", "fits", "memorization_dilation"]
+__all__ = ["draw_panel", "fits", "has_line", "memorization_dilation"]
 
 X = {
     "mem_noise_weighted": "mem (feature units)",
-    "mem_weighted_relative": "mem / D",
+    "mem_noise_weighted_relative": "mem / D",
 }
 Y = {"nc1_test": "NC1 on test data", "sqrt_nc1_test": "√NC1 on test data"}
 
 
 @figure(
     "memorization-dilation",
-    title="What is memorised, and how far the features of unseen images spread",
+    title="What is memorized, and how far the features of unseen images spread",
     paper="MD Fig. 1 (top)",
     order=10,
+    needs=(*X, "nc1_test"),
 )
-def memorization_dilation(results: Results) -> Drawing | None:
+def memorization_dilation(analysis: Analysis) -> Drawing | None:
     """NC1 and its root against raw and relative memorization, at the end of training."""
-    chosen = [one for one in references(results.history, "dataset", "classes") if _drawable(one.table)]
+    chosen = one_each(rated(analysis), DATA, has_line)
     if not chosen:
         return None
-    names = losses_in(Table.concat([one.table for one in chosen]))
+    names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
         for y in Y:
@@ -53,31 +54,30 @@ def memorization_dilation(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
-def _drawable(table: Table) -> bool:
+def has_line(one: Selection) -> bool:
     """At least three noise rates with a finite NC1: fewer make no line."""
-    last = table.final()
-    finite = last.where(np.isfinite(last["nc1_test"]))
-    return len(set(np.round(finite["rate"], 9).tolist())) >= 3
+    return len(one.where(np.isfinite(one.last("nc1_test"))).rates) >= 3
 
 
-def ends(table: Table) -> Table:
-    """The last row of each run, with the root of NC1."""
-    last = table.final()
-    return last.with_column("sqrt_nc1_test", np.sqrt(last["nc1_test"]))
+def _reading(one: Selection, y: str) -> NDArray[np.float64]:
+    """A reading of each run at the end; the root of NC1 is computed."""
+    return np.sqrt(one.last("nc1_test")) if y == "sqrt_nc1_test" else one.last(y)
 
 
-def fits(last: Table, x: str, y: str) -> dict[str, Line]:
+def fits(one: Selection, x: str, y: str) -> dict[str, LineFit]:
     """The least-squares line of each loss over its runs, where three or more have both values."""
-    found = {loss: fit_line(rows[x], rows[y]) for loss in losses_in(last) for rows in [last.where(loss=loss)]}
-    return {loss: line for loss, line in found.items() if line is not None}
+    return fit_lines(one, one.last(x), _reading(one, y))
 
 
-def draw_panel(one: Setting, x: str, y: str, names: list[str]) -> Any:
-    last = ends(one.table)
-    last = last.where(np.isfinite(last[x]) & np.isfinite(last[y]))
-    runs = [{name: row[name] for name in ("loss", "rate", "seed", x, y)} for row in last.rows()]
-    means = over_seeds(last, ("loss", "rate"), (x, y))
-    lines = fits(last, x, y)
+def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
+    """Every run, the means over seeds, and a line a loss, of one setting."""
+    one = one.where(np.isfinite(one.last(x)) & np.isfinite(one.last("nc1_test")))
+    ends = _reading(one, y)
+    columns = (one.labels, one.rate, one.seeds, one.last(x), ends)
+    listed = zip(*(column.tolist() for column in columns), strict=True)
+    runs = [dict(zip(("loss", "rate", "seed", x, y), row, strict=True)) for row in listed]
+    means = one.means(("loss", "rate"), (), {x: one.last(x), y: ends})
+    lines = fits(one, x, y)
     axis_x = alt.X(f"{x}:Q", title=X[x], scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
     axis_y = alt.Y(f"{y}:Q", title=Y[y], scale=alt.Scale(zero=True))
     colour, shape = by_loss(names), by_loss(names, "shape")
@@ -92,14 +92,18 @@ def draw_panel(one: Setting, x: str, y: str, names: list[str]) -> Any:
     every = every.encode(**marks, opacity=dimmed(0.3), tooltip=[*tips, alt.Tooltip("seed:Q")])
     mean = alt.Chart(values(means)).mark_point(filled=True, size=70)
     mean = mean.encode(**marks, opacity=dimmed(), tooltip=[*tips, alt.Tooltip(f"{y}_n:Q", title="seeds")])
-    return alt.layer(_lines(lines, last, x, y, axis_x, axis_y, names), every, mean)
+    return [_lines(lines, one, x, y, axis_x, axis_y, names), every, mean]
 
 
-def _lines(lines: dict[str, Line], last: Table, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]) -> Any:
+def _lines(
+    lines: dict[str, LineFit], one: Selection, x: str, y: str, axis_x: Any, axis_y: Any, names: list[str]
+) -> Any:
     corners = []
     for loss, line in lines.items():
-        seen = last.where(loss=loss)[x]
-        corners += [{"loss": loss, x: float(at), y: line.at(float(at))} for at in (seen.min(), seen.max())]
+        seen = one.of_losses(loss).last(x)
+        corners += [
+            {"loss": loss, x: float(at), y: line.intercept + line.slope * float(at)} for at in (seen.min(), seen.max())
+        ]
     return (
         alt.Chart(values(corners))
         .mark_line(strokeWidth=1.8)
@@ -107,9 +111,17 @@ def _lines(lines: dict[str, Line], last: Table, x: str, y: str, axis_x: Any, axi
     )
 
 
-def _heading(one: Setting, x: str, y: str) -> alt.Title:
+def _heading(one: Selection, x: str, y: str) -> alt.Title:
     """The setting, and under it R² of each loss's fit."""
-    found = fits(ends(one.table), x, y)
-    words = [f"{loss} {line.r2:.2f}".replace("0.", ".") for loss, line in found.items()]
+    words = [f"{loss} {_share(line.r_squared)}" for loss, line in fits(one, x, y).items()]
     halves = [words] if len(words) < 4 else [words[: (len(words) + 1) // 2], words[(len(words) + 1) // 2 :]]
     return alt.Title(one.title, subtitle=["R²  " + "  ".join(halves[0]), *("  ".join(rest) for rest in halves[1:])])
+
+
+def _share(r2: float) -> str:
+    """A share to two digits; a dash where NC1 does not vary.
+
+    >>> _share(0.931), _share(1.0), _share(float("nan"))
+    ('.93', '1.00', '–')
+    """
+    return f"{r2:.2f}".replace("0.", ".", 1) if np.isfinite(r2) else "–"

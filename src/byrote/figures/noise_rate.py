@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
+from numpy.typing import NDArray
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import NETWORK, Selection, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, rule, values
-from byrote.figures.settings import Setting, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["noise_rate"]
 
 LOSSES = ("CE", "RLL", "nMSE")  # the two symmetric losses that claim C1 speaks of, and what most people train with
 _LAWS = ("symmetric", "uniform")  # what the estimate assumes
-_NEEDS = ("rate_estimate", "rate_low", "rate_high", "underfits")
 
 
 @figure(
     "noise-rate",
     title="The noise rate read off one run",
     order=50,
+    needs=("rate_estimate", "rate_low", "rate_high", "underfits", "realised_rate"),
 )
-def noise_rate(results: Results) -> Drawing | None:
+def noise_rate(analysis: Analysis) -> Drawing | None:
     """Stated minus realised rate, with its interval, a panel a setting and loss, a mark a run."""
-    history = results.history
-    if not all(name in history for name in _NEEDS) or not len(history):
-        return None
-    told = np.isfinite(history["rate_estimate"]) & ~history["collapsed"].astype(bool)
-    stated = history.where(told, noise=_LAWS, loss=LOSSES)
-    found = references(stated, "dataset", "classes", "network") if len(stated) else []
-    chosen = [replace(one, table=one.table.where(loss=LOSSES)) for one in found]  # not of another alpha
-    cells = [(one, loss) for one in chosen for loss in LOSSES if len(one.table.where(loss=loss))]
+    chosen = one_each((_stated(one) for one in rated(analysis)), NETWORK, len)
+    cells = [(one.of_losses(loss), loss) for one in chosen for loss in LOSSES if loss in one.losses]
     if not cells:
         return None
     names = [loss for loss in LOSSES if loss in {loss for _, loss in cells}]
-    reach = _reach([one.table.final() for one in chosen])
-    most = max(float(one.table["realised_rate"].max()) for one in chosen)
-    charts = [_panel(one.table.final().where(loss=loss), names, reach, most) for one, loss in cells]
-    titles = [alt.Title(f"{loss}: {_covered(one, loss)}", subtitle=one.with_network) for one, loss in cells]
+    reach = _reach(chosen)
+    most = max(float(one.last("realised_rate").max()) for one in chosen)
+    charts = [_panel(one, names, reach, most) for one, _ in cells]
+    titles = [alt.Title(f"{loss}: {_covered(one)}", subtitle=one.title) for one, loss in cells]
     caption = (
         "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
         "share of labels that are wrong, in percent of the samples, against that share. A mark a run with its "
@@ -53,37 +46,47 @@ def noise_rate(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, len(names), size=(230, 170), names=names), caption)
 
 
-def _bounds(last: Table) -> tuple[Any, Any]:
-    """The interval's ends less the realised rate."""
-    return last["rate_low"] - last["realised_rate"], last["rate_high"] - last["realised_rate"]
+def _stated(one: Selection) -> Selection:
+    """Its runs that state a rate, of the losses and noise laws that the figure is about."""
+    if str(one.setting.fields.get("noise.kind")) not in _LAWS:
+        return one.of_losses()
+    one = one.of_losses(*LOSSES)
+    return one.where(np.isfinite(one.last("rate_estimate")) & ~one.collapsed)
 
 
-def _covered(one: Setting, loss: str) -> str:
+def _off(one: Selection, name: str) -> NDArray[np.float64]:
+    """The stated rate or an end of its interval, less the realised rate, (R,)."""
+    return one.last(f"rate_{name}") - one.last("realised_rate")
+
+
+def _underfits(one: Selection) -> NDArray[np.bool_]:
+    return np.asarray(np.nan_to_num(one.last("underfits")) > 0)
+
+
+def _covered(one: Selection) -> str:
     """How many of the intervals that their runs stand by hold the true rate."""
-    last = one.table.final().where(loss=loss)
-    last = last.where(~last["underfits"].astype(bool))
-    if not len(last):
+    one = one.where(~_underfits(one))
+    if not len(one):
         return "all underfit"
-    low, high = _bounds(last)
-    return f"{int(np.sum((low <= 0) & (high >= 0)))} of {len(last)} cover the truth"
+    covered = (_off(one, "low") <= 0) & (_off(one, "high") >= 0)
+    return f"{int(covered.sum())} of {len(one)} cover the truth"
 
 
-def _reach(tables: list[Table]) -> float:
+def _reach(shown: list[Selection]) -> float:
     """A round number that no interval goes beyond, on either side of 0."""
-    ends = np.concatenate([np.abs(end) for table in tables for end in _bounds(table)])
+    ends = np.concatenate([np.abs(_off(one, end)) for one in shown for end in ("low", "high")])
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 
 
-def _panel(last: Table, names: list[str], reach: float, most: float) -> Any:
-    seeds = sorted(set(last["seed"].tolist()))
-    rows = []
-    for row in last.rows():
-        true, underfits = row["realised_rate"], bool(row["underfits"])
-        apart = 0.01 * (seeds.index(row["seed"]) - (len(seeds) - 1) / 2)  # seeds side by side
-        found = {"loss": row["loss"], "seed": row["seed"], "true": true, "at": true + apart}
-        found |= {"says": "underfits" if underfits else "", "rate": row["rate_estimate"]}
-        found |= {name: row[f"rate_{name}"] - true for name in ("estimate", "low", "high")}
-        rows.append(found)
+def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[Any]:
+    seeds, place = np.unique(one.seeds, return_inverse=True)
+    apart = 0.01 * (place - (len(seeds) - 1) / 2)  # seeds side by side
+    true = one.last("realised_rate")
+    columns: dict[str, list[Any]] = {"loss": one.labels.tolist(), "seed": one.seeds.tolist(), "true": true.tolist()}
+    columns |= {"at": (true + apart).tolist(), "rate": one.last("rate_estimate").tolist()}
+    columns |= {"says": ["underfits" if doubtful else "" for doubtful in _underfits(one).tolist()]}
+    columns |= {name: _off(one, name).tolist() for name in ("estimate", "low", "high")}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)
     x = alt.X("at:Q", title="share of wrong labels", scale=across, axis=alt.Axis(format=".0%"))
     scale = alt.Scale(domain=[-reach, reach], nice=False)
@@ -96,9 +99,9 @@ def _panel(last: Table, names: list[str], reach: float, most: float) -> Any:
         alt.Tooltip("says:N", title="says that it"),
     ]
     base = alt.Chart(values(rows)).encode(x=x, color=by_loss(names), opacity=dimmed(0.9))
-    whisker = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    whisker = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q"))
     marks = [
         base.transform_filter(f"datum.says {sign} ''").mark_point(filled=full, size=32).encode(y=y, tooltip=tips)
         for sign, full in (("===", True), ("!==", False))
     ]
-    return alt.layer(rule(0.0), whisker, *marks)
+    return [rule(0.0), whisker, *marks]

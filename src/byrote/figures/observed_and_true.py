@@ -9,6 +9,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import Selection, losses_of, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
     apart,
@@ -22,12 +24,8 @@ from byrote.figures.charts import (
     share_axis,
     values,
 )
-from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import Setting, losses_in, runs_text
 from byrote.figures.style import INK
 from byrote.figures.training_accuracy import with_many_classes
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["observed_and_true", "published_finals"]
 
@@ -41,25 +39,25 @@ _LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_l
     title="Fitting the labels that were given, or the ones that are true",
     paper="LF Figs. 5 and 6",
     order=40,
+    needs=("j1", "j2", "realised_rate"),
 )
-def observed_and_true(results: Results) -> Drawing | None:
+def observed_and_true(analysis: Analysis) -> Drawing | None:
     """J1 solid and J2 dashed against the epoch: a row a noise rate above 0, a column a loss."""
-    chosen = with_many_classes(results.history)
+    chosen = with_many_classes(analysis)
     charts, titles, marked = [], [], 0
-    shown = Table.concat([one.table for one in chosen]) if chosen else Table({})
-    names = losses_in(shown) if chosen else []
-    rates = sorted({float(rate) for rate in shown["rate"] if rate > 0}) if chosen else []
+    names = losses_of(chosen)
+    rates = sorted({rate for one in chosen for rate in one.rates if rate > 0})
     columns = len(names) if len(names) <= 4 else 3
     rates = _spaced(rates, max(1, _PANELS // max(1, len(chosen) * len(names))))
     for one in chosen:
         for rate in rates:
-            for loss in losses_in(one.table):
-                rows = one.table.where(loss=loss, rate=rate)
+            for loss in one.losses:
+                rows = one.of_losses(loss).at_rate(rate)
                 if len(rows):
                     published = published_finals(one, loss, rate)
                     marked += len(published)
                     charts.append(_panel(rows, names, published))
-                    titles.append(alt.Title(f"{loss}, {rate_text(rate)}", subtitle=one.with_network))
+                    titles.append(alt.Title(f"{loss}, {rate_text(rate)}", subtitle=one.title))
     if not charts:
         return None
     marks = (
@@ -68,7 +66,7 @@ def observed_and_true(results: Results) -> Drawing | None:
     caption = (
         "Solid J1, the share of training images whose prediction equals the observed label; dashed J2, the share whose "
         "prediction equals the true label; both in percent on the whole training set, against the epoch. The dotted "
-        "line stands at 1 - ρ, ρ the share of wrong labels: a network that memorises ends with J1 at 1 and J2 there, "
+        "line stands at 1 - ρ, ρ the share of wrong labels: a network that memorizes ends with J1 at 1 and J2 there, "
         f"one that resists with J2 at 1 and J1 there. Mean over seeds, shaded its 95% interval (none for one seed)."
         f"{marks} {runs_text(chosen)}"
     )
@@ -86,10 +84,10 @@ def _spaced(rates: list[float], most: int) -> list[float]:
     return sorted(rates[int(place)] for place in np.linspace(len(rates) - 1, 0, most).round())
 
 
-def published_finals(one: Setting, loss: str, rate: float) -> dict[str, float]:
+def published_finals(one: Selection, loss: str, rate: float) -> dict[str, float]:
     """The final J1 and J2 that LF's figures show for this data set, network, loss and rate, as shares."""
     text = (importlib.resources.files("byrote.reference") / "lf_published_curves.json").read_text("utf-8")
-    wanted = (one.facts["dataset"], one.facts["network"], _LOSSES.get(loss))
+    wanted = (one.setting.fields.get("data.kind"), one.setting.fields.get("network.kind"), _LOSSES.get(loss))
     return {
         row["measure"].lower(): row["final"] / 100
         for row in json.loads(text)["rows"]
@@ -97,9 +95,9 @@ def published_finals(one: Setting, loss: str, rate: float) -> dict[str, float]:
     }
 
 
-def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
-    last = int(table["epoch"].max())
-    averaged = over_seeds(thinned(table), ("loss", "epoch"), tuple(MEASURES), within=(0, 1))
+def _panel(one: Selection, names: list[str], published: dict[str, float]) -> list[Any]:
+    last = int(one.epochs[-1])
+    averaged = one.curves(("loss",), tuple(MEASURES), within=(0, 1))
     x, layers = epoch_axis(last), []
     y = share_axis(alt.Y, "value", "training images")
     for field, words in MEASURES.items():
@@ -124,7 +122,7 @@ def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
         ]
     ends = [{"name": field.upper(), "epoch": last, "value": row[field]} for row in averaged[-1:] for field in MEASURES]
     label = alt.Chart(values(apart(ends, "value", 0.12))).mark_text(align="left", dx=7, fontSize=10, clip=False)
-    layers.append(label.encode(x=x, y="place:Q", text="name:N"))
+    layers.append(label.encode(x=x, y=alt.Y("place:Q"), text=alt.Text("name:N")))
     finals = [
         {"measure": f"published {MEASURES[field]}", "value": value, "epoch": last, "filled": field == "j1"}
         for field, value in published.items()
@@ -137,4 +135,4 @@ def _panel(table: Table, names: list[str], published: dict[str, float]) -> Any:
             )
             tips = [alt.Tooltip("measure:N"), alt.Tooltip("value:Q", title="final", format=".1%")]
             layers.append(diamond.encode(x=x, y=y, tooltip=tips))
-    return alt.layer(rule(1 - float(np.mean(table["realised_rate"]))), *layers)
+    return [rule(1 - float(np.mean(one.last("realised_rate")))), *layers]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import json
+from importlib.metadata import version
 from typing import Any
 
 from byrote.checks import require
+from byrote.files import cache_folder, write_atomic
 
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame"]
 
@@ -17,8 +20,18 @@ OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
 
 @functools.lru_cache(maxsize=1)
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script (0.9 MB) that defines `vegaEmbed`."""
-    return str(require("vl_convert", "report").javascript_bundle())
+    """Vega, Vega-Lite and vega-embed as one script (0.9 MB) that defines `vegaEmbed`.
+
+    vl-convert takes two seconds to join it, so it is kept in byrote's cache folder, under the version of vl-convert.
+    """
+    make = require("vl_convert", "report")
+    path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
+    with contextlib.suppress(OSError):  # not there yet
+        return path.read_bytes().decode()
+    script = str(make.javascript_bundle())
+    with contextlib.suppress(OSError):  # a read-only cache: joined again next time
+        write_atomic(path, script)
+    return script
 
 
 def embed_json(value: object) -> str:

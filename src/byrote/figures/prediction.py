@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
+from numpy.typing import NDArray
 
+from byrote.analysis import Analysis
 from byrote.analysis.lines import printed
-from byrote.analysis.model_fit import KINDS_OF, Fit, fit_history, fittable
+from byrote.analysis.model_fit import KINDS_OF, NEEDS, Fit, fit_history, fittable
 from byrote.analysis.samples import Estimate
+from byrote.analysis.series import DATA, Selection, in_order, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, panels, values
-from byrote.figures.settings import Setting, losses_in, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["prediction"]
 
@@ -31,10 +30,11 @@ _Row = dict[str, Any]
     title="The memorization-dilation model's predictions, and what was measured",
     paper="MD section 4",
     order=65,
+    needs=("num_classes", "feature_width", *NEEDS),
 )
-def prediction(results: Results) -> Drawing | None:
+def prediction(analysis: Analysis) -> Drawing | None:
     """Predicted against measured memorization and dilation of each loss at each eta, N = M = 2, uniform noise."""
-    fits = {one.title: (one, fit_history(_whole(one))) for one in _chosen(results.history)}
+    fits = {one.title: (one, fit_history(_whole(one))) for one in _chosen(analysis)}
     drawn = {title: pair for title, pair in fits.items() if _rows(pair[1], "raw", "memorization")}
     if not drawn:
         return None
@@ -44,18 +44,18 @@ def prediction(results: Results) -> Drawing | None:
         for variant in VARIANTS
         for quantity in QUANTITIES
     }
-    names = losses_in(Table.of([row for part in rows.values() for row in part]))
+    names = in_order(row["loss"] for part in rows.values() for row in part)
     charts = [_panel(part, quantity, names) for (_, _, quantity), part in rows.items()]
     titles = [alt.Title(title, subtitle=f"{variant}: {VARIANTS[variant]}") for title, variant, _ in rows]
     columns, size = (4, (190, 190)) if len(drawn) > 1 else (2, (330, 300))
     return Drawing(panels(charts, titles, columns, size, names), _caption(fits, drawn))
 
 
-def _caption(fits: dict[str, tuple[Setting, Fit]], drawn: dict[str, tuple[Setting, Fit]]) -> str:
+def _caption(fits: dict[str, tuple[Selection, Fit]], drawn: dict[str, tuple[Selection, Fit]]) -> str:
     without = [title for title in fits if title not in drawn]
     none = f" No penalties and slope give what CE and LS do in {'; '.join(without)}." if without else ""
-    shown = [replace(one, table=one.table.where(loss=tuple(KINDS_OF))) for one, _ in drawn.values()]
-    others = sorted({loss for one, _ in drawn.values() for loss in losses_in(one.table)} - set(KINDS_OF))
+    shown = [one.of_losses(*KINDS_OF) for one, _ in drawn.values()]
+    others = [loss for loss in losses_of(one for one, _ in drawn.values()) if loss not in KINDS_OF]
     none += f" The model has no {', '.join(others)}." if others else ""
     return (
         "Each mark is a loss at one noise rate, with 95% intervals over seeds (none for one seed, nor for predictions "
@@ -69,17 +69,22 @@ def _caption(fits: dict[str, tuple[Setting, Fit]], drawn: dict[str, tuple[Settin
     )
 
 
-def _chosen(history: Table) -> list[Setting]:
-    """Of each data set, the setting with most runs of those the model speaks of."""
-    if not len(history):
-        return []
-    last = history.where(num_classes=2, feature_width=2, noise="uniform").final()
-    return [one for one in references(last, "dataset", "classes") if fittable(_whole(one))]
+def _chosen(analysis: Analysis) -> list[Selection]:
+    """Of each data set, the setting that the figures show among those that the model speaks of."""
+    return one_each((_modeled(one) for one in rated(analysis)), DATA, lambda one: len(one) and fittable(_whole(one)))
 
 
-def _whole(one: Setting) -> Table:
-    """Its runs but the collapsed ones, whose D is nothing to compare with."""
-    return one.table.where(~one.table["collapsed"].astype(bool))
+def _modeled(one: Selection) -> Selection:
+    """Its runs with two classes and two features, under uniform noise."""
+    plane = (one.last("num_classes") == 2) & (one.last("feature_width") == 2)
+    return one.where(plane & (one.text("noise") == "uniform"))
+
+
+def _whole(one: Selection) -> dict[str, NDArray[Any]]:
+    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
+    modeled = one.of_losses(*KINDS_OF)
+    whole = modeled.where(~modeled.collapsed)
+    return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
 
 
 def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:
@@ -105,7 +110,7 @@ def _domain(rows: list[_Row]) -> tuple[float, float]:
     return float(seen.min()) / 2, float(seen.max()) * 2
 
 
-def _panel(rows: list[_Row], quantity: str, names: list[str]) -> Any:
+def _panel(rows: list[_Row], quantity: str, names: list[str]) -> list[Any]:
     low, high = _domain(rows)
     shown = [
         row | {name: float(np.clip(row[name], low, high)) for name in row if name.endswith(("_low", "_high"))}
@@ -123,11 +128,13 @@ def _panel(rows: list[_Row], quantity: str, names: list[str]) -> Any:
         for end, word in (("", ""), ("_low", "from"), ("_high", "to"))
     ]
     base = alt.Chart(values(shown))
-    across = base.mark_rule(strokeWidth=1.2).encode(x=_end(x, "predicted_low"), x2="predicted_high:Q", y=y, **looks)
-    up = base.mark_rule(strokeWidth=1.2).encode(x=x, y=_end(y, "measured_low"), y2="measured_high:Q", **looks)
-    line = base.mark_line(strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=y, order="eta:Q", **looks)
+    across = base.mark_rule(strokeWidth=1.2).encode(
+        x=_end(x, "predicted_low"), x2=alt.X2("predicted_high:Q"), y=y, **looks
+    )
+    up = base.mark_rule(strokeWidth=1.2).encode(x=x, y=_end(y, "measured_low"), y2=alt.Y2("measured_high:Q"), **looks)
+    line = base.mark_line(strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=y, order=alt.Order("eta:Q"), **looks)
     point = base.mark_point(filled=True, size=60).encode(x=x, y=y, shape=by_loss(names, "shape"), tooltip=tips, **looks)
-    return alt.layer(*_diagonal(low, high, x, y), line, across, up, point)
+    return [*_diagonal(low, high, x, y), line, across, up, point]
 
 
 def _end(channel: Any, field: str) -> Any:
@@ -144,7 +151,7 @@ def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
         for one in at.tolist()
     ]
     base = alt.Chart(values(rows))
-    shade = base.mark_area(opacity=0.1, color="currentColor").encode(x=x, y=_end(y, "under"), y2="over:Q")
+    shade = base.mark_area(opacity=0.1, color="currentColor").encode(x=x, y=_end(y, "under"), y2=alt.Y2("over:Q"))
     return [shade, base.mark_line(strokeWidth=1, opacity=0.6, color="currentColor").encode(x=x, y=y)]
 
 

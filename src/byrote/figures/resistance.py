@@ -7,40 +7,35 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from byrote.analysis import Analysis, mean_over_seeds
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, note, panels, rate_text, share_axis, values
-from byrote.figures.seeds import over_seeds
-from byrote.figures.settings import Setting, losses_in, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["resistance"]
 
 
 @figure(
     "resistance",
-    title="Who resists, who memorises, who underfits",
+    title="Who resists, who memorizes, who underfits",
     paper="LF, resistance gap",
     order=45,
+    needs=("j1", "j2", "realised_rate"),
 )
-def resistance(results: Results) -> Drawing | None:
+def resistance(analysis: Analysis) -> Drawing | None:
     """Final J2 against final J1, one panel a setting and noise rate, one mark a loss."""
-    chosen = [
-        one
-        for one in references(results.history, "dataset", "classes", "network")
-        if bool(np.any(one.table["rate"] > 0)) and len(losses_in(one.table)) >= 2
-    ]
+    chosen = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0 and len(one.losses) >= 2)
     charts, titles = [], []
-    names = losses_in(Table.concat([one.table for one in chosen])) if chosen else []
+    names = losses_of(chosen)
     for one in chosen:
         for rate in _rates(one):
-            charts.append(_panel(one.table.final().where(rate=rate), names))
-            titles.append(alt.Title(rate_text(rate), subtitle=one.with_network))
+            charts.append(_panel(one.at_rate(rate), names))
+            titles.append(alt.Title(rate_text(rate), subtitle=one.title))
     if not charts:
         return None
     caption = (
         "Final J2 (training images given their true class) against final J1 (given the observed label), in percent. "
-        "The dotted line joins the two ways of knowing every image: memorising ends at its lower right end (J1 = 1, "
+        "The dotted line joins the two ways of knowing every image: memorizing ends at its lower right end (J1 = 1, "
         "J2 = 1 - ρ), resisting at its upper left end (J1 = 1 - ρ, J2 = 1), ρ the share of wrong labels. What lies "
         "below the line underfits: clean labels are missed too. Faint marks are runs, full marks means over seeds. "
         f"{runs_text(chosen)}"
@@ -49,16 +44,15 @@ def resistance(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size=(220, 200), names=names), caption)
 
 
-def _rates(one: Setting) -> list[float]:
+def _rates(one: Selection) -> list[float]:
     """The rates above 0 that at least half of the losses were run at, four at most."""
-    rates = sorted({float(rate) for rate in one.table["rate"] if rate > 0})
-    half = len(losses_in(one.table)) / 2
-    return [rate for rate in rates if len(losses_in(one.table.where(rate=rate))) >= half][-4:]
+    half = len(one.losses) / 2
+    return [rate for rate in one.rates if rate > 0 and len(one.at_rate(rate).losses) >= half][-4:]
 
 
-def _panel(last: Table, names: list[str]) -> Any:
-    rho = float(np.mean(last["realised_rate"]))
-    low = np.floor(max(min(float(np.min(np.r_[last["j1"], last["j2"]])), 1 - rho) - 0.08, 0) * 10) / 10
+def _panel(one: Selection, names: list[str]) -> list[Any]:
+    rho = mean_over_seeds(one.last("realised_rate"), one.seeds.tolist()).whole
+    low = np.floor(max(min(float(np.min(np.r_[one.last("j1"), one.last("j2")])), 1 - rho) - 0.08, 0) * 10) / 10
     domain = (float(low), 1.0)
     x, y = share_axis(alt.X, "j1", "J1, observed label", domain), share_axis(alt.Y, "j2", "J2, true label", domain)
     tips = [
@@ -66,16 +60,17 @@ def _panel(last: Table, names: list[str]) -> Any:
         alt.Tooltip("j1:Q", title="J1", format=".1%"),
         alt.Tooltip("j2:Q", title="J2", format=".1%"),
     ]
-    runs = [{name: row[name] for name in ("loss", "j1", "j2", "seed")} for row in last.rows()]
+    columns = (one.labels.tolist(), one.last("j1").tolist(), one.last("j2").tolist(), one.seeds.tolist())
+    runs = [dict(zip(("loss", "j1", "j2", "seed"), row, strict=True)) for row in zip(*columns, strict=True)]
     marks = {"x": x, "y": y, "color": by_loss(names), "shape": by_loss(names, "shape")}
     every = alt.Chart(values(runs)).mark_point(filled=True, size=22).encode(**marks, opacity=dimmed(0.35), tooltip=tips)
-    means = over_seeds(last, ("loss",), ("j1", "j2"))
+    means = one.means(("loss",), ("j1", "j2"))
     mean = alt.Chart(values(means)).mark_point(filled=True, size=110)
     mean = mean.encode(**marks, opacity=dimmed(), tooltip=[*tips, alt.Tooltip("j1_n:Q", title="runs")])
     ends = [{"j1": 1 - rho, "j2": 1.0}, {"j1": 1.0, "j2": 1 - rho}]
     line = alt.Chart(values(ends)).mark_line(strokeDash=[2, 3], color="currentColor", opacity=0.55, strokeWidth=1.2)
     said: dict[str, Any] = {"fontStyle": "italic", "fontSize": 10, "opacity": 0.85, "clip": False}
     resists = alt.Chart(values(ends[:1])).mark_text(text="resists", dy=-9, **said).encode(x=x, y=y)
-    memorises = alt.Chart(values(ends[1:])).mark_text(text="memorises", dy=-9, angle=90, **said).encode(x=x, y=y)
-    words = [resists, memorises, note("underfits", 8, 180)]
-    return alt.layer(line.encode(x=x, y=y), every, mean, *words)
+    memorizes = alt.Chart(values(ends[1:])).mark_text(text="memorizes", dy=-9, angle=90, **said).encode(x=x, y=y)
+    words = [resists, memorizes, note("underfits", 8, 180)]
+    return [line.encode(x=x, y=y), every, mean, *words]

@@ -10,18 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "DARK",
-    "INK",
-    "LOSSES",
-    "PANEL",
-    "SHARE",
-    "LossStyle",
-    "dataset_name",
-    "loss_style",
-    "network_name",
-    "theme",
-]
+__all__ = ["DARK", "INK", "LOSSES", "PANEL", "SHARE", "LossStyle", "loss_style", "theme"]
 
 INK = "currentColor"
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
@@ -62,41 +51,6 @@ _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#44AA99", "triangle-down", (3, 1)),
     LossStyle("#AA4499", "cross", (1, 2)),
 )
-
-_DATASETS = {
-    "fashion_mnist": "Fashion-MNIST",
-    "fashion_mnist_subset": "Fashion-MNIST subset",
-    "mnist": "MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar10n": "CIFAR-10N",
-    "cifar100": "CIFAR-100",
-    "svhn": "SVHN",
-}
-_NETWORKS = {
-    "mlp": "MLP",
-    "inception_lite": "Inception-Lite",
-    "resnet18": "ResNet-18",
-    "resnet32": "ResNet-32",
-    "cnn8": "CNN-8",
-}
-
-
-def dataset_name(kind: str) -> str:
-    """A data set as papers write it; an unknown kind as it is.
-
-    >>> dataset_name("cifar10"), dataset_name("my:Own")
-    ('CIFAR-10', 'my:Own')
-    """
-    return _DATASETS.get(kind, kind)
-
-
-def network_name(kind: str) -> str:
-    """A network as papers write it; an unknown kind as it is.
-
-    >>> network_name("resnet32")
-    'ResNet-32'
-    """
-    return _NETWORKS.get(kind, kind)
 
 
 def loss_style(name: str, known: Sequence[str]) -> LossStyle:

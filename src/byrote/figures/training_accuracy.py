@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
     apart,
@@ -20,10 +21,6 @@ from byrote.figures.charts import (
     share_axis,
     values,
 )
-from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import Setting, losses_in, references, runs_text
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["training_accuracy", "with_many_classes"]
 
@@ -35,19 +32,19 @@ DASHES: list[Any] = [[1, 0], [7, 3], [4, 3], [1.5, 2.5], [9, 2, 2, 2], [3, 1]]
     title="How much of the noisy training labels each loss fits",
     paper="LF Figs. 1 to 3",
     order=30,
+    needs=("j1", "realised_rate"),
 )
-def training_accuracy(results: Results) -> Drawing | None:
+def training_accuracy(analysis: Analysis) -> Drawing | None:
     """J1 against the epoch: one panel a loss, one curve a noise rate."""
-    chosen = with_many_classes(results.history)
+    chosen = with_many_classes(analysis)
     if not chosen:
         return None
-    shown = Table.concat([one.table for one in chosen])
-    names = losses_in(shown)
+    names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
-        for loss in losses_in(one.table):
-            charts.append(_panel(one.table.where(loss=loss), names))
-            titles.append(alt.Title(loss, subtitle=one.with_network))
+        for loss in one.losses:
+            charts.append(_panel(one.of_losses(loss), names))
+            titles.append(alt.Title(loss, subtitle=one.title))
     caption = (
         "J1, the share of training images whose prediction equals the observed label, in percent, against the epoch; "
         "measured on the whole training set after each epoch shown. One curve a nominal noise rate η, named at its "
@@ -58,26 +55,25 @@ def training_accuracy(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns=4, size=(200, 170), names=names), caption)
 
 
-def with_many_classes(history: Table) -> list[Setting]:
+def with_many_classes(analysis: Analysis) -> list[Selection]:
     """The settings of LF's kind: more than two classes where there are any, otherwise all, with curves to draw.
 
     Of each the losses that were run at two rates: a single curve (another alpha, say) stands beside nothing.
     """
-    found = [_curves(one) for one in references(history, "dataset", "classes", "network")]
-    chosen = [one for one in found if len(one.table) and len(np.unique(one.table["epoch"])) >= 3]
-    many = [one for one in chosen if float(str(one.facts["num_classes"])) > 2]
+    curves = [_curves(one) for one in rated(analysis)]
+    chosen = one_each(curves, NETWORK, lambda one: len(one.epochs) >= 3)
+    many = [one for one in chosen if one.last("num_classes").max() > 2]
     return many or chosen
 
 
-def _curves(one: Setting) -> Setting:
-    several = [loss for loss in losses_in(one.table) if len(set(one.table.where(loss=loss)["rate"])) >= 2]
-    return replace(one, table=one.table.where(loss=several))
+def _curves(one: Selection) -> Selection:
+    return one.of_losses(*(loss for loss in one.losses if len(one.of_losses(loss).rates) >= 2))
 
 
-def _panel(table: Table, names: list[str]) -> Any:
-    last = int(table["epoch"].max())
-    rows = over_seeds(thinned(table), ("loss", "rate", "epoch"), ("j1",), within=(0, 1))
-    rates = sorted({float(rate) for rate in table["rate"]})
+def _panel(one: Selection, names: list[str]) -> list[Any]:
+    last = int(one.epochs[-1])
+    rows = one.curves(("loss", "rate"), ("j1",), within=(0, 1))
+    rates = one.rates
     for row in rows:
         row["eta"] = rate_text(row["rate"])
     x = epoch_axis(last)
@@ -99,12 +95,12 @@ def _panel(table: Table, names: list[str]) -> Any:
     )
     ends = [row for row in rows if row["epoch"] == last]
     label = alt.Chart(values(apart(ends, "j1"))).mark_text(align="left", dx=5, fontSize=10, clip=False)
-    label = label.encode(x=x, y="place:Q", text="eta:N", opacity=dimmed(0.9))
-    levels = [{"level": 1 - rho} for rho in _rhos(table)]
-    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y="level:Q")
-    return alt.layer(kept, band(rows, x, "j1", y, names, "rate:N"), lines, label)
+    label = label.encode(x=x, y=alt.Y("place:Q"), text=alt.Text("eta:N"), opacity=dimmed(0.9))
+    levels = [{"level": 1 - rho} for rho in _rhos(one)]
+    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y=alt.Y("level:Q"))
+    return [kept, band(rows, x, "j1", y, names, "rate:N"), lines, label]
 
 
-def _rhos(table: Table) -> list[float]:
+def _rhos(one: Selection) -> list[float]:
     """The mean realised share of wrong labels at each nominal rate."""
-    return [float(np.mean(rows["realised_rate"])) for _, rows in table.groups("rate")]
+    return [float(np.mean(one.at_rate(rate).last("realised_rate"))) for rate in one.rates]

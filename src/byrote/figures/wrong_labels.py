@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
-import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text, telling_rate
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
     band,
@@ -18,10 +19,6 @@ from byrote.figures.charts import (
     share_axis,
     values,
 )
-from byrote.figures.seeds import over_seeds, thinned
-from byrote.figures.settings import losses_in, references, runs_text, telling_rate
-from byrote.store.query import Results
-from byrote.table import Table
 
 __all__ = ["wrong_labels"]
 
@@ -31,31 +28,22 @@ MEASURES = {
 }
 
 
-@figure(
-    "wrong-labels",
-    title="What becomes of the wrong labels",
-    order=5,
-)
-def wrong_labels(results: Results) -> Drawing | None:
+@figure("wrong-labels", title="What becomes of the wrong labels", order=5, needs=tuple(MEASURES))
+def wrong_labels(analysis: Analysis) -> Drawing | None:
     """m and t against the epoch, one panel each a setting and noise rate, one line a loss."""
-    chosen = [
-        one
-        for one in references(results.history, "dataset", "classes", "network")
-        if len(np.unique(one.table["epoch"])) >= 3 and bool(np.any(one.table["rate"] > 0))
-    ]
+    chosen = one_each(rated(analysis), NETWORK, lambda one: len(one.epochs) >= 3 and max(one.rates) > 0)
     if not chosen:
         return None
-    shown = Table.concat([one.table for one in chosen])
-    names = losses_in(shown)
+    names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
         rate = telling_rate(one)
         for field, words in MEASURES.items():
-            charts.append(_panel(one.table.where(rate=rate), field, names))
+            charts.append(_panel(one.at_rate(rate), field, names))
             titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(rate)}"))
     caption = (
         "Of the training images whose label was made wrong: m, the share whose prediction repeats the wrong label "
-        "(memorised), and t, the share whose prediction is the true class all the same, in percent, against the epoch. "
+        "(memorized), and t, the share whose prediction is the true class all the same, in percent, against the epoch. "
         "Of each setting the noise rate at which most losses were run and, among those, the one nearest .2. Mean over "
         f"seeds, shaded its 95% interval (none for one seed). {runs_text(chosen)}"
     )
@@ -63,9 +51,9 @@ def wrong_labels(results: Results) -> Drawing | None:
     return Drawing(panels(charts, titles, columns, size, names), caption)
 
 
-def _panel(table: Table, field: str, names: list[str]) -> Any:
-    last = int(table["epoch"].max())
-    rows = over_seeds(thinned(table), ("loss", "epoch"), (field,), within=(0, 1))
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
+    last = int(one.epochs[-1])
+    rows = one.curves(("loss",), (field,), within=(0, 1))
     x, y = epoch_axis(last), share_axis(alt.Y, field, "share of wrong labels")
     tips = [
         alt.Tooltip("loss:N"),
@@ -80,4 +68,4 @@ def _panel(table: Table, field: str, names: list[str]) -> Any:
     )
     ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
     ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
-    return alt.layer(band(rows, x, field, y, names), line, ends)
+    return [band(rows, x, field, y, names), line, ends]

@@ -5,19 +5,20 @@ of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the co
 both formats.
 """
 
-import glob
 import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import torch
 from pydantic import Field
 
-from byrote import checks
+from byrote import checks, inputs
 from byrote.component import did_you_mean
 from byrote.files import DataUnavailableError, atomic, cache_folder, write_atomic
 from byrote.noise.base import Noise
@@ -25,11 +26,11 @@ from byrote.noise.realised import realised
 
 __all__ = ["NoisyLabels", "Recorded", "load", "save"]
 
-_CSV = "header = true, delim = ',', quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = -1"
-_READERS = {".csv": f"read_csv(?, {_CSV})", ".parquet": "read_parquet(?)"}  # nothing is guessed but the types
+_PLAIN = "hive_partitioning = false"  # a folder named label=3 adds no column
+_CSV = f"header = true, delim = ',', quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = -1, {_PLAIN}"
+_READERS = {".csv": f"read_csv(?, {_CSV})", ".parquet": f"read_parquet(?, {_PLAIN})"}  # only types are guessed
 _CACHE = "cache:"  # what a path in the cache folder starts with
 _WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
-_INTEGERS = {f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")}
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def save(
         >>> load(path, sha256=key).observed
         tensor([1, 1])
     """
-    path = Path(path)
+    path = inputs.expanded(path)
     writer = _WRITERS[_suffix(path)]
     checks.same_length(ids=ids, true=true, observed=observed)
     made = realised(true, observed, num_classes, num_outputs)
@@ -125,12 +126,14 @@ def load(path: str | Path, *, true: str = "true", observed: str = "observed", sh
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, not such a file, a missing column, labels that are negative or not integers,
-            an id twice, or another hash than `sha256` or the manifest's.
+        ValueError: another suffix, not a plain file, not such a file, a missing column, labels that are negative or
+            not integers, an id twice, or another hash than `sha256` or the manifest's.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file of noisy labels at {path}")
+    path = inputs.expanded(path)
+    try:
+        inputs.plain_file(path, "a file of noisy labels")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file of noisy labels at {inputs.shown(path)}") from None
     labels = _labels(path, *_columns(path, ("id", true, observed)))
     for wanted, origin in ((sha256, "you asked for"), (_manifest_hash(path, true, observed), "its manifest says")):
         if wanted and wanted != labels.sha256:
@@ -163,7 +166,15 @@ class Recorded(Noise):
     def file(self) -> Path:
         """Where the file lies on this machine."""
         inside = self.path.removeprefix(_CACHE)
-        return Path(self.path) if inside == self.path else cache_folder() / inside
+        return inputs.expanded(self.path) if inside == self.path else cache_folder() / inside
+
+    def content(self) -> str:
+        """The digest of the labels, by which runs are named: one content in two formats has one.
+
+        Empty for "cache:NAME": that name stands for what `byrote data get` writes, so that a run has one name on every
+        machine, whether the file is there or not.
+        """
+        return "" if self.path.startswith(_CACHE) else self.load().sha256
 
     def load(self) -> NoisyLabels:
         """The file's content; see `load`.
@@ -172,10 +183,22 @@ class Recorded(Noise):
             DataUnavailableError: "cache:NAME" is not in the cache folder.
             FileNotFoundError, ValueError: see `load`.
         """
+        self._check_cache()
+        return load(self.file, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
+
+    def _check_cache(self) -> None:
         if self.path.startswith(_CACHE) and not self.file.is_file():
             folder = self.path.removeprefix(_CACHE).partition("/")[0]
             raise DataUnavailableError(f"{self.path} is not in {cache_folder()}; try `byrote data get {folder}`")
-        return load(self.file, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
+
+    def content(self) -> str:
+        """Sixty-four hexadecimal digits that name the labels: `NoisyLabels.sha256`, the same for CSV and Parquet.
+
+        Raises:
+            DataUnavailableError, FileNotFoundError, ValueError: see `load`.
+        """
+        self._check_cache()
+        return _content(self, inputs.stamp([self.file]))
 
     def effective_rate(self, num_classes: int) -> float:
         """Share of the file's samples whose observed label differs from the true one."""
@@ -204,19 +227,30 @@ class Recorded(Noise):
             )
         other = recorded.true[place] != labels
         if other.any():
+            from_one = (
+                "; its labels count from 1, labels from 0 are needed"
+                if bool((recorded.true[place] == labels + 1).all())
+                else ""
+            )
             raise ValueError(
                 f"{self.path} was made for other data: the true labels of {int(other.sum())} of {len(wanted)} "
-                f"samples differ, id {int(wanted[other][0])} for one"
+                f"samples differ, id {int(wanted[other][0])} for one{from_one}"
             )
         observed = recorded.observed[place]
         checks.classes(f"observed labels in {self.path}", observed, num_classes)
         return observed
 
 
+@lru_cache(maxsize=16)
+def _content(recorded: Recorded, stamp: object) -> str:
+    return recorded.load().sha256
+
+
 def _suffix(path: Path) -> str:
-    if path.suffix not in _READERS:
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
         raise ValueError(f"a file of noisy labels ends in {' or '.join(_READERS)}, got {path.name!r}")
-    return path.suffix
+    return suffix
 
 
 def _manifest(path: Path) -> Path:
@@ -238,24 +272,45 @@ def _manifest_hash(path: Path, true: str, observed: str) -> str:
 def _columns(path: Path, names: tuple[str, str, str]) -> list[torch.Tensor]:
     """Three integer columns of a file."""
     reader = _READERS[_suffix(path)]
-    with duckdb.connect() as connection:
+    with inputs.table_name(path) as link, duckdb.connect() as connection:
         try:
-            table = connection.execute(f"SELECT * FROM {reader}", [glob.escape(str(path))])
-            types = {column[0]: str(column[1]) for column in table.description or []}
-            arrays = table.fetchnumpy()
+            known = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {reader}", [link]).fetchall()]
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{inputs.shown(path)} has no column {name!r}; {did_you_mean(name, known)}")
+            ((rows,),) = connection.execute(f"SELECT count(*) FROM {reader}", [link]).fetchall()
+            inputs.fits(64 * rows, f"{inputs.shown(path)} with {rows} rows")
+            quoted = ", ".join('"' + name.replace('"', '""') + f'" AS c{place}' for place, name in enumerate(names))
+            arrays = connection.execute(f"SELECT {quoted} FROM {reader}", [link]).fetchnumpy()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"{path} is not a whole {path.suffix[1:]} file of labels: {reason}") from None
-    columns = []
-    for name in names:
-        if name not in arrays:
-            raise ValueError(f"{path} has no column {name!r}; {did_you_mean(name, list(arrays))}")
-        array = arrays[name]
-        whole = types[name] in _INTEGERS and not np.ma.is_masked(array)
-        if len(array) and not whole:
-            raise ValueError(f"{path}: column {name!r} must hold an integer in every row")
-        columns.append(torch.from_numpy(np.ma.getdata(array).astype(np.int64)))
-    return columns
+            kind = path.suffix[1:].lower()
+            raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of labels: {reason}") from None
+    return [torch.from_numpy(_whole(path, name, arrays[f"c{place}"])) for place, name in enumerate(names)]
+
+
+def _whole(path: Path, name: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """A column as int64: integers, or floats that are whole, as some programs write them."""
+    needed = f"{inputs.shown(path)}: column {name!r} must hold an integer in every row"
+    lost, plain = np.ma.getmaskarray(array), np.ma.getdata(array)
+    if plain.dtype.kind == "f":
+        lost = lost | np.isnan(plain)
+        bad = ~lost & ((np.floor(plain) != plain) | (np.abs(plain) > 2**53))
+    elif plain.dtype.kind in "iu":
+        bad = plain > np.iinfo(np.int64).max if plain.dtype == np.uint64 else np.zeros(len(plain), dtype=bool)
+    else:
+        bad = ~lost
+    for rows, what in ((lost, "no value"), (bad, "another value")):
+        if rows.any():
+            first = int(np.flatnonzero(rows)[0])
+            cell = "" if what == "no value" else f" ({plain[first]!s})"
+            raise ValueError(
+                f"{needed}, and {int(rows.sum())} of {len(plain)} hold {what}, the first row {first + 1}{cell}"
+            )
+    if lost.all():  # no rows
+        return np.zeros(0, dtype=np.int64)
+    whole: np.ndarray[Any, Any] = plain.astype(np.int64)
+    return whole
 
 
 def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:

@@ -1,4 +1,4 @@
-"""One offline page from tables, figures and verdicts: `write_report(results, verdicts, folder)`."""
+"""One offline page from tables, figures and verdicts: `write_report(analysis, verdicts, folder)`."""
 
 from byrote.report.page import write_report
 from byrote.report.verdicts import verdicts_html

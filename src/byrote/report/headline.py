@@ -6,49 +6,49 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from byrote.analysis import Analysis
+from byrote.analysis.samples import Sample
+from byrote.analysis.series import NETWORK, Selection, one_each, rated, telling_rate
+from byrote.analysis.statistics import spearman
 from byrote.claims import Verdict
-from byrote.figures.settings import Setting, losses_in, references, telling_rate
-from byrote.report.words import count, joined, number, percent
-from byrote.store.query import Results
-from byrote.table import Table
+from byrote.report.words import count, joined, number, percent, span
 
-__all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence", "rank_correlation"]
+__all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"]
 
 
-def headline(results: Results, verdicts: Sequence[Verdict]) -> list[str]:
+def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
     """What the losses did to the wrong labels, what that did to the geometry, which claims held."""
-    said = [labels_sentence(results), geometry_sentence(results), claims_sentence(verdicts)]
-    return [sentence for sentence in said if sentence]
+    one = _main(analysis)
+    of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
+    return [sentence for sentence in (*of_runs, claims_sentence(verdicts)) if sentence]
 
 
-def _main(results: Results) -> Setting | None:
+def _main(analysis: Analysis) -> Selection | None:
     """The setting with wrong labels in which most losses were run; among equals the one with most runs."""
-    found = [
-        one
-        for one in references(results.history, "dataset", "classes", "network")
-        if bool(np.any(one.table["rate"] > 0))
-    ]
-    return max(found, key=lambda one: (len(losses_in(one.table)), one.table.runs), default=None)
+    noisy = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0)
+    return max(noisy, key=lambda one: (len(one.losses), len(one)), default=None)
 
 
-def _mean(table: Table, column: str) -> float:
-    finite = table[column][np.isfinite(table[column])]
-    return float(finite.mean()) if len(finite) else float("nan")
+def _mean(one: Selection, column: str) -> float:
+    """The mean of the finite last readings of a column; NaN where there is none."""
+    values = one.last(column)
+    return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
 
 
-def _means(last: Table, column: str) -> dict[str, float]:
+def _means(one: Selection, column: str) -> dict[str, float]:
     """Mean over seeds of a column by loss, lowest first; a loss without a finite value is left out."""
-    means = {loss: _mean(last.where(loss=loss), column) for loss in losses_in(last)}
-    return dict(sorted(((k, v) for k, v in means.items() if np.isfinite(v)), key=lambda item: item[1]))
+    means = {row["loss"]: row[column] for row in one.means(("loss",), (column,)) if row[column] is not None}
+    return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
-def labels_sentence(results: Results) -> str:
-    """Who repeats most of the wrong labels, who least, and what the latter does with them."""
-    one = _main(results)
-    if one is None:
-        return ""
+def labels_sentence(one: Selection) -> str:
+    """Which loss repeats most of the wrong labels, which fewest, and what the latter does with them.
+
+    Args:
+        one: the runs of one setting, some of them with noise.
+    """
     rate = telling_rate(one)
-    last = one.table.final().where(rate=rate)
+    last = one.at_rate(rate)
     repeated = _means(last, "corrupted_as_observed")
     if not repeated:
         return ""
@@ -57,64 +57,69 @@ def labels_sentence(results: Results) -> str:
         ((loss, share),) = repeated.items()
         return f"{where}, {loss} ends by repeating {percent(share)} of the wrong labels."
     (least, low), (most, high) = next(iter(repeated.items())), list(repeated.items())[-1]
-    seen = _mean(last.where(loss=least), "corrupted_as_true")
+    seen = _mean(last.of_losses(least), "corrupted_as_true")
     return (
         f"{where}, {most} ends by repeating {percent(high)} of the wrong labels and {least} {percent(low)}, the most "
         f"and the least of {count(len(repeated), 'loss')}; {least} gives {percent(seen)} of them their true class."
     )
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of the pairs where both are finite; NaN for fewer than three.
+def geometry_sentence(one: Selection) -> str:
+    """Whether the features of unseen images spread as more is memorized, with Spearman's rank correlation.
 
-    >>> round(rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0])), 2)
-    0.5
+    Args:
+        one: the runs of one setting, some of them with noise.
     """
-    from scipy.stats import rankdata
-
-    both = np.isfinite(x) & np.isfinite(y)
-    if both.sum() < 3 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(x[both]), rankdata(y[both]))[0, 1])
-
-
-def geometry_sentence(results: Results) -> str:
-    """Whether the features of unseen images spread as more is memorised."""
-    one = _main(results)
-    if one is None:
-        return ""
-    rate = telling_rate(one)
-    every = one.table.final()
-    every = every.where(every["rate"] > 0)
-    rho = rank_correlation(every["mem_weighted_relative"], every["nc1_test"])
-    dilated = _means(every.where(rate=rate), "nc1_test")
-    if not np.isfinite(rho) or len(dilated) < 2:
+    noisy = one.where(one.rate > 0)
+    memorized, dilation = noisy.last("mem_noise_weighted_relative"), noisy.last("nc1_test")
+    known = int(np.sum(np.isfinite(memorized) & np.isfinite(dilation)))
+    sample = spearman(memorized, dilation, noisy.seeds.tolist())
+    rho = float(np.tanh(sample.whole))
+    dilated = _means(one.at_rate(telling_rate(one)), "nc1_test")
+    if known < 3 or not np.isfinite(rho) or len(dilated) < 2:
         return ""
     (least, low), (most, high) = next(iter(dilated.items())), list(dilated.items())[-1]
-    trend = "the more is memorised" if rho > 0 else "the less is memorised"
+    trend = "the more is memorized" if rho > 0 else "the less is memorized"
     strength = (
         f"{trend} the more spread out are the features of unseen images"
         if abs(rho) >= 0.5
-        else "how far the features of unseen images spread hardly follows what is memorised"
+        else "how far the features of unseen images spread hardly follows what is memorized"
     )
     return (
         f"In the geometry, {strength} (rank correlation of test NC1 with memorization, relative to the class distance: "
-        f"{number(rho, 2)} over {count(every.runs, 'run')}): at the same η test NC1 goes from {number(low, 2)} under "
-        f"{least} to {number(high, 2)} under {most}."
+        f"{number(rho, 2)}{_within(sample)} over {count(known, 'run')}): at the same η test NC1 goes from "
+        f"{number(low, 2)} under {least} to {number(high, 2)} under {most}."
     )
+
+
+def _within(sample: Sample) -> str:
+    """The 95% interval of a rank correlation over seeds; nothing where one seed gives none."""
+    estimate = sample.estimate()
+    low, high = (round(float(np.tanh(end)), 2) for end in (estimate.low, estimate.high))
+    return f" {span((low, high))}" if estimate.n > 1 else ""
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     """How many claims held, failed, could not be decided, with their names."""
-    by = {word: [v.id for v in verdicts if v.verdict == word] for word in ("holds", "fails", "inconclusive")}
+    by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
     if not tested:
         return "None of the papers' claims could be tested on these runs."
-    verbs = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "inconclusive": ("is open", "are open")}
     parts = [
-        f"{len(ids)} {verbs[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {verbs[word][0]}"
+        f"{len(ids)} {_VERBS[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {_VERBS[word][0]}"
         for word, ids in by.items()
+        if ids or word in _ALWAYS
     ]
     untested = len(verdicts) - tested
     rest = f"; {untested} could not be tested on these runs" if untested else ""
-    return f"Of {count(tested, 'claim')} tested, {parts[0]}, {parts[1]} and {parts[2]}{rest}."
+    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}."
+
+
+_VERBS = {
+    "holds": ("holds", "hold"),
+    "holds except": ("holds but for some cells", "hold but for some cells"),
+    "fails": ("fails", "fail"),
+    "fails in": ("fails in some cells", "fail in some cells"),
+    "inconclusive": ("is open", "are open"),
+}
+_ALWAYS = ("holds", "fails", "inconclusive")

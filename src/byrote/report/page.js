@@ -47,7 +47,7 @@
 
   const form = document.getElementById("picker");
   if (form && cells.length) {
-    const fields = ["part", "loss", "rate", "seed"].map((name) => form.elements[name]);
+    const fields = ["part", "setting", "loss", "rate", "seed"].map((name) => form.elements[name]);
     const fill = (select, values) => {
       const kept = select.value;
       select.replaceChildren(...values.map((value) => new Option(value, value)));
@@ -56,13 +56,13 @@
     const unique = (values) => [...new Set(values.map(String))];
     const update = () => {
       let left = cells;
-      for (const select of fields.slice(0, 3)) {
+      for (const select of fields.slice(0, 4)) {
         fill(select, unique(left.map((cell) => cell[select.name])));
         left = left.filter((cell) => String(cell[select.name]) === select.value);
       }
-      fill(fields[3], Object.keys(left[0].keys));
-      const seed = fields[3].value;
-      document.getElementById("command").textContent = left[0].command.replaceAll("SEED", seed).replaceAll("KEY", left[0].keys[seed]);
+      fill(fields[4], Object.keys(left[0].runs));
+      const run = left[0].runs[fields[4].value];
+      document.getElementById("command").textContent = Object.entries(run).reduce((text, [name, value]) => text.replaceAll(name, value), left[0].command).trim();
     };
     form.addEventListener("change", update);
     update();

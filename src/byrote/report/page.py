@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from byrote import figures
+from byrote.analysis import Analysis
 from byrote.checks import require
 from byrote.claims import Verdict
 from byrote.figures import Figure
@@ -18,42 +19,41 @@ from byrote.files import write_atomic
 from byrote.report.headline import headline
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import SIGNS, grouped
-from byrote.store.query import Results
 
 __all__ = ["render", "write_report"]
 
 
-def write_report(results: Results, verdicts: Sequence[Verdict], folder: str | Path) -> Path:
+def write_report(analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path) -> Path:
     """Write `index.html` and `figures/NAME.{svg,pdf}` into the folder; gives the page's path.
 
     The page is one file that asks nothing of any network: scripts, styles and data are inside. It is written last,
     so a page that exists has its figures.
 
     Args:
-        results: the tables; at least one run.
-        verdicts: what `byrote.claims.evaluate(results)` gave.
+        analysis: `byrote.open(DIR).analysis`, with at least one finished run.
+        verdicts: what `byrote.claims.evaluate(analysis)` gave.
         folder: made if absent.
 
     Raises:
-        ValueError: the results hold no run.
+        ValueError: there is no finished run.
         ModuleNotFoundError: the `report` extra is not installed.
         byrote.files.WriteError: the disk is full or read-only.
     """
-    if not len(results.history):
+    if not len(analysis.runs):
         raise ValueError("a report needs at least one finished run, got none; `byrote status` says what is missing")
     folder = Path(folder)
-    drawn = figures.draw(results)
+    drawn = figures.draw(analysis)
     for one in drawn:
         figures.save(one, folder / "figures")
-    return write_atomic(folder / "index.html", render(results, verdicts, drawn))
+    return write_atomic(folder / "index.html", render(analysis, verdicts, drawn))
 
 
-def render(results: Results, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> str:
+def render(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> str:
     """The page as text."""
     jinja2 = require("jinja2", "report")
     loader = jinja2.FunctionLoader(_text)
     environment_ = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return str(environment_.get_template("page.html.jinja").render(_context(results, verdicts, drawn)))
+    return str(environment_.get_template("page.html.jinja").render(_context(analysis, verdicts, drawn)))
 
 
 def _text(name: str) -> str:
@@ -73,31 +73,33 @@ def _example(commands: Sequence[dict[str, Any]]) -> str:
     """The first cell's command, for a reader without JavaScript."""
     if not commands:
         return ""
-    seed, key = next(iter(commands[0]["keys"].items()))
-    return str(commands[0]["command"]).replace("SEED", seed).replace("KEY", key)
+    text = str(commands[0]["command"])
+    for name, value in next(iter(commands[0]["runs"].values())).items():
+        text = text.replace(name, value)
+    return text.strip()
 
 
-def _context(results: Results, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
-    about = results.about
-    words: list[str] = [verdict.verdict for verdict in verdicts]
-    commands = cells(results)
+def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
+    about = analysis.results.about
+    words: list[str] = [verdict.word for verdict in verdicts]
+    commands = cells(analysis)
     return {
         "title": _title(str(about.get("study") or "byrote")),
         "scale": about.get("scale") or "",
-        "runs": results.history.runs,
-        "headline": headline(results, verdicts),
+        "runs": len(analysis.runs),
+        "headline": headline(analysis, verdicts),
         "tally": [(word, sign, words.count(word)) for word, sign in SIGNS.items() if words.count(word)],
         "groups": grouped(verdicts),
         "figures": drawn,
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),
-        "resistance": resistance_tables(results),
-        "parts": parts(results),
+        "resistance": resistance_tables(analysis),
+        "parts": parts(analysis),
         "cells": commands,
         "cells_json": embed_json(commands),
         "example": _example(commands),
-        "environment": environment(results),
-        "limits": limits(results),
+        "environment": environment(analysis),
+        "limits": limits(analysis),
         "dark": DARK,
         "style": _text("page.css"),
         "script": _text("page.js"),

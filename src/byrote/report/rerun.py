@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from byrote.store.plan import Plan
-from byrote.store.query import Results
+from byrote.identity import SEEDS
 
-__all__ = ["command", "specs_of", "toml"]
+__all__ = ["command", "seeds", "toml", "varying"]
 
 
 def toml(value: object) -> str:
-    """A value as TOML on one line; absent ones (None) are left out of tables, so that their default stands.
+    """A value as `--set` reads it, TOML on one line; absent ones (None) are left out of tables: their default stands.
 
     >>> toml({"kind": "step", "every": 12, "gamma": 0.1, "seed": None})
     '{kind = "step", every = 12, gamma = 0.1}'
     >>> toml([0, 1]), toml(True), toml(1e-08)
     ('[0, 1]', 'true', '1e-08')
     """
+    if value is None:
+        return "none"
     if isinstance(value, Mapping):
         inner = ", ".join(f"{name} = {toml(one)}" for name, one in value.items() if one is not None)
         return f"{{{inner}}}"
@@ -34,19 +34,18 @@ def toml(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
-def specs_of(results: Results) -> dict[str, dict[str, Any]]:
-    """The full spec of each run by key: from the tables' own account, else from the store's plan; or nothing."""
-    told = results.about.get("specs")
-    if isinstance(told, dict):
-        return told
-    try:
-        plan = Plan.read(Path(results.source))
-    except (OSError, ValueError):
-        plan = None
-    return {entry.key: entry.spec for entry in plan.entries} if plan is not None else {}
+def varying(specs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The fields in which the specs of a plan differ, by dotted path; a component is one field.
+
+    >>> sorted(varying([{"seed": 0, "training": {"epochs": 3}}, {"seed": 1, "training": {"epochs": 3}}]))
+    ['seed']
+    """
+    flat = [_flat(one) for one in specs]
+    first = flat[0] if flat else {}
+    return frozenset(path for one in flat for path in {**first, **one} if one.get(path) != first.get(path))
 
 
-def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: Mapping[str, Any], key: str) -> str:
+def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[str, Any], key: str) -> str:
     """`byrote run STUDY --limit 1 --set ...` that trains this spec and no other.
 
     Overrides go over everything in a study, axes included, so naming each field that differs anywhere in the plan
@@ -54,23 +53,33 @@ def command(spec: Mapping[str, Any], every: Iterable[Mapping[str, Any]], about: 
 
     Args:
         spec: the run's full spec.
-        every: the specs of all runs of the plan.
-        about: the study's name, scale, overrides and imports.
+        differing: the fields in which the runs of the plan differ, see `varying`.
+        about: the study's name, TOML file, scale, overrides and imports.
         key: the run's key, which names the folder of the new store.
     """
-    flat = [_flat(one) for one in every]
     mine = _flat(spec)
     settings = dict(about.get("overrides") or {})
-    settings |= {path: value for path, value in mine.items() if any(other.get(path) != value for other in flat)}
+    settings |= {path: mine[path] for path in mine if path in differing}
     words = ["byrote", "run", str(about.get("file") or about.get("study", "STUDY"))]
     if about.get("scale"):
         words += ["--scale", str(about["scale"])]
     for name in about.get("imports") or ():
         words += ["--import", str(name)]
     words += ["--out", f"runs/again/{key}", "--limit", "1"]
-    for path, value in settings.items():
-        words += ["--set", f"{path}={toml(value)}"]
-    return shlex.join(words)
+    return " ".join([shlex.join(words), *_set(settings)])
+
+
+def seeds(spec: Mapping[str, Any], differing: Iterable[str]) -> str:
+    """The end of such a command: the seeds of one run, where they differ within the plan.
+
+    >>> seeds({"seed": 3, "noise_seed": None}, {"seed", "loss"})
+    '--set seed=3'
+    """
+    return " ".join(_set({path: spec.get(path) for path in SEEDS if path in differing}))
+
+
+def _set(settings: Mapping[str, Any]) -> list[str]:
+    return [shlex.join(["--set", f"{path}={toml(value)}"]) for path, value in settings.items()]
 
 
 def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,152 +4,180 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from byrote.figures.seeds import Spread, spread
-from byrote.figures.settings import losses_in, settings
-from byrote.figures.style import dataset_name, loss_style, network_name
-from byrote.report.rerun import command, specs_of
-from byrote.report.words import count, number, percent
-from byrote.store.query import Results
-from byrote.table import Table
+from byrote.analysis import Analysis, Setting
+from byrote.analysis.labels import dataset_name, network_name
+from byrote.analysis.series import Selection, in_order, losses_of, rated
+from byrote.analysis.statistics import paired_difference
+from byrote.figures.style import loss_style
+from byrote.identity import SEEDS
+from byrote.report.rerun import command, seeds, varying
+from byrote.report.words import count, joined, number, percent
 
 __all__ = ["cells", "environment", "limits", "parts", "resistance_tables"]
 
 _SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
+_SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
+_LISTED = 20  # failed runs that are named
+_SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
-def resistance_tables(results: Results) -> list[dict[str, Any]]:
+def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
     """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta."""
-    found = settings(results.history)
-    names = losses_in(Table.concat([one.table for one in found])) if found else []
-    tables = []
-    for one in found:
-        if not np.any(one.table["rate"] > 0):
-            continue
-        last = one.table.final()
-        rows = [
-            _resistance_row(last, loss, rate, names)
-            for loss in losses_in(last)
-            for rate in sorted(set(last.where(loss=loss)["rate"].tolist()))
-        ]
-        tables.append({"title": one.with_network, "rows": rows, "runs": last.runs})
+    every = rated(analysis)
+    names = losses_of(every)
+    noisy = [one for one in every if max(one.rates) > 0]
+    tables = [{"title": one.title, "rows": _resistance_rows(one, names), "runs": len(one)} for one in noisy]
     return sorted(tables, key=lambda table: -len(table["rows"]))
 
 
-def _resistance_row(last: Table, loss: str, rate: float, names: list[str]) -> dict[str, Any]:
-    rows = last.where(loss=loss, rate=rate)
-    clean = {row["seed"]: row["j2"] for row in last.where(loss=loss, rate=0.0).rows()}
-    gaps = [row["j2"] - clean[row["seed"]] for row in rows.rows() if row["seed"] in clean]
-    gap = spread(gaps)
-    return {
-        "loss": loss,
-        "colour": loss_style(loss, names).colour,
-        "rate": f"{rate:g}",
-        "realised": percent(spread(rows["realised_rate"]).mean),
-        "cells": [_share(spread(rows[name])) for name in _SHARES],
-        "gap": "–" if rate == 0 or not gap.n else f"{100 * gap.mean:+.1f}".replace("-", "−"),
-        "n": rows.runs,
-    }
-
-
-def _share(one: Spread) -> dict[str, str]:
-    """A mean share, and half its 95% interval in points where there are at least two seeds."""
-    half = "" if one.n < 2 else f"±{100 * (one.high - one.mean):.1f}"
-    return {
-        "text": percent(one.mean),
-        "half": half,
-        "width": f"{100 * max(0.0, min(1.0, np.nan_to_num(one.mean))):.0f}",
-    }
-
-
-_PART_FACTS = {
-    "noise": "noise",
-    "n_train": "training images",
-    "n_test": "test images",
-    "network": "network",
-    "depth": "depth",
-    "width": "width",
-    "feature_width": "M",
-    "epochs": "epochs",
-    "batch_size": "batch",
-    "optimizer": "optimiser",
-    "lr": "rate",
-    "momentum": "momentum",
-    "weight_decay": "weight decay",
-    "dropout": "dropout",
-    "schedule": "schedule",
-    "precision": "precision",
-}
-
-
-def parts(results: Results) -> list[dict[str, Any]]:
-    """What each part of the study ran: its data, losses, rates, seeds, and settings as they stand in the table."""
-    found = []
-    for part in dict.fromkeys(results.history["part"].tolist()):
-        rows = results.history.where(part=part)
-        facts = [
-            {"name": words, "value": _distinct(rows, name)}
-            for name, words in _PART_FACTS.items()
-            if name in rows.columns and _distinct(rows, name) != "–"
-        ]
-        found.append(
+def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
+    rows = []
+    for mean in one.means(("loss", "rate"), (*_SHARES, "realised_rate"), within=None):
+        loss, rate = mean["loss"], mean["rate"]
+        mine = one.of_losses(loss)
+        rows.append(
             {
-                "name": part,
-                "data": ", ".join(sorted({dataset_name(str(kind)) for kind in rows["dataset"]})),
-                "classes": _distinct(rows, "classes"),
-                "losses": ", ".join(losses_in(rows)),
-                "rates": ", ".join(f"{rate:g}" for rate in sorted(set(rows["rate"].tolist()))),
-                "seeds": len(set(rows["seed"].tolist())),
-                "runs": rows.runs,
-                "facts": facts,
+                "loss": loss,
+                "colour": loss_style(loss, names).colour,
+                "rate": f"{rate:g}",
+                "realised": percent(mean["realised_rate"]),
+                "cells": [_share(mean, name) for name in _SHARES],
+                "gap": _gap(mine, rate) if rate else "–",
+                "n": len(mine.at_rate(rate)),
             }
         )
-    return found
+    return rows
 
 
-def _distinct(rows: Table, name: str) -> str:
-    values = [value for (value,), _ in rows.groups(name)]
-    words = [network_name(str(value)) if name == "network" else number(value) for value in values]
-    words = [
-        f"{value:g}" if isinstance(value, float) and np.isfinite(value) else w
-        for value, w in zip(values, words, strict=True)
-    ]
-    return " or ".join(dict.fromkeys(words)) if len(words) <= 4 else f"{words[0]} to {words[-1]}"
+def _gap(one: Selection, rate: float) -> str:
+    """J2 at a rate less J2 at 0 in points, the mean over seeds that have both; a dash where none has."""
+    noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
+    gap = paired_difference(noisy, clean).estimate()
+    return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"
 
 
-def cells(results: Results) -> list[dict[str, Any]]:
-    """For each part, loss and rate: the runs by seed, and the command of one with `SEED` and `KEY` in their places."""
-    specs = specs_of(results)
-    every = list(specs.values())
-    found = []
-    last = results.history.final()
-    order = {part: place for place, part in enumerate(dict.fromkeys(last["part"].tolist()))}
-    groups = sorted(last.groups("part", "loss", "alpha", "rate"), key=lambda group: order[group[0][0]])
-    for (part, loss, alpha, rate), rows in groups:
-        known = [key for key in rows["key"].tolist() if key in specs]
-        if not known:
-            continue
-        spec = dict(specs[known[0]]) | {"seed": "SEED"}
-        text = command(spec, every, results.about, "KEY").replace("'seed=\"SEED\"'", "seed=SEED")
-        name = f"{loss} {alpha:g}" if np.isfinite(alpha) else str(loss)
-        keys = {str(row["seed"]): row["key"] for row in sorted(rows.rows(), key=lambda row: row["seed"])}
-        found.append({"part": part, "loss": name, "rate": f"{rate:g}", "keys": keys, "command": text})
-    return found
+def _share(mean: dict[str, Any], name: str) -> dict[str, str]:
+    """A mean share, and half its 95% interval in points where there are at least two seeds."""
+    value = mean[name]
+    half = f"±{100 * (mean[f'{name}_high'] - value):.1f}" if mean[f"{name}_n"] > 1 else ""
+    return {"text": percent(value), "half": half, "width": f"{100 * max(0.0, min(1.0, value or 0.0)):.0f}"}
 
 
-def environment(results: Results) -> list[tuple[str, str]]:
+def parts(analysis: Analysis) -> list[dict[str, Any]]:
+    """What each part of the study ran: its data, losses, rates, seeds, and the fields of its specs."""
+    runs, rows = analysis.runs, []
+    for part in dict.fromkeys(runs["part"].tolist()):
+        mine = runs["part"] == part
+        rates = runs["rate"][mine]
+        words = [f"{rate:g}" for rate in np.unique(rates[np.isfinite(rates)])]
+        words += ["as recorded"] if not np.isfinite(rates).all() else []
+        rows.append(
+            {
+                "name": part,
+                "data": joined(sorted({dataset_name(str(kind)) for kind in runs["dataset"][mine]})),
+                "classes": _distinct(list(dict.fromkeys(runs["classes"][mine].tolist()))),
+                "losses": ", ".join(in_order(runs["loss"][mine].tolist())),
+                "rates": ", ".join(words),
+                "seeds": len(set(runs["seed"][mine].tolist())),
+                "runs": int(mine.sum()),
+                "facts": _facts(analysis, mine),
+            }
+        )
+    return rows
+
+
+def _facts(analysis: Analysis, mine: NDArray[np.bool_]) -> list[dict[str, str]]:
+    """The noise laws, networks and sizes of some runs, and further fields of their settings that are not all empty."""
+    runs = analysis.runs
+    networks = [network_name(str(kind)) for kind in dict.fromkeys(runs["network"][mine].tolist())]
+    facts = {"noise": _distinct(list(dict.fromkeys(runs["noise"][mine].tolist()))), "network": _distinct(networks)}
+    for name, words in _SIZES.items():
+        if name in runs:
+            facts[words] = _distinct(np.unique(runs[name][mine]).tolist())
+    fields = _settings_of(analysis, mine)
+    for path in dict.fromkeys(path for one in fields for path in one):
+        values = [one[path] for one in fields if one.get(path) is not None]
+        if path not in _SHOWN and any(value not in ("", [], 0, False) for value in values):
+            *_, parent, leaf = ("", *path.split("."))
+            words = f"{parent} {leaf}" if parent not in ("", "data", "network", "noise", "training") else leaf
+            facts.setdefault(words.replace("_", " "), _distinct(_unique(values)))
+    return [{"name": name, "value": value} for name, value in facts.items() if value != "–"]
+
+
+def _settings_of(analysis: Analysis, mine: NDArray[np.bool_]) -> list[Mapping[str, Any]]:
+    return [setting.fields for setting in analysis.settings if mine[setting.runs].any()]
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list({repr(value): value for value in values}.values())
+
+
+def _distinct(values: list[Any]) -> str:
+    """Some values in words: all of them, or of more than four the first and the last."""
+    words = list(dict.fromkeys(_word(value) for value in values))
+    return " or ".join(words) if len(words) <= 4 else f"{words[0]} to {words[-1]}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float) and np.isfinite(value):
+        return f"{value:g}"
+    return "/".join(map(_word, value)) if isinstance(value, (list, tuple)) else number(value)
+
+
+def cells(analysis: Analysis) -> list[dict[str, Any]]:
+    """For each part, setting, loss and rate: a command, and by seed what stands for `SEEDS` and `KEY` in it."""
+    runs, specs = analysis.runs, analysis.results.specs
+    differing = varying(specs.values())
+    title = {int(run): setting.title for setting in analysis.settings for run in setting.runs}
+    columns = (runs["part"], runs["setting"], runs["loss_setting"], runs["rate"].astype(str))
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for run, cell in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        places.setdefault(cell, []).append(run)
+    first = {part: number for number, part in enumerate(dict.fromkeys(runs["part"].tolist()))}
+    rows = []
+    for (part, *_), mine in sorted(places.items(), key=lambda item: (first[item[0][0]], *item[0][1:])):
+        run, keys = mine[0], [str(runs["key"][one]) for one in mine]
+        spec = {path: value for path, value in specs[keys[0]].items() if path not in SEEDS}
+        rate = float(runs["rate"][run])
+        rows.append(
+            {
+                "part": part,
+                "setting": title[run],
+                "loss": str(runs["loss"][run]),
+                "rate": f"{rate:g}" if np.isfinite(rate) else "as recorded",
+                "command": f"{command(spec, differing, analysis.results.about, 'KEY')} SEEDS",
+                "runs": {
+                    _seed(specs[key]): {"SEEDS": seeds(specs[key], differing), "KEY": key}
+                    for key in sorted(keys, key=lambda key: [specs[key].get(path) or 0 for path in SEEDS])
+                },
+            }
+        )
+    return rows
+
+
+def _seed(spec: Mapping[str, Any]) -> str:
+    """The seed of a run, with those of its noise and of its split where they are given apart."""
+    apart = {name: spec.get(f"{name}_seed") for name in ("noise", "split")}
+    words = [f"{name} {value}" for name, value in apart.items() if value is not None]
+    return ", ".join([str(spec.get("seed", 0)), *words])
+
+
+def environment(analysis: Analysis) -> list[tuple[str, str]]:
     """Where the runs and this page were made: machine and versions as recorded, nothing of this machine's paths."""
-    about = results.about
+    about = analysis.results.about
     facts: list[tuple[str, str]] = []
     if about.get("study"):
         scale = f", scale {about['scale']}" if about.get("scale") else ""
         facts.append(("study", f"{about['study']}{scale}"))
     planned = about.get("planned")
-    done = results.history.runs
+    done = len(analysis.runs)
     facts.append(("runs", f"{done:,} of {planned:,} planned" if planned else f"{done:,}"))
     if about.get("seconds"):
         facts.append(("training time", f"{number(float(about['seconds']) / 60)} core minutes"))
@@ -163,39 +191,55 @@ def environment(results: Results) -> list[tuple[str, str]]:
     return facts
 
 
-def limits(results: Results) -> list[str]:
+def limits(analysis: Analysis) -> list[str]:
     """What a reader should hold against this page, from the tables."""
-    history = results.history
-    last = history.final()
-    said = []
-    for one in settings(history):
-        seeds = len(set(one.table["seed"].tolist()))
-        if seeds == 1 and np.any(one.table["rate"] > 0):
-            said.append(f"{one.with_network}: one seed, so no interval over seeds; intervals there count samples.")
-    sizes = sorted({int(n) for n in last["n_train"]})
-    size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-    said.append(
-        f"Runs have {size} training images. With few images a robust loss may underfit or memorise more than the "
-        "papers show; the published values stand beside ours for that reason."
-    )
-    collapsed = int(np.sum(last["collapsed"].astype(bool)))
-    if collapsed:
-        said.append(
-            f"{collapsed} of {last.runs} runs collapsed (class means coincide): no NC1 and no relative memorization."
+    alone = [one.title for one in rated(analysis) if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0]
+    lines = [f"{title}: one seed, so no interval over seeds; intervals there count samples." for title in alone]
+    if "n_train" in analysis.runs:
+        low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
+        size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        lines.append(
+            f"Runs have {size} training images. With few images a robust loss may underfit or memorize more than the "
+            "papers show; the published values stand beside ours for that reason."
         )
-    failures = results.about.get("failures") or []
-    said += [
-        f"Failed: {failure.get('part', '')} {failure.get('key', '')}: {failure.get('error', '')}"
-        for failure in failures[:20]
-    ]
-    left_out = results.about.get("not_run") or []
-    for (part, reason), runs in Counter((run["part"], run["reason"]) for run in left_out).items():
-        said.append(f"{part}, {count(runs, 'run')}: {reason}")
-    missing = int(results.about.get("planned") or 0) - last.runs - len(failures) - len(left_out)
-    if missing > 0:
-        said.append(f"{missing} planned runs are not done; the same command goes on with them.")
-    said.append(
+    collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
+    if collapsed:
+        lines.append(
+            f"{collapsed} of {runs} runs collapsed (class means coincide): no NC1 and no relative memorization."
+        )
+    lines += [*_variations(analysis.settings), *_left_out(analysis)]
+    lines.append(
         "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
         "end up wrong; symmetric noise moves to another class, so η of them do. ρ is the share wrong in the run itself."
     )
-    return said
+    return lines
+
+
+def _variations(settings: Sequence[Setting]) -> list[str]:
+    """The settings that most figures do not show."""
+    titles = [setting.title for setting in settings if not setting.speaks]
+    if not titles:
+        return []
+    return [
+        "Of each data set, network and noise law most figures show the setting with the most runs. The others stand in "
+        f"the tables, and in figures of what they vary: {'; '.join(titles)}."
+    ]
+
+
+def _left_out(analysis: Analysis) -> list[str]:
+    """The runs that are not on the page: failed ones, those of older versions, those without data, missing ones."""
+    results, about = analysis.results, analysis.results.about
+    failed = np.flatnonzero(results.runs["status"] == "failed")
+    columns = (results.runs[name][failed[:_LISTED]].tolist() for name in ("part", "key", "error"))
+    lines = [f"Failed: {part} {key}: {error}" for part, key, error in zip(*columns, strict=True)]
+    if len(failed) > _LISTED:
+        lines.append(f"{len(failed)} runs failed in all; they are left out.")
+    for name, number_of in (about.get("older_versions") or {}).items():
+        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name[:40]}).")
+    without = about.get("not_run") or []
+    for (part, reason), runs in Counter((run["part"], run["reason"]) for run in without).items():
+        lines.append(f"{part}, {count(runs, 'run')}: {reason}")
+    missing = int(about.get("planned") or 0) - len(results.runs) - len(without)
+    if missing > 0:
+        lines.append(f"{missing} planned runs are not done; the same command goes on with them.")
+    return lines

@@ -11,7 +11,8 @@ from byrote.report.words import number, span
 
 __all__ = ["FAMILIES", "SIGNS", "grouped", "row", "verdicts_html"]
 
-SIGNS = {"holds": "✓", "fails": "✕", "inconclusive": "?", "not tested": "–"}
+SIGNS = {"holds": "✓", "holds except": "◕", "fails in": "◔", "fails": "✕", "inconclusive": "?", "not tested": "–"}
+"""A sign for each word, in the order in which the page counts them."""
 FAMILIES = {
     "A": "Memorization-dilation (Nguyen et al., ICLR 2023)",
     "B": "Does the loss function matter? (Patel & Sastry, PAKDD 2021)",
@@ -26,9 +27,8 @@ def row(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.id,
         "statement": verdict.statement,
-        "verdict": verdict.verdict,
-        "css": verdict.verdict.replace(" ", "-"),
-        "sign": SIGNS[verdict.verdict],
+        **_mark(verdict.verdict),
+        "marks": [{"name": name, **_mark(text)} for name, text in verdict.by_dataset.items()],
         "statistic": number(verdict.statistic),
         "interval": span(verdict.interval),
         "bar": verdict.bar,
@@ -39,15 +39,26 @@ def row(verdict: Verdict) -> dict[str, Any]:
             (name, text)
             for name, text in (
                 ("interval", verdict.method),
-                ("cells", verdict.aggregation),
+                ("cells", verdict.cells),
                 ("needs at least", verdict.minimum),
                 ("premise", verdict.premise),
             )
             if text
         ],
+        "pooled": [(what, number(value), span((low, high))) for what, (value, low, high) in verdict.pooled.items()],
         "names": [name.replace("_", " ") for name in names],
         "details": [[_cell(detail.get(name)) for name in names] for detail in verdict.details],
     }
+
+
+def _mark(text: str) -> dict[str, str]:
+    """A verdict's text with the sign and the style of its word.
+
+    >>> _mark("fails in 3 of 12 cells")
+    {'verdict': 'fails in 3 of 12 cells', 'word': 'fails in', 'sign': '◔', 'css': 'fails-in'}
+    """
+    word = max((word for word in SIGNS if text.startswith(word)), key=len)
+    return {"verdict": text, "word": word, "sign": SIGNS[word], "css": word.replace(" ", "-")}
 
 
 def _cell(value: object) -> str:
@@ -64,14 +75,21 @@ def grouped(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         groups.append(
             {
                 "title": FAMILIES.get(letter, f"Claims {letter}"),
-                "tested": [one for one in own if one["verdict"] != "not tested"],
-                "untested": [one for one in own if one["verdict"] == "not tested"],
+                "tested": [one for one in own if one["word"] != "not tested"],
+                "untested": [one for one in own if one["word"] == "not tested"],
             }
         )
     return groups
 
 
-_COLOURS = {"holds": "#00664b", "fails": "#a83e00", "inconclusive": "#7a5c00", "not tested": "#666"}
+_COLOURS = {
+    "holds": "#00664b",
+    "holds except": "#00664b",
+    "fails in": "#a83e00",
+    "fails": "#a83e00",
+    "inconclusive": "#7a5c00",
+    "not tested": "#666",
+}
 
 
 def verdicts_html(verdicts: Sequence[Verdict]) -> str:
@@ -83,7 +101,7 @@ def verdicts_html(verdicts: Sequence[Verdict]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("", "claim", "verdict", "statistic", "bar", "runs", "reason"))
     body = []
     for one in map(row, verdicts):
-        word = f'<b style="color:{_COLOURS[one["verdict"]]}">{one["sign"]} {one["verdict"]}</b>'
+        word = f'<b style="color:{_COLOURS[one["word"]]}">{one["sign"]} {one["verdict"]}</b>'
         texts = [one["id"], one["statement"], None, f"{one['statistic']} {one['interval']}", one["bar"], one["runs"]]
         cells = [word if text is None else html.escape(str(text)) for text in (*texts, one["reason"])]
         body.append("<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>")

@@ -61,7 +61,7 @@ class Results:
     @property
     def specs(self) -> dict[str, dict[str, Any]]:
         """The spec of each run by its key, as plain data."""
-        return {key: json.loads(text) for key, text in zip(self.runs["key"], self.runs["spec"], strict=True)}
+        return {run["key"]: json.loads(run["spec"]) for run in self.runs.rows()}
 
 
 def is_results(root: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from byrote.analysis import Store
 from byrote.experiment import Experiment, Study, list_studies
 from byrote.files import DataUnavailableError, write_atomic
+from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Plan
 from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
@@ -232,9 +233,12 @@ def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
     data = _Data()
     for (name, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
         try:
-            data.sizes[name] = tuple(first.data.load("train", first.split_seed).images.shape)
+            train = first.data.load("train", first.split_seed)
+            data.sizes[name] = tuple(train.images.shape)
             first.data.load("test", first.split_seed)
             first.noise.effective_rate(first.data.num_classes)
+            if isinstance(first.noise, Recorded):  # it must have a label for each sample
+                first.noise.corrupt(train.labels, first.data.num_classes, first.generator("noise"), ids=train.ids)
         except DataUnavailableError as error:
             data.unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(data.unavailable) == len(experiments):

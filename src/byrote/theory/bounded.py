@@ -29,7 +29,9 @@ _EVEN = np.linspace(-0.99, 0.99, 97)  # delta / a
 # u from h_j (omega = 0) to h_i: even steps in delta; near h_i, where r runs through all scales, four points a decade;
 # near h_j, where both sides of the equation are smooth in omega, a bracket alone
 _OMEGA = np.unique(
-    np.concatenate([[1e-13, 1e-9, 1e-6, 1e-4, 1e-3], (1 - _EVEN) / (1 + _EVEN), np.geomspace(1e2, 1e7, 21), [1e10, 1e13]])
+    np.concatenate(
+        [[1e-13, 1e-9, 1e-6, 1e-4, 1e-3], (1 - _EVEN) / (1 + _EVEN), np.geomspace(1e2, 1e7, 21), [1e10, 1e13]]
+    )
 )
 _STEPS = 60
 
@@ -124,7 +126,14 @@ class _Two:
     def of(cls, loss: Bounded, alpha: float, geometry: Geometry, penalty: float, law: LawLike) -> _Two:
         points, weights = plane_nodes(law)
         Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle has each Z twice
-        return cls(loss, alpha, geometry.feature_norm, geometry.logit_scale, penalty, (Z, np.bincount(at, weights)))
+        return cls(
+            loss,
+            alpha,
+            geometry.feature_norm,
+            geometry.logit_scale,
+            penalty,
+            (Z, np.bincount(at, weights).astype(np.float64)),
+        )
 
     def psi(self, w: Array) -> Array:
         """The loss at the margin w."""
@@ -146,9 +155,7 @@ class _Two:
     def clean(self, r: Array) -> Array:
         """F(r) of one class: the expected loss and penalty of a clean sample."""
         Z, weights = self.nodes
-        return np.asarray(
-            self.psi(self.k * (self.a + r[..., None] * Z)) @ weights + self.penalty * (self.a**2 + r * r)
-        )
+        return np.asarray(self.psi(self.k * (self.a + r[..., None] * Z)) @ weights + self.penalty * (self.a**2 + r * r))
 
     def clean_slope(self, r: Array) -> Array:
         """F'(r)."""

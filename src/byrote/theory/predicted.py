@@ -43,7 +43,7 @@ def predicted(
         kind: the loss; for losses with several minima, the lowest.
         alpha: its parameter. lambda_w, lambda_h: penalties, above 0. eta: n_corrupted / n_clean, above 0. Each may be
             an array, and they broadcast.
-        slope: C_MD, above 0; for the scale-free variant C_MD / D, where D is the distance of the loss's own class means.
+        slope: C_MD, above 0; for the scale-free variant C_MD / D, D the distance of the loss's own class means.
         variant: raw, or scale-free, which measures memorization in units of D.
         num_classes: N.
         law: of the spread of a class.

@@ -1,0 +1,134 @@
+"""What reading costs: processor time and memory of `byrote claims` and `byrote report`, measured now.
+
+    python benchmarks/analysis.py --json
+
+The last line is one JSON object. claims_s: seconds of processor time of the whole process `byrote claims DIR --json` on
+the 1,360 compacted runs of results/small/memorization-dilation. claims_10000_s and claims_10000_mb: the same, and the
+most memory it holds in megabytes, on 10,000 compacted runs, which are that table with new seeds, with features beside
+it. report_s: seconds of processor time of `byrote report` on the 1,360 runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from byrote.files import sha256
+from byrote.identity import run_key
+from byrote.store import read_results
+from byrote.store.parquet import write_parquet
+from byrote.table import Table
+
+__all__ = ["enlarged", "main", "measured"]
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "results" / "small" / "memorization-dilation"
+SHOWN = 200  # samples of each run with M = 2 whose features lie beside the made table
+SEEDS = 1000  # between the seeds of two copies of a run
+
+
+class Cost(NamedTuple):
+    """Processor time in seconds and the most memory in megabytes that a process held."""
+
+    seconds: float
+    megabytes: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the JSON line only")
+    parser.add_argument("--quick", action="store_true", help="a made table of 2,000 runs and no report: a smoke test")
+    parser.add_argument("--folder", type=Path, default=TABLE, help="the compacted results to read and to repeat")
+    chosen = parser.parse_args()
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as made:
+        figures["claims_s"] = measured("claims", str(chosen.folder), "--json").seconds
+        many = enlarged(chosen.folder, Path(made) / "many", 2_000 if chosen.quick else 10_000)
+        figures["claims_10000_s"], figures["claims_10000_mb"] = measured("claims", str(many), "--json")
+        if not chosen.quick:
+            figures["report_s"] = measured("report", str(chosen.folder), "--out", str(Path(made) / "page")).seconds
+    if chosen.quick:
+        figures = {name.replace("10000", "2000"): value for name, value in figures.items()}
+    if not chosen.json:
+        for name, value in figures.items():
+            print(f"{name:16} {value:.6g}")
+    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+
+
+def measured(*arguments: str) -> Cost:
+    """The cost of a new process `byrote ARGUMENTS`, imports included; its children count where it waits for them."""
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    command = [sys.executable, "-m", "byrote", *arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=out, stderr=said, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"byrote {' '.join(arguments)} failed: {said.read().decode().strip()}")
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6)
+
+
+def enlarged(folder: Path, out: Path, count: int) -> Path:
+    """A folder of `count` compacted runs: those of another, again and again with new seeds.
+
+    Args:
+        folder: compacted results.
+        out: the folder to make.
+        count: how many runs it gets.
+    """
+    results = read_results(folder)
+    runs = results.runs.rows()
+    places = np.arange(count) % len(runs)
+    made = [_repeated(runs[place], copy // len(runs)) for copy, place in enumerate(places)]
+    run = results.history["run"]
+    rows = [np.flatnonzero(run == place) for place in range(len(runs))]
+    taken = results.history.take(np.concatenate([rows[place] for place in places]))
+    numbers = np.repeat(np.arange(count), [len(rows[place]) for place in places])
+    keys = np.array([one["key"] for one in made], dtype=object)
+    history = taken.with_column("run", numbers).with_column("key", keys[numbers])
+    out.mkdir(parents=True)
+    tables = {"runs.parquet": Table.of(made), "table.parquet": history, "features.parquet": _features(made)}
+    for name, table in tables.items():
+        write_parquet(out / name, {column: table[column] for column in table.columns})
+    about = results.about | {"planned": count, "files": {name: sha256(out / name) for name in tables}}
+    (out / "about.json").write_text(json.dumps(about) + "\n")
+    return out
+
+
+def _repeated(run: dict[str, Any], copy: int) -> dict[str, Any]:
+    """A run with another seed and so with another key."""
+    spec = json.loads(run["spec"])
+    spec["seed"] += SEEDS * copy
+    return run | {"spec": json.dumps(spec, sort_keys=True), "key": run_key(spec, json.loads(run["contents"]))}
+
+
+def _features(runs: list[dict[str, Any]]) -> Table:
+    """Features of every run with M = 2, as a store keeps them; their values do not matter."""
+    keys = [run["key"] for run in runs if run["feature_width"] == 2]
+    generator = np.random.default_rng(0)
+    size = len(keys) * SHOWN
+    columns = {
+        "key": np.repeat(np.array(keys, dtype=object), SHOWN),
+        "split": np.full(size, "train", dtype=object),
+        "id": np.tile(np.arange(SHOWN), len(keys)),
+        "true": generator.integers(0, 2, size),
+        "observed": generator.integers(0, 2, size),
+        "x": generator.standard_normal(size).astype(np.float32),
+        "y": generator.standard_normal(size).astype(np.float32),
+    }
+    return Table(columns)
+
+
+if __name__ == "__main__":
+    main()

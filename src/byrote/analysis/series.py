@@ -1,0 +1,349 @@
+"""What figures and the report share: which runs they show of each data set, in which order, and means over seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from byrote.analysis.labels import PAPERS
+from byrote.analysis.lines import LineFit, fit_line
+from byrote.analysis.runs import Analysis, Setting
+from byrote.intervals import student
+
+__all__ = [
+    "DATA",
+    "NETWORK",
+    "Selection",
+    "fit_lines",
+    "in_order",
+    "losses_of",
+    "one_each",
+    "rated",
+    "runs_text",
+    "telling_rate",
+]
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Row = dict[str, Any]
+DATA = ("data.kind", "data.path", "data.classes")
+NETWORK = (*DATA, "network.kind")
+
+
+def in_order(losses: Iterable[str]) -> list[str]:
+    """Each loss once, in one order everywhere: those of the papers first, then the others by name.
+
+    >>> in_order(["RLL", "GCE", "CE", "RLL"])
+    ['CE', 'RLL', 'GCE']
+    """
+    place = {name: number for number, name in enumerate(PAPERS)}
+    return sorted(set(losses), key=lambda loss: (place.get(loss, len(place)), loss))
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Finished runs of one setting, all or some.
+
+    Attributes:
+        analysis: what they belong to.
+        setting: their setting.
+        runs: (R,), their places in `analysis.runs`.
+        labels: (R,), the name of the line that each is on: that of its loss, unless a figure tells more apart.
+    """
+
+    analysis: Analysis = field(repr=False)
+    setting: Setting
+    runs: NDArray[np.intp]
+    labels: NDArray[Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, analysis: Analysis, setting: Setting) -> Selection:
+        """All finished runs of a setting."""
+        return cls(analysis, setting, setting.runs, analysis.runs["loss"][setting.runs])
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def title(self) -> str:
+        """The title of the setting."""
+        return self.setting.title
+
+    @cached_property
+    def losses(self) -> list[str]:
+        """The names of the lines, in one order everywhere."""
+        return in_order(self.labels.tolist())
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """The nominal noise rates, ascending."""
+        return [float(rate) for rate in np.unique(self.rate[np.isfinite(self.rate)])]
+
+    @property
+    def rate(self) -> Array:
+        """The nominal noise rate of each run, (R,)."""
+        return self.last("rate")
+
+    @property
+    def seeds(self) -> Codes:
+        """The seed of each run, (R,)."""
+        return np.asarray(self.analysis.runs["seed"][self.runs], dtype=np.int64)
+
+    def last(self, column: str) -> Array:
+        """The last reading or a fact of each run, (R,); NaN of a column that the tables do not have."""
+        if column not in self.analysis.runs:
+            return np.full(len(self), np.nan)
+        return self.analysis.last(column)[self.runs]
+
+    def text(self, column: str) -> NDArray[Any]:
+        """A fact of each run in words, (R,); empty where the tables do not have it."""
+        if column not in self.analysis.runs or self.analysis.runs[column].dtype.kind != "O":
+            return np.full(len(self), "", dtype=object)
+        return np.asarray(self.analysis.runs[column][self.runs])
+
+    def field(self, path: str) -> NDArray[Any]:
+        """A field of the spec of each run by its dotted path, (R,); None where a run does not have it."""
+        return np.asarray(self.analysis.field(path)[self.runs])
+
+    @property
+    def collapsed(self) -> NDArray[np.bool_]:
+        """Which runs end with class means that coincide, (R,)."""
+        return np.asarray(self.analysis.collapsed[self.runs])
+
+    def where(self, mask: NDArray[np.bool_]) -> Selection:
+        """The runs that a mask (R,) names."""
+        return Selection(self.analysis, self.setting, self.runs[mask], self.labels[mask])
+
+    def of_losses(self, *losses: str) -> Selection:
+        """The runs on these lines."""
+        return self.where(np.isin(self.labels.astype(str), losses))
+
+    def at_rate(self, *rates: float) -> Selection:
+        """The runs at these nominal rates."""
+        return self.where(np.isin(self.rate, rates))
+
+    def means(
+        self,
+        by: Sequence[str],
+        columns: Sequence[str] = (),
+        more: Mapping[str, Array] = MappingProxyType({}),
+        within: tuple[float, float] | None = None,
+    ) -> list[Row]:
+        """Means over seeds at the end of training, see `_means`.
+
+        Args:
+            by: the columns that make a cell: "loss" for the lines, "rate", or a fact.
+            columns: the readings that are averaged.
+            more: further numbers by name, one a run, (R,).
+            within: the range that an interval is cut to: (0, 1) for shares.
+        """
+        return _means(self._each(by), {name: self.last(name) for name in columns} | dict(more), within)
+
+    @cached_property
+    def epochs(self) -> NDArray[np.int64]:
+        """The evaluated epochs, ascending."""
+        return np.unique(self._history("epoch")).astype(np.int64)
+
+    def curves(
+        self,
+        by: Sequence[str],
+        columns: Sequence[str],
+        within: tuple[float, float] | None = None,
+        most: int = 50,
+    ) -> list[Row]:
+        """Means over seeds by epoch, see `_means`; of at most `most` epochs, the first and the last among them."""
+        kept = thinned(self.epochs, most)
+        at = self._history("epoch")
+        shown = np.isin(at, kept)
+        held = {name: (values, codes[self._run][shown]) for name, (values, codes) in self._each(by).items()}
+        epochs: tuple[list[Any], Codes] = (kept.tolist(), np.searchsorted(kept, at[shown]))
+        readings = {name: self._history(name)[shown].astype(np.float64) for name in columns}
+        return _means({**held, "epoch": epochs}, readings, within)
+
+    def _each(self, by: Sequence[str]) -> dict[str, tuple[list[Any], Codes]]:
+        return {name: self._coded(name) for name in by}
+
+    def _coded(self, name: str) -> tuple[list[Any], Codes]:
+        """The distinct values of a column in order, and the number of each run's value, (R,)."""
+        if name == "loss":
+            place = {loss: number for number, loss in enumerate(self.losses)}
+            return list(self.losses), np.array([place[loss] for loss in self.labels.tolist()], dtype=np.int64)
+        values = self.analysis.runs[name][self.runs]
+        distinct, codes = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+        return distinct.tolist(), codes.astype(np.int64)
+
+    @cached_property
+    def _spans(self) -> list[slice]:
+        return [self.analysis.epochs(run) for run in self.runs.tolist()]
+
+    @cached_property
+    def _rows(self) -> NDArray[np.intp]:
+        """The rows of these runs in the history."""
+        parts = [np.arange(span.start, span.stop) for span in self._spans]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
+
+    @cached_property
+    def _run(self) -> NDArray[np.intp]:
+        """For each of these rows, the place of its run in `runs`."""
+        return np.repeat(np.arange(len(self)), [span.stop - span.start for span in self._spans])
+
+    def _history(self, column: str) -> NDArray[Any]:
+        if column not in self.analysis.history:
+            return np.full(len(self._rows), np.nan)
+        return np.asarray(self.analysis.history[column][self._rows])
+
+
+def rated(analysis: Analysis) -> list[Selection]:
+    """The runs of every setting with a nominal noise rate, largest settings first.
+
+    Recorded labels have no nominal rate, so that they have no place on a grid of rates.
+    """
+    every = [Selection.of(analysis, setting) for setting in analysis.settings]
+    known = [one.where(np.isfinite(one.rate)) for one in every]
+    return sorted((one for one in known if len(one)), key=lambda one: -len(one))
+
+
+def one_each(
+    selections: Iterable[Selection], by: Sequence[str], among: Callable[[Selection], object] = lambda one: True
+) -> list[Selection]:
+    """Of each combination of some fields the setting that a figure shows, largest settings first.
+
+    It is the main setting of its family (`Setting.speaks`) where that one has something to show, and otherwise the
+    variation with the most runs. Of main settings that differ in the noise law, it is the one with the most runs and,
+    among equals, the one under the law that most runs have.
+
+    Args:
+        selections: settings.
+        by: fields by dotted path, such as `DATA`.
+        among: true of the settings that have something to show.
+    """
+    possible = [one for one in selections if among(one)]
+    law: Counter[str] = Counter()
+    for one in possible:
+        law[str(one.setting.fields.get("noise.kind"))] += len(one)
+
+    def rank(one: Selection) -> tuple[bool, int, int]:
+        return not one.setting.speaks, -len(one), -law[str(one.setting.fields.get("noise.kind"))]
+
+    best: dict[str, Selection] = {}
+    for one in sorted(possible, key=rank):
+        best.setdefault(repr([one.setting.fields.get(path) for path in by]), one)
+    return sorted(best.values(), key=lambda one: -len(one))
+
+
+def losses_of(selections: Iterable[Selection]) -> list[str]:
+    """The lines of several settings together, in one order everywhere."""
+    return in_order(loss for one in selections for loss in one.losses)
+
+
+def telling_rate(one: Selection) -> float:
+    """The rate above 0 with the most losses; among equals the one nearest .2."""
+    rates = [rate for rate in one.rates if rate > 0]
+    return max(rates, key=lambda rate: (len(one.at_rate(rate).losses), -abs(rate - 0.2)))
+
+
+def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` epochs, evenly chosen among those measured; the first and the last stay.
+
+    >>> thinned(np.arange(1, 11), 4)
+    array([ 1,  4,  7, 10])
+    """
+    if len(epochs) <= most:
+        return epochs
+    kept: NDArray[np.int64] = epochs[np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
+    return kept
+
+
+def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] = ("loss", "rate")) -> str:
+    """How many runs a caption speaks of, and by how many seeds a cell (loss and rate), setting by setting.
+
+    Args:
+        shown: the settings drawn.
+        nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
+        by: the columns that make a cell.
+    """
+    parts = [f"{_runs([one], by)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []
+    text = f"n: {'; '.join(parts) or _runs(shown, by)}"
+    collapsed = sum(int(one.collapsed.sum()) for one in shown) if nc1 else 0
+    left = f"; left out: {collapsed} collapsed run{'s' * (collapsed != 1)}, without NC1" if collapsed else ""
+    return f"{text}{left}."
+
+
+def _runs(shown: Sequence[Selection], by: Sequence[str]) -> str:
+    cells = [count for one in shown for count in np.unique(_cell(one._each(by)), return_counts=True)[1].tolist()]
+    low, high = min(cells, default=0), max(cells, default=0)
+    seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
+    return f"{sum(map(len, shown))} runs ({seeds} a cell)"
+
+
+def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
+    """One integer for each combination of values, ascending as the combinations do."""
+    cell: Codes = np.zeros(1, dtype=np.int64)
+    for values, codes in by.values():
+        cell = cell * len(values) + codes
+    return cell
+
+
+def _means(
+    by: Mapping[str, tuple[list[Any], Codes]], columns: Mapping[str, Array], within: tuple[float, float] | None
+) -> list[Row]:
+    """One row a combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
+
+    Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. Where one run alone
+    has one there is no interval: both ends stand on the mean, so that a band closes there.
+
+    Args:
+        by: by name the distinct values, and the number of each entry's value.
+        columns: by name one number for each entry.
+        within: the range that an interval is cut to: (0, 1) for shares.
+    """
+    cells, first, cell = np.unique(_cell(by), return_index=True, return_inverse=True)
+    rows: list[Row] = [{name: values[codes[at]] for name, (values, codes) in by.items()} for at in first.tolist()]
+    for name, numbers in columns.items():
+        mean, low, high, n = _spread(numbers, cell, len(cells))
+        if within is not None:
+            low, high = np.maximum(low, within[0]), np.minimum(high, within[1])
+        ends = zip(rows, mean.tolist(), low.tolist(), high.tolist(), n.tolist(), strict=True)
+        for row, middle, under, over, count in ends:
+            known = {name: middle, f"{name}_low": under, f"{name}_high": over} if count else {}
+            row |= dict.fromkeys((name, f"{name}_low", f"{name}_high")) | known | {f"{name}_n": count}
+    return rows
+
+
+def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Array, Codes]:
+    """Mean, ends of the interval and number of the finite values in each cell; cells of equal size at once."""
+    known = np.isfinite(numbers)
+    order = np.argsort(cell[known], kind="stable")
+    values = numbers[known][order]
+    n = np.bincount(cell[known], minlength=count)
+    start = np.cumsum(n) - n
+    mean, low, high = (np.full(count, np.nan) for _ in range(3))
+    for size in np.unique(n[n > 0]).tolist():
+        cells = np.flatnonzero(n == size)
+        sample = values[start[cells][:, None] + np.arange(size)]
+        mean[cells] = sample.mean(-1)
+        low[cells], high[cells] = student(sample) if size > 1 else (mean[cells], mean[cells])
+    return mean, low, high, n
+
+
+def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
+    """The least-squares line of each loss over its runs, where three or more have both values and x varies.
+
+    Args:
+        one: the runs.
+        x, y: one number a run, (R,).
+    """
+    lines = {}
+    for loss in one.losses:
+        mine = one.labels == loss
+        line = fit_line(np.asarray(x, dtype=np.float64)[mine], np.asarray(y, dtype=np.float64)[mine])
+        if line.count >= 3 and np.isfinite(line.slope):
+            lines[loss] = line
+    return lines

@@ -1,0 +1,127 @@
+"""The user's own arrays, in an `.npz` file or as `.npy` files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from byrote import inputs
+from byrote.component import did_you_mean
+from byrote.data.base import Raw
+from byrote.data.formats.labels import numbered, one_column
+from byrote.data.formats.layout import Layout, channels_first
+from byrote.data.formats.numpy import read_npy, read_npz
+from byrote.data.own import Content, Own, held_out
+
+__all__ = ["Arrays"]
+
+Array = np.ndarray[Any, Any]
+_SPLIT = ("train_images", "train_labels", "test_images", "test_labels")
+_NAMES = ("images", "labels", *_SPLIT)
+
+
+class Arrays(Own):
+    """Arrays in an `.npz` file, or in `.npy` files beside each other.
+
+    They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
+    `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
+    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers taken as they are. Labels are 0..N-1, one-hot
+    rows or texts. An id is the place in the arrays, the test arrays after the training arrays.
+
+    Args:
+        layout: "nchw" (channels first) or "nhwc" (last); empty reads it off the shape where that is certain.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.npz"
+        >>> np.savez(path, images=np.arange(640, dtype=np.uint8).reshape(10, 8, 8), labels=np.arange(10) % 2)
+        >>> Arrays(path=str(path)).load(), Arrays(path=str(path)).load("test").ids
+        (Images(8 of 1x8x8, 2 classes), tensor([8, 9]))
+    """
+
+    layout: Layout = ""
+
+    def files(self) -> list[Path]:
+        return list(_npy_files(self.place).values()) or [self.place]
+
+    def read(self) -> Content:
+        arrays, others = _arrays(self.place)
+        where = inputs.shown(self.path)
+        split = [name for name in _SPLIT if name in arrays]
+        if split and ("images" in arrays or "labels" in arrays):
+            raise ValueError(f"{where} holds images or labels beside {split[0]}: name all by their split, or none")
+        self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
+        notes = (f"{where}: left out other arrays ({len(others)}): {', '.join(others[:5])}",) if others else ()
+        if not split:
+            images, column = self._pair(arrays, "")
+            labels = numbered(column, f"{where}, array labels")
+            return Content(
+                *held_out(Raw(images, labels.numbers, np.arange(len(column)))), names=labels.names, notes=notes
+            )
+        (images, column), (test_images, test_column) = (self._pair(arrays, p) for p in ("train_", "test_"))
+        _same_kind(where, images, test_images, "images")
+        if (column.dtype.kind in "US") != (test_column.dtype.kind in "US"):
+            raise ValueError(f"{where}: train_labels and test_labels must both be numbers or both be texts")
+        n, labels = len(column), numbered(np.concatenate([column, test_column]), f"{where}, training and test labels")
+        ids = np.arange(len(labels.numbers))
+        train, test = Raw(images, labels.numbers[:n], ids[:n]), Raw(test_images, labels.numbers[n:], ids[n:])
+        return Content(train, test, labels.names, notes)
+
+    def _need(self, arrays: dict[str, Array], names: tuple[str, ...], others: list[str]) -> None:
+        for name in names:
+            if name not in arrays:
+                known = [*arrays, *others]
+                raise ValueError(f"{inputs.shown(self.path)} has no array {name!r}; {did_you_mean(name, known)}")
+
+    def _pair(self, arrays: dict[str, Array], prefix: str) -> tuple[Array, Array]:
+        """Images (n, C, H, W), uint8 or float32, and labels (n,) as they are stored."""
+        where = inputs.shown(self.path)
+        stored = arrays[f"{prefix}images"]
+        if stored.dtype.kind not in "buif":
+            raise ValueError(f"{where}: {prefix}images must be numbers, got {stored.dtype}")
+        images = channels_first(stored, self.layout, where)
+        if images.dtype != np.uint8:
+            inputs.fits(12 * images.size, f"{prefix}images {stored.shape} as float32")
+            with np.errstate(over="ignore"):  # what becomes infinite is refused below
+                images = images.astype(np.float32)
+        labels = one_column(arrays[f"{prefix}labels"], f"{where}, array {prefix}labels")
+        if len(labels) != len(images):
+            raise ValueError(f"{where}: {len(images)} {prefix}images need as many labels, got {labels.shape}")
+        return images, labels
+
+
+def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
+    """Both splits hold images of one size and one scale."""
+    for what, first, second in (("shape", train.shape[1:], test.shape[1:]), ("type", train.dtype, test.dtype)):
+        if first != second:
+            raise ValueError(
+                f"{where}: train_{name} and test_{name} must have one {what}, got {first} and {second} "
+                "(bytes 0..255 are divided by 255, other numbers are taken as they are)"
+            )
+
+
+def _npy_files(place: Path) -> dict[str, Path]:
+    """The `.npy` files that are read, by the names of their arrays; empty where `place` is another file."""
+    if inputs.is_folder(place):
+        files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() == ".npy" and p.stem in _NAMES}
+        if not files:
+            raise ValueError(f"{inputs.shown(place)} needs images.npy and labels.npy, or {_SPLIT[0]}.npy and so on")
+        return files
+    if place.suffix.lower() != ".npy":
+        return {}
+    if place.stem not in ("images", "train_images"):
+        raise ValueError(
+            f"{inputs.shown(place)} has no array 'images': .npy files are named images.npy and labels.npy (or "
+            "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy), in one folder"
+        )
+    names = ("images", "labels") if place.stem == "images" else _SPLIT
+    return {name: place.with_name(name + place.suffix) for name in names}
+
+
+def _arrays(place: Path) -> tuple[dict[str, Array], list[str]]:
+    """The arrays that are used, by name, and the names of others."""
+    files = _npy_files(place)
+    if not files:
+        return read_npz(place, _NAMES)
+    others = sorted(p.name for p in place.iterdir() if p.suffix.lower() == ".npy") if place.is_dir() else []
+    return {name: read_npy(path) for name, path in files.items()}, [o for o in others if Path(o).stem not in files]

@@ -1,0 +1,120 @@
+"""Which columns of a table are features: those whose every cell is a number; the others are named or refused."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from byrote.data.formats.tables import Table
+
+__all__ = ["choose"]
+
+_UNNAMED = re.compile(r"\s*|Unnamed: \d+(\.\d+|_level_\d+)*|__index_level_\d+__|level_\d+|\.\.\.\d+")
+_NUMBERING = frozenset(
+    ("id", "ids", "idx", "index", "key", "row", "rowid", "row_id", "row_nr", "row_number", "rownames")
+)
+_GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
+_MANY = 20  # rows from which a column that counts them is no coincidence
+
+
+def choose(
+    table: Table, wanted: tuple[str, ...], other: set[str], where: str
+) -> tuple[list[str], "np.ndarray[Any, Any]", list[str]]:
+    """The feature columns, their values as float32 (n, d), and a sentence for each sort of column left out.
+
+    Args:
+        wanted: the columns to take; empty takes all but `other` whose every cell is a number or a truth value.
+        other: the columns with another role.
+        where: what an error calls the table.
+
+    Raises:
+        ValueError: a wanted column that holds no numbers; a column in which only some cells are numbers; one that
+            numbers the rows and was not asked for; numbers that float32 cannot tell apart.
+    """
+    names = list(wanted) or [name for name in table.types if name not in other]
+    values = table.numbers(names)
+    left: dict[str, list[str]] = {}
+    refused: list[str] = []
+    taken = []
+    for place, name in enumerate(names):
+        reason = "" if np.isfinite(values[:, place]).all() else _fill(table, name, values[:, place])
+        if reason.startswith("!"):
+            refused.append(reason[1:])
+        elif reason:
+            left.setdefault(reason, []).append(name)
+        elif not wanted and _numbers_rows(name, values[:, place], where):
+            left.setdefault("of row numbers", []).append(name)
+        else:
+            taken.append(place)
+    if refused:
+        more = f" (other such columns: {len(refused) - 1})" if len(refused) > 1 else ""
+        raise ValueError(f"{where}: features must be finite numbers in every row, and {refused[0]}{more}")
+    if wanted and left:
+        lost = [name for found in left.values() for name in found]
+        raise ValueError(f"{where}: feature columns must be numbers, got {lost}")
+    notes = [
+        f"{where}: left out {len(found)} column{'s' if len(found) > 1 else ''} {reason}: "
+        f"{', '.join(map(repr, found[:8]))}{', ...' if len(found) > 8 else ''}"
+        for reason, found in left.items()
+    ]
+    chosen = [names[place] for place in taken]
+    return chosen, _single(values[:, taken], chosen, where), notes
+
+
+def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
+    """Fill in a column of truth values; else why it is no feature, with "!" in front where it is refused."""
+    held = table.count(name)
+    if held.truths == table.rows:
+        column[:] = table.truths([name])[:, 0]
+        return ""
+    if held.missing == table.rows:
+        return "without a value"
+    if not held.numbers and not held.truths:
+        grouped = table.first_like(name, _GROUPED)
+        if grouped is None:
+            return "without numbers"
+        return (
+            f"!column {name!r} writes numbers with separators, the first in row {grouped[0]} ({grouped[1]!r}): write "
+            "them without, with a point before decimals, or name the other columns in features"
+        )
+    which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
+    row, cell = table.first(name, which)
+    what = "no value" if held.missing else "no finite number"
+    cells = "1 cell holds" if count == 1 else f"{count} cells hold"
+    return (
+        f"!in column {name!r} {cells} {what} (of {table.rows}), the first in row {row} ({cell!r}): fill in what is "
+        "missing, leave those rows out, or name the other columns in features"
+    )
+
+
+def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
+    """Whether a column numbers the rows, by its name; one that counts them under another name is refused."""
+    if _UNNAMED.fullmatch(name):
+        return True
+    if not (column == np.floor(column)).all() or len(np.unique(column)) < len(column):
+        return False
+    if name.strip().lower() in _NUMBERING:
+        return True
+    if len(column) >= _MANY and column.max() - column.min() + 1 == len(column):
+        raise ValueError(
+            f"{where}: column {name!r} counts the rows from {column.min():.0f} to {column.max():.0f}: list "
+            f"features=(...) with it to use it or without it to leave it out, or set id_column={name!r}"
+        )
+    return False
+
+
+def _single(values: "np.ndarray[Any, Any]", names: list[str], where: str) -> "np.ndarray[Any, Any]":
+    """float32, where that keeps apart what float64 does."""
+    if not len(values):
+        return values.astype(np.float32)
+    with np.errstate(over="ignore"):  # a deviation beyond float64 is infinite, and its column too large anyway
+        size, spread = np.abs(values).max(axis=0), values.std(axis=0)
+    step = size * 2.0**-24
+    bad = (size > np.finfo(np.float32).max) | (step > 0.01 * spread) & (spread > 0) & (values.max(0) > values.min(0))
+    if bad.any():
+        place = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"{where}: float32 cannot tell the values of column {names[place]!r} apart (up to {size[place]:g}, "
+            f"deviation {spread[place]:g}): subtract a constant or rescale it"
+        )
+    return values.astype(np.float32)

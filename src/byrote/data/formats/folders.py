@@ -1,0 +1,215 @@
+"""Folders of images, one a class: which files are samples, which are litter, and what is left out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from byrote.data.formats.images import SUFFIXES
+from byrote.data.formats.labels import class_order, split_named
+from byrote.inputs import is_folder, shown
+
+__all__ = ["Listing", "is_litter", "list_classes"]
+
+_LITTER = frozenset(
+    (
+        *("__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),
+        *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    )
+)
+
+
+class Listing(NamedTuple):
+    """The files of each split, with the number of their class, in the order of the ids."""
+
+    names: tuple[str, ...]  # of the classes, in the order of their numbers
+    splits: dict[str, list[tuple[Path, int]]]
+    notes: tuple[str, ...]  # what was left out, a sentence each
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        return [path for found in self.splits.values() for path, _ in found]
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is hidden, or left there by a system or a notebook.
+
+    >>> is_litter(".ipynb_checkpoints"), is_litter("__MACOSX"), is_litter("Thumbs.db"), is_litter("cat")
+    (True, True, True, False)
+    """
+    return name.startswith(".") or name.endswith("~") or name.lower() in _LITTER
+
+
+class _Left(NamedTuple):
+    """Counts of what is left out while folders are walked."""
+
+    litter: Counter[str]
+    suffixes: Counter[str]
+    loose: Counter[str]
+
+    def notes(self, place: Path) -> tuple[str, ...]:
+        made = []
+        if self.litter:
+            made.append(f"left out {_list(self.litter)} that are hidden or that a system or a notebook put there")
+        if self.suffixes:
+            made.append(f"left out {_list(self.suffixes)}: no images by their names")
+        if self.loose:
+            made.append(f"left out {_list(self.loose)}: in no folder of a class")
+        return tuple(f"{shown(place)}: {note}" for note in made)
+
+
+def _list(counts: Counter[str]) -> str:
+    total = sum(counts.values())
+    names = ", ".join(f"{count} {shown(name)}" for name, count in sorted(counts.items())[:5])
+    return f"{total} file{'s' if total > 1 else ''} ({names}{', ...' if len(counts) > 5 else ''})"
+
+
+def _entries(place: Path) -> tuple[list[Path], list[Path]]:
+    """Folders and other things in a folder, links followed, each in alphabetical order."""
+    try:
+        inside = sorted(place.iterdir())
+        folders = [p for p in inside if p.is_dir()]
+        known = set(folders)
+    except OSError as error:
+        raise ValueError(f"{shown(place)} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    return folders, [p for p in inside if p not in known]
+
+
+def _walk(place: Path) -> Iterator[Path]:
+    """All files below a folder, links followed; a link back to a folder above is refused."""
+    left: list[tuple[Path, frozenset[tuple[int, int]]]] = [(place, frozenset())]
+    while left:
+        folder, above = left.pop()
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            raise ValueError(f"{shown(folder)} is a link that leads back to a folder above it: remove the link")
+        folders, rest = _entries(folder)
+        yield from rest
+        left += [(below, above | {here}) for below in folders]
+
+
+def _count_litter(path: Path, left: _Left) -> None:
+    """Count what lies in a folder of litter; it is not followed through links."""
+    inside = sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1
+    left.litter[path.name] += inside
+
+
+def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
+    """The images below the folder of a class, in the order of their paths."""
+    found = []
+    for path in _walk(folder):
+        inside = path.relative_to(folder).parts
+        litter = next((part for part in inside if is_litter(part)), None)
+        if litter is not None:
+            left.litter[litter] += 1
+        elif path.suffix.lower() not in SUFFIXES:
+            left.suffixes[path.suffix or path.name] += 1
+        else:
+            split = next((part for part in inside[:-1] if split_named(part)), None)
+            if split is not None:
+                raise ValueError(
+                    f"{shown(path.parent)} names a split below a class: the splits must lie above, "
+                    f"{split}/{folder.name}/..., in {shown(top)}"
+                )
+            found.append(path)
+    return sorted(found)
+
+
+def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
+    """The images of each class: a folder in `place`, by its name."""
+    folders, rest = _entries(place)
+    for path in rest:
+        if is_litter(path.name):
+            _count_litter(path, left)
+        else:
+            (left.loose if path.suffix.lower() in SUFFIXES else left.suffixes)[path.suffix or path.name] += 1
+    for path in filter(lambda p: is_litter(p.name), folders):
+        _count_litter(path, left)
+    return {p.name: _samples(p, place, left) for p in folders if not is_litter(p.name)}
+
+
+def _split_folders(place: Path) -> dict[str, Path]:
+    """The folders of the splits at the top: of training, test and validation; empty where there are none."""
+    folders = [p for p in _entries(place)[0] if not is_litter(p.name)]
+    named = {p: split for p in folders if (split := split_named(p.name)) and _holds_folders(p)}
+    if not named:
+        return {}
+    splits: dict[str, Path] = {}
+    for path, split in named.items():
+        if split in splits:
+            raise ValueError(f"{shown(place)} holds two folders for one split, {splits[split].name} and {path.name}")
+        splits[split] = path
+    others = [p.name for p in folders if p not in named]
+    if others:
+        raise ValueError(
+            f"{shown(place)} holds folders of splits ({', '.join(sorted(p.name for p in named))}) beside others "
+            f"({', '.join(map(shown, others[:5]))}): keep either splits or classes there"
+        )
+    if "train" not in splits or len(splits) == 1:
+        wanted = "train" if "train" not in splits else "test"
+        raise ValueError(
+            f"{shown(place)} holds {', '.join(sorted(p.name for p in named))} and no folder {wanted!r}: add it, or "
+            f"give the path of one of them, of which every fifth image of a class is then held out"
+        )
+    return splits
+
+
+def _holds_folders(place: Path) -> bool:
+    """Whether a folder holds folders and no images of its own, as that of a split does."""
+    folders, rest = _entries(place)
+    images = any(p.suffix.lower() in SUFFIXES and not is_litter(p.name) for p in rest)
+    return not images and (any(not is_litter(p.name) for p in folders) or not folders)
+
+
+def _refuse_empty(place: Path, found: dict[str, list[Path]], where: str) -> None:
+    empty = [name for name, paths in found.items() if not paths]
+    if empty and len(empty) < len(found):
+        raise ValueError(
+            f"{shown(place)}: every class needs images{where}, and the folder "
+            f"{', '.join(map(shown, empty[:5]))} holds none: fill or remove it"
+        )
+    if len(empty) == len(found):
+        raise ValueError(f"{shown(place)} holds no images in folders, one a class")
+
+
+def list_classes(place: Path) -> Listing:
+    """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
+
+    Classes are numbered in `class_order`, so that "10" comes after "2". Where there is no `test`, `val` is the test
+    split; beside one it is left out. Files are found in folders below a class, too, and through links.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a class without images, splits beside classes or below them, a link that leads back.
+    """
+    if not is_folder(place):
+        if place.exists():
+            raise ValueError(f"{shown(place)} is needed: one folder a class")
+        raise FileNotFoundError(f"there is no {shown(place)}")
+    left = _Left(Counter(), Counter(), Counter())
+    splits = _split_folders(place)
+    notes: list[str] = []
+    if not splits:
+        found = {"": _classes(place, left)}
+    else:
+        held = "test" if "test" in splits else "val"
+        if held == "val":
+            notes.append(f"{shown(place)}: there is no folder test, and {splits['val'].name} is the test split")
+        elif "val" in splits:
+            count = sum(map(len, _classes(splits["val"], left).values()))
+            notes.append(f"{shown(place)}: left out {count} images of {splits['val'].name}")
+        found = {"train": _classes(splits["train"], left), "test": _classes(splits[held], left)}
+    names = tuple(sorted({name for classes in found.values() for name in classes}, key=class_order))
+    for split, classes in found.items():
+        _refuse_empty(place, {name: classes.get(name, []) for name in names}, f" in {split}" if split else "")
+    if any(name.isdigit() and name != str(number) for number, name in enumerate(names)):
+        pairs = ", ".join(f"{name} is {number}" for number, name in list(enumerate(names))[:3])
+        notes.append(f"{shown(place)}: classes are numbered from 0 in the order of their names ({pairs}, ...)")
+    samples = {
+        split: [(path, number) for number, name in enumerate(names) for path in classes[name]]
+        for split, classes in found.items()
+    }
+    return Listing(names, samples, (*notes, *left.notes(place)))

@@ -1,0 +1,262 @@
+"""Labels, ids and splits as people store them: what is certain is read, the rest is one sentence."""
+
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple, TypeGuard
+
+import numpy as np
+
+__all__ = [
+    "MISSING",
+    "Labels",
+    "class_order",
+    "different_ids",
+    "numbered",
+    "one_column",
+    "split_named",
+    "typed",
+    "whole_numbers",
+]
+
+MISSING = frozenset(
+    (
+        "",
+        "?",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "N/A",
+        "n/a",
+        "NA",
+        "<NA>",
+        "NaN",
+        "nan",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "NaT",
+        *("NULL", "Null", "null", "None"),
+    )
+)
+"""Texts that programs write where they have no value. A class can be called "none" or "na", in lower case."""
+
+
+class Labels(NamedTuple):
+    """Labels as numbers, and the names of the classes where they were texts (else empty)."""
+
+    numbers: "np.ndarray[Any, Any]"  # (n,) int64
+    names: tuple[str, ...]
+
+
+def _missing(value: object) -> bool:
+    """Whether a cell stands for no value: None, NaN, or a text that programs write for it."""
+    return value is None or value != value or str(value).strip() in MISSING
+
+
+def class_order(name: str) -> tuple[int, str]:
+    """Sorts whole numbers by value, before texts, which are sorted alphabetically.
+
+    >>> sorted(["10", "2", "dog", "1", "Cat"], key=class_order)
+    ['1', '2', '10', 'Cat', 'dog']
+    """
+    return (int(name), name) if name.isascii() and name.isdigit() and len(name) < 19 else (1 << 62, name)
+
+
+def _check_names(names: list[str], where: str) -> None:
+    """Two classes whose names look alike on paper are one class, written in two ways."""
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", name).strip()
+        other = seen.setdefault(plain, name)
+        if other != name:
+            raise ValueError(
+                f"{where}: the classes {other!r} and {name!r} differ only in blanks or in how an accent is encoded; "
+                "write them alike"
+            )
+
+
+def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -> Labels:
+    """Labels as int64 (n,): whole numbers as they are, texts by the place of their class in `class_order`.
+
+    Args:
+        column: (n,) or (n, 1): integers, booleans, floats that are whole, or texts; or (n, N): one-hot rows.
+        where: what an error calls the source.
+        unit: what an error calls a place in the column.
+
+    Raises:
+        ValueError: a missing, negative or fractional label, another shape or type; names the first sample.
+
+    Example:
+        >>> numbered(np.array(["dog", "ant", "dog"]), "a.csv")
+        Labels(numbers=array([1, 0, 1]), names=('ant', 'dog'))
+        >>> numbered(np.array([0.0, 2.5]), "a.csv")
+        Traceback (most recent call last):
+        ValueError: a.csv: labels must be integers or texts, got 2.5 in sample 2
+    """
+    column = one_column(np.asarray(column), where)
+    if column.dtype.kind in "OUS":
+        return _texts(column, where, unit)
+    if column.dtype.kind not in "biuf":
+        raise ValueError(f"{where}: labels must be integers or texts, got {column.dtype}")
+    numbers = whole_numbers(column, f"{where}: labels must be integers or texts", unit)
+    if len(numbers) and numbers.min() < 0:
+        first = int(np.flatnonzero(numbers < 0)[0])
+        raise ValueError(
+            f"{where}: labels must be at least 0, got {numbers[first]} in {unit} {first + 1}: "
+            "number the classes from 0, and leave out samples without a label"
+        )
+    return Labels(numbers, ())
+
+
+def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
+    """(n,) from (n,), (n, 1) or one-hot rows (n, N).
+
+    Raises:
+        ValueError: another shape.
+    """
+    if column.ndim == 2 and column.shape[1] == 1:
+        return column[:, 0]
+    if column.ndim == 2 and column.dtype.kind in "biuf" and len(column):
+        one_hot = ((column == 0) | (column == 1)).all() and (column.sum(axis=1) == 1).all()
+        if one_hot:
+            place: np.ndarray[Any, Any] = column.argmax(axis=1)
+            return place
+    if column.ndim != 1:
+        raise ValueError(
+            f"{where}: one label for each sample is needed, as (n,), (n, 1) or one-hot rows (n, N), "
+            f"got an array {column.shape}"
+        )
+    return column
+
+
+def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
+    values = column.tolist()
+    if column.dtype.kind == "S":
+        try:
+            values = [value.decode() for value in values]
+        except UnicodeDecodeError:
+            raise ValueError(f"{where}: labels must be UTF-8 texts, got other bytes") from None
+    lost = [i for i, value in enumerate(values) if _missing(value)]
+    if lost:
+        text = "" if values[lost[0]] is None else str(values[lost[0]])
+        raise ValueError(
+            f"{where}: some labels are missing, {len(lost)} of {len(values)}, the first in {unit} {lost[0] + 1} "
+            f"({text!r}): fill them in, or leave those samples out"
+        )
+    texts = [str(value) for value in values]
+    names = sorted(set(texts), key=class_order)
+    _check_names(names, where)
+    place = {name: i for i, name in enumerate(names)}
+    return Labels(np.array([place[text] for text in texts], dtype=np.int64), tuple(names))
+
+
+def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np.ndarray[Any, Any]":
+    """Numbers as int64, each exactly as it is.
+
+    Args:
+        needed: the start of an error: what is needed.
+        unit: what an error calls a place in the column.
+
+    Raises:
+        ValueError: a value that is missing, fractional, or beyond what its type holds exactly.
+    """
+    if column.dtype.kind in "bi":
+        return column.astype(np.int64)
+    if column.dtype.kind == "u":
+        bad = column > np.iinfo(np.int64).max
+    else:
+        values = column.astype(np.float64)
+        lost = np.flatnonzero(np.isnan(values))
+        if len(lost):
+            raise ValueError(
+                f"{needed}, and {len(lost)} of {len(column)} are missing, the first in {unit} {lost[0] + 1}"
+            )
+        bad = ~np.isfinite(values) | (np.abs(values) > 2**53) | (np.floor(values) != values)
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{needed}, got {column[first]} in {unit} {first + 1}")
+    return column.astype(np.int64)
+
+
+# --------------------------------------------------------------------------------------- cells of a table
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+
+
+def _all_texts(cells: list[Any]) -> TypeGuard[list[str]]:
+    return all(isinstance(cell, str) for cell in cells)
+
+
+def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
+    """Cells as booleans, integers or floats where every one is such, read from texts where all are texts.
+
+    >>> typed(["1", "0"]).dtype.kind, typed(["1.0", "2.5"]).dtype.kind, typed(["1", "a"]).dtype.kind
+    ('i', 'f', 'O')
+    """
+    if cells and _all_texts(cells):
+        if all(map(_WHOLE.fullmatch, cells)):
+            return _exact([int(cell) for cell in cells])
+        if all(map(_NUMBER.fullmatch, cells)):
+            return np.array([float(cell) for cell in cells])
+    kinds = set(map(type, cells))
+    if kinds == {bool}:
+        return np.array(cells)
+    if kinds == {int}:
+        return _exact(cells)
+    if kinds and kinds <= {int, float, Decimal}:
+        return np.array([float(cell) for cell in cells])
+    return _objects(cells)
+
+
+def _objects(cells: list[Any]) -> "np.ndarray[Any, Any]":
+    made = np.empty(len(cells), dtype=object)
+    made[:] = cells
+    return made
+
+
+def _exact(numbers: list[int]) -> "np.ndarray[Any, Any]":
+    """int64, or floats where one is too large for it."""
+    limits = np.iinfo(np.int64)
+    fits = limits.min <= min(numbers) and max(numbers) <= limits.max
+    return np.array(numbers, dtype=np.int64 if fits else np.float64)
+
+
+def different_ids(cells: list[Any], where: str) -> "np.ndarray[Any, Any]":
+    """Ids as int64, each once.
+
+    Raises:
+        ValueError: an id that is missing, no whole number, or there twice; names the row.
+    """
+    needed = f"{where}: ids must be different whole numbers (leave id_column empty to number the rows)"
+    lost = [row for row, cell in enumerate(cells, 1) if _missing(cell)]
+    if lost:
+        raise ValueError(f"{needed}, and {len(lost)} of {len(cells)} are missing, the first in row {lost[0]}")
+    column = typed(cells)
+    if cells and column.dtype.kind not in "if":
+        first = next((r for r, c in enumerate(cells, 1) if not (isinstance(c, str) and _WHOLE.fullmatch(c))), 1)
+        raise ValueError(f"{needed}, got {cells[first - 1]!r} in row {first}")
+    ids = whole_numbers(column, needed, "row") if cells else np.zeros(0, dtype=np.int64)
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        twice = int(values[counts > 1][0])
+        rows = (np.flatnonzero(ids == twice)[:2] + 1).tolist()
+        raise ValueError(f"{needed}, and {twice} is in the rows {rows[0]} and {rows[1]}")
+    return ids
+
+
+_SPLITS: dict[str, Literal["train", "test", "val"]] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+}
+
+
+def split_named(name: str) -> Literal["train", "test", "val"] | None:
+    """Which split people mean by a name; None where it is none.
+
+    >>> split_named("Train"), split_named("valid"), split_named("cats")
+    ('train', 'val', None)
+    """
+    return _SPLITS.get(name.strip().lower())

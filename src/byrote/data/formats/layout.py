@@ -1,0 +1,70 @@
+"""Which axis of stored images holds the channels: read off the shape where it is certain, asked for where not."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Layout", "channels_first"]
+
+Layout = Literal["", "nchw", "nhwc"]
+
+_FEW = 4  # gray, gray and alpha, RGB, RGBA: at most so many channels are what an image usually has
+
+
+def _certain(shape: tuple[int, ...]) -> Layout:
+    """The layout of (n, a, b, c), empty where both are possible.
+
+    The channels are the only end that is 1 to 4 long, unless the other reading is of square images; where both
+    ends are so short, or neither is, the reading of square images holds, if only one is.
+    """
+    _, a, b, c = shape
+    square: dict[Layout, bool] = {"nchw": b == c, "nhwc": a == b}
+    few: dict[Layout, bool] = {"nchw": a <= _FEW, "nhwc": c <= _FEW}
+    names: tuple[Layout, Layout] = ("nchw", "nhwc")
+    for name, other in (names, names[::-1]):
+        if few[name] and not few[other] and (square[name] or not square[other]):
+            return name
+        if few[name] == few[other] and square[name] and not square[other]:
+            return name
+    return "nchw" if a == b == c == 1 else ""
+
+
+def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -> "np.ndarray[Any, Any]":
+    """Stored images as (n, C, H, W); d features become d channels of 1x1, each scaled by itself.
+
+    Args:
+        images: (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C).
+        layout: which of the last two; empty reads it off the shape.
+        where: what an error calls the source.
+
+    Raises:
+        ValueError: another rank, an empty image, or a shape that can be read both ways.
+
+    Example:
+        >>> channels_first(np.zeros((5, 28, 28, 3)), "", "a.npz").shape
+        (5, 3, 28, 28)
+        >>> channels_first(np.zeros((5, 3, 8, 3)), "", "a.npz")
+        Traceback (most recent call last):
+        ValueError: a.npz: images (5, 3, 8, 3) can be read as 3 channels of 8x3 or of 3x8: \
+set layout='nchw' (channels first) or 'nhwc' (last)
+    """
+    shape = images.shape
+    if images.ndim == 2:
+        images = images[:, :, None, None]
+    elif images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim != 4:
+        raise ValueError(f"{where}: images (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C) are needed, got {shape}")
+    else:
+        found = layout or _certain(shape)
+        if not found:
+            _, a, b, c = shape
+            channels = f"{a} channels of {b}x{c} or " + (f"of {a}x{b}" if a == c else f"{c} channels of {a}x{b}")
+            raise ValueError(
+                f"{where}: images {shape} can be read as {channels}: "
+                "set layout='nchw' (channels first) or 'nhwc' (last)"
+            )
+        images = images if found == "nchw" else images.transpose(0, 3, 1, 2)
+    if images.shape[1:].count(0):
+        raise ValueError(f"{where}: images need at least one pixel, got {shape}")
+    return images

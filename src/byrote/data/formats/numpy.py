@@ -1,0 +1,104 @@
+"""NumPy's files, `.npy` and `.npz`: headers first, then a bound, the checksum, and the numbers. No pickles."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from byrote import inputs
+
+__all__ = ["read_npy", "read_npz"]
+
+Array = np.ndarray[Any, Any]
+_HEAD = 1 << 17  # a header has at most 64 KiB
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+
+
+class _Header(NamedTuple):
+    dtype: "np.dtype[Any]"
+    shape: tuple[int, ...]
+    fortran: bool
+    begin: int  # where the numbers begin
+    size: int  # bytes they take
+
+
+def _header(stream: IO[bytes], length: int) -> _Header:
+    """The header of a stored array that takes `length` bytes in all, checked against that length."""
+    head = io.BytesIO(stream.read(min(length, _HEAD)))
+    version = np.lib.format.read_magic(head)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError("an array of plain numbers is needed, got one with named fields")
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = reader(head)
+    if dtype.hasobject or dtype.kind not in "biufcSU":
+        raise ValueError(f"plain numbers or texts are needed, got {dtype} (Python objects are pickles, never read)")
+    size = dtype.itemsize
+    for side in shape:
+        if side < 0:
+            raise ValueError(f"its header announces the shape {shape}")
+        size *= side
+    if length != head.tell() + size:
+        raise ValueError(
+            f"its header announces {shape} of {dtype}, {inputs.in_words(size)}, and {length - head.tell()} bytes follow"
+        )
+    return _Header(dtype, shape, fortran, head.tell(), size)
+
+
+def _array(content: bytes, header: _Header) -> Array:
+    flat = np.frombuffer(content, header.dtype, offset=header.begin)
+    return flat.reshape(header.shape[::-1]).T if header.fortran else flat.reshape(header.shape)
+
+
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """Whatever a damaged or hostile file raises becomes one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (*_BROKEN, MemoryError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of plain arrays: {reason}") from None
+
+
+def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list[str]]:
+    """Those of the named arrays that an npz file holds, and the names of the others it holds.
+
+    Raises:
+        ValueError: not a whole npz file, a damaged array, Python objects (pickles), or more than fits in memory.
+    """
+    place = inputs.plain_file(path, "an npz file")
+    headers: dict[str, _Header] = {}
+    with _whole(path, "npz"), zipfile.ZipFile(place) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(members) < len(archive.infolist()):
+            raise ValueError("it holds an array twice")
+        for name in filter(members.__contains__, names):
+            with archive.open(members[name]) as stream:
+                try:
+                    headers[name] = _header(stream, members[name].file_size)
+                except ValueError as error:
+                    raise ValueError(f"array {name!r}: {error}") from None
+    inputs.fits(sum(header.size for header in headers.values()), f"what {inputs.shown(path)} unpacks to")
+    with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end checks its checksum
+        arrays = {name: _array(archive.read(members[name]), header) for name, header in headers.items()}
+    return arrays, sorted(members.keys() - arrays.keys())
+
+
+def read_npy(path: Path) -> Array:
+    """The array in an npy file.
+
+    Raises:
+        ValueError: not a whole npy file, Python objects (pickles), or more than fits in memory.
+    """
+    place = inputs.plain_file(path, "an npy file")
+    length = place.stat().st_size
+    with _whole(path, "npy"), place.open("rb") as stream:
+        header = _header(stream, length)
+    inputs.fits(header.size, f"the array in {inputs.shown(path)}")
+    return _array(inputs.read(place, length), header)

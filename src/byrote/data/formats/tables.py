@@ -1,0 +1,180 @@
+"""CSV and Parquet tables: every cell is accounted for, in its column and row, before a number is taken from it.
+
+A CSV file has a header; the character that separates its names separates the cells. Nothing else is guessed: cells
+are read as texts, and a column holds numbers if every cell of it does.
+"""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from byrote import inputs
+from byrote.data.formats.labels import MISSING
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Column", "Table", "open_table"]
+
+_HEADER = 1 << 24  # bytes of a header line
+_MISSING = ", ".join(f"'{text}'" for text in sorted(MISSING))
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+
+
+class Column(NamedTuple):
+    """How many cells of a column hold what."""
+
+    missing: int  # blank, NaN, or a word for it
+    numbers: int  # finite ones
+    truths: int  # true or false
+    other: int  # texts, infinities, lists
+
+
+class Table:
+    """An open table; columns by the names of its header.
+
+    Inside DuckDB, which takes "a" and "A" for one name, the columns are called c0, c1, ...
+    """
+
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", source: str, names: list[str]) -> None:
+        self._connection, self._source = connection, source
+        kinds = [str(row[1]).upper() for row in self._ask(f"DESCRIBE SELECT * FROM {source}")]
+        self.types = dict(zip(names, kinds, strict=True))
+        self._place = {name: f"c{place}" for place, name in enumerate(names)}
+        self.rows = int(self._ask(f"SELECT count(*) FROM {source}")[0][0])
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
+
+    def _parts(self, name: str) -> tuple[str, str, str]:
+        """Of a cell, in SQL: whether it is missing, its number (or NULL), its truth (or NULL)."""
+        cell, kind = self._place[name], self.types[name]
+        if kind.startswith(("VARCHAR", "ENUM")):
+            text = f"trim(CAST({cell} AS VARCHAR))"
+            truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
+            return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"try_cast({text} AS DOUBLE)", truth
+        if kind == "BOOLEAN":
+            return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
+        if kind.removeprefix("U").startswith(_NUMBERS):
+            number = f"CAST({cell} AS DOUBLE)"
+            return f"({cell} IS NULL OR isnan({number}))", number, "NULL::DOUBLE"
+        return f"({cell} IS NULL)", "NULL::DOUBLE", "NULL::DOUBLE"
+
+    def count(self, name: str) -> Column:
+        """What the cells of a column hold."""
+        missing, number, truth = self._parts(name)
+        ((lost, finite, truths),) = self._ask(
+            f"SELECT count(*) FILTER (WHERE {missing}), count(*) FILTER (WHERE NOT {missing} AND isfinite({number})), "
+            f"count(*) FILTER (WHERE NOT {missing} AND {truth} IS NOT NULL) FROM {self._source}"
+        )
+        return Column(lost, finite, truths, self.rows - lost - finite - truths)
+
+    def first(self, name: str, which: str) -> tuple[int, str]:
+        """The row (from 1, without the header) and text of the first cell that is "missing" or no "number"."""
+        missing, number, _ = self._parts(name)
+        number_here = f"coalesce(isfinite({number}), false)"
+        condition = missing if which == "missing" else f"NOT {missing} AND NOT {number_here}"
+        inside = f"SELECT row_number() OVER () AS row, * FROM {self._source}"
+        row, cell = self._ask(
+            f"SELECT row, CAST({self._place[name]} AS VARCHAR) FROM ({inside}) WHERE {condition} ORDER BY row LIMIT 1"
+        )[0]
+        return int(row), "" if cell is None else str(cell)
+
+    def first_like(self, name: str, pattern: str) -> tuple[int, str] | None:
+        """The row and text of the first cell that matches a regular expression, None where no cell does."""
+        cell = f"trim(CAST({self._place[name]} AS VARCHAR))"
+        inside = f"SELECT row_number() OVER () AS row, {cell} AS cell FROM {self._source}"
+        query = f"SELECT row, cell FROM ({inside}) WHERE regexp_full_match(cell, ?) ORDER BY row LIMIT 1"
+        found = self._connection.execute(query, [pattern]).fetchone()
+        return None if found is None else (int(found[0]), str(found[1]))
+
+    def cells(self, name: str) -> list[Any]:
+        """The cells of one column as Python values, None where there is none."""
+        kind = self.types[name]
+        cell = f"CAST({self._place[name]} AS VARCHAR)" if kind.startswith("ENUM") else self._place[name]
+        return [row[0] for row in self._ask(f"SELECT {cell} FROM {self._source}")]
+
+    def numbers(self, names: list[str]) -> "np.ndarray[Any, Any]":
+        """Columns as float64 (n, d), NaN where a cell is no number."""
+        return self._values([self._parts(name)[1] for name in names])
+
+    def truths(self, names: list[str]) -> "np.ndarray[Any, Any]":
+        """Columns as float64 (n, d), 1 for true, 0 for false, NaN where a cell is neither."""
+        return self._values([self._parts(name)[2] for name in names])
+
+    def _values(self, asked: list[str]) -> "np.ndarray[Any, Any]":
+        inputs.fits(20 * self.rows * len(asked), f"{self.rows} rows of {len(asked)} columns")
+        made = np.empty((self.rows, len(asked)))
+        if asked:
+            query = ", ".join(f"{value} AS v{place}" for place, value in enumerate(asked))
+            stored = self._connection.execute(f"SELECT {query} FROM {self._source}").fetchnumpy()
+            for place in range(len(asked)):
+                made[:, place] = np.ma.filled(stored[f"v{place}"], np.nan)
+        return made
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """The names in the header of a CSV file, and the character between them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline(_HEADER)
+            if not line.strip():
+                raise ValueError("it is empty, a header with the names of the columns is needed")
+            between = max(",;\t|", key=line.count)
+            file.seek(0)
+            names = next(csv.reader(file, delimiter=between, strict=True))
+    except UnicodeDecodeError:
+        raise ValueError("it is not written in UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"its header has the column {twice!r} twice")
+    return names, between
+
+
+def _csv(path: Path, link: str) -> tuple[str, list[str]]:
+    """A CSV file as a source in SQL, and the names of its columns."""
+    names, between = _header(path)
+    columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(names)))
+    dialect = f"delim='{between}', quote='\"', escape='\"', header=true, auto_detect=false, hive_partitioning=false"
+    return f"read_csv('{link}', {dialect}, columns={{{columns}}})", names
+
+
+def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, list[str]]:
+    """A Parquet file as a source in SQL, and the names of its columns."""
+    source = f"read_parquet('{link}', hive_partitioning=false)"
+    names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
+    return f"{source} AS stored({', '.join(f'c{place}' for place in range(len(names)))})", names
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Table]:
+    """A CSV or Parquet file as a table; whatever is wrong with it is one sentence.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another suffix, not a plain file, not a whole table.
+    """
+    import duckdb
+
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise ValueError(f"a table ends in .csv or .parquet, got {inputs.shown(path.name)}")
+    place = inputs.plain_file(path, "a table")
+    try:
+        with inputs.table_name(place) as link, duckdb.connect() as connection:
+            try:
+                safe = link.replace("'", "''")
+                source, names = _csv(place, safe) if kind == ".csv" else _parquet(connection, safe)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{inputs.shown(path)} is not a whole table: {error}") from None
+            yield Table(connection, source, names)
+    except duckdb.Error as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = " ".join(lines[:3]) if "CSV Error" in lines[0] else lines[0]
+        raise ValueError(f"{inputs.shown(path)} is not a whole table: {reason}") from None

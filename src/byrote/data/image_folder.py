@@ -1,0 +1,58 @@
+"""The user's own images, one folder a class."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from byrote import inputs
+from byrote.data.base import Raw
+from byrote.data.formats.folders import Listing, list_classes
+from byrote.data.formats.images import stack
+from byrote.data.own import Content, Own, held_out
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder(Own):
+    """Images in one folder a class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
+
+    Classes are numbered in alphabetical order, or by value where their names are whole numbers ("10" after "2");
+    ids follow the order of the files' paths. Hidden files and what systems and notebooks leave behind are no
+    samples; how many were left out is logged and stands in `notes()`. The orientation a camera stored (EXIF) is
+    applied. Images of 16 bits become parts of 65,535, integers and floats of 32 bits are taken as they are;
+    transparency is left out. Images of different sizes need a `resolution`. Needs Pillow:
+    pip install 'byrote[images]'.
+
+    Args:
+        channels: 3, or 1 for gray.
+
+    Raises:
+        ValueError: a class without images, an image that cannot be read whole, several sizes without a resolution.
+    """
+
+    channels: Literal[1, 3] = 3
+
+    def _listing(self) -> Listing:
+        return list_classes(self.place)
+
+    def files(self) -> list[Path]:
+        return self._listing().files
+
+    def stamp(self) -> object:
+        listing = self._listing()
+        return inputs.stamp(listing.files), listing.notes  # what is left out is said anew when it changes
+
+    def read(self) -> Content:
+        listing = self._listing()
+        white = 255.0 if self.preprocessing == "raw" else 1.0
+        images, notes = stack(listing.files, self.channels, self.resolution, white)
+        labels = np.array([number for found in listing.splits.values() for _, number in found], dtype=np.int64)
+        raw = Raw(images, labels, np.arange(len(labels)))
+        notes = [*listing.notes, *(f"{self.label}: {note}" for note in notes)]
+        if "train" not in listing.splits:
+            train, test = held_out(raw)
+        else:
+            n = len(listing.splits["train"])
+            train, test = (Raw(*(part[where] for part in raw)) for where in (slice(0, n), slice(n, None)))
+        return Content(train, test, listing.names, tuple(notes))

@@ -1,0 +1,161 @@
+"""The user's own tables: a row a sample, of numbers or of the names of image files."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from byrote import inputs
+from byrote.component import did_you_mean
+from byrote.data.base import Raw
+from byrote.data.formats import tables
+from byrote.data.formats.features import choose
+from byrote.data.formats.images import SUFFIXES, stack
+from byrote.data.formats.labels import different_ids, numbered, split_named, typed
+from byrote.data.own import Content, Own, held_out
+
+__all__ = ["Table"]
+
+
+class Table(Own):
+    """A CSV or Parquet table: a row a sample, one label column, the other columns its features or its image.
+
+    A CSV file has a header. Columns of texts, columns without any value, and a column that numbers the rows (such
+    as the index that pandas writes) are no features; those left out are logged and stand in `notes()`. A column in
+    which only some cells are numbers is refused.
+
+    Args:
+        label_column: the column with the label, integers or texts (numbered alphabetically).
+        features: the columns to use, in order; empty takes all whose cells are numbers, or true and false (1, 0).
+        shape: (C, H, W) of a row's features; None takes dx1x1, each feature scaled by itself.
+        split_column: a column that says "train" or "test" ("val" is left out, or the test where there is none);
+            empty holds out every fifth row of each class.
+        id_column: a column of different integers; empty numbers the rows.
+        image_column: a column with the path of each row's image; empty takes features.
+        image_folder: the folder these paths start from; empty takes the table's own.
+        channels: of these images, 3, or 1 for gray.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.csv"
+        >>> _ = path.write_text("a,b,label\\n" + "1.5,2,cat\\n3,4.5,dog\\n" * 5)
+        >>> Table(path=str(path)).load()
+        Images(8 of 2x1x1, 2 classes)
+    """
+
+    label_column: str = "label"
+    features: tuple[str, ...] = ()
+    shape: tuple[int, int, int] | None = None
+    split_column: str = ""
+    id_column: str = ""
+    image_column: str = ""
+    image_folder: str = ""
+    channels: Literal[1, 3] = 3
+
+    def files(self) -> list[Path]:
+        if not self.image_column:
+            return [self.place]
+        with tables.open_table(self.place) as table:
+            self._check_names(table)
+            return [self.place, *self._image_files(table)]
+
+    def read(self) -> Content:
+        with tables.open_table(self.place) as table:
+            self._check_names(table)
+            labels = numbered(typed(table.cells(self.label_column)), self._where(self.label_column), "row")
+            rows = np.arange(table.rows)
+            if not len(rows):
+                raise ValueError(f"{inputs.shown(self.path)} has no rows")
+            ids = different_ids(table.cells(self.id_column), self._where(self.id_column)) if self.id_column else rows
+            images, notes = self._images(table)
+            raw = Raw(images, labels.numbers, ids)
+            if not self.split_column:
+                return Content(*held_out(raw), names=labels.names, notes=tuple(notes))
+            which, more = self._splits(table.cells(self.split_column))
+        train, test = (Raw(*(part[which == split] for part in raw)) for split in ("train", "test"))
+        return Content(train, test, labels.names, (*notes, *more))
+
+    def _where(self, column: str) -> str:
+        return f"{inputs.shown(self.path)}, column {column}"
+
+    def _check_names(self, table: tables.Table) -> None:
+        """Every column named here is there, and has one role."""
+        roles = [self.label_column, *self.features]
+        roles += filter(None, (self.split_column, self.id_column, self.image_column))
+        for name in roles:
+            if name not in table.types:
+                raise ValueError(
+                    f"{inputs.shown(self.path)} has no column {name!r}; {did_you_mean(name, list(table.types))}"
+                )
+        for name in roles:
+            if roles.count(name) > 1:
+                raise ValueError(f"{self._where(name)}: a column is label, feature, split, id or image, and only once")
+        if self.image_column and (self.features or self.shape):
+            raise ValueError(f"{self._where(self.image_column)}: a row has an image or features, not both")
+
+    def _image_files(self, table: tables.Table) -> list[Path]:
+        base = inputs.expanded(self.image_folder) if self.image_folder else self.place.parent
+        names = table.cells(self.image_column)
+        for row, name in enumerate(names, 1):
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(
+                    f"{self._where(self.image_column)}: the name of a file is needed, got {name!r} in row {row}"
+                )
+        seen: dict[str, int] = {}
+        for row, name in enumerate(names, 1):
+            if seen.setdefault(name, row) != row:
+                raise ValueError(
+                    f"{self._where(self.image_column)}: an image can have one row, and {name!r} is in the rows "
+                    f"{seen[name]} and {row}"
+                )
+        paths = [base / name for name in names]
+        lost = [row for row, path in enumerate(paths, 1) if not path.exists()]
+        if lost:
+            raise FileNotFoundError(
+                f"{self._where(self.image_column)}: there is no {inputs.shown(paths[lost[0] - 1])} (row {lost[0]}"
+                + (f", and {len(lost) - 1} others are not there either)" if len(lost) > 1 else ")")
+                + "; paths start from image_folder"
+            )
+        return paths
+
+    def _images(self, table: tables.Table) -> tuple["np.ndarray[Any, Any]", list[str]]:
+        """(n, C, H, W), and what was left out."""
+        if self.image_column:
+            white = 255.0 if self.preprocessing == "raw" else 1.0
+            images, notes = stack(self._image_files(table), self.channels, self.resolution, white)
+            return images, [f"{self.label}: {note}" for note in notes]
+        other = set(filter(None, (self.label_column, self.split_column, self.id_column)))
+        names, values, notes = choose(table, self.features, other, inputs.shown(self.path))
+        if not names:
+            texts = [n for n in table.types if n not in other and _names_images(table.cells(n))]
+            hint = f"; column {texts[0]!r} names images: set image_column={texts[0]!r}" if texts else ""
+            raise ValueError(f"{inputs.shown(self.path)}: feature columns must be numbers, got none{hint}")
+        shape = self.shape or (len(names), 1, 1)
+        if np.prod(shape) != len(names) or min(shape) < 1:
+            raise ValueError(
+                f"{inputs.shown(self.path)}: {len(names)} features do not make {'x'.join(map(str, shape))}"
+            )
+        return values.reshape(-1, *shape), notes
+
+    def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
+        """The split of each row, "" for one that is left out, and what was decided."""
+        where = self._where(self.split_column)
+        found = [split_named(str(cell)) if cell is not None else None for cell in cells]
+        unknown = [row for row, split in enumerate(found) if split is None]
+        if unknown:
+            first = cells[unknown[0]]
+            raise ValueError(
+                f"{where}: every row must say train, test or val, and {len(unknown)} of {len(cells)} do not, the "
+                f"first in row {unknown[0] + 1} ({'' if first is None else first!r})"
+            )
+        which, held = np.array(found, dtype=object), sum(split == "val" for split in found)
+        if not held:
+            return which, []
+        if "test" not in found:
+            return np.where(which == "val", "test", which), [f"{where}: no row says test, and val is the test split"]
+        return which, [f"{where}: left out {held} rows that say val"]
+
+
+def _names_images(cells: list[Any]) -> bool:
+    """Whether a column holds names of image files."""
+    return any(isinstance(cell, str) and Path(cell).suffix.lower() in SUFFIXES for cell in cells[:99])

@@ -1,0 +1,259 @@
+"""Files that a user names: plain files only, read within bounds, and known again when they change.
+
+A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
+device is refused before it is opened, because reading one may never end.
+"""
+
+import glob
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = [
+    "Fingerprint",
+    "available_memory",
+    "content",
+    "digest",
+    "expanded",
+    "fingerprint",
+    "fits",
+    "in_words",
+    "is_folder",
+    "plain_file",
+    "read",
+    "shown",
+    "stamp",
+    "table_name",
+]
+
+Fingerprint = tuple[str, int, int, int, int, int]
+"""Path, device, inode, size, and the times of the last change to content and to status, in nanoseconds."""
+
+_YOUNG = 2_000_000_000  # ns: two writes closer together than a file system's clock ticks can look alike
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with `~` replaced by the home folder, where there is such a home.
+
+    >>> expanded("~nobody-of-this-name/a.csv").parts[0]
+    '~nobody-of-this-name'
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def shown(path: str | Path) -> str:
+    r"""The path as an error states it, on one line.
+
+    >>> print(shown("data/a.csv"), shown("two\nlines"))
+    data/a.csv 'two\nlines'
+    """
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character
+        what = "nothing, to which the link points" if path.is_symlink() else "no file"
+        raise FileNotFoundError(f"there is {what} at {shown(path)}") from None
+    except OSError as error:
+        raise ValueError(f"{shown(path)} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def plain_file(path: str | Path, needed: str = "a file") -> Path:
+    """The expanded path, if a plain file (or a link to one) is there.
+
+    Args:
+        needed: what an error says is needed.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: a folder, a named pipe, a device or a socket is there.
+
+    Example:
+        >>> plain_file("/dev/null", "a table")
+        Traceback (most recent call last):
+        ValueError: a table is needed, and /dev/null is a device
+    """
+    place = expanded(path)
+    mode = _status(place).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{needed} is needed, and {shown(place)} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
+    return place
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder, or a link to one, is there.
+
+    Raises:
+        ValueError: the path cannot be followed: no permission, a name too long.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise ValueError(f"{shown(path)} cannot be read: {_reason(error)}") from None
+
+
+def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
+    """The content of a plain file of at most `limit` bytes.
+
+    Raises:
+        FileNotFoundError, ValueError: see `plain_file`; the file is larger, or it cannot be read.
+    """
+    place = plain_file(path, needed)
+    size = _status(place).st_size
+    if size > limit:
+        raise ValueError(f"{needed} of at most {in_words(limit)} is needed, and {shown(place)} has {in_words(size)}")
+    try:
+        with place.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise ValueError(f"{shown(place)} cannot be read: {_reason(error)}") from None
+
+
+# -------------------------------------------------------------------------------------- files that change
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """What changes whenever a file is replaced, or written to after the clock of its file system has ticked."""
+    s = _status(path)
+    return str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+
+
+def _young(mark: Fingerprint) -> bool:
+    return time.time_ns() - max(mark[4:]) < _YOUNG  # a time in the future counts as young, too
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, remembered as long as the file does not change.
+
+    Raises:
+        FileNotFoundError, ValueError: see `plain_file`; the file changed while it was read.
+    """
+    mark = fingerprint(plain_file(path))
+    return _fresh(mark) if _young(mark) else _digest(mark)
+
+
+def _fresh(mark: Fingerprint) -> str:
+    try:
+        with Path(mark[0]).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{shown(mark[0])} cannot be read: {_reason(error)}") from None
+    if fingerprint(Path(mark[0])) != mark:
+        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when it is finished")
+    return found
+
+
+_digest = lru_cache(maxsize=4096)(_fresh)
+
+
+def stamp(files: Iterable[Path]) -> tuple[tuple[Fingerprint, str], ...]:
+    """A value that differs whenever the content of one of the files differs.
+
+    A file that changed a moment ago could change again without a sign, so its checksum is part of the value.
+    """
+    marks = [fingerprint(plain_file(path)) for path in files]
+    return tuple((mark, _fresh(mark) if _young(mark) else "") for mark in marks)
+
+
+def content(root: Path, files: Iterable[Path]) -> str:
+    """Sixty-four hexadecimal digits that name the content of files.
+
+    For `root` itself it is the SHA-256 of its bytes; otherwise the SHA-256 over (path relative to `root`, SHA-256 of
+    the bytes) of each file, sorted by path, so that it does not depend on where `root` lies.
+    """
+    files = list(files)
+    if files == [root]:
+        return digest(root)
+    marks = tuple(fingerprint(plain_file(path)) for path in files)
+    return _folder(root, marks) if any(map(_young, marks)) else _remembered_folder(root, marks)
+
+
+def _folder(root: Path, marks: tuple[Fingerprint, ...]) -> str:
+    base = root if root.is_dir() else root.parent
+    names = {Path(os.path.relpath(mark[0], base)).as_posix(): Path(mark[0]) for mark in marks}
+    state = hashlib.sha256()
+    for name in sorted(names):
+        state.update(os.fsencode(name) + b"\0" + digest(names[name]).encode() + b"\n")
+    return state.hexdigest()
+
+
+_remembered_folder = lru_cache(maxsize=16)(_folder)
+
+
+# ------------------------------------------------------------------------------------------------- memory
+
+
+def in_words(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> in_words(3 << 29), in_words(5 << 20), in_words(700)
+    ('1.5 GiB', '5.0 MiB', '700 bytes')
+    """
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << shift:
+            return f"{size / (1 << shift):,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be had now: what the system has available, within the limit of its container."""
+    found = []
+    with suppress(OSError, ValueError):  # no container, or no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")))
+    except (OSError, StopIteration):  # another system
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(found)
+
+
+def fits(size: int, what: str) -> None:
+    """`size` bytes must fit into the memory that is available; called before anything is decoded.
+
+    Raises:
+        ValueError: they do not, with both sizes in words.
+    """
+    free = available_memory()
+    if size > free:
+        raise ValueError(
+            f"{what} needs {in_words(size)} of memory, and {in_words(free)} are available: use fewer or smaller samples"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+
+@contextmanager
+def table_name(path: Path) -> Iterator[str]:
+    """A name under which DuckDB reads this file and no other.
+
+    DuckDB takes a path for a pattern (`*`, `?`, `[`), an address (`file:`) or a partition (`label=3/`), splits it at
+    backslashes, and cannot take bytes that are no UTF-8. A link with a plain name has none of these.
+    """
+    with tempfile.TemporaryDirectory(prefix="byrote-") as folder:
+        link = Path(folder).resolve() / f"table{path.suffix.lower()}"
+        link.symlink_to(path.absolute())
+        yield glob.escape(str(link))

@@ -1,0 +1,172 @@
+"""Another value for any field of a spec, made from its annotation, constraints and default alone."""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+from pydantic.fields import FieldInfo
+
+from byrote.component import Component, Spec
+
+__all__ = ["Files", "NoOtherValueError", "built", "families", "other_values", "slots"]
+
+NUMBERS = (0.5, 0.25, 0.75, 1.5, 3.0, 7.0, 0.0, -1.0, 1e-3)
+WHOLE = (1, 2, 3, 0, 5, 17)
+TEXTS = ("other", "toys:Blobs", "0" * 64, "a.csv")
+
+
+class NoOtherValueError(Exception):
+    """No value could be made that the field accepts."""
+
+
+class Files:
+    """Gives the path of a new file with a content of its own, again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def new(self) -> str:
+        self._count += 1
+        path = self._folder / str(self._count) / "labels.csv"
+        path.parent.mkdir(parents=True)
+        names = [f"{name}{more}" for name in ("true", "observed") for more in ("", "_other", "_third")]
+        rows = [f"{i}{f',{(i >> self._count) % 2}' * len(names)}" for i in range(256)]
+        path.write_text("\n".join([",".join(["id", *names]), *rows]) + "\n")
+        return str(path)
+
+
+def families() -> Iterator[type[Component]]:
+    """The base of every family, such as `Loss`."""
+    for base in Component.__subclasses__():
+        if base.family:
+            yield base
+
+
+def family_of(annotation: Any) -> type[Component] | None:
+    """The family that a field takes, or one of the items of a list."""
+    for base in families():
+        if annotation is base:
+            return base
+    for part in get_args(annotation):
+        found = family_of(part)
+        if found is not None:
+            return found
+    return None
+
+
+def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Component]]]:
+    """Each place of a spec that takes a component, by dotted path, with its family; found from the annotations."""
+    for name, field in spec.model_fields.items():
+        family = family_of(field.annotation)
+        if family is not None:
+            yield prefix + name, family
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
+            yield from slots(field.annotation, f"{prefix}{name}.")
+
+
+def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
+    """Values of a type, simple ones first; not all of them need be legal."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from values(arguments[0], now, files)
+    elif origin is Literal:
+        yield from arguments
+    elif origin in (Union, types.UnionType):
+        for part in arguments:
+            yield from values(part, now, files)
+    elif origin in (tuple, list):
+        yield from _sequences(arguments, now, files)
+    elif origin is dict or annotation is dict:
+        yield from ({"a": 1}, {"a": 2}, {})
+    elif annotation is type(None):
+        yield None
+    elif annotation is bool:
+        yield from (True, False)
+    elif annotation is int:
+        yield from ((now + 1, *WHOLE) if isinstance(now, int) else WHOLE)
+    elif annotation is float:
+        yield from ((now * 1.5, now / 2, now + 0.125, *NUMBERS) if isinstance(now, float) else NUMBERS)
+    elif annotation is str:
+        beside = (f"{now}_other", f"{now}_third") if isinstance(now, str) else ()
+        yield from (*beside, files.new(), *TEXTS)
+    elif isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield from _members(annotation, files)
+
+
+def _sequences(arguments: tuple[Any, ...], now: Any, files: Files) -> Iterator[Any]:
+    """Short tuples: with one item changed, of one item repeated, of different numbers, and rows that each sum to 1."""
+    item = arguments[0]
+    lengths = (2, 3, 1, 0) if len(arguments) == 1 or arguments[-1] is Ellipsis else (len(arguments),)
+    if isinstance(now, tuple) and now:
+        for other in values(item, now[0], files):
+            yield (other, *now[1:])
+        yield now[:-1]
+    for diagonal in (0.9, 0.8):
+        yield tuple(tuple(float(v) for v in row) for row in np.eye(2) * (2 * diagonal - 1) + 1 - diagonal)
+    if item is int:
+        yield from ((0, 1), (1, 0), (0, 1, 2))
+    for other in values(item, None, files):
+        for length in lengths:
+            yield (other,) * length
+
+
+def _members(annotation: type[Spec], files: Files) -> Iterator[Spec]:
+    if issubclass(annotation, Component):
+        for member in list(annotation.registry.values()):
+            try:
+                yield built(member, files)
+            except NoOtherValueError:
+                continue
+    else:
+        yield annotation()
+
+
+def built(part: type[Spec], files: Files) -> Any:
+    """An instance with its defaults, and a first legal value of each field that has none."""
+    required = {name: field for name, field in part.model_fields.items() if field.is_required()}
+    given: dict[str, Any] = {}
+    for name, field in required.items():
+        given[name] = _first_legal(part, name, field, given, required, files)
+    return part(**given)
+
+
+def _first_legal(
+    part: type[Spec],
+    name: str,
+    field: FieldInfo,
+    given: dict[str, Any],
+    required: dict[str, FieldInfo],
+    files: Files,
+) -> Any:
+    for value in values(field.annotation, None, files):
+        try:
+            part(**given, **{name: value})
+        except (ValueError, TypeError) as error:
+            if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
+                return value  # it is another required field that is missing
+            continue
+        return value
+    raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
+
+
+def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Spec]:
+    """Copies of a spec that differ from it, and from each other, in this field alone.
+
+    Raises:
+        NoOtherValueError: not one could be made.
+    """
+    found: dict[str, Spec] = {}
+    for value in values(type(part).model_fields[name].annotation, getattr(part, name), files):
+        try:
+            changed = part.replace(**{name: value})
+        except (ValueError, TypeError):
+            continue
+        if changed.spec() != part.spec():
+            found.setdefault(changed.digest(), changed)
+        if len(found) == count:
+            break
+    if not found:
+        raise NoOtherValueError(f"{type(part).__name__}.{name}: no other value could be made")
+    return list(found.values())

@@ -1,0 +1,132 @@
+"""Other settings and other losses beside the plain runs leave every number that a figure draws of them as it was."""
+
+import json
+
+import pytest
+from stored import results_of
+
+from byrote import figures
+from byrote.analysis import Analysis
+from byrote.table import Table
+from figures import made
+
+OWN = {"data.kind": "arrays", "data.path": "mine.npz", "network.kind": "mine:Network"}
+CONTENTS = {"file:mine.npz": "0" * 64, "module:mine": "a" * 16}
+BESIDE = {
+    "another clip": {"spec": {"training.clip": 1.0}},
+    "another test set": {"spec": {"data.test_per_class": 7}},
+    "another optimizer field": {"spec": {"training.optimizer.nesterov": True}},
+    "a second data file": {"contents": CONTENTS | {"file:mine.npz": "1" * 64}},
+    "a second network": {"contents": CONTENTS | {"module:mine": "b" * 16}},
+    "a second network of the same module": {"spec": {"network.kind": "mine:Other"}},
+}
+
+
+def plain_rows(own):
+    """The rows of small studies that every figure draws something of: those of the papers, and those past them.
+
+    Args:
+        own: whether all have the user's own data file and network; then without the photographs, a second data set.
+    """
+    two = made.runs(made.Cells(made.TWO, ("CE", "LS", "MSE", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=20)).rows()
+    wide = made.TWO | {"part": "wide", "feature_width": 5}
+    wider = made.runs(made.Cells(wide, ("CE", "LS", "nMSE"), (0.0, 0.2, 0.4), seeds=2, every=20)).rows()
+    past = made.past()
+    rows = two + wider + (past.where(network="mlp") if own else past).rows()
+    wrong = {(row["dataset"], row["num_classes"], row["noise"], row["rate"], row["seed"]): row for row in rows}
+    for row in rows:  # runs of one seed have the same wrong labels, whatever their loss
+        same = wrong[row["dataset"], row["num_classes"], row["noise"], row["rate"], row["seed"]]
+        row["realised_rate"] = same["realised_rate"] if row["noise"] != "recorded" else row["realised_rate"]
+        if own:
+            row |= {"spec": OWN, "contents": CONTENTS}
+    return rows
+
+
+def beside(rows, change, name):
+    """Fewer runs of another setting, with other readings and other epochs and rates than any plain run."""
+    others = []
+    for row in rows:
+        if row["seed"] != 0:
+            continue
+        other = row | change | {"key": f"{row['key']}-{name}", "part": "beside"}
+        other["spec"] = row.get("spec", {}) | change.get("spec", {})
+        for reading in ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "test_accuracy"):
+            other[reading] = 0.123
+        for reading in ("nc1_test", "class_distance", "mem_noise_weighted", "mem_noise_weighted_relative", "mem_mean"):
+            other[reading] = 17.0
+        for reading in ("rate_estimate", "rate_low", "rate_high"):
+            other[reading] = row["realised_rate"] + 0.01 if reading in row and row[reading] == row[reading] else None
+        others.append(other)
+    return others
+
+
+def panels(analysis):
+    """By figure and panel the rows drawn in each layer; the legend, which names all losses, apart."""
+    found = {}
+    for figure in figures.draw(analysis):
+        for place, panel in enumerate(figure.spec["concat"]):
+            layers = [layer for layer in panel["layer"] if not layer.get("name", "").startswith("panel")]
+            rows = [figure.spec["datasets"][layer["data"]["name"]] for layer in layers]
+            found[figure.name, place, json.dumps(panel["title"])] = rows
+    return found
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["built-in", "own"])
+def plain(request):
+    rows = plain_rows(request.param)
+    history = Table.of(
+        [{name: value for name, value in row.items() if name not in ("spec", "contents")} for row in rows]
+    )
+    features = made.plane(history.where(history["feature_width"] == 2), points=40)
+    return rows, features, panels(Analysis.of(results_of(rows, features))), request.param
+
+
+def numbers(rows):
+    """The rows of a panel without what says only where, among the losses of the figure, a mark is put."""
+    return [[{name: value for name, value in row.items() if name != "at"} for row in layer] for layer in rows]
+
+
+def test_every_figure_draws_something_of_the_plain_runs(plain):
+    drawn = {name for name, _, _ in plain[2]} | ({"human-noise"} if plain[3] else set())
+    assert drawn == {source.name for source in figures.registered()}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
+    rows, features, wanted, own = plain
+    if "contents" in BESIDE[name] and not own:
+        pytest.skip("the plain runs name no file and no module")
+    more = Analysis.of(results_of(rows + beside(rows, BESIDE[name], name), features))
+    assert len(more.runs) > len(Analysis.of(results_of(rows)).runs)
+    drawn = panels(more)
+    words = {(figure, json.dumps(layers)) for (figure, _, _), layers in drawn.items()}
+    for (figure, place, title), layers in wanted.items():
+        assert (figure, json.dumps(layers)) in words, f"{figure}, panel {place}: {title}"
+    extra = {figure for figure, _, _ in drawn if count(drawn, figure) > count(wanted, figure)}
+    if name.startswith("a second"):
+        assert "wrong-labels" in extra, "it is a data set or a network of its own"
+    else:
+        assert extra <= {"path-dependence"}, "it shows every setting in which a loss was started twice"
+
+
+def count(drawn, figure):
+    return sum(one == figure for one, _, _ in drawn)
+
+
+@pytest.mark.parametrize("loss", ["nMSE", "RLL"])
+def test_another_form_of_a_loss_is_another_line(plain, loss):
+    rows, features, wanted, _ = plain
+    change = {"spec": {"loss.scale": 0.1}} if loss == "nMSE" else {"alpha": 0.45}
+    mine = [row for row in rows if row["loss"] == loss and row.get("start") != "memorized"]
+    drawn = panels(Analysis.of(results_of(rows + beside(mine, change, "form"), features)))
+    name = f"{loss} scale .1" if loss == "nMSE" else f"{loss} alpha .45"
+    assert any(row.get("loss") == name for layers in drawn.values() for layer in layers for row in layer)
+    by_figure = {}
+    for (figure, _, title), layers in drawn.items():
+        by_figure.setdefault(figure, []).append((title, layers))
+    for (figure, place, _), layers in wanted.items():
+        without = [
+            numbers([[row for row in layer if row.get("loss") != name] for layer in found])
+            for _, found in by_figure[figure]
+        ]
+        assert numbers(layers) in without, f"{figure}, panel {place}"

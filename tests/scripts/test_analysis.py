@@ -1,0 +1,42 @@
+"""The benchmark of reading: its made table is a whole one, and what it measures is the process."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import byrote
+from byrote.store import read_results
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+spec = importlib.util.spec_from_file_location("analysis_benchmark", ROOT / "benchmarks" / "analysis.py")
+benchmark = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(benchmark)
+DEMO = ROOT / "results" / "demo"
+
+
+def test_the_made_table_has_every_setting_and_every_run_once(tmp_path):
+    demo = read_results(DEMO)
+    count = 2 * len(demo.runs) + 7
+    store = byrote.open(benchmark.enlarged(DEMO, tmp_path / "many", count))
+    analysis = store.analysis  # it refuses two runs of equal setting, loss, rate and seeds
+    assert len(analysis.runs) == len(set(analysis.runs["key"])) == count
+    before = byrote.open(DEMO).analysis
+    assert [one.digest for one in analysis.settings] == [one.digest for one in before.settings]
+    lengths = np.bincount(demo.history["run"], minlength=len(demo.runs))
+    assert np.bincount(store.results.history["run"]).tolist() == [*lengths, *lengths, *lengths[:7]]
+    for place in (0, len(demo.runs) - 1):
+        copy = analysis.runs.row(place + len(demo.runs))
+        original = before.runs.row(place)
+        assert copy["seed"] == original["seed"] + benchmark.SEEDS
+        assert (copy["j1"], copy["nc1_test"]) == pytest.approx((original["j1"], original["nc1_test"]), nan_ok=True)
+    assert len(store.results.features) == 200 * int((analysis.runs["feature_width"] == 2).sum()) > 0
+
+
+def test_a_process_is_measured_whole():
+    cost = benchmark.measured("--version")
+    assert 0.01 < cost.seconds < 30
+    assert 10 < cost.megabytes < 2000
+    with pytest.raises(SystemExit, match=r"byrote status /nowhere failed: byrote: /nowhere is not a store"):
+        benchmark.measured("status", "/nowhere")

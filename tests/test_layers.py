@@ -25,6 +25,7 @@ LEVELS = {
     "measures": 1,
     "theory": 1,
     "recipe": 1,
+    "own_code": 1,
     "experiment": 2,
     "studies": 2,
     "training": 3,

@@ -71,7 +71,7 @@ def test_a_report_says_it_from_the_store_and_from_compacted_results(tmp_path):
 
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     for folder in (outcome.root, outcome.store.compact(tmp_path / "results")):
-        said = " ".join(limits(byrote.open(folder).results))
+        said = " ".join(limits(byrote.open(folder).analysis))
         assert f"gone, three runs: {REASON}" in said
         assert "planned runs are not done" not in said
 

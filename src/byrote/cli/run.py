@@ -2,11 +2,15 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from byrote.cli.output import fail, say
+from byrote.cli.own import Imports
+
+if TYPE_CHECKING:
+    from byrote.sweep import Outcome
 
 __all__ = ["run"]
 
@@ -23,7 +27,7 @@ def run(
     on: Literal["local", "serial"] = "local",
     cohort: int | None = None,
     limit: int | None = None,
-    imports: Annotated[list[str] | None, Parameter(name="--import", negative=())] = None,
+    imports: Imports = None,
     accept: Annotated[list[str] | None, Parameter(negative=())] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     weights: bool = False,
@@ -93,6 +97,11 @@ def run(
         return fail(f"interrupted: {kept}", 130)
     finally:
         watcher.close()
+    return _said(outcome, folder)
+
+
+def _said(outcome: "Outcome", folder: Path) -> int:
+    """Say how a sweep ended, and give the exit code: 1 where a run could not be carried out."""
     kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))

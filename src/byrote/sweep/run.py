@@ -4,7 +4,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +192,14 @@ def run(
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
-    """Make the store or take up the one that is there, and see that it can be written to."""
+    """Make the store or take up the one that is there, and see that it can be written to.
+
+    The modules that it was made with before stay remembered.
+    """
     plan = plan.accepting(root, accept)
+    there = Plan.read(root)
+    if there is not None:
+        plan = replace(plan, imports=tuple(dict.fromkeys([*there.imports, *plan.imports])))
     try:
         plan.write(root)
         discard_leftovers(root)

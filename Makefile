@@ -31,6 +31,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/growth.py --json
 	$(BIN)/python benchmarks/measures.py --json
+	$(BIN)/python benchmarks/noise_rate.py --json
 	$(BIN)/python benchmarks/theory.py --json
 
 mutations: $(VENV)/.dev

@@ -1,5 +1,9 @@
 """Keys name content, studies are grids, and a mistake in a study is one sentence."""
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 from toys import tiny
@@ -251,6 +255,15 @@ def test_what_cannot_be_bound_is_one_sentence(tmp_path, path, sentence):
 def test_a_run_that_two_parts_ask_for_belongs_to_the_first(tmp_path):
     found = bound_study(tmp_path, BOUND.replace("base = { seed = 1 }", "")).grid()
     assert [part.name for part, _ in found] == ["of the study", "none"]
+
+
+def test_the_study_that_the_docs_show_is_one():
+    text = (Path(__file__).resolve().parent.parent / "docs" / "studies.md").read_text("utf-8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    found = Study(name="shown", **tomllib.loads(shown)).grid()
+    assert len({e.key for _, e in found}) == 2 * 2 * 2 * 2
+    assert {part.bind for part, _ in found} == {("training.optimizer.lr",)}
+    assert {(e.loss.kind, e.training.optimizer.lr) for _, e in found} == {("cross_entropy", 0.1), ("robust_log", 0.01)}
 
 
 def test_a_part_is_checked():

@@ -1,6 +1,7 @@
 """The house stands: imports point down, torch and the extras are loaded only where they are used."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,10 @@ def test_nothing_in_the_library_prints():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             assert called != "print", f"{path.name} prints"
+
+
+def test_contributing_names_every_part_with_its_level():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d) \| (.+) \|$", text, flags=re.MULTILINE)
+    told = {part: int(level) for level, parts in rows for part in parts.split(", ")}
+    assert told == {part: level for part, level in LEVELS.items() if not part.startswith("__")}

@@ -151,3 +151,84 @@ def test_against_plain_python(rows: list[dict[str, Any]]) -> None:
     assert sum(len(part) for _, part in parts) == len(rows)
     for (loss, rate), part in parts:
         assert text(part.rows()) == text([r for r in rows if r["loss"] == loss and repr(r["rate"]) == repr(rate)])
+
+
+class Counted:
+    """The columns of ROWS as functions that count how often they are called."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = {}
+
+    def table(self) -> Table:
+        names = list(ROWS[0])
+        return Table.lazy({name: lambda name=name: self._read(name) for name in names}, len(ROWS))
+
+    def _read(self, name: str) -> list[Any]:
+        self.calls[name] = self.calls.get(name, 0) + 1
+        return [row[name] for row in ROWS]
+
+
+def test_a_lazy_column_is_read_once_and_only_when_it_is_asked_for(table: Table) -> None:
+    counted = Counted()
+    lazy = counted.table()
+    assert (lazy.columns, len(lazy), "j1" in lazy, repr(lazy)) == (table.columns, 4, True, repr(table))
+    assert counted.calls == {}
+    np.testing.assert_array_equal(lazy["j1"], table["j1"])
+    np.testing.assert_array_equal(lazy["j1"], table["j1"])
+    assert counted.calls == {"j1": 1}
+    with pytest.raises(ValueError, match="read-only"):
+        lazy["j1"][0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("step", "read"),
+    [
+        (lambda t: t.where(loss="CE"), {"loss"}),
+        (lambda t: t.take(np.array([3, 0, 0])), set()),
+        (lambda t: t.select("epoch", "j1"), set()),
+        (lambda t: t.with_column("more", [1, 2, 3, 4]), set()),
+        (lambda t: t.with_lazy({"twice": lambda: 2 * t["epoch"]}), set()),
+        (lambda t: t.final(), {"key", "epoch"}),
+        (lambda t: t.where(key="b").take(np.array([1])).select("j1", "key"), {"key"}),
+        (lambda t: next(iter(t.groups("key")))[1], {"key"}),
+    ],
+    ids=["where", "take", "select", "with_column", "with_lazy", "final", "chain", "groups"],
+)
+def test_a_lazy_table_does_as_a_plain_one_and_reads_no_more_than_it_needs(table: Table, step: Any, read: Any) -> None:
+    counted = Counted()
+    lazy = step(counted.table())
+    assert set(counted.calls) == read
+    assert repr(lazy.rows()) == repr(step(table).rows())
+    assert lazy == step(table)
+    assert max(counted.calls.values()) == 1, "each column was read once, whatever was made of it"
+
+
+def test_a_lazy_column_is_computed_from_the_table_it_stands_beside(table: Table) -> None:
+    twice = table.with_lazy({"twice": lambda: 2 * table["epoch"], "j1": lambda: table["j1"] + 1})
+    assert twice["twice"].tolist() == [4, 2, 6, 2]
+    assert twice["j1"][:2].tolist() == [1.9, 1.5]
+    assert twice.columns == (*table.columns, "twice")
+    assert table["j1"][:2].tolist() == [0.9, 0.5], "the table itself stays as it was"
+
+
+def test_a_lazy_column_of_another_length_is_named() -> None:
+    with pytest.raises(ValueError, match="column 'j1' needs 2 values, got 3"):
+        _ = Table.lazy({"j1": lambda: [1, 2, 3]}, 2)["j1"]
+    with pytest.raises(KeyError, match="did you mean 'j1'"):
+        _ = Table.lazy({"j1": lambda: [1, 2]}, 2)["j2"]
+
+
+def test_a_lazy_table_joins_with_a_plain_one(table: Table) -> None:
+    joined = Table.concat([Counted().table(), table])
+    assert repr(joined.rows()) == repr([*ROWS, *ROWS])
+
+
+def test_a_column_that_fails_fails_again_and_leaves_the_others(table: Table) -> None:
+    def broken() -> list[float]:
+        raise ValueError("the file is gone")
+
+    lazy = table.with_lazy({"bad": broken})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="the file is gone"):
+            _ = lazy["bad"]
+    assert lazy["epoch"].tolist() == table["epoch"].tolist()

@@ -227,11 +227,18 @@ class Table:
         added = _column(values)
         if len(added) != len(self) and self._columns:
             raise ValueError(f"a column of {len(self)} values is needed, got {len(added)}")
-        return Table._checked({**self._columns, name: added}, len(added))
+        return Table._checked({**self._shared(), name: added}, len(added))
 
     def with_lazy(self, columns: Mapping[str, Callable[[], object]]) -> Table:
         """A copy with columns added or replaced that are computed when they are first asked for."""
-        return Table._checked({**self._columns, **columns}, len(self))
+        return Table._checked({**self._shared(), **columns}, len(self))
+
+    def _shared(self) -> dict[str, Column | Callable[[], object]]:
+        """The columns for a table made from this one; what is read later is read once for both."""
+        columns: dict[str, Column | Callable[[], object]] = {}
+        for name, column in self._columns.items():
+            columns[name] = partial(self.__getitem__, name) if callable(column) else column
+        return columns
 
     def final(self, by: str = "key") -> Table:
         """The row of the last evaluated epoch of each run, runs in the order of their first row.

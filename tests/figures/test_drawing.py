@@ -196,3 +196,24 @@ def test_failed_runs_are_not_drawn():
     (one,) = figures.draw(analysis(Table.of(rows)), "resistance")
     assert "3 runs (1 to 2 seeds a cell)" in one.caption
     assert all(row.get("j1", 0) <= 1 for rows in one.spec["datasets"].values() for row in rows)
+
+
+OPTIONAL = (
+    *("j1", "j2", "test_accuracy", "realised_rate", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true"),
+    *("nc1_test", "class_distance", "mem_mean", "mem_noise_weighted", "mem_relative", "mem_noise_weighted_relative"),
+    *("uncentred_cosine", "collapsed", "rate_estimate", "rate_low", "underfits"),
+)
+
+
+@pytest.mark.parametrize("absent", OPTIONAL)
+def test_a_column_that_the_tables_lack_stops_no_figure(absent):
+    table = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.0, 0.2, 0.4), seeds=1, every=30))
+    features = made.plane(table, points=9)
+    stated = dict.fromkeys(("rate_estimate", "rate_low", "rate_high"), table["realised_rate"])
+    columns = {name: table[name] for name in table.columns} | stated | {"underfits": table["collapsed"]}
+    whole = {one.name for one in figures.draw(analysis(Table(columns), features))}
+    assert len(whole) == 10
+    del columns[absent]
+    drawn = {one.name for one in figures.draw(analysis(Table(columns), features))}
+    needing = {source.name for source in figures.registered() if absent in source.needs}
+    assert drawn == whole - needing

@@ -68,7 +68,19 @@ def test_the_titles_count_intervals_of_runs_that_do_not_underfit(drawn):
 def test_where_every_run_says_that_it_underfits_nothing_is_counted(past_table):
     doubtful = past_table.with_column("underfits", np.ones(len(past_table), dtype=bool))
     (one,) = figures.draw(analysis(doubtful), "noise-rate")
-    assert {panel["title"]["text"].split(": ")[1] for panel in one.spec["concat"]} == {"all underfit"}
+    assert {panel["title"]["text"].split(": ")[1] for panel in one.spec["concat"]} == {"none is stated"}
+
+
+def test_a_run_that_cannot_tell_is_hollow_without_a_whisker_and_covers_nothing(past_table):
+    unsure = past_table["seed"] == 1
+    low, high = (np.where(unsure, np.nan, past_table[end]) for end in ("rate_low", "rate_high"))
+    table = past_table.with_column("rate_low", low).with_column("rate_high", high)
+    (one,) = figures.draw(analysis(table), "noise-rate")
+    rows = [row for row in drawn_rows(one, "true", "estimate", "low", "high") if row["seed"] == 1]
+    assert rows
+    assert all(row["low"] == row["estimate"] == row["high"] for row in rows)
+    assert {row["says"] for row in rows} == {"cannot tell"}
+    assert "RLL: 3 of 3 cover the truth" in {panel["title"]["text"] for panel in one.spec["concat"]}
 
 
 def test_rates_of_other_noise_are_not_drawn(past_table):

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import truncnorm
 
-from byrote.noise import InstanceDependent, MarginDependent, Noise, realised
+from byrote.noise import InstanceDependent, LookAlike, MarginDependent, Noise, realised
 
 from .conftest import samples
 
@@ -104,34 +104,96 @@ def test_small_margins_flip_more() -> None:
     assert shares[1][0] > shares[1][1] + 0.1 > shares[1][2] + 0.2
 
 
-def test_scale_rotation_and_order_of_axes_do_not_matter() -> None:
+def resemblance_aloud(x: np.ndarray, labels: list[int]) -> tuple[list[float], list[int]]:
+    """Distances to the nearest other sample of each class, one pair at a time."""
+    s, nearest = [], []
+    for i, true in enumerate(labels):
+        away: dict[int, float] = {}
+        for j, other in enumerate(labels):
+            if i != j:
+                away[other] = min(away.get(other, math.inf), math.dist(x[i], x[j]))
+        k = min((k for k in sorted(away) if k != true), key=lambda k: away[k])
+        own = away.get(true, math.inf)
+        s.append(1.0 if math.isinf(own) else (own - away[k]) / (own + away[k]) if own + away[k] else 0.0)
+        nearest.append(k)
+    return s, nearest
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5, 0.9])
+def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
+    n = 5
+    labels, features = samples(n, 30)
+    kept = (labels != 2) | (torch.arange(len(labels)) == int((labels == 2).nonzero()[0, 0]))  # class 2 has one sample
+    kept &= labels != 4  # and class 4 none
+    labels, features = labels[kept], features[kept].double() + 100.0
+    features[7] = features[3]  # a duplicate
+    seen = LookAlike(rate).corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
+
+    s, nearest = resemblance_aloud(features.flatten(1).numpy(), labels.tolist())
+    order = sorted(range(len(s)), key=lambda i: -s[i])
+    p = np.zeros(len(s))
+    for place, i in enumerate(order):
+        p[i] = np.clip(0.5 + (rate - (place + 0.5) / len(s)) / min(rate, 1 - rate), 0, 1)
+    for value in set(s):
+        tied = [i for i in range(len(s)) if s[i] == value]
+        p[tied] = p[tied].mean()
+    assert p.mean() == pytest.approx(rate, abs=0.005)
+    u = torch.rand(len(labels), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))[:, 0].tolist()
+    expected = [k if go < q else y for y, k, go, q in zip(labels.tolist(), nearest, u, p, strict=True)]
+    assert seen.tolist() == expected
+
+
+def test_look_alikes_always_move_and_others_never() -> None:
+    """At rate .2 the first tenth by resemblance moves, the last seven tenths stay, whatever the random numbers."""
+    labels, features = samples(3, 200)
+    s = torch.tensor(resemblance_aloud(features.flatten(1).double().numpy(), labels.tolist())[0])
+    order = s.argsort(descending=True)
+    for seed in range(5):
+        seen = LookAlike(0.2).corrupt(labels, 3, torch.Generator().manual_seed(seed), features=features)
+        moved = (seen != labels)[order]
+        assert bool(moved[:60].all())
+        assert not bool(moved[180:].any())
+        assert 0 < int(moved[60:180].sum()) < 120
+
+
+def test_blocks_of_distances_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, features = samples(4, 30)
+    whole = LookAlike(0.3).corrupt(labels, 4, torch.Generator().manual_seed(0), features=features)
+    monkeypatch.setattr("byrote.noise.instance._PAIRS", 700)
+    parts = LookAlike(0.3).corrupt(labels, 4, torch.Generator().manual_seed(0), features=features)
+    assert torch.equal(whole, parts)
+
+
+@pytest.mark.parametrize("noise", [MarginDependent(0.3), LookAlike(0.3)])
+def test_scale_rotation_and_order_of_axes_do_not_matter(noise: Noise) -> None:
     labels, features = samples(3, 100)
     generator = torch.Generator().manual_seed(2)
     turn, _ = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=generator))
-    noise = MarginDependent(0.3)
     first = noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=features)
     turned = 7 * features.flatten(1).double() @ turn + 3
     assert torch.equal(noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=turned), first)
 
 
 def test_constant_features_still_have_the_rate() -> None:
-    """All means coincide: no margin, every sample flips alike."""
-    labels = torch.arange(2).repeat(5000)
-    seen = MarginDependent(0.3).corrupt(
-        labels, 2, torch.Generator().manual_seed(0), features=torch.full((10000, 3), 0.1)
-    )
-    assert float((seen != labels).double().mean()) == pytest.approx(0.3, abs=0.02)
+    """No margin, no resemblance: every sample flips alike."""
+    labels = torch.arange(2).repeat_interleave(2000)
+    for noise in (MarginDependent(0.3), LookAlike(0.3)):
+        moved = (
+            noise.corrupt(labels, 2, torch.Generator().manual_seed(0), features=torch.full((4000, 3), 0.1)) != labels
+        )
+        for part in moved.double().split(1000):
+            assert float(part.mean()) == pytest.approx(0.3, abs=0.05)
 
 
 def test_integer_features_and_one_sample_each() -> None:
     images = torch.tensor([[0, 0], [255, 255], [0, 255]], dtype=torch.uint8)
     labels = torch.arange(3)
-    for noise in (InstanceDependent(0.5), MarginDependent(0.5)):
+    for noise in (InstanceDependent(0.5), LookAlike(0.5), MarginDependent(0.5)):
         seen = noise.corrupt(labels, 3, torch.Generator().manual_seed(0), features=images)
         assert seen.shape == (3,)
 
 
-@pytest.mark.parametrize("noise", [InstanceDependent(), MarginDependent()])
+@pytest.mark.parametrize("noise", [InstanceDependent(), LookAlike(), MarginDependent()])
 def test_features_are_needed_and_finite(noise: Noise) -> None:
     labels = torch.tensor([0, 1])
     with pytest.raises(ValueError, match=r"looks at the samples: corrupt\(...\) needs features="):
@@ -140,6 +202,7 @@ def test_features_are_needed_and_finite(noise: Noise) -> None:
         noise.corrupt(labels, 2, torch.Generator(), features=torch.tensor([[0.0], [math.nan]]))
 
 
-def test_one_class_has_no_other_to_move_to() -> None:
-    with pytest.raises(ValueError, match=r"samples of at least two classes.*got only class 1"):
-        MarginDependent().corrupt(torch.tensor([1, 1]), 3, torch.Generator(), features=torch.eye(2))
+@pytest.mark.parametrize("noise", [LookAlike(), MarginDependent()])
+def test_one_class_has_no_other_to_move_to(noise: Noise) -> None:
+    with pytest.raises(ValueError, match=f"{type(noise).__name__} needs samples of at least two classes.*only class 1"):
+        noise.corrupt(torch.tensor([1, 1]), 3, torch.Generator(), features=torch.eye(2))

@@ -143,6 +143,13 @@ def test_a_table_without_wrong_labels_has_no_sentence_about_them():
     assert heads.headline(made.analysis(clean), [verdict()]) == [heads.claims_sentence([verdict()])]
 
 
+def test_a_table_of_one_loss_has_no_empty_sentence():
+    one = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=2, every=60))
+    (first, last) = heads.headline(made.analysis(one), [verdict()])
+    assert re.search(r"CE ends by repeating [\d.]+% of the wrong labels\.$", first)
+    assert last == heads.claims_sentence([verdict()])
+
+
 # ------------------------------------------------------------------------------------------ verdicts
 
 
@@ -278,7 +285,7 @@ def test_limits_say_what_is_missing(table):
     assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in told
     assert "Fashion-MNIST subset, MLP: one seed" in told
     assert "2,000 to 5,000 training images" in told
-    assert "in figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
+    assert "in the figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
 
 
 def test_of_many_failed_runs_twenty_are_named():

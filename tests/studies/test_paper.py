@@ -21,7 +21,7 @@ RECORDED = FINITE | {
     *("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test"),
     *("norm_cv", "uncentred_cosine", "centred_cosine"),
     *("mem_mean", "mem_noise_weighted", "mem_relative", "mem_weighted_relative", "mem_clean_mean"),
-    *("rate_estimate", "rate_low", "rate_high", "underfits"),
+    *("rate_estimate", "rate_low", "rate_high", "rate_stated", "underfits"),
 }
 
 

@@ -11,6 +11,7 @@ from byrote.cli import main
 from byrote.experiment import Study
 from byrote.files import DataUnavailableError
 from byrote.noise import save
+from byrote.report.tables import limits
 from byrote.store import Plan, state_of
 from byrote.store.status import mark_unavailable
 from byrote.sweep import run
@@ -67,8 +68,6 @@ def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_pa
 
 
 def test_a_report_says_it_from_the_store_and_from_compacted_results(tmp_path):
-    from byrote.report.tables import limits
-
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     for folder in (outcome.root, outcome.store.compact(tmp_path / "results")):
         said = " ".join(limits(byrote.open(folder).analysis))

@@ -180,7 +180,7 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:
 
 
 def _still(part: Any) -> Any:
-    """A specification without tooltips and without words for each mark: a fifth of the time, half of the file."""
+    """A specification without tooltips and without words for each mark: a file of half the size."""
     if isinstance(part, list):
         return [_still(one) for one in part]
     if not isinstance(part, dict):

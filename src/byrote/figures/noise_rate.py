@@ -39,11 +39,14 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
     caption = (
         "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
         "share of labels that are wrong, in percent of the samples, against that share. A mark a run with its "
-        "stated 95% interval; hollow: the run says that it underfits, so that it is not to be believed. The "
-        "dotted line is the truth: an honest interval crosses it. "
+        "stated 95% interval; hollow: the run says that it underfits or cannot tell the rate, so that it is not to be "
+        "believed. The dotted line is the truth: an honest interval crosses it. "
         f"Above each panel how many of the others' intervals do. {runs_text(chosen)}"
     )
-    return Drawing(panels(charts, titles, len(names), size=(230, 170), names=names), caption)
+    return Drawing(
+        panels(charts, titles, len(names) if len(names) > 1 else min(len(cells), 3), size=(230, 170), names=names),
+        caption,
+    )
 
 
 def _stated(one: Selection) -> Selection:
@@ -63,18 +66,23 @@ def _underfits(one: Selection) -> NDArray[np.bool_]:
     return np.asarray(np.nan_to_num(one.last("underfits")) > 0)
 
 
+def _doubted(one: Selection) -> NDArray[np.bool_]:
+    """Runs that underfit, or that offer no interval."""
+    return _underfits(one) | ~np.isfinite(one.last("rate_low"))
+
+
 def _covered(one: Selection) -> str:
     """How many of the intervals that their runs stand by hold the true rate."""
-    one = one.where(~_underfits(one))
+    one = one.where(~_doubted(one))
     if not len(one):
-        return "all underfit"
+        return "none is stated"
     covered = (_off(one, "low") <= 0) & (_off(one, "high") >= 0)
     return f"{int(covered.sum())} of {len(one)} cover the truth"
 
 
 def _reach(shown: list[Selection]) -> float:
-    """A round number that no interval goes beyond, on either side of 0."""
-    ends = np.concatenate([np.abs(_off(one, end)) for one in shown for end in ("low", "high")])
+    """A round number that no estimate or interval goes beyond, on either side of 0."""
+    ends = np.concatenate([np.abs(_off(one, end)) for one in shown for end in ("estimate", "low", "high")])
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 
 
@@ -84,8 +92,12 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[
     true = one.last("realised_rate")
     columns: dict[str, list[Any]] = {"loss": one.labels.tolist(), "seed": one.seeds.tolist(), "true": true.tolist()}
     columns |= {"at": (true + apart).tolist(), "rate": one.last("rate_estimate").tolist()}
-    columns |= {"says": ["underfits" if doubtful else "" for doubtful in _underfits(one).tolist()]}
-    columns |= {name: _off(one, name).tolist() for name in ("estimate", "low", "high")}
+    doubts = zip(_underfits(one).tolist(), _doubted(one).tolist(), strict=True)
+    columns |= {"says": ["underfits" if low else "cannot tell" if doubted else "" for low, doubted in doubts]}
+    estimate = _off(one, "estimate")
+    ends = {name: _off(one, name) for name in ("low", "high")}
+    ends = {name: np.where(np.isfinite(end), end, estimate) for name, end in ends.items()}  # no interval: no whisker
+    columns |= {name: values.tolist() for name, values in {"estimate": estimate, **ends}.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)
     x = alt.X("at:Q", title="share of wrong labels", scale=across, axis=alt.Axis(format=".0%"))

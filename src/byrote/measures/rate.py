@@ -7,26 +7,33 @@ probability
     q_ij = e_ij (1 - rho) + (1 - e_ij) rho / (N - 1),    j != i.
 
 Disagreement as such (1 - J1) counts the classifier's own errors e_ij as noise. Two choices keep them out, both made by
-its probabilities alone, which know nothing of these labels: the samples it is most sure of, and of all pairs of
-classes those it mixes up least. There e_ij is near 0, and the observed labels lie on a flat floor of height
-rho / (N - 1).
+its logits alone, which know nothing of these labels: the samples it is most sure of, and of all pairs of classes those
+it confuses least. There e_ij is near 0, and the observed labels lie on a flat floor of height rho / (N - 1).
+
+No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): labels that follow the
+image look like clean labels. So an estimate names its premise, tests what can be tested of it, and else says "cannot
+tell". The tests stand in `byrote.measures.premise`.
 """
 
 from dataclasses import dataclass
 from math import nan
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
-from byrote.checks import classes, same_length
 from byrote.measures.blocks import add_by_class_
+from byrote.measures.premise import Counted, evenness, excess, interval, preference, shared_labels
 
-__all__ = ["UNDERFITS", "RateEstimate", "noise_rate"]
+__all__ = ["PREMISE", "UNDERFITS", "RateEstimate", "noise_rate"]
 
 UNDERFITS = 0.3  # errors of the classifier's own, over all samples, from which the floor is no longer believed
-_SURE, _SUREST = 0.25, 0.1  # shares of the samples that the estimate and the lower end are taken from
-_LEFT = 0.15  # of the classifier's own errors, the part that may be left there: a premise, the most seen in a pilot
+PREMISE = (
+    "The noise is symmetric, no sample was trained on by the network that gave its logits, and among the samples that "
+    "the classifier is surest of, its own errors reach the classes it confuses least at most half as often as errors "
+    "spread evenly over all other classes would."
+)
+_SURE = 0.25  # share of the samples that are counted
+_TESTS = 3  # of the premise; they share one level
 
 
 @dataclass(frozen=True)
@@ -34,16 +41,21 @@ class RateEstimate:
     """An estimated rate of symmetric noise.
 
     Attributes:
-        rate: the point estimate of rho in [0, 1]; NaN for N = 2, where no pair of classes is left for the floor.
-        low, high: ends of the interval. `low` is the lower of those from the surest quarter of the samples and from the
-            surest tenth, less .15 of the classifier's own errors: some are left among the samples it is sure of.
+        rate: the point estimate of rho in [0, 1], also where it cannot be told; NaN for N = 2 and without samples.
+        low, high: ends of the interval; NaN where `verdict` is "cannot tell", since no interval is offered then.
         own_error: share of all predictions that the rate does not explain, the classifier's own errors, in [0, 1].
+        verdict: "stated" or "cannot tell".
+        reason: why, in one sentence.
+        premise: what must be true for a stated interval to be right.
     """
 
     rate: float
     low: float
     high: float
     own_error: float
+    verdict: str
+    reason: str
+    premise: str = PREMISE
 
     @property
     def underfits(self) -> bool:
@@ -51,67 +63,176 @@ class RateEstimate:
         return not self.own_error <= UNDERFITS
 
 
-def noise_rate(logits: Tensor, observed: Tensor, num_classes: int, confidence: float = 0.95) -> RateEstimate:
-    """The rate of symmetric noise among held-out samples.
+def noise_rate(
+    logits: Tensor,
+    observed: Tensor,
+    num_classes: int,
+    confidence: float = 0.95,
+    *,
+    folds: Tensor | None = None,
+    held_out: bool = True,
+) -> RateEstimate:
+    """The rate of symmetric noise among held-out samples, or why it cannot be told.
 
-    Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the highest
-    probabilities, n_ij of them predicted as i and observed as j, least_k(i) the k = floor((N - 1)/2) classes with the
-    lowest mean probability among those predicted as i. The interval is Clopper and Pearson's for the counted samples,
-    scaled alike.
+    Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the largest lead
+    (log-odds of the predicted class), n_ij of them predicted as i and observed as j, least_k(i) the
+    k = floor((N - 1)/2) classes with the lowest mean probability among those predicted as i. The interval is that of
+    `premise.interval`.
 
-    Premise: the noise is symmetric, and the classifier has not seen these labels. On its own training samples it has
-    learned some by heart, and the rate comes out too low.
+    It is stated where three tests of the premise pass, at the level (1 - confidence) together, so that they lose about
+    as many right cases as the interval may miss. The labels counted fall on all pairs of classes
+    alike (`evenness`), do not follow the logits (`preference`), and are no larger a share of the disagreements than an
+    even one (`excess`). It is not stated where the lower end is 0: then no symmetric noise is established, and labels
+    without noise, labels that follow the image, and learned labels are all possible.
+
+    With `folds` the surest samples and the classes confused least are chosen within each fold. Networks differ in how
+    sure they are, and another fold's network has seen the labels that are counted. It has seen them all the same where
+    it chooses classes for its own fold, which widens the interval (`premise.shared_labels`).
 
     Args:
-        logits: (n, N), of samples that were not trained on.
-        observed: (n,) their noisy labels, in 0..N-1.
-        num_classes: N; with 2 the estimate is NaN.
+        logits: (n, N), finite, of samples that were not trained on.
+        observed: (n,) their noisy labels, integers in 0..N-1.
+        num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
         confidence: of the interval, in (0, 1).
+        folds: (n,) integers that name the network which gave each row, where several did (cross-validation).
+        held_out: False says that the networks were trained on these samples. Some labels are learned by heart then, and
+            the floor is too low by an unknown part: the estimate is given, never an interval.
 
     Raises:
-        ValueError: lengths that differ, labels out of range, logits of another width than N.
+        TypeError: labels or folds that are not integers.
+        ValueError: shapes or lengths that differ, labels out of range, logits that are not finite, a confidence
+            outside (0, 1), fewer than two classes.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> true = torch.arange(9000) % 10
     >>> flip = torch.rand(9000, generator=generator) < 0.2
     >>> observed = torch.where(flip, (true + torch.randint(1, 10, (9000,), generator=generator)) % 10, true)
-    >>> told = noise_rate(5 * torch.eye(10)[true], observed, 10)
-    >>> told.low < 0.2 < told.high, told.underfits
-    (True, False)
+    >>> estimate = noise_rate(5 * torch.eye(10)[true], observed, 10)
+    >>> estimate.low < 0.2 < estimate.high, estimate.verdict
+    (True, 'stated')
+    >>> noise_rate(5 * torch.eye(10)[true], (true + flip) % 10, 10).verdict  # to the next class
+    'cannot tell'
     """
-    same_length(logits=logits, observed=observed)
-    classes("observed", observed, num_classes)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence:g}")
+    if num_classes < 2:
+        raise ValueError(f"a noise rate needs at least two classes, got {num_classes}")
+    observed = _labels(observed, num_classes)
+    _check_logits(logits, len(observed), num_classes)
+    networks = _fold_numbers(folds, len(observed))
+    if not len(observed):
+        return RateEstimate(nan, nan, nan, nan, "cannot tell", "there are no samples")
+    if num_classes == 2:
+        return RateEstimate(
+            nan, nan, nan, nan, "cannot tell", "with two classes no pair is left that the classifier does not confuse"
+        )
+    z = logits.detach().to("cpu", torch.float64)
+    return _estimate(z, observed, networks, confidence, held_out)
+
+
+def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, held_out: bool) -> RateEstimate:
+    """The estimate from checked float64 logits, labels and fold numbers, for at least three classes."""
+    N = z.shape[1]
+    counted = _count(z, observed, networks)
+    rate = min(counted.hits / len(counted.predicted) * counted.scale, 1.0)
+    disagree = float((z.argmax(-1) != observed).double().mean())
+    slack = 1 - rate - rate / (N - 1)
+    own = min(max((disagree - rate) / slack, 0.0), 1.0) if slack > 0 else 1.0
+    spread = shared_labels(counted.k, N - 1, int(networks.max()) + 1)
+    low, high = interval(counted, confidence, spread)
+    reason = _doubt(counted, own, low, (1 - confidence) / _TESTS, held_out)
+    if reason:
+        return RateEstimate(rate, nan, nan, own, "cannot tell", reason)
+    kept = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
+    return RateEstimate(rate, low, high, own, "stated", kept)
+
+
+def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:
+    """Why no interval can be stated; empty where one can."""
+    if not held_out:
+        return "the samples were trained on, and the labels learned by heart are not counted"
+    if own > UNDERFITS:
+        return f"the classifier itself errs on {own:.0%} of the samples, above {UNDERFITS:.0%}"
+    if (p := evenness(counted)) < level:
+        return f"the labels fall unevenly on the classes confused least (p = {p:.1g}): the noise is not symmetric"
+    if (p := preference(counted)) < level:
+        return (
+            f"the labels follow the logits even among the classes confused least (p = {p:.1g}): the samples were "
+            "trained on, or the noise depends on them"
+        )
+    if (p := excess(counted)) < level:
+        return f"more labels fall on the classes confused least than an even share (p = {p:.1g})"
+    if low > 0:
+        return ""
+    if counted.disagree == 0:
+        return "no label disagrees: clean labels, labels that follow the sample and learned labels look like this"
+    return (
+        f"{counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, too few "
+        "to set symmetric noise apart from the classifier's errors and from labels that follow the sample"
+    )
+
+
+def _count(z: Tensor, observed: Tensor, networks: Tensor) -> Counted:
+    """The surest samples of each network, with the classes that it confuses least."""
+    N = z.shape[1]
+    k = (N - 1) // 2
+    top, predicted = z.max(-1)
+    lead = top - z.scatter(1, predicted[:, None], float("-inf")).logsumexp(-1)  # a probability near 1 would be rounded
+    rows, least = [], []
+    for fold in range(int(networks.max()) + 1):
+        own = (networks == fold).nonzero()[:, 0]
+        surest = own[lead[own].argsort(stable=True, dim=0, descending=True)[: max(int(_SURE * len(own)), 1)]]
+        confused = torch.zeros(N, N, dtype=torch.float64)
+        add_by_class_(confused, predicted[surest], torch.softmax(z[surest], -1))
+        ranks = confused.argsort(dim=1, stable=True).argsort(dim=1)  # 0: confused least; the predicted class comes last
+        rows.append(surest)
+        least.append(ranks[predicted[surest]] < k)
+    chosen = torch.cat(rows)
+    return Counted(predicted[chosen], observed[chosen], z[chosen], torch.cat(least), k)
+
+
+def _integers(name: str, values: Tensor) -> Tensor:
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
+    if values.dim() != 1:
+        raise ValueError(f"{name} must be one number a sample, shape (n,), got shape {tuple(values.shape)}")
+    return values.detach().to("cpu", torch.int64)
+
+
+def _labels(observed: Tensor, num_classes: int) -> Tensor:
+    """Checked labels, int64 on the CPU."""
+    labels = _integers("observed", observed)
+    outside = (labels < 0) | (labels >= num_classes)
+    if outside.any():
+        row = int(outside.nonzero()[0, 0])
+        from_one = int(labels.min()) == 1 and int(labels.max()) == num_classes
+        hint = "; the labels seem to start at 1: subtract 1" if from_one else ""
+        raise ValueError(
+            f"observed must lie in 0..{num_classes - 1}, got {int(labels[row])} in row {row} "
+            f"and {int(outside.sum())} such labels in all{hint}"
+        )
+    return labels
+
+
+def _check_logits(logits: Tensor, n: int, num_classes: int) -> None:
     if logits.dim() != 2 or logits.shape[1] != num_classes:
         raise ValueError(f"logits must be (n, {num_classes}), one column a class, got {tuple(logits.shape)}")
-    n, k = len(observed), (num_classes - 1) // 2
-    if not k or not n:
-        return RateEstimate(nan, nan, nan, nan)
-    probabilities = torch.softmax(logits.double(), -1)
-    surest = probabilities.amax(-1).argsort(stable=True, dim=0, descending=True)
-    predicted = logits.argmax(-1)
-    found = []
-    for share in (_SURE, _SUREST):
-        rows = surest[: max(int(share * n), 1)]
-        count = _floor(predicted[rows], observed[rows], probabilities[rows], k)
-        found.append(_scaled(count, len(rows), (num_classes - 1) / k, confidence))
-    (rate, low, high), (_, lowest, _) = found
-    disagree = float((predicted != observed).double().mean())
-    slack = 1 - rate - rate / (num_classes - 1)
-    own = min(max((disagree - rate) / slack, 0.0), 1.0) if slack > 0 else 1.0
-    return RateEstimate(rate, max(min(low, lowest) - _LEFT * own * max(slack, 0.0), 0.0), high, own)
+    if len(logits) != n:
+        raise ValueError(f"equal lengths are needed, got logits {len(logits)}, observed {n}")
+    bad = ~logits.isfinite().all(1)
+    if bad.any():
+        raise ValueError(
+            f"logits must be finite, got NaN or infinity in {int(bad.sum())} of {n} rows, "
+            f"row {int(bad.nonzero()[0, 0])} first; leave out those samples, or the columns of masked classes"
+        )
 
 
-def _floor(predicted: Tensor, observed: Tensor, probabilities: Tensor, k: int) -> int:
-    """How many samples are observed as one of the k classes least mixed up with the predicted one."""
-    mixed = torch.zeros_like(probabilities[:1]).expand(probabilities.shape[1], -1).clone()
-    add_by_class_(mixed, predicted, probabilities)
-    ranks = mixed.argsort(dim=1, stable=True).argsort(dim=1)  # 0: mixed up least; the predicted class comes last
-    return int((ranks[predicted, observed] < k).sum())
-
-
-def _scaled(count: int, n: int, scale: float, confidence: float) -> tuple[float, float, float]:
-    """The share count / n with its Clopper-Pearson interval, times `scale`, within [0, 1]."""
-    tail = (1 - confidence) / 2
-    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, tail))
-    high = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - tail))
-    return min(count / n * scale, 1.0), min(low * scale, 1.0), min(high * scale, 1.0)
+def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
+    """The folds numbered from 0, (n,); all 0 without folds."""
+    if folds is None:
+        return torch.zeros(n, dtype=torch.int64)
+    numbers = _integers("folds", folds)
+    if len(numbers) != n:
+        raise ValueError(f"equal lengths are needed, got folds {len(numbers)}, observed {n}")
+    numbered: Tensor = numbers.unique(return_inverse=True)[1]
+    return numbered

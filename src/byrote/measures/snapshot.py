@@ -210,12 +210,20 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def rate(snapshot: Snapshot) -> dict[str, float]:
-    """The rate of symmetric noise as held-out noisy labels tell it (see `rate`), and whether it can be told."""
+    """The rate of symmetric noise as held-out noisy labels show it, and whether it is stated (see `noise_rate`).
+
+    `rate_stated` is 1 or 0; the ends of the interval are NaN where it is 0, and all columns where there is no estimate.
+    """
+    names = ("rate_estimate", "rate_low", "rate_high", "rate_stated", "underfits")
     if snapshot.test_observed is None or snapshot.test_logits.shape[-1] != snapshot.num_classes:
-        return dict.fromkeys(("rate_estimate", "rate_low", "rate_high", "underfits"), float("nan"))
-    told = noise_rate(snapshot.test_logits, snapshot.test_observed, snapshot.num_classes)
-    underfits = float("nan") if told.rate != told.rate else float(told.underfits)
-    return {"rate_estimate": told.rate, "rate_low": told.low, "rate_high": told.high, "underfits": underfits}
+        return dict.fromkeys(names, float("nan"))
+    estimate = noise_rate(snapshot.test_logits, snapshot.test_observed, snapshot.num_classes)
+    if estimate.rate != estimate.rate:
+        return dict.fromkeys(names, float("nan"))
+    stated = float(estimate.verdict == "stated")
+    return dict(
+        zip(names, (estimate.rate, estimate.low, estimate.high, stated, float(estimate.underfits)), strict=True)
+    )
 
 
 @reading

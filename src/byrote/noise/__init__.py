@@ -2,7 +2,7 @@
 
 from byrote.noise.asymmetric import Asymmetric, ClassConditional, PairFlip, PerClass, RandomMatrix, random_transition
 from byrote.noise.base import Noise, TransitionNoise
-from byrote.noise.instance import InstanceDependent, MarginDependent
+from byrote.noise.instance import InstanceDependent, LookAlike, MarginDependent
 from byrote.noise.latent import LatentClass
 from byrote.noise.realised import Realised, realised
 from byrote.noise.recorded import NoisyLabels, Recorded, load, save
@@ -15,6 +15,7 @@ __all__ = [
     "Convention",
     "InstanceDependent",
     "LatentClass",
+    "LookAlike",
     "MarginDependent",
     "Noise",
     "NoisyLabels",

@@ -1,4 +1,4 @@
-"""Noise that depends on the sample: its parts (Xia et al. 2020), or how close it is to another class."""
+"""Noise that depends on the sample: its parts (Xia et al. 2020), how near another class is, or what it looks like."""
 
 import math
 
@@ -8,9 +8,10 @@ from pydantic import Field
 from byrote import checks
 from byrote.noise.base import Noise, flip
 
-__all__ = ["InstanceDependent", "MarginDependent"]
+__all__ = ["InstanceDependent", "LookAlike", "MarginDependent"]
 
 _ROWS = 8192  # samples measured at a time, to bound the memory in float64
+_PAIRS = 2**24  # distances in memory at a time
 
 
 class InstanceDependent(Noise):
@@ -123,6 +124,74 @@ class MarginDependent(Noise):
         return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
 
 
+class LookAlike(Noise):
+    """Samples that look like another class carry that class as their label.
+
+    With d_k the distance from x to the nearest other sample of true class k, the class that x resembles is
+    k = argmin of d over the classes other than y, and the resemblance is
+
+        s = (d_y - d_k) / (d_y + d_k),    in [-1, 1]; above 0 the nearest neighbor belongs to class k.
+
+    Samples are ranked by s, the highest first. The one of rank i of n (from 0) has r = (i + 1/2) / n and moves to
+    its k with probability
+
+        p = clip(1/2 + (eta - r) / min(eta, 1 - eta), 0, 1),
+
+    which has mean eta and never falls as eta rises: at eta = .2 the first tenth of the samples always moves, the
+    seven last tenths never do. Samples of equal s share the mean of their p.
+
+    The difference from `MarginDependent`: there the pull comes from class means, falls off smoothly, and leaves a
+    share of flips among samples that resemble nothing else. Here it comes from single neighbors, and such samples
+    never flip while eta is small. The observed label is then as predictable from the sample as the true one, so
+    nothing in samples and observed labels tells this law from clean labels. It takes all n^2 distances: about
+    2 n^2 S operations in float64.
+
+    Args:
+        rate: eta, in [0, 1), the expected share of corrupted samples.
+
+    Example:
+        >>> x = torch.tensor([[0.], [1.], [4.], [6.], [5.1], [9.]])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> LookAlike(.2).corrupt(torch.tensor([0, 0, 0, 1, 1, 1]), 2, generator, features=x)
+        tensor([0, 0, 1, 1, 1, 1])
+    """
+
+    rate: float = Field(0.2, ge=0, lt=1)
+
+    def effective_rate(self, num_classes: int) -> float:
+        """eta itself: the flip probabilities have this mean."""
+        return self.rate
+
+    def _observe(
+        self,
+        labels: torch.Tensor,
+        num_classes: int,
+        generator: torch.Generator,
+        features: torch.Tensor | None,
+        ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        x = _rows(self, features)
+        if len(labels) == 0:
+            return labels.clone()
+        resemblance, nearest = _resemblance(x, labels, num_classes)
+        one_hot = torch.eye(num_classes, dtype=torch.float64)
+        probability = self._flip_probability(resemblance)
+        return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
+
+    def _flip_probability(self, resemblance: torch.Tensor) -> torch.Tensor:
+        """p of every sample, (n,)."""
+        n, width = len(resemblance), min(self.rate, 1 - self.rate)
+        if not width:
+            return torch.zeros_like(resemblance)
+        r = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        ranked = (0.5 + (self.rate - r) / width).clamp(0, 1)
+        _, group, sizes = (-resemblance).unique(return_inverse=True, return_counts=True)
+        ends = sizes.cumsum(0)
+        upto = torch.cat([ranked.new_zeros(1), ranked.cumsum(0)])
+        shared: torch.Tensor = (upto[ends] - upto[ends - sizes]) / sizes
+        return shared[group]
+
+
 def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:
     """Features on the CPU, one flat row a sample, (n, S)."""
     if features is None:
@@ -131,14 +200,20 @@ def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:
     return features.detach().cpu().reshape(len(features), math.prod(features.shape[1:]))
 
 
-def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signed distance to the plane between the own and the nearest other class mean, and that class: (n,), (n,)."""
+def _counts(law: type[Noise], labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Samples of each class, (N,), of which at least two must have some."""
     counts = labels.bincount(minlength=num_classes)
     if int((counts > 0).sum()) < 2:
         raise ValueError(
-            "MarginDependent needs samples of at least two classes, since a label moves to the nearest other class, "
+            f"{law.__name__} needs samples of at least two classes, since a label moves to the nearest other class, "
             f"got only class {int(labels[0])}"
         )
+    return counts
+
+
+def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signed distance to the plane between the own and the nearest other class mean, and that class: (n,), (n,)."""
+    counts = _counts(MarginDependent, labels, num_classes)
     means = torch.zeros(num_classes, x.shape[1], dtype=torch.float64)
     for true in counts.nonzero()[:, 0].tolist():
         own = (labels == true).nonzero()[:, 0]
@@ -167,3 +242,26 @@ def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
         a = (low + high) / 2
         low, high = (a, high) if float(torch.sigmoid(a + log_odds).mean()) < rate else (low, a)
     return torch.sigmoid(high + log_odds)
+
+
+def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much more each sample resembles its nearest other class than its own, and that class: (n,), (n,)."""
+    sizes = _counts(LookAlike, labels, num_classes).tolist()
+    order = labels.argsort(stable=True)  # so that a class is one slice
+    points = x[order].double()
+    points -= points.mean(0)
+    half = points.square().sum(1) / 2
+    own_class = labels[order]
+    s, nearest = torch.empty(len(x), dtype=torch.float64), torch.empty_like(labels)
+    for rows in torch.arange(len(x)).split(max(_PAIRS // len(x), 1)):
+        squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)  # (B, n), halved
+        squared[torch.arange(len(rows)), rows] = math.inf  # not to itself
+        by_class = [part.amin(1) if part.shape[1] else squared.new_full((len(rows),), math.inf)
+                    for part in squared.split(sizes, 1)]  # fmt: skip
+        away = torch.stack(by_class, 1).sqrt()  # (B, N)
+        true = own_class[rows, None]
+        own = away.gather(1, true)[:, 0]
+        other, nearest[order[rows]] = away.scatter(1, true, math.inf).min(1)
+        apart = torch.where(own + other > 0, (own - other) / (own + other), 0.0)
+        s[order[rows]] = torch.where(own.isinf(), 1.0, apart)
+    return s, nearest

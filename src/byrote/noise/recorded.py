@@ -173,8 +173,11 @@ class Recorded(Noise):
 
         Empty for "cache:NAME": that name stands for what `byrote data get` writes, so that a run has one name on every
         machine, whether the file is there or not.
+
+        Raises:
+            FileNotFoundError, ValueError: see `load`.
         """
-        return "" if self.path.startswith(_CACHE) else self.load().sha256
+        return "" if self.path.startswith(_CACHE) else _content(self, inputs.stamp([self.file]))
 
     def load(self) -> NoisyLabels:
         """The file's content; see `load`.
@@ -190,15 +193,6 @@ class Recorded(Noise):
         if self.path.startswith(_CACHE) and not self.file.is_file():
             folder = self.path.removeprefix(_CACHE).partition("/")[0]
             raise DataUnavailableError(f"{self.path} is not in {cache_folder()}; try `byrote data get {folder}`")
-
-    def content(self) -> str:
-        """Sixty-four hexadecimal digits that name the labels: `NoisyLabels.sha256`, the same for CSV and Parquet.
-
-        Raises:
-            DataUnavailableError, FileNotFoundError, ValueError: see `load`.
-        """
-        self._check_cache()
-        return _content(self, inputs.stamp([self.file]))
 
     def effective_rate(self, num_classes: int) -> float:
         """Share of the file's samples whose observed label differs from the true one."""

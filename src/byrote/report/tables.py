@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from byrote.analysis import Analysis, Setting
+from byrote.analysis import Analysis
 from byrote.analysis.labels import dataset_name, network_name
-from byrote.analysis.series import Selection, in_order, losses_of, rated
+from byrote.analysis.series import NETWORK, Selection, in_order, losses_of, one_each, rated
 from byrote.analysis.statistics import paired_difference
 from byrote.figures.style import loss_style
 from byrote.identity import SEEDS
@@ -205,9 +205,9 @@ def limits(analysis: Analysis) -> list[str]:
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
         lines.append(
-            f"{collapsed} of {runs} runs collapsed (class means coincide): no NC1 and no relative memorization."
+            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1 and no relative memorization."
         )
-    lines += [*_variations(analysis.settings), *_left_out(analysis)]
+    lines += [*_variations(analysis), *_left_out(analysis)]
     lines.append(
         "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
         "end up wrong; symmetric noise moves to another class, so η of them do. ρ is the share wrong in the run itself."
@@ -215,14 +215,15 @@ def limits(analysis: Analysis) -> list[str]:
     return lines
 
 
-def _variations(settings: Sequence[Setting]) -> list[str]:
+def _variations(analysis: Analysis) -> list[str]:
     """The settings that most figures do not show."""
-    titles = [setting.title for setting in settings if not setting.speaks]
-    if not titles:
+    shown = {one.title for one in one_each(rated(analysis), NETWORK)}
+    others = [setting.title for setting in analysis.settings if setting.title not in shown]
+    if not others:
         return []
     return [
-        "Of each data set, network and noise law most figures show the setting with the most runs. The others stand in "
-        f"the tables, and in figures of what they vary: {'; '.join(titles)}."
+        "Most figures show one setting of each data set and network, the one with the most runs. The other settings "
+        f"stand in the tables, and in the figures of what they vary: {'; '.join(others)}."
     ]
 
 
@@ -235,7 +236,7 @@ def _left_out(analysis: Analysis) -> list[str]:
     if len(failed) > _LISTED:
         lines.append(f"{len(failed)} runs failed in all; they are left out.")
     for name, number_of in (about.get("older_versions") or {}).items():
-        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name[:40]}).")
+        lines.append(f"Left out: {count(number_of, 'run')} of an older version of a file or module ({name}).")
     without = about.get("not_run") or []
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in without).items():
         lines.append(f"{part}, {count(runs, 'run')}: {reason}")

@@ -1,0 +1,176 @@
+"""What can be tested of the premise behind a noise rate, and the interval that the premise allows.
+
+All of it speaks of one table: the samples a classifier is surest of, what it predicts on each, and which of them carry
+a label among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not
+trained on, such a label is each of those classes equally often, whatever the sample looks like.
+"""
+
+from dataclasses import dataclass
+from math import exp, pi, sqrt
+
+import torch
+from scipy.special import betainc, betaincinv, gammaincc, ndtr, ndtri
+from torch import Tensor
+
+__all__ = ["Counted", "evenness", "excess", "interval", "preference", "shared_labels"]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The surest samples and the labels counted among them.
+
+    Attributes:
+        predicted: (s,) predicted classes of the surest samples.
+        observed: (s,) their noisy labels.
+        logits: (s, N) their logits.
+        least: (s, N) true at the k classes that are confused least with the predicted one.
+        k: classes that are confused least, the same number for each sample.
+    """
+
+    predicted: Tensor
+    observed: Tensor
+    logits: Tensor
+    least: Tensor
+    k: int
+
+    @property
+    def hit(self) -> Tensor:
+        """(s,) true where the label is one of the k classes."""
+        return self.least.gather(1, self.observed[:, None])[:, 0]
+
+    @property
+    def scale(self) -> float:
+        """(N - 1) / k: from the share of such samples to a rate."""
+        return (self.least.shape[1] - 1) / self.k
+
+    @property
+    def hits(self) -> int:
+        return int(self.hit.sum())
+
+    @property
+    def disagree(self) -> int:
+        """Samples whose label is not the predicted class, the hits among them."""
+        return int((self.predicted != self.observed).sum())
+
+
+def evenness(counted: Counted) -> float:
+    """P value of equal shares: the hits fall on all pairs (predicted class, least confused class) alike.
+
+    Pearson's statistic X^2 = sum (O - E)^2 / E over the C pairs that occur, E the hits spread over the pairs in
+    proportion to the samples that could fall there. Given the number m of hits it has mean C - 1 and variance
+    2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law with these two moments gives
+    the p value, so that small counts do little harm. The test looks at how the hits are shared out, the upper end of
+    the interval at their number alone.
+
+    Returns:
+        In [0, 1]; 1 without hits or with a single pair.
+    """
+    N, hit = counted.least.shape[1], counted.hit
+    room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
+    pairs = counted.predicted[hit] * N + counted.observed[hit]
+    found = torch.bincount(pairs, minlength=N * N).double().reshape(N, N)[room > 0]
+    p = room[room > 0] / room.sum()
+    m, C = int(found.sum()), len(p)
+    if m == 0 or C < 2:
+        return 1.0
+    statistic = float(((found - m * p).square() / (m * p)).sum())
+    mean, variance = C - 1, 2 * (C - 1) + (float((1 / p).sum()) - C * C - 2 * C + 2) / m
+    return float(gammaincc(mean * mean / variance, statistic * mean / variance))
+
+
+def preference(counted: Counted) -> float:
+    """P value of blind labels: among the k classes, the label of a hit is drawn without regard to the logits.
+
+    The rank of the label's logit among those of the k classes is uniform on 1..k where the label was drawn blindly.
+    It is high where the network was trained on this label, where the label follows the sample, and where the true
+    class itself is among the k. One-sided normal test of the mean rank, whose variance is (k^2 - 1) / (12 m).
+
+    Returns:
+        In [0, 1]; 1 without hits or for k = 1.
+    """
+    hit, k = counted.hit, counted.k
+    m = int(hit.sum())
+    if m == 0 or k < 2:
+        return 1.0
+    logits, least = counted.logits[hit], counted.least[hit]
+    own = logits.gather(1, counted.observed[hit][:, None])
+    below, ties = ((least & (logits < own)).sum(1), (least & (logits == own)).sum(1))
+    rank = below + (ties.double() + 1) / 2  # equal logits share their mean rank
+    z = (float(rank.mean()) - (k + 1) / 2) / sqrt((k * k - 1) / (12 * m))
+    return float(ndtr(-z))
+
+
+def excess(counted: Counted) -> float:
+    """P value of at most an even share: of the labels that disagree, k / (N - 1) or fewer are hits.
+
+    Errors of the classifier's own can only lower that share. Exact binomial upper tail.
+    """
+    hits, disagree = counted.hits, counted.disagree
+    return float(betainc(hits, disagree - hits + 1, 1 / counted.scale)) if hits else 1.0
+
+
+def shared_labels(k: int, K: int, folds: int) -> float:
+    """How much larger than binomial the variance of a count pooled over F folds can be.
+
+    The network that judges one fold was trained on the labels that the other folds are judged by, so the classes that
+    it confuses least can be those into which few of these labels were flipped. In the worst case nothing but these
+    flips ranks the K = N - 1 classes. Take the counts of one cell in each fold as independent and normal, and the ranks
+    as a threshold at the quantile q = k / K, z its normal quantile. Then two folds' counts have the covariance
+    K E[phi((z sqrt(F - 1) - S))^2], S normal with variance F - 2, in units of one cell's variance, and
+
+        spread = 1 + (F - 1) / q * exp(-z^2 (F - 1) / (2 F - 3)) / (2 pi sqrt(2 F - 3)).
+
+    Args:
+        k: classes counted.
+        K: classes ranked, N - 1, at least k.
+        folds: F, at least 1.
+
+    Returns:
+        At least 1; 1 for a single fold or where all classes are counted.
+
+    >>> round(shared_labels(4, 9, 2), 2), round(shared_labels(4, 9, 5), 2)
+    (1.35, 1.54)
+    """
+    if folds < 2 or k >= K:
+        return 1.0
+    q, step = k / K, 2 * folds - 3
+    z = float(ndtri(q))
+    return 1 + (folds - 1) / q * exp(-z * z * (folds - 1) / step) / (2 * pi * sqrt(step))
+
+
+def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[float, float]:
+    """Both ends for the rate rho.
+
+    With f = (N - 1)/k hits / s and d the share of labels that disagree, E f = rho + b and E d = rho + a, where a is
+    the part of d that the classifier's own errors make and b what they add to f. b >= 0, so the upper end is that of
+    f (Clopper and Pearson). Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0. The
+    premise is b <= a / 2, half way between; then E(2 f - d) <= rho, and the lower end is that of 2 f - d, and never
+    above that of f. 2 f - d is a difference of the shares of hits and of other disagreements; its end is put together
+    from theirs by MOVER (Zou & Donner 2008), with their multinomial correlation.
+
+    Args:
+        counted: the table.
+        confidence: of the interval, in (0, 1).
+        spread: how much larger than binomial the variance of the counts is, at least 1.
+
+    Returns:
+        low, high in [0, 1].
+    """
+    s, scale = len(counted.predicted) / spread, counted.scale
+    hits, rest = counted.hits / spread, (counted.disagree - counted.hits) / spread
+    tail = (1 - confidence) / 2
+    p, q = hits / s, rest / s
+    low, high = _clopper_pearson(hits, s, tail)
+    _, most = _clopper_pearson(rest, s, tail)
+    weight = 2 * scale - 1
+    below, above = weight * (p - low), most - q
+    alike = sqrt(p * q / ((1 - p) * (1 - q))) if p < 1 and q < 1 else 0.0
+    lower = weight * p - q - sqrt(below**2 + above**2 + 2 * alike * below * above)
+    return max(min(low * scale, lower), 0.0), min(high * scale, 1.0)
+
+
+def _clopper_pearson(count: float, n: float, tail: float) -> tuple[float, float]:
+    """Exact ends for a share, with `tail` beyond each."""
+    low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, tail))
+    high = 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
+    return low, high

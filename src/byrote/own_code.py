@@ -55,15 +55,15 @@ def _check_name(name: str) -> None:
     """A file, a folder or another word is not a module's name; the error says which name is meant."""
     if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
         return
-    path = Path(os.path.relpath(Path(name).expanduser()))
-    parts = [part for part in path.with_suffix("" if path.suffix == ".py" else path.suffix).parts if part != "."]
     needed = f"--import needs the name of a module as Python's import takes it, got {name!r}"
-    if ".." in parts or not parts:
+    path = Path(os.path.relpath(os.path.expanduser(name)) if name else ".")
+    *folders, last = path.parts or ("..",)
+    parts = [*folders, last.removesuffix(".py")]
+    if ".." in parts:
         raise ValueError(f"{needed}; run the command in the folder that holds it, and name it without a path")
     meant = [part if part.isidentifier() else _identifier(part) for part in parts]
-    if meant != parts:
-        raise ValueError(f"{needed}; rename {path} to {os.path.join(*meant)}{path.suffix} and write {'.'.join(meant)}")
-    raise ValueError(f"{needed}; write --import {'.'.join(meant)}")
+    rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
+    raise ValueError(f"{needed}; {rename}write --import {'.'.join(meant)}")
 
 
 def _identifier(word: str) -> str:

@@ -77,9 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
         return fail(" ".join(str(error).split()), 2)
-    except ValueError as error:
-        show_trace(error)
-        return fail(str(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -90,12 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Say what stopped the work; an exception that byrote does not foresee is shown whole unless it is the user's."""
-    foreseen = isinstance(error, (OSError, ImportError, RuntimeError))
-    if not foreseen and not own_trace(error):
-        raise error
+    """Say what stopped the work, with the traceback of a user's own code; what byrote does not foresee is raised."""
+    own = bool(own_trace(error))
     show_trace(error)
-    return fail(str(error) if foreseen else described(error), 1)
+    if own and error.__cause__ is None:
+        return fail(described(error), 1)
+    if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
+        raise error
+    return fail(str(error), 2 if isinstance(error, ValueError) else 1)
 
 
 class _StandardError(logging.Handler):

@@ -27,6 +27,7 @@ LEVELS = {
     "theory": 1,
     "recipe": 1,
     "own_code": 1,
+    "contents": 1,
     "experiment": 2,
     "studies": 2,
     "training": 3,

@@ -9,8 +9,8 @@ import importlib
 import importlib.resources
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,8 +18,9 @@ import torch
 from pydantic import Field, model_validator
 
 from byrote.component import Component, Spec, did_you_mean
+from byrote.contents import contents_of, digest_contents
 from byrote.data import Dataset
-from byrote.identity import SEEDS, file_digest, has_source, module_of, run_key, source_digest
+from byrote.identity import SEEDS, run_key
 from byrote.losses import CrossEntropy, Loss
 from byrote.networks import MLP, Network
 from byrote.noise import Clean, Noise
@@ -28,7 +29,7 @@ from byrote.recipe import Training
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["Experiment", "Part", "Study", "digest_contents", "list_studies", "stream"]
+__all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -81,7 +82,7 @@ class Experiment(Spec):
         A file that is not on this machine has no entry, and neither has a module without a source file, such as an
         interactive session.
         """
-        return dict(_contents(self, {}))
+        return dict(contents_of(self, {}))
 
     @cached_property
     def key(self) -> str:
@@ -106,51 +107,15 @@ class Experiment(Spec):
         return run  # type: ignore[no-any-return]
 
 
-def digest_contents(experiments: Iterable[Experiment]) -> None:
-    """Find the contents of several experiments, reading each file and module that they share once."""
-    known: dict[str, str] = {}
-    for experiment in experiments:
-        vars(experiment).setdefault("contents", dict(_contents(experiment, known)))
-
-
-def _contents(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each; `known` holds those found before."""
-    if isinstance(part, Component):
-        for name in (part.kind, getattr(part, "factory", "")):
-            module = module_of(name)
-            if module and has_source(module):
-                yield f"module:{module}", _once(known, module, partial(source_digest, module))
-        path = getattr(part, "path", "")
-        if isinstance(path, str) and path:
-            content = _once(known, part.digest(), partial(_file_content, part, path))
-            if content:
-                yield f"file:{path}", content
-    if isinstance(part, Spec):
-        for name in type(part).model_fields:
-            yield from _contents(getattr(part, name), known)
-    elif isinstance(part, (tuple, list)):
-        for one in part:
-            yield from _contents(one, known)
-    elif isinstance(part, Mapping):
-        yield from _contents(list(part.values()), known)
-
-
-def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
-    if name not in known:
-        known[name] = find()
-    return known[name]
-
-
-def _file_content(part: Component, path: str) -> str:
-    """The digest of the file or folder that a component reads; empty where there is none.
-
-    A component may have a method `content` that gives it, so that one content in two formats has one name.
-    """
-    content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
-    try:
-        return str(getattr(part, "sha256", "")) or content()
-    except FileNotFoundError:
-        return ""
+def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
+    """The kind of each component that has a default, so that a study may set one of its fields alone."""
+    found: dict[str, Any] = {}
+    for name, field in spec.model_fields.items():
+        if isinstance(field.default, Component):
+            found[name] = {"kind": field.default.kind}
+        elif isinstance(field.default, Spec):
+            found[name] = _default_kinds(type(field.default))
+    return found
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -202,14 +167,18 @@ _OVER = ("base", "axes", "zip")  # what a part may replace at a scale
 
 
 class Part(Spec):
-    """One grid of a study: `base` fields, the product of `axes`, times the rows of `zip` (paired lists).
+    """One grid of a study.
 
-    `only` names the scales that contain this part (empty: all); `scales` holds, by scale name, fields and axes
-    that replace those here.
-
-    `bind` names spec fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and
-    not to the setting, so that losses with a learning rate of their own are compared in one setting. Without it the
-    `bind` of the study holds.
+    Args:
+        name: the part's name, which every row of its tables carries.
+        bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
+            the setting, so that losses with a learning rate of their own are compared in one setting. None: the
+            study's `bind`.
+        base: fields of every run of the part, over those of the study.
+        axes: lists of values by path; the runs are their product.
+        zip: lists of values by path, all of one length, that go together row by row; the product is taken for each row.
+        only: the scales that contain this part; empty: all.
+        scales: by the name of a scale the tables `base`, `axes` and `zip` that go over those here at that scale.
     """
 
     name: str
@@ -245,9 +214,14 @@ class Part(Spec):
 class Study(Spec):
     """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
 
-    The TOML form has `name`, `title`, `bind` (for the parts without one of their own), `[base]` (fields of every part),
-    `[[part]]` tables and `[scales.NAME]` tables whose fields go over every part's at that scale. Paths are dotted:
-    `"noise.rate" = [0.1, 0.2]`.
+    Args:
+        name: names the study's stores.
+        title: the heading of the page.
+        bind: the `bind` of every part without one of its own.
+        base: fields of every run; a path is dotted, as in "noise.rate".
+        part: the grids, at least one.
+        scales: by the name of a scale the fields that go over those of every part; empty: the study has one size.
+        default_scale: the scale that is taken where none is named; empty: the first.
     """
 
     name: str
@@ -328,7 +302,7 @@ class Study(Spec):
                 continue
             bound = part if part.bind is not None else part.replace(bind=self.bind)
             try:
-                layers = (self.base, part.base, self.scales.get(scale, {}))
+                layers = (_default_kinds(Experiment), self.base, part.base, self.scales.get(scale, {}))
                 members = [Experiment(**_merged(*layers, point, overrides)) for point in part.points(scale)]
             except ValueError as error:
                 raise ValueError(f"part {part.name!r}: {error}") from error.__cause__

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from byrote.experiment import Experiment, digest_contents
+from byrote.contents import digest_contents
+from byrote.experiment import Experiment
 from byrote.own_code import described, own_trace
 from byrote.store import commit
 from byrote.store.status import clear_running, mark_running

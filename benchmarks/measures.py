@@ -8,8 +8,13 @@
   above its level before the first update (the batch being there already), and its time as a share of a bare float64
   X^T X over the same chunks, which a second process does in turns with the first.
 - One epoch of the per-sample trackers, 50,000 samples x 100 classes.
+- An `Observer` of 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, forward passes taken off:
+all
+  readings in units of one NC1 of training plus test data, and `readings=("j1", "nc1_test")` in units of one NC1 of the
+  test data. Processor seconds of one thread, the median of three, in turns: other work on the machine counts less.
 
-With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product}.
+With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product,
+all_readings_in_nc1, chosen_readings_in_nc1}.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +33,7 @@ from typing import TypeVar
 import torch
 from anchors.nc1_pinv import nc1_pinv
 
-from byrote.measures import ClassMoments, SampleHistory, nc1
+from byrote.measures import ClassMoments, Observer, SampleHistory, nc1
 
 T = TypeVar("T")
 WIDTH, CHUNK = 2048, 4096
@@ -49,12 +55,17 @@ def main() -> None:
     print(f"NC1, {arguments.rows:,} x {WIDTH}, 1,000 classes, streamed: {peak:.0f} MB beyond the batch, "
           f"{share:.2f} of a bare float64 X^T X", file=say, flush=True)  # fmt: skip
     print(f"trackers, 50,000 x 100: {1e3 * tracked():.0f} ms an epoch", file=say, flush=True)
+    every, chosen = observed()
+    print(f"Observer, 1,000 classes x {WIDTH}: all readings {every:.2f} NC1 of training plus test data, "
+          f"j1 and nc1_test {chosen:.2f} NC1 of test data", file=say, flush=True)  # fmt: skip
     if arguments.json:
         figures = {
             "nc1_speedup": round(speedup, 2),
             "nc1_relative_difference": difference,
             "stream_peak_mb": round(peak, 1),
             "stream_share_of_product": round(share, 3),
+            "all_readings_in_nc1": round(every, 3),
+            "chosen_readings_in_nc1": round(chosen, 3),
         }
         print(json.dumps(figures))
 
@@ -145,6 +156,45 @@ def tracked(size: int = 50_000, num_classes: int = 100) -> float:
     logits = torch.randn(size, num_classes, generator=generator)
     history = SampleHistory.start(true, observed).after(1, logits)
     return min(timed(lambda: history.after(2, logits))[1] for _ in range(5))
+
+
+def observed(train: int = 30_000, test: int = 10_000, num_classes: int = 1000, repeats: int = 3) -> tuple[float, float]:
+    """Processor time of an Observer: all readings over one NC1 of both sets, two of them over one of test data."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(num_classes, WIDTH, generator=generator)
+    sets = []
+    for size in (train, test):
+        labels = torch.arange(size) % num_classes
+        sets.append((torch.randn(size, WIDTH, generator=generator).add_(centres[labels]), labels))
+    (features, true), (test_features, test_true) = sets
+    noisy = torch.where(torch.rand(train, generator=generator) < 0.2, (true + 1) % num_classes, true)
+    batches = [list(zip(h.split(1000), y.split(1000), strict=True)) for h, y in ((features, noisy), sets[1])]
+    model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(WIDTH, num_classes))
+
+    @torch.no_grad()
+    def forward() -> None:
+        for h, _ in batches[0] + batches[1]:
+            model(h)
+
+    def evaluate(readings: tuple[str, ...] | None) -> None:
+        with Observer(model, true, num_classes, readings=readings) as observer:
+            observer.evaluate(1, *batches)
+
+    ratios: list[tuple[float, float]] = []
+    for _ in range(repeats):
+        passes = processor_seconds(forward)
+        of_test = processor_seconds(lambda: nc1(test_features, test_true, num_classes))
+        chosen = processor_seconds(lambda: evaluate(("j1", "nc1_test"))) - passes
+        of_train = processor_seconds(lambda: nc1(features, noisy, num_classes))
+        every = processor_seconds(lambda: evaluate(None)) - passes
+        ratios.append((every / (of_train + of_test), chosen / of_test))
+    return tuple(statistics.median(column) for column in zip(*ratios, strict=True))
+
+
+def processor_seconds(function: Callable[[], object]) -> float:
+    start = time.process_time()
+    function()
+    return time.process_time() - start
 
 
 def timed(function: Callable[[], T]) -> tuple[T, float]:

@@ -2,12 +2,25 @@
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["classes", "finite", "one_of", "require", "same_length"]
+__all__ = [
+    "class_labels",
+    "classes",
+    "counted",
+    "finite",
+    "integers",
+    "logits",
+    "matrix",
+    "one_axis",
+    "one_of",
+    "require",
+    "same_length",
+    "unusable",
+]
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -50,6 +63,179 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
         raise TypeError(f"{name} must be integer classes, got {labels.dtype}")
     if labels.numel() == 0:
         return
+    labels = labels.long()  # the least and the largest of some small and unsigned dtypes are not implemented
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
-        raise ValueError(f"{name} must lie in 0..{num_classes - 1}, got {low if low < 0 else high}")
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"{name} must lie in 0..{num_classes - 1}, got {wrong}{_range_hint(name, low, high, num_classes)}"
+        )
+
+
+def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
+    """What to do about labels out of range, where their range tells it."""
+    if name == "index":
+        return ""
+    if low >= 1 and high == num_classes:
+        return f": labels count from 0, these from {low} to {high}; subtract 1"
+    if low == -1 and high == 1 and num_classes == 2:
+        return ": labels count from 0, these are -1 and 1; add 1 and halve them"
+    if low < 0:
+        return ": a negative label marks a sample without a class; leave those samples out"
+    return ""
+
+
+def integers(name: str, values: Any) -> "torch.Tensor":
+    """Whole numbers in any container and integer dtype (tensor, array, list, pandas column; booleans too) as int64.
+
+    Floats are refused even where they are whole: they are what a column with missing values becomes.
+
+    Raises: TypeError for floats, text, and what is no array of numbers.
+
+    >>> integers("labels", [0, 2, 1])
+    tensor([0, 2, 1])
+    """
+    import torch
+
+    numbers = values if isinstance(values, torch.Tensor) else _tensor(name, values)
+    if numbers.is_floating_point() or numbers.is_complex():
+        if numbers.numel() == 0 and not isinstance(values, torch.Tensor):
+            return numbers.long()  # an empty list has no dtype of its own
+        wanted = "integers" if name in ("index", "counts") else "integer classes"
+        raise TypeError(f"{name} must be {wanted}, got {numbers.dtype}{_float_hint(numbers)}")
+    return numbers.long()
+
+
+def class_labels(name: str, labels: Any, num_classes: int, size: int | None = None) -> "torch.Tensor":
+    """Class labels (n,) in any integer container as int64, each within 0 .. num_classes - 1.
+
+    Args:
+        name: what they are called in an error.
+        labels: see `integers`.
+        num_classes: N.
+        size: n, how many there must be; None: any number.
+
+    Raises: TypeError as `integers`; ValueError for another shape, another length, or a label out of range.
+
+    >>> class_labels("labels", [0, 2, 1], num_classes=3)
+    tensor([0, 2, 1])
+    """
+    numbers = integers(name, labels)
+    one_axis(name, numbers, num_classes)
+    if size is not None and len(numbers) != size:
+        raise ValueError(f"equal lengths are needed, got {len(numbers)} {name} for {size} samples")
+    classes(name, numbers, num_classes)
+    return numbers
+
+
+def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) -> None:
+    """`values` must be (n,): two columns would be broadcast against each other, not compared."""
+    if values.ndim == 1:
+        return
+    hint = ""
+    if values.ndim == 2 and values.shape[1] == 1:
+        hint = ": pass them without the second axis, [:, 0]"
+    elif values.ndim == 2 and values.shape[1] == (num_classes or values.shape[1]):
+        hint = ": one-hot labels become classes with .argmax(1)"
+    raise ValueError(f"{name} (n,) are needed, one number a sample, got shape {tuple(values.shape)}{hint}")
+
+
+def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
+    """Floating-point rows (n, C) without a graph: logits or features, as a tensor, an array or lists.
+
+    Raises: TypeError for another dtype, ValueError for another shape.
+
+    >>> matrix("features", [[0.5, 1.5]]).shape
+    torch.Size([1, 2])
+    """
+    import torch
+
+    rows = (values if isinstance(values, torch.Tensor) else _tensor(name, values)).detach()
+    if rows.is_complex() or rows.dtype == torch.bool:
+        raise TypeError(f"{name} must be real numbers, got {rows.dtype}")
+    rows = rows if rows.is_floating_point() else rows.double()
+    if rows.ndim != 2 or (columns is not None and rows.shape[1] != columns):
+        width = columns or ("C" if "logits" in name else "M")
+        raise ValueError(f"{name} (n, {width}) are needed, a row a sample, got shape {tuple(rows.shape)}")
+    return rows
+
+
+def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Tensor":
+    """Logits (n, C) that name one class in each row: two columns or more, no NaN, no infinity but -inf for a masked
+    class.
+
+    Raises: as `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
+
+    >>> logits("logits", [[0.5, float("-inf")]]).shape
+    torch.Size([1, 2])
+    """
+    rows = matrix(name, values, num_classes)
+    if rows.shape[1] < 2:
+        raise ValueError(
+            f"{name} need 2 or more columns, one a class, got {rows.shape[1]}: two classes of one score s have the "
+            "logits [0, s]"
+        )
+    bad = unusable(rows)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} must be finite (or -inf for a masked class, not for all), got {int(bad.sum())} of {len(rows)} "
+            f"rows that are not, the first at row {int(bad.int().argmax())}: leave those samples out, or measure "
+            "before "
+            "the training diverges"
+        )
+    return rows
+
+
+def unusable(logits: "torch.Tensor") -> "torch.Tensor":
+    """Rows of logits (n, C) that predict no class: a NaN, an infinity, or every class masked with -inf. # (n,) bool
+
+    The largest entry of a row tells it: NaN wins over every number.
+    """
+    import torch
+
+    if logits.shape[-1] == 0 or not logits.is_floating_point():
+        return torch.zeros(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+    return ~logits.amax(-1).isfinite()
+
+
+def counted(name: str, values: Any) -> "torch.Tensor":
+    """Classes (n,) as int64 where nobody says how many there are: none is negative.
+
+    >>> counted("predictions", [0, 4, 1])
+    tensor([0, 4, 1])
+    """
+    numbers = integers(name, values)
+    one_axis(name, numbers)
+    if numbers.numel() and int(numbers.min()) < 0:
+        raise ValueError(
+            f"{name} must be 0 or more, got {int(numbers.min())}: a negative label marks a sample without a class; "
+            "leave those samples out"
+        )
+    return numbers
+
+
+def _tensor(name: str, values: Any) -> "torch.Tensor":
+    """A tensor of numbers in any container, or one sentence."""
+    import numpy as np
+    import torch
+
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError):
+        raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _float_hint(values: "torch.Tensor") -> str:
+    """What to do about labels that came as floats."""
+    missing = ~values.isfinite()
+    if bool(missing.any()):
+        first = int(missing.flatten().int().argmax())
+        return f" with {int(missing.sum())} missing (NaN or infinite), the first at position {first}: leave those out"
+    if values.is_floating_point() and bool((values == values.round()).all()):
+        return ": convert them with .long() if they are classes"
+    return ": these are not classes"

@@ -30,6 +30,10 @@ def sampler(rank):
 SHARES = {
     # 12 samples each, one of them twice: the last of the second process is the first of the first
     "sampler": sampler,
+    # the same, in an order that a loader shuffles anew each epoch
+    "shuffled": lambda rank: torch.tensor(
+        list(DistributedSampler(range(SIZE), WORLD, rank, shuffle=True, seed=3))
+    ).split(BATCH),
     # the last batch of the second process is filled up from the beginning, within and across processes
     "filled": lambda rank: [
         [torch.arange(0, 8), torch.arange(8, 16)],

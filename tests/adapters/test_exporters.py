@@ -12,8 +12,10 @@ import pytest
 import torch
 from stored import results_of
 
-from byrote.adapters.exporters import MLflow, TensorBoard, WandB, export, readings
+from adapters.small import N, Problem, net
+from byrote.adapters.exporters import MLflow, TensorBoard, WandB, export, log, readings
 from byrote.analysis import Analysis
+from byrote.measures import Observer
 from byrote.table import Table
 
 ROWS = [
@@ -141,6 +143,54 @@ class Kept:
         self.rows.append((epoch, values))
 
     def close(self): ...
+
+
+def loop(exporter):
+    """Somebody's own training loop of three epochs, which logs each row as it comes."""
+    problem, network = Problem(), net()
+    solver = torch.optim.SGD(network.parameters(), lr=0.1)
+    with Observer(network, problem.true, N) as observer:
+        for epoch in range(1, 4):
+            solver.zero_grad()
+            torch.nn.functional.cross_entropy(network(problem.images), problem.observed).backward()
+            solver.step()
+            row = observer.evaluate(epoch, *problem.batches())
+            log(row, exporter)
+    exporter.close()
+    return observer.table
+
+
+def test_live_rows_of_a_loop_of_ones_own(tmp_path):
+    """Through the three libraries: each epoch's readings are there under their names, at their epochs."""
+    pytest.importorskip("tensorboard", reason="needs the extra: pip install 'byrote[loggers]'")
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
+    pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with torch.random.fork_rng():
+        table = loop(TensorBoard.at(tmp_path / "board"))
+    found = EventAccumulator(str(tmp_path / "board")).Reload().Scalars("byrote/nc1_test")
+    assert [event.step for event in found] == [1, 2, 3]
+    assert [event.value for event in found] == pytest.approx([row["nc1_test"] for row in table])
+
+    tracker = MLflow.at(f"sqlite:///{tmp_path / 'runs.db'}")
+    with torch.random.fork_rng():
+        table = loop(tracker)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'runs.db'}")
+    history = client.get_metric_history(tracker.run_id, "byrote/j1")
+    assert [(point.step, point.value) for point in history] == [(row["epoch"], row["j1"]) for row in table]
+
+    written = []
+
+    class Run:
+        def define_metric(self, name, step_metric): ...
+        def log(self, row):
+            written.append(row)
+
+    with torch.random.fork_rng():
+        table = loop(WandB(Run()))
+    assert [row["byrote/epoch"] for row in written] == [1, 2, 3]
+    assert [row["byrote/j2"] for row in written] == [row["j2"] for row in table]
 
 
 def test_what_describes_a_stored_run_is_no_reading():

@@ -12,6 +12,7 @@ import byrote.adapters
 from adapters.small import N, Problem, net
 from byrote.adapters.feed import Feed, Indexed, take
 from byrote.measures import Observer
+from byrote.measures.batches import Members
 
 EXTRAS = {"torchmetrics", "lightning", "transformers", "skorch", "tensorboard", "mlflow", "wandb"}
 
@@ -56,23 +57,27 @@ def test_readings_without_a_value_are_not_logged():
 
 
 @pytest.mark.parametrize(
-    ("outputs", "batch"),
+    ("outputs", "batch", "members"),
     [
-        (torch.ones(()), (0, 1, 2)),
-        ({"loss": 1}, (0, 1, 2)),
-        ({"logits": 1}, (0, 1)),
-        ({"logits": 1}, {"labels": 1}),
-        ({"logits": 1}, torch.ones(3)),
+        (torch.ones(()), (0, 1, 2), Members(index=2)),
+        ({"loss": 1}, (0, 1, 2), Members(index=2)),
+        ({"logits": 1}, (0, 1), Members(index=2)),
+        ({"logits": 1}, {"labels": 1}, Members(index="index")),
+        ({"logits": 1}, torch.ones(3), Members(index=2)),
+        ({"logits": 1}, (0, 1, 2), Members()),  # a third member is no index by itself
+        ({"logits": 1}, {"labels": 1, "index": 2}, Members()),
     ],
 )
-def test_a_layout_of_another_kind_is_one_sentence(outputs, batch):
+def test_a_layout_of_another_kind_is_one_sentence(outputs, batch, members):
     with pytest.raises(ValueError, match="pass take=") as caught:
-        take(outputs, batch)
+        take(outputs, batch, members)
     assert "\n" not in str(caught.value)
 
 
 def test_a_mapping_is_taken_apart():
-    index, logits, labels = take({"logits": torch.ones(2, 3)}, {"x": 0, "labels": [1, 2], "index": [5, 6]})
+    index, logits, labels = take(
+        {"logits": torch.ones(2, 3)}, {"x": 0, "labels": [1, 2], "index": [5, 6]}, Members(index="index")
+    )
     assert (index.tolist(), logits.shape, labels.tolist()) == ([5, 6], (2, 3), [1, 2])
 
 

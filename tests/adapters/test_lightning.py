@@ -1,5 +1,10 @@
 """The callback in real Lightning trainings."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -36,24 +41,25 @@ class Module(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
 
-def train(problem, folder, make=None, bare=False):
+def train(problem, folder, make=None, bare=False, data=None, checkpoint=None, module=None, **options):
     """The trained network, what it leaves behind, what its batches were, and the trainer."""
     seed()
     network, seen = net(), Seen(problem)
-    callbacks = [make(network)] if make else []
+    callbacks = [*([make(network)] if make else []), *([checkpoint] if checkpoint else [])]
     trainer = lightning.Trainer(
+        devices=options.pop("devices", 1),
         accelerator="cpu",
-        devices=1,
         max_epochs=EPOCHS,
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=checkpoint is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
         callbacks=callbacks,
+        **options,
     )
-    data = Indexed(TensorDataset(problem.images, problem.observed))
-    trainer.fit(Module(network, seen, bare), DataLoader(data, batch_size=BATCH, shuffle=True))
+    data = Indexed(TensorDataset(problem.images, problem.observed)) if data is None else data
+    trainer.fit((module or Module)(network, seen, bare), DataLoader(data, batch_size=BATCH, shuffle=True))
     return network, state(network), seen, trainer
 
 
@@ -113,3 +119,140 @@ def test_a_step_that_returns_its_loss_alone_can_still_be_evaluated(plain, tmp_pa
     _, left, _, _ = train(problem, tmp_path, make, bare=True)
     assert_same(left, plain)
     assert len(observers[0].table) == EPOCHS
+
+
+class Noting(Module):
+    """Notes the loss of each batch by sample."""
+
+    def training_step(self, batch, batch_idx):
+        step = super().training_step(batch, batch_idx)
+        loss = step["loss"] if isinstance(step, dict) else step
+        self.seen.losses.append((loss.item(), len(batch[0])))
+        return step
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("parts", [1, 4, 100])
+def test_the_loss_of_accumulated_gradients_is_the_true_mean(parts, bare, tmp_path):
+    """Lightning hands over the loss divided by the number of batches that it accumulates."""
+    problem, observers, losses = Problem(), [], []
+
+    class Noted(Noting):
+        def __init__(self, network, seen, bare):
+            super().__init__(network, seen, bare)
+            seen.losses = losses
+
+    def make(network):
+        observers.append(Observer(network, problem.true, N))
+        return ObserverCallback(observers[0], *problem.batches())
+
+    train(problem, tmp_path, make, bare, module=Noted, accumulate_grad_batches=parts)
+    half = len(losses) // EPOCHS
+    for epoch, row in enumerate(observers[0].table):
+        noted = losses[epoch * half : (epoch + 1) * half]
+        expected = sum(loss * size for loss, size in noted) / sum(size for _, size in noted)
+        assert row["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_running_readings_while_gradients_accumulate(tmp_path):
+    problem, observers = Problem(), []
+
+    def make(network):
+        observers.append(Observer(network, problem.true, N))
+        return ObserverCallback(observers[0])
+
+    _, _, seen, _ = train(problem, tmp_path, make, accumulate_grad_batches=3)
+    for epoch, row in enumerate(observers[0].table):
+        assert {name: row[name] for name in ("j1", "j2")} == seen.values(epoch)
+
+
+def test_a_third_member_is_no_index_unless_declared(tmp_path):
+    problem = Problem()
+    clean = TensorDataset(problem.images, problem.observed, problem.true)
+    with pytest.raises(ValueError, match=r"a declared index is needed, got a list of 3 members: .*Observer\(index=\)"):
+        train(problem, tmp_path, lambda network: ObserverCallback(Observer(network, problem.true, N)), data=clean)
+    with_index, observers = TensorDataset(problem.images, problem.observed, torch.arange(len(problem.true))), []
+
+    def make(network):
+        observers.append(Observer(network, problem.true, N, index=2))
+        return ObserverCallback(observers[0])
+
+    _, _, seen, _ = train(problem, tmp_path, make, data=with_index)
+    assert observers[0].table[1]["j1"] == seen.values(1)["j1"]
+
+
+def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
+    problem = Problem()
+
+    def make(prefix):
+        return lambda network: ObserverCallback(Observer(network, problem.true, N), *problem.batches(), prefix=prefix)
+
+    def checkpoint(**options):
+        return lightning.callbacks.ModelCheckpoint(tmp_path / "kept", save_top_k=-1, every_n_epochs=1, **options)
+
+    with pytest.raises(ValueError, match="which would become a folder: pass auto_insert_metric_name=False"):
+        train(problem, tmp_path, make("byrote/"), checkpoint=checkpoint(filename="{epoch}-{byrote/j2:.2f}"))
+    found = checkpoint(filename="{epoch}-{byrote_j2:.2f}", monitor="byrote_j2")
+    train(problem, tmp_path, make("byrote_"), checkpoint=found)
+    plain = checkpoint(filename="e{epoch}-j2-{byrote/j2:.2f}", auto_insert_metric_name=False)
+    train(problem, tmp_path, make("byrote/"), checkpoint=plain)
+    names = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert len(names) == 2 * EPOCHS
+    assert all(path.is_file() for path in (tmp_path / "kept").iterdir())
+    assert names[0].startswith("e0-j2-0.")
+    assert names[-1].startswith("epoch=1-byrote_j2=0.")
+
+
+def test_a_strategy_whose_rows_are_lost_is_one_sentence(tmp_path):
+    problem = Problem()
+
+    def make(network):
+        return ObserverCallback(Observer(network, problem.true, N), *problem.batches())
+
+    with pytest.raises(Exception, match=r"got one that starts processes by spawn, from which no row .* strategy='ddp'"):
+        train(problem, tmp_path, make, strategy="ddp_spawn", devices=2)
+
+
+DDP = """
+import sys
+import torch
+sys.path.insert(0, {tests!r})
+from torch.utils.data import DataLoader, TensorDataset
+import lightning.pytorch as lightning
+from adapters.small import N, Problem, Seen, evaluated, net
+from adapters.test_lightning import Module
+from byrote.adapters.feed import Indexed
+from byrote.adapters.lightning import ObserverCallback
+from byrote.measures import Observer
+
+class Quiet(Module):
+    def training_step(self, batch, batch_idx):
+        x, y, index = batch
+        return torch.nn.functional.cross_entropy(self.network(x), y)
+    def on_train_epoch_end(self): ...
+
+problem, network = Problem(), net()
+observer = Observer(network, problem.true, N)
+trainer = lightning.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir={folder!r},
+    accumulate_grad_batches=2, callbacks=[ObserverCallback(observer, *problem.batches())])
+data = Indexed(TensorDataset(problem.images, problem.observed))
+trainer.fit(Quiet(network, None, True), DataLoader(data, batch_size=8, shuffle=True))
+expected = evaluated(network, problem)
+row = observer.table[-1]
+torch.save((len(observer.table), expected, {{name: row[name] for name in expected}}), {folder!r} +
+f"/{{trainer.global_rank}}.pt")
+"""
+
+
+def test_two_processes_that_shuffle_and_accumulate_measure_the_whole_set(tmp_path):
+    """Lightning's ddp: each process trains on its share and evaluates all of its own copy (batch norm differs)."""
+    script = tmp_path / "train.py"
+    script.write_text(DDP.format(tests=str(Path(__file__).parent.parent), folder=str(tmp_path)))
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for length, expected, row in found:
+        assert length == 2
+        assert row == pytest.approx(expected, rel=1e-6)

@@ -124,3 +124,50 @@ def test_the_net_can_be_cloned():
     copied = clone(Net(Module, callbacks=[callback]))
     assert isinstance(copied, Net)
     assert torch.equal(copied.callbacks[0].train[0][0], problem.batches()[0][0][0])
+
+
+@pytest.mark.parametrize(("show", "shown"), [(None, ["j1", "j2"]), (("nc1_test",), ["nc1_test"]), ((), [])])
+def test_a_line_of_skorch_shows_the_readings_asked_for(show, shown, capsys):
+    problem = Problem()
+    options = {} if show is None else {"show": show}
+    callback = ObserverCallback(lambda module: Observer(module, problem.true, N), *problem.batches(), **options)
+    classifier = skorch.NeuralNetClassifier(
+        Module, criterion=nn.CrossEntropyLoss, max_epochs=2, train_split=None, callbacks=[callback]
+    )
+    classifier.fit(problem.images.numpy(), problem.observed.numpy())
+    heading = capsys.readouterr().out.splitlines()[0].split()
+    assert heading == ["epoch", *[f"byrote/{name}" for name in shown], "train_loss", "dur"]
+    assert "byrote/mem_mean" in classifier.history[-1]
+
+
+class Many(Module):
+    """Answers its features too."""
+
+    def forward(self, x):
+        features = self.network[0](x)
+        return self.network[1](features), features
+
+
+class Taking(Net):
+    def get_loss(self, y_pred, y_true, *args, **options):
+        return super().get_loss(y_pred[0], y_true, *args, **options)
+
+
+def test_a_module_that_answers_several_things():
+    problem, callback = Problem(), ObserverCallback(lambda module: Observer(module, Problem().true, N))
+    seed()
+    classifier = Taking(
+        Many, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0, callbacks=[callback]
+    )
+    classifier.fit({"x": problem.images.numpy(), "index": np.arange(42)}, problem.observed.numpy())
+    assert 0 < callback.observer_.table[0]["j1"] < 1
+
+
+def test_a_module_that_ends_in_softmax_is_one_sentence():
+    problem = Problem()
+    callback = ObserverCallback(lambda module: Observer(module, problem.true, N), *problem.batches())
+    classifier = skorch.NeuralNetClassifier(
+        lambda: nn.Sequential(net(), nn.Softmax(-1)), max_epochs=1, train_split=None, verbose=0, callbacks=[callback]
+    )
+    with pytest.raises(ValueError, match="as the head gives them, without softmax"):
+        classifier.fit(problem.images.numpy(), problem.observed.numpy())

@@ -1,5 +1,7 @@
 """The observed Trainer in real Hugging Face trainings."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ class Noting(ObservedTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def trainer_of(problem, folder, kind, network, *, indexed=True, accumulate=1, smoothing=0.0):
+def trainer_of(problem, folder, kind, network, *, indexed=True, accumulate=1, smoothing=0.0, model=Model):
     data = rows(problem.images, problem.observed)
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -67,7 +69,7 @@ def trainer_of(problem, folder, kind, network, *, indexed=True, accumulate=1, sm
         seed=3,
     )
     return kind(
-        model=Model(network),
+        model=model(network),
         args=arguments,
         train_dataset=Indexed(data) if indexed else data,
         eval_dataset=rows(problem.test_images, problem.test),
@@ -139,3 +141,144 @@ def test_without_observe_it_is_a_trainer(tmp_path):
     found = trainer.predict(Indexed([{"x": x} for x in problem.test_images])).predictions
     with torch.no_grad():
         assert found == pytest.approx(network.eval()(problem.test_images).numpy(), abs=1e-6)
+
+
+def wrapped(pack):
+    """A model that packs (logits, hidden) in its own way."""
+
+    class Packing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = net()
+
+        def forward(self, x):
+            hidden = self.network[0](x)
+            return pack(self.network[1](hidden), hidden)
+
+    return Packing().eval()
+
+
+@pytest.mark.parametrize(
+    ("pack", "options"),
+    [
+        (lambda z, h: (z,), {}),
+        (lambda z, h: (z, h), {"num_classes": N}),
+        (lambda z, h: (h, z), {"num_classes": N}),
+        (lambda z, h: (h, z), {"member": 1}),
+        (lambda z, h: (z.mean(), z), {}),
+        (lambda z, h: {"logits": z, "hidden": h}, {}),
+        (lambda z, h: transformers.modeling_outputs.SequenceClassifierOutput(logits=z, hidden_states=(h,)), {}),
+        (lambda z, h: z, {}),
+    ],
+)
+def test_the_logits_of_any_output(pack, options):
+    model, x = wrapped(pack), Problem().images
+    expected = model.network(x)
+    assert torch.equal(Logits(model, **options)({"x": x}), expected)
+    assert torch.equal(Logits(model, **options)(x=x), expected)
+
+
+def test_an_output_that_is_not_clear_is_one_sentence():
+    with pytest.raises(ValueError, match=r"\(42, 3\), \(42, 6\).*Logits\(member=\)"):
+        Logits(wrapped(lambda z, h: (z, h)))({"x": Problem().images})
+
+
+class Anything(Model):
+    """Takes any name, as wrappers of models do, and refuses what it does not know."""
+
+    def forward(self, *args, **named):
+        named.pop("num_items_in_batch", None)  # the Trainer gives it to such models
+        return super().forward(*args, **named)
+
+
+class Tuples(Model):
+    """Answers (loss, logits, hidden) as models with return_dict=False do."""
+
+    def forward(self, x, labels=None):
+        found = super().forward(x, labels)
+        return (*found.values(), self.network[0](x))
+
+
+@pytest.mark.parametrize("kind", [Anything, Tuples])
+@pytest.mark.parametrize("evaluate", [True, False])
+def test_models_of_other_signatures_and_outputs(kind, evaluate, tmp_path):
+    problem, network = Problem(), net()
+    trainer = trainer_of(
+        problem, tmp_path, ObservedTrainer, network, indexed=kind is Anything or not evaluate, model=kind
+    )
+    observer = Observer(Logits(trainer.model, num_classes=N), problem.true, N)
+    trainer.observe(observer, evaluate=evaluate)
+    trainer.train()
+    expected = evaluated(network, problem)
+    if evaluate:
+        assert {name: observer.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    else:
+        assert 0 < observer.table[-1]["j1"] < 1
+
+
+def test_columns_that_the_model_does_not_know_stay_out(tmp_path):
+    problem, network = Problem(), net()
+    trainer = trainer_of(problem, tmp_path, ObservedTrainer, network, indexed=False)
+    trainer.train_dataset = [{**sample, "text": "no tensor"} for sample in trainer.train_dataset]
+    observer = Observer(Logits(trainer.model), problem.true, N)
+    trainer.observe(observer)
+    trainer._feed.end(1)
+    expected = evaluated(network, problem)
+    assert {name: observer.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_several_evaluation_sets(tmp_path):
+    problem, network = Problem(), net()
+    trainer = trainer_of(problem, tmp_path, ObservedTrainer, network, indexed=False)
+    test, other = trainer.eval_dataset, trainer.train_dataset
+    observer = Observer(Logits(trainer.model), problem.true, N)
+    expected = evaluated(network, problem)["test_accuracy"]
+    for sets, name in (({"held": test}, None), ({"held": test, "seen": other}, "held")):
+        trainer.eval_dataset = sets
+        trainer.observe(observer, test=name)
+        trainer._feed.end(1)
+        assert observer.table[-1]["test_accuracy"] == expected
+    for name in (None, "tests"):
+        with pytest.raises(ValueError, match=r"one of the data sets held, seen .* observe\(test=\)"):
+            trainer.observe(observer, test=name)
+
+
+def test_a_stream_has_no_order(tmp_path):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    trainer = trainer_of(Problem(), tmp_path, ObservedTrainer, net(), indexed=False)
+    trainer.train_dataset = Stream()
+    with pytest.raises(ValueError, match="a data set with positions is needed"):
+        trainer.observe(Observer(Logits(trainer.model), Problem().true, N))
+
+
+def test_a_loader_that_accelerate_has_prepared(tmp_path):
+    """A plain loop under accelerate: an ordered loader and a shuffling one with its index give the same row."""
+    accelerate = pytest.importorskip("accelerate")
+    problem, accelerator = Problem(), accelerate.Accelerator(cpu=True)
+    data = torch.utils.data.TensorDataset(problem.images, problem.observed)
+    solver = torch.optim.SGD((network := net()).parameters(), lr=0.1)
+    model, solver, ordered, shuffled, indexed = accelerator.prepare(
+        network,
+        solver,
+        torch.utils.data.DataLoader(data, 8),
+        torch.utils.data.DataLoader(data, 8, shuffle=True),
+        torch.utils.data.DataLoader(Indexed(data), 8, shuffle=True),
+    )
+    observer = Observer(model, problem.true, N)
+    for x, y, index in indexed:  # running readings
+        with accelerator.accumulate(model):
+            logits = model(x)
+            observer.update(index, logits, y)
+            accelerator.backward(nn.functional.cross_entropy(logits, y))
+            solver.step()
+            solver.zero_grad()
+    assert 0 < observer.finish(1)["j1"] < 1
+    expected = evaluated(copy.deepcopy(network), problem)
+    for loader in (ordered, indexed):
+        row = observer.evaluate(2, loader, problem.batches()[1])
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match="it shuffles"):
+        observer.evaluate(3, shuffled)

@@ -79,4 +79,5 @@ class Criterion:
     def index(self, y: Tensor) -> Tensor:
         for state in self.module.buffers():
             state.zero_()
-        return torch.arange(y.numel()).view(y.shape)
+        labels = torch.as_tensor(y)
+        return torch.arange(labels.numel()).view(labels.shape)

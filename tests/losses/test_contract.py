@@ -254,7 +254,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
     z, y = batch(N)
     criterion = Criterion(loss, N)
     for bad, label in ((y - 1, -1), (y + 1, N)):
-        with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.{N - 1}, got {label}$"):
+        with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.{N - 1}, got {label}: "):
             criterion(z, bad)
     with pytest.raises(TypeError, match=r"labels must be integer classes, got torch\.float64"):
         criterion(z, y.double())
@@ -266,8 +266,72 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
         criterion(z[:, :1], y)
     with pytest.raises(ValueError, match="reduction must be one of mean, sum, none, got 'average'"):
         criterion(z, y, "average")
-    for dtype in (torch.int32, torch.uint8):
+    for dtype in (torch.int32, torch.uint8, torch.int8, torch.int16, torch.uint16):
         torch.testing.assert_close(criterion(z, y.to(dtype)), criterion(z, y))
+    torch.testing.assert_close(criterion(z, y.numpy()), criterion(z, y))
+    torch.testing.assert_close(criterion(z, y.tolist()), criterion(z, y))
+    torch.testing.assert_close(criterion(z, y % 2 == 1), criterion(z, y % 2))
+    for bad, hint in ((y[:, None], "without the last axis"), (torch.eye(N, dtype=torch.int64)[y], "argmax")):
+        with pytest.raises(ValueError, match=hint):
+            criterion(z, bad)
+    with pytest.raises(ValueError, match="labels count from 0, these from 1"):
+        criterion(z, y + 1)
+    with pytest.raises(TypeError, match=r"must be a torch\.Tensor, got a ndarray"):
+        criterion(z.numpy(), y)
+
+
+@every_small
+def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int) -> None:
+    """A logit of -inf: what the loss tends to as the logit falls, infinite where it grows without bound."""
+    base, y = batch(N, rows=4 * N, scale=1.0)
+    for masked in range(N):
+        for others in range(N - 1):  # one class masked, and all but one
+            hidden = torch.zeros(N, dtype=torch.bool)
+            hidden[[(masked + k) % N for k in range(others + 1)]] = True
+            (far, _), (farther, slopes) = (gradient(loss, base.masked_fill(hidden, end), y) for end in (-1e12, -1e13))
+            values, found = gradient(loss, base.masked_fill(hidden, -torch.inf), y)
+            ends = (far - farther).abs() < 1e-9
+            expected = torch.where(ends, farther, (farther - far).sign() * torch.inf)
+            torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(found[ends][:, ~hidden], slopes[ends][:, ~hidden], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+@every_example
+def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dtype) -> None:
+    """As torch's losses: at GradScaler's first scale, 65,536, a float16 loss is infinite and its step is skipped."""
+    z, y = batch(N)
+    criterion, wide, z = Criterion(loss, N), z.to(half).float(), z.to(half).requires_grad_()
+    with torch.autocast("cpu", dtype=half):
+        values, mean, rows = criterion(z, y, "none"), criterion(z, y), criterion.per_sample(z, y)
+    assert values.dtype == mean.dtype == rows.dtype == torch.float32
+    expected = criterion(wide, y, "none")
+    torch.testing.assert_close(values, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rows, expected, rtol=1e-6, atol=1e-6)
+    (65536 * mean).backward()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+    assert criterion(z, y).dtype == half  # the contract without autocast
+
+
+@every_example
+def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
+    """Ten steps in float16 at the scaler's default scale: none is skipped, which would halve the scale."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 8, generator=generator), torch.arange(32) % N
+    layer, criterion = torch.nn.Linear(8, N), Criterion(loss, N)
+    solver, scaler = torch.optim.SGD(layer.parameters(), lr=0.01), torch.amp.GradScaler("cpu")
+    slopes = gradient(loss, layer(x).double(), y)[1] * 65536 / len(y)
+    peak = max(slopes.abs().max(), (slopes.T @ x.double()).abs().max(), slopes.sum(0).abs().max())
+    for _ in range(10):
+        with torch.autocast("cpu", dtype=torch.float16):
+            value = criterion(layer(x), y)
+        solver.zero_grad()
+        scaler.scale(value).backward()
+        scaler.step(solver)
+        scaler.update()
+    fits = peak < torch.finfo(torch.float16).max  # the gradient of AUL, with its slope of 3 (5.5 - p_y)^2, does not
+    assert (scaler.get_scale() == 65536) == bool(fits)
 
 
 @every_case

@@ -3,6 +3,7 @@
 import copy
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -127,3 +128,34 @@ def test_a_plain_loss_as_a_module() -> None:
     assert torch.equal(criterion.per_sample(z, y, torch.arange(24)), losses.RobustLog()(z, y, "none"))
     assert not criterion.state_dict()
     assert "RobustLog" in repr(criterion)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bad_batch_does_not_spoil_the_memory(value: float) -> None:
+    """A sample whose logits are not finite keeps its memory; its neighbors are updated as without it."""
+    criterion, other = (losses.EarlyLearning().module(num_samples=4, num_classes=3) for _ in range(2))
+    z, y = batch(3, rows=4)
+    z, index = z.float(), torch.arange(4)
+    for module in (criterion, other):
+        module(z, y, index=index)
+    before = criterion.state.clone()
+    spoiled = z.flip(0)
+    spoiled[2, 1] = value
+    values = criterion(spoiled, y, "none", index)
+    other(z.flip(0), y, index=index)
+    assert values.isnan().tolist() == [False, False, True, False]
+    assert torch.equal(criterion.state[2], before[2])
+    kept = [0, 1, 3]
+    assert torch.equal(criterion.state[kept], other.state[kept])
+    assert not torch.equal(criterion.state[kept], before[kept])
+
+
+def test_an_index_in_any_container() -> None:
+    criterion = losses.EarlyLearning().module(num_samples=4, num_classes=3)
+    z, y = batch(3, rows=4)
+    for index in ([3, 1, 0, 2], np.array([3, 1, 0, 2], np.uint16), torch.tensor([3, 1, 0, 2], dtype=torch.int32)):
+        criterion.state.zero_()
+        criterion(z.float(), y, index=index)
+        assert (criterion.state.sum(1) > 0).all()
+    with pytest.raises(TypeError, match=r"index must be integers, got torch\.float32"):
+        criterion(z.float(), y, index=torch.arange(4.0))

@@ -159,7 +159,7 @@ def test_nan_travels() -> None:
         (lambda: ClassMoments.of(torch.ones(3, 2), torch.tensor([0, 1, 2]), 2), "0..1"),
         (lambda: ClassMoments.of(torch.ones(3, 2), torch.tensor([0, -1, 1]), 2), "got -1"),
         (lambda: ClassMoments.of(torch.ones(3, 2), torch.tensor([0, 1]), 2), "equal lengths"),
-        (lambda: ClassMoments.of(torch.ones(3), torch.tensor([0, 1, 1]), 2), r"\(B, M\)"),
+        (lambda: ClassMoments.of(torch.ones(3), torch.tensor([0, 1, 1]), 2), r"\(n, M\)"),
         (lambda: ClassMoments.of(torch.ones(3, 2), torch.tensor([0, 1, 1]), 2, [1, 2, 3]), "class counts"),
         (lambda: ClassMoments.of(torch.ones(3, 2), torch.tensor([0, 1, 1]), 2, [-1, 2]), "non-negative"),
         (lambda: MomentStream(0), "at least 1"),

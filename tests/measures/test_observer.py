@@ -41,7 +41,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
     """Shuffled batches with an index; every column against the functions on the whole set, in eval mode."""
     order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(2))
     train = loader(data["images"][order], data["observed"][order], order)
-    with Observer(model, data["true"], N) as observer:
+    with Observer(model, data["true"], N, index=2) as observer:
         row = observer.evaluate(3, train, loader(data["test_images"], data["test"]), loss=0.5)
     reference = copy.deepcopy(model).eval()
     with torch.no_grad():
@@ -115,7 +115,7 @@ def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: boo
     random.seed(5)
     model[1].eval()  # a module frozen on purpose
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    observer = Observer(model, data["true"], N) if observe else None
+    observer = Observer(model, data["true"], N, index=2) if observe else None
     trace = []
     for epoch in range(3):
         for index in torch.randperm(TRAIN).split(8):
@@ -176,9 +176,9 @@ def test_a_sample_that_comes_twice_counts_once(model: nn.Sequential, data: dict[
 
 def test_close_removes_the_hook(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
     observer = Observer(model, data["true"], N, head="4")
-    assert len(model[4]._forward_pre_hooks) == 1
+    assert len(model[4]._forward_hooks) == 1
     observer.close()
-    assert not model[4]._forward_pre_hooks
+    assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(ValueError, match="got none"):
         observer.update(torch.arange(2), model(data["images"][:2]), data["observed"][:2])
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from byrote.checks import require
 from byrote.table import Table
 
-__all__ = ["Exporter", "MLflow", "TensorBoard", "WandB", "export", "readings"]
+__all__ = ["Exporter", "MLflow", "TensorBoard", "WandB", "export", "log", "readings"]
 
 Fact = str | int | float | bool
 _PREFIX = "byrote/"
@@ -71,6 +71,21 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
         if position == 0:
             exporter.describe(_facts(row, facts))
         exporter.write(int(row["epoch"]), readings(row, facts))
+
+
+def log(row: Mapping[str, Any], exporter: Exporter) -> None:
+    """Send one row while the training runs: after each `observer.evaluate` or `observer.finish` of a loop of your own.
+
+    Args:
+        row: what `evaluate` or `finish` returned.
+        exporter: as for `export`; `describe` it yourself once, if there are facts of the run to keep.
+
+    >>> class Printed:
+    ...     def write(self, epoch, values): print(epoch, values)
+    >>> log({"epoch": 2, "loss": 0.25, "j1": 0.5, "nc1_test": float("nan")}, Printed())
+    2 {'loss': 0.25, 'j1': 0.5}
+    """
+    exporter.write(int(row["epoch"]), readings(row))
 
 
 def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, float]:

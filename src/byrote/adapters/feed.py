@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from byrote.adapters.exporters import readings
+from byrote.checks import integers
+from byrote.measures.batches import Members
 from byrote.measures.observer import Observer
 
 __all__ = ["Batches", "Feed", "Indexed", "take"]
 
 Batches = Iterable[Sequence[Any]]
+
+_UNDECLARED = Members()
 
 
 class Indexed(Dataset[Any]):
@@ -26,6 +30,8 @@ class Indexed(Dataset[Any]):
     >>> Indexed([{"x": 0.5, "labels": 1}])[0]
     {'x': 0.5, 'labels': 1, 'index': 0}
     """
+
+    gives_index: ClassVar[bool] = True  # what tells an Observer that the last member, or "index", is the position
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -38,13 +44,17 @@ class Indexed(Dataset[Any]):
         return {**sample, "index": position} if isinstance(sample, Mapping) else (*sample, position)
 
 
-def take(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """(index, logits, labels) of a training step that returned {"logits": ...} on a batch of an `Indexed` data set.
+def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tensor, Tensor, Tensor]:
+    """(index, logits, labels) of a training step that returned {"logits": ...} on a batch with a declared index.
+
+    Args: what the step returned, its batch, and which members of that are the labels and the index
+        (`Observer(index=)`, or the data set is an `Indexed`): a third member is never taken for the index by itself.
 
     Raises: ValueError where one of them is not found: write a `take` of your own for another layout.
 
     >>> import torch
-    >>> index, logits, labels = take({"loss": 0.1, "logits": torch.zeros(2, 3)}, (None, torch.tensor([1, 0]), [4, 5]))
+    >>> outputs = {"loss": 0.1, "logits": torch.zeros(2, 3)}
+    >>> index, logits, labels = take(outputs, (None, torch.tensor([1, 0]), [4, 5]), Members(index=2))
     >>> index.tolist(), labels.tolist()
     ([4, 5], [1, 0])
     """
@@ -53,16 +63,18 @@ def take(outputs: Any, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
             f"the training step must return {{'loss': ..., 'logits': ...}}, got {type(outputs).__name__}: "
             "return the logits too, or pass take="
         )
-    if isinstance(batch, Mapping) and {"labels", "index"} <= batch.keys():
-        labels, index = batch["labels"], batch["index"]
-    elif isinstance(batch, Sequence) and len(batch) == 3:
-        _, labels, index = batch
-    else:
+    if not members.has_index:
+        size = f" of {len(batch)} members" if isinstance(batch, Mapping | Sequence) else ""
         raise ValueError(
-            f"a batch (inputs, labels, index) or {{..., 'labels', 'index'}} is needed, got {type(batch).__name__}: "
-            "wrap the data set in Indexed, or pass take="
+            f"a batch with a declared index is needed, got a {type(batch).__name__}{size}: wrap the data set in "
+            "Indexed, say "
+            "which member it is with Observer(index=), or pass take="
         )
-    return torch.as_tensor(index), outputs["logits"], torch.as_tensor(labels)
+    try:
+        _, labels, index = members.split(batch)
+    except ValueError as error:
+        raise ValueError(f"{error}; or pass take=") from None
+    return integers("index", index), outputs["logits"], integers("labels", labels)
 
 
 class Feed:
@@ -73,15 +85,18 @@ class Feed:
 
     Args:
         observer: watches the model that is being trained.
-        train, test: (inputs, labels[, index]), whole data sets in a fixed order, say a DataLoader without shuffling
-            that nothing else iterates.
+        train, test: (inputs, labels), whole data sets in a fixed order, say a DataLoader without shuffling that nothing
+            else iterates; with an index where the Observer knows which member it is.
+        prefix: of the names in the library's log.
     """
 
-    def __init__(self, observer: Observer, train: Batches | None = None, test: Batches | None = None) -> None:
+    def __init__(
+        self, observer: Observer, train: Batches | None = None, test: Batches | None = None, prefix: str = "byrote/"
+    ) -> None:
         if test is not None and train is None:
             raise ValueError("test batches are evaluated beside training batches, got none: pass train= as well")
         self.observer = observer
-        self._train, self._test = train, test
+        self._train, self._test, self._prefix = train, test, prefix
         self._losses: list[tuple[Tensor, int]] = []
 
     @property
@@ -89,8 +104,8 @@ class Feed:
         """Whether the readings come from the training batches."""
         return self._train is None
 
-    def batch(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """A training batch, right after its forward pass."""
+    def batch(self, index: Tensor, logits: Any, labels: Tensor) -> None:
+        """A training batch, right after its forward pass; `logits` may be all that the model answered."""
         self.observer.update(index, logits, labels)
 
     def loss(self, loss: Any, size: int) -> None:
@@ -98,7 +113,7 @@ class Feed:
         self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end: a device is not waited for
 
     def end(self, epoch: int, processes: int = 1) -> dict[str, float]:
-        """Measure after `epoch` epochs: the readings that have a value, named `byrote/...` for the library's log.
+        """Measure after `epoch` epochs: the readings that have a value, named `byrote/...` (the prefix) for a log.
 
         Raises: ValueError for running readings in several processes, each of which sees its own share only.
         """
@@ -114,4 +129,4 @@ class Feed:
             row = self.observer.finish(epoch, loss)
         else:
             row = self.observer.evaluate(epoch, self._train, () if self._test is None else self._test, loss)
-        return {f"byrote/{name}": value for name, value in readings(row).items()}
+        return {f"{self._prefix}{name}": value for name, value in readings(row).items()}

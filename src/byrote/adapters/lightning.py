@@ -26,9 +26,12 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings run over the training batches.
         take: (index, logits, labels) from what `training_step` returned and the batch; by default the step returns
-            {"loss", "logits"} and the data set is wrapped in `Indexed`.
+            {"loss", "logits"} and the data set is wrapped in `Indexed`, or the Observer knows the member `index`.
+        prefix: of the logged names; "byrote_" where a checkpoint's file is named by a reading.
 
-    Raises: ValueError for running readings under several processes; ModuleNotFoundError without lightning.
+    Raises: ValueError for running readings under several processes, for strategies that start processes by spawn or
+        fork (their rows never reach this process), and for a checkpoint whose file name would contain a slash;
+        ModuleNotFoundError without lightning.
     """
 
     def __init__(
@@ -36,19 +39,44 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         observer: Observer,
         train: Batches | None = None,
         test: Batches | None = None,
-        take: Callable[[Any, Any], tuple[Tensor, Tensor, Tensor]] = take,
+        take: Callable[[Any, Any], tuple[Tensor, Tensor, Tensor]] | None = None,
+        prefix: str = "byrote/",
     ) -> None:
         super().__init__()
-        self._feed = Feed(observer, train, test)
+        self._observer, self._prefix = observer, prefix
+        self._feed = Feed(observer, train, test, prefix)
         self._take = take
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage != "fit":
+            return
+        how = getattr(trainer.strategy, "_start_method", "")
+        if how in ("spawn", "fork", "forkserver"):
+            raise ValueError(
+                f"an Observer needs a strategy that keeps its process, got one that starts processes by {how}, from "
+                "which no "
+                "row of its table comes back: pass strategy='ddp' to the Trainer"
+            )
+        for checkpoint in trainer.checkpoint_callbacks:
+            named = getattr(checkpoint, "filename", None) or ""
+            if "/" in self._prefix and "{" + self._prefix in named and checkpoint.auto_insert_metric_name:
+                raise ValueError(
+                    f"a checkpoint's file name must not hold the '/' of a reading, got filename={named!r}, which "
+                    "would become a "
+                    "folder: pass auto_insert_metric_name=False to it, or prefix='byrote_' to ObserverCallback"
+                )
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._feed.running:
-            index, logits, labels = self._take(outputs, batch)
-            self._feed.batch(index, logits, labels)
+            if self._take is None:
+                found = take(outputs, batch, self._observer.members.of(trainer.train_dataloader))
+            else:
+                found = self._take(outputs, batch)
+            self._feed.batch(*found)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if loss is not None:
-            self._feed.loss(loss, _size(batch))
+        if loss is not None:  # Lightning divides the loss where it accumulates gradients by itself
+            parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
+            self._feed.loss(loss * parts, _size(batch))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         row = self._feed.end(trainer.current_epoch + 1, trainer.world_size)
@@ -57,5 +85,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
 
 def _size(batch: Any) -> int:
     """How many samples a batch holds, from the first of its columns that has a length."""
+    if isinstance(batch, Tensor):
+        return len(batch)
     columns = batch.values() if isinstance(batch, Mapping) else batch
     return next((len(column) for column in columns if hasattr(column, "__len__")), 1)

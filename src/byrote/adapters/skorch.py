@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from byrote.adapters.feed import Batches, Feed
 from byrote.adapters.optional import base
+from byrote.checks import require
 from byrote.measures.observer import Observer
 
 __all__ = ["ObserverCallback", "WithoutIndex"]
@@ -39,6 +39,7 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
             `lambda module: Observer(module, true_labels, num_classes)`.
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings run over the training batches, which then need their index (see `WithoutIndex`).
+        show: readings that skorch prints in its line an epoch; all are in `net.history`.
 
     Attributes: `observer_`, once training has begun.
 
@@ -52,9 +53,10 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
         observe: Callable[[nn.Module], Observer],
         train: Batches | None = None,
         test: Batches | None = None,
+        show: Sequence[str] = ("j1", "j2"),
     ) -> None:
         super().__init__()
-        self.observe, self.train, self.test = observe, train, test
+        self.observe, self.train, self.test, self.show = observe, train, test, show
 
     def initialize(self) -> ObserverCallback:
         self._module: nn.Module | None = None
@@ -77,14 +79,13 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
                     "each batch needs the index of its samples: fit with X={'x': ..., 'index': np.arange(n)} and mix "
                     "WithoutIndex into the net"
                 )
-            self._feed.batch(torch.as_tensor(inputs["index"]), _tensor(step["y_pred"]), torch.as_tensor(labels))
+            self._feed.batch(inputs["index"], step["y_pred"], labels)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
-        for name, value in self._feed.end(len(net.history)).items():
+        row = self._feed.end(len(net.history))
+        for name, value in row.items():
             net.history.record(name, value)
-
-
-def _tensor(prediction: Any) -> Tensor:
-    """The prediction of a module, or the first of several."""
-    found: Tensor = prediction[0] if isinstance(prediction, tuple) else prediction
-    return found
+        hidden = {name for name in row if name.removeprefix("byrote/") not in self.show}
+        for _name, callback in net.callbacks_:  # those that print come last
+            if isinstance(callback, require("skorch.callbacks", "skorch").PrintLog):
+                callback.keys_ignored_ |= hidden

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from byrote.adapters.optional import base
-from byrote.checks import classes, same_length
+from byrote.checks import class_labels, counted, integers, matrix, same_length
+from byrote.checks import logits as checked_logits
 from byrote.measures.blocks import checked
 from byrote.measures.mem import distances, fates, j1, j2, memorization_of
 from byrote.measures.moments import ClassMoments
@@ -76,7 +78,7 @@ class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
         super().__init__()
         N, M = _positive("num_classes", num_classes), _positive("width", width)
         self.num_classes, self.width, self.size, self.convention = N, M, _positive("size", size), convention
-        final = None if counts is None else torch.as_tensor(counts, dtype=torch.int64)
+        final = None if counts is None else integers("counts", counts)
         self.register_buffer("final", final, persistent=False)
         empty = self._of(torch.zeros(0, M, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
         for name in _PARTS:
@@ -181,12 +183,13 @@ class _PerSample(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignor
     def _put(self, index: Tensor, **columns: Tensor) -> None:
         """Note a batch; of a sample that comes again, what came first stays."""
         same_length(index=index, **columns)
+        index = index.to(self.seen.device)
         rows = _first_of_each(index)
         rows = rows[self.seen[0, index[rows]] == 0]
         self.seen[0, index[rows]] = 1
         for name, values in columns.items():
             column = getattr(self, name)
-            column[0, index[rows]] = values[rows].to(column.device, column.dtype)
+            column[0, index[rows]] = values.to(rows.device)[rows].to(column.device, column.dtype)
 
     def _columns(self, *names: str) -> tuple[Tensor, ...]:
         """The named columns over the samples that any process has seen, in the order of the data set."""
@@ -220,10 +223,20 @@ class LabelFate(_PerSample):
         self._add("predicted", torch.int64)
 
     def update(self, index: Tensor, logits: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
-        """Take a batch: positions (B,), logits (B, N) or predicted classes (B,), and both labels (B,)."""
-        predicted = logits.argmax(-1) if logits.ndim == 2 else logits
-        index = _index(index, self.size, predicted)
-        self._put(index, predicted=predicted, true=true_labels, observed=observed_labels)
+        """Take a batch: positions (B,), logits (B, N) or predicted classes (B,), and both labels (B,).
+
+        Raises: ValueError for logits that predict no class (NaN, infinite, one column), shapes and labels that do not
+            fit; TypeError for labels that are not integers. Nothing of such a batch is kept.
+        """
+        if len(np.shape(logits)) == 1:
+            predicted = counted("predictions", logits)
+            true, observed = counted("true_labels", true_labels), counted("observed_labels", observed_labels)
+        else:
+            answers = checked_logits("logits", logits)
+            predicted, N = answers.argmax(-1), answers.shape[1]
+            true = class_labels("true_labels", true_labels, N, len(answers))
+            observed = class_labels("observed_labels", observed_labels, N, len(answers))
+        self._put(_index(index, self.size, predicted), predicted=predicted, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
         """Columns of the history: j1, j2, realised_rate, clean_accuracy, corrupted_as_observed, corrupted_as_true."""
@@ -273,20 +286,22 @@ class Mem(_PerSample):
 
     def measure_from(self, test_means: Tensor) -> None:
         """Begin an evaluation: forget the samples, and measure from these test class means (N, M)."""
-        if test_means.ndim != 2:
-            raise ValueError(f"test_means (N, M) are needed, got shape {tuple(test_means.shape)}")
+        test_means = matrix("test_means", test_means)
         self.reset()
-        self.test_means = test_means.detach().to(self.device, torch.float64)
+        self.test_means = test_means.to(self.device, torch.float64)
 
     def update(self, index: Tensor, features: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
         """Take a batch: positions (B,), features (B, M) and both labels (B,)."""
         if self.test_means is None:
             raise RuntimeError("mem is measured from test class means: call measure_from(test_means) first")
         features, true = checked(features, true_labels, len(self.test_means))
-        index = _index(index, self.size, features)
+        if features.shape[1] != self.test_means.shape[1]:
+            raise ValueError(f"features of width {self.test_means.shape[1]} are needed, got {features.shape[1]}")
+        index, observed = _index(index, self.size, features), counted("observed_labels", observed_labels)
+        same_length(features=features, observed_labels=observed)
         self.epsilon.clamp_(min=torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0)
         away = distances(features, true, self.test_means)
-        self._put(index, away=away, true=true, observed=observed_labels)
+        self._put(index, away=away, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
         """Columns of the history: mem_total, mem_mean, mem_noise_weighted, mem_relative, mem_weighted_relative,
@@ -319,10 +334,9 @@ def _side_by_side(stacked: Tensor) -> Tensor:
 
 def _index(index: Tensor, size: int, beside: Tensor) -> Tensor:
     """Positions (B,) int64 where the batch is, checked against the data set and the batch."""
-    index = torch.as_tensor(index)
-    classes("index", index, size)
+    index = class_labels("index", index, size)
     same_length(index=index, batch=beside)
-    return index.to(beside.device, torch.int64)
+    return index.to(beside.device)
 
 
 def _first_of_each(index: Tensor) -> Tensor:

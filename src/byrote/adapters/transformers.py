@@ -7,16 +7,16 @@ says which samples it holds.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from byrote.adapters.feed import Feed
 from byrote.adapters.optional import base
 from byrote.checks import require
+from byrote.measures.batches import Place, disorder, logits_of
 from byrote.measures.observer import Observer
 
 __all__ = ["Logits", "ObservedTrainer", "Observing"]
@@ -26,15 +26,19 @@ class Logits(nn.Module):
     """A Hugging Face model as a function of one batch of inputs: what an `Observer` of it needs to evaluate.
 
     Args:
-        model: gives an output with `.logits`, (B, N), for the keyword arguments in a batch.
+        model: gives an output with `.logits`, (B, N), for the keyword arguments in a batch; or a tuple or mapping.
+        num_classes: N, which tells the logits from other matrices in a tuple.
+        member: which member of the output the logits are, where nothing tells.
+
+    Raises: ValueError in `forward` where it is not clear which member they are.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, num_classes: int | None = None, member: Place | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.num_classes, self.member = model, num_classes, member
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return _logits(self.model(**inputs))
+    def forward(self, inputs: Mapping[str, Tensor] | None = None, **named: Tensor) -> Tensor:
+        return logits_of(self.model(**(inputs or {}), **named), self.num_classes, self.member)
 
 
 class Observing:
@@ -46,7 +50,7 @@ class Observing:
 
     _feed: Feed | None = None
 
-    def observe(self, observer: Observer, evaluate: bool = True) -> None:
+    def observe(self, observer: Observer, evaluate: bool = True, test: str | None = None) -> None:
         """Measure at the end of every epoch: readings go to `observer.table` and, as `byrote/...`, to the log.
 
         Args:
@@ -54,13 +58,16 @@ class Observing:
             evaluate: run the whole `train_dataset`, and `eval_dataset` as test data, in eval mode: J1, J2 and mem as
                 defined. Else the readings run over the training batches, which then need their `index`: wrap the data
                 set in `byrote.adapters.feed.Indexed` and set `TrainingArguments(remove_unused_columns=False)`.
+            test: which of several data sets in `eval_dataset` the test data are.
 
-        Raises: ValueError where a batch lacks its index, and for running readings in several processes.
+        Raises: ValueError where a batch lacks its index or labels, where it is not clear which data set holds the test
+            data, for data sets without a known order, and for running readings in several processes.
         """
         trainer: Any = self
         if evaluate:
-            test = None if trainer.eval_dataset is None else _Batches(trainer, trainer.eval_dataset)
-            self._feed = Feed(observer, _Batches(trainer, trainer.train_dataset), test)
+            chosen = _test_set(trainer.eval_dataset, test)
+            train_batches = _Batches(trainer, trainer.train_dataset)
+            self._feed = Feed(observer, train_batches, None if chosen is None else _Batches(trainer, chosen))
         else:
             self._feed = Feed(observer)
         trainer.add_callback(_AtEpochEnd(trainer, self._feed))
@@ -77,7 +84,7 @@ class Observing:
                     f"batches with 'labels' and 'index' are needed, got {', '.join(inputs)}: wrap the data set in "
                     "Indexed and set TrainingArguments(remove_unused_columns=False)"
                 )
-            self._feed.batch(index, _logits(outputs), labels)
+            self._feed.batch(index, outputs, labels)
         return (loss, outputs) if return_outputs else loss
 
     def prediction_step(
@@ -105,23 +112,69 @@ class _Batches:
     """A data set of the Trainer in its own order, as (inputs, labels): iterated afresh at each evaluation."""
 
     def __init__(self, trainer: Any, dataset: Any) -> None:
+        if not hasattr(dataset, "__getitem__") or disorder(dataset):
+            raise ValueError(
+                f"a data set with positions is needed to evaluate it in order, got a {type(dataset).__name__}: give "
+                "the "
+                "Trainer one with __getitem__, or observe(evaluate=False)"
+            )
         self._trainer, self._dataset = trainer, dataset
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         trainer = self._trainer
         Inputs = require("transformers", "hf").BatchEncoding
-        known = inspect.signature(trainer.model.forward).parameters.keys() - {"labels"}
+        parameters = inspect.signature(trainer.model.forward).parameters
+        known = (
+            None  # a model that takes any name, forward(*args, **kwargs), is given every column but labels and index
+        )
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            known = parameters.keys() - _LABELS
         loader: DataLoader[Any] = DataLoader(
-            self._dataset, batch_size=trainer.args.eval_batch_size, collate_fn=trainer.data_collator
+            self._dataset, batch_size=trainer.args.eval_batch_size, collate_fn=_collated(trainer.data_collator, known)
         )
         for batch in loader:
-            yield Inputs({name: batch[name] for name in batch if name in known}), torch.as_tensor(batch["labels"])
+            if "labels" not in batch:
+                raise ValueError(f"batches with 'labels' are needed, got {', '.join(batch)}: name the column 'labels'")
+            inputs = {name: batch[name] for name in batch if name not in {*_LABELS, "index"}}
+            yield (
+                Inputs({name: value for name, value in inputs.items() if known is None or name in known}),
+                batch["labels"],
+            )
+
+
+_LABELS = frozenset({"labels", "label", "label_ids"})
+
+
+def _collated(collate: Any, known: Collection[str] | None) -> Any:
+    """The Trainer's collator on the columns that the model knows, as the Trainer itself leaves the others out."""
+    if known is None:
+        return collate
+
+    def narrow(samples: list[Any]) -> Any:
+        wanted = {*known, *_LABELS}
+        return collate(
+            [
+                {name: sample[name] for name in sample if name in wanted} if isinstance(sample, Mapping) else sample
+                for sample in samples
+            ]
+        )
+
+    return narrow
+
+
+def _test_set(found: Any, name: str | None) -> Any:
+    """The test data among what the Trainer evaluates: a data set, or one of a mapping of them."""
+    if not isinstance(found, Mapping):
+        return found
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name not in found:
+        raise ValueError(
+            f"one of the data sets {', '.join(map(str, found))} of eval_dataset is needed as test data, got {name!r}: "
+            "name it with observe(test=)"
+        )
+    return found[name]
 
 
 def _without_index(inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name != "index"}
-
-
-def _logits(outputs: Any) -> Tensor:
-    logits: Tensor = outputs["logits"] if isinstance(outputs, Mapping) else outputs[1]
-    return logits

@@ -5,6 +5,7 @@ Shapes, precision, checks, reductions and the `nn.Module` come from here.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -14,7 +15,17 @@ from torch import Tensor, nn
 from byrote import checks
 from byrote.component import Component
 
-__all__ = ["Loss", "LossModule", "PlainLoss", "Reduction", "bounds", "symmetry", "widen"]
+__all__ = [
+    "Loss",
+    "LossModule",
+    "PlainLoss",
+    "Reduction",
+    "bounds",
+    "result_dtype",
+    "symmetry",
+    "widen",
+    "without_autocast",
+]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -22,6 +33,20 @@ Reduction = Literal["mean", "sum", "none"]
 def widen(logits: Tensor) -> Tensor:
     """Half-precision logits as float32: probabilities and their logarithms need more than 8 or 11 bits."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def result_dtype(logits: Tensor) -> torch.dtype:
+    """The dtype of a loss: that of the logits, and float32 for half-precision logits under autocast.
+
+    Why: torch's losses do so, since a GradScaler multiplies the loss by 65,536: in float16 that is infinite.
+    """
+    return widen(logits).dtype if torch.is_autocast_enabled(logits.device.type) else logits.dtype
+
+
+def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
+    """Inside, autocast takes nothing back to half precision, products of matrices included."""
+    kind = logits.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class Loss(Component, family="losses"):
@@ -93,9 +118,11 @@ class Loss(Component, family="losses"):
             labels: (...), int64 within 0..N-1 (not checked).
 
         Returns:
-            (...), in the dtype of the logits.
+            (...), in the dtype of the logits; under autocast at least float32.
         """
-        return self.formula(widen(logits), labels).to(logits.dtype)
+        dtype = result_dtype(logits)
+        with without_autocast(logits):
+            return self.formula(widen(logits), labels).to(dtype)
 
     def __call__(
         self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
@@ -109,14 +136,17 @@ class Loss(Component, family="losses"):
             index: (...), the samples' numbers; only losses that remember samples use it.
 
         Returns:
-            A scalar, or (...) without reduction, in the dtype of the logits.
+            A scalar, or (...) without reduction, in the dtype of the logits; under autocast at least float32, as
+            torch's losses.
 
         Raises:
             ValueError: shapes that do not fit, labels outside 0..N-1, an unknown reduction.
             TypeError: logits that are not floating point, labels that are not integers.
         """
         y = self.checked(logits, labels, reduction)
-        return self.reduced(self.formula(widen(logits), y), y, reduction).to(logits.dtype)
+        dtype = result_dtype(logits)
+        with without_autocast(logits):
+            return self.reduced(self.formula(widen(logits), y), y, reduction).to(dtype)
 
     def ignores(self, y: Tensor) -> Tensor | None:
         """Where a label stands for no class at all, or None."""
@@ -125,14 +155,17 @@ class Loss(Component, family="losses"):
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         """The labels as int64, once shapes, dtypes and range are right; while compiling, shapes alone."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")
         if not logits.is_floating_point():
             raise TypeError(f"logits must be floating point, got {logits.dtype}")
+        labels = checks.integers("labels", labels).to(logits.device)
         if logits.dim() == 0 or logits.shape[-1] < 2:
             raise ValueError(f"logits must have 2 or more classes on the last axis, got {tuple(logits.shape)}")
         if labels.shape != logits.shape[:-1]:
             raise ValueError(
                 f"labels must have the shape {tuple(logits.shape[:-1])} of the logits without their last axis, "
-                f"got {tuple(labels.shape)}"
+                f"got {tuple(labels.shape)}{_shape_hint(labels, logits)}"
             )
         if not torch.compiler.is_compiling():
             ignored = self.ignores(labels)
@@ -224,6 +257,13 @@ def bounds(loss: Loss, num_classes: int) -> tuple[float, float]:
         (0.0, 2.0)
     """
     return loss.range_of(_at_least_two(num_classes))
+
+
+def _shape_hint(labels: Tensor, logits: Tensor) -> str:
+    """What to do about labels that are a column or one-hot."""
+    if labels.shape == (*logits.shape[:-1], 1):
+        return ": pass them without the last axis, [..., 0]"
+    return ": one-hot labels become classes with .argmax(-1)" if labels.shape == logits.shape else ""
 
 
 def _at_least_two(num_classes: Any) -> int:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from byrote.losses.base import Loss
-from byrote.losses.stable import log_sum_exp, pick, row_of
+from byrote.losses.stable import finite_log, log_sum_exp, pick, row_of, weighted
 
 __all__ = ["BackwardCorrection", "ForwardCorrection", "HardBootstrap", "SoftBootstrap"]
 
@@ -130,7 +130,9 @@ class BackwardCorrection(Loss):
         _columns(self.transition, z)
         matrix = torch.tensor(self.transition, dtype=torch.float64)
         inverse: Tensor = torch.linalg.inv_ex(matrix).inverse.to(z, non_blocking=True)
-        return -(row_of(inverse, y) * z.log_softmax(-1)).sum(-1)
+        rows, log_p = row_of(inverse, y), z.log_softmax(-1)
+        masked = (rows * log_p.isneginf()).sum(-1)  # what the masked classes weigh: their logarithms end alike
+        return torch.where(masked == 0, -(rows * finite_log(log_p)).sum(-1), masked.sign() * torch.inf)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return (-math.inf if np.linalg.inv(np.array(self.transition)).min() < -1e-12 else 0.0), math.inf
@@ -158,11 +160,13 @@ class SoftBootstrap(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         log_p = z.log_softmax(-1)
-        return -self.beta * pick(log_p, y) - (1 - self.beta) * (log_p.exp() * log_p).sum(-1)
+        entropy = -(log_p.exp() * finite_log(log_p)).sum(-1)
+        return (1 - self.beta) * entropy + weighted(-self.beta, pick(log_p, y))
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         log_p = z.log_softmax(-1)
-        return -self.beta * log_p - (1 - self.beta) * (log_p.exp() * log_p).sum(-1, keepdim=True)
+        entropy = -(log_p.exp() * finite_log(log_p)).sum(-1, keepdim=True)
+        return (1 - self.beta) * entropy + weighted(-self.beta, log_p)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf if self.beta > 0 else math.log(num_classes)
@@ -188,11 +192,11 @@ class HardBootstrap(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         log_p = z.log_softmax(-1)
-        return -self.beta * pick(log_p, y) - (1 - self.beta) * log_p.amax(-1)
+        return weighted(-self.beta, pick(log_p, y)) - (1 - self.beta) * log_p.amax(-1)
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         log_p = z.log_softmax(-1)
-        return -self.beta * log_p - (1 - self.beta) * log_p.amax(-1, keepdim=True)
+        return weighted(-self.beta, log_p) - (1 - self.beta) * log_p.amax(-1, keepdim=True)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf if self.beta > 0 else math.log(num_classes)

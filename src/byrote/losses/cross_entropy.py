@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from byrote.losses.base import Loss
-from byrote.losses.stable import log_p_and_rest, log_p_and_rest_of_all
+from byrote.losses.stable import finite_log, log_p_and_rest, log_p_and_rest_of_all, weighted
 
 __all__ = ["CrossEntropy", "Focal", "LabelRelaxation", "LabelSmoothing"]
 
@@ -63,7 +63,7 @@ class LabelSmoothing(Loss):
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         log_p = z.log_softmax(-1)
-        return -(1 - self.alpha) * log_p - self.alpha * log_p.mean(-1, keepdim=True)
+        return -(1 - self.alpha) * log_p - weighted(self.alpha, log_p.mean(-1, keepdim=True))
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         rest = self.alpha / num_classes
@@ -140,7 +140,10 @@ class Focal(Loss):
         return self._of(*log_p_and_rest_of_all(z))
 
     def _of(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
-        return -(self.gamma * log_rest).exp() * log_p
+        if self.gamma == 0:
+            return -log_p
+        value = -(self.gamma * log_rest).exp() * finite_log(log_p)
+        return value.masked_fill(log_p.isneginf(), torch.inf)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf

@@ -11,7 +11,7 @@ from byrote.losses.asymmetric import AGCE
 from byrote.losses.base import Loss, PlainLoss
 from byrote.losses.cross_entropy import CrossEntropy, Focal
 from byrote.losses.robust import MeanAbsoluteError, ReverseCrossEntropy
-from byrote.losses.stable import pick
+from byrote.losses.stable import pick, weighted
 
 __all__ = ["ActivePassive", "NCEAndAGCE", "NCEAndMAE", "NCEAndRCE", "NFLAndRCE", "Normalized"]
 
@@ -54,12 +54,16 @@ class Normalized(Loss):
         return self.loss.parameter
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
-        values = self.loss.formula_of_all(z)  # (..., N)
-        return pick(values, y) / values.sum(-1).clamp_min(torch.finfo(z.dtype).tiny)
+        return pick(self.formula_of_all(z), y)
 
     def formula_of_all(self, z: Tensor) -> Tensor:
-        values = self.loss.formula_of_all(z)
-        return values / values.sum(-1, keepdim=True).clamp_min(torch.finfo(z.dtype).tiny)
+        values = self.loss.formula_of_all(z)  # (..., N)
+        endless = values.isposinf()  # a masked class: in the limit it takes the whole sum, several share it
+        share = values.masked_fill(endless, 0) / values.masked_fill(endless, 0).sum(-1, keepdim=True).clamp_min(
+            torch.finfo(z.dtype).tiny
+        )
+        count = endless.sum(-1, keepdim=True)
+        return torch.where(count > 0, endless.to(share.dtype) / count.clamp_min(1), share)
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         low, high = self.loss.range_of(num_classes)
@@ -91,11 +95,11 @@ class _Sum(Loss, abstract=True):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         (alpha, active), (beta, passive) = self.terms()
-        return alpha * active.formula(z, y) + beta * passive.formula(z, y)
+        return weighted(alpha, active.formula(z, y)) + weighted(beta, passive.formula(z, y))
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         (alpha, active), (beta, passive) = self.terms()
-        return alpha * active.formula_of_all(z) + beta * passive.formula_of_all(z)
+        return weighted(alpha, active.formula_of_all(z)) + weighted(beta, passive.formula_of_all(z))
 
     def range_of(self, num_classes: int) -> tuple[float, float]:
         ranges = [(weight, part.range_of(num_classes)) for weight, part in self.terms() if weight > 0]

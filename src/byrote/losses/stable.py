@@ -10,7 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["is_class", "log_p_and_rest", "log_p_and_rest_of_all", "log_sum_exp", "margin", "one_hot", "pick", "row_of"]
+__all__ = [
+    "finite_log",
+    "is_class",
+    "log_p_and_rest",
+    "log_p_and_rest_of_all",
+    "log_sum_exp",
+    "margin",
+    "one_hot",
+    "pick",
+    "row_of",
+    "weighted",
+]
 
 
 def pick(values: Tensor, y: Tensor) -> Tensor:
@@ -34,26 +45,44 @@ def row_of(table: Tensor, y: Tensor) -> Tensor:
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
-    """log sum_k exp(v_k), (..., N) to (...), with at least one v_k finite.
+    """log sum_k exp(v_k), (..., N) to (...); where every v_k is -inf, -inf with gradient 0.
 
     The largest value is taken out and kept out of the graph: the gradient of torch's logsumexp divides by the
     rounded total and is off by up to 5e-4 near 1e4 in float32.
     """
+    top, none = _top(values)
+    total = (values - top).exp().sum(-1)
+    return torch.where(none, -torch.inf, total.masked_fill(none, 1).log() + top.squeeze(-1))
+
+
+def _top(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value (..., 1), out of the graph, 0 where all are -inf; and where that is so (...)."""
     top = values.detach().amax(-1, keepdim=True)
-    return (values - top).exp().sum(-1).log() + top.squeeze(-1)
+    none = top.isneginf()
+    return top.masked_fill(none, 0), none.squeeze(-1)
+
+
+def weighted(weight: float, values: Tensor) -> Tensor:
+    """weight times values, where a weight of 0 leaves infinite values out."""
+    return weight * (values if weight else torch.zeros_like(values))
+
+
+def finite_log(log_p: Tensor) -> Tensor:
+    """log p with 0 for the -inf of a masked class: p log p is then 0, as in the limit, and so is its gradient."""
+    return log_p.masked_fill(log_p.isneginf(), 0)
 
 
 def margin(z: Tensor, y: Tensor) -> Tensor:
     """m = z_y - log sum_{k != y} exp(z_k), the log odds of the label, (..., N) and (...) to (...).
 
     As in `log_sum_exp` the largest rival is taken out, here of both terms, so that classes close to each other keep
-    their distance however large the logits are.
+    their distance however large the logits are. Rivals that are masked (-inf) do not count; infinite where all are.
     """
     label = y.unsqueeze(-1)
     others = z.scatter(-1, label, -torch.inf)  # (..., N)
-    top = others.detach().amax(-1, keepdim=True)
-    spread = (others - top).exp().sum(-1).log()
-    return (z.gather(-1, label) - top).squeeze(-1) - spread
+    top, alone = _top(others)
+    spread = (others - top).exp().sum(-1)
+    return (z.gather(-1, label) - top).squeeze(-1) - torch.where(alone, -torch.inf, spread.masked_fill(alone, 1).log())
 
 
 def log_p_and_rest(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from byrote import checks
-from byrote.losses.base import Loss, LossModule, Reduction, widen
+from byrote.losses.base import Loss, LossModule, Reduction, result_dtype, widen, without_autocast
 from byrote.losses.stable import pick
 
 __all__ = ["EarlyLearning", "RememberingLoss", "RememberingModule"]
@@ -57,7 +57,8 @@ class RememberingLoss(Loss, abstract=True):
 class RememberingModule(LossModule):
     """A loss and its memory: buffer `state` (n, N), or (S, n, N) over S runs.
 
-    In train mode each call updates the rows it is given, once an index a call; in eval mode it only reads.
+    In train mode each call updates the rows it is given, once an index a call; in eval mode it only reads. A sample
+    whose logits are NaN or infinite keeps the memory it had.
     """
 
     loss: RememberingLoss
@@ -76,11 +77,18 @@ class RememberingModule(LossModule):
         rows = self._rows(index)
         flat = self.state.view(-1, self.state.shape[-1])  # (S n, N)
         t = flat[rows].to(z.dtype)
-        if self.training:
-            with torch.no_grad():
-                t = self.loss.remembered(z.detach(), t)
-                flat[rows] = t.to(flat.dtype)
-        return self.loss.formula_with(z, labels, t).to(logits.dtype)
+        dtype = result_dtype(logits)
+        with without_autocast(logits):
+            if self.training:
+                with torch.no_grad():
+                    t = self._updated(z.detach(), t)
+                    flat[rows] = t.to(flat.dtype)
+            return self.loss.formula_with(z, labels, t).to(dtype)
+
+    def _updated(self, z: Tensor, t: Tensor) -> Tensor:
+        """The new t (..., N); the old one where logits are NaN or infinite: a bad batch must not spoil the memory."""
+        new = self.loss.remembered(z, t)
+        return torch.where(new.isfinite().all(-1, keepdim=True), new, t)
 
     def _rows(self, index: Tensor) -> Tensor:
         if self.state.dim() == 2:
@@ -97,9 +105,10 @@ class RememberingModule(LossModule):
         if logits.shape[-1] != self.state.shape[-1]:
             raise ValueError(f"the module remembers {self.state.shape[-1]} classes, the logits have {logits.shape[-1]}")
         if index is not None:
+            index = checks.integers("index", index).to(y.device)
             self._check_index(index, y)
         values = self.per_sample(widen(logits), y, index)
-        return self.loss.reduced(values, y, reduction).to(logits.dtype)
+        return self.loss.reduced(values, y, reduction).to(result_dtype(logits))
 
     def _check_index(self, index: Tensor, y: Tensor) -> None:
         if index.shape != y.shape:

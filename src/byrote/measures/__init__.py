@@ -10,6 +10,7 @@ _HOME = {
     "ClassMoments": "moments",
     "Def31": "positive",
     "Fates": "mem",
+    "FeatureSet": "features",
     "Memorization": "mem",
     "MomentStream": "moments",
     "NC2": "collapse",

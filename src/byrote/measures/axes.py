@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "axes_of"]
+__all__ = ["Axes", "axes_of", "less_centre"]
 
 _EPSILON = torch.finfo(torch.float64).eps
 
@@ -19,7 +19,7 @@ class Axes:
     Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
     """
 
-    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M)
+    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M); none: the class means coincide
     directions: Tensor  # (r, M) float64, orthonormal rows
 
 
@@ -48,3 +48,14 @@ def axes_of(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
     stored = stored * torch.linalg.vector_norm(directions * scale, dim=1)
     keep = values > (1 + (M / N) ** 0.5) * stored + max(N, M) * _EPSILON * values[:1]
     return Axes(values[keep], directions[keep])
+
+
+def less_centre(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
+    """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples.
+
+    >>> import torch
+    >>> means, counts = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([3, 1])
+    >>> less_centre(means, counts).flatten().tolist(), less_centre(means, counts, by_sample=True).flatten().tolist()
+    ([-2.0, 2.0], [-1.0, 3.0])
+    """
+    return offsets - (counts.to(torch.float64) / counts.sum() @ offsets if by_sample else offsets.mean(0))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from byrote.checks import classes, same_length
+from byrote.checks import class_labels, matrix
 
 __all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "unpacked"]
 
@@ -17,14 +17,8 @@ _PANEL = 256  # rows of one panel of a symmetric matrix
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Features (B, M) without a graph and int64 labels (B,) beside them, or one sentence about what does not fit."""
-    features, labels = torch.as_tensor(features).detach(), torch.as_tensor(labels)
-    if features.ndim != 2 or labels.ndim != 1:
-        raise ValueError(
-            f"features (B, M) and labels (B,) are needed, got shapes {tuple(features.shape)} and {tuple(labels.shape)}"
-        )
-    same_length(features=features, labels=labels)
-    classes("labels", labels, num_classes)
-    return features, labels.to(features.device, torch.int64)
+    features = matrix("features", features)
+    return features, class_labels("labels", labels, num_classes, len(features)).to(features.device)
 
 
 def blocks(features: Tensor) -> Iterator[slice]:

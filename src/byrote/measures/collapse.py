@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from byrote.checks import matrix
 from byrote.measures.blocks import blocks
+from byrote.measures.features import ClassMeans
 from byrote.measures.moments import ClassMoments
 from byrote.measures.variability import class_means_coincide
 
@@ -27,7 +29,7 @@ class NC2:
     cosine_deviation: float  # mean abs(cos(h_n - hbar, h_k - hbar) + 1/(N-1)); 0: NC2
 
 
-def nc2(moments: ClassMoments) -> NC2:
+def nc2(moments: ClassMeans) -> NC2:
     """Equal norms and equal angles of the class means: simplex frame (centred), orthogonal frame (uncentred).
 
     Claim: at collapse the centred class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
@@ -52,7 +54,7 @@ def nc2(moments: ClassMoments) -> NC2:
     return NC2(norm_cv, float(cosines.mean()), centred_cv, float(angles.mean()), deviation)
 
 
-def nc3(moments: ClassMoments, weight: Tensor) -> float:
+def nc3(moments: ClassMeans, weight: Tensor) -> float:
     """Self-duality: distance between the classifier and the centred class means, each scaled to Frobenius norm 1.
 
     Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centred class means, W the classifier `weight` (N, M)
@@ -69,7 +71,7 @@ def nc3(moments: ClassMoments, weight: Tensor) -> float:
     return float(torch.linalg.norm(weight / torch.linalg.norm(weight) - centred / torch.linalg.norm(centred)))
 
 
-def nc3_by_class(moments: ClassMoments, weight: Tensor) -> Tensor:
+def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
     """Self-duality class by class: cos(w_n, h_n - hbar), (N,) float64; 1 is collapse, whatever the row's length.
 
     >>> import torch
@@ -96,6 +98,7 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     >>> nc4(torch.tensor([[1.0], [1.9], [2.1], [5.0]]), torch.tensor([[-1.0], [1.0]]), torch.tensor([2.0, -2.0]), means)
     1.0
     """
+    features, weight, means = matrix("features", features), matrix("weight", weight), matrix("means", means)
     N, M = means.shape
     if weight.shape != (N, M) or features.shape[1:] != (M,) or (bias is not None and bias.shape != (N,)):
         raise ValueError(
@@ -105,13 +108,13 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     known = [means, features, weight] if bias is None else [means, features, weight, bias]
     if len(features) == 0 or not all(bool(values.isfinite().all()) for values in known):
         return _NAN
-    weight, means = weight.detach().to(torch.float64), means.to(torch.float64)
+    weight, means = weight.to(torch.float64), means.to(torch.float64)
     offset = torch.zeros(N, dtype=torch.float64, device=means.device) if bias is None else bias.detach().double()
     origin = means.mean(0)
     centres, threshold = means - origin, 0.5 * (means - origin).square().sum(1)
     agree = 0
     for rows in blocks(features):
-        h = features[rows].detach().to(torch.float64)
+        h = features[rows].to(torch.float64)
         nearest = ((h - origin) @ centres.T - threshold).argmax(1)
         agree += int((torch.addmm(offset, h, weight.T).argmax(1) == nearest).sum())
     return agree / len(features)
@@ -150,7 +153,7 @@ def _frame(vectors: Tensor) -> tuple[float, Tensor]:
     return float(norms.std() / norms.mean()), (directions @ directions.T)[first, second]
 
 
-def _dual(moments: ClassMoments, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _dual(moments: ClassMeans, weight: Tensor) -> tuple[Tensor, Tensor]:
     if weight.shape != moments.offsets.shape:
         raise ValueError(
             f"the classifier weight must be (N, M) = {tuple(moments.offsets.shape)}, got {tuple(weight.shape)}"

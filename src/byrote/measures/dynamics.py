@@ -7,25 +7,48 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from byrote.checks import classes, same_length
+from byrote.checks import (
+    class_labels,
+    classes,
+    counted,
+    integers,
+    matrix,
+    one_axis,
+    same_length,
+)
+from byrote.checks import (
+    logits as checked_logits,
+)
 from byrote.measures.mem import Fates, fates
 
 __all__ = ["SampleHistory", "margins"]
+
+_ROWS = 1024  # rows copied at a time
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """How far the logit of the labelled class lies above the largest other one; negative: not predicted.
 
-    Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C); C = 1 gives infinity. A NaN logit gives
-    NaN.
+    Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN; a
+    masked class, of logit -inf, is no rival, and a masked label has margin -inf.
+
+    Raises: ValueError for one column, or labels that do not fit; TypeError for labels that are not integers.
 
     >>> import torch
     >>> margins(torch.tensor([[3.0, 1.0, 2.5], [0.0, 4.0, 1.0]]), torch.tensor([0, 2])).tolist()
     [0.5, -3.0]
     """
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], float("-inf"))
-    return own[:, 0] - others.amax(1)
+    logits = matrix("logits", logits)
+    if logits.shape[1] < 2:
+        raise ValueError(f"logits need 2 or more columns, one a class, got {logits.shape[1]}")
+    labels = class_labels("labels", labels, logits.shape[1], len(logits)).to(logits.device)
+    parts = [_margins(rows, own[:, None]) for rows, own in zip(logits.split(_ROWS), labels.split(_ROWS), strict=True)]
+    return torch.cat(parts)
+
+
+def _margins(logits: Tensor, labels: Tensor) -> Tensor:
+    others = logits.scatter(1, labels, float("-inf"))
+    return logits.gather(1, labels)[:, 0] - others.amax(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +82,13 @@ class SampleHistory:
 
     @classmethod
     def start(cls, true: Tensor, observed: Tensor) -> SampleHistory:
-        """Before training: `true` and `observed` labels, (n,) integers."""
+        """Before training: `true` and `observed` labels, (n,) integers in any container.
+
+        Raises: ValueError for other shapes or negative labels, TypeError for floats.
+        """
+        true, observed = counted("true", true), counted("observed", observed)
         same_length(true=true, observed=observed)
+        observed = observed.to(true.device)
         count = torch.zeros(len(true), dtype=torch.int64, device=true.device)
         amount = torch.zeros(len(true), dtype=torch.float64, device=true.device)
         return cls(true, observed, count - 1, count, count, amount * float("nan"), amount, count)
@@ -68,14 +96,16 @@ class SampleHistory:
     def after(self, epoch: int, logits: Tensor, index: Tensor | None = None) -> SampleHistory:
         """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
 
-        Raises ValueError when logits and samples do not fit, or a sample occurs twice in `index`.
+        Raises ValueError when logits and samples do not fit, a sample occurs twice in `index`, or a row of logits
+        predicts no class (NaN, infinite, all masked): one bad batch must not spoil what the samples have been through.
         """
+        logits = checked_logits("logits", logits)
         rows = self._rows(logits, index)
         observed, before = self.observed[rows], self.predicted[rows]
         classes("observed labels", observed, logits.shape[1])
         predicted = logits.argmax(1)
         correct = predicted == observed
-        margin = margins(logits.detach(), observed).to(torch.float64)
+        margin = margins(logits, observed).to(torch.float64)
         learned = self.learned_epoch[rows]
         return replace(
             self,
@@ -104,15 +134,18 @@ class SampleHistory:
         return fates(self.predicted[seen], self.true[seen], self.observed[seen])
 
     def _rows(self, logits: Tensor, index: Tensor | None) -> Tensor | slice:
+        if index is not None:
+            index = integers("index", index)
+            one_axis("index", index)
         size = len(self.true) if index is None else len(index)
-        if logits.ndim != 2 or len(logits) != size:
+        if len(logits) != size:
             raise ValueError(f"logits ({size}, C) are needed for {size} samples, got shape {tuple(logits.shape)}")
         if index is None:
             return slice(None)
         classes("index", index, len(self.true))
         if len(torch.unique(index)) < size:
             raise ValueError(f"each sample must occur once in index, got {size - len(torch.unique(index))} repeated")
-        return index
+        return index.to(self.true.device)
 
 
 def _put(column: Tensor, rows: Tensor | slice, values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from byrote.checks import classes, same_length
+from byrote.checks import class_labels, counted, matrix, same_length
 from byrote.measures.blocks import blocks
 
 __all__ = [
@@ -29,7 +29,9 @@ def j1(predictions: Tensor, observed: Tensor) -> float:
     """Share of training samples predicted as their OBSERVED (possibly wrong) label; 1 is complete memorization.
 
     Formula: J1 = (1/n) #{i: prediction_i = observed_i} (Patel & Sastry, PAKDD 2021), with predictions (n,) int64
-    classes, of a network in eval mode on the whole training set. NaN without samples.
+    classes, of a network in eval mode on the whole training set. NaN without samples. Both in any integer container.
+
+    Raises: ValueError for another shape than (n,) or a negative class, TypeError for floats.
 
     >>> import torch
     >>> j1(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0]))
@@ -76,7 +78,9 @@ def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> 
     >>> round(fate.corrupted_as_observed, 3), round(fate.corrupted_as_true, 3), round(fate.corrupted_as_neither, 3)
     (0.333, 0.333, 0.333)
     """
-    same_length(predictions=predictions, true_labels=true_labels, observed_labels=observed_labels)
+    predictions, true_labels, observed_labels = _columns(
+        predictions=predictions, true_labels=true_labels, observed_labels=observed_labels
+    )
     corrupted = true_labels != observed_labels
     as_observed, as_true = predictions == observed_labels, predictions == true_labels
     return Fates(
@@ -139,7 +143,10 @@ def memorization(
     Returns: a `Memorization`, in units of the features (relative readings: of D). Class means that coincide to
         rounding leave no D to divide by: relative readings are NaN. A true class without test mean: NaN.
 
-    Raises: ValueError for shapes that do not fit and true labels without a row of `test_means`.
+    NaN and infinite features make those readings NaN that hold them.
+
+    Raises: ValueError for shapes that do not fit and true labels without a row of `test_means`; TypeError for labels
+        that are not integers.
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0], [3.0, 0.0], [4.0, 0.0]])
@@ -150,18 +157,28 @@ def memorization(
     >>> mem.clean_mean, mem.class_distance, mem.count
     (0.0, 4.0, 1)
     """
-    _check(features, true_labels, observed_labels, test_means, redrawn)
+    features, test_means = matrix("features", features), matrix("test_means", test_means)
+    if features.shape[1] != test_means.shape[1]:
+        raise ValueError(
+            "features (n, M) and test_means (N, M) are needed, got shapes "
+            f"{tuple(features.shape)} and {tuple(test_means.shape)}"
+        )
+    true_labels = class_labels("true_labels", true_labels, len(test_means), len(features)).to(features.device)
+    observed_labels = counted("observed_labels", observed_labels).to(features.device)
+    same_length(features=features, observed_labels=observed_labels)
+    redrawn = None if redrawn is None else _mask(redrawn, len(features)).to(features.device)
+    test_means = test_means.to(features.device)
     away = distances(features, true_labels, test_means)
     return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps, redrawn)
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
-    """||h_i - mu_true(i)|| of each sample, (n,) float64; arguments as for `memorization`."""
+    """||h_i - mu_true(i)|| of each sample, (n,) float64, NaN where features are not finite; as for `memorization`."""
     means = test_means.to(torch.float64)
     away = torch.empty(len(features), dtype=torch.float64, device=features.device)
     for rows in blocks(features):
         away[rows] = _distance(features[rows], means[true_labels[rows]])
-    return away
+    return away.masked_fill_(away.isinf(), torch.nan)
 
 
 def memorization_of(
@@ -212,9 +229,8 @@ def _observed_ratio(
 ) -> float:
     if bool((observed >= len(means)).any()):
         return _NAN
-    between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")  # (N, N)
-    between = between.masked_fill(between <= rounding, torch.nan)
-    return float((away[corrupted] / between[observed[corrupted], true[corrupted]]).mean())
+    between = distances(means[observed[corrupted]], true[corrupted], means)
+    return float((away[corrupted] / between.masked_fill(between <= rounding, torch.nan)).mean())
 
 
 def class_distance(means: Tensor) -> float:
@@ -233,24 +249,27 @@ def _distance(features: Tensor, centres: Tensor) -> Tensor:
 
 
 def _agreement(predictions: Tensor, labels: Tensor) -> float:
-    same_length(predictions=predictions, labels=labels)
+    predictions, labels = _columns(predictions=predictions, labels=labels)
     return _share(predictions == labels)
+
+
+def _columns(**columns: Tensor) -> list[Tensor]:
+    """Classes (n,) in any integer container as int64, of one length and where the first is."""
+    found = {name: counted(name, values) for name, values in columns.items()}
+    same_length(**found)
+    device = next(iter(found.values())).device
+    return [values.to(device) for values in found.values()]
 
 
 def _share(hits: Tensor) -> float:
     return float(hits.to(torch.float64).mean())
 
 
-def _check(features: Tensor, true: Tensor, observed: Tensor, means: Tensor, redrawn: Tensor | None) -> None:
-    same_length(features=features, true_labels=true, observed_labels=observed)
-    if redrawn is not None and (redrawn.dtype != torch.bool or redrawn.shape != true.shape):
+def _mask(redrawn: Tensor, size: int) -> Tensor:
+    """One bool a sample (n,)."""
+    if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(
-            f"redrawn must be one bool a sample, shape {tuple(true.shape)}, got {redrawn.dtype} of shape "
+            f"redrawn must be one bool a sample, shape {(size,)}, got {redrawn.dtype} of shape "
             f"{tuple(redrawn.shape)}: pass the mask that Noise.redrawn gives"
         )
-    if features.ndim != 2 or means.ndim != 2 or features.shape[1] != means.shape[1]:
-        raise ValueError(
-            "features (n, M) and test_means (N, M) are needed, got shapes "
-            f"{tuple(features.shape)} and {tuple(means.shape)}"
-        )
-    classes("true_labels", true, len(means))
+    return redrawn

@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from byrote.measures.axes import Axes, axes_of
-from byrote.measures.blocks import add_by_class_, add_gram_, blocks, checked, packed_size, panels, unpacked
+from byrote.checks import integers
+from byrote.measures.axes import Axes, axes_of, less_centre
+from byrote.measures.blocks import add_by_class_, add_gram_, along, blocks, checked, packed_size, panels, unpacked
 
 __all__ = ["ClassMoments", "MomentStream"]
 
@@ -104,8 +105,7 @@ class ClassMoments:
 
     def centred(self, by_sample: bool = False) -> Tensor:
         """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
-        share = self.counts.to(torch.float64) / self.counts.sum()
-        return self.offsets - (share @ self.offsets if by_sample else self.offsets.mean(0))
+        return less_centre(self.offsets, self.counts, by_sample)
 
     @cached_property
     def scale(self) -> Tensor:
@@ -120,6 +120,15 @@ class ClassMoments:
     def axes(self) -> Axes:
         """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
         return axes_of(self.centred(), self.scale, self.epsilon, int(self.counts.sum()))
+
+    def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
+        """d^T Sigma_W d of each direction d, a row of `directions` (r, M), (r,); Sigma_W and errors as of `within`."""
+        return along(self.packed, directions) / self.within_size(averaged)
+
+    @cached_property
+    def axis_variances(self) -> Tensor:
+        """The class-averaged within-class variance along each of the `axes`, (r,)."""
+        return self.variances(self.axes.directions)
 
     def present(self) -> ClassMoments:
         """The same moments over the classes that were seen, renumbered: N becomes their number."""
@@ -214,7 +223,7 @@ class MomentStream:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self._num_classes = num_classes
-        self._final = None if counts is None else torch.as_tensor(counts, dtype=torch.int64)
+        self._final = None if counts is None else integers("counts", counts)
         if self._final is not None and (self._final.shape != (num_classes,) or bool((self._final < 0).any())):
             raise ValueError(f"counts must be {num_classes} non-negative class counts, got {counts}")
         self._epsilon = 0.0

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from byrote.checks import classes
+from byrote.checks import class_labels, integers, matrix, one_axis, unusable
+from byrote.measures.answers import Answers, undisturbed
+from byrote.measures.batches import Members, Place, answered, disorder, known_order, logits_of, share
 from byrote.measures.dynamics import SampleHistory
-from byrote.measures.snapshot import Snapshot, read
+from byrote.measures.head import Head
+from byrote.measures.snapshot import Snapshot, chosen, needs_features, read
 
 __all__ = ["Observer"]
+
+log = logging.getLogger("byrote")
 
 Row = dict[str, float | bool | int]
 
@@ -29,15 +33,28 @@ class Observer:
     `finish(epoch)`; those are running readings while the weights move (and dropout is on), not J1 as defined.
 
     It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers:
-    the features are read by a hook on the head's input, and `evaluate` runs without gradients. `close()`, or leaving
-    a `with` block, removes the hook. Memory: n (M + C) numbers, as n samples are measured together.
+    the features are read by a hook on the head, whose outputs must be the logits, and `evaluate` runs without
+    gradients. `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, as n samples are
+    measured together.
+
+    Labels come in any integer container: tensors, arrays, lists, small and unsigned dtypes, booleans. Floats are
+    refused, also whole ones, and so is any shape but (n,). A row of logits with NaN or infinity predicts no class: the
+    readings that need it are NaN, the log says how many rows there are, and the samples keep the history they had. A
+    logit of -inf masks a class.
 
     Args:
         model: any module whose head gets features (B, M).
         true_labels: (n,) integers, one for each training sample, in the order of `index`; where nobody knows them,
             give the observed ones: the readings of corrupted samples are then NaN.
         num_classes: N; a head may have more outputs (latent-class noise), output k then standing for class k mod N.
-        head: name of the head in `model.named_modules()`; the last `nn.Linear` when left out.
+        head: name of the head in `model.named_modules()`; when left out, the `nn.Linear` whose outputs are the logits.
+        readings: names of the columns to measure, say ("j1", "nc1_test"): what none of them needs is not computed; all
+            when left out.
+        test_observed: (n',) noisy labels of the test samples in the order of the test loader, which `rate_estimate`
+            reads.
+        inputs, labels, index: which members of a batch these are, as positions or keys. Left out: (inputs, labels), or
+            "labels" and all others by name; no member is taken for the index.
+        logits: which member of the model's answer the logits are, where it answers several.
 
     Attributes: `table`, a list of rows {epoch, loss, j1, j2, test_accuracy, nc1_test, mem_mean, ...} (readings that
     lack their data are NaN); `history`, the `SampleHistory` of the training samples.
@@ -52,85 +69,114 @@ class Observer:
     (True, 1)
     """
 
-    def __init__(self, model: nn.Module, true_labels: Tensor, num_classes: int, head: str | None = None) -> None:
-        classes("true_labels", true_labels, num_classes)
+    def __init__(
+        self,
+        model: nn.Module,
+        true_labels: Tensor,
+        num_classes: int,
+        head: str | None = None,
+        readings: Collection[str] | None = None,
+        *,
+        test_observed: Tensor | None = None,
+        inputs: Place | None = None,
+        labels: Place | None = None,
+        index: Place | None = None,
+        logits: Place | None = None,
+    ) -> None:
         self.table: list[Row] = []
-        self._model, self._true, self._num_classes = model, true_labels.cpu(), num_classes
+        self.members = Members(inputs, labels, index)
+        self.num_classes = num_classes
+        self._model, self._readings, self._logits = model, chosen(readings), logits
+        self._keeps_features = needs_features(self._readings)
+        self._true = class_labels("true_labels", true_labels, num_classes).cpu()
         self._observed = self._true.clone()
+        self._test_observed = (
+            None if test_observed is None else class_labels("test_observed", test_observed, num_classes).cpu()
+        )
         self.history = SampleHistory.start(self._true, self._true)
-        self._train, self._test = _Answers(), _Answers()
-        self._features: Tensor | None = None
-        self._head = _head(model, head)
-        self._hook = self._head.register_forward_pre_hook(self._see)
+        self._train, self._test = Answers(len(self._true)), Answers()
+        self._head = Head(model, head)
 
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> None:
         """Take a training batch right after its forward pass.
 
-        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C); `labels` (B,): the observed ones;
-        `features` (B, M): those the head was just given, when left out.
+        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or what the model
+        answered with them in it; `labels` (B,): the observed ones; `features` (B, M): those the head was just given,
+        when left out.
+
+        Raises: ValueError or TypeError for what does not fit; nothing of such a batch is kept.
         """
-        index, labels = index.cpu(), labels.detach().cpu()
-        classes("index", index, len(self._true))
-        classes("labels", labels, logits.shape[-1])
-        self._train.add(index, self._seen(features, logits), logits, labels)
+        logits = self._checked(logits)
+        index = class_labels("index", index, len(self._true), len(logits)).cpu()
+        labels = class_labels("labels", labels, logits.shape[1], len(logits)).cpu()
+        found = self._seen(features, logits)
+        self._train.add(index, found if self._keeps_features else found[:, :0], logits, labels)
         self._observed[index] = labels
 
     def finish(self, epoch: int, loss: float = float("nan")) -> Row:
         """Measure what came since the last row, and add a row to the table; a sample that came twice counts last."""
         index, features, logits, _ = self._train.take()
         observed = self._observed
-        weight, bias = _classifier(self._head, (logits.shape[1], features.shape[1]))
+        test_labels, test_features, test_logits = self._test_answers(features, logits)
+        weight, bias = self._head.classifier(outputs=logits.shape[1], width=features.shape[1])
         snapshot = Snapshot(
-            self._num_classes,
+            self.num_classes,
             self._true[index],
             observed[index],
             features,
             logits,
-            *self._test_answers(features, logits),
-            weight=weight,
-            bias=bias,
+            test_labels,
+            test_features,
+            test_logits,
+            self._noisy(test_logits),
+            weight,
+            bias,
         )
         before = self.history
         if not torch.equal(before.observed, observed):
             before = _relabelled(before, observed)
-        self.history = before.after(epoch, logits, index)
-        row: Row = {"epoch": epoch, "loss": loss, **read(snapshot)}
+        answers = ~_reported(epoch, "training", unusable(logits))
+        _reported(epoch, "test", unusable(test_logits))
+        if bool(answers.all()):
+            self.history = before.after(epoch, logits, index)
+        else:
+            self.history = before.after(epoch, logits[answers], index[answers])
+        row: Row = {"epoch": epoch, "loss": loss, **read(snapshot, self._readings)}
         self.table.append(row)
         return row
 
     @torch.no_grad()
     def evaluate(
-        self,
-        epoch: int,
-        train_loader: Iterable[Sequence[Tensor]],
-        test_loader: Iterable[Sequence[Tensor]] = (),
-        loss: float = float("nan"),
+        self, epoch: int, train_loader: Iterable[Any], test_loader: Iterable[Any] = (), loss: float = float("nan")
     ) -> Row:
         """Run the model in eval mode over both loaders, and add a row to the table.
 
-        Batches are (inputs, labels) or, for a training loader that shuffles, (inputs, labels, index). Without an
-        index the samples are taken to come in the order of `true_labels`. Batches of `update` not yet finished are
-        dropped.
+        Batches are (inputs, labels), or what `inputs=`, `labels=` and `index=` of the Observer say. Without an index
+        the samples must come in the order of `true_labels`: a loader that shuffles is refused, and so are further
+        members which could be an index, unless the loader certainly goes through its data set in order. Each training
+        sample has to come; one that comes twice counts last. Batches of `update` not yet finished are dropped.
+
+        Raises: ValueError or TypeError for loaders and batches that do not fit.
         """
-        self._train, self._test = _Answers(), _Answers()
-        with _undisturbed(self._model):
-            for answers, loader in ((self._train, train_loader), (self._test, test_loader)):
-                place = 0
-                for batch in loader:
-                    inputs, labels = batch[0], batch[1]
-                    index = batch[2] if len(batch) > 2 else torch.arange(place, place + len(labels))
-                    place += len(labels)
-                    logits = self._model(inputs.to(_device(self._model)))
-                    if answers is self._train:
-                        self.update(index, logits, labels)
-                    else:
-                        classes("test labels", labels, self._num_classes)
-                        answers.add(index, self._seen(None, logits), logits, labels.cpu())
-        return self.finish(epoch, loss)
+        self._train, self._test = Answers(len(self._true)), Answers()
+        try:
+            with undisturbed(self._model):
+                self._run(train_loader, training=True)
+                self._run(test_loader, training=False)
+            missing = self._train.missing(len(self._true))
+            if len(missing):
+                raise ValueError(
+                    f"each of the {len(self._true)} training samples is needed, {len(missing)} did not come, the "
+                    "first at "
+                    f"position {int(missing[0])}: evaluate the whole set, with drop_last=False"
+                )
+            return self.finish(epoch, loss)
+        finally:
+            self._train, self._test = Answers(len(self._true)), Answers()
 
     def close(self) -> None:
-        """Take the hook off the head."""
-        self._hook.remove()
+        """Take the hooks off the model."""
+        self._head.close()
 
     def __enter__(self) -> Observer:
         return self
@@ -140,18 +186,73 @@ class Observer:
     ) -> None:
         self.close()
 
-    def _see(self, head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0].detach()
+    def _run(self, loader: Iterable[Any], training: bool) -> None:
+        """Collect what the model answers on every batch of a loader."""
+        members = self.members.of(loader)
+        ordered = self._order(loader, members, training)
+        device, place = _device(self._model), 0
+        self._head.forget()
+        for batch in loader:
+            inputs, labels, index = members.split(batch, indexed=training)
+            if training and not ordered and index is None and len(batch) > 2 and isinstance(batch, list | tuple):
+                raise ValueError(
+                    f"batches of {len(batch)} members came from a {type(loader).__name__} whose order is not known: "
+                    "say which "
+                    "member is the index with Observer(index=), or give batches (inputs, labels) in the order of "
+                    "true_labels"
+                )
+            labels = integers("labels", labels)
+            one_axis("labels", labels, self.num_classes)
+            named = isinstance(batch, Mapping) and members.inputs is None
+            logits = answered(self._model, inputs, named, device)
+            if training:
+                start = torch.arange(place, place + len(labels))
+                self.update(start if index is None else index, logits, labels)
+            else:
+                logits = self._checked(logits)
+                labels = class_labels("test labels", labels, self.num_classes, len(logits)).cpu()
+                where = torch.arange(place, place + len(labels))
+                self._test.add(where, self._seen(None, logits), logits, labels)
+            place += len(labels)
+
+    def _order(self, loader: Any, members: Members, training: bool) -> bool:
+        """Whether samples certainly come in their order; an error where they have to and do not."""
+        part = share(loader)
+        if part:
+            raise ValueError(
+                f"the whole {'training' if training else 'test'} set is needed in each process, but {part}"
+            )
+        needs_order = not members.has_index if training else self._test_observed is not None
+        why = disorder(loader) if needs_order else ""
+        if why:
+            advice = (
+                "say which member of its batches is the index with Observer(index=), or wrap the data set in "
+                "byrote.adapters.feed.Indexed"
+                if training
+                else "give test_observed for a loader that does not shuffle"
+            )
+            raise ValueError(f"samples are needed in the order of their labels, but of the loader {why}: {advice}")
+        return known_order(loader)
+
+    def _checked(self, logits: Any) -> Tensor:
+        """Logits (B, C) with C a multiple of N columns, out of whatever the model answered."""
+        found = matrix("logits", logits_of(logits, self.num_classes, self._logits))
+        if found.shape[1] < 2 or found.shape[1] % self.num_classes:
+            raise ValueError(
+                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(found.shape)}: "
+                "give the head "
+                f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
+            )
+        return found
 
     def _seen(self, features: Tensor | None, logits: Tensor) -> Tensor:
         """The features of the batch, given or just seen at the head; each is used once, so none goes stale."""
-        found, self._features = self._features if features is None else features, None
-        if found is None or found.ndim != 2 or len(found) != len(logits):
-            came = "none" if found is None else f"shape {tuple(found.shape)}"
-            raise ValueError(
-                f"features ({len(logits)}, M) of this batch are needed, got {came}: call the model on the batch just "
-                "before, or pass features="
-            )
+        if features is None:
+            return self._head.features(logits)
+        self._head.forget()
+        found = matrix("features", features)
+        if len(found) != len(logits):
+            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(found.shape)}")
         return found
 
     def _test_answers(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,51 +261,31 @@ class Observer:
         _, test_features, test_logits, labels = self._test.take()
         return labels, test_features, test_logits
 
-
-class _Answers:
-    """Batches of (index, features, logits, labels) until they are taken together."""
-
-    def __init__(self) -> None:
-        self._batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-
-    @property
-    def empty(self) -> bool:
-        return not self._batches
-
-    def add(self, index: Tensor, features: Tensor, logits: Tensor, labels: Tensor) -> None:
-        copies = (features.detach().float().cpu(), logits.detach().float().cpu())
-        self._batches.append((index.cpu().clone(), copies[0].clone(), copies[1].clone(), labels.clone()))
-
-    def take(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All batches as one, in the order of the index, the last of each sample; then there are none."""
-        if self.empty:
-            raise ValueError("a training batch is needed before a row can be measured, got none: call update first")
-        index, features, logits, labels = (torch.cat(column) for column in zip(*self._batches, strict=True))
-        self._batches = []
-        size = int(index.max()) + 1 if len(index) else 0
-        last = torch.full((size,), -1).scatter_reduce(0, index, torch.arange(len(index)), "amax")
-        rows = last[last >= 0]
-        return index[rows], features[rows], logits[rows], labels[rows]
+    def _noisy(self, test_logits: Tensor) -> Tensor | None:
+        """The noisy test labels, where every test sample has an answer."""
+        if self._test_observed is None or len(test_logits) == 0 or bool(unusable(test_logits).any()):
+            return None
+        if len(self._test_observed) != len(test_logits):
+            raise ValueError(
+                f"test_observed ({len(test_logits)},) are needed, one a test sample, got {len(self._test_observed)}"
+            )
+        return self._test_observed
 
 
-def _head(model: nn.Module, name: str | None) -> nn.Module:
-    modules: dict[str, nn.Module] = dict(model.named_modules())
-    if name is not None:
-        if name not in modules:
-            raise ValueError(f"head must name a module of the model, got {name!r}: known are {', '.join(modules)}")
-        return modules[name]
-    linear = [module for module in modules.values() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise ValueError("a head is needed, got a model without nn.Linear: name it with head=")
-    return linear[-1]
-
-
-def _classifier(head: nn.Module, shape: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
-    """Copies of the weight (C, M) and the bias (C,) of a linear head; (None, None) for any other head."""
-    if not isinstance(head, nn.Linear) or head.weight.shape != shape:
-        return None, None
-    weight, bias = head.weight, head.bias
-    return weight.detach().float().cpu().clone(), None if bias is None else bias.detach().float().cpu().clone()
+def _reported(epoch: int, which: str, bad: Tensor) -> Tensor:
+    """The same rows; where there are any, the log says so."""
+    if bool(bad.any()):
+        log.warning(
+            "epoch %d: %d of %d %s samples have logits that are NaN or infinite, the first in row %d: readings that "
+            "need them "
+            "are NaN",
+            epoch,
+            int(bad.sum()),
+            len(bad),
+            which,
+            int(bad.int().argmax()),
+        )
+    return bad
 
 
 def _device(model: nn.Module) -> torch.device:
@@ -217,19 +298,3 @@ def _relabelled(history: SampleHistory, observed: Tensor) -> SampleHistory:
     if bool((history.evaluations[changed] > 0).any()):
         raise ValueError("observed labels must stay the same over training, got other ones for samples already seen")
     return replace(history, observed=observed.clone())
-
-
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; outside, every module's mode and every random state are as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
-        try:
-            model.eval()
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002

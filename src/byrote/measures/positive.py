@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from byrote.measures.collapse import nc3_by_class
-from byrote.measures.moments import ClassMoments
+from byrote.measures.features import ClassMeans
 
 __all__ = ["AT_ZERO", "Def31", "ZeroMeans", "def31", "zero_means"]
 
@@ -26,7 +26,7 @@ class Def31:
     duality: float  # max_n 1 - cos(w_n, h_n - hbar); in [0, 2]
 
 
-def def31(moments: ClassMoments, weight: Tensor | None) -> Def31:
+def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
     """The largest deviations of class means and classifier from the configuration of Definition 3.1.
 
     Definition: (i) all features of a class equal their class mean h_n; (ii) the h_n have equal norms and are mutually
@@ -76,7 +76,7 @@ class ZeroMeans:
     smallest_norm: float  # the smallest norm over the largest; in [0, 1]
 
 
-def zero_means(moments: ClassMoments) -> ZeroMeans:
+def zero_means(moments: ClassMeans) -> ZeroMeans:
     """How many class means lie at zero, and how small the smallest is.
 
     Why: with a bias, the layer-peeled model of two classes has minimisers with one class at zero, and trained networks

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from byrote.checks import same_length
+from byrote.checks import class_labels, matrix
 from byrote.measures.collapse import feature_rank
 from byrote.measures.moments import ClassMoments
 from byrote.measures.variability import cdnv, class_means_coincide, nc1
@@ -35,7 +35,9 @@ def split_moments(
     >>> {name: part.counts.tolist() for name, part in parts.items()}
     {'observed': [3, 2], 'true': [3, 2], 'clean': [2, 1], 'corrupted_observed': [1, 1], 'corrupted_true': [1, 1]}
     """
-    same_length(features=features, true_labels=true_labels, observed_labels=observed_labels)
+    features = matrix("features", features)
+    true_labels = class_labels("true_labels", true_labels, num_classes, len(features)).to(features.device)
+    observed_labels = class_labels("observed_labels", observed_labels, num_classes, len(features)).to(features.device)
     corrupted = true_labels != observed_labels
     everything = torch.ones_like(corrupted)
     parts = {
@@ -68,8 +70,9 @@ def layer_profile(
     head 0.016 1
     """
     rows: list[dict[str, str | int | float]] = []
+    labels = class_labels("labels", labels, num_classes)
     for layer, values in activations.items():
-        features = values if values.ndim == 2 else values.detach().flatten(2).to(torch.float64).mean(2)
+        features = values if values.ndim <= 2 else values.detach().flatten(2).to(torch.float64).mean(2)
         moments = _averaged(features, labels, num_classes)
         finite = bool(moments.packed.isfinite().all())
         rows.append(

@@ -4,21 +4,23 @@ A reading is a function of the `Snapshot`; `@reading` registers it under its nam
 returns a mapping. To add a measure, write one such function.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
+from byrote.checks import unusable
+from byrote.component import did_you_mean
 from byrote.measures.collapse import nc2, nc3, nc4
+from byrote.measures.features import FeatureSet
 from byrote.measures.mem import Memorization, class_distance, j1, j2, memorization
-from byrote.measures.moments import ClassMoments
 from byrote.measures.positive import def31, zero_means
 from byrote.measures.rate import noise_rate
 from byrote.measures.variability import class_means_coincide, nc1, nc1_top_share
 
-__all__ = ["READINGS", "Snapshot", "read", "reading"]
+__all__ = ["READINGS", "Snapshot", "chosen", "needs_features", "read", "reading"]
 
 Readings = float | bool | Mapping[str, float]
 READINGS: dict[str, Callable[["Snapshot"], Readings]] = {}
@@ -34,7 +36,8 @@ def reading(function: Callable[["Snapshot"], Readings]) -> Callable[["Snapshot"]
 class Snapshot:
     """What a network answered, in eval mode, on the whole training set and on the test set.
 
-    With latent-class noise the network has more outputs than classes: output k then stands for class k mod N
+    Each set of features is a `FeatureSet`: its class means and their axes are computed once for every reading. With
+    latent-class noise the network has more outputs than classes: output k then stands for class k mod N
     wherever a prediction meets a true label.
     """
 
@@ -68,17 +71,32 @@ class Snapshot:
         return self.observed != self.true
 
     @cached_property
-    def by_observed(self) -> ClassMoments:
-        """Training moments over all outputs by the observed label: what the loss was given."""
-        return _moments(self.features, self.observed, self.num_outputs)
+    def by_observed(self) -> FeatureSet:
+        """Training features over all outputs by the observed label: what the loss was given."""
+        return FeatureSet.of(self.features, self.observed, self.num_outputs)
 
     @cached_property
-    def by_true(self) -> ClassMoments:
-        return _moments(self.features, self.true, self.num_classes)
+    def by_observed_class(self) -> FeatureSet:
+        """Training features by the class of the observed label."""
+        if self.num_outputs == self.num_classes:
+            return self.by_observed
+        return FeatureSet.of(self.features, self.observed % self.num_classes, self.num_classes)
 
     @cached_property
-    def test(self) -> ClassMoments:
-        return _moments(self.test_features, self.test_true, self.num_classes)
+    def by_true(self) -> FeatureSet:
+        """Training features by true label."""
+        return FeatureSet.of(self.features, self.true, self.num_classes)
+
+    @property
+    def clean(self) -> FeatureSet:
+        """The clean part of the training features; a copy of them, so it is not kept."""
+        clean = ~self.corrupted
+        return FeatureSet.of(self.features[clean], self.true[clean], self.num_classes)
+
+    @cached_property
+    def test(self) -> FeatureSet:
+        """Test features by true label."""
+        return FeatureSet.of(self.test_features, self.test_true, self.num_classes)
 
     @cached_property
     def mem(self) -> Memorization:
@@ -91,18 +109,65 @@ class Snapshot:
         return class_means_coincide(self.test)
 
 
-def _moments(features: Tensor, labels: Tensor, num_classes: int) -> ClassMoments:
-    counts = torch.bincount(labels, minlength=num_classes)
-    return ClassMoments.of(features, labels, num_classes, counts=counts)
+def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str, float | bool]:
+    """The registered readings of the snapshot as one row of the history: all, or the `columns` named (see `chosen`).
 
-
-def read(snapshot: Snapshot) -> dict[str, float | bool]:
-    """Every registered reading of the snapshot, as one row of the history."""
+    A reading none of whose columns is named is not computed.
+    """
     row: dict[str, float | bool] = {}
     for name, function in READINGS.items():
-        value = function(snapshot)
-        row.update(value if isinstance(value, Mapping) else {name: value})
-    return row
+        if columns is None or not _columns(name, function).isdisjoint(columns):
+            row.update(_row(name, function(snapshot)))
+    return row if columns is None else {name: value for name, value in row.items() if name in columns}
+
+
+def chosen(columns: Collection[str] | None) -> frozenset[str] | None:
+    """Names of columns, each of which some reading gives; None: all.
+
+    Raises: ValueError for an unknown name, with the nearest known one.
+
+    >>> sorted(chosen(["nc1_test", "j1"]))
+    ['j1', 'nc1_test']
+    """
+    if columns is None:
+        return None
+    columns = [columns] if isinstance(columns, str) else columns
+    known = [column for name, function in READINGS.items() for column in sorted(_columns(name, function))]
+    for column in columns:
+        if column not in known:
+            raise ValueError(f"readings has no {column!r}; {did_you_mean(str(column), known)}")
+    return frozenset(columns)
+
+
+def _row(name: str, value: Readings) -> Mapping[str, float | bool]:
+    return value if isinstance(value, Mapping) else {name: value}
+
+
+def needs_features(columns: Collection[str] | None) -> bool:
+    """Whether a reading of these columns looks at the training features: the rest can be read without keeping them."""
+    if columns is None:
+        return True
+    functions = [f for name, f in READINGS.items() if not _columns(name, f).isdisjoint(columns)]
+    without = replace(_small(), features=None)  # type: ignore[arg-type]  # what looks at them fails
+    try:
+        for function in functions:
+            function(without)
+    except (AttributeError, TypeError):
+        return True
+    return False
+
+
+@cache
+def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
+    """The columns that a reading gives, seen by reading a snapshot of twelve samples."""
+    return frozenset(_row(name, function(_small())))
+
+
+def _small() -> "Snapshot":
+    """Twelve samples of three classes, of which everything is known."""
+    labels, generator = torch.arange(12) % 3, torch.Generator().manual_seed(0)
+    h, z = (torch.rand(12, width, generator=generator) for width in (4, 3))
+    return Snapshot(3, labels, labels.roll(1), h, z, labels, h, z, labels, h[:3], z[0], labels == 0)
 
 
 def _share(hits: Tensor) -> float:
@@ -110,14 +175,30 @@ def _share(hits: Tensor) -> float:
     return float(hits.double().mean()) if hits.numel() else float("nan")
 
 
+_LABELS = (
+    "j1",
+    "j2",
+    "test_accuracy",
+    "realised_rate",
+    "clean_accuracy",
+    "corrupted_as_observed",
+    "corrupted_as_true",
+)
+
+
 @reading
 def labels(snapshot: Snapshot) -> dict[str, float]:
     """J1, J2, test accuracy, and the fate of clean and corrupted samples (a, m, t) with the realised rate rho."""
     wrong, predicted = snapshot.corrupted, snapshot.predicted
+    if bool(unusable(snapshot.logits).any()):  # what a row of NaN predicts is no class
+        return dict.fromkeys(_LABELS, float("nan")) | {
+            "test_accuracy": _test_accuracy(snapshot),
+            "realised_rate": _share(wrong),
+        }
     return {
         "j1": j1(predicted, snapshot.observed),
         "j2": j2(snapshot.predicted_class, snapshot.true),
-        "test_accuracy": j2(snapshot.test_logits.argmax(-1) % snapshot.num_classes, snapshot.test_true),
+        "test_accuracy": _test_accuracy(snapshot),
         "realised_rate": _share(wrong),
         "clean_accuracy": _share((predicted == snapshot.observed)[~wrong]),
         "corrupted_as_observed": _share((predicted == snapshot.observed)[wrong]),
@@ -125,25 +206,40 @@ def labels(snapshot: Snapshot) -> dict[str, float]:
     }
 
 
-@reading
-def collapse(snapshot: Snapshot) -> dict[str, float]:
-    """NC1 on training data by observed and by true label, on the clean part, and on test data (the dilation).
+def _test_accuracy(snapshot: Snapshot) -> float:
+    if bool(unusable(snapshot.test_logits).any()):
+        return float("nan")
+    return j2(snapshot.test_logits.argmax(-1) % snapshot.num_classes, snapshot.test_true)
 
-    Of the last, also the largest share that one axis of Sigma_B holds.
-    """
-    if snapshot.collapsed:
-        names = ("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test", "nc1_test_top_share")
-        return dict.fromkeys(names, float("nan"))
-    N, clean, by_class = snapshot.num_classes, ~snapshot.corrupted, snapshot.by_observed
-    if snapshot.num_outputs != N:
-        by_class = _moments(snapshot.features, snapshot.observed % N, N)
-    return {
-        "nc1_train_observed": nc1(by_class),
-        "nc1_train_true": nc1(snapshot.by_true),
-        "nc1_train_clean": nc1(_moments(snapshot.features[clean], snapshot.true[clean], N)),
-        "nc1_test": nc1(snapshot.test),
-        "nc1_test_top_share": nc1_top_share(snapshot.test),
-    }
+
+@reading
+def nc1_train_observed(snapshot: Snapshot) -> float:
+    """NC1 on training data by observed label."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.by_observed_class)
+
+
+@reading
+def nc1_train_true(snapshot: Snapshot) -> float:
+    """NC1 on training data by true label."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.by_true)
+
+
+@reading
+def nc1_train_clean(snapshot: Snapshot) -> float:
+    """NC1 on the clean part of the training data."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.clean)
+
+
+@reading
+def nc1_test(snapshot: Snapshot) -> float:
+    """NC1 on test data: the dilation."""
+    return float("nan") if snapshot.collapsed else nc1(snapshot.test)
+
+
+@reading
+def nc1_test_top_share(snapshot: Snapshot) -> float:
+    """The largest share of NC1 on test data that one axis of Sigma_B holds."""
+    return float("nan") if snapshot.collapsed else nc1_top_share(snapshot.test)
 
 
 @reading

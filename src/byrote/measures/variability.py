@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from byrote.checks import one_of
-from byrote.measures.axes import axes_of
-from byrote.measures.blocks import add_by_class_, along, blocks, checked
+from byrote.checks import counted, one_of
+from byrote.measures.axes import Axes, axes_of
+from byrote.measures.features import ClassMeans, FeatureSet
 from byrote.measures.moments import ClassMoments
 
 __all__ = ["CONVENTIONS", "Convention", "cdnv", "class_means_coincide", "nc1", "nc1_top_share"]
@@ -20,7 +20,7 @@ _NAN = float("nan")
 
 
 def nc1(
-    moments: ClassMoments | Tensor,
+    moments: ClassMoments | FeatureSet | Tensor,
     labels: Tensor | None = None,
     num_classes: int | None = None,
     *,
@@ -44,8 +44,8 @@ def nc1(
         "sample-centred": as pooled, and hbar is the mean of all samples.
 
     Args:
-        moments: `ClassMoments`, or features (n, M) of any float dtype.
-        labels: (n,) integers, with features only.
+        moments: `ClassMoments`, a `FeatureSet`, or features (n, M) of any float dtype.
+        labels: (n,) integers in any container, with features only.
         num_classes: N, with features only; when left out, the classes are the labels that occur.
         convention: see above.
 
@@ -63,16 +63,16 @@ def nc1(
     nan
     """
     one_of("convention", convention, CONVENTIONS)
-    if not isinstance(moments, ClassMoments):
+    if not isinstance(moments, ClassMoments | FeatureSet):
         if labels is None:
             raise TypeError("nc1 needs labels beside features, got none: call nc1(features, labels) or nc1(moments)")
-        return _nc1_of_features(moments, torch.as_tensor(labels), num_classes, convention)
-    if labels is not None or num_classes is not None:
+        moments = _feature_set(moments, labels, num_classes)
+    elif labels is not None or num_classes is not None:
         raise TypeError("labels and num_classes go with features, got them beside moments: pass the moments alone")
     return _average(_ratios(moments, convention), moments.num_classes)
 
 
-def nc1_top_share(moments: ClassMoments) -> float:
+def nc1_top_share(moments: ClassMeans) -> float:
     """The largest share of NC1 that one axis of Sigma_B holds; near 1 for N > 2, one axis alone decides NC1.
 
     Formula: tr(Sigma_W Sigma_B^+) = sum_j d_j^T Sigma_W d_j / lambda_j over the eigenvectors d_j of Sigma_B with
@@ -96,7 +96,7 @@ def nc1_top_share(moments: ClassMoments) -> float:
     return float(ratios.max() / ratios.sum()) if len(ratios) else _NAN
 
 
-def cdnv(moments: ClassMoments) -> float:
+def cdnv(moments: ClassMeans) -> float:
     """Class-distance normalised variance, mean over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
@@ -113,7 +113,7 @@ def cdnv(moments: ClassMoments) -> float:
     return float(((variance[first] + variance[second]) / (2 * torch.pdist(moments.offsets).square())).mean())
 
 
-def class_means_coincide(moments: ClassMoments) -> bool:
+def class_means_coincide(moments: ClassMeans) -> bool:
     """Whether all class means are one point, up to rounding of the features: total collapse, no geometry left.
 
     Relative to the scale of each feature and to the precision the features came in (float32, bfloat16, ...): NC1 and
@@ -131,18 +131,24 @@ def class_means_coincide(moments: ClassMoments) -> bool:
     return len(moments.axes.values) == 0
 
 
-def _ratios(moments: ClassMoments, convention: Convention) -> Tensor:
+def _ratios(moments: ClassMeans, convention: Convention) -> Tensor:
     """d^T Sigma_W d / lambda of each axis of Sigma_B, (r,); empty where NC1 has no value."""
-    nothing = moments.offsets.new_zeros(0)
+    nothing, averaged = moments.offsets.new_zeros(0), convention == "class-averaged"
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return nothing
-    size = moments.within_size(averaged=convention == "class-averaged")
-    if not bool(moments.offsets.isfinite().all() & moments.packed.isfinite().all()):
+    if isinstance(moments, ClassMoments):
+        moments.within_size(averaged)  # unequal counts that need counts= are an error, whatever the features are
+    if not bool(moments.offsets.isfinite().all()):
         return nothing
-    axes = moments.axes
-    if convention == "sample-centred":
-        axes = axes_of(moments.centred(by_sample=True), moments.scale, moments.epsilon, int(moments.counts.sum()))
-    return along(moments.packed, axes.directions) / size / axes.values.square()
+    if averaged:
+        return moments.axis_variances / moments.axes.values.square()
+    axes = moments.axes if convention == "pooled" else _about_all_samples(moments)
+    return moments.variances(axes.directions, averaged=False) / axes.values.square()
+
+
+def _about_all_samples(moments: ClassMeans) -> Axes:
+    """The axes of Sigma_B about the mean of all samples."""
+    return axes_of(moments.centred(by_sample=True), moments.scale, moments.epsilon, int(moments.counts.sum()))
 
 
 def _average(ratios: Tensor, num_classes: int) -> float:
@@ -150,39 +156,9 @@ def _average(ratios: Tensor, num_classes: int) -> float:
     return float(ratios.sum()) / num_classes if len(ratios) else _NAN
 
 
-def _nc1_of_features(features: Tensor, labels: Tensor, num_classes: int | None, convention: Convention) -> float:
-    """NC1 in two passes over features at hand: the class means, then the variance along the axes they span.
-
-    It costs n M r flops with r <= N-1 where the scatter costs n M^2, and needs no M x M matrix.
-    """
+def _feature_set(features: Tensor, labels: Tensor, num_classes: int | None) -> FeatureSet:
+    """Features with their labels; without `num_classes` the classes are the labels that occur, renumbered."""
     if num_classes is None:
-        occurring, labels = torch.unique(labels, return_inverse=True)
+        occurring, labels = torch.unique(counted("labels", labels), return_inverse=True)
         num_classes = len(occurring)
-    features, labels = checked(features, labels, num_classes)
-    counts = torch.bincount(labels, minlength=num_classes)
-    if num_classes < 2 or int(counts.min()) < 1 or int(counts.max()) < 2:
-        return _NAN
-    sample = features[:: max(1, len(features) // 1024)].to(torch.float64)
-    origin = sample.mean(0)  # any point near the data
-    offsets = torch.zeros(num_classes, features.shape[1], dtype=torch.float64, device=features.device)
-    for rows in blocks(features):
-        add_by_class_(offsets, labels[rows], features[rows].to(torch.float64) - origin)
-    offsets /= counts[:, None]
-    if not bool(offsets.isfinite().all()):
-        return _NAN
-    by_sample = counts.to(torch.float64) / len(features) @ offsets
-    centred = offsets - (by_sample if convention == "sample-centred" else offsets.mean(0))
-    epsilon = torch.finfo(features.dtype if features.is_floating_point() else torch.float64).eps
-    scale = torch.maximum(sample.square(), (origin + offsets).square().amax(0)).mean(0).sqrt()
-    axes = axes_of(centred, scale, epsilon, len(features))
-    projected = offsets @ axes.directions.T  # (N, r)
-    if convention == "class-averaged":
-        weight = 1 / (num_classes * counts.to(torch.float64))
-    else:
-        weight = torch.full_like(counts, 1 / len(features), dtype=torch.float64)
-    variances = torch.zeros_like(axes.values)
-    for rows in blocks(features):
-        deviation = (features[rows].to(torch.float64) - origin) @ axes.directions.T
-        deviation -= projected[labels[rows]]
-        variances += weight[labels[rows]] @ deviation.square_()
-    return _average(variances / axes.values.square(), num_classes)
+    return FeatureSet.of(features, labels, num_classes)

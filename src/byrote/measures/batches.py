@@ -1,0 +1,217 @@
+"""Batches as loaders give them: which member is what, in which order samples come, what a model answered."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+)
+
+__all__ = ["Members", "Place", "answered", "disorder", "known_order", "logits_of", "share"]
+
+Place = int | str
+
+
+@dataclass(frozen=True)
+class Members:
+    """Which members of a batch are the input, the labels and the index: positions in a tuple, keys of a mapping.
+
+    Defaults: (inputs, labels), that is 0 and 1; of a mapping "labels", and all the other members by name as input. No
+    member is ever taken for the index unless it is declared, or the data set is an `Indexed`, which puts it last or
+    under "index".
+
+    >>> Members().split(("x", "y", "domain"))
+    ('x', 'y', None)
+    >>> Members(index=2).split(("x", "y", "i"))
+    ('x', 'y', 'i')
+    >>> Members(labels="target", index="id").split({"x": 1, "target": 2, "id": 3})
+    ({'x': 1}, 2, 3)
+    """
+
+    inputs: Place | None = None
+    labels: Place | None = None
+    index: Place | None = None
+    indexed: bool = False  # the data set is an `Indexed`
+
+    def of(self, loader: Any) -> Members:
+        """The same, with the index of a loader whose data set is an `Indexed`."""
+        dataset = getattr(_bare(loader), "dataset", None)
+        while dataset is not None and not getattr(dataset, "gives_index", False):
+            dataset = getattr(dataset, "dataset", None)  # of a Subset
+        return replace(self, indexed=dataset is not None)
+
+    @property
+    def has_index(self) -> bool:
+        """Whether a member is known to be the index."""
+        return self.index is not None or self.indexed
+
+    def split(self, batch: Any, indexed: bool = True) -> tuple[Any, Any, Any]:
+        """(inputs, labels, index or None) of a batch; `indexed` False: one that needs no index, as of test data.
+
+        Raises: ValueError for a batch without such a member.
+        """
+        if isinstance(batch, Mapping):
+            return self._of_mapping(batch, indexed)
+        if not isinstance(batch, Sequence) or isinstance(batch, str) or len(batch) < 2:
+            size = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
+            raise ValueError(
+                f"a batch (inputs, labels) or a mapping is needed, got a {type(batch).__name__}{size}: let the "
+                "loader give "
+                "inputs and labels"
+            )
+        place = -1 if self.index is None else self.index
+        index = _member(batch, "index", place) if indexed and self.has_index else None
+        inputs = _member(batch, "inputs", 0 if self.inputs is None else self.inputs)
+        return inputs, _member(batch, "labels", 1 if self.labels is None else self.labels), index
+
+    def _of_mapping(self, batch: Mapping[Any, Any], indexed: bool) -> tuple[Any, Any, Any]:
+        labels = "labels" if self.labels is None else self.labels
+        index = ("index" if self.indexed else None) if self.index is None else self.index
+        found = (
+            _member(batch, "labels", labels),
+            None if index is None or not indexed else _member(batch, "index", index),
+        )
+        if self.inputs is not None:
+            return _member(batch, "inputs", self.inputs), *found
+        return {name: value for name, value in batch.items() if name not in (labels, index)}, *found
+
+
+def disorder(loader: Any) -> str:
+    """Why the samples of a loader do not come in the order of its data set; "" where they do, or nothing tells.
+
+    >>> from torch.utils.data import TensorDataset
+    >>> samples = TensorDataset(torch.zeros(3))
+    >>> disorder(DataLoader(samples, shuffle=True)), disorder(DataLoader(samples)), disorder([])
+    ('it shuffles (RandomSampler)', '', '')
+    """
+    loader = _bare(loader)
+    if isinstance(loader, IterableDataset) or isinstance(getattr(loader, "dataset", None), IterableDataset):
+        return "its data set is an IterableDataset, whose order is not known"
+    if not isinstance(loader, DataLoader):
+        return ""
+    batches = loader.batch_sampler
+    if batches is not None and type(batches) is not BatchSampler:
+        return f"its batches come from a {type(batches).__name__}, whose order is not known"
+    sampler = loader.sampler if batches is None else batches.sampler
+    if isinstance(sampler, SequentialSampler):
+        return ""
+    if isinstance(sampler, RandomSampler) or getattr(sampler, "shuffle", False):
+        return f"it shuffles ({type(sampler).__name__})"
+    return f"its {type(sampler).__name__} does not go through the data set in order"
+
+
+def share(loader: Any) -> str:
+    """Why a loader gives one process's share of its data set; "" where it gives all, or nothing tells."""
+    loader = _bare(loader)
+    if not isinstance(loader, DataLoader):
+        return ""
+    batches = loader.batch_sampler
+    for sampler in (batches, getattr(batches, "sampler", None), loader.sampler):
+        processes = getattr(sampler, "num_replicas", getattr(sampler, "num_processes", 1))
+        if isinstance(sampler, DistributedSampler | BatchSampler) and processes > 1:
+            return f"its {type(sampler).__name__} gives one of {processes} processes its share"
+    return ""
+
+
+def known_order(loader: Any) -> bool:
+    """Whether the samples certainly come in the order of the data set: a DataLoader that goes through it once."""
+    return isinstance(_bare(loader), DataLoader) and not disorder(loader)
+
+
+def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -> Any:
+    """What the model answers on a batch's input, moved to its device; `named`: members of a mapping, by name.
+
+    Raises: TypeError where the model takes no arguments of these names.
+    """
+    moved = _moved(inputs, device)
+    if not named:
+        return model(moved)
+    try:
+        inspect.signature(model.forward).bind(**moved)
+    except TypeError as error:
+        raise TypeError(
+            f"the model cannot be called with the members {', '.join(map(str, moved))} of the batch ({error}): name "
+            "the one "
+            "that is its input with inputs="
+        ) from None
+    return model(**moved)
+
+
+def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None) -> Tensor:
+    """The logits (B, C) among what a model answered: a tensor, a tuple, a mapping or a `ModelOutput`.
+
+    Args:
+        outputs: what the model answered.
+        num_classes: N; None: not known.
+        member: which member they are; None: "logits" of a mapping, and of a tuple the one matrix that has N columns.
+
+    Raises: ValueError where no member, or more than one, can be the logits: then `member` has to be given.
+
+    >>> hidden, logits = torch.zeros(2, 8), torch.ones(2, 3)
+    >>> logits_of((hidden, logits), num_classes=3) is logits, logits_of({"logits": logits}, 3) is logits
+    (True, True)
+    """
+    if isinstance(outputs, Tensor) and member is None:
+        return outputs
+    named = outputs if isinstance(outputs, Mapping) else getattr(outputs, "_asdict", dict)()
+    if member is not None:
+        return _matrix(_member(outputs if isinstance(member, int) or not named else named, "logits", member))
+    if "logits" in named:
+        return _matrix(named["logits"])
+    members = list(named.values()) if named else list(outputs) if isinstance(outputs, Sequence) else []
+    found = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
+    found = found if len(found) == 1 else [part for part in found if part.shape[1] == num_classes]
+    if len(found) != 1:
+        shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
+        raise ValueError(
+            f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__} of {shapes}, "
+            f"{len(found)} of which fit: say which member they are with Observer(logits=) or Logits(member=)"
+        )
+    return found[0]
+
+
+def _matrix(logits: Any) -> Tensor:
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"logits (B, C) are needed, got a {type(logits).__name__}: say which member they are with Observer(logits=)"
+        )
+    return logits
+
+
+def _member(batch: Any, name: str, place: Place) -> Any:
+    """One member of a batch, by its position or key."""
+    try:
+        return batch[place]
+    except (KeyError, IndexError, TypeError):
+        members = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else f"{len(batch)} of a tuple"
+        raise ValueError(
+            f"{name}={place!r} must name a member, got members {members}: say which it is with {name}="
+        ) from None
+
+
+def _bare(loader: Any) -> Any:
+    """The loader inside a progress bar."""
+    inner = getattr(loader, "iterable", None)
+    return inner if isinstance(inner, DataLoader) else loader
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Tensors at any depth, on the device."""
+    if hasattr(value, "to"):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: _moved(part, device) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_moved(part, device) for part in value]
+    return value

@@ -1,0 +1,165 @@
+"""Features at hand with their labels: class means from one pass, variance along directions from a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from byrote.measures.axes import Axes, axes_of, less_centre
+from byrote.measures.blocks import add_by_class_, blocks, checked
+
+__all__ = ["ClassMeans", "FeatureSet"]
+
+
+class ClassMeans(Protocol):
+    """What geometry needs of a set of features: `ClassMoments` and `FeatureSet` both have it."""
+
+    @property
+    def counts(self) -> Tensor: ...  # (N,) int64
+    @property
+    def offsets(self) -> Tensor: ...  # (N, M) float64, class means less some origin; 0 for a class not seen
+    @property
+    def spread(self) -> Tensor: ...  # (N,) float64, sum of squared distances to the class mean
+    @property
+    def num_classes(self) -> int: ...  # N
+    @property
+    def means(self) -> Tensor: ...  # (N, M) float64, NaN for a class not seen
+    @property
+    def absent(self) -> list[int]: ...
+    @property
+    def epsilon(self) -> float: ...
+    @property
+    def scale(self) -> Tensor: ...  # (M,) root mean square of each feature
+    @property
+    def axes(self) -> Axes: ...  # about the mean of the class means
+    @property
+    def axis_variances(self) -> Tensor: ...  # (r,) class-averaged within-class variance along the axes
+    def centred(self, by_sample: bool = False) -> Tensor: ...  # (N, M) class means less hbar
+    def variances(self, directions: Tensor, averaged: bool = True) -> Tensor: ...  # (r,) along directions (r, M)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """Features (n, M) and labels (n,) as a value: its class means, axes and NC1, each computed once and when asked for.
+
+    Why: where features are at hand, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
+    means: n M r flops in place of n M^2. What several measures need (the class means, their singular value
+    decomposition) is computed for all of them together. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a
+    `FeatureSet` as they take `ClassMoments`, which cannot be merged from one: for chunks and workers use those.
+
+    Build it with `of`. Memory: the features themselves, two N x M matrices.
+
+    >>> import torch
+    >>> from byrote.measures import nc1
+    >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [12.0, 0.0]])
+    >>> both = FeatureSet.of(features, torch.tensor([0, 0, 1, 1]), num_classes=2)
+    >>> both.means.tolist(), both.axes.values.tolist()
+    ([[1.0, 0.0], [11.0, 0.0]], [5.0])
+    >>> round(nc1(both), 12)
+    0.02
+    """
+
+    features: Tensor  # (n, M), any float dtype
+    labels: Tensor  # (n,) int64
+    num_classes: int
+
+    @classmethod
+    def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> FeatureSet:
+        """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it travels.
+
+        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are no integers.
+        """
+        return cls(*checked(features, labels, num_classes), num_classes)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Samples of each class, (N,) int64."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+    @cached_property
+    def origin(self) -> Tensor:
+        """A point near the data, (M,) float64: the mean of about a thousand samples."""
+        return self.features[:: max(1, len(self.features) // 1024)].to(torch.float64).mean(0)
+
+    @cached_property
+    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Class means less the origin (N, M); spread (N,); mean over classes of each feature's variance (M,)."""
+        N, M = self.num_classes, self.features.shape[1]
+        zeros = self.origin.new_zeros
+        offsets, squares, lengths = zeros(N, M), zeros(M), zeros(N)
+        weight = 1 / (N * self.counts.clamp(min=1).to(torch.float64))
+        for rows in blocks(self.features):
+            owners = self.labels[rows]
+            centred = self.features[rows].to(torch.float64) - self.origin
+            add_by_class_(offsets, owners, centred)
+            centred.square_()
+            squares += weight[owners] @ centred
+            add_by_class_(lengths, owners, centred.sum(1))
+        offsets /= self.counts.clamp(min=1)[:, None]
+        spread = (lengths - self.counts * offsets.square().sum(1)).clamp(min=0)
+        return offsets, spread, (squares - offsets.square().mean(0)).clamp(min=0)
+
+    @property
+    def offsets(self) -> Tensor:
+        """Class means less the origin, (N, M) float64; 0 for a class not seen."""
+        return self._sums[0]
+
+    @property
+    def spread(self) -> Tensor:
+        """Sum of squared distances to the class mean, (N,) float64."""
+        return self._sums[1]
+
+    @property
+    def means(self) -> Tensor:
+        """Class means (N, M), float64; NaN for a class that was never seen."""
+        return (self.origin + self.offsets).masked_fill((self.counts == 0)[:, None], torch.nan)
+
+    @property
+    def absent(self) -> list[int]:
+        """Classes without a sample."""
+        absent: list[int] = torch.nonzero(self.counts == 0)[:, 0].tolist()
+        return absent
+
+    @property
+    def epsilon(self) -> float:
+        """Machine epsilon of the features' dtype."""
+        return torch.finfo(self.features.dtype if self.features.is_floating_point() else torch.float64).eps
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+        offsets, _, variances = self._sums
+        return ((offsets + self.origin).square().mean(0) + variances).sqrt()
+
+    def centred(self, by_sample: bool = False) -> Tensor:
+        """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+        return less_centre(self.offsets, self.counts, by_sample)
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
+        return axes_of(self.centred(), self.scale, self.epsilon, len(self.features))
+
+    @cached_property
+    def axis_variances(self) -> Tensor:
+        """The class-averaged within-class variance along each of the `axes`, (r,)."""
+        return self.variances(self.axes.directions)
+
+    def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
+        """Within-class variance along each direction (r, M), (r,): averaged over classes, or pooled over samples."""
+        projected = self.offsets @ directions.T  # (N, r)
+        if averaged:
+            weight = 1 / (self.num_classes * self.counts.to(torch.float64))
+        else:
+            weight = torch.full_like(self.counts, 1 / len(self.features), dtype=torch.float64)
+        variances = directions.new_zeros(len(directions))
+        for rows in blocks(self.features):
+            owners = self.labels[rows]
+            deviation = (self.features[rows].to(torch.float64) - self.origin) @ directions.T
+            deviation -= projected[owners]
+            variances += weight[owners] @ deviation.square_()
+        return variances

@@ -1,0 +1,191 @@
+"""The head of a model: the module whose outputs are the logits, and whose inputs are the features to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Head"]
+
+_TOLERANCE = 1e-3  # relative: logits may have gone through a half precision on their way
+
+
+class _Call(NamedTuple):
+    """What a module was given and what it answered, without a graph."""
+
+    given: Tensor
+    answer: Tensor
+
+
+class Head:
+    """Sees what the head of a model is given, and that its outputs are the model's logits, in every batch.
+
+    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier gives other features, and
+    every reading of them is wrong in silence. So until the first batch every module is watched, and the head is the
+    `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number a row
+    (log_softmax) or by masked classes (-inf) count as the same.
+
+    Args:
+        model: the model to watch.
+        name: of the head in `model.named_modules()`; None: found with the first batch.
+
+    Raises: ValueError for a name that the model does not have, or a model without `nn.Linear` and no name.
+    """
+
+    def __init__(self, model: nn.Module, name: str | None = None) -> None:
+        self._modules: dict[str, nn.Module] = dict(model.named_modules())
+        if name is not None and name not in self._modules:
+            known = ", ".join(module for module in self._modules if module)
+            raise ValueError(f"head= must name a module of the model, got {name!r}: known are {known}")
+        self._linear = [known for known, module in self._modules.items() if isinstance(module, nn.Linear)]
+        if name is None and not self._linear:
+            raise ValueError("a head is needed, got a model without nn.Linear: name it with head=")
+        self._name = name
+        self._settled = False
+        self._calls: dict[str, _Call] = {}
+        self._hooks = {
+            known: module.register_forward_hook(partial(self._note, known), with_kwargs=True)
+            for known, module in self._modules.items()
+        }
+
+    def features(self, logits: Tensor) -> Tensor:
+        """The features (B, M) that the head was given for these logits (B, C); each batch is used once.
+
+        Raises: ValueError where the model has not just been called on this batch, or its logits do not come from the
+            head.
+        """
+        calls, self._calls = self._calls, {}
+        if not calls:
+            raise ValueError(_needed(logits, "none"))
+        name = self._name if self._settled else self._found(calls, logits)
+        call = calls.get(name or "")
+        if call is None:
+            raise ValueError(
+                f"features (B, M) are needed at head={name!r}, got none: it was not called with one vector a sample; "
+                "name the "
+                "module that gives the logits with head=, or pass features="
+            )
+        if len(call.given) != len(logits):
+            raise ValueError(_needed(logits, f"shape {tuple(call.given.shape)}"))
+        if _same(call.answer, logits) is False:
+            wrong = "others than those of the last call" if self._settled else "others than its outputs"
+            advice = "call the model on the batch right before, or pass features="
+            raise ValueError(
+                f"the logits of the model must be the outputs of head={name!r}, got {wrong}: "
+                f"{advice if self._settled else self._advice(calls, logits)}"
+            )
+        self._settle(name, call, logits)
+        return call.given
+
+    def classifier(self, outputs: int, width: int) -> tuple[Tensor | None, Tensor | None]:
+        """Copies of the weight (C, M) and the bias (C,) of a linear head as they are now, on the CPU.
+
+        (None, None) for a head that is not known or not linear, or gives more than the C logits. Where features were
+        passed and no head was named, the head is the only `nn.Linear` of that shape.
+        """
+        found = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
+        fit = [head for head in found if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
+        if len(fit) != 1:
+            return None, None
+        return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
+
+    def forget(self) -> None:
+        """Nothing seen so far belongs to a batch to come."""
+        self._calls = {}
+
+    def close(self) -> None:
+        """Take every hook off."""
+        for hook in self._hooks.values():
+            hook.remove()
+        self._hooks = {}
+
+    def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], answer: Any) -> None:
+        given = next((value for value in (*args, *named.values()) if isinstance(value, Tensor)), None)
+        if given is not None and _vectors(given) and _vectors(answer):
+            self._calls.pop(name, None)
+            self._calls[name] = _Call(given.detach(), answer.detach())
+
+    def _found(self, calls: dict[str, _Call], logits: Tensor) -> str:
+        """The head, by a batch: the one named, or the last `nn.Linear` whose outputs are the logits."""
+        if self._name is not None:
+            return self._name
+        same = {name: _same(calls[name].answer, logits) for name in calls if name in self._linear}
+        found = [name for name in same if same[name]] or [name for name in same if same[name] is None]
+        if not found and all(len(call.answer) != len(logits) for call in calls.values()):
+            raise ValueError(_needed(logits, f"{len(next(iter(calls.values())).answer)} rows"))
+        if not found:
+            raise ValueError(
+                "the head is not known, as no nn.Linear has the logits of the model as its outputs: "
+                f"{self._advice(calls, logits)}"
+            )
+        return found[-1]
+
+    def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
+        """Watch the head alone once its outputs have been seen to be the logits (NaN throughout shows nothing)."""
+        if not self._settled and name is not None and _same(call.answer, logits):
+            self._name, self._settled = name, True
+            for other in [other for other in self._hooks if other != name]:
+                self._hooks.pop(other).remove()
+
+    def _advice(self, calls: dict[str, _Call], logits: Tensor) -> str:
+        """Which modules head= could name."""
+        fit = [
+            name
+            for name, call in calls.items()  # what keeps the shape, a softmax say, is an activation and no head
+            if name and call.given.shape != call.answer.shape and _same(call.answer, logits)
+        ]
+        if fit:
+            return f"name the module whose outputs they are with head=, here {' or '.join(map(repr, fit))}"
+        return (
+            "name the module whose outputs they are with head=, or pass the logits as the head gives them, without "
+            "softmax; the last nn.Linear "
+            f"are {', '.join(map(repr, self._linear[-5:]))}"
+        )
+
+
+def _copied(values: Tensor) -> Tensor:
+    """On the CPU, without a graph; half precision becomes float32."""
+    return values.detach().to("cpu", torch.promote_types(values.dtype, torch.float32), copy=True)
+
+
+def _vectors(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+
+
+def _needed(logits: Tensor, came: str) -> str:
+    return (
+        f"features ({len(logits)}, M) of this batch are needed, got {came}: call the model on the batch just before, "
+        "or pass "
+        "features="
+    )
+
+
+def _same(answer: Tensor, logits: Tensor) -> bool | None:
+    """Whether a module's answer is the logits, up to a number a row and masked classes; None: nothing to compare.
+
+    The answer may have more columns, of which the logits are the first: a model may give a part of its head's outputs.
+    """
+    if len(answer) != len(logits) or answer.shape[1] < logits.shape[1]:
+        return False
+    answer = answer[:, : logits.shape[1]]
+    if (
+        answer.data_ptr() == logits.data_ptr()
+        and answer.stride() == logits.stride()
+        and bool(logits[0].isfinite().all())
+    ):
+        return True  # one and the same tensor
+    coarser = max(torch.finfo(answer.dtype).eps, torch.finfo(logits.dtype).eps)
+    one, other = answer.float(), logits.detach().to(answer.device).float()
+    apart = one - other
+    known = apart.isfinite()
+    rows = known.sum(1) > 1
+    if not bool(rows.any()):
+        return None
+    high = apart.masked_fill(~known, -torch.inf).amax(1)[rows]
+    low = apart.masked_fill(~known, torch.inf).amin(1)[rows]
+    scale = torch.maximum(one.abs(), other.abs()).masked_fill(~known, 0.0).amax(1)[rows]
+    return bool((high - low <= max(_TOLERANCE, 4 * coarser) * scale).all())

@@ -169,7 +169,7 @@ def test_overrides_go_over_everything(study):
         ("[base]", "[base]\ntrainnig = {}", "did you mean 'training'?"),
         ("[base]", '[base]\n"training.optimizer" = {}', "'training.optimizer' is set to an empty table"),
         ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and zip, got []"),
-        ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "at least one value"),
+        ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
         ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in zip"),
     ],
 )

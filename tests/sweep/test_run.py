@@ -131,7 +131,7 @@ def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_pat
     assert (outcome.planned, outcome.kept, len(outcome.raised)) == (12, 8, 4)
     assert files(outcome.root) == files(serial.root)
     assert state_of(outcome.root)["missing"] == 4
-    assert not list((outcome.root / ".running").iterdir())
+    assert [left.name for left in (outcome.root / ".running").iterdir()] == [".probe"]
     traces = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(traces) == 1
     first = next(iter(outcome.raised))

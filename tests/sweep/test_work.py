@@ -87,7 +87,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
 
 def test_a_store_that_cannot_be_written_stops_the_work(tmp_path, monkeypatch):
     def full(*arguments):
-        raise WriteError("no space left")
+        raise WriteError(28, "no space left")
 
     monkeypatch.setattr(module, "commit", full)
     monkeypatch.setattr(module, "own_trace", lambda error: "")

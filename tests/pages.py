@@ -4,8 +4,9 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["DOCS", "blocks", "follow"]
+__all__ = ["DOCS", "blocks", "follow", "run_blocks"]
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -36,3 +37,12 @@ def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) ->
                 assert command(shlex.split(line[2:])) == 0, line
                 commands += 1
     return files, commands
+
+
+def run_blocks(page: Path) -> tuple[int, dict[str, Any]]:
+    """Execute the blocks of Python that are no files in one namespace; gives their number and the namespace."""
+    names: dict[str, Any] = {}
+    texts = [text for language, text in blocks(page) if language == "python" and not text.startswith("# ")]
+    for text in texts:
+        exec(compile(text, page.name, "exec"), names)
+    return len(texts), names

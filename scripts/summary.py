@@ -12,12 +12,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import byrote
 from byrote.claims import registered
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
-_MARKS = {"holds": "**holds**", "fails": "**fails**", "inconclusive": "open"}
+# the ten verdicts that README prints; tests/results/test_recomputed.py recomputes each of them in plain NumPy
+_README = {
+    "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
+    "loss-function": ("B2", "B3", "B6", "B7"),
+    "robust": ("C4",),
+}
 
 
 def folders(root: Path) -> list[Path]:
@@ -30,14 +36,27 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
+def _interval(verdict: dict[str, Any]) -> str:
+    if verdict["interval"] is None:
+        return ""
+    low, high = (_number(end) for end in verdict["interval"])
+    return f"[{low or '-inf'}, {high or 'inf'}]"
+
+
+def _word(verdict: dict[str, Any]) -> str:
+    """The word in bold where it decides something: `**holds** except in 2 of 12 cells`."""
+    word: str = verdict["verdict"]
+    for decided in ("holds", "fails"):
+        if word.startswith(decided):
+            return f"**{decided}**{word.removeprefix(decided)}"
+    return word
+
+
 def cell(verdict: dict[str, Any] | None) -> str:
     """A verdict in a few words: `**holds** .98 [.97, .99], 40 runs`."""
     if verdict is None or verdict["verdict"] == "not tested":
         return ""
-    words = [_MARKS.get(verdict["verdict"], verdict["verdict"]), _number(verdict["statistic"])]
-    if verdict["interval"] is not None:
-        low, high = (_number(end) for end in verdict["interval"])
-        words.append(f"[{low or '-inf'}, {high or 'inf'}]")
+    words = (_word(verdict), _number(verdict["statistic"]), _interval(verdict))
     return " ".join(word for word in words if word) + f", {verdict['runs']} runs"
 
 
@@ -65,7 +84,7 @@ def costs(found: list[Path]) -> str:
     for folder in found:
         about = json.loads((folder / "about.json").read_text())
         machine, missing = about["machine"], len(about["not_run"])
-        runs = about["planned"] - missing - about["failed"]
+        runs = int((byrote.open(folder).results.runs["status"] == "done").sum())
         where = f"{machine['processors']} cores, {machine['machine']}, torch {machine['torch']}"
         cells = (about["study"], about["scale"] or "-", runs, missing, f"{about['seconds'] / 60:.0f}", where)
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -82,15 +101,19 @@ def claims_table() -> str:
     return "\n".join(lines)
 
 
+def rows_of_readme(found: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
+    """The id, the study and the verdict of each row that README prints."""
+    by_study = judged(found)
+    return [(id, study, by_study[study][id]) for study, ids in _README.items() for id in ids]
+
+
 def words(found: list[Path]) -> str:
-    """Claims down, the real-data studies and theory across, of each verdict one word."""
-    by_study = judged([folder for folder in found if folder.name != "demo"])
-    lines = [f"| claim | {' | '.join(by_study)} |", f"|---|{'---|' * len(by_study)}"]
-    for claim in registered():
-        given = [known[claim.id]["verdict"] if claim.id in known else "not tested" for known in by_study.values()]
-        if any(word != "not tested" for word in given):
-            cells = [{"not tested": "", "inconclusive": "open"}.get(word, _MARKS.get(word, word)) for word in given]
-            lines.append(f"| {claim.id}: {claim.statement} | {' | '.join(cells)} |")
+    """Ten verdicts with their numbers."""
+    lines = ["| claim | study | statement | verdict | statistic, 95% interval | runs |", "|---|---|---|---|---|---|"]
+    for id, study, verdict in rows_of_readme(found):
+        numbers = f"{_number(verdict['statistic'])} {_interval(verdict)}".strip()
+        cells = (id, study, verdict["statement"], _word(verdict), numbers, verdict["runs"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

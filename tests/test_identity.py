@@ -118,7 +118,7 @@ IMPORTS = {
     "from a package": ("from own_pack import inner", "own_pack/inner"),
     "a module of a package": ("import own_pack.inner", "own_pack/inner"),
     "a name from a module of a package": ("from own_pack.inner import value", "own_pack/inner"),
-    "the package around it": ("from own_pack.inner import value", "own_pack/__init__"),
+    "the package around it": ("from own_shell.core import value", "own_shell/__init__"),
     "its neighbor in the package": ("import own_pack.inner", "own_pack/beside"),
     "from a folder without __init__": ("from own_space import deep", "own_space/deep"),
 }
@@ -133,6 +133,8 @@ def test_the_users_modules_that_it_imports_count(folder, why):
         "own_pack/__init__": "",
         "own_pack/inner": "from . import beside\nfrom .beside import value",
         "own_pack/beside": "value = 1",
+        "own_shell/__init__": "",
+        "own_shell/core": "value = 1",
         "own_space/deep": "value = 1",
         "own_other": "value = 1",
         "own_main": statement,

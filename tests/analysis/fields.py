@@ -22,19 +22,40 @@ class NoOtherValueError(Exception):
 
 
 class Files:
-    """Gives the path of a new file with a content of its own, again and again."""
+    """Gives paths of new files and folders, each with a content of its own, again and again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
 
-    def new(self) -> str:
+    def new(self) -> tuple[str, str]:
+        """A table of numbers and file names, and a folder of images by class; their pixels are never read."""
         self._count += 1
-        path = self._folder / str(self._count) / "labels.csv"
-        path.parent.mkdir(parents=True)
-        names = [f"{name}{more}" for name in ("true", "observed") for more in ("", "_other", "_third")]
-        rows = [f"{i}{f',{(i >> self._count) % 2}' * len(names)}" for i in range(256)]
-        path.write_text("\n".join([",".join(["id", *names]), *rows]) + "\n")
-        return str(path)
+        folder = self._folder / str(self._count)
+        for label in ("cat", "dog"):
+            (folder / label).mkdir(parents=True)
+            for i in range(16):
+                (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
+        numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
+        names = ["_other", "_third"]  # what another column than "" may be called; their cells name a file
+        rows = [
+            ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
+            for i in range(16)
+        ]
+        table = folder / "labels.csv"
+        table.write_text("\n".join([",".join(["id", *numbers, *names]), *rows]) + "\n")
+        return str(table), str(folder)
+
+
+def nameable(part: Spec) -> bool:
+    """Whether the content of what a part reads can be told."""
+    try:
+        if not getattr(part, "sha256", ""):  # which is its content
+            getattr(part, "content", str)()
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def families() -> Iterator[type[Component]]:
@@ -90,7 +111,7 @@ def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
         yield from ((now * 1.5, now / 2, now + 0.125, *NUMBERS) if isinstance(now, float) else NUMBERS)
     elif annotation is str:
         beside = (f"{now}_other", f"{now}_third") if isinstance(now, str) else ()
-        yield from (*beside, files.new(), *TEXTS)
+        yield from (*beside, *files.new(), *TEXTS)
     elif isinstance(annotation, type) and issubclass(annotation, Spec):
         yield from _members(annotation, files)
 
@@ -142,12 +163,13 @@ def _first_legal(
 ) -> Any:
     for value in values(field.annotation, None, files):
         try:
-            part(**given, **{name: value})
+            made = part(**given, **{name: value})
         except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
                 return value  # it is another required field that is missing
             continue
-        return value
+        if nameable(made):
+            return value
     raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
 
 
@@ -163,7 +185,7 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
             changed = part.replace(**{name: value})
         except (ValueError, TypeError):
             continue
-        if changed.spec() != part.spec():
+        if changed.spec() != part.spec() and nameable(changed):
             found.setdefault(changed.digest(), changed)
         if len(found) == count:
             break

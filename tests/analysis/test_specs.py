@@ -297,6 +297,8 @@ def test_files_count_by_their_content_and_not_by_their_name(tmp_path):
     one.write_bytes(b"a third")
     assert compared(first, arrays(one)) == SAME | {"setting": True}, "two contents under one name"
     (tmp_path / "a" / "folder").mkdir()
+    for name in ("images", "labels"):
+        (tmp_path / "a" / "folder" / f"{name}.npy").write_bytes(b"content")
     assert compared(first, arrays(tmp_path / "a" / "folder")) == SAME | {"setting": True}
 
 

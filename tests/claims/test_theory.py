@@ -83,10 +83,10 @@ def test_b8_fails_when_no_pair_of_an_asymmetric_loss_is_reversed(monkeypatch: py
         name: Stated(theory.from_torch(loss), losses.symmetry(loss, 10))
         for name, loss in (("RLL", losses.RobustLog(alpha=0.1)), ("CE", losses.CrossEntropy()))
     }
-    assert symmetries(both, []).verdict == "holds"
+    assert symmetries(both, []).word == "holds"
     monkeypatch.setattr("byrote.claims.theory.find_reversal", lambda *_: None)
     wrong = symmetries(both, [])
-    assert wrong.verdict == "fails"
+    assert wrong.word == "fails"
     assert "wrong: CE" in wrong.reason
 
 

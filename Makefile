@@ -1,5 +1,6 @@
 # make demo   train the demo study on embedded data and write runs/demo/index.html
 # make test   lint, type-check, and run every test
+# make long   the tests that take minutes: what the pages say, done from a fresh clone
 # make bench  the benchmarks, each ending with one line of JSON
 # Everything happens in .venv, which is made from this project's own files.
 
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 OUT ?= runs/demo
 
-.PHONY: demo test lint types bench mutations clean
+.PHONY: demo test long lint types bench mutations clean
 
 demo: $(VENV)/.demo
 	$(BIN)/byrote run demo --out $(OUT)
@@ -18,6 +19,9 @@ demo: $(VENV)/.demo
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
 	$(BIN)/python scripts/mutations.py --quick
+
+long: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m long
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

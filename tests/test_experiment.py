@@ -156,7 +156,21 @@ def test_overrides_go_over_everything(study):
         ('name = "product"', 'nam = "product"', "nam"),
         ("[0.1, 0.3]", "[0.1]", "lists of one length"),
         ('name = "s"', "name = s", "not valid TOML"),
-        ("[part.scales.long.axes]", "[part.scales.long.axis]", "known: base, axes, zip"),
+        ("[part.scales.long.axes]", "[part.scales.long.axis]", "part 'paired' at scale 'long' has no 'axis'"),
+        ("[part.scales.long.axes]", "[part.scales.long.axis]", "did you mean 'axes'?"),
+        ("[part.scales.long.axes]", "[part.scales.lnog.axes]", "part 'paired' names scale 'lnog'"),
+        ("[part.scales.long.axes]", "[part.scales.lnog.axes]", "did you mean 'long'?"),
+        ('"network.width" = [8, 9]', '"network.wdith" = [8, 9]', "did you mean 'width'?"),
+        ('only = ["long"]', 'only = ["lung"]', "did you mean 'long'?"),
+        ('only = ["long"]', 'onyl = ["long"]', "part 'paired': Part has no 'onyl'; did you mean 'only'?"),
+        ('name = "s"', 'name = "s"\ndefault_scale = "quikc"', "did you mean 'quick'?"),
+        ('name = "s"', 'name = "s"\ndefualt_scale = "quick"', "Study has no 'defualt_scale'"),
+        ("[base]", "[bsae]", "Study has no 'bsae'; did you mean 'base'?"),
+        ("[base]", "[base]\ntrainnig = {}", "did you mean 'training'?"),
+        ("[base]", '[base]\n"training.optimizer" = {}', "'training.optimizer' is set to an empty table"),
+        ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and zip, got []"),
+        ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
+        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in zip"),
     ],
 )
 def test_a_mistake_in_a_study_is_one_sentence(tmp_path, find, replace, sentence):
@@ -166,6 +180,36 @@ def test_a_mistake_in_a_study_is_one_sentence(tmp_path, find, replace, sentence)
         Study.load(path).experiments("long") + Study.load(path).experiments("quick")
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_without_a_part_is_a_mistake(tmp_path):
+    path = tmp_path / "bad.toml"
+    for text in ('name = "s"\n', 'name = "s"\npart = 3\n'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"bad\.toml: a study needs at least one \[\[part\]\] table"):
+            Study.load(path)
+
+
+def test_a_study_without_scales_says_so():
+    with pytest.raises(ValueError, match=r"study 'demo' has no scale 'quick', and no other; leave the scale out$"):
+        Study.load("demo").experiments("quick")
+    part = {"name": "p", "base": {"data": "toys:Blobs"}, "only": ["quick"]}
+    with pytest.raises(ValueError, match=r"names scale 'quick', which the study does not have; it has no \[scales"):
+        Study(name="s", part=[part])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"p": {}}, "Experiment has no 'p'; known: data, loss, "),
+        ({"trainig": {}}, "did you mean 'training'?"),
+        ({"training": {}}, "'training' is set to an empty table, which changes nothing; give it fields"),
+    ],
+)
+def test_an_override_that_changes_nothing_is_a_mistake(study, overrides, sentence):
+    with pytest.raises(ValueError) as caught:
+        study.experiments("quick", overrides)
+    assert sentence in str(caught.value)
 
 
 def test_unknown_studies_and_scales_name_the_nearest(study, tmp_path):

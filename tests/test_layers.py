@@ -26,6 +26,8 @@ LEVELS = {
     "measures": 1,
     "theory": 1,
     "recipe": 1,
+    "own_code": 1,
+    "contents": 1,
     "experiment": 2,
     "studies": 2,
     "training": 3,

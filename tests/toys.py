@@ -73,3 +73,17 @@ class Broken(Loss):
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("this loss is broken")
+
+
+class Leaving(Loss):
+    """Ends Python, or tries to."""
+
+    def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(5)
+
+
+class Unreadable(Blobs):
+    """Raises when it is read."""
+
+    def decode(self, split: str) -> Raw:
+        return {}["pixels"]

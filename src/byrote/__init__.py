@@ -5,8 +5,13 @@ Memorization and neural collapse under label noise, as a function of the loss. T
 immediate and does not load torch.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # `typing` itself would be looked for in the current folder first under `python -m byrote`
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 

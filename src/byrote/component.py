@@ -140,8 +140,14 @@ class Component(Spec):
         if kind not in cls.registry and ":" in kind:
             try:
                 importlib.import_module(kind.partition(":")[0])
-            except ImportError as error:
-                raise ValueError(f"{cls.family} {kind!r} cannot be imported: {error}") from None
+            except ModuleNotFoundError as error:
+                raise ValueError(
+                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with --import"
+                ) from None
+            except (Exception, SystemExit) as error:
+                raise ValueError(
+                    f"{cls.family} {kind!r} cannot be imported: {type(error).__name__}: {error}"
+                ) from error
         found = cls.registry.get(kind)
         if found is None or not issubclass(found, cls):
             raise ValueError(f"{cls.family} has no {kind!r}; {did_you_mean(kind, list(cls.registry))}")

@@ -9,17 +9,18 @@ import importlib
 import importlib.resources
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from byrote.component import Component, Spec, did_you_mean
+from byrote.contents import contents_of, digest_contents
 from byrote.data import Dataset
-from byrote.identity import SEEDS, file_digest, has_source, module_of, run_key, source_digest
+from byrote.identity import SEEDS, run_key
 from byrote.losses import CrossEntropy, Loss
 from byrote.networks import MLP, Network
 from byrote.noise import Clean, Noise
@@ -28,7 +29,7 @@ from byrote.recipe import Training
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["Experiment", "Part", "Study", "digest_contents", "list_studies", "stream"]
+__all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -81,7 +82,7 @@ class Experiment(Spec):
         A file that is not on this machine has no entry, and neither has a module without a source file, such as an
         interactive session.
         """
-        return dict(_contents(self, {}))
+        return dict(contents_of(self, {}))
 
     @cached_property
     def key(self) -> str:
@@ -106,51 +107,15 @@ class Experiment(Spec):
         return run  # type: ignore[no-any-return]
 
 
-def digest_contents(experiments: Iterable[Experiment]) -> None:
-    """Find the contents of several experiments, reading each file and module that they share once."""
-    known: dict[str, str] = {}
-    for experiment in experiments:
-        vars(experiment).setdefault("contents", dict(_contents(experiment, known)))
-
-
-def _contents(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each; `known` holds those found before."""
-    if isinstance(part, Component):
-        for name in (part.kind, getattr(part, "factory", "")):
-            module = module_of(name)
-            if module and has_source(module):
-                yield f"module:{module}", _once(known, module, partial(source_digest, module))
-        path = getattr(part, "path", "")
-        if isinstance(path, str) and path:
-            content = _once(known, part.digest(), partial(_file_content, part, path))
-            if content:
-                yield f"file:{path}", content
-    if isinstance(part, Spec):
-        for name in type(part).model_fields:
-            yield from _contents(getattr(part, name), known)
-    elif isinstance(part, (tuple, list)):
-        for one in part:
-            yield from _contents(one, known)
-    elif isinstance(part, Mapping):
-        yield from _contents(list(part.values()), known)
-
-
-def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
-    if name not in known:
-        known[name] = find()
-    return known[name]
-
-
-def _file_content(part: Component, path: str) -> str:
-    """The digest of the file or folder that a component reads; empty where there is none.
-
-    A component may have a method `content` that gives it, so that one content in two formats has one name.
-    """
-    content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
-    try:
-        return str(getattr(part, "sha256", "")) or content()
-    except FileNotFoundError:
-        return ""
+def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
+    """The kind of each component that has a default, so that a study may set one of its fields alone."""
+    found: dict[str, Any] = {}
+    for name, field in spec.model_fields.items():
+        if isinstance(field.default, Component):
+            found[name] = {"kind": field.default.kind}
+        elif isinstance(field.default, Spec):
+            found[name] = _default_kinds(type(field.default))
+    return found
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -169,10 +134,16 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """One tree from several, later ones over earlier ones; keys may be dotted paths.
 
     A mapping with a `kind` of its own replaces what was there; one without is merged into it.
+
+    Raises:
+        ValueError: a path is set to an empty table, which would change nothing.
     """
     tree: dict[str, Any] = {}
     for layer in layers:
         for path, value in layer.items():
+            if isinstance(value, Mapping) and not value:
+                _check_name("Experiment", path.partition(".")[0], list(Experiment.model_fields))
+                raise ValueError(f"{path!r} is set to an empty table, which changes nothing; give it fields")
             if isinstance(value, Mapping) and "kind" not in value:
                 for inner, leaf in value.items():
                     _set(tree, f"{path}.{inner}", leaf)
@@ -181,15 +152,33 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def _check_name(owner: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{owner} has no {name!r}; {did_you_mean(name, list(known))}")
+
+
+def _check_scale(owner: str, scale: str, scales: Mapping[str, Any]) -> None:
+    if scale not in scales:
+        listed = did_you_mean(scale, list(scales)) if scales else "it has no [scales.NAME] table"
+        raise ValueError(f"{owner} names scale {scale!r}, which the study does not have; {listed}")
+
+
+_OVER = ("base", "axes", "zip")  # what a part may replace at a scale
+
+
 class Part(Spec):
-    """One grid of a study: `base` fields, the product of `axes`, times the rows of `zip` (paired lists).
+    """One grid of a study.
 
-    `only` names the scales that contain this part (empty: all); `scales` holds, by scale name, fields and axes
-    that replace those here.
-
-    `bind` names spec fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and
-    not to the setting, so that losses with a learning rate of their own are compared in one setting. Without it the
-    `bind` of the study holds.
+    Args:
+        name: the part's name, which every row of its tables carries.
+        bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
+            the setting, so that losses with a learning rate of their own are compared in one setting. None: the
+            study's `bind`.
+        base: fields of every run of the part, over those of the study.
+        axes: lists of values by path; the runs are their product.
+        zip: lists of values by path, all of one length, that go together row by row; the product is taken for each row.
+        only: the scales that contain this part; empty: all.
+        scales: by the name of a scale the tables `base`, `axes` and `zip` that go over those here at that scale.
     """
 
     name: str
@@ -201,17 +190,22 @@ class Part(Spec):
     scales: dict[str, dict[str, dict[str, Any]]] = {}
 
     def points(self, scale: str) -> Iterator[dict[str, Any]]:
-        """Every point of the grid as a mapping from dotted paths to values."""
+        """Every point of the grid as a mapping from dotted paths to values.
+
+        Raises:
+            ValueError: lists of `zip` of different lengths, a list without a value, or a path in both.
+        """
         over = self.scales.get(scale, {})
-        unknown = set(over) - {"base", "axes", "zip"}
-        if unknown:
-            raise ValueError(
-                f"part {self.name!r}, scale {scale!r}: has no {sorted(unknown)[0]!r}; known: base, axes, zip"
-            )
         axes, paired = self.axes | over.get("axes", {}), over.get("zip", self.zip)
+        for path, values in [*axes.items(), *paired.items()]:
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{path!r} needs a list of at least one value in axes and zip, got {values!r}")
+        both = axes.keys() & paired.keys()
+        if both:
+            raise ValueError(f"{min(both)!r} stands in axes and in zip; keep one of them")
         lengths = {path: len(values) for path, values in paired.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"part {self.name!r}: zip needs lists of one length, got {lengths}")
+            raise ValueError(f"zip needs lists of one length, got {lengths}")
         rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
         for row, values in itertools.product(rows, itertools.product(*axes.values())):
             yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
@@ -220,9 +214,14 @@ class Part(Spec):
 class Study(Spec):
     """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
 
-    The TOML form has `name`, `title`, `bind` (for the parts without one of their own), `[base]` (fields of every part),
-    `[[part]]` tables and `[scales.NAME]` tables whose fields go over every part's at that scale. Paths are dotted:
-    `"noise.rate" = [0.1, 0.2]`.
+    Args:
+        name: names the study's stores.
+        title: the heading of the page.
+        bind: the `bind` of every part without one of its own.
+        base: fields of every run; a path is dotted, as in "noise.rate".
+        part: the grids, at least one.
+        scales: by the name of a scale the fields that go over those of every part; empty: the study has one size.
+        default_scale: the scale that is taken where none is named; empty: the first.
     """
 
     name: str
@@ -232,6 +231,19 @@ class Study(Spec):
     part: tuple[Part, ...]
     scales: dict[str, dict[str, Any]] = {}
     default_scale: str = ""
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        """Every scale that a part names must be one of the study, and what it replaces there one of three tables."""
+        for part in self.part:
+            for scale in (*part.only, *part.scales):
+                _check_scale(f"part {part.name!r}", scale, self.scales)
+            for scale, over in part.scales.items():
+                for name in over:
+                    _check_name(f"part {part.name!r} at scale {scale!r}", name, _OVER)
+        if self.default_scale:
+            _check_scale("default_scale", self.default_scale, self.scales)
+        return self
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -245,7 +257,7 @@ class Study(Spec):
             text = importlib.resources.files("byrote.studies").joinpath(f"{source}.toml").read_text("utf-8")
         elif Path(source).suffix == ".toml":
             try:
-                text = Path(source).read_text("utf-8")
+                text = Path(source).expanduser().read_text("utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"study file {source} cannot be read: {error}") from None
         else:
@@ -254,7 +266,10 @@ class Study(Spec):
             content = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"study {source} is not valid TOML: {error}") from None
-        return cls(**content)
+        try:
+            return cls(**content | {"part": _parts(content.get("part"))})
+        except ValueError as error:
+            raise ValueError(f"study {source}: {error}") from None
 
     @property
     def scale_names(self) -> list[str]:
@@ -276,6 +291,8 @@ class Study(Spec):
             ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
         """
         scale = scale or self.default_scale or self.scale_names[0]
+        if scale and not self.scales:
+            raise ValueError(f"study {self.name!r} has no scale {scale!r}, and no other; leave the scale out")
         if scale not in self.scale_names:
             raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
         overrides = dict(overrides or {})
@@ -284,10 +301,11 @@ class Study(Spec):
             if part.only and scale not in part.only:
                 continue
             bound = part if part.bind is not None else part.replace(bind=self.bind)
-            trees = (
-                _merged(self.base, part.base, self.scales.get(scale, {}), p, overrides) for p in part.points(scale)
-            )
-            members = [Experiment(**tree) for tree in trees]
+            try:
+                layers = (_default_kinds(Experiment), self.base, part.base, self.scales.get(scale, {}))
+                members = [Experiment(**_merged(*layers, point, overrides)) for point in part.points(scale)]
+            except ValueError as error:
+                raise ValueError(f"part {part.name!r}: {error}") from error.__cause__
             _check_bind(bound, members)
             planned += [(bound, experiment) for experiment in members]
         digest_contents(experiment for _, experiment in planned)
@@ -295,6 +313,19 @@ class Study(Spec):
         for bound, experiment in planned:
             found.setdefault(experiment.key, (bound, experiment))
         return list(found.values())
+
+
+def _parts(tables: object) -> tuple[Part, ...]:
+    """The `[[part]]` tables of a TOML file; an error names the part."""
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        raise ValueError(f"a study needs at least one [[part]] table, got {tables!r}")
+    parts = []
+    for place, table in enumerate(tables, 1):
+        try:
+            parts.append(Part(**table))
+        except ValueError as error:
+            raise ValueError(f"part {table.get('name', place)!r}: {error}") from None
+    return tuple(parts)
 
 
 def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "file_digest",
     "has_source",
     "identity",
+    "is_own",
     "module_of",
     "modules_in",
     "run_key",
@@ -173,7 +174,7 @@ def source_digest(module: str) -> str:
         if name in sources or (name != module and _is_foreign(name.partition(".")[0])):
             continue
         place = _place(name)
-        if name != module and (place is None or not _is_own(place)):
+        if name != module and (place is None or not is_own(place)):
             continue
         if place is None:
             raise ValueError(f"the source of module {name!r} is needed to name its runs, and cannot be found")
@@ -230,7 +231,7 @@ def _installed() -> tuple[Path, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _is_own(place: Path) -> bool:
+def is_own(place: Path) -> bool:
     """Whether a source file is the user's: neither installed nor a part of byrote."""
     folders = (*_installed(), Path(__file__).resolve().parent)
     return not any(place.resolve().is_relative_to(folder) for folder in folders)

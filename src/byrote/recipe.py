@@ -126,7 +126,8 @@ class Training(Spec):
         batch_size: samples a step, at least 2 (batch normalisation needs two).
         drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
             joins the one before.
-        optimizer, schedule: their specs.
+        optimizer: what makes the steps, with its learning rate.
+        schedule: the factor on the learning rate in each epoch.
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
         clip: largest norm of the gradient (0: no clipping).

@@ -198,7 +198,12 @@ def test_a_component_of_a_module_that_cannot_be_found_is_said(tmp_path):
 def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Broken", "--set", "noise.rate=0.1"]
     assert main(arguments) == 1
-    assert "this loss is broken; 0 of 2 runs are kept" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 runs raised an exception, the first " in said
+    assert said.count('raise RuntimeError("this loss is broken")') == 1
+    last = said.splitlines()[-1]
+    assert "RuntimeError: this loss is broken (toys.py, line " in last
+    assert f"; 0 of 2 runs are kept in {tmp_path / 's'}" in last
 
 
 def test_a_diverging_run_is_said_and_kept(tmp_path, capsys):

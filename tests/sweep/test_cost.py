@@ -134,4 +134,4 @@ def test_a_sweep_counts_the_samples_that_are_there_and_a_network_that_cannot_be_
     each = 3 * 2 * (16 * 8 + 8 * 2 + 2 * 2)
     assert costs.costs == [(2, 2 * 20 * each), (1, 40 * each), (1, 0)]
     assert outcome.kept == 3
-    assert outcome.broken == ["1 runs: this network cannot be made"]
+    assert [error.split(" (")[0] for error in outcome.raised.values()] == ["RuntimeError: this network cannot be made"]

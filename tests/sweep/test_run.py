@@ -1,6 +1,7 @@
 """Sweeps: the same table from any executor, only what is missing, and nothing lost to a killed worker."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from toys import Blobs
 
 import byrote
 from byrote.experiment import Study
-from byrote.store import committed, state_of
+from byrote.store import Plan, committed, state_of
 from byrote.sweep import Watcher, run
 from byrote.sweep.executors import Setting, local
 from byrote.sweep.plan import plan_study, tasks
@@ -114,7 +115,70 @@ def test_a_task_that_raises_is_said_and_the_rest_goes_on(tmp_path):
     broken = study.replace(part=(study.part[0], {"name": "broken", "base": {"loss": "toys:Broken", "seed": 9}}))
     outcome = run(broken, tmp_path / "out", imports=["toys"], on="serial")
     assert outcome.kept == 8
-    assert outcome.broken == ["1 runs: this loss is broken"]
+    assert outcome.broken == []
+    ((key, error),) = outcome.raised.items()
+    assert key in {entry.key for entry in Plan.read(outcome.root).entries if entry.part == "broken"}
+    assert re.fullmatch(r"RuntimeError: this loss is broken \(toys.py, line \d+, in formula\)", error)
+
+
+@pytest.mark.parametrize("on", ["serial", "local"])
+def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_path, serial, on, caplog):
+    """The broken loss shares a cohort with the others; they end as in a sweep without it, bit for bit."""
+    study = Study.load(MINI)
+    axes = study.part[0].axes | {"loss": ["cross_entropy", "robust_log", "toys:Broken"]}
+    mixed = study.replace(part=(study.part[0].replace(axes=axes),))
+    outcome = run(mixed, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=12)
+    assert (outcome.planned, outcome.kept, len(outcome.raised)) == (12, 8, 4)
+    assert files(outcome.root) == files(serial.root)
+    assert state_of(outcome.root)["missing"] == 4
+    assert [left.name for left in (outcome.root / ".running").iterdir()] == [".probe"]
+    traces = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(traces) == 1
+    first = next(iter(outcome.raised))
+    assert traces[0].startswith(f"run {first} raised an exception\nTraceback (most recent call last):\n")
+    assert 'raise RuntimeError("this loss is broken")' in traces[0]
+    frames = [line for line in traces[0].splitlines() if line.startswith('  File "')]
+    assert frames
+    assert all('toys.py"' in line for line in frames), "only the user's own frames are shown"
+
+
+def test_a_loss_that_exits_costs_its_run_and_not_the_process(tmp_path):
+    study = Study.load(MINI)
+    leaving = study.replace(part=(study.part[0], {"name": "exit", "base": {"loss": "toys:Leaving", "seed": 9}}))
+    outcome = run(leaving, tmp_path / "out", imports=["toys"], on="serial")
+    assert outcome.kept == 8
+    assert [error.split(" (")[0] for error in outcome.raised.values()] == ["SystemExit: 5"]
+
+
+def test_a_data_set_that_raises_spares_the_runs_of_others(tmp_path, caplog):
+    study = Study.load(MINI)
+    bad = study.replace(part=(study.part[0], {"name": "bad", "base": {"data": "toys:Unreadable", "seed": 9}}))
+    outcome = run(bad, tmp_path / "out", imports=["toys"], on="serial")
+    assert (outcome.planned, outcome.kept) == (9, 8)
+    assert [error.split(" (")[0] for error in outcome.raised.values()] == ["KeyError: 'pixels'"]
+    assert sum("KeyError: 'pixels'" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_data_set_that_raises_in_every_run_is_an_error_and_nothing_is_written(tmp_path):
+    with pytest.raises(RuntimeError, match=r"raised KeyError: 'pixels' \(toys.py, line \d+, in decode\)"):
+        run(MINI, tmp_path / "out", imports=["toys"], on="serial", overrides={"data": "toys:Unreadable"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_runs_that_are_done_are_counted_as_missing(tmp_path):
+    run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=3)
+    again = run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=2, keep_weights=True)
+    assert (again.kept, again.without_weights) == (5, 3)
+    assert len(list(again.root.glob("*/weights.safetensors"))) == 2
+    assert run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1).without_weights == 0
+
+
+def test_a_store_remembers_the_modules_and_the_file_of_its_study(tmp_path):
+    run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1)
+    plan = Plan.read(tmp_path / "out")
+    assert (plan.imports, plan.file) == (("toys",), str(MINI))
+    run(MINI, tmp_path / "out", imports=["stored"], on="serial", limit=1)
+    assert Plan.read(tmp_path / "out").imports == ("toys", "stored")
 
 
 def test_a_diverging_run_is_kept_as_failed_and_not_tried_again(tmp_path):

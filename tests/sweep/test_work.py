@@ -6,6 +6,7 @@ import pytest
 import torch
 from toys import tiny
 
+from byrote.files import WriteError
 from byrote.store import committed
 from byrote.sweep import work as module
 from byrote.training import train
@@ -20,6 +21,7 @@ def task(root, experiments, name="cohort"):
         "threads": 1,
         "weights": False,
         "imports": [],
+        "path": [],
         "name": name,
         "specs": [e.spec() for e in experiments],
         "keys": [e.key for e in experiments],
@@ -52,22 +54,49 @@ def test_a_cohort_that_does_not_fit_is_trained_in_halves(tmp_path, monkeypatch, 
     assert not list((tmp_path / "halves" / ".running").iterdir())
 
 
-def test_a_single_run_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
-    def never(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+def test_a_run_that_does_not_fit_alone_costs_itself(tmp_path, monkeypatch):
+    def limited(experiments, *arguments):
+        if len(experiments) > 1 or experiments[0].seed == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(experiments, *arguments)
 
-    monkeypatch.setattr(module, "train", never)
-    with pytest.raises(torch.OutOfMemoryError):
+    monkeypatch.setattr(module, "train", limited)
+    said = []
+    module.work(task(tmp_path, FOUR), said.append)
+    (raised,) = [event for event in said if event["event"] == "raised"]
+    assert raised["key"] == FOUR[2].key
+    assert raised["error"].startswith("OutOfMemoryError: CUDA out of memory")
+    assert sorted(committed(tmp_path)) == sorted(e.key for e in FOUR if e.seed != 2)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    """A cohort of four whose member raises is trained run by run, not in halves."""
+    sizes = []
+
+    def counted(experiments, *arguments):
+        sizes.append(len(experiments))
+        return train(experiments, *arguments)
+
+    monkeypatch.setattr(module, "train", counted)
+    said = []
+    module.work(task(tmp_path, [*FOUR[:3], tiny(loss="toys:Broken")]), said.append)
+    assert sizes == [4, 1, 1, 1, 1]
+    assert [event["event"] for event in said if event["event"] != "epoch"].count("raised") == 1
+    assert len(committed(tmp_path)) == 3
+
+
+def test_a_store_that_cannot_be_written_stops_the_work(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise WriteError(28, "no space left")
+
+    monkeypatch.setattr(module, "commit", full)
+    monkeypatch.setattr(module, "own_trace", lambda error: "")
+    with pytest.raises(WriteError, match="no space left"):
         module.work(task(tmp_path, FOUR[:1]), lambda event: None)
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path):
-    with pytest.raises(RuntimeError, match="this loss is broken"):
-        module.work(task(tmp_path, [tiny(seed=s, loss="toys:Broken") for s in (0, 1)]), lambda event: None)
-
-
 def test_a_task_goes_on_from_its_checkpoint_and_removes_it(tmp_path, monkeypatch):
-    class Stop(Exception):
+    class Stop(BaseException):
         pass
 
     original = module.Checkpoint

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from byrote.analysis.runs import Analysis
+from byrote.component import did_you_mean
 from byrote.store import Results, compact, read_results
+from byrote.store.directory import read_weights
 from byrote.store.parquet import read_parquet
 from byrote.store.query import is_results
 from byrote.table import Table
+
+if TYPE_CHECKING:
+    from byrote.experiment import Experiment
+    from byrote.networks import Classifier
 
 __all__ = ["Store", "open_store"]
 
@@ -70,6 +77,43 @@ class Store:
         if not path.is_file():
             raise ValueError(f"{self.root} keeps no samples of run {key!r}; compacted results leave them out")
         return Table(read_parquet(path))
+
+    def experiment(self, key: str) -> Experiment:
+        """The specification of one run, which loads its data, draws its noise, and trains it again.
+
+        Components of a user's own modules need these modules where Python can import them.
+
+        Raises:
+            ValueError: the folder has no run of that key, or a module cannot be imported.
+        """
+        import byrote.experiment
+
+        specs = self.results.specs
+        if key not in specs:
+            raise ValueError(f"{self.root} has no run {key!r}; {did_you_mean(key, list(specs))}")
+        return byrote.experiment.Experiment(**specs[key])
+
+    def model(self, key: str) -> Classifier:
+        """The trained network of one run in eval mode: `model(x)` are logits, `model.features(x)` features.
+
+        Its input is what `store.experiment(key).data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
+
+        Args:
+            key: a key of a run that was trained with `byrote run --weights`.
+
+        Raises:
+            ValueError: no such run, no weights of it, a damaged file, or a module that cannot be imported.
+
+        >>> import byrote
+        >>> byrote.open("runs/mine").model("0f3a5c9e21b4d6e8")  # doctest: +SKIP
+        """
+        import torch
+
+        experiment, weights = self.experiment(key), read_weights(self.root, key)
+        shape = tuple(experiment.data.load("train", experiment.split_seed).images.shape[1:])
+        network = experiment.network.build(shape, experiment.num_outputs)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        return network.eval()
 
     def compact(self, out: str | Path | None = None) -> Path:
         """Write all tables into `out` (default: the store); see `byrote.store.compact`."""

@@ -1,24 +1,43 @@
 """`byrote list`: what is in the box."""
 
+from pathlib import Path
 from typing import Literal
 
 from byrote.cli.output import print_json, print_table
+from byrote.cli.own import Imports, import_own
 
 __all__ = ["listing"]
 
 _FAMILIES = {"losses": "Loss", "noise": "Noise", "networks": "Network", "data": "Dataset"}
 
 
-def listing(what: Literal["losses", "noise", "networks", "data", "studies", "claims"], /, *, json: bool = False) -> int:
+def listing(
+    what: Literal["losses", "noise", "networks", "data", "studies", "claims"],
+    folder: Path | None = None,
+    /,
+    *,
+    imports: Imports = None,
+    json: bool = False,
+) -> int:
     """List the members of a family with their fields and defaults.
 
     Parameters
     ----------
     what
         losses, noise, networks, data, studies or claims.
+    folder
+        A store or a results folder: what the modules that it was made with define is listed as well.
+    imports
+        A module of your own, whose members are listed as well.
     json
         Print JSON.
     """
+    about: dict[str, object] = {}
+    if folder is not None:
+        from byrote.store import read_results
+
+        about = read_results(folder).about
+    import_own(about, imports)
     rows = _studies() if what == "studies" else _claims() if what == "claims" else _components(what)
     if json:
         print_json(rows)

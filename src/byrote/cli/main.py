@@ -10,7 +10,8 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from byrote import __version__
-from byrote.cli.output import fail
+from byrote.cli.output import fail, show_trace
+from byrote.own_code import described, own_trace
 
 __all__ = ["app", "main"]
 
@@ -51,7 +52,7 @@ def _launch(
         Log what the library does.
     """
     level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
+    _log_to_standard_error(level)
     os.environ["BYROTE_QUIET"] = "1" if quiet else ""
     result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     return result if isinstance(result, int) else 0
@@ -76,12 +77,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
         return fail(" ".join(str(error).split()), 2)
-    except ValueError as error:
-        return fail(str(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ImportError, RuntimeError) as error:
-        return fail(str(error), 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what stopped the work, with the traceback of a user's own code; what byrote does not foresee is raised."""
+    own = bool(own_trace(error))
+    show_trace(error)
+    if own and error.__cause__ is None:
+        return fail(described(error), 1)
+    if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
+        raise error
+    return fail(str(error), 2 if isinstance(error, ValueError) else 1)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at that moment, so that a progress bar moves out of the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
+def _log_to_standard_error(level: int) -> None:
+    handler = _StandardError(level)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("byrote")
+    logger.handlers = [one for one in logger.handlers if not isinstance(one, _StandardError)] + [handler]
+    logger.setLevel(logging.INFO)

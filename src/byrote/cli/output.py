@@ -10,7 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["fail", "older", "print_json", "print_table", "quiet", "say"]
+from byrote.own_code import own_trace
+
+__all__ = ["fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
 
 
 def quiet() -> bool:
@@ -41,6 +43,13 @@ def older(versions: Mapping[str, int], root: Path) -> str:
     return f"{total} runs of an older version lie in {root} and do not count ({listed}); --accept counts them"
 
 
+def show_trace(error: BaseException) -> None:
+    """The traceback of a user's own code, on standard error; nothing where the exception does not come from it."""
+    trace = own_trace(error)
+    if trace:
+        sys.stderr.write(f"{trace}\n")
+
+
 def print_json(value: object) -> None:
     """Data for a program, on standard output."""
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
@@ -57,7 +66,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, 
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_text(row.get(column)) for column in columns))
-    Console().print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _text(value: object) -> str:

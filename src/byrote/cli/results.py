@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byrote.cli.output import older, print_json, print_table, say
+from byrote.cli.own import Imports, import_own
 from byrote.files import write_atomic
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         return 0
     names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
     print_table("status", names, [state])
+    if state["imports"]:
+        say(f"made with --import {' --import '.join(state['imports'])}")
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
     for run in state["failures"]:
@@ -45,16 +48,28 @@ def status(folder: Path, /, *, json: bool = False) -> int:
     return 0
 
 
-def _analysis(folder: Path) -> "Analysis":
+def _analysis(folder: Path, imports: list[str] | None) -> "Analysis":
+    """The runs of a folder, its own modules imported; how many of the planned ones they are is said first."""
     from byrote.analysis import open_store
 
-    analysis = open_store(folder).analysis
-    if not len(analysis.runs):
+    store = open_store(folder)
+    import_own(store.results.about, imports)
+    if not len(store.analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
-    return analysis
+    if store.results.partial:
+        say(f"{store.results.partial} are there; what follows is about these alone")
+    return store.analysis
 
 
-def claims(folder: Path | None = None, /, *, theory: bool = False, power: bool = False, json: bool = False) -> int:
+def claims(
+    folder: Path | None = None,
+    /,
+    *,
+    theory: bool = False,
+    power: bool = False,
+    imports: Imports = None,
+    json: bool = False,
+) -> int:
     """Judge the papers' claims from the stored runs.
 
     Parameters
@@ -65,6 +80,8 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, power: bool =
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
         Say how many more seeds would decide each inconclusive claim.
+    imports
+        A module of your own with further claims, besides those that the store was made with.
     json
         Print JSON.
     """
@@ -72,8 +89,12 @@ def claims(folder: Path | None = None, /, *, theory: bool = False, power: bool =
 
     if folder is None and not theory:
         raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
-    analysis = None if folder is None else _analysis(folder)
-    return show_verdicts("claims", family.evaluate(analysis, theory=theory), json, power)
+    analysis = None if folder is None else _analysis(folder, imports)
+    if analysis is None:
+        import_own({}, imports)
+    partial = "" if analysis is None else analysis.results.partial
+    title = f"claims, from {partial}" if partial else "claims"
+    return show_verdicts(title, family.evaluate(analysis, theory=theory), json, power)
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
@@ -87,7 +108,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
     return 0
 
 
-def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> int:
+def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None, json: bool = False) -> int:
     """Draw every figure the tables allow, as SVG and PDF.
 
     Parameters
@@ -96,13 +117,15 @@ def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> 
         A store or a results folder.
     out
         Where to (default: FOLDER/figures).
+    imports
+        A module of your own with further figures, besides those that the store was made with.
     json
         Print the list of files as JSON.
     """
     from byrote import figures as family
 
     target = out or folder / "figures"
-    drawn = family.draw(_analysis(folder))
+    drawn = family.draw(_analysis(folder, imports))
     rows = []
     for figure in drawn:
         files = [str(path) for path in family.save(figure, target)]
@@ -114,7 +137,7 @@ def figures(folder: Path, /, *, out: Path | None = None, json: bool = False) -> 
     return 0
 
 
-def report(folder: Path, /, *, out: Path | None = None) -> int:
+def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None) -> int:
     """Write one offline page with verdicts, figures and tables: FOLDER/index.html.
 
     Parameters
@@ -123,11 +146,13 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
         A store or a results folder.
     out
         Where to (default: FOLDER).
+    imports
+        A module of your own with further claims or figures, besides those that the store was made with.
     """
     from byrote import claims as family
     from byrote.report import write_report
 
-    analysis = _analysis(folder)
+    analysis = _analysis(folder, imports)
     verdicts = family.evaluate(analysis)
     target = out or folder
     page = write_report(analysis, verdicts, target)

@@ -2,11 +2,15 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from byrote.cli.output import fail, say
+from byrote.cli.own import Imports
+
+if TYPE_CHECKING:
+    from byrote.sweep import Outcome
 
 __all__ = ["run"]
 
@@ -23,7 +27,7 @@ def run(
     on: Literal["local", "serial"] = "local",
     cohort: int | None = None,
     limit: int | None = None,
-    imports: Annotated[list[str] | None, Parameter(name="--import", negative=())] = None,
+    imports: Imports = None,
     accept: Annotated[list[str] | None, Parameter(negative=())] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     weights: bool = False,
@@ -51,14 +55,15 @@ def run(
     limit
         Do at most this many runs, the first of the plan.
     imports
-        A module that defines your own components; may be given several times.
+        A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
+        figures; may be given several times. The store remembers it.
     accept
         The first digits (at least six) of an older content of a file or module whose runs still count; may be given
         several times.
     set_
         path=value over every run's spec, e.g. training.epochs=5; may be given several times.
     weights
-        Keep each run's trained weights.
+        Keep the trained weights of each run that is trained now.
     """
     from byrote.cli.watch import Bar
     from byrote.sweep import run as sweep
@@ -92,7 +97,15 @@ def run(
         return fail(f"interrupted: {kept}", 130)
     finally:
         watcher.close()
+    return _said(outcome, folder)
+
+
+def _said(outcome: "Outcome", folder: Path) -> int:
+    """Say how a sweep ended, and give the exit code: 1 where a run could not be carried out."""
     kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
+    if outcome.raised:
+        key, error = next(iter(outcome.raised.items()))
+        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {kept}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {kept}", 1)
     if outcome.failed:

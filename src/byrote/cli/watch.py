@@ -44,6 +44,11 @@ class Bar(Watcher):
             say(f"{outcome.done_before} of {outcome.planned} runs are there already")
         if outcome.older_versions:
             say(older(outcome.older_versions, outcome.root))
+        if outcome.without_weights:
+            say(
+                f"{outcome.without_weights} of these runs keep no weights, and --weights does not train them again; "
+                "for their weights run the same command into another --out"
+            )
         for reason, runs in Counter(outcome.unavailable.values()).items():
             say(f"{runs} runs are left out, data not available: {reason}")
         if not todo or quiet():
@@ -68,7 +73,7 @@ class Bar(Watcher):
             self._done[event.task.keys] = event.task.cost * event.data["epoch"] / event.data["epochs"]
             for key, row in event.data["rows"].items():
                 self._latest = f"{self._name(key)}: J1 {row['j1']:.3f} J2 {row['j2']:.3f} (epoch {event.data['epoch']})"
-        elif event.kind == "run":
+        elif event.kind in ("run", "raised"):
             self._finished += 1
         elif event.kind in ("done", "error"):
             self._done[event.task.keys] = event.task.cost

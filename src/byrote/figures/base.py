@@ -100,7 +100,9 @@ class Source:
             drawing = self.function(analysis)
         if drawing is None:
             return None
-        return Figure.of(self.name, self.title, self.paper, drawing.caption, drawing.chart)
+        partial = analysis.results.partial
+        caption = f"{partial}. {drawing.caption}" if partial else drawing.caption
+        return Figure.of(self.name, self.title, self.paper, caption, drawing.chart)
 
 
 _REGISTRY: dict[str, Source] = {}

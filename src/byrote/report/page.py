@@ -87,6 +87,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "title": _title(str(about.get("study") or "byrote")),
         "scale": about.get("scale") or "",
         "runs": len(analysis.runs),
+        "partial": analysis.results.partial,
         "headline": headline(analysis, verdicts),
         "tally": [(word, sign, words.count(word)) for word, sign in SIGNS.items() if words.count(word)],
         "groups": grouped(verdicts),

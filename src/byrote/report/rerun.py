@@ -54,13 +54,13 @@ def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[st
     Args:
         spec: the run's full spec.
         differing: the fields in which the runs of the plan differ, see `varying`.
-        about: the study's name, scale, overrides and imports.
+        about: the study's name, TOML file, scale, overrides and imports.
         key: the run's key, which names the folder of the new store.
     """
     mine = _flat(spec)
     settings = dict(about.get("overrides") or {})
     settings |= {path: mine[path] for path in mine if path in differing}
-    words = ["byrote", "run", str(about.get("study", "STUDY"))]
+    words = ["byrote", "run", str(about.get("file") or about.get("study", "STUDY"))]
     if about.get("scale"):
         words += ["--scale", str(about["scale"])]
     for name in about.get("imports") or ():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from numpy.typing import NDArray
 
 from byrote.files import sha256, write_atomic
 from byrote.identity import FORMAT, run_key
@@ -24,8 +25,9 @@ from byrote.store.parquet import write_parquet
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["commit", "committed", "discard_leftovers", "read_manifest", "read_spec"]
+__all__ = ["WEIGHTS", "commit", "committed", "discard_leftovers", "read_manifest", "read_spec", "read_weights"]
 
+WEIGHTS = "weights.safetensors"
 _MANIFEST = "manifest.json"
 
 
@@ -68,7 +70,7 @@ def commit(root: Path, run: "Run", numerics: Mapping[str, Any] | None = None) ->
         if run.weights:
             from safetensors.numpy import save_file
 
-            save_file(dict(run.weights), str(draft / "weights.safetensors"), metadata={"key": run.key})
+            save_file(dict(run.weights), str(draft / WEIGHTS), metadata={"key": run.key})
         for file in draft.iterdir():
             _sync(file)
         manifest = {
@@ -146,6 +148,27 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
         raise ValueError(f"{folder} holds the manifest of another run than its name says; delete it and run again")
     read_spec(root, key)
     return manifest
+
+
+def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
+    """The trained weights of a committed run by name.
+
+    Raises:
+        ValueError: the run is not there, keeps no weights, or its file is not the one that was written.
+    """
+    if not _is_key(key) or not (root / key / _MANIFEST).is_file():
+        raise ValueError(f"{root} holds no run {key!r}; name a key of its table of runs")
+    checksum, path = read_manifest(root, key)["files"].get(WEIGHTS), root / key / WEIGHTS
+    if checksum is None:
+        raise ValueError(
+            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --weights`"
+        )
+    if not path.is_file() or sha256(path) != checksum:
+        raise ValueError(f"{path} is missing or damaged (its checksum differs); delete the folder and run again")
+    from safetensors.numpy import load_file
+
+    weights: dict[str, NDArray[Any]] = load_file(str(path))
+    return weights
 
 
 def discard_leftovers(root: Path) -> None:

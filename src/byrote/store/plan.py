@@ -60,6 +60,7 @@ class Plan:
         study, scale, overrides, imports: what `byrote run` was asked for.
         entries: every run, in the order of the study.
         accepted: the digests of older contents whose runs still count, by the name of the file or module.
+        file: the TOML file of the study, as it was named to `byrote run`; empty for a built-in study.
     """
 
     study: str
@@ -68,6 +69,7 @@ class Plan:
     imports: tuple[str, ...]
     entries: tuple[Entry, ...]
     accepted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    file: str = ""
 
     @classmethod
     def read(cls, root: Path) -> "Plan | None":
@@ -86,7 +88,8 @@ class Plan:
                 )
             entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in data["entries"])
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
-            return cls(data["study"], data["scale"], data["overrides"], tuple(data["imports"]), entries, accepted)
+            asked = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
+            return cls(*asked, entries, accepted, str(data.get("file", "")))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -53,6 +53,12 @@ class Results:
         return self.load_features()
 
     @property
+    def partial(self) -> str:
+        """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty where they hold them all."""
+        planned = int(self.about.get("planned", 0))
+        return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
+
+    @property
     def specs(self) -> dict[str, dict[str, Any]]:
         """The spec of each run by its key, as plain data."""
         return {run["key"]: json.loads(run["spec"]) for run in self.runs.rows()}
@@ -201,6 +207,7 @@ def _about_plan(
     return {
         "format": FORMAT,
         "study": plan.study,
+        "file": plan.file,
         "scale": plan.scale,
         "overrides": plan.overrides,
         "imports": list(plan.imports),

@@ -117,6 +117,8 @@ def state_of(root: Path) -> dict[str, Any]:
     return {
         "study": plan.study,
         "scale": plan.scale,
+        "file": plan.file,
+        "imports": list(plan.imports),
         "runs": len(plan.entries),
         **states,
         "failures": failures,

@@ -13,9 +13,11 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from byrote.identity import is_own
 from byrote.sweep.plan import Task
 from byrote.sweep.work import work
 
@@ -42,6 +44,7 @@ class Setting:
             "threads": self.threads,
             "weights": self.weights,
             "imports": list(self.imports),
+            "path": [place for place in sys.path if place],
             "name": task.name,
             "specs": [experiment.spec() for experiment in task.experiments],
             "keys": list(task.keys),
@@ -51,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker said of a task; `kind` is epoch, run, done, error or lost."""
+    """Something a worker said of a task; `kind` is epoch, run, raised, done, error or lost."""
 
     task: Task
     kind: str
@@ -156,9 +159,9 @@ class _Slot(threading.Thread):
             _close(self._process)
         if self._process is None or self._process.poll() is not None:
             threads = str(self._setting.threads)
-            environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+            environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, PYTHONPATH=_python_path())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "byrote.sweep.worker"],
+                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no file here stands in for a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -178,6 +181,13 @@ class _Slot(threading.Thread):
         except (OSError, ValueError, subprocess.TimeoutExpired):
             process.kill()
         _close(process)
+
+
+def _python_path() -> str:
+    """Where a worker looks for modules besides the installed ones: as here, and in the folder that holds byrote."""
+    places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    house = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))
 
 
 def _close(process: "subprocess.Popen[str]") -> None:

@@ -1,10 +1,7 @@
 """From a study to tasks: which runs are missing, and which of them train together."""
 
-import importlib
-import os
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from byrote.store import Entry, Plan, committed
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
-__all__ = ["Task", "import_modules", "plan_study", "tasks", "together"]
+__all__ = ["Task", "plan_study", "tasks", "together"]
 
 _FEW, _MANY, _SMALL = 4, 16, 2**20
 
@@ -59,25 +56,19 @@ def together(experiment: Experiment, device: str) -> int:
     return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
 
 
-def import_modules(modules: Iterable[str]) -> None:
-    """Import the user's modules that define components (`--import`), with the current folder on the path.
-
-    Raises:
-        ValueError: a module cannot be imported.
-    """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"--import {module} failed: {error}") from None
-
-
 def plan_study(
-    study: Study, scale: str = "", overrides: Mapping[str, Any] | None = None, imports: Sequence[str] = ()
+    study: Study,
+    scale: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    imports: Sequence[str] = (),
+    file: str = "",
 ) -> tuple[Plan, dict[str, Experiment]]:
     """The plan of a study at a scale, and its experiments by key.
+
+    Args:
+        study, scale, overrides: see `Study.grid`.
+        imports: the user's modules, for the plan to remember.
+        file: the TOML file that the study was read from; empty for a built-in one.
 
     Raises:
         ValueError: an unknown scale, component, field or value, or a module without a source file.
@@ -94,7 +85,7 @@ def plan_study(
                     f"content, and {module!r} has none; write it to a file and name that with --import"
                 )
     scale = scale or study.default_scale or study.scale_names[0]
-    plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries)
+    plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries, file=file)
     return plan, {e.key: e for _, e in found}
 
 

@@ -1,25 +1,28 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from byrote.analysis import Store
-from byrote.experiment import Experiment, Study
+from byrote.experiment import Experiment, Study, list_studies
 from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
+from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Plan
-from byrote.store.directory import committed, discard_leftovers, read_manifest
+from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
 from byrote.store.plan import older_versions
 from byrote.store.status import mark_unavailable
 from byrote.sweep.executors import Event, Setting, local, serial
-from byrote.sweep.plan import Task, import_modules, plan_study, tasks
+from byrote.sweep.plan import Task, plan_study, tasks
 
 __all__ = ["Outcome", "Watcher", "run"]
 
+log = logging.getLogger("byrote")
 _DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
 
 
@@ -30,10 +33,12 @@ class Outcome:
     Attributes:
         planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
         failed: runs that ended "failed" (diverged), by key.
-        broken: tasks that raised or whose worker died twice, in words.
+        raised: runs in which an exception was raised, a user's own code among it, by key: what it was and where.
+        broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
         unavailable: runs that were left out, by key, and why their data are not to be had.
         older_versions: how many runs lie there that other contents of a file or module made and that do not count,
             by its name and the first digits of that content.
+        without_weights: runs that were done before, keep no weights, and were asked to.
     """
 
     root: Path
@@ -41,9 +46,32 @@ class Outcome:
     done_before: int = 0
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    raised: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     older_versions: dict[str, int] = field(default_factory=dict)
+    without_weights: int = 0
+    _traces: set[str] = field(default_factory=set, repr=False)
+
+    def note(self, event: Event) -> None:
+        """Take in what a worker said."""
+        if event.kind == "run":
+            self.kept += 1
+            if event.data["status"] == "failed":
+                self.failed[event.data["key"]] = event.data["error"]
+        elif event.kind == "raised":
+            self.note_raised([event.data["key"]], event.data["error"], event.data["trace"], event.data["own"])
+        elif event.kind == "error":
+            self.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
+        elif event.kind == "lost" and not event.data["again"]:
+            self.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
+
+    def note_raised(self, keys: Sequence[str], error: str, trace: str, own: bool) -> None:
+        """Note runs in which an exception was raised; each traceback is logged once, of a user's code as an error."""
+        self.raised |= dict.fromkeys(keys, error)
+        if trace not in self._traces:
+            self._traces.add(trace)
+            log.log(logging.ERROR if own else logging.INFO, "run %s raised an exception\n%s", keys[0], trace)
 
     @property
     def store(self) -> Store:
@@ -110,12 +138,13 @@ def run(
         watcher: hears of progress.
 
     Returns:
-        What was done; `.store` opens the results. Runs that diverged, tasks that could not be carried out, and runs
-        whose data set cannot be had here are values there (`failed`, `broken`, `unavailable`), not exceptions: the
-        rest of the grid is kept.
+        What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
+        that could not be carried out, and runs whose data set cannot be had here are values there (`failed`, `raised`,
+        `broken`, `unavailable`), not exceptions: the rest of the grid is kept.
 
     Raises:
         ValueError: a spec, a folder, a data set or an accepted content is not what is needed; nothing was trained.
+        RuntimeError: the user's own data set raises in every run; nothing was trained.
         DataUnavailableError: no run has its data.
         OSError: the disk filled up on the way; the runs committed before are kept.
 
@@ -129,26 +158,31 @@ def run(
     if limit is not None and limit < 1:
         raise ValueError(f"--limit needs at least 1 run, got {limit}")
     root, watcher = Path(out), watcher or Watcher()
+    import_modules(imports)
+    file = "" if isinstance(study, Study) or str(study) in list_studies() else str(study)
     study = study if isinstance(study, Study) else Study.load(study)
     device = _device(device)
-    import_modules(imports)
-    plan, experiments = plan_study(study, scale, overrides, imports)
-    unavailable, sizes = _check_data(experiments)
+    plan, experiments = plan_study(study, scale, overrides, imports, file)
+    data = _check_data(experiments)
     plan = _claim(root, plan, accept)
     before = plan.present(committed(root))
-    for key, done in before.items():
-        read_manifest(root, done)
-        unavailable.pop(key, None)
-    mark_unavailable(root, unavailable)
-    trainable = {key: e for key, e in experiments.items() if key not in unavailable}
-    todo = tasks(plan, trainable, root, sizes, cohort, limit, device)
-    outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=unavailable)
+    manifests = [read_manifest(root, done) for done in before.values()]
+    for key in before:
+        data.unavailable.pop(key, None)
+    mark_unavailable(root, data.unavailable)
+    trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
+    todo = tasks(plan, trainable, root, data.sizes, cohort, limit, device)
+    outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=data.unavailable)
     outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
+    outcome.without_weights = sum(map(_lacks_weights, manifests)) if keep_weights else 0
+    for key, (error, trace) in data.raised.items():
+        if key not in before:
+            outcome.note_raised([key], error, trace, own=True)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
     for event in events:
-        _note(outcome, event)
+        outcome.note(event)
         watcher.event(event, outcome)
         if event.kind == "error" and event.data["type"] in _DISK:
             events.close()
@@ -158,8 +192,14 @@ def run(
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
-    """Make the store or take up the one that is there, and see that it can be written to."""
+    """Make the store or take up the one that is there, and see that it can be written to.
+
+    The modules that it was made with before stay remembered.
+    """
     plan = plan.accepting(root, accept)
+    there = Plan.read(root)
+    if there is not None:
+        plan = replace(plan, imports=tuple(dict.fromkeys([*there.imports, *plan.imports])))
     try:
         plan.write(root)
         discard_leftovers(root)
@@ -169,42 +209,54 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
     return plan
 
 
-def _note(outcome: Outcome, event: Event) -> None:
-    if event.kind == "run":
-        outcome.kept += 1
-        if event.data["status"] == "failed":
-            outcome.failed[event.data["key"]] = event.data["error"]
-    elif event.kind == "error":
-        outcome.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
-    elif event.kind == "lost" and not event.data["again"]:
-        outcome.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
+def _lacks_weights(manifest: Mapping[str, Any]) -> bool:
+    return manifest["status"] == "done" and WEIGHTS not in manifest["files"]
 
 
-def _check_data(experiments: Mapping[str, Experiment]) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+@dataclass
+class _Data:
+    """What loading all data told.
+
+    Attributes:
+        sizes: (n, C, H, W) of the training images, by the digest of their data set.
+        unavailable: the runs whose files are not to be had, by key, and why.
+        raised: the runs whose data set or noise is the user's own code and raises, by key: what, and the traceback.
+    """
+
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    raised: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
     """Load all data and recorded labels once, so that what is broken is said before anything is trained.
 
-    Returns:
-        The runs whose files are not to be had, by key, and why; an error where that is all of them. Then the sizes
-        (n, C, H, W) of the training images, by the digest of their data set.
+    What is the matter with all runs is an error.
     """
     sources: dict[tuple[str, int, str], list[Experiment]] = defaultdict(list)
     for e in experiments.values():
         sources[e.data.digest(), -1 if e.split_seed is None else e.split_seed, e.noise.digest()].append(e)
-    unavailable: dict[str, str] = {}
-    sizes: dict[str, tuple[int, ...]] = {}
-    for (data, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
+    data = _Data()
+    for (name, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
         try:
             train = first.data.load("train", first.split_seed)
-            sizes[data] = tuple(train.images.shape)
+            data.sizes[name] = tuple(train.images.shape)
             first.data.load("test", first.split_seed)
             first.noise.effective_rate(first.data.num_classes)
             if isinstance(first.noise, Recorded):  # it must have a label for each sample
                 first.noise.corrupt(train.labels, first.data.num_classes, first.generator("noise"), ids=train.ids)
         except DataUnavailableError as error:
-            unavailable |= {e.key: str(error) for e in (first, *others)}
-            if len(unavailable) == len(experiments):
+            data.unavailable |= {e.key: str(error) for e in (first, *others)}
+            if len(data.unavailable) == len(experiments):
                 raise
-    return unavailable, sizes
+        except Exception as error:
+            trace = own_trace(error)
+            if not trace:
+                raise
+            data.raised |= {e.key: (described(error), trace) for e in (first, *others)}
+            if len(data.raised) == len(experiments):
+                raise RuntimeError(f"run {first.key} raised {described(error)}") from error
+    return data
 
 
 def _device(name: str) -> str:

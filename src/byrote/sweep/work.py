@@ -5,11 +5,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import torch
 
-from byrote.experiment import Experiment, digest_contents
+from byrote.contents import digest_contents
+from byrote.experiment import Experiment
+from byrote.own_code import described, own_trace
 from byrote.store import commit
 from byrote.store.status import clear_running, mark_running
 from byrote.training import Checkpoint, Progress, train
@@ -23,15 +26,16 @@ _imported: dict[str, tuple[object, str]] = {}  # by module its import and the di
 
 
 def work(task: Mapping[str, Any], emit: Emit) -> None:
-    """Train the experiments of one task and commit each run; out of memory, in two halves, and so on.
+    """Train the experiments of one task and commit each run; see `_carry_out` for what raises or does not fit.
 
     Args:
-        task: {"root", "device", "threads", "weights", "imports", "name", "specs", "keys", "contents"}; the last two
-            are those of the plan.
+        task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
+            last two are those of the plan.
         emit: called with every event, a JSON-ready mapping.
 
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
+        OSError: the store cannot be written to.
     """
     torch.set_num_threads(task["threads"])
     experiments = [Experiment(**spec) for spec in task["specs"]]
@@ -40,7 +44,7 @@ def work(task: Mapping[str, Any], emit: Emit) -> None:
     keys = [e.key for e in experiments]
     mark_running(Path(task["root"]), keys, {"epoch": 0, "epochs": experiments[0].training.epochs})
     try:
-        _halving(task, experiments, task["name"], emit)
+        _carry_out(task, experiments, task["name"], emit)
     finally:
         clear_running(Path(task["root"]), keys)
 
@@ -71,33 +75,52 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
                 yield name
 
 
-def _halving(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
-    """Train a cohort; if memory does not hold it, its halves one after the other."""
+def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
+    """Train a cohort: in halves where memory does not hold it, and run by run where training raises.
+
+    A run that raises alone becomes an event, so that it costs itself and no other.
+    """
     try:
         _train(task, experiments, name, emit)
-    except RuntimeError as error:
-        if len(experiments) == 1 or not _out_of_memory(error):
-            raise
-        log.warning("a cohort of %d runs does not fit into memory and is trained in halves", len(experiments))
+    except (Exception, SystemExit) as error:
+        trace = own_trace(error)
+        if isinstance(error, OSError) and not trace:
+            raise  # the store cannot be written to
+        raised = {"error": described(error), "own": bool(trace), "trace": trace or "".join(format_exception(error))}
+        halves = _out_of_memory(error)
     else:
         return
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    middle = len(experiments) // 2
-    _halving(task, experiments[:middle], f"{name}-a", emit)
-    _halving(task, experiments[middle:], f"{name}-b", emit)
+    if len(experiments) == 1:
+        _checkpoint(task, name).discard()
+        emit({"event": "raised", "key": experiments[0].key, **raised})
+    elif halves:
+        log.warning("a cohort of %d runs does not fit into memory and is trained in halves", len(experiments))
+        middle = len(experiments) // 2
+        _carry_out(task, experiments[:middle], f"{name}-a", emit)
+        _carry_out(task, experiments[middle:], f"{name}-b", emit)
+    else:
+        _checkpoint(task, name).discard()
+        for experiment in experiments:
+            _carry_out(task, [experiment], f"{name}-{experiment.key}", emit)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     """CUDA has a class for it; the CPU's allocator only a sentence."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    short = isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return short or isinstance(error, torch.OutOfMemoryError)
+
+
+def _checkpoint(task: Mapping[str, Any], name: str) -> Checkpoint:
+    return Checkpoint(Path(task["root"]) / ".running" / f"{name}.checkpoint")
 
 
 def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
     root, device = Path(task["root"]), task["device"]
     keys = [e.key for e in experiments]
-    checkpoint = Checkpoint(root / ".running" / f"{name}.checkpoint")
+    checkpoint = _checkpoint(task, name)
 
     def heard(progress: Progress) -> None:
         if progress.readings:

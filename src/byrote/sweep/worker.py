@@ -1,8 +1,8 @@
 """A worker process: trains one cohort after another, importing torch once.
 
 `python -m byrote.sweep.worker` reads one JSON task a line from its standard input and writes one JSON event a line
-to its standard output: {"event": "epoch" | "done" | "error", ...}. Results go straight into the store. It ends when its
-input closes, also in the middle of a task, so that no worker outlives its driver.
+to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "error", ...}. Results go straight into the
+store. It ends when its input closes, also in the middle of a task, so that no worker outlives its driver.
 """
 
 import json
@@ -37,10 +37,11 @@ def main() -> int:
 
     task = queue.get()
     if task is not None:
-        from byrote.sweep.plan import import_modules
+        from byrote.own_code import import_modules
         from byrote.sweep.work import work
     while task is not None:
         try:
+            sys.path += [place for place in task["path"] if place not in sys.path]
             import_modules(task["imports"])
             work(task, emit)
             emit({"event": "done"})

@@ -1,0 +1,56 @@
+"""The contents that a spec of components names: a digest of each file and of each of the user's modules."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+
+from byrote.component import Component, Spec
+from byrote.identity import file_digest, has_source, module_of, source_digest
+
+__all__ = ["contents_of", "digest_contents"]
+
+
+def digest_contents(experiments: Iterable[Spec]) -> None:
+    """Find the contents of several experiments, reading each file and module that they share once."""
+    known: dict[str, str] = {}
+    for experiment in experiments:
+        vars(experiment).setdefault("contents", dict(contents_of(experiment, known)))
+
+
+def contents_of(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The files and the user's modules that a spec names, with the digest of each; `known` holds those found before."""
+    if isinstance(part, Component):
+        for name in (part.kind, getattr(part, "factory", "")):
+            module = module_of(name)
+            if module and has_source(module):
+                yield f"module:{module}", _once(known, module, partial(source_digest, module))
+        path = getattr(part, "path", "")
+        if isinstance(path, str) and path:
+            content = _once(known, part.digest(), partial(_file_content, part, path))
+            if content:
+                yield f"file:{path}", content
+    if isinstance(part, Spec):
+        for name in type(part).model_fields:
+            yield from contents_of(getattr(part, name), known)
+    elif isinstance(part, (tuple, list)):
+        for one in part:
+            yield from contents_of(one, known)
+    elif isinstance(part, Mapping):
+        yield from contents_of(list(part.values()), known)
+
+
+def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
+    if name not in known:
+        known[name] = find()
+    return known[name]
+
+
+def _file_content(part: Component, path: str) -> str:
+    """The digest of the file or folder that a component reads; empty where there is none.
+
+    A component may have a method `content` that gives it, so that one content in two formats has one name.
+    """
+    content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
+    try:
+        return str(getattr(part, "sha256", "")) or content()
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,132 @@
+"""A user's own modules: how `--import` finds them, and what their exceptions look like to the person who wrote them.
+
+The current folder is searched only where a module was named, and after every library, so that a file of the user's
+never stands in for one. An exception in a user's code is shown once as Python shows it, from the first line of the
+user's own files on; what byrote did before is left out.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from byrote.identity import is_own
+
+__all__ = ["described", "import_modules", "own_trace"]
+
+
+def import_modules(modules: Iterable[str]) -> None:
+    """Import modules that define components, claims, figures, or measures (`--import`).
+
+    Where at least one is named, the current folder is put at the end of the path.
+
+    Args:
+        modules: names as Python's `import` takes them, such as "mine" or "package.losses".
+
+    Raises:
+        ValueError: a name is not that of a module, there is none of that name, it is hidden by a library, or its code
+            raises, which is the cause of the error.
+    """
+    names = list(modules)
+    for name in names:
+        _check_name(name)
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        _check_visible(name)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+                raise ValueError(
+                    f"--import {name} failed: there is no module {error.name!r} in {os.getcwd()} or among the "
+                    "installed packages; run the command in the folder that holds it"
+                ) from None
+            raise ValueError(f"--import {name} failed: {described(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"--import {name} failed: {described(error)}") from error
+
+
+def _check_name(name: str) -> None:
+    """A file, a folder or another word is not a module's name; the error says which name is meant."""
+    if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
+        return
+    needed = f"--import needs the name of a module as Python's import takes it, got {name!r}"
+    path = Path(os.path.relpath(os.path.expanduser(name)) if name else ".")
+    *folders, last = path.parts or ("..",)
+    parts = [*folders, last.removesuffix(".py")]
+    if ".." in parts:
+        raise ValueError(f"{needed}; run the command in the folder that holds it, and name it without a path")
+    meant = [part if part.isidentifier() else _identifier(part) for part in parts]
+    rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
+    raise ValueError(f"{needed}; {rename}write --import {'.'.join(meant)}")
+
+
+def _identifier(word: str) -> str:
+    """The nearest word that Python takes as a name."""
+    letters = "".join(letter if letter.isalnum() else "_" for letter in word)
+    return letters if letters.isidentifier() else f"own_{letters}"
+
+
+def _check_visible(name: str) -> None:
+    """A file in the current folder that has the name of a library would never be imported."""
+    top = name.partition(".")[0]
+    here = [place for place in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py") if place.is_file()]
+    if not here:
+        return
+    origin = getattr(sys.modules.get(top), "__file__", None)
+    if origin is None and top not in sys.modules:
+        origin = getattr(importlib.util.find_spec(top), "origin", None)
+    if origin is None or not Path(origin).exists() or not any(os.path.samefile(origin, place) for place in here):
+        raise ValueError(
+            f"--import {name} names a library of Python or of this installation, not {here[0].name} in "
+            f"{Path.cwd()}; give the file another name"
+        )
+
+
+def described(error: BaseException) -> str:
+    """An exception in one sentence: its type, what it says, and the user's line that raised it.
+
+    >>> described(ValueError("no such thing"))
+    'ValueError: no such thing'
+    """
+    said = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if isinstance(error, SyntaxError):  # its text names the line
+        return text
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_file(frame.filename)]
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{text} ({os.path.basename(last.filename)}, line {last.lineno}, in {last.name})"
+
+
+def own_trace(error: BaseException) -> str:
+    """The traceback of an exception from the first frame of the user's own files on; empty where there is none.
+
+    An error that was raised from another one is looked through for the first that has such a frame.
+    """
+    looked: BaseException | None = error
+    while looked is not None:
+        tail = _from_own(looked.__traceback__)
+        if tail is not None:
+            lines = traceback.format_exception(type(looked), looked, tail, chain=False)
+            return "".join(lines).rstrip("\n")
+        if isinstance(looked, SyntaxError) and looked.filename and _is_own_file(looked.filename):
+            return "".join(traceback.format_exception_only(looked)).rstrip("\n")
+        looked = looked.__cause__
+    return ""
+
+
+def _from_own(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and not _is_own_file(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_own_file(name: str) -> bool:
+    return not name.startswith("<") and is_own(Path(name))

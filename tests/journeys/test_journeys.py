@@ -1,0 +1,148 @@
+"""Three journeys from a fresh clone, with an empty home, doing only what README and docs say (`make long`)."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import blocks, follow
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.long
+_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # variables of the machine that a newcomer does not have
+
+
+class Newcomer:
+    """Somebody with a clone, an empty home, and a folder for a project."""
+
+    def __init__(self, folder):
+        self.clone, self.project, self.home = folder / "clone", folder / "project", folder / "home"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(self.clone)], check=True)
+        self.project.mkdir()
+        self.home.mkdir()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+        places = [str(self.clone / "src"), *filter(None, [os.environ.get("BYROTE_TEST_LIBRARIES")])]
+        self.environment = kept | {
+            "HOME": str(self.home),
+            "PYTHONPATH": os.pathsep.join(places),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def python(self, *arguments, cwd=None):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd or self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def command(self, words, cwd=None):
+        """`byrote ...` as it is typed; gives the exit code."""
+        assert words[0] == "byrote"
+        done = self.python("-m", *words, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        return done.returncode
+
+    def script(self, text, cwd=None):
+        """Code of a page, as a script in the project's folder."""
+        folder = cwd or self.project
+        (folder / "journey.py").write_text(text)
+        done = self.python("journey.py", cwd=folder)
+        (folder / "journey.py").unlink()
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def code(self, page):
+        """The blocks of Python of a page that are not files."""
+        found = blocks(self.clone / page)
+        return "\n".join(text for language, text in found if language == "python" and not text.startswith("# "))
+
+    def examples(self, page):
+        """Run the examples of a page."""
+        options = ("-o", "NORMALIZE_WHITESPACE", "-o", "ELLIPSIS")
+        done = self.python("-m", "doctest", *options, page, cwd=self.clone)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def newcomer(tmp_path):
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("a clone needs git and a repository")
+    return Newcomer(tmp_path)
+
+
+def test_extend_a_study(newcomer):
+    """README: "A study is a TOML file"; docs/own_study.md, then docs/results.md and docs/models.md."""
+    assert "(docs/own_study.md)" in (newcomer.clone / "README.md").read_text() or (
+        "(own_study.md)" in (newcomer.clone / "docs" / "README.md").read_text()
+    )
+    files, commands = follow(newcomer.clone / "docs" / "own_study.md", newcomer.project, newcomer.command)
+    assert (files, commands) == (2, 7)
+    verdicts = json.loads(newcomer.python("-m", "byrote", "claims", "runs/mine", "--json").stdout)
+    assert {verdict["id"]: verdict["verdict"] for verdict in verdicts}["M1"] == "holds"
+    page = (newcomer.project / "runs" / "mine" / "index.html").read_text()
+    assert "Does my loss resist wrong labels?" in page or "mine" in page
+    assert newcomer.script(newcomer.code("docs/results.md"), cwd=newcomer.clone)
+    assert follow(newcomer.clone / "docs" / "models.md", newcomer.project, newcomer.command) == (1, 1)
+    assert "wrong labels:" in newcomer.script(newcomer.code("docs/models.md"))
+
+
+def test_measure_an_own_loop(newcomer):
+    """README's twelve lines, the section on one's own loop of docs/measures.md, and the adapters."""
+    readme = newcomer.clone / "README.md"
+    (example,) = [text for language, text in blocks(readme) if language == "python"]
+    assert len(re.findall(r"J1 \d\.\d\d, J2 \d\.\d\d", newcomer.script(example))) == 2
+    newcomer.examples("docs/measures.md")
+    newcomer.examples("docs/adapters.md")
+
+
+def test_load_own_images(newcomer):
+    """docs/data.md: a folder a class; then a study over it, whose labels are only given."""
+    pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
+    newcomer.examples("docs/data.md")
+    newcomer.script("""
+import numpy as np
+from pathlib import Path
+from PIL import Image
+rng = np.random.default_rng(0)
+for place, name in enumerate(("cat", "dog")):
+    folder = Path("photos") / name
+    folder.mkdir(parents=True)
+    for number in range(40):
+        pixels = rng.integers(0, 120, (12, 10, 3)) + 100 * place
+        Image.fromarray(pixels.astype("uint8")).save(folder / f"{number}.png")
+(Path("photos") / ".DS_Store").write_text("litter")
+""")
+    (newcomer.project / "photos.toml").write_text("""
+name = "photos"
+[base]
+data = { kind = "image_folder", path = "photos", resolution = 8 }
+network = { kind = "mlp", depth = 2, width = 16 }
+training = { epochs = 3, batch_size = 16 }
+[[part]]
+name = "losses"
+[part.axes]
+loss = ["cross_entropy", "robust_log"]
+seed = [0, 1]
+""")
+    newcomer.command(["byrote", "run", "photos.toml", "--out", "runs/photos"])
+    newcomer.command(["byrote", "report", "runs/photos"])
+    state = json.loads(newcomer.python("-m", "byrote", "status", "runs/photos", "--json").stdout)
+    assert (state["done"], state["missing"], state["file"]) == (4, 0, "photos.toml")
+    said = newcomer.script("""
+import byrote
+store = byrote.open("runs/photos")
+print(len(store.analysis.runs), store.analysis.last("test_accuracy").min())
+""")
+    runs, accuracy = said.split()
+    assert runs == "4"
+    assert float(accuracy) > 0.9
+    assert (newcomer.project / "runs" / "photos" / "index.html").stat().st_size > 50_000

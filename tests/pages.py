@@ -1,0 +1,48 @@
+"""What a page of the documentation tells its reader to do: files to write, and commands to type."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["DOCS", "blocks", "follow", "run_blocks"]
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each fenced block, in order."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) -> tuple[int, int]:
+    """Do what the page says in a folder: write each file that a block names first, give each command its words.
+
+    A block that begins with `# NAME.EXT` is that file; in a block of `console`, lines that begin with `$ ` are
+    commands.
+
+    Returns:
+        How many files were written, and how many commands were given; each command must end with 0.
+    """
+    files = commands = 0
+    for language, text in blocks(page):
+        name = re.match(r"# ([\w/.-]+\.\w+)\n", text)
+        if name and language in ("toml", "python"):
+            (folder / name.group(1)).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name.group(1)).write_text(text)
+            files += 1
+        for line in text.splitlines() if language == "console" else ():
+            if line.startswith("$ "):
+                assert command(shlex.split(line[2:])) == 0, line
+                commands += 1
+    return files, commands
+
+
+def run_blocks(page: Path) -> tuple[int, dict[str, Any]]:
+    """Execute the blocks of Python that are no files in one namespace; gives their number and the namespace."""
+    names: dict[str, Any] = {}
+    texts = [text for language, text in blocks(page) if language == "python" and not text.startswith("# ")]
+    for text in texts:
+        exec(compile(text, page.name, "exec"), names)
+    return len(texts), names

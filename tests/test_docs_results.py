@@ -1,0 +1,42 @@
+"""The page on tables: every block of code runs, and says what the stored runs say."""
+
+import importlib
+
+import numpy as np
+import pytest
+from pages import DOCS, run_blocks
+
+import byrote
+
+
+def test_the_page_on_tables(monkeypatch, capsys):
+    pytest.importorskip("polars", reason="needs the development install: pip install 'byrote[dev]'")
+    monkeypatch.chdir(DOCS.parent)
+    count, names = run_blocks(DOCS / "results.md")
+    assert count == 8
+    frame, polars = names["frame"], importlib.import_module("polars")
+    runs = names["store"].analysis.runs
+    assert len(names["last"]) == len(runs) == 108
+    np.testing.assert_array_equal(
+        names["last"].set_index("key").loc[runs["key"], "j1"].to_numpy(), np.asarray(runs["j1"])
+    )
+    csv = polars.read_csv(names["folder"] / "history.csv", infer_schema_length=None)
+    for table in (names["table"], csv):
+        assert table.shape == frame.shape
+        np.testing.assert_array_equal(table["j1"].to_numpy(), frame["j1"].to_numpy())
+    assert "holds" in capsys.readouterr().out
+
+
+def test_a_reading_that_does_not_exist_is_null_in_sql_and_files_and_nan_in_pandas(tmp_path):
+    """What the page says; and an average leaves it out."""
+    import pandas
+
+    history = byrote.open(DOCS.parent / "results" / "demo").history()
+    history.write_csv(str(tmp_path / "h.csv"))
+    frame = history.df()
+    missing = int(np.isnan(frame["mem_mean"]).sum())
+    assert missing > 0
+    assert len(history.filter("mem_mean IS NULL").fetchall()) == missing
+    assert int(np.isnan(pandas.read_csv(tmp_path / "h.csv")["mem_mean"]).sum()) == missing
+    ((average,),) = history.aggregate("avg(mem_mean)").fetchall()
+    assert average == pytest.approx(np.nanmean(frame["mem_mean"]))

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from byrote.store import Results, open_store
+import byrote
+from byrote.table import Table
 
-MEASURES = ("j1", "j2", "mem_mean", "mem_weighted_relative", "nc1_test")
+MEASURES = ("j1", "j2", "mem_mean", "mem_noise_weighted_relative", "nc1_test")
+_FIELD = "training.precision"
 FLOOR = {"j1": 0.002, "j2": 0.002}  # a spread below the share of a few samples is no spread
 
 
@@ -36,12 +38,12 @@ class Shift:
         return abs(self.shift) < self.spread
 
 
-def shifts(results: Results) -> list[Shift]:
-    """Every comparison the runs allow."""
-    last = results.history.final().where(collapsed=False)
+def shifts(history: Table) -> list[Shift]:
+    """Every comparison the runs allow. `history` has a row for each run and epoch, as `Analysis.table` gives it."""
+    last = history.final().where(collapsed=False)
     found = []
     for (classes, loss, rate), cell in last.groups("num_classes", "loss", "rate"):
-        single, half = cell.where(precision="fp32"), cell.where(precision="bf16")
+        single, half = cell.where(**{_FIELD: "fp32"}), cell.where(**{_FIELD: "bf16"})
         seeds = sorted(set(single["seed"].tolist()) & set(half["seed"].tolist()))
         for measure in MEASURES:
             a = np.array([single.where(seed=s)[measure][0] for s in seeds], dtype=np.float64)
@@ -72,7 +74,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, help="replace the table on this page")
     options = parser.parse_args()
-    found = shifts(open_store(options.folder).results)
+    found = shifts(byrote.open(options.folder).analysis.table())
     table = page(found)
     if options.write is not None:
         head, _, rest = options.write.read_text("utf-8").partition("<!-- table -->")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from byrote.store import Results, Table, open_store
+import byrote
+from byrote.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 spec = importlib.util.spec_from_file_location("precision", ROOT / "scripts" / "precision.py")
@@ -23,11 +24,18 @@ def made(shift):
         for kind in ("fp32", "bf16"):
             moved = value + (shift if kind == "bf16" else 0.0)
             rows.append(
-                {"key": f"{kind}{seed}", "epoch": 1, "seed": seed, "precision": kind, "num_classes": 2, "loss": "CE"}
-                | {"rate": 0.2, "collapsed": False}
+                {
+                    "key": f"{kind}{seed}",
+                    "epoch": 1,
+                    "seed": seed,
+                    "training.precision": kind,
+                    "num_classes": 2,
+                    "loss": "CE",
+                }
+                | {"num_classes": 2, "loss": "CE", "rate": 0.2, "collapsed": False}
                 | dict.fromkeys(precision.MEASURES, moved)
             )
-    return Results(Table.of(rows), Table({}), "made", {})
+    return Table.of(rows)
 
 
 @pytest.mark.parametrize(("shift", "within"), [(0.0, True), (0.02, True), (0.05, False), (-0.05, False)])
@@ -40,7 +48,7 @@ def test_a_shift_is_held_against_the_spread_over_seeds(shift, within):
 
 
 def test_the_committed_runs_pass_and_the_page_shows_them():
-    found = precision.shifts(open_store(ROOT / "results" / "small" / "precision").results)
+    found = precision.shifts(byrote.open(ROOT / "results" / "small" / "precision").analysis.table())
     assert len(found) == 70
     assert {s.seeds for s in found} == {5, 10}
     assert {(s.cell[:10], s.measure) for s in found if not s.within} == {("10 classes", "nc1_test")}

@@ -211,6 +211,7 @@ FLAT = (np.ones(12), np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
 FALLING = (np.arange(12.0), -np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 RISING = (np.arange(12.0), np.arange(12.0) + 0.1 * (np.arange(12) % 2), np.arange(12) % 3, np.arange(12) // 3)
 EXACT = (np.arange(12.0), 2 * np.arange(12.0), np.arange(12) % 3, np.arange(12) // 3)
+ONE_VARIES = (np.arange(12.0) * (np.arange(12) % 3 == 0), *RISING[1:])  # without seed 0 there is no line
 TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.arange(12) < 6, 0.1, 0.2))
 
 
@@ -218,6 +219,7 @@ TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.
     ("sample", "why"),
     [
         (lambda: Points.of(*FLAT).slope(), "x does not vary"),
+        (lambda: Points.of(*ONE_VARIES).slope(), "when any one seed is left out"),
         (lambda: Points.of(*FLAT).r_squared(), "x or y does not vary"),
         (lambda: Points.of(*FLAT).log_left_out_error(), "determine no left-out line"),
         (lambda: Points.of(*FALLING).log_slope_ratio(Points.of(*RISING)), "a slope is not above 0"),

@@ -113,6 +113,8 @@ def test_pairs_are_of_one_seed_and_one_rate() -> None:
     assert (found.word, found.statistic) == ("holds", pytest.approx(-0.52))
     lopsided = [row for row in two_class(by_loss=shift, jitter=0.0) if not (row["loss"] == "LS" and row["rate"] == 0.4)]
     assert verdict("A5", lopsided).statistic == pytest.approx(-0.52)
+    first = [row for row in two_class(by_loss=shift, jitter=0.0) if (row["loss"], row["seed"]) != ("LS", 0)]
+    assert verdict("A5", first).statistic == pytest.approx(-0.525)
 
 
 def test_a5_agrees_with_student_by_hand() -> None:

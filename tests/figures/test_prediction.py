@@ -74,7 +74,7 @@ def test_what_the_model_has_not_and_what_collapsed_is_said():
     key = history.where(loss="LS", rate=0.2, seed=0)["key"][0]
     rows = made.collapse(history, key).rows()
     for row in rows:
-        row |= {"nc1_test": 90.0, "class_distance": 1e-3} if row["collapsed"] else {}
+        row |= {"nc1_test": 90.0, "class_distance": 1.0} if row["collapsed"] else {}
     (figure,) = figures.draw(analysis(type(history).of(rows)), "prediction")
     assert "The model has no nMSE." in figure.caption
     assert "n: 24 runs (3 seeds a cell); left out: 1 collapsed run" in figure.caption

@@ -81,9 +81,10 @@ def _modeled(one: Selection) -> Selection:
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of its runs under losses that the model has; the fit leaves out collapsed ones, without NC1."""
+    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
     modeled = one.of_losses(*KINDS_OF)
-    return {name: modeled.labels if name == "loss" else modeled.last(name) for name in NEEDS}
+    whole = modeled.where(~modeled.collapsed)
+    return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
 
 
 def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:

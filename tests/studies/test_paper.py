@@ -15,12 +15,12 @@ from byrote.training import train
 STUDIES = ("loss-function", "robust", "memorization-dilation")
 VARIED = {"noise.rate", "seed"}
 SHORTENED = {"data.per_class", "data.test_per_class", "training.epochs"}
-FINITE = {"loss", "j1", "j2", "test_accuracy", "realised_rate", "mem_total"}
+FINITE = {"train_loss", "j1", "j2", "test_accuracy", "realised_rate", "mem_total"}
 RECORDED = FINITE | {
     *("epoch", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true", "class_distance", "collapsed"),
     *("nc1_train_observed", "nc1_train_true", "nc1_train_clean", "nc1_test"),
     *("norm_cv", "uncentred_cosine", "centred_cosine"),
-    *("mem_mean", "mem_noise_weighted", "mem_relative", "mem_weighted_relative", "mem_clean_mean"),
+    *("mem_mean", "mem_noise_weighted", "mem_relative", "mem_noise_weighted_relative", "mem_clean_mean"),
     *("rate_estimate", "rate_low", "rate_high", "rate_stated", "underfits"),
 }
 

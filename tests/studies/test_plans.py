@@ -229,7 +229,7 @@ def test_quick_needs_nothing_beyond_the_package():
         ("memorization-dilation", "more-classes", "A8"),
         ("memorization-dilation", "feature-width", "A7"),
         ("memorization-dilation", "width", "A13"),
-        ("robust", "path-from-memorised", "C4"),
+        ("robust", "path-from-memorized", "C4"),
         ("loss-function", "weight-decay", "B10"),
         ("loss-function", "dropout", "B10"),
     ],

@@ -1,6 +1,7 @@
 """Noise that depends on the sample: its parts (Xia et al. 2020), how near another class is, or what it looks like."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from pydantic import Field
@@ -112,16 +113,14 @@ class MarginDependent(Noise):
         features: torch.Tensor | None,
         ids: torch.Tensor | None,
     ) -> torch.Tensor:
-        x = _rows(self, features)
-        if len(labels) == 0:
-            return labels.clone()
+        return _to_nearest(self, self._pull, labels, num_classes, generator, features)
+
+    def _pull(self, x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         margin, nearest = _margins(x, labels, num_classes)
         spread = margin.std(correction=0)
         varies = bool(spread > 1e-9 * margin.abs().max())  # else all margins are equal but for rounding
         score = (margin - margin.mean()) / spread if varies else torch.zeros_like(margin)
-        probability = _with_mean(-self.strength * score, self.rate)
-        one_hot = torch.eye(num_classes, dtype=torch.float64)
-        return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
+        return _with_mean(-self.strength * score, self.rate), nearest
 
 
 class LookAlike(Noise):
@@ -170,13 +169,11 @@ class LookAlike(Noise):
         features: torch.Tensor | None,
         ids: torch.Tensor | None,
     ) -> torch.Tensor:
-        x = _rows(self, features)
-        if len(labels) == 0:
-            return labels.clone()
+        return _to_nearest(self, self._pull, labels, num_classes, generator, features)
+
+    def _pull(self, x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         resemblance, nearest = _resemblance(x, labels, num_classes)
-        one_hot = torch.eye(num_classes, dtype=torch.float64)
-        probability = self._flip_probability(resemblance)
-        return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
+        return self._flip_probability(resemblance), nearest
 
     def _flip_probability(self, resemblance: torch.Tensor) -> torch.Tensor:
         """p of every sample, (n,)."""
@@ -190,6 +187,23 @@ class LookAlike(Noise):
         upto = torch.cat([ranked.new_zeros(1), ranked.cumsum(0)])
         shared: torch.Tensor = (upto[ends] - upto[ends - sizes]) / sizes
         return shared[group]
+
+
+def _to_nearest(
+    law: Noise,
+    pull: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]],
+    labels: torch.Tensor,
+    num_classes: int,
+    generator: torch.Generator,
+    features: torch.Tensor | None,
+) -> torch.Tensor:
+    """Flip each sample with the probability, and to the class, that `pull` gives of features, labels, and N."""
+    x = _rows(law, features)
+    if len(labels) == 0:
+        return labels.clone()
+    probability, nearest = pull(x, labels, num_classes)
+    one_hot = torch.eye(num_classes, dtype=torch.float64)
+    return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
 
 
 def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:

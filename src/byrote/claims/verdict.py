@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from byrote import given
 from byrote.analysis import Analysis, Power
 from byrote.component import did_you_mean
 
@@ -138,6 +139,7 @@ class Claim:
     premise: str
     needs: tuple[str, ...]
     theory: bool
+    true_labels: bool
     find: Callable[[Any], Finding] = field(repr=False)
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
@@ -146,6 +148,9 @@ class Claim:
             found = self._found(analysis)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
+        unused = 0 if analysis is None or not self.true_labels or analysis.given.all() else int(analysis.given.sum())
+        if unused:
+            found = replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
         return Verdict(
             id=self.id,
             statement=self.statement,
@@ -172,10 +177,13 @@ class Claim:
             return self.find(analysis)
         if analysis is None or not len(analysis.runs):
             raise NotTested("no finished run")
-        missing = [name for name in self.needs if name not in analysis.runs]
+        seen = analysis.known if self.true_labels else analysis
+        if not len(seen.runs):
+            raise NotTested(given.not_tested(len(analysis.runs)))
+        missing = [name for name in self.needs if name not in seen.runs]
         if missing:
             raise NotTested(f"the table has no column {', '.join(missing)}")
-        return self.find(analysis)
+        return self.find(seen)
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -192,6 +200,7 @@ def claim(
     premise: str = "none",
     published: str | float | None = None,
     needs: tuple[str, ...] = (),
+    true_labels: bool = False,
     theory: bool = False,
 ) -> Callable[[Callable[[Any], Finding]], Claim]:
     """Register a function of the stored runs as the claim `id`.
@@ -205,7 +214,9 @@ def claim(
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
-        needs: columns of the table the function reads; without one the claim is `not tested`.
+        needs: columns of the table the function reads; without one the claim is `not tested`. Where one of them depends
+            on true labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
+        true_labels: the claim speaks of true labels though no column in `needs` depends on them.
         theory: the claim is decided by computation alone, from no stored run.
 
     Returns:
@@ -219,7 +230,8 @@ def claim(
         known = CLAIMS.get(id)
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
-        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, find)
+        truth = true_labels or given.speaks_of_true_labels(needs)
+        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, truth, find)
         return CLAIMS[id]
 
     return register

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byrote import given
 from byrote.checks import require
 from byrote.component import did_you_mean
 from byrote.figures import offline
@@ -89,27 +90,41 @@ class Source:
     paper: str
     order: int
     needs: tuple[str, ...]
+    true_labels: bool
     function: Draws
 
     def __call__(self, analysis: Analysis) -> Figure | None:
-        """The figure of these runs; None where they hold nothing for it or lack a column that it needs."""
-        if analysis.need(*self.needs):
+        """The figure of these runs; None where they hold nothing for it or lack a column that it needs.
+
+        A figure that speaks of true labels sees the runs alone whose labels are known.
+        """
+        seen = analysis.known if self.true_labels else analysis
+        if not len(seen.runs) or seen.need(*self.needs):
             return None
         # Altair checks each part of a chart when it is made, half of the time; a test checks whole charts instead
         with require("altair.utils.schemapi", "report").debug_mode(False):
-            drawing = self.function(analysis)
+            drawing = self.function(seen)
         if drawing is None:
             return None
         partial = analysis.results.partial
-        caption = f"{partial}. {drawing.caption}" if partial else drawing.caption
-        return Figure.of(self.name, self.title, self.paper, caption, drawing.chart)
+        unused = given.left_out(int(analysis.given.sum())) if self.true_labels else ""
+        caption = " ".join(
+            [f"{partial}." if partial else "", drawing.caption, f"{unused.capitalize()}." if unused else ""]
+        )
+        return Figure.of(self.name, self.title, self.paper, caption.strip(), drawing.chart)
 
 
 _REGISTRY: dict[str, Source] = {}
 
 
 def figure(
-    name: str, *, title: str, paper: str = "", order: int = 100, needs: tuple[str, ...] = ()
+    name: str,
+    *,
+    title: str,
+    paper: str = "",
+    order: int = 100,
+    needs: tuple[str, ...] = (),
+    true_labels: bool = False,
 ) -> Callable[[Draws], Source]:
     """Register a function that draws one figure from an analysis, or gives None when it holds nothing for it.
 
@@ -120,7 +135,9 @@ def figure(
         title: one line in words.
         paper: the printed figure it stands beside.
         order: its place on the page, low first.
-        needs: the columns of the history without which there is nothing to draw.
+        needs: the columns of the history without which there is nothing to draw. Where one of them depends on true
+            labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
+        true_labels: it speaks of true labels though no column in `needs` depends on them.
 
     Raises:
         ValueError: the name is taken by another function.
@@ -130,7 +147,8 @@ def figure(
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ValueError(f"there is a figure {name!r} already, in {known.function.__module__}")
-        _REGISTRY[name] = Source(name, title, paper, order, needs, function)
+        truth = true_labels or given.speaks_of_true_labels(needs)
+        _REGISTRY[name] = Source(name, title, paper, order, needs, truth, function)
         return _REGISTRY[name]
 
     return register

@@ -1,4 +1,4 @@
-"""The three sentences at the top of the page, computed from the tables."""
+"""The sentences at the top of the page, computed from the tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from byrote.analysis.samples import Sample
 from byrote.analysis.series import NETWORK, Selection, one_each, rated, telling_rate
 from byrote.analysis.statistics import spearman
 from byrote.claims import Verdict
+from byrote.report.agreement import agreement_sentence
 from byrote.report.words import count, joined, number, percent, span
 
 __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"]
@@ -18,9 +19,10 @@ __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"
 
 def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
     """What the losses did to the wrong labels, what that did to the geometry, which claims held."""
-    one = _main(analysis)
+    one = _main(analysis.known)
     of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
-    return [sentence for sentence in (*of_runs, claims_sentence(verdicts)) if sentence]
+    sentences = (*of_runs, agreement_sentence(analysis), claims_sentence(verdicts))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _main(analysis: Analysis) -> Selection | None:

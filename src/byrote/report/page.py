@@ -16,6 +16,7 @@ from byrote.figures import Figure
 from byrote.figures.offline import OPTIONS, bundle, embed_json
 from byrote.figures.style import DARK
 from byrote.files import write_atomic
+from byrote.report.agreement import agreement_tables
 from byrote.report.headline import headline
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import SIGNS, grouped
@@ -95,6 +96,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),
         "resistance": resistance_tables(analysis),
+        "agreement": agreement_tables(analysis),
         "parts": parts(analysis),
         "cells": commands,
         "cells_json": embed_json(commands),

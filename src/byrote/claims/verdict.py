@@ -139,8 +139,8 @@ class Claim:
     premise: str
     needs: tuple[str, ...]
     theory: bool
-    true_labels: bool
     find: Callable[[Any], Finding] = field(repr=False)
+    true_labels: bool = False
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
         """The verdict on these runs; a claim of theory needs none."""
@@ -231,7 +231,7 @@ def claim(
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
         truth = true_labels or given.speaks_of_true_labels(needs)
-        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, truth, find)
+        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, find, truth)
         return CLAIMS[id]
 
     return register

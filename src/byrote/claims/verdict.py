@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import html
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from byrote import given
 from byrote.analysis import Analysis, Power
 from byrote.component import did_you_mean
+from byrote.own_code import described, traced
 
 __all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Row", "Verdict", "Word", "claim", "evaluate", "registered"]
 
-Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested"]
+Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested", "error"]
 Row = dict[str, Any]
+_WORDS = tuple(word for word in get_args(Word) if word != "error")
+
+log = logging.getLogger("byrote")
 
 
 class NotTested(Exception):
@@ -55,7 +60,8 @@ class Verdict:
 
     Attributes:
         id, statement, bar, published, method, cells, minimum, premise: see `claim`.
-        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive` or `not tested`.
+        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` where the claim's
+            own function raised an exception.
         verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
         statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
@@ -95,7 +101,7 @@ class Verdict:
             "statistic": _finite(self.statistic),
             "interval": None if self.interval is None else [_finite(end) for end in self.interval],
             "bar": self.bar,
-            "runs": self.runs,
+            "runs": _finite(self.runs),
             "published": self.published,
             "word": self.word,
             "by_dataset": dict(self.by_dataset),
@@ -120,9 +126,14 @@ class Verdict:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    """A value as JSON has it: NumPy's numbers and arrays as Python's, and null for a number that is not finite."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 @dataclass(frozen=True)
@@ -143,14 +154,28 @@ class Claim:
     true_labels: bool = False
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
-        """The verdict on these runs; a claim of theory needs none."""
+        """The verdict on these runs; a claim of theory needs none.
+
+        Raises:
+            TypeError: the function gave no `Finding`, or one without one of the words.
+        """
         try:
             found = self._found(analysis)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
+        return self._verdict(self._with_left_out(found, analysis))
+
+    def error(self, error: BaseException) -> Verdict:
+        """What stands in the verdict's place where the function raised an exception."""
+        return self._verdict(Finding("error", reason=described(error)))
+
+    def _with_left_out(self, found: Finding, analysis: Analysis | None) -> Finding:
         unused = 0 if analysis is None or not self.true_labels or analysis.given.all() else int(analysis.given.sum())
-        if unused:
-            found = replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
+        if not unused:
+            return found
+        return replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
+
+    def _verdict(self, found: Finding) -> Verdict:
         return Verdict(
             id=self.id,
             statement=self.statement,
@@ -173,8 +198,18 @@ class Claim:
         )
 
     def _found(self, analysis: Analysis | None) -> Finding:
+        found = self.find(self._seen(analysis))
+        if not isinstance(found, Finding):
+            raise TypeError(f"claim {self.id} must give a Finding, got {type(found).__name__}")
+        for text in (found.word, found.text or found.word, *found.by_dataset.values()):
+            if not str(text).startswith(_WORDS):
+                raise TypeError(f"claim {self.id} must give one of the words {', '.join(_WORDS)}, got {text!r}")
+        return found
+
+    def _seen(self, analysis: Analysis | None) -> Analysis | None:
+        """The runs that the function is called with."""
         if self.theory:
-            return self.find(analysis)
+            return analysis
         if analysis is None or not len(analysis.runs):
             raise NotTested("no finished run")
         seen = analysis.known if self.true_labels else analysis
@@ -183,7 +218,7 @@ class Claim:
         missing = [name for name in self.needs if name not in seen.runs]
         if missing:
             raise NotTested(f"the table has no column {', '.join(missing)}")
-        return self.find(seen)
+        return seen
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -261,6 +296,10 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         theory: whether the claims that are decided by computation alone are judged too (some seconds). Those that are
             named always are.
 
+    Returns:
+        A verdict a claim. Where a claim's function raises an exception, its word is `error`, the traceback is logged
+        once, and the other claims are judged all the same.
+
     Raises:
         ValueError: an id that no claim has, with the nearest one.
     """
@@ -268,6 +307,15 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
     if ids is not None:
-        return [CLAIMS[id](analysis) for id in ids]
+        return [_judged(CLAIMS[id], analysis) for id in ids]
     chosen = registered(theory=True if analysis is None else None if theory else False)
-    return [one(analysis) for one in chosen]
+    return [_judged(one, analysis) for one in chosen]
+
+
+def _judged(one: Claim, analysis: Analysis | None) -> Verdict:
+    """The verdict of a claim, which is `error` where its function raises; `raise SystemExit` in it is no way out."""
+    try:
+        return one(analysis)
+    except (Exception, SystemExit) as error:
+        log.error("claim %s raised an exception\n%s", one.id, traced(error))
+        return one.error(error)

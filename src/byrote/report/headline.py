@@ -105,16 +105,18 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     """How many claims held, failed, could not be decided, with their names."""
     by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
+    broken = [v.id for v in verdicts if v.word == "error"]
+    raised = f"; {len(broken)} raised an error ({joined(broken)})" if broken else ""
     if not tested:
-        return "None of the papers' claims could be tested on these runs."
+        return f"None of the papers' claims could be tested on these runs{raised}."
     parts = [
         f"{len(ids)} {_VERBS[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {_VERBS[word][0]}"
         for word, ids in by.items()
         if ids or word in _ALWAYS
     ]
-    untested = len(verdicts) - tested
+    untested = len(verdicts) - tested - len(broken)
     rest = f"; {untested} could not be tested on these runs" if untested else ""
-    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}."
+    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}{raised}."
 
 
 _VERBS = {

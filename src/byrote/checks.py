@@ -12,6 +12,7 @@ __all__ = [
     "classes",
     "counted",
     "finite",
+    "finite_rows",
     "integers",
     "logits",
     "matrix",
@@ -67,9 +68,15 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         wrong = low if low < 0 else high
-        raise ValueError(
-            f"{name} must lie in 0..{num_classes - 1}, got {wrong}{_range_hint(name, low, high, num_classes)}"
-        )
+        hint = _range_hint(name, low, high, num_classes)
+        raise ValueError(f"{name} must lie in 0..{num_classes - 1}, got {wrong}{hint}{_where(labels, num_classes)}")
+
+
+def _where(labels: "torch.Tensor", num_classes: int) -> str:
+    """How many labels lie out of range, and the row of the first."""
+    outside = ((labels < 0) | (labels >= num_classes)).flatten()
+    rows = f", row {int(outside.int().argmax())} first" if labels.ndim == 1 else ""
+    return f" ({int(outside.sum())} of {labels.numel()} are out of range{rows})"
 
 
 def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
@@ -101,7 +108,7 @@ def integers(name: str, values: Any) -> "torch.Tensor":
     if numbers.is_floating_point() or numbers.is_complex():
         if numbers.numel() == 0 and not isinstance(values, torch.Tensor):
             return numbers.long()  # an empty list has no dtype of its own
-        wanted = "integers" if name in ("index", "counts") else "integer classes"
+        wanted = "integers" if name in ("index", "counts", "folds") else "integer classes"
         raise TypeError(f"{name} must be {wanted}, got {numbers.dtype}{_float_hint(numbers)}")
     return numbers.long()
 
@@ -184,6 +191,16 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
             "the training diverges"
         )
     return rows
+
+
+def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
+    """No NaN and no infinity in any row (n, C); the error counts the rows and says what to do about them."""
+    bad = ~rows.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, row "
+            f"{int(bad.int().argmax())} first; {advice}"
+        )
 
 
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":

@@ -12,7 +12,7 @@ import byrote
 from byrote.experiment import Study
 from byrote.store import Plan, committed, state_of
 from byrote.sweep import Watcher, run
-from byrote.sweep.executors import Setting, local
+from byrote.sweep.executors import Local, Setting
 from byrote.sweep.plan import plan_study, tasks
 
 MINI = Path(__file__).with_name("mini.toml")
@@ -73,12 +73,18 @@ def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp
     plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
     plan.write(tmp_path)
     todo = tasks(plan, experiments, tmp_path, {Blobs().digest(): (80, 1, 4, 4)}, cohort=1)
-    kinds, killed = [], False
-    for event in local(todo, Setting(str(tmp_path), imports=("toys",)), workers=1):
+    kinds, killed = [], []
+
+    def heard(event):
         kinds.append(event.kind)
         if event.kind == "epoch" and not killed and len(committed(tmp_path)) == 2:
-            killed = True
+            killed.append(event.task.keys)
             _kill_workers()
+
+    executor = Local(Setting(str(tmp_path), imports=("toys",)), lambda: False, workers=1)
+    for task in todo:
+        executor.submit(task)
+    executor.wait(heard)
     assert killed
     assert kinds.count("lost") == 1
     assert kinds.count("run") == 8

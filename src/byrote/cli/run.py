@@ -26,7 +26,8 @@ def run(
     precision: Literal["fp32", "bf16"] | None = None,
     on: Literal["local", "serial"] = "local",
     cohort: int | None = None,
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(name=["--max-runs", "--limit"])] = None,
+    max_time: str | None = None,
     imports: Imports = None,
     accept: Annotated[list[str] | None, Parameter(negative=())] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
@@ -54,6 +55,9 @@ def run(
         Most runs that train together as one stack.
     limit
         Do at most this many runs, the first of the plan.
+    max_time
+        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, those in hand finish their epoch
+        and keep a checkpoint, and the same command goes on from there.
     imports
         A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
         figures; may be given several times. The store remembers it.
@@ -66,8 +70,11 @@ def run(
         Keep the trained weights of each run that is trained now.
     """
     from byrote.cli.watch import Bar
+    from byrote.sweep import Stop
     from byrote.sweep import run as sweep
+    from byrote.sweep.stop import read_seconds
 
+    stop = Stop(None if max_time is None else read_seconds(max_time))
     overrides = _overrides(set_ or [])
     if precision is not None:
         overrides["training.precision"] = precision
@@ -88,6 +95,7 @@ def run(
             limit=limit,
             keep_weights=weights,
             watcher=watcher,
+            stop=stop,
         )
     except KeyboardInterrupt:
         watcher.close()
@@ -111,6 +119,9 @@ def _said(outcome: "Outcome", folder: Path) -> int:
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
         say(f"{len(outcome.failed)} runs failed, the first {key}: {error}; {kept}")
+        return 0
+    if outcome.stopped:
+        say(f"{outcome.stopped}: {kept}, {outcome.left} are left; the same command goes on")
         return 0
     say(f"{kept}; next: byrote report {folder}")
     return 0

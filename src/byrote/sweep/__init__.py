@@ -3,5 +3,6 @@
 from byrote.sweep.executors import Event
 from byrote.sweep.plan import Task
 from byrote.sweep.run import Outcome, Watcher, run
+from byrote.sweep.stop import Stop
 
-__all__ = ["Event", "Outcome", "Task", "Watcher", "run"]
+__all__ = ["Event", "Outcome", "Stop", "Task", "Watcher", "run"]

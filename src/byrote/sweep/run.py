@@ -17,8 +17,9 @@ from byrote.store import Plan
 from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
 from byrote.store.plan import older_versions
 from byrote.store.status import mark_unavailable
-from byrote.sweep.executors import Event, Setting, local, serial
+from byrote.sweep.executors import Event, Executor, Local, Serial, Setting
 from byrote.sweep.plan import Task, plan_study, tasks
+from byrote.sweep.stop import Stop
 
 __all__ = ["Outcome", "Watcher", "run"]
 
@@ -39,6 +40,8 @@ class Outcome:
         older_versions: how many runs lie there that other contents of a file or module made and that do not count,
             by its name and the first digits of that content.
         without_weights: runs that were done before, keep no weights, and were asked to.
+        stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
+        asked: runs that this sweep set out to train.
     """
 
     root: Path
@@ -51,6 +54,8 @@ class Outcome:
     unavailable: dict[str, str] = field(default_factory=dict)
     older_versions: dict[str, int] = field(default_factory=dict)
     without_weights: int = 0
+    stopped: str = ""
+    asked: int = 0
     _traces: set[str] = field(default_factory=set, repr=False)
 
     def note(self, event: Event) -> None:
@@ -72,6 +77,11 @@ class Outcome:
         if trace not in self._traces:
             self._traces.add(trace)
             log.log(logging.ERROR if own else logging.INFO, "run %s raised an exception\n%s", keys[0], trace)
+
+    @property
+    def left(self) -> int:
+        """Runs that a further sweep would train."""
+        return self.planned - self.kept - len(self.unavailable.keys() | self.raised.keys())
 
     @property
     def store(self) -> Store:
@@ -119,6 +129,7 @@ def run(
     limit: int | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Train the missing runs of a study into the store `out`.
 
@@ -136,6 +147,8 @@ def run(
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: hears of progress.
+        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
+            checkpoint after their epoch, from which the next sweep goes on.
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
@@ -156,8 +169,8 @@ def run(
     if workers is not None and workers < 1:
         raise ValueError(f"at least 1 worker is needed, got {workers}")
     if limit is not None and limit < 1:
-        raise ValueError(f"--limit needs at least 1 run, got {limit}")
-    root, watcher = Path(out), watcher or Watcher()
+        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+    root, watcher, stop = Path(out), watcher or Watcher(), stop or Stop()
     import_modules(imports)
     file = "" if isinstance(study, Study) or str(study) in list_studies() else str(study)
     study = study if isinstance(study, Study) else Study.load(study)
@@ -180,15 +193,30 @@ def run(
             outcome.note_raised([key], error, trace, own=True)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
-    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
-    for event in events:
+    executor = Serial(setting, stop) if on == "serial" else Local(setting, stop, workers or default_workers(device))
+    _carry_out(executor, todo, outcome, watcher)
+    outcome.stopped = stop.reason if outcome.left else ""
+    watcher.end(outcome)
+    return outcome
+
+
+def _carry_out(executor: Executor, todo: Sequence[Task], outcome: Outcome, watcher: Watcher) -> None:
+    """Have the tasks done; whatever ends this early ends the workers."""
+    outcome.asked = sum(len(task.keys) for task in todo)
+
+    def heard(event: Event) -> None:
         outcome.note(event)
         watcher.event(event, outcome)
         if event.kind == "error" and event.data["type"] in _DISK:
-            events.close()
-            raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
-    watcher.end(outcome)
-    return outcome
+            kept = f"{outcome.kept} of {outcome.planned} runs are kept in {outcome.root}"
+            raise OSError(f"{event.data['message']}; {kept}")
+
+    try:
+        for task in todo:
+            executor.submit(task)
+        executor.wait(heard)
+    finally:
+        executor.close()
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:

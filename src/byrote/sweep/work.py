@@ -15,28 +15,33 @@ from byrote.experiment import Experiment
 from byrote.own_code import described, own_trace
 from byrote.store import commit
 from byrote.store.status import clear_running, mark_running
-from byrote.training import Checkpoint, Progress, train
+from byrote.training import Checkpoint, Progress, Stopped, train
 
 __all__ = ["work"]
 
 log = logging.getLogger("byrote")
 
 Emit = Callable[[dict[str, Any]], object]
+Stop = Callable[[], bool]
 _imported: dict[str, tuple[object, str]] = {}  # by module its import and the digest of its source at that time
 
 
-def work(task: Mapping[str, Any], emit: Emit) -> None:
+def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
     """Train the experiments of one task and commit each run; see `_carry_out` for what raises or does not fit.
 
     Args:
         task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
             last two are those of the plan.
         emit: called with every event, a JSON-ready mapping.
+        stop: asked after every epoch; where it says yes, the cohort keeps a checkpoint and is left.
 
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
         OSError: the store cannot be written to.
+        Stopped: `stop` said yes before the last epoch.
     """
+    if stop():
+        raise Stopped(0)
     torch.set_num_threads(task["threads"])
     experiments = [Experiment(**spec) for spec in task["specs"]]
     digest_contents(experiments)
@@ -44,7 +49,7 @@ def work(task: Mapping[str, Any], emit: Emit) -> None:
     keys = [e.key for e in experiments]
     mark_running(Path(task["root"]), keys, {"epoch": 0, "epochs": experiments[0].training.epochs})
     try:
-        _carry_out(task, experiments, task["name"], emit)
+        _carry_out(task, experiments, task["name"], emit, stop)
     finally:
         clear_running(Path(task["root"]), keys)
 
@@ -75,13 +80,15 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
                 yield name
 
 
-def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
+def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit, stop: Stop) -> None:
     """Train a cohort: in halves where memory does not hold it, and run by run where training raises.
 
     A run that raises alone becomes an event, so that it costs itself and no other.
     """
     try:
-        _train(task, experiments, name, emit)
+        _train(task, experiments, name, emit, stop)
+    except Stopped:
+        raise
     except (Exception, SystemExit) as error:
         trace = own_trace(error)
         if isinstance(error, OSError) and not trace:
@@ -99,12 +106,12 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
     elif halves:
         log.warning("a cohort of %d runs does not fit into memory and is trained in halves", len(experiments))
         middle = len(experiments) // 2
-        _carry_out(task, experiments[:middle], f"{name}-a", emit)
-        _carry_out(task, experiments[middle:], f"{name}-b", emit)
+        _carry_out(task, experiments[:middle], f"{name}-a", emit, stop)
+        _carry_out(task, experiments[middle:], f"{name}-b", emit, stop)
     else:
         _checkpoint(task, name).discard()
         for experiment in experiments:
-            _carry_out(task, [experiment], f"{name}-{experiment.key}", emit)
+            _carry_out(task, [experiment], f"{name}-{experiment.key}", emit, stop)
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -117,7 +124,7 @@ def _checkpoint(task: Mapping[str, Any], name: str) -> Checkpoint:
     return Checkpoint(Path(task["root"]) / ".running" / f"{name}.checkpoint")
 
 
-def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
+def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit, stop: Stop) -> None:
     root, device = Path(task["root"]), task["device"]
     keys = [e.key for e in experiments]
     checkpoint = _checkpoint(task, name)
@@ -129,7 +136,7 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
         emit({"event": "epoch", "epoch": progress.epoch, "epochs": progress.epochs, "rows": rows})
 
     numerics = {"precision": experiments[0].training.precision, "threads": task["threads"], "device": device}
-    for run in train(experiments, device, heard, task["weights"], checkpoint):
+    for run in train(experiments, device, heard, task["weights"], checkpoint, stop):
         commit(root, run, numerics | dict(run.numerics))
         emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
     checkpoint.discard()

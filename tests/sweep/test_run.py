@@ -36,7 +36,7 @@ def files(root):
     return {
         f"{folder.name}/{file.name}": file.read_bytes()
         for folder in root.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name != "log"
         for file in folder.iterdir()
         if file.name != "manifest.json"
     }

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from byrote.cli.output import older, print_json, print_table, say
 from byrote.cli.own import Imports, import_own
@@ -14,22 +14,35 @@ if TYPE_CHECKING:
     from byrote.analysis import Analysis
     from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
+__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "state_and_progress", "status"]
 
 
-def status(folder: Path, /, *, json: bool = False) -> int:
+def state_and_progress(folder: Path) -> dict[str, Any]:
+    """What a store says of itself: `state_of` and `progress_of` together."""
+    from byrote.store import state_of
+    from byrote.store.progress import progress_of
+
+    state = state_of(folder)
+    return state | progress_of(folder, state)
+
+
+def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     """Say what of a store is missing, running, done and failed.
 
     Parameters
     ----------
     folder
         The store.
+    watch
+        Look again every two seconds, until no driver works on it any more.
     json
-        Print JSON.
+        Print JSON; with --watch one object a line.
     """
-    from byrote.store import state_of
+    from byrote.cli import following
 
-    state = state_of(folder)
+    if watch:
+        return following.watch(folder, json)
+    state = state_and_progress(folder)
     if json:
         print_json(state)
         return 0
@@ -39,8 +52,11 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         say(f"made with --import {' --import '.join(state['imports'])}")
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
+    if state["drivers"]:
+        say(following.pace(state))
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
+    following.show_problems({"problems": [p for p in state["problems"] if p["kind"] != "diverged"]}, folder)
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
     if state["older_versions"]:

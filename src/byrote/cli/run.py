@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from byrote.cli.interrupts import interruptible
 from byrote.cli.output import fail, say
 from byrote.cli.own import Imports
 
@@ -80,48 +81,62 @@ def run(
         overrides["training.precision"] = precision
     folder = out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part)
     watcher = Bar()
+
+    def ask() -> None:
+        stop.ask("interrupted")
+        watcher.stopping()
+
     try:
-        outcome = sweep(
-            study,
-            folder,
-            scale=scale,
-            overrides=overrides,
-            imports=imports or [],
-            accept=accept or [],
-            workers=workers,
-            device=device,
-            on=on,
-            cohort=cohort,
-            limit=limit,
-            keep_weights=weights,
-            watcher=watcher,
-            stop=stop,
-        )
+        with interruptible(lambda: watcher.begun, ask):
+            outcome = sweep(
+                study,
+                folder,
+                scale=scale,
+                overrides=overrides,
+                imports=imports or [],
+                accept=accept or [],
+                workers=workers,
+                device=device,
+                on=on,
+                cohort=cohort,
+                limit=limit,
+                keep_weights=weights,
+                watcher=watcher,
+                stop=stop,
+            )
     except KeyboardInterrupt:
         watcher.close()
-        kept = (
-            f"{watcher.kept} runs are kept in {folder}; the same command goes on" if watcher.begun else "nothing begun"
-        )
-        return fail(f"interrupted: {kept}", 130)
+        return fail(f"interrupted: {_kept(folder)}" if watcher.begun else "interrupted: nothing begun", 130)
     finally:
         watcher.close()
     return _said(outcome, folder)
 
 
+def _kept(folder: Path) -> str:
+    """What the store holds now, in words."""
+    from byrote.store import Plan, committed
+
+    plan = Plan.read(folder)
+    planned, kept = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
+    return f"{kept} of {planned} runs are kept in {folder}, {planned - kept} are left; the same command goes on"
+
+
 def _said(outcome: "Outcome", folder: Path) -> int:
-    """Say how a sweep ended, and give the exit code: 1 where a run could not be carried out."""
+    """Say how a sweep ended, and give the exit code; see `byrote.cli.main`."""
     kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
         return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {kept}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {kept}", 1)
+    if outcome.stopped in ("interrupted", "cancelled"):
+        return fail(f"{outcome.stopped}: {kept}, {outcome.left} are left; the same command goes on", 130)
+    left = f", {outcome.left} are left; the same command goes on" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
-        say(f"{len(outcome.failed)} runs failed, the first {key}: {error}; {kept}")
-        return 0
+        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {kept}{left}", 3)
     if outcome.stopped:
-        say(f"{outcome.stopped}: {kept}, {outcome.left} are left; the same command goes on")
+        say(f"{outcome.stopped}: {kept}{left}")
         return 0
     say(f"{kept}; next: byrote report {folder}")
     return 0

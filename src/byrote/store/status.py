@@ -17,7 +17,7 @@ from byrote.files import write_atomic
 from byrote.store.directory import committed, read_manifest
 from byrote.store.plan import Plan, older_versions
 
-__all__ = ["clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
+__all__ = ["clear_abandoned", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
 
 _STALE = 120.0  # seconds after which a run in hand on another machine counts as abandoned
 
@@ -35,6 +35,15 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
     """Remove the notes of runs that are no longer in hand."""
     for key in keys:
         (root / ".running" / f"{key}.json").unlink(missing_ok=True)
+
+
+def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
+    """Remove the notes of those of these runs whose process is gone."""
+    there = {path.stem for path in (root / ".running").glob("*.json")}
+    for key in there.intersection(keys):
+        note = _note(root, key)
+        if note is not None and not _alive(note):
+            clear_running(root, [key])
 
 
 def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
@@ -97,7 +106,7 @@ def state_of(root: Path) -> dict[str, Any]:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
     present = plan.present(committed(root))
     states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, unavailable=0)
-    failures, running, left_out = [], [], not_run(root, plan, present)
+    missing, failures, running, left_out = [], [], [], not_run(root, plan, present)
     without_data = {run["key"] for run in left_out}
     for entry in plan.entries:
         if entry.key in present:
@@ -114,6 +123,7 @@ def state_of(root: Path) -> dict[str, Any]:
             states["unavailable"] += 1
         else:
             states["missing"] += 1
+            missing.append(entry.key)
     return {
         "study": plan.study,
         "scale": plan.scale,
@@ -121,6 +131,7 @@ def state_of(root: Path) -> dict[str, Any]:
         "imports": list(plan.imports),
         "runs": len(plan.entries),
         **states,
+        "missing_keys": missing,
         "failures": failures,
         "not_run": left_out,
         "in_hand": running,

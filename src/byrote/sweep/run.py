@@ -14,17 +14,20 @@ from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Plan
+from byrote.store.cancel import Cancelled
 from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
+from byrote.store.log import write_costs
 from byrote.store.plan import older_versions
-from byrote.store.status import mark_unavailable
-from byrote.sweep.executors import Event, Executor, Local, Serial, Setting
+from byrote.store.status import clear_abandoned, mark_unavailable
+from byrote.sweep.cost import training_cost
+from byrote.sweep.drive import Driver
+from byrote.sweep.executors import Event, Local, Serial, Setting
 from byrote.sweep.plan import Task, plan_study, tasks
 from byrote.sweep.stop import Stop
 
 __all__ = ["Outcome", "Watcher", "run"]
 
 log = logging.getLogger("byrote")
-_DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Outcome:
 
     Attributes:
         planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
-        failed: runs that ended "failed" (diverged), by key.
+        failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
         raised: runs in which an exception was raised, a user's own code among it, by key: what it was and where.
         broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
         unavailable: runs that were left out, by key, and why their data are not to be had.
@@ -41,7 +44,7 @@ class Outcome:
             by its name and the first digits of that content.
         without_weights: runs that were done before, keep no weights, and were asked to.
         stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
-        asked: runs that this sweep set out to train.
+        heard: runs that this sweep put into the store.
     """
 
     root: Path
@@ -55,13 +58,14 @@ class Outcome:
     older_versions: dict[str, int] = field(default_factory=dict)
     without_weights: int = 0
     stopped: str = ""
-    asked: int = 0
+    heard: set[str] = field(default_factory=set)
     _traces: set[str] = field(default_factory=set, repr=False)
 
     def note(self, event: Event) -> None:
         """Take in what a worker said."""
         if event.kind == "run":
             self.kept += 1
+            self.heard.add(event.data["key"])
             if event.data["status"] == "failed":
                 self.failed[event.data["key"]] = event.data["error"]
         elif event.kind == "raised":
@@ -69,7 +73,9 @@ class Outcome:
         elif event.kind == "error":
             self.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
         elif event.kind == "lost" and not event.data["again"]:
-            self.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
+            times = "twice" if event.data["attempt"] == 2 else f"{event.data['attempt']} times"
+            died = f"their worker died {times} (exit code {event.data['code']})"
+            self.broken.append(f"{len(event.task.keys)} runs: {died}")
 
     def note_raised(self, keys: Sequence[str], error: str, trace: str, own: bool) -> None:
         """Note runs in which an exception was raised; each traceback is logged once, of a user's code as an error."""
@@ -188,35 +194,32 @@ def run(
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=data.unavailable)
     outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
     outcome.without_weights = sum(map(_lacks_weights, manifests)) if keep_weights else 0
+    outcome.failed = {m["key"]: m["error"] for m in manifests if m["status"] == "failed"}
     for key, (error, trace) in data.raised.items():
         if key not in before:
             outcome.note_raised([key], error, trace, own=True)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     executor = Serial(setting, stop) if on == "serial" else Local(setting, stop, workers or default_workers(device))
-    _carry_out(executor, todo, outcome, watcher)
+    costs = {e.key: training_cost(e, data.sizes[e.data.digest()]) for task in todo for e in task.experiments}
+    write_costs(root, costs)
+    stop.also("cancelled", Cancelled(root))
+    Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
+    _count_again(outcome, plan, [key for task in todo for key in task.keys])
     outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)
     return outcome
 
 
-def _carry_out(executor: Executor, todo: Sequence[Task], outcome: Outcome, watcher: Watcher) -> None:
-    """Have the tasks done; whatever ends this early ends the workers."""
-    outcome.asked = sum(len(task.keys) for task in todo)
-
-    def heard(event: Event) -> None:
-        outcome.note(event)
-        watcher.event(event, outcome)
-        if event.kind == "error" and event.data["type"] in _DISK:
-            kept = f"{outcome.kept} of {outcome.planned} runs are kept in {outcome.root}"
-            raise OSError(f"{event.data['message']}; {kept}")
-
-    try:
-        for task in todo:
-            executor.submit(task)
-        executor.wait(heard)
-    finally:
-        executor.close()
+def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
+    """Count what the store holds now: other drivers may have done some of what was asked for."""
+    present = plan.present(committed(outcome.root))
+    outcome.kept = len(present)
+    for key in asked:
+        if key in present and key not in outcome.heard:
+            manifest = read_manifest(outcome.root, present[key])
+            if manifest["status"] == "failed":
+                outcome.failed[key] = manifest["error"]
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
@@ -231,6 +234,7 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
     try:
         plan.write(root)
         discard_leftovers(root)
+        clear_abandoned(root, [entry.key for entry in plan.entries])
         write_atomic(root / ".running" / ".probe", "")
     except OSError as error:
         raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None

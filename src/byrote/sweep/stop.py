@@ -6,6 +6,7 @@ checkpoint, from which the same command goes on to the same numbers.
 
 import re
 import time
+from collections.abc import Callable
 
 __all__ = ["Stop", "read_seconds"]
 
@@ -50,6 +51,7 @@ class Stop:
 
     def __init__(self, seconds: float | None = None) -> None:
         self.reason = ""
+        self._others: list[tuple[str, Callable[[], bool]]] = []
         self._seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
 
@@ -57,7 +59,14 @@ class Stop:
         """Stop from now on; the first reason stays."""
         self.reason = self.reason or reason
 
+    def also(self, reason: str, asked: Callable[[], bool]) -> None:
+        """Stop for this reason too, once `asked` says yes."""
+        self._others.append((reason, asked))
+
     def __call__(self) -> bool:
         if self._end is not None and time.monotonic() >= self._end:
             self.ask("the time is up")
+        for reason, asked in self._others:
+            if not self.reason and asked():
+                self.ask(reason)
         return bool(self.reason)

@@ -15,6 +15,7 @@ from byrote.experiment import Experiment
 from byrote.own_code import described, own_trace
 from byrote.store import commit
 from byrote.store.status import clear_running, mark_running
+from byrote.sweep.run_log import logged
 from byrote.training import Checkpoint, Progress, Stopped, train
 
 __all__ = ["work"]
@@ -48,6 +49,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
     _check_unchanged(experiments, task)
     keys = [e.key for e in experiments]
     mark_running(Path(task["root"]), keys, {"epoch": 0, "epochs": experiments[0].training.epochs})
+    emit = logged(Path(task["root"]), keys, emit)
     try:
         _carry_out(task, experiments, task["name"], emit, stop)
     finally:

@@ -69,6 +69,22 @@ def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
     assert again.done_before == again.kept == 8
 
 
+@pytest.mark.parametrize("on", ["local", "serial"])
+def test_a_sweep_stops_when_its_time_is_over_and_goes_on_to_the_same_bits(on, serial, tmp_path):
+    first = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, max_time=1e-6)
+    assert first.stopped
+    assert first.kept == len(committed(first.root)) < 8
+    rest = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, max_time=60)
+    assert (rest.kept, rest.stopped) == (8, False)
+    assert rest.done_before == first.kept
+    assert files(rest.root) == files(serial.root)
+
+
+def test_a_sweep_that_ends_with_its_time_has_not_stopped(serial, tmp_path):
+    outcome = run(MINI, tmp_path / "out", imports=["toys"], on="serial", cohort=8, max_time=1e-6)
+    assert (outcome.kept, outcome.stopped) == (8, False)
+
+
 def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp_path):
     plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
     plan.write(tmp_path)
@@ -215,6 +231,8 @@ def test_a_watcher_hears_everything(tmp_path):
     [
         ({"workers": 0}, "at least 1 worker"),
         ({"limit": 0}, "at least 1 run"),
+        ({"max_time": 0.0}, "minutes above 0"),
+        ({"max_time": float("inf")}, "minutes above 0"),
         ({"on": "moon"}, "local or serial"),
         ({"device": "abacus"}, "cannot be used"),
         ({"scale": "huge"}, "has no scale 'huge'"),

@@ -27,6 +27,7 @@ def run(
     on: Literal["local", "serial"] = "local",
     cohort: int | None = None,
     limit: int | None = None,
+    max_time: float | None = None,
     imports: Imports = None,
     accept: Annotated[list[str] | None, Parameter(negative=())] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
@@ -54,6 +55,8 @@ def run(
         Most runs that train together as one stack.
     limit
         Do at most this many runs, the first of the plan.
+    max_time
+        Stop after this many minutes; what is finished is kept, and the same command goes on.
     imports
         A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
         figures; may be given several times. The store remembers it.
@@ -86,6 +89,7 @@ def run(
             on=on,
             cohort=cohort,
             limit=limit,
+            max_time=max_time,
             keep_weights=weights,
             watcher=watcher,
         )
@@ -111,6 +115,9 @@ def _said(outcome: "Outcome", folder: Path) -> int:
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
         say(f"{len(outcome.failed)} runs failed, the first {key}: {error}; {kept}")
+        return 0
+    if outcome.stopped:
+        say(f"stopped after --max-time: {kept}; the same command goes on")
         return 0
     say(f"{kept}; next: byrote report {folder}")
     return 0

@@ -1,7 +1,9 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
 import logging
+import math
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,7 @@ class Outcome:
         older_versions: how many runs lie there that other contents of a file or module made and that do not count,
             by its name and the first digits of that content.
         without_weights: runs that were done before, keep no weights, and were asked to.
+        stopped: the time given was over before all was done; the same call goes on.
     """
 
     root: Path
@@ -51,6 +54,7 @@ class Outcome:
     unavailable: dict[str, str] = field(default_factory=dict)
     older_versions: dict[str, int] = field(default_factory=dict)
     without_weights: int = 0
+    stopped: bool = False
     _traces: set[str] = field(default_factory=set, repr=False)
 
     def note(self, event: Event) -> None:
@@ -117,6 +121,7 @@ def run(
     on: str = "local",
     cohort: int | None = None,
     limit: int | None = None,
+    max_time: float | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
 ) -> Outcome:
@@ -134,6 +139,8 @@ def run(
         on: "local" or "serial".
         cohort: most runs that train together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
+        max_time: stop after this many minutes, at the end of the epoch in hand (of the task in hand where `on` is
+            "serial"). What is finished is kept, and the same call goes on from the checkpoint.
         keep_weights: store each run's weights.
         watcher: hears of progress.
 
@@ -157,6 +164,9 @@ def run(
         raise ValueError(f"at least 1 worker is needed, got {workers}")
     if limit is not None and limit < 1:
         raise ValueError(f"--limit needs at least 1 run, got {limit}")
+    if max_time is not None and not 0 < max_time < math.inf:
+        raise ValueError(f"--max-time needs minutes above 0, got {max_time:g}")
+    ends = math.inf if max_time is None else time.monotonic() + 60 * max_time
     root, watcher = Path(out), watcher or Watcher()
     import_modules(imports)
     file = "" if isinstance(study, Study) or str(study) in list_studies() else str(study)
@@ -187,6 +197,11 @@ def run(
         if event.kind == "error" and event.data["type"] in _DISK:
             events.close()
             raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
+        if time.monotonic() >= ends:
+            events.close()
+            present = plan.present(committed(root))
+            outcome.kept, outcome.stopped = len(present), any(key not in present for task in todo for key in task.keys)
+            break
     watcher.end(outcome)
     return outcome
 

@@ -3,8 +3,8 @@
     python scripts/learning_rates.py loss-function ten-class --scale medium --per-class 1000 \
         --grid 0.01 0.03 0.1 0.3 --write results/medium/learning_rates.csv
 
-Each loss of the part is trained once at each rate of the grid, without noise, on the first data set of the part and with
-a seed that no study uses. The rate with the lowest training loss after the last epoch is taken; of equal ones the
+Each loss of the part is trained once at each rate of the grid, without noise, on the first data set of the part and
+with a seed that no study uses. The rate with the lowest training loss after the last epoch is taken; of equal ones the
 smallest.
 The choices are written into the study by hand, and `tests/scripts/test_learning_rates.py` compares the two.
 """

@@ -3,8 +3,8 @@
     python scripts/summary.py             print them
     python scripts/summary.py --write     put them where they belong: docs/studies.md, docs/claims.md and README.md
 
-Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from;
-and results/theory: the claims that need no run (`byrote claims --theory --json`).
+Reads results/demo, results/small/* and results/medium/*: the verdicts that `byrote report` wrote and the tables they
+were computed from; and results/theory: the claims that need no run (`byrote claims --theory --json`).
 """
 
 import argparse
@@ -29,7 +29,13 @@ _README = {
 def folders(root: Path) -> list[Path]:
     """The judged stores, the demo first."""
     found = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
-    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name))
+    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
+
+
+def store(folder: Path) -> str:
+    """What a page calls a judged store: the study, with its scale where that is not `small`."""
+    scale = folder.parent.name
+    return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
 
 def _number(value: float | None) -> str:
@@ -67,7 +73,7 @@ def cell(verdict: dict[str, Any] | None) -> str:
 
 def judged(found: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
     """The verdicts of each study by claim, then those of theory alone."""
-    named = {folder.name: folder for folder in found} | {_ALONE: THEORY}
+    named = {store(folder): folder for folder in found} | {_ALONE: THEORY}
     paths = {name: folder / "verdicts.json" for name, folder in named.items()}
     return {name: {one["id"]: one for one in json.loads(path.read_text("utf-8"))} for name, path in paths.items()}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import byrote
 from byrote import __version__
 from byrote.cli import main
 from byrote.store import committed
@@ -45,7 +47,7 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("run", "status", "claims", "figures", "report", "compact", "list", "data", "theory"):
+    for name in ("run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory"):
         assert f"{name} " in out
 
 
@@ -84,6 +86,18 @@ def test_compact_writes_where_it_says(store, tmp_path, capsys):
     assert (said.out, f"into {tmp_path / 'results'}" in said.err) == ("", True)
     names = {path.name for path in (tmp_path / "results").iterdir()}
     assert names == {"table.parquet", "runs.parquet", "features.parquet", "about.json"}
+
+
+def test_a_part_is_compacted_and_stores_are_merged(store, tmp_path, capsys):
+    part = byrote.open(store).results.runs["part"][0]
+    assert main(["compact", str(store), "--out", str(tmp_path / "results"), "--part", part]) == 0
+    assert f"part {part}, into {tmp_path / 'results'}" in capsys.readouterr().err
+    shutil.copytree(store, tmp_path / "copy")
+    assert main(["merge", str(store), str(tmp_path / "copy"), "--out", str(tmp_path / "joined")]) == 0
+    assert "runs copied into" in capsys.readouterr().err
+    assert committed(tmp_path / "joined") == committed(store)
+    assert main(["merge", str(store), "--out", str(tmp_path / "joined")]) == 2
+    assert "at least two stores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["status"], ["compact"], ["claims"], ["report"], RUN])

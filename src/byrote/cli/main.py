@@ -29,6 +29,7 @@ for _name, _place in {
     "figures": "byrote.cli.results:figures",
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
+    "merge": "byrote.cli.results:merge",
     "list": "byrote.cli.listing:listing",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",

@@ -1,4 +1,4 @@
-"""`status`, `claims`, `figures`, `report`, `compact`: what a store or a results folder says. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: what stores say. Never loads torch."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from byrote.analysis import Analysis
     from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "state_and_progress", "status"]
+__all__ = ["claims", "compact", "figures", "merge", "report", "show_verdicts", "state_and_progress", "status"]
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     return 0
 
 
-def compact(folder: Path, /, *, out: Path | None = None) -> int:
+def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
     """Join the tables of all runs into one file each, for fast reading and for sharing.
 
     Parameters
@@ -186,9 +186,28 @@ def compact(folder: Path, /, *, out: Path | None = None) -> int:
         The store.
     out
         Where to (default: the store itself).
+    part
+        Only the runs of this part of the study; needs --out.
     """
     from byrote.store import compact as write
 
-    target = write(folder, out)
-    say(f"wrote the tables of {folder} into {target}")
+    target = write(folder, out, part=part)
+    say(f"wrote the tables of {folder}{f', part {part},' if part else ''} into {target}")
+    return 0
+
+
+def merge(*folders: Path, out: Path) -> int:
+    """Copy the runs of several stores of one study into one store.
+
+    Parameters
+    ----------
+    folders
+        At least two stores of one study and scale.
+    out
+        A new folder, or a store of the same study.
+    """
+    from byrote.store import merge as join
+
+    copied = join(folders, out)
+    say(f"{copied} runs copied into {out}; next: byrote status {out}")
     return 0

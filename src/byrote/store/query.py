@@ -4,13 +4,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from byrote.component import did_you_mean
 from byrote.files import atomic, sha256, write_atomic
 from byrote.identity import FORMAT
 from byrote.store.directory import committed, read_manifest
@@ -221,7 +222,7 @@ def _about_plan(
     }
 
 
-def compact(root: str | Path, out: str | Path | None = None) -> Path:
+def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
     Specs, contents, and what was tried for data that could not be had name folders; the home folder is written as `~`,
@@ -230,12 +231,15 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
     Args:
         root: the store.
         out: the folder to write into; None: the store itself.
+        part: only the runs of this part of the study; empty: all. It needs another folder than the store.
 
     Raises:
-        ValueError: `root` is not a store.
+        ValueError: `root` is not a store, or it has no such part.
         byrote.files.WriteError: the disk is full or read-only.
     """
-    results = read_results(root)
+    if part and (out is None or Path(out).resolve() == Path(root).resolve()):
+        raise ValueError(f"--part {part} needs --out, another folder than the store {root}")
+    results = _of_part(Path(root), part) if part else read_results(root)
     folder = Path(out) if out is not None else Path(root)
     folder.mkdir(parents=True, exist_ok=True)
     runs = results.runs
@@ -252,6 +256,16 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
     about = json.dumps(results.about | {"files": checksums}, indent=1, sort_keys=True) + "\n"
     write_atomic(folder / _ABOUT, _without_home(about))
     return folder
+
+
+def _of_part(root: Path, part: str) -> Results:
+    """The tables of the runs of one part, from their own folders."""
+    plan = Plan.read(root)
+    parts = list(dict.fromkeys(entry.part for entry in plan.entries)) if plan is not None else []
+    if plan is None or part not in parts:
+        raise ValueError(f"{root} is a store without a part {part!r}; {did_you_mean(part, parts)}")
+    results = _planned(root, replace(plan, entries=tuple(one for one in plan.entries if one.part == part)), None)
+    return replace(results, about=results.about | {"part": part})
 
 
 def _without_home(text: str) -> str:

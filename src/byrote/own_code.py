@@ -16,7 +16,7 @@ from types import TracebackType
 
 from byrote.identity import is_own
 
-__all__ = ["described", "import_modules", "own_trace"]
+__all__ = ["described", "import_modules", "own_trace", "traced"]
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -120,6 +120,15 @@ def own_trace(error: BaseException) -> str:
             return "".join(traceback.format_exception_only(looked)).rstrip("\n")
         looked = looked.__cause__
     return ""
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an exception as the person sees it who has to mend it: from the user's own files on, or whole.
+
+    >>> traced(ValueError("no such thing"))
+    'ValueError: no such thing'
+    """
+    return own_trace(error) or "".join(traceback.format_exception(error)).rstrip("\n")
 
 
 def _from_own(trace: TracebackType | None) -> TracebackType | None:

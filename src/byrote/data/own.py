@@ -36,8 +36,8 @@ class Own(Dataset, abstract=True):
     Args:
         path: the file or folder. It is taken literally: no character of it is a pattern.
         sha256: what `content()` must be, which then is part of the description; empty does not check.
-        labels: whether the labels are "known" to be true or only "given". With "given", readings that compare
-            with true labels, such as J2, say how far predictions agree with the given labels.
+        labels: whether the labels are "known" to be true or only "given". With "given", no claim, figure or column of
+            `store.history()` speaks of true labels: they say how far predictions agree with the given ones.
     """
 
     path: str = Field(min_length=1)

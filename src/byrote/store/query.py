@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from byrote.component import did_you_mean
 from byrote.files import atomic, sha256, write_atomic
@@ -58,6 +59,22 @@ class Results:
         """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty where they hold them all."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
+
+    def where(self, mask: NDArray[np.bool_]) -> "Results":
+        """The tables of the runs that a mask (R,) names; the others count as planned no more."""
+        place = np.where(mask, np.cumsum(mask) - 1, -1)
+        runs, history = self.runs.take(np.flatnonzero(mask)), self.history
+        if len(history):
+            run = place[history["run"]]
+            history = history.with_column("run", run).take(np.flatnonzero(run >= 0))
+        keys = runs["key"].tolist()
+
+        def features() -> Table:
+            rows = self.features
+            return rows.where(np.isin(rows["key"].astype(str), keys)) if len(rows) else rows
+
+        about = {**self.about, "planned": int(self.about.get("planned", 0)) - int(np.sum(~mask))}
+        return Results(runs, history, self.source, about, features)
 
     @property
     def specs(self) -> dict[str, dict[str, Any]]:

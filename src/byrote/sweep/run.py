@@ -281,7 +281,7 @@ def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
             data.unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(data.unavailable) == len(experiments):
                 raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = own_trace(error)
             if not trace:
                 raise

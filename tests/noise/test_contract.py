@@ -2,6 +2,7 @@
 
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 
@@ -165,6 +166,28 @@ def test_it_is_a_value(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_labels_and_features_in_other_containers_are_the_same(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 10)
+    wanted = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features)
+    for same in (labels.tolist(), labels.numpy().astype("uint16"), pd.Series(labels.numpy()), labels.to(torch.uint8)):
+        observed = noise.corrupt(same, n, torch.Generator().manual_seed(0), features=features.numpy())
+        assert torch.equal(observed, wanted)
+        redrawn = noise.redrawn(same, n, torch.Generator().manual_seed(0))
+        assert redrawn is None or len(redrawn) == len(labels)
+        assert torch.equal(realised(same, observed.tolist(), n, noise.num_outputs(n)).counts,
+                           realised(labels, observed, n, noise.num_outputs(n)).counts)  # fmt: skip
+
+
+@pytest.mark.parametrize("num_classes", [1, 0, -5, 2.5, "3", None])
+@pytest.mark.parametrize("case", MATRICES)
+def test_fewer_than_two_classes_are_one_sentence(case: Case, num_classes: object) -> None:
+    for ask in (case[1].transition, case[1].effective_rate):
+        with pytest.raises(ValueError, match=r"classes, (got|the data has) "):
+            ask(num_classes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_sentence(case: Case) -> None:
     n, noise = case
     labels, features = samples(n, 4)
@@ -172,7 +195,7 @@ def test_bad_input_is_one_sentence(case: Case) -> None:
     for bad, error in ((labels + 1, ValueError), (labels - 1, ValueError), (labels.float(), TypeError)):
         with pytest.raises(error, match="labels must"):
             noise.corrupt(bad, n, generator, features=features)
-    with pytest.raises(ValueError, match="one class a sample"):
+    with pytest.raises(ValueError, match="one number a sample"):
         noise.corrupt(labels[None], n, generator, features=features)
     with pytest.raises(ValueError, match="at least two classes"):
         noise.corrupt(torch.zeros(3, dtype=torch.int64), 1, generator, features=features[:3])

@@ -216,7 +216,7 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
     ):
         with pytest.raises(ValueError, match=message):
             save(path, ids, true, seen, num_classes=3)
-    with pytest.raises(TypeError, match="id must be integers"):
+    with pytest.raises(TypeError, match="ids must be integers"):
         save(path, IDS.double(), TRUE, SEEN, num_classes=3)
 
     def full(*_: object) -> None:

@@ -93,9 +93,12 @@ def save(
     """
     path = inputs.expanded(path)
     writer = _WRITERS[_suffix(path)]
+    given = {"ids": ids, "true labels": true, "observed labels": observed}
+    ids, true, observed = (checks.integers(name, column).detach().cpu() for name, column in given.items())
+    checks.one_axis("ids", ids)
     checks.same_length(ids=ids, true=true, observed=observed)
     made = realised(true, observed, num_classes, num_outputs)
-    labels = _labels(path, ids.detach().cpu(), true.detach().cpu(), observed.detach().cpu())
+    labels = _labels(path, ids, true, observed)
     manifest = {
         "sha256": labels.sha256,
         "rows": made.total,

@@ -1,10 +1,11 @@
 """CSV and Parquet tables: every cell is accounted for, in its column and row, before a number is taken from it.
 
-A CSV file has a header; the character that separates its names separates the cells. Nothing else is guessed: cells
-are read as texts, and a column holds numbers if every cell of it does.
+A CSV file has a header; the character that separates its names, outside quotes, separates the cells. Nothing else is
+guessed: cells are read as texts, and a column holds numbers if every cell of it does.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Table", "open_table"]
 
 _HEADER = 1 << 24  # bytes of a header line
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _MISSING = ", ".join(f"'{text}'" for text in sorted(MISSING))
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 
@@ -124,7 +126,7 @@ def _header(path: Path) -> tuple[list[str], str]:
             line = file.readline(_HEADER)
             if not line.strip():
                 raise ValueError("it is empty, a header with the names of the columns is needed")
-            between = max(",;\t|", key=line.count)
+            between = max(",;\t|", key=_QUOTED.sub("", line).count)
             file.seek(0)
             names = next(csv.reader(file, delimiter=between, strict=True))
     except UnicodeDecodeError:

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -191,19 +191,26 @@ def run(
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
     events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
+    if _follow(events, outcome, watcher, ends):
+        present = plan.present(committed(root))
+        outcome.kept, outcome.stopped = len(present), any(key not in present for task in todo for key in task.keys)
+    watcher.end(outcome)
+    return outcome
+
+
+def _follow(events: Generator[Event, None, None], outcome: Outcome, watcher: Watcher, ends: float) -> bool:
+    """Hear what the workers say until they are done or the time (of the monotonic clock) is over; whether it is."""
     for event in events:
         outcome.note(event)
         watcher.event(event, outcome)
         if event.kind == "error" and event.data["type"] in _DISK:
             events.close()
-            raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
+            kept = f"{outcome.kept} of {outcome.planned} runs are kept in {outcome.root}"
+            raise OSError(f"{event.data['message']}; {kept}")
         if time.monotonic() >= ends:
             events.close()
-            present = plan.present(committed(root))
-            outcome.kept, outcome.stopped = len(present), any(key not in present for task in todo for key in task.keys)
-            break
-    watcher.end(outcome)
-    return outcome
+            return True
+    return False
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:

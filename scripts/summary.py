@@ -20,6 +20,7 @@ THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
 _OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
 _OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
+_DEMO = "A2"  # the only claim that no study at `small` can decide, so that the demo stands for it
 # the ten verdicts that README prints; tests/results/test_recomputed.py recomputes each of them in plain NumPy
 _README = {
     "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
@@ -139,7 +140,7 @@ def by_scale(found: list[Path]) -> str:
         sets: dict[str, list[str]] = {"small": [], "medium": []}
         for folder in found:
             verdict = every[store(folder)].get(id)
-            if verdict is None or verdict["verdict"] == "not tested":
+            if verdict is None or verdict["verdict"] == "not tested" or (folder.name == "demo" and id != _DEMO):
                 continue
             scale = "medium" if folder.parent.name == "medium" else "small"
             number = _with_ends(verdict["statistic"], verdict["interval"])

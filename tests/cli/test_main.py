@@ -45,7 +45,7 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("run", "status", "claims", "figures", "report", "compact", "list", "data", "theory"):
+    for name in ("run", "status", "claims", "figures", "report", "compact", "list", "data", "theory", "cancel"):
         assert f"{name} " in out
 
 

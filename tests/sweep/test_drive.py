@@ -272,7 +272,7 @@ def test_failures_come_by_kind_and_what_was_made_good_is_over():
     events = [
         {"event": "raised", "key": "a", "error": "ValueError: bad\nmore"},
         {"event": "raised", "key": "b", "error": "ValueError: worse"},
-        {"event": "lost", "keys": ["c", "d"], "code": -9, "again": True},
+        {"event": "lost", "keys": ["c", "d"], "how": "exit code -9", "again": True},
         {"event": "error", "keys": ["d"], "message": "mine changed"},
         {"event": "run", "key": "e"},
     ]

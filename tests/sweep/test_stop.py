@@ -74,7 +74,7 @@ def test_a_task_does_not_begin_where_the_sweep_stops_already(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-LONG = {"training.epochs": 400, "training.evaluate_every": 100}
+LONG = {"training.epochs": 24, "training.evaluate_every": 8}
 
 
 @pytest.mark.parametrize("on", ["serial", "local"])

@@ -3,17 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from byrote.store import Plan, committed
 from byrote.store.log import EventLog, note_run
 from byrote.store.status import clear_abandoned
 from byrote.sweep.executors import Event, Executor
+from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import Task
 from byrote.sweep.stop import Stop
-
-if TYPE_CHECKING:
-    from byrote.sweep.run import Outcome, Watcher
 
 __all__ = ["Driver"]
 
@@ -38,8 +35,8 @@ class Driver:
         plan: Plan,
         costs: Mapping[str, float],
         stop: Stop,
-        outcome: "Outcome",
-        watcher: "Watcher",
+        outcome: Outcome,
+        watcher: Watcher,
     ) -> None:
         self._executor, self._plan, self._costs, self._stop = executor, plan, costs, stop
         self._outcome, self._watcher, self._root = outcome, watcher, outcome.root
@@ -120,7 +117,7 @@ class Driver:
             self._log.write(event.kind, {"keys": keys, **fields})
         if event.kind == "lost":
             again = "starts again" if event.data["again"] else "is given up"
-            note_run(self._root, keys, f"the worker died (exit code {event.data['code']}); the run {again}")
+            note_run(self._root, keys, f"the worker died ({event.data['how']}); the run {again}")
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be carried out: {event.data['message']}")
             if event.data["type"] in _DISK:

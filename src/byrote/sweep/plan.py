@@ -1,7 +1,7 @@
 """From a study to tasks: which runs are missing, and which of them train together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def tasks(
     cohort: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    only: Collection[str] | None = None,
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
@@ -109,10 +110,12 @@ def tasks(
         cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
+        only: the keys of the runs that are asked for; None: all.
     """
     done = plan.present(committed(root))
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    missing = set([entry.key for entry in entries if entry.key not in done][:limit])
+    asked = [entry for entry in entries if only is None or entry.key in only]
+    missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         groups[cohort_key(experiments[entry.key])].append(entry.key)

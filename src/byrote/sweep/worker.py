@@ -42,19 +42,9 @@ def main() -> int:
 
     task = queue.get()
     if task is not None:
-        from byrote.own_code import import_modules
-        from byrote.sweep.work import work
-        from byrote.training import Stopped
+        from byrote.sweep.attempt import attempt
     while task is not None:
-        try:
-            sys.path += [place for place in task["path"] if place not in sys.path]
-            import_modules(task["imports"])
-            work(task, emit, stop.is_set)
-            emit({"event": "done"})
-        except Stopped as stopped:
-            emit({"event": "stopped", "epoch": stopped.epoch})
-        except Exception as error:  # the driver reports it; the next task goes on
-            emit({"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)})
+        attempt(task, emit, stop.is_set)
         task = queue.get()
     return 0
 

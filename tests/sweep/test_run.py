@@ -72,7 +72,7 @@ def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
 def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp_path):
     plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
     plan.write(tmp_path)
-    todo = tasks(plan, experiments, tmp_path, {Blobs().digest(): (80, 1, 4, 4)}, cohort=1)
+    todo = tasks(plan, experiments, (), {Blobs().digest(): (80, 1, 4, 4)}, cohort=1)
     kinds, killed = [], False
     for event in local(todo, Setting(str(tmp_path), imports=("toys",)), workers=1):
         kinds.append(event.kind)
@@ -131,7 +131,7 @@ def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_pat
     assert (outcome.planned, outcome.kept, len(outcome.raised)) == (12, 8, 4)
     assert files(outcome.root) == files(serial.root)
     assert state_of(outcome.root)["missing"] == 4
-    assert [left.name for left in (outcome.root / ".running").iterdir()] == [".probe"]
+    assert list((outcome.root / ".running").iterdir()) == []
     traces = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(traces) == 1
     first = next(iter(outcome.raised))

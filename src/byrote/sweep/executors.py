@@ -18,6 +18,7 @@ from queue import Empty, Queue
 from typing import Any
 
 from byrote.identity import is_own
+from byrote.store.leases import HeldError
 from byrote.sweep.plan import Task
 from byrote.sweep.work import work
 
@@ -54,7 +55,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker said of a task; `kind` is epoch, run, raised, done, error or lost."""
+    """Something a worker said of a task; `kind` is epoch, run, raised, done, held, error or lost."""
 
     task: Task
     kind: str
@@ -71,10 +72,12 @@ def serial(tasks: Sequence[Task], setting: Setting) -> Generator[Event, None, No
             said: list[dict[str, Any]] = []
             try:
                 work(setting.message(task), said.append)
+            except HeldError as error:
+                said.append({"event": "held", "keys": error.keys})
             except Exception as error:
                 said.append({"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)})
             yield from (Event(task, e["event"], e) for e in said)
-            if said[-1]["event"] != "error":
+            if said[-1]["event"] not in ("held", "error"):
                 yield Event(task, "done", {})
     finally:
         torch.set_num_threads(threads)
@@ -148,7 +151,7 @@ class _Slot(threading.Thread):
             for line in process.stdout:
                 data = json.loads(line)
                 self._say(Event(task, data["event"], data))
-                if data["event"] in ("done", "error"):
+                if data["event"] in ("done", "held", "error"):
                     return None
         except (BrokenPipeError, ValueError):
             pass  # died while it was written to, or in the middle of a line

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,16 +15,21 @@ from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Plan
-from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
+from byrote.store.directory import present_plan
+from byrote.store.drafts import leftovers, remove
+from byrote.store.leases import Watch, abandoned
 from byrote.store.plan import older_versions
+from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import mark_unavailable
+from byrote.store.verified import whole_runs
 from byrote.sweep.executors import Event, Setting, local, serial
 from byrote.sweep.plan import Task, plan_study, tasks
 
 __all__ = ["Outcome", "Watcher", "run"]
 
 log = logging.getLogger("byrote")
-_DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
+_LOOK = 0.2  # seconds between two looks at what other drivers have in hand
+_DISK = ("OSError", "WriteError", "StoreLostError")  # what a worker says when the store cannot take a result
 
 
 @dataclass
@@ -165,28 +171,40 @@ def run(
     plan, experiments = plan_study(study, scale, overrides, imports, file)
     data = _check_data(experiments)
     plan = _claim(root, plan, accept)
-    before = plan.present(committed(root))
-    manifests = [read_manifest(root, done) for done in before.values()]
+    manifests, flaws = whole_runs(root, plan.present(committed(root)).values())
+    before = plan.present(manifests)
+    for flaw in flaws.values():
+        log.warning("%s", flaw.sentence(root))
     for key in before:
         data.unavailable.pop(key, None)
     mark_unavailable(root, data.unavailable)
     trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
-    todo = tasks(plan, trainable, root, data.sizes, cohort, limit, device)
+    todo = tasks(plan, trainable, before, data.sizes, cohort, limit, device)
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=data.unavailable)
     outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
-    outcome.without_weights = sum(map(_lacks_weights, manifests)) if keep_weights else 0
+    outcome.without_weights = sum(map(_lacks_weights, manifests.values())) if keep_weights else 0
     for key, (error, trace) in data.raised.items():
         if key not in before:
             outcome.note_raised([key], error, trace, own=True)
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
-    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
-    for event in events:
-        outcome.note(event)
-        watcher.event(event, outcome)
-        if event.kind == "error" and event.data["type"] in _DISK:
-            events.close()
-            raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
+    others = Watch(root)
+    while todo:
+        held: list[Task] = []
+        events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
+        for event in events:
+            outcome.note(event)
+            watcher.event(event, outcome)
+            if event.kind == "held":
+                held.append(event.task)
+            if event.kind == "error" and event.data["type"] in _DISK:
+                events.close()
+                raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
+        todo = _freed(held, plan, others, root)
+    outcome.kept = len(plan.present(committed(root)))  # other drivers may have done some
+    for path in (*leftovers(root), *abandoned(root)):
+        remove(path)
+    present_plan(root)
     watcher.end(outcome)
     return outcome
 
@@ -202,11 +220,28 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
         plan = replace(plan, imports=tuple(dict.fromkeys([*there.imports, *plan.imports])))
     try:
         plan.write(root)
-        discard_leftovers(root)
+        (root / ".running").mkdir(exist_ok=True)
+        for path in (*leftovers(root), *abandoned(root)):
+            remove(path)
         write_atomic(root / ".running" / ".probe", "")
+        remove(root / ".running" / ".probe")
     except OSError as error:
         raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
     return plan
+
+
+def _freed(held: Sequence[Task], plan: Plan, others: Watch, root: Path) -> list[Task]:
+    """Wait until some runs that other drivers had in hand are done or free, and give the tasks that are left then."""
+    missing = [key for task in held for key in task.keys]
+    while missing:
+        done = plan.present(committed(root))
+        free = others.look([*missing, *(task.name for task in held)])
+        left = [replace(task, experiments=tuple(e for e in task.experiments if e.key not in done)) for task in held]
+        left = [task for task in left if task.experiments]
+        if not left or any(task.name in free and free.intersection(task.keys) for task in left):
+            return left
+        time.sleep(_LOOK)
+    return []
 
 
 def _lacks_weights(manifest: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """A worker process: trains one cohort after another, importing torch once.
 
 `python -m byrote.sweep.worker` reads one JSON task a line from its standard input and writes one JSON event a line
-to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "error", ...}. Results go straight into the
-store. It ends when its input closes, also in the middle of a task, so that no worker outlives its driver.
+to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "held" | "error", ...}. Results go straight
+into the store. It ends when its input closes, also in the middle of a task, so that no worker outlives its driver.
 """
 
 import json
@@ -38,6 +38,7 @@ def main() -> int:
     task = queue.get()
     if task is not None:
         from byrote.own_code import import_modules
+        from byrote.store.leases import HeldError
         from byrote.sweep.work import work
     while task is not None:
         try:
@@ -45,6 +46,8 @@ def main() -> int:
             import_modules(task["imports"])
             work(task, emit)
             emit({"event": "done"})
+        except HeldError as error:
+            emit({"event": "held", "keys": error.keys})
         except Exception as error:  # the driver reports it; the next task goes on
             emit({"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)})
         task = queue.get()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from byrote.own_code import import_modules
+from byrote.store.leases import HeldError
 from byrote.sweep.work import work
 from byrote.training import Stopped
 
@@ -12,7 +13,7 @@ __all__ = ["attempt"]
 
 
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
-    """Carry out a task and emit its events, the last of them done, stopped or error; nothing is raised.
+    """Carry out a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
 
     The user's modules are looked for last where the driver looks for them, so that none stands in for a library.
 
@@ -24,6 +25,8 @@ def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], s
         import_modules(task["imports"])
         work(task, emit, stop)
         last: dict[str, Any] = {"event": "done"}
+    except HeldError as held:
+        last = {"event": "held", "keys": held.keys}
     except Stopped as stopped:
         last = {"event": "stopped", "epoch": stopped.epoch}
     except Exception as error:  # the driver reports it; the next task goes on

@@ -4,14 +4,12 @@ The time of a run is its multiply-adds over a rate. The rate comes from the runs
 by network. Where it holds none, a few batches and one evaluation are timed here.
 """
 
-import json
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,7 +24,7 @@ from byrote.training import Cohort, prepare, train_epoch
 from byrote.training.evaluate import snapshots
 from byrote.training.optimizer import CohortOptimizer
 
-__all__ = ["Estimate", "estimate", "read_manifests"]
+__all__ = ["Estimate", "estimate"]
 
 _TIMED = 6  # kinds of networks that are timed at most; the others take the median rate
 _SECONDS = 1.0  # of training that is timed
@@ -102,17 +100,6 @@ def estimate(
         source=source,
         parts=tuple(rows.values()),
     )
-
-
-def read_manifests(root: Path, present: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The manifests of the runs that are there, by key of the plan; one that cannot be read is left out."""
-    found = {}
-    for key, kept in present.items():
-        try:
-            found[key] = json.loads((root / kept / "manifest.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 def _kind(experiment: Experiment) -> str:

@@ -1,5 +1,6 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +14,25 @@ from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Plan
 from byrote.store.cancel import Cancelled
-from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
+from byrote.store.drafts import leftovers, remove
+from byrote.store.leases import abandoned
 from byrote.store.log import write_costs
 from byrote.store.plan import older_versions
+from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import clear_abandoned, mark_unavailable
+from byrote.store.verified import whole_runs
 from byrote.sweep.choose import chosen
 from byrote.sweep.cost import training_cost
 from byrote.sweep.drive import Driver
-from byrote.sweep.estimate import Estimate, estimate, read_manifests
-from byrote.sweep.executors import EXECUTORS, Executor, Local, Ray, Serial, Setting, check_ray
+from byrote.sweep.estimate import Estimate, estimate
+from byrote.sweep.executors import Executor, Local, Ray, Serial, Setting, check_executor
 from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import plan_study, tasks
 from byrote.sweep.stop import Stop
 
 __all__ = ["default_workers", "make_store", "price", "run"]
+
+log = logging.getLogger("byrote")
 
 
 def default_workers(device: str = "cpu") -> int:
@@ -97,32 +103,26 @@ def run(
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
     """
-    if on not in EXECUTORS:
-        raise ValueError(f"--on needs {', '.join(EXECUTORS[:-1])} or {EXECUTORS[-1]}, got {on!r}")
-    if on == "ray":
-        check_ray(address, gpus_per_task, device)
-    elif address or gpus_per_task is not None:
-        raise ValueError(f"--address and --gpus-per-task are for --on ray, and this is --on {on}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"at least 1 worker is needed, got {workers}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+    check_executor(on, address, gpus_per_task, device)
+    _check_counts(workers, limit)
     root, watcher, stop = Path(out), watcher or Watcher(), stop or Stop()
     device = device if on == "ray" and device == "cuda" else _device(device)  # the driver itself needs no GPU for Ray
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
-    before = plan.present(committed(root))
-    manifests = [read_manifest(root, done) for done in before.values()]
+    manifests, flaws = whole_runs(root, plan.present(committed(root)).values())
+    before = plan.present(manifests)
+    for flaw in flaws.values():
+        log.warning("%s", flaw.sentence(root))
     for key in before:
         data.unavailable.pop(key, None)
     mark_unavailable(root, data.unavailable)
     trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
-    todo = tasks(plan, trainable, root, data.sizes, cohort, limit, device, only)
+    todo = tasks(plan, trainable, before, data.sizes, cohort, limit, device, only)
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=data.unavailable)
     outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
-    outcome.without_weights = sum(map(_lacks_weights, manifests)) if keep_weights else 0
-    outcome.failed = {m["key"]: m["error"] for m in manifests if m["status"] == "failed"}
+    outcome.without_weights = sum(map(_lacks_weights, manifests.values())) if keep_weights else 0
+    outcome.failed = {m["key"]: m["error"] for m in manifests.values() if m["status"] == "failed"}
     for key, (error, trace) in data.raised.items():
         if key not in before:
             outcome.note_raised([key], error, trace, own=True)
@@ -143,15 +143,21 @@ def run(
     return outcome
 
 
+def _check_counts(workers: int | None, limit: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"at least 1 worker is needed, got {workers}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+
+
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
     """Count what the store holds now: other drivers may have done some of what was asked for."""
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
-    for key in asked:
-        if key in present and key not in outcome.heard:
-            manifest = read_manifest(outcome.root, present[key])
-            if manifest["status"] == "failed":
-                outcome.failed[key] = manifest["error"]
+    others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
+    for name, manifest in whole_runs(outcome.root, others, ())[0].items():
+        if manifest["status"] == "failed":
+            outcome.failed[others[name]] = manifest["error"]
 
 
 def _read(
@@ -208,12 +214,15 @@ def price(
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = plan.accepting(root, accept)
-    present = plan.present(committed(root))
+    manifests, _ = whole_runs(root, plan.present(committed(root)).values(), ())
+    present = plan.present(manifests)
     trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
-    todo = tasks(plan, trainable, root, data.sizes, cohort, limit, device, only)
+    todo = tasks(plan, trainable, present, data.sizes, cohort, limit, device, only)
     parts = {entry.key: entry.part for entry in plan.entries}
     count = workers or default_workers(device)
-    return estimate(todo, parts, read_manifests(root, present), trainable, data.sizes, count, device)
+    return estimate(
+        todo, parts, {key: manifests[name] for key, name in present.items()}, trainable, data.sizes, count, device
+    )
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
@@ -227,9 +236,12 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
         plan = replace(plan, imports=tuple(dict.fromkeys([*there.imports, *plan.imports])))
     try:
         plan.write(root)
-        discard_leftovers(root)
+        (root / ".running").mkdir(exist_ok=True)
+        for path in (*leftovers(root), *abandoned(root)):
+            remove(path)
         clear_abandoned(root, [entry.key for entry in plan.entries])
         write_atomic(root / ".running" / ".probe", "")
+        remove(root / ".running" / ".probe")
     except OSError as error:
         raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
     return plan

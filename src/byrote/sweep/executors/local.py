@@ -130,7 +130,7 @@ class _Slot(threading.Thread):
             for line in _pipe(process.stdout):
                 data = json.loads(line)
                 self._say(Event(task, data["event"], data))
-                if data["event"] in ("done", "stopped", "error"):
+                if data["event"] in ("done", "held", "stopped", "error"):
                     return None
         return process.wait()
 

@@ -47,7 +47,8 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory"):
+    commands = ["run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory", "cancel"]
+    for name in commands:
         assert f"{name} " in out
 
 
@@ -117,7 +118,7 @@ def test_a_store_of_the_first_format_is_one_line_that_says_what_to_do(command, t
 @pytest.mark.parametrize("command", ["claims", "report", "compact"])
 def test_compacted_results_of_the_first_format_are_one_line_that_says_what_to_do(command, tmp_path, capsys):
     (tmp_path / "table.parquet").write_bytes(b"PAR1")
-    (tmp_path / "about.json").write_text('{"study": "mini", "specs": {}}')
+    (tmp_path / "about.json").write_text('{\n "study": "mini",\n "specs": {}\n}\n')
     assert main([command, str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "has results of format 1, this byrote reads format 2; compact the store again" in line

@@ -12,6 +12,7 @@ from byrote.cli import main
 from byrote.cli.watch import Bar
 from byrote.store import Plan, committed, state_of
 from byrote.store.cancel import Cancelled, cancel
+from byrote.store.leases import held as leases_held
 from byrote.store.log import EVENTS, read_costs, read_events
 from byrote.store.plan import Entry
 from byrote.store.progress import problems_of, progress_of
@@ -99,8 +100,7 @@ def held(task, heard):
 @pytest.fixture
 def books(tmp_path, monkeypatch):
     """A store with a plan of two runs, and a driver with an executor that follows a script."""
-    monkeypatch.setattr("byrote.sweep.drive._WAITS", (0.01,))
-    monkeypatch.setattr("byrote.sweep.drive._TICK", 0.01)
+    monkeypatch.setattr("byrote.sweep.drive._LOOK", 0.01)
     pair = [tiny(seed=s) for s in (0, 1)]
     plan = Plan("two", "", {}, (), tuple(Entry(e.key, "part", e.spec()) for e in pair))
     plan.write(tmp_path)
@@ -166,12 +166,14 @@ def test_a_store_that_cannot_be_written_ends_the_executor_and_is_in_the_events(b
 def test_notes_of_killed_workers_are_removed_and_those_of_living_ones_stay(books):
     def killed(task, heard):
         mark_running(books.root, [books.pair[1].key], {"epoch": 1, "epochs": 4})
-        note = books.root / ".running" / f"{books.pair[0].key}.json"
-        note.write_text(json.dumps({"pid": 2**22 + 5, "host": os.uname().nodename, "time": 0.0, "epoch": 1}))
+        mark_running(books.root, [books.pair[0].key], {"epoch": 1, "epochs": 4})
+        ours.__enter__()
         raise KeyboardInterrupt
 
+    ours = leases_held(books.root, "other", [books.pair[1].key])
     with pytest.raises(KeyboardInterrupt):
         books.driver(Pretended(killed)).carry_out([books.task], "pretended")
+    ours.__exit__(None, None, None)
     assert [path.stem for path in (books.root / ".running").glob("*.json")] == [books.pair[1].key]
 
 
@@ -272,7 +274,7 @@ def test_failures_come_by_kind_and_what_was_made_good_is_over():
     events = [
         {"event": "raised", "key": "a", "error": "ValueError: bad\nmore"},
         {"event": "raised", "key": "b", "error": "ValueError: worse"},
-        {"event": "lost", "keys": ["c", "d"], "code": -9, "again": True},
+        {"event": "lost", "keys": ["c", "d"], "how": "exit code -9", "again": True},
         {"event": "error", "keys": ["d"], "message": "mine changed"},
         {"event": "run", "key": "e"},
     ]

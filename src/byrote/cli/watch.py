@@ -78,7 +78,7 @@ class Bar(Watcher):
         elif event.kind in ("done", "error"):
             self._done[event.task.keys] = event.task.cost
         elif event.kind == "lost":
-            say(f"a worker died (exit code {event.data['code']}); its {len(event.task.keys)} runs start again")
+            say(f"a worker died ({event.data['how']}); its {len(event.task.keys)} runs start again")
             self._done.pop(event.task.keys, None)
         self._show(final=False)
 

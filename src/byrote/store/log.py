@@ -28,7 +28,7 @@ EVENTS = {
     "run": "a run is in the store: key, status (done or failed), error, cost",
     "raised": "a run raised an exception: key, error",
     "held": "another driver trains the runs: keys",
-    "lost": "a worker died: keys, code (its exit code), attempt, again (whether the runs start again)",
+    "lost": "a worker died: keys, how (its exit code), attempt, again (whether the runs start again)",
     "error": "the runs could not be carried out: keys, type, message",
     "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
     "end": "the driver ends: kept, left, reason (empty, interrupted, cancelled, or the time is up)",

@@ -5,16 +5,16 @@ also holds which older contents of files and modules still count (`byrote run --
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
-from byrote.files import write_atomic
 from byrote.identity import FORMAT, content_name, identity, run_key
-from byrote.store.directory import committed, read_spec
+from byrote.store.directory import PLAN
+from byrote.store.runs import DamagedRunError, committed, read_spec
+from byrote.store.sealed import read_sealed, write_sealed
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
@@ -78,21 +78,19 @@ class Plan:
         Raises:
             ValueError: the file is there and cannot be understood, or an older byrote wrote it.
         """
-        path = root / "plan.json"
+        path = root / PLAN
         try:
-            data = json.loads(path.read_text("utf-8"))
-            if data["format"] != FORMAT:
-                raise ValueError(
-                    f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
-                    "run the study again into another --out, or read the store with the byrote that wrote it"
-                )
-            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in data["entries"])
+            data, is_sealed = _sealed(path)
+            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
+            wrong = [] if is_sealed else [e.key for e in entries if run_key(e.spec, e.contents) != e.key]
+            if wrong:
+                raise ValueError(f"{path} is not as byrote wrote it (run {wrong[0]} has another spec); restore it")
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
             asked = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
             return cls(*asked, entries, accepted, str(data.get("file", "")))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
@@ -161,8 +159,25 @@ class Plan:
         self._store(root)
 
     def _store(self, root: Path) -> None:
-        content = {"format": FORMAT, **asdict(self)}
-        write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        write_sealed(root / PLAN, {"format": FORMAT, **asdict(self)}, parents=False)
+
+
+def _sealed(path: Path) -> tuple[dict[str, Any], bool]:
+    try:
+        return read_sealed(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; restore it, or run the study again into another --out") from None
+
+
+def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of a stored plan, which must have the format of this byrote."""
+    if data["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
+            "run the study again into another --out, or read the store with the byrote that wrote it"
+        )
+    entries: list[dict[str, Any]] = data["entries"]
+    return entries
 
 
 def question(spec: Mapping[str, Any]) -> str:
@@ -190,7 +205,10 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
     for key in keys:
         if key in used:
             continue
-        spec, contents = read_spec(root, key)
+        try:
+            spec, contents = read_spec(root, key)
+        except DamagedRunError:  # it counts for nothing; `byrote verify` names it
+            continue
         entry = entries.get(question(spec))
         if entry is not None:
             other = [(name, old) for name, old in sorted(contents.items()) if entry.contents.get(name) != old]

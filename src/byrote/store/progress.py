@@ -98,7 +98,7 @@ def problems_of(
             about = [str(event.get("key"))], str(event.get("error", "")).partition(":")[0], str(event.get("error", ""))
         elif event["event"] == "lost":
             again = "starts again" if event.get("again") else "is given up"
-            about = list(event.get("keys", ())), "worker died", f"exit code {event.get('code')}; the run {again}"
+            about = list(event.get("keys", ())), "worker died", f"{event.get('how')}; the run {again}"
         elif event["event"] == "error":
             about = list(event.get("keys", ())), "not carried out", str(event.get("message", ""))
         else:

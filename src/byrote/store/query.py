@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.component import did_you_mean
-from byrote.files import atomic, sha256, write_atomic
+from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
-from byrote.store.directory import committed, read_manifest
 from byrote.store.parquet import lazy_table, read_parquet, write_parquet
 from byrote.store.plan import Plan, older_versions
+from byrote.store.runs import DamagedRunError, committed
+from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.status import not_run
+from byrote.store.verified import whole_runs
 from byrote.table import Column, Table
 
 __all__ = ["Results", "compact", "is_results", "read_results"]
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
+_HISTORY = "history.parquet"
 
 
 def _none() -> Table:
@@ -131,13 +134,12 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
 def _about(folder: Path) -> dict[str, Any]:
     path = folder / _ABOUT
     try:
-        about = json.loads(path.read_text("utf-8"))
+        about, _ = read_sealed(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
-        written = about.get("format", 1) if isinstance(about, dict) else "unknown"
+    if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(
-            f"{folder} has results of format {written}, this byrote reads format {FORMAT}; "
+            f"{folder} has results of format {about.get('format', 1)}, this byrote reads format {FORMAT}; "
             "compact the store again with this byrote, or read them with the one that wrote them"
         )
     return about
@@ -149,7 +151,7 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     present = plan.present({*committed(folder), *compacted})
     entries = [entry for entry in plan.entries if entry.key in present]
     fresh = [present[entry.key] for entry in entries if present[entry.key] not in compacted]
-    manifests = {key: read_manifest(folder, key) for key in fresh}
+    manifests = _whole(folder, fresh, (_HISTORY,))
     rows: list[dict[str, Any]] = []
     for entry in entries:
         key = present[entry.key]
@@ -183,27 +185,28 @@ def _history(
         if not manifests and np.array_equal(renumbered, stored.history["run"]):
             return stored.history
         parts.append(stored.history.with_column("run", renumbered).where(renumbered >= 0))
-    done = [key for key, manifest in manifests.items() if "history.parquet" in manifest["files"]]
+    done = [key for key, manifest in manifests.items() if _HISTORY in manifest["files"]]
     done = [key for key in done if manifests[key]["status"] == "done"]
     if done:
-        columns = read_parquet([_whole(folder, manifests[key], "history.parquet") for key in done])
+        columns = read_parquet([folder / key / _HISTORY for key in done])
         keys = _keys_of(columns.pop("filename"))
         parts.append(Table({"run": np.array([places[key] for key in keys], dtype=np.int64), "key": keys, **columns}))
     history = Table.concat(parts)
     return history.take(np.lexsort((history["epoch"], history["run"]))) if len(history) else history
 
 
-def _whole(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
-    """The path of a run's file, which must be the one that was written."""
-    path = folder / str(manifest["key"]) / name
-    if not path.is_file() or sha256(path) != manifest["files"][name]:
-        raise ValueError(f"{path} is missing or damaged (its checksum differs); delete that run's folder and run again")
-    return path
+def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The manifests of runs that must be whole, with these files as they were written."""
+    manifests, flaws = whole_runs(folder, keys, names)
+    for flaw in flaws.values():
+        raise DamagedRunError(folder, flaw)
+    return manifests
 
 
 def _features(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
     parts = [] if stored is None else [stored.features]
-    paths = [_whole(folder, manifest, _FEATURES) for manifest in manifests.values() if _FEATURES in manifest["files"]]
+    keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
+    paths = [folder / key / _FEATURES for key in _whole(folder, keys, (_FEATURES,))]
     if paths:
         columns = read_parquet(paths)
         parts.append(Table({"key": _keys_of(columns.pop("filename")), **columns}))
@@ -270,8 +273,8 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
             with atomic(folder / name) as draft:
                 write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
             checksums[name] = sha256(folder / name)
-    about = json.dumps(results.about | {"files": checksums}, indent=1, sort_keys=True) + "\n"
-    write_atomic(folder / _ABOUT, _without_home(about))
+    about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
+    write_sealed(folder / _ABOUT, about)
     return folder
 
 

@@ -1,25 +1,24 @@
 """The driver: hands tasks to an executor, notes what happens, and waits for what other drivers have in hand."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from byrote.store import Plan, committed
+from byrote.store.directory import present_plan
+from byrote.store.drafts import leftovers, remove
+from byrote.store.leases import Watch, abandoned
 from byrote.store.log import EventLog, note_run
 from byrote.store.status import clear_abandoned
 from byrote.sweep.executors import Event, Executor
+from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import Task
 from byrote.sweep.stop import Stop
-
-if TYPE_CHECKING:
-    from byrote.sweep.run import Outcome, Watcher
 
 __all__ = ["Driver"]
 
 _DISK = ("OSError", "WriteError", "StoreLostError")  # what a worker says when the store cannot take a result
-_WAITS = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds before runs that another driver has in hand are looked at again
-_TICK = 0.25
+_LOOK = 0.2  # seconds between two looks at what other drivers have in hand
 
 
 class Driver:
@@ -38,8 +37,8 @@ class Driver:
         plan: Plan,
         costs: Mapping[str, float],
         stop: Stop,
-        outcome: "Outcome",
-        watcher: "Watcher",
+        outcome: Outcome,
+        watcher: Watcher,
     ) -> None:
         self._executor, self._plan, self._costs, self._stop = executor, plan, costs, stop
         self._outcome, self._watcher, self._root = outcome, watcher, outcome.root
@@ -62,16 +61,19 @@ class Driver:
         try:
             self._submit(todo)
             self._executor.wait(self._heard)
-            for wait in self._waits():
-                self._pause(wait)
-                self._submit([task for task in map(self._missing, self._take_held()) if task is not None])
+            others = Watch(self._root)
+            while self._held and not self._stop():
+                self._submit(self._freed(others))
                 self._executor.wait(self._heard)
+            present_plan(self._root)
             reason = self._stop.reason
         except OSError as error:
             reason = str(error)
             raise
         finally:
             self._executor.close()
+            for path in (*leftovers(self._root), *abandoned(self._root)):
+                remove(path)
             clear_abandoned(self._root, [key for task in self._open.values() for key in task.keys])
             self._log.write("end", {"kept": self._outcome.kept, "left": self._outcome.left, "reason": reason})
 
@@ -80,29 +82,18 @@ class Driver:
             self._open[task.name] = task
             self._executor.submit(task)
 
-    def _waits(self) -> Iterator[float]:
-        """How long to wait before each further try, as long as another driver holds runs; short after a success."""
-        tried = 0
-        while self._held and not self._stop():
-            before = self._outcome.kept
-            yield _WAITS[min(tried, len(_WAITS) - 1)]
-            tried = 0 if self._outcome.kept > before else tried + 1
-
-    def _pause(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not self._stop():
-            time.sleep(_TICK)
-
-    def _take_held(self) -> list[Task]:
+    def _freed(self, others: Watch) -> list[Task]:
+        """Wait until some runs that other drivers had in hand are done or free, and give the tasks that are left."""
         held, self._held = list(self._held.values()), {}
-        return held
-
-    def _missing(self, task: Task) -> Task | None:
-        """What of a task is still to be done; None where others did it all."""
-        done = self._plan.present(committed(self._root))
-        left = tuple(e for e in task.experiments if e.key not in done)
-        share = len(left) / len(task.experiments)
-        return replace(task, experiments=left, cost=task.cost * share) if left else None
+        names = [name for task in held for name in (task.name, *task.keys)]
+        while not self._stop():
+            done = self._plan.present(committed(self._root))
+            free = others.look(name for name in names if name not in done)
+            left = [task for task in (_without(task, done) for task in held) if task is not None]
+            if not left or any(task.name in free and free.intersection(task.keys) for task in left):
+                return left
+            time.sleep(_LOOK)
+        return []
 
     def _heard(self, event: Event) -> None:
         """Note an event, and tell the watcher."""
@@ -120,9 +111,15 @@ class Driver:
             self._log.write(event.kind, {"keys": keys, **fields})
         if event.kind == "lost":
             again = "starts again" if event.data["again"] else "is given up"
-            note_run(self._root, keys, f"the worker died (exit code {event.data['code']}); the run {again}")
+            note_run(self._root, keys, f"the worker died ({event.data['how']}); the run {again}")
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be carried out: {event.data['message']}")
             if event.data["type"] in _DISK:
                 kept = f"{self._outcome.kept} of {self._outcome.planned} runs are kept in {self._root}"
                 raise OSError(f"{event.data['message']}; {kept}")
+
+
+def _without(task: Task, done: Collection[str]) -> Task | None:
+    """What of a task is still to be done; None where others did it all."""
+    left = tuple(e for e in task.experiments if e.key not in done)
+    return replace(task, experiments=left, cost=task.cost * len(left) / len(task.experiments)) if left else None

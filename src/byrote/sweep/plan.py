@@ -1,16 +1,15 @@
 """From a study to tasks: which runs are missing, and which of them train together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
 from byrote.networks import MLP
-from byrote.store import Entry, Plan, committed
+from byrote.store import Entry, Plan
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
@@ -92,27 +91,29 @@ def plan_study(
 def tasks(
     plan: Plan,
     experiments: Mapping[str, Experiment],
-    root: Path,
+    done: Collection[str],
     sizes: Mapping[str, tuple[int, ...]],
     cohort: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    only: Collection[str] | None = None,
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
-    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop. A run of an older
-    version that was accepted counts as done.
+    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
 
     Args:
         experiments: those of the plan that can be run here, by key.
+        done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
+        only: the keys of the runs that are asked for; None: all.
     """
-    done = plan.present(committed(root))
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    missing = set([entry.key for entry in entries if entry.key not in done][:limit])
+    asked = [entry for entry in entries if only is None or entry.key in only]
+    missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         groups[cohort_key(experiments[entry.key])].append(entry.key)

@@ -1,9 +1,9 @@
 """A worker process: trains one cohort after another, importing torch once.
 
 `python -m byrote.sweep.worker` reads one JSON task a line from its standard input and writes one JSON event a line
-to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "stopped" | "error", ...}. Results go straight
-into the store. The line "stop" ends the task in hand after its epoch. The process ends when its input closes, also in
-the middle of a task, so that no worker outlives its driver.
+to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "held" | "stopped" | "error", ...}. Results
+go straight into the store. The line "stop" ends the task in hand after its epoch. The process ends when its input
+closes, also in the middle of a task, so that no worker outlives its driver.
 """
 
 import json
@@ -42,19 +42,9 @@ def main() -> int:
 
     task = queue.get()
     if task is not None:
-        from byrote.own_code import import_modules
-        from byrote.sweep.work import work
-        from byrote.training import Stopped
+        from byrote.sweep.attempt import attempt
     while task is not None:
-        try:
-            sys.path += [place for place in task["path"] if place not in sys.path]
-            import_modules(task["imports"])
-            work(task, emit, stop.is_set)
-            emit({"event": "done"})
-        except Stopped as stopped:
-            emit({"event": "stopped", "epoch": stopped.epoch})
-        except Exception as error:  # the driver reports it; the next task goes on
-            emit({"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)})
+        attempt(task, emit, stop.is_set)
         task = queue.get()
     return 0
 

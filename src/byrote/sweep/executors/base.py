@@ -43,8 +43,9 @@ class Event:
     Args:
         task: the task.
         kind: "epoch"; "run" (one of its runs is in the store) or "raised" (one of its runs raised an exception);
-            "lost" (its worker died); and, as its last event, "done", "stopped" (it was left after an epoch, because
-            the sweep stops), or "error" (it could not be carried out).
+            "lost" (its worker died); and, as its last event, "done", "held" (another driver has some of its runs in
+            hand), "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be carried
+            out).
         data: plain data about it.
     """
 

@@ -43,6 +43,8 @@ class Local:
         self._todo.put(task)
 
     def wait(self, heard: Heard) -> None:
+        if self._stop():
+            return
         count = min(self._workers, self._todo.qsize())
         self._slots = [_Slot(self._todo, self._setting, self._events.put) for _ in range(count)]
         for slot in self._slots:
@@ -111,7 +113,9 @@ class _Slot(threading.Thread):
             code = self._attempt(task)
             if code is None or self._stopping.is_set():
                 return
-            self._say(Event(task, "lost", {"code": code, "attempt": attempt, "again": attempt < _ATTEMPTS}))
+            self._say(
+                Event(task, "lost", {"how": f"exit code {code}", "attempt": attempt, "again": attempt < _ATTEMPTS})
+            )
 
     def _attempt(self, task: Task) -> int | None:
         """Give the task to the worker and pass on what it says; its exit code when it died on the way."""
@@ -126,7 +130,7 @@ class _Slot(threading.Thread):
             for line in _pipe(process.stdout):
                 data = json.loads(line)
                 self._say(Event(task, data["event"], data))
-                if data["event"] in ("done", "stopped", "error"):
+                if data["event"] in ("done", "held", "stopped", "error"):
                     return None
         return process.wait()
 

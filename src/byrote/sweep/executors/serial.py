@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import torch
 
+from byrote.sweep.attempt import attempt
 from byrote.sweep.executors.base import Event, Heard, Setting
 from byrote.sweep.plan import Task
-from byrote.sweep.work import work
-from byrote.training import Stopped
 
 __all__ = ["Serial"]
 
@@ -40,12 +39,4 @@ class Serial:
         self._todo.clear()
 
     def _carry_out(self, task: Task, heard: Heard) -> None:
-        try:
-            work(self._setting.message(task), lambda said: heard(Event(task, said["event"], said)), self._stop)
-            last = Event(task, "done", {})
-        except Stopped as stopped:
-            last = Event(task, "stopped", {"epoch": stopped.epoch})
-        except Exception as error:
-            said = {"type": type(error).__name__, "message": str(error) or repr(error)}
-            last = Event(task, "error", said)
-        heard(last)
+        attempt(self._setting.message(task), lambda said: heard(Event(task, said["event"], said)), self._stop)

@@ -33,12 +33,14 @@ def status(folder: Path, /, *, json: bool = False) -> int:
     if json:
         print_json(state)
         return 0
-    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
+    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "damaged", "unavailable")
     print_table("status", names, [state])
     if state["imports"]:
         say(f"made with --import {' --import '.join(state['imports'])}")
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
+    for run in state["damages"]:
+        say(run["error"])
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():

@@ -19,6 +19,7 @@ from byrote.store.directory import present_plan
 from byrote.store.drafts import leftovers, remove
 from byrote.store.leases import Watch, abandoned
 from byrote.store.plan import older_versions
+from byrote.store.prune import finished_checkpoints
 from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import mark_unavailable
 from byrote.store.verified import whole_runs
@@ -201,10 +202,11 @@ def run(
                 events.close()
                 raise OSError(f"{event.data['message']}; {outcome.kept} of {outcome.planned} runs are kept in {root}")
         todo = _freed(held, plan, others, root)
-    outcome.kept = len(plan.present(committed(root)))  # other drivers may have done some
-    for path in (*leftovers(root), *abandoned(root)):
-        remove(path)
     present_plan(root)
+    present = plan.present(committed(root))  # other drivers may have done some
+    outcome.kept = len(present)
+    for path in (*leftovers(root), *abandoned(root), *finished_checkpoints(root, present.values())):
+        remove(path)
     watcher.end(outcome)
     return outcome
 

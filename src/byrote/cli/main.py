@@ -30,6 +30,8 @@ for _name, _place in {
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
     "merge": "byrote.cli.results:merge",
+    "verify": "byrote.cli.store:verify",
+    "prune": "byrote.cli.store:prune",
     "list": "byrote.cli.listing:listing",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",

@@ -24,7 +24,7 @@ _WORTH = 64  # newly checked files from which on the memory is written: a small 
 
 
 def whole_runs(
-    root: Path, keys: Iterable[str], names: Collection[str] | None = None
+    root: Path, keys: Iterable[str], names: Collection[str] | None = None, *, believed: bool = True
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Flaw]]:
     """The manifests of those runs that are whole, and what is wrong with the others, by key.
 
@@ -34,8 +34,9 @@ def whole_runs(
         root: the store.
         keys: the runs to look at.
         names: the further files whose checksums count, such as those that will be read; None: all.
+        believed: False reads every file anew, whatever is remembered of it.
     """
-    memory = _Memory(root)
+    memory = _Memory(root, believed)
     manifests: dict[str, dict[str, Any]] = {}
     flaws: dict[str, Flaw] = {}
     for key in keys:

@@ -18,6 +18,7 @@ from byrote.store.drafts import leftovers, remove
 from byrote.store.leases import abandoned
 from byrote.store.log import write_costs
 from byrote.store.plan import older_versions
+from byrote.store.prune import finished_checkpoints
 from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
@@ -137,6 +138,8 @@ def run(
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
+    for path in finished_checkpoints(root, plan.present(committed(root)).values()):
+        remove(path)
     _count_again(outcome, plan, [key for task in todo for key in task.keys])
     outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)

@@ -34,7 +34,7 @@ def points():
         names = "key, epoch, nc1_test, class_distance, mem_noise_weighted, mem_noise_weighted_relative, collapsed"
         history = connection.execute(f"SELECT {names} FROM read_parquet(?)", [str(STORE / "table.parquet")]).fetchall()
     last = {}
-    for key, epoch, *readings in sorted(history, key=lambda row: row[1]):
+    for key, _epoch, *readings in sorted(history, key=lambda row: row[1]):
         last[key] = readings
     found = defaultdict(dict)
     for key, loss, text in runs:

@@ -2,9 +2,9 @@
 
     python scripts/open_claims.py --write results/medium/open_claims.csv
 
-A claim is open where each study of its largest scale that tests it ends inconclusive. For each such study: how many more
-seeds the rule foresees (`byrote claims --power`), and their core-minutes: what the study spent on the runs that the claim
-used, divided by the seeds of its largest cell. Where a hundred more seeds would not decide it, the cost is empty.
+A claim is open where each study of its largest scale that tests it ends inconclusive. For each such study: how many
+more seeds the rule foresees (`byrote claims --power`), and their core-minutes: what the study spent on the runs that
+the claim used, divided by the seeds of its largest cell. Where a hundred more would not decide it, the cost is empty.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def open_claims(found: list[Path]) -> Iterator[tuple[str, list[Path]]]:
         ]
         medium = [folder for folder in tested if folder.parent.name == "medium"]
         largest = medium or [folder for folder in tested if folder.name != "demo"] or tested
-        if all(judged[summary.store(folder)][id]["verdict"] == "inconclusive" for folder in largest):
+        if largest and all(judged[summary.store(folder)][id]["verdict"] == "inconclusive" for folder in largest):
             yield id, largest
 
 

@@ -1,6 +1,7 @@
 """How many images until a loss resists: what each loss ends with, by noise rate and number of training images.
 
-    python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv
+    python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
+        --page docs/resistance.md
 
 Of the setting that was run at most sizes: the mean over seeds of m, a, J1, J2 and the test accuracy at the last epoch,
 with Student's interval, for each loss, noise rate and number of images a class. docs/resistance.md reads it.
@@ -8,7 +9,7 @@ with Student's interval, for each loss, noise rate and number of images a class.
 
 import argparse
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import byrote
@@ -23,6 +24,7 @@ READINGS = {
     "J2": "j2",
     "test accuracy": "test_accuracy",
 }
+ON_PAGE = ("m", "test accuracy")
 COLUMNS = ("images_a_class", "loss", "eta", "reading", "seeds", "value", "low", "high")
 
 
@@ -41,16 +43,49 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
                         yield dict(zip(COLUMNS, (images, loss, rate, name, *numbers), strict=True))
 
 
+def table(found: Sequence[Mapping[str, object]], reading: str) -> str:
+    """One reading as a Markdown table: losses and noise rates down, images a class across.
+
+    >>> print(table([{"images_a_class": 100, "loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98,
+    ...     "high": 1.0}], "m"))
+    | loss | eta | 100 |
+    |---|---|---|
+    | CE | .4 | .990 [.980, 1.000] |
+    """
+    cells = {(row["loss"], row["eta"], row["images_a_class"]): row for row in found if row["reading"] == reading}
+    sizes = sorted({int(str(size)) for _, _, size in cells})
+    lines = [f"| loss | eta | {' | '.join(f'{size:,}' for size in sizes)} |", f"|---|---|{'---|' * len(sizes)}"]
+    for loss, eta in dict.fromkeys((loss, eta) for loss, eta, _ in cells):
+        shown = [cells.get((loss, eta, size)) for size in sizes]
+        texts = ["" if row is None else _with_ends(row) for row in shown]
+        lines.append(f"| {loss} | {f'{eta:g}'.removeprefix('0') or '0'} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+def _with_ends(row: Mapping[str, object]) -> str:
+    value, low, high = (f"{float(str(row[name])):.3f}".replace("0.", ".", 1) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="replace the tables of m and of the test accuracy on this page")
     options = parser.parse_args()
+    found = list(rows(byrote.open(options.folder).analysis))
     with options.write.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(byrote.open(options.folder).analysis))
+        writer.writerows(found)
+    if options.page is not None:
+        text = options.page.read_text("utf-8")
+        for reading in ON_PAGE:
+            head, _, rest = text.partition(f"<!-- {reading} -->")
+            tail = rest.partition(f"<!-- end {reading} -->")[2]
+            text = f"{head}<!-- {reading} -->\n{table(found, reading)}\n<!-- end {reading} -->{tail}"
+        options.page.write_text(text, "utf-8")
     return 0
 
 

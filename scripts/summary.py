@@ -18,8 +18,8 @@ from byrote.claims import registered
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
-_OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
-_OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
+OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
+OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
 _DEMO = "A2"  # the only claim that no study at `small` can decide, so that the demo stands for it
 # the ten verdicts that README prints; tests/results/test_recomputed.py recomputes each of them in plain NumPy
 _README = {
@@ -135,7 +135,7 @@ def by_scale(found: list[Path]) -> str:
     """The papers' claims down, scales across: each study's word, its first estimate, and the words of its data sets."""
     lines = ["| claim | small | medium | by data set at the largest scale |", "|---|---|---|---|"]
     every = judged(found)
-    for id in _OF_THE_PAPERS:
+    for id in OF_THE_PAPERS:
         cells: dict[str, list[str]] = {"small": [], "medium": []}
         sets: dict[str, list[str]] = {"small": [], "medium": []}
         for folder in found:

@@ -87,6 +87,8 @@ def triples(table: object) -> Iterator[tuple[float, float, float]]:
         if verdict.get("interval"):
             yield (verdict["statistic"], *verdict["interval"])
         yield from map(tuple, verdict.get("pooled", {}).values())
+        if {"value", "low", "high"} <= verdict.keys():  # a row of a CSV file
+            yield tuple(float(verdict[name]) for name in ("value", "low", "high"))
         for row in verdict.get("details", []):
             if None not in (row.get("value"), row.get("low"), row.get("high")):
                 yield row["value"], row["low"], row["high"]

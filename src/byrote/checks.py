@@ -12,6 +12,7 @@ __all__ = [
     "classes",
     "counted",
     "finite",
+    "finite_rows",
     "integers",
     "logits",
     "matrix",
@@ -189,6 +190,16 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
             "the training diverges"
         )
     return rows
+
+
+def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
+    """No NaN and no infinity in any row (n, C); the error counts the rows and says what to do about them."""
+    bad = ~rows.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, row "
+            f"{int(bad.int().argmax())} first; {advice}"
+        )
 
 
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from byrote.identity import is_own
 
-__all__ = ["described", "import_modules", "own_trace", "traced"]
+__all__ = ["described", "import_modules", "own_trace", "search_here", "traced"]
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -34,8 +34,8 @@ def import_modules(modules: Iterable[str]) -> None:
     names = list(modules)
     for name in names:
         _check_name(name)
-    if names and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    if names:
+        search_here()
     for name in names:
         _check_visible(name)
         try:
@@ -49,6 +49,12 @@ def import_modules(modules: Iterable[str]) -> None:
             raise ValueError(f"--import {name} failed: {described(error)}") from error
         except (Exception, SystemExit) as error:
             raise ValueError(f"--import {name} failed: {described(error)}") from error
+
+
+def search_here() -> None:
+    """Put the current folder at the end of the path, where modules that somebody named are looked for."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def _check_name(name: str) -> None:

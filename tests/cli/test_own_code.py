@@ -14,6 +14,7 @@ from byrote.analysis import open_store
 from byrote.claims.verdict import CLAIMS
 from byrote.cli import main
 from byrote.figures.base import _REGISTRY, draw
+from byrote.identity import source_digest
 from byrote.losses import Loss
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -297,6 +298,38 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
     assert refused.returncode == 2, "a module that is named now is needed"
+
+
+def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
+    """Not for a comment, which makes no other module, and for each command that reads."""
+    name = write(folder, MODULE.replace("raise NotImplementedError", "return Finding(word='holds')"))
+    assert run(name) == 0
+    assert main(["compact", "store", "--out", "results"]) == 0
+
+    def said(*words):
+        capsys.readouterr()
+        assert main(list(words)) == 0
+        return capsys.readouterr().err
+
+    path = folder / f"{name}.py"
+    before = source_digest(name)[:12]
+    path.write_text("# a comment\n" + path.read_text())
+    for source in ("store", "results"):
+        assert said("claims", source, "--json") == ""
+    path.write_text(path.read_text().replace("z.flatten(0, -2)", "2 * z.flatten(0, -2)"))
+    now = source_digest(name)[:12]
+    assert now != before
+    sentence = (
+        f"module {name} here has the content {now}, and these runs were made with {before}: what it defines is used as "
+        "it is now, and `byrote run` would train its runs again\n"
+    )
+    for words in (["claims", "store"], ["claims", "results"], ["list", "losses", "store"]):
+        assert said(*words) == sentence
+    assert said("status", "store").endswith(f"--import {name}\n{sentence}")
+    assert said("-q", "claims", "store") == ""
+    path.unlink()
+    assert "has the content" not in said("status", "store")
+    assert "has the content" not in said("claims", "store")
 
 
 def test_part_of_a_store_says_so_before_any_word(folder, capsys):

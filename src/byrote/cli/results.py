@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byrote.cli.output import fail, older, print_json, print_table, say, show_trace
-from byrote.cli.own import Imports, import_own
+from byrote.cli.own import Imports, import_own, say_changed
 from byrote.files import write_atomic
 from byrote.own_code import described
 
@@ -40,6 +40,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
         Print JSON; with --watch one object a line.
     """
     from byrote.cli import following
+    from byrote.store import Plan
 
     if watch:
         return following.watch(folder, json)
@@ -51,6 +52,8 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     print_table("status", names, [state])
     if state["imports"]:
         say(f"made with --import {' --import '.join(state['imports'])}")
+        plan = Plan.read(folder)
+        say_changed(entry.contents for entry in (() if plan is None else plan.entries))
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
     if state["drivers"]:
@@ -72,7 +75,8 @@ def _analysis(folder: Path, imports: list[str] | None) -> "Analysis":
     from byrote.analysis import open_store
 
     store = open_store(folder)
-    import_own(store.results.about, imports)
+    runs = store.results.runs
+    import_own(store.results.about, imports, runs["contents"].tolist() if len(runs) else ())
     if not len(store.analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
     if store.results.partial:

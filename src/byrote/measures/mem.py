@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from byrote.checks import class_labels, counted, matrix, same_length
-from byrote.measures.blocks import blocks
+from byrote.measures.blocks import blocks, ranges
 
 __all__ = [
     "Fates",
@@ -229,8 +229,12 @@ def _observed_ratio(
 ) -> float:
     if bool((observed >= len(means)).any()):
         return _NAN
-    between = distances(means[observed[corrupted]], true[corrupted], means)
-    return float((away[corrupted] / between.masked_fill(between <= rounding, torch.nan)).mean())
+    codes, place = torch.unique(observed[corrupted] * len(means) + true[corrupted], return_inverse=True)
+    pairs = away.new_empty(len(codes))  # the distance of each pair of classes that occurs, once and in blocks
+    for rows in ranges(len(codes), means.shape[1]):
+        pairs[rows] = _distance(means[codes[rows] // len(means)], means[codes[rows] % len(means)])
+    between = pairs.masked_fill(pairs.isinf() | (pairs <= rounding), torch.nan)[place]
+    return float((away[corrupted] / between).mean())
 
 
 def class_distance(means: Tensor) -> float:

@@ -338,3 +338,24 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
         assert not list((disk / "s").glob(".draft-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["status", "a\nb"], ["compact", "a\rb\x1b[1m"], ["run", "a\nb.toml"]])
+def test_a_refusal_is_one_line_whatever_a_path_has_in_it(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert f"byrote: {line[8:]}" == line
+
+
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: this needs more memory than there is: ")
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])
+def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
+    assert main(["theory", "sweep", "eta", low, high]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: ")

@@ -63,7 +63,7 @@ def test_quiet_is_quiet(store, capsys):
 
 
 def test_progress_can_be_read_in_a_file(tmp_path):
-    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "2")
+    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "1")
     assert done.returncode == 0
     assert "0/8 runs" in done.stderr
     assert "8/8 runs" in done.stderr
@@ -297,6 +297,7 @@ def _group(leader):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
@@ -322,6 +323,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.long
 def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -70,9 +70,9 @@ def load(parts: list[str]) -> list[Mutation]:
 
 
 def pytest(folder: Path, tests: str) -> int:
-    """The exit code of pytest over `tests` with the package of `folder`."""
+    """The exit code of pytest over `tests`, long ones included, with the package of `folder`."""
     environment = dict(os.environ, PYTHONPATH=str(folder / "src"), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", *tests.split()]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-m", "", *tests.split()]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=600).returncode
 
 

@@ -66,7 +66,7 @@ def test_quiet_is_quiet(store, capsys):
 
 
 def test_progress_can_be_read_in_a_file(tmp_path):
-    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "2")
+    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "1")
     assert done.returncode == 0
     assert "0/8 runs" in done.stderr
     assert "8/8 runs" in done.stderr
@@ -313,6 +313,7 @@ def _group(leader):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
@@ -338,6 +339,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.long
 def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -354,3 +356,24 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
         assert not list((disk / "s").glob(".draft-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["status", "a\nb"], ["compact", "a\rb\x1b[1m"], ["run", "a\nb.toml"]])
+def test_a_refusal_is_one_line_whatever_a_path_has_in_it(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert f"byrote: {line[8:]}" == line
+
+
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: this needs more memory than there is: ")
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])
+def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
+    assert main(["theory", "sweep", "eta", low, high]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: ")

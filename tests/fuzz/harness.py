@@ -11,6 +11,7 @@ each input are limited.
 """
 
 import ast
+import inspect
 import os
 import resource
 import signal
@@ -18,7 +19,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ PACKAGE = Path(byrote.__file__).resolve().parent
 SECONDS = 20.0  # of this process's own time, for one input
 MEMORY = 1 << 29  # bytes that one input may add to the most that this process has held
 ROOM = 1 << 33  # bytes of address space that it may ask for (libraries ask for more than they use)
-TIMES = 10  # as many inputs in the long run
+TIMES = 7  # as many inputs in the long run
 COUNTS: dict[str, int] = {}
 
 
@@ -149,7 +150,7 @@ def limits() -> Iterator[None]:
     assert grown < MEMORY, f"took {grown >> 20} MiB"
 
 
-def run(name: str, check: Callable[[Case], None], numbers: range, folder: Path) -> None:
+def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> None:
     """Make the inputs and check each; every failure is told once, with what makes it again."""
     failures: dict[str, str] = {}
     for number in numbers:
@@ -171,23 +172,25 @@ def run(name: str, check: Callable[[Case], None], numbers: range, folder: Path) 
         pytest.fail(f"{len(failures)} kinds of failure:\n" + "\n".join(failures.values()), pytrace=False)
 
 
-def fuzz(count: int) -> Callable[[Callable[[Case], None]], Callable[..., None]]:
-    """A check of one input becomes a test of `count` inputs, and of ten times as many in the long run."""
+def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A check of one input becomes a test of `count` inputs, and of `TIMES` as many in the long run."""
 
-    def made(check: Callable[[Case], None]) -> Callable[..., None]:
+    def made(check: Callable[..., None]) -> Callable[..., None]:
         name = check.__name__
         COUNTS[name] = count
         chosen, _, number = os.environ.get("BYROTE_FUZZ", "").partition(":")
 
         @pytest.mark.parametrize("inputs", [count, pytest.param(count * TIMES, marks=pytest.mark.long)])
-        def test(inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def test(inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
             if chosen and chosen != name:
                 pytest.skip(f"only {chosen} is asked for")
+            more = {name: request.getfixturevalue(name) for name in list(inspect.signature(check).parameters)[1:]}
             for home in ("HOME", "XDG_CACHE_HOME", "BYROTE_CACHE"):
                 monkeypatch.setenv(home, str(tmp_path / "home"))
             monkeypatch.setenv("BYROTE_OFFLINE", "1")
             monkeypatch.chdir(tmp_path)
-            run(name, check, range(int(number), int(number) + 1) if number else range(inputs), tmp_path)
+            chosen_numbers = range(int(number), int(number) + 1) if number else range(inputs)
+            run(name, partial(check, **more), chosen_numbers, tmp_path)
 
         test.__name__, test.__doc__ = name, check.__doc__
         return test

@@ -155,6 +155,7 @@ def test_half_precision_is_computed_in_float32(loss: Loss, N: int, dtype: torch.
 
 
 @every_example
+@pytest.mark.every(3)
 def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
     torch._dynamo.reset()
     z, y = batch(N)

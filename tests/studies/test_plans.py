@@ -266,7 +266,9 @@ def test_each_part_is_what_its_claim_reads(study, part, claim, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [pytest.param(s, marks=[pytest.mark.long] if s == "loss-function" else []) for s in STUDIES]
+)
 def test_every_configuration_trains(study):
     """One epoch of every network, loss, noise law and data set of the quick scale; none fails."""
     distinct = {}

@@ -117,6 +117,7 @@ def _is_ours(entry):
     return b"byrote.sweep.worker" in command and parent == os.getpid()
 
 
+@pytest.mark.long
 def test_a_task_whose_worker_always_dies_is_said_and_the_rest_goes_on(tmp_path, serial):
     study = Study.load(MINI)
     deadly = study.replace(part=(study.part[0], {"name": "deadly", "base": {"loss": "toys:Deadly", "seed": 9}}))

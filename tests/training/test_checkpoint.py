@@ -53,6 +53,7 @@ def stop_after(epochs):
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 5, 6)])
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
+@pytest.mark.every(5)
 def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiments, device):
     whole = train(experiments, device)
     path = tmp_path / "c.checkpoint"

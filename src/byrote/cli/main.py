@@ -97,6 +97,8 @@ def _failed(error: Exception) -> int:
     show_trace(error)
     if own and error.__cause__ is None:
         return fail(described(error), 1)
+    if isinstance(error, MemoryError):
+        return fail(f"this needs more memory than there is: {error}", 1)
     if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
         raise error
     return fail(str(error), 2 if isinstance(error, ValueError) else 1)

@@ -1,6 +1,7 @@
 """NumPy's files, `.npy` and `.npz`: headers first, then a bound, the checksum, and the numbers. No pickles."""
 
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ __all__ = ["read_npy", "read_npz"]
 
 Array = np.ndarray[Any, Any]
 _HEAD = 1 << 17  # a header has at most 64 KiB
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError),
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy reads as Python's
+)
 
 
 class _Header(NamedTuple):

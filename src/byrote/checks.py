@@ -15,6 +15,7 @@ __all__ = [
     "integers",
     "logits",
     "matrix",
+    "numbers",
     "one_axis",
     "one_of",
     "require",
@@ -101,7 +102,7 @@ def integers(name: str, values: Any) -> "torch.Tensor":
     if numbers.is_floating_point() or numbers.is_complex():
         if numbers.numel() == 0 and not isinstance(values, torch.Tensor):
             return numbers.long()  # an empty list has no dtype of its own
-        wanted = "integers" if name in ("index", "counts") else "integer classes"
+        wanted = "integers" if name in ("index", "counts", "folds", "id", "ids") else "integer classes"
         raise TypeError(f"{name} must be {wanted}, got {numbers.dtype}{_float_hint(numbers)}")
     return numbers.long()
 
@@ -150,7 +151,7 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
     """
     import torch
 
-    rows = (values if isinstance(values, torch.Tensor) else _tensor(name, values)).detach()
+    rows = numbers(name, values)
     if rows.is_complex() or rows.dtype == torch.bool:
         raise TypeError(f"{name} must be real numbers, got {rows.dtype}")
     rows = rows if rows.is_floating_point() else rows.double()
@@ -158,6 +159,17 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
         width = columns or ("C" if "logits" in name else "M")
         raise ValueError(f"{name} (n, {width}) are needed, a row a sample, got shape {tuple(rows.shape)}")
     return rows
+
+
+def numbers(name: str, values: Any) -> "torch.Tensor":
+    """Numbers of any shape in any container as a tensor without a graph.
+
+    >>> numbers("features", [[1.5], [2.0]]).shape
+    torch.Size([2, 1])
+    """
+    import torch
+
+    return (values if isinstance(values, torch.Tensor) else _tensor(name, values)).detach()
 
 
 def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Tensor":
@@ -220,9 +232,14 @@ def _tensor(name: str, values: Any) -> "torch.Tensor":
     import torch
 
     try:
+        hidden = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
         array = np.asarray(values)
     except (ValueError, TypeError):
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
+    if hidden:
+        raise TypeError(
+            f"{name} must be there for every sample, got a masked array that hides {hidden}: leave those out"
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:

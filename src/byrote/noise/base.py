@@ -66,7 +66,7 @@ class Noise(Component, family="noise"):
         """Draw the observed labels.
 
         Args:
-            labels: true classes in 0..N-1, any integer type, shape (n,); n = 0 is legal, and so is a class
+            labels: true classes in 0..N-1, shape (n,), in any container of integers; n = 0 is legal, and so is a class
                 without a sample.
             num_classes: N, at least 2.
             generator: a CPU generator, the only source of randomness: the same state gives the same labels,
@@ -87,13 +87,16 @@ class Noise(Component, family="noise"):
             >>> noise.Symmetric(.5).corrupt(labels, 4, torch.Generator().manual_seed(1)).shape
             torch.Size([8])
         """
-        _check(self, labels, num_classes, generator)
-        true = labels.detach().to("cpu", torch.int64)
+        found = _checked(self, labels, num_classes, generator)
+        true = found.detach().cpu()
+        if features is not None:
+            features = checks.numbers("features", features)
         if features is not None and len(features) != len(true):
             raise ValueError(f"features must have one row a label, got {len(features)} for {len(true)} labels")
+        ids = None if ids is None else checks.integers("ids", ids).cpu()
         if ids is not None and ids.shape != true.shape:
             raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
-        return self._observe(true, num_classes, generator, features, ids).to(labels.device)
+        return self._observe(true, num_classes, generator, features, ids).to(found.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
         """Which samples `corrupt` draws a new label for, from the same generator state.
@@ -119,9 +122,9 @@ class Noise(Component, family="noise"):
             >>> int((observed != labels).sum()), int(redrawn.sum())
             (187, 360)
         """
-        _check(self, labels, num_classes, generator)
-        mask = self._redrawn(len(labels), generator)
-        return None if mask is None else mask.to(labels.device)
+        found = _checked(self, labels, num_classes, generator)
+        mask = self._redrawn(len(found), generator)
+        return None if mask is None else mask.to(found.device)
 
     def _observe(
         self,
@@ -217,11 +220,14 @@ def _off_diagonal(matrix: torch.Tensor) -> torch.Tensor:
     return away
 
 
-def _check(model: Noise, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> None:
+def _checked(model: Noise, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor:
+    """The labels as int64, on the device where they are."""
     if num_classes < 2:
         raise ValueError(f"{type(model).__name__} needs at least two classes, got {num_classes}")
-    if labels.ndim != 1:
-        raise ValueError(f"labels must be one class a sample, got shape {tuple(labels.shape)}")
-    checks.classes("labels", labels, num_classes)
+    found = checks.integers("labels", labels)
+    if found.ndim != 1:
+        raise ValueError(f"labels must be one class a sample, got shape {tuple(found.shape)}")
+    checks.classes("labels", found, num_classes)
     if generator.device.type != "cpu":
         raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")
+    return found

@@ -4,25 +4,29 @@ Two halves cost little more than one run: each of two networks learns one half a
 epochs are averaged, because a wrong label is contradicted early and long, and any single epoch is noisy.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from byrote.audit.module import NETWORK, Stackable
 from byrote.experiment import stream
+from byrote.files import atomic
 from byrote.losses import Loss, LossModule, RobustLog
-from byrote.networks import MLP, Network, StackedNetwork
+from byrote.networks import StackedNetwork
 from byrote.recipe import SGD, Cosine, Training
 from byrote.training.cohort import batches
 from byrote.training.optimizer import CohortOptimizer
 
-__all__ = ["LOSS", "NETWORK", "TRAINING", "HeldOut", "judge", "log_odds"]
+__all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "kept", "log_odds"]
 
 LOSS = RobustLog(alpha=0.1)
-NETWORK = MLP(depth=3, width=128, feature_width=64)
 TRAINING = Training(epochs=20, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
 _EXTREME = 5.0  # log-odds
 _CHUNK = 1024  # samples a network in one forward pass
@@ -57,7 +61,7 @@ def judge(
     folds: NDArray[np.int64],
     num_classes: int,
     *,
-    network: Network = NETWORK,
+    network: Stackable = NETWORK,
     loss: Loss = LOSS,
     training: Training = TRAINING,
     seed: int = 0,
@@ -95,7 +99,9 @@ def judge(
     for epoch in range(training.epochs):
         optimizer.set_epoch(epoch)
         size = min(map(len, learned))
-        index = torch.stack([r[torch.randperm(len(r), generator=g)[:size]] for r, g in zip(learned, orders, strict=True)])
+        index = torch.stack(
+            [r[torch.randperm(len(r), generator=g)[:size]] for r, g in zip(learned, orders, strict=True)]
+        )
         losses.append(_learn(stacked, optimizer, module, x, y, index.to(device), training, sums))
         if not np.isfinite(losses[-1]).all():
             raise ValueError(f"training diverged in epoch {epoch + 1}: scale the features, or lower the learning rate")
@@ -112,6 +118,30 @@ def judge(
         folds=folds,
         loss=np.array(losses),
     )
+
+
+def kept(
+    folder: Path | None, arrays: Sequence[NDArray[Any]], settings: object, train: Callable[[], HeldOut]
+) -> HeldOut:
+    """What `train` gives, from a file of `folder` where the same arrays and settings were trained before.
+
+    The file is named by a digest of the arrays' bytes and the settings. A stop in the midst of a training costs that
+    training.
+    """
+    if folder is None:
+        return train()
+    state = hashlib.sha256(repr(settings).encode())
+    for array in arrays:
+        state.update(np.ascontiguousarray(array).data)
+    path = folder / f"readings-{state.hexdigest()[:16]}.npz"
+    names = [field.name for field in fields(HeldOut)]
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            return HeldOut(**{name: stored[name] for name in names})
+    made = train()
+    with atomic(path) as temporary:
+        np.savez(temporary, **{name: getattr(made, name) for name in names})
+    return made
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:

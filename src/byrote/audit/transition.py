@@ -77,7 +77,9 @@ def consensus(
     """
     N = probabilities.shape[1]
     if N > MOST_CLASSES:
-        return _unknown(N, 0, f"a matrix of {N} classes has {N * N} entries: at most {MOST_CLASSES} classes are estimated")
+        return _unknown(
+            N, 0, f"a matrix of {N} classes has {N * N} entries: at most {MOST_CLASSES} classes are estimated"
+        )
     found = triples(labels, probabilities, features, folds)
     seen = np.bincount(found[:, 0], minlength=N)
     if len(found) == 0 or seen.min() < FEWEST:

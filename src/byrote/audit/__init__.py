@@ -7,8 +7,15 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Audit": "result",
+    "Confused": "result",
+    "LabelAudit": "estimator",
     "Plan": "plan",
+    "Rate": "result",
     "Settled": "settle",
+    "Transition": "transition",
+    "audit_probabilities": "run",
+    "audit_samples": "run",
 }
 
 __all__ = sorted(_HOME)

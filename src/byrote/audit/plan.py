@@ -1,7 +1,7 @@
 """Which samples a person should check, drawn by design, so that the answers settle how many labels are wrong.
 
-Samples are drawn at random within three strata: the suspects (whose held-out prediction is not their label) in two
-halves by score, and the rest. The estimate is then right for any noise and any model; the model only makes the
+Samples are drawn at random within three strata: the suspects, the doubtful (whose label is less likely than not, though
+they are no suspects), and the rest. The estimate is then right for any noise and any model; the model only makes the
 interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone looks: answers
 chosen afterwards would bias it.
 """
@@ -24,8 +24,8 @@ __all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"
 Rows = NDArray[np.int64]
 FORMAT = 1
 LEAST = 10  # samples drawn from each stratum that holds so many
-SUSPECT, REST = 0.75, 0.03  # shares of wrong labels that the allocation assumes
-_NAMES = ("surer suspects", "other suspects", "the rest")
+SHARES = (0.75, 0.25, 0.03)  # of wrong labels, which the allocation assumes
+_NAMES = ("suspects", "doubtful", "the rest")
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,17 @@ class Plan:
         return plan
 
 
-def split(suspect: NDArray[np.bool_], score: NDArray[np.float64]) -> list[Rows]:
-    """The rows of the three strata: suspects of the higher scores, other suspects, the rest; empty ones stay.
+def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]:
+    """The rows of the three strata: suspects, the other doubtful samples, the rest; empty ones stay.
 
     Args:
         suspect: (n,) which samples are suspects.
-        score: (n,) the higher, the likelier wrong. Equal scores stay in order.
+        doubtful: (n,) which samples are doubtful, suspects or not.
+
+    >>> [rows.tolist() for rows in split(np.array([True, False, False]), np.array([True, True, False]))]
+    [[0], [1], [2]]
     """
-    rows = np.flatnonzero(suspect)
-    ordered = rows[np.argsort(-score[rows], kind="stable")]
-    half = (len(ordered) + 1) // 2
-    return [np.sort(ordered[:half]), np.sort(ordered[half:]), np.flatnonzero(~suspect)]
+    return [np.flatnonzero(part) for part in (suspect, doubtful & ~suspect, ~doubtful & ~suspect)]
 
 
 def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list[int]:
@@ -202,7 +202,7 @@ def draw(
     """Draw a plan.
 
     Args:
-        strata: rows of the surer suspects, the other suspects and the rest (`split`).
+        strata: rows of the suspects, the other doubtful samples and the rest (`split`).
         given: (n,) given labels.
         likely: share of wrong labels that the audit expects in each stratum; it decides what width is announced, not
             what is drawn.
@@ -219,13 +219,12 @@ def draw(
     """
     _check(checks, half_width, twice, confidence)
     sizes = [len(rows) for rows in strata]
-    shares = [SUSPECT, SUSPECT, REST]
 
     def width(looks: int) -> float:
-        return expected_half_width(sizes, likely, allocate(sizes, shares, looks - twice), twice, confidence)
+        return expected_half_width(sizes, likely, allocate(sizes, SHARES, looks - twice), twice, confidence)
 
     looks = checks if checks is not None else _fewest(width, half_width or 0.0, sum(sizes) + twice, twice)
-    drawn = allocate(sizes, shares, looks - twice)
+    drawn = allocate(sizes, SHARES, looks - twice)
     generator = np.random.default_rng(seed)
     chosen = [generator.choice(rows, n, replace=False) for rows, n in zip(strata, drawn, strict=True)]
     rows = np.concatenate(chosen)
@@ -235,7 +234,7 @@ def draw(
     described = tuple(
         Stratum(
             name=_NAMES[h],
-            suspects=h < 2,
+            suspects=h == 0,
             size=sizes[h],
             checks=drawn[h],
             likely=float(likely[h]),

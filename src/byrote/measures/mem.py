@@ -20,6 +20,7 @@ __all__ = [
     "j2",
     "memorization",
     "memorization_of",
+    "observed_of",
 ]
 
 _NAN = float("nan")
@@ -164,12 +165,25 @@ def memorization(
             f"{tuple(features.shape)} and {tuple(test_means.shape)}"
         )
     true_labels = class_labels("true_labels", true_labels, len(test_means), len(features)).to(features.device)
-    observed_labels = counted("observed_labels", observed_labels).to(features.device)
-    same_length(features=features, observed_labels=observed_labels)
+    observed_labels = observed_of(observed_labels, len(test_means), len(features)).to(features.device)
     redrawn = None if redrawn is None else _mask(redrawn, len(features)).to(features.device)
     test_means = test_means.to(features.device)
     away = distances(features, true_labels, test_means)
     return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps, redrawn)
+
+
+def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
+    """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
+
+    Raises: as `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
+
+    >>> observed_of([0, 3], num_classes=2, size=2)
+    tensor([0, 3])
+    """
+    found = class_labels("observed_labels", labels, 2 * num_classes, size)
+    if size > 2 * num_classes and found.unique().tolist() == list(range(1, num_classes + 1)):
+        raise ValueError(f"observed_labels must count from 0, got labels from 1 to {num_classes}; subtract 1")
+    return found
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:

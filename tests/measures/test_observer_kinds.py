@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from byrote.adapters.feed import Indexed
-from byrote.measures import ClassMoments, Observer, SampleHistory, memorization, nc1
+from byrote.measures import ClassMoments, Observer, SampleHistory, memorization, nc1, nc3, nc4
 
 from .test_observer_inputs import IMAGES, INDEX, NOISY, PLAIN, SIZE, TRUE, N, loader, net, row, same
 
@@ -203,3 +203,29 @@ def test_an_indexed_set_keeps_its_positions_in_any_order() -> None:
     shuffled = DataLoader(Indexed(list(zip(IMAGES, NOISY, strict=True))), batch_size=7, shuffle=True)
     assert same(row(shuffled, loader(IMAGES, TRUE)), PLAIN)
     assert same(row(list(itertools.chain(shuffled)), loader(IMAGES, TRUE), index=-1), PLAIN)
+
+
+def test_classifiers_and_masks_in_any_container() -> None:
+    moments = ClassMoments.of(IMAGES, TRUE, N)
+    weight, bias = torch.randn(N, 5, generator=torch.Generator().manual_seed(3)), torch.tensor([0.0, 1.0, -1.0])
+    wrong = TRUE != NOISY
+    expected = (
+        nc3(moments, weight),
+        nc4(IMAGES, weight, bias, moments.means),
+        memorization(IMAGES, TRUE, NOISY, moments.means, wrong).redrawn_mean,
+    )
+    for convert in (torch.Tensor.tolist, torch.Tensor.numpy):
+        found = (
+            nc3(moments, convert(weight)),
+            nc4(convert(IMAGES), convert(weight), convert(bias), convert(moments.means)),
+            memorization(IMAGES, TRUE, NOISY, convert(moments.means), convert(wrong)).redrawn_mean,
+        )
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_infinite_class_mean_has_no_distance() -> None:
+    """D was infinite, and what is relative to it 0."""
+    means = torch.tensor([[0.0, 0.0], [4.0, 0.0], [torch.inf, 0.0]])
+    mem = memorization(torch.tensor([[3.0, 0.0]]), [0], [1], means)
+    assert mem.mean == 3
+    assert np.isnan([mem.class_distance, mem.relative, mem.noise_weighted_relative]).all()

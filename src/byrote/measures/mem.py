@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from byrote.checks import class_labels, counted, matrix, same_length
+from byrote.checks import class_labels, counted, matrix, numbers, same_length
 from byrote.measures.blocks import blocks, ranges
 
 __all__ = [
@@ -252,13 +253,14 @@ def _observed_ratio(
 
 
 def class_distance(means: Tensor) -> float:
-    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or a NaN among them.
+    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or one that is not finite.
 
     >>> import torch
     >>> class_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     5.0
     """
-    return float(torch.pdist(means).mean())
+    distance = float(torch.pdist(means).mean())
+    return distance if math.isfinite(distance) else _NAN
 
 
 def _distance(features: Tensor, centres: Tensor) -> Tensor:
@@ -285,6 +287,7 @@ def _share(hits: Tensor) -> float:
 
 def _mask(redrawn: Tensor, size: int) -> Tensor:
     """One bool a sample (n,)."""
+    redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(
             f"redrawn must be one bool a sample, shape {(size,)}, got {redrawn.dtype} of shape "

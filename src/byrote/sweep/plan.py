@@ -112,7 +112,7 @@ def tasks(
     entries = [entry for entry in plan.entries if entry.key in experiments]
     missing = set([entry.key for entry in entries if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
+    for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in groups.values():

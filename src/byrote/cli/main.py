@@ -29,6 +29,7 @@ for _name, _place in {
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
     "list": "byrote.cli.listing:listing",
+    "audit": "byrote.cli.audit:app",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",
 }.items():

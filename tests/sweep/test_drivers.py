@@ -37,8 +37,8 @@ import sys
 from byrote.sweep import Watcher, run
 class Notes(Watcher):
     def event(self, event, outcome):
-        if event.kind == "epoch" and event.data["epoch"] == 1:
-            print("trained", *event.task.keys, flush=True)
+        if event.kind == "epoch" and event.data["epoch"] == 10:
+            print("trained", *event.data["rows"], flush=True)
 study, root = sys.argv[1:3]
 outcome = run(study, root, imports=["toys"], on="serial", cohort=int(sys.argv[3]), watcher=Notes())
 print("kept", outcome.kept, flush=True)

@@ -171,14 +171,14 @@ def resistance(analysis: Analysis) -> list[Row]:
     """One row a setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
 
     Args:
-        analysis: the runs of a store, `byrote.open(DIR).analysis`.
+        analysis: the runs of a store, `byrote.open(DIR).analysis`; those whose labels are only given are left out.
 
     Returns:
         Rows with `cell`, `loss`, `rate`, `seeds`, the means of `j1`, `j2`, `a`, `t`, `m`, and `gap` with
         `gap_low`, `gap_high` (None at eta 0, or without a clean run of the same seed).
     """
     rows: list[Row] = []
-    for cell in symmetric(analysis):
+    for cell in symmetric(analysis.known):
         for loss in cell.losses:
             for rate in sorted(set(cell.at(loss).rates)):
                 group = cell.at(loss, rate)

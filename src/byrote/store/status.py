@@ -21,7 +21,7 @@ from byrote.store.runs import committed
 from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.verified import whole_runs
 
-__all__ = ["clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
+__all__ = ["clear_abandoned", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
@@ -38,6 +38,13 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
     """Remove the notes of runs that are no longer in hand."""
     for key in keys:
         (root / ".running" / f"{key}.json").unlink(missing_ok=True)
+
+
+def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
+    """Remove the notes of those of these runs that nobody trains any more."""
+    there = {path.stem for path in (root / ".running").glob("*.json")}.intersection(keys)
+    if there:
+        clear_running(root, there - leased(root))
 
 
 def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
@@ -84,7 +91,7 @@ def state_of(root: Path) -> dict[str, Any]:
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values(), ())
     states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, damaged=0, unavailable=0)
-    failures, running, left_out = [], [], not_run(root, plan, present)
+    missing, failures, running, left_out = [], [], [], not_run(root, plan, present)
     without_data, in_hand = {run["key"] for run in left_out}, leased(root)
     for entry in plan.entries:
         if present.get(entry.key) in flaws:
@@ -101,6 +108,7 @@ def state_of(root: Path) -> dict[str, Any]:
             states["unavailable"] += 1
         else:
             states["missing"] += 1
+            missing.append(entry.key)
     return {
         "study": plan.study,
         "scale": plan.scale,
@@ -108,6 +116,7 @@ def state_of(root: Path) -> dict[str, Any]:
         "imports": list(plan.imports),
         "runs": len(plan.entries),
         **states,
+        "missing_keys": missing,
         "failures": failures,
         "damages": [{"key": flaw.key, "error": flaw.sentence(root)} for flaw in flaws.values()],
         "not_run": left_out,

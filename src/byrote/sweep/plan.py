@@ -98,6 +98,7 @@ def tasks(
     cohort: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    only: Collection[str] | None = None,
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
@@ -110,9 +111,11 @@ def tasks(
         cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
+        only: the keys of the runs that are asked for; None: all.
     """
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    missing = set([entry.key for entry in entries if entry.key not in done][:limit])
+    asked = [entry for entry in entries if only is None or entry.key in only]
+    missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)

@@ -29,6 +29,8 @@ for _name, _place in {
     "figures": "byrote.cli.results:figures",
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
+    "verify": "byrote.cli.store:verify",
+    "prune": "byrote.cli.store:prune",
     "list": "byrote.cli.listing:listing",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",

@@ -46,7 +46,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     if json:
         print_json(state)
         return 0
-    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
+    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "damaged", "unavailable")
     print_table("status", names, [state])
     if state["imports"]:
         say(f"made with --import {' --import '.join(state['imports'])}")
@@ -54,6 +54,8 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
     if state["drivers"]:
         say(following.pace(state))
+    for run in state["damages"]:
+        say(run["error"])
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
     following.show_problems({"problems": [p for p in state["problems"] if p["kind"] != "diverged"]}, folder)

@@ -57,7 +57,10 @@ class Flaw:
     def sentence(self, root: Path) -> str:
         """One sentence that names run and file, and says what to do."""
         path = root / self.key / self.file if self.file else root / self.key
-        return f"run {self.key} is {self.kind}: {path} {self.words}; the same `byrote run` command makes it again"
+        cure = "the same `byrote run` command makes it again"
+        if self.kind == "foreign":
+            cure = "`byrote prune --foreign` removes it"
+        return f"run {self.key} is {self.kind}: {path} {self.words}; {cure}"
 
 
 class DamagedRunError(ValueError):

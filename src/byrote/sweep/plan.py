@@ -115,7 +115,7 @@ def tasks(
     asked = [entry for entry in entries if only is None or entry.key in only]
     missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
+    for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in groups.values():

@@ -18,6 +18,7 @@ from byrote.store.drafts import leftovers, remove
 from byrote.store.leases import abandoned
 from byrote.store.log import write_costs
 from byrote.store.plan import older_versions
+from byrote.store.prune import finished_checkpoints
 from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
@@ -151,9 +152,11 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
 
 
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
-    """Count what the store holds now: other drivers may have done some of what was asked for."""
+    """Count what the store holds now: other drivers may have done some of what was asked for. Tidy up after all."""
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
+    for path in finished_checkpoints(outcome.root, present.values()):
+        remove(path)
     others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():
         if manifest["status"] == "failed":

@@ -14,7 +14,7 @@ from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
-__all__ = ["Task", "plan_study", "tasks", "together"]
+__all__ = ["Task", "by_worth", "plan_study", "tasks", "together"]
 
 _FEW, _MANY, _SMALL = 4, 16, 2**20
 
@@ -130,3 +130,12 @@ def tasks(
                 cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
                 found.append(Task(digest(planned), members, cost))
     return sorted(found, key=lambda task: -task.cost)
+
+
+def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
+    """The tasks by what their runs are worth on average; of equals, the longest first."""
+
+    def of(task: Task) -> float:
+        return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)
+
+    return sorted(todo, key=lambda task: (-of(task), -task.cost))

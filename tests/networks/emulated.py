@@ -31,7 +31,7 @@ def _built(command: list[str]) -> native.Units | None:
     digest = hashlib.sha256(
         b"\0".join([repr(command).encode(), native._processor().encode(), *(Path(p).read_bytes() for p in sources)])
     )
-    kept = files.cache_folder() / f"emulated-{digest.hexdigest()[:16]}.so"
+    kept = files.cache_folder() / "kernels" / f"emulated-{digest.hexdigest()[:16]}.so"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:

@@ -22,6 +22,8 @@ class Pretended:
         self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
         self.resources = {"CPU": 2.0} if resources is None else resources
         self.crash_of, self.options, self.init_options, self.calls = set(crash_of), None, None, []
+        self.util = SimpleNamespace(get_node_ip_address=lambda: self.listens_at)
+        self.listens_at = "127.0.0.1"
         self.waiting, self.results, self.most, self.open = {}, {}, 0, False
 
     def init(self, **options):

@@ -25,7 +25,7 @@ def pretended(monkeypatch):
     ray = Pretended()
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(module, "find_spec", lambda name: object())
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", module._LOOPBACK):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return ray
@@ -114,11 +114,23 @@ def test_ray_is_asked_for_what_the_pages_say(tmp_path, pretended):
     assert pretended.options == {"num_cpus": 1, "max_retries": 3, "max_calls": 50}
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
     assert (signal.getsignal(signal.SIGTERM), os.getcwd()) == (before, folder)
     one.close()
     assert not pretended.open
     assert not os.path.exists(asked["_temp_dir"])
+
+
+def test_ray_that_would_listen_beyond_the_loopback_is_refused(tmp_path, pretended):
+    pretended.listens_at = "192.0.2.7"
+    one = executor("ray", tmp_path)
+    one.submit(TASKS[0])
+    with pytest.raises(OSError, match="Ray would listen beyond this machine"):
+        one.wait(lambda event: None)
+    assert pretended.calls == []
+    one.close()
+    assert not pretended.open
 
 
 def test_a_running_cluster_is_joined_with_its_own_settings(tmp_path, pretended):

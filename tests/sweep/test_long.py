@@ -5,6 +5,7 @@ Each test compares the store with that of an undisturbed sweep, bit for bit, and
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -195,22 +196,41 @@ def test_ray_on_one_node_gives_the_same_bits_and_survives_a_killed_worker(forty,
     until(lambda: len(committed(root)) >= 4)
     workers = children(process.pid, "ray::_carry_out")
     assert workers
+    assert listening([process.pid, *children(process.pid, "")]) <= {"127.0.0.1", "::ffff:127.0.0.1"}
     os.kill(workers[0], signal.SIGKILL)
     ended(process, 0)
     assert files(root) == calm
     nothing_left(root)
 
 
-def ray_node(address, log, *more):
-    """A Ray node of this machine in the foreground, with one CPU, as docs/machines.md starts it."""
+def listening(pids):
+    """The addresses at which these processes listen."""
+    sockets = set()
+    for pid in pids:
+        with suppress(OSError):
+            sockets |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    found = set()
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                words = bytes.fromhex(fields[1].partition(":")[0])
+                packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+                found.add(socket.inet_ntop(family, packed))
+    assert found, "nothing was seen to listen"
+    return found
+
+
+def ray_node(log, *where):
+    """A Ray node of this machine in the foreground, with one CPU, as docs/machines.md starts it; gives its IP too."""
     ray = Path(sys.executable).with_name("ray")
-    where = ["--head", "--port", address.rpartition(":")[2]] if "--head" in more else ["--address", address]
-    limits = ["--num-cpus", "1", "--object-store-memory", "80000000", "--include-dashboard", "false"]
-    arguments = [*where, *limits, *(word for word in more if word != "--head"), "--disable-usage-stats"]
-    with log.open("a") as file:
-        return subprocess.Popen(
-            [str(ray), "start", "--node-ip-address", "127.0.0.1", "--block", *arguments], stdout=file, stderr=file
-        )
+    limits = ["--num-cpus", "1", "--object-store-memory", "80000000", "--disable-usage-stats"]
+    ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"]
+    with log.open("w") as file:
+        node = subprocess.Popen([str(ray), "start", "--block", *where, *limits, *ports], stdout=file, stderr=file)
+    until(lambda: "Ray runtime started" in log.read_text() or node.poll() is not None)
+    assert node.poll() is None, log.read_text()
+    return node, re.search(r"Local node IP: ([\d.]+)", log.read_text())[1]
 
 
 def free_port():
@@ -226,15 +246,13 @@ def test_a_whole_ray_node_is_killed(forty, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     path, calm = forty
-    root, log, address = tmp_path / "s", tmp_path / "ray.txt", f"127.0.0.1:{free_port()}"
-    folder = tempfile.mkdtemp(prefix="byrote-test-")
-    nodes = [ray_node(address, log, "--head", "--temp-dir", folder)]
-    process = None
+    root, folder, port = tmp_path / "s", tempfile.mkdtemp(prefix="byrote-test-"), str(free_port())
+    head = ["--head", "--port", port, "--ray-client-server-port", str(free_port()), "--include-dashboard", "false"]
+    node, address = ray_node(tmp_path / "head.txt", *head, "--temp-dir", folder)
+    nodes, process = [node], None
     try:
-        until(lambda: "Ray runtime started" in log.read_text())
-        nodes.append(ray_node(address, log))
-        until(lambda: log.read_text().count("Ray runtime started") == 2)
-        process = started(path, root, "--on", "ray", "--address", address, "--cohort", "4")
+        nodes.append(ray_node(tmp_path / "second.txt", "--address", f"{address}:{port}")[0])
+        process = started(path, root, "--on", "ray", "--address", f"{address}:{port}", "--cohort", "4")
         until(lambda: len(committed(root)) >= 4)
         until(lambda: children(nodes[1].pid, "ray::_carry_out"))
         gone = [nodes[1].pid, *children(nodes[1].pid, "")]

@@ -89,6 +89,7 @@ def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, d
                 alike(value, other[name], device)
 
 
+@pytest.mark.every(2)
 def test_the_members_that_are_left_go_on_alone(tmp_path, device):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):

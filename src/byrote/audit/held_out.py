@@ -66,6 +66,7 @@ def judge(
     training: Training = TRAINING,
     seed: int = 0,
     device: str = "cpu",
+    followed: bool = True,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> HeldOut:
     """Train one network a fold on the other folds, and read every sample in every epoch.
@@ -79,6 +80,7 @@ def judge(
             of the training sets holds.
         seed: of initial weights and order.
         device: where.
+        followed: read every epoch; False reads the last alone, as a plain cross-validation does.
         on_epoch: called with the epoch, from 1, and the number of epochs.
 
     Raises:
@@ -102,17 +104,18 @@ def judge(
         index = torch.stack(
             [r[torch.randperm(len(r), generator=g)[:size]] for r, g in zip(learned, orders, strict=True)]
         )
-        losses.append(_learn(stacked, optimizer, module, x, y, index.to(device), training, sums))
+        losses.append(_learn(stacked, optimizer, module, x, y, index.to(device), training, sums if followed else None))
         if not np.isfinite(losses[-1]).all():
             raise ValueError(f"training diverged in epoch {epoch + 1}: scale the features, or lower the learning rate")
-        logits, features = _read(stacked, x, judged)
-        sums.add(logits, labels)
+        if followed or epoch == training.epochs - 1:
+            logits, features = _read(stacked, x, judged)
+            sums.add(logits, labels)
         if on_epoch is not None:
             on_epoch(epoch + 1, training.epochs)
     return HeldOut(
         logits=logits.numpy(),
-        probabilities=(sums.probabilities / training.epochs).numpy(),
-        margin=(sums.margin / training.epochs).numpy(),
+        probabilities=(sums.probabilities / sums.readings).numpy(),
+        margin=(sums.margin / sums.readings).numpy(),
         trained=(sums.trained / sums.times.clamp(min=1)).numpy(),
         features=features.numpy(),
         folds=folds,
@@ -162,10 +165,12 @@ class _Sums:
     def __init__(self, n: int, num_classes: int) -> None:
         self.probabilities = torch.zeros(n, num_classes)
         self.margin, self.trained, self.times = torch.zeros(n), torch.zeros(n), torch.zeros(n)
+        self.readings = 0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         self.probabilities += logits.softmax(-1)
         self.margin += _bounded(log_odds(logits, labels))
+        self.readings += 1
 
     def add_trained(self, rows: Tensor, margins: Tensor) -> None:
         self.trained.index_add_(0, rows.flatten(), _bounded(margins).flatten())
@@ -180,7 +185,7 @@ def _learn(
     y: Tensor,
     index: Tensor,
     training: Training,
-    sums: _Sums,
+    sums: _Sums | None,
 ) -> NDArray[np.float64]:
     """One epoch; the mean loss of each network."""
     network.train()
@@ -194,7 +199,8 @@ def _learn(
         each.backward(torch.ones_like(each))
         optimizer.step()
         total += each.detach().double() * (stop - start)
-        sums.add_trained(rows.cpu(), log_odds(logits.detach().float(), labels).cpu())
+        if sums is not None:
+            sums.add_trained(rows.cpu(), log_odds(logits.detach().float(), labels).cpu())
     return (total / index.shape[1]).cpu().numpy()
 
 

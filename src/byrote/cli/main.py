@@ -33,6 +33,7 @@ for _name, _place in {
     "verify": "byrote.cli.store:verify",
     "prune": "byrote.cli.store:prune",
     "list": "byrote.cli.listing:listing",
+    "audit": "byrote.cli.audit:app",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",
 }.items():

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ def present_plan(root: Path) -> None:
         raise StoreLostError(root)
 
 
+@cache
 def machine() -> dict[str, str | int | None]:
     """What a reader needs to know of where a run was made."""
     facts: dict[str, str | int | None] = {

@@ -1,7 +1,6 @@
 """The tables of a store, or of a folder of compacted results. Never loads torch."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from byrote.component import did_you_mean
 from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
-from byrote.store.parquet import lazy_table, read_parquet, write_parquet
+from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
 from byrote.store.plan import Plan, older_versions
 from byrote.store.runs import DamagedRunError, committed
 from byrote.store.sealed import read_sealed, write_sealed
@@ -27,6 +26,8 @@ __all__ = ["Results", "compact", "is_results", "read_results"]
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
 _HISTORY = "history.parquet"
+
+Parts = list[list[Path]]
 
 
 def _none() -> Table:
@@ -44,6 +45,7 @@ class Results:
         source: where the tables were read from, for captions.
         about: study, scale, machine, and what was not run: what a report says of the whole.
         load_features: gives the features of runs with M = 2, see `features`.
+        feature_files: gives the files that these lie in, for what joins them without reading them into memory.
     """
 
     runs: Table
@@ -51,6 +53,7 @@ class Results:
     source: str
     about: dict[str, Any]
     load_features: Callable[[], Table] = field(default=_none, repr=False)
+    feature_files: Callable[[], Parts] = field(default=list, repr=False)
 
     @cached_property
     def features(self) -> Table:
@@ -112,14 +115,16 @@ def _compacted(folder: Path) -> Results:
     about = _about(folder)
     for name in (_TABLE, _RUNS):
         _verify(folder, name, about)
-    load = partial(_compacted_features, folder, about) if _FEATURES in about["files"] else _none
+    files = partial(_compacted_features, folder, about)
     runs = Table(read_parquet(folder / _RUNS))
-    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, load)
+    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, partial(_features, files), files)
 
 
-def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Table:
+def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Parts:
+    if _FEATURES not in about["files"]:
+        return []
     _verify(folder, _FEATURES, about)
-    return lazy_table(folder / _FEATURES)
+    return [[folder / _FEATURES]]
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
@@ -163,7 +168,8 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     places = {row["key"]: place for place, row in enumerate(rows)}
     history = _history(folder, stored, compacted, manifests, places)
     about = _about_plan(folder, plan, present, manifests, {} if stored is None else stored.about)
-    return Results(runs, history, str(folder), about, partial(_features, folder, stored, manifests))
+    files = partial(_feature_files, folder, stored, manifests)
+    return Results(runs, history, str(folder), about, partial(_features, files), files)
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,9 +194,9 @@ def _history(
     done = [key for key, manifest in manifests.items() if _HISTORY in manifest["files"]]
     done = [key for key in done if manifests[key]["status"] == "done"]
     if done:
-        columns = read_parquet([folder / key / _HISTORY for key in done])
-        keys = _keys_of(columns.pop("filename"))
-        parts.append(Table({"run": np.array([places[key] for key in keys], dtype=np.int64), "key": keys, **columns}))
+        numbers, names = np.array([places[key] for key in done], dtype=np.int64), _objects(done)
+        for columns, files in read_many([folder / key / _HISTORY for key in done]):
+            parts.append(Table({"run": numbers[files], "key": names[files], **columns}))
     history = Table.concat(parts)
     return history.take(np.lexsort((history["epoch"], history["run"]))) if len(history) else history
 
@@ -203,14 +209,25 @@ def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[st
     return manifests
 
 
-def _features(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
-    parts = [] if stored is None else [stored.features]
+def _feature_files(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
+    """The files that hold features, as they were written: the compacted one, then those of the runs."""
     keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
-    paths = [folder / key / _FEATURES for key in _whole(folder, keys, (_FEATURES,))]
-    if paths:
-        columns = read_parquet(paths)
-        parts.append(Table({"key": _keys_of(columns.pop("filename")), **columns}))
-    return Table.concat(parts)
+    whole = _whole(folder, keys, (_FEATURES,))
+    return [
+        *([] if stored is None else stored.feature_files()),
+        *([[folder / key / _FEATURES for key in whole]] if whole else []),
+    ]
+
+
+def _features(files: Callable[[], Parts]) -> Table:
+    tables = []
+    for paths in files():
+        if len(paths) == 1 and "key" in (table := lazy_table(paths[0])):
+            tables.append(table)
+            continue
+        keys = _objects([path.parent.name for path in paths])
+        tables += [Table({"key": keys[places], **columns}) for columns, places in read_many(paths)]
+    return tables[0] if len(tables) == 1 else Table.concat(tables)
 
 
 def _about_plan(
@@ -265,14 +282,18 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
     runs = results.runs
     for name in ("spec", "contents", "error") if len(runs) else ():
         runs = runs.with_column(name, _objects([_without_home(text) for text in runs[name].tolist()]))
-    tables = {_RUNS: runs, _TABLE: results.history, _FEATURES: results.features}
+    metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
     checksums = {}
-    for name, table in tables.items():
+    for name, table in {_RUNS: runs, _TABLE: results.history}.items():
         if len(table):
-            metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
             with atomic(folder / name) as draft:
                 write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
             checksums[name] = sha256(folder / name)
+    features = results.feature_files()
+    if features:
+        with atomic(folder / _FEATURES) as draft:
+            join_parquet(draft, features, metadata)
+        checksums[_FEATURES] = sha256(folder / _FEATURES)
     about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
     write_sealed(folder / _ABOUT, about)
     return folder
@@ -294,11 +315,6 @@ def _without_home(text: str) -> str:
     if str(home) == home.anchor:
         return text
     return re.sub(re.escape(json.dumps(str(home))[1:-1]) + r"(?![\w.-])", "~", text)
-
-
-def _keys_of(files: Column) -> Column:
-    folders = {file: os.path.basename(os.path.dirname(file)) for file in set(files.tolist())}
-    return _objects([folders[file] for file in files.tolist()])
 
 
 def _objects(values: Sequence[Any]) -> Column:

@@ -12,8 +12,9 @@ from typing import Any
 
 from byrote.files import write_atomic
 from byrote.identity import FORMAT
+from byrote.store.uncollected import uncollected
 
-__all__ = ["read_sealed", "sealed", "write_sealed"]
+__all__ = ["read_sealed", "sealed", "write_sealed", "write_sealed_line"]
 
 _START, _END = b'{"digest": "', b'",\n'
 _DIGITS = 64
@@ -30,13 +31,23 @@ def sealed(value: Mapping[str, Any]) -> str:
      "b": 1
     }
     """
-    rest = (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()[2:]
-    return (_START + hashlib.sha256(rest).hexdigest().encode() + _END + rest).decode()
+    return _with_digest(json.dumps(value, indent=1, sort_keys=True, allow_nan=False)[2:])
+
+
+def _with_digest(rest: str) -> str:
+    content = rest.encode() + b"\n"
+    return (_START + hashlib.sha256(content).hexdigest().encode() + _END + content).decode()
 
 
 def write_sealed(path: Path, value: Mapping[str, Any], *, durable: bool = True, parents: bool = True) -> None:
     """Write a JSON object, sealed; see `byrote.files.atomic` for the rest."""
     write_atomic(path, sealed(value), durable=durable, parents=parents)
+
+
+def write_sealed_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object, sealed, on one line and not durably: what can be found out again."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    write_atomic(path, _with_digest(text[1:]), durable=False, parents=False)
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
@@ -48,7 +59,8 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     """
     raw = path.read_bytes()
     try:
-        value = json.loads(raw)
+        with uncollected():
+            value = json.loads(raw)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):

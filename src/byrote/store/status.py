@@ -80,8 +80,7 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 def state_of(root: Path) -> dict[str, Any]:
     """Counts of missing, running, done, failed, damaged and unavailable runs, why of the last three, and those in hand.
 
-    A run is damaged where its manifest or spec is not as it was written, or a file is missing or cut short. The
-    checksums of its other files are left to `byrote verify`.
+    A run is damaged where its manifest is not as it was written; its other files are left to `byrote verify`.
 
     Raises:
         ValueError: the folder is not a store.

@@ -5,6 +5,7 @@ right. A store of ten thousand runs is then opened again without reading them: t
 else. `byrote verify` does not believe this memory and reads every byte.
 """
 
+import json
 import os
 import time
 from collections.abc import Collection, Iterable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from byrote.store.runs import MANIFEST, SPEC, DamagedRunError, Flaw, check_file, check_sizes, read_manifest
-from byrote.store.sealed import read_sealed, write_sealed
+from byrote.store.sealed import read_sealed, write_sealed_line
 
 __all__ = ["flaw_of", "whole_runs"]
 
@@ -28,12 +29,14 @@ def whole_runs(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Flaw]]:
     """The manifests of those runs that are whole, and what is wrong with the others, by key.
 
-    Every file must be there in its size; manifest and spec are always checked in full.
+    Every file must be there in its size; manifest and spec are always checked in full. With no `names` at all, the
+    manifest alone is looked at.
 
     Args:
         root: the store.
         keys: the runs to look at.
-        names: the further files whose checksums count, such as those that will be read; None: all.
+        names: the further files whose checksums count, such as those that will be read; None: all; `()`: none, and not
+            the spec either.
         believed: False reads every file anew, whatever is remembered of it.
     """
     memory = _Memory(root, believed)
@@ -66,8 +69,11 @@ class _Memory:
         self._new = 0
         self._now = time.time()
         if believed:
-            with suppress(OSError, ValueError, KeyError, TypeError):  # it is made again
-                self._known = {key: (run[0], run[1]) for key, run in read_sealed(self._path)[0]["runs"].items()}
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # it is made again
+                stored = read_sealed(self._path)[0]
+                machines = [json.loads(text) for text in stored["machines"]]
+                for key, (stamps, manifest, machine) in stored["runs"].items():
+                    self._known[key] = stamps, manifest | {"machine": machines[machine]}
 
     def look(self, key: str, names: Collection[str] | None) -> dict[str, Any]:
         """The manifest of a run whose files are whole.
@@ -75,14 +81,17 @@ class _Memory:
         Raises:
             DamagedRunError: the run is not.
         """
-        stamps = self._stamps(key)
+        stamps = self._stamps(key, names)
         known, manifest = self._known.get(key, ({}, {}))
         checked = {name for name, stamp in known.items() if stamps.get(name) == stamp}
         fresh = MANIFEST not in checked
         if fresh:
             manifest, checked = read_manifest(self._root, key), set()
-        check_sizes(self._root, manifest, {name: stamp[2] for name, stamp in stamps.items()})
-        wanted = [name for name in manifest["files"] if names is None or name in names or name == SPEC]
+        if names == ():
+            wanted: list[str] = []
+        else:
+            check_sizes(self._root, manifest, {name: stamp[2] for name, stamp in stamps.items()})
+            wanted = [name for name in manifest["files"] if names is None or name in names or name == SPEC]
         unread = [name for name in wanted if name not in checked]
         for name in unread:
             check_file(self._root, manifest, name)
@@ -90,28 +99,38 @@ class _Memory:
             self._remember(key, manifest, {name: stamps[name] for name in (*checked, *unread, MANIFEST)})
         return manifest
 
-    def _stamps(self, key: str) -> dict[str, Stamp]:
-        """Times, size, and inode of each file of a run."""
+    def _stamps(self, key: str, names: Collection[str] | None) -> dict[str, Stamp]:
+        """Times, size, and inode of each file of a run, of its manifest alone where no other counts."""
         found: dict[str, Stamp] = {}
         try:
+            if names == ():
+                state = os.stat(f"{self._root}/{key}/{MANIFEST}")
+                return {MANIFEST: [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]}
             with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     state = entry.stat()
                     found[entry.name] = [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]
         except OSError as error:
-            raise DamagedRunError(self._root, Flaw(key, "torn", "", f"cannot be read ({error.strerror})")) from None
+            file = MANIFEST if names == () else ""
+            raise DamagedRunError(self._root, Flaw(key, "torn", file, f"cannot be read ({error.strerror})")) from None
         return found
 
     def _remember(self, key: str, manifest: dict[str, Any], stamps: dict[str, Stamp]) -> None:
         settled = {n: s for n, s in stamps.items() if self._now - max(s[0], s[1]) / 1e9 > _SETTLED}
         if MANIFEST in settled:
             self._new += len(settled)
-            self._known[key] = settled, manifest
+            before = self._known.get(key, ({}, {}))[0]
+            kept = {} if before.get(MANIFEST) != settled[MANIFEST] else before
+            self._known[key] = kept | settled, manifest
 
     def save(self) -> None:
         """Write what was found out, where there is enough of it and the store can be written to."""
         if self._new < _WORTH:
             return
         with suppress(OSError):
-            runs = {key: run for key, run in self._known.items() if os.path.isdir(f"{self._root}/{key}")}
-            write_sealed(self._path, {"runs": runs}, durable=False, parents=False)
+            machines: dict[str, int] = {}
+            runs = {}
+            for key, (stamps, manifest) in self._known.items():
+                number = machines.setdefault(json.dumps(manifest["machine"]), len(machines))
+                runs[key] = stamps, {name: value for name, value in manifest.items() if name != "machine"}, number
+            write_sealed_line(self._path, {"machines": list(machines), "runs": runs})

@@ -10,10 +10,11 @@ from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
 from byrote.networks import MLP
 from byrote.store import Entry, Plan
+from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
-__all__ = ["Task", "plan_study", "tasks", "together"]
+__all__ = ["Task", "by_worth", "plan_study", "tasks", "together"]
 
 _FEW, _MANY, _SMALL = 4, 16, 2**20
 
@@ -55,6 +56,7 @@ def together(experiment: Experiment, device: str) -> int:
     return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
 
 
+@uncollected()
 def plan_study(
     study: Study,
     scale: str = "",
@@ -115,7 +117,7 @@ def tasks(
     asked = [entry for entry in entries if only is None or entry.key in only]
     missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
+    for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in groups.values():
@@ -128,3 +130,12 @@ def tasks(
                 cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
                 found.append(Task(digest(planned), members, cost))
     return sorted(found, key=lambda task: -task.cost)
+
+
+def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
+    """The tasks by what their runs are worth on average; of equals, the longest first."""
+
+    def of(task: Task) -> float:
+        return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)
+
+    return sorted(todo, key=lambda task: (-of(task), -task.cost))

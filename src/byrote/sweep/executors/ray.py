@@ -31,6 +31,7 @@ __all__ = ["Ray", "check_ray"]
 _RETRIES = 3  # times a task starts again when its worker or node dies; one that kills its worker is given up then
 _CALLS = 50  # tasks a worker process does before it is replaced: what it leaks stays bounded, its start costs little
 _MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one
 _TICK = 0.25  # seconds between two questions whether to stop
 _EVERY = 5.0  # seconds between two looks at the size of the cluster and at the progress of the runs
 
@@ -142,6 +143,7 @@ class Ray:
             return self._ray
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if not self._address:  # for Ray's own processes, which take over this environment
+            os.environ[_LOOPBACK] = "0"
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             if "RAY_AUTH_TOKEN_PATH" not in os.environ:
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -161,6 +163,8 @@ class Ray:
             if in_main:
                 signal.signal(signal.SIGTERM, before)  # Ray takes it
         self._ray = ray
+        if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
+            raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
         if self._gpus and not ray.cluster_resources().get("GPU"):
             raise ValueError("the Ray cluster has no GPU; leave --device cuda out")
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}

@@ -83,7 +83,7 @@ def trained(outputs):
 
 
 def nothing_left(root):
-    return {path.name for path in root.iterdir()} - set(committed(root)) <= {"plan.json", ".running"} and list(
+    return {path.name for path in root.iterdir()} - set(committed(root)) <= {"plan.json", ".running", "log"} and list(
         (root / ".running").iterdir()
     ) == []
 

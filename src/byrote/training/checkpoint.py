@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
+from byrote.engine import EnsembleOptimizer
 from byrote.files import write_atomic
 from byrote.measures.dynamics import SampleHistory
 from byrote.training.cohort import Cohort
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 
 __all__ = ["Checkpoint"]
 
 
-def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> dict[str, Any]:
+def _part(cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> dict[str, Any]:
     """Everything of run s."""
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     return {
@@ -37,7 +37,7 @@ def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) ->
     }
 
 
-def _restore(part: dict[str, Any], cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> None:
+def _restore(part: dict[str, Any], cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> None:
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     with torch.no_grad():
         for name, value in cohort.network.state_dict().items():
@@ -64,7 +64,7 @@ class Checkpoint:
     seconds: float = 30.0
     _saved: float = field(default_factory=time.monotonic)
 
-    def save(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record], epoch: int) -> None:
+    def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
         """Save after `epoch` epochs, if it is time."""
         if time.monotonic() - self._saved < self.seconds:
             return
@@ -77,7 +77,7 @@ class Checkpoint:
         write_atomic(self.path, buffer.getvalue())
         self._saved = time.monotonic()
 
-    def restore(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record]) -> int:
+    def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
         """Set the cohort to where it was saved; returns the epochs done, 0 where there is nothing to go on from."""
         try:
             saved = torch.load(self.path, map_location=cohort.device, weights_only=True)

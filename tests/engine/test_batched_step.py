@@ -207,7 +207,7 @@ def broken(graph, inputs):
 @pytest.mark.parametrize("whole", [True, False])
 def test_where_no_compiler_works_the_step_is_made_once_and_that_is_said_once(whole, caplog):
     network, plain = stacked(), stacked()
-    (network.features if whole else network.features.computation.batched_step).compile_with(backend=broken)
+    (network if whole else network.features.computation.batched_step).compile_with(backend=broken)
     descents = descending(network), descending(plain)
     with caplog.at_level("INFO", "byrote"):
         for trial in range(2):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from byrote.engine.dense.matmul import Products
+from byrote.engine.kernels.arguments import NormArguments
 from byrote.engine.kernels.library import address, address_of, kernels
 from byrote.networks import MLP
 
@@ -42,18 +43,19 @@ def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
     )
     got = {}
     for kind, given in (("rounded", torch.Tensor.clone), ("bf16", torch.Tensor.bfloat16)):
-        passes, x, g = getattr(found, kind), given(a), given(dy)
+        norm_kernels, x, g = getattr(found, kind), given(a), given(dy)
         out, da, again = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
         mean, inverse, running_mean, running_var, dgamma, dbeta = torch.zeros(6, columns).unbind()
-        passes.norm_forward(
-            *(address(x), None, address(out), 40, columns, address(gamma), address(beta), None, 1e-5, 0.1),
-            *(address(running_mean), address(running_var), address(mean), address(inverse), 0.0),
-        )
-        passes.norm_backward(
-            *(address(x), address(out), address(g), address(da), None, 40, columns, address(gamma), address(mean)),
-            *(address(inverse), address(dgamma), address(dbeta), 0.0),
-        )
-        passes.norm_apply(address(x), None, address(again), 40, columns, address(gamma), address(beta), 0.0)
+        arguments = NormArguments(x=address(x), out=address(out), rows=40, columns=columns, stride=columns)
+        arguments.gamma, arguments.beta, arguments.eps, arguments.momentum = address(gamma), address(beta), 1e-5, 0.1
+        arguments.running_mean, arguments.running_var = address(running_mean), address(running_var)
+        arguments.mean, arguments.inverse = address(mean), address(inverse)
+        norm_kernels.forward(arguments)
+        arguments.gate, arguments.dy, arguments.dx = address(out), address(g), address(da)
+        arguments.dgamma, arguments.dbeta = address(dgamma), address(dbeta)
+        norm_kernels.backward(arguments)
+        arguments.out, arguments.scale, arguments.shift = address(again), address(gamma), address(beta)
+        norm_kernels.apply(arguments)
         got[kind] = [t.float() for t in (out, da, again, mean, inverse, running_mean, running_var, dgamma, dbeta)]
     for one, other in zip(got["rounded"], got["bf16"], strict=True):
         if columns % 16:  # a compiler may fuse the arithmetic of single columns another way

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from byrote.engine.kernels.library import Kernels, address, kernels
+from byrote.engine.kernels.arguments import NormArguments
+from byrote.engine.kernels.library import Kernels, NormKernels, address, kernels
 
 __all__ = ["Norm", "is_standard", "replace_norms"]
 
@@ -61,10 +62,10 @@ class Norm(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None, rectify: bool = False) -> Tensor:
         if self.training:
             self.num_batches_tracked.add_(1)
-        found = kernels() if self.compiled and self._fits(x, residual) else None
-        if found is not None and not self.training and not torch.is_grad_enabled():
-            return self._evaluated(x, residual, rectify, found)
-        if found is None or not self.training:
+        library = kernels() if self.compiled and self._fits(x, residual) else None
+        if library is not None and not self.training and not torch.is_grad_enabled():
+            return self._evaluated(x, residual, rectify, library)
+        if library is None or not self.training:
             y = F.batch_norm(
                 x.float() if self.widen else x,
                 self.running_mean,
@@ -78,7 +79,7 @@ class Norm(nn.Module):
             y = y.to(x.dtype) if residual is None else y.to(x.dtype) + residual
             return F.relu(y) if rectify else y
         state = (self.running_mean, self.running_var, self.momentum, self.eps)
-        out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, found)  # type: ignore[no-untyped-call]
+        out: Tensor = _Norm.apply(x, residual, self.weight, self.bias, state, rectify, library)  # type: ignore[no-untyped-call]
         return out
 
     def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
@@ -91,17 +92,15 @@ class Norm(nn.Module):
         usable = all(v.dtype == torch.float32 and v.is_cpu and v.is_contiguous() for v in states)
         return usable and all(v.shape == x.shape[1:2] for v in states)
 
-    def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, found: Kernels) -> Tensor:
+    def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, library: Kernels) -> Tensor:
         """By the running statistics, without gradients."""
         x, residual = _rows_first(x), None if residual is None else _rows_first(residual)
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - scale * self.running_mean
-        out, columns = torch.empty_like(x), x.shape[1]
-        passes = found.bf16 if x.dtype == torch.bfloat16 else found.fp32
-        passes.norm_apply(
-            *(address(x), address(residual), address(out), x.numel() // columns, columns),
-            *(address(scale), address(shift), 0.0 if rectify else -math.inf),
-        )
+        out = torch.empty_like(x)
+        arguments = NormArguments(x=address(x), residual=address(residual), out=address(out), **_size(x))
+        arguments.scale, arguments.shift, arguments.floor = address(scale), address(shift), _floor(rectify)
+        _kernels_for(x, library).apply(arguments)
         return out
 
 
@@ -119,6 +118,19 @@ def _rows_first(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
 
 
+def _size(x: Tensor) -> dict[str, int]:
+    columns = x.shape[1]
+    return {"rows": x.numel() // columns, "columns": columns, "stride": columns}
+
+
+def _floor(rectify: bool) -> float:
+    return 0.0 if rectify else -math.inf
+
+
+def _kernels_for(x: Tensor, library: Kernels) -> NormKernels:
+    return library.bf16 if x.dtype == torch.bfloat16 else library.fp32
+
+
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -129,28 +141,26 @@ class _Norm(torch.autograd.Function):
         bias: Tensor,
         state: tuple[Tensor, Tensor, float, float],
         rectify: bool,
-        found: Kernels,
+        library: Kernels,
     ) -> Tensor:
         running_mean, running_var, momentum, eps = state
         x = _rows_first(x)
         residual = None if residual is None else _rows_first(residual)
-        columns = x.shape[1]
-        rows = x.numel() // columns
-        if rows < 2:
-            raise ValueError(f"normalisation in training needs at least 2 values a column, got {rows}")
+        size = _size(x)
+        if size["rows"] < 2:
+            raise ValueError(f"normalisation in training needs at least 2 values a column, got {size['rows']}")
         out = torch.empty_like(x)
-        mean, inverse = torch.empty(2, columns, dtype=torch.float32).unbind()
-        floor = 0.0 if rectify else -math.inf
-        passes = found.bf16 if x.dtype == torch.bfloat16 else found.fp32
-        passes.norm_forward(
-            *(address(x), address(residual), address(out), rows, columns, address(weight), address(bias)),
-            *(None, eps, momentum, address(running_mean), address(running_var), address(mean), address(inverse)),
-            floor,
-        )
+        mean, inverse = torch.empty(2, size["columns"], dtype=torch.float32).unbind()
+        arguments = NormArguments(x=address(x), residual=address(residual), out=address(out), **size)
+        arguments.gamma, arguments.beta, arguments.floor = address(weight), address(bias), _floor(rectify)
+        arguments.running_mean, arguments.running_var = address(running_mean), address(running_var)
+        arguments.mean, arguments.inverse, arguments.eps = address(mean), address(inverse), eps
+        arguments.momentum = momentum
+        _kernels_for(x, library).forward(arguments)
         # without a rectifier the output is not read again, and may be changed in place: whatever stands for it is above
         # the floor
         ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
-        ctx.floor, ctx.found, ctx.has_residual = floor, found, residual is not None
+        ctx.rectify, ctx.library, ctx.has_residual = rectify, library, residual is not None
         return out
 
     @staticmethod
@@ -161,10 +171,9 @@ class _Norm(torch.autograd.Function):
         dx = torch.empty_like(x)
         dresidual = torch.empty_like(x) if ctx.has_residual else None
         dweight, dbias = torch.empty(2, len(weight), dtype=torch.float32).unbind()
-        passes = ctx.found.bf16 if x.dtype == torch.bfloat16 else ctx.found.fp32
-        passes.norm_backward(
-            *(address(x), address(out), address(dy), address(dx), address(dresidual), x.numel() // len(weight)),
-            *(len(weight), address(weight), address(mean), address(inverse), address(dweight), address(dbias)),
-            ctx.floor,
-        )
+        arguments = NormArguments(x=address(x), gate=address(out), dy=address(dy), dx=address(dx), **_size(x))
+        arguments.dresidual, arguments.floor = address(dresidual), _floor(ctx.rectify)
+        arguments.gamma, arguments.mean, arguments.inverse = address(weight), address(mean), address(inverse)
+        arguments.dgamma, arguments.dbeta = address(dweight), address(dbias)
+        _kernels_for(x, ctx.library).backward(arguments)
         return dx, dresidual, dweight, dbias, None, None, None

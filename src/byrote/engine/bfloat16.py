@@ -10,7 +10,9 @@ rounded operands are multiplied in float32 and the result is rounded: the same m
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from byrote.engine.batchnorm import Norm, replace_norms
 
-__all__ = ["Wide", "has_units", "narrow", "reduce", "reduced_names", "units", "units_in"]
+__all__ = ["has_units", "narrow", "reduce", "reduced_names", "units", "units_in"]
 
 _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -35,7 +37,7 @@ def has_units() -> bool:
     return bool(units())
 
 
-def units_in(told: str) -> str:
+def units_in(cpuinfo: str) -> str:
     """What the processor that says this of itself multiplies bfloat16 on, faster than float32; else "".
 
     "matrix": AMX and Armv8.6 BF16, for whole blocks; "pairs": AMD's AVX-512 BF16, on vector units. Intel's AVX-512
@@ -45,57 +47,58 @@ def units_in(told: str) -> str:
     >>> units_in("vendor_id: GenuineIntel flags: avx512_bf16"), units_in("vendor_id: AuthenticAMD flags: avx512_bf16")
     ('', 'pairs')
     """
-    words = set(told.replace(":", " ").split())
+    words = set(cpuinfo.replace(":", " ").split())
     if not words.isdisjoint({"amx_bf16", "bf16"}):
         return "matrix"
     return "pairs" if words >= {"avx512_bf16", "AuthenticAMD"} else ""
 
 
-class _Rounded(nn.Linear):
-    """A linear layer of bfloat16 operands and result where the CPU has no bfloat16 units."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not x.is_cpu:
-            return super().forward(x)
-        bias = None if self.bias is None else self.bias.float()
-        return F.linear(x.float(), self.weight.float(), bias).to(x.dtype)
-
-
-class _RoundedConv(nn.Conv2d):
-    """A convolution of bfloat16 operands and result where the CPU has no bfloat16 units."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not x.is_cpu:
-            return super().forward(x)
-        bias = None if self.bias is None else self.bias.float()
-        out: Tensor = self._conv_forward(x.float(), self.weight.float(), bias)
-        return out.to(x.dtype)
-
-
-_WITHOUT_UNITS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _Rounded, nn.Conv2d: _RoundedConv}
-
-
-class Wide(nn.Linear):
-    """A linear layer whose operands are bfloat16 and whose sums and result are float32."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.float()
-        return F.linear(x.float(), self.weight.float(), bias)
-
-
 def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
-    """Replace, in place, what computes differently in bfloat16; returns the module."""
+    """Replace, in place, what computes differently in bfloat16; returns the module.
+
+    A layer keeps its class and its fields, at which a user's module may look, and gets another forward pass.
+    """
     replace_norms(module, compiled, widen=batched)
     for part in module.modules():
-        if next(part.parameters(recurse=False), None) is not None and not batched and not has_units():
-            part.__class__ = _WITHOUT_UNITS.get(type(part), type(part))
+        if type(part) in _ROUNDED and not batched and not has_units():
+            _give(part, _ROUNDED[type(part)])
     end = module
     while isinstance(end, nn.Sequential) and len(end):
         product, norm, last = [None, None, *end][-3:]
-        if type(product) in (nn.Linear, _Rounded) and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
-            product.__class__ = Wide
+        if type(product) is nn.Linear and isinstance(norm, Norm) and isinstance(last, nn.ReLU):
+            _give(product, _wide_linear)
         end = last
     return module
+
+
+def _give(layer: nn.Module, forward: Callable[[Any, Tensor], Tensor]) -> None:
+    layer.forward = functools.partial(forward, layer)
+
+
+def _rounded_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """bfloat16 operands and result, on a CPU multiplied in float32."""
+    return _wide_linear(layer, x).to(x.dtype) if x.is_cpu else nn.Linear.forward(layer, x)
+
+
+def _rounded_conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """bfloat16 operands and result, on a CPU multiplied in float32."""
+    if not x.is_cpu:
+        return nn.Conv2d.forward(layer, x)
+    bias = None if layer.bias is None else layer.bias.float()
+    out: Tensor = layer._conv_forward(x.float(), layer.weight.float(), bias)
+    return out.to(x.dtype)
+
+
+def _wide_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """bfloat16 operands, float32 sums and result."""
+    bias = None if layer.bias is None else layer.bias.float()
+    return F.linear(x.float(), layer.weight.float(), bias)
+
+
+_ROUNDED: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    nn.Linear: _rounded_linear,
+    nn.Conv2d: _rounded_conv,
+}
 
 
 def reduced_names(module: nn.Module) -> frozenset[str]:

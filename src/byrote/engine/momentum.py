@@ -49,8 +49,8 @@ class Descent:
         if self.batched_step is not None:
             self.batched_step.step(self, parameters)
             return
-        found = kernels()
-        if found is None:
+        library = kernels()
+        if library is None:
             raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimiser")
         for name, p in parameters.items():
             if p.grad is None:
@@ -60,7 +60,7 @@ class Descent:
             g, m = p.grad.contiguous(), self.memory[name]
             for s, (rate, decay) in enumerate(zip(self.rates, self.decays, strict=True)):
                 where = address_of(g, s), address_of(m, s), address_of(p, s)
-                found.fp32.descend(*where, p.stride(0), rate, self.momentum, decay)
+                library.fp32.momentum_step(*where, p.stride(0), rate, self.momentum, decay)
             torch.autograd.graph.increment_version(p)
 
 
@@ -74,7 +74,7 @@ class BatchedStep:
     def __init__(self) -> None:
         self._copies: dict[Tensor, _Copy] = {}
         self._step: Callable[..., None] = _step
-        self._told: tuple[object, ...] = ()
+        self._settings_of: tuple[object, ...] = ()
         self._settings: tuple[Tensor, ...] = ()
 
     def compile_with(self, **options: Any) -> None:
@@ -133,18 +133,18 @@ class BatchedStep:
     def _taken(self, p: nn.Parameter) -> Tensor | None:
         """The gradient of p, left in its copy, in itself, or in both; afterwards there is none."""
         holders = [self._copies[p].narrow, p] if p in self._copies else [p]
-        found = [holder.grad for holder in holders if holder.grad is not None]
+        gradients = [holder.grad for holder in holders if holder.grad is not None]
         for holder in holders:
             holder.grad = None
-        return sum(found[1:], found[0]) if found else None
+        return sum(gradients[1:], gradients[0]) if gradients else None
 
     def _of_runs(self, descent: Descent, device: torch.device) -> tuple[Tensor, ...]:
         """Rates and decays, each (S,), on the device; made when they change, without waiting for it."""
-        told = (device, *descent.rates, *descent.decays)
-        if told != self._told:
+        current = (device, *descent.rates, *descent.decays)
+        if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
             table = table.pin_memory() if device.type == "cuda" else table  # else the host waits for the copy
-            self._told, self._settings = told, table.to(device, non_blocking=True).unbind()
+            self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
         return self._settings
 
 

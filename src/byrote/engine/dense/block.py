@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from byrote.engine.batchnorm import is_standard
 from byrote.engine.ensemble import Ensemble
-from byrote.engine.kernels.library import Passes, address, address_of
+from byrote.engine.kernels.arguments import NormArguments
+from byrote.engine.kernels.library import NormKernels, address, address_of
 
 __all__ = ["Block", "blocks_of", "is_dense", "normalize", "norms_of", "rows_of", "run_of"]
 
@@ -101,16 +102,17 @@ def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) ->
     return x
 
 
-def normalize(block: Block, s: int, a: Tensor, out: Tensor, passes: Passes) -> Tensor:
+def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKernels) -> Tensor:
     """out = max(0, BN(a)) in training mode; moves the running statistics, returns mean and 1/std (2, out)."""
     rows, columns = a.shape
     moments = torch.empty(2, columns, dtype=torch.float32)
-    passes.norm_forward(
-        *(address(a), None, address(out), rows, columns, address_of(block.gamma, s), address_of(block.beta, s)),
-        *(address_of(block.bias, s), block.eps, block.momentum),
-        *(address_of(block.running_mean, s), address_of(block.running_var, s)),
-        *(address_of(moments, 0), address_of(moments, 1), 0.0),
-    )
+    arguments = NormArguments(x=address(a), out=address(out), rows=rows, columns=columns, stride=columns)
+    arguments.gamma, arguments.beta = address_of(block.gamma, s), address_of(block.beta, s)
+    arguments.offset, arguments.eps, arguments.momentum = address_of(block.bias, s), block.eps, block.momentum
+    arguments.running_mean = address_of(block.running_mean, s)
+    arguments.running_var = address_of(block.running_var, s)
+    arguments.mean, arguments.inverse = address_of(moments, 0), address_of(moments, 1)
+    norm_kernels.forward(arguments)
     return moments
 
 

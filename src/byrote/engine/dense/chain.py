@@ -21,6 +21,7 @@ from byrote.engine.dense.fused import Buffers, Fused, FusedChain, evaluated, uni
 from byrote.engine.dense.matmul import Products
 from byrote.engine.dense.updates import Gradients, Steps
 from byrote.engine.ensemble import Ensemble
+from byrote.engine.kernels.arguments import NormArguments
 from byrote.engine.kernels.library import Kernels, address, address_of, kernels
 from byrote.engine.momentum import BatchedStep, Descent
 from byrote.engine.run_by_run import RunByRun, gathered
@@ -72,16 +73,16 @@ class CompiledChain:
         """See `Ensemble.forward`: (B, ...) or (S, B, ...) -> (S, B, M)."""
         training = ensemble.training
         usable = self._compiled and x.device.type == "cpu" and x.dtype == torch.float32
-        found = kernels() if usable and (training or not torch.is_grad_enabled()) else None
-        chain = None if found is None else self._chain(ensemble, found)
-        if found is None or chain is None:
+        library = kernels() if usable and (training or not torch.is_grad_enabled()) else None
+        chain = None if library is None else self._chain(ensemble, library)
+        if library is None or chain is None:
             return self._uncompiled.forward(ensemble, x, index)
-        x, products = rows_of(ensemble, x, index, chain.blocks[0].weight.shape[-1]), Products.of(self.precision, found)
+        x = rows_of(ensemble, x, index, chain.blocks[0].weight.shape[-1])
         out: Tensor
         if chain.fused is not None and training and not x.requires_grad:
             out = Fused.apply(x, index, chain.fused, *chain.fused.states)  # type: ignore[no-untyped-call]
             return out
-        x = gathered(x, index).contiguous()
+        x, products = gathered(x, index).contiguous(), Products.of(self.precision, library)
         if not training:
             return _evaluated(x, chain, products)
         for block in chain.blocks:
@@ -91,7 +92,7 @@ class CompiledChain:
         out = _Dense.apply(x, chain, products, *states)  # type: ignore[no-untyped-call]
         return out
 
-    def _chain(self, ensemble: Ensemble, found: Kernels) -> _Chain | None:
+    def _chain(self, ensemble: Ensemble, library: Kernels) -> _Chain | None:
         """The states, cached until one of them moves or the descent changes; None where kernels cannot read them."""
         states = [table[name] for table, name in self._state_slots(ensemble)]
         if not all(state.is_cpu for state in states):
@@ -102,7 +103,7 @@ class CompiledChain:
                 return None
             blocks, momenta = blocks_of(ensemble, self._norms), self._momenta(descent)
             _check(blocks, momenta)
-            units = units_for(blocks, self.precision, found)
+            units = units_for(blocks, self.precision, library)
             fused = FusedChain(blocks, units[1], self._buffers, descent, momenta) if units else None
             self._cached = _Chain(where, descent, blocks, momenta, fused)
         return self._cached
@@ -127,10 +128,10 @@ class CompiledChain:
 
     def way(self, ensemble: Ensemble) -> str:
         """The units that a chain fits, else "products"; "plain" without kernels."""
-        found = kernels() if self._compiled and all(p.is_cpu for p in ensemble.parameters()) else None
-        if found is None:
+        library = kernels() if self._compiled and all(p.is_cpu for p in ensemble.parameters()) else None
+        if library is None:
             return "plain"
-        units = units_for(blocks_of(ensemble, self._norms), self.precision, found)
+        units = units_for(blocks_of(ensemble, self._norms), self.precision, library)
         return units[0] if units else "products"
 
     def uses_kernels(self) -> bool:
@@ -172,9 +173,11 @@ def _evaluate(blocks: list[Block], s: int, h: Tensor, products: Products) -> Ten
         a = h.float() @ weight.float().t() if last else h @ weight.t()
         scale = block.gamma[s] * (block.running_var[s] + block.eps).rsqrt()
         shift = block.beta[s] + scale * (block.bias[s] - block.running_mean[s])
-        passes = products.found.fp32 if last else products.passes
         h = torch.empty_like(a)
-        passes.norm_apply(address(a), None, address(h), *a.shape, address(scale), address(shift), 0.0)
+        rows, columns = a.shape
+        arguments = NormArguments(x=address(a), out=address(h), rows=rows, columns=columns, stride=columns)
+        arguments.scale, arguments.shift = address(scale), address(shift)
+        (products.library.fp32 if last else products.norm_kernels).apply(arguments)
     return h
 
 
@@ -192,8 +195,8 @@ class _Dense(torch.autograd.Function):
                 weight = weights[i][s]
                 a = h.float() @ weight.float().t() if i == last else h @ weight.t()
                 out = features[s] if i == last else torch.empty_like(a)
-                passes = products.found.fp32 if i == last else products.passes
-                trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, passes)))
+                norm_kernels = products.library.fp32 if i == last else products.norm_kernels
+                trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, norm_kernels)))
                 h = out
             traces.append(trace)
         read_again = [block.gamma for block in blocks]  # autograd refuses what is changed meanwhile
@@ -212,32 +215,32 @@ class _Dense(torch.autograd.Function):
             raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
         features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
-        ctx.stepped, ending = True, _ending(chain, products)
+        ctx.stepped, updates = True, _updates(chain, products)
         for s, trace in enumerate(ctx.traces):
             g = dy[s]
             for i in reversed(range(len(blocks))):
                 step, last = trace[i], i == len(blocks) - 1
                 out = features[s] if step.out is None else step.out
                 da = torch.empty_like(step.a)
-                passes = products.found.fp32 if last else products.passes
-                passes.norm_backward(
-                    *(address(step.a), address(out), address(g), address(da), None, *step.a.shape),
-                    *(address_of(gammas[i], s), address_of(step.moments, 0), address_of(step.moments, 1)),
-                    *(*ending.of_norm(i, s), 0.0),
-                )
+                arguments = NormArguments(x=address(step.a), gate=address(out), dy=address(g), dx=address(da))
+                arguments.rows, arguments.columns = step.a.shape
+                arguments.stride, arguments.gamma = arguments.columns, address_of(gammas[i], s)
+                arguments.mean, arguments.inverse = address_of(step.moments, 0), address_of(step.moments, 1)
+                arguments.dgamma, arguments.dbeta = updates.of_norm(i, s)
+                (products.library.fp32 if last else products.norm_kernels).backward(arguments)
                 if i or ctx.needs_input_grad[0]:  # before a step: the weight may be the parameter itself
                     weight = ctx.weights[i][s]
                     g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
-                ending.close(i, s, da, step.h)
+                updates.close(i, s, da, step.h)
             if ctx.needs_input_grad[0]:
                 dx.append(products.result(g))
         total = None
         if dx:
             total = torch.stack(dx).sum(0) if ctx.shared else torch.stack(dx)
-        return total, None, None, *ending.returned()
+        return total, None, None, *updates.returned()
 
 
-def _ending(chain: _Chain, products: Products) -> Gradients | Steps:
+def _updates(chain: _Chain, products: Products) -> Gradients | Steps:
     if chain.descent is None:
         return Gradients(chain.blocks, products)
     return Steps(chain.blocks, products, chain.descent, chain.momenta)

@@ -16,26 +16,16 @@ from torch.autograd.function import once_differentiable
 
 from byrote.engine import bfloat16
 from byrote.engine.dense.block import Block
+from byrote.engine.kernels.arguments import BlockArguments, ChainPass
 from byrote.engine.kernels.library import Kernels, Units, address, address_of
 from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # blocks that the passes have room for
+_MOST = 64  # blocks that a pass takes
 _CHUNK = 256  # samples of one pass in evaluation: their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
-_HELD = (*_STEPPED, "running_mean", "running_var", "batches")
-
-
-class _Block(ctypes.Structure):
-    """`Block` of dense.hpp."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _HELD),
-        *((f"to_{name}", ctypes.c_void_p) for name in _STEPPED),
-        *(("outputs", ctypes.c_int64), ("inputs", ctypes.c_int64)),
-        *(("eps", ctypes.c_float), ("momentum", ctypes.c_float)),
-    )
+_STATES = (*_STEPPED, "running_mean", "running_var", "batches")
 
 
 class Buffers:
@@ -80,12 +70,12 @@ class FusedChain:
         self.states = [blocks[0].weight] if descent else self.stepped
         self.addresses = self.towards(momenta)
 
-    def towards(self, targets: list[list[Tensor]]) -> "ctypes.Array[_Block]":
-        """What the passes take; `targets` are gradients or momenta, or none for a forward pass."""
-        return (_Block * len(self.blocks))(
+    def towards(self, targets: list[list[Tensor]]) -> "ctypes.Array[BlockArguments]":
+        """What a pass takes; `targets` are gradients or momenta, or none for a forward pass."""
+        return (BlockArguments * len(self.blocks))(
             *(
-                _Block(
-                    *(address(getattr(block, name)) for name in _HELD),
+                BlockArguments(
+                    *(address(getattr(block, name)) for name in _STATES),
                     *((address(t) for t in targets[i]) if targets else (None,) * len(_STEPPED)),
                     *block.weight.shape[1:],
                     block.eps,
@@ -98,18 +88,20 @@ class FusedChain:
 
 def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
     """Features (S, B, M) of x, (S, B, in) or shared (B, in), by the running statistics; without gradients."""
-    depth, rows = len(chain.blocks), min(x.shape[-2], _CHUNK)
-    loan = chain.buffers.lend(1, chain.units.room(chain.addresses, depth, rows))
+    arguments = ChainPass(chain.addresses, len(chain.blocks), rows=min(x.shape[-2], _CHUNK))
+    loan = chain.buffers.lend(1, chain.units.bytes(arguments))
+    arguments.workspace = address(loan.memory)
     features = torch.empty(chain.runs, x.shape[-2], chain.outputs, dtype=torch.float32)
     for s in range(chain.runs):
         samples = x if x.dim() == 2 else x[s]
+        arguments.run = s
         for part, target in zip(samples.split(_CHUNK), features[s].split(_CHUNK), strict=True):
-            where = address(part), len(part), address(loan.memory), address(target)
-            chain.units.evaluate(chain.addresses, depth, s, *where)
+            arguments.x, arguments.rows, arguments.features = address(part), len(part), address(target)
+            chain.units.evaluate(arguments)
     return features
 
 
-def units_for(blocks: list[Block], precision: str, found: Kernels) -> tuple[str, Units] | None:
+def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[str, Units] | None:
     """What a chain runs on, "tiles", "vectors" or "pairs", or None: torch's products with the passes between them.
 
     Tile units take hidden blocks whose widths are multiples of 32. Vector units take float32, and bfloat16 in pairs
@@ -120,10 +112,10 @@ def units_for(blocks: list[Block], precision: str, found: Kernels) -> tuple[str,
     units = "" if precision == "fp32" else bfloat16.units()
     if units in ("", "pairs"):
         kind = "fp32" if precision == "fp32" else "bf16" if units else "rounded"
-        return (units or "vectors", found.vectors[kind]) if kind in found.vectors else None
+        return (units or "vectors", library.vectors[kind]) if kind in library.vectors else None
     hidden = blocks[:-1]
     fits = bool(hidden) and all(block.weight.shape[1] % 32 == 0 for block in hidden)
-    return ("tiles", found.tiles) if found.tiles is not None and fits else None
+    return ("tiles", library.tiles) if library.tiles is not None and fits else None
 
 
 class Fused(torch.autograd.Function):
@@ -134,16 +126,16 @@ class Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor | None, chain: FusedChain, *states: Tensor) -> Tensor:
-        units, passed, depth = chain.units, chain.addresses, len(chain.blocks)
         x, index = x.contiguous(), None if index is None else index.long().contiguous()
         rows = x.shape[-2] if index is None else index.shape[-1]
-        loan = chain.buffers.lend(chain.runs, units.room(passed, depth, rows))
+        arguments = ChainPass(chain.addresses, len(chain.blocks), samples=x.shape[-2], rows=rows)
+        loan = chain.buffers.lend(chain.runs, chain.units.bytes(arguments))
         features = torch.empty(chain.runs, rows, chain.outputs, dtype=torch.float32)
         for s in range(chain.runs):
-            batch = address(x) if x.dim() == 2 else address_of(x, s)
-            order = None if index is None else address_of(index, s)
-            memory, target = address_of(loan.memory, s), address_of(features, s)
-            if units.forward(passed, depth, s, batch, x.shape[-2], order, rows, memory, target):
+            arguments.run, arguments.x = s, address(x) if x.dim() == 2 else address_of(x, s)
+            arguments.index = None if index is None else address_of(index, s)
+            arguments.workspace, arguments.features = address_of(loan.memory, s), address_of(features, s)
+            if chain.units.forward(arguments):
                 raise IndexError(f"a batch of {x.shape[-2]} samples needs an index within 0..{x.shape[-2] - 1}")
         ctx.save_for_backward(*chain.watched)
         ctx.chain, ctx.loan, ctx.stepped = chain, loan, False
@@ -153,16 +145,20 @@ class Fused(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: FusedChain = ctx.chain
-        descent, depth, dy = chain.descent, len(chain.blocks), upstream[0].contiguous()
+        descent, dy = chain.descent, upstream[0].contiguous()
         if descent and ctx.stepped:
             raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
         ctx.stepped, _ = True, ctx.saved_tensors
         gradients = [] if descent else [[torch.empty_like(state) for state in block[:4]] for block in chain.blocks]
-        passed = chain.addresses if descent else chain.towards(gradients)
+        blocks = chain.addresses if descent else chain.towards(gradients)
+        arguments = ChainPass(blocks, len(chain.blocks), rows=dy.shape[1], steps=descent is not None)
         for s in range(chain.runs):
-            step = (descent.rates[s], descent.momentum, descent.decays[s], 1) if descent else (0.0, 0.0, 0.0, 0)
-            memory = address_of(ctx.loan.memory, s)
-            chain.units.backward(passed, depth, s, address_of(dy, s), dy.shape[1], memory, *step)
+            arguments.run, arguments.dy = s, address_of(dy, s)
+            arguments.workspace = address_of(ctx.loan.memory, s)
+            if descent:
+                arguments.rate, arguments.decay = descent.rates[s], descent.decays[s]
+                arguments.momentum = descent.momentum
+            chain.units.backward(arguments)
         if descent:
             torch.autograd.graph.increment_version(chain.stepped)
         return None, None, None, *((None,) if descent else (gradient for block in gradients for gradient in block))

@@ -13,30 +13,30 @@ from torch import Tensor
 
 from byrote.engine import bfloat16
 from byrote.engine.alignment import ALIGNED
-from byrote.engine.kernels.library import Kernels, Passes, address
+from byrote.engine.kernels.library import Kernels, NormKernels, address
 
 __all__ = ["Products"]
 
 
 @dataclass(frozen=True)
 class Products:
-    """The products of one chain but the last block's, whose sums, result and gradient are float32 (`bfloat16.Wide`)."""
+    """The products of one chain but the last block's, whose sums, result and gradient are float32 (see `bfloat16`)."""
 
     kind: Literal["fp32", "bf16", "rounded"]
-    found: Kernels
+    library: Kernels
 
     @classmethod
-    def of(cls, precision: str, found: Kernels) -> "Products":
+    def of(cls, precision: str, library: Kernels) -> "Products":
         """Those that a precision means on this processor."""
         if precision == "fp32":
-            return cls("fp32", found)
-        return cls("bf16" if bfloat16.has_units() else "rounded", found)
+            return cls("fp32", library)
+        return cls("bf16" if bfloat16.has_units() else "rounded", library)
 
     @property
-    def passes(self) -> Passes:
+    def norm_kernels(self) -> NormKernels:
         """The kernels that read and write what the products do."""
-        passes: Passes = getattr(self.found, self.kind)
-        return passes
+        norm_kernels: NormKernels = getattr(self.library, self.kind)
+        return norm_kernels
 
     def operand(self, x: Tensor) -> Tensor:
         """x, contiguous float32, as a product takes it: itself, narrowed, or rounded.
@@ -48,7 +48,7 @@ class Products:
             return x
         narrow = self.kind == "bf16"
         made = torch.empty(x.shape, dtype=torch.bfloat16 if narrow else torch.float32)
-        convert = self.found.cast if narrow else self.found.to_nearest
+        convert = self.library.cast if narrow else self.library.to_nearest
         convert(address(x), address(made), x.numel())
         return made
 
@@ -56,15 +56,15 @@ class Products:
         """The result of a product as float32 numbers, for a reader that does not round."""
         return a.float() if self.kind == "bf16" else self.operand(a)
 
-    def slope(self, da: Tensor, h: Tensor, room: Tensor, last: bool) -> Tensor:
-        """da^T h, (out, B) x (B, in), for a kernel of `passes`, or of float32 for the last block.
+    def slope(self, da: Tensor, h: Tensor, buffer: Tensor, last: bool) -> Tensor:
+        """da^T h, (out, B) x (B, in), for a kernel of `norm_kernels`, or of float32 for the last block.
 
         Args:
-            room: float32 (out, in), where it is put unless it is bfloat16.
+            buffer: float32 (out, in), where it is put unless it is bfloat16.
         """
         if self.kind == "bf16" and not last:
             return da.t() @ h
-        return torch.mm(da.t(), h.float(), out=room)
+        return torch.mm(da.t(), h.float(), out=buffer)
 
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
         """dweight = da^T h as float32 numbers, rounded but for the last block.
@@ -72,11 +72,11 @@ class Products:
         Products are made at aligned addresses (see `stack.aligned`), and dweight is a run's slice.
         """
         narrow = self.kind == "bf16" and not last
-        room = dweight if narrow or dweight.data_ptr() % ALIGNED == 0 else torch.empty_like(dweight)
-        slope = self.slope(da, h, room, last)
+        buffer = dweight if narrow or dweight.data_ptr() % ALIGNED == 0 else torch.empty_like(dweight)
+        slope = self.slope(da, h, buffer, last)
         if last or self.kind == "fp32":
-            if room is not dweight:
-                dweight.copy_(room)
+            if buffer is not dweight:
+                dweight.copy_(buffer)
             return
-        convert = self.found.to_nearest if self.kind == "rounded" else self.found.widen
+        convert = self.library.to_nearest if self.kind == "rounded" else self.library.widen
         convert(address(slope), address(dweight), slope.numel())

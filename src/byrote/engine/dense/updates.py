@@ -1,4 +1,4 @@
-"""How the backward pass of a dense chain ends: in gradients for an optimiser, or in the step of a descent.
+"""What the backward pass of a dense chain does with gradients: keeps them for an optimizer, or makes a descent's step.
 
 A gradient of a weight that is used at once lies in cache still, and is not written to memory.
 """
@@ -21,12 +21,12 @@ class Gradients:
 
     def __init__(self, blocks: Sequence[Block], products: Products) -> None:
         self._blocks, self._products = blocks, products
-        self._found = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
-        self._weights = [dweight.unbind(0) for dweight, *_ in self._found]
+        self._gradients = [[torch.empty_like(state) for state in (b.weight, b.gamma, b.beta)] for b in blocks]
+        self._weights = [dweight.unbind(0) for dweight, *_ in self._gradients]
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
         """Where the gradients of gamma and beta of block i and run s are to be put."""
-        _, dgamma, dbeta = self._found[i]
+        _, dgamma, dbeta = self._gradients[i]
         return address_of(dgamma, s), address_of(dbeta, s)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
@@ -36,7 +36,7 @@ class Gradients:
     def returned(self) -> list[Tensor | None]:
         """The gradients of weight, bias, gamma and beta of each block; a bias before a normalisation has none."""
         flat: list[Tensor | None] = []
-        for block, (dweight, dgamma, dbeta) in zip(self._blocks, self._found, strict=True):
+        for block, (dweight, dgamma, dbeta) in zip(self._blocks, self._gradients, strict=True):
             flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
         return flat
 
@@ -54,7 +54,7 @@ class Steps:
         self._blocks, self._products, self._descent, self._momenta = blocks, products, descent, momenta
         widest = max(block.weight.shape[1] for block in blocks)
         self._norm = torch.empty(2, widest, dtype=torch.float32)
-        self._rooms = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
+        self._buffers = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
         """Where the gradients of gamma and beta are to be put, for as long as `close` takes."""
@@ -64,14 +64,16 @@ class Steps:
         """Block i of run s is done with: its weight's gradient is da^T h."""
         block, last = self._blocks[i], i == len(self._blocks) - 1
         step = self._descent.rates[s], self._descent.momentum, self._descent.decays[s]
-        slope = self._products.slope(da, h, self._rooms[block.weight.shape[1:]], last)
-        found = self._products.found
-        passes = found.fp32 if last else self._products.passes
+        slope = self._products.slope(da, h, self._buffers[block.weight.shape[1:]], last)
+        fp32 = self._products.library.fp32
+        norm_kernels = fp32 if last else self._products.norm_kernels
         weight, *others = self._momenta[i]
-        passes.descend(address(slope), address_of(weight, s), address_of(block.weight, s), slope.numel(), *step)
+        norm_kernels.momentum_step(
+            address(slope), address_of(weight, s), address_of(block.weight, s), slope.numel(), *step
+        )
         gradients = (None, *self.of_norm(i, s))  # the bias before a normalisation has none
         for momenta, state, gradient in zip(others, (block.bias, block.gamma, block.beta), gradients, strict=True):
-            found.fp32.descend(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
+            fp32.momentum_step(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
 
     def returned(self) -> list[Tensor | None]:
         """No gradient is left: of the one parameter that makes autograd call the backward pass.

@@ -8,23 +8,23 @@
 
 static inline vec load(const float *p, __mmask16 lanes) { return (vec)_mm512_maskz_loadu_ps(lanes, p); }
 static inline void store(float *p, __mmask16 lanes, vec x) { _mm512_mask_storeu_ps(p, lanes, (__m512)x); }
-static inline __mmask16 first(int64_t lanes) { return lanes >= 16 ? 0xffff : lanes > 0 ? (1 << lanes) - 1 : 0; }
+static inline __mmask16 first_lanes(int64_t lanes) { return lanes >= 16 ? 0xffff : lanes > 0 ? (1 << lanes) - 1 : 0; }
 
 // Sixteen bfloat16 in the lower halves of words and sixteen in the upper ones.
 static inline ivec wide(half x) { return __builtin_convertvector(x, ivec); }
-static inline ivec side_by_side(half lower, half upper) { return wide(lower) | (wide(upper) << 16); }
-static inline ivec side_by_side(vec lower, vec higher) {
+static inline ivec pair_lanes(half lower, half upper) { return wide(lower) | (wide(upper) << 16); }
+static inline ivec pair_lanes(vec lower, vec higher) {
 #ifdef __AVX512BF16__
     alignas(64) static const uint16_t order[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                    8,  24, 9,  25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)higher, (__m512)lower);
     return (ivec)_mm512_permutexvar_epi16(_mm512_load_si512(order), both);
 #else
-    return side_by_side(upper(lower), upper(higher));
+    return pair_lanes(upper(lower), upper(higher));
 #endif
 }
 // Thirty-two neighbouring values as sixteen words of two bfloat16.
-static inline ivec neighbours(vec first, vec second) {
+static inline ivec pair_neighbors(vec first, vec second) {
 #ifdef __AVX512BF16__
     return (ivec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
 #else
@@ -78,11 +78,11 @@ struct Block {
     }
 };
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without a rate the gradient is stored.
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where it is not on, the gradient is stored.
 struct Descent {
     float rate, momentum, decay;
     bool on;
-    void put(float *theta, float *to, __mmask16 lanes, vec g) const {
+    void update(float *theta, float *to, __mmask16 lanes, vec g) const {
         if (on) {
             const vec old = load(theta, lanes);
             g = momentum * load(to, lanes) + (g + decay * old);
@@ -90,7 +90,31 @@ struct Descent {
         }
         store(to, lanes, g);
     }
-    void put(float *theta, float *to, float g) const { put(theta, to, 1, (vec){g}); }
+    void update(float *theta, float *to, float g) const { update(theta, to, 1, (vec){g}); }
+};
+
+// One run's pass through a chain, as Python hands it over (`arguments.py`). What a pass does not use is null.
+// bytes: of memory (64-byte aligned) that the passes of one run share.
+// forward: training mode; 1, and nothing done, where the index names a row that x has not, else 0.
+// backward: the gradients of run `run` from that of its features, or a step of descent against them.
+struct ChainPass {
+    const Block *blocks;
+    int64_t depth, run;    // blocks; the run, in their stacked states
+    const float *x;        // (rows, in), or with an index (samples, in)
+    int64_t samples;
+    const int64_t *index;  // (rows): the batch as rows of x; or null
+    int64_t rows;
+    char *workspace;
+    float *features;       // (rows, out): written forward and in evaluation
+    const float *dy;       // (rows, out): the gradient of the features
+    float rate, momentum, decay;
+    int32_t steps;         // does the backward pass step? Else it stores gradients
+    bool index_fits() const {
+        for (int64_t b = 0; index && b < rows; b++)
+            if (index[b] < 0 || index[b] >= samples) return false;
+        return true;
+    }
+    Descent descent() const { return {rate, momentum, decay, steps != 0}; }
 };
 
 // What the next strip will read, fetched a little at every step of this one, so that memory is never idle.

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from byrote.engine.kernels.arguments import ChainPass, NormArguments
 from byrote.files import cache_folder
 
-__all__ = ["Kernels", "Passes", "Units", "address", "address_of", "kernels"]
+__all__ = ["Kernels", "NormKernels", "Units", "address", "address_of", "kernels"]
 
 log = logging.getLogger("byrote")
 
@@ -31,35 +32,33 @@ _HEADERS = tuple(Path(__file__).with_name(f"{name}.hpp") for name in ("numbers",
 _FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _WIDE = "-mprefer-vector-width=512"
 _POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_NORM, _PASS = [ctypes.POINTER(NormArguments)], [ctypes.POINTER(ChainPass)]
 _ARGUMENTS: dict[str, Sequence[type]] = {
-    "norm_forward": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 3 + [_REAL] * 2 + [_POINTER] * 4 + [_REAL],
-    "norm_apply": [_POINTER] * 3 + [_COUNT] * 2 + [_POINTER] * 2 + [_REAL],
-    "norm_backward": [_POINTER] * 5 + [_COUNT] * 2 + [_POINTER] * 5 + [_REAL],
-    "descend": [_POINTER] * 3 + [_COUNT] + [_REAL] * 3,
+    "norm_relu_forward": _NORM,
+    "norm_relu_apply": _NORM,
+    "norm_relu_backward": _NORM,
+    "momentum_step": [_POINTER] * 3 + [_COUNT] + [_REAL] * 3,
 }
-_ROOM = [_POINTER] + [_COUNT] * 2
-_FORWARD = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER, _COUNT] + [_POINTER] * 2
-_EVALUATE = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT] + [_POINTER] * 2
-_BACKWARD = [_POINTER] + [_COUNT] * 2 + [_POINTER, _COUNT, _POINTER] + [_REAL] * 3 + [ctypes.c_int32]
 
 
-class Passes(NamedTuple):
-    """What lies between the products, for one type of numbers; the functions take addresses and counts.
+class NormKernels(NamedTuple):
+    """What lies between the products, for one type of numbers.
 
-    `norm_*` are normalisation with rectifier, of activations of that type; `descend` is the step of `Descent` from a
-    gradient of that type, on float32 momenta and parameters.
+    `forward`, `apply` (evaluation) and `backward` are normalization with rectifier, of activations of that type, and
+    take `NormArguments`; `momentum_step` is the step of `Descent` from a gradient of that type (or null), on float32
+    momenta and parameters: three addresses, a count, rate, momentum and decay.
     """
 
-    norm_forward: Any
-    norm_apply: Any
-    norm_backward: Any
-    descend: Any
+    forward: Any
+    apply: Any
+    backward: Any
+    momentum_step: Any
 
 
 class Units(NamedTuple):
-    """A dense chain in one call forward, backward and, where there is one, in evaluation, on one kind of units."""
+    """A dense chain in one call forward, backward and, where there is one, in evaluation; each takes a `ChainPass`."""
 
-    room: Any
+    bytes: Any
     forward: Any
     backward: Any
     evaluate: Any
@@ -68,7 +67,8 @@ class Units(NamedTuple):
 class Kernels:
     """The functions of the library.
 
-    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the passes.
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold what lies
+    between products.
     `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
     not lend them; `vectors` are chains on 512-bit vector units, empty without: in float32, with rounded operands, and,
     with AVX-512 BF16, of bfloat16 pairs.
@@ -76,25 +76,25 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self.bf16, self.fp32, self.rounded = (self._passes(library, kind) for kind in ("bf16", "fp32", "rounded"))
+        self.bf16, self.fp32, self.rounded = (self._norm_kernels(library, kind) for kind in ("bf16", "fp32", "rounded"))
         for name in ("cast", "widen", "to_nearest"):
             self._take(library, name, [_POINTER, _POINTER, _COUNT])
         self.cast = library.cast
         self.widen = library.widen
         self.to_nearest = library.to_nearest
-        self.tiles = self._units(library, "tiles") if library.tiles_ready() else None
-        kinds = [kind for kind in ("fp32", "rounded", "bf16") if hasattr(library, f"vectors_forward_{kind}")]
-        self.vectors = {kind: self._units(library, "vectors", f"_{kind}") for kind in kinds}
+        self.tiles = self._units(library, "dense_amx") if library.dense_amx_ready() else None
+        kinds = [kind for kind in ("fp32", "rounded", "bf16") if hasattr(library, f"dense_avx512_forward_{kind}")]
+        self.vectors = {kind: self._units(library, "dense_avx512", f"_{kind}") for kind in kinds}
 
-    def _passes(self, library: ctypes.CDLL, kind: str) -> Passes:
-        return Passes(*(self._take(library, f"{name}_{kind}", types) for name, types in _ARGUMENTS.items()))
+    def _norm_kernels(self, library: ctypes.CDLL, kind: str) -> NormKernels:
+        return NormKernels(*(self._take(library, f"{name}_{kind}", types) for name, types in _ARGUMENTS.items()))
 
     def _units(self, library: ctypes.CDLL, name: str, kind: str = "") -> Units:
         return Units(
-            self._take(library, f"{name}_room{kind}", _ROOM, _COUNT),
-            self._take(library, f"{name}_forward{kind}", _FORWARD, ctypes.c_int),
-            self._take(library, f"{name}_backward{kind}", _BACKWARD),
-            self._take(library, f"{name}_evaluate{kind}", _EVALUATE) if kind else None,
+            self._take(library, f"{name}_bytes{kind}", _PASS, _COUNT),
+            self._take(library, f"{name}_forward{kind}", _PASS, ctypes.c_int),
+            self._take(library, f"{name}_backward{kind}", _PASS),
+            self._take(library, f"{name}_evaluate{kind}", _PASS) if kind else None,
         )
 
     @staticmethod

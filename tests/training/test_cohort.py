@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import tiny
 
 from byrote.engine import prefers_batched
+from byrote.engine.kernels.library import kernels
 from byrote.experiment import stream
 from byrote.networks import CNN8, MLP, Own
 from byrote.training import cohort, cohort_key, train
@@ -80,6 +81,13 @@ def test_dense_networks_are_batched_on_an_accelerator_alone():
         module = network.build((1, 8, 8), 2)
         assert prefers_batched(module, torch.device("cuda")) == (name == "mlp")
         assert not prefers_batched(module, torch.device("cpu"))
+
+
+@pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
+def test_known_layers_are_normalized_by_kernels_and_a_users_are_not():
+    own = {"kind": "own", "factory": "byrote.networks.own:perceptron", "head": "out"}
+    ways = [prepare([tiny(network=network)]).network.features.way() for network in ({"kind": "resnet32"}, own)]
+    assert ways == ["layers", "plain"]
 
 
 def test_a_step_is_compiled_where_that_pays():

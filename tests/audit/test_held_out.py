@@ -121,7 +121,7 @@ def test_a_module_of_ones_own_is_trained_anew_in_each_fold():
 )
 def test_networks_that_do_not_fit(network, error, sentence):
     with pytest.raises(error, match=sentence):
-        chosen(network, (3,), 3).stack((3,), 3, [torch.Generator()])
+        chosen(network, (3,), 3).build((3,), 3, torch.Generator())
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
-from byrote.networks import MLP
+from byrote.networks.mlp import dense_weights
 from byrote.store import Entry, Plan
 from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
@@ -39,11 +39,6 @@ class Task:
         return tuple(experiment.key for experiment in self.experiments)
 
 
-def _weights(network: MLP) -> int:
-    """Roughly the number of weights."""
-    return network.width * (network.width * network.depth + 800)
-
-
 def together(experiment: Experiment, device: str) -> int:
     """How many runs like this one train together where nothing else is asked for.
 
@@ -53,7 +48,7 @@ def together(experiment: Experiment, device: str) -> int:
     """
     if device != "cpu":
         return _MANY
-    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
+    return _FEW if 0 < dense_weights(experiment.network) <= _SMALL else 1
 
 
 @uncollected()

@@ -4,8 +4,8 @@
 
 For each number of workers, that many tasks of four runs are held by others (their leases lie in the store). Then, in
 milliseconds of processor time: `claim`, to claim, check and give back a task of four runs; `look`, one look of a driver
-that waits for what others hold, in a store of `--runs` finished runs. `hear` is what the driver spends on one run that ends, and
-`bytes_a_run` what its events take. The last line is one JSON object. docs/machines.md computes with these.
+that waits for what others hold, in a store of `--runs` finished runs. `hear` is what the driver spends on one run that
+ends, and `bytes_a_run` what its events take. The last line is one JSON object. docs/machines.md computes with these.
 """
 
 import argparse

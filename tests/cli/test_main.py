@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import byrote
 from byrote import __version__
 from byrote.cli import main
 from byrote.store import committed
@@ -45,7 +47,8 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("run", "status", "claims", "figures", "report", "compact", "list", "data", "theory", "cancel"):
+    commands = ["run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory", "cancel"]
+    for name in commands:
         assert f"{name} " in out
 
 
@@ -63,7 +66,7 @@ def test_quiet_is_quiet(store, capsys):
 
 
 def test_progress_can_be_read_in_a_file(tmp_path):
-    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "2")
+    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "1")
     assert done.returncode == 0
     assert "0/8 runs" in done.stderr
     assert "8/8 runs" in done.stderr
@@ -84,6 +87,18 @@ def test_compact_writes_where_it_says(store, tmp_path, capsys):
     assert (said.out, f"into {tmp_path / 'results'}" in said.err) == ("", True)
     names = {path.name for path in (tmp_path / "results").iterdir()}
     assert names == {"table.parquet", "runs.parquet", "features.parquet", "about.json"}
+
+
+def test_a_part_is_compacted_and_stores_are_merged(store, tmp_path, capsys):
+    part = byrote.open(store).results.runs["part"][0]
+    assert main(["compact", str(store), "--out", str(tmp_path / "results"), "--part", part]) == 0
+    assert f"part {part}, into {tmp_path / 'results'}" in capsys.readouterr().err
+    shutil.copytree(store, tmp_path / "copy")
+    assert main(["merge", str(store), str(tmp_path / "copy"), "--out", str(tmp_path / "joined")]) == 0
+    assert "runs copied into" in capsys.readouterr().err
+    assert committed(tmp_path / "joined") == committed(store)
+    assert main(["merge", str(store), "--out", str(tmp_path / "joined")]) == 2
+    assert "at least two stores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["status"], ["compact"], ["claims"], ["report"], RUN])
@@ -298,6 +313,7 @@ def _group(leader):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
@@ -323,6 +339,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.long
 def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -339,3 +356,24 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
         assert not list((disk / "s").glob(".draft-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["status", "a\nb"], ["compact", "a\rb\x1b[1m"], ["run", "a\nb.toml"]])
+def test_a_refusal_is_one_line_whatever_a_path_has_in_it(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert f"byrote: {line[8:]}" == line
+
+
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: this needs more memory than there is: ")
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])
+def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
+    assert main(["theory", "sweep", "eta", low, high]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: ")

@@ -206,6 +206,7 @@ OPTIONAL = (
 
 
 @pytest.mark.parametrize("absent", OPTIONAL)
+@pytest.mark.every(3)
 def test_a_column_that_the_tables_lack_stops_no_figure(absent):
     table = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.0, 0.2, 0.4), seeds=1, every=30))
     features = made.plane(table, points=9)

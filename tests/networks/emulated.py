@@ -1,12 +1,14 @@
 """Tile units where the processor has none: `tiles.cpp` compiled with its eight instructions written out in C++."""
 
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from byrote import files
 from byrote.networks import native
 
 SHIM = Path(__file__).with_name("emulated_tiles.hpp")
@@ -20,9 +22,21 @@ def tiles() -> native.Units | None:
         return None if found is None else found.tiles
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     flags = [*native._FLAGS, "-mprefer-vector-width=512", "-D__AMX_BF16__", "-include", str(SHIM)]
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "emulated.so"
-        command = [compiler, *flags, "-o", str(made), *map(str, native._SOURCES)]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            return None
-        return native.Kernels(made).tiles
+    return _built([compiler, *flags, *map(str, native._SOURCES)])
+
+
+def _built(command: list[str]) -> native.Units | None:
+    """What the command builds, kept in the cache folder under a digest of all that it reads; None where it fails."""
+    sources = [SHIM, *native._SOURCES, *Path(native.__file__).parent.glob("*.hpp")]
+    digest = hashlib.sha256(
+        b"\0".join([repr(command).encode(), native._processor().encode(), *(Path(p).read_bytes() for p in sources)])
+    )
+    kept = files.cache_folder() / "kernels" / f"emulated-{digest.hexdigest()[:16]}.so"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            made = Path(folder) / "emulated.so"
+            if subprocess.run([*command, "-o", str(made)], capture_output=True, check=False).returncode != 0:
+                return None
+            os.replace(made, kept)
+    return native.Kernels(kept).tiles

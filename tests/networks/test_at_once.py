@@ -145,6 +145,7 @@ def test_rates_are_followed_run_by_run(precision):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.every(2)
 def test_a_graph_made_before_a_step_is_refused(precision, compiled):
     network = stacked(precision)
     if compiled:
@@ -185,6 +186,7 @@ def test_a_compiled_step_is_the_same_in_one_graph_whatever_the_rates(precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.every(2)
 def test_compiled_passes_and_steps_train_as_uncompiled_ones(precision):
     compiled, plain = stacked(precision), stacked(precision)
     compiled.features.compile_with(backend="aot_eager", fullgraph=True)

@@ -164,6 +164,7 @@ def test_features_and_logits_are_the_formula(network, shape, batch):
     ("network", "shape", "batch"), [SMALL[0], SMALL[3], SMALL[5]], ids=["resnet", "inception", "cnn8"]
 )
 @pytest.mark.parametrize(("precision", "compiled"), [("fp32", True), ("fp32", False), ("bf16", True)])
+@pytest.mark.every(3)
 def test_a_slice_is_the_run_alone_bit_for_bit(network, shape, batch, precision, compiled, device):
     stacked = network.stack(shape, 3, generators(2), precision=precision, compiled=compiled).to(device)
     alone = network.stack(shape, 3, generators(2)[1:], precision=precision, compiled=compiled).to(device)
@@ -198,6 +199,7 @@ def all_of(module, x, y):
 
 
 @pytest.mark.parametrize(("network", "shape", "batch"), SMALL, ids=names)
+@pytest.mark.every(3)
 def test_float32_with_kernels_is_the_plain_twin_within_rounding(network, shape, batch, device):
     """The error against float64 has the size of the plain float32 twin's; a GPU's convolutions may take other ways."""
     draw = torch.Generator().manual_seed(3)
@@ -212,6 +214,7 @@ def test_float32_with_kernels_is_the_plain_twin_within_rounding(network, shape, 
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(("network", "shape", "batch"), [SMALL[0], SMALL[2], SMALL[3], SMALL[5]])
+@pytest.mark.every(3)
 def test_bfloat16_stays_near_float32(network, shape, batch, compiled, device):
     low = network.stack(shape, 3, generators(1), precision="bf16", compiled=compiled).to(device)
     full = network.stack(shape, 3, generators(1)).to(device)

@@ -158,6 +158,7 @@ def test_what_cannot_be_built_is_named(factory, head, said):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("network", "shape"), [(MLP(3, 16, 4), (6,)), (ResNet32(), (3, 8, 8)), (CNN8(), (1, 8, 8))])
+@pytest.mark.every(5)
 def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision, device):
     together = network.stack(shape, 2, generators(3), precision=precision, batched=True).to(device)
     apart = network.stack(shape, 2, generators(3), precision=precision, compiled=False).to(device)

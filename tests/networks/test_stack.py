@@ -47,6 +47,7 @@ needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on
 
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_kernels), False])
 @pytest.mark.parametrize(("network", "inputs", "batch"), CASES)
+@pytest.mark.every(3)
 def test_a_slice_is_the_run_alone_bit_for_bit_and_the_plain_twin(network, inputs, batch, compiled, device):
     runs, classes, exactly = 4, 3, not compiled and device == "cpu"
     stacked = network.stack((inputs,), classes, generators(runs), compiled=compiled).to(device)

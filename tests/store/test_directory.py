@@ -9,7 +9,7 @@ from toys import tiny
 
 import byrote
 from byrote.files import sha256
-from byrote.store import Entry, Plan, commit, committed
+from byrote.store import Entry, Plan, commit, committed, drafts
 from byrote.store import directory as d
 from byrote.store import runs as r
 from byrote.store.parquet import metadata_of, read_parquet, write_parquet
@@ -179,3 +179,35 @@ def test_a_failed_run_is_kept_with_its_reason(tmp_path):
     assert (failure["key"], failure["status"]) == (bad.key, "failed")
     assert "diverged in epoch 1" in failure["error"]
     assert byrote.open(tmp_path).analysis.failed == 1
+
+
+@pytest.mark.parametrize("exchanges", [True, False], ids=["in one step", "aside first"])
+def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypatch, exchanges):
+    """Also where the system cannot exchange two folders."""
+    if not exchanges:
+        monkeypatch.setattr(drafts, "_renameat2", lambda: None)
+    folder = commit(tmp_path, run)
+    before = (folder / "manifest.json").stat().st_ino
+    commit(tmp_path, run)
+    assert (folder / "manifest.json").stat().st_ino == before, "two drivers that train one run make one result"
+    for damage in (lambda: (folder / "history.parquet").unlink(), lambda: (folder / "manifest.json").write_text("{")):
+        damage()
+        assert flaw_of(tmp_path, run.key) is not None
+        commit(tmp_path, run)
+        assert flaw_of(tmp_path, run.key) is None
+    assert (folder / "manifest.json").stat().st_ino != before
+    assert [path.name for path in tmp_path.iterdir()] == [run.key]
+
+
+def test_a_run_that_must_not_be_committed_is_not(tmp_path, run):
+    """The permit is asked for before anything is written, and again just before the run takes its place."""
+    for refused_at in (1, 2):
+        calls = iter(range(1, 10))
+
+        def permit(calls=calls, refused_at=refused_at):
+            if next(calls) == refused_at:
+                raise RuntimeError("taken over")
+
+        with pytest.raises(RuntimeError, match="taken over"):
+            commit(tmp_path, run, permit=permit)
+        assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from toys import tiny
 import byrote
 from byrote.files import sha256
 from byrote.identity import run_key
-from byrote.store import Entry, Plan, commit, state_of
+from byrote.store import Entry, Plan, commit, compact, state_of
 from byrote.store.leases import held
 from byrote.store.parquet import metadata_of
 from byrote.store.plan import older_versions
@@ -91,6 +91,30 @@ def test_compacted_results_are_the_same_tables(root, tmp_path):
     assert alone.about["files"] == {name: sha256(out / name) for name in names}
     for name in names:
         assert {"format": "2", "study": "study"}.items() <= metadata_of(out / name).items()
+
+
+def test_the_tables_of_one_part_hold_its_runs_alone(root, tmp_path, runs):
+    whole = byrote.open(root).results
+    part = byrote.open(compact(root, tmp_path / "results", part="part 1")).results
+    keys = [e.key for e in EXPERIMENTS if e.seed == 1]
+    assert part.runs["key"].tolist() == keys
+    assert (part.about["planned"], part.about["part"], part.partial) == (2, "part 1", "")
+    assert whole.about["planned"] == 4
+    assert 0 < part.about["seconds"] < whole.about["seconds"]
+    own = whole.history.where(key=tuple(keys))
+    for name in part.history.columns:
+        if name != "run":
+            np.testing.assert_array_equal(part.history[name], own[name], err_msg=name)
+    assert set(part.features["key"].tolist()) == set(keys)
+
+
+def test_a_part_needs_a_folder_of_its_own_and_a_name_of_the_study(root, tmp_path):
+    for out in (None, root):
+        with pytest.raises(ValueError, match="needs --out, another folder"):
+            compact(root, out, part="part 1")
+    with pytest.raises(ValueError, match=r"without a part 'part 3'; did you mean 'part [01]'\?"):
+        compact(root, tmp_path / "results", part="part 3")
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "features.parquet"])

@@ -11,7 +11,7 @@ from toys import Blobs
 import byrote
 from byrote.experiment import Study
 from byrote.store import Plan, committed, state_of
-from byrote.sweep import Watcher, run
+from byrote.sweep import Stop, Watcher, run
 from byrote.sweep.executors import Local, Setting
 from byrote.sweep.plan import plan_study, tasks
 
@@ -69,6 +69,17 @@ def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
     assert again.done_before == again.kept == 8
 
 
+@pytest.mark.parametrize("on", ["local", "serial"])
+def test_a_sweep_stops_when_its_time_is_over_and_goes_on_to_the_same_bits(on, serial, tmp_path):
+    first = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, stop=Stop(1e-5))
+    assert first.stopped
+    assert first.kept == len(committed(first.root)) < 8
+    rest = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, stop=Stop(3600))
+    assert (rest.kept, rest.stopped) == (8, "")
+    assert rest.done_before == first.kept
+    assert files(rest.root) == files(serial.root)
+
+
 def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp_path):
     plan, experiments = plan_study(Study.load(MINI), imports=["toys"])
     plan.write(tmp_path)
@@ -106,6 +117,7 @@ def _is_ours(entry):
     return b"byrote.sweep.worker" in command and parent == os.getpid()
 
 
+@pytest.mark.long
 def test_a_task_whose_worker_always_dies_is_said_and_the_rest_goes_on(tmp_path, serial):
     study = Study.load(MINI)
     deadly = study.replace(part=(study.part[0], {"name": "deadly", "base": {"loss": "toys:Deadly", "seed": 9}}))

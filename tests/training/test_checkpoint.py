@@ -53,6 +53,7 @@ def stop_after(epochs):
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 5, 6)])
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
+@pytest.mark.every(5)
 def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiments, device):
     whole = train(experiments, device)
     path = tmp_path / "c.checkpoint"
@@ -88,6 +89,7 @@ def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, d
                 alike(value, other[name], device)
 
 
+@pytest.mark.every(2)
 def test_the_members_that_are_left_go_on_alone(tmp_path, device):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):

@@ -45,6 +45,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.every(2)
 def test_a_run_is_the_same_alone_and_in_any_cohort(device):
     together = train(MIXED, device)
     for experiment, run in zip(MIXED, together, strict=True):

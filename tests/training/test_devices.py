@@ -49,6 +49,7 @@ def after_an_epoch(experiments, device):
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values()))[:40],
 )
+@pytest.mark.every(3)
 def test_an_epoch_on_a_device_leads_where_it_leads_on_the_cpu(network, change, device):
     experiments = members(network, **change)
     bar = 0.1 if change.get("training.precision") == "bf16" else 0.01

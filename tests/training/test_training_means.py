@@ -11,6 +11,7 @@ from byrote.training import prepare, train
 from byrote.training.evaluate import snapshots
 
 
+@pytest.mark.every(2)
 def test_training_means_are_orthogonal_where_test_means_are_not(device):
     """T-shirts and shirts: at test accuracy near .8 the test means mix two directions that training keeps apart."""
     shirts = Experiment(

@@ -29,9 +29,11 @@ for _name, _place in {
     "figures": "byrote.cli.results:figures",
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
+    "merge": "byrote.cli.results:merge",
     "verify": "byrote.cli.store:verify",
     "prune": "byrote.cli.store:prune",
     "list": "byrote.cli.listing:listing",
+    "audit": "byrote.cli.audit:app",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",
 }.items():
@@ -96,6 +98,8 @@ def _failed(error: Exception) -> int:
     show_trace(error)
     if own and error.__cause__ is None:
         return fail(described(error), 1)
+    if isinstance(error, MemoryError):
+        return fail(f"this needs more memory than there is: {error}", 1)
     if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
         raise error
     return fail(str(error), 2 if isinstance(error, ValueError) else 1)

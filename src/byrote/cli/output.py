@@ -38,8 +38,9 @@ def say(text: str) -> None:
 
 
 def fail(text: str, code: int) -> int:
-    """One line on standard error, and the exit code."""
-    sys.stderr.write(f"byrote: {text}\n")
+    """One line on standard error, also where a path in it has a line break, and the exit code."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    sys.stderr.write(f"byrote: {line}\n")
     return code
 
 

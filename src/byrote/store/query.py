@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from byrote.component import did_you_mean
 from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
 from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
@@ -63,6 +65,22 @@ class Results:
         """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty where they hold them all."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
+
+    def where(self, mask: NDArray[np.bool_]) -> "Results":
+        """The tables of the runs that a mask (R,) names; the others count as planned no more."""
+        place = np.where(mask, np.cumsum(mask) - 1, -1)
+        runs, history = self.runs.take(np.flatnonzero(mask)), self.history
+        if len(history):
+            run = place[history["run"]]
+            history = history.with_column("run", run).take(np.flatnonzero(run >= 0))
+        keys = runs["key"].tolist()
+
+        def features() -> Table:
+            rows = self.features
+            return rows.where(np.isin(rows["key"].astype(str), keys)) if len(rows) else rows
+
+        about = {**self.about, "planned": int(self.about.get("planned", 0)) - int(np.sum(~mask))}
+        return Results(runs, history, self.source, about, features)
 
     @property
     def specs(self) -> dict[str, dict[str, Any]]:
@@ -241,7 +259,7 @@ def _about_plan(
     }
 
 
-def compact(root: str | Path, out: str | Path | None = None) -> Path:
+def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
     Specs, contents, and what was tried for data that could not be had name folders; the home folder is written as `~`,
@@ -250,12 +268,15 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
     Args:
         root: the store.
         out: the folder to write into; None: the store itself.
+        part: only the runs of this part of the study; empty: all. It needs another folder than the store.
 
     Raises:
-        ValueError: `root` is not a store.
+        ValueError: `root` is not a store, or it has no such part.
         byrote.files.WriteError: the disk is full or read-only.
     """
-    results = read_results(root)
+    if part and (out is None or Path(out).resolve() == Path(root).resolve()):
+        raise ValueError(f"--part {part} needs --out, another folder than the store {root}")
+    results = _of_part(Path(root), part) if part else read_results(root)
     folder = Path(out) if out is not None else Path(root)
     folder.mkdir(parents=True, exist_ok=True)
     runs = results.runs
@@ -276,6 +297,16 @@ def compact(root: str | Path, out: str | Path | None = None) -> Path:
     about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
     write_sealed(folder / _ABOUT, about)
     return folder
+
+
+def _of_part(root: Path, part: str) -> Results:
+    """The tables of the runs of one part, from their own folders."""
+    plan = Plan.read(root)
+    parts = list(dict.fromkeys(entry.part for entry in plan.entries)) if plan is not None else []
+    if plan is None or part not in parts:
+        raise ValueError(f"{root} is a store without a part {part!r}; {did_you_mean(part, parts)}")
+    results = _planned(root, replace(plan, entries=tuple(one for one in plan.entries if one.part == part)), None)
+    return replace(results, about=results.about | {"part": part})
 
 
 def _without_home(text: str) -> str:

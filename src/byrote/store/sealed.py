@@ -4,7 +4,6 @@ A seal tells damage and hasty editing, not forgery: whoever can write a store ca
 before there were seals start with a line that holds a brace alone; no damaged bit makes one out of a sealed file.
 """
 
-import gc
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from byrote.files import write_atomic
 from byrote.identity import FORMAT
+from byrote.store.uncollected import uncollected
 
 __all__ = ["read_sealed", "sealed", "write_sealed", "write_sealed_line"]
 
@@ -58,15 +58,11 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
         ValueError: it is no JSON object, or it is not as it was written.
     """
     raw = path.read_bytes()
-    collects = gc.isenabled()
     try:
-        gc.disable()  # a large file is many objects and no garbage
-        value = json.loads(raw)
+        with uncollected():
+            value = json.loads(raw)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from None
-    finally:
-        if collects:
-            gc.enable()
     if not isinstance(value, dict):
         raise ValueError(f"{path} is damaged (it holds no JSON object)")
     digest = value.pop("digest", None)

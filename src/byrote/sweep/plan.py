@@ -10,6 +10,7 @@ from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
 from byrote.networks import MLP
 from byrote.store import Entry, Plan
+from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
@@ -55,6 +56,7 @@ def together(experiment: Experiment, device: str) -> int:
     return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
 
 
+@uncollected()
 def plan_study(
     study: Study,
     scale: str = "",

@@ -140,6 +140,8 @@ def run(
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
+    for path in finished_checkpoints(root, plan.present(committed(root)).values()):
+        remove(path)
     _count_again(outcome, plan, [key for task in todo for key in task.keys])
     outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)
@@ -302,7 +304,7 @@ def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
             data.unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(data.unavailable) == len(experiments):
                 raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = own_trace(error)
             if not trace:
                 raise

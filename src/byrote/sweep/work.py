@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from traceback import format_exception
 from typing import Any
 
 import torch
 
 from byrote.contents import digest_contents
 from byrote.experiment import Experiment
-from byrote.own_code import described, own_trace
+from byrote.own_code import described, own_trace, traced
 from byrote.store import commit
 from byrote.store.directory import present_plan
 from byrote.store.leases import HeldError, LeaseLostError, Leases, held
@@ -124,7 +123,7 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
         trace = own_trace(error)
         if isinstance(error, OSError) and not trace:
             raise  # the store cannot be written to
-        raised = {"error": described(error), "own": bool(trace), "trace": trace or "".join(format_exception(error))}
+        raised = {"error": described(error), "own": bool(trace), "trace": traced(error)}
         halves = _out_of_memory(error)
     else:
         return

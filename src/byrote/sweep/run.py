@@ -136,11 +136,7 @@ def run(
         todo = by_worth(todo, worth([entry for entry in plan.entries if entry.key in costs], costs))
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root.resolve() if on == "ray" else root), device, 1, keep_weights, tuple(imports))
-    executor: Executor = Serial(setting, stop)
-    if on == "local":
-        executor = Local(setting, stop, workers or default_workers(device))
-    elif on == "ray":
-        executor = Ray(setting, stop, workers, address, gpus_per_task)
+    executor = _executor(on, setting, stop, workers, address, gpus_per_task)
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
@@ -150,6 +146,16 @@ def run(
     outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)
     return outcome
+
+
+def _executor(
+    on: str, setting: Setting, stop: Stop, workers: int | None, address: str, gpus_per_task: float | None
+) -> Executor:
+    if on == "ray":
+        return Ray(setting, stop, workers, address, gpus_per_task)
+    if on == "local":
+        return Local(setting, stop, workers or default_workers(setting.device))
+    return Serial(setting, stop)
 
 
 def _check_counts(workers: int | None, limit: int | None) -> None:

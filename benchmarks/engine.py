@@ -35,7 +35,7 @@ from byrote import data, losses, networks, noise
 from byrote.experiment import Experiment
 from byrote.networks import Network, reduced
 from byrote.recipe import SGD, Training
-from byrote.sweep.executors import Setting, local
+from byrote.sweep.executors import Event, Local, Setting
 from byrote.sweep.plan import Task, together
 from byrote.sweep.run import default_workers
 from byrote.training import prepare, train
@@ -93,12 +93,18 @@ def ours(case: Case, precision: str) -> float:
     with tempfile.TemporaryDirectory() as root:
         size = together(found[0], "cpu")
         tasks = [Task(found[i].key, tuple(found[i : i + size])) for i in range(0, len(found), size)]
-        for event in local(tasks, Setting(root), workers):
-            if event.kind in ("error", "lost"):
-                raise RuntimeError(f"the executor failed: {event.data}")
+        executor = Local(Setting(root), lambda: False, workers)
+        for task in tasks:
+            executor.submit(task)
+        executor.wait(_whole)
         clocks = [json.loads(p.read_text())["seconds"] for p in Path(root).glob("*/manifest.json")]
     seconds = sum(clock["training"] / clock["cohort_size"] for clock in clocks)
     return seconds / (len(found) * case.ours_epochs) / min(workers, len(tasks))
+
+
+def _whole(event: Event) -> None:
+    if event.kind in ("error", "lost"):
+        raise RuntimeError(f"the executor failed: {event.data}")
 
 
 _PLAIN = """

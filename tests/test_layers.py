@@ -15,6 +15,7 @@ LEVELS = {
     "inputs": 0,
     "checks": 0,
     "files": 0,
+    "given": 0,
     "identity": 0,
     "intervals": 0,
     "reference": 0,

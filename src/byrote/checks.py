@@ -12,6 +12,7 @@ __all__ = [
     "classes",
     "counted",
     "finite",
+    "finite_rows",
     "integers",
     "logits",
     "matrix",
@@ -106,7 +107,7 @@ def integers(name: str, values: Any) -> "torch.Tensor":
     if found.is_floating_point() or found.is_complex():
         if found.numel() == 0 and not isinstance(values, torch.Tensor):
             return found.long()  # an empty list has no dtype of its own
-        wanted = "integers" if name in ("index", "ids", "counts", "folds") else "integer classes"
+        wanted = "integers" if name in ("index", "id", "ids", "counts", "folds") else "integer classes"
         raise TypeError(f"{name} must be {wanted}, got {found.dtype}{_float_hint(found)}")
     return found.long()
 
@@ -191,6 +192,16 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     return rows
 
 
+def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
+    """No NaN and no infinity in any row (n, C); the error counts the rows and says what to do about them."""
+    bad = ~rows.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, row "
+            f"{int(bad.int().argmax())} first; {advice}"
+        )
+
+
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
     """Rows of logits (n, C) that predict no class: a NaN, an infinity, or every class masked with -inf. # (n,) bool
 
@@ -233,9 +244,14 @@ def numbers(name: str, values: Any) -> "torch.Tensor":
     if isinstance(values, torch.Tensor):
         return values
     try:
+        hidden = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
         array = np.asarray(values)
     except (ValueError, TypeError):
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
+    if hidden:
+        raise TypeError(
+            f"{name} must be there for every sample, got a masked array that hides {hidden}: leave those out"
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:

@@ -236,7 +236,7 @@ BAD[1, 2], BAD[2, 0] = math.nan, -math.inf
 @pytest.mark.parametrize(
     ("logits", "observed", "error", "message"),
     [
-        (torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), ValueError, "equal lengths.*logits 3, observed 2"),
+        (torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), ValueError, "equal lengths.*2 observed for 3 samples"),
         (
             torch.zeros(3, 4),
             torch.tensor([0, 4, -1]),
@@ -257,9 +257,18 @@ def test_wrong_inputs_are_named(logits, observed, error, message):
         noise_rate(logits, observed, 4)
 
 
+@pytest.mark.parametrize("container", [torch.Tensor.tolist, torch.Tensor.numpy, lambda y: y.to(torch.uint8)])
+def test_labels_and_folds_come_in_any_integer_container(container):
+    logits, observed, _ = classifier(4000, 10, 0.2, 0.1, seed=1)
+    folds = torch.arange(4000) % 2
+    wanted = noise_rate(logits, observed, 10, folds=folds)
+    assert noise_rate(logits.numpy(), container(observed), 10, folds=container(folds)) == wanted
+    assert math.isnan(noise_rate(torch.eye(2), torch.tensor([False, True]), 2).rate)
+
+
 def test_wrong_folds_and_confidence_are_named():
     logits, observed = torch.zeros(3, 4), torch.tensor([0, 1, 2])
-    with pytest.raises(ValueError, match="folds 2, observed 3"):
+    with pytest.raises(ValueError, match="got 2 folds for 3 samples"):
         noise_rate(logits, observed, 4, folds=torch.tensor([0, 1]))
     with pytest.raises(TypeError, match="folds must be integers"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3))

@@ -204,3 +204,20 @@ def test_bad_input_is_one_sentence(case: Case) -> None:
         noise.corrupt(labels, n, generator, features=features[1:])
     with pytest.raises(ValueError, match="ids must be one a label"):
         noise.corrupt(labels, n, generator, features=features, ids=torch.arange(1))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_labels_and_features_in_any_container(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 10)
+    expected = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features).tolist()
+    for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: tuple(x.tolist())):
+        made = noise.corrupt(convert(labels), n, torch.Generator().manual_seed(0), features=convert(features))
+        assert made.tolist() == expected
+        assert noise.redrawn(convert(labels), n, torch.Generator()) is None or noise.kind == "uniform"
+    assert noise.corrupt(
+        labels.numpy().astype("u1"), n, torch.Generator().manual_seed(0), features=features
+    ).tolist() == (expected)
+    for wrong, error in ((labels.double().numpy(), TypeError), (labels[:, None], ValueError), (["a"] * n, TypeError)):
+        with pytest.raises(error, match=r"labels (must be|\(n,\) are needed)"):
+            noise.corrupt(wrong, n, torch.Generator(), features=features)

@@ -36,9 +36,9 @@ STUDIES = {
 }
 
 
-def committed(study, root=ROOT):
+def committed(study, root=ROOT, scale="small"):
     """The stored verdicts of a study by id."""
-    stored = json.loads((root / "results" / "small" / study / "verdicts.json").read_text("utf-8"))
+    stored = json.loads((root / "results" / scale / study / "verdicts.json").read_text("utf-8"))
     return {verdict["id"]: verdict for verdict in stored}
 
 
@@ -191,7 +191,7 @@ def b2(runs):
             values = {b.seed: b["j1"] - a["j1"] for a in before for b in after if a.seed == b.seed}
             used.update(run.key for run in before + after)
             what, unmet = "change of J1 from the eta before", not can_resist(cell, high)
-            checks.append(Check(cell, high, what, values, (-INFINITE, 0), one_sample("j1", after), unmet))
+            checks.append(Check(cell, high, what, values, (-INFINITE, 0), one_sample("j1", before, after), unmet))
         for rate in cell.rates("RLL"):
             own, unmet = cell.at("RLL", rate), not can_resist(cell, rate)
             used.update(run.key for run in own)

@@ -15,6 +15,8 @@ from .test_run import files
 
 
 def task(root, experiments, name="cohort"):
+    root.mkdir(exist_ok=True)
+    (root / "plan.json").touch()
     return {
         "root": str(root),
         "device": "cpu",

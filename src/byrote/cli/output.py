@@ -12,7 +12,18 @@ from rich.table import Table
 
 from byrote.own_code import own_trace
 
-__all__ = ["fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+__all__ = ["duration", "fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours, minutes and seconds.
+
+    >>> duration(75), duration(7265)
+    ('1:15', '2:01:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def quiet() -> bool:

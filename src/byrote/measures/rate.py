@@ -17,12 +17,11 @@ tell". The tests stand in `byrote.measures.premise`.
 
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from byrote.checks import class_labels, integers, matrix, one_axis
+from byrote.checks import class_labels, finite_rows, integers, matrix, one_axis
 from byrote.measures.blocks import add_by_class_
 from byrote.measures.premise import Counted, evenness, excess, interval, preference, shared_labels
 
@@ -119,8 +118,9 @@ def noise_rate(
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence:g}")
     if num_classes < 2:
         raise ValueError(f"a noise rate needs at least two classes, got {num_classes}")
-    observed = class_labels("observed", observed, num_classes).cpu()
-    z = _finite(logits, len(observed), num_classes)
+    rows = matrix("logits", logits, num_classes)
+    observed = class_labels("observed", observed, num_classes, len(rows)).cpu()
+    finite_rows("logits", rows, "leave out those samples, or the columns of masked classes")
     networks = _fold_numbers(folds, len(observed))
     if not len(observed):
         return RateEstimate(nan, nan, nan, nan, "cannot tell", "there are no samples")
@@ -128,6 +128,7 @@ def noise_rate(
         return RateEstimate(
             nan, nan, nan, nan, "cannot tell", "with two classes no pair is left that the classifier does not confuse"
         )
+    z = rows.to("cpu", torch.float64)
     return _estimate(z, observed, networks, confidence, held_out)
 
 
@@ -192,20 +193,6 @@ def _count(z: Tensor, observed: Tensor, networks: Tensor) -> Counted:
     return Counted(predicted[chosen], observed[chosen], z[chosen], torch.cat(least), k)
 
 
-def _finite(logits: Any, n: int, num_classes: int) -> Tensor:
-    """Checked logits, float64 on the CPU."""
-    z = matrix("logits", logits, num_classes).to("cpu", torch.float64)
-    if len(z) != n:
-        raise ValueError(f"equal lengths are needed, got logits {len(z)}, observed {n}")
-    bad = ~z.isfinite().all(1)
-    if bad.any():
-        raise ValueError(
-            f"logits must be finite, got NaN or infinity in {int(bad.sum())} of {n} rows, "
-            f"row {int(bad.nonzero()[0, 0])} first; leave out those samples, or the columns of masked classes"
-        )
-    return z
-
-
 def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
     """The folds numbered from 0, (n,); all 0 without folds."""
     if folds is None:
@@ -213,6 +200,6 @@ def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
     numbers = integers("folds", folds).cpu()
     one_axis("folds", numbers)
     if len(numbers) != n:
-        raise ValueError(f"equal lengths are needed, got folds {len(numbers)}, observed {n}")
+        raise ValueError(f"equal lengths are needed, got {len(numbers)} folds for {n} samples")
     numbered: Tensor = numbers.unique(return_inverse=True)[1]
     return numbered

@@ -1,26 +1,26 @@
 """The compiled kernels (`kernels.cpp`, `tiles.cpp`, `vectors.cpp`), built once by the machine's own C++ compiler.
 
-They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in the log, and
-callers take torch's own operators. The built library lies in byrote's cache folder under a name that changes with the
-source, the compiler and the processor, so an old or a foreign build is never loaded.
+They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in a warning, and
+callers take torch's own operators. The built library lies in byrote's cache folder and is checked before it is
+loaded, see `byrote.networks.library`.
 """
 
 import ctypes
 import functools
-import hashlib
 import logging
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from byrote.files import cache_folder
+from byrote.files import sha256
+from byrote.networks.answers import gives_known_answers
+from byrote.networks.library import library
 
 __all__ = ["Kernels", "Passes", "Units", "address", "address_of", "kernels"]
 
@@ -66,16 +66,19 @@ class Units(NamedTuple):
 
 
 class Kernels:
-    """The functions of the library.
+    """The functions of the library, which must give the known answers here too.
 
     `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the passes.
     `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
     not lend them; `vectors` are chains on 512-bit vector units, empty without: in float32, with rounded operands, and,
-    with AVX-512 BF16, of bfloat16 pairs.
+    with AVX-512 BF16, of bfloat16 pairs. `digest` are the first digits of the SHA-256 of the library.
     """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
+        if not gives_known_answers(library):
+            raise OSError(f"{path} does not give the answers that are known")
+        self.digest = sha256(path)[:16]
         self.bf16, self.fp32, self.rounded = (self._passes(library, kind) for kind in ("bf16", "fp32", "rounded"))
         for name in ("cast", "widen", "to_nearest"):
             self._take(library, name, [_POINTER, _POINTER, _COUNT])
@@ -116,49 +119,14 @@ def address_of(tensor: Tensor, s: int) -> int:
 
 @functools.cache
 def kernels() -> Kernels | None:
-    """The compiled kernels, built when first asked for; None where that cannot be done."""
+    """The compiled kernels, built when first asked for; None where that cannot be done, with a warning."""
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     if os.name == "nt" or compiler is None:
-        log.info("no C++ compiler was found: torch's own operators take the place of the compiled kernels")
+        log.warning("no C++ compiler was found: torch's own operators take the place of the compiled kernels")
         return None
-    try:
-        return Kernels(_built(compiler))
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        log.info("the compiled kernels cannot be used here (%s): torch's own operators take their place", error)
-        return None
-
-
-def _built(compiler: str) -> Path:
     flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
-    name = hashlib.sha256(
-        "\n".join([*(s.read_text() for s in (*_SOURCES, *_HEADERS)), _version(compiler), *flags, _processor()]).encode()
-    )
-    path = cache_folder() / "kernels" / f"{name.hexdigest()[:16]}.so"
-    if path.exists():
-        return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=path.parent)
-    except OSError:  # a read-only cache: build for this process alone
-        folder = tempfile.mkdtemp()
-        path = Path(folder) / path.name
-    made = Path(folder) / "made.so"
-    command = [compiler, *flags, "-o", str(made), *map(str, _SOURCES)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    os.replace(made, path)
-    if path.parent != Path(folder):
-        os.rmdir(folder)
-    return path
-
-
-def _version(compiler: str) -> str:
-    shown = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=30)
-    return compiler + shown.stdout
-
-
-def _processor() -> str:
-    """What `-march=native` looks at, as text."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
-    return "\n".join([platform.platform(), platform.processor(), *told])
+        return Kernels(library(compiler, flags, _SOURCES, _HEADERS))
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        log.warning("the compiled kernels cannot be used here (%s): torch's own operators take their place", error)
+        return None

@@ -18,7 +18,7 @@ from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 from byrote.training.run import Run
 
-__all__ = ["Progress", "train", "train_epoch"]
+__all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,14 @@ class Progress:
     epoch: int
     epochs: int
     readings: dict[str, dict[str, Any]]
+
+
+class Stopped(Exception):
+    """Training ended early because `stop` asked for it; the checkpoint, where there is one, holds the epochs done."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"stopped after epoch {epoch}")
+        self.epoch = epoch
 
 
 @contextmanager
@@ -54,6 +62,7 @@ def train(
     on_epoch: Callable[[Progress], None] | None = None,
     keep_weights: bool = False,
     checkpoint: Checkpoint | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Run]:
     """Train experiments that share one cohort key as one stacked network, and measure each.
 
@@ -63,10 +72,14 @@ def train(
         on_epoch: called after every epoch.
         keep_weights: put each run's trained weights into its `Run`.
         checkpoint: saved to now and then; where it holds these runs, training goes on from there to the same numbers.
+        stop: asked after every epoch but the last; where it says yes, the checkpoint is saved and training ends.
 
     Returns:
         One `Run` an experiment, in the order given. A run whose loss or features stop being finite ends with
         status "failed" and the epoch; its neighbours go on.
+
+    Raises:
+        Stopped: `stop` said yes before the last epoch.
     """
     began = time.perf_counter()
     cohort = prepare(experiments, device)
@@ -76,7 +89,7 @@ def train(
     settings = cohort.experiments[0].training
     done = checkpoint.restore(cohort, optimizer, records) if checkpoint is not None else 0
     if cohort.start is not None and not done:
-        optimizer = _train_start(cohort, cohort.start)
+        optimizer = _train_start(cohort, cohort.start, stop)
     for epoch in range(done + 1, settings.epochs + 1):
         start = time.perf_counter()
         losses = train_epoch(cohort, optimizer, epoch - 1)
@@ -93,6 +106,10 @@ def train(
             on_epoch(Progress(epoch, settings.epochs, readings))
         if all(record.error for record in records):
             break
+        if stop is not None and epoch < settings.epochs and stop():
+            if checkpoint is not None:
+                replace(checkpoint, seconds=0.0).save(cohort, optimizer, records, epoch)
+            raise Stopped(epoch)
     seconds["cohort"] = time.perf_counter() - began
     runs = {
         experiment.key: record.finish(cohort, s, seconds, keep_weights)
@@ -101,7 +118,7 @@ def train(
     return [runs[e.key] for e in experiments]
 
 
-def _train_start(cohort: Cohort, start: LossModule) -> CohortOptimizer:
+def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> CohortOptimizer:
     """Train under the loss that the experiments start with, and give a fresh optimiser for the training that counts.
 
     Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
@@ -111,6 +128,8 @@ def _train_start(cohort: Cohort, start: LossModule) -> CohortOptimizer:
     optimizer = CohortOptimizer(cohort.network, settings)
     for epoch in range(settings[0].epochs):
         train_epoch(under, optimizer, epoch)
+        if stop is not None and stop():
+            raise Stopped(0)
     return CohortOptimizer(cohort.network, settings)
 
 

@@ -8,7 +8,7 @@ Plain momentum without clipping can be carried out by the network itself: inside
 for that, else for all runs at once (`StackedNetwork.descend`). The momenta are told by `state_of` all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -105,6 +105,22 @@ class CohortOptimizer:
             {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
             for view in self._views[s]
         ]
+
+    def fits(self, s: int, state: object, names: Collection[str]) -> bool:
+        """Whether `restore` can take a state of run s: of each parameter these names alone, in its shape and type."""
+        if not isinstance(state, list) or len(state) != len(self._views[s]):
+            return False
+        for view, remembered in zip(self._views[s], state, strict=True):
+            held = self._optimizer.state[view]
+            if not isinstance(remembered, dict) or not {n for n, v in held.items() if isinstance(v, Tensor)} <= (
+                remembered.keys() & set(names)
+            ):
+                return False
+            for name, value in remembered.items():
+                shape, dtype = (torch.Size(), torch.float32) if name == "step" else (view.shape, view.dtype)
+                if name not in names or not isinstance(value, Tensor) or (value.shape, value.dtype) != (shape, dtype):
+                    return False
+        return True
 
     def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
         """Set what `state_of` gave."""

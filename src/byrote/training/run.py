@@ -39,7 +39,7 @@ class Run:
     facts: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    numerics: Mapping[str, bool] = field(default_factory=dict)
+    numerics: Mapping[str, bool | str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

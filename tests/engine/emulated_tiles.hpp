@@ -1,4 +1,4 @@
-// Tile units in plain C++, for testing `tiles.cpp` where the processor has none: eight tiles of 16 rows of 64 bytes.
+// Tile units in plain C++, for testing `dense_amx.cpp` where the processor has none: eight tiles of 16 rows of 64 bytes.
 // Slow and obvious; included before the source by the compiler (`emulated.py`). Needs AVX-512 BF16 for what lies between.
 #pragma once
 #include <immintrin.h>

@@ -110,8 +110,8 @@ def reduced_names(module: nn.Module) -> frozenset[str]:
     return frozenset(names)
 
 
-def narrow(value: Tensor, side_by_side: bool = True) -> Tensor:
-    """Cast to bfloat16; `side_by_side` also lays the channels of images and filters next to each other."""
-    if side_by_side and value.dim() == 4:
+def narrow(value: Tensor, channels_last: bool = True) -> Tensor:
+    """Cast to bfloat16; `channels_last` also lays the channels of images and filters next to each other."""
+    if channels_last and value.dim() == 4:
         return value.to(torch.bfloat16, memory_format=torch.channels_last)
     return value.to(torch.bfloat16)

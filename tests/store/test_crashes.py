@@ -29,7 +29,7 @@ RUN = tiny(seed=3)
 
 
 def hook(event, arguments):
-    if act is not None and event in CALLS:
+    if act is not None and event in CALLS and "/store" in str(arguments[0]):
         act()
 
 
@@ -37,8 +37,10 @@ sys.addaudithook(hook)
 
 
 @pytest.fixture(scope="module")
-def run():
-    return train([RUN], keep_weights=True)[0]
+def run(tmp_path_factory):
+    run = train([RUN], keep_weights=True)[0]
+    commit(tmp_path_factory.mktemp("first"), run)  # what is imported and found out once is not counted
+    return run
 
 
 @pytest.fixture
@@ -52,12 +54,12 @@ def root(tmp_path):
 def child(root, run, happens, at):
     """The exit code of a process that commits while `happens` at its call number `at`."""
     global act
+    tables._connection.cache_clear()  # its threads do not live on in a forked process
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 70
     try:
-        tables._connection.cache_clear()
         seen = iter(range(10**6))
 
         def count():
@@ -118,7 +120,7 @@ def test_a_commit_that_is_killed_at_any_call_leaves_the_old_or_the_new(root, run
         clean(root)
         prepare()
     assert set(codes) == {CRASHED}
-    assert len(codes) > 20
+    assert len(codes) > 12
 
 
 @pytest.mark.parametrize("what", ["drafts", "files of drafts", "the run"])
@@ -138,7 +140,7 @@ def test_files_that_somebody_deletes_meanwhile_cost_no_run(root, run, what):
             assert what == "the run" or code == REFUSED
         clean(root)
         shutil.rmtree(root / run.key, ignore_errors=True)
-    assert codes.count(DONE) > 20
+    assert codes.count(DONE) > 12
 
 
 @pytest.mark.parametrize("what", ["moved", "deleted"])
@@ -170,11 +172,11 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
 @pytest.mark.parametrize("limit", [0, 1000, 4000, 20_000])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(root, run, limit):
     """The system refuses to write beyond a size, as it does on a full disk; also the weights, which once were lost."""
+    tables._connection.cache_clear()
     pid = os.fork()
     if not pid:
         code = 70
         try:
-            tables._connection.cache_clear()
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             try:

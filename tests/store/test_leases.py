@@ -137,6 +137,21 @@ def test_an_owner_that_was_taken_over_knows_it(root):
     heir.check(KEY)
 
 
+def test_an_owner_whose_heir_has_finished_knows_it(root):
+    stopped, heir = Leases(root), Leases(root)
+    stopped.acquire(KEY)
+    write(root, "free", generation=2)
+    assert heir.acquire(KEY)
+    heir.release()
+    assert list((root / ".running").iterdir()) == [], "the heir takes away what was left of the owner before"
+    stopped.renew()
+    assert stopped.lost == set()
+    (root / KEY).mkdir()
+    (root / KEY / "manifest.json").touch()
+    stopped.renew()
+    assert stopped.lost == {KEY}
+
+
 def test_a_lease_that_was_deleted_by_hand_is_taken_again_unless_another_has_it(root):
     owner, other = Leases(root), Leases(root)
     owner.acquire(KEY)

@@ -33,7 +33,8 @@ loss = ["cross_entropy", "robust_log"]
 seed = {seeds}
 """
 DRIVER = """
-import sys
+import logging, sys
+logging.basicConfig()
 from byrote.sweep import Watcher, run
 class Notes(Watcher):
     def event(self, event, outcome):
@@ -65,12 +66,13 @@ def until(true, seconds=240.0):
         time.sleep(0.02)
 
 
-def in_hand(root):
-    """The runs that some driver trains, past their first evaluated epoch."""
+def in_hand(root, process=None):
+    """The runs that some driver trains, past their first evaluated epoch; or all that this process had in hand."""
     found = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
-            found += [path.stem] if json.loads(path.read_text())["epoch"] > 0 else []
+            note = json.loads(path.read_text())
+            found += [path.stem] if (note["pid"] == process if process else note["epoch"] > 0) else []
         except (OSError, ValueError):
             continue
     return found
@@ -118,16 +120,18 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 @pytest.mark.parametrize("cohorts", [(1, 1, 1), (2, 3, 1)])
 def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohorts):
     """Also drivers that cut their cohorts differently."""
-    path = study(tmp_path, 60, 10, 6)
+    path = study(tmp_path, 40, 10, 6)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=1)
     root = tmp_path / "out"
     drivers = [driver(path, root, cohort) for cohort in cohorts]
     until(lambda: len(committed(root)) >= 2 and in_hand(root))
     drivers[0].kill()
+    lost = in_hand(root, drivers[0].pid)
     ended = [process.communicate(timeout=300) for process in drivers]
     assert [process.returncode for process in drivers[1:]] == [0, 0], ended
     assert all(out.splitlines()[-1] == "kept 12" for out, _ in ended[1:])
-    assert max(trained(out for out, _ in ended).values()) == 1, "no run was trained twice, but what was killed in hand"
+    twice = {key for key, count in trained(out for out, _ in ended).items() if count > 1}
+    assert twice <= set(lost), "no run was trained twice, but what was killed in hand"
     assert files(root) == files(whole.root)
     assert byrote.open(root).results.history == byrote.open(whole.root).results.history
     assert verify(root).flaws == ()
@@ -136,7 +140,7 @@ def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohor
 
 @pytest.mark.long
 def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(tmp_path):
-    path = study(tmp_path, 400, 5, 1)
+    path = study(tmp_path, 300, 5, 1)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=2)
     root = tmp_path / "out"
     stopped = driver(path, root, 2)
@@ -151,9 +155,8 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
         assert files(root) == files(whole.root)
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
-    out, error = stopped.communicate(timeout=300)
+    out, error = stopped.communicate(timeout=300)  # what it trained is discarded
     assert (stopped.returncode, out.splitlines()[-1]) == (0, "kept 2"), error
-    assert "another driver has taken over" in error
     assert stamps == {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
     assert nothing_left(root)
 
@@ -161,7 +164,7 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["moved", "deleted"])
 def test_a_store_that_goes_away_stops_the_sweep_and_is_not_made_again(tmp_path, what):
-    path = study(tmp_path, 200, 5, 3)
+    path = study(tmp_path, 100, 5, 2)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=1)
     root, aside = tmp_path / "out", tmp_path / "aside"
     process = driver(path, root)
@@ -176,5 +179,5 @@ def test_a_store_that_goes_away_stops_the_sweep_and_is_not_made_again(tmp_path, 
     if what == "moved":
         outcome = sweep(path, aside, imports=["toys"], on="serial", cohort=1)
         assert files(aside) == files(whole.root)
-        assert outcome.kept == 6
+        assert outcome.kept == 4
         assert nothing_left(aside)

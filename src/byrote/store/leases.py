@@ -27,6 +27,7 @@ from pathlib import Path
 from byrote.files.process import owner_of, signed
 from byrote.store.directory import StoreLostError, present_plan
 from byrote.store.drafts import store_time
+from byrote.store.runs import MANIFEST
 
 __all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "abandoned", "held", "leased", "seconds_of_a_lease"]
 
@@ -199,9 +200,10 @@ class Leases:
         with suppress(OSError):
             there = _generations(self.root)
             for name, generation in list(self.generations.items()):
-                if there.get(name, [0])[-1] > generation:
-                    self.lost.add(name)
-                else:
+                latest = there.get(name, [0])[-1]
+                if latest > generation or (not latest and os.path.exists(self.root / name / MANIFEST)):
+                    self.lost.add(name)  # in the second case its heir has finished, and has given it back
+                elif latest:
                     os.utime(_path(self.root, name, generation))
 
     def keep_renewing(self) -> None:

@@ -1,10 +1,10 @@
 """Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
 
     python scripts/summary.py             print them
-    python scripts/summary.py --write     put them where they belong: docs/studies.md, docs/claims.md and README.md
+    python scripts/summary.py --write     put them where they belong: docs/studies.md, claims.md, findings.md, README.md
 
-Reads results/demo and results/small/*: the verdicts that `byrote report` wrote and the tables they were computed from;
-and results/theory: the claims that need no run (`byrote claims --theory --json`).
+Reads results/demo, results/small/* and results/medium/*: the verdicts that `byrote report` wrote and the tables they
+were computed from; and results/theory: the claims that need no run (`byrote claims --theory --json`).
 """
 
 import argparse
@@ -18,6 +18,9 @@ from byrote.claims import registered
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
+OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
+OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
+_DEMO = "A2"  # the only claim that no study at `small` can decide, so that the demo stands for it
 # the ten verdicts that README prints; tests/results/test_recomputed.py recomputes each of them in plain NumPy
 _README = {
     "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
@@ -29,7 +32,13 @@ _README = {
 def folders(root: Path) -> list[Path]:
     """The judged stores, the demo first."""
     found = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
-    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name))
+    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
+
+
+def store(folder: Path) -> str:
+    """What a page calls a judged store: the study, with its scale where that is not `small`."""
+    scale = folder.parent.name
+    return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
 
 def _number(value: float | None) -> str:
@@ -67,7 +76,7 @@ def cell(verdict: dict[str, Any] | None) -> str:
 
 def judged(found: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
     """The verdicts of each study by claim, then those of theory alone."""
-    named = {folder.name: folder for folder in found} | {_ALONE: THEORY}
+    named = {store(folder): folder for folder in found} | {_ALONE: THEORY}
     paths = {name: folder / "verdicts.json" for name, folder in named.items()}
     return {name: {one["id"]: one for one in json.loads(path.read_text("utf-8"))} for name, path in paths.items()}
 
@@ -122,11 +131,35 @@ def words(found: list[Path]) -> str:
     return "\n".join(lines)
 
 
+def by_scale(found: list[Path]) -> str:
+    """The papers' claims down, scales across: each study's word, its first estimate, and the words of its data sets."""
+    lines = ["| claim | small | medium | by data set at the largest scale |", "|---|---|---|---|"]
+    every = judged(found)
+    for id in OF_THE_PAPERS:
+        cells: dict[str, list[str]] = {"small": [], "medium": []}
+        sets: dict[str, list[str]] = {"small": [], "medium": []}
+        for folder in found:
+            verdict = every[store(folder)].get(id)
+            if verdict is None or verdict["verdict"] == "not tested" or (folder.name == "demo" and id != _DEMO):
+                continue
+            scale = "medium" if folder.parent.name == "medium" else "small"
+            number = _with_ends(verdict["statistic"], verdict["interval"])
+            cells[scale].append(f"{folder.name}: {_word(verdict)} {number}")
+            named = "; ".join(f"{name} {word}" for name, word in verdict["by_dataset"].items())
+            sets[scale].append(f"{folder.name}: {named or verdict['verdict']}")
+        largest = sets["medium"] or sets["small"]
+        lines.append(
+            f"| {id} | {'<br>'.join(cells['small'])} | {'<br>'.join(cells['medium'])} | {'<br>'.join(largest)} |"
+        )
+    return "\n".join(lines)
+
+
 def tables(found: list[Path]) -> dict[str, dict[str, str]]:
     """The tables by page and by the name that marks their place on it."""
     return {
         "docs/claims.md": {"claims": claims_table()},
         "docs/studies.md": {"costs": costs(found), "verdicts": verdicts(found)},
+        "docs/findings.md": {"scales": by_scale(found)},
         "README.md": {"words": words(found)},
     }
 

@@ -41,6 +41,7 @@ class Run:
     facts: dict
     epochs: list = field(default_factory=list)
     collapsed: bool = False
+    bind: tuple = ()
 
     def __getitem__(self, column):
         """The last reading; NaN where there is none."""
@@ -65,9 +66,15 @@ class Run:
         return self.spec["start"] and self.spec["start"]["kind"]
 
     def setting(self, *without):
-        """The spec without the loss, the noise rate, the seeds and what the claim varies."""
+        """The spec without the loss, what is bound to it, the noise rate, the seeds and what the claim varies."""
         rest = json.loads(json.dumps(self.spec))
         rest["noise"].pop("rate", None)
+        for path in self.bind:
+            *parents, leaf = path.split(".")
+            inner = rest
+            for name in parents:
+                inner = inner[name]
+            del inner[leaf]
         for name in ("loss", "seed", "noise_seed", "split_seed", *without):
             del rest[name]
         return json.dumps(rest, sort_keys=True)
@@ -89,9 +96,9 @@ def read(folder):
     """The runs of a results folder, in the order of the study, with the collapsed ones marked."""
     runs = []
     for row in rows_of(folder / "runs.parquet"):
-        if row["status"] != "done" or row["bind"] != "[]":
-            raise ValueError(f"run {row['key']} failed or has fields bound to its loss: teach this module about both")
-        runs.append(Run(row["key"], json.loads(row["spec"]), row))
+        if row["status"] != "done":
+            raise ValueError(f"run {row['key']} failed: teach this module about that")
+        runs.append(Run(row["key"], json.loads(row["spec"]), row, bind=tuple(json.loads(row["bind"]))))
     for row in sorted(rows_of(folder / "table.parquet"), key=lambda row: row["epoch"]):
         runs[row["run"]].epochs.append(row)
     distances = defaultdict(list)

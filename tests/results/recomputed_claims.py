@@ -36,9 +36,9 @@ STUDIES = {
 }
 
 
-def committed(study, root=ROOT):
+def committed(study, root=ROOT, scale="small"):
     """The stored verdicts of a study by id."""
-    stored = json.loads((root / "results" / "small" / study / "verdicts.json").read_text("utf-8"))
+    stored = json.loads((root / "results" / scale / study / "verdicts.json").read_text("utf-8"))
     return {verdict["id"]: verdict for verdict in stored}
 
 

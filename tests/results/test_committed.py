@@ -76,7 +76,18 @@ def test_the_readme_prints_at_most_ten_verdicts():
     assert 5 <= len(summary.rows_of_readme(summary.folders(ROOT / "results"))) <= 10
 
 
-@pytest.mark.parametrize("page", ["docs/claims.md", "docs/studies.md", "README.md"])
+def test_the_table_by_scale_has_each_claim_of_the_papers_once():
+    found = summary.folders(ROOT / "results")
+    rows = [line.strip("| ").split(" | ") for line in summary.by_scale(found).splitlines()[2:]]
+    assert len(rows) == 23
+    assert len({row[0] for row in rows}) == 23
+    (a14,) = [row for row in rows if row[0] == "A14"]
+    assert a14[1].startswith("memorization-dilation: inconclusive")
+    assert a14[2].startswith("mechanism: **fails**")
+    assert "mechanism: Fashion-MNIST fails" in a14[3]
+
+
+@pytest.mark.parametrize("page", ["docs/claims.md", "docs/studies.md", "docs/findings.md", "README.md"])
 def test_the_pages_hold_the_tables_of_the_committed_results(page):
     for name, table in summary.tables(summary.folders(ROOT / "results"))[page].items():
         text = (ROOT / page).read_text("utf-8")

@@ -1,7 +1,8 @@
 """docs/findings.md: every finding has a number, and every number stands in the committed table its paragraph names.
 
 A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is a folder of
-results/small or results; its verdicts.json must judge each CLAIM. A finding is what stands under a `###` heading.
+results/small or results, and `NAME medium` one of results/medium; its verdicts.json must judge each CLAIM. A finding is
+what stands under a `###` heading.
 """
 
 import csv
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGE = (ROOT / "docs" / "findings.md").read_text("utf-8")
+WHOLE = (ROOT / "docs" / "findings.md").read_text("utf-8")
+# the table by scale is made by scripts/summary.py; tests/results/test_committed.py compares it with the verdicts
+PAGE = re.sub(r"<!-- scales -->.*?<!-- end scales -->", "", WHOLE, flags=re.DOTALL)
 
 SOURCE = re.compile(r"\(Source: ([^()]+)\)\Z")
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
@@ -54,7 +57,11 @@ def named(source: str) -> list[object]:
             path, text = ROOT / store, (ROOT / store).read_text("utf-8")
             tables.append(json.loads(text) if path.suffix == ".json" else list(csv.DictReader(text.splitlines())))
             continue
-        folder = next(at for at in (ROOT / "results" / "small" / store, ROOT / "results" / store) if at.is_dir())
+        name, _, scale = store.partition(" ")
+        places = (
+            [ROOT / "results" / scale / name] if scale else [ROOT / "results" / "small" / name, ROOT / "results" / name]
+        )
+        folder = next(at for at in places if (at / "verdicts.json").is_file())
         verdicts = {one["id"]: one for one in json.loads((folder / "verdicts.json").read_text("utf-8"))}
         if not ids:
             raise KeyError(f"{store} names no claim")
@@ -80,6 +87,8 @@ def triples(table: object) -> Iterator[tuple[float, float, float]]:
         if verdict.get("interval"):
             yield (verdict["statistic"], *verdict["interval"])
         yield from map(tuple, verdict.get("pooled", {}).values())
+        if {"value", "low", "high"} <= verdict.keys():  # a row of a CSV file
+            yield tuple(float(verdict[name]) for name in ("value", "low", "high"))
         for row in verdict.get("details", []):
             if None not in (row.get("value"), row.get("low"), row.get("high")):
                 yield row["value"], row["low"], row["high"]
@@ -151,11 +160,24 @@ def test_every_number_of_the_findings_is_in_the_table_that_its_paragraph_names()
     assert not (wrong := faults(PAGE)), "\n".join(wrong)
 
 
+def test_every_number_of_the_page_on_resistance_is_in_the_table_that_its_paragraph_names():
+    text = (ROOT / "docs" / "resistance.md").read_text("utf-8")
+    # its tables are made by scripts/resistance.py; tests/results/test_resistance.py compares them with the runs
+    assert not (wrong := faults(re.sub(r"<!-- (.*?) -->.*?<!-- end \1 -->", "", text, flags=re.DOTALL))), "\n".join(
+        wrong
+    )
+
+
 def test_each_verdict_that_fails_or_cannot_be_decided_has_a_finding():
-    for store in ("memorization-dilation", "loss-function", "robust"):
+    folders = sorted(
+        path.parent for scale in ("small", "medium") for path in (ROOT / "results" / scale).glob("*/verdicts.json")
+    )
+    assert len(folders) >= 4
+    for folder in folders:
+        store = folder.name + (" medium" if folder.parent.name == "medium" else "")
         notes = [at[1].split("; ") for _, block in blocks(PAGE) if (at := SOURCE.search(block))]
         cited = {id for note in notes for part in note if part.split(", ")[0] == store for id in part.split(", ")[1:]}
-        for verdict in json.loads((ROOT / "results" / "small" / store / "verdicts.json").read_text("utf-8")):
+        for verdict in json.loads((folder / "verdicts.json").read_text("utf-8")):
             if verdict["word"] not in ("holds", "not tested"):
                 assert verdict["id"] in cited, f"{store} {verdict['id']}"
 

@@ -18,14 +18,22 @@ SHOWN = {"plain": lambda number: number, "atanh": math.tanh}
 MARKS = re.compile(r"<!-- words -->\n(.*?)<!-- end words -->", re.DOTALL)
 
 
-@cache
-def runs_of(study):
-    return tuple(read(ROOT / "results" / "small" / study))
+MEDIUM = [
+    (path.parent.name, id)
+    for path in sorted((ROOT / "results" / "medium").glob("*/verdicts.json"))
+    for id, verdict in committed(path.parent.name, scale="medium").items()
+    if id in CLAIMS and verdict["verdict"] != "not tested"
+]
 
 
 @cache
-def again(study, id):
-    return recompute(id, runs_of(study))
+def runs_of(study, scale="small"):
+    return tuple(read(ROOT / "results" / scale / study))
+
+
+@cache
+def again(study, id, scale="small"):
+    return recompute(id, runs_of(study, scale))
 
 
 def close(number, stored, relative):
@@ -84,6 +92,11 @@ def differing_rows(mine, rows):
 @pytest.mark.parametrize(("study", "id"), ROWS)
 def test_a_committed_verdict_is_the_recomputed_one(study, id):
     assert differences(again(study, id), committed(study)[id]) == []
+
+
+@pytest.mark.parametrize(("study", "id"), MEDIUM)
+def test_a_committed_verdict_at_medium_is_the_recomputed_one(study, id):
+    assert differences(again(study, id, "medium"), committed(study, scale="medium")[id]) == []
 
 
 def tampered(verdict, part, sign):

@@ -15,11 +15,14 @@ from byrote.training.facts import facts_of
 
 STUDIES = ("memorization-dilation", "loss-function", "robust")
 MD = {"A2", "A3", "A4", "A5", "A5r", "A6", "A7", "A8", "A10", "A11", "A12", "A13", "A14", "A15", "B7"}
+MD_MEDIUM = MD - {"A2", "A14"}  # the study "mechanism" decides these two
 LF = {"B1", "B2", "B3", "B4", "B5", "B6", "B7", "B9", "B10"}
 COUNTS = {
     ("memorization-dilation", "quick"): (100, 150),
     ("memorization-dilation", "small"): (1400, 1800),
     ("memorization-dilation", "paper"): (3000, 4000),
+    ("memorization-dilation", "medium"): (850, 1000),
+    ("loss-function", "medium"): (200, 250),
     ("loss-function", "quick"): (40, 80),
     ("loss-function", "small"): (140, 170),
     ("loss-function", "paper"): (150, 200),
@@ -44,9 +47,10 @@ def facts(study, scale, monkeypatch):
     monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # the labels are not read here
     monkeypatch.setattr("byrote.noise.Recorded.content", lambda own: own.path, raising=False)
     rows = []
-    for part, e in planned(study, scale):
+    for part, e in Study.load(study).grid(scale):
         width = getattr(e.network, "feature_width", 256)
-        row = {"key": e.key, "part": part, "spec": json.dumps(e.spec()), "contents": "{}", "bind": "[]"}
+        row = {"key": e.key, "part": part.name, "spec": json.dumps(e.spec()), "contents": "{}"}
+        row["bind"] = json.dumps(part.bind)
         rows.append({**leaves(e.spec()), **row, **facts_of(e, n_train(e.data), 1000, width)})
     return rows
 
@@ -137,10 +141,29 @@ def test_the_claims_find_their_cells(study, wanted, monkeypatch):
         assert verdict.verdict != "not tested", (name, verdict.reason)
 
 
-@pytest.mark.parametrize("scale", ["quick", "small", "paper"])
+@pytest.mark.parametrize(("study", "wanted"), [("memorization-dilation", MD_MEDIUM), ("loss-function", LF | {"C4"})])
+def test_the_claims_find_their_cells_at_medium(study, wanted, monkeypatch):
+    analysis = imagined(facts(study, "medium", monkeypatch))
+    for name in sorted(wanted):
+        verdict = judged(analysis, name)
+        assert verdict.verdict != "not tested", (name, verdict.reason)
+
+
+def test_variations_in_the_number_of_images_decide_nothing(monkeypatch):
+    rows = facts("loss-function", "medium", monkeypatch)
+    deciding = [row for row in rows if row["part"] not in ("images-a-class", "all-images", "printed-rate")]
+    both = [imagined(some) for some in (rows, deciding)]
+    for name in sorted(LF - {"B7"}):
+        whole, alone = (judged(one, name) for one in both)
+        (first, second) = ([row for row in one.details if not row.get("variation")] for one in (whole, alone))
+        assert {row["cell"] for row in first} >= {row["cell"] for row in second}
+        assert len(first) == len(second) > 0, name
+
+
+@pytest.mark.parametrize("scale", ["quick", "small", "medium", "paper"])
 def test_seeds_suffice_for_intervals(scale):
-    fewest = {"quick": 1, "small": 3, "paper": 3}[scale]
-    for study in STUDIES:
+    fewest = {"quick": 1, "small": 3, "medium": 3, "paper": 3}[scale]
+    for study in (one for one in STUDIES if scale in Study.load(one).scale_names):
         cells = {}
         for part, e in planned(study, scale):
             cells.setdefault((part, e.replace(seed=0).key), set()).add(e.seed)
@@ -244,7 +267,9 @@ def test_each_part_is_what_its_claim_reads(study, part, claim, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [pytest.param(s, marks=[pytest.mark.long] if s == "loss-function" else []) for s in STUDIES]
+)
 def test_every_configuration_trains(study):
     """One epoch of every network, loss, noise law and data set of the quick scale; none fails."""
     distinct = {}

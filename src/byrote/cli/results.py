@@ -1,10 +1,10 @@
-"""`status`, `claims`, `figures`, `report`, `compact`: what a store or a results folder says. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: what stores say. Never loads torch."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from byrote.cli.output import fail, older, print_json, print_table, say, show_trace
 from byrote.cli.own import Imports, import_own, say_changed
@@ -15,26 +15,40 @@ if TYPE_CHECKING:
     from byrote.analysis import Analysis
     from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "report", "show_verdicts", "status"]
+__all__ = ["claims", "compact", "figures", "merge", "report", "show_verdicts", "state_and_progress", "status"]
 
 
-def status(folder: Path, /, *, json: bool = False) -> int:
+def state_and_progress(folder: Path) -> dict[str, Any]:
+    """What a store says of itself: `state_of` and `progress_of` together."""
+    from byrote.store import state_of
+    from byrote.store.progress import progress_of
+
+    state = state_of(folder)
+    return state | progress_of(folder, state)
+
+
+def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     """Say what of a store is missing, running, done and failed.
 
     Parameters
     ----------
     folder
         The store.
+    watch
+        Look again every two seconds, until no driver works on it any more.
     json
-        Print JSON.
+        Print JSON; with --watch one object a line.
     """
-    from byrote.store import Plan, state_of
+    from byrote.cli import following
+    from byrote.store import Plan
 
-    state = state_of(folder)
+    if watch:
+        return following.watch(folder, json)
+    state = state_and_progress(folder)
     if json:
         print_json(state)
         return 0
-    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
+    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "damaged", "unavailable")
     print_table("status", names, [state])
     if state["imports"]:
         say(f"made with --import {' --import '.join(state['imports'])}")
@@ -42,8 +56,13 @@ def status(folder: Path, /, *, json: bool = False) -> int:
         say_changed(entry.contents for entry in (() if plan is None else plan.entries))
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
+    if state["drivers"]:
+        say(following.pace(state))
+    for run in state["damages"]:
+        say(run["error"])
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
+    following.show_problems({"problems": [p for p in state["problems"] if p["kind"] != "diverged"]}, folder)
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
     if state["older_versions"]:
@@ -182,12 +201,13 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     drawn = draw_into(target / "figures", analysis)
     page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
-    say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
+    beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
+    say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 
 
-def compact(folder: Path, /, *, out: Path | None = None) -> int:
+def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
     """Join the tables of all runs into one file each, for fast reading and for sharing.
 
     Parameters
@@ -196,9 +216,28 @@ def compact(folder: Path, /, *, out: Path | None = None) -> int:
         The store.
     out
         Where to (default: the store itself).
+    part
+        Only the runs of this part of the study; needs --out.
     """
     from byrote.store import compact as write
 
-    target = write(folder, out)
-    say(f"wrote the tables of {folder} into {target}")
+    target = write(folder, out, part=part)
+    say(f"wrote the tables of {folder}{f', part {part},' if part else ''} into {target}")
+    return 0
+
+
+def merge(*folders: Path, out: Path) -> int:
+    """Copy the runs of several stores of one study into one store.
+
+    Parameters
+    ----------
+    folders
+        At least two stores of one study and scale.
+    out
+        A new folder, or a store of the same study.
+    """
+    from byrote.store import merge as join
+
+    copied = join(folders, out)
+    say(f"{copied} runs copied into {out}; next: byrote status {out}")
     return 0

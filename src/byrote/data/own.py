@@ -92,7 +92,8 @@ class Own(Dataset, abstract=True):
         found = _read(self, self.stamp())
         raw: Raw = getattr(found, split)
         if not len(raw.labels):
-            raise ValueError(f"{self.label} has no {split} samples")
+            advice = ": every fifth sample of a class is one, so that 5 of each are needed" if split == "test" else ""
+            raise ValueError(f"{self.label} has no {split} samples{advice}")
         wanted = range(1 + _largest(found)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))
         if absent:

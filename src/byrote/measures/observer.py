@@ -214,6 +214,10 @@ class Observer:
             named = isinstance(batch, Mapping) and members.inputs is None
             logits = answered(self._model, inputs, named, device)
             if training:
+                if index is None and place + len(labels) > len(self._true):
+                    raise ValueError(
+                        f"each of the {len(self._true)} training samples is needed once, more of them came"
+                    )
                 start = torch.arange(place, place + len(labels))
                 self.update(start if index is None else index, logits, labels)
             else:

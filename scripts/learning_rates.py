@@ -1,0 +1,101 @@
+"""The learning rate of each loss of a part, by one procedure that never sees a wrong label.
+
+    python scripts/learning_rates.py loss-function ten-class --scale medium --per-class 1000 \
+        --grid 0.01 0.03 0.1 0.3 --write results/medium/learning_rates.csv
+
+Each loss of the part is trained once at each rate of the grid, without noise, on the first data set of the part and
+with a seed that no study uses. The rate with the lowest training loss after the last epoch is taken; of equal ones the
+smallest.
+The choices are written into the study by hand, and `tests/scripts/test_learning_rates.py` compares the two.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from byrote.experiment import Experiment, Study
+from byrote.training import train
+
+SEED = 1000  # no study has it
+LR = "training.optimizer.lr"
+COLUMNS = ("study", "part", "scale", "images_a_class", "loss", "lr", "train_loss", "j1", "chosen")
+Row = dict[str, object]
+
+
+def members(study: str, part: str, scale: str, per_class: int | None) -> list[Experiment]:
+    """One experiment a loss of the part, at eta 0, on its first data set, with the seed of this procedure."""
+    overrides = {"noise.rate": 0.0, "seed": SEED} | ({} if per_class is None else {"data.per_class": per_class})
+    found = [one for name, one in Study.load(study).experiments(scale, overrides) if name == part]
+    if not found:
+        raise ValueError(f"study {study!r} has no part {part!r} at scale {scale!r}")
+    by_loss = {one.loss.digest(): one for one in reversed(found) if one.data == found[0].data}
+    return [by_loss[digest] for digest in dict.fromkeys(one.loss.digest() for one in found)]
+
+
+def at_rate(experiment: Experiment, lr: float) -> Experiment:
+    """The same experiment with another learning rate, evaluated once."""
+    training = experiment.training
+    optimizer = training.optimizer.replace(lr=lr)
+    return experiment.replace(training=training.replace(optimizer=optimizer, evaluate_every=training.epochs))
+
+
+def tried(experiment: Experiment, grid: Sequence[float]) -> list[Row]:
+    """The training loss and J1 after the last epoch at each rate; no numbers where the run diverged."""
+    rows: list[Row] = []
+    for lr in grid:
+        (run,) = train([at_rate(experiment, lr)])
+        done = run.status == "done"
+        numbers = {name: float(run.history[name][-1]) if done else None for name in ("train_loss", "j1")}
+        rows.append({"loss": run.facts["loss"], "lr": lr, **numbers})
+    return rows
+
+
+def chosen(rows: Sequence[Row]) -> float:
+    """The rate with the lowest training loss; of equal ones the smallest.
+
+    >>> chosen([{"lr": 0.1, "train_loss": 0.2}, {"lr": 0.3, "train_loss": None}, {"lr": 0.01, "train_loss": 0.2}])
+    0.01
+    """
+    finite = [(float(str(row["train_loss"])), float(str(row["lr"]))) for row in rows if row["train_loss"] is not None]
+    if not finite:
+        raise ValueError("every rate of the grid diverged; name a grid with smaller rates")
+    return min(finite)[1]
+
+
+def written(rows: Iterable[Row], path: Path) -> None:
+    """The rows as a CSV file."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("part")
+    parser.add_argument("--scale", default="")
+    parser.add_argument("--per-class", type=int, help="images a class instead of those of the part")
+    parser.add_argument("--grid", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3])
+    parser.add_argument("--write", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for experiment in members(options.study, options.part, options.scale, options.per_class):
+        own = tried(experiment, options.grid)
+        best = chosen(own)
+        about = {"study": options.study, "part": options.part, "scale": options.scale}
+        about["images_a_class"] = options.per_class or getattr(experiment.data, "per_class", "")
+        rows += [{**about, **row, "chosen": int(row["lr"] == best)} for row in own]
+        print(f"{own[0]['loss']}: {best:g}", file=sys.stderr)
+        written(rows, options.write)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,178 @@
+"""The papers' own size on a GPU, by scientific value, in the time there is.
+
+    python scripts/paper_on_gpu.py --out DIR [--max-time MINUTES] [--device cuda] [--skip-checks]
+
+It needs no network: the data sets must lie in the cache (`byrote data get mnist`, `byrote data get fashion_mnist`). It
+first runs the tests of networks and training on the device, then `benchmarks/accelerator.py`, then the slices of the
+studies' scale `paper` in this order:
+
+1. figure-1: MD's Figure 1 as printed (9 x 2048), MNIST and Fashion-MNIST, CE and LS, five noise rates, ten seeds.
+2. resnet-18: LF's ResNet-18 on all of MNIST, four losses, eta 0, .2, .4, .6, two seeds.
+
+Runs are kept in DIR/stores/SLICE, and what is to be shared in DIR/results: at most eight files of 16 MB. A slice is
+written as it ends; one that the time cuts is written with the runs it has. The same command goes on where it stopped.
+Runs have the keys that the studies ask for, so that `byrote run STUDY --scale paper` does not train them again.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import byrote
+from byrote.experiment import Study
+from byrote.files import write_atomic
+from byrote.store.sealed import read_sealed, write_sealed
+from byrote.sweep import Stop
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_FILES, MOST_BYTES = 8, 16 * 2**20
+CHECKS = ("tests/networks", "tests/training")
+_TWO = [{"kind": kind, "classes": [0, 1], "preprocessing": "md"} for kind in ("mnist", "fashion_mnist")]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a study at one scale, or some of its runs.
+
+    Args:
+        name: names its folder.
+        study: a built-in study or a TOML file.
+        part: the part.
+        scale: the scale.
+        axes: lists of values by path in place of those of the part.
+    """
+
+    name: str
+    study: str
+    part: str
+    scale: str
+    axes: Mapping[str, list[Any]]
+
+    def grid(self) -> Study:
+        """The study with this part alone and these axes, which go over those of the scale as well."""
+        study = Study.load(self.study)
+        (part,) = [part for part in study.part if part.name == self.part]
+        scales = dict(part.scales)
+        if self.scale:
+            over = scales.get(self.scale, {})
+            scales[self.scale] = {**over, "axes": {**over.get("axes", {}), **self.axes}}
+        own = part.replace(scales=scales, axes=part.axes if self.scale else {**part.axes, **self.axes})
+        return study.replace(part=(own,))
+
+
+SLICES = (
+    Slice(
+        "figure-1",
+        "memorization-dilation",
+        "figure-1",
+        "paper",
+        {"data": _TWO, "noise.rate": [0.0, 0.05, 0.1, 0.2, 0.4], "seed": list(range(10))},
+    ),
+    Slice("resnet-18", "loss-function", "resnet-18", "paper", {"seed": [0, 1]}),
+)
+
+
+def checked(out: Path) -> None:
+    """Run the tests of networks and training, and the benchmark of the device; both leave a file in the results.
+
+    Raises:
+        RuntimeError: a test failed, or the benchmark did.
+    """
+    for name, command in (
+        ("tests.txt", ["-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS]),
+        ("accelerator.json", ["benchmarks/accelerator.py", "--json"]),
+    ):
+        if (out / name).is_file():
+            continue
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+        lines = done.stdout.strip().splitlines() or [""]
+        if done.returncode:
+            tail = " | ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
+            raise RuntimeError(f"{' '.join(command)} failed with exit code {done.returncode}: {tail}")
+        write_atomic(out / name, lines[-1] + "\n")
+
+
+def share(store: Path, results: Path, name: str) -> list[Path]:
+    """Write a slice's tables of runs and readings into the results, without its features and samples."""
+    folder = results / name
+    byrote.open(store).compact(folder)
+    (folder / "features.parquet").unlink(missing_ok=True)
+    about, _ = read_sealed(folder / "about.json")
+    about["files"].pop("features.parquet", None)
+    write_sealed(folder / "about.json", about)
+    return sorted(folder.iterdir())
+
+
+def check_size(results: Path) -> None:
+    """At most eight files of 16 MB.
+
+    Raises:
+        ValueError: there are more, or a larger one.
+    """
+    files = [path for path in results.rglob("*") if path.is_file()]
+    large = [path for path in files if path.stat().st_size > MOST_BYTES]
+    if len(files) > MOST_FILES or large:
+        named = f", {large[0].name} has {large[0].stat().st_size} bytes" if large else ""
+        raise ValueError(
+            f"{results} has {len(files)} files{named}; at most {MOST_FILES} of {MOST_BYTES} bytes are shared"
+        )
+
+
+def carry_out(
+    slices: Sequence[Slice],
+    out: Path,
+    device: str,
+    minutes: float,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> int:
+    """Train the slices one after another until the time is over; returns how many are whole.
+
+    Args:
+        slices: in the order of their value.
+        out: where stores and results lie.
+        device: "cuda" or "cpu".
+        minutes: the time there is.
+        clock: seconds, for tests.
+        options: further arguments of `byrote.run`.
+    """
+    began, whole = clock(), 0
+    for one in slices:
+        left = minutes - (clock() - began) / 60
+        if left <= 0:
+            break
+        store = out / "stores" / one.name
+        outcome = byrote.run(one.grid(), store, scale=one.scale, device=device, stop=Stop(60 * left), **options)
+        if outcome.kept:
+            share(store, out / "results", one.name)
+            check_size(out / "results")
+        print(f"{one.name}: {outcome.kept} of {outcome.planned} runs", file=sys.stderr)
+        whole += outcome.kept == outcome.planned
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--max-time", type=float, default=30.0, help="minutes for everything")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--skip-checks", action="store_true", help="neither tests nor benchmark")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    (options.out / "results").mkdir(parents=True, exist_ok=True)
+    if not options.skip_checks:
+        checked(options.out / "results")
+    left = options.max_time - (time.monotonic() - began) / 60
+    whole = carry_out(SLICES, options.out, options.device, left)
+    print(f"{whole} of {len(SLICES)} slices are whole; the same command goes on", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,51 @@
+"""What an open claim would cost: which claims are open, and the arithmetic of seeds and core-minutes."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+spec = importlib.util.spec_from_file_location("open_claims", ROOT / "scripts" / "open_claims.py")
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+
+def test_the_cost_of_a_seed_is_the_share_of_the_study_that_the_claim_used():
+    about = {"seconds": 6000.0, "planned": 90, "not_run": [{}] * 10}
+    verdict = {"runs": 40, "details": [{"seeds": 10}, {"seeds": 5}, {}]}
+    assert script.cost(verdict, about) == (10, 5.0)
+    assert script.cost(verdict | {"runs": 80}, about) == (10, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "seeds"),
+    [
+        ("12 more seeds would decide it in 81% of cases", 12),
+        ("1 more seed would decide it in 84% of cases", 1),
+        ("60 more runs would decide it in 84% of cases", 60),
+        ("even 100 more seeds would decide it in 11% of cases only", None),
+        ("no forecast: m has no spread over seeds in MNIST", None),
+    ],
+)
+def test_a_forecast_names_its_seeds(forecast, seeds):
+    assert script.seeds_of(forecast) == seeds
+
+
+def folder(root, scale, study, **words):
+    place = root / scale / study if scale else root / study
+    place.mkdir(parents=True)
+    (place / "about.json").write_text("{}")
+    (place / "verdicts.json").write_text(json.dumps([{"id": id, "verdict": word} for id, word in words.items()]))
+    return place
+
+
+def test_a_claim_is_open_where_no_study_of_its_largest_scale_decides_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.summary, "THEORY", folder(tmp_path / "theory", "", "theory"))
+    first = folder(tmp_path, "small", "one", A3="inconclusive", A5="inconclusive", A6="holds", B1="inconclusive")
+    second = folder(tmp_path, "small", "two", A3="inconclusive", A5="fails in 1 of 2 cells", B1="not tested")
+    third = folder(tmp_path, "medium", "one", A6="inconclusive", B1="not tested")
+    demo = folder(tmp_path, "", "demo", A3="holds", A2="inconclusive")
+    found = dict(script.open_claims([demo, first, second, third]))
+    assert found == {"A2": [demo], "A3": [first, second], "A6": [third], "B1": [first]}

@@ -9,9 +9,8 @@
   X^T X over the same chunks, which a second process does in turns with the first.
 - One epoch of the per-sample trackers, 50,000 samples x 100 classes.
 - An `Observer` of 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, forward passes taken off:
-all
-  readings in units of one NC1 of training plus test data, and `readings=("j1", "nc1_test")` in units of one NC1 of the
-  test data. Processor seconds of one thread, the least of five of each, in turns: other work on the machine only adds.
+  all readings in units of one NC1 of training plus test data, and `readings=("j1", "nc1_test")` in units of one NC1 of
+  the test data. Processor seconds of one thread, the least of five of each, in turns: other work only adds to them.
 
 With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product,
 all_readings_in_nc1, chosen_readings_in_nc1}.

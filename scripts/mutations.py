@@ -48,10 +48,10 @@ class Mutation:
 
 def has_units(kind: str) -> bool:
     """Can this machine run the code for units of that kind? Tile units may be emulated."""
-    from byrote.networks.native import kernels
+    from byrote.engine.kernels.library import kernels
 
     sys.path.insert(0, str(ROOT / "tests"))
-    from networks.emulated import tiles
+    from engine.emulated import tiles
 
     found = kernels()
     if found is None:

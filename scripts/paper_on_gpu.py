@@ -15,7 +15,6 @@ Runs have the keys that the studies ask for, so that `byrote run STUDY --scale p
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import byrote
 from byrote.experiment import Study
 from byrote.files import write_atomic
+from byrote.store.sealed import read_sealed, write_sealed
 from byrote.sweep import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,9 +102,9 @@ def share(store: Path, results: Path, name: str) -> list[Path]:
     folder = results / name
     byrote.open(store).compact(folder)
     (folder / "features.parquet").unlink(missing_ok=True)
-    about = json.loads((folder / "about.json").read_text("utf-8"))
+    about, _ = read_sealed(folder / "about.json")
     about["files"].pop("features.parquet", None)
-    write_atomic(folder / "about.json", json.dumps(about, indent=1, sort_keys=True) + "\n")
+    write_sealed(folder / "about.json", about)
     return sorted(folder.iterdir())
 
 

@@ -1,7 +1,6 @@
 """How many images until a loss resists: what each loss ends with, by noise rate and number of training images.
 
-    python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
-        --page docs/resistance.md
+    python scripts/resistance.py results/small/robust --write results/small/resistance.csv --page docs/resistance.md
 
 Of the setting that was run at most sizes: the mean over seeds of m, a, J1, J2 and the test accuracy at the last epoch,
 with Student's interval, for each loss, noise rate and number of images a class. docs/resistance.md reads it.
@@ -24,6 +23,7 @@ READINGS = {
     "J2": "j2",
     "test accuracy": "test_accuracy",
 }
+FEWEST = 3  # sizes of a row of the page
 ON_PAGE = ("m", "test accuracy")
 COLUMNS = ("images_a_class", "loss", "eta", "reading", "seeds", "value", "low", "high")
 
@@ -44,19 +44,21 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
 
 
 def table(found: Sequence[Mapping[str, object]], reading: str) -> str:
-    """One reading as a Markdown table: losses and noise rates down, images a class across.
+    """One reading as a Markdown table: losses and noise rates at three sizes or more down, images a class across.
 
-    >>> print(table([{"images_a_class": 100, "loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98,
-    ...     "high": 1.0}], "m"))
-    | loss | eta | 100 |
-    |---|---|---|
-    | CE | .4 | .990 [.980, 1.000] |
+    >>> row = {"loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98, "high": 1.0}
+    >>> print(table([{**row, "images_a_class": size} for size in (100, 200, 1000)], "m"))
+    | loss | eta | 100 | 200 | 1,000 |
+    |---|---|---|---|---|
+    | CE | .4 | .990 [.980, 1.000] | .990 [.980, 1.000] | .990 [.980, 1.000] |
     """
     cells = {(row["loss"], row["eta"], row["images_a_class"]): row for row in found if row["reading"] == reading}
     sizes = sorted({int(str(size)) for _, _, size in cells})
     lines = [f"| loss | eta | {' | '.join(f'{size:,}' for size in sizes)} |", f"|---|---|{'---|' * len(sizes)}"]
     for loss, eta in dict.fromkeys((loss, eta) for loss, eta, _ in cells):
         shown = [cells.get((loss, eta, size)) for size in sizes]
+        if sum(row is not None for row in shown) < FEWEST:
+            continue
         texts = ["" if row is None else _with_ends(row) for row in shown]
         lines.append(f"| {loss} | {f'{eta:g}'.removeprefix('0') or '0'} | {' | '.join(texts)} |")
     return "\n".join(lines)

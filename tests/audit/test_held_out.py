@@ -23,6 +23,7 @@ def world(n=200, classes=3, rate=0.2, seed=0):
     return torch.from_numpy(x.astype(np.float32)), given, wrong, true
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=6, max_size=80), st.integers(2, 5), st.integers(0, 9))
 def test_folds_share_every_class_alike(labels, k, seed):
     labels = np.array(labels)
@@ -34,6 +35,7 @@ def test_folds_share_every_class_alike(labels, k, seed):
         assert counts.max() - counts.min() <= 1
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=30, max_size=90), st.integers(2, 3))
 def test_no_group_is_split(rows, k):
     labels, groups = np.array(rows).T
@@ -121,7 +123,7 @@ def test_a_module_of_ones_own_is_trained_anew_in_each_fold():
 )
 def test_networks_that_do_not_fit(network, error, sentence):
     with pytest.raises(error, match=sentence):
-        chosen(network, (3,), 3).stack((3,), 3, [torch.Generator()])
+        chosen(network, (3,), 3).build((3,), 3, torch.Generator())
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):

@@ -156,6 +156,14 @@ def test_near_duplicates_by_brute_force(seed):
         assert distance[row, found[row]] == distance[row].min()
 
 
+def test_near_duplicates_among_many_features():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 500)).astype(np.float32)
+    x[40], x[7] = x[3] + 0.01 * rng.normal(size=500), x[200]
+    found = near_duplicates(x)
+    assert {row: found[row] for row in np.flatnonzero(found >= 0)} == {3: 40, 40: 3, 7: 200, 200: 7}
+
+
 def test_many_equal_samples_are_found_without_all_pairs(monkeypatch):
     monkeypatch.setattr("byrote.audit.duplicates._MOST", 10)
     x = np.arange(60, dtype=np.float32).reshape(30, 2)

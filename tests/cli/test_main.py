@@ -145,6 +145,18 @@ def test_report_and_figures_write_where_they_say(store, tmp_path, capsys):
     assert sorted(listed) == sorted(str(p) for p in (tmp_path / "f").iterdir())
 
 
+def test_report_names_a_folder_of_figures_only_where_there_is_one(store, tmp_path, capsys, monkeypatch):
+    page, verdicts, drawn = (tmp_path / "page" / name for name in ("index.html", "verdicts.json", "figures"))
+    assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
+    assert f"wrote {page}, {verdicts} and {drawn}\n" in capsys.readouterr().err
+    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # data for which there is no figure
+    monkeypatch.setattr("byrote.figures.base.registered", list)
+    page, verdicts = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json"))
+    assert main(["report", str(store), "--out", str(tmp_path / "bare")]) == 0
+    assert f"wrote {page} and {verdicts}\n" in capsys.readouterr().err
+    assert not (tmp_path / "bare" / "figures").exists()
+
+
 def test_compacted_results_answer_like_the_store(store, tmp_path, capsys):
     assert main(["compact", str(store), "--out", str(tmp_path / "results")]) == 0
     capsys.readouterr()
@@ -376,4 +388,4 @@ def test_what_does_not_fit_into_memory_is_one_line(capsys):
 def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
     assert main(["theory", "sweep", "eta", low, high]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("byrote: ")
+    assert "both ends must be above 0" in line or "between finite values" in line

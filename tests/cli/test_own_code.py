@@ -13,7 +13,7 @@ import pytest
 from byrote.analysis import open_store
 from byrote.claims.verdict import CLAIMS
 from byrote.cli import main
-from byrote.figures.base import _REGISTRY, draw
+from byrote.figures.base import _REGISTRY, draw, registered
 from byrote.identity import source_digest
 from byrote.losses import Loss
 
@@ -54,6 +54,7 @@ _NUMBER = iter(range(1000))
 def folder(tmp_path, monkeypatch):
     """An empty current folder; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
+    registered()  # byrote's own figures are imported when they are first asked for, and are to stay
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
     losses = dict(Loss.registry)
     yield tmp_path

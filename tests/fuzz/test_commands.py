@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -334,6 +335,11 @@ def test_damaged_stores(case: Case, prepared: Path) -> None:
     judged(given, *called(given))
 
 
+def _limited() -> None:
+    """A process may take a minute of a processor, however busy the machine is."""
+    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+
+
 @pytest.mark.long
 def test_command_lines_as_processes(tmp_path: Path, prepared: Path) -> None:
     """The same lists of arguments in processes of their own, one after another."""
@@ -347,7 +353,7 @@ def test_command_lines_as_processes(tmp_path: Path, prepared: Path) -> None:
         given = [a for a in arguments(case) if "\0" not in a]
         command = [sys.executable, "-m", "byrote", *given]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=case.folder, timeout=120, check=False
+            command, capture_output=True, text=True, env=environment, cwd=case.folder, timeout=600, preexec_fn=_limited
         )
         assert "Traceback" not in done.stderr, (given, done.stderr)
         judged(given, done.returncode, done.stdout, done.stderr)

@@ -261,7 +261,7 @@ def test_dilation(case: Case) -> None:
     assert math.isclose(found.memorization, eta * apart, rel_tol=1e-6, abs_tol=1e-12), (found.memorization, eta * apart)
 
 
-@fuzz(60)
+@fuzz(150)
 def test_theory_of_symmetric_losses(case: Case) -> None:
     """The noisy risk by counting every flip; odd labels and logits are one sentence."""
     rows, N = case.int(1, 6), case.pick([2, 3, 5])

@@ -58,7 +58,7 @@ def test_agreement(case: Case) -> None:
 def _unbounded(made: tuple[Any, bool]) -> tuple[Any, bool]:
     """Where nobody says how many classes there are, a label beyond them is legal; here it becomes a negative one."""
     value, taken = made
-    if taken or not isinstance(value, np.ndarray | torch.Tensor | list) or isinstance(value, pd.Categorical):
+    if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
     try:
         array = np.asarray(value)

@@ -79,7 +79,9 @@ def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
         holes = values.astype(object)
         holes[at] = case.pick([None, float("nan"), pd.NA, "", 0.5, "nan", {}])
         out = values.copy()
-        out[at] = case.pick([-1, -100, num_classes, num_classes + 1, 255, 2**31, 2**62, -(2**63)])
+        out[at] = case.pick([-1, -1, -num_classes, -100, num_classes, num_classes + 1, 255, 2**31, 2**62, -(2**63)])
+        if case.chance(0.3):
+            return case.pick([out, torch.from_numpy(out), out.tolist(), pd.Series(out)])
         far = values.astype("uint64")
         far[at] = 2**64 - 1
         gap = values.astype("float64")

@@ -160,6 +160,14 @@ def test_every_number_of_the_findings_is_in_the_table_that_its_paragraph_names()
     assert not (wrong := faults(PAGE)), "\n".join(wrong)
 
 
+def test_every_number_of_the_page_on_resistance_is_in_the_table_that_its_paragraph_names():
+    text = (ROOT / "docs" / "resistance.md").read_text("utf-8")
+    # its tables are made by scripts/resistance.py; tests/results/test_resistance.py compares them with the runs
+    assert not (wrong := faults(re.sub(r"<!-- (.*?) -->.*?<!-- end \1 -->", "", text, flags=re.DOTALL))), "\n".join(
+        wrong
+    )
+
+
 def test_each_verdict_that_fails_or_cannot_be_decided_has_a_finding():
     folders = sorted(
         path.parent for scale in ("small", "medium") for path in (ROOT / "results" / scale).glob("*/verdicts.json")

@@ -1,5 +1,6 @@
 """The table of m by images a class: recomputed by loops over the stored rows, and committed as it is computed."""
 
+import csv
 import importlib.util
 import math
 from collections import defaultdict
@@ -52,3 +53,18 @@ def test_the_table_is_that_of_slow_loops(store):
         assert row["value"] == pytest.approx(np.mean(values), rel=1e-9)
         assert row["low"] == pytest.approx(np.mean(values) - half, rel=1e-6, abs=1e-9)
         assert row["high"] == pytest.approx(np.mean(values) + half, rel=1e-6, abs=1e-9)
+
+
+def test_the_committed_table_and_page_are_those_of_the_committed_runs():
+    again = list(script.rows(byrote.open(ROOT / "results" / "small" / "robust").analysis))
+    with (ROOT / "results" / "small" / "resistance.csv").open(encoding="utf-8", newline="") as file:
+        stored = list(csv.DictReader(file))
+    assert len(stored) == len(again) > 0
+    for one, other in zip(stored, again, strict=True):
+        for name in ("images_a_class", "loss", "eta", "reading", "seeds"):
+            assert one[name] == str(other[name])
+        for name in ("value", "low", "high"):
+            assert float(one[name]) == pytest.approx(other[name], rel=1e-6, abs=1e-9, nan_ok=True)
+    page = (ROOT / "docs" / "resistance.md").read_text("utf-8")
+    for reading in script.ON_PAGE:
+        assert f"<!-- {reading} -->\n{script.table(again, reading)}\n<!-- end {reading} -->" in page

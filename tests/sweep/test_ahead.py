@@ -6,13 +6,14 @@ import shutil
 import subprocess
 
 import pytest
+from toys import tiny
 
 from byrote.cli import main
 from byrote.experiment import Study
 from byrote.store import Plan, committed
-from byrote.sweep import price, run
+from byrote.sweep import Task, price, run
 from byrote.sweep.choose import chosen
-from byrote.sweep.plan import plan_study
+from byrote.sweep.plan import by_worth, plan_study
 from byrote.sweep.slurm import Job, array_script, slurm_seconds
 
 from .test_run import MINI, files, importable  # noqa: F401
@@ -161,3 +162,18 @@ def test_words_are_quoted_in_the_script():
     assert """exec byrote run 'it'"'"'s' --max-time 3480""" in text
     with pytest.raises(ValueError, match="cannot hold quotes"):
         array_script(["byrote"], Job(), name='a"b', folder="/", store="/s")
+
+
+def test_tasks_of_the_highest_worth_start_first():
+    costs = {"a": 1.0, "b": 9.0, "c": 5.0}
+    one, other, third = (Task(name, (tiny(seed=s),), costs[name]) for s, name in enumerate("abc"))
+    order = [task.name for task in by_worth([one, other, third], {one.keys[0]: 2.0, third.keys[0]: 3.0})]
+    assert order == ["c", "a", "b"]
+    assert [task.name for task in by_worth([one, other, third], {})] == ["b", "c", "a"]
+
+
+def test_first_claims_trains_the_same_runs(tmp_path):
+    arguments = [*RUN, "--on", "serial", "--out", str(tmp_path / "s"), "--first", "claims"]
+    assert main([*arguments, "--max-runs", "4"]) == 0
+    assert main(arguments) == 0
+    assert len(committed(tmp_path / "s")) == 8

@@ -11,8 +11,8 @@ from toys import tiny
 
 from byrote.training import Checkpoint, prepare, train
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
+from byrote.training.steps import optimizer_of
 
 from .test_cohort import same
 
@@ -71,7 +71,7 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
     """Every state and the loss of the second epoch, also where bits hang on the kernels of a device."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
-    optimizers = [CohortOptimizer(c.network, [e.training for e in c.experiments]) for c in cohorts]
+    optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]
     train_epoch(cohorts[0], optimizers[0], 0)
     Checkpoint(tmp_path / "c", seconds=0).save(cohorts[0], optimizers[0], records, 1)

@@ -87,5 +87,6 @@ def advise(
     if pilot:
         best = max(pilot, key=lambda name: pilot[name])
         shown = ", ".join(f"{name} {share:.1%}" for name, share in pilot.items())
-        said.append(f"On held-out given labels, {best} agrees most ({shown}); a lead below 1% means nothing.")
+        chance = 2 * (0.5 / n) ** 0.5  # two standard errors of a difference of two shares, at their largest
+        said.append(f"On held-out given labels, {best} agrees most ({shown}); leads below {chance:.1%} may be chance.")
     return tuple(said)

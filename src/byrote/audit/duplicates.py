@@ -9,6 +9,7 @@ Integers = NDArray[np.int64]
 _NEAR = 0.1  # part of the usual distance to the nearest sample, below which two samples are nearly the same
 _MOST = 20_000  # samples up to which all pairs are compared; above, equal samples alone are found
 _BLOCK = 1024
+_WIDE = 64  # features from which neighbors are looked for in random projections
 
 
 def near_duplicates(x: NDArray[np.floating]) -> Integers:
@@ -34,13 +35,20 @@ def near_duplicates(x: NDArray[np.floating]) -> Integers:
 
 
 def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
-    """The nearest other sample of each, and how far it is."""
-    x = x - x.mean(axis=0)
-    squares = (x.astype(np.float64) ** 2).sum(axis=1)
+    """The nearest other sample of each, and how far it is.
+
+    Of more than 64 features it is looked for in 64 random projections, which keep distances within some tenths, so that
+    a near duplicate stays far nearer than all others; how far it is comes from the features themselves.
+    """
+    short = x - x.mean(axis=0)
+    if x.shape[1] > _WIDE:
+        draw = np.random.default_rng(0).normal(size=(x.shape[1], _WIDE)).astype(np.float32)
+        short = short @ draw / np.float32(_WIDE**0.5)
+    squares = (short.astype(np.float64) ** 2).sum(axis=1)
     nearest = np.empty(len(x), dtype=np.int64)
     for start in range(0, len(x), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(x)))
-        apart = squares[None, :] - 2 * (x[rows] @ x.T)
+        apart = squares[None, :] - 2 * (short[rows] @ short.T)
         apart[np.arange(len(rows)), rows] = np.inf
         nearest[rows] = apart.argmin(axis=1)
     difference = np.empty(len(x))

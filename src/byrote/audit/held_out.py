@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from byrote.audit.module import NETWORK, Stackable
+from byrote.audit.module import NETWORK, Buildable
+from byrote.engine import EnsembleOptimizer, StackedNetwork, prefers_batched, stack
 from byrote.experiment import stream
 from byrote.files import atomic
 from byrote.losses import Loss, LossModule, RobustLog
-from byrote.networks import StackedNetwork
 from byrote.recipe import SGD, Cosine, Training
 from byrote.training.cohort import batches
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of, rates
 
 __all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "kept", "log_odds"]
 
@@ -61,7 +61,7 @@ def judge(
     folds: NDArray[np.int64],
     num_classes: int,
     *,
-    network: Stackable = NETWORK,
+    network: Buildable = NETWORK,
     loss: Loss = LOSS,
     training: Training = TRAINING,
     seed: int = 0,
@@ -88,10 +88,11 @@ def judge(
     """
     x, y = samples.to(device), labels.to(device)
     k = int(folds.max()) + 1
-    stacked = network.stack(
-        tuple(samples.shape[1:]), num_classes, [stream(seed, f"weights of fold {f}") for f in range(k)]
-    ).to(device)
-    optimizer = CohortOptimizer(stacked, [training] * k)
+    shape = tuple(samples.shape[1:])
+    modules = [network.build(shape, num_classes, stream(seed, f"weights of fold {f}")) for f in range(k)]
+    batched = prefers_batched(modules[0], torch.device(device))
+    stacked = stack(modules, shape, batched=batched, fuse=network.layers_only).to(device)
+    optimizer = optimizer_of(stacked, [training] * k)
     module = loss.module(num_samples=len(labels), num_classes=num_classes, runs=k).to(device)
     orders = [stream(seed, f"order of fold {f}") for f in range(k)]
     learned = [torch.from_numpy(np.flatnonzero(folds != f)) for f in range(k)]
@@ -99,7 +100,7 @@ def judge(
     sums = _Sums(len(labels), num_classes)
     losses = []
     for epoch in range(training.epochs):
-        optimizer.set_epoch(epoch)
+        optimizer.set_rates(rates([training] * k, epoch))
         size = min(map(len, learned))
         index = torch.stack(
             [r[torch.randperm(len(r), generator=g)[:size]] for r, g in zip(learned, orders, strict=True)]
@@ -179,7 +180,7 @@ class _Sums:
 
 def _learn(
     network: StackedNetwork,
-    optimizer: CohortOptimizer,
+    optimizer: EnsembleOptimizer,
     loss: LossModule,
     x: Tensor,
     y: Tensor,

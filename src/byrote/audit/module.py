@@ -1,4 +1,4 @@
-"""A user's own `nn.Module`, a linear classifier, or one of byrote's networks: k copies with fresh weights, stacked."""
+"""A user's own `nn.Module`, a linear classifier, or one of byrote's networks: modules with fresh weights."""
 
 import copy
 from collections.abc import Sequence
@@ -7,22 +7,24 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from byrote.networks import MLP, Network, StackedNetwork
+from byrote.networks import MLP, Network
 from byrote.networks.base import Classifier
-from byrote.networks.stack import Stack
 
-__all__ = ["NETWORK", "GivenModule", "Stackable", "chosen"]
+__all__ = ["NETWORK", "Buildable", "GivenModule", "chosen"]
 
 
 NETWORK = MLP(depth=3, width=128, feature_width=64)
 
 
-class Stackable(Protocol):
-    """What can be built k times and trained side by side."""
+class Buildable(Protocol):
+    """What gives modules of one shape with fresh weights; see `byrote.networks.Network`."""
 
-    def stack(
-        self, input_shape: Sequence[int], num_outputs: int, generators: Sequence[torch.Generator]
-    ) -> StackedNetwork: ...
+    @property
+    def layers_only(self) -> bool: ...
+
+    def build(
+        self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
+    ) -> Classifier: ...
 
 
 class GivenModule:
@@ -35,21 +37,17 @@ class GivenModule:
         TypeError: not an `nn.Module`.
     """
 
+    layers_only = False
+
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.Module):
             raise TypeError(f"a network must be an nn.Module, got a {type(module).__name__}")
         self._module = module
 
-    def stack(
-        self, input_shape: Sequence[int], num_outputs: int, generators: Sequence[torch.Generator]
-    ) -> StackedNetwork:
-        """See `Network.stack`."""
-        twins = [self._fresh(generator, num_outputs) for generator in generators]
-        features = Stack([twin.features for twin in twins], len(input_shape) + 1)
-        heads = Stack([twin.head for twin in twins], 2)
-        return StackedNetwork(twins, tuple(input_shape), features, heads)
-
-    def _fresh(self, generator: torch.Generator, num_outputs: int) -> Classifier:
+    def build(
+        self, input_shape: Sequence[int], num_outputs: int, generator: torch.Generator | None = None
+    ) -> Classifier:
+        """A copy with fresh weights, as a feature map and its classifier; see `Network.build`."""
         module = copy.deepcopy(self._module)
         seed = int(torch.randint(2**62, (), generator=generator))
         with torch.random.fork_rng(devices=[]):
@@ -71,7 +69,7 @@ class GivenModule:
         return Classifier(module, head)
 
 
-def chosen(network: Any, input_shape: Sequence[int], num_classes: int) -> Stackable:
+def chosen(network: Any, input_shape: Sequence[int], num_classes: int) -> Buildable:
     """The network to train: None or "mlp", "linear", one of byrote's networks, or an `nn.Module`.
 
     Raises:

@@ -12,7 +12,7 @@ from byrote.measures import noise_rate
 
 __all__ = ["label_only"]
 
-_MOST = 1 << 27  # numbers of logits that are looked at, 1 GB in float64; of more samples a random part
+_MOST = 1 << 26  # numbers of logits that are looked at, .5 GB in float64; of more samples a random part
 
 
 def label_only(

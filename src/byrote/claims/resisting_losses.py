@@ -66,7 +66,8 @@ def _b2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell in symmetric(analysis):
         for low, high in _steps(cell):
-            pair, floor = (cell.at("RLL", low), cell.at("RLL", high)), cell.at("RLL", high).difference_floor("j1")
+            pair = before, after = cell.at("RLL", low), cell.at("RLL", high)
+            floor = after.difference_floor("j1", before)
             same: Row = {"at": f"RLL eta {high:g}", "unmet": starts_clean(cell, high), "facts": {"from_eta": low}}
             what = "change of J1 from the eta before"
             gathered.sample(cell, what, _change(*pair), BELOW_ZERO, floor=floor, used=pair, **same)
@@ -133,11 +134,11 @@ def _b5(analysis: Analysis) -> Finding:
         clean, ce, ce_clean = cell.at("RLL", 0.0), cell.at("CE", rate), cell.at("CE", 0.0)
         own, other = _gap(group, clean), _gap(ce, ce_clean)
         lead = {seed: own[seed] - other[seed] for seed in own if seed in other}
-        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet, "floor": group.difference_floor("j2")}
-        same |= {"used": (group, clean, ce, ce_clean)}
+        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet, "used": (group, clean, ce, ce_clean)}
+        one, two = group.difference_floor("j2", clean), group.difference_floor("j2", clean, ce, ce_clean)
         facts = beside(cell.facts, "RLL", rate)
-        gathered.sample(cell, "J2(eta) - J2(0)", _sample(own), at_least(-0.05), facts=facts, **same)
-        gathered.sample(cell, "gap of RLL - gap of CE", _sample(lead), ABOVE_ZERO, **same)
+        gathered.sample(cell, "J2(eta) - J2(0)", _sample(own), at_least(-0.05), floor=one, facts=facts, **same)
+        gathered.sample(cell, "gap of RLL - gap of CE", _sample(lead), ABOVE_ZERO, floor=two, **same)
     return gathered.finding("RLL and CE are needed at eta 0 and at one eta above, with a seed in common")
 
 

@@ -11,7 +11,7 @@ from byrote.cli.output import duration, say
 __all__ = ["cancel", "pace", "show_problems", "watch"]
 
 _EVERY = 2.0  # seconds between two looks
-_COUNTS = ("done", "failed", "running", "missing", "unavailable")
+_COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
 
 
 def cancel(folder: Path, /) -> int:

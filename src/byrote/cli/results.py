@@ -201,7 +201,8 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     drawn = draw_into(target / "figures", analysis)
     page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
-    say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
+    beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
+    say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 

@@ -35,6 +35,7 @@ def run(
     limit: Annotated[int | None, Parameter(name=["--max-runs", "--limit"])] = None,
     max_time: str | None = None,
     where: _Repeated = None,
+    first: Literal["longest", "claims"] = "longest",
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     imports: Imports = None,
     accept: _Repeated = None,
@@ -80,6 +81,9 @@ def run(
     where
         path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy; may be given
         several times, for one path to mean either value, for several paths to mean all.
+    first
+        longest: the longest runs start first, so that all workers end together; claims: the runs that decide an
+        inconclusive claim soonest start first.
     dry_run
         Say what would be done and how long it would take; nothing is written.
     imports
@@ -117,6 +121,8 @@ def run(
         return write_script(study, folder, asked, (array, time, partition, workers), script, weights)
     if array or time or partition or script is not None:
         raise ValueError(f"--array, --time, --partition and --script are for --on slurm, and this is --on {on}")
+    if first == "claims":
+        asked["worth"] = _worth(folder, imports or [])
     more = {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task, "keep_weights": weights}
     return _sweep(study, folder, asked | more, max_time)
 
@@ -139,6 +145,24 @@ def _sweep(study: str, folder: Path, asked: dict[str, Any], max_time: str | None
     finally:
         watcher.close()
     return _said(outcome, folder)
+
+
+def _worth(folder: Path, imports: list[str]) -> Any:
+    """What missing runs are worth to the claims that the runs of the store leave open; None where it holds none."""
+    from byrote.analysis import open_store
+    from byrote.cli.own import import_own
+
+    if not (folder / "plan.json").is_file():
+        return None
+    store = open_store(folder)
+    import_own(store.results.about, imports)
+    if not len(store.analysis.runs):
+        return None
+    from byrote import claims
+    from byrote.claims.worth import worth
+
+    verdicts = claims.evaluate(store.analysis)
+    return lambda missing, costs: worth(store.analysis.settings, verdicts, missing, costs)
 
 
 def _stop(stop: "Stop", watcher: Any) -> None:

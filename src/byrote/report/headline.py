@@ -8,7 +8,7 @@ import numpy as np
 
 from byrote.analysis import Analysis
 from byrote.analysis.samples import Sample
-from byrote.analysis.series import NETWORK, Selection, one_each, rated, telling_rate
+from byrote.analysis.series import NETWORK, Selection, one_each, rated, reference_rate
 from byrote.analysis.statistics import spearman
 from byrote.claims import Verdict
 from byrote.report.agreement import agreement_sentence
@@ -49,7 +49,7 @@ def labels_sentence(one: Selection) -> str:
     Args:
         one: the runs of one setting, some of them with noise.
     """
-    rate = telling_rate(one)
+    rate = reference_rate(one)
     last = one.at_rate(rate)
     repeated = _means(last, "corrupted_as_observed")
     if not repeated:
@@ -77,7 +77,7 @@ def geometry_sentence(one: Selection) -> str:
     known = int(np.sum(np.isfinite(memorized) & np.isfinite(dilation)))
     sample = spearman(memorized, dilation, noisy.seeds.tolist())
     rho = float(np.tanh(sample.whole))
-    dilated = _means(one.at_rate(telling_rate(one)), "nc1_test")
+    dilated = _means(one.at_rate(reference_rate(one)), "nc1_test")
     if known < 3 or not np.isfinite(rho) or len(dilated) < 2:
         return ""
     (least, low), (most, high) = next(iter(dilated.items())), list(dilated.items())[-1]

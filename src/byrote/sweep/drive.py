@@ -7,7 +7,7 @@ from dataclasses import replace
 from byrote.store import Plan, committed
 from byrote.store.directory import present_plan
 from byrote.store.drafts import leftovers, remove
-from byrote.store.leases import Watch, abandoned
+from byrote.store.leases import Watch, abandoned, seconds_of_a_lease
 from byrote.store.log import EventLog, note_run
 from byrote.store.status import clear_abandoned
 from byrote.sweep.executors import Event, Executor
@@ -18,7 +18,7 @@ from byrote.sweep.stop import Stop
 __all__ = ["Driver"]
 
 _DISK = ("OSError", "WriteError", "StoreLostError")  # what a worker says when the store cannot take a result
-_LOOK = 0.2  # seconds between two looks at what other drivers have in hand
+_LOOK, _SLOWER, _TICK = 0.2, 1.3, 0.25  # seconds before what other drivers hold is looked at again, and how that grows
 
 
 class Driver:
@@ -84,14 +84,21 @@ class Driver:
         """Wait until some runs that other drivers had in hand are done or free, and give the tasks that are left."""
         held, self._held = list(self._held.values()), {}
         names = [name for task in held for name in (task.name, *task.keys)]
+        wait, longest = _LOOK, seconds_of_a_lease() / 6
         while not self._stop():
             done = self._plan.present(committed(self._root))
             free = others.look(name for name in names if name not in done)
             left = [task for task in (_without(task, done) for task in held) if task is not None]
             if not left or any(task.name in free and free.intersection(task.keys) for task in left):
                 return left
-            time.sleep(_LOOK)
+            self._pause(wait)
+            wait = min(wait * _SLOWER, longest)
         return []
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._stop():
+            time.sleep(min(_TICK, seconds))
 
     def _heard(self, event: Event) -> None:
         """Note an event, and tell the watcher."""

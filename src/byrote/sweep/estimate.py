@@ -20,9 +20,8 @@ from byrote.experiment import Experiment
 from byrote.measures.snapshot import read
 from byrote.sweep.cost import training_cost
 from byrote.sweep.plan import Task
-from byrote.training import Cohort, prepare, train_epoch
+from byrote.training import Cohort, optimizer_of, prepare, train_epoch
 from byrote.training.evaluate import snapshots
-from byrote.training.optimizer import CohortOptimizer
 
 __all__ = ["Estimate", "estimate"]
 
@@ -159,7 +158,7 @@ def _seconds_a_run(experiments: Sequence[Experiment], device: str) -> float:
 
 def _train_on(cohort: Cohort, samples: int) -> None:
     """One epoch over the first samples alone."""
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     train_epoch(_part(cohort, samples), optimizer, 0)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
-from byrote.networks import MLP
+from byrote.networks.mlp import dense_weights
 from byrote.store import Entry, Plan
 from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
-__all__ = ["Task", "plan_study", "tasks", "together"]
+__all__ = ["Task", "by_worth", "plan_study", "tasks", "together"]
 
 _FEW, _MANY, _SMALL = 4, 16, 2**20
 
@@ -39,11 +39,6 @@ class Task:
         return tuple(experiment.key for experiment in self.experiments)
 
 
-def _weights(network: MLP) -> int:
-    """Roughly the number of weights."""
-    return network.width * (network.width * network.depth + 800)
-
-
 def together(experiment: Experiment, device: str) -> int:
     """How many runs like this one train together where nothing else is asked for.
 
@@ -53,7 +48,7 @@ def together(experiment: Experiment, device: str) -> int:
     """
     if device != "cpu":
         return _MANY
-    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
+    return _FEW if 0 < dense_weights(experiment.network) <= _SMALL else 1
 
 
 @uncollected()
@@ -130,3 +125,12 @@ def tasks(
                 cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
                 found.append(Task(digest(planned), members, cost))
     return sorted(found, key=lambda task: -task.cost)
+
+
+def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
+    """The tasks by what their runs are worth on average; of equals, the longest first."""
+
+    def of(task: Task) -> float:
+        return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)
+
+    return sorted(todo, key=lambda task: (-of(task), -task.cost))

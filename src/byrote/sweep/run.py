@@ -12,7 +12,7 @@ from byrote.experiment import Experiment, Study, list_studies
 from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
-from byrote.store import Plan
+from byrote.store import Entry, Plan
 from byrote.store.cancel import Cancelled
 from byrote.store.drafts import leftovers, remove
 from byrote.store.leases import abandoned
@@ -28,12 +28,13 @@ from byrote.sweep.drive import Driver
 from byrote.sweep.estimate import Estimate, estimate
 from byrote.sweep.executors import Executor, Local, Ray, Serial, Setting, check_executor
 from byrote.sweep.outcome import Outcome, Watcher
-from byrote.sweep.plan import plan_study, tasks
+from byrote.sweep.plan import by_worth, plan_study, tasks
 from byrote.sweep.stop import Stop
 
 __all__ = ["default_workers", "make_store", "price", "run"]
 
 log = logging.getLogger("byrote")
+Worth = Callable[[Sequence[Entry], Mapping[str, float]], Mapping[str, float]]
 
 
 def default_workers(device: str = "cpu") -> int:
@@ -67,6 +68,7 @@ def run(
     watcher: Watcher | None = None,
     stop: Stop | None = None,
     where: Mapping[str, Sequence[Any]] | None = None,
+    worth: Worth | None = None,
 ) -> Outcome:
     """Train the missing runs of a study into the store `out`.
 
@@ -89,6 +91,8 @@ def run(
         stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
             checkpoint after their epoch, from which the next sweep goes on.
         where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
+        worth: gives what each missing run is worth, by key, from their entries and costs; the tasks of the highest
+            worth start first (None: the longest).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
@@ -127,14 +131,12 @@ def run(
     for key, (error, trace) in data.raised.items():
         if key not in before:
             outcome.note_raised([key], error, trace, own=True)
+    costs = {e.key: training_cost(e, data.sizes[e.data.digest()]) for task in todo for e in task.experiments}
+    if worth is not None:
+        todo = by_worth(todo, worth([entry for entry in plan.entries if entry.key in costs], costs))
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root.resolve() if on == "ray" else root), device, 1, keep_weights, tuple(imports))
-    executor: Executor = Serial(setting, stop)
-    if on == "local":
-        executor = Local(setting, stop, workers or default_workers(device))
-    elif on == "ray":
-        executor = Ray(setting, stop, workers, address, gpus_per_task)
-    costs = {e.key: training_cost(e, data.sizes[e.data.digest()]) for task in todo for e in task.experiments}
+    executor = _executor(on, setting, stop, workers, address, gpus_per_task)
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
@@ -146,6 +148,16 @@ def run(
     return outcome
 
 
+def _executor(
+    on: str, setting: Setting, stop: Stop, workers: int | None, address: str, gpus_per_task: float | None
+) -> Executor:
+    if on == "ray":
+        return Ray(setting, stop, workers, address, gpus_per_task)
+    if on == "local":
+        return Local(setting, stop, workers or default_workers(setting.device))
+    return Serial(setting, stop)
+
+
 def _check_counts(workers: int | None, limit: int | None) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"at least 1 worker is needed, got {workers}")
@@ -154,9 +166,11 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
 
 
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
-    """Count what the store holds now: other drivers may have done some of what was asked for."""
+    """Count what the store holds now: other drivers may have done some of what was asked for. Tidy up after all."""
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
+    for path in finished_checkpoints(outcome.root, present.values()):
+        remove(path)
     others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():
         if manifest["status"] == "failed":

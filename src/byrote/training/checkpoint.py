@@ -22,11 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from byrote.engine import EnsembleOptimizer, numerics
 from byrote.files import write_atomic
 from byrote.measures.dynamics import SampleHistory
-from byrote.networks import numerics
 from byrote.training.cohort import Cohort
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 
 __all__ = ["Checkpoint", "code_version"]
@@ -47,7 +46,7 @@ def code_version() -> str:
     return f"{state.hexdigest()[:16]} torch {torch.__version__}"
 
 
-def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> dict[str, Any]:
+def _part(cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> dict[str, Any]:
     """Everything of run s."""
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     return {
@@ -62,7 +61,7 @@ def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) ->
     }
 
 
-def _fits(part: Any, cohort: Cohort, optimizer: CohortOptimizer, s: int, epoch: int) -> str:
+def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch: int) -> str:
     """Why a saved part is not one of run s after so many epochs; empty where it fits."""
     wanted = _part(cohort, optimizer, Record(), s)
     if not isinstance(part, dict) or part.keys() != wanted.keys():
@@ -105,7 +104,7 @@ def _is_history(samples: Any, count: int) -> bool:
     return bool(_shapes(samples) == {name: ((count,), dtype) for name, dtype in names.items()})
 
 
-def _restore(part: dict[str, Any], cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> None:
+def _restore(part: dict[str, Any], cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> None:
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     with torch.no_grad():
         for name, value in cohort.network.state_dict().items():
@@ -132,7 +131,7 @@ class Checkpoint:
     seconds: float = 30.0
     _saved: float = field(default_factory=time.monotonic)
 
-    def save(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record], epoch: int) -> None:
+    def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
         """Save after `epoch` epochs, if it is time.
 
         Raises:
@@ -151,7 +150,7 @@ class Checkpoint:
         write_atomic(self.path, hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, parents=False)
         self._saved = time.monotonic()
 
-    def restore(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record]) -> int:
+    def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
         """Set the cohort to where it was saved; returns the epochs done, 0 where there is nothing to go on from."""
         try:
             epoch, parts = self._read(cohort)

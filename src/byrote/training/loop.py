@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
+from byrote.engine import EnsembleOptimizer
 from byrote.experiment import Experiment
 from byrote.losses import LossModule
 from byrote.training.checkpoint import Checkpoint
 from byrote.training.cohort import Cohort, batches, prepare
 from byrote.training.evaluate import snapshots
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 from byrote.training.run import Run
+from byrote.training.steps import optimizer_of, rates
 
 __all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
@@ -83,7 +84,7 @@ def train(
     """
     began = time.perf_counter()
     cohort = prepare(experiments, device)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     records = [Record() for _ in cohort.experiments]
     seconds = {"training": 0.0, "evaluation": 0.0}
     settings = cohort.experiments[0].training
@@ -118,22 +119,22 @@ def train(
     return [runs[e.key] for e in experiments]
 
 
-def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> CohortOptimizer:
+def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
     """Train under the loss that the experiments start with, and give a fresh optimiser for the training that counts.
 
     Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]
-    optimizer = CohortOptimizer(cohort.network, settings)
+    optimizer = optimizer_of(cohort.network, settings)
     for epoch in range(settings[0].epochs):
         train_epoch(under, optimizer, epoch)
         if stop is not None and stop():
             raise Stopped(0)
-    return CohortOptimizer(cohort.network, settings)
+    return optimizer_of(cohort.network, settings)
 
 
-def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[float]:
+def train_epoch(cohort: Cohort, optimizer: EnsembleOptimizer, epoch: int) -> list[float]:
     """One pass over the training samples (epochs count from 0); returns each run's mean loss.
 
     Nothing inside waits for the device.
@@ -141,7 +142,7 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
     settings = cohort.experiments[0].training
     network, images = cohort.network, cohort.train.images
     network.train()
-    optimizer.set_epoch(epoch)
+    optimizer.set_rates(rates([e.training for e in cohort.experiments], epoch))
     order = cohort.permutations()
     bounds = batches(order.shape[1], settings.batch_size, settings.drop_last)
     losses = []

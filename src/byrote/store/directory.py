@@ -123,16 +123,19 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
     """Write all files of a run into its draft, the manifest last; gives the manifest."""
     spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
     write_sealed(folder / SPEC, spec, parents=False)
+    names = [SPEC]
     for name, columns in (("history", run.history), ("samples", run.samples), ("features", run.features)):
         if columns:
             write_parquet(folder / f"{name}.parquet", columns, {"key": run.key})
             sync(folder / f"{name}.parquet")
+            names.append(f"{name}.parquet")
     if run.weights:
         from safetensors.numpy import save
 
         (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
         sync(folder / WEIGHTS)
-    written = sorted(file for file in folder.iterdir())
+        names.append(WEIGHTS)
+    written = [folder / name for name in sorted(names)]  # not what lies there: somebody may have removed a file
     manifest = {
         "format": FORMAT,
         "key": run.key,

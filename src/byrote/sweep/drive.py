@@ -43,7 +43,6 @@ class Driver:
         self._executor, self._plan, self._costs, self._stop = executor, plan, costs, stop
         self._outcome, self._watcher, self._root = outcome, watcher, outcome.root
         self._log = EventLog(outcome.root)
-        self._open: dict[str, Task] = {}  # submitted and not ended, by the name of the task
         self._held: dict[str, Task] = {}  # another driver has them in hand
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
@@ -74,12 +73,11 @@ class Driver:
             self._executor.close()
             for path in (*leftovers(self._root), *abandoned(self._root)):
                 remove(path)
-            clear_abandoned(self._root, [key for task in self._open.values() for key in task.keys])
+            clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also those of drivers that died
             self._log.write("end", {"kept": self._outcome.kept, "left": self._outcome.left, "reason": reason})
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
-            self._open[task.name] = task
             self._executor.submit(task)
 
     def _freed(self, others: Watch) -> list[Task]:
@@ -105,8 +103,6 @@ class Driver:
     def _heard(self, event: Event) -> None:
         """Note an event, and tell the watcher."""
         keys = list(event.task.keys)
-        if event.kind in ("done", "stopped", "error", "held"):
-            self._open.pop(event.task.name, None)
         if event.kind == "held":
             self._held[event.task.name] = event.task
         self._outcome.note(event)

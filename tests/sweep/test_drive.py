@@ -232,8 +232,11 @@ def test_ctrl_c_once_ends_after_the_epoch_with_one_sentence(tmp_path, whole, mon
 
 
 def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, capsys):
+    kinds = []
+
     def interrupt(self, event, outcome):
-        if outcome.kept == 2:
+        kinds.append(event.kind)
+        if outcome.kept == 2 and event.kind == "epoch":
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -242,7 +245,8 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
     assert main([*RUN, "--out", str(root), "--cohort", "2"]) == 130
     kept = len(committed(root))
     last = capsys.readouterr().err.splitlines()[-1]
-    assert 2 <= kept < 8
+    assert kept == 2
+    assert kinds[-1] == "epoch", "nothing was heard after it"
     assert f"interrupted: {kept} of 8 runs are kept in {root}, {8 - kept} are left" in last
 
 

@@ -301,7 +301,7 @@ def _damage(case: Case, store: Path) -> str:
     way = case.int(0, 3)
     if victim.suffix == ".json" and way < 3:
         tree = json.loads(victim.read_text())
-        if way == 0:
+        if way == 0 or not isinstance(tree, dict | list):
             tree = field_value(case)
         else:
             _changed(case, tree)

@@ -245,7 +245,7 @@ def test_dilation(case: Case) -> None:
     found = case.call(theory.dilation, alpha, **given)
     if isinstance(found, Refused):
         return
-    if found.collapsed or not found.converged:
+    if found.collapsed or not found.converged or min(w, h) < 1e-12:  # below, the certificate says how far it is off
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):

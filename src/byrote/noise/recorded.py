@@ -91,7 +91,8 @@ def save(
     writer = _WRITERS[_suffix(path)]
     given = {"ids": ids, "true labels": true, "observed labels": observed}
     ids, true, observed = (checks.integers(name, column).detach().cpu() for name, column in given.items())
-    checks.one_axis("ids", ids)
+    for name, column in (("ids", ids), ("true labels", true), ("observed labels", observed)):
+        checks.one_axis(name, column)
     checks.same_length(ids=ids, true=true, observed=observed)
     made = realised(true, observed, num_classes, num_outputs)
     labels = _labels(path, ids, true, observed)

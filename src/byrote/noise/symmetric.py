@@ -131,7 +131,7 @@ def convert(rate: float, num_classes: int, *, source: Convention, target: Conven
     converted = {
         "uniform": effective * num_classes / (num_classes - 1),
         "symmetric": effective,
-        "odds": effective / (1 - effective),
+        "odds": effective / (1 - effective) if effective < 1 else math.inf,
     }[target]
     _check_rate(converted, target, f", which {source} {rate:g} at N = {num_classes} would be")
     return converted

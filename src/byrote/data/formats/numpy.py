@@ -1,6 +1,7 @@
 """NumPy's files, `.npy` and `.npz`: headers first, then a bound, the checksum, and the numbers. No pickles."""
 
 import io
+import re
 import tokenize
 import zipfile
 import zlib
@@ -71,7 +72,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (*_BROKEN, MemoryError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = re.sub(r" at 0x[0-9a-f]+", "", next(iter(str(error).splitlines()), type(error).__name__))
         raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of plain arrays: {reason}") from None
 
 

@@ -14,8 +14,10 @@ import pytest
 
 import byrote
 from byrote.store import committed
+from byrote.store.leases import Leases
 from byrote.store.verify import verify
 from byrote.sweep import run as sweep
+from byrote.sweep.drive import Driver
 
 from .test_run import MINI, files
 
@@ -93,8 +95,6 @@ def nothing_left(root):
 
 def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_path, monkeypatch):
     """Another driver's lease is freed while this one waits."""
-    from byrote.store.leases import Leases
-
     root = tmp_path / "out"
     whole = sweep(MINI, tmp_path / "whole", imports=["toys"], on="serial")
     first = sweep(MINI, root, imports=["toys"], on="serial", limit=1)
@@ -109,7 +109,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
         if len(looks) == 3:
             other.release()
 
-    monkeypatch.setattr(time, "sleep", look)
+    monkeypatch.setattr(Driver, "_pause", lambda driver, seconds: look(seconds))
     outcome = sweep(MINI, root, imports=["toys"], on="serial")
     assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all but that run was done first"
     assert (outcome.kept, first.kept) == (8, 1)

@@ -150,14 +150,3 @@ def test_a_compiler_that_fails_is_no_error(monkeypatch, caplog, tmp_path):
     with caplog.at_level("INFO", "byrote"):
         assert library.kernels.__wrapped__() is None
     assert "cannot be used" in caplog.text
-
-
-@needs_kernels
-def test_the_library_is_built_once_and_whole(monkeypatch, tmp_path):
-    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path))
-    compiler = library.shutil.which("g++") or library.shutil.which("clang++")
-    path = library._built(compiler)
-    written = path.stat().st_mtime_ns
-    assert library._built(compiler) == path
-    assert path.stat().st_mtime_ns == written
-    assert [p.name for p in path.parent.iterdir()] == [path.name]

@@ -22,7 +22,8 @@ def corrupt(noise: Noise, n: int, each: int = 40, seed: int = 0) -> tuple[torch.
 
 def test_every_kind_is_tried() -> None:
     tried = {case.values[0][1].kind for case in CASES}
-    assert tried == set(Noise.registry) - {"recorded"}
+    ours = {kind for kind in Noise.registry if ":" not in kind}  # other tests register laws of their own
+    assert tried == ours - {"recorded"}
     without_matrix = {"instance_dependent", "look_alike", "margin_dependent"}
     assert {case.values[0][1].kind for case in OTHERS} == without_matrix
     assert len({case.values[0][1].kind for case in RATED}) >= 8

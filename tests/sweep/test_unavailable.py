@@ -63,7 +63,7 @@ def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_pa
     assert {row["key"] for row in state["not_run"]} == set(outcome.unavailable)
     assert main(["status", str(outcome.root)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[1].split("\t")[3:] == ["0", "0", "2", "0", "3"]
+    assert printed.out.splitlines()[1].split("\t")[3:] == ["0", "0", "2", "0", "0", "3"]
     assert f"gone, 3 runs: {REASON}" in printed.err
 
 

@@ -35,14 +35,15 @@ from anchors.plain_loop import plain_epochs
 from engine import Case, experiments, machine, step_flop
 
 from byrote import data, networks
+from byrote.engine import EnsembleOptimizer
 from byrote.experiment import Study
 from byrote.sweep.cost import training_cost
 from byrote.training import prepare
 from byrote.training.cohort import Cohort
 from byrote.training.evaluate import answers, snapshots
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
+from byrote.training.steps import optimizer_of
 
 BATCH, EPOCHS = 128, 200
 # a weight and step: its operand read forward and backward, the gradient written and read, momentum and weight read and
@@ -65,7 +66,7 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def in_turns(cohort: Cohort, optimizer: CohortOptimizer, epochs: int, pairs: int) -> list[tuple[float, float]]:
+def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: int) -> list[tuple[float, float]]:
     """Seconds a run-epoch of the plain loop and of the engine."""
     first, device = cohort.experiments[0], cohort.device
     images, labels = first.data.load("train").images, cohort.observed[0].cpu()
@@ -82,7 +83,7 @@ def in_turns(cohort: Cohort, optimizer: CohortOptimizer, epochs: int, pairs: int
     return found
 
 
-def corners(cohort: Cohort, optimizer: CohortOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
+def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
     """The best of each, in turns: seconds of an epoch, FLOP a second of batched products, bytes a second of memory."""
     device, bf16 = cohort.device, cohort.experiments[0].training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
@@ -166,7 +167,7 @@ def check(cohort: Cohort) -> None:
     """What was timed has trained: the first run's J1 is that of the plain twin it exports."""
     images, observed = cohort.train.images, cohort.observed[0].cpu()
     _, logits = answers(cohort, images)
-    twin = cohort.network.twin(0).eval()
+    twin = cohort.network.run_module(0).eval()
     with torch.no_grad():
         wanted = (twin(images.cpu()).argmax(1) == observed).double().mean()
     found = (logits[0].argmax(1).cpu() == observed).double().mean()
@@ -178,7 +179,7 @@ def measured(case: Case, options: argparse.Namespace, device: torch.device) -> d
     """All figures."""
     members = experiments(case, options.precision, EPOCHS)
     cohort = prepare(members, device)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     start = now(device)
     train_epoch(cohort, optimizer, 0)
     begun = now(device) - start

@@ -25,6 +25,7 @@ from byrote.files import sha256
 from byrote.identity import run_key
 from byrote.store import read_results
 from byrote.store.parquet import write_parquet
+from byrote.store.sealed import write_sealed
 from byrote.table import Table
 
 __all__ = ["enlarged", "main", "measured"]
@@ -102,7 +103,7 @@ def enlarged(folder: Path, out: Path, count: int) -> Path:
     for name, table in tables.items():
         write_parquet(out / name, {column: table[column] for column in table.columns})
     about = results.about | {"planned": count, "files": {name: sha256(out / name) for name in tables}}
-    (out / "about.json").write_text(json.dumps(about) + "\n")
+    write_sealed(out / "about.json", about)
     return out
 
 

@@ -32,16 +32,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from anchors.plain_loop import plain_epochs
 
 from byrote import data, losses, networks, noise
+from byrote.engine import bfloat16
 from byrote.experiment import Experiment
-from byrote.networks import Network, reduced
+from byrote.networks import Network
 from byrote.recipe import SGD, Training
-from byrote.sweep.executors import Setting, local
+from byrote.sweep.executors import Event, Local, Setting
 from byrote.sweep.plan import Task, together
 from byrote.sweep.run import default_workers
 from byrote.training import prepare, train
 from byrote.training.evaluate import answers
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,18 @@ def ours(case: Case, precision: str) -> float:
     with tempfile.TemporaryDirectory() as root:
         size = together(found[0], "cpu")
         tasks = [Task(found[i].key, tuple(found[i : i + size])) for i in range(0, len(found), size)]
-        for event in local(tasks, Setting(root), workers):
-            if event.kind in ("error", "lost"):
-                raise RuntimeError(f"the executor failed: {event.data}")
+        executor = Local(Setting(root), lambda: False, workers)
+        for task in tasks:
+            executor.submit(task)
+        executor.wait(_whole)
         clocks = [json.loads(p.read_text())["seconds"] for p in Path(root).glob("*/manifest.json")]
     seconds = sum(clock["training"] / clock["cohort_size"] for clock in clocks)
     return seconds / (len(found) * case.ours_epochs) / min(workers, len(tasks))
+
+
+def _whole(event: Event) -> None:
+    if event.kind in ("error", "lost"):
+        raise RuntimeError(f"the executor failed: {event.data}")
 
 
 _PLAIN = """
@@ -131,7 +138,7 @@ def by_processor(case: Case, precision: str, pairs: int) -> list[tuple[float, fl
     torch.set_num_threads(1)
     members = experiments(case, precision, 100)[:1]
     cohort = prepare(members)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in members])
+    optimizer = optimizer_of(cohort.network, [e.training for e in members])
     images, first = cohort.train.images, members[0]
     module = first.network.build(tuple(images.shape[1:]), first.num_outputs, first.generator("weights"))
     train_epoch(cohort, optimizer, 0)
@@ -164,7 +171,7 @@ def against_peak(case: Case, precision: str, rounds: int = 25) -> tuple[float, f
     a, b = torch.randn(128, width, dtype=dtype), torch.randn(width, width, dtype=dtype)
     members = experiments(case, precision, rounds)[:1]
     cohort = prepare(members)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in members])
+    optimizer = optimizer_of(cohort.network, [e.training for e in members])
     train_epoch(cohort, optimizer, 0)
     product = epoch = float("inf")
     for _ in range(rounds):
@@ -238,7 +245,7 @@ def check_j1(case: Case) -> None:
 
 def faster_precision() -> str:
     """What this processor multiplies faster."""
-    return "bf16" if reduced.has_units() else "fp32"
+    return "bf16" if bfloat16.has_units() else "fp32"
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from byrote.experiment import Experiment
 from byrote.recipe import SGD, Training
 from byrote.training import prepare, train
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of
 
 ROWS = {
     "runs": [{"runs": runs} for runs in (1, 2, 4, 8)],
@@ -51,7 +51,7 @@ def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[floa
     ready = []
     for size in sizes:
         cohort = prepare(cohort_of(precision, **size))
-        optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+        optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
         train_epoch(cohort, optimizer, 0)
         ready.append((cohort, optimizer))
     best = [float("inf")] * len(sizes)
@@ -69,7 +69,7 @@ def memory(precision: str, runs: int) -> float:
     train(cohort_of(precision, runs=1, width=32)[:1])  # libraries, kernels, images
     level = reset_high_water()
     cohort = prepare(cohort_of(precision, runs=runs, width=512))
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     for epoch in range(2):
         train_epoch(cohort, optimizer, epoch)
     return memory_mb("VmHWM") - level

@@ -41,7 +41,7 @@ from byrote.measures import RateEstimate, noise_rate
 from byrote.recipe import SGD, Cosine, Training
 from byrote.training import prepare, train_epoch
 from byrote.training.evaluate import answers
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of
 
 NARROW = 0.1
 LAWS = {
@@ -186,7 +186,7 @@ def trained(
     order = [run.seed - 1000 * seed for run in cohort.experiments]
     part = Images(images.images[rows], images.labels[rows], images.ids[rows])
     cohort = replace(cohort, train=part, observed=observed[order][:, rows])
-    optimizer = CohortOptimizer(cohort.network, [training] * len(runs))
+    optimizer = optimizer_of(cohort.network, [training] * len(runs))
     for epoch in range(training.epochs):
         train_epoch(cohort, optimizer, epoch)
     back = torch.tensor(order).argsort()

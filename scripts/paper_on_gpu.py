@@ -15,7 +15,6 @@ Runs have the keys that the studies ask for, so that `byrote run STUDY --scale p
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -27,6 +26,8 @@ from typing import Any
 import byrote
 from byrote.experiment import Study
 from byrote.files import write_atomic
+from byrote.store.sealed import read_sealed, write_sealed
+from byrote.sweep import Stop
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
@@ -101,9 +102,9 @@ def share(store: Path, results: Path, name: str) -> list[Path]:
     folder = results / name
     byrote.open(store).compact(folder)
     (folder / "features.parquet").unlink(missing_ok=True)
-    about = json.loads((folder / "about.json").read_text("utf-8"))
+    about, _ = read_sealed(folder / "about.json")
     about["files"].pop("features.parquet", None)
-    write_atomic(folder / "about.json", json.dumps(about, indent=1, sort_keys=True) + "\n")
+    write_sealed(folder / "about.json", about)
     return sorted(folder.iterdir())
 
 
@@ -146,7 +147,7 @@ def carry_out(
         if left <= 0:
             break
         store = out / "stores" / one.name
-        outcome = byrote.run(one.grid(), store, scale=one.scale, device=device, max_time=left, **options)
+        outcome = byrote.run(one.grid(), store, scale=one.scale, device=device, stop=Stop(60 * left), **options)
         if outcome.kept:
             share(store, out / "results", one.name)
             check_size(out / "results")

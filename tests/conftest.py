@@ -1,6 +1,7 @@
 """Shared settings: one torch thread, a fixed Hypothesis seed, no home directory; and the devices tests compute on."""
 
 import os
+from collections import Counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -13,6 +14,20 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("byrote", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("byrote")
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test marked `every(k)` each k-th case belongs to the ordinary run, the others to the long one."""
+    cases = Counter()
+    for item in items:
+        marker = item.get_closest_marker("every")
+        if marker is not None:
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % marker.args[0]:
+                item.add_marker(pytest.mark.long)
+            cases[test] += 1
+
 
 DEVICES = ["cpu", "cuda" if torch.cuda.is_available() else "pretended"]
 

@@ -44,11 +44,12 @@ def test_a_model_that_is_not_there_is_one_sentence(kept, tmp_path_factory):
     weights = kept / "runs" / "kept" / key / "weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-4] + b"\0\0\0\0")
-    with pytest.raises(ValueError, match="missing or damaged"):
+    with pytest.raises(ValueError, match=r"is altered|is torn"):
         store.model(key)
     weights.unlink()
-    with pytest.raises(ValueError, match="missing or damaged"):
+    with pytest.raises(ValueError, match=r"is altered|is torn"):
         store.model(key)
+    weights.write_bytes(content)
     assert main(["run", "kept.toml", "--out", "runs/without", "--on", "serial", "--limit", "1"]) == 0
     without = byrote.open("runs/without")
     with pytest.raises(ValueError, match="keeps no weights; train it again into another --out"):

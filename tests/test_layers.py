@@ -15,6 +15,7 @@ LEVELS = {
     "inputs": 0,
     "checks": 0,
     "files": 0,
+    "given": 0,
     "identity": 0,
     "intervals": 0,
     "reference": 0,
@@ -23,6 +24,7 @@ LEVELS = {
     "noise": 1,
     "data": 1,
     "networks": 1,
+    "engine": 1,
     "measures": 1,
     "theory": 1,
     "recipe": 1,
@@ -145,6 +147,37 @@ def test_a_module_is_short_and_opens_with_its_names(path):
         assert any(
             isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__" for node in tree.body
         ), "__all__ opens each module"
+
+
+def test_networks_are_plain_torch_and_short():
+    """What a user exports is what is written there: at most 800 lines, and nothing of the engine."""
+    modules = [path for path in MODULES if part_of(path) == "networks"]
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in modules) <= 800
+    assert {part for path in modules for part in imported_parts(path)} <= {"networks", "component"}
+
+
+KINDS = (
+    "MLP",
+    "CNN8",
+    "InceptionLite",
+    "Own",
+    "ResNet18",
+    "ResNet32",
+    "BatchedChain",
+    "CompiledChain",
+    "RunByRun",
+    "Vmapped",
+)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_module_asks_for_the_kind_of_a_network_or_computation_of_another(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type"):
+            asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(KINDS)
+            assert asked <= own, f"line {node.lineno} asks for {asked}"
 
 
 def test_nothing_in_the_library_prints():

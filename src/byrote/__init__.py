@@ -1,7 +1,7 @@
 """byrote: what a classifier learned by rote.
 
 Memorization and neural collapse under label noise, as a function of the loss. The submodules (`losses`,
-`noise`, `data`, `networks`, `measures`, `theory`) are loaded when first used, so that `import byrote` is
+`noise`, `data`, `networks`, `engine`, `measures`, `theory`) are loaded when first used, so that `import byrote` is
 immediate and does not load torch.
 """
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("losses", "noise", "data", "networks", "measures", "theory", "recipe", "analysis", "claims", "figures")
+_MODULES = (
+    *("losses", "noise", "data", "networks", "engine", "measures", "theory", "recipe"),
+    *("analysis", "claims", "figures"),
+)
 _NAMES = {
     "Experiment": "byrote.experiment",
     "Study": "byrote.experiment",
@@ -31,6 +34,7 @@ __all__ = [
     "analysis",
     "claims",
     "data",
+    "engine",
     "figures",
     "losses",
     "measures",

@@ -12,9 +12,11 @@ __all__ = [
     "classes",
     "counted",
     "finite",
+    "finite_rows",
     "integers",
     "logits",
     "matrix",
+    "numbers",
     "one_axis",
     "one_of",
     "require",
@@ -66,9 +68,13 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
     labels = labels.long()  # the least and the largest of some small and unsigned dtypes are not implemented
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
+        outside = ((labels < 0) | (labels >= num_classes)).flatten()
+        first, count = int(outside.int().argmax()), int(outside.sum())
+        where = f" in row {first}" if labels.ndim == 1 else ""
+        more = f" and {count - 1} more such values" if count > 1 else ""
         raise ValueError(
-            f"{name} must lie in 0..{num_classes - 1}, got {wrong}{_range_hint(name, low, high, num_classes)}"
+            f"{name} must lie in 0..{num_classes - 1}, got {int(labels.flatten()[first])}{where}{more}"
+            f"{_range_hint(name, low, high, num_classes)}"
         )
 
 
@@ -97,13 +103,13 @@ def integers(name: str, values: Any) -> "torch.Tensor":
     """
     import torch
 
-    numbers = values if isinstance(values, torch.Tensor) else _tensor(name, values)
-    if numbers.is_floating_point() or numbers.is_complex():
-        if numbers.numel() == 0 and not isinstance(values, torch.Tensor):
-            return numbers.long()  # an empty list has no dtype of its own
-        wanted = "integers" if name in ("index", "counts") else "integer classes"
-        raise TypeError(f"{name} must be {wanted}, got {numbers.dtype}{_float_hint(numbers)}")
-    return numbers.long()
+    found = numbers(name, values)
+    if found.is_floating_point() or found.is_complex():
+        if found.numel() == 0 and not isinstance(values, torch.Tensor):
+            return found.long()  # an empty list has no dtype of its own
+        wanted = "integers" if name in ("index", "id", "ids", "counts", "folds") else "integer classes"
+        raise TypeError(f"{name} must be {wanted}, got {found.dtype}{_float_hint(found)}")
+    return found.long()
 
 
 def class_labels(name: str, labels: Any, num_classes: int, size: int | None = None) -> "torch.Tensor":
@@ -120,12 +126,12 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
     >>> class_labels("labels", [0, 2, 1], num_classes=3)
     tensor([0, 2, 1])
     """
-    numbers = integers(name, labels)
-    one_axis(name, numbers, num_classes)
-    if size is not None and len(numbers) != size:
-        raise ValueError(f"equal lengths are needed, got {len(numbers)} {name} for {size} samples")
-    classes(name, numbers, num_classes)
-    return numbers
+    found = integers(name, labels)
+    one_axis(name, found, num_classes)
+    if size is not None and len(found) != size:
+        raise ValueError(f"equal lengths are needed, got {len(found)} {name} for {size} samples")
+    classes(name, found, num_classes)
+    return found
 
 
 def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) -> None:
@@ -150,7 +156,7 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
     """
     import torch
 
-    rows = (values if isinstance(values, torch.Tensor) else _tensor(name, values)).detach()
+    rows = numbers(name, values).detach()
     if rows.is_complex() or rows.dtype == torch.bool:
         raise TypeError(f"{name} must be real numbers, got {rows.dtype}")
     rows = rows if rows.is_floating_point() else rows.double()
@@ -186,6 +192,16 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     return rows
 
 
+def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
+    """No NaN and no infinity in any row (n, C); the error counts the rows and says what to do about them."""
+    bad = ~rows.isfinite().all(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, row "
+            f"{int(bad.int().argmax())} first; {advice}"
+        )
+
+
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
     """Rows of logits (n, C) that predict no class: a NaN, an infinity, or every class masked with -inf. # (n,) bool
 
@@ -204,25 +220,38 @@ def counted(name: str, values: Any) -> "torch.Tensor":
     >>> counted("predictions", [0, 4, 1])
     tensor([0, 4, 1])
     """
-    numbers = integers(name, values)
-    one_axis(name, numbers)
-    if numbers.numel() and int(numbers.min()) < 0:
+    found = integers(name, values)
+    one_axis(name, found)
+    if found.numel() and int(found.min()) < 0:
         raise ValueError(
-            f"{name} must be 0 or more, got {int(numbers.min())}: a negative label marks a sample without a class; "
+            f"{name} must be 0 or more, got {int(found.min())}: a negative label marks a sample without a class; "
             "leave those samples out"
         )
-    return numbers
+    return found
 
 
-def _tensor(name: str, values: Any) -> "torch.Tensor":
-    """A tensor of numbers in any container, or one sentence."""
+def numbers(name: str, values: Any) -> "torch.Tensor":
+    """Numbers of any shape in any container (tensor, array, list, pandas column) as a tensor.
+
+    Raises: TypeError for text and what is no array of numbers.
+
+    >>> numbers("features", [[0.5], [1.5]]).shape
+    torch.Size([2, 1])
+    """
     import numpy as np
     import torch
 
+    if isinstance(values, torch.Tensor):
+        return values
     try:
+        hidden = int(np.ma.getmaskarray(values).sum()) if isinstance(values, np.ma.MaskedArray) else 0
         array = np.asarray(values)
     except (ValueError, TypeError):
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
+    if hidden:
+        raise TypeError(
+            f"{name} must be there for every sample, got a masked array that hides {hidden}: leave those out"
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:

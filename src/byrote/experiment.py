@@ -330,8 +330,10 @@ def _parts(tables: object) -> tuple[Part, ...]:
 
 def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
     """A bound field must be one of the part's specs, and none that is a loss's, a rate's or a repetition's anyway."""
+    if not part.bind:
+        return
     known = dict.fromkeys(path for experiment in experiments for path in _paths(experiment.spec()))
-    for path in part.bind or ():
+    for path in part.bind:
         if path in ("noise", "noise.rate", "loss", *SEEDS) or path.startswith("loss."):
             raise ValueError(f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are told apart anyway")
         if path not in known:

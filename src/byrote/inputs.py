@@ -4,9 +4,11 @@ A path is taken literally: no character of it is read as a pattern, an address o
 device is refused before it is opened, because reading one may never end.
 """
 
+import csv
 import glob
 import hashlib
 import os
+import re
 import stat
 import tempfile
 import time
@@ -19,6 +21,8 @@ __all__ = [
     "Fingerprint",
     "available_memory",
     "content",
+    "csv_names",
+    "csv_source",
     "digest",
     "expanded",
     "fingerprint",
@@ -26,15 +30,20 @@ __all__ = [
     "in_words",
     "is_folder",
     "plain_file",
+    "quoted",
     "read",
     "shown",
     "stamp",
+    "table_error",
     "table_name",
 ]
 
 Fingerprint = tuple[str, int, int, int, int, int]
 """Path, device, inode, size, and the times of the last change to content and to status, in nanoseconds."""
 
+_LINKS = "byrote-"  # what the folder of a link to a table is called
+_HEADER = 1 << 24  # bytes of a header line
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _YOUNG = 2_000_000_000  # ns: two writes closer together than a file system's clock ticks can look alike
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -253,7 +262,58 @@ def table_name(path: Path) -> Iterator[str]:
     DuckDB takes a path for a pattern (`*`, `?`, `[`), an address (`file:`) or a partition (`label=3/`), splits it at
     backslashes, and cannot take bytes that are no UTF-8. A link with a plain name has none of these.
     """
-    with tempfile.TemporaryDirectory(prefix="byrote-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_LINKS) as folder:
         link = Path(folder).resolve() / f"table{path.suffix.lower()}"
         link.symlink_to(path.absolute())
         yield glob.escape(str(link))
+
+
+def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
+    """The names in the header of a CSV file, and which of the `separators` stands between them, outside quotes.
+
+    Raises:
+        ValueError: no header, other bytes than UTF-8, a broken quotation, a name twice.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline(_HEADER)
+            if not line.strip():
+                what = "its first line is blank" if file.read(1) else "it is empty"
+                raise ValueError(f"{what}, a header with the names of the columns is needed")
+            between = max(separators, key=_QUOTED.sub("", line).count)
+            file.seek(0)
+            names = next(csv.reader(file, delimiter=between, strict=True))
+    except UnicodeDecodeError:
+        raise ValueError("it is not written in UTF-8: save it as UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"its header has the column {twice!r} twice")
+    return names, between
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it.
+
+    >>> print(quoted("it's"))
+    'it''s'
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def csv_source(link: str, columns: int, between: str) -> str:
+    """A CSV file with a header as a source in SQL: columns c0, c1, ... of texts, nothing guessed."""
+    types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(columns))
+    dialect = f"delim='{between}', quote='\"', escape='\"', header=true, auto_detect=false, hive_partitioning=false"
+    return f"read_csv({quoted(link)}, {dialect}, columns={{{types}}})"
+
+
+def table_error(error: Exception, path: Path) -> str:
+    """What DuckDB says against a file, on one line and with the file's own name."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "state machine reached an invalid state" in lines[0]:
+        return r"its lines end in two ways, some with \r\n and some with \n: save it again with one of them"
+    reason = " ".join(lines[:3]) if "CSV Error" in lines[0] else lines[0]
+    link = rf"[^'\"]*{re.escape(_LINKS)}\w+/table{re.escape(path.suffix.lower())}"
+    return re.sub(link, lambda _: shown(path.name), reason)

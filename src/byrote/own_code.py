@@ -16,7 +16,7 @@ from types import TracebackType
 
 from byrote.identity import is_own
 
-__all__ = ["described", "import_modules", "own_trace"]
+__all__ = ["described", "import_modules", "own_trace", "search_here", "traced"]
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -34,8 +34,8 @@ def import_modules(modules: Iterable[str]) -> None:
     names = list(modules)
     for name in names:
         _check_name(name)
-    if names and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    if names:
+        search_here()
     for name in names:
         _check_visible(name)
         try:
@@ -49,6 +49,12 @@ def import_modules(modules: Iterable[str]) -> None:
             raise ValueError(f"--import {name} failed: {described(error)}") from error
         except (Exception, SystemExit) as error:
             raise ValueError(f"--import {name} failed: {described(error)}") from error
+
+
+def search_here() -> None:
+    """Put the current folder at the end of the path, where modules that somebody named are looked for."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def _check_name(name: str) -> None:
@@ -120,6 +126,15 @@ def own_trace(error: BaseException) -> str:
             return "".join(traceback.format_exception_only(looked)).rstrip("\n")
         looked = looked.__cause__
     return ""
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an exception as the person sees it who has to mend it: from the user's own files on, or whole.
+
+    >>> traced(ValueError("no such thing"))
+    'ValueError: no such thing'
+    """
+    return own_trace(error) or "".join(traceback.format_exception(error)).rstrip("\n")
 
 
 def _from_own(trace: TracebackType | None) -> TracebackType | None:

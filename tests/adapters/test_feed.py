@@ -95,6 +95,7 @@ def test_positions_of_a_data_set():
         ("skorch.callbacks", "skorch", "from byrote.adapters.skorch import ObserverCallback as A; A(None)"),
     ],
 )
+@pytest.mark.every(2)
 def test_a_missing_library_is_one_line(library, extra, code):
     program = (
         f"import sys; sys.modules[{library!r}] = None\ntry: {code}\nexcept ModuleNotFoundError as error: print(error)"

@@ -203,6 +203,7 @@ def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
     assert names[-1].startswith("epoch=1-byrote_j2=0.")
 
 
+@pytest.mark.long
 def test_a_strategy_whose_rows_are_lost_is_one_sentence(tmp_path):
     problem = Problem()
 

@@ -19,8 +19,8 @@ from byrote.analysis.series import (
     losses_of,
     one_each,
     rated,
+    reference_rate,
     runs_text,
-    telling_rate,
     thinned,
 )
 from byrote.figures.style import LOSSES
@@ -194,10 +194,10 @@ def test_another_alpha_is_another_line():
     assert losses_of([one, selection([row(0)])]) == ["CE", "RLL", "RLL alpha .45"]
 
 
-def test_the_telling_rate_is_where_most_losses_were_run(demo):
-    assert [telling_rate(one) for one in one_each(rated(demo), DATA)] == [0.2, 0.2]
+def test_the_reference_rate_is_where_most_losses_were_run(demo):
+    assert [reference_rate(one) for one in one_each(rated(demo), DATA)] == [0.2, 0.2]
     one = selection([row(0, rate=0.4), row(0, rate=0.4, loss="LS"), row(0, rate=0.2)])
-    assert telling_rate(one) == 0.4
+    assert reference_rate(one) == 0.4
 
 
 def test_captions_count_runs_and_seeds(demo):

@@ -13,7 +13,7 @@ from byrote.analysis import Check, at_least, decide
 from byrote.analysis.core import WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))
 
 import coverage_of_intervals as covering  # noqa: E402
 import verdicts as simulation  # noqa: E402

@@ -291,6 +291,39 @@ def test_b2_names_the_step_at_which_j1_rises() -> None:
     assert (0.0, "inside") in steps
 
 
+@pytest.mark.parametrize("fewest", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("id", "column", "what"),
+    [
+        ("B2", "j1", "change of J1 from the eta before"),
+        ("B5", "j2", "J2(eta) - J2(0)"),
+        ("B5", "j2", "gap of RLL - gap of CE"),
+    ],
+)
+def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
+    id: str, column: str, what: str, fewest: float
+) -> None:
+    """Without spread, the interval is as wide as one sample of the runs with the fewest makes it."""
+    made = [
+        row
+        for rate in (0.0, 0.2)
+        for row in ten_class(("CE", "RLL"), rates=(rate,), seeds=(0, 1, 2) if rate == fewest else (0, 1, 2, 3, 4))
+    ]
+    for row in made:
+        row[column] = {("RLL", 0.0): 0.99, ("RLL", 0.2): 0.81, ("CE", 0.0): 0.99, ("CE", 0.2): 0.7}[
+            row["loss"], row["rate"]
+        ]
+    (at,) = rows(verdict(id, made), what)
+    half = 4.302652729911275 / (3 * 5000)  # Student's t with 2 degrees of freedom
+    assert at["high"] - at["value"] == pytest.approx(half, rel=1e-9)
+
+
+def test_the_premise_of_a11_names_its_readings() -> None:
+    premise = claims.CLAIMS["A11"].premise
+    assert "the test error and log NC1 both vary" in premise
+    assert "the total of the test error at least twice that of counting" in premise
+
+
 def test_rates_that_nearly_agree_are_no_neighbors() -> None:
     near = [row for rate in (0.4, 0.402) for row in ten_class(("CE", "RLL"), rates=(rate,))]
     assert verdict("B2", ten_class(("CE", "RLL"), rates=(0.0, 0.2)), near).word == "holds"

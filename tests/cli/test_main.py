@@ -47,7 +47,8 @@ def test_version(capsys):
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory"):
+    commands = ["run", "status", "claims", "figures", "report", "compact", "merge", "list", "data", "theory", "cancel"]
+    for name in commands:
         assert f"{name} " in out
 
 
@@ -65,7 +66,7 @@ def test_quiet_is_quiet(store, capsys):
 
 
 def test_progress_can_be_read_in_a_file(tmp_path):
-    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "2")
+    done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "1")
     assert done.returncode == 0
     assert "0/8 runs" in done.stderr
     assert "8/8 runs" in done.stderr
@@ -117,7 +118,7 @@ def test_a_store_of_the_first_format_is_one_line_that_says_what_to_do(command, t
 @pytest.mark.parametrize("command", ["claims", "report", "compact"])
 def test_compacted_results_of_the_first_format_are_one_line_that_says_what_to_do(command, tmp_path, capsys):
     (tmp_path / "table.parquet").write_bytes(b"PAR1")
-    (tmp_path / "about.json").write_text('{"study": "mini", "specs": {}}')
+    (tmp_path / "about.json").write_text('{\n "study": "mini",\n "specs": {}\n}\n')
     assert main([command, str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "has results of format 1, this byrote reads format 2; compact the store again" in line
@@ -142,6 +143,18 @@ def test_report_and_figures_write_where_they_say(store, tmp_path, capsys):
     assert main(["figures", str(store), "--out", str(tmp_path / "f"), "--json"]) == 0
     listed = [file for row in json.loads(capsys.readouterr().out) for file in row["files"]]
     assert sorted(listed) == sorted(str(p) for p in (tmp_path / "f").iterdir())
+
+
+def test_report_names_a_folder_of_figures_only_where_there_is_one(store, tmp_path, capsys, monkeypatch):
+    page, verdicts, drawn = (tmp_path / "page" / name for name in ("index.html", "verdicts.json", "figures"))
+    assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
+    assert f"wrote {page}, {verdicts} and {drawn}\n" in capsys.readouterr().err
+    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # data for which there is no figure
+    monkeypatch.setattr("byrote.figures.base.registered", list)
+    page, verdicts = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json"))
+    assert main(["report", str(store), "--out", str(tmp_path / "bare")]) == 0
+    assert f"wrote {page} and {verdicts}\n" in capsys.readouterr().err
+    assert not (tmp_path / "bare" / "figures").exists()
 
 
 def test_compacted_results_answer_like_the_store(store, tmp_path, capsys):
@@ -222,8 +235,9 @@ def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
 
 def test_a_diverging_run_is_said_and_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
-    assert main(arguments) == 0
-    assert "2 runs failed" in capsys.readouterr().err
+    assert main(arguments) == 3
+    assert "2 runs diverged, the first " in capsys.readouterr().err
+    assert main(arguments) == 3, "it tells diverged runs from all well, also when there is nothing left to do"
     assert main(["status", str(tmp_path / "s"), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert state["failed"] == 2
@@ -292,7 +306,7 @@ def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"are kept in {root}; the same command goes on" in said
+    assert f"of 8 runs are kept in {root}, " in said
     assert "Traceback" not in said
     wait_for(lambda: not _group(process.pid), 20)
 
@@ -311,6 +325,7 @@ def _group(leader):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
@@ -336,6 +351,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
+@pytest.mark.long
 def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -352,3 +368,24 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
         assert not list((disk / "s").glob(".draft-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["status", "a\nb"], ["compact", "a\rb\x1b[1m"], ["run", "a\nb.toml"]])
+def test_a_refusal_is_one_line_whatever_a_path_has_in_it(arguments, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert f"byrote: {line[8:]}" == line
+
+
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("byrote: this needs more memory than there is: ")
+
+
+@pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])
+def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
+    assert main(["theory", "sweep", "eta", low, high]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "both ends must be above 0" in line or "between finite values" in line

@@ -13,7 +13,8 @@ import pytest
 from byrote.analysis import open_store
 from byrote.claims.verdict import CLAIMS
 from byrote.cli import main
-from byrote.figures.base import _REGISTRY, draw
+from byrote.figures.base import _REGISTRY, draw, registered
+from byrote.identity import source_digest
 from byrote.losses import Loss
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -53,6 +54,7 @@ _NUMBER = iter(range(1000))
 def folder(tmp_path, monkeypatch):
     """An empty current folder; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
+    registered()  # byrote's own figures are imported when they are first asked for, and are to stay
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
     losses = dict(Loss.registry)
     yield tmp_path
@@ -180,14 +182,107 @@ def test_claims_and_lists_find_what_the_store_was_made_with(folder, capsys):
     assert f"made with --import toys --import {name}" in capsys.readouterr().err
 
 
-def test_an_own_claim_that_raises_shows_its_traceback(folder):
+FIGURES = """
+from byrote.figures import Drawing, figure
+
+
+@figure("raising", title="raising", order=1)
+def raising(analysis):
+    raise NotImplementedError("no picture")
+
+
+@figure("nothing", title="nothing", order=2)
+def nothing(analysis):
+    return "a chart"
+
+
+@figure("unwritable", title="unwritable", order=3)
+def unwritable(analysis):
+    return Drawing({"mark": "point", "width": float("nan")}, "made")
+"""
+
+
+def test_an_own_claim_that_raises_costs_its_own_verdict(folder):
     name = write(folder)
     assert run(name) == 0
     done = alone(folder, "claims", "store")
     assert done.returncode == 1
     assert done.stderr.count("raise NotImplementedError") == 1
-    assert done.stderr.splitlines()[-1].startswith(f"byrote: NotImplementedError ({name}.py, line ")
-    assert done.stdout == ""
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        f"byrote: claim X1 raised an exception: NotImplementedError ({name}.py, line "
+    )
+    words = {line.split("\t")[0]: line.split("\t")[1] for line in done.stdout.splitlines()[1:]}
+    assert words.pop("X1") == "error"
+    assert len(words) >= 25
+    assert "error" not in words.values()
+
+
+def test_an_own_figure_that_raises_costs_itself(folder, capsys):
+    name = write(folder, MODULE + FIGURES)
+    assert run(name) == 0
+    capsys.readouterr()
+    assert main(["report", "store", "--out", "page"]) == 1
+    said = capsys.readouterr().err
+    assert said.count('raise NotImplementedError("no picture")') == 1
+    assert said.count("    raise NotImplementedError\n") == 1
+    assert said.splitlines()[-1].startswith("byrote: claim X1 and 3 more raised an exception: NotImplementedError (")
+    page = (folder / "page" / "index.html").read_text()
+    assert f"<b>raising</b> is not drawn: error, NotImplementedError: no picture ({name}.py, line " in page
+    assert "<b>nothing</b> is not drawn: error, TypeError: figure nothing must give a Drawing or None, got str" in page
+    assert "<b>unwritable</b> is not drawn: error, ValueError" in page
+    assert "1 raised an error (X1)" in page
+    assert 'id="claim-X1"' in page
+    kept = {path.stem for path in (folder / "page" / "figures").iterdir()}
+    assert kept
+    assert not kept & {"raising", "nothing", "unwritable"}
+    verdicts = json.loads((folder / "page" / "verdicts.json").read_text())
+    assert {one["id"] for one in verdicts if one["word"] == "error"} == {"X1"}
+    assert main(["figures", "store", "--out", "drawn", "--json"]) == 1
+    assert {row["figure"] for row in json.loads(capsys.readouterr().out)} == kept
+
+
+ODD = """
+@claim("X2", statement="s", bar="b", method="m", cells="c", minimum="n")
+def nothing(analysis):
+    return None
+
+
+@claim("X3", statement="s", bar="b", method="m", cells="c", minimum="n")
+def odd(analysis):
+    return Finding("perhaps")
+
+
+@claim("X4", statement="s", bar="b", method="m", cells="c", minimum="n")
+def leaving(analysis):
+    raise SystemExit
+
+
+@claim("X5", statement="s", bar="b", method="m", cells="c", minimum="n")
+def numpy(analysis):
+    import numpy as np
+
+    details = ({"cell": np.str_("a"), "value": np.float32(0.5), "all": np.arange(2), "run": np.bool_(True)},)
+    interval = (np.float32(0.25), np.float64("nan"))
+    return Finding("holds", statistic=np.float32(0.5), interval=interval, runs=np.int64(3), details=details)
+"""
+
+
+def test_a_claim_that_gives_something_else_is_an_error_and_numpys_numbers_are_numbers(folder, capsys):
+    name = write(folder, MODULE + ODD)
+    assert run(name) == 0
+    capsys.readouterr()
+    assert main(["claims", "store", "--json"]) == 1
+    found = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
+    assert {id: found[id]["word"] for id in ("X1", "X2", "X3", "X4")} == dict.fromkeys(
+        ("X1", "X2", "X3", "X4"), "error"
+    )
+    assert found["X2"]["reason"] == "TypeError: claim X2 must give a Finding, got NoneType"
+    assert "must give one of the words holds, fails" in found["X3"]["reason"]
+    assert found["X4"]["reason"].startswith(f"SystemExit ({name}.py, line")
+    own = found["X5"]
+    assert (own["word"], own["statistic"], own["interval"], own["runs"]) == ("holds", 0.5, [0.25, None], 3)
+    assert own["details"] == [{"cell": "a", "value": 0.5, "all": [0, 1], "run": True}]
 
 
 def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
@@ -204,6 +299,38 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
         assert "Traceback" not in done.stderr
     refused = alone(elsewhere, "claims", str(folder / "store"), "--import", name)
     assert refused.returncode == 2, "a module that is named now is needed"
+
+
+def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
+    """Not for a comment, which makes no other module, and for each command that reads."""
+    name = write(folder, MODULE.replace("raise NotImplementedError", "return Finding(word='holds')"))
+    assert run(name) == 0
+    assert main(["compact", "store", "--out", "results"]) == 0
+
+    def said(*words):
+        capsys.readouterr()
+        assert main(list(words)) == 0
+        return capsys.readouterr().err
+
+    path = folder / f"{name}.py"
+    before = source_digest(name)[:12]
+    path.write_text("# a comment\n" + path.read_text())
+    for source in ("store", "results"):
+        assert said("claims", source, "--json") == ""
+    path.write_text(path.read_text().replace("z.flatten(0, -2)", "2 * z.flatten(0, -2)"))
+    now = source_digest(name)[:12]
+    assert now != before
+    sentence = (
+        f"module {name} here has the content {now}, and these runs were made with {before}: what it defines is used as "
+        "it is now, and `byrote run` would train its runs again\n"
+    )
+    for words in (["claims", "store"], ["claims", "results"], ["list", "losses", "store"]):
+        assert said(*words) == sentence
+    assert said("status", "store").endswith(f"--import {name}\n{sentence}")
+    assert said("-q", "claims", "store") == ""
+    path.unlink()
+    assert "has the content" not in said("status", "store")
+    assert "has the content" not in said("claims", "store")
 
 
 def test_part_of_a_store_says_so_before_any_word(folder, capsys):

@@ -24,10 +24,15 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("BYROTE_OFFLINE", "1")
     monkeypatch.delenv("BYROTE_DATA", raising=False)
+    places = Collection.local
+    mine = tmp_path_factory.getbasetemp()
+    monkeypatch.setattr(  # a package that this machine has installed is none of the tests' business
+        Collection, "local", lambda self: (p for p in places(self) if p[1] not in self.system or mine in p[1].parents)
+    )
     for cached in (base._load, own._read, bundled._arrays, cifar._human_arrays):
         cached.cache_clear()
 

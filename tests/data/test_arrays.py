@@ -272,3 +272,16 @@ print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["{'descr': '|u1', 'shape': (3,", "  {'a': 1\n 'b'", "'''", "9" * 5000, "(" * 400, "{'descr': x}"]
+)
+def test_headers_that_are_no_python_are_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "images.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + bytes(30))
+    np.save(tmp_path / "labels.npy", LABELS)
+    with pytest.raises(ValueError, match="is not a whole npy file of plain arrays") as caught:
+        data.Arrays(path=str(path)).load()
+    assert "\n" not in str(caught.value)
+    assert " at 0x" not in str(caught.value)

@@ -37,6 +37,15 @@ def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(data.Table(path="~/t.csv").load()) == 32
 
 
+@pytest.mark.parametrize(("between", "other"), [(";", ","), ("\t", ";"), (",", "|")])
+def test_separators_inside_quoted_names_separate_nothing(tmp_path: Path, between: str, other: str) -> None:
+    name = f'a{other}b{other}""c'
+    path = tmp_path / "t.csv"
+    rows = [f"{a}{between}{label}" for a, label in zip(A, LABELS, strict=True)]
+    path.write_text("\n".join([f'"{name}"{between}label', *rows, ""]))
+    np.testing.assert_allclose(features(table(path))[:, 0], A, rtol=1e-6)
+
+
 @pytest.mark.parametrize("between", [",", ";", "\t", "|"])
 def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
     path = csv(tmp_path / "t.csv", between, a=A, b=B, label=LABELS)

@@ -93,6 +93,28 @@ def test_legends_take_clicks_in_every_panel(drawn):
         assert len(chosen["views"]) == len(one.spec["concat"])
 
 
+@pytest.mark.parametrize("name", ["observed-and-true", "test-accuracy"])
+def test_a_tooltip_gives_one_run_no_interval(drawn, name):
+    """It said "95% from 60.9% to 60.9%"."""
+    shown = [layer for panel in drawn[name].spec["concat"] for layer in panel["layer"] if _tips(layer)]
+    told = [layer for layer in shown if "95% interval" in _tips(layer)]
+    assert told
+    for layer in shown:
+        assert not {"95% from", "to"} & set(_tips(layer))
+    for layer in told:
+        (one,) = layer["transform"]
+        assert one["as"] == "interval"
+        assert one["calculate"].startswith("datum['")
+        assert one["calculate"].endswith(" : 'none (one seed)'")
+        low, high = re.findall(r"format\(datum\['(\w+)'\], '\.1%'\)", one["calculate"])
+        rows = drawn[name].spec["datasets"][layer["data"]["name"]]
+        assert all(row[low] <= row[high] for row in rows if row[low] is not None)
+
+
+def _tips(layer):
+    return [tip.get("title") for tip in layer.get("encoding", {}).get("tooltip", []) if isinstance(tip, dict)]
+
+
 def test_the_legends_layer_comes_first(drawn):
     for name, one in drawn.items():
         if name != "feature-plane":
@@ -206,6 +228,7 @@ OPTIONAL = (
 
 
 @pytest.mark.parametrize("absent", OPTIONAL)
+@pytest.mark.every(3)
 def test_a_column_that_the_tables_lack_stops_no_figure(absent):
     table = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.0, 0.2, 0.4), seeds=1, every=30))
     features = made.plane(table, points=9)

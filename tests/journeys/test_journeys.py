@@ -140,9 +140,9 @@ seed = [0, 1]
     said = newcomer.script("""
 import byrote
 store = byrote.open("runs/photos")
-print(len(store.analysis.runs), store.analysis.last("test_accuracy").min())
+print(len(store.analysis.runs), store.analysis.last("test_given_agreement").min())
 """)
-    runs, accuracy = said.split()
+    runs, agreement = said.split()
     assert runs == "4"
-    assert float(accuracy) > 0.9
+    assert float(agreement) > 0.9
     assert (newcomer.project / "runs" / "photos" / "index.html").stat().st_size > 50_000

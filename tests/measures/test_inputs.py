@@ -76,6 +76,7 @@ OF_LABELS: dict[str, Callable[[Any], Any]] = {
     "split moments observed": lambda y: measures.split_moments(FEATURES, TRUE, y, N)["clean"].counts.tolist(),
     "layer profile": lambda y: measures.layer_profile({"a": FEATURES}, y, N),
     "margins": lambda y: measures.margins(LOGITS, y).tolist(),
+    "noise rate": lambda y: measures.noise_rate(LOGITS, y, N),
     "history true": lambda y: history(true=y),
     "history observed": lambda y: history(observed=y),
     "LabelFate true": lambda y: fate(true=y),
@@ -154,7 +155,9 @@ def test_other_shapes_and_floats_are_one_sentence(
 @pytest.mark.parametrize("name", sorted(KNOWN_N))
 def test_labels_from_1_are_refused_with_a_hint(name: str) -> None:
     with pytest.raises(
-        ValueError, match=r"must lie in 0\.\.2, got 3: labels count from 0, these from 1 to 3; subtract 1"
+        ValueError,
+        match=r"must lie in 0\.\.2, got 3 in row \d+ and \d+ more such values: labels count from 0, "
+        "these from 1 to 3; subtract 1",
     ):
         OF_LABELS[name](TRUE + 1)
 

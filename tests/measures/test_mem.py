@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byrote import measures
+from byrote.measures import mem as mem_module
 from byrote.measures.mem import fates, j1, j2, memorization
 
 
@@ -160,3 +161,26 @@ def test_the_package_exports_functions_not_modules() -> None:
     assert set(measures.__all__) <= set(dir(measures))
     with pytest.raises(AttributeError, match="nc5"):
         measures.nc5  # noqa: B018
+
+
+def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks(monkeypatch):
+    """As from one gathered matrix, to rounding, and no block holds more than the working memory."""
+    draw = torch.Generator().manual_seed(3)
+    N, M, n = 40, 3000, 2500
+    means, features = torch.randn(N, M, generator=draw), torch.randn(n, M, generator=draw)
+    true, observed = (torch.randint(N, (n,), generator=draw) for _ in range(2))
+    sizes = []
+    plain = mem_module._distance
+
+    def seen(rows, centres):
+        sizes.append(rows.numel())
+        return plain(rows, centres)
+
+    monkeypatch.setattr(mem_module, "_distance", seen)
+    found = memorization(features, true, observed, means)
+    assert len(sizes) > 12
+    assert max(sizes) <= 256 * M
+    wrong = true != observed
+    h, m = features[wrong].double(), means.double()
+    expected = ((h - m[true[wrong]]).norm(dim=1) / (m[observed[wrong]] - m[true[wrong]]).norm(dim=1)).mean()
+    assert found.observed_ratio == pytest.approx(float(expected), rel=1e-12)

@@ -144,3 +144,14 @@ def test_shared_labels_against_ranks_made_of_nothing_but_other_folds_labels(k, K
     assert total.mean() == pytest.approx(folds * k * 40, rel=0.005)
     assert shared_labels(k, K, folds) == pytest.approx(total.var() / (folds * k * 40), rel=0.07)
     assert shared_labels(k, K, 1) == shared_labels(k, k, folds) == 1.0
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 6])
+def test_one_hit_among_pairs_of_equal_room_says_nothing_of_evenness(pairs):
+    """Wherever it falls, the statistic is the same, and its variance under the law is 0."""
+    N = pairs + 1
+    predicted, observed = torch.zeros(12, dtype=torch.int64), torch.zeros(12, dtype=torch.int64)
+    observed[5] = 1
+    least = (torch.arange(N) > 0).expand(12, N)
+    counted = Counted(predicted, observed, torch.zeros(12, N, dtype=torch.float64), least, pairs)
+    assert (counted.hits, evenness(counted)) == (1, 1.0)

@@ -236,19 +236,19 @@ BAD[1, 2], BAD[2, 0] = math.nan, -math.inf
 @pytest.mark.parametrize(
     ("logits", "observed", "error", "message"),
     [
-        (torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), ValueError, "equal lengths.*logits 3, observed 2"),
+        (torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), ValueError, "equal lengths.*2 observed for 3 samples"),
         (
             torch.zeros(3, 4),
             torch.tensor([0, 4, -1]),
             ValueError,
-            r"in 0\.\.3, got 4 in row 1 and 2 such labels in all$",
+            r"in 0\.\.3, got 4 in row 1 and 1 more such values: a negative label",
         ),
-        (torch.zeros(3, 4), torch.tensor([1, 4, 2]), ValueError, "seem to start at 1: subtract 1"),
-        (torch.zeros(3, 5), torch.tensor([0, 1, 2]), ValueError, "one column a class"),
-        (torch.zeros(3), torch.tensor([0, 1, 2]), ValueError, "one column a class"),
-        (torch.zeros(3, 4), torch.tensor([[0], [1], [2]]), ValueError, r"shape \(n,\), got shape \(3, 1\)"),
-        (torch.zeros(3, 4), torch.zeros(3), TypeError, "observed must be integers, got torch.float32"),
-        (torch.zeros(3, 4), torch.zeros(3, dtype=torch.bool), TypeError, "observed must be integers, got torch.bool"),
+        (torch.zeros(3, 4), torch.tensor([1, 4, 2]), ValueError, "got 4 in row 1: labels count from 0.*; subtract 1"),
+        (torch.zeros(3, 5), torch.tensor([0, 1, 2]), ValueError, r"logits \(n, 4\) are needed"),
+        (torch.zeros(3), torch.tensor([0, 1, 2]), ValueError, r"logits \(n, 4\) are needed"),
+        (torch.zeros(3, 4), torch.tensor([[0], [1], [2]]), ValueError, r"got shape \(3, 1\): pass them without"),
+        (torch.zeros(3, 4), torch.zeros(3), TypeError, "observed must be integer classes, got torch.float32"),
+        ([["a"] * 4] * 3, torch.tensor([0, 1, 2]), TypeError, "logits must be an array of numbers"),
         (BAD, torch.tensor([0, 1, 2]), ValueError, "NaN or infinity in 2 of 3 rows, row 1 first"),
     ],
 )
@@ -257,13 +257,22 @@ def test_wrong_inputs_are_named(logits, observed, error, message):
         noise_rate(logits, observed, 4)
 
 
+@pytest.mark.parametrize("container", [torch.Tensor.tolist, torch.Tensor.numpy, lambda y: y.to(torch.uint8)])
+def test_labels_and_folds_come_in_any_integer_container(container):
+    logits, observed, _ = classifier(4000, 10, 0.2, 0.1, seed=1)
+    folds = torch.arange(4000) % 2
+    wanted = noise_rate(logits, observed, 10, folds=folds)
+    assert noise_rate(logits.numpy(), container(observed), 10, folds=container(folds)) == wanted
+    assert math.isnan(noise_rate(torch.eye(2), torch.tensor([False, True]), 2).rate)
+
+
 def test_wrong_folds_and_confidence_are_named():
     logits, observed = torch.zeros(3, 4), torch.tensor([0, 1, 2])
-    with pytest.raises(ValueError, match="folds 2, observed 3"):
+    with pytest.raises(ValueError, match="got 2 folds for 3 samples"):
         noise_rate(logits, observed, 4, folds=torch.tensor([0, 1]))
     with pytest.raises(TypeError, match="folds must be integers"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3))
-    with pytest.raises(ValueError, match=r"shape \(n,\), got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number a sample, got shape \(3, 1\)"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3, 1, dtype=torch.int64))
     for confidence in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):

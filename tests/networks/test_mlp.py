@@ -51,21 +51,6 @@ def test_the_forward_pass_is_the_formula():
     assert (twin.features(x) > 0).any()
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_a_stack_on_a_device_is_the_formula(batched, device):
-    net = MLP(depth=4, width=12, feature_width=3)
-    stacked = net.stack((2, 3, 3), 4, [torch.Generator().manual_seed(s) for s in (3, 4)], batched=batched)
-    twins = [stacked.twin(s) for s in range(2)]
-    x = torch.randn(2, 16, 2, 3, 3, generator=torch.Generator().manual_seed(0))
-    logits = stacked.to(device)(x.to(device)).cpu()
-    for s, twin in enumerate(twins):
-        _, wanted = by_hand(twin, x[s])
-        torch.testing.assert_close(logits[s].double(), wanted, rtol=1e-4, atol=1e-4)
-        _ = twin.train()(x[s])  # its own running statistics move
-        for name, value in stacked.twin(s).state_dict().items():
-            torch.testing.assert_close(value, twin.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
-
-
 def test_the_initial_law_is_torchs_default():
     twin = MLP(depth=2, width=400, feature_width=300).build((100,), 2, torch.Generator().manual_seed(0))
     for layer in (twin.features[1], twin.features[4]):

@@ -2,6 +2,7 @@
 
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 
@@ -87,7 +88,8 @@ def test_realised_flips_follow_the_law(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_effective_rate_is_the_expected_share_of_corrupted_samples(case: Case) -> None:
     n, noise = case
-    labels, observed = corrupt(noise, n, each=20000 // n)
+    size = 4000 if noise.kind == "look_alike" else 20000  # it measures all pairs of samples
+    labels, observed = corrupt(noise, n, each=size // n)
     rate = noise.effective_rate(n)
     spread = (max(rate * (1 - rate), 0.0) / len(labels)) ** 0.5
     assert abs(float((observed != labels).double().mean()) - rate) <= 4 * spread
@@ -165,6 +167,28 @@ def test_it_is_a_value(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_labels_and_features_in_other_containers_are_the_same(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 10)
+    wanted = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features)
+    for same in (labels.tolist(), labels.numpy().astype("uint16"), pd.Series(labels.numpy()), labels.to(torch.uint8)):
+        observed = noise.corrupt(same, n, torch.Generator().manual_seed(0), features=features.numpy())
+        assert torch.equal(observed, wanted)
+        redrawn = noise.redrawn(same, n, torch.Generator().manual_seed(0))
+        assert redrawn is None or len(redrawn) == len(labels)
+        assert torch.equal(realised(same, observed.tolist(), n, noise.num_outputs(n)).counts,
+                           realised(labels, observed, n, noise.num_outputs(n)).counts)  # fmt: skip
+
+
+@pytest.mark.parametrize("num_classes", [1, 0, -5, 2.5, "3", None])
+@pytest.mark.parametrize("case", MATRICES)
+def test_fewer_than_two_classes_are_one_sentence(case: Case, num_classes: object) -> None:
+    for ask in (case[1].transition, case[1].effective_rate):
+        with pytest.raises(ValueError, match=r"classes, (got|the data has) "):
+            ask(num_classes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_sentence(case: Case) -> None:
     n, noise = case
     labels, features = samples(n, 4)
@@ -172,7 +196,7 @@ def test_bad_input_is_one_sentence(case: Case) -> None:
     for bad, error in ((labels + 1, ValueError), (labels - 1, ValueError), (labels.float(), TypeError)):
         with pytest.raises(error, match="labels must"):
             noise.corrupt(bad, n, generator, features=features)
-    with pytest.raises(ValueError, match="one class a sample"):
+    with pytest.raises(ValueError, match="one number a sample"):
         noise.corrupt(labels[None], n, generator, features=features)
     with pytest.raises(ValueError, match="at least two classes"):
         noise.corrupt(torch.zeros(3, dtype=torch.int64), 1, generator, features=features[:3])
@@ -180,3 +204,20 @@ def test_bad_input_is_one_sentence(case: Case) -> None:
         noise.corrupt(labels, n, generator, features=features[1:])
     with pytest.raises(ValueError, match="ids must be one a label"):
         noise.corrupt(labels, n, generator, features=features, ids=torch.arange(1))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_labels_and_features_in_any_container(case: Case) -> None:
+    n, noise = case
+    labels, features = samples(n, 10)
+    expected = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features).tolist()
+    for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: tuple(x.tolist())):
+        made = noise.corrupt(convert(labels), n, torch.Generator().manual_seed(0), features=convert(features))
+        assert made.tolist() == expected
+        assert noise.redrawn(convert(labels), n, torch.Generator()) is None or noise.kind == "uniform"
+    assert noise.corrupt(
+        labels.numpy().astype("u1"), n, torch.Generator().manual_seed(0), features=features
+    ).tolist() == (expected)
+    for wrong, error in ((labels.double().numpy(), TypeError), (labels[:, None], ValueError), (["a"] * n, TypeError)):
+        with pytest.raises(error, match=r"labels (must be|\(n,\) are needed)"):
+            noise.corrupt(wrong, n, torch.Generator(), features=features)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -56,3 +57,10 @@ def test_it_is_frozen_and_bad_labels_are_named() -> None:
         realised(torch.tensor([0]), torch.tensor([0, 0]), 2)
     with pytest.raises(TypeError, match="integer classes"):
         realised(torch.tensor([0.0]), torch.tensor([0]), 2)
+
+
+def test_labels_in_any_container() -> None:
+    for convert in (list, np.array, tuple):
+        assert realised(convert([0, 0, 1]), convert([0, 1, 1]), 2).counts.tolist() == [[1, 1], [0, 1]]
+    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed, one number a sample, got shape \(3, 1\)"):
+        realised(torch.zeros(3, 1).long(), torch.zeros(3).long(), 2)

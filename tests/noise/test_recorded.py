@@ -132,7 +132,10 @@ def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> Non
         ),
         (["0", "1", "2.5"], r"1 of 3 hold another value, the first row 3 \(2\.5\)"),
         (["0", "NaN", "1"], r"the first row 2"),
-        (["0", "?", "1"], r"the first row 1|the first row 2"),
+        (["0", "?", "1"], r"1 of 3 hold another value, the first row 2 \(\?\)"),
+        (["0", "1", "1_0"], r"1 of 3 hold another value, the first row 3 \(1_0\)"),
+        (["0", "0x1", "1"], r"1 of 3 hold another value, the first row 2 \(0x1\)"),
+        (["0", "True", "1"], r"1 of 3 hold another value, the first row 2 \(True\)"),
         (["cat", "dog", "cat"], r"3 of 3 hold another value, the first row 1 \(cat\)"),
     ],
 )
@@ -213,10 +216,12 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
         (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
         (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
         (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
+        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number a sample, got shape \(\)"),
+        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number a sample, got shape \(4, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             save(path, ids, true, seen, num_classes=3)
-    with pytest.raises(TypeError, match="id must be integers"):
+    with pytest.raises(TypeError, match="ids must be integers"):
         save(path, IDS.double(), TRUE, SEEN, num_classes=3)
 
     def full(*_: object) -> None:
@@ -320,3 +325,56 @@ def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_
     ids = torch.arange(80)
     save(tmp_path / "cache" / "human" / "labels.csv", ids, ids % 2, ids // 40, num_classes=2)
     assert tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"}).key == experiment.key
+
+
+def test_integers_however_they_are_written(tmp_path: Path) -> None:
+    cells = ["1", "+1", "01", " 1 ", "1.", "1.0", "1e0", '"1"']
+    path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
+    assert load(path).observed.tolist() == [1] * len(cells)
+    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # more than a float64 holds
+    assert load(path).ids.tolist() == [3, 1152921504606846977]
+    assert load(path).true.tolist() == [1, 0]
+    assert load(path).observed.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("VARCHAR", [0, 1]), ("BOOLEAN", [0, 1]), ("DECIMAL(5, 1)", [0, 1]), ("UTINYINT", [0, 1]), ("INTEGER[]", None)],
+)
+def test_types_of_parquet(tmp_path: Path, kind: str, expected: list[int] | None) -> None:
+    path = tmp_path / "a.parquet"
+    cells = ("[0]", "[1]") if expected is None else ("0", "1")
+    rows = ", ".join(f"({i}, 0, {cell}::{kind})" for i, cell in enumerate(cells))
+    duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(id, \"true\", observed)) TO '{path}'")
+    if expected is None:
+        with pytest.raises(ValueError, match=r"2 of 2 hold another value, the first row 1 \(\[0\]\)"):
+            load(path)
+    else:
+        assert load(path).observed.tolist() == expected
+
+
+def test_a_column_twice_is_not_chosen_from(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,true,true,observed\n1,2,0,1\n")
+    with pytest.raises(ValueError, match="its header has the column 'true' twice"):
+        load(path)
+
+
+def test_an_error_in_a_file_names_its_line_and_no_other_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,true,observed\n1,0,1\n2,0,1,5\n")
+    with pytest.raises(ValueError, match=r"a\.csv is not a whole csv file of labels: .*Line: 3") as caught:
+        load(path)
+    assert "byrote-" not in str(caught.value)
+
+
+def test_labels_and_ids_in_any_container(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: x.numpy().astype("u1"), lambda x: x.short()):
+        ids = IDS.tolist() if convert is torch.Tensor.tolist else IDS.numpy()
+        assert save(path, ids, convert(TRUE), convert(SEEN), num_classes=3) == key
+        made = Recorded(str(path)).corrupt(convert(TRUE), 3, torch.Generator(), ids=ids)
+        assert made.tolist() == SEEN.tolist()
+    with pytest.raises(TypeError, match=r"ids must be integers, got torch\.float64"):
+        Recorded(str(path)).corrupt(TRUE, 3, torch.Generator(), ids=IDS.double() + 0.5)
+    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed"):
+        save(path, IDS, TRUE[:, None], SEEN, num_classes=3)

@@ -143,3 +143,10 @@ def test_conversions_that_have_no_answer(arguments: tuple[float, int, str, str],
     rate, n, source, target = arguments
     with pytest.raises(ValueError, match=message):
         convert(rate, n, source=source, target=target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", ["uniform", "symmetric"])
+def test_odds_so_large_that_no_sample_is_clean_are_one_sentence(target: str) -> None:
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\), got .*, which odds 1e\+38 at N = 10 would be"):
+        convert(1e38, 10, source="odds", target=target)  # type: ignore[arg-type]
+    assert convert(1e38, 10, source="odds", target="odds") == 1e38

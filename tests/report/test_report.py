@@ -317,10 +317,10 @@ def test_toml_is_read_back():
 
 def keys_of(words, study):
     """The keys of the runs that a command's overrides leave of a study."""
-    from byrote.cli.run import _overrides
+    from byrote.cli.run import _settings
 
     given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
-    return [experiment.key for _, experiment in study.experiments("", _overrides(given))]
+    return [experiment.key for _, experiment in study.experiments("", _settings(given, "--set"))]
 
 
 def test_the_command_trains_that_run_and_no_other():

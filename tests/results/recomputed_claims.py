@@ -191,7 +191,7 @@ def b2(runs):
             values = {b.seed: b["j1"] - a["j1"] for a in before for b in after if a.seed == b.seed}
             used.update(run.key for run in before + after)
             what, unmet = "change of J1 from the eta before", not can_resist(cell, high)
-            checks.append(Check(cell, high, what, values, (-INFINITE, 0), one_sample("j1", after), unmet))
+            checks.append(Check(cell, high, what, values, (-INFINITE, 0), one_sample("j1", before, after), unmet))
         for rate in cell.rates("RLL"):
             own, unmet = cell.at("RLL", rate), not can_resist(cell, rate)
             used.update(run.key for run in own)

@@ -61,6 +61,7 @@ def test_there_are_stored_runs_to_train_again():
 
 
 @pytest.mark.parametrize(("folder", "precision"), CASES, ids=[f"{name(f)}-{p}" for f, p in CASES])
+@pytest.mark.every(3)
 def test_a_stored_run_comes_out_again(folder: Path, precision: str):
     found = cheapest(folder, precision)
     if found is None:

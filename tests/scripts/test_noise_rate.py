@@ -23,6 +23,7 @@ def judged(law="symmetric", name="half", true=0.2, ends=(0.15, 0.22), verdict="s
     return benchmark.Judged(law, 0.2, name, true, RateEstimate(0.19, *ends, 0.1, verdict, ""))
 
 
+@pytest.mark.long
 def test_it_runs_and_ends_with_one_line_of_json(tmp_path):
     table = tmp_path / "table.csv"
     command = [sys.executable, str(SCRIPT), "--quick", "--json", "--table", str(table)]

@@ -57,7 +57,9 @@ def test_it_stops_when_its_time_is_over_and_goes_on(tmp_path):
 
 
 def test_a_slice_that_the_time_cuts_is_shared_with_the_runs_it_has(tmp_path):
-    assert script.carry_out(TINY[:1], tmp_path, "cpu", 1e-6, cohort=1, **OPTIONS) == 0
+    assert script.carry_out(TINY[:1], tmp_path, "cpu", 1e-6, **OPTIONS) == 0
+    assert not (tmp_path / "results" / "first").exists()
+    assert script.carry_out(TINY[:1], tmp_path, "cpu", 60, limit=2, **OPTIONS) == 0
     results = byrote.open(tmp_path / "results" / "first").results
     assert 0 < len(results.runs) < 4
     assert results.partial

@@ -9,9 +9,12 @@ from toys import tiny
 
 import byrote
 from byrote.files import sha256
-from byrote.store import Entry, Plan, commit, committed
+from byrote.store import Entry, Plan, commit, committed, drafts
 from byrote.store import directory as d
+from byrote.store import runs as r
 from byrote.store.parquet import metadata_of, read_parquet, write_parquet
+from byrote.store.sealed import read_sealed, write_sealed
+from byrote.store.verified import flaw_of
 from byrote.training import train
 
 
@@ -36,13 +39,13 @@ def test_what_is_written_is_what_is_read(tmp_path, run, name):
     samples = read_parquet(folder / "samples.parquet")
     for name, column in run.samples.items():
         np.testing.assert_array_equal(samples[name], column, err_msg=name)
-    manifest = d.read_manifest(tmp_path, run.key)
+    manifest = r.read_manifest(tmp_path, run.key)
     assert manifest["status"] == "done"
     assert manifest["numerics"] == {"threads": 1}
     for name, checksum in manifest["files"].items():
         assert sha256(folder / name) == checksum
     assert set(manifest["files"]) == {"spec.json", "history.parquet", "samples.parquet", "features.parquet"}
-    assert d.read_spec(tmp_path, run.key) == (run.experiment.spec(), run.experiment.contents)
+    assert r.read_spec(tmp_path, run.key) == (run.experiment.spec(), run.experiment.contents)
 
 
 def test_every_file_names_its_run(tmp_path):
@@ -59,6 +62,7 @@ def test_every_file_names_its_run(tmp_path):
     for name in ("spec.json", "manifest.json"):
         stored = json.loads((folder / name).read_text())
         assert (stored["key"], stored["format"]) == (run.key, 2), name
+        assert read_sealed(folder / name)[1], name
     assert {path.name for path in folder.iterdir()} == {*parquet, "weights.safetensors", "spec.json", "manifest.json"}
 
 
@@ -74,14 +78,14 @@ def test_a_run_that_is_interrupted_anywhere_leaves_nothing(tmp_path, run, monkey
     calls = iter(range(100))
 
     def stop(original):
-        def wrapped(*args):
+        def wrapped(*args, **options):
             if next(calls) == step:
                 raise KeyboardInterrupt
-            return original(*args)
+            return original(*args, **options)
 
         return wrapped
 
-    for name in ("write_parquet", "write_atomic", "_sync"):
+    for name in ("write_parquet", "write_sealed", "sync"):
         monkeypatch.setattr(d, name, stop(getattr(d, name)))
     with pytest.raises(KeyboardInterrupt):
         commit(tmp_path, run)
@@ -100,34 +104,36 @@ def test_a_folder_without_a_manifest_is_no_run(tmp_path, run):
 @pytest.mark.parametrize("change", [{"seed": 9}, {"noise": {"kind": "clean"}}, {"start": {"kind": "cross_entropy"}}])
 def test_a_run_of_another_spec_is_refused(tmp_path, run, change):
     folder = commit(tmp_path, run)
-    stored = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps(stored | {"spec": stored["spec"] | change}))
-    with pytest.raises(ValueError, match="is the spec of another run than its folder says; delete the folder"):
-        d.read_manifest(tmp_path, run.key)
+    stored, _ = read_sealed(folder / "spec.json")
+    write_sealed(folder / "spec.json", stored | {"spec": stored["spec"] | change})
+    with pytest.raises(ValueError, match=r"is swapped: .*spec\.json is the spec of run \w{16}; the same `byrote run`"):
+        r.read_spec(tmp_path, run.key)
+    assert flaw_of(tmp_path, run.key).file == "spec.json"
 
 
 def test_a_run_of_other_contents_is_refused(tmp_path, run):
     folder = commit(tmp_path, run)
-    stored = json.loads((folder / "spec.json").read_text())
+    stored, _ = read_sealed(folder / "spec.json")
     assert list(stored["contents"]) == ["module:toys"]
-    (folder / "spec.json").write_text(json.dumps(stored | {"contents": {"module:toys": "0" * 16}}))
-    with pytest.raises(ValueError, match="is the spec of another run"):
-        d.read_manifest(tmp_path, run.key)
+    write_sealed(folder / "spec.json", stored | {"contents": {"module:toys": "0" * 16}})
+    with pytest.raises(ValueError, match="is the spec of run"):
+        r.read_spec(tmp_path, run.key)
+    assert flaw_of(tmp_path, run.key).file == "spec.json"
 
 
 def test_a_folder_under_another_name_is_refused(tmp_path, run):
     folder = commit(tmp_path, run)
     folder.rename(tmp_path / ("0" * 16))
     assert committed(tmp_path) == ["0" * 16]
-    with pytest.raises(ValueError, match="manifest of another run than its name says"):
-        d.read_manifest(tmp_path, "0" * 16)
+    with pytest.raises(ValueError, match=f"is swapped: .* belongs to run {run.key}"):
+        r.read_manifest(tmp_path, "0" * 16)
 
 
 def test_damaged_files_are_named(tmp_path, run):
     plan_of(tiny()).write(tmp_path)
     folder = commit(tmp_path, run)
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match=f"run {run.key} in .* cannot be read"):
+    with pytest.raises(ValueError, match=f"run {run.key} is altered: .*manifest.json is damaged"):
         _ = byrote.open(tmp_path).results
 
 
@@ -138,7 +144,9 @@ def test_one_bit_that_flips_is_one_sentence_that_names_the_file(tmp_path, run, n
     whole = path.read_bytes()
     for place in (len(whole) // 3, len(whole) - 1):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(ValueError, match=r"is missing or damaged .* delete that run's folder") as caught:
+        with pytest.raises(
+            ValueError, match=r"is altered: .* \(its checksum differs\); the same `byrote run` command makes"
+        ) as caught:
             _ = byrote.open(tmp_path).results.features
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -171,3 +179,35 @@ def test_a_failed_run_is_kept_with_its_reason(tmp_path):
     assert (failure["key"], failure["status"]) == (bad.key, "failed")
     assert "diverged in epoch 1" in failure["error"]
     assert byrote.open(tmp_path).analysis.failed == 1
+
+
+@pytest.mark.parametrize("exchanges", [True, False], ids=["in one step", "aside first"])
+def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypatch, exchanges):
+    """Also where the system cannot exchange two folders."""
+    if not exchanges:
+        monkeypatch.setattr(drafts, "_renameat2", lambda: None)
+    folder = commit(tmp_path, run)
+    before = (folder / "manifest.json").stat().st_ino
+    commit(tmp_path, run)
+    assert (folder / "manifest.json").stat().st_ino == before, "two drivers that train one run make one result"
+    for damage in (lambda: (folder / "history.parquet").unlink(), lambda: (folder / "manifest.json").write_text("{")):
+        damage()
+        assert flaw_of(tmp_path, run.key) is not None
+        commit(tmp_path, run)
+        assert flaw_of(tmp_path, run.key) is None
+    assert (folder / "manifest.json").stat().st_ino != before
+    assert [path.name for path in tmp_path.iterdir()] == [run.key]
+
+
+def test_a_run_that_must_not_be_committed_is_not(tmp_path, run):
+    """The permit is asked for before anything is written, and again just before the run takes its place."""
+    for refused_at in (1, 2):
+        calls = iter(range(1, 10))
+
+        def permit(calls=calls, refused_at=refused_at):
+            if next(calls) == refused_at:
+                raise RuntimeError("taken over")
+
+        with pytest.raises(RuntimeError, match="taken over"):
+            commit(tmp_path, run, permit=permit)
+        assert list(tmp_path.iterdir()) == []

@@ -67,6 +67,17 @@ def title(study, part, e):
 CHOSEN = {study: chosen(study) for study in STUDIES}
 
 
+def cases():
+    """Every chosen run; the first of each study with each kind of network belongs to the ordinary run."""
+    seen = set()
+    for study in STUDIES:
+        for part, e in CHOSEN[study]:
+            kind = study, e.network.kind
+            marks = [pytest.mark.long] if kind in seen else []
+            seen.add(kind)
+            yield pytest.param(e, id=title(study, part, e), marks=marks)
+
+
 def short(e):
     counts = e.data.per_class
     few = tuple(8 * count // min(counts) for count in counts) if isinstance(counts, tuple) else 8
@@ -83,9 +94,7 @@ def test_the_chosen_runs_have_every_value_that_the_study_has(study):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "e", [pytest.param(e, id=title(study, part, e)) for study in STUDIES for part, e in CHOSEN[study]]
-)
+@pytest.mark.parametrize("e", cases())
 def test_a_run_of_the_paper_scale_trains(e):
     shorter = short(e)
     printed, trained = leaves(e.spec()), leaves(shorter.spec())

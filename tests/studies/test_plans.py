@@ -261,12 +261,15 @@ def test_each_part_is_what_its_claim_reads(study, part, claim, monkeypatch):
     rows = facts(study, "small", monkeypatch)
     whole = judged(imagined(rows), claim)
     lacking = judged(imagined([row for row in rows if row["part"] != part]), claim)
-    assert lacking.verdict == "not tested" or lacking.runs < whole.runs or lacking.reason != whole.reason
+    assert lacking.runs < whole.runs
+    assert len(lacking.details) < len(whole.details)
     assert whole.verdict != "not tested"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [pytest.param(s, marks=[pytest.mark.long] if s == "loss-function" else []) for s in STUDIES]
+)
 def test_every_configuration_trains(study):
     """One epoch of every network, loss, noise law and data set of the quick scale; none fails."""
     distinct = {}

@@ -8,6 +8,7 @@ from toys import Blobs
 from byrote.experiment import Experiment, Study
 from byrote.identity import run_key
 from byrote.networks import CNN8, MLP
+from byrote.store import committed
 from byrote.sweep.plan import plan_study, tasks, together
 
 
@@ -35,7 +36,7 @@ def test_a_number_that_is_asked_for_counts(tmp_path):
     study = Study(name="few", part=[grid | {"axes": {"seed": [*range(10)]}}])
     plan, experiments = plan_study(study)
     images = {Blobs().digest(): (80, 1, 4, 4)}
-    found = [tasks(plan, experiments, tmp_path, images, cohort) for cohort in (None, 3, 1)]
+    found = [tasks(plan, experiments, plan.present(committed(tmp_path)), images, cohort) for cohort in (None, 3, 1)]
     assert [sorted(len(task.keys) for task in some) for some in found] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]
 
 
@@ -66,7 +67,8 @@ def test_a_run_of_an_accepted_version_is_not_planned_again(tmp_path):
         (folder / "manifest.json").write_text("{}")
     images = {Blobs().digest(): (80, 1, 4, 4)}
     accepting = replace(plan, accepted={"module:toys": ("0" * 16,)})
-    found = [sum(len(task.keys) for task in tasks(one, experiments, tmp_path, images)) for one in (plan, accepting)]
+    done = [one.present(committed(tmp_path)) for one in (plan, accepting)]
+    found = [sum(len(task.keys) for task in tasks(plan, experiments, keys, images)) for keys in done]
     assert found == [4, 1]
-    (task,) = tasks(accepting, experiments, tmp_path, images)
+    (task,) = tasks(accepting, experiments, done[1], images)
     assert task.keys == (plan.entries[3].key,)

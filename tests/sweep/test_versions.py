@@ -91,13 +91,25 @@ def serial(*more, code=0):
     return command(*RUN, "--on", "serial", *more, code=code)
 
 
-def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder, capsys):
-    serial()
+@pytest.fixture
+def here(folder, capsys):
+    """The same command in this process, for tests that edit no module."""
+
+    def called(*more, code=0):
+        capsys.readouterr()
+        assert main([*RUN, "--on", "serial", *more]) == code
+        return types.SimpleNamespace(stderr=capsys.readouterr().err)
+
+    return called
+
+
+def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder, here, capsys):
+    here()
     old, first = file_digest("mine.npz"), committed(folder / "s")
     assert len(first) == 4
-    assert lines(serial(), "4 of 4 runs are there already")
+    assert lines(here(), "4 of 4 runs are there already")
     arrays("mine.npz", 1)
-    said = serial("--limit", "1")
+    said = here("--limit", "1")
     (line,) = lines(said, "older version")
     assert (
         line == f"4 runs of an older version lie in s and do not count (mine.npz {old[:12]}: 4); --accept counts them"
@@ -112,7 +124,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     shown = capsys.readouterr()
     assert shown.out.splitlines()[1].split("\t")[3:6] == ["3", "0", "1"]
     assert line in shown.err
-    said = serial("--accept", old[:6])
+    said = here("--accept", old[:6])
     assert lines(said, "4 of 4 runs are there already")
     assert not lines(said, "older version")
     assert len(committed(folder / "s")) == 5, "nothing was trained"
@@ -121,14 +133,14 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert len(set(results.runs["key"]) & set(first)) == 3, "the new run counts where there is one"
     assert results.about["older_versions"] == {}
     assert len(byrote.open("s").analysis.settings) == 1, "they stand in one setting"
-    assert lines(serial(), "4 of 4 runs are there already"), "the store keeps what it accepted"
+    assert lines(here(), "4 of 4 runs are there already"), "the store keeps what it accepted"
     capsys.readouterr()
     assert main(["status", "s", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert (state["done"], state["missing"], state["older_versions"]) == (4, 0, {})
 
 
-@pytest.mark.parametrize("name", ["own_loss.py", "own_helper.py"])
+@pytest.mark.parametrize("name", [pytest.param("own_loss.py", marks=pytest.mark.long), "own_helper.py"])
 def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     serial()
     before, old = byrote.open("s").results, source_digest("own_loss")
@@ -156,23 +168,23 @@ def _first_losses(results, kind):
     return keys, [float(results.history.where(key=key, epoch=1)["train_loss"][0]) for key in keys]
 
 
-def test_a_digest_that_no_run_has_is_one_sentence_and_nothing_happens(folder):
-    serial("--limit", "1")
+def test_a_digest_that_no_run_has_is_one_sentence_and_nothing_happens(folder, here):
+    here("--limit", "1")
     old = file_digest("mine.npz")
     arrays("mine.npz", 1)
     before = (folder / "s" / "plan.json").read_text()
-    said = serial("--accept", "abcdef", code=2)
+    said = here("--accept", "abcdef", code=2)
     assert said.stderr == f"byrote: --accept abcdef is no older content of runs in s; known: mine.npz {old[:12]}\n"
-    assert serial("--accept", old[:5], code=2).stderr.startswith("byrote: --accept needs at least the first 6 digits")
+    assert here("--accept", old[:5], code=2).stderr.startswith("byrote: --accept needs at least the first 6 digits")
     assert (folder / "s" / "plan.json").read_text() == before
     assert len(committed(folder / "s")) == 1
 
 
-def test_a_file_under_another_name_is_the_same_run(folder):
-    serial()
+def test_a_file_under_another_name_is_the_same_run(folder, here):
+    here()
     (folder / "mine.npz").rename(folder / "yours.npz")
     (folder / "own.toml").write_text(STUDY.replace("mine.npz", "yours.npz"))
-    said = serial()
+    said = here()
     assert lines(said, "4 of 4 runs are there already")
     assert state_of(folder / "s")["done"] == 4
 

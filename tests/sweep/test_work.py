@@ -15,6 +15,8 @@ from .test_run import files
 
 
 def task(root, experiments, name="cohort"):
+    root.mkdir(exist_ok=True)
+    (root / "plan.json").touch()
     return {
         "root": str(root),
         "device": "cpu",
@@ -35,6 +37,7 @@ FOUR = [tiny(seed=s) for s in range(4)]
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")]
 )
+@pytest.mark.every(2)
 def test_a_cohort_that_does_not_fit_is_trained_in_halves(tmp_path, monkeypatch, error):
     sizes = []
 
@@ -118,6 +121,7 @@ def test_a_task_goes_on_from_its_checkpoint_and_removes_it(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_over_a_thousand_epochs():
     def epochs(number):
         train([tiny(**{"training.epochs": number, "training.evaluate_every": 10})])

@@ -221,3 +221,17 @@ def test_each_deviation_names_its_own_condition():
 def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
     with pytest.raises(ValueError, match=said):
         theory.layer_peeled(**wrong)
+
+
+@pytest.mark.parametrize("num_classes", [10**10, 10**20, 1.0, 2.5, float("nan")])
+def test_class_counts_that_rounding_would_lose_are_refused(num_classes):
+    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 2 \\(and at most 1e9\\)"):
+        theory.layer_peeled(num_classes)
+    assert np.isfinite(theory.layer_peeled(10**9).lower_bound)
+
+
+@pytest.mark.parametrize(("l_w", "l_h"), [(1e-3, 1e308), (1e308, 1e-310), (1e-310, 1e-3)])
+@pytest.mark.parametrize("positive", [True, False])
+def test_penalties_of_any_size_overflow_nothing(l_w, l_h, positive):
+    solved = theory.layer_peeled(3, 0.1, l_w, l_h, positive)
+    assert np.isfinite([solved.value, solved.feature_norm, solved.classifier_scale, solved.lower_bound]).all()

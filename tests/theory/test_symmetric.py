@@ -93,3 +93,24 @@ def test_a_torch_loss_is_taken_in_double_precision():
 
     theory.class_sums(theory.from_torch(loss), np.zeros((3, 2)))
     assert seen[0] == (torch.float64, torch.int64, "none")
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([0, -1], ValueError, r"labels must lie in 0\.\.2, got -1 in row 1"),  # would be the last class
+        ([0, 3], ValueError, r"labels must lie in 0\.\.2, got 3 in row 1"),
+        ([0, 1.5], TypeError, "integer classes, got a list of float64"),  # would be 1
+        (["0", "1"], TypeError, "integer classes, got a list of <U1"),
+        ([0, 10**30], TypeError, "integer classes, got a list of object"),
+        ([[0], [1]], ValueError, r"shape \(2,\), one a row of logits, got \(2, 1\)"),
+        ([0, [1]], TypeError, "integer classes"),
+        (None, TypeError, "integer classes, got a NoneType"),
+    ],
+)
+def test_labels_that_are_no_classes_are_one_sentence(labels, error, message):
+    squared = lambda z, y: ((z - np.eye(3)[y]) ** 2).sum(axis=1)  # noqa: E731
+    logits = np.arange(6.0).reshape(2, 3)
+    with pytest.raises(error, match=message):
+        theory.noisy_risk(squared, logits, labels, 0.3)
+    assert theory.noisy_risk(squared, logits, np.array([0, 2], dtype="uint8"), 0.3).clean == pytest.approx((6 + 41) / 2)

@@ -1,5 +1,9 @@
 """A cohort that was stopped goes on to the same final numbers, also when some of its members are done."""
 
+import hashlib
+import io
+import json
+
 import pytest
 import torch
 from devices import same as alike
@@ -7,8 +11,8 @@ from toys import tiny
 
 from byrote.training import Checkpoint, prepare, train
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
+from byrote.training.steps import optimizer_of
 
 from .test_cohort import same
 
@@ -25,6 +29,20 @@ class Stop(Exception):
     pass
 
 
+def read(path):
+    """The line about a checkpoint, and what it holds."""
+    line, _, tensors = path.read_bytes().partition(b"\n")[2].partition(b"\n")
+    return line, torch.load(io.BytesIO(tensors), weights_only=True)
+
+
+def write(path, line, saved):
+    """Write a checkpoint whose checksum is right."""
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    rest = line + b"\n" + buffer.getvalue()
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+
+
 def stop_after(epochs):
     def heard(progress):
         if progress.epoch == epochs:
@@ -35,6 +53,7 @@ def stop_after(epochs):
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 5, 6)])
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
+@pytest.mark.every(5)
 def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiments, device):
     whole = train(experiments, device)
     path = tmp_path / "c.checkpoint"
@@ -52,7 +71,7 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
     """Every state and the loss of the second epoch, also where bits hang on the kernels of a device."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
-    optimizers = [CohortOptimizer(c.network, [e.training for e in c.experiments]) for c in cohorts]
+    optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]
     train_epoch(cohorts[0], optimizers[0], 0)
     Checkpoint(tmp_path / "c", seconds=0).save(cohorts[0], optimizers[0], records, 1)
@@ -70,6 +89,7 @@ def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, d
                 alike(value, other[name], device)
 
 
+@pytest.mark.every(2)
 def test_the_members_that_are_left_go_on_alone(tmp_path, device):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):
@@ -97,7 +117,7 @@ def test_a_checkpoint_holds_no_code(tmp_path):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):
         train(EXPERIMENTS, on_epoch=stop_after(2), checkpoint=Checkpoint(path, seconds=0))
-    assert torch.load(path, weights_only=True)["epoch"] == 2
+    assert read(path)[1]["epoch"] == 2
 
 
 def test_saving_waits_for_its_time(tmp_path):
@@ -123,14 +143,105 @@ def test_every_state_of_the_engine_is_saved(tmp_path):
     for part in ("network", "optimizer", "order", "loss"):
         with pytest.raises(Stop):
             train([EXPERIMENTS[2]], on_epoch=stop_after(4), checkpoint=Checkpoint(path, seconds=0))
-        saved = torch.load(path, weights_only=True)
+        line, saved = read(path)
         fresh = tmp_path / "fresh.checkpoint"
         with pytest.raises(Stop):
             train([EXPERIMENTS[2]], on_epoch=stop_after(1), checkpoint=Checkpoint(fresh, seconds=0))
-        first = torch.load(fresh, weights_only=True)["runs"][whole.key]
+        first = read(fresh)[1]["runs"][whole.key]
         saved["runs"][whole.key][part] = first[part]
-        torch.save(saved, path)
+        write(path, line, saved)
         (run,) = train([EXPERIMENTS[2]], checkpoint=Checkpoint(path, seconds=0))
         assert run.history["train_loss"][-1] != whole.history["train_loss"][-1], part
         path.unlink()
         fresh.unlink()
+
+
+def resumed(path, experiment=EXPERIMENTS[2]):
+    """The first epoch that was trained, and the run, from a checkpoint saved after epoch 4."""
+    seen = []
+    (run,) = train([experiment], on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=3600))
+    return seen[0], run
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "c.checkpoint"
+    with pytest.raises(Stop):
+        train([EXPERIMENTS[2]], on_epoch=stop_after(4), checkpoint=Checkpoint(path, seconds=0))
+    return path.read_bytes(), train([EXPERIMENTS[2]])[0]
+
+
+def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved, caplog):
+    content, whole = saved
+    path = tmp_path / "c.checkpoint"
+    for place in (0, 30, 70, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+        first, run = resumed(path)
+        assert first == 1, place
+        same(run, whole)
+    for length in (0, 64, 200, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert resumed(path)[0] == 1, length
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 10, "one line each"
+    assert all("does not fit and is discarded: its checksum differs" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda run: run["network"].popitem(), "network has other names"),
+        (lambda run: run["network"].update(extra=torch.zeros(1)), "network has other names"),
+        (lambda run: each(run["network"], lambda t: t.flatten()[:1]), "network has other names, shapes"),  # broadcasts
+        (lambda run: each(run["network"], lambda t: t.double()), "network has other names, shapes or types"),
+        (lambda run: each(run["loss"], lambda t: t[:1]), "loss has other names, shapes"),
+        (lambda run: run["optimizer"].pop(), "optimizer has other names"),
+        (lambda run: each(run["optimizer"][0], lambda t: t[:1]), "optimizer has other names, shapes"),
+        (lambda run: run["optimizer"][0].update(more=torch.zeros(1)), "optimizer has other names"),
+        (lambda run: run.update(order=run["order"][:-1]), "order generator has another size"),
+        (lambda run: run.update(order=torch.full_like(run["order"], 255)), "Invalid mt19937 state"),
+        (lambda run: run.update(error=None), "history is not one of that many epochs"),
+        (lambda run: run["rows"][-1].update(epoch=6), "history is not one of that many epochs"),
+        (lambda run: run["rows"].append({"epoch": 3}), "history is not one of that many epochs"),
+        (lambda run: each(run["samples"], lambda t: t[:-1]), "not one of these samples"),
+        (lambda run: run.pop("masks"), "parts have other names"),
+    ],
+)
+def test_what_does_not_fit_is_discarded_as_a_whole(tmp_path, saved, change, reason, caplog):
+    path = tmp_path / "c.checkpoint"
+    path.write_bytes(saved[0])
+    line, content = read(path)
+    change(content["runs"][EXPERIMENTS[2].key])
+    write(path, line, content)
+    first, run = resumed(path)
+    assert first == 1
+    same(run, saved[1])
+    (record,) = caplog.records
+    assert reason in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def each(states, change):
+    for name, value in states.items():
+        states[name] = change(value)
+
+
+@pytest.mark.parametrize("name", ["code", "numerics"])
+def test_other_code_or_arithmetic_starts_anew(tmp_path, saved, name, caplog):
+    path = tmp_path / "c.checkpoint"
+    path.write_bytes(saved[0])
+    line, content = read(path)
+    write(path, line, content)
+    assert resumed(path)[0] == 5, "as it is, it fits"
+    write(path, json.dumps(json.loads(line) | {name: "other"}).encode(), content)
+    assert resumed(path)[0] == 1
+    assert f"it was made with other {name} (other, here" in caplog.text
+
+
+@pytest.mark.parametrize("epoch", [0, 7, "4", None])
+def test_an_epoch_that_cannot_be_starts_anew(tmp_path, saved, epoch):
+    path = tmp_path / "c.checkpoint"
+    path.write_bytes(saved[0])
+    line, content = read(path)
+    write(path, line, content | {"epoch": epoch})
+    assert resumed(path)[0] == 1

@@ -7,12 +7,15 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import tiny
 
+from byrote.engine import prefers_batched
+from byrote.engine.kernels.library import kernels
 from byrote.experiment import stream
+from byrote.networks import CNN8, MLP, Own
 from byrote.training import cohort, cohort_key, train
 from byrote.training.cohort import batches, prepare
 from byrote.training.evaluate import answers
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of
 
 
 def same(a, b, device="cpu", bar=1e-2):
@@ -45,6 +48,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.every(2)
 def test_a_run_is_the_same_alone_and_in_any_cohort(device):
     together = train(MIXED, device)
     for experiment, run in zip(MIXED, together, strict=True):
@@ -58,20 +62,33 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
     """What an accelerator computes, here on the CPU: an epoch later every state is near that of the other way."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
-    assert not cohort._at_once(chosen[0].network, torch.device("cpu"))
-    assert cohort._at_once(chosen[0].network, torch.device("cuda"))
     found = []
-    for at_once in (False, True):
-        monkeypatch.setattr(cohort, "_at_once", lambda network, device, at_once=at_once: at_once)
+    for batched in (False, True):
+        monkeypatch.setattr(cohort, "prefers_batched", lambda module, device, batched=batched: batched)
         prepared = prepare(chosen)
-        assert prepared.network.features.batched == at_once
-        optimizer = CohortOptimizer(prepared.network, [e.training for e in prepared.experiments])
+        assert prepared.network.features.computation.batched == batched
+        optimizer = optimizer_of(prepared.network, [e.training for e in prepared.experiments])
         losses = train_epoch(prepared, optimizer, 0)
         states = prepared.network.state_dict().values()
         found.append([torch.tensor(losses), *states, *answers(prepared, prepared.test.images)])
     bar = 1e-3 if precision == "fp32" else 0.1
     for one, other in zip(*found, strict=True):
         assert (one - other).double().norm() <= bar * one.double().norm()
+
+
+def test_dense_networks_are_batched_on_an_accelerator_alone():
+    networks = {"mlp": MLP(2, 8), "cnn8": CNN8(), "perceptron": Own("byrote.networks.own:perceptron", head="out")}
+    for name, network in networks.items():
+        module = network.build((1, 8, 8), 2)
+        assert prefers_batched(module, torch.device("cuda")) == (name == "mlp")
+        assert not prefers_batched(module, torch.device("cpu"))
+
+
+@pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
+def test_known_layers_are_normalized_by_kernels_and_a_users_are_not():
+    own = {"kind": "own", "factory": "byrote.networks.own:perceptron", "head": "out"}
+    ways = [prepare([tiny(network=network)]).network.features.way() for network in ({"kind": "resnet32"}, own)]
+    assert ways == ["layers", "plain"]
 
 
 def test_a_step_is_compiled_where_that_pays():
@@ -97,9 +114,9 @@ class Waits(TorchDispatchMode):
 
 
 def test_nothing_inside_an_epoch_waits_for_a_device(monkeypatch, device):
-    monkeypatch.setattr(cohort, "_at_once", lambda network, device: True)
+    monkeypatch.setattr(cohort, "prefers_batched", lambda module, device: True)
     prepared = prepare(MIXED, device)
-    optimizer = CohortOptimizer(prepared.network, [e.training for e in prepared.experiments])
+    optimizer = optimizer_of(prepared.network, [e.training for e in prepared.experiments])
     with Waits() as waits:
         train_epoch(prepared, optimizer, 0)
     assert not waits.seen
@@ -267,7 +284,7 @@ def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort(device):
 def test_what_the_network_cannot_step_the_optimiser_steps(change, device):
     experiment = tiny(**BF16, **change)
     cohort = prepare([experiment], device)
-    CohortOptimizer(cohort.network, [experiment.training])
+    optimizer_of(cohort.network, [experiment.training])
     assert cohort.network.features.descent is None
     (run,) = train([experiment], device)
     assert run.history["train_loss"][-1] < run.history["train_loss"][0]
@@ -279,7 +296,7 @@ def test_states_grow_linearly_in_the_number_of_runs(precision, device):
     def held(runs):
         members = [tiny(seed=s, **{**BF16, "training.precision": precision}) for s in range(runs)]
         cohort = prepare(members, device)
-        optimizer = CohortOptimizer(cohort.network, [e.training for e in members])
+        optimizer = optimizer_of(cohort.network, [e.training for e in members])
         train_epoch(cohort, optimizer, 0)
         tensors = [*cohort.network.state_dict().values(), cohort.observed]
         tensors += [value for s in range(runs) for state in optimizer.state_of(s) for value in state.values()]

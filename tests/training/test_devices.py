@@ -5,12 +5,13 @@ import torch
 from devices import pretended, same
 from toys import tiny
 
+from byrote.engine import stack
+from byrote.engine.kernels.library import address
 from byrote.networks import MLP
-from byrote.networks.native import address
 from byrote.training import prepare, train
 from byrote.training.evaluate import answers
 from byrote.training.loop import train_epoch
-from byrote.training.optimizer import CohortOptimizer
+from byrote.training.steps import optimizer_of
 
 NETWORKS = {
     "mlp": {"network": {"kind": "mlp", "depth": 3, "width": 32}},
@@ -32,7 +33,7 @@ def members(network, **changes):
 def after_an_epoch(experiments, device):
     """Mean losses, states and answers."""
     cohort = prepare(experiments, device)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     losses = train_epoch(cohort, optimizer, 0)
     states = cohort.network.state_dict()
     return [torch.tensor(losses), *answers(cohort, cohort.test.images), *states.values()]
@@ -49,6 +50,7 @@ def after_an_epoch(experiments, device):
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values()))[:40],
 )
+@pytest.mark.every(3)
 def test_an_epoch_on_a_device_leads_where_it_leads_on_the_cpu(network, change, device):
     experiments = members(network, **change)
     bar = 0.1 if change.get("training.precision") == "bf16" else 0.01
@@ -76,7 +78,7 @@ def test_the_copies_of_an_epoch_do_not_grow_with_its_batches(network, dropout):
         with pretended() as accelerator:
             settings = {"training.batch_size": size, "training.dropout": dropout}
             cohort = prepare(members(network, **settings), "cuda")
-            optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+            optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
             before = accelerator.copies
             train_epoch(cohort, optimizer, 0)
             found.append(accelerator.copies - before)
@@ -103,7 +105,7 @@ def test_the_pretended_device_refuses_what_a_real_one_would():
         weight.grad = torch.ones(3, 2, device="cuda").t()
         with pytest.raises(RuntimeError, match="layout"):
             torch.optim.SGD([weight], lr=0.1, fused=True).step()
-        network = MLP(2, 8).stack((4,), 2, [draw], batched=True).to("cuda")
+        network = stack([MLP(2, 8).build((4,), 2, draw)], (4,), batched=True).to("cuda")
         assert {p.device.type for p in network.parameters()} == {"cuda"}
         with pytest.raises(RuntimeError, match="same device"):
             network(torch.ones(1, 5, 4))

@@ -70,6 +70,7 @@ def test_without_noise_nothing_is_corrupted_and_means_are_nan(device):
     assert run.final["realised_rate"] == 0
 
 
+@pytest.mark.every(2)
 def test_a_network_whose_features_are_constant_is_collapsed_not_a_number(device):
     (run,) = train(
         [tiny(**{"training.optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 9.0}, "training.epochs": 40})],
@@ -111,7 +112,7 @@ def test_snapshots_on_a_device_are_those_of_the_plain_twin(classes, device):
     """Features and logits of all runs before any step, so that nothing but one forward pass lies between."""
     cohort = prepare([tiny(**{"data.num": classes}), tiny(seed=1, **{"data.num": classes})], device)
     for s, snapshot in enumerate(snapshots(cohort)):
-        twin = cohort.network.twin(s).eval()
+        twin = cohort.network.run_module(s).eval()
         for images, h, z in (
             (cohort.train.images, snapshot.features, snapshot.logits),
             (cohort.test.images, snapshot.test_features, snapshot.test_logits),

@@ -43,6 +43,7 @@ def test_only_the_second_training_is_measured(device):
     assert run.history["train_loss"][0] != scratch.history["train_loss"][0]
 
 
+@pytest.mark.every(2)
 def test_runs_with_one_start_train_together_to_the_same_numbers(device):
     pair = [tiny(loss=loss, start="cross_entropy", seed=seed) for loss, seed in (("robust_log", 0), (IDLE, 1))]
     together = train(pair, device, keep_weights=True)

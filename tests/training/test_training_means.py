@@ -11,6 +11,7 @@ from byrote.training import prepare, train
 from byrote.training.evaluate import snapshots
 
 
+@pytest.mark.every(2)
 def test_training_means_are_orthogonal_where_test_means_are_not(device):
     """T-shirts and shirts: at test accuracy near .8 the test means mix two directions that training keeps apart."""
     shirts = Experiment(
@@ -38,7 +39,7 @@ def test_training_means_are_orthogonal_where_test_means_are_not(device):
 def test_snapshots_hold_the_classifier_of_their_own_run(device):
     cohort = prepare([tiny(), tiny(seed=1), tiny(seed=2)], device)
     for s, snapshot in enumerate(snapshots(cohort)):
-        head = cohort.network.twin(s).head
+        head = cohort.network.run_module(s).head
         assert torch.equal(snapshot.weight.cpu(), head.weight)
         assert torch.equal(snapshot.bias.cpu(), head.bias)
         row = read(snapshot)

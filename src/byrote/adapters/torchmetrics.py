@@ -17,7 +17,7 @@ from byrote.adapters.optional import base
 from byrote.checks import class_labels, counted, integers, matrix, same_length
 from byrote.checks import logits as checked_logits
 from byrote.measures.blocks import checked
-from byrote.measures.mem import distances, fates, j1, j2, memorization_of
+from byrote.measures.mem import distances, fates, j1, j2, memorization_of, observed_of
 from byrote.measures.moments import ClassMoments
 from byrote.measures.variability import Convention, nc1
 
@@ -297,8 +297,8 @@ class Mem(_PerSample):
         features, true = checked(features, true_labels, len(self.test_means))
         if features.shape[1] != self.test_means.shape[1]:
             raise ValueError(f"features of width {self.test_means.shape[1]} are needed, got {features.shape[1]}")
-        index, observed = _index(index, self.size, features), counted("observed_labels", observed_labels)
-        same_length(features=features, observed_labels=observed)
+        index = _index(index, self.size, features)
+        observed = observed_of(observed_labels, len(self.test_means), len(features))
         self.epsilon.clamp_(min=torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0)
         away = distances(features, true, self.test_means)
         self._put(index, away=away, true=true, observed=observed)

@@ -11,9 +11,9 @@ import duckdb
 from byrote.analysis.runs import Analysis
 from byrote.component import did_you_mean
 from byrote.store import Results, compact, read_results
-from byrote.store.directory import read_weights
 from byrote.store.parquet import read_parquet
 from byrote.store.query import is_results
+from byrote.store.runs import check_run, read_manifest, read_weights
 from byrote.table import Table
 
 if TYPE_CHECKING:
@@ -71,11 +71,12 @@ class Store:
         """The outcome of every training sample of one run: id, true, observed, learned_epoch, margin.
 
         Raises:
-            ValueError: the folder keeps no samples of that run.
+            ValueError: the folder keeps no samples of that run, or the file is not as it was written.
         """
         path = self.root / key / "samples.parquet"
         if not path.is_file():
             raise ValueError(f"{self.root} keeps no samples of run {key!r}; compacted results leave them out")
+        check_run(self.root, key, read_manifest(self.root, key), ("spec.json", "samples.parquet"))
         return Table(read_parquet(path))
 
     def experiment(self, key: str) -> Experiment:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from byrote.analysis.collapsed import RELATIVE, coincident
 from byrote.analysis.labels import loss_names, titles
 from byrote.analysis.specs import ABSENT, Specs, under
+from byrote.given import AGREEMENT, FIELD, GIVEN, TRUE_LABELS
 from byrote.store import Results
 from byrote.table import Table
 
@@ -57,8 +58,11 @@ class Analysis:
         results: the tables it was made of.
         runs: one row a finished run: key, part, dataset, network, noise, loss (a name that tells variants of one loss
             apart), rate, seed, the facts of the run, and its last readings.
-        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings. What
+            depends on true labels is NaN in runs whose labels are only given (`byrote.given`); there the columns
+            `given_agreement` and `test_given_agreement` say how far predictions agree with the given labels.
         failed: how many runs failed.
+        given: which finished runs have data whose labels are only given, (R,).
     """
 
     def __init__(self, results: Results) -> None:
@@ -72,8 +76,9 @@ class Analysis:
         self._origin: Rows = done  # the places of the finished runs among all
         self.failed = len(results.runs) - len(done)
         self._all_settings = setting
+        self.given = np.array([specs.at(FIELD, int(place)) == GIVEN for place in done], dtype=bool)
         history, self._starts, self._stops = _history(results, done)
-        self.history = self._marked(history)
+        self.history = self._without_truth(self._marked(history))
         self.runs = self._described()
 
     @classmethod
@@ -97,6 +102,27 @@ class Analysis:
 
         marked = {name: partial(without, name) for name in RELATIVE if name in history}
         return history.with_lazy({**marked, "collapsed": lambda: history["collapsed"].astype(bool) | gone()})
+
+    def _without_truth(self, history: Table) -> Table:
+        """The history without what depends on true labels in the rows of runs whose labels are only given."""
+        if not self.given.any():
+            return history
+        rows = self.given[history["run"]]
+
+        def only(name: str, where: NDArray[np.bool_]) -> Array:
+            return np.where(where, np.asarray(history[name], dtype=np.float64), np.nan)
+
+        hidden = {name: partial(only, name, ~rows) for name in TRUE_LABELS if name in history}
+        shown = {name: partial(only, reading, rows) for name, reading in AGREEMENT.items() if reading in history}
+        return history.with_lazy({**hidden, **shown})
+
+    @cached_property
+    def known(self) -> Analysis:
+        """The runs whose labels are known to be true: what claims and figures about true labels see."""
+        if not self.given.any():
+            return self
+        column = np.array([value != GIVEN for value in self._specs.column(FIELD)], dtype=bool)
+        return Analysis(self.results.where(column))
 
     def _described(self) -> Table:
         specs, done = self._specs, self._origin

@@ -26,8 +26,8 @@ __all__ = [
     "losses_of",
     "one_each",
     "rated",
+    "reference_rate",
     "runs_text",
-    "telling_rate",
 ]
 
 Array = NDArray[np.float64]
@@ -243,7 +243,7 @@ def losses_of(selections: Iterable[Selection]) -> list[str]:
     return in_order(loss for one in selections for loss in one.losses)
 
 
-def telling_rate(one: Selection) -> float:
+def reference_rate(one: Selection) -> float:
     """The rate above 0 with the most losses; among equals the one nearest .2."""
     rates = [rate for rate in one.rates if rate > 0]
     return max(rates, key=lambda rate: (len(one.at_rate(rate).losses), -abs(rate - 0.2)))

@@ -68,8 +68,8 @@ def _resolution(atanh: float, runs: int) -> float:
     "together, its standard error at least one step of a rank correlation",
     cells="the runs of all losses and eta of a setting together",
     minimum="3 seeds and 6 runs in a setting",
-    premise="both readings vary between losses and eta: the variance within one is at most half of the total, and the "
-    "total at least twice that of counting test samples",
+    premise="the test error and log NC1 both vary between losses and eta: the variance within a loss and eta is at "
+    "most half of the total, and the total of the test error at least twice that of counting test samples",
     needs=("test_accuracy", "nc1_test"),
 )
 def _a11(analysis: Analysis) -> Finding:

@@ -99,10 +99,10 @@ class Group:
         share = self.value(column)
         return wilson_error(min(max(share, 0.0), 1.0) * trials, trials) if trials > 0 and share == share else 0.0
 
-    def difference_floor(self, column: str) -> float:
-        """The least standard error of a difference of shares: one sample."""
-        trials = self.samples(column)
-        return 1 / trials if trials > 0 else 0.0
+    def difference_floor(self, column: str, *others: Group) -> float:
+        """The least standard error of a difference of shares, with those of other runs: one sample of the fewest."""
+        trials = [group.samples(column) for group in (self, *others)]
+        return max((1 / count for count in trials if count > 0), default=0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,7 +139,7 @@ class Gathered:
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
         """Hold first - second, paired by seed and rate, to a region; shares differ by one sample at least."""
-        floor = max(first.difference_floor(column), second.difference_floor(column))
+        floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 
     def share(

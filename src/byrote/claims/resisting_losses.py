@@ -66,7 +66,8 @@ def _b2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
     for cell in symmetric(analysis):
         for low, high in _steps(cell):
-            pair, floor = (cell.at("RLL", low), cell.at("RLL", high)), cell.at("RLL", high).difference_floor("j1")
+            pair = before, after = cell.at("RLL", low), cell.at("RLL", high)
+            floor = after.difference_floor("j1", before)
             same: Row = {"at": f"RLL eta {high:g}", "unmet": starts_clean(cell, high), "facts": {"from_eta": low}}
             what = "change of J1 from the eta before"
             gathered.sample(cell, what, _change(*pair), BELOW_ZERO, floor=floor, used=pair, **same)
@@ -133,11 +134,11 @@ def _b5(analysis: Analysis) -> Finding:
         clean, ce, ce_clean = cell.at("RLL", 0.0), cell.at("CE", rate), cell.at("CE", 0.0)
         own, other = _gap(group, clean), _gap(ce, ce_clean)
         lead = {seed: own[seed] - other[seed] for seed in own if seed in other}
-        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet, "floor": group.difference_floor("j2")}
-        same |= {"used": (group, clean, ce, ce_clean)}
+        same: Row = {"at": f"RLL eta {rate:g}", "unmet": unmet, "used": (group, clean, ce, ce_clean)}
+        one, two = group.difference_floor("j2", clean), group.difference_floor("j2", clean, ce, ce_clean)
         facts = beside(cell.facts, "RLL", rate)
-        gathered.sample(cell, "J2(eta) - J2(0)", _sample(own), at_least(-0.05), facts=facts, **same)
-        gathered.sample(cell, "gap of RLL - gap of CE", _sample(lead), ABOVE_ZERO, **same)
+        gathered.sample(cell, "J2(eta) - J2(0)", _sample(own), at_least(-0.05), floor=one, facts=facts, **same)
+        gathered.sample(cell, "gap of RLL - gap of CE", _sample(lead), ABOVE_ZERO, floor=two, **same)
     return gathered.finding("RLL and CE are needed at eta 0 and at one eta above, with a seed in common")
 
 
@@ -171,14 +172,14 @@ def resistance(analysis: Analysis) -> list[Row]:
     """One row a setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
 
     Args:
-        analysis: the runs of a store, `byrote.open(DIR).analysis`.
+        analysis: the runs of a store, `byrote.open(DIR).analysis`; those whose labels are only given are left out.
 
     Returns:
         Rows with `cell`, `loss`, `rate`, `seeds`, the means of `j1`, `j2`, `a`, `t`, `m`, and `gap` with
         `gap_low`, `gap_high` (None at eta 0, or without a clean run of the same seed).
     """
     rows: list[Row] = []
-    for cell in symmetric(analysis):
+    for cell in symmetric(analysis.known):
         for loss in cell.losses:
             for rate in sorted(set(cell.at(loss).rates)):
                 group = cell.at(loss, rate)

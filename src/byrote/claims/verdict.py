@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import html
+import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
+from byrote import given
 from byrote.analysis import Analysis, Power
 from byrote.component import did_you_mean
+from byrote.own_code import described, traced
 
 __all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Row", "Verdict", "Word", "claim", "evaluate", "registered"]
 
-Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested"]
+Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested", "error"]
 Row = dict[str, Any]
+_WORDS = tuple(word for word in get_args(Word) if word != "error")
+
+log = logging.getLogger("byrote")
 
 
 class NotTested(Exception):
@@ -54,7 +60,8 @@ class Verdict:
 
     Attributes:
         id, statement, bar, published, method, cells, minimum, premise: see `claim`.
-        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive` or `not tested`.
+        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` where the claim's
+            own function raised an exception.
         verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
         statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
@@ -94,7 +101,7 @@ class Verdict:
             "statistic": _finite(self.statistic),
             "interval": None if self.interval is None else [_finite(end) for end in self.interval],
             "bar": self.bar,
-            "runs": self.runs,
+            "runs": _finite(self.runs),
             "published": self.published,
             "word": self.word,
             "by_dataset": dict(self.by_dataset),
@@ -119,9 +126,14 @@ class Verdict:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    """A value as JSON has it: NumPy's numbers and arrays as Python's, and null for a number that is not finite."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 @dataclass(frozen=True)
@@ -139,13 +151,31 @@ class Claim:
     needs: tuple[str, ...]
     theory: bool
     find: Callable[[Any], Finding] = field(repr=False)
+    true_labels: bool = False
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
-        """The verdict on these runs; a claim of theory needs none."""
+        """The verdict on these runs; a claim of theory needs none.
+
+        Raises:
+            TypeError: the function gave no `Finding`, or one without one of the words.
+        """
         try:
             found = self._found(analysis)
         except NotTested as why:
             found = Finding("not tested", reason=str(why))
+        return self._verdict(self._with_left_out(found, analysis))
+
+    def error(self, error: BaseException) -> Verdict:
+        """What stands in the verdict's place where the function raised an exception."""
+        return self._verdict(Finding("error", reason=described(error)))
+
+    def _with_left_out(self, found: Finding, analysis: Analysis | None) -> Finding:
+        unused = 0 if analysis is None or not self.true_labels or analysis.given.all() else int(analysis.given.sum())
+        if not unused:
+            return found
+        return replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
+
+    def _verdict(self, found: Finding) -> Verdict:
         return Verdict(
             id=self.id,
             statement=self.statement,
@@ -168,14 +198,27 @@ class Claim:
         )
 
     def _found(self, analysis: Analysis | None) -> Finding:
+        found = self.find(self._seen(analysis))
+        if not isinstance(found, Finding):
+            raise TypeError(f"claim {self.id} must give a Finding, got {type(found).__name__}")
+        for text in (found.word, found.text or found.word, *found.by_dataset.values()):
+            if not str(text).startswith(_WORDS):
+                raise TypeError(f"claim {self.id} must give one of the words {', '.join(_WORDS)}, got {text!r}")
+        return found
+
+    def _seen(self, analysis: Analysis | None) -> Analysis | None:
+        """The runs that the function is called with."""
         if self.theory:
-            return self.find(analysis)
+            return analysis
         if analysis is None or not len(analysis.runs):
             raise NotTested("no finished run")
-        missing = [name for name in self.needs if name not in analysis.runs]
+        seen = analysis.known if self.true_labels else analysis
+        if not len(seen.runs):
+            raise NotTested(given.not_tested(len(analysis.runs)))
+        missing = [name for name in self.needs if name not in seen.runs]
         if missing:
             raise NotTested(f"the table has no column {', '.join(missing)}")
-        return self.find(analysis)
+        return seen
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -192,6 +235,7 @@ def claim(
     premise: str = "none",
     published: str | float | None = None,
     needs: tuple[str, ...] = (),
+    true_labels: bool = False,
     theory: bool = False,
 ) -> Callable[[Callable[[Any], Finding]], Claim]:
     """Register a function of the stored runs as the claim `id`.
@@ -205,7 +249,9 @@ def claim(
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
-        needs: columns of the table the function reads; without one the claim is `not tested`.
+        needs: columns of the table the function reads; without one the claim is `not tested`. Where one of them depends
+            on true labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
+        true_labels: the claim speaks of true labels though no column in `needs` depends on them.
         theory: the claim is decided by computation alone, from no stored run.
 
     Returns:
@@ -219,7 +265,8 @@ def claim(
         known = CLAIMS.get(id)
         if known is not None and known.find.__module__ != find.__module__:
             raise ValueError(f"claim {id!r} exists already in {known.find.__module__}: choose another id")
-        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, find)
+        truth = true_labels or given.speaks_of_true_labels(needs)
+        CLAIMS[id] = Claim(id, statement, bar, published, method, cells, minimum, premise, needs, theory, find, truth)
         return CLAIMS[id]
 
     return register
@@ -249,6 +296,10 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         theory: whether the claims that are decided by computation alone are judged too (some seconds). Those that are
             named always are.
 
+    Returns:
+        A verdict a claim. Where a claim's function raises an exception, its word is `error`, the traceback is logged
+        once, and the other claims are judged all the same.
+
     Raises:
         ValueError: an id that no claim has, with the nearest one.
     """
@@ -256,6 +307,15 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
     if ids is not None:
-        return [CLAIMS[id](analysis) for id in ids]
+        return [_judged(CLAIMS[id], analysis) for id in ids]
     chosen = registered(theory=True if analysis is None else None if theory else False)
-    return [one(analysis) for one in chosen]
+    return [_judged(one, analysis) for one in chosen]
+
+
+def _judged(one: Claim, analysis: Analysis | None) -> Verdict:
+    """The verdict of a claim, which is `error` where its function raises; `raise SystemExit` in it is no way out."""
+    try:
+        return one(analysis)
+    except (Exception, SystemExit) as error:
+        log.error("claim %s raised an exception\n%s", one.id, traced(error))
+        return one.error(error)

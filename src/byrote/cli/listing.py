@@ -33,11 +33,13 @@ def listing(
         Print JSON.
     """
     about: dict[str, object] = {}
+    contents: list[str] = []
     if folder is not None:
         from byrote.store import read_results
 
-        about = read_results(folder).about
-    import_own(about, imports)
+        results = read_results(folder)
+        about, contents = results.about, results.runs["contents"].tolist() if len(results.runs) else []
+    import_own(about, imports, contents)
     rows = _studies() if what == "studies" else _claims() if what == "claims" else _components(what)
     if json:
         print_json(rows)

@@ -24,12 +24,16 @@ app = App(
 for _name, _place in {
     "run": "byrote.cli.run:run",
     "status": "byrote.cli.results:status",
+    "cancel": "byrote.cli.following:cancel",
     "claims": "byrote.cli.results:claims",
     "figures": "byrote.cli.results:figures",
     "report": "byrote.cli.results:report",
     "compact": "byrote.cli.results:compact",
     "merge": "byrote.cli.results:merge",
+    "verify": "byrote.cli.store:verify",
+    "prune": "byrote.cli.store:prune",
     "list": "byrote.cli.listing:listing",
+    "audit": "byrote.cli.audit:app",
     "data": "byrote.cli.data:app",
     "theory": "byrote.cli.theory:app",
 }.items():
@@ -63,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 done; 1 the work failed; 2 the request was wrong; 130 interrupted.
+        0 done, or stopped at a limit that was asked for; 1 the work failed; 2 the request was wrong; 3 every run was
+        carried out and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -93,6 +98,8 @@ def _failed(error: Exception) -> int:
     show_trace(error)
     if own and error.__cause__ is None:
         return fail(described(error), 1)
+    if isinstance(error, MemoryError):
+        return fail(f"this needs more memory than there is: {error}", 1)
     if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
         raise error
     return fail(str(error), 2 if isinstance(error, ValueError) else 1)

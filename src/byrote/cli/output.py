@@ -12,7 +12,18 @@ from rich.table import Table
 
 from byrote.own_code import own_trace
 
-__all__ = ["fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+__all__ = ["duration", "fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours, minutes and seconds.
+
+    >>> duration(75), duration(7265)
+    ('1:15', '2:01:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def quiet() -> bool:
@@ -27,8 +38,9 @@ def say(text: str) -> None:
 
 
 def fail(text: str, code: int) -> int:
-    """One line on standard error, and the exit code."""
-    sys.stderr.write(f"byrote: {text}\n")
+    """One line on standard error, also where a path in it has a line break, and the exit code."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    sys.stderr.write(f"byrote: {line}\n")
     return code
 
 

@@ -2,45 +2,67 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from byrote.cli.output import older, print_json, print_table, say
-from byrote.cli.own import Imports, import_own
+from byrote.cli.output import fail, older, print_json, print_table, say, show_trace
+from byrote.cli.own import Imports, import_own, say_changed
 from byrote.files import write_atomic
+from byrote.own_code import described
 
 if TYPE_CHECKING:
     from byrote.analysis import Analysis
     from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "merge", "report", "show_verdicts", "status"]
+__all__ = ["claims", "compact", "figures", "merge", "report", "show_verdicts", "state_and_progress", "status"]
 
 
-def status(folder: Path, /, *, json: bool = False) -> int:
+def state_and_progress(folder: Path) -> dict[str, Any]:
+    """What a store says of itself: `state_of` and `progress_of` together."""
+    from byrote.store import state_of
+    from byrote.store.progress import progress_of
+
+    state = state_of(folder)
+    return state | progress_of(folder, state)
+
+
+def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     """Say what of a store is missing, running, done and failed.
 
     Parameters
     ----------
     folder
         The store.
+    watch
+        Look again every two seconds, until no driver works on it any more.
     json
-        Print JSON.
+        Print JSON; with --watch one object a line.
     """
-    from byrote.store import state_of
+    from byrote.cli import following
+    from byrote.store import Plan
 
-    state = state_of(folder)
+    if watch:
+        return following.watch(folder, json)
+    state = state_and_progress(folder)
     if json:
         print_json(state)
         return 0
-    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "unavailable")
+    names = ("study", "scale", "runs", "missing", "running", "done", "failed", "damaged", "unavailable")
     print_table("status", names, [state])
     if state["imports"]:
         say(f"made with --import {' --import '.join(state['imports'])}")
+        plan = Plan.read(folder)
+        say_changed(entry.contents for entry in (() if plan is None else plan.entries))
     for run in state["in_hand"]:
         say(f"running {run['key']} ({run['part']}): epoch {run['epoch']} of {run['epochs']}")
+    if state["drivers"]:
+        say(following.pace(state))
+    for run in state["damages"]:
+        say(run["error"])
     for run in state["failures"]:
         say(f"failed {run['key']} ({run['part']}): {run['error']}")
+    following.show_problems({"problems": [p for p in state["problems"] if p["kind"] != "diverged"]}, folder)
     for (part, reason), runs in Counter((run["part"], run["reason"]) for run in state["not_run"]).items():
         say(f"{part}, {runs} runs: {reason}")
     if state["older_versions"]:
@@ -53,7 +75,8 @@ def _analysis(folder: Path, imports: list[str] | None) -> "Analysis":
     from byrote.analysis import open_store
 
     store = open_store(folder)
-    import_own(store.results.about, imports)
+    runs = store.results.runs
+    import_own(store.results.about, imports, runs["contents"].tolist() if len(runs) else ())
     if not len(store.analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
     if store.results.partial:
@@ -98,14 +121,33 @@ def claims(
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
-    """Print verdicts as a table or as JSON, with how many more seeds would decide where that is asked for."""
-    rows = [verdict.to_json() | ({"power": verdict.power()} if power else {}) for verdict in verdicts]
+    """Print verdicts as a table or as JSON, with how many more seeds would decide where that is asked for.
+
+    Gives the exit code: 1 where a claim's function raised an exception.
+    """
+    raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
+    rows = [verdict.to_json() for verdict in verdicts]
+    for verdict, row in zip(verdicts, rows, strict=True) if power else ():
+        try:
+            row["power"] = verdict.power()
+        except Exception as error:  # what an own claim gave as its forecast
+            show_trace(error)
+            raised[f"the forecast of claim {verdict.id}"] = row["power"] = described(error)
     if as_json:
         print_json(rows)
     else:
         names = ("id", "verdict", "statistic", "interval", "bar", "runs", "statement", *(["power"] if power else []))
         print_table(title, names, rows)
-    return 0
+    return _ended(raised)
+
+
+def _ended(raised: Mapping[str, str]) -> int:
+    """Say how many claims and figures raised an exception, and give the exit code."""
+    if not raised:
+        return 0
+    name, error = next(iter(raised.items()))
+    more = f" and {len(raised) - 1} more" if len(raised) > 1 else ""
+    return fail(f"{name}{more} raised an exception: {error}; all others are there", 1)
 
 
 def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None, json: bool = False) -> int:
@@ -125,16 +167,16 @@ def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None
     from byrote import figures as family
 
     target = out or folder / "figures"
-    drawn = family.draw(_analysis(folder, imports))
-    rows = []
-    for figure in drawn:
-        files = [str(path) for path in family.save(figure, target)]
-        rows.append({"figure": figure.name, "title": figure.title, "files": files})
+    drawn = family.draw_into(target, _analysis(folder, imports))
+    rows = [
+        {"figure": figure.name, "title": figure.title, "files": [str(path) for path in drawn.files[figure.name]]}
+        for figure in drawn.figures
+    ]
     if json:
         print_json(rows)
     else:
         print_table("figures", ("figure", "title", "files"), rows)
-    return 0
+    return _ended({f"figure {name}": error for name, error in drawn.raised.items()})
 
 
 def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None) -> int:
@@ -150,15 +192,19 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
         A module of your own with further claims or figures, besides those that the store was made with.
     """
     from byrote import claims as family
+    from byrote.figures import draw_into
     from byrote.report import write_report
 
     analysis = _analysis(folder, imports)
     verdicts = family.evaluate(analysis)
     target = out or folder
-    page = write_report(analysis, verdicts, target)
+    drawn = draw_into(target / "figures", analysis)
+    page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
-    say(f"wrote {page}, {target / 'verdicts.json'} and {target / 'figures'}")
-    return 0
+    beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
+    say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
+    raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
+    return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 
 
 def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:

@@ -1,18 +1,22 @@
 """`byrote run`: train what is missing of a study, with progress for a terminal and for a file."""
 
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from byrote.cli.interrupts import interruptible
 from byrote.cli.output import fail, say
 from byrote.cli.own import Imports
 
 if TYPE_CHECKING:
-    from byrote.sweep import Outcome
+    from byrote.sweep import Outcome, Stop
 
 __all__ = ["run"]
+
+_Repeated = Annotated[list[str] | None, Parameter(negative=())]
 
 
 def run(
@@ -24,16 +28,27 @@ def run(
     workers: int | None = None,
     device: str = "cpu",
     precision: Literal["fp32", "bf16"] | None = None,
-    on: Literal["local", "serial"] = "local",
+    on: Literal["local", "serial", "ray", "slurm"] = "local",
+    address: str = "",
+    gpus_per_task: float | None = None,
     cohort: int | None = None,
-    limit: int | None = None,
-    max_time: float | None = None,
+    limit: Annotated[int | None, Parameter(name=["--max-runs", "--limit"])] = None,
+    max_time: str | None = None,
+    where: _Repeated = None,
+    first: Literal["longest", "claims"] = "longest",
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
     imports: Imports = None,
-    accept: Annotated[list[str] | None, Parameter(negative=())] = None,
+    accept: _Repeated = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     weights: bool = False,
+    array: str = "",
+    time: str = "",
+    partition: str = "",
+    script: Path | None = None,
 ) -> int:
     """Train the missing runs of a study; the same command again goes on where it stopped.
+
+    Ctrl-C once ends it after the epoch in hand, with a checkpoint; twice, at once.
 
     Parameters
     ----------
@@ -44,19 +59,33 @@ def run(
     out
         The store's folder (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        Worker processes (default: one a core, on an accelerator one).
+        Worker processes (default: one a core, on an accelerator one); with --on slurm those of each task.
     device
         auto, cpu or cuda.
     precision
         Overrides training.precision; part of a run's key.
     on
-        local: worker processes; serial: this process.
+        local: worker processes; serial: this process; ray: a Ray cluster; slurm: write a script for sbatch. See
+        docs/machines.md.
+    address
+        With --on ray, auto or HOST:PORT of a running cluster (default: a private one of this machine).
+    gpus_per_task
+        With --on ray, the share of a GPU that a cohort takes (default: 1 with --device cuda).
     cohort
         Most runs that train together as one stack.
     limit
         Do at most this many runs, the first of the plan.
     max_time
-        Stop after this many minutes; what is finished is kept, and the same command goes on.
+        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, those in hand finish their epoch
+        and keep a checkpoint, and the same command goes on from there.
+    where
+        path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy; may be given
+        several times, for one path to mean either value, for several paths to mean all.
+    first
+        longest: the longest runs start first, so that all workers end together; claims: the runs that decide an
+        inconclusive claim soonest start first.
+    dry_run
+        Say what would be done and how long it would take; nothing is written.
     imports
         A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
         figures; may be given several times. The store remembers it.
@@ -67,71 +96,132 @@ def run(
         path=value over every run's spec, e.g. training.epochs=5; may be given several times.
     weights
         Keep the trained weights of each run that is trained now.
+    array
+        With --on slurm, the tasks of the array, such as 0-15 or 0-15%4.
+    time
+        With --on slurm, the time limit of each task, such as 2:00:00.
+    partition
+        With --on slurm, the partition.
+    script
+        With --on slurm, where the script goes (default: slurm.sh in the store).
     """
-    from byrote.cli.watch import Bar
-    from byrote.sweep import run as sweep
-
-    overrides = _overrides(set_ or [])
+    folder = out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part)
+    overrides = _settings(set_ or [], "--set")
     if precision is not None:
         overrides["training.precision"] = precision
-    folder = out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part)
+    asked: dict[str, Any] = {"scale": scale, "overrides": overrides, "imports": imports or [], "accept": accept or []}
+    asked |= {"device": device, "cohort": cohort, "limit": limit, "where": _choices(where or [])}
+    if dry_run:
+        from byrote.cli.ahead import show_price
+
+        return show_price(study, folder, asked | {"workers": workers})
+    if on == "slurm":
+        from byrote.cli.ahead import write_script
+
+        return write_script(study, folder, asked, (array, time, partition, workers), script, weights)
+    if array or time or partition or script is not None:
+        raise ValueError(f"--array, --time, --partition and --script are for --on slurm, and this is --on {on}")
+    if first == "claims":
+        asked["worth"] = _worth(folder, imports or [])
+    more = {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task, "keep_weights": weights}
+    return _sweep(study, folder, asked | more, max_time)
+
+
+def _sweep(study: str, folder: Path, asked: dict[str, Any], max_time: str | None) -> int:
+    """Run the study, and say how that ended."""
+    from byrote.cli.watch import Bar
+    from byrote.sweep import Stop
+    from byrote.sweep import run as sweep
+    from byrote.sweep.stop import read_seconds
+
+    stop = Stop(None if max_time is None else read_seconds(max_time))
     watcher = Bar()
     try:
-        outcome = sweep(
-            study,
-            folder,
-            scale=scale,
-            overrides=overrides,
-            imports=imports or [],
-            accept=accept or [],
-            workers=workers,
-            device=device,
-            on=on,
-            cohort=cohort,
-            limit=limit,
-            max_time=max_time,
-            keep_weights=weights,
-            watcher=watcher,
-        )
+        with interruptible(lambda: watcher.begun, lambda: _stop(stop, watcher)):
+            outcome = sweep(study, folder, watcher=watcher, stop=stop, **asked)
     except KeyboardInterrupt:
         watcher.close()
-        kept = (
-            f"{watcher.kept} runs are kept in {folder}; the same command goes on" if watcher.begun else "nothing begun"
-        )
-        return fail(f"interrupted: {kept}", 130)
+        return fail(f"interrupted: {_kept(folder)}" if watcher.begun else "interrupted: nothing begun", 130)
     finally:
         watcher.close()
     return _said(outcome, folder)
 
 
+def _worth(folder: Path, imports: list[str]) -> Any:
+    """What missing runs are worth to the claims that the runs of the store leave open; None where it holds none."""
+    from byrote.analysis import open_store
+    from byrote.cli.own import import_own
+
+    if not (folder / "plan.json").is_file():
+        return None
+    store = open_store(folder)
+    import_own(store.results.about, imports)
+    if not len(store.analysis.runs):
+        return None
+    from byrote import claims
+    from byrote.claims.worth import worth
+
+    verdicts = claims.evaluate(store.analysis)
+    return lambda missing, costs: worth(store.analysis.settings, verdicts, missing, costs)
+
+
+def _stop(stop: "Stop", watcher: Any) -> None:
+    stop.ask("interrupted")
+    watcher.stopping()
+
+
+def _kept(folder: Path) -> str:
+    """What the store holds now, in words."""
+    from byrote.store import Plan, committed
+
+    plan = Plan.read(folder)
+    planned, kept = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
+    return f"{kept} of {planned} runs are kept in {folder}, {planned - kept} are left; the same command goes on"
+
+
 def _said(outcome: "Outcome", folder: Path) -> int:
-    """Say how a sweep ended, and give the exit code: 1 where a run could not be carried out."""
+    """Say how a sweep ended, and give the exit code; see `byrote.cli.main`."""
     kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
         return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {kept}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {kept}", 1)
+    if outcome.stopped in ("interrupted", "cancelled"):
+        return fail(f"{outcome.stopped}: {kept}, {outcome.left} are left; the same command goes on", 130)
+    left = f", {outcome.left} are left; the same command goes on" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
-        say(f"{len(outcome.failed)} runs failed, the first {key}: {error}; {kept}")
-        return 0
+        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {kept}{left}", 3)
     if outcome.stopped:
-        say(f"stopped after --max-time: {kept}; the same command goes on")
+        say(f"{outcome.stopped}: {kept}{left}")
         return 0
     say(f"{kept}; next: byrote report {folder}")
     return 0
 
 
-def _overrides(settings: list[str]) -> dict[str, Any]:
+def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
     """`path=value` settings; the value is TOML where it can be read as such, `none` for no value, else text."""
-    found: dict[str, Any] = {}
+    found: list[tuple[str, Any]] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
-            raise ValueError(f"--set needs path=value, got {setting!r}")
+            raise ValueError(f"{option} needs path=value, got {setting!r}")
         try:
-            found[path.strip()] = tomllib.loads(f"value = {text}")["value"]
+            found.append((path.strip(), tomllib.loads(f"value = {text}")["value"]))
         except tomllib.TOMLDecodeError:
-            found[path.strip()] = None if text.strip() == "none" else text
+            found.append((path.strip(), None if text.strip() == "none" else text))
     return found
+
+
+def _settings(settings: list[str], option: str) -> dict[str, Any]:
+    """The settings by path; of two with one path the last."""
+    return dict(_pairs(settings, option))
+
+
+def _choices(settings: list[str]) -> dict[str, list[Any]]:
+    """All values that are named for each path."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for path, value in _pairs(settings, "--where"):
+        found[path].append(value)
+    return dict(found)

@@ -233,8 +233,12 @@ def sweep(
 
     from byrote import theory
 
-    if points < 2 or (axis != "alpha" and low <= 0):
-        raise ValueError("a sweep needs at least 2 points, and a first value above 0 on a logarithmic axis")
+    if points < 2 or not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError(f"a sweep needs at least 2 points between finite values, got {points} from {low} to {high}")
+    if axis != "alpha" and min(low, high) <= 0:
+        raise ValueError(
+            f"{axis} is spread evenly in its logarithm, so both ends must be above 0, got {low} and {high}"
+        )
     values = np.linspace(low, high, points) if axis == "alpha" else np.geomspace(low, high, points)
     at: dict[str, Any] = {"alpha": alpha, "lambda_w": lambda_w, "lambda_h": lambda_h, "eta": eta, "slope": slope}
     solved = theory.dilation(**(at | {axis: values}), law=law)

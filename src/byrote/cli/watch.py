@@ -9,18 +9,14 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from byrote.cli.output import older, quiet, say
+from byrote.cli.output import duration, older, quiet, say
 from byrote.experiment import Experiment
+from byrote.given import GIVEN
 from byrote.sweep import Event, Outcome, Task, Watcher
 
 __all__ = ["Bar"]
 
 _LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 class Bar(Watcher):
@@ -33,6 +29,7 @@ class Bar(Watcher):
         self._cost = 0.0
         self._done: dict[tuple[str, ...], float] = {}  # cost done, by task
         self._latest = ""
+        self._stopping = False
         self._experiments: Mapping[str, Experiment] = {}
         self._started = self._said = 0.0
 
@@ -72,14 +69,22 @@ class Bar(Watcher):
         if event.kind == "epoch":
             self._done[event.task.keys] = event.task.cost * event.data["epoch"] / event.data["epochs"]
             for key, row in event.data["rows"].items():
-                self._latest = f"{self._name(key)}: J1 {row['j1']:.3f} J2 {row['j2']:.3f} (epoch {event.data['epoch']})"
+                only_given = getattr(self._experiments[key].data, "labels", "") == GIVEN
+                other = "agreement with the given labels" if only_given else "J2"
+                shares = f"J1 {row['j1']:.3f} {other} {row['j2']:.3f}"
+                self._latest = f"{self._name(key)}: {shares} (epoch {event.data['epoch']})"
         elif event.kind in ("run", "raised"):
             self._finished += 1
         elif event.kind in ("done", "error"):
             self._done[event.task.keys] = event.task.cost
         elif event.kind == "lost":
-            say(f"a worker died (exit code {event.data['code']}); its {len(event.task.keys)} runs start again")
+            say(f"a worker died ({event.data['how']}); its {len(event.task.keys)} runs start again")
             self._done.pop(event.task.keys, None)
+        self._show(final=False)
+
+    def stopping(self) -> None:
+        """The sweep was asked to stop; a terminal shows what it waits for."""
+        self._stopping = True
         self._show(final=False)
 
     def end(self, outcome: Outcome) -> None:
@@ -103,12 +108,13 @@ class Bar(Watcher):
             return
         done = sum(self._done.values())
         elapsed = time.monotonic() - self._started
-        left = f"{_clock(elapsed * (self._cost - done) / done)} left" if done > 0 else ""
+        left = f"{duration(elapsed * (self._cost - done) / done)} left" if done > 0 else ""
+        left = "stops after this epoch; Ctrl-C again: now" if self._stopping else left
         count = f"{self._finished}/{self._todo} runs"
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=done, count=count, left=left, latest=self._latest)
-        elif final or time.monotonic() - self._said >= _LINE_EVERY:
+        elif (final and not self._stopping) or time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
-            parts = [count, f"{_clock(elapsed)} elapsed", "" if final else left, self._latest]
+            parts = [count, f"{duration(elapsed)} elapsed", "" if final else left, self._latest]
             say(", ".join(part for part in parts if part))

@@ -11,6 +11,7 @@ from byrote.data.base import Raw
 from byrote.data.formats.labels import numbered, one_column
 from byrote.data.formats.layout import Layout, channels_first
 from byrote.data.formats.numpy import read_npy, read_npz
+from byrote.data.formats.single import single
 from byrote.data.own import Content, Own, held_out
 
 __all__ = ["Arrays"]
@@ -60,6 +61,7 @@ class Arrays(Own):
             )
         (images, column), (test_images, test_column) = (self._pair(arrays, p) for p in ("train_", "test_"))
         _same_kind(where, images, test_images, "images")
+        _same_scale(where, images, test_images)
         if (column.dtype.kind in "US") != (test_column.dtype.kind in "US"):
             raise ValueError(f"{where}: train_labels and test_labels must both be numbers or both be texts")
         n, labels = len(column), numbered(np.concatenate([column, test_column]), f"{where}, training and test labels")
@@ -68,10 +70,15 @@ class Arrays(Own):
         return Content(train, test, labels.names, notes)
 
     def _need(self, arrays: dict[str, Array], names: tuple[str, ...], others: list[str]) -> None:
-        for name in names:
-            if name not in arrays:
-                known = [*arrays, *others]
-                raise ValueError(f"{inputs.shown(self.path)} has no array {name!r}; {did_you_mean(name, known)}")
+        absent = next((name for name in names if name not in arrays), None)
+        if absent is not None and arrays:
+            known = did_you_mean(absent, [*arrays, *others])
+            raise ValueError(f"{inputs.shown(self.path)} has no array {absent!r}; {known}")
+        if absent is not None:
+            raise ValueError(
+                f"{inputs.shown(self.path)} has no array {absent!r}: the arrays must be named images and labels, or "
+                f"{', '.join(_SPLIT)}, and it holds {', '.join(others) or 'none'}"
+            )
 
     def _pair(self, arrays: dict[str, Array], prefix: str) -> tuple[Array, Array]:
         """Images (n, C, H, W), uint8 or float32, and labels (n,) as they are stored."""
@@ -82,8 +89,9 @@ class Arrays(Own):
         images = channels_first(stored, self.layout, where)
         if images.dtype != np.uint8:
             inputs.fits(12 * images.size, f"{prefix}images {stored.shape} as float32")
-            with np.errstate(over="ignore"):  # what becomes infinite is refused below
-                images = images.astype(np.float32)
+            kind = "feature" if stored.ndim == 2 else "channel"
+            names = [f"{kind} {place} of {prefix}images" for place in range(images.shape[1])]
+            images = single(images, names, where, bounded=False)  # what becomes infinite is refused with its sample
         labels = one_column(arrays[f"{prefix}labels"], f"{where}, array {prefix}labels")
         if len(labels) != len(images):
             raise ValueError(f"{where}: {len(images)} {prefix}images need as many labels, got {labels.shape}")
@@ -98,6 +106,18 @@ def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
                 f"{where}: train_{name} and test_{name} must have one {what}, got {first} and {second} "
                 "(bytes 0..255 are divided by 255, other numbers are taken as they are)"
             )
+
+
+def _same_scale(where: str, train: Array, test: Array) -> None:
+    """Images of numbers do not reach 255 in one split and 1 in the other."""
+    if train.dtype == np.uint8 or min(train.size, test.size) == 0 or train.shape[2:] == (1, 1):
+        return
+    tops = [float(images.max()) for images in (train, test)]
+    if min(float(train.min()), float(test.min())) >= 0 and min(tops) <= 1 and 16 < max(tops) <= 255:
+        raise ValueError(
+            f"{where}: train_images and test_images must have one scale, and they reach {tops[0]:g} and {tops[1]:g}: "
+            "divide the larger ones by 255"
+        )
 
 
 def _npy_files(place: Path) -> dict[str, Path]:

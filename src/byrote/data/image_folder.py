@@ -49,10 +49,26 @@ class ImageFolder(Own):
         images, notes = stack(listing.files, self.channels, self.resolution, white)
         labels = np.array([number for found in listing.splits.values() for _, number in found], dtype=np.int64)
         raw = Raw(images, labels, np.arange(len(labels)))
-        notes = [*listing.notes, *(f"{self.label}: {note}" for note in notes)]
+        notes = [*listing.notes, *(f"{self.label}: {note}" for note in (*notes, *_twice(listing.files)))]
         if "train" not in listing.splits:
             train, test = held_out(raw)
         else:
             n = len(listing.splits["train"])
             train, test = (Raw(*(part[where] for part in raw)) for where in (slice(0, n), slice(n, None)))
         return Content(train, test, listing.names, tuple(notes))
+
+
+def _twice(files: list[Path]) -> list[str]:
+    """A sentence about files that are there under two names, through links."""
+    first: dict[tuple[int, int], Path] = {}
+    again: list[tuple[Path, Path]] = []
+    for path in files:
+        _, device, inode, *_ = inputs.fingerprint(path)
+        known = first.setdefault((device, inode), path)
+        if known is not path:
+            again.append((known, path))
+    if not again:
+        return []
+    known, path = again[0]
+    names = f"{inputs.shown(known)} and {inputs.shown(path)}"
+    return [f"{len(again)} of {len(files)} images are there before, through links, the first: {names}"]

@@ -36,8 +36,8 @@ class Own(Dataset, abstract=True):
     Args:
         path: the file or folder. It is taken literally: no character of it is a pattern.
         sha256: what `content()` must be, which then is part of the description; empty does not check.
-        labels: whether the labels are "known" to be true or only "given". With "given", readings that compare
-            with true labels, such as J2, say how far predictions agree with the given labels.
+        labels: whether the labels are "known" to be true or only "given". With "given", no claim, figure or column of
+            `store.history()` speaks of true labels: they say how far predictions agree with the given ones.
     """
 
     path: str = Field(min_length=1)
@@ -92,7 +92,8 @@ class Own(Dataset, abstract=True):
         found = _read(self, self.stamp())
         raw: Raw = getattr(found, split)
         if not len(raw.labels):
-            raise ValueError(f"{self.label} has no {split} samples")
+            advice = ": every fifth sample of a class is one, so that 5 of each are needed" if split == "test" else ""
+            raise ValueError(f"{self.label} has no {split} samples{advice}")
         wanted = range(1 + _largest(found)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))
         if absent:

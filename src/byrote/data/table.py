@@ -128,7 +128,9 @@ class Table(Own):
         names, values, notes = choose(table, self.features, other, inputs.shown(self.path))
         if not names:
             texts = [n for n in table.types if n not in other and _names_images(table.cells(n))]
+            lists = [n for n, kind in table.types.items() if n not in other and kind.endswith("]")]
             hint = f"; column {texts[0]!r} names images: set image_column={texts[0]!r}" if texts else ""
+            hint = hint or (f"; column {lists[0]!r} holds lists: write a column for each number" if lists else "")
             raise ValueError(f"{inputs.shown(self.path)}: feature columns must be numbers, got none{hint}")
         shape = self.shape or (len(names), 1, 1)
         if np.prod(shape) != len(names) or min(shape) < 1:

@@ -1,5 +1,5 @@
 """Figures: functions of the stored runs alone. `draw(analysis)` gives them all, `save(figure, folder)` writes one."""
 
-from byrote.figures.base import Drawing, Figure, Source, draw, figure, registered, save
+from byrote.figures.base import Drawing, Drawn, Figure, Source, draw, draw_into, figure, registered, save
 
-__all__ = ["Drawing", "Figure", "Source", "draw", "figure", "registered", "save"]
+__all__ = ["Drawing", "Drawn", "Figure", "Source", "draw", "draw_into", "figure", "registered", "save"]

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import json
+import logging
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from byrote import given
 from byrote.checks import require
 from byrote.component import did_you_mean
 from byrote.figures import offline
 from byrote.figures.style import theme
-from byrote.files import write_atomic
+from byrote.files import WriteError, write_atomic
+from byrote.own_code import described, traced
 
 if TYPE_CHECKING:
     import altair as alt
 
     from byrote.analysis import Analysis
 
-__all__ = ["Drawing", "Figure", "Source", "draw", "figure", "registered", "save"]
+__all__ = ["Drawing", "Drawn", "Figure", "Source", "draw", "draw_into", "figure", "registered", "save"]
+
+log = logging.getLogger("byrote")
 
 
 @dataclass(frozen=True)
@@ -89,27 +95,43 @@ class Source:
     paper: str
     order: int
     needs: tuple[str, ...]
+    true_labels: bool
     function: Draws
 
     def __call__(self, analysis: Analysis) -> Figure | None:
-        """The figure of these runs; None where they hold nothing for it or lack a column that it needs."""
-        if analysis.need(*self.needs):
+        """The figure of these runs; None where they hold nothing for it or lack a column that it needs.
+
+        A figure that speaks of true labels sees the runs alone whose labels are known.
+        """
+        seen = analysis.known if self.true_labels else analysis
+        if not len(seen.runs) or seen.need(*self.needs):
             return None
         # Altair checks each part of a chart when it is made, half of the time; a test checks whole charts instead
         with require("altair.utils.schemapi", "report").debug_mode(False):
-            drawing = self.function(analysis)
+            drawing = self.function(seen)
         if drawing is None:
             return None
+        if not isinstance(drawing, Drawing):
+            raise TypeError(f"figure {self.name} must give a Drawing or None, got {type(drawing).__name__}")
         partial = analysis.results.partial
-        caption = f"{partial}. {drawing.caption}" if partial else drawing.caption
-        return Figure.of(self.name, self.title, self.paper, caption, drawing.chart)
+        unused = given.left_out(int(analysis.given.sum())) if self.true_labels else ""
+        caption = " ".join(
+            [f"{partial}." if partial else "", drawing.caption, f"{unused.capitalize()}." if unused else ""]
+        )
+        return Figure.of(self.name, self.title, self.paper, caption.strip(), drawing.chart)
 
 
 _REGISTRY: dict[str, Source] = {}
 
 
 def figure(
-    name: str, *, title: str, paper: str = "", order: int = 100, needs: tuple[str, ...] = ()
+    name: str,
+    *,
+    title: str,
+    paper: str = "",
+    order: int = 100,
+    needs: tuple[str, ...] = (),
+    true_labels: bool = False,
 ) -> Callable[[Draws], Source]:
     """Register a function that draws one figure from an analysis, or gives None when it holds nothing for it.
 
@@ -120,7 +142,9 @@ def figure(
         title: one line in words.
         paper: the printed figure it stands beside.
         order: its place on the page, low first.
-        needs: the columns of the history without which there is nothing to draw.
+        needs: the columns of the history without which there is nothing to draw. Where one of them depends on true
+            labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
+        true_labels: it speaks of true labels though no column in `needs` depends on them.
 
     Raises:
         ValueError: the name is taken by another function.
@@ -130,7 +154,8 @@ def figure(
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ValueError(f"there is a figure {name!r} already, in {known.function.__module__}")
-        _REGISTRY[name] = Source(name, title, paper, order, needs, function)
+        truth = true_labels or given.speaks_of_true_labels(needs)
+        _REGISTRY[name] = Source(name, title, paper, order, needs, truth, function)
         return _REGISTRY[name]
 
     return register
@@ -155,13 +180,54 @@ def draw(analysis: Analysis, *names: str) -> list[Figure]:
     Raises:
         ValueError: there is no figure of that name (with the nearest).
     """
+    drawn = (source(analysis) for source in _chosen(names))
+    return [one for one in drawn if one is not None]
+
+
+class Drawn(NamedTuple):
+    """What was drawn and written, and what was not, by name with the exception in one sentence."""
+
+    figures: list[Figure]
+    files: dict[str, tuple[Path, Path]]
+    raised: dict[str, str]
+
+
+def draw_into(folder: str | Path, analysis: Analysis, *names: str) -> Drawn:
+    """Draw figures and write each one's files; one whose function raises an exception costs itself and no other.
+
+    The traceback is logged once.
+
+    Args:
+        folder: where `NAME.svg` and `NAME.pdf` go.
+        analysis, names: see `draw`.
+
+    Raises:
+        ModuleNotFoundError: the `report` extra is not installed.
+        byrote.files.WriteError: the disk is full or read-only.
+    """
+    require("vl_convert", "report")
+    drawn = Drawn([], {}, {})
+    for source in _chosen(names):
+        try:
+            one = source(analysis)
+            if one is not None:
+                json.dumps(one.spec, allow_nan=False)
+                drawn.files[source.name] = save(one, folder)
+                drawn.figures.append(one)
+        except WriteError:
+            raise
+        except (Exception, SystemExit) as error:
+            log.error("figure %s raised an exception\n%s", source.name, traced(error))
+            drawn.raised[source.name] = described(error)
+    return drawn
+
+
+def _chosen(names: tuple[str, ...]) -> list[Source]:
     sources = {source.name: source for source in registered()}
     for name in names:
         if name not in sources:
             raise ValueError(f"there is no figure {name!r}; {did_you_mean(name, list(sources))}")
-    chosen = [sources[name] for name in names] if names else list(sources.values())
-    drawn = (source(analysis) for source in chosen)
-    return [one for one in drawn if one is not None]
+    return [sources[name] for name in names] if names else list(sources.values())
 
 
 def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:

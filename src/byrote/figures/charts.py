@@ -19,6 +19,7 @@ __all__ = [
     "dimmed",
     "epoch_axis",
     "fixed",
+    "interval_words",
     "note",
     "panels",
     "rate_text",
@@ -130,6 +131,16 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
             opacity=dimmed(0.16),
         )
     )
+
+
+def interval_words(field: str, count: str) -> str:
+    """The 95% interval of a share, for a tooltip, as an expression of Vega: one run has none.
+
+    >>> interval_words("j1", "j1_n")
+    "datum['j1_n'] > 1 ? format(datum['j1_low'], '.1%') + ' to ' + format(datum['j1_high'], '.1%') : 'none (one seed)'"
+    """
+    low, high = (f"format(datum['{field}_{end}'], '.1%')" for end in ("low", "high"))
+    return f"datum['{count}'] > 1 ? {low} + ' to ' + {high} : 'none (one seed)'"
 
 
 def _renamed(axis: Any, field: str) -> Any:

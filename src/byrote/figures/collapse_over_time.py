@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from byrote.analysis import Analysis
-from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text, telling_rate
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, reference_rate, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, epoch_axis, panels, rate_text, values
 
@@ -26,7 +26,7 @@ def collapse_over_time(analysis: Analysis) -> Drawing | None:
     names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
-        rate = telling_rate(one)
+        rate = reference_rate(one)
         for field in READINGS:
             charts.append(_panel(one.at_rate(rate), field, names))
             titles.append(alt.Title(READINGS[field], subtitle=f"{one.title}, {rate_text(rate)}"))

@@ -10,7 +10,7 @@ import numpy as np
 from byrote.analysis import Analysis
 from byrote.analysis.series import DATA, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import by_loss, dimmed, panels, values
+from byrote.figures.charts import by_loss, dimmed, interval_words, panels, values
 
 __all__ = ["generalisation"]
 
@@ -63,11 +63,10 @@ def _panel(one: Selection, x: str, names: list[str]) -> list[Any]:
         alt.Tooltip("loss:N"),
         alt.Tooltip("rate:Q", title="nominal η"),
         alt.Tooltip("test_accuracy:Q", title="test accuracy", format=".1%"),
-        alt.Tooltip("test_accuracy_low:Q", title="95% from", format=".1%"),
-        alt.Tooltip("test_accuracy_high:Q", title="to", format=".1%"),
+        alt.Tooltip("interval:N", title="95% interval"),
         alt.Tooltip("test_accuracy_n:Q", title="runs"),
     ]
-    base = alt.Chart(values(rows))
+    base = alt.Chart(values(rows)).transform_calculate(interval=interval_words("test_accuracy", "test_accuracy_n"))
     whisker = base.mark_rule(strokeWidth=1.5).encode(
         **marks, y=alt.Y("test_accuracy_low:Q"), y2=alt.Y2("test_accuracy_high:Q")
     )

@@ -18,6 +18,7 @@ from byrote.figures.charts import (
     by_loss,
     dimmed,
     epoch_axis,
+    interval_words,
     panels,
     rate_text,
     rule,
@@ -111,11 +112,11 @@ def _panel(one: Selection, names: list[str], published: dict[str, float]) -> lis
             alt.Tooltip("measure:N"),
             alt.Tooltip("epoch:Q"),
             alt.Tooltip("value:Q", title="share", format=".1%"),
-            alt.Tooltip("value_low:Q", title="95% from", format=".1%"),
-            alt.Tooltip("value_high:Q", title="to", format=".1%"),
+            alt.Tooltip("interval:N", title="95% interval"),
             alt.Tooltip("runs:Q"),
         ]
-        line = alt.Chart(values(rows)).mark_line(strokeDash=[1, 0] if field == "j1" else [6, 4])
+        line = alt.Chart(values(rows)).transform_calculate(interval=interval_words("value", "runs"))
+        line = line.mark_line(strokeDash=[1, 0] if field == "j1" else [6, 4])
         layers += [
             band(rows, x, "value", y, names),
             line.encode(x=x, y=y, color=by_loss(names), opacity=dimmed(), tooltip=tips),

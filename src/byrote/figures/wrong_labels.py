@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from byrote.analysis import Analysis
-from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text, telling_rate
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, reference_rate, runs_text
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import (
     band,
@@ -37,7 +37,7 @@ def wrong_labels(analysis: Analysis) -> Drawing | None:
     names = losses_of(chosen)
     charts, titles = [], []
     for one in chosen:
-        rate = telling_rate(one)
+        rate = reference_rate(one)
         for field, words in MEASURES.items():
             charts.append(_panel(one.at_rate(rate), field, names))
             titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(rate)}"))

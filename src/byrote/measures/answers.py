@@ -62,8 +62,16 @@ class Answers:
             raise ValueError("a training batch is needed before a row can be measured, got none: call update first")
         index, features, logits, labels = (column[: self._used] for column in self._columns)
         self._columns, self._used = [], 0
+        if not len(index):
+            return index, features, logits, labels
         last = torch.full((int(index.max()) + 1,), -1).scatter_reduce(0, index, torch.arange(len(index)), "amax")
         rows = last[last >= 0]
+        other = labels != labels[last[index]]
+        if bool(other.any()):
+            raise ValueError(
+                f"a sample must keep its observed label, and {int(other.sum())} came with two, the first at position "
+                f"{int(index[other][0])}: the index must number the samples, each by its own number"
+            )
         if len(rows) == len(index) and bool((rows[1:] > rows[:-1]).all()):
             return index, features, logits, labels
         return index[rows], features[rows], logits[rows], labels[rows]

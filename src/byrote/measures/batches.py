@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import GeneratorType
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from torch.utils.data import (
     RandomSampler,
     SequentialSampler,
 )
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from byrote.checks import matrix
 
 __all__ = ["Members", "Place", "answered", "disorder", "known_order", "logits_of", "share"]
 
@@ -95,15 +99,18 @@ def disorder(loader: Any) -> str:
     >>> disorder(DataLoader(samples, shuffle=True)), disorder(DataLoader(samples)), disorder([])
     ('it shuffles (RandomSampler)', '', '')
     """
-    loader = _bare(loader)
+    loader = _inmost(loader)
     if isinstance(loader, IterableDataset) or isinstance(getattr(loader, "dataset", None), IterableDataset):
         return "its data set is an IterableDataset, whose order is not known"
-    if not isinstance(loader, DataLoader):
+    if isinstance(loader, _BaseDataLoaderIter):
+        batches, sampler = _samplers(loader)
+    elif isinstance(loader, DataLoader):
+        batches, sampler = loader.batch_sampler, loader.sampler
+    else:
         return ""
-    batches = loader.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:
         return f"its batches come from a {type(batches).__name__}, whose order is not known"
-    sampler = loader.sampler if batches is None else batches.sampler
+    sampler = sampler if batches is None else batches.sampler
     if isinstance(sampler, SequentialSampler):
         return ""
     if isinstance(sampler, RandomSampler) or getattr(sampler, "shuffle", False):
@@ -113,11 +120,14 @@ def disorder(loader: Any) -> str:
 
 def share(loader: Any) -> str:
     """Why a loader gives one process's share of its data set; "" where it gives all, or nothing tells."""
-    loader = _bare(loader)
-    if not isinstance(loader, DataLoader):
+    loader = _inmost(loader)
+    if isinstance(loader, _BaseDataLoaderIter):
+        batches, own = _samplers(loader)
+    elif isinstance(loader, DataLoader):
+        batches, own = loader.batch_sampler, loader.sampler
+    else:
         return ""
-    batches = loader.batch_sampler
-    for sampler in (batches, getattr(batches, "sampler", None), loader.sampler):
+    for sampler in (batches, getattr(batches, "sampler", None), own):
         processes = getattr(sampler, "num_replicas", getattr(sampler, "num_processes", 1))
         if isinstance(sampler, DistributedSampler | BatchSampler) and processes > 1:
             return f"its {type(sampler).__name__} gives one of {processes} processes its share"
@@ -164,6 +174,8 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     """
     if isinstance(outputs, Tensor) and member is None:
         return outputs
+    if member is None and _rows_of_numbers(outputs):
+        return matrix("logits", outputs)
     named = outputs if isinstance(outputs, Mapping) else getattr(outputs, "_asdict", dict)()
     if member is not None:
         return _matrix(_member(outputs if isinstance(member, int) or not named else named, "logits", member))
@@ -173,10 +185,13 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     found = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
     found = found if len(found) == 1 else [part for part in found if part.shape[1] == num_classes]
     if len(found) != 1:
+        needed = f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__}"
+        if not members:
+            raise ValueError(f"{needed}: let it answer with a tensor, or with a tuple or mapping that holds one")
         shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
         raise ValueError(
-            f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__} of {shapes}, "
-            f"{len(found)} of which fit: say which member they are with Observer(logits=) or Logits(member=)"
+            f"{needed} of {shapes}, {len(found)} of which fit: say which member they are with Observer(logits=) or "
+            "Logits(member=)"
         )
     return found[0]
 
@@ -191,10 +206,12 @@ def _matrix(logits: Any) -> Tensor:
 
 def _member(batch: Any, name: str, place: Place) -> Any:
     """One member of a batch, by its position or key."""
+    named = hasattr(batch, "_asdict")
     try:
-        return batch[place]
+        return batch._asdict()[place] if named and isinstance(place, str) else batch[place]
     except (KeyError, IndexError, TypeError):
-        members = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else f"{len(batch)} of a tuple"
+        known = batch._asdict() if named else batch
+        members = ", ".join(map(str, known)) if isinstance(known, Mapping) else f"{len(batch)} of a tuple"
         raise ValueError(
             f"{name}={place!r} must name a member, got members {members}: say which it is with {name}="
         ) from None
@@ -213,5 +230,40 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         return {name: _moved(part, device) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_moved(part, device) for part in value]
+        parts = [_moved(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, "_asdict") else type(value)(parts)
     return value
+
+
+def _rows_of_numbers(outputs: Any) -> bool:
+    """Whether a model or a loop gave its logits as an array, or as lists of numbers."""
+    if isinstance(outputs, list | tuple):
+        return bool(outputs) and all(
+            isinstance(row, list | tuple) and all(isinstance(cell, int | float) for cell in row) for row in outputs
+        )
+    return hasattr(outputs, "__array__") and not isinstance(outputs, Tensor)
+
+
+def _samplers(iterator: _BaseDataLoaderIter) -> tuple[Any, Any]:
+    """The batch sampler and the sampler of a DataLoader that is being iterated; one of them is None."""
+    sampler = getattr(iterator, "_index_sampler", None)
+    return (sampler, None) if getattr(iterator, "_auto_collation", True) else (None, sampler)
+
+
+def _inmost(loader: Any) -> Any:
+    """The DataLoader, or its iterator, which a progress bar, a wrapper, or a generator goes through."""
+    found = loader
+    for _ in range(4):
+        if isinstance(found, DataLoader | _BaseDataLoaderIter | IterableDataset):
+            return found
+        frame = found.gi_frame if isinstance(found, GeneratorType) else None
+        names = frame.f_locals if frame else getattr(found, "__dict__", {})
+        inside = {id(part): part for part in names.values()}.values()
+        loaders: list[Any] = [part for part in inside if isinstance(part, DataLoader | _BaseDataLoaderIter)]
+        loaders = loaders or [part for part in inside if isinstance(part, GeneratorType)]
+        if not loaders and frame and "self" in names:  # __iter__ written with yield
+            loaders = [names["self"]]
+        if len(loaders) != 1:
+            return loader
+        found = loaders[0]
+    return loader

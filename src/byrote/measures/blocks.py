@@ -9,7 +9,7 @@ from torch import Tensor
 
 from byrote.checks import class_labels, matrix
 
-__all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "unpacked"]
+__all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "ranges", "unpacked"]
 
 _ROWS, _ELEMENTS = 256, 2**19  # a block turned into float64 at a time: bounds the working memory
 _PANEL = 256  # rows of one panel of a symmetric matrix
@@ -23,8 +23,13 @@ def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor,
 
 def blocks(features: Tensor) -> Iterator[slice]:
     """Row ranges of features (B, M) whose float64 copy holds about half a million numbers."""
-    step = max(_ROWS, _ELEMENTS // max(features.shape[1], 1))
-    return (slice(start, start + step) for start in range(0, len(features), step))
+    return ranges(len(features), features.shape[1])
+
+
+def ranges(rows: int, width: int) -> Iterator[slice]:
+    """The same for so many rows of that width, which need not exist yet."""
+    step = max(_ROWS, _ELEMENTS // max(width, 1))
+    return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from byrote.checks import matrix
+from byrote.checks import matrix, numbers
 from byrote.measures.blocks import blocks
 from byrote.measures.features import ClassMeans
 from byrote.measures.moments import ClassMoments
@@ -100,6 +100,7 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     """
     features, weight, means = matrix("features", features), matrix("weight", weight), matrix("means", means)
     N, M = means.shape
+    bias = None if bias is None else numbers("bias", bias)
     if weight.shape != (N, M) or features.shape[1:] != (M,) or (bias is not None and bias.shape != (N,)):
         raise ValueError(
             f"weight ({N}, {M}), bias ({N},) and features (n, {M}) are needed for means ({N}, {M}), got "
@@ -109,7 +110,7 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     if len(features) == 0 or not all(bool(values.isfinite().all()) for values in known):
         return _NAN
     weight, means = weight.to(torch.float64), means.to(torch.float64)
-    offset = torch.zeros(N, dtype=torch.float64, device=means.device) if bias is None else bias.detach().double()
+    offset = torch.zeros(N, dtype=torch.float64, device=means.device) if bias is None else bias.double()
     origin = means.mean(0)
     centres, threshold = means - origin, 0.5 * (means - origin).square().sum(1)
     agree = 0
@@ -154,6 +155,7 @@ def _frame(vectors: Tensor) -> tuple[float, Tensor]:
 
 
 def _dual(moments: ClassMeans, weight: Tensor) -> tuple[Tensor, Tensor]:
+    weight = matrix("weight", weight)
     if weight.shape != moments.offsets.shape:
         raise ValueError(
             f"the classifier weight must be (N, M) = {tuple(moments.offsets.shape)}, got {tuple(weight.shape)}"
@@ -161,4 +163,4 @@ def _dual(moments: ClassMeans, weight: Tensor) -> tuple[Tensor, Tensor]:
     centred = moments.centred()
     if moments.absent or class_means_coincide(moments):
         centred = torch.full_like(centred, _NAN)
-    return weight.detach().to(centred), centred
+    return weight.to(centred), centred

@@ -103,6 +103,7 @@ class SampleHistory:
         rows = self._rows(logits, index)
         observed, before = self.observed[rows], self.predicted[rows]
         classes("observed labels", observed, logits.shape[1])
+        classes("true labels", self.true[rows], logits.shape[1])
         predicted = logits.argmax(1)
         correct = predicted == observed
         margin = margins(logits, observed).to(torch.float64)

@@ -105,9 +105,10 @@ class Head:
 
     def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], answer: Any) -> None:
         given = next((value for value in (*args, *named.values()) if isinstance(value, Tensor)), None)
-        if given is not None and _vectors(given) and _vectors(answer):
+        given, answer = _vectors(given), _vectors(answer)
+        if given is not None and answer is not None:
             self._calls.pop(name, None)
-            self._calls[name] = _Call(given.detach(), answer.detach())
+            self._calls[name] = _Call(given, answer)
 
     def _found(self, calls: dict[str, _Call], logits: Tensor) -> str:
         """The head, by a batch: the one named, or the last `nn.Linear` whose outputs are the logits."""
@@ -122,7 +123,13 @@ class Head:
                 "the head is not known, as no nn.Linear has the logits of the model as its outputs: "
                 f"{self._advice(calls, logits)}"
             )
-        return found[-1]
+        own = [name for name in found if calls[name].answer.data_ptr() == logits.data_ptr()]
+        if not own and not all(_equal(calls[name].given, calls[found[-1]].given) for name in found):
+            raise ValueError(
+                f"the head is not known, as {len(found)} modules have the logits of the model as their outputs: name "
+                f"it with head=, here {' or '.join(map(repr, found))}"
+            )
+        return (own or found)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
         """Watch the head alone once its outputs have been seen to be the logits (NaN throughout shows nothing)."""
@@ -152,8 +159,15 @@ def _copied(values: Tensor) -> Tensor:
     return values.detach().to("cpu", torch.promote_types(values.dtype, torch.float32), copy=True)
 
 
-def _vectors(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+def _vectors(value: Any) -> Tensor | None:
+    """One vector a sample (B, M) without a graph, also where it stands as (B, M, 1, 1) for a convolution."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
+        return None
+    return value.detach().flatten(1) if all(side == 1 for side in value.shape[2:]) else None
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
 
 
 def _needed(logits: Tensor, came: str) -> str:
@@ -171,6 +185,8 @@ def _same(answer: Tensor, logits: Tensor) -> bool | None:
     """
     if len(answer) != len(logits) or answer.shape[1] < logits.shape[1]:
         return False
+    if not len(logits):
+        return None
     answer = answer[:, : logits.shape[1]]
     if (
         answer.data_ptr() == logits.data_ptr()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from byrote.checks import class_labels, counted, matrix, same_length
-from byrote.measures.blocks import blocks
+from byrote.checks import class_labels, counted, matrix, numbers, same_length
+from byrote.measures.blocks import blocks, ranges
 
 __all__ = [
     "Fates",
@@ -20,6 +21,7 @@ __all__ = [
     "j2",
     "memorization",
     "memorization_of",
+    "observed_of",
 ]
 
 _NAN = float("nan")
@@ -164,12 +166,25 @@ def memorization(
             f"{tuple(features.shape)} and {tuple(test_means.shape)}"
         )
     true_labels = class_labels("true_labels", true_labels, len(test_means), len(features)).to(features.device)
-    observed_labels = counted("observed_labels", observed_labels).to(features.device)
-    same_length(features=features, observed_labels=observed_labels)
+    observed_labels = observed_of(observed_labels, len(test_means), len(features)).to(features.device)
     redrawn = None if redrawn is None else _mask(redrawn, len(features)).to(features.device)
     test_means = test_means.to(features.device)
     away = distances(features, true_labels, test_means)
     return memorization_of(away, true_labels, observed_labels, test_means, torch.finfo(features.dtype).eps, redrawn)
+
+
+def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
+    """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
+
+    Raises: as `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
+
+    >>> observed_of([0, 3], num_classes=2, size=2)
+    tensor([0, 3])
+    """
+    found = class_labels("observed_labels", labels, 2 * num_classes, size)
+    if size > 2 * num_classes and found.unique().tolist() == list(range(1, num_classes + 1)):
+        raise ValueError(f"observed_labels must count from 0, got labels from 1 to {num_classes}; subtract 1")
+    return found
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
@@ -229,18 +244,23 @@ def _observed_ratio(
 ) -> float:
     if bool((observed >= len(means)).any()):
         return _NAN
-    between = distances(means[observed[corrupted]], true[corrupted], means)
-    return float((away[corrupted] / between.masked_fill(between <= rounding, torch.nan)).mean())
+    codes, place = torch.unique(observed[corrupted] * len(means) + true[corrupted], return_inverse=True)
+    pairs = away.new_empty(len(codes))  # the distance of each pair of classes that occurs, once and in blocks
+    for rows in ranges(len(codes), means.shape[1]):
+        pairs[rows] = _distance(means[codes[rows] // len(means)], means[codes[rows] % len(means)])
+    between = pairs.masked_fill(pairs.isinf() | (pairs <= rounding), torch.nan)[place]
+    return float((away[corrupted] / between).mean())
 
 
 def class_distance(means: Tensor) -> float:
-    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or a NaN among them.
+    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or one that is not finite.
 
     >>> import torch
     >>> class_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     5.0
     """
-    return float(torch.pdist(means).mean())
+    distance = float(torch.pdist(means).mean())
+    return distance if math.isfinite(distance) else _NAN
 
 
 def _distance(features: Tensor, centres: Tensor) -> Tensor:
@@ -267,6 +287,7 @@ def _share(hits: Tensor) -> float:
 
 def _mask(redrawn: Tensor, size: int) -> Tensor:
     """One bool a sample (n,)."""
+    redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(
             f"redrawn must be one bool a sample, shape {(size,)}, got {redrawn.dtype} of shape "

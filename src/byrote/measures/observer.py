@@ -6,12 +6,13 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from byrote.checks import class_labels, integers, matrix, one_axis, unusable
+from byrote.checks import class_labels, integers, matrix, one_axis, one_of, unusable
+from byrote.given import GIVEN, as_given, behind
 from byrote.measures.answers import Answers, undisturbed
 from byrote.measures.batches import Members, Place, answered, disorder, known_order, logits_of, share
 from byrote.measures.dynamics import SampleHistory
@@ -45,7 +46,7 @@ class Observer:
     Args:
         model: any module whose head gets features (B, M).
         true_labels: (n,) integers, one for each training sample, in the order of `index`; where nobody knows them,
-            give the observed ones: the readings of corrupted samples are then NaN.
+            give those that came with the data, and say `truth="given"`.
         num_classes: N; a head may have more outputs (latent-class noise), output k then standing for class k mod N.
         head: name of the head in `model.named_modules()`; when left out, the `nn.Linear` whose outputs are the logits.
         readings: names of the columns to measure, say ("j1", "nc1_test"): what none of them needs is not computed; all
@@ -55,6 +56,9 @@ class Observer:
         inputs, labels, index: which members of a batch these are, as positions or keys. Left out: (inputs, labels), or
             "labels" and all others by name; no member is taken for the index.
         logits: which member of the model's answer the logits are, where it answers several.
+        truth: "known", or "given" where nobody knows which of `true_labels` and of the test labels are wrong. Rows
+            then have no column that depends on true labels, and `given_agreement` and `test_given_agreement` instead:
+            the shares of training and test samples that are predicted as their given label.
 
     Attributes: `table`, a list of rows {epoch, loss, j1, j2, test_accuracy, nc1_test, mem_mean, ...} (readings that
     lack their data are NaN); `history`, the `SampleHistory` of the training samples.
@@ -82,11 +86,14 @@ class Observer:
         labels: Place | None = None,
         index: Place | None = None,
         logits: Place | None = None,
+        truth: Literal["known", "given"] = "known",
     ) -> None:
+        one_of("truth", truth, ("known", GIVEN))
         self.table: list[Row] = []
         self.members = Members(inputs, labels, index)
         self.num_classes = num_classes
-        self._model, self._readings, self._logits = model, chosen(readings), logits
+        self._model, self._logits, self._given = model, logits, truth == GIVEN
+        self._readings = chosen(behind(readings) if self._given else readings)
         self._keeps_features = needs_features(self._readings)
         self._true = class_labels("true_labels", true_labels, num_classes).cpu()
         self._observed = self._true.clone()
@@ -142,6 +149,7 @@ class Observer:
         else:
             self.history = before.after(epoch, logits[answers], index[answers])
         row: Row = {"epoch": epoch, "loss": loss, **read(snapshot, self._readings)}
+        row = as_given(row) if self._given else row
         self.table.append(row)
         return row
 
@@ -206,6 +214,10 @@ class Observer:
             named = isinstance(batch, Mapping) and members.inputs is None
             logits = answered(self._model, inputs, named, device)
             if training:
+                if index is None and place + len(labels) > len(self._true):
+                    raise ValueError(
+                        f"each of the {len(self._true)} training samples is needed once, more of them came"
+                    )
                 start = torch.arange(place, place + len(labels))
                 self.update(start if index is None else index, logits, labels)
             else:

@@ -63,7 +63,7 @@ def evenness(counted: Counted) -> float:
     the interval at their number alone.
 
     Returns:
-        In [0, 1]; 1 without hits or with a single pair.
+        In [0, 1]; 1 without hits, with a single pair, and for one hit among pairs of equal room.
     """
     N, hit = counted.least.shape[1], counted.hit
     room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
@@ -75,6 +75,8 @@ def evenness(counted: Counted) -> float:
         return 1.0
     statistic = float(((found - m * p).square() / (m * p)).sum())
     mean, variance = C - 1, 2 * (C - 1) + (float((1 / p).sum()) - C * C - 2 * C + 2) / m
+    if variance < 1e-9 * mean:  # one hit among pairs of equal room: the statistic has one value only
+        return 1.0
     return float(gammaincc(mean * mean / variance, statistic * mean / variance))
 
 

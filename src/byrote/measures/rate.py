@@ -21,6 +21,7 @@ from math import nan
 import torch
 from torch import Tensor
 
+from byrote.checks import class_labels, finite_rows, integers, matrix, one_axis
 from byrote.measures.blocks import add_by_class_
 from byrote.measures.premise import Counted, evenness, excess, interval, preference, shared_labels
 
@@ -91,7 +92,7 @@ def noise_rate(
 
     Args:
         logits: (n, N), finite, of samples that were not trained on.
-        observed: (n,) their noisy labels, integers in 0..N-1.
+        observed: (n,) their noisy labels, integers in 0..N-1 in any container.
         num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
         confidence: of the interval, in (0, 1).
         folds: (n,) integers that name the network which gave each row, where several did (cross-validation).
@@ -117,8 +118,9 @@ def noise_rate(
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence:g}")
     if num_classes < 2:
         raise ValueError(f"a noise rate needs at least two classes, got {num_classes}")
-    observed = _labels(observed, num_classes)
-    _check_logits(logits, len(observed), num_classes)
+    rows = matrix("logits", logits, num_classes)
+    observed = class_labels("observed", observed, num_classes, len(rows)).cpu()
+    finite_rows("logits", rows, "leave out those samples, or the columns of masked classes")
     networks = _fold_numbers(folds, len(observed))
     if not len(observed):
         return RateEstimate(nan, nan, nan, nan, "cannot tell", "there are no samples")
@@ -126,7 +128,7 @@ def noise_rate(
         return RateEstimate(
             nan, nan, nan, nan, "cannot tell", "with two classes no pair is left that the classifier does not confuse"
         )
-    z = logits.detach().to("cpu", torch.float64)
+    z = rows.to("cpu", torch.float64)
     return _estimate(z, observed, networks, confidence, held_out)
 
 
@@ -191,48 +193,13 @@ def _count(z: Tensor, observed: Tensor, networks: Tensor) -> Counted:
     return Counted(predicted[chosen], observed[chosen], z[chosen], torch.cat(least), k)
 
 
-def _integers(name: str, values: Tensor) -> Tensor:
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise TypeError(f"{name} must be integers, got {values.dtype}")
-    if values.dim() != 1:
-        raise ValueError(f"{name} must be one number a sample, shape (n,), got shape {tuple(values.shape)}")
-    return values.detach().to("cpu", torch.int64)
-
-
-def _labels(observed: Tensor, num_classes: int) -> Tensor:
-    """Checked labels, int64 on the CPU."""
-    labels = _integers("observed", observed)
-    outside = (labels < 0) | (labels >= num_classes)
-    if outside.any():
-        row = int(outside.nonzero()[0, 0])
-        from_one = int(labels.min()) == 1 and int(labels.max()) == num_classes
-        hint = "; the labels seem to start at 1: subtract 1" if from_one else ""
-        raise ValueError(
-            f"observed must lie in 0..{num_classes - 1}, got {int(labels[row])} in row {row} "
-            f"and {int(outside.sum())} such labels in all{hint}"
-        )
-    return labels
-
-
-def _check_logits(logits: Tensor, n: int, num_classes: int) -> None:
-    if logits.dim() != 2 or logits.shape[1] != num_classes:
-        raise ValueError(f"logits must be (n, {num_classes}), one column a class, got {tuple(logits.shape)}")
-    if len(logits) != n:
-        raise ValueError(f"equal lengths are needed, got logits {len(logits)}, observed {n}")
-    bad = ~logits.isfinite().all(1)
-    if bad.any():
-        raise ValueError(
-            f"logits must be finite, got NaN or infinity in {int(bad.sum())} of {n} rows, "
-            f"row {int(bad.nonzero()[0, 0])} first; leave out those samples, or the columns of masked classes"
-        )
-
-
 def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
     """The folds numbered from 0, (n,); all 0 without folds."""
     if folds is None:
         return torch.zeros(n, dtype=torch.int64)
-    numbers = _integers("folds", folds)
+    numbers = integers("folds", folds).cpu()
+    one_axis("folds", numbers)
     if len(numbers) != n:
-        raise ValueError(f"equal lengths are needed, got folds {len(numbers)}, observed {n}")
+        raise ValueError(f"equal lengths are needed, got {len(numbers)} folds for {n} samples")
     numbered: Tensor = numbers.unique(return_inverse=True)[1]
     return numbered

@@ -152,15 +152,18 @@ def needs_features(columns: Collection[str] | None) -> bool:
     try:
         for function in functions:
             function(without)
-    except (AttributeError, TypeError):
+    except Exception:  # an own reading may raise anything
         return True
     return False
 
 
 @cache
 def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
-    """The columns that a reading gives, seen by reading a snapshot of twelve samples."""
-    return frozenset(_row(name, function(_small())))
+    """The columns that a reading gives, seen by reading a snapshot of twelve samples; its name where that raises."""
+    try:
+        return frozenset(_row(name, function(_small())))
+    except Exception:  # one of the user's own, which needs more than twelve samples of three classes
+        return frozenset([name])
 
 
 def _small() -> "Snapshot":

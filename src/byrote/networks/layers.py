@@ -1,12 +1,11 @@
 """The few parts convolutional networks are made of that `torch.nn` has no single module for.
 
-All are plain modules: a user's exported network holds them, and the stack binds run after run to them.
+All are plain modules: a user's exported network holds them.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-
-from byrote.networks.norm import rectified
 
 __all__ = ["CentreCrop", "GlobalMean", "Unit", "images"]
 
@@ -22,7 +21,7 @@ class Unit(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return rectified(self.norm, self.conv(x))
+        return F.relu(self.norm(self.conv(x)))
 
 
 class GlobalMean(nn.Module):

@@ -6,9 +6,9 @@ from itertools import pairwise
 from pydantic import Field
 from torch import nn
 
-from byrote.networks.base import Classifier, Layered
+from byrote.networks.base import Classifier, Layered, Network
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "dense_weights"]
 
 
 class MLP(Layered, kind="mlp"):
@@ -38,3 +38,12 @@ class MLP(Layered, kind="mlp"):
         for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
         return Classifier(nn.Sequential(*layers), nn.Linear(last, num_outputs))
+
+
+def dense_weights(network: Network) -> int:
+    """Roughly the number of weights of a network of dense layers, 0 for any other.
+
+    >>> dense_weights(MLP(depth=9, width=128))
+    249856
+    """
+    return network.width * (network.width * network.depth + 800) if isinstance(network, MLP) else 0

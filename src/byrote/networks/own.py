@@ -17,8 +17,8 @@ __all__ = ["Own"]
 class Own(Network):
     """Any module that ends in a linear layer, named by where it is made.
 
-    It trains alone or stacked like every other network: the module itself computes run after run, or, with
-    `batched=True` and code that does not branch on values, all runs at once through `torch.func.vmap`.
+    It trains alone or stacked like every other network: the module itself computes run after run, or, where the engine
+    is asked for it and the code does not branch on values, all runs at once through `torch.func.vmap`.
 
     Args:
         factory: "module:callable"; the callable takes (input_shape, num_outputs) and returns an `nn.Module`. It may

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from byrote.networks.base import Classifier, Layered
 from byrote.networks.layers import GlobalMean, Unit, images
-from byrote.networks.norm import rectified
 
 __all__ = ["ResNet18", "ResNet32"]
 
@@ -23,7 +22,7 @@ class Block(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        return rectified(self.norm, self.conv(self.first(x)), self.shortcut(x))
+        return F.relu(self.norm(self.conv(self.first(x))) + self.shortcut(x))
 
 
 class Padded(nn.Module):

@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from pydantic import Field, model_validator
 
-from byrote.noise.base import TransitionNoise, transition_matrix
+from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix
 
 __all__ = ["Asymmetric", "ClassConditional", "PairFlip", "PerClass", "RandomMatrix", "random_transition"]
 
@@ -32,7 +32,7 @@ class PairFlip(TransitionNoise):
     rate: float = Field(0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        away = self.rate * torch.eye(num_classes, dtype=torch.float64).roll(1, dims=1)
+        away = self.rate * torch.eye(at_least_two("PairFlip", num_classes), dtype=torch.float64).roll(1, dims=1)
         return transition_matrix(away)
 
 
@@ -64,6 +64,7 @@ class Asymmetric(TransitionNoise):
         return self
 
     def transition(self, num_classes: int) -> torch.Tensor:
+        at_least_two("Asymmetric", num_classes)
         needed = 1 + max(max(move) for move in self.moves)
         if num_classes < needed:
             raise ValueError(f"Asymmetric moves class {needed - 1}, so it needs {needed} classes, got {num_classes}")
@@ -155,6 +156,7 @@ class RandomMatrix(TransitionNoise):
 
     def transition(self, num_classes: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(self.seed)
+        at_least_two("RandomMatrix", num_classes)
         return random_transition(num_classes, num_classes * (1 - self.rate), generator)
 
 
@@ -180,8 +182,7 @@ def random_transition(num_classes: int, trace: float, generator: torch.Generator
         >>> round(float(matrix.trace()), 12), bool((matrix >= 0).all())
         (4.0, True)
     """
-    if num_classes < 2:
-        raise ValueError(f"a transition matrix needs at least two classes, got {num_classes}")
+    at_least_two("a transition matrix", num_classes)
     if not 0 < trace <= num_classes:
         raise ValueError(
             f"the trace of a transition matrix of {num_classes} classes lies in (0, {num_classes}], got {trace:g}"

@@ -7,14 +7,15 @@ probability) and one number v that decides where to, whatever the rate.
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from numbers import Integral
+from typing import Any, ClassVar
 
 import torch
 
 from byrote import checks
 from byrote.component import Component
 
-__all__ = ["Noise", "TransitionNoise", "flip", "transition_matrix", "uniforms"]
+__all__ = ["Noise", "TransitionNoise", "at_least_two", "flip", "transition_matrix", "uniforms"]
 
 
 class Noise(Component, family="noise"):
@@ -66,8 +67,8 @@ class Noise(Component, family="noise"):
         """Draw the observed labels.
 
         Args:
-            labels: true classes in 0..N-1, any integer type, shape (n,); n = 0 is legal, and so is a class
-                without a sample.
+            labels: true classes in 0..N-1, integers in any container, shape (n,); n = 0 is legal, and so is a
+                class without a sample.
             num_classes: N, at least 2.
             generator: a CPU generator, the only source of randomness: the same state gives the same labels,
                 whatever the global one is. A model draws the same numbers at every rate.
@@ -87,13 +88,14 @@ class Noise(Component, family="noise"):
             >>> noise.Symmetric(.5).corrupt(labels, 4, torch.Generator().manual_seed(1)).shape
             torch.Size([8])
         """
-        _check(self, labels, num_classes, generator)
-        true = labels.detach().to("cpu", torch.int64)
-        if features is not None and len(features) != len(true):
-            raise ValueError(f"features must have one row a label, got {len(features)} for {len(true)} labels")
+        true = _checked(self, labels, num_classes, generator)
+        features = None if features is None else checks.numbers("features", features)
+        ids = None if ids is None else checks.integers("ids", ids)
+        if features is not None and (features.ndim == 0 or len(features) != len(true)):
+            raise ValueError(f"features must have one row a label, got {tuple(features.shape)} for {len(true)} labels")
         if ids is not None and ids.shape != true.shape:
             raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
-        return self._observe(true, num_classes, generator, features, ids).to(labels.device)
+        return self._observe(true.detach().cpu(), num_classes, generator, features, ids).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
         """Which samples `corrupt` draws a new label for, from the same generator state.
@@ -119,9 +121,9 @@ class Noise(Component, family="noise"):
             >>> int((observed != labels).sum()), int(redrawn.sum())
             (187, 360)
         """
-        _check(self, labels, num_classes, generator)
-        mask = self._redrawn(len(labels), generator)
-        return None if mask is None else mask.to(labels.device)
+        true = _checked(self, labels, num_classes, generator)
+        mask = self._redrawn(len(true), generator)
+        return None if mask is None else mask.to(true.device)
 
     def _observe(
         self,
@@ -217,11 +219,21 @@ def _off_diagonal(matrix: torch.Tensor) -> torch.Tensor:
     return away
 
 
-def _check(model: Noise, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> None:
-    if num_classes < 2:
-        raise ValueError(f"{type(model).__name__} needs at least two classes, got {num_classes}")
-    if labels.ndim != 1:
-        raise ValueError(f"labels must be one class a sample, got shape {tuple(labels.shape)}")
-    checks.classes("labels", labels, num_classes)
+def at_least_two(law: str, num_classes: int) -> int:
+    """N, the number of classes that a law is made for.
+
+    Raises:
+        ValueError: fewer than two, or no whole number.
+    """
+    if not isinstance(num_classes, Integral) or num_classes < 2:
+        raise ValueError(f"{law} needs at least two classes, got {num_classes!r}")
+    return int(num_classes)
+
+
+def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Generator) -> torch.Tensor:
+    """The labels as int64, where they are."""
+    at_least_two(type(model).__name__, num_classes)
+    found = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":
         raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")
+    return found

@@ -211,6 +211,7 @@ def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:
     if features is None:
         raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")
     checks.finite("features", features)
+    features = features if features.is_floating_point() else features.double()
     return features.detach().cpu().reshape(len(features), math.prod(features.shape[1:]))
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from byrote.noise.base import TransitionNoise
+from byrote.noise.base import TransitionNoise, at_least_two
 
 __all__ = ["LatentClass"]
 
@@ -33,5 +33,5 @@ class LatentClass(TransitionNoise):
     rate: float = Field(0.5, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        same = torch.eye(num_classes, dtype=torch.float64)
+        same = torch.eye(at_least_two("LatentClass", num_classes), dtype=torch.float64)
         return torch.cat([(1 - self.rate) * same, self.rate * same], dim=1)

@@ -50,8 +50,8 @@ def realised(true: torch.Tensor, observed: torch.Tensor, num_classes: int, num_o
     """Count which true class was observed as which label.
 
     Args:
-        true: classes in 0..N-1, integers (n,).
-        observed: labels in 0..num_outputs-1, integers (n,).
+        true: classes in 0..N-1, integers (n,) in any container.
+        observed: labels in 0..num_outputs-1, integers (n,) in any container.
         num_classes: N.
         num_outputs: labels that can be observed; N when not given (2N for latent-class noise).
 
@@ -67,8 +67,8 @@ def realised(true: torch.Tensor, observed: torch.Tensor, num_classes: int, num_o
         (0.25, [[1, 1], [0, 2]])
     """
     outputs = num_classes if num_outputs is None else num_outputs
-    checks.same_length(true=true, observed=observed)
-    checks.classes("true labels", true, num_classes)
-    checks.classes("observed labels", observed, outputs)
-    pairs = true.detach().cpu().long() * outputs + observed.detach().cpu().long()
+    first = checks.class_labels("true labels", true, num_classes).detach().cpu()
+    second = checks.class_labels("observed labels", observed, outputs).detach().cpu()
+    checks.same_length(true=first, observed=second)
+    pairs = first * outputs + second
     return Realised(torch.bincount(pairs, minlength=num_classes * outputs).reshape(num_classes, outputs))

@@ -11,24 +11,20 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numpy as np
 import torch
 from pydantic import Field
 
 from byrote import checks, inputs
-from byrote.component import did_you_mean
 from byrote.files import DataUnavailableError, atomic, cache_folder, write_atomic
 from byrote.noise.base import Noise
+from byrote.noise.cells import integer_columns
 from byrote.noise.realised import realised
 
 __all__ = ["NoisyLabels", "Recorded", "load", "save"]
 
-_PLAIN = "hive_partitioning = false"  # a folder named label=3 adds no column
-_CSV = f"header = true, delim = ',', quote = '\"', escape = '\"', comment = '', skip = 0, sample_size = -1, {_PLAIN}"
-_READERS = {".csv": f"read_csv(?, {_CSV})", ".parquet": f"read_parquet(?, {_PLAIN})"}  # only types are guessed
+_SUFFIXES = (".csv", ".parquet")
 _CACHE = "cache:"  # what a path in the cache folder starts with
 _WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
 
@@ -93,9 +89,13 @@ def save(
     """
     path = inputs.expanded(path)
     writer = _WRITERS[_suffix(path)]
+    given = {"ids": ids, "true labels": true, "observed labels": observed}
+    ids, true, observed = (checks.integers(name, column).detach().cpu() for name, column in given.items())
+    for name, column in (("ids", ids), ("true labels", true), ("observed labels", observed)):
+        checks.one_axis(name, column)
     checks.same_length(ids=ids, true=true, observed=observed)
     made = realised(true, observed, num_classes, num_outputs)
-    labels = _labels(path, ids.detach().cpu(), true.detach().cpu(), observed.detach().cpu())
+    labels = _labels(path, ids, true, observed)
     manifest = {
         "sha256": labels.sha256,
         "rows": made.total,
@@ -105,9 +105,9 @@ def save(
         "realised_rate": None if math.isnan(made.rate) else made.rate,
         "noise": None if noise is None else noise.spec(),
     }
-    columns = {"id": labels.ids.numpy(), "true": labels.true.numpy(), "observed": labels.observed.numpy()}
+    stored = {"id": labels.ids.numpy(), "true": labels.true.numpy(), "observed": labels.observed.numpy()}
     with atomic(path) as temporary, duckdb.connect() as connection:
-        connection.register("labels", columns)
+        connection.register("labels", stored)
         connection.execute(f"COPY labels TO ? {writer}", [str(temporary)])
     write_atomic(_manifest(path), json.dumps(manifest, indent=2) + "\n")
     return labels.sha256
@@ -134,7 +134,8 @@ def load(path: str | Path, *, true: str = "true", observed: str = "observed", sh
         inputs.plain_file(path, "a file of noisy labels")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file of noisy labels at {inputs.shown(path)}") from None
-    labels = _labels(path, *_columns(path, ("id", true, observed)))
+    _suffix(path)
+    labels = _labels(path, *integer_columns(path, ("id", true, observed)))
     for wanted, origin in ((sha256, "you asked for"), (_manifest_hash(path, true, observed), "its manifest says")):
         if wanted and wanted != labels.sha256:
             raise ValueError(f"{path} holds other labels: {origin} sha256 {wanted}, its content has {labels.sha256}")
@@ -209,7 +210,7 @@ class Recorded(Noise):
     ) -> torch.Tensor:
         if ids is None:
             raise ValueError("Recorded finds labels by sample id: corrupt(...) needs ids=")
-        recorded, wanted = self.load(), ids.detach().to("cpu", torch.int64)
+        recorded, wanted = self.load(), ids
         if len(wanted) == 0:
             return labels.clone()
         place = torch.searchsorted(recorded.ids, wanted).clamp(max=max(len(recorded.ids) - 1, 0))
@@ -242,8 +243,8 @@ def _content(recorded: Recorded, stamp: object) -> str:
 
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise ValueError(f"a file of noisy labels ends in {' or '.join(_READERS)}, got {path.name!r}")
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"a file of noisy labels ends in {' or '.join(_SUFFIXES)}, got {path.name!r}")
     return suffix
 
 
@@ -261,50 +262,6 @@ def _manifest_hash(path: Path, true: str, observed: str) -> str:
     except (ValueError, TypeError, KeyError):
         raise ValueError(f"{manifest} is not the manifest of noisy labels: it needs a 'sha256'") from None
     return str(found)
-
-
-def _columns(path: Path, names: tuple[str, str, str]) -> list[torch.Tensor]:
-    """Three integer columns of a file."""
-    reader = _READERS[_suffix(path)]
-    with inputs.table_name(path) as link, duckdb.connect() as connection:
-        try:
-            known = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {reader}", [link]).fetchall()]
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"{inputs.shown(path)} has no column {name!r}; {did_you_mean(name, known)}")
-            ((rows,),) = connection.execute(f"SELECT count(*) FROM {reader}", [link]).fetchall()
-            inputs.fits(64 * rows, f"{inputs.shown(path)} with {rows} rows")
-            quoted = ", ".join('"' + name.replace('"', '""') + f'" AS c{place}' for place, name in enumerate(names))
-            arrays = connection.execute(f"SELECT {quoted} FROM {reader}", [link]).fetchnumpy()
-        except duckdb.Error as error:
-            reason = str(error).partition("\n")[0]
-            kind = path.suffix[1:].lower()
-            raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of labels: {reason}") from None
-    return [torch.from_numpy(_whole(path, name, arrays[f"c{place}"])) for place, name in enumerate(names)]
-
-
-def _whole(path: Path, name: str, array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """A column as int64: integers, or floats that are whole, as some programs write them."""
-    needed = f"{inputs.shown(path)}: column {name!r} must hold an integer in every row"
-    lost, plain = np.ma.getmaskarray(array), np.ma.getdata(array)
-    if plain.dtype.kind == "f":
-        lost = lost | np.isnan(plain)
-        bad = ~lost & ((np.floor(plain) != plain) | (np.abs(plain) > 2**53))
-    elif plain.dtype.kind in "iu":
-        bad = plain > np.iinfo(np.int64).max if plain.dtype == np.uint64 else np.zeros(len(plain), dtype=bool)
-    else:
-        bad = ~lost
-    for rows, what in ((lost, "no value"), (bad, "another value")):
-        if rows.any():
-            first = int(np.flatnonzero(rows)[0])
-            cell = "" if what == "no value" else f" ({plain[first]!s})"
-            raise ValueError(
-                f"{needed}, and {int(rows.sum())} of {len(plain)} hold {what}, the first row {first + 1}{cell}"
-            )
-    if lost.all():  # no rows
-        return np.zeros(0, dtype=np.int64)
-    whole: np.ndarray[Any, Any] = plain.astype(np.int64)
-    return whole
 
 
 def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from byrote import checks
-from byrote.noise.base import TransitionNoise, transition_matrix, uniforms
+from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, uniforms
 
 __all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert"]
 
@@ -25,7 +25,7 @@ class Clean(TransitionNoise):
     rate: ClassVar[float] = 0.0
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        return torch.eye(num_classes, dtype=torch.float64)
+        return torch.eye(at_least_two("Clean", num_classes), dtype=torch.float64)
 
 
 class Uniform(TransitionNoise):
@@ -51,7 +51,8 @@ class Uniform(TransitionNoise):
     rate: float = Field(0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        return _evenly(self.rate * (num_classes - 1) / num_classes, num_classes)
+        N = at_least_two("Uniform", num_classes)
+        return _evenly(self.rate * (N - 1) / N, N)
 
     def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor:
         """A sample is redrawn for u < eta; of these it is corrupted for u < eta (N-1)/N, the probability to flip."""
@@ -79,7 +80,7 @@ class Symmetric(TransitionNoise):
     rate: float = Field(0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
-        return _evenly(self.rate, num_classes)
+        return _evenly(self.rate, at_least_two("Symmetric", num_classes))
 
 
 def _evenly(rate: float, num_classes: int) -> torch.Tensor:
@@ -130,7 +131,7 @@ def convert(rate: float, num_classes: int, *, source: Convention, target: Conven
     converted = {
         "uniform": effective * num_classes / (num_classes - 1),
         "symmetric": effective,
-        "odds": effective / (1 - effective),
+        "odds": effective / (1 - effective) if effective < 1 else math.inf,
     }[target]
     _check_rate(converted, target, f", which {source} {rate:g} at N = {num_classes} would be")
     return converted

@@ -1,4 +1,4 @@
-"""The three sentences at the top of the page, computed from the tables."""
+"""The sentences at the top of the page, computed from the tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from byrote.analysis import Analysis
 from byrote.analysis.samples import Sample
-from byrote.analysis.series import NETWORK, Selection, one_each, rated, telling_rate
+from byrote.analysis.series import NETWORK, Selection, one_each, rated, reference_rate
 from byrote.analysis.statistics import spearman
 from byrote.claims import Verdict
+from byrote.report.agreement import agreement_sentence
 from byrote.report.words import count, joined, number, percent, span
 
 __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"]
@@ -18,9 +19,10 @@ __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"
 
 def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
     """What the losses did to the wrong labels, what that did to the geometry, which claims held."""
-    one = _main(analysis)
+    one = _main(analysis.known)
     of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
-    return [sentence for sentence in (*of_runs, claims_sentence(verdicts)) if sentence]
+    sentences = (*of_runs, agreement_sentence(analysis), claims_sentence(verdicts))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _main(analysis: Analysis) -> Selection | None:
@@ -47,7 +49,7 @@ def labels_sentence(one: Selection) -> str:
     Args:
         one: the runs of one setting, some of them with noise.
     """
-    rate = telling_rate(one)
+    rate = reference_rate(one)
     last = one.at_rate(rate)
     repeated = _means(last, "corrupted_as_observed")
     if not repeated:
@@ -75,7 +77,7 @@ def geometry_sentence(one: Selection) -> str:
     known = int(np.sum(np.isfinite(memorized) & np.isfinite(dilation)))
     sample = spearman(memorized, dilation, noisy.seeds.tolist())
     rho = float(np.tanh(sample.whole))
-    dilated = _means(one.at_rate(telling_rate(one)), "nc1_test")
+    dilated = _means(one.at_rate(reference_rate(one)), "nc1_test")
     if known < 3 or not np.isfinite(rho) or len(dilated) < 2:
         return ""
     (least, low), (most, high) = next(iter(dilated.items())), list(dilated.items())[-1]
@@ -103,16 +105,18 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     """How many claims held, failed, could not be decided, with their names."""
     by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
+    broken = [v.id for v in verdicts if v.word == "error"]
+    raised = f"; {len(broken)} raised an error ({joined(broken)})" if broken else ""
     if not tested:
-        return "None of the papers' claims could be tested on these runs."
+        return f"None of the papers' claims could be tested on these runs{raised}."
     parts = [
         f"{len(ids)} {_VERBS[word][len(ids) != 1]} ({joined(ids)})" if ids else f"none {_VERBS[word][0]}"
         for word, ids in by.items()
         if ids or word in _ALWAYS
     ]
-    untested = len(verdicts) - tested
+    untested = len(verdicts) - tested - len(broken)
     rest = f"; {untested} could not be tested on these runs" if untested else ""
-    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}."
+    return f"Of {count(tested, 'claim')} tested, {joined(parts)}{rest}{raised}."
 
 
 _VERBS = {

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from byrote import figures
 from byrote.analysis import Analysis
 from byrote.checks import require
 from byrote.claims import Verdict
-from byrote.figures import Figure
+from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
 from byrote.figures.style import DARK
 from byrote.files import write_atomic
+from byrote.report.agreement import agreement_tables
 from byrote.report.headline import headline
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import SIGNS, grouped
@@ -23,7 +24,9 @@ from byrote.report.verdicts import SIGNS, grouped
 __all__ = ["render", "write_report"]
 
 
-def write_report(analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path) -> Path:
+def write_report(
+    analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path, drawn: Drawn | None = None
+) -> Path:
     """Write `index.html` and `figures/NAME.{svg,pdf}` into the folder; gives the page's path.
 
     The page is one file that asks nothing of any network: scripts, styles and data are inside. It is written last,
@@ -33,6 +36,8 @@ def write_report(analysis: Analysis, verdicts: Sequence[Verdict], folder: str | 
         analysis: `byrote.open(DIR).analysis`, with at least one finished run.
         verdicts: what `byrote.claims.evaluate(analysis)` gave.
         folder: made if absent.
+        drawn: what `byrote.figures.draw_into(folder / "figures", analysis)` gave; None: they are drawn here. Figures
+            whose functions raised an exception are named on the page with it.
 
     Raises:
         ValueError: there is no finished run.
@@ -42,18 +47,23 @@ def write_report(analysis: Analysis, verdicts: Sequence[Verdict], folder: str | 
     if not len(analysis.runs):
         raise ValueError("a report needs at least one finished run, got none; `byrote status` says what is missing")
     folder = Path(folder)
-    drawn = figures.draw(analysis)
-    for one in drawn:
-        figures.save(one, folder / "figures")
-    return write_atomic(folder / "index.html", render(analysis, verdicts, drawn))
+    drawn = drawn or draw_into(folder / "figures", analysis)
+    return write_atomic(folder / "index.html", render(analysis, verdicts, drawn.figures, drawn.raised))
 
 
-def render(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> str:
-    """The page as text."""
+def render(
+    analysis: Analysis,
+    verdicts: Sequence[Verdict],
+    drawn: Sequence[Figure],
+    raised: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The page as text, with the figures drawn and those whose functions raised an exception, in one sentence each."""
     jinja2 = require("jinja2", "report")
     loader = jinja2.FunctionLoader(_text)
     environment_ = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return str(environment_.get_template("page.html.jinja").render(_context(analysis, verdicts, drawn)))
+    return str(
+        environment_.get_template("page.html.jinja").render(raised=raised, **_context(analysis, verdicts, drawn))
+    )
 
 
 def _text(name: str) -> str:
@@ -95,6 +105,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),
         "resistance": resistance_tables(analysis),
+        "agreement": agreement_tables(analysis),
         "parts": parts(analysis),
         "cells": commands,
         "cells_json": embed_json(commands),

@@ -17,8 +17,9 @@ from byrote.analysis.series import NETWORK, Selection, in_order, losses_of, one_
 from byrote.analysis.statistics import paired_difference
 from byrote.figures.style import loss_style
 from byrote.identity import SEEDS
+from byrote.report.agreement import given_limits
 from byrote.report.rerun import command, seeds, varying
-from byrote.report.words import count, joined, number, percent
+from byrote.report.words import count, joined, mean_share, number, percent
 
 __all__ = ["cells", "environment", "limits", "parts", "resistance_tables"]
 
@@ -29,8 +30,11 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta."""
-    every = rated(analysis)
+    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta.
+
+    Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
+    """
+    every = rated(analysis.known)
     names = losses_of(every)
     noisy = [one for one in every if max(one.rates) > 0]
     tables = [{"title": one.title, "rows": _resistance_rows(one, names), "runs": len(one)} for one in noisy]
@@ -48,7 +52,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
                 "colour": loss_style(loss, names).colour,
                 "rate": f"{rate:g}",
                 "realised": percent(mean["realised_rate"]),
-                "cells": [_share(mean, name) for name in _SHARES],
+                "cells": [mean_share(mean, name) for name in _SHARES],
                 "gap": _gap(mine, rate) if rate else "–",
                 "n": len(mine.at_rate(rate)),
             }
@@ -61,13 +65,6 @@ def _gap(one: Selection, rate: float) -> str:
     noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
     gap = paired_difference(noisy, clean).estimate()
     return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"
-
-
-def _share(mean: dict[str, Any], name: str) -> dict[str, str]:
-    """A mean share, and half its 95% interval in points where there are at least two seeds."""
-    value = mean[name]
-    half = f"±{100 * (mean[f'{name}_high'] - value):.1f}" if mean[f"{name}_n"] > 1 else ""
-    return {"text": percent(value), "half": half, "width": f"{100 * max(0.0, min(1.0, value or 0.0)):.0f}"}
 
 
 def parts(analysis: Analysis) -> list[dict[str, Any]]:
@@ -198,19 +195,23 @@ def limits(analysis: Analysis) -> list[str]:
     if "n_train" in analysis.runs:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        lines.append(
-            f"Runs have {size} training images. With few images a robust loss may underfit or memorize more than the "
-            "papers show; the published values stand beside ours for that reason."
+        few = (
+            " With few images a robust loss may underfit or memorize more than the papers show; the published values "
+            "stand beside ours for that reason."
         )
+        lines.append(f"Runs have {size} training images.{'' if analysis.given.all() else few}")
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
         lines.append(
-            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1 and no relative memorization."
+            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1 and nothing relative to a distance."
         )
-    lines += [*_variations(analysis), *_left_out(analysis)]
+    lines += [*_variations(analysis), *_left_out(analysis), *given_limits(analysis)]
+    changed, share = (
+        ("change", "") if analysis.given.all() else ("end up wrong", " ρ is the share wrong in the run itself.")
+    )
     lines.append(
         "η is the nominal rate of the noise law. Uniform noise redraws among all classes, so η (N - 1)/N of the labels "
-        "end up wrong; symmetric noise moves to another class, so η of them do. ρ is the share wrong in the run itself."
+        f"{changed}; symmetric noise moves to another class, so η of them do.{share}"
     )
     return lines
 

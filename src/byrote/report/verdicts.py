@@ -11,7 +11,15 @@ from byrote.report.words import number, span
 
 __all__ = ["FAMILIES", "SIGNS", "grouped", "row", "verdicts_html"]
 
-SIGNS = {"holds": "✓", "holds except": "◕", "fails in": "◔", "fails": "✕", "inconclusive": "?", "not tested": "–"}
+SIGNS = {
+    "holds": "✓",
+    "holds except": "◕",
+    "fails in": "◔",
+    "fails": "✕",
+    "inconclusive": "?",
+    "not tested": "–",
+    "error": "!",
+}
 """A sign for each word, in the order in which the page counts them."""
 FAMILIES = {
     "A": "Memorization-dilation (Nguyen et al., ICLR 2023)",
@@ -89,6 +97,7 @@ _COLOURS = {
     "fails": "#a83e00",
     "inconclusive": "#7a5c00",
     "not tested": "#666",
+    "error": "#a83e00",
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["count", "joined", "number", "percent", "span"]
+__all__ = ["count", "joined", "mean_share", "number", "percent", "span"]
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -43,6 +44,13 @@ def percent(share: float | None) -> str:
         return "–"
     near_end = 0 < share < 0.02 or 0.98 < share < 1
     return f"{100 * share:.1f}%" if near_end else f"{100 * share:.0f}%"
+
+
+def mean_share(mean: dict[str, Any], name: str) -> dict[str, str]:
+    """A mean share, and half its 95% interval in points where there are at least two seeds."""
+    value = mean[name]
+    half = f"±{100 * (mean[f'{name}_high'] - value):.1f}" if mean[f"{name}_n"] > 1 else ""
+    return {"text": percent(value), "half": half, "width": f"{100 * max(0.0, min(1.0, value or 0.0)):.0f}"}
 
 
 def joined(words: list[str]) -> str:

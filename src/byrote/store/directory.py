@@ -1,36 +1,61 @@
-"""The run directory: `DIR/<key>/` holds one run, whole or not at all.
+"""Committing a run: `DIR/<key>/` holds one run, whole or not at all, for readers and for other writers.
 
-Files are written into a folder of another name, the manifest (with a checksum of each file) last; then the folder is
-renamed. Whatever is killed in between leaves no folder under the run's key. History and samples hold results only, so
-equal runs are equal files; times and machine facts go to the manifest. Every file names the run's key.
+Files are written into a folder of another name (`byrote.store.drafts`), the sealed manifest with the size and checksum
+of each file last; then the folder takes its place in one step. Whatever is killed in between leaves no folder under the
+run's key. History and samples hold results only, so equal runs are equal files; times and machine facts go to the
+manifest. Every file names the run's key.
 """
 
-import json
 import os
 import platform
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from numpy.typing import NDArray
 
-from byrote.files import sha256, write_atomic
-from byrote.identity import FORMAT, run_key
+from byrote.files import sha256
+from byrote.files.atomic import sync
+from byrote.identity import FORMAT
+from byrote.store.drafts import draft, publish
 from byrote.store.parquet import write_parquet
+from byrote.store.runs import MANIFEST, SPEC, WEIGHTS, DamagedRunError, check_run
+from byrote.store.sealed import write_sealed
+from byrote.store.verified import flaw_of
 
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["WEIGHTS", "commit", "committed", "discard_leftovers", "read_manifest", "read_spec", "read_weights"]
+__all__ = ["PLAN", "StoreLostError", "commit", "present_plan"]
 
-WEIGHTS = "weights.safetensors"
-_MANIFEST = "manifest.json"
+PLAN = "plan.json"
+_TIMES_TRIED = 3  # to write a run whose files were removed meanwhile
 
 
+class StoreLostError(OSError):
+    """The store was moved, deleted, or replaced while it was written to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"the store {root} was moved or deleted while it was written to (its {PLAN} is gone); put it back, or name "
+            "the folder where it is now, and start the same command again"
+        )
+
+
+def present_plan(root: Path) -> None:
+    """The store must be there.
+
+    Raises:
+        StoreLostError: its plan is gone.
+    """
+    if not os.path.isfile(root / PLAN):
+        raise StoreLostError(root)
+
+
+@cache
 def machine() -> dict[str, str | int | None]:
     """What a reader needs to know of where a run was made."""
     facts: dict[str, str | int | None] = {
@@ -47,131 +72,81 @@ def machine() -> dict[str, str | int | None]:
     return facts
 
 
-def commit(root: Path, run: "Run", numerics: Mapping[str, Any] | None = None) -> Path:
-    """Write one run under its key, or leave the folder as it was.
+def commit(
+    root: Path,
+    run: "Run",
+    numerics: Mapping[str, Any] | None = None,
+    permit: Callable[[], None] | None = None,
+) -> Path:
+    """Write one run under its key, or leave the folder as it was. A run that is there and whole stays.
 
     Args:
         root: the store.
         run: what was trained.
         numerics: precision, threads and compilation, recorded in the manifest.
+        permit: called before anything is written and again just before the run takes its place; it raises where the
+            run must not be committed (see `byrote.store.leases`). None: the folder `root` is made where it is missing.
 
     Raises:
-        OSError: the disk is full or read-only; nothing is left behind under the key.
+        OSError: the disk is full or read-only, or the store is gone; nothing is left behind under the key.
     """
-    target, draft = root / run.key, root / f".draft-{run.key}-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
-        spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
-        write_atomic(draft / "spec.json", _json(spec))
-        for name, columns in (("history", run.history), ("samples", run.samples), ("features", run.features)):
-            if columns:
-                write_parquet(draft / f"{name}.parquet", columns, {"key": run.key})
-        if run.weights:
-            from safetensors.numpy import save_file
-
-            save_file(dict(run.weights), str(draft / WEIGHTS), metadata={"key": run.key})
-        for file in draft.iterdir():
-            _sync(file)
-        manifest = {
-            "format": FORMAT,
-            "key": run.key,
-            "status": run.status,
-            "error": run.error,
-            "facts": dict(run.facts),
-            "files": {file.name: sha256(file) for file in sorted(draft.iterdir())},
-            "seconds": dict(run.seconds),
-            "numerics": dict(numerics or {}),
-            "machine": machine(),
-        }
-        write_atomic(draft / _MANIFEST, _json(manifest))
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(draft, target)
-    except duckdb.Error as error:
-        raise OSError(f"run {run.key} could not be written to {root}: {str(error).splitlines()[0]}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    target = root / run.key
+    if permit is None:
+        root.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, _TIMES_TRIED + 1):
+        try:
+            if permit is not None:
+                permit()
+            with draft(root, run.key) as folder:
+                manifest = _write(folder, run, numerics or {})
+                check_run(root, folder.name, manifest | {"key": folder.name}, ())
+                if permit is not None:
+                    permit()
+                if publish(folder, target, lambda: flaw_of(root, run.key) is None):
+                    check_run(root, run.key, manifest, ())
+            return target
+        except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # someone removed what was written
+            if permit is not None:
+                permit()
+            if attempt == _TIMES_TRIED or not root.is_dir() or _cannot_write(error):
+                line = str(error).splitlines()[0]
+                raise OSError(f"run {run.key} could not be written to {root}: {line}") from None
     return target
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+def _cannot_write(error: Exception) -> bool:
+    """Whether a writer with errors of its own says that the disk is full or may not be written to."""
+    return any(os.strerror(code) in str(error) for code in (28, 30, 13, 122))
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb+") as handle:
-        os.fsync(handle.fileno())
+def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, Any]:
+    """Write all files of a run into its draft, the manifest last; gives the manifest."""
+    spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
+    write_sealed(folder / SPEC, spec, parents=False)
+    names = [SPEC]
+    for name, columns in (("history", run.history), ("samples", run.samples), ("features", run.features)):
+        if columns:
+            write_parquet(folder / f"{name}.parquet", columns, {"key": run.key})
+            sync(folder / f"{name}.parquet")
+            names.append(f"{name}.parquet")
+    if run.weights:
+        from safetensors.numpy import save
 
-
-def committed(root: Path) -> list[str]:
-    """Keys of the runs that are whole, sorted."""
-    if not root.is_dir():
-        return []
-    with os.scandir(root) as entries:
-        keys = [entry.name for entry in entries if _is_key(entry.name)]
-    return sorted(key for key in keys if (root / key / _MANIFEST).is_file())
-
-
-def _is_key(name: str) -> bool:
-    return len(name) == 16 and all(c in "0123456789abcdef" for c in name)
-
-
-def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The spec of a committed run, and the digests of the files and modules that it names.
-
-    Raises:
-        ValueError: it cannot be read, or it is the spec of another run.
-    """
-    path = root / key / "spec.json"
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-        spec, contents = stored["spec"], stored["contents"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"run {key} in {root} cannot be read ({error}); delete its folder and run again") from None
-    if stored.get("key") != key or run_key(spec, contents) != key:
-        raise ValueError(f"{path} is the spec of another run than its folder says; delete the folder and run again")
-    return spec, contents
-
-
-def read_manifest(root: Path, key: str) -> dict[str, Any]:
-    """The manifest of a committed run.
-
-    Raises:
-        ValueError: it cannot be read, or the folder holds a run of another spec.
-    """
-    folder = root / key
-    try:
-        manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"run {key} in {root} cannot be read ({error}); delete its folder and run again") from None
-    if not isinstance(manifest, dict) or manifest.get("key") != key:
-        raise ValueError(f"{folder} holds the manifest of another run than its name says; delete it and run again")
-    read_spec(root, key)
+        (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
+        sync(folder / WEIGHTS)
+        names.append(WEIGHTS)
+    written = [folder / name for name in sorted(names)]  # not what lies there: somebody may have removed a file
+    manifest = {
+        "format": FORMAT,
+        "key": run.key,
+        "status": run.status,
+        "error": run.error,
+        "facts": dict(run.facts),
+        "files": {file.name: sha256(file) for file in written},
+        "sizes": {file.name: file.stat().st_size for file in written},
+        "seconds": dict(run.seconds),
+        "numerics": dict(numerics),
+        "machine": machine(),
+    }
+    write_sealed(folder / MANIFEST, manifest, parents=False)
     return manifest
-
-
-def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
-    """The trained weights of a committed run by name.
-
-    Raises:
-        ValueError: the run is not there, keeps no weights, or its file is not the one that was written.
-    """
-    if not _is_key(key) or not (root / key / _MANIFEST).is_file():
-        raise ValueError(f"{root} holds no run {key!r}; name a key of its table of runs")
-    checksum, path = read_manifest(root, key)["files"].get(WEIGHTS), root / key / WEIGHTS
-    if checksum is None:
-        raise ValueError(
-            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --weights`"
-        )
-    if not path.is_file() or sha256(path) != checksum:
-        raise ValueError(f"{path} is missing or damaged (its checksum differs); delete the folder and run again")
-    from safetensors.numpy import load_file
-
-    weights: dict[str, NDArray[Any]] = load_file(str(path))
-    return weights
-
-
-def discard_leftovers(root: Path) -> None:
-    """Remove drafts of processes that are gone."""
-    for entry in root.glob(".draft-*"):
-        shutil.rmtree(entry, ignore_errors=True)

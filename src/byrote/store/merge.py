@@ -1,14 +1,15 @@
 """Join stores of one study: what two machines trained becomes one store, each run as it was committed."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from byrote.files import sha256
-from byrote.store.directory import committed, read_manifest
+from byrote.files.atomic import sync
+from byrote.store.drafts import draft, publish
 from byrote.store.plan import Entry, Plan
+from byrote.store.runs import committed
+from byrote.store.verified import flaw_of
 
 __all__ = ["merge"]
 
@@ -78,21 +79,16 @@ def _joined(roots: Sequence[Path]) -> Plan:
 
 
 def _verify(root: Path, key: str) -> None:
-    """A run must be the one that was committed: every file that its manifest names, with its checksum."""
-    for name, checksum in read_manifest(root, key)["files"].items():
-        path = root / key / name
-        if not path.is_file() or sha256(path) != checksum:
-            raise ValueError(
-                f"{path} is missing or damaged (its checksum differs); delete that run's folder and merge again"
-            )
+    """A run must be the one that was committed."""
+    flaw = flaw_of(root, key)
+    if flaw is not None:
+        raise ValueError(f"{flaw.sentence(root)}, then merge again")
 
 
 def _copy(folder: Path, target: Path) -> None:
     """Copy a run's folder whole or not at all."""
-    draft = target / f".draft-{folder.name}-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        shutil.copytree(folder, draft)
-        os.replace(draft, target / folder.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with draft(target, folder.name) as copy:
+        for path in folder.iterdir():
+            shutil.copy2(path, copy / path.name)
+            sync(copy / path.name)
+        publish(copy, target / folder.name, lambda: flaw_of(target, folder.name) is None)

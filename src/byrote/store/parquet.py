@@ -1,7 +1,7 @@
 """Parquet files as named columns: written whole, read whole or a column at a time."""
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from byrote.table import Table
 
-__all__ = ["lazy_table", "metadata_of", "read_parquet", "write_parquet"]
+__all__ = ["join_parquet", "lazy_table", "metadata_of", "read_many", "read_parquet", "write_parquet"]
 
 Column = NDArray[Any]
 _SMALL = 4_000_000  # numbers in a table whose columns are read together: 32 MB
+_TOGETHER = 500  # files that are read in one go: of thousands, the reader keeps every footer in memory
+_DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
 
 
 def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> None:
@@ -26,14 +28,10 @@ def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[s
         columns: values by name.
         metadata: texts by name, stored in the file beside its schema.
     """
-    connection = duckdb.connect(":memory:", config={"threads": 1})
+    connection = _connection().cursor()
     try:
         connection.register("columns", dict(columns))
-        entries = ", ".join(f"{name}: {_quoted(text)}" for name, text in (metadata or {}).items())
-        stored = f", KV_METADATA {{{entries}}}" if entries else ""
-        connection.execute(
-            f"COPY (SELECT * FROM columns) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd{stored})"
-        )
+        connection.execute(f"COPY (SELECT * FROM columns) TO {_quoted(str(path))} ({_options(metadata or {})})")
     finally:
         connection.close()
 
@@ -48,16 +46,55 @@ def metadata_of(path: Path) -> dict[str, str]:
     return {bytes(name).decode(): bytes(text).decode() for name, text in rows}
 
 
-def read_parquet(paths: Path | list[Path]) -> dict[str, Column]:
-    """Columns of one Parquet file, or of several one after another (then with a `filename` column).
+def read_parquet(path: Path) -> dict[str, Column]:
+    """The columns of one Parquet file.
+
+    Raises:
+        ValueError: the file is not readable Parquet (names it).
+    """
+    columns = _fetch("SELECT * FROM read_parquet($files)", [path]).fetchnumpy()
+    return {name: _plain(column) for name, column in columns.items()}
+
+
+def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArray[np.int64]]]:
+    """The columns of many Parquet files one after another, some hundred files at a time.
+
+    Yields:
+        The columns, of which a file may lack some, and of each row the place of its file in `paths`.
 
     Raises:
         ValueError: a file that is not readable Parquet (names it).
     """
-    named = ", filename = true" if isinstance(paths, list) else ""
-    files = paths if isinstance(paths, list) else [paths]
-    columns = _fetch(f"SELECT * FROM read_parquet($files, union_by_name = true{named})", files).fetchnumpy()
-    return {name: _plain(column) for name, column in columns.items()}
+    for start in range(0, len(paths), _TOGETHER):
+        some = list(paths[start : start + _TOGETHER])
+        columns = _fetch("SELECT * FROM read_parquet($files, union_by_name = true)", some).fetchnumpy()
+        rows = _fetch("SELECT num_rows FROM parquet_file_metadata($files)", some).fetchnumpy()["num_rows"]
+        places = np.repeat(np.arange(start, start + len(some), dtype=np.int64), np.asarray(rows, dtype=np.int64))
+        yield {name: _plain(column) for name, column in columns.items()}, places
+
+
+def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mapping[str, str]) -> None:
+    """Write the rows of many files into one, as they stream by; nothing of them stays in memory.
+
+    Args:
+        target: the file to write. Its column `key` names the folder of the file that a row comes from, unless that
+            file has such a column.
+        parts: files of the same columns, one sequence after another.
+        metadata: texts by name, stored in the file beside its schema.
+
+    Raises:
+        ValueError: a file that is not readable Parquet (names it).
+    """
+    queries, files = [], {}
+    for number, paths in enumerate(parts):
+        has_key = any(row[0] == "key" for row in _fetch(_DESCRIBED, [paths[0]]).fetchall())
+        named = "*" if has_key else "parse_path(filename)[-2] AS key, * EXCLUDE filename"
+        option = "" if has_key else ", filename = true"
+        files[f"part{number}"] = [glob.escape(str(path)) for path in paths]
+        queries.append(f"SELECT {named} FROM read_parquet($part{number}{option})")
+    _fetch(
+        f"COPY ({' UNION ALL BY NAME '.join(queries)}) TO {_quoted(str(target))} ({_options(metadata)})", [], **files
+    )
 
 
 def lazy_table(path: Path) -> Table:
@@ -68,7 +105,7 @@ def lazy_table(path: Path) -> Table:
     Raises:
         ValueError: a file that is not readable Parquet.
     """
-    described = _fetch("DESCRIBE SELECT * FROM read_parquet($files)", [path]).fetchall()
+    described = _fetch(_DESCRIBED, [path]).fetchall()
     counted = _fetch("SELECT count(*) FROM read_parquet($files)", [path]).fetchone()
     length = int(counted[0]) if counted else 0
     numbers = [row[0] for row in described if row[1] != "VARCHAR"]
@@ -103,10 +140,16 @@ def _connection() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 1})
 
 
-def _fetch(query: str, paths: list[Path]) -> duckdb.DuckDBPyConnection:
-    files = [glob.escape(str(path)) for path in paths]
+def _options(metadata: Mapping[str, str]) -> str:
+    """How files are written: the same rows give the same bytes."""
+    entries = ", ".join(f"{name}: {_quoted(text)}" for name, text in metadata.items())
+    return "FORMAT parquet, COMPRESSION zstd" + (f", KV_METADATA {{{entries}}}" if entries else "")
+
+
+def _fetch(query: str, paths: list[Path], **named: list[str]) -> duckdb.DuckDBPyConnection:
+    files = {"files": [glob.escape(str(path)) for path in paths]} if paths else {}
     try:
-        return _connection().cursor().execute(query, {"files": files})
+        return _connection().cursor().execute(query, files | named)
     except duckdb.Error as error:
         line = str(error).splitlines()[0]
         raise ValueError(

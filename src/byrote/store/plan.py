@@ -5,16 +5,17 @@ also holds which older contents of files and modules still count (`byrote run --
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
-from byrote.files import write_atomic
 from byrote.identity import FORMAT, content_name, identity, run_key
-from byrote.store.directory import committed, read_spec
+from byrote.store.directory import PLAN
+from byrote.store.runs import DamagedRunError, committed, read_spec
+from byrote.store.sealed import read_sealed, write_sealed
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
@@ -78,21 +79,28 @@ class Plan:
         Raises:
             ValueError: the file is there and cannot be understood, or an older byrote wrote it.
         """
-        path = root / "plan.json"
+        path = root / PLAN
         try:
-            data = json.loads(path.read_text("utf-8"))
-            if data["format"] != FORMAT:
-                raise ValueError(
-                    f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
-                    "run the study again into another --out, or read the store with the byrote that wrote it"
-                )
-            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in data["entries"])
+            state = path.stat()
+            return _remembered(path, (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @classmethod
+    def _read(cls, path: Path) -> "Plan":
+        """The plan in a file."""
+        try:
+            data, is_sealed = _sealed(path)
+            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
+            wrong = [] if is_sealed else [e.key for e in entries if run_key(e.spec, e.contents) != e.key]
+            if wrong:
+                raise ValueError(f"{path} is not as byrote wrote it (run {wrong[0]} has another spec); restore it")
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
             asked = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
             return cls(*asked, entries, accepted, str(data.get("file", "")))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except FileNotFoundError:
+            raise
+        except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
@@ -144,8 +152,11 @@ class Plan:
                     f"choose another --out"
                 )
             # neither other contents of the same files and modules nor other names of the same make another study
-            keys, questions = {entry.key for entry in self.entries}, {entry.question for entry in self.entries}
-            kept = [entry for entry in there.entries if entry.key in keys or entry.question in questions]
+            keys = {entry.key for entry in self.entries}
+            others = [entry for entry in there.entries if entry.key not in keys]
+            questions = {entry.question for entry in self.entries} if others else set()
+            lost = [entry for entry in others if entry.question not in questions]
+            kept = [entry for entry in there.entries if entry not in lost]
             if len(kept) < len(there.entries):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
@@ -161,8 +172,31 @@ class Plan:
         self._store(root)
 
     def _store(self, root: Path) -> None:
-        content = {"format": FORMAT, **asdict(self)}
-        write_atomic(root / "plan.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        write_sealed(root / PLAN, {"format": FORMAT, **asdict(self)}, parents=False)
+
+
+@lru_cache(maxsize=1)
+def _remembered(path: Path, state: tuple[int, ...]) -> Plan:
+    """The plan in a file, read once unless the file changes: of ten thousand runs it takes a second."""
+    return Plan._read(path)
+
+
+def _sealed(path: Path) -> tuple[dict[str, Any], bool]:
+    try:
+        return read_sealed(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; restore it, or run the study again into another --out") from None
+
+
+def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The entries of a stored plan, which must have the format of this byrote."""
+    if data["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
+            "run the study again into another --out, or read the store with the byrote that wrote it"
+        )
+    entries: list[dict[str, Any]] = data["entries"]
+    return entries
 
 
 def question(spec: Mapping[str, Any]) -> str:
@@ -190,7 +224,10 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
     for key in keys:
         if key in used:
             continue
-        spec, contents = read_spec(root, key)
+        try:
+            spec, contents = read_spec(root, key)
+        except DamagedRunError:  # it counts for nothing; `byrote verify` names it
+            continue
         entry = entries.get(question(spec))
         if entry is not None:
             other = [(name, old) for name, old in sorted(contents.items()) if entry.contents.get(name) != old]

@@ -1,28 +1,33 @@
 """The tables of a store, or of a folder of compacted results. Never loads torch."""
 
 import json
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from byrote.component import did_you_mean
-from byrote.files import atomic, sha256, write_atomic
+from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
-from byrote.store.directory import committed, read_manifest
-from byrote.store.parquet import lazy_table, read_parquet, write_parquet
+from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
 from byrote.store.plan import Plan, older_versions
+from byrote.store.runs import DamagedRunError, committed
+from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.status import not_run
+from byrote.store.verified import whole_runs
 from byrote.table import Column, Table
 
 __all__ = ["Results", "compact", "is_results", "read_results"]
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
+_HISTORY = "history.parquet"
+
+Parts = list[list[Path]]
 
 
 def _none() -> Table:
@@ -40,6 +45,7 @@ class Results:
         source: where the tables were read from, for captions.
         about: study, scale, machine, and what was not run: what a report says of the whole.
         load_features: gives the features of runs with M = 2, see `features`.
+        feature_files: gives the files that these lie in, for what joins them without reading them into memory.
     """
 
     runs: Table
@@ -47,6 +53,7 @@ class Results:
     source: str
     about: dict[str, Any]
     load_features: Callable[[], Table] = field(default=_none, repr=False)
+    feature_files: Callable[[], Parts] = field(default=list, repr=False)
 
     @cached_property
     def features(self) -> Table:
@@ -58,6 +65,22 @@ class Results:
         """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty where they hold them all."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
+
+    def where(self, mask: NDArray[np.bool_]) -> "Results":
+        """The tables of the runs that a mask (R,) names; the others count as planned no more."""
+        place = np.where(mask, np.cumsum(mask) - 1, -1)
+        runs, history = self.runs.take(np.flatnonzero(mask)), self.history
+        if len(history):
+            run = place[history["run"]]
+            history = history.with_column("run", run).take(np.flatnonzero(run >= 0))
+        keys = runs["key"].tolist()
+
+        def features() -> Table:
+            rows = self.features
+            return rows.where(np.isin(rows["key"].astype(str), keys)) if len(rows) else rows
+
+        about = {**self.about, "planned": int(self.about.get("planned", 0)) - int(np.sum(~mask))}
+        return Results(runs, history, self.source, about, features)
 
     @property
     def specs(self) -> dict[str, dict[str, Any]]:
@@ -92,14 +115,16 @@ def _compacted(folder: Path) -> Results:
     about = _about(folder)
     for name in (_TABLE, _RUNS):
         _verify(folder, name, about)
-    load = partial(_compacted_features, folder, about) if _FEATURES in about["files"] else _none
+    files = partial(_compacted_features, folder, about)
     runs = Table(read_parquet(folder / _RUNS))
-    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, load)
+    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, partial(_features, files), files)
 
 
-def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Table:
+def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Parts:
+    if _FEATURES not in about["files"]:
+        return []
     _verify(folder, _FEATURES, about)
-    return lazy_table(folder / _FEATURES)
+    return [[folder / _FEATURES]]
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
@@ -114,13 +139,12 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
 def _about(folder: Path) -> dict[str, Any]:
     path = folder / _ABOUT
     try:
-        about = json.loads(path.read_text("utf-8"))
+        about, _ = read_sealed(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
-        written = about.get("format", 1) if isinstance(about, dict) else "unknown"
+    if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(
-            f"{folder} has results of format {written}, this byrote reads format {FORMAT}; "
+            f"{folder} has results of format {about.get('format', 1)}, this byrote reads format {FORMAT}; "
             "compact the store again with this byrote, or read them with the one that wrote them"
         )
     return about
@@ -132,7 +156,7 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     present = plan.present({*committed(folder), *compacted})
     entries = [entry for entry in plan.entries if entry.key in present]
     fresh = [present[entry.key] for entry in entries if present[entry.key] not in compacted]
-    manifests = {key: read_manifest(folder, key) for key in fresh}
+    manifests = _whole(folder, fresh, (_HISTORY,))
     rows: list[dict[str, Any]] = []
     for entry in entries:
         key = present[entry.key]
@@ -144,7 +168,8 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     places = {row["key"]: place for place, row in enumerate(rows)}
     history = _history(folder, stored, compacted, manifests, places)
     about = _about_plan(folder, plan, present, manifests, {} if stored is None else stored.about)
-    return Results(runs, history, str(folder), about, partial(_features, folder, stored, manifests))
+    files = partial(_feature_files, folder, stored, manifests)
+    return Results(runs, history, str(folder), about, partial(_features, files), files)
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,31 +191,43 @@ def _history(
         if not manifests and np.array_equal(renumbered, stored.history["run"]):
             return stored.history
         parts.append(stored.history.with_column("run", renumbered).where(renumbered >= 0))
-    done = [key for key, manifest in manifests.items() if "history.parquet" in manifest["files"]]
+    done = [key for key, manifest in manifests.items() if _HISTORY in manifest["files"]]
     done = [key for key in done if manifests[key]["status"] == "done"]
     if done:
-        columns = read_parquet([_whole(folder, manifests[key], "history.parquet") for key in done])
-        keys = _keys_of(columns.pop("filename"))
-        parts.append(Table({"run": np.array([places[key] for key in keys], dtype=np.int64), "key": keys, **columns}))
+        numbers, names = np.array([places[key] for key in done], dtype=np.int64), _objects(done)
+        for columns, files in read_many([folder / key / _HISTORY for key in done]):
+            parts.append(Table({"run": numbers[files], "key": names[files], **columns}))
     history = Table.concat(parts)
     return history.take(np.lexsort((history["epoch"], history["run"]))) if len(history) else history
 
 
-def _whole(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
-    """The path of a run's file, which must be the one that was written."""
-    path = folder / str(manifest["key"]) / name
-    if not path.is_file() or sha256(path) != manifest["files"][name]:
-        raise ValueError(f"{path} is missing or damaged (its checksum differs); delete that run's folder and run again")
-    return path
+def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The manifests of runs that must be whole, with these files as they were written."""
+    manifests, flaws = whole_runs(folder, keys, names)
+    for flaw in flaws.values():
+        raise DamagedRunError(folder, flaw)
+    return manifests
 
 
-def _features(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
-    parts = [] if stored is None else [stored.features]
-    paths = [_whole(folder, manifest, _FEATURES) for manifest in manifests.values() if _FEATURES in manifest["files"]]
-    if paths:
-        columns = read_parquet(paths)
-        parts.append(Table({"key": _keys_of(columns.pop("filename")), **columns}))
-    return Table.concat(parts)
+def _feature_files(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
+    """The files that hold features, as they were written: the compacted one, then those of the runs."""
+    keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
+    whole = _whole(folder, keys, (_FEATURES,))
+    return [
+        *([] if stored is None else stored.feature_files()),
+        *([[folder / key / _FEATURES for key in whole]] if whole else []),
+    ]
+
+
+def _features(files: Callable[[], Parts]) -> Table:
+    tables = []
+    for paths in files():
+        if len(paths) == 1 and "key" in (table := lazy_table(paths[0])):
+            tables.append(table)
+            continue
+        keys = _objects([path.parent.name for path in paths])
+        tables += [Table({"key": keys[places], **columns}) for columns, places in read_many(paths)]
+    return tables[0] if len(tables) == 1 else Table.concat(tables)
 
 
 def _about_plan(
@@ -245,16 +282,20 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
     runs = results.runs
     for name in ("spec", "contents", "error") if len(runs) else ():
         runs = runs.with_column(name, _objects([_without_home(text) for text in runs[name].tolist()]))
-    tables = {_RUNS: runs, _TABLE: results.history, _FEATURES: results.features}
+    metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
     checksums = {}
-    for name, table in tables.items():
+    for name, table in {_RUNS: runs, _TABLE: results.history}.items():
         if len(table):
-            metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
             with atomic(folder / name) as draft:
                 write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
             checksums[name] = sha256(folder / name)
-    about = json.dumps(results.about | {"files": checksums}, indent=1, sort_keys=True) + "\n"
-    write_atomic(folder / _ABOUT, _without_home(about))
+    features = results.feature_files()
+    if features:
+        with atomic(folder / _FEATURES) as draft:
+            join_parquet(draft, features, metadata)
+        checksums[_FEATURES] = sha256(folder / _FEATURES)
+    about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
+    write_sealed(folder / _ABOUT, about)
     return folder
 
 
@@ -274,11 +315,6 @@ def _without_home(text: str) -> str:
     if str(home) == home.anchor:
         return text
     return re.sub(re.escape(json.dumps(str(home))[1:-1]) + r"(?![\w.-])", "~", text)
-
-
-def _keys_of(files: Column) -> Column:
-    folders = {file: os.path.basename(os.path.dirname(file)) for file in set(files.tolist())}
-    return _objects([folders[file] for file in files.tolist()])
 
 
 def _objects(values: Sequence[Any]) -> Column:

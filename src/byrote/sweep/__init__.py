@@ -1,7 +1,9 @@
 """Sweeps: a study's missing runs, planned into cohorts and carried out by worker processes."""
 
 from byrote.sweep.executors import Event
+from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import Task
-from byrote.sweep.run import Outcome, Watcher, run
+from byrote.sweep.run import price, run
+from byrote.sweep.stop import Stop
 
-__all__ = ["Event", "Outcome", "Task", "Watcher", "run"]
+__all__ = ["Event", "Outcome", "Stop", "Task", "Watcher", "price", "run"]

@@ -1,20 +1,20 @@
 """From a study to tasks: which runs are missing, and which of them train together."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
 from byrote.experiment import Experiment, Study
 from byrote.identity import modules_in
-from byrote.networks import MLP
-from byrote.store import Entry, Plan, committed
+from byrote.networks.mlp import dense_weights
+from byrote.store import Entry, Plan
+from byrote.store.uncollected import uncollected
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 
-__all__ = ["Task", "plan_study", "tasks", "together"]
+__all__ = ["Task", "by_worth", "plan_study", "tasks", "together"]
 
 _FEW, _MANY, _SMALL = 4, 16, 2**20
 
@@ -39,11 +39,6 @@ class Task:
         return tuple(experiment.key for experiment in self.experiments)
 
 
-def _weights(network: MLP) -> int:
-    """Roughly the number of weights."""
-    return network.width * (network.width * network.depth + 800)
-
-
 def together(experiment: Experiment, device: str) -> int:
     """How many runs like this one train together where nothing else is asked for.
 
@@ -53,9 +48,10 @@ def together(experiment: Experiment, device: str) -> int:
     """
     if device != "cpu":
         return _MANY
-    return _FEW if isinstance(experiment.network, MLP) and _weights(experiment.network) <= _SMALL else 1
+    return _FEW if 0 < dense_weights(experiment.network) <= _SMALL else 1
 
 
+@uncollected()
 def plan_study(
     study: Study,
     scale: str = "",
@@ -92,29 +88,31 @@ def plan_study(
 def tasks(
     plan: Plan,
     experiments: Mapping[str, Experiment],
-    root: Path,
+    done: Collection[str],
     sizes: Mapping[str, tuple[int, ...]],
     cohort: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    only: Collection[str] | None = None,
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
-    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop. A run of an older
-    version that was accepted counts as done.
+    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
 
     Args:
         experiments: those of the plan that can be run here, by key.
+        done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: most runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
+        only: the keys of the runs that are asked for; None: all.
     """
-    done = plan.present(committed(root))
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    missing = set([entry.key for entry in entries if entry.key not in done][:limit])
+    asked = [entry for entry in entries if only is None or entry.key in only]
+    missing = set([entry.key for entry in asked if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
-    for entry in entries:
+    for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)
     found = []
     for keys in groups.values():
@@ -127,3 +125,12 @@ def tasks(
                 cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
                 found.append(Task(digest(planned), members, cost))
     return sorted(found, key=lambda task: -task.cost)
+
+
+def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
+    """The tasks by what their runs are worth on average; of equals, the longest first."""
+
+    def of(task: Task) -> float:
+        return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)
+
+    return sorted(todo, key=lambda task: (-of(task), -task.cost))

@@ -1,99 +1,40 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
 import logging
-import math
 import os
-import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from byrote.analysis import Store
 from byrote.experiment import Experiment, Study, list_studies
 from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
-from byrote.store import Plan
-from byrote.store.directory import WEIGHTS, committed, discard_leftovers, read_manifest
+from byrote.store import Entry, Plan
+from byrote.store.cancel import Cancelled
+from byrote.store.drafts import leftovers, remove
+from byrote.store.leases import abandoned
+from byrote.store.log import write_costs
 from byrote.store.plan import older_versions
-from byrote.store.status import mark_unavailable
-from byrote.sweep.executors import Event, Setting, local, serial
-from byrote.sweep.plan import Task, plan_study, tasks
+from byrote.store.prune import finished_checkpoints
+from byrote.store.runs import WEIGHTS, committed
+from byrote.store.status import clear_abandoned, mark_unavailable
+from byrote.store.verified import whole_runs
+from byrote.sweep.choose import chosen
+from byrote.sweep.cost import training_cost
+from byrote.sweep.drive import Driver
+from byrote.sweep.estimate import Estimate, estimate
+from byrote.sweep.executors import Executor, Local, Ray, Serial, Setting, check_executor
+from byrote.sweep.outcome import Outcome, Watcher
+from byrote.sweep.plan import by_worth, plan_study, tasks
+from byrote.sweep.stop import Stop
 
-__all__ = ["Outcome", "Watcher", "run"]
+__all__ = ["default_workers", "make_store", "price", "run"]
 
 log = logging.getLogger("byrote")
-_DISK = ("OSError", "WriteError")  # what a worker says when the store cannot take a result
-
-
-@dataclass
-class Outcome:
-    """What a sweep did.
-
-    Attributes:
-        planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
-        failed: runs that ended "failed" (diverged), by key.
-        raised: runs in which an exception was raised, a user's own code among it, by key: what it was and where.
-        broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
-        unavailable: runs that were left out, by key, and why their data are not to be had.
-        older_versions: how many runs lie there that other contents of a file or module made and that do not count,
-            by its name and the first digits of that content.
-        without_weights: runs that were done before, keep no weights, and were asked to.
-        stopped: the time given was over before all was done; the same call goes on.
-    """
-
-    root: Path
-    planned: int = 0
-    done_before: int = 0
-    kept: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    raised: dict[str, str] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-    unavailable: dict[str, str] = field(default_factory=dict)
-    older_versions: dict[str, int] = field(default_factory=dict)
-    without_weights: int = 0
-    stopped: bool = False
-    _traces: set[str] = field(default_factory=set, repr=False)
-
-    def note(self, event: Event) -> None:
-        """Take in what a worker said."""
-        if event.kind == "run":
-            self.kept += 1
-            if event.data["status"] == "failed":
-                self.failed[event.data["key"]] = event.data["error"]
-        elif event.kind == "raised":
-            self.note_raised([event.data["key"]], event.data["error"], event.data["trace"], event.data["own"])
-        elif event.kind == "error":
-            self.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
-        elif event.kind == "lost" and not event.data["again"]:
-            self.broken.append(f"{len(event.task.keys)} runs: their worker died twice (exit code {event.data['code']})")
-
-    def note_raised(self, keys: Sequence[str], error: str, trace: str, own: bool) -> None:
-        """Note runs in which an exception was raised; each traceback is logged once, of a user's code as an error."""
-        self.raised |= dict.fromkeys(keys, error)
-        if trace not in self._traces:
-            self._traces.add(trace)
-            log.log(logging.ERROR if own else logging.INFO, "run %s raised an exception\n%s", keys[0], trace)
-
-    @property
-    def store(self) -> Store:
-        """The store, opened for reading."""
-        return Store(self.root)
-
-
-class Watcher:
-    """Hears how a sweep goes; the command line draws a progress bar from it. The default is silent."""
-
-    def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        """The plan is made: these tasks will be carried out."""
-
-    def event(self, event: Event, outcome: Outcome) -> None:
-        """A worker said something."""
-
-    def end(self, outcome: Outcome) -> None:
-        """All is done."""
+Worth = Callable[[Sequence[Entry], Mapping[str, float]], Mapping[str, float]]
 
 
 def default_workers(device: str = "cpu") -> int:
@@ -119,11 +60,15 @@ def run(
     workers: int | None = None,
     device: str = "cpu",
     on: str = "local",
+    address: str = "",
+    gpus_per_task: float | None = None,
     cohort: int | None = None,
     limit: int | None = None,
-    max_time: float | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
+    stop: Stop | None = None,
+    where: Mapping[str, Sequence[Any]] | None = None,
+    worth: Worth | None = None,
 ) -> Outcome:
     """Train the missing runs of a study into the store `out`.
 
@@ -136,13 +81,18 @@ def run(
             keeps them.
         workers: processes (default: one a core, on an accelerator one); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
-        on: "local" or "serial".
+        on: "local", "serial" or "ray".
+        address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private one of this machine.
+        gpus_per_task: with "ray" and "cuda", the share of a GPU that a cohort takes (default: 1).
         cohort: most runs that train together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
-        max_time: stop after this many minutes, at the end of the epoch in hand (of the task in hand where `on` is
-            "serial"). What is finished is kept, and the same call goes on from the checkpoint.
         keep_weights: store each run's weights.
         watcher: hears of progress.
+        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
+            checkpoint after their epoch, from which the next sweep goes on.
+        where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
+        worth: gives what each missing run is worth, by key, from their entries and costs; the tasks of the highest
+            worth start first (None: the longest).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
@@ -158,59 +108,138 @@ def run(
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
     """
-    if on not in ("local", "serial"):
-        raise ValueError(f"--on needs local or serial, got {on!r}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"at least 1 worker is needed, got {workers}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"--limit needs at least 1 run, got {limit}")
-    if max_time is not None and not 0 < max_time < math.inf:
-        raise ValueError(f"--max-time needs minutes above 0, got {max_time:g}")
-    ends = math.inf if max_time is None else time.monotonic() + 60 * max_time
-    root, watcher = Path(out), watcher or Watcher()
-    import_modules(imports)
-    file = "" if isinstance(study, Study) or str(study) in list_studies() else str(study)
-    study = study if isinstance(study, Study) else Study.load(study)
-    device = _device(device)
-    plan, experiments = plan_study(study, scale, overrides, imports, file)
-    data = _check_data(experiments)
+    check_executor(on, address, gpus_per_task, device)
+    _check_counts(workers, limit)
+    root, watcher, stop = Path(out), watcher or Watcher(), stop or Stop()
+    device = device if on == "ray" and device == "cuda" else _device(device)  # the driver itself needs no GPU for Ray
+    plan, experiments, data = _read(study, scale, overrides, imports)
+    only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
-    before = plan.present(committed(root))
-    manifests = [read_manifest(root, done) for done in before.values()]
+    manifests, flaws = whole_runs(root, plan.present(committed(root)).values())
+    before = plan.present(manifests)
+    for flaw in flaws.values():
+        log.warning("%s", flaw.sentence(root))
     for key in before:
         data.unavailable.pop(key, None)
     mark_unavailable(root, data.unavailable)
     trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
-    todo = tasks(plan, trainable, root, data.sizes, cohort, limit, device)
+    todo = tasks(plan, trainable, before, data.sizes, cohort, limit, device, only)
     outcome = Outcome(root, len(experiments), len(before), len(before), unavailable=data.unavailable)
     outcome.older_versions = {version: len(keys) for version, keys in older_versions(root, plan).items()}
-    outcome.without_weights = sum(map(_lacks_weights, manifests)) if keep_weights else 0
+    outcome.without_weights = sum(map(_lacks_weights, manifests.values())) if keep_weights else 0
+    outcome.failed = {m["key"]: m["error"] for m in manifests.values() if m["status"] == "failed"}
     for key, (error, trace) in data.raised.items():
         if key not in before:
             outcome.note_raised([key], error, trace, own=True)
+    costs = {e.key: training_cost(e, data.sizes[e.data.digest()]) for task in todo for e in task.experiments}
+    if worth is not None:
+        todo = by_worth(todo, worth([entry for entry in plan.entries if entry.key in costs], costs))
     watcher.begin(outcome, todo, experiments)
-    setting = Setting(str(root), device, 1, keep_weights, tuple(imports))
-    events = serial(todo, setting) if on == "serial" else local(todo, setting, workers or default_workers(device))
-    if _follow(events, outcome, watcher, ends):
-        present = plan.present(committed(root))
-        outcome.kept, outcome.stopped = len(present), any(key not in present for task in todo for key in task.keys)
+    setting = Setting(str(root.resolve() if on == "ray" else root), device, 1, keep_weights, tuple(imports))
+    executor = _executor(on, setting, stop, workers, address, gpus_per_task)
+    write_costs(root, costs)
+    stop.also("cancelled", Cancelled(root))
+    Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
+    for path in finished_checkpoints(root, plan.present(committed(root)).values()):
+        remove(path)
+    _count_again(outcome, plan, [key for task in todo for key in task.keys])
+    outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)
     return outcome
 
 
-def _follow(events: Generator[Event, None, None], outcome: Outcome, watcher: Watcher, ends: float) -> bool:
-    """Hear what the workers say until they are done or the time (of the monotonic clock) is over; whether it is."""
-    for event in events:
-        outcome.note(event)
-        watcher.event(event, outcome)
-        if event.kind == "error" and event.data["type"] in _DISK:
-            events.close()
-            kept = f"{outcome.kept} of {outcome.planned} runs are kept in {outcome.root}"
-            raise OSError(f"{event.data['message']}; {kept}")
-        if time.monotonic() >= ends:
-            events.close()
-            return True
-    return False
+def _executor(
+    on: str, setting: Setting, stop: Stop, workers: int | None, address: str, gpus_per_task: float | None
+) -> Executor:
+    if on == "ray":
+        return Ray(setting, stop, workers, address, gpus_per_task)
+    if on == "local":
+        return Local(setting, stop, workers or default_workers(setting.device))
+    return Serial(setting, stop)
+
+
+def _check_counts(workers: int | None, limit: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f"at least 1 worker is needed, got {workers}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+
+
+def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
+    """Count what the store holds now: other drivers may have done some of what was asked for. Tidy up after all."""
+    present = plan.present(committed(outcome.root))
+    outcome.kept = len(present)
+    for path in finished_checkpoints(outcome.root, present.values()):
+        remove(path)
+    others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
+    for name, manifest in whole_runs(outcome.root, others, ())[0].items():
+        if manifest["status"] == "failed":
+            outcome.failed[others[name]] = manifest["error"]
+
+
+def _read(
+    study: str | Path | Study, scale: str, overrides: Mapping[str, Any] | None, imports: Sequence[str]
+) -> tuple[Plan, dict[str, Experiment], "_Data"]:
+    """The plan of a study, its experiments by key, and their data."""
+    import_modules(imports)
+    file = "" if isinstance(study, Study) or str(study) in list_studies() else str(study)
+    study = study if isinstance(study, Study) else Study.load(study)
+    plan, experiments = plan_study(study, scale, overrides, imports, file)
+    return plan, experiments, _check_data(experiments)
+
+
+def make_store(
+    study: str | Path | Study,
+    out: str | Path,
+    *,
+    scale: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    imports: Sequence[str] = (),
+    accept: Sequence[str] = (),
+) -> int:
+    """Make the store of a study without training anything, for drivers that start later; gives its number of runs.
+
+    Raises:
+        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+    """
+    plan, experiments, _ = _read(study, scale, overrides, imports)
+    _claim(Path(out), plan, accept)
+    (Path(out) / "log").mkdir(exist_ok=True)
+    return len(experiments)
+
+
+def price(
+    study: str | Path | Study,
+    out: str | Path,
+    *,
+    scale: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    imports: Sequence[str] = (),
+    accept: Sequence[str] = (),
+    workers: int | None = None,
+    device: str = "cpu",
+    cohort: int | None = None,
+    limit: int | None = None,
+    where: Mapping[str, Sequence[Any]] | None = None,
+) -> Estimate:
+    """What `run` would do with these arguments, and how long it would take; nothing is written.
+
+    Raises:
+        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+    """
+    root, device = Path(out), _device(device)
+    plan, experiments, data = _read(study, scale, overrides, imports)
+    only = chosen(plan.entries, where) if where else None
+    plan = plan.accepting(root, accept)
+    manifests, _ = whole_runs(root, plan.present(committed(root)).values(), ())
+    present = plan.present(manifests)
+    trainable = {key: e for key, e in experiments.items() if key not in data.unavailable and key not in data.raised}
+    todo = tasks(plan, trainable, present, data.sizes, cohort, limit, device, only)
+    parts = {entry.key: entry.part for entry in plan.entries}
+    count = workers or default_workers(device)
+    return estimate(
+        todo, parts, {key: manifests[name] for key, name in present.items()}, trainable, data.sizes, count, device
+    )
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
@@ -224,8 +253,12 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
         plan = replace(plan, imports=tuple(dict.fromkeys([*there.imports, *plan.imports])))
     try:
         plan.write(root)
-        discard_leftovers(root)
+        (root / ".running").mkdir(exist_ok=True)
+        for path in (*leftovers(root), *abandoned(root)):
+            remove(path)
+        clear_abandoned(root, [entry.key for entry in plan.entries])
         write_atomic(root / ".running" / ".probe", "")
+        remove(root / ".running" / ".probe")
     except OSError as error:
         raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
     return plan
@@ -271,7 +304,7 @@ def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
             data.unavailable |= {e.key: str(error) for e in (first, *others)}
             if len(data.unavailable) == len(experiments):
                 raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = own_trace(error)
             if not trace:
                 raise

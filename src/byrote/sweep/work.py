@@ -4,49 +4,81 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from traceback import format_exception
 from typing import Any
 
 import torch
 
 from byrote.contents import digest_contents
 from byrote.experiment import Experiment
-from byrote.own_code import described, own_trace
+from byrote.own_code import described, own_trace, traced
 from byrote.store import commit
+from byrote.store.directory import present_plan
+from byrote.store.leases import HeldError, LeaseLostError, Leases, held
 from byrote.store.status import clear_running, mark_running
-from byrote.training import Checkpoint, Progress, train
+from byrote.store.verified import whole_runs
+from byrote.sweep.run_log import logged
+from byrote.training import Checkpoint, Progress, Stopped, train
 
 __all__ = ["work"]
 
 log = logging.getLogger("byrote")
 
 Emit = Callable[[dict[str, Any]], object]
+Stop = Callable[[], bool]
 _imported: dict[str, tuple[object, str]] = {}  # by module its import and the digest of its source at that time
 
 
-def work(task: Mapping[str, Any], emit: Emit) -> None:
+def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
     """Train the experiments of one task and commit each run; see `_carry_out` for what raises or does not fit.
+
+    Runs that another driver has in hand are left to it, and those that it has finished are not trained again.
 
     Args:
         task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
             last two are those of the plan.
         emit: called with every event, a JSON-ready mapping.
+        stop: asked after every epoch; where it says yes, the cohort keeps a checkpoint and is left.
 
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
-        OSError: the store cannot be written to.
+        OSError: the store cannot be written to, or is gone.
+        HeldError: another driver has some of the runs in hand, or has taken them over; the others are done.
+        Stopped: `stop` said yes before the last epoch.
     """
+    if stop():
+        raise Stopped(0)
     torch.set_num_threads(task["threads"])
     experiments = [Experiment(**spec) for spec in task["specs"]]
     digest_contents(experiments)
     _check_unchanged(experiments, task)
-    keys = [e.key for e in experiments]
-    mark_running(Path(task["root"]), keys, {"epoch": 0, "epochs": experiments[0].training.epochs})
-    try:
-        _carry_out(task, experiments, task["name"], emit)
-    finally:
-        clear_running(Path(task["root"]), keys)
+    root, keys = Path(task["root"]), [e.key for e in experiments]
+    with held(root, task["name"], keys) as leases:
+        done = whole_runs(root, [key for key in keys if key in leases and (root / key).exists()])[0]
+        for key, manifest in done.items():
+            emit({"event": "run", "key": key, "status": manifest["status"], "error": manifest["error"]})
+        missing = [e for e in experiments if e.key in leases and e.key not in done]
+        if missing:
+            mark_running(root, [e.key for e in missing], {"epoch": 0, "epochs": missing[0].training.epochs})
+            try:
+                noted = logged(root, [e.key for e in missing], emit)
+                _carry_out(task, missing, task["name"], _Hands(noted, stop, leases))
+            finally:
+                clear_running(root, [e.key for e in missing])
+        left = [key for key in keys if key not in leases or key in leases.lost]
+    if left:
+        raise HeldError(left)
+
+
+@dataclass(frozen=True)
+class _Hands:
+    """What all attempts at the runs of one task share."""
+
+    emit: Emit
+    stop: Stop
+    leases: Leases
 
 
 def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any]) -> None:
@@ -75,18 +107,23 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
                 yield name
 
 
-def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
+def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, hands: "_Hands") -> None:
     """Train a cohort: in halves where memory does not hold it, and run by run where training raises.
 
     A run that raises alone becomes an event, so that it costs itself and no other.
     """
     try:
-        _train(task, experiments, name, emit)
+        _train(task, experiments, name, hands)
+    except Stopped:
+        raise
+    except LeaseLostError as error:
+        log.warning("%s", error)
+        return
     except (Exception, SystemExit) as error:
         trace = own_trace(error)
         if isinstance(error, OSError) and not trace:
             raise  # the store cannot be written to
-        raised = {"error": described(error), "own": bool(trace), "trace": trace or "".join(format_exception(error))}
+        raised = {"error": described(error), "own": bool(trace), "trace": traced(error)}
         halves = _out_of_memory(error)
     else:
         return
@@ -95,16 +132,16 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
         torch.cuda.empty_cache()
     if len(experiments) == 1:
         _checkpoint(task, name).discard()
-        emit({"event": "raised", "key": experiments[0].key, **raised})
+        hands.emit({"event": "raised", "key": experiments[0].key, **raised})
     elif halves:
         log.warning("a cohort of %d runs does not fit into memory and is trained in halves", len(experiments))
         middle = len(experiments) // 2
-        _carry_out(task, experiments[:middle], f"{name}-a", emit)
-        _carry_out(task, experiments[middle:], f"{name}-b", emit)
+        _carry_out(task, experiments[:middle], f"{name}-a", hands)
+        _carry_out(task, experiments[middle:], f"{name}-b", hands)
     else:
         _checkpoint(task, name).discard()
         for experiment in experiments:
-            _carry_out(task, [experiment], f"{name}-{experiment.key}", emit)
+            _carry_out(task, [experiment], f"{name}-{experiment.key}", hands)
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -117,19 +154,29 @@ def _checkpoint(task: Mapping[str, Any], name: str) -> Checkpoint:
     return Checkpoint(Path(task["root"]) / ".running" / f"{name}.checkpoint")
 
 
-def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, emit: Emit) -> None:
+def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, hands: "_Hands") -> None:
+    emit, leases = hands.emit, hands.leases
     root, device = Path(task["root"]), task["device"]
     keys = [e.key for e in experiments]
     checkpoint = _checkpoint(task, name)
 
     def heard(progress: Progress) -> None:
+        if leases.lost.issuperset(keys):
+            raise LeaseLostError(f"another driver has taken over {len(keys)} runs, whose training here ends")
         if progress.readings:
+            present_plan(root)
             mark_running(root, keys, {"epoch": progress.epoch, "epochs": progress.epochs})
         rows = {key: {column: row[column] for column in ("j1", "j2")} for key, row in progress.readings.items()}
         emit({"event": "epoch", "epoch": progress.epoch, "epochs": progress.epochs, "rows": rows})
 
     numerics = {"precision": experiments[0].training.precision, "threads": task["threads"], "device": device}
-    for run in train(experiments, device, heard, task["weights"], checkpoint):
-        commit(root, run, numerics | dict(run.numerics))
-        emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
-    checkpoint.discard()
+    for run in train(experiments, device, heard, task["weights"], checkpoint, hands.stop):
+        try:
+            commit(root, run, numerics | dict(run.numerics), partial(leases.check, run.key))
+        except LeaseLostError as error:
+            leases.lost.add(run.key)
+            log.warning("%s", error)
+        else:
+            emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
+    if task["name"] not in leases.lost:  # else it is another driver's now
+        checkpoint.discard()

@@ -1,8 +1,9 @@
 """A worker process: trains one cohort after another, importing torch once.
 
 `python -m byrote.sweep.worker` reads one JSON task a line from its standard input and writes one JSON event a line
-to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "error", ...}. Results go straight into the
-store. It ends when its input closes, also in the middle of a task, so that no worker outlives its driver.
+to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "held" | "stopped" | "error", ...}. Results
+go straight into the store. The line "stop" ends the task in hand after its epoch. The process ends when its input
+closes, also in the middle of a task, so that no worker outlives its driver.
 """
 
 import json
@@ -15,10 +16,13 @@ from typing import Any, TextIO
 __all__ = ["main"]
 
 
-def _listen(queue: "Queue[dict[str, Any] | None]") -> None:
+def _listen(queue: "Queue[dict[str, Any] | None]", stop: threading.Event) -> None:
     """Pass tasks on; when the driver is gone, end the process at once."""
     for line in sys.stdin:
         task = json.loads(line)
+        if task == "stop":
+            stop.set()
+            continue
         queue.put(task)
         if task is None:
             return
@@ -30,23 +34,17 @@ def main() -> int:
     out: TextIO = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to standard error, not into the events
     queue: Queue[dict[str, Any] | None] = Queue()
-    threading.Thread(target=_listen, args=(queue,), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(queue, stop), daemon=True).start()
 
     def emit(event: dict[str, Any]) -> None:
         out.write(json.dumps(event) + "\n")
 
     task = queue.get()
     if task is not None:
-        from byrote.own_code import import_modules
-        from byrote.sweep.work import work
+        from byrote.sweep.attempt import attempt
     while task is not None:
-        try:
-            sys.path += [place for place in task["path"] if place not in sys.path]
-            import_modules(task["imports"])
-            work(task, emit)
-            emit({"event": "done"})
-        except Exception as error:  # the driver reports it; the next task goes on
-            emit({"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)})
+        attempt(task, emit, stop.is_set)
         task = queue.get()
     return 0
 

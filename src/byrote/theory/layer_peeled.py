@@ -121,8 +121,8 @@ def layer_peeled(
     c = smooth * (N - 1) / N + cost
     gap = np.where(c < (N - 1) / N, np.log1p(np.maximum((N - 1) - N * c, 0) / c), 0.0)
     value = np.log1p((N - 1) * np.exp(-gap)) + c * gap
-    feature_norm = np.sqrt(cost * gap / (2 * N * l_h))  # half of the penalty is the features'
-    scale = np.sqrt(N * l_h / ((N - 1) * l_w)) if positive else np.sqrt(l_h / l_w)
+    feature_norm = np.sqrt(cost * gap / (2 * N)) / np.sqrt(l_h)  # half of the penalty is the features'
+    scale = np.sqrt(l_h) / np.sqrt(l_w) * (np.sqrt(N / (N - 1)) if positive else 1)  # products would overflow
     bound = _entropy_bound(N, smooth, l_w, l_h, positive)
     exact, printed = _margins(N, smooth, l_w, l_h, positive)
     collapsed = (gap == 0).reshape(shape)

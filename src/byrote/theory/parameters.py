@@ -51,12 +51,15 @@ def smoothing(alpha: ArrayLike) -> Array:
 
 
 def class_count(num_classes: ArrayLike) -> Array:
-    """The number of classes N as float64, or ValueError unless it is a whole number of at least 2."""
+    """The number of classes N as float64, or ValueError unless it is a whole number from 2 to a billion.
+
+    Above that, 1 less a probability near 1 is rounded away.
+    """
     return _checked(
         "num_classes",
         num_classes,
-        lambda array: (array >= 2) & (array == np.floor(array)),
-        "a whole number of at least 2",
+        lambda array: (array >= 2) & (array <= 1e9) & (array == np.floor(array)),
+        "a whole number of at least 2 (and at most 1e9)",
     )
 
 

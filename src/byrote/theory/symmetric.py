@@ -114,19 +114,19 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
     For symmetric ones the last mean is C: the order of any two risks is kept as long as eta < (N-1)/N.
 
     Args:
-        logits: (S, N). labels: (S,) true classes. eta: flip rate in [0, 1].
+        logits: (S, N). labels: (S,) true classes, integers in 0..N-1. eta: flip rate in [0, 1].
 
     Raises:
-        ValueError: shapes or eta outside their domain.
+        ValueError: shapes, labels or eta outside their domain.
+        TypeError: labels that are not integers.
 
     >>> import numpy as np
     >>> squared = lambda z, y: ((z - np.eye(3)[y]) ** 2).sum(axis=1)
     >>> noisy_risk(squared, np.arange(6.).reshape(2, 3), [0, 2], .3).deviation < 1e-12
     True
     """
-    rows, true = _rows(logits), np.asarray(labels, dtype=np.int64)
-    if true.shape != rows.shape[:1]:
-        raise ValueError(f"labels must have shape {rows.shape[:1]}, got {true.shape}")
+    rows = _rows(logits)
+    true = _classes(labels, *rows.shape)
     _rate(eta)
     N = rows.shape[1]
     table = _by_label(loss, rows)  # (S, N)
@@ -189,6 +189,23 @@ def _rows(logits: ArrayLike) -> Array:
     if rows.ndim != 2 or rows.shape[1] < 2 or len(rows) == 0:
         raise ValueError(f"logits must have shape (S, N) with N >= 2, got {rows.shape}")
     return rows
+
+
+def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64]:
+    """Labels (S,) in 0..N-1; floats, texts and negative labels would be taken for other classes."""
+    try:
+        found = np.asarray(labels)
+    except (ValueError, TypeError):  # uneven rows
+        found = np.empty(0, dtype=object)
+    if found.dtype.kind not in "biu":
+        raise TypeError(f"labels must be integer classes, got a {type(labels).__name__} of {found.dtype}")
+    if found.shape != (size,):
+        raise ValueError(f"labels must have shape {(size,)}, one a row of logits, got {found.shape}")
+    outside = np.flatnonzero((found < 0) | (found >= num_classes))
+    if len(outside):
+        first = outside[0]
+        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {int(found[first])} in row {first}")
+    return found.astype(np.int64)
 
 
 def _rate(eta: float) -> None:

@@ -2,7 +2,19 @@
 
 from byrote.training.checkpoint import Checkpoint
 from byrote.training.cohort import Cohort, cohort_key, prepare
-from byrote.training.loop import Progress, train, train_epoch
+from byrote.training.loop import Progress, Stopped, train, train_epoch
 from byrote.training.run import Run
+from byrote.training.steps import optimizer_of
 
-__all__ = ["Checkpoint", "Cohort", "Progress", "Run", "cohort_key", "prepare", "train", "train_epoch"]
+__all__ = [
+    "Checkpoint",
+    "Cohort",
+    "Progress",
+    "Run",
+    "Stopped",
+    "cohort_key",
+    "optimizer_of",
+    "prepare",
+    "train",
+    "train_epoch",
+]

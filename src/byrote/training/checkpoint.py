@@ -3,26 +3,50 @@
 Every run's part is separate, so a cohort that lost some members (they were committed before a kill) goes on with the
 others. What is restored is everything the next epoch depends on: weights and running statistics, the optimiser's
 memory, the order generator, the memory of a stateful loss, and the notes taken so far.
+
+A file is three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
+made it), and tensors. It is gone on from only if all of it fits: checksum, code, arithmetic, and the names, shapes and
+types of every state. Else it is discarded as a whole, with one line in the log, and training starts anew.
 """
 
+import hashlib
 import io
+import json
+import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from byrote.engine import EnsembleOptimizer, numerics
 from byrote.files import write_atomic
 from byrote.measures.dynamics import SampleHistory
 from byrote.training.cohort import Cohort
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "code_version"]
+
+log = logging.getLogger("byrote")
+
+_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # what optimisers remember of a parameter
+_SCALARS = (bool, int, float, str, type(None))
 
 
-def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """A digest of byrote's own sources, with the version of torch: training goes on under the code it began with."""
+    house = Path(__file__).resolve().parents[1]
+    state = hashlib.sha256()
+    for source in sorted(path for path in house.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
+        state.update(f"{source.relative_to(house).as_posix()}\0".encode() + source.read_bytes())
+    return f"{state.hexdigest()[:16]} torch {torch.__version__}"
+
+
+def _part(cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> dict[str, Any]:
     """Everything of run s."""
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     return {
@@ -37,7 +61,50 @@ def _part(cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) ->
     }
 
 
-def _restore(part: dict[str, Any], cohort: Cohort, optimizer: CohortOptimizer, record: Record, s: int) -> None:
+def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch: int) -> str:
+    """Why a saved part is not one of run s after so many epochs; empty where it fits."""
+    wanted = _part(cohort, optimizer, Record(), s)
+    if not isinstance(part, dict) or part.keys() != wanted.keys():
+        return "its parts have other names"
+    for name in ("network", "loss"):
+        if _shapes(part[name]) != _shapes(wanted[name]):
+            return f"its {name} has other names, shapes or types"
+    for name in ("order", "masks"):
+        if _shapes({name: part[name]}) != _shapes({name: wanted[name]}):
+            return f"its state of the {name} generator has another size"
+        torch.Generator().set_state(part[name].cpu())  # raises for a state that is none
+    if not optimizer.fits(s, part["optimizer"], _MEMORY):
+        return "its optimizer has other names, shapes or types"
+    if not isinstance(part["error"], str) or not _are_rows(part["rows"], epoch):
+        return "its history is not one of that many epochs"
+    if part["samples"] is not None and not _is_history(part["samples"], len(cohort.train.labels)):
+        return "its course of the samples is not one of these samples"
+    return ""
+
+
+def _shapes(states: Any) -> Any:
+    """Name, shape and type of each tensor; None where there is anything else."""
+    if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
+        return None
+    return {name: (tuple(value.shape), value.dtype) for name, value in states.items()}
+
+
+def _are_rows(rows: Any, epoch: int) -> bool:
+    """Whether these are readings at rising epochs up to this one, all of the same names."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        return False
+    if not all(isinstance(value, _SCALARS) for row in rows for value in row.values()):
+        return False
+    epochs = [row.get("epoch") for row in rows]
+    return all(isinstance(one, int) and 0 < one <= epoch for one in epochs) and epochs == sorted(set(epochs))
+
+
+def _is_history(samples: Any, count: int) -> bool:
+    names = {one.name: torch.float64 if one.name.startswith("margin") else torch.int64 for one in fields(SampleHistory)}
+    return bool(_shapes(samples) == {name: ((count,), dtype) for name, dtype in names.items()})
+
+
+def _restore(part: dict[str, Any], cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> None:
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     with torch.no_grad():
         for name, value in cohort.network.state_dict().items():
@@ -64,8 +131,12 @@ class Checkpoint:
     seconds: float = 30.0
     _saved: float = field(default_factory=time.monotonic)
 
-    def save(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record], epoch: int) -> None:
-        """Save after `epoch` epochs, if it is time."""
+    def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
+        """Save after `epoch` epochs, if it is time.
+
+        Raises:
+            OSError: the folder is gone, or cannot be written to.
+        """
         if time.monotonic() - self._saved < self.seconds:
             return
         parts = {
@@ -74,23 +145,53 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         torch.save({"epoch": epoch, "runs": parts}, buffer)
-        write_atomic(self.path, buffer.getvalue())
+        about = {"keys": sorted(parts), "code": code_version(), "numerics": numerics(cohort.network)}
+        rest = json.dumps(about).encode() + b"\n" + buffer.getvalue()
+        write_atomic(self.path, hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, parents=False)
         self._saved = time.monotonic()
 
-    def restore(self, cohort: Cohort, optimizer: CohortOptimizer, records: list[Record]) -> int:
+    def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
         """Set the cohort to where it was saved; returns the epochs done, 0 where there is nothing to go on from."""
         try:
-            saved = torch.load(self.path, map_location=cohort.device, weights_only=True)
-            parts = [saved["runs"][experiment.key] for experiment in cohort.experiments]
+            epoch, parts = self._read(cohort)
+            for s, part in enumerate(parts):
+                reason = _fits(part, cohort, optimizer, s, epoch)
+                if reason:
+                    raise ValueError(reason)
         except FileNotFoundError:
             return 0
-        except Exception:  # a damaged or foreign file: training starts anew, nothing is lost but time
+        except Exception as error:  # whatever is wrong with it: training starts anew, nothing is lost but time
+            line = (str(error) or repr(error)).splitlines()[0]
+            log.warning("the checkpoint %s does not fit and is discarded: %s", self.path, line)
             self.discard()
             return 0
         for s, (part, record) in enumerate(zip(parts, records, strict=True)):
             part["order"], part["masks"] = part["order"].cpu(), part["masks"].cpu()
             _restore(part, cohort, optimizer, record, s)
-        return int(saved["epoch"])
+        return epoch
+
+    def _read(self, cohort: Cohort) -> tuple[int, list[dict[str, Any]]]:
+        """The epochs done, and the part of each run of the cohort.
+
+        Raises:
+            ValueError: the file is damaged, or other code, other arithmetic, or another cohort made it.
+        """
+        digest, _, rest = self.path.read_bytes().partition(b"\n")
+        if hashlib.sha256(rest).hexdigest().encode() != digest:
+            raise ValueError("its checksum differs")
+        line, _, tensors = rest.partition(b"\n")
+        about = json.loads(line)
+        for name, mine in (("code", code_version()), ("numerics", numerics(cohort.network))):
+            if about[name] != mine:
+                raise ValueError(f"it was made with other {name} ({about[name]}, here {mine})")
+        saved = torch.load(io.BytesIO(tensors), map_location=cohort.device, weights_only=True)
+        epoch, last = saved["epoch"], cohort.experiments[0].training.epochs
+        if not isinstance(epoch, int) or not 0 < epoch < last:
+            raise ValueError(f"it was saved after epoch {epoch} of {last}")
+        missing = [experiment.key for experiment in cohort.experiments if experiment.key not in saved["runs"]]
+        if missing:
+            raise ValueError(f"it does not hold run {missing[0]}")
+        return epoch, [saved["runs"][experiment.key] for experiment in cohort.experiments]
 
     def discard(self) -> None:
         """The cohort is finished: remove the file."""

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from byrote.component import digest
 from byrote.data import Images
+from byrote.engine import StackedNetwork, prefers_batched, stack
 from byrote.experiment import Experiment
 from byrote.losses import Loss, LossModule
-from byrote.networks import MLP, Network, StackedNetwork
-from byrote.networks.side_by_side import SideBySide
 from byrote.noise import TransitionNoise
 
 __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
@@ -96,15 +95,6 @@ class Cohort:
         return torch.cat(parts)
 
 
-def _at_once(network: Network, device: torch.device) -> bool:
-    """Is a layer of all runs one batched operation? Of dense networks on an accelerator.
-
-    On a CPU run after run is faster, and the bits are then those of a run alone. Convolutional networks go run after
-    run everywhere: all at once they would be grouped convolutions.
-    """
-    return device.type != "cpu" and isinstance(network, MLP)
-
-
 def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
     """Does a step compiled in half a minute pay? From 10^15 FLOP on, 6 a weight and sample: seconds of a GPU."""
     return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
@@ -148,16 +138,9 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
     train, test = first.data.load("train", first.split_seed), first.data.load("test", first.split_seed)
     if len(train.labels) < 2:
         raise ValueError(f"training needs at least 2 samples, got {len(train.labels)}")
-    network = first.network.stack(
-        tuple(train.images.shape[1:]),
-        first.num_outputs,
-        [e.generator("weights") for e in ordered],
-        precision=first.training.precision,
-        batched=_at_once(first.network, device),
-    )
-    features, long = network.features, _is_long(network, len(train.labels), first.training.epochs)
-    if isinstance(features, SideBySide) and device.type == "cuda" and long:
-        features.compile_with()
+    network = _stacked(ordered, tuple(train.images.shape[1:]), device)
+    if device.type == "cuda" and _is_long(network, len(train.labels), first.training.epochs):
+        network.compile_with()
     near = Images(train.images.to(device), train.labels.to(device), train.ids)
     held_out = Images(test.images.to(device), test.labels.to(device), test.ids)
     return Cohort(
@@ -173,6 +156,19 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         masks=[e.generator("dropout") for e in ordered],
         losses=_losses(ordered, len(train.labels), device),
         start=None if first.start is None else _module(first.start, ordered, len(train.labels), device),
+    )
+
+
+def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device: torch.device) -> StackedNetwork:
+    """The experiments' networks as one: the one place where networks and engine meet."""
+    first = ordered[0]
+    modules = [first.network.build(input_shape, first.num_outputs, e.generator("weights")) for e in ordered]
+    return stack(
+        modules,
+        input_shape,
+        precision=first.training.precision,
+        batched=prefers_batched(modules[0], device),
+        fuse=first.network.layers_only,
     )
 
 

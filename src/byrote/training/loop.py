@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 
+from byrote.engine import EnsembleOptimizer
 from byrote.experiment import Experiment
 from byrote.losses import LossModule
 from byrote.training.checkpoint import Checkpoint
 from byrote.training.cohort import Cohort, batches, prepare
 from byrote.training.evaluate import snapshots
-from byrote.training.optimizer import CohortOptimizer
 from byrote.training.record import Record
 from byrote.training.run import Run
+from byrote.training.steps import optimizer_of, rates
 
-__all__ = ["Progress", "train", "train_epoch"]
+__all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Progress:
     epoch: int
     epochs: int
     readings: dict[str, dict[str, Any]]
+
+
+class Stopped(Exception):
+    """Training ended early because `stop` asked for it; the checkpoint, where there is one, holds the epochs done."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"stopped after epoch {epoch}")
+        self.epoch = epoch
 
 
 @contextmanager
@@ -54,6 +63,7 @@ def train(
     on_epoch: Callable[[Progress], None] | None = None,
     keep_weights: bool = False,
     checkpoint: Checkpoint | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Run]:
     """Train experiments that share one cohort key as one stacked network, and measure each.
 
@@ -63,20 +73,24 @@ def train(
         on_epoch: called after every epoch.
         keep_weights: put each run's trained weights into its `Run`.
         checkpoint: saved to now and then; where it holds these runs, training goes on from there to the same numbers.
+        stop: asked after every epoch but the last; where it says yes, the checkpoint is saved and training ends.
 
     Returns:
         One `Run` an experiment, in the order given. A run whose loss or features stop being finite ends with
         status "failed" and the epoch; its neighbours go on.
+
+    Raises:
+        Stopped: `stop` said yes before the last epoch.
     """
     began = time.perf_counter()
     cohort = prepare(experiments, device)
-    optimizer = CohortOptimizer(cohort.network, [e.training for e in cohort.experiments])
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     records = [Record() for _ in cohort.experiments]
     seconds = {"training": 0.0, "evaluation": 0.0}
     settings = cohort.experiments[0].training
     done = checkpoint.restore(cohort, optimizer, records) if checkpoint is not None else 0
     if cohort.start is not None and not done:
-        optimizer = _train_start(cohort, cohort.start)
+        optimizer = _train_start(cohort, cohort.start, stop)
     for epoch in range(done + 1, settings.epochs + 1):
         start = time.perf_counter()
         losses = train_epoch(cohort, optimizer, epoch - 1)
@@ -93,6 +107,10 @@ def train(
             on_epoch(Progress(epoch, settings.epochs, readings))
         if all(record.error for record in records):
             break
+        if stop is not None and epoch < settings.epochs and stop():
+            if checkpoint is not None:
+                replace(checkpoint, seconds=0.0).save(cohort, optimizer, records, epoch)
+            raise Stopped(epoch)
     seconds["cohort"] = time.perf_counter() - began
     runs = {
         experiment.key: record.finish(cohort, s, seconds, keep_weights)
@@ -101,20 +119,22 @@ def train(
     return [runs[e.key] for e in experiments]
 
 
-def _train_start(cohort: Cohort, start: LossModule) -> CohortOptimizer:
+def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
     """Train under the loss that the experiments start with, and give a fresh optimiser for the training that counts.
 
     Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]
-    optimizer = CohortOptimizer(cohort.network, settings)
+    optimizer = optimizer_of(cohort.network, settings)
     for epoch in range(settings[0].epochs):
         train_epoch(under, optimizer, epoch)
-    return CohortOptimizer(cohort.network, settings)
+        if stop is not None and stop():
+            raise Stopped(0)
+    return optimizer_of(cohort.network, settings)
 
 
-def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[float]:
+def train_epoch(cohort: Cohort, optimizer: EnsembleOptimizer, epoch: int) -> list[float]:
     """One pass over the training samples (epochs count from 0); returns each run's mean loss.
 
     Nothing inside waits for the device.
@@ -122,7 +142,7 @@ def train_epoch(cohort: Cohort, optimizer: CohortOptimizer, epoch: int) -> list[
     settings = cohort.experiments[0].training
     network, images = cohort.network, cohort.train.images
     network.train()
-    optimizer.set_epoch(epoch)
+    optimizer.set_rates(rates([e.training for e in cohort.experiments], epoch))
     order = cohort.permutations()
     bounds = batches(order.shape[1], settings.batch_size, settings.drop_last)
     losses = []

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from byrote.engine import numerics
 from byrote.measures.dynamics import SampleHistory
 from byrote.measures.snapshot import Snapshot, read
-from byrote.networks import numerics
 from byrote.training.cohort import Cohort
 from byrote.training.evaluate import features_of
 from byrote.training.facts import facts_of
@@ -50,8 +50,8 @@ class Record:
             samples = {"id": cohort.train.ids.numpy(), **columns}
             features = features_of(last, cohort.train.ids, cohort.test.ids)
         if keep_weights and not self.error:
-            twin = cohort.network.twin(s)
-            weights = {name: value.detach().cpu().numpy() for name, value in twin.state_dict().items()}
+            states = cohort.network.run_module(s).state_dict()
+            weights = {name: value.detach().cpu().numpy() for name, value in states.items()}
         return Run(
             experiment=experiment,
             status="failed" if self.error else "done",

@@ -27,7 +27,7 @@ class Run:
         facts: what the tables say of the run besides its spec (number of classes, effective rate, ...).
         weights: the trained weights by name, where they were asked for.
         seconds: wall time of the run's cohort, and its share of it.
-        numerics: which arithmetic its network ran (`byrote.networks.numerics`).
+        numerics: which arithmetic its network ran (`byrote.engine.numerics`).
     """
 
     experiment: Experiment
@@ -39,7 +39,7 @@ class Run:
     facts: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    numerics: Mapping[str, bool] = field(default_factory=dict)
+    numerics: Mapping[str, bool | str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from byrote.data.formats.single import single
 from byrote.data.formats.tables import Table
 
 __all__ = ["choose"]
@@ -42,6 +43,8 @@ def choose(
             refused.append(reason[1:])
         elif reason:
             left.setdefault(reason, []).append(name)
+        elif not wanted and name in table.index:
+            left.setdefault("that pandas wrote as the index", []).append(name)
         elif not wanted and _numbers_rows(name, values[:, place], where):
             left.setdefault("of row numbers", []).append(name)
         else:
@@ -58,7 +61,7 @@ def choose(
         for reason, found in left.items()
     ]
     chosen = [names[place] for place in taken]
-    return chosen, _single(values[:, taken], chosen, where), notes
+    return chosen, single(values[:, taken], [f"column {name!r}" for name in chosen], where), notes
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
@@ -89,32 +92,26 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
 
 def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
     """Whether a column numbers the rows, by its name; one that counts them under another name is refused."""
+    whole = bool((column == np.floor(column)).all())
     if _UNNAMED.fullmatch(name):
+        if not whole:
+            raise ValueError(
+                f"{where}: every feature needs a name, and column {name!r} has none and does not number the rows: "
+                "name it, or list features=(...)"
+            )
         return True
-    if not (column == np.floor(column)).all() or len(np.unique(column)) < len(column):
+    if not whole or len(np.unique(column)) < len(column):
         return False
     if name.strip().lower() in _NUMBERING:
         return True
-    if len(column) >= _MANY and column.max() - column.min() + 1 == len(column):
+    if len(column) < _MANY:
+        return False
+    steps = np.diff(column)
+    counts = column.max() - column.min() + 1 == len(column)
+    if counts or (steps > 0).all() or (steps < 0).all():
+        how = "counts the rows" if counts else "is in order with the rows, as an index is,"
         raise ValueError(
-            f"{where}: column {name!r} counts the rows from {column.min():.0f} to {column.max():.0f}: list "
+            f"{where}: column {name!r} {how} from {column.min():.0f} to {column.max():.0f}: list "
             f"features=(...) with it to use it or without it to leave it out, or set id_column={name!r}"
         )
     return False
-
-
-def _single(values: "np.ndarray[Any, Any]", names: list[str], where: str) -> "np.ndarray[Any, Any]":
-    """float32, where that keeps apart what float64 does."""
-    if not len(values):
-        return values.astype(np.float32)
-    with np.errstate(over="ignore"):  # a deviation beyond float64 is infinite, and its column too large anyway
-        size, spread = np.abs(values).max(axis=0), values.std(axis=0)
-    step = size * 2.0**-24
-    bad = (size > np.finfo(np.float32).max) | (step > 0.01 * spread) & (spread > 0) & (values.max(0) > values.min(0))
-    if bad.any():
-        place = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{where}: float32 cannot tell the values of column {names[place]!r} apart (up to {size[place]:g}, "
-            f"deviation {spread[place]:g}): subtract a constant or rescale it"
-        )
-    return values.astype(np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byrote.data.formats.images import SUFFIXES
-from byrote.data.formats.labels import class_order, split_named
+from byrote.data.formats.labels import check_names, class_order, split_named, split_within
 from byrote.inputs import is_folder, shown
 
 __all__ = ["Listing", "is_litter", "list_classes"]
@@ -15,7 +15,8 @@ __all__ = ["Listing", "is_litter", "list_classes"]
 _LITTER = frozenset(
     (
         *("__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),
-        *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+        *("lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "recycler", "@recycle"),
+        *("@recently-snapshot", "@tmp", "#snapshots", "node_modules"),
     )
 )
 
@@ -39,7 +40,7 @@ def is_litter(name: str) -> bool:
     >>> is_litter(".ipynb_checkpoints"), is_litter("__MACOSX"), is_litter("Thumbs.db"), is_litter("cat")
     (True, True, True, False)
     """
-    return name.startswith(".") or name.endswith("~") or name.lower() in _LITTER
+    return name.startswith((".", "~$")) or name.endswith("~") or name.lower() in _LITTER
 
 
 class _Left(NamedTuple):
@@ -94,7 +95,8 @@ def _walk(place: Path) -> Iterator[Path]:
 def _count_litter(path: Path, left: _Left) -> None:
     """Count what lies in a folder of litter; it is not followed through links."""
     inside = sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1
-    left.litter[path.name] += inside
+    if inside:
+        left.litter[path.name] += inside
 
 
 def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
@@ -136,6 +138,7 @@ def _split_folders(place: Path) -> dict[str, Path]:
     folders = [p for p in _entries(place)[0] if not is_litter(p.name)]
     named = {p: split for p in folders if (split := split_named(p.name)) and _holds_folders(p)}
     if not named:
+        _refuse_unusual_splits(place, folders)
         return {}
     splits: dict[str, Path] = {}
     for path, split in named.items():
@@ -155,6 +158,18 @@ def _split_folders(place: Path) -> dict[str, Path]:
             f"give the path of one of them, of which every fifth image of a class is then held out"
         )
     return splits
+
+
+def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
+    """Folders called train_images and test_images, say, are splits under another name and no classes."""
+    meant = {p.name: split for p in folders if (split := split_within(p.name))}
+    if len(set(meant.values())) < 2 or "train" not in meant.values():
+        return
+    if len(meant) == len(folders) or all(_holds_folders(p) for p in folders if p.name in meant):
+        raise ValueError(
+            f"{shown(place)} holds {', '.join(map(shown, sorted(meant)))}, which look like splits and would be "
+            "classes: call them train, test and val, with a folder for each class inside"
+        )
 
 
 def _holds_folders(place: Path) -> bool:
@@ -187,7 +202,7 @@ def list_classes(place: Path) -> Listing:
     """
     if not is_folder(place):
         if place.exists():
-            raise ValueError(f"{shown(place)} is needed: one folder a class")
+            raise ValueError(f"a folder is needed, in it one folder a class, and {shown(place)} is a file")
         raise FileNotFoundError(f"there is no {shown(place)}")
     left = _Left(Counter(), Counter(), Counter())
     splits = _split_folders(place)
@@ -203,6 +218,12 @@ def list_classes(place: Path) -> Listing:
             notes.append(f"{shown(place)}: left out {count} images of {splits['val'].name}")
         found = {"train": _classes(splits["train"], left), "test": _classes(splits[held], left)}
     names = tuple(sorted({name for classes in found.values() for name in classes}, key=class_order))
+    check_names(names, shown(place))
+    if len(names) == 1 and not splits and _holds_folders(place / names[0]):
+        raise ValueError(
+            f"{shown(place)}: at least two classes are needed, and every sample is of class {names[0]!r}, a folder of "
+            "folders: give the path of the one with a folder for each class"
+        )
     for split, classes in found.items():
         _refuse_empty(place, {name: classes.get(name, []) for name in names}, f" in {split}" if split else "")
     if any(name.isdigit() and name != str(number) for number, name in enumerate(names)):

@@ -67,6 +67,8 @@ def _opened(path: Path) -> Iterator[Any]:
                 yield image
     except Exception as error:  # Pillow raises all sorts
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if type(error).__name__ == "UnidentifiedImageError":
+            reason = "its content is none of " + ", ".join(_FORMATS)
         raise ValueError(f"{inputs.shown(path)} is not an image that can be read: {reason}") from None
 
 

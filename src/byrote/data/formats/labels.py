@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeGuard
 
@@ -10,11 +11,13 @@ import numpy as np
 __all__ = [
     "MISSING",
     "Labels",
+    "check_names",
     "class_order",
     "different_ids",
     "numbered",
     "one_column",
     "split_named",
+    "split_within",
     "typed",
     "whole_numbers",
 ]
@@ -63,17 +66,22 @@ def class_order(name: str) -> tuple[int, str]:
     return (int(name), name) if name.isascii() and name.isdigit() and len(name) < 19 else (1 << 62, name)
 
 
-def _check_names(names: list[str], where: str) -> None:
-    """Two classes whose names look alike on paper are one class, written in two ways."""
-    seen: dict[str, str] = {}
+def check_names(names: Iterable[str], where: str) -> None:
+    """Two classes whose names look alike on paper, or are one number, are one class written in two ways.
+
+    >>> check_names(["1", "01"], "a.csv")
+    Traceback (most recent call last):
+    ValueError: a.csv: the classes '1' and '01' are one number; write them alike
+    """
+    seen: dict[str | Decimal, str] = {}
     for name in names:
         plain = unicodedata.normalize("NFC", name).strip()
-        other = seen.setdefault(plain, name)
+        number = Decimal(plain) if _NUMBER.fullmatch(plain) and len(plain) < 40 else None
+        other = seen.setdefault(plain if number is None else number, name)
         if other != name:
-            raise ValueError(
-                f"{where}: the classes {other!r} and {name!r} differ only in blanks or in how an accent is encoded; "
-                "write them alike"
-            )
+            alike = other.strip() == name.strip() or number is None
+            how = "differ only in blanks or in how an accent is encoded" if alike else "are one number"
+            raise ValueError(f"{where}: the classes {other!r} and {name!r} {how}; write them alike")
 
 
 def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -> Labels:
@@ -102,10 +110,10 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
     numbers = whole_numbers(column, f"{where}: labels must be integers or texts", unit)
     if len(numbers) and numbers.min() < 0:
         first = int(np.flatnonzero(numbers < 0)[0])
-        raise ValueError(
-            f"{where}: labels must be at least 0, got {numbers[first]} in {unit} {first + 1}: "
-            "number the classes from 0, and leave out samples without a label"
-        )
+        advice = "number the classes from 0, and leave out samples without a label"
+        if set(numbers.tolist()) == {-1, 1}:
+            advice = "the labels are -1 and 1; add 1 and halve them"
+        raise ValueError(f"{where}: labels must be at least 0, got {numbers[first]} in {unit} {first + 1}: {advice}")
     return Labels(numbers, ())
 
 
@@ -118,10 +126,16 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
     if column.ndim == 2 and column.shape[1] == 1:
         return column[:, 0]
     if column.ndim == 2 and column.dtype.kind in "biuf" and len(column):
-        one_hot = ((column == 0) | (column == 1)).all() and (column.sum(axis=1) == 1).all()
-        if one_hot:
+        hot = ((column == 0) | (column == 1)).all(axis=1) & (column.sum(axis=1) == 1)
+        if hot.all():
             place: np.ndarray[Any, Any] = column.argmax(axis=1)
             return place
+        if hot.any():
+            row = int(np.flatnonzero(~hot)[0])
+            raise ValueError(
+                f"{where}: one-hot rows need one 1 each, got {column[row].tolist()} in sample {row + 1} "
+                f"({int((~hot).sum())} of {len(hot)} such rows): leave those samples out, or give labels (n,)"
+            )
     if column.ndim != 1:
         raise ValueError(
             f"{where}: one label for each sample is needed, as (n,), (n, 1) or one-hot rows (n, N), "
@@ -131,12 +145,7 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
 
 
 def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
-    values = column.tolist()
-    if column.dtype.kind == "S":
-        try:
-            values = [value.decode() for value in values]
-        except UnicodeDecodeError:
-            raise ValueError(f"{where}: labels must be UTF-8 texts, got other bytes") from None
+    values = [_decoded(value, where, unit, place) for place, value in enumerate(column.tolist(), 1)]
     lost = [i for i, value in enumerate(values) if _missing(value)]
     if lost:
         text = "" if values[lost[0]] is None else str(values[lost[0]])
@@ -146,9 +155,27 @@ def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
         )
     texts = [str(value) for value in values]
     names = sorted(set(texts), key=class_order)
-    _check_names(names, where)
+    check_names(names, where)
     place = {name: i for i, name in enumerate(names)}
     return Labels(np.array([place[text] for text in texts], dtype=np.int64), tuple(names))
+
+
+def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
+    """A cell, a text where it is bytes; refused where it holds several values."""
+    if isinstance(value, bytes | bytearray):
+        try:
+            text = bytes(value).decode()
+        except UnicodeDecodeError:
+            text = "\0"
+        if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
+            raise ValueError(f"{where}: labels must be UTF-8 texts, got other bytes in {unit} {place}")
+        return text
+    if isinstance(value, list | tuple | dict | set | np.ndarray):
+        raise ValueError(
+            f"{where}: labels must be integers or texts, got a {type(value).__name__} in {unit} {place}: write one "
+            "class a sample"
+        )
+    return value
 
 
 def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np.ndarray[Any, Any]":
@@ -182,6 +209,7 @@ def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np
 # --------------------------------------------------------------------------------------- cells of a table
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
+_INFINITE = re.compile(r"\s*[+-]?inf(inity)?\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 
@@ -199,6 +227,9 @@ def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
         if all(map(_WHOLE.fullmatch, cells)):
             return _exact([int(cell) for cell in cells])
         if all(map(_NUMBER.fullmatch, cells)):
+            return np.array([float(cell) for cell in cells])
+        plain = [cell for cell in cells if not _INFINITE.fullmatch(cell)]
+        if plain and all(map(_NUMBER.fullmatch, plain)):
             return np.array([float(cell) for cell in cells])
     kinds = set(map(type, cells))
     if kinds == {bool}:
@@ -260,3 +291,13 @@ def split_named(name: str) -> Literal["train", "test", "val"] | None:
     ('train', 'val', None)
     """
     return _SPLITS.get(name.strip().lower())
+
+
+def split_within(name: str) -> Literal["train", "test", "val"] | None:
+    """Which split a name says among other words or digits; None where it says none, or two.
+
+    >>> split_within("test_set"), split_within("seg_train"), split_within("train1"), split_within("contest")
+    ('test', 'train', 'train', None)
+    """
+    found = {split for word in re.split(r"[\W\d_]+", name) if (split := split_named(word))}
+    return found.pop() if len(found) == 1 else None

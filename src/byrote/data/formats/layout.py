@@ -49,6 +49,8 @@ def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -
 set layout='nchw' (channels first) or 'nhwc' (last)
     """
     shape = images.shape
+    if 1 < images.ndim < 5 and shape[1:].count(0):
+        raise ValueError(f"{where}: images need at least one pixel, got {shape}")
     if images.ndim == 2:
         images = images[:, :, None, None]
     elif images.ndim == 3:
@@ -65,6 +67,4 @@ set layout='nchw' (channels first) or 'nhwc' (last)
                 "set layout='nchw' (channels first) or 'nhwc' (last)"
             )
         images = images if found == "nchw" else images.transpose(0, 3, 1, 2)
-    if images.shape[1:].count(0):
-        raise ValueError(f"{where}: images need at least one pixel, got {shape}")
     return images

@@ -1,6 +1,8 @@
 """NumPy's files, `.npy` and `.npz`: headers first, then a bound, the checksum, and the numbers. No pickles."""
 
 import io
+import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +18,10 @@ __all__ = ["read_npy", "read_npz"]
 
 Array = np.ndarray[Any, Any]
 _HEAD = 1 << 17  # a header has at most 64 KiB
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError),
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy reads as Python's
+)
 
 
 class _Header(NamedTuple):
@@ -31,15 +36,20 @@ def _header(stream: IO[bytes], length: int) -> _Header:
     """The header of a stored array that takes `length` bytes in all, checked against that length."""
     head = io.BytesIO(stream.read(min(length, _HEAD)))
     version = np.lib.format.read_magic(head)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError("an array of plain numbers is needed, got one with named fields")
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is not known")
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = reader(head)
-    if dtype.hasobject or dtype.kind not in "biufcSU":
-        raise ValueError(f"plain numbers or texts are needed, got {dtype} (Python objects are pickles, never read)")
+    if dtype.hasobject:
+        raise ValueError(
+            f"plain numbers or texts are needed, got {dtype} (Python objects are pickles, never read): save it again "
+            "with .astype(str), or as numbers"
+        )
+    if dtype.kind not in "biufcSU" or not dtype.itemsize:
+        raise ValueError(f"plain numbers or texts are needed, got {dtype}")
     size = dtype.itemsize
     for side in shape:
-        if side < 0:
+        if isinstance(side, bool) or side < 0:
             raise ValueError(f"its header announces the shape {shape}")
         size *= side
     if length != head.tell() + size:
@@ -62,7 +72,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (*_BROKEN, MemoryError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = re.sub(r" at 0x[0-9a-f]+", "", next(iter(str(error).splitlines()), type(error).__name__))
         raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of plain arrays: {reason}") from None
 
 
@@ -82,7 +92,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
             with archive.open(members[name]) as stream:
                 try:
                     headers[name] = _header(stream, members[name].file_size)
-                except ValueError as error:
+                except (ValueError, TypeError) as error:
                     raise ValueError(f"array {name!r}: {error}") from None
     inputs.fits(sum(header.size for header in headers.values()), f"what {inputs.shown(path)} unpacks to")
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end checks its checksum

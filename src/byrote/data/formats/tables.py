@@ -1,10 +1,10 @@
 """CSV and Parquet tables: every cell is accounted for, in its column and row, before a number is taken from it.
 
-A CSV file has a header; the character that separates its names separates the cells. Nothing else is guessed: cells
-are read as texts, and a column holds numbers if every cell of it does.
+A CSV file has a header; the character that separates its names, outside quotes, separates the cells. Nothing else is
+guessed: cells are read as texts, and a column holds numbers if every cell of it does.
 """
 
-import csv
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Table", "open_table"]
 
-_HEADER = 1 << 24  # bytes of a header line
 _MISSING = ", ".join(f"'{text}'" for text in sorted(MISSING))
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_NUMBERS = frozenset((*_WHOLE, *(f"U{kind}" for kind in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL"))
 
 
 class Column(NamedTuple):
@@ -38,10 +38,19 @@ class Table:
     """An open table; columns by the names of its header.
 
     Inside DuckDB, which takes "a" and "A" for one name, the columns are called c0, c1, ...
+
+    Args:
+        index: the columns that pandas says it wrote as the index of a data frame.
     """
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection", source: str, names: list[str]) -> None:
-        self._connection, self._source = connection, source
+    def __init__(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        source: str,
+        names: list[str],
+        index: frozenset[str] = frozenset(),
+    ) -> None:
+        self._connection, self._source, self.index = connection, source, index
         kinds = [str(row[1]).upper() for row in self._ask(f"DESCRIBE SELECT * FROM {source}")]
         self.types = dict(zip(names, kinds, strict=True))
         self._place = {name: f"c{place}" for place, name in enumerate(names)}
@@ -56,10 +65,11 @@ class Table:
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
             truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-            return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"try_cast({text} AS DOUBLE)", truth
+            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is a text
+            return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"({number})", truth
         if kind == "BOOLEAN":
             return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
-        if kind.removeprefix("U").startswith(_NUMBERS):
+        if not kind.endswith("]") and kind.partition("(")[0] in _NUMBERS:
             number = f"CAST({cell} AS DOUBLE)"
             return f"({cell} IS NULL OR isnan({number}))", number, "NULL::DOUBLE"
         return f"({cell} IS NULL)", "NULL::DOUBLE", "NULL::DOUBLE"
@@ -117,39 +127,28 @@ class Table:
         return made
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The names in the header of a CSV file, and the character between them."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline(_HEADER)
-            if not line.strip():
-                raise ValueError("it is empty, a header with the names of the columns is needed")
-            between = max(",;\t|", key=line.count)
-            file.seek(0)
-            names = next(csv.reader(file, delimiter=between, strict=True))
-    except UnicodeDecodeError:
-        raise ValueError("it is not written in UTF-8") from None
-    except csv.Error as error:
-        raise ValueError(str(error)) from None
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"its header has the column {twice!r} twice")
-    return names, between
-
-
 def _csv(path: Path, link: str) -> tuple[str, list[str]]:
     """A CSV file as a source in SQL, and the names of its columns."""
-    names, between = _header(path)
-    columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(names)))
-    dialect = f"delim='{between}', quote='\"', escape='\"', header=true, auto_detect=false, hive_partitioning=false"
-    return f"read_csv('{link}', {dialect}, columns={{{columns}}})", names
+    names, between = inputs.csv_names(path, ",;\t|")
+    return inputs.csv_source(link, len(names), between), names
 
 
 def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, list[str]]:
     """A Parquet file as a source in SQL, and the names of its columns."""
-    source = f"read_parquet('{link}', hive_partitioning=false)"
+    source = f"read_parquet({inputs.quoted(link)}, hive_partitioning=false)"
     names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
     return f"{source} AS stored({', '.join(f'c{place}' for place in range(len(names)))})", names
+
+
+def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
+    """The columns of a Parquet file that pandas wrote as the index of a data frame, as its metadata say."""
+    query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
+    found = connection.execute(query).fetchone()
+    try:
+        columns = json.loads(found[0])["index_columns"] if found else []
+        return frozenset(name for name in columns if isinstance(name, str))  # a range is no column
+    except (ValueError, TypeError, KeyError):
+        return frozenset()
 
 
 @contextmanager
@@ -169,12 +168,9 @@ def open_table(path: Path) -> Iterator[Table]:
     try:
         with inputs.table_name(place) as link, duckdb.connect() as connection:
             try:
-                safe = link.replace("'", "''")
-                source, names = _csv(place, safe) if kind == ".csv" else _parquet(connection, safe)
+                source, names = _csv(place, link) if kind == ".csv" else _parquet(connection, link)
             except (ValueError, OSError) as error:
                 raise ValueError(f"{inputs.shown(path)} is not a whole table: {error}") from None
-            yield Table(connection, source, names)
+            yield Table(connection, source, names, frozenset() if kind == ".csv" else _index(connection, link))
     except duckdb.Error as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines[:3]) if "CSV Error" in lines[0] else lines[0]
-        raise ValueError(f"{inputs.shown(path)} is not a whole table: {reason}") from None
+        raise ValueError(f"{inputs.shown(path)} is not a whole table: {inputs.table_error(error, place)}") from None

@@ -1,0 +1,159 @@
+"""What a store of many runs costs: status, a run with nothing missing, compact, verify; claims and commits of a run.
+
+    python benchmarks/store.py [--json] [--runs 100,1000,10000]
+
+A store is made whose runs are one trained run (two classes, M = 2, 20 evaluated epochs, 1,000 samples) under many
+seeds. Then each command runs in a process of its own. The last line is one JSON object: for each number of runs,
+seconds of processor time and the most megabytes of memory that its process held. `status_first`, `run_first` are those
+of a store that nobody has read yet, whose files are read and verified; `status`, `run` those that follow. lease_ms:
+milliseconds a run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
+what claiming is of a run of one second, in percent.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from byrote.experiment import Study
+from byrote.files import sha256
+from byrote.store import commit
+from byrote.store.directory import PLAN
+from byrote.store.leases import held
+from byrote.store.sealed import read_sealed, write_sealed
+from byrote.sweep.plan import plan_study
+from byrote.training import train
+
+STUDY = """
+name = "many"
+[base]
+data = {{ kind = "fashion_mnist_subset", classes = [0, 1], per_class = 500, test_per_class = 100 }}
+network = {{ kind = "mlp", depth = 2, width = 16, feature_width = 2 }}
+training = {{ epochs = 20, batch_size = 100 }}
+[[part]]
+name = "grid"
+[part.axes]
+loss = ["cross_entropy", "label_smoothing", "robust_log", "mean_squared_error", "normalized_mse"]
+noise = {noises}
+seed = {seeds}
+"""
+
+PROGRAM = """
+import json, os, sys
+from byrote.cli import main
+code = main(sys.argv[1:])
+used = os.times()
+(peak,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([code, used.user + used.system, peak]), file=sys.stderr)
+"""
+
+
+def study_of(runs: int, path: Path) -> Path:
+    """A study of so many runs: five losses, at most ten noise rates, and seeds."""
+    rates = min(10, max(1, runs // 10))
+    noises = ", ".join(f'{{ kind = "uniform", rate = {0.04 * (i + 1):.2f} }}' for i in range(rates))
+    path.write_text(STUDY.format(noises=f"[{noises}]", seeds=list(range(runs // (5 * rates)))))
+    return path
+
+
+def made(study: Path, root: Path) -> int:
+    """Fill a store with copies of one trained run; gives their number."""
+    plan, experiments = plan_study(Study.load(study), file=str(study))
+    plan.write(root)
+    first = next(iter(experiments.values()))
+    with tempfile.TemporaryDirectory() as folder:
+        source = commit(Path(folder), train([first])[0])
+        manifest = read_sealed(source / "manifest.json")[0]
+        tables = {path.name: path.read_bytes() for path in source.glob("*.parquet")}
+    for key, experiment in experiments.items():
+        target = root / key
+        target.mkdir()
+        spec = {"format": 2, "key": key, "spec": experiment.spec(), "contents": experiment.contents}
+        write_sealed(target / "spec.json", spec, durable=False)
+        for name, content in tables.items():  # the key stands in the file's metadata, in as many bytes
+            (target / name).write_bytes(content.replace(first.key.encode(), key.encode()))
+        names = ("spec.json", *tables)
+        facts = manifest["facts"] | {"loss": experiment.loss.label, "alpha": experiment.loss.parameter}
+        facts["alpha"] = None if facts["alpha"] != facts["alpha"] else facts["alpha"]
+        facts["effective_rate"] = experiment.noise.effective_rate(2)
+        files = {name: sha256(target / name) for name in names}
+        sizes = {name: (target / name).stat().st_size for name in names}
+        own = {"key": key, "facts": facts, "files": files, "sizes": sizes}
+        write_sealed(target / "manifest.json", manifest | own, durable=False)
+    return len(experiments)
+
+
+def measured(*command: str) -> tuple[float, float]:
+    """Seconds of processor time and most megabytes of a command in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *command, "-q"], capture_output=True, text=True, check=False)
+    *_, last = done.stderr.strip().splitlines()
+    code, seconds, kilobytes = json.loads(last)
+    if code:
+        raise RuntimeError(f"byrote {' '.join(command)} ended with {code}")
+    return round(seconds, 2), round(kilobytes / 1024)
+
+
+def costs(runs: int) -> dict[str, float]:
+    """What the commands cost in a store of so many runs."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "store"
+        study = study_of(runs, Path(folder) / "many.toml")
+        made(study, root)
+        time.sleep(2.5)  # a file that was written just now is not remembered as checked
+        commands = {
+            "status": ("status", str(root), "--json"),
+            "run": ("run", str(study), "--out", str(root), "--on", "serial"),
+            "compact": ("compact", str(root), "--out", str(Path(folder) / "results")),
+            "verify": ("verify", str(root), "--json"),
+        }
+        for name in ("status_first", "run_first", "status", "run", "compact", "verify"):
+            seconds, megabytes = measured(*commands[name.removesuffix("_first")])
+            figures |= {f"{name}_s": seconds, f"{name}_mb": megabytes}
+    return figures
+
+
+def single() -> dict[str, float]:
+    """What one run costs: its lease and its commit."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, rounds = Path(folder), 200
+        plan, experiments = plan_study(Study.load(study_of(20, root / "many.toml")))
+        run = train([next(iter(experiments.values()))])[0]
+        (root / "many.toml").unlink()
+        plan.write(root)
+        keys = list(experiments)[:4]
+        start = time.process_time()
+        for _ in range(rounds):
+            with held(root, "task", keys) as leases:
+                for key in keys:
+                    leases.check(key)
+        lease = (time.process_time() - start) / rounds / len(keys) * 1000
+        start = time.process_time()
+        for _ in range(20):
+            commit(root, run)
+            shutil.rmtree(root / run.key)
+        committed = (time.process_time() - start) / 20 * 1000
+        (root / PLAN).unlink()
+    return {"lease_ms": round(lease, 3), "commit_ms": round(committed, 2), "share_of_a_second": round(lease / 10, 3)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the JSON line only")
+    parser.add_argument("--runs", default="100,1000,10000", help="numbers of runs, with commas between; up to 30000")
+    chosen = parser.parse_args()
+    figures: dict[str, object] = {**single()}
+    for runs in map(int, chosen.runs.split(",")):
+        figures[str(runs)] = costs(runs)
+        if not chosen.json:
+            print(runs, figures[str(runs)], flush=True)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What a store costs as more workers share it: claims beside many others, a look at what others hold, a driver's books.
+
+    python benchmarks/workers.py [--json] [--workers 1,100,1000] [--runs 2000]
+
+For each number of workers, that many tasks of four runs are held by others (their leases lie in the store). Then, in
+milliseconds of processor time: `claim`, to claim, check and give back a task of four runs; `look`, one look of a driver
+that waits for what others hold, in a store of `--runs` finished runs. `hear` is what the driver spends on one run that
+ends, and `bytes_a_run` what its events take. The last line is one JSON object. docs/machines.md computes with these.
+"""
+
+import argparse
+import json
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+from byrote import data, losses, networks, noise
+from byrote.experiment import Experiment
+from byrote.recipe import Training
+from byrote.store import Plan, committed
+from byrote.store.leases import Watch, held
+from byrote.store.log import read_events
+from byrote.store.plan import Entry
+from byrote.sweep import Event, Outcome, Stop, Task, Watcher
+from byrote.sweep.drive import Driver
+
+FOUR = 4
+
+
+def store_with(folder: Path, workers: int, runs: int) -> Path:
+    """A store with leases of so many workers, and folders of so many runs that hold a manifest."""
+    root = folder / f"{workers}-workers"
+    (root / ".running").mkdir(parents=True)
+    (root / "log").mkdir()
+    (root / "plan.json").touch()
+    owner = json.dumps({"owner": f"{socket.gethostname()}-{os.getpid()}", "seconds": 60})
+    for place in range((workers - 1) * (FOUR + 1)):
+        (root / ".running" / f"{place:016x}.1.lease").write_text(owner)
+    for place in range(runs):
+        run = root / f"{place:016x}"
+        run.mkdir()
+        (run / "manifest.json").touch()
+    return root
+
+
+def milliseconds(action, times: int) -> float:
+    """Of one call."""
+    began = time.process_time()
+    for _ in range(times):
+        action()
+    return (time.process_time() - began) / times * 1e3
+
+
+def claim(root: Path) -> None:
+    """Take, check and give back the leases of a task of four runs."""
+    keys = [f"{'f' * 15}{place}" for place in range(FOUR)]
+    with held(root, "task", keys) as leases:
+        for key in keys:
+            leases.check(key)
+
+
+class Ends:
+    """An executor whose tasks end at once."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    def wait(self, heard) -> None:
+        for task in self.tasks:
+            heard(Event(task, "run", {"key": task.keys[0], "status": "done", "error": ""}))
+            heard(Event(task, "done", {}))
+        self.tasks = []
+
+    def close(self) -> None:
+        pass
+
+
+def hear(root: Path, runs: int) -> tuple[float, int]:
+    """Milliseconds that the driver spends on a run that ends, and the bytes of the events."""
+    training = Training(epochs=1)
+    small = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
+    one = Experiment(small, noise.Uniform(0.2), losses.CrossEntropy(), networks.MLP(depth=2, width=8), training)
+    plan = Plan("many", "", {}, (), (Entry(one.key, "part", one.spec()),))
+    driver = Driver(Ends(), plan, {}, Stop(), Outcome(root, runs), Watcher())
+    tasks = [Task(f"{place}", (one,)) for place in range(runs)]
+    began = time.process_time()
+    driver.carry_out(tasks, "ends")
+    spent = (time.process_time() - began) / runs * 1e3
+    read_events(root)
+    return spent, sum(path.stat().st_size for path in (root / "log").glob("events-*"))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the last line alone")
+    parser.add_argument("--workers", default="1,100,1000")
+    parser.add_argument("--runs", type=int, default=2_000)
+    asked = parser.parse_args()
+    found: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for workers in map(int, asked.workers.split(",")):
+            root = store_with(Path(name), workers, asked.runs)
+            watch, names = Watch(root), [f"{place:016x}" for place in range(min(workers, 50))]
+            costs = {
+                "claim": milliseconds(lambda root=root: claim(root), 5),
+                "look": milliseconds(lambda root=root, w=watch, n=names: (committed(root), w.look(n)), 3),
+            }
+            found[str(workers)] = {what: round(number, 3) for what, number in costs.items()}
+        spent, size = hear(store_with(Path(name), 2, 0), 500)
+        found |= {"hear": round(spent, 3), "bytes_a_run": round(size / 500)}
+    if not asked.json:
+        for what, figures in found.items():
+            print(what, figures)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What a person answered about the planned samples: read from tables or mappings, matched to the plan."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byrote.audit.plan import Plan
+
+__all__ = ["UNSURE", "Answer", "Matched", "match", "read_answers"]
+
+UNSURE = "unsure"
+_YES, _NO = frozenset(("y", "yes", "right", "ok")), frozenset(("n", "no", "wrong"))
+
+Answer = tuple[int, str]
+"""The row of a sample, and what was said: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The answers beside the plan.
+
+    Attributes:
+        wrong: for each planned sample in order True, False, or None where unsure; as many as were answered.
+        second: of the samples asked twice and answered both times surely, whether the two answers differ.
+        corrected: what the reviewer said the label is instead, by row.
+    """
+
+    wrong: tuple[bool | None, ...]
+    second: tuple[bool, ...]
+    corrected: dict[int, str]
+
+
+def read_answers(answers: Any) -> list[Answer]:
+    """Answers as (row, text) pairs, in the order they were given.
+
+    Args:
+        answers: a CSV file with the columns `row` and `answer`; a mapping from rows to answers; pairs; or a frame
+            (pandas, polars) with those columns.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or no such columns, or a row that is no number.
+    """
+    if isinstance(answers, (str, Path)):
+        with Path(answers).open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            _need(table.fieldnames or (), str(answers))
+            return _pairs(((line["row"], line["answer"]) for line in table), str(answers))
+    if isinstance(answers, Mapping):
+        return _pairs(answers.items(), "answers")
+    if hasattr(answers, "columns"):
+        _need([str(name) for name in answers.columns], "answers")
+        return _pairs(zip(list(answers["row"]), list(answers["answer"]), strict=True), "answers")
+    return _pairs(answers, "answers")
+
+
+def _need(columns: Iterable[str], where: str) -> None:
+    lost = [name for name in ("row", "answer") if name not in columns]
+    if lost:
+        raise ValueError(f"{where} needs the columns row and answer, got {', '.join(columns) or 'none'}")
+
+
+def _pairs(pairs: Iterable[Any], where: str) -> list[Answer]:
+    made: list[Answer] = []
+    for place, pair in enumerate(pairs, 1):
+        try:
+            row, answer = pair
+            number = int(row)
+            exact = float(row) == number
+        except (TypeError, ValueError):
+            raise ValueError(f"{where}: answer {place} needs the number of a row and an answer, got {pair!r}") from None
+        if not exact:
+            raise ValueError(f"{where}: answer {place} needs the number of a row, got {row!r}")
+        if isinstance(answer, bool):
+            raise ValueError(f"{where}: answer {place} must be y, n, unsure or a class, got {answer!r}")
+        made.append((number, str(answer).strip()))
+    return made
+
+
+def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matched:
+    """Put the answers in the order of the plan.
+
+    Args:
+        plan: the plan.
+        answers: what was said; the second answer about a sample is its second look.
+        names: of the classes.
+
+    Raises:
+        ValueError: an answer about a sample that is not planned or was answered too often, an unknown answer, or
+            planned samples that were left out while later ones were answered.
+    """
+    given = dict(zip(plan.rows, plan.given, strict=True))
+    twice = set(plan.twice)
+    first: dict[int, bool | None] = {}
+    second: dict[int, bool | None] = {}
+    corrected: dict[int, str] = {}
+    for row, text in answers:
+        if row not in given:
+            raise ValueError(
+                f"row {row} is not in the plan: only planned samples count, because samples that someone chose would "
+                "bias the estimate"
+            )
+        wrong, label = _said(text, names, names[given[row]], row)
+        if row not in first:
+            first[row] = wrong
+            if label is not None:
+                corrected[row] = label
+        elif row in twice and row not in second:
+            second[row] = wrong
+        else:
+            allowed = "two answers" if row in twice else "one answer"
+            raise ValueError(f"row {row} has more than {allowed}: keep the first, or draw a new plan with second looks")
+    return Matched(_in_order(plan, first), _differing(first, second), corrected)
+
+
+def _said(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
+    """Whether the given label is wrong (None: unsure), and the label named instead."""
+    if text in names:  # a class may be called "n"
+        return text != given, text if text != given else None
+    lowered = text.lower()
+    if lowered == UNSURE:
+        return None, None
+    if lowered in _YES:
+        return False, None
+    if lowered in _NO:
+        return True, None
+    raise ValueError(
+        f"row {row}: an answer is y (the label is right), n (wrong), unsure, or the name of a class, got {text!r}"
+    )
+
+
+def _in_order(plan: Plan, first: Mapping[int, bool | None]) -> tuple[bool | None, ...]:
+    skipped = next((place for place, row in enumerate(plan.rows) if row not in first), len(plan.rows))
+    if skipped < len(first):
+        raise ValueError(
+            f"row {plan.rows[skipped]} is planned as number {skipped + 1} and has no answer, while later ones have: "
+            "answer in the plan's order, with unsure where you cannot tell"
+        )
+    return tuple(first[row] for row in plan.rows[:skipped])
+
+
+def _differing(first: Mapping[int, bool | None], second: Mapping[int, bool | None]) -> tuple[bool, ...]:
+    both = [(first[row], again) for row, again in second.items()]
+    return tuple(one != other for one, other in both if one is not None and other is not None)

@@ -1,0 +1,72 @@
+"""Near duplicates: pairs of samples that are almost the same."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["near_duplicates"]
+
+Integers = NDArray[np.int64]
+_NEAR = 0.1  # part of the usual distance to the nearest sample, below which two samples are nearly the same
+_MOST = 20_000  # samples up to which all pairs are compared; above, equal samples alone are found
+_BLOCK = 1024
+_WIDE = 64  # features from which neighbors are looked for in random projections
+
+
+def near_duplicates(x: NDArray[np.floating]) -> Integers:
+    """For each sample the one that is nearly the same, -1 where there is none.
+
+    Two samples are nearly the same where their distance is below a tenth of the median distance to the nearest
+    sample, or 0. Above 20,000 samples equal ones alone are found: all pairs would take too long.
+
+    Args:
+        x: (n, d) features.
+
+    >>> near_duplicates(np.array([[0.], [5.], [5.], [9.], [13.]])).tolist()
+    [-1, 2, 1, -1, -1]
+    """
+    x = np.ascontiguousarray(x.reshape(len(x), -1))
+    if len(x) < 2:
+        return np.full(len(x), -1)
+    if len(x) > _MOST:
+        return _equal(x)
+    nearest, distance = _nearest(x.astype(np.float32))
+    limit = _NEAR * float(np.median(distance))
+    return np.where((distance < limit) | (distance == 0), nearest, -1)
+
+
+def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
+    """The nearest other sample of each, and how far it is.
+
+    Of more than 64 features it is looked for in 64 random projections, which keep distances within some tenths, so that
+    a near duplicate stays far nearer than all others; how far it is comes from the features themselves.
+    """
+    short = x - x.mean(axis=0)
+    if x.shape[1] > _WIDE:
+        draw = np.random.default_rng(0).normal(size=(x.shape[1], _WIDE)).astype(np.float32)
+        short = short @ draw / np.float32(_WIDE**0.5)
+    squares = (short.astype(np.float64) ** 2).sum(axis=1)
+    nearest = np.empty(len(x), dtype=np.int64)
+    for start in range(0, len(x), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(x)))
+        apart = squares[None, :] - 2 * (short[rows] @ short.T)
+        apart[np.arange(len(rows)), rows] = np.inf
+        nearest[rows] = apart.argmin(axis=1)
+    difference = np.empty(len(x))
+    for start in range(0, len(x), _BLOCK):  # exact: the expanded square above rounds
+        rows = np.arange(start, min(start + _BLOCK, len(x)))
+        difference[rows] = np.linalg.norm(x[rows].astype(np.float64) - x[nearest[rows]], axis=1)
+    return nearest, difference
+
+
+def _equal(x: NDArray[np.floating]) -> Integers:
+    """The next equal sample of each, the last of them pointing to the first."""
+    keys = x.view([("", x.dtype)] * x.shape[1])[:, 0] if x.shape[1] > 1 else x[:, 0]
+    _, group = np.unique(keys, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group)
+    found = np.full(len(x), -1)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        rows = order[start : start + size]
+        found[rows] = np.roll(rows, -1)
+    return found

@@ -1,0 +1,155 @@
+"""`LabelAudit`: the audit as a scikit-learn estimator. scikit-learn itself is optional."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from byrote.audit.held_out import TRAINING
+from byrote.audit.inputs import class_numbers, features_of, group_numbers, is_dataset, is_frame, like
+from byrote.audit.plan import Plan
+from byrote.audit.run import audit_samples
+from byrote.audit.settle import Settled
+
+if TYPE_CHECKING:
+    from byrote.audit.result import Audit
+
+try:
+    from sklearn.base import BaseEstimator as _Base
+    from sklearn.utils.validation import column_or_1d, validate_data
+except ImportError:  # pragma: no cover - the estimator then lacks clone and pipelines
+
+    class _Base:  # type: ignore[no-redef]
+        """What stands in for scikit-learn's base where it is not installed."""
+
+    validate_data = column_or_1d = None
+
+__all__ = ["LabelAudit"]
+
+
+class LabelAudit(_Base):  # type: ignore[misc]
+    """How many labels are wrong, which, and how sure that is.
+
+    Two networks each learn one half of the samples and judge the other half, which costs little more than one run.
+    From labels alone no interval is right for every kind of noise, so `rate_` names its premise or says "cannot tell";
+    `plan` and `settle` then tell the rate for any noise, from some 200 samples that a person checks.
+
+    Args:
+        network: None or "mlp", "linear" (for embeddings), "knn" (nothing is trained), a byrote network, or an
+            `nn.Module` that ends in an `nn.Linear` with one output a class.
+        folds: k, at least 2.
+        epochs: of training, at least 1.
+        pilot: compare three losses on the held-out given labels first (three times the training).
+        random_state: an integer; the same gives the same audit.
+
+    Attributes:
+        rate_: .value, .low, .high, .premise, .verdict, .reason, .help
+        transition_: .matrix (rows true, columns given), .low, .high, .verdict, .premise
+        suspects_: a frame of the kind that was given, one row a sample in the same order: given, suggested, score,
+            probability, suspect, reason.
+        audit_: everything, as a value with `save`.
+        classes_: names of the classes.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(300) % 3
+    >>> X = np.eye(3)[y] * 4 + rng.normal(size=(300, 3))
+    >>> wrong = rng.random(300) < .1
+    >>> audit = LabelAudit(epochs=5).fit(X, np.where(wrong, (y + 1) % 3, y))
+    >>> bool(audit.suspects_["score"][wrong].mean() > audit.suspects_["score"][~wrong].mean())
+    True
+    """
+
+    def __init__(
+        self,
+        network: Any = None,
+        folds: int = 2,
+        epochs: int = TRAINING.epochs,
+        pilot: bool = False,
+        random_state: int | None = 0,
+    ) -> None:
+        self.network = network
+        self.folds = folds
+        self.epochs = epochs
+        self.pilot = pilot
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Audit the labels.
+
+        Args:
+            X: features or embeddings (n, d), images (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame.
+            y: labels (n,) of any encoding; or, where X is a frame, the name of the column with them.
+            groups: (n,) samples of one group are never split between the halves.
+
+        Raises:
+            ValueError, TypeError: input that does not fit, in one sentence.
+        """
+        named = y if isinstance(y, str) else None
+        if named is None and validate_data is not None and not is_dataset(X):
+            checked = validate_data(self, X, y, dtype="numeric", ensure_min_samples=4, allow_nd=True, y_numeric=False)
+            x, _, _ = features_of(checked[0], None)
+            column = np.ndim(checked[1]) == 2 and np.shape(checked[1])[1] == 1
+            y = column_or_1d(checked[1], warn=True) if column else checked[1]
+            native = X if is_frame(X) else None
+        else:
+            x, labels_in_x, native = features_of(X, named)
+            y = y if named is None else labels_in_x
+            self.n_features_in_ = int(x.shape[1])
+        labels, names = class_numbers(y)
+        if len(labels) != len(x):
+            raise ValueError(f"equal lengths are needed, got {len(x)} samples and {len(labels)} labels")
+        self.audit_: Audit = audit_samples(
+            x,
+            labels,
+            names,
+            groups=group_numbers(groups, len(x)),
+            network=self.network,
+            folds=self.folds,
+            epochs=self.epochs,
+            pilot=self.pilot,
+            seed=_seed(self.random_state),
+        )
+        self.rate_ = self.audit_.rate
+        self.transition_ = self.audit_.transition
+        self.classes_ = np.array(names)
+        columns = self.audit_.samples
+        texts = {name: self.classes_[columns[name]] for name in ("given", "suggested")}
+        rest = {name: columns[name] for name in ("score", "probability", "suspect", "reason")}
+        self.suspects_ = like(native, {**texts, **rest})
+        return self
+
+    def plan(
+        self,
+        half_width: float | None = None,
+        checks: int | None = None,
+        *,
+        twice: int | None = None,
+        seed: int = 0,
+        confidence: float = 0.95,
+    ) -> Plan:
+        """Draw the samples to check; see `Audit.plan`."""
+        return self._fitted().plan(half_width, checks, twice=twice, seed=seed, confidence=confidence)
+
+    def settle(self, plan: Plan, answers: Any) -> Settled:
+        """What the answers settle; see `Audit.settle`."""
+        return self._fitted().settle(plan, answers)
+
+    def _fitted(self) -> Audit:
+        if not hasattr(self, "audit_"):
+            raise ValueError("this LabelAudit is not fitted yet: call fit(X, y) first")
+        return self.audit_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def _seed(random_state: Any) -> int:
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(random_state)

@@ -1,0 +1,88 @@
+"""What was found, in the forms that other tools read. The user's own files stay as they are."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from byrote.audit.result import Audit
+from byrote.files import atomic, write_atomic
+from byrote.store.parquet import write_parquet
+
+__all__ = ["FORMATS", "export"]
+
+FORMATS = ("csv", "parquet", "labelstudio", "imagefolder")
+_COLUMNS = ("row", "id", "given", "suggested", "score", "probability", "suspect", "reason")
+
+
+def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] | None = None) -> Path:
+    """Write the audit in another form.
+
+    Args:
+        audit: what was found.
+        target: a file ("csv", "parquet", "labelstudio": a list of tasks with the suggested label as prediction, the
+            suspects alone, the likeliest wrong first), or a new folder ("imagefolder").
+        form: one of `FORMATS`.
+        corrected: labels that a person gave, by row. "imagefolder" copies each image into the folder of this label,
+            else of its given one; no label is changed because a network says so.
+
+    Returns:
+        The target.
+
+    Raises:
+        ValueError: another form, a folder that is not empty, or an audit that was not made from images.
+    """
+    columns = _texts(audit)
+    if form == "csv":
+        with atomic(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows(zip(*(columns[name].tolist() for name in _COLUMNS), strict=True))
+        return target
+    if form == "parquet":
+        with atomic(target) as path:
+            write_parquet(path, columns)
+        return target
+    if form == "labelstudio":
+        tasks = [_task(audit, columns, row) for row in audit.ranked.tolist()]
+        return write_atomic(target, json.dumps(tasks, indent=1) + "\n")
+    if form == "imagefolder":
+        return _copied(audit, target, corrected or {})
+    raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")
+
+
+def _texts(audit: Audit) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns with the names of the classes."""
+    names = np.array(audit.names, dtype=object)
+    columns = {name: audit.samples[name] for name in _COLUMNS}
+    return columns | {name: names[audit.samples[name]] for name in ("given", "suggested")}
+
+
+def _task(audit: Audit, columns: Mapping[str, np.ndarray[Any, Any]], row: int) -> dict[str, Any]:
+    """One task of Label Studio: what is shown, and the suggested label as a prediction."""
+    shown = "image" if audit.about.get("source", {}).get("kind") == "images" else "text"
+    value = {"choices": [str(columns["suggested"][row])]}
+    result = [{"from_name": "label", "to_name": shown, "type": "choices", "value": value}]
+    return {
+        "data": {shown: str(columns["id"][row]), "row": row, "given": str(columns["given"][row])},
+        "predictions": [{"model_version": "byrote audit", "score": float(columns["score"][row]), "result": result}],
+    }
+
+
+def _copied(audit: Audit, target: Path, corrected: Mapping[int, str]) -> Path:
+    source = audit.about.get("source", {})
+    if source.get("kind") != "images":
+        raise ValueError("an image folder can be written only from an audit of an image folder")
+    if target.exists() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty: name a new folder, since nothing is overwritten")
+    home = Path(source["path"])
+    for row, name in enumerate(audit.samples["id"].tolist()):
+        label = corrected.get(row, audit.names[int(audit.samples["given"][row])])
+        place = target / label / name.replace("/", "__")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(home / name, place)
+    return target

@@ -1,0 +1,284 @@
+"""Which samples a person should check, drawn by design, so that the answers settle how many labels are wrong.
+
+Samples are drawn at random within three strata: the suspects, the doubtful (whose label is less likely than not, though
+they are no suspects), and the rest. The estimate is then right for any noise and any model; the model only makes the
+interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone looks: answers
+chosen afterwards would bias it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.audit.melded import Counts, Errors, share
+from byrote.component import canonical, digest
+from byrote.files import write_atomic
+
+__all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"]
+
+Rows = NDArray[np.int64]
+FORMAT = 1
+LEAST = 10  # samples drawn from each stratum that holds so many
+SHARES = (0.75, 0.25, 0.03)  # of wrong labels, which the allocation assumes
+_NAMES = ("suspects", "doubtful", "the rest")
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Samples that are drawn from together.
+
+    Attributes:
+        name: what they are.
+        suspects: whether they are suspects.
+        size: how many samples it holds.
+        checks: how many of them are drawn.
+        likely: the share of wrong labels that the audit expects there.
+        by_class: how many of its samples have each given label.
+    """
+
+    name: str
+    suspects: bool
+    size: int
+    checks: int
+    likely: float
+    by_class: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples to check, in which order, and what to expect.
+
+    Attributes:
+        labels: digest of the labels that are audited.
+        seed: what the draw came from.
+        confidence: of the intervals that settle it.
+        strata: what is drawn from.
+        rows: samples to check, in order.
+        stratum: the number of the stratum of each.
+        given: the given label of each.
+        twice: samples among `rows` to check a second time, after all others.
+        half_width: the half-width of the interval to expect.
+        fingerprint: digest of all this; a plan that was changed by hand is refused.
+    """
+
+    labels: str
+    seed: int
+    confidence: float
+    strata: tuple[Stratum, ...]
+    rows: tuple[int, ...]
+    stratum: tuple[int, ...]
+    given: tuple[int, ...]
+    twice: tuple[int, ...]
+    half_width: float
+
+    @property
+    def looks(self) -> int:
+        """Answers it asks for, second looks included."""
+        return len(self.rows) + len(self.twice)
+
+    @property
+    def size(self) -> int:
+        """Samples in all strata."""
+        return sum(s.size for s in self.strata)
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plan as a JSON file."""
+        return write_atomic(path, canonical({**self._plain(), "fingerprint": self.fingerprint}) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Plan":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a plan, or one that was changed since it was drawn.
+        """
+        text = Path(path).read_text("utf-8")
+        try:
+            stored = json.loads(text)
+            fingerprint, version = stored.pop("fingerprint"), stored.pop("format")
+            strata = tuple(Stratum(**{**s, "by_class": tuple(s["by_class"])}) for s in stored.pop("strata"))
+            columns: dict[str, Any] = {name: tuple(stored.pop(name)) for name in ("rows", "stratum", "given", "twice")}
+            plan = cls(strata=strata, **columns, **stored)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} is not a plan of checks: draw one with `byrote audit plan`") from None
+        if version != FORMAT or plan.fingerprint != fingerprint:
+            raise ValueError(f"{path} was changed since it was drawn: draw a new plan, with a new seed")
+        return plan
+
+
+def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]:
+    """The rows of the three strata: suspects, the other doubtful samples, the rest; empty ones stay.
+
+    Args:
+        suspect: (n,) which samples are suspects.
+        doubtful: (n,) which samples are doubtful, suspects or not.
+
+    >>> [rows.tolist() for rows in split(np.array([True, False, False]), np.array([True, True, False]))]
+    [[0], [1], [2]]
+    """
+    return [np.flatnonzero(part) for part in (suspect, doubtful & ~suspect, ~doubtful & ~suspect)]
+
+
+def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list[int]:
+    """How many to draw from each stratum: n_h ~ N_h sqrt(p_h (1 - p_h)) (Neyman 1934), at least 10 each.
+
+    Args:
+        sizes: N_h.
+        shares: p_h assumed, each in (0, 1).
+        checks: how many in all. More than there are samples draws all; where they do not reach for 10 each, the
+            strata get equal shares.
+
+    Returns:
+        n_h, each at most N_h, their sum min(checks, N).
+
+    >>> allocate([1000, 1000, 8000], [.75, .75, .03], 200)
+    [39, 39, 122]
+    """
+    N = np.asarray(sizes, dtype=np.int64)
+    total = min(checks, int(N.sum()))
+    floor = np.minimum(N, min(LEAST, total // max(int((N > 0).sum()), 1)))
+    wanted = N * np.sqrt([p * (1 - p) for p in shares])
+    drawn = floor.astype(np.float64)
+    free = N > 0
+    for _ in range(2 * len(N)):  # each round fixes a stratum at its floor or its size, or ends
+        if not free.any() or wanted[free].sum() == 0:
+            break
+        left = total - drawn[~free].sum()
+        ideal = left * wanted / wanted[free].sum()
+        bounded = np.clip(ideal, floor, N)
+        excess = (bounded - ideal)[free].sum()
+        tight = free & ((bounded > ideal) if excess > 1e-9 else (bounded < ideal))
+        if not tight.any():
+            drawn[free] = bounded[free]
+            break
+        drawn[tight], free = bounded[tight], free & ~tight
+    return _rounded(drawn, N, total)
+
+
+def _rounded(drawn: NDArray[np.float64], most: Rows, total: int) -> list[int]:
+    """Whole numbers of the given sum, each at most `most`, by largest remainders."""
+    whole = np.minimum(np.floor(drawn + 1e-9).astype(np.int64), most)
+    while whole.sum() < total:
+        room = np.where(whole < most, drawn - whole, -np.inf)
+        whole[int(np.argmax(room))] += 1
+    return [int(n) for n in whole]
+
+
+def expected_half_width(
+    sizes: Sequence[int], likely: Sequence[float], drawn: Sequence[int], twice: int, confidence: float
+) -> float:
+    """Half of the width of the interval if every stratum shows as many wrong labels as the audit expects."""
+    strata = [Counts(N, n, round(n * p)) for N, p, n in zip(sizes, likely, drawn, strict=True)]
+    _, low, high = share(strata, confidence, Errors(twice, 0) if twice else None)
+    return (high - low) / 2
+
+
+def draw(
+    strata: Sequence[Rows],
+    given: Rows,
+    likely: Sequence[float],
+    *,
+    labels: str,
+    num_classes: int,
+    checks: int | None = None,
+    half_width: float | None = None,
+    twice: int = 0,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Plan:
+    """Draw a plan.
+
+    Args:
+        strata: rows of the suspects, the other doubtful samples and the rest (`split`).
+        given: (n,) given labels.
+        likely: share of wrong labels that the audit expects in each stratum; it decides what width is announced, not
+            what is drawn.
+        labels: digest of the labels.
+        num_classes: N.
+        checks: looks in all, at least 2; or
+        half_width: the half-width to reach, in (0, .5); the fewest looks that promise it are taken.
+        twice: how many of the looks are second looks, which tell how often the reviewer errs.
+        seed: of the draw.
+        confidence: of the intervals.
+
+    Raises:
+        ValueError: neither or both of `checks` and `half_width`, or one out of range.
+    """
+    _check(checks, half_width, twice, confidence)
+    sizes = [len(rows) for rows in strata]
+
+    def width(looks: int) -> float:
+        return expected_half_width(sizes, likely, allocate(sizes, SHARES, looks - twice), twice, confidence)
+
+    looks = checks if checks is not None else _fewest(width, half_width or 0.0, sum(sizes) + twice, twice)
+    drawn = allocate(sizes, SHARES, looks - twice)
+    generator = np.random.default_rng(seed)
+    chosen = [generator.choice(rows, n, replace=False) for rows, n in zip(strata, drawn, strict=True)]
+    rows = np.concatenate(chosen)
+    stratum = np.repeat(np.arange(len(strata)), drawn)
+    order = generator.permutation(len(rows))
+    again = generator.permutation(len(rows))[:twice]
+    described = tuple(
+        Stratum(
+            name=_NAMES[h],
+            suspects=h == 0,
+            size=sizes[h],
+            checks=drawn[h],
+            likely=float(likely[h]),
+            by_class=tuple(np.bincount(given[strata[h]], minlength=num_classes).tolist()),
+        )
+        for h in range(len(strata))
+    )
+    return Plan(
+        labels=labels,
+        seed=seed,
+        confidence=confidence,
+        strata=described,
+        rows=tuple(rows[order].tolist()),
+        stratum=tuple(stratum[order].tolist()),
+        given=tuple(given[rows[order]].tolist()),
+        twice=tuple(rows[again].tolist()),
+        half_width=width(looks),
+    )
+
+
+def _check(checks: int | None, half_width: float | None, twice: int, confidence: float) -> None:
+    if (checks is None) == (half_width is None):
+        raise ValueError("a plan needs either checks=, how many to look at, or half_width=, how narrow to get")
+    if checks is not None and (checks < 2 or not 0 <= twice < checks):
+        raise ValueError(
+            f"a plan needs 2 checks or more, fewer of them second looks, got checks {checks}, twice {twice}"
+        )
+    if half_width is not None and not 0 < half_width < 0.5:
+        raise ValueError(f"half_width must lie between 0 and .5, got {half_width:g}")
+    if twice < 0:
+        raise ValueError(f"twice must be 0 or more, got {twice}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence:g}")
+
+
+def _fewest(width: Callable[[int], float], wanted: float, most: int, twice: int) -> int:
+    """The fewest looks whose expected half-width is at most what is wanted, by bisection."""
+    low, high = twice + 2, most
+    if width(high) > wanted:
+        raise ValueError(
+            f"a half-width of {wanted:g} cannot be promised: checking all samples leaves {width(high):.3f}, because "
+            f"{twice} second looks tell the reviewer's own error no better; ask for more of them"
+        )
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if width(middle) <= wanted else (middle + 1, high)
+    return high

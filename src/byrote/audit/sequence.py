@@ -1,0 +1,94 @@
+"""Intervals that hold at every moment, for whoever looks while checking and stops when it is enough.
+
+A confidence sequence by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
+betting", JRSS B 86, 1; without replacement: their section 5). At look t, with N samples in all, let each stratum hold
+u_h samples that nobody has looked at, m_h of them still in the plan, and let w be the wrong ones found so far. The next
+sample comes from stratum h with probability m_h / m, as the plan is in random order, and
+
+    Y = w / N + (u_h / N) (m / m_h) X,    X = 1 where its label is wrong,
+
+has the mean theta, the share of wrong labels, whatever was seen before. So a gambler who bets on Y against the value
+theta = c, with stakes that depend on the past alone, has a capital that exceeds 2 / alpha with probability alpha / 2
+at most if c is right. The values against which no capital has ever exceeded it are the interval.
+"""
+
+from collections.abc import Sequence
+from math import log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["running_share"]
+
+Array = NDArray[np.float64]
+_GRID = 1000  # candidate values of theta
+_STAKE = 0.75  # largest share of the capital that one look can lose
+
+
+def running_share(
+    stratum: Sequence[int],
+    wrong: Sequence[bool],
+    sizes: Sequence[int],
+    checks: Sequence[int],
+    confidence: float = 0.95,
+) -> tuple[Array, Array]:
+    """The interval for the share of wrong labels after each look.
+
+    Args:
+        stratum: the stratum of each look, in the order of the plan; may stop before the plan ends.
+        wrong: whether its label was wrong.
+        sizes: N_h, samples in each stratum.
+        checks: n_h, how many of each the plan draws, in random order.
+        confidence: that the interval holds at all moments together, in (0, 1).
+
+    Returns:
+        low, high, each (t,), the first falling never and the second rising never. From the moment at which a stratum
+        has no planned sample left while others have, the interval no longer changes.
+
+    >>> low, high = running_share([0] * 60, [look % 10 == 5 for look in range(60)], [1000], [60])
+    >>> bool(low[-1] < .1 < high[-1]), bool((np.diff(high) <= 0).all())
+    (True, True)
+    """
+    total, planned = sum(sizes), np.array(checks, dtype=np.float64)
+    unseen = np.array(sizes, dtype=np.float64)
+    candidates = (np.arange(_GRID) + 0.5) / _GRID
+    up, down = np.zeros(_GRID), np.zeros(_GRID)  # logarithms of the capital of those who bet on more, on less
+    most = np.zeros(_GRID)
+    bar = log(2 / (1 - confidence))
+    found, seen, mean, spread = 0, 0, 0.5, 0.25
+    lows: list[float] = []
+    highs: list[float] = []
+    for h, bad in zip(stratum, wrong, strict=True):
+        if _open(planned, unseen):
+            weight = unseen / total * planned.sum() / np.maximum(planned, 1)
+            floor = found / total
+            y = floor + weight[h] * bad
+            top = floor + float(weight[planned > 0].max())
+            stake = sqrt(2 * bar / (max(spread, 1e-4) * (seen + 1) * log(seen + 2)))
+            up += np.log1p(np.minimum(stake, _STAKE / np.maximum(candidates - floor, 1e-12)) * (y - candidates))
+            down += np.log1p(-np.minimum(stake, _STAKE / np.maximum(top - candidates, 1e-12)) * (y - candidates))
+            most = np.maximum(most, np.maximum(up, down))
+            seen += 1
+            mean += (min(y, 1.0) - mean) / (seen + 1)
+            spread += ((y - mean) ** 2 - spread) / (seen + 1)
+        found += int(bad)
+        planned[h] -= 1
+        unseen[h] -= 1
+        low, high = _kept(most < bar, found, float(unseen.sum()), total)
+        lows.append(max(low, lows[-1]) if lows else low)
+        highs.append(min(high, highs[-1]) if highs else high)
+    return np.array(lows), np.array(highs)
+
+
+def _open(planned: Array, unseen: Array) -> bool:
+    """Whether every stratum with unseen samples still has planned ones, so that the mean of Y is theta."""
+    return bool(((planned > 0) | (unseen == 0)).all())
+
+
+def _kept(kept: NDArray[np.bool_], found: int, unseen: float, total: int) -> tuple[float, float]:
+    """The ends of the kept candidates, half a step outward, and never beyond what was counted."""
+    places = np.flatnonzero(kept)
+    sure_low, sure_high = found / total, (found + unseen) / total
+    if not len(places):
+        return sure_low, sure_high
+    return max(places[0] / _GRID, sure_low), min((places[-1] + 1) / _GRID, sure_high)

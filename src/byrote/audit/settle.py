@@ -1,0 +1,164 @@
+"""What the checks settle: how many labels are wrong, how good the suspects are, which classes are worst."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from byrote.audit.answers import Answer, Matched, match
+from byrote.audit.melded import Counts, Errors, share, share_of
+from byrote.audit.plan import Plan
+from byrote.audit.sequence import running_share
+
+__all__ = ["ClassShare", "Settled", "Share", "settle"]
+
+_DRAWN = "The samples were drawn by the plan, and nobody chose which to answer."
+_RIGHT = "Each answer is right: no sample was looked at twice."
+_ERRING = (
+    "The reviewer errs equally often on right and on wrong labels, less than half of the time, and anew at a second "
+    "look; {differ} of {twice} second looks differ from the first."
+)
+_ANY_TIME = "The interval holds whenever one stops looking, and takes each answer as right."
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of samples with its interval, value NaN where nothing tells it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassShare(Share):
+    """The share of wrong labels among the samples of one given label, and how many of them were checked."""
+
+    name: str
+    checked: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the checks say.
+
+    Attributes:
+        rate: share of all labels that are wrong.
+        precision: share of the suspects whose label is wrong; NaN without suspects.
+        recall: share of the wrong labels that are suspects; NaN where no wrong label was found.
+        by_class: rate for each given label.
+        checked, unsure: samples answered, and how many of them with "unsure".
+        planned: samples that the plan asks for.
+        twice, differ: second looks, and how many of them differ from the first.
+        reviewer_error: estimated share of wrong answers; NaN without second looks.
+        verdict: "settled" where the plan was answered to its end, else "so far".
+        premise: what must be true for the intervals to hold.
+        corrected: what the reviewer said instead of the given label, by row.
+    """
+
+    rate: Share
+    precision: Share
+    recall: Share
+    by_class: tuple[ClassShare, ...]
+    checked: int
+    unsure: int
+    planned: int
+    twice: int
+    differ: int
+    reviewer_error: float
+    verdict: str
+    premise: str
+    corrected: dict[int, str]
+
+
+def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settled:
+    """What the answers settle.
+
+    Where every planned sample is answered, the intervals are melded Clopper-Pearson. Before, that of the rate is a
+    confidence sequence, because whoever looks on the way may stop at a moment that suits; precision, recall and the
+    classes wait for the end.
+
+    Args:
+        plan: what was drawn.
+        answers: (row, answer) pairs, see `answers.read_answers`.
+        names: of the classes.
+
+    Raises:
+        ValueError: no answers, or answers that the plan does not allow.
+    """
+    if not answers:
+        raise ValueError("at least one answer is needed, got none: answer the plan's samples in its order")
+    seen = match(plan, answers, names)
+    errors = Errors(len(seen.second), sum(seen.second)) if seen.second else None
+    done = len(seen.wrong) == len(plan.rows)
+    rate, precision, recall, by_class = _final(plan, seen, errors, names) if done else _so_far(plan, seen)
+    erring = _RIGHT if errors is None else _ERRING.format(differ=errors.differ, twice=errors.twice)
+    return Settled(
+        rate=rate,
+        precision=precision,
+        recall=recall,
+        by_class=by_class,
+        checked=len(seen.wrong),
+        unsure=sum(wrong is None for wrong in seen.wrong),
+        planned=len(plan.rows),
+        twice=errors.twice if errors else 0,
+        differ=errors.differ if errors else 0,
+        reviewer_error=errors.rate if errors else float("nan"),
+        verdict="settled" if done else "so far",
+        premise=f"{_DRAWN} {erring if done else _ANY_TIME}",
+        corrected=seen.corrected,
+    )
+
+
+_Shares = tuple[Share, Share, Share, tuple[ClassShare, ...]]
+
+
+def _final(plan: Plan, seen: Matched, errors: Errors | None, names: Sequence[str]) -> _Shares:
+    counts = [_counts(plan, seen, h, None) for h in range(len(plan.strata))]
+    suspects = [c for c, s in zip(counts, plan.strata, strict=True) if s.suspects]
+    rest = [c for c, s in zip(counts, plan.strata, strict=True) if not s.suspects]
+    nothing = Share(float("nan"), 0.0, 1.0)
+    level = plan.confidence
+    return (
+        Share(*share(counts, level, errors)),
+        Share(*share(suspects, level, errors)) if sum(c.size for c in suspects) else nothing,
+        Share(*share_of(suspects, rest, level, errors)),
+        tuple(_class_share(plan, seen, label, name, errors) for label, name in enumerate(names)),
+    )
+
+
+def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
+    """What was seen of one stratum, or of its samples with one given label."""
+    stratum = plan.strata[h]
+    places = [
+        place
+        for place, (where, given) in enumerate(zip(plan.stratum, plan.given, strict=True))
+        if where == h and (label is None or given == label)
+    ]
+    said = [seen.wrong[place] for place in places]
+    size = stratum.size if label is None else stratum.by_class[label]
+    return Counts(size, len(said), sum(wrong is True for wrong in said), sum(wrong is None for wrong in said))
+
+
+def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
+    """Given how many of them were drawn, the samples of one label are a random draw from each stratum's."""
+    counts = [_counts(plan, seen, h, label) for h in range(len(plan.strata))]
+    checked = sum(c.checked for c in counts)
+    if not checked:
+        return ClassShare(float("nan"), 0.0, 1.0, name, 0)
+    return ClassShare(*share(counts, plan.confidence, errors), name=name, checked=checked)
+
+
+def _so_far(plan: Plan, seen: Matched) -> _Shares:
+    """The confidence sequence: unsure answers count as right below and as wrong above."""
+    sizes, checks = [s.size for s in plan.strata], [s.checks for s in plan.strata]
+    looks = plan.stratum[: len(seen.wrong)]
+    low, _ = running_share(looks, [w is True for w in seen.wrong], sizes, checks, plan.confidence)
+    _, high = running_share(looks, [w is not False for w in seen.wrong], sizes, checks, plan.confidence)
+    counts = [_partial(plan, seen, h) for h in range(len(plan.strata))]
+    value, _, _ = share(counts, plan.confidence)
+    nothing = Share(float("nan"), 0.0, 1.0)
+    return Share(value, float(low[-1]), float(high[-1])), nothing, nothing, ()
+
+
+def _partial(plan: Plan, seen: Matched, h: int) -> Counts:
+    said = [wrong for wrong, where in zip(seen.wrong, plan.stratum, strict=False) if where == h]
+    return Counts(plan.strata[h].size, len(said), sum(w is True for w in said), sum(w is None for w in said))

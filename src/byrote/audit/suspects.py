@@ -1,0 +1,140 @@
+"""Which labels are suspect: score, suggested label, probability that the label is wrong, and the reason in words.
+
+The score comes from all epochs and networks: the mean log-odds of the given label, held out and in training, turned
+into a number from 0 to 1, the higher the likelier wrong. Averages over epochs rank wrong labels best in most settings
+("Benchmarking noisy label detection methods", 2025; Pleiss et al. 2020), because a wrong label is learned late.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from byrote.audit.transition import Transition
+
+__all__ = ["KINDS", "Judged", "judge_labels", "probability_wrong", "reasons"]
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+KINDS = ("fits", "doubtful", "wrong", "ambiguous", "duplicate")
+_AMBIGUOUS = 0.2  # lead of the likeliest class over the given one, up to which a sample fits both
+_BINS = 4  # of confidence within a predicted class
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One row a sample, (n,) each.
+
+    Attributes:
+        suggested: the class that the networks name; equal to the given label where they agree with it.
+        score: in [0, 1], the higher the likelier wrong.
+        probability: that the label is wrong, in [0, 1], never falling in the score.
+        suspect: the labels to look at first: as many as the estimated rate says, those of the highest scores.
+        doubtful: the given label is less likely than not; without an estimated rate these are the suspects.
+        kind: place in `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
+            suggested one, or "duplicate" where a near duplicate has another label.
+    """
+
+    suggested: Integers
+    score: Array
+    probability: Array
+    suspect: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
+    kind: NDArray[np.int8]
+
+
+def judge_labels(
+    labels: Integers,
+    predicted: Integers,
+    confidence: Array,
+    own: Array,
+    log_odds: Array,
+    transition: Transition,
+    twin: Integers | None = None,
+) -> Judged:
+    """Judge every label.
+
+    Args:
+        labels: (n,) given.
+        predicted: (n,) likeliest class, held out, mean over epochs.
+        confidence: (n,) its probability.
+        own: (n,) the probability of the given label.
+        log_odds: (n,) of the given label, mean over epochs and networks.
+        transition: how labels were confused, where it could be told.
+        twin: (n,) a near duplicate of each sample, -1 where there is none.
+    """
+    score = 1 / (1 + np.exp(np.clip(log_odds, -50, 50)))
+    doubtful = (score > 0.5) & (predicted != labels)
+    probability = probability_wrong(labels, predicted, confidence, own, score, transition)
+    suspect = doubtful
+    if transition.verdict == "stated":
+        suspect = np.zeros(len(labels), dtype=bool)
+        suspect[np.argsort(-score, kind="stable")[: round(transition.rate * len(labels))]] = True
+    kind = np.where(suspect, KINDS.index("wrong"), np.where(doubtful, KINDS.index("doubtful"), 0)).astype(np.int8)
+    kind[suspect & (confidence - own < _AMBIGUOUS)] = KINDS.index("ambiguous")
+    if twin is not None:
+        other = twin >= 0
+        kind[other & (labels != labels[np.maximum(twin, 0)])] = KINDS.index("duplicate")
+    return Judged(predicted, score, probability, suspect, doubtful, kind)
+
+
+def probability_wrong(
+    labels: Integers, predicted: Integers, confidence: Array, own: Array, score: Array, transition: Transition
+) -> Array:
+    """P(wrong), never falling in the score.
+
+    Where T is known, let pi_k be the shares of the true classes among the samples of one predicted class and one
+    quarter of confidence, which follow from their labels by EM. A label a is then wrong with probability
+    1 - pi_a T_aa / sum_k pi_k T_ka. Over all samples in the order of the score these are made to rise (isotonic
+    regression). Where T is not known it is one minus the network's own probability of the label, made to rise in the
+    same way; nothing then says that it is calibrated.
+    """
+    raw = 1 - own
+    if transition.verdict == "stated":
+        raw = np.empty(len(labels))
+        for r in np.unique(predicted):
+            rows = np.flatnonzero(predicted == r)
+            edges = np.quantile(confidence[rows], np.arange(1, _BINS) / _BINS)
+            places = np.searchsorted(edges, confidence[rows])
+            for b in range(_BINS):
+                part = rows[places == b]
+                raw[part] = _wrong_by_label(labels[part], int(r), transition.matrix)[labels[part]]
+    order = np.argsort(score, kind="stable")
+    made = np.empty(len(labels))
+    made[order] = isotonic_regression(raw[order]).x
+    return np.clip(made, 0, 1)
+
+
+def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
+    """P(wrong) for each given label among samples of one sort. # (N,)"""
+    N = len(T)
+    counts = np.bincount(labels, minlength=N).astype(np.float64)
+    pi = np.full(N, 0.1 / (N - 1))
+    pi[predicted] = 0.9
+    for _ in range(100 if len(labels) else 0):
+        joint = pi[:, None] * T
+        total = (joint / np.maximum(joint.sum(axis=0), 1e-12) * counts).sum(axis=1)
+        pi = total / total.sum()
+    joint = pi[:, None] * T
+    return np.asarray(1 - np.diag(joint) / np.maximum(joint.sum(axis=0), 1e-12))
+
+
+def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Integers | None = None) -> NDArray[Any]:
+    """Why each sample stands where it does, a sentence each; empty for labels that fit. # (n,) object"""
+    made = np.full(len(labels), "", dtype=object)
+    for row in np.flatnonzero(judged.kind).tolist():
+        given, other = names[labels[row]], names[judged.suggested[row]]
+        kind = KINDS[judged.kind[row]]
+        if kind == "duplicate" and twin is not None:
+            made[row] = f"row {twin[row]} is nearly the same and has the label {names[labels[twin[row]]]}"
+        elif given == other:
+            made[row] = f"{given} was learned late or forgotten, though held-out networks say {given} too"
+        elif kind == "ambiguous":
+            made[row] = f"it fits {given} nearly as well as {other}: ambiguous rather than wrong"
+        elif kind == "doubtful":
+            made[row] = f"held-out networks lean to {other}"
+        else:
+            made[row] = f"held-out networks say {other}, averaged over all epochs"
+    return made

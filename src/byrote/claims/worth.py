@@ -1,0 +1,98 @@
+"""Which missing runs decide a claim soonest: for `byrote run --first claims`."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from byrote.analysis import Setting
+from byrote.analysis.specs import ABSENT, flatten
+from byrote.identity import identity
+
+if TYPE_CHECKING:
+    from byrote.claims.verdict import Verdict
+    from byrote.store import Entry
+
+__all__ = ["worth"]
+
+_MOST = 100  # added seeds that a forecast tries
+
+
+def worth(
+    settings: Sequence[Setting], verdicts: Iterable[Verdict], missing: Iterable[Entry], costs: Mapping[str, float]
+) -> dict[str, float]:
+    """What each missing run is worth: chances of deciding a claim per multiply-add, summed over the claims it serves.
+
+    The forecast of an inconclusive claim says how many seeds decide it with which chance (`byrote.analysis.power`). Its
+    price is what so many new seeds cost in its open cells. Each of those runs is worth the chance over the price; seeds
+    beyond that number are worth nothing to it. A claim whose cells have no finished run yet has no forecast.
+
+    Args:
+        settings: of the finished runs, see `Analysis.settings`.
+        verdicts: on the finished runs.
+        missing: the runs that could be done, in the order of the plan.
+        costs: multiply-adds of each, by key.
+
+    Returns:
+        The worth of each run that is worth something, by key.
+    """
+    places = {entry.key: (_setting_of(entry, settings), entry) for entry in missing}
+    found: dict[str, float] = defaultdict(float)
+    for verdict in verdicts:
+        if verdict.word != "inconclusive" or verdict.forecast is None:
+            continue
+        power = verdict.forecast()
+        cells = {str(row["cell"]) for row in verdict.details if row.get("verdict") == "open" and "cell" in row}
+        runs = _first_seeds(cells, places.values(), _MOST if power.seeds is None else power.seeds)
+        price = sum(costs.get(key, 0.0) for key in runs)
+        if price > 0:
+            for key in runs:
+                found[key] += power.chance / price
+    return dict(found)
+
+
+def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
+    """The title of the setting that a run belongs to; empty where no finished run has its setting."""
+    fields = flatten(identity(entry.spec, entry.contents))
+    for setting in settings:
+        if all(fields.get(path, ABSENT) == value for path, value in setting.fields.items()):
+            return setting.title
+    return ""
+
+
+def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seeds: int) -> list[str]:
+    """The keys of the next runs of these cells: so many of each setting, loss and rate."""
+    placed = list(places)
+    titles = {title for title, _ in placed if title}
+    wanted = [(_titles_of(cell, titles), _rate_in(cell)) for cell in cells]
+    counts: dict[tuple[str, str, float], int] = defaultdict(int)
+    keys = []
+    for title, entry in placed:
+        rate = float(entry.spec["noise"].get("rate") or 0.0)
+        if any(title in named and (eta is None or abs(eta - rate) < 1e-9) for named, eta in wanted):
+            place = title, str(entry.spec["loss"]), rate
+            counts[place] += 1
+            if counts[place] <= seeds:
+                keys.append(entry.key)
+    return keys
+
+
+def _titles_of(cell: str, titles: Iterable[str]) -> set[str]:
+    """The settings that a cell speaks of, by its name: the longest title that begins it, else those that it begins.
+
+    A cell is named by the title of its setting, and perhaps by a loss, a rate, or what else a claim varies. A claim
+    that joins settings names them by what they share.
+    """
+    begins = [title for title in titles if _begins(title, cell)]
+    return {max(begins, key=len)} if begins else {title for title in titles if _begins(cell, title)}
+
+
+def _begins(start: str, text: str) -> bool:
+    return text.startswith(start) and text[len(start) : len(start) + 1] in ("", " ", ",")
+
+
+def _rate_in(cell: str) -> float | None:
+    found = re.search(r"\beta (\d*\.?\d+)", cell)
+    return float(found.group(1)) if found else None

@@ -1,0 +1,341 @@
+"""`byrote audit`: how many labels of one's own are wrong, which, and how sure that is; `plan`, `settle`, `export`."""
+
+import math
+import sys
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from byrote.cli.output import print_json, print_table, quiet, say
+
+if TYPE_CHECKING:
+    from byrote.audit import Audit
+    from byrote.audit.settle import Settled
+    from byrote.audit.sources import Source
+
+__all__ = ["app"]
+
+app = App(name="audit", help="How many of your own labels are wrong, which, and how sure that is.")
+_SHOWN = 20  # suspects in the table
+
+
+@app.default
+def audit(
+    path: Path | None = None,
+    /,
+    *,
+    label: str | None = None,
+    embeddings: Path | None = None,
+    probabilities: Path | None = None,
+    labels: Path | None = None,
+    folds: str = "2",
+    groups: str | None = None,
+    network: str = "mlp",
+    epochs: int | None = None,
+    resolution: int | None = None,
+    pilot: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    out: Path = Path("audit"),
+    json: bool = False,
+) -> int:
+    """Audit labels, and write what was found into a folder.
+
+    Parameters
+    ----------
+    path
+        A folder of images, one folder a class; or a CSV or Parquet table.
+    label
+        The column with the labels, of the table or of the file of labels.
+    embeddings
+        An .npy file of features (n, d), a row a sample.
+    probabilities
+        An .npy file of probabilities (n, N) of a model that was not trained on these labels; nothing is trained.
+    labels
+        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one a line.
+    folds
+        How many networks share the work; with --probabilities, a file that says which model gave each row.
+    groups
+        Samples of one group are never split: a column of the table, or a file.
+    network
+        mlp, linear (for embeddings), knn (nothing is trained), or module:callable of your own.
+    epochs
+        Of training.
+    resolution
+        Side in pixels that images are averaged down to.
+    pilot
+        Compare three losses on the held-out given labels (three times the training).
+    seed
+        Of folds, weights and order.
+    device
+        Where to train: cpu or cuda.
+    out
+        The folder of the results.
+    json
+        Print JSON.
+    """
+    source = _source(path, label, embeddings, probabilities, labels, groups, resolution)
+    for note in source.notes:
+        say(note)
+    if probabilities is not None:
+        from byrote.audit import audit_probabilities
+        from byrote.audit.inputs import group_numbers
+        from byrote.audit.sources import column_file
+
+        which = None if folds == "2" else group_numbers(column_file(Path(folds)), len(source.labels))
+        found = audit_probabilities(source.x, source.labels, source.names, folds=which, seed=seed, ids=source.ids)
+    else:
+        found = _trained(source, folds, network, epochs, pilot, seed, device, out)
+    found = found.with_about(source=source.about, notes=list(source.notes))
+    found.save(out)
+    say(f"wrote {out}; next: byrote audit plan {out} --checks 200")
+    return _shown(found, json)
+
+
+def _trained(
+    source: "Source", folds: str, network: str, epochs: int | None, pilot: bool, seed: int, device: str, out: Path
+) -> "Audit":
+    from byrote.audit import audit_samples
+    from byrote.audit.held_out import TRAINING
+    from byrote.networks import Own
+
+    if not folds.isdigit():
+        raise ValueError(f"--folds must be a whole number where a network is trained, got {folds!r}")
+    with _Bar() as bar:
+        return audit_samples(
+            source.x,
+            source.labels,
+            source.names,
+            groups=source.groups,
+            network=Own(factory=network) if ":" in network else network,
+            folds=int(folds),
+            epochs=TRAINING.epochs if epochs is None else epochs,
+            pilot=pilot,
+            seed=seed,
+            device=device,
+            ids=source.ids,
+            keep=out,
+            on_epoch=bar.report,
+        )
+
+
+def _source(
+    path: Path | None,
+    label: str | None,
+    embeddings: Path | None,
+    probabilities: Path | None,
+    labels: Path | None,
+    groups: str | None,
+    resolution: int | None,
+) -> "Source":
+    """What the command names; exactly one of a path, embeddings and probabilities."""
+    from byrote.audit import sources
+
+    named = [value for value in (path, embeddings, probabilities) if value is not None]
+    if len(named) != 1:
+        raise ValueError(f"name one of a folder or table, --embeddings, and --probabilities, got {len(named)} of them")
+    if path is not None and path.is_dir():
+        return sources.image_folder(path, resolution)
+    if path is not None:
+        if label is None:
+            raise ValueError(f"--label must name the column of {path} with the labels")
+        return sources.table_file(path, label, groups)
+    if labels is None:
+        raise ValueError("--labels must name the file with the labels of these samples")
+    if embeddings is not None:
+        return sources.array_file(embeddings, labels, label, None if groups is None else Path(groups))
+    return sources.probability_file(named[0], labels, label)
+
+
+def _shown(found: "Audit", as_json: bool) -> int:
+    rate = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(found.rate).items()}
+    if as_json:
+        pairs = [{k: None if v != v else v for k, v in asdict(pair).items()} for pair in found.confused]
+        print_json(
+            {"samples": len(found), "classes": list(found.names), "rate": rate, "suspects": len(found.ranked)}
+            | {"confused": pairs, "advice": list(found.advice), "about": dict(found.about)}
+        )
+        return 0
+    for sentence in found.advice:
+        say(sentence)
+    say(f"premise: {found.rate.premise}")
+    names = ("row", "id", "given", "suggested", "score", "probability", "reason")
+    rows = [{name: found.samples[name][row].item() if hasattr(found.samples[name][row], "item") else
+             found.samples[name][row] for name in names} for row in found.ranked[:_SHOWN]]  # fmt: skip
+    for row in rows:
+        row |= {name: found.names[row[name]] for name in ("given", "suggested")}
+    print_table("suspects, the likeliest wrong first", names, rows)
+    return 0
+
+
+@app.command
+def plan(
+    folder: Path,
+    /,
+    *,
+    half_width: Annotated[float | None, Parameter(name="--half-width")] = None,
+    checks: int | None = None,
+    twice: int | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Draw the samples to check; writes plan.json and answers.csv to fill in.
+
+    Parameters
+    ----------
+    folder
+        What `byrote audit --out` wrote.
+    half_width
+        How narrow the interval shall be; or
+    checks
+        How many looks to take, second looks included.
+    twice
+        How many of the looks are second ones, which tell how often the reviewer errs (default: a tenth).
+    seed
+        Of the draw.
+    json
+        Print JSON.
+    """
+    from byrote.audit import Audit
+    from byrote.files import write_atomic
+
+    target = folder / "answers.csv"
+    if (folder / "plan.json").exists() and target.exists():
+        raise ValueError(f"{folder} has a plan already: settle it, or move plan.json and answers.csv away first")
+    found = Audit.load(folder)
+    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
+    drawn.save(folder / "plan.json")
+    ids = found.samples["id"]
+    lines = ["row,id,given,answer", *(_line(r, ids[r], found) for r in (*drawn.rows, *drawn.twice))]
+    write_atomic(target, "\n".join(lines) + "\n")
+    say(
+        f"{drawn.looks} looks, {len(drawn.twice)} of them second ones: expect a half-width of about "
+        f"{drawn.half_width:.3f}; write y, n, unsure or a class as the answer of each row of {target}, in order"
+    )
+    strata = [
+        {"stratum": s.name, "samples": s.size, "checks": s.checks, "likely wrong": s.likely} for s in drawn.strata
+    ]
+    if json:
+        print_json(
+            {"looks": drawn.looks, "half_width": drawn.half_width, "strata": strata, "plan": str(folder / "plan.json")}
+        )
+    else:
+        print_table("plan", list(strata[0]), strata)
+    return 0
+
+
+def _line(row: int, name: str, found: "Audit") -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([row, name, found.names[int(found.samples["given"][row])], ""])
+    return text.getvalue()
+
+
+@app.command
+def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
+    """Say what the answers settle: the rate, the suspects' precision and recall, and the rate of each class.
+
+    The same is written to FOLDER/settled.json.
+
+    Parameters
+    ----------
+    folder
+        The folder of the audit, with its plan.json.
+    answers
+        A CSV file with the columns row and answer (default: FOLDER/answers.csv). Rows without an answer count as not
+        yet checked.
+    json
+        Print JSON.
+    """
+    from byrote.audit import Audit, Plan
+    from byrote.audit.answers import read_answers
+    from byrote.files import write_atomic
+
+    drawn, found = Plan.load(folder / "plan.json"), Audit.load(folder)
+    given = [pair for pair in read_answers(answers or folder / "answers.csv") if pair[1]]
+    settled = found.settle(drawn, given)
+    rows = _shares(settled)
+    outcome = {
+        "verdict": settled.verdict,
+        "premise": settled.premise,
+        "checked": settled.checked,
+        "planned": settled.planned,
+        "twice": settled.twice,
+        "differ": settled.differ,
+        "plan": drawn.fingerprint,
+        "shares": rows,
+    }
+    write_atomic(folder / "settled.json", dumps(outcome, indent=1) + "\n")
+    if json:
+        print_json(outcome)
+        return 0
+    say(f"{settled.verdict}: {settled.checked} of {settled.planned} samples are checked, {settled.twice} of them twice")
+    say(f"premise: {settled.premise}")
+    print_table(settled.verdict, ("share", "value", "low", "high"), rows)
+    return 0
+
+
+def _shares(settled: "Settled") -> list[dict[str, Any]]:
+    named = [("wrong labels", settled.rate), ("wrong among suspects", settled.precision)]
+    named += [("suspects among wrong labels", settled.recall)]
+    named += [(f"wrong among {one.name}", one) for one in settled.by_class]
+    return [
+        {"share": name, "value": None if math.isnan(s.value) else s.value, "low": s.low, "high": s.high}
+        for name, s in named
+    ]
+
+
+@app.command
+def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path | None = None) -> int:
+    """Write the audit for other tools; no label is changed unless a person said so.
+
+    Parameters
+    ----------
+    folder
+        The folder of the audit.
+    to
+        csv, parquet, labelstudio, or imagefolder (copies of the images, by the labels that a person gave).
+    out
+        The file or folder to write (default: in FOLDER).
+    answers
+        A CSV file with the columns row and answer, whose corrected labels "imagefolder" takes.
+    """
+    from byrote.audit import Audit
+    from byrote.audit.answers import read_answers
+    from byrote.audit.export import FORMATS
+    from byrote.audit.export import export as write
+    from byrote.checks import one_of
+
+    one_of("--to", to, FORMATS)
+    found = Audit.load(folder)
+    name = {"csv": "labels.csv", "parquet": "labels.parquet", "labelstudio": "labelstudio.json"}.get(to, "cleaned")
+    corrected = {row: said for row, said in (read_answers(answers) if answers else []) if said in found.names}
+    say(f"wrote {write(found, out or folder / name, to, corrected)}")
+    return 0
+
+
+class _Bar:
+    """Epochs on a terminal; nothing when piped or quiet."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        shown = sys.stderr.isatty() and not quiet()
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
+        self._task = self._progress.add_task("training", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def report(self, epoch: int, epochs: int) -> None:
+        self._progress.update(self._task, completed=epoch, total=epochs)

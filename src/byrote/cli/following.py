@@ -1,0 +1,78 @@
+"""`byrote status DIR --watch`, and what `byrote cancel DIR` says."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from byrote.cli.output import duration, say
+
+__all__ = ["cancel", "pace", "show_problems", "watch"]
+
+_EVERY = 2.0  # seconds between two looks
+_COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
+
+
+def cancel(folder: Path, /) -> int:
+    """Ask every `byrote run` on a store to stop: each ends after the epoch in hand, with a checkpoint.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    """
+    from byrote.store.cancel import cancel as ask
+
+    ask(folder)
+    say(f"every byrote run on {folder} stops after the epoch in hand; the same command goes on later")
+    return 0
+
+
+def pace(state: Mapping[str, Any]) -> str:
+    """How many drivers work, how fast, and for how long yet; empty where none does."""
+    if not state["drivers"]:
+        return ""
+    parts = [f"{state['drivers']} driver" + ("s" if state["drivers"] > 1 else "")]
+    if state["runs_per_hour"] is not None:
+        parts.append(f"{state['runs_per_hour']:.3g} runs an hour")
+    if state["seconds_left"] is not None:
+        parts.append(f"{duration(state['seconds_left'])} left")
+    return ", ".join(parts)
+
+
+def show_problems(state: Mapping[str, Any], folder: Path) -> None:
+    """A line a kind of failure, with the first line of one and the log that tells the rest."""
+    for problem in state["problems"]:
+        log = folder / "log" / f"{problem['key']}.txt"
+        more = f" ({log})" if log.is_file() else ""
+        say(f"{problem['runs']} x {problem['kind']}, the first {problem['key']}: {problem['first']}{more}")
+
+
+def watch(folder: Path, as_json: bool) -> int:
+    """Look again and again until no driver works any more and nothing is running; JSON comes one object a line."""
+    from byrote.cli.results import state_and_progress
+
+    last = ""
+    while True:
+        state = state_and_progress(folder)
+        if as_json:
+            from json import dumps
+
+            sys.stdout.write(dumps(state, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        else:
+            counts = ", ".join(f"{state[name]} {name}" for name in _COUNTS if state[name])
+            line = f"{state['runs']} runs: {counts}" + (f"; {pace(state)}" if state["drivers"] else "")
+            if line != last:
+                sys.stdout.write(("\r\x1b[K" if last and sys.stdout.isatty() else "") + line)
+                sys.stdout.write("" if sys.stdout.isatty() else "\n")
+                sys.stdout.flush()
+            last = line
+        if not state["drivers"] and not state["running"]:
+            break
+        time.sleep(_EVERY)
+    if not as_json:
+        sys.stdout.write("\n" if sys.stdout.isatty() else "")
+        show_problems(state, folder)
+    return 0

@@ -1,0 +1,37 @@
+"""Ctrl-C once: finish the epoch in hand, keep a checkpoint, end. Twice: end now. SIGTERM counts as Ctrl-C."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["interruptible"]
+
+
+@contextmanager
+def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Iterator[None]:
+    """While this is open, the first Ctrl-C calls `ask`, and a second one raises KeyboardInterrupt.
+
+    Args:
+        begun: whether the work has begun; before that, the first Ctrl-C raises too.
+        ask: asks the work to stop.
+    """
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked or not begun():
+            raise KeyboardInterrupt
+        asked = True
+        ask()
+
+    if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread alone
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,69 @@
+"""`verify` and `prune`: whether a store can be trusted, and what it no longer needs."""
+
+from collections import Counter
+from pathlib import Path
+
+from byrote.cli.output import print_json, print_table, say
+
+__all__ = ["prune", "verify"]
+
+
+def verify(folder: Path, /, *, json: bool = False) -> int:
+    """Read every byte of a store and name the runs that are torn, altered, swapped, missing, or foreign.
+
+    The same `byrote run` command makes torn, altered, swapped and missing runs again.
+
+    Parameters
+    ----------
+    folder
+        A store or a results folder.
+    json
+        Print JSON.
+    """
+    from byrote.cli.own import import_own
+    from byrote.store import Plan
+    from byrote.store.verify import verify as check
+
+    plan = Plan.read(folder)
+    if plan is not None and plan.imports:
+        import_own({"imports": plan.imports}, None)
+    found = check(folder)
+    facts = found.to_json()
+    if json:
+        print_json(facts)
+    else:
+        kinds = Counter(flaw.kind for flaw in found.flaws)
+        names = ("planned", "whole", "torn", "altered", "swapped", "missing", "foreign", "unavailable", "older")
+        print_table("verify", names, [{**dict.fromkeys(names, 0), **facts, **kinds}])
+        for flaw in found.flaws:
+            if flaw.kind != "missing":
+                say(flaw.sentence(folder))
+    return 1 if found.flaws else 0
+
+
+def prune(folder: Path, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:
+    """Remove drafts and leases of processes that are gone, and checkpoints of runs that are done.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    foreign
+        Also remove the runs that its plan does not ask for; those of older versions stay.
+    dry_run
+        Print what would be removed, and remove nothing.
+    json
+        Print the list as JSON.
+    """
+    from byrote.store.prune import prune as clear
+
+    removed = [str(path) for path in clear(folder, foreign=foreign, dry_run=dry_run)]
+    if json:
+        print_json(removed)
+    else:
+        print_table(
+            "prune",
+            ("removed" if not dry_run else "would be removed",),
+            [{"removed": p, "would be removed": p} for p in removed],
+        )
+    return 0

@@ -1,0 +1,63 @@
+"""Slices of stacked tensors at aligned addresses, so that a run's bits do not depend on the runs beside it.
+
+On AMD the bits of MKL's products change with the address of an operand or of the result. A run's slice in the midst of
+others may start anywhere; it is then copied before it enters a product, and so is its gradient.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["ALIGNED", "aligned", "batches", "joined", "matrices", "slices"]
+
+ALIGNED = 64  # bytes
+
+
+def aligned(x: Tensor) -> Tensor:
+    """x, copied where it does not begin at an aligned address."""
+    out: Tensor = x
+    if x.is_cpu and x.data_ptr() % ALIGNED:
+        out = _Aligned.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+def slices(value: Tensor) -> Sequence[Tensor]:
+    """The S slices; for S = 1 a view whose gradient needs no copy."""
+    return [value.squeeze(0)] if len(value) == 1 else value.unbind(0)
+
+
+def batches(x: Tensor) -> Sequence[Tensor]:
+    """The S slices, each at an aligned address."""
+    return [aligned(batch) for batch in slices(x)]
+
+
+def matrices(value: Tensor) -> Sequence[Tensor]:
+    """The S slices; those of matrices with one row or column, of whose products the address matters, aligned."""
+    if value.dim() == 3 and 1 in value.shape[1:]:
+        return batches(value)
+    return slices(value)
+
+
+def joined(outputs: Sequence[Tensor]) -> Tensor:
+    """The outputs of the runs along a leading axis; for one run without a copy."""
+    first = outputs[0]
+    if len(outputs) == 1:
+        return first.unsqueeze(0)
+    if first.is_cpu and first.numel() * first.element_size() % ALIGNED:  # their gradients will be slices
+        outputs = [_Aligned.apply(output) for output in outputs]  # type: ignore[no-untyped-call]
+    return torch.stack(list(outputs))
+
+
+class _Aligned(torch.autograd.Function):
+    """The same numbers at an aligned address, and so their gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone() if x.data_ptr() % ALIGNED else x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        (g,) = upstream
+        return g.clone() if g.data_ptr() % ALIGNED else g

@@ -1,0 +1,1 @@
+"""Dense chains, Linear-BatchNorm-ReLU block after block, of all runs."""

@@ -1,0 +1,82 @@
+"""How a dense chain multiplies: in float32, in bfloat16, or in float32 what bfloat16 would hold.
+
+The last kind is for processors without bfloat16 units, where a bfloat16 product takes two or more times as long as a
+float32 one. Operands and results keep the type float32; the kernels between the products round what they read and what
+they write. The numbers are those of bfloat16 operands and results, without a cast before and after every product.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from byrote.engine import bfloat16
+from byrote.engine.alignment import ALIGNED
+from byrote.engine.kernels.library import Kernels, NormKernels, address
+
+__all__ = ["Products"]
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of one chain but the last block's, whose sums, result and gradient are float32 (see `bfloat16`)."""
+
+    kind: Literal["fp32", "bf16", "rounded"]
+    library: Kernels
+
+    @classmethod
+    def of(cls, precision: str, library: Kernels) -> "Products":
+        """Those that a precision means on this processor."""
+        if precision == "fp32":
+            return cls("fp32", library)
+        return cls("bf16" if bfloat16.has_units() else "rounded", library)
+
+    @property
+    def norm_kernels(self) -> NormKernels:
+        """The kernels that read and write what the products do."""
+        norm_kernels: NormKernels = getattr(self.library, self.kind)
+        return norm_kernels
+
+    def operand(self, x: Tensor) -> Tensor:
+        """x, contiguous float32, as a product takes it: itself, narrowed, or rounded.
+
+        Of weights that is done in every forward pass: torch's fused optimisers change a tensor without counting up its
+        version, so nothing tells an old copy from a fresh one.
+        """
+        if self.kind == "fp32":
+            return x
+        narrow = self.kind == "bf16"
+        made = torch.empty(x.shape, dtype=torch.bfloat16 if narrow else torch.float32)
+        convert = self.library.cast if narrow else self.library.to_nearest
+        convert(address(x), address(made), x.numel())
+        return made
+
+    def result(self, a: Tensor) -> Tensor:
+        """The result of a product as float32 numbers, for a reader that does not round."""
+        return a.float() if self.kind == "bf16" else self.operand(a)
+
+    def slope(self, da: Tensor, h: Tensor, buffer: Tensor, last: bool) -> Tensor:
+        """da^T h, (out, B) x (B, in), for a kernel of `norm_kernels`, or of float32 for the last block.
+
+        Args:
+            buffer: float32 (out, in), where it is put unless it is bfloat16.
+        """
+        if self.kind == "bf16" and not last:
+            return da.t() @ h
+        return torch.mm(da.t(), h.float(), out=buffer)
+
+    def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
+        """dweight = da^T h as float32 numbers, rounded but for the last block.
+
+        Products are made at aligned addresses (see `stack.aligned`), and dweight is a run's slice.
+        """
+        narrow = self.kind == "bf16" and not last
+        buffer = dweight if narrow or dweight.data_ptr() % ALIGNED == 0 else torch.empty_like(dweight)
+        slope = self.slope(da, h, buffer, last)
+        if last or self.kind == "fp32":
+            if buffer is not dweight:
+                dweight.copy_(buffer)
+            return
+        convert = self.library.to_nearest if self.kind == "rounded" else self.library.widen
+        convert(address(slope), address(dweight), slope.numel())

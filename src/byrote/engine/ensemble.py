@@ -1,0 +1,144 @@
+"""S modules of one shape as one module: every parameter and buffer gains a leading axis of runs.
+
+An `Ensemble` holds the stacked states under the names that they have in one module; how the runs are computed with them
+is a `Computation` of its own: run after run (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain
+of dense blocks in compiled kernels (`dense.chain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from byrote.engine.momentum import BatchedStep, Descent
+
+__all__ = ["Computation", "Ensemble"]
+
+
+class Computation(Protocol):
+    """How the runs of an ensemble are computed.
+
+    Attributes:
+        precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
+        batched: all runs are computed at once; their bits then depend on each other.
+        batched_step: what steps all runs at once and keeps narrowed weights for that; None where nothing does.
+    """
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def batched(self) -> bool: ...
+
+    @property
+    def batched_step(self) -> BatchedStep | None: ...
+
+    def forward(self, ensemble: Ensemble, x: Tensor, index: Tensor | None) -> Tensor:
+        """Every run's output (S, B, ...) of the ensemble's states, see `Ensemble.forward`."""
+        ...
+
+    def way(self, ensemble: Ensemble) -> str:
+        """Which row of `ways.WAYS` a step of training is."""
+        ...
+
+    def uses_kernels(self) -> bool:
+        """May kernels compiled on this machine compute here, where there are some and the states lie on the CPU?"""
+        ...
+
+    def steps_backward(self) -> bool:
+        """Can the backward pass make the optimizer's step? Not with torch's operators."""
+        ...
+
+    def compile_with(self, **options: Any) -> None:
+        """From now on passes are compiled by `torch.compile(..., **options)`, where this can be."""
+        ...
+
+
+class Ensemble(nn.Module):
+    """S copies of one module, joined along a leading axis under the same state names.
+
+    Args:
+        copies: modules of one class and one shape; their values are copied.
+        rank: the number of axes of one run's batch: an input with `rank` axes is shared by all runs, one with
+            `rank + 1` has the runs first.
+        computation: how the runs are computed.
+    """
+
+    def __init__(self, copies: Sequence[nn.Module], rank: int, computation: Computation) -> None:
+        super().__init__()
+        self.runs = len(copies)
+        self.rank = rank
+        self.computation = computation
+        self.descent: Descent | None = None
+        joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
+        _check_alike(joined)
+        names: dict[int, str] = {}  # a state that stands in several places is joined once
+        self.aliases = {name: names.setdefault(id(value), name) for name, value in joined[0].items()}
+        for name in dict.fromkeys(self.aliases.values()):
+            first = joined[0][name]
+            value = torch.stack([states[name].detach() for states in joined])
+            owner, leaf = _owner(self, name)
+            if isinstance(first, nn.Parameter):
+                owner.register_parameter(leaf, nn.Parameter(value, requires_grad=first.requires_grad))
+            else:
+                owner.register_buffer(leaf, value)
+
+    def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:  # (B, ...) or (S, B, ...) -> (S, B, ...)
+        """Every run's output on its batch.
+
+        Args:
+            x: one batch shared by all runs, or the runs' batches; with `index`, the samples it speaks of.
+            index: (S, B), each run's batch as rows of a shared x.
+        """
+        return self.computation.forward(self, x, index)
+
+    def way(self) -> str:
+        """Which row of `ways.WAYS` a step of training is, where the states lie now."""
+        return self.computation.way(self)
+
+    def is_shared(self, x: Tensor) -> bool:
+        """Is x one batch shared by all runs? Else it must have the runs first."""
+        if x.dim() == self.rank:
+            return True
+        if x.dim() == self.rank + 1 and len(x) == self.runs:
+            return False
+        raise ValueError(
+            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or "
+            f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
+        )
+
+    def states(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers by name."""
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
+    def layer(self, name: str) -> nn.Module:
+        """What holds the states of the layer of that name."""
+        return self.get_submodule(name)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "descent": None}  # a copy is not stepped by who steps this one
+
+
+def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
+    shapes = [{name: tuple(value.shape) for name, value in states.items()} for states in joined]
+    for s, other in enumerate(shapes[1:], 1):
+        if other != shapes[0]:
+            name = next(n for n in [*shapes[0], *other] if shapes[0].get(n) != other.get(n))
+            raise ValueError(
+                f"the modules of a stack need the same states, got {name!r} of shape {shapes[0].get(name)} in the "
+                f"first and {other.get(name)} in number {s + 1}: build them from one description"
+            )
+
+
+def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds the state `name` below `root`, made where it is missing, and the last name."""
+    *path, leaf = name.split(".")
+    for step in path:
+        if step not in root._modules:
+            root.add_module(step, nn.Module())
+        root = root.get_submodule(step)
+    return root, leaf

@@ -1,0 +1,119 @@
+"""Normalization, addition and rectifier in a row as one call: y = max(0, BN(x) + r), found in any module.
+
+A plain module says `relu(norm(x) + shortcut)`; nothing in it knows of kernels. Its forward pass is recorded
+(`torch.fx`), looking only into parts that hold a normalization layer, and every normalization whose one reader is a
+rectifier, or an addition whose one reader is a rectifier, becomes one call of its stand-in (`batchnorm.Norm`).
+"""
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from byrote.engine.batchnorm import is_standard
+
+__all__ = ["fused", "fused_graph"]
+
+_RELU = (F.relu, torch.relu)
+_ADD = (operator.add, torch.add)
+
+
+def fused_graph(module: nn.Module) -> fx.Graph | None:
+    """The forward pass of `module` with those calls joined; None where there are none, or where it cannot be recorded.
+
+    It is recorded in training and in evaluation, and taken only where both are the same and nothing is changed in
+    place: of Python code that branches, one branch would be recorded.
+    """
+    if not any(is_standard(part) for part in module.modules()):
+        return None
+    try:
+        graph, in_evaluation = (_recorded(module, training) for training in (True, False))
+    except Exception:  # a module may do anything with what is no tensor
+        return None
+    if str(graph) != str(in_evaluation) or any(_changes(node, module) for node in graph.nodes):
+        return None
+    count = sum([_join(node, module, graph) for node in list(graph.nodes)])
+    graph.lint()
+    return graph if count else None
+
+
+def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
+    """`module`, its normalization layers replaced by their stand-ins already, computing by `graph`."""
+    return fx.GraphModule(module, graph)
+
+
+class _Tensor(fx.Proxy):
+    """What is recorded; `torch.fx` would record `h += x` as `h = h + x`, whoever else holds h."""
+
+    def __setitem__(self, *changed: object) -> None:
+        raise TypeError("a change in place cannot be recorded")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __setitem__
+
+
+class _Recorder(fx.Tracer):
+    """Looks into parts that hold a normalization layer, and takes all others as they are."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Tensor(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_standard(m) or not any(is_standard(part) for part in m.modules())
+
+
+def _recorded(module: nn.Module, training: bool) -> fx.Graph:
+    before = module.training
+    try:
+        return _Recorder().trace(module.train(training))
+    finally:
+        module.train(before)
+
+
+def _join(node: fx.Node, module: nn.Module, graph: fx.Graph) -> int:
+    """Join the calls that end in the rectifier `node`; returns how many rectifiers that were."""
+    if not _is_relu(node, module):
+        return 0
+    source = node.args[0]
+    calls, norm, residual = [node], source, None
+    if isinstance(source, fx.Node) and source.op == "call_function" and source.target in _ADD and not source.kwargs:
+        one, other = source.args
+        norm, residual = (one, other) if _is_norm(one, module) else (other, one)
+        calls.append(source)
+    if not isinstance(norm, fx.Node) or not _is_norm(norm, module) or not isinstance(residual, fx.Node | None):
+        return 0
+    calls.append(norm)
+    if any(len(call.users) > 1 for call in calls[1:]):  # somebody else reads what is between
+        return 0
+    with graph.inserting_before(node):
+        joined = graph.call_module(str(norm.target), (norm.args[0], residual), {"rectify": True})
+    node.replace_all_uses_with(joined)
+    for call in calls:
+        graph.erase_node(call)
+    return 1
+
+
+def _part(node: fx.Node, module: nn.Module) -> nn.Module | None:
+    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _is_norm(node: Any, module: nn.Module) -> bool:
+    part = _part(node, module) if isinstance(node, fx.Node) else None
+    return part is not None and is_standard(part)
+
+
+def _is_relu(node: fx.Node, module: nn.Module) -> bool:
+    if node.op == "call_function":
+        return node.target in _RELU
+    return type(_part(node, module)) is nn.ReLU
+
+
+def _changes(node: fx.Node, module: nn.Module) -> bool:
+    """Does this call change a tensor in place, or may it?"""
+    if node.op == "call_method":
+        return str(node.target).endswith("_")
+    if node.op == "call_function":
+        return any(flag is True for flag in (*node.args, *node.kwargs.values()))
+    part = _part(node, module)
+    return part is not None and any(getattr(inner, "inplace", False) for inner in part.modules())

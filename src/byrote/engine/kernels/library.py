@@ -1,0 +1,132 @@
+"""The compiled kernels (`norm.cpp`, `dense_amx.cpp`, `dense_avx512.cpp`), built once by the machine's own C++ compiler.
+
+They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in a warning, and
+callers take torch's own operators. The built library lies in byrote's cache folder and is checked before it is
+loaded, see `byrote.engine.kernels.built`.
+"""
+
+import ctypes
+import functools
+import logging
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from byrote.engine.kernels.arguments import ChainPass, NormArguments
+from byrote.engine.kernels.built import built
+from byrote.engine.kernels.known_answers import gives_known_answers
+from byrote.files import sha256
+
+__all__ = ["Kernels", "NormKernels", "Units", "address", "address_of", "kernels"]
+
+log = logging.getLogger("byrote")
+
+_SOURCES = tuple(Path(__file__).with_name(f"{name}.cpp") for name in ("norm", "dense_amx", "dense_avx512"))
+_HEADERS = tuple(Path(__file__).with_name(f"{name}.hpp") for name in ("numbers", "norm", "dense"))
+_FLAGS = ("-O3", "-march=native", "-funroll-loops", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_WIDE = "-mprefer-vector-width=512"
+_POINTER, _COUNT, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_NORM, _PASS = [ctypes.POINTER(NormArguments)], [ctypes.POINTER(ChainPass)]
+_ARGUMENTS: dict[str, Sequence[type]] = {
+    "norm_relu_forward": _NORM,
+    "norm_relu_apply": _NORM,
+    "norm_relu_backward": _NORM,
+    "momentum_step": [_POINTER] * 3 + [_COUNT] + [_REAL] * 3,
+}
+
+
+class NormKernels(NamedTuple):
+    """What lies between the products, for one type of numbers.
+
+    `forward`, `apply` (evaluation) and `backward` are normalization with rectifier, of activations of that type, and
+    take `NormArguments`; `momentum_step` is the step of `Descent` from a gradient of that type (or null), on float32
+    momenta and parameters: three addresses, a count, rate, momentum and decay.
+    """
+
+    forward: Any
+    apply: Any
+    backward: Any
+    momentum_step: Any
+
+
+class Units(NamedTuple):
+    """A dense chain in one call forward, backward and, where there is one, in evaluation; each takes a `ChainPass`."""
+
+    bytes: Any
+    forward: Any
+    backward: Any
+    evaluate: Any
+
+
+class Kernels:
+    """The functions of the library, which must give the known answers here too.
+
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold what lies
+    between products.
+    `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
+    not lend them; `vectors` are chains on 512-bit vector units, empty without: in float32, with rounded operands, and,
+    with AVX-512 BF16, of bfloat16 pairs. `digest` are the first digits of the SHA-256 of the library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        library = ctypes.CDLL(str(path))
+        if not gives_known_answers(library):
+            raise OSError(f"{path} does not give the answers that are known")
+        self.digest = sha256(path)[:16]
+        self.bf16, self.fp32, self.rounded = (self._norm_kernels(library, kind) for kind in ("bf16", "fp32", "rounded"))
+        for name in ("cast", "widen", "to_nearest"):
+            self._take(library, name, [_POINTER, _POINTER, _COUNT])
+        self.cast = library.cast
+        self.widen = library.widen
+        self.to_nearest = library.to_nearest
+        self.tiles = self._units(library, "dense_amx") if library.dense_amx_ready() else None
+        kinds = [kind for kind in ("fp32", "rounded", "bf16") if hasattr(library, f"dense_avx512_forward_{kind}")]
+        self.vectors = {kind: self._units(library, "dense_avx512", f"_{kind}") for kind in kinds}
+
+    def _norm_kernels(self, library: ctypes.CDLL, kind: str) -> NormKernels:
+        return NormKernels(*(self._take(library, f"{name}_{kind}", types) for name, types in _ARGUMENTS.items()))
+
+    def _units(self, library: ctypes.CDLL, name: str, kind: str = "") -> Units:
+        return Units(
+            self._take(library, f"{name}_bytes{kind}", _PASS, _COUNT),
+            self._take(library, f"{name}_forward{kind}", _PASS, ctypes.c_int),
+            self._take(library, f"{name}_backward{kind}", _PASS),
+            self._take(library, f"{name}_evaluate{kind}", _PASS) if kind else None,
+        )
+
+    @staticmethod
+    def _take(library: ctypes.CDLL, name: str, arguments: Sequence[type], result: type | None = None) -> Any:
+        function = getattr(library, name)
+        function.argtypes, function.restype = list(arguments), result
+        return function
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor's values start; None stays None (a null pointer)."""
+    return None if tensor is None else tensor.data_ptr()
+
+
+def address_of(tensor: Tensor, s: int) -> int:
+    """Where the values of run s of a contiguous stacked tensor start; making a slice costs ten times as much."""
+    return tensor.data_ptr() + s * tensor.stride(0) * tensor.element_size()
+
+
+@functools.cache
+def kernels() -> Kernels | None:
+    """The compiled kernels, built when first asked for; None where that cannot be done, with a warning."""
+    compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
+    if os.name == "nt" or compiler is None:
+        log.warning("no C++ compiler was found: torch's own operators take the place of the compiled kernels")
+        return None
+    flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
+    try:
+        return Kernels(built(compiler, flags, _SOURCES, _HEADERS))
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        log.warning("the compiled kernels cannot be used here (%s): torch's own operators take their place", error)
+        return None

@@ -1,0 +1,189 @@
+"""Gradient descent with momentum as a setting of a network, which is stepped inside the backward pass or all at once.
+
+Inside the backward pass, while a block of a weight's gradient lies in the innermost cache, its weights and momenta are
+read and written once. A separate optimiser writes all gradients to memory first and reads them back, about 40% of a
+step's traffic. Where torch's operators compute, `BatchedStep` makes the step of all runs in one function.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from byrote.engine.compiled import CompiledFunction
+from byrote.engine.kernels.library import address_of, kernels
+
+__all__ = ["BatchedStep", "Descent"]
+
+log = logging.getLogger("byrote")
+
+
+@dataclass(eq=False)
+class Descent:
+    """m <- momentum m + (g + decay theta); theta <- theta - rate m, for every run with its own rate and decay.
+
+    Args:
+        memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32. Changed in place.
+        momentum: in [0, 1), shared by all runs.
+        decays: weight decay of each run.
+        rates: learning rate of each run; set its entries whenever they change, networks hold this very list.
+        batched_step: what steps all runs at once; None where kernels step run by run. `StackedNetwork.descend` sets it.
+    """
+
+    memory: Mapping[str, Tensor]
+    momentum: float
+    decays: list[float]
+    rates: list[float]
+    batched_step: "BatchedStep | None" = None
+
+    def zero_grad(self) -> None:
+        """Drop the gradients that lie in narrowed copies; those of the parameters are dropped by who holds them."""
+        if self.batched_step is not None:
+            self.batched_step.zero_grad()
+
+    def finish(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Step the parameters that still have a gradient: all runs at once, or by kernels on a CPU."""
+        if self.batched_step is not None:
+            self.batched_step.step(self, parameters)
+            return
+        library = kernels()
+        if library is None:
+            raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimiser")
+        for name, p in parameters.items():
+            if p.grad is None:
+                continue
+            if not p.is_cpu:
+                raise RuntimeError(f"{name} has moved to {p.device} since this descent began on the CPU: begin another")
+            g, m = p.grad.contiguous(), self.memory[name]
+            for s, (rate, decay) in enumerate(zip(self.rates, self.decays, strict=True)):
+                where = address_of(g, s), address_of(m, s), address_of(p, s)
+                library.fp32.momentum_step(*where, p.stride(0), rate, self.momentum, decay)
+            torch.autograd.graph.increment_version(p)
+
+
+class BatchedStep:
+    """The step of all runs at once in torch's operators, and the narrowed weights that products read meanwhile.
+
+    A narrowed copy is a leaf of autograd: its gradient stays bfloat16, and is summed as such where several passes come
+    before a step. The step reads it, momentum and float32 weight, and writes momentum, weight and copy.
+    """
+
+    def __init__(self) -> None:
+        self._copies: dict[Tensor, _Copy] = {}
+        self._step: Callable[..., None] = _step
+        self._settings_of: tuple[object, ...] = ()
+        self._settings: tuple[Tensor, ...] = ()
+
+    def compile_with(self, **options: Any) -> None:
+        """From now on the step is compiled by `torch.compile(..., **options)`; else, said once, it runs as it is."""
+
+        def refused(error: Exception) -> None:
+            log.info("the optimiser cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
+
+        self._step = CompiledFunction(_step, refused, **{"dynamic": False, **options})
+
+    def leave_uncompiled(self) -> None:
+        """From now on the step is not compiled."""
+        self._step = _step
+
+    def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Copies of these weights in bfloat16, equal to them; copies of any others are dropped.
+
+        A weight that has moved, or whose version has counted up, is narrowed anew. torch's fused optimisers and changes
+        of `.data` do not count up: beside them `forget` is needed.
+        """
+        self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
+        return [copy.of(weight) for weight, copy in self._copies.items()]
+
+    def drop(self) -> None:
+        """Keep no copy."""
+        self._copies = {}
+
+    def forget(self) -> None:
+        """Trust no copy: every weight is narrowed anew, and no gradient is left."""
+        for copy in self._copies.values():
+            copy.source = None
+        self.zero_grad()
+
+    def zero_grad(self) -> None:
+        """Drop the gradients of the copies."""
+        for copy in self._copies.values():
+            copy.narrow.grad = None
+
+    def step(self, descent: Descent, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Step the parameters that have a gradient, and take it from them first: nothing can be stepped by it twice."""
+        gradients = {name: g for name, p in parameters.items() if (g := self._taken(p)) is not None}
+        if not gradients:
+            return
+        thetas = [parameters[name] for name in gradients]
+        momenta = [descent.memory[name] for name in gradients]
+        copies = {theta: self._copies[theta] for theta in thetas if theta in self._copies}
+        narrow = [copies[theta].narrow if theta in copies else None for theta in thetas]
+        for copy in copies.values():
+            copy.source = None
+        rates, decays = self._of_runs(descent, thetas[0].device)
+        with torch.no_grad():
+            self._step(thetas, momenta, list(gradients.values()), narrow, rates, decays, descent.momentum)
+        for theta, copy in copies.items():
+            copy.note(theta)
+
+    def _taken(self, p: nn.Parameter) -> Tensor | None:
+        """The gradient of p, left in its copy, in itself, or in both; afterwards there is none."""
+        holders = [self._copies[p].narrow, p] if p in self._copies else [p]
+        gradients = [holder.grad for holder in holders if holder.grad is not None]
+        for holder in holders:
+            holder.grad = None
+        return sum(gradients[1:], gradients[0]) if gradients else None
+
+    def _of_runs(self, descent: Descent, device: torch.device) -> tuple[Tensor, ...]:
+        """Rates and decays, each (S,), on the device; made when they change, without waiting for it."""
+        current = (device, *descent.rates, *descent.decays)
+        if current != self._settings_of:
+            table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
+            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits for the copy
+            self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
+        return self._settings
+
+
+class _Copy:
+    """A weight in bfloat16, and what it was made of."""
+
+    def __init__(self) -> None:
+        self.narrow = nn.Parameter(torch.empty(0, dtype=torch.bfloat16))
+        self.source: Tensor | None = None  # held, so that no other weight can come to lie in its memory
+        self.version = 0
+
+    def of(self, weight: Tensor) -> Tensor:
+        """The copy, made anew unless it is that of this weight as it is now."""
+        if (self.narrow.device, self.narrow.shape) != (weight.device, weight.shape):
+            with torch.inference_mode(False):
+                self.narrow, self.source = nn.Parameter(torch.empty_like(weight, dtype=torch.bfloat16)), None
+        if self.source is None or self.version != weight._version or not self.source.is_set_to(weight):
+            with torch.inference_mode(False), torch.no_grad():
+                self.narrow.copy_(weight)  # in place: a graph made with the old values is refused
+            self.note(weight)
+        return self.narrow.requires_grad_(weight.requires_grad)
+
+    def note(self, weight: Tensor) -> None:
+        """The copy is that of this weight as it is now."""
+        self.source, self.version = weight.detach(), weight._version
+
+
+def _step(
+    thetas: Sequence[Tensor],
+    momenta: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    copies: Sequence[Tensor | None],
+    rates: Tensor,
+    decays: Tensor,
+    momentum: float,
+) -> None:
+    for theta, m, g, copy in zip(thetas, momenta, gradients, copies, strict=True):
+        rate, decay = (of_run.view(-1, *[1] * (theta.dim() - 1)) for of_run in (rates, decays))
+        m.mul_(momentum).add_(torch.addcmul(g, theta, decay))
+        theta.addcmul_(m, rate, value=-1)
+        if copy is not None:
+            copy.copy_(theta)

@@ -1,0 +1,35 @@
+"""Which arithmetic a stacked network runs: part of a run's record, because the ways round differently."""
+
+from byrote.engine.kernels.library import kernels
+from byrote.engine.stacked import StackedNetwork
+
+__all__ = ["numerics"]
+
+
+def numerics(network: StackedNetwork) -> dict[str, bool | str]:
+    """What computes besides torch's operators, where this network lies now.
+
+    Returns:
+        compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
+            not `compiled=False`);
+        kernels: and there are some; tiles, vectors, pairs: and training runs on tile units (AMX), on vector units
+            (AVX-512) or on these with bfloat16 in pairs (AVX-512 BF16); library: the first digits of the SHA-256 of the
+            kernels, empty without.
+
+    >>> from torch import nn
+    >>> from byrote.engine import stack
+    >>> module = nn.Module()
+    >>> module.features, module.head = nn.Linear(4, 3), nn.Linear(3, 2)
+    >>> numerics(stack([module], (4,)))
+    {'compiled': False, 'kernels': False, 'tiles': False, 'vectors': False, 'pairs': False, 'library': ''}
+    """
+    features = network.features
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    compiled = features.computation.uses_kernels() and on_cpu
+    found = kernels() if compiled else None
+    return {
+        "compiled": compiled,
+        "kernels": found is not None,
+        **{name: compiled and features.way() == name for name in ("tiles", "vectors", "pairs")},
+        "library": "" if found is None else found.digest,
+    }

@@ -1,0 +1,132 @@
+"""The optimizer of stacked runs: every run steps with its own learning rate and weight decay.
+
+torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore handed over as S
+views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
+their run whatever S is, so a run's bits do not depend on its cohort.
+
+Plain momentum without clipping can be carried out by the network itself: inside the backward pass where it has kernels
+for that, else for all runs at once (`StackedNetwork.descend`). `state_of` gives the momenta all the same.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from byrote.engine.momentum import Descent
+from byrote.engine.stacked import StackedNetwork
+
+__all__ = ["EnsembleOptimizer"]
+
+
+class EnsembleOptimizer:
+    """One step for S stacked runs.
+
+    Args:
+        network: its parameters, each (S, ...), are stepped.
+        make: takes parameter groups with their `lr` and `weight_decay`, one a run, to one of torch's optimizers.
+        rates, decays: learning rate and weight decay of each run.
+        clips: largest norm of each run's gradient, 0 for any.
+    """
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        make: Callable[[list[dict[str, object]]], torch.optim.Optimizer],
+        rates: Sequence[float],
+        decays: Sequence[float],
+        clips: Sequence[float],
+    ) -> None:
+        self._named = dict(network.named_parameters())
+        self._parameters = list(self._named.values())
+        self._clips = list(clips)
+        self._views = [[p.detach()[s] for p in self._parameters] for s in range(len(rates))]
+        groups: list[dict[str, object]] = [
+            {"params": views, "lr": rate, "weight_decay": decay}
+            for views, rate, decay in zip(self._views, rates, decays, strict=True)
+        ]
+        self._optimizer = make(groups)
+        self._descent = self._inside(network, list(rates), list(decays))
+
+    def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
+        """The descent that the network carries out itself, where optimizer and network allow it."""
+        network.end_descent()  # that of an optimizer before this one, and its copies
+        momentum = _plain_momentum(self._optimizer)
+        if momentum is None or any(self._clips):
+            return None
+        descent = Descent({n: torch.zeros_like(p) for n, p in self._named.items()}, momentum, decays, rates)
+        if not network.descend(descent):
+            return None
+        for s, views in enumerate(self._views):
+            for view, momenta in zip(views, descent.memory.values(), strict=True):
+                self._optimizer.state[view] = {"momentum_buffer": momenta[s]}
+        return descent
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        """Set each run's learning rate."""
+        for s, (group, rate) in enumerate(zip(self._optimizer.param_groups, rates, strict=True)):
+            group["lr"] = rate
+            if self._descent is not None:
+                self._descent.rates[s] = rate
+
+    def zero_grad(self) -> None:
+        """Drop the gradients of the stacked parameters."""
+        if self._descent is not None:
+            self._descent.zero_grad()
+        for p in self._parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """One update of every run from the stacked gradients."""
+        if self._descent is not None:
+            self._descent.finish(self._named)
+            return
+        for p, *views in zip(self._parameters, *self._views, strict=True):
+            if p.grad is not None:
+                for view, gradient in zip(views, p.grad.unbind(0), strict=True):
+                    view.grad = gradient
+        for of_run, clip in zip(self._views, self._clips, strict=True):
+            if clip:
+                torch.nn.utils.clip_grad_norm_(of_run, clip)
+        self._optimizer.step()
+
+    def state_of(self, s: int) -> list[dict[str, Tensor]]:
+        """What the optimizer remembers of run s, one mapping a parameter."""
+        return [
+            {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
+            for view in self._views[s]
+        ]
+
+    def fits(self, s: int, state: object, names: Collection[str]) -> bool:
+        """Whether `restore` can take a state of run s: of each parameter these names alone, in its shape and type."""
+        if not isinstance(state, list) or len(state) != len(self._views[s]):
+            return False
+        for view, remembered in zip(self._views[s], state, strict=True):
+            held = self._optimizer.state[view]
+            if not isinstance(remembered, dict) or not {n for n, v in held.items() if isinstance(v, Tensor)} <= (
+                remembered.keys() & set(names)
+            ):
+                return False
+            for name, value in remembered.items():
+                shape, dtype = (torch.Size(), torch.float32) if name == "step" else (view.shape, view.dtype)
+                if name not in names or not isinstance(value, Tensor) or (value.shape, value.dtype) != (shape, dtype):
+                    return False
+        return True
+
+    def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
+        """Set what `state_of` gave."""
+        for view, remembered in zip(self._views[s], state, strict=True):
+            own = self._optimizer.state[view]
+            for name, value in remembered.items():
+                if name in own:
+                    own[name].copy_(value)  # the network may hold these momenta too
+                else:
+                    own[name] = value.clone()
+
+
+def _plain_momentum(optimizer: torch.optim.Optimizer) -> float | None:
+    """The momentum of torch's SGD where it does what `Descent` does; None for any other optimizer."""
+    settings = optimizer.defaults
+    if type(optimizer) is not torch.optim.SGD or any(settings[name] for name in ("nesterov", "dampening", "maximize")):
+        return None
+    return float(settings["momentum"])

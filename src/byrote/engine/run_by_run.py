@@ -1,0 +1,131 @@
+"""Any module's runs: one after another through the plain module, or all in one `torch.func.vmap` call.
+
+The engine's law is that a run's numbers do not depend on the runs beside it. On a CPU each pass therefore goes through
+the plain module itself, its tensors replaced by slice s: the same kernels on the same operands as a run of its own, so
+the bits are equal, and run s's activations stay in cache. `torch.func.vmap` turns the same module into batched products
+and grouped convolutions.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import vmap
+
+from byrote.engine.alignment import batches, joined, matrices, slices
+from byrote.engine.batchnorm import Norm
+from byrote.engine.bound import Bound
+from byrote.engine.ensemble import Ensemble
+from byrote.engine.kernels.library import kernels
+from byrote.engine.momentum import BatchedStep
+
+__all__ = ["RunByRun", "Vmapped", "gathered"]
+
+
+class RunByRun:
+    """Run after run through the plain module.
+
+    Args:
+        module: one of the modules; its values are not read.
+        precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
+        compiled: use the compiled kernels where they exist.
+        fuse: normalize by them in "fp32" as well, with the rectifier behind it, and lay the channels of images side by
+            side. Only for modules whose layers are known: a user's may look at the layout, or at the layers themselves.
+    """
+
+    batched = False
+    batched_step: BatchedStep | None = None
+
+    def __init__(self, module: nn.Module, precision: str = "fp32", compiled: bool = True, fuse: bool = False) -> None:
+        self.precision = precision
+        self._compiled = compiled
+        self._bound = Bound(module, precision, compiled=compiled, fuse=fuse)
+        self._linear = isinstance(module, nn.Linear) and precision == "fp32"
+
+    def forward(self, ensemble: Ensemble, x: Tensor, index: Tensor | None) -> Tensor:
+        """See `Ensemble.forward`."""
+        x = gathered(x, index)
+        inputs = [x] * ensemble.runs if ensemble.is_shared(x) else batches(x)
+        if self._linear:
+            return self._linear_forward(ensemble, inputs)
+        self._bound.module.train(ensemble.training)
+        states = {name: matrices(value) for name, value in ensemble.states()}
+        outputs = [
+            self._bound({name: parts[s] for name, parts in states.items()}, ensemble.aliases, batch)
+            for s, batch in enumerate(inputs)
+        ]
+        return joined(outputs)
+
+    def _linear_forward(self, ensemble: Ensemble, inputs: Sequence[Tensor]) -> Tensor:
+        """The plain layer's one operation, without binding its states: heads are called at every step."""
+        bias = ensemble._parameters.get("bias")
+        biases = [None] * ensemble.runs if bias is None else slices(bias)
+        weights = matrices(ensemble.get_parameter("weight"))
+        outputs = [F.linear(x, weight, bias) for x, weight, bias in zip(inputs, weights, biases, strict=True)]
+        return joined(outputs)
+
+    def way(self, ensemble: Ensemble) -> str:
+        """ "layers" where kernels normalize, else "plain"."""
+        on_cpu = all(p.is_cpu for p in ensemble.parameters())
+        return "layers" if self.uses_kernels() and on_cpu and kernels() is not None else "plain"
+
+    def uses_kernels(self) -> bool:
+        """May kernels normalize here?"""
+        return self._compiled and any(isinstance(part, Norm) for part in self._bound.module.modules())
+
+    def steps_backward(self) -> bool:
+        """Torch's operators make no optimizer's step."""
+        return False
+
+    def compile_with(self, **options: Any) -> None:
+        """A user's code is not compiled."""
+
+
+class Vmapped:
+    """All runs in one `torch.func.vmap` call; not for modules whose Python code branches on values.
+
+    Args:
+        module: one of the modules; its values are not read.
+        precision: as for `RunByRun`.
+    """
+
+    batched = True
+    batched_step: BatchedStep | None = None
+
+    def __init__(self, module: nn.Module, precision: str = "fp32") -> None:
+        self.precision = precision
+        self._bound = Bound(module, precision, compiled=False, batched=True)
+
+    def forward(self, ensemble: Ensemble, x: Tensor, index: Tensor | None) -> Tensor:
+        """See `Ensemble.forward`."""
+        x = gathered(x, index)
+        shared = ensemble.is_shared(x)
+        self._bound.module.train(ensemble.training)
+
+        def one(states: dict[str, Tensor], batch: Tensor) -> Tensor:
+            return self._bound(states, ensemble.aliases, batch)
+
+        over_runs = vmap(one, in_dims=(0, None if shared else 0), randomness="different")
+        together: Tensor = over_runs(dict(ensemble.states()), x)
+        return together
+
+    def way(self, ensemble: Ensemble) -> str:
+        """Always "vmap"."""
+        return "vmap"
+
+    def uses_kernels(self) -> bool:
+        """Kernels take one run."""
+        return False
+
+    def steps_backward(self) -> bool:
+        """Torch's operators make no optimizer's step."""
+        return False
+
+    def compile_with(self, **options: Any) -> None:
+        """A user's code is not compiled."""
+
+
+def gathered(x: Tensor, index: Tensor | None) -> Tensor:
+    """The rows of x that `index` (S, B) names, (S, B, ...); x itself without one."""
+    return x if index is None else x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)

@@ -1,0 +1,193 @@
+"""S plain classifiers as one module: `stack`, and what it makes."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from byrote.engine.dense.batched import BatchedChain
+from byrote.engine.dense.block import is_dense
+from byrote.engine.dense.chain import CompiledChain
+from byrote.engine.ensemble import Computation, Ensemble
+from byrote.engine.momentum import BatchedStep, Descent
+from byrote.engine.run_by_run import RunByRun, Vmapped
+
+__all__ = ["Precision", "StackedNetwork", "prefers_batched", "stack"]
+
+Precision = Literal["fp32", "bf16"]
+
+
+def stack(
+    modules: Sequence[nn.Module],
+    input_shape: Sequence[int],
+    *,
+    precision: Precision = "fp32",
+    compiled: bool = True,
+    batched: bool = False,
+    fuse: bool = False,
+) -> "StackedNetwork":
+    """S modules as one: every parameter and buffer gains a leading axis of runs.
+
+    Which way they are computed hangs on their structure alone: a feature map of Flatten and Linear-BatchNorm1d-ReLU
+    blocks goes through kernels for dense chains, any other through the plain module (`ways.WAYS`).
+
+    Args:
+        modules: one a run, of one class and one shape, each with parts `features` and `head` and the forward pass
+            `head(features(x))`. Their values are copied, and they stay as they are.
+        input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
+        precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16 inputs and
+            weights, cast once a step from the float32 parameters, and keeps normalization, the head and all states in
+            float32.
+        compiled: let dense chains and normalization use kernels compiled on this machine, where it has a C++ compiler.
+            They round differently from torch's operators, so this belongs to a run's recorded numerics, and have no
+            second derivatives. Without them "fp32" computes what the plain module computes, bit for bit on one CPU.
+        batched: compute all runs in one batched call, for accelerators: products become batched products, convolutions
+            grouped ones. A run's bits then depend on the kernels the batch picks. Not for modules whose Python code
+            branches on values.
+        fuse: the modules are layers of `torch.nn` one after another and look neither at the layout of images nor at
+            their layers. Then a normalization, an addition and a rectifier in a row are one kernel, in "fp32" as well,
+            where channels lie side by side. It changes nothing in a dense chain.
+
+    Returns:
+        A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
+
+    Raises:
+        ValueError: no module, modules without those parts, or with different states.
+
+    >>> def plain():
+    ...     module = nn.Module()
+    ...     module.features = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU())
+    ...     module.head = nn.Linear(8, 2)
+    ...     return module
+    >>> network = stack([plain() for _ in range(3)], (1, 4, 4))
+    >>> network(torch.zeros(5, 1, 4, 4)).shape, network.state_dict()["head.weight"].shape
+    (torch.Size([3, 5, 2]), torch.Size([3, 2, 8]))
+    """
+    features, heads = _parts(modules)
+    shape, first = tuple(input_shape), features[0]
+    of_head: Computation = Vmapped(heads[0]) if batched else RunByRun(heads[0])
+    of_features: Computation
+    if is_dense(first):
+        of_features = BatchedChain(first, precision) if batched else CompiledChain(first, precision, compiled)
+    else:
+        of_features = Vmapped(first, precision) if batched else RunByRun(first, precision, compiled, fuse)
+    stacked = Ensemble(features, len(shape) + 1, of_features), Ensemble(heads, 2, of_head)
+    return StackedNetwork(modules, shape, *stacked)
+
+
+def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The feature maps and the heads."""
+    if not modules:
+        raise ValueError("a stack needs at least one module, one a run, got none")
+    features, heads = [], []
+    for s, module in enumerate(modules):
+        parts = [getattr(module, name, None) for name in ("features", "head")]
+        if not all(isinstance(part, nn.Module) for part in parts):
+            raise ValueError(
+                f"a stack needs modules with parts called 'features' and 'head', number {s + 1} is a "
+                f"{type(module).__name__} without: put its feature map and its last layer under these names"
+            )
+        features.append(module.get_submodule("features"))
+        heads.append(module.get_submodule("head"))
+    others = [name for name in modules[0].state_dict() if name.partition(".")[0] not in ("features", "head")]
+    if others:
+        raise ValueError(f"a stack trains 'features' and 'head' alone, got a module that holds {others[0]!r} besides")
+    return features, heads
+
+
+def prefers_batched(module: nn.Module, device: torch.device) -> bool:
+    """Is a layer of all runs better one batched operation there? Of dense feature maps on an accelerator.
+
+    On a CPU run after run is faster, and the bits are then those of a run alone. Convolutional networks go run after
+    run everywhere: all at once they would be grouped convolutions.
+
+    Args:
+        module: one of those to be stacked.
+        device: where they will be trained.
+    """
+    return device.type != "cpu" and is_dense(getattr(module, "features", module))
+
+
+class StackedNetwork(nn.Module):
+    """S classifiers of one shape as one module.
+
+    `features` takes (S, B, *input_shape), or one (B, *input_shape) that every run sees, to (S, B, M), or all samples
+    (n, *input_shape) and the rows (S, B) of each run's batch; `head` takes (S, B, M) to (S, B, N). The names in
+    `state_dict()` are those of the plain module, each tensor with a leading axis S. In training mode normalization uses
+    each run's own batch and updates its own running statistics.
+
+    Args:
+        modules: the plain ones, one a run.
+        input_shape: of one input.
+        features, head: their parts, stacked.
+    """
+
+    def __init__(
+        self, modules: Sequence[nn.Module], input_shape: tuple[int, ...], features: Ensemble, head: Ensemble
+    ) -> None:
+        super().__init__()
+        self.runs = len(modules)
+        self.input_shape = input_shape
+        self.features = features
+        self.head = head
+        self._module = (copy.deepcopy(modules[0]).to("meta"),)  # hidden from registration
+        self.train(modules[0].training)
+
+    def forward(self, x: Tensor) -> Tensor:  # -> (S, B, N)
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+    def compile_with(self, **options: Any) -> None:
+        """From now on passes are compiled by `torch.compile(..., **options)`, where all runs are computed at once."""
+        self.features.computation.compile_with(**options)
+
+    def descend(self, descent: Descent) -> bool:
+        """From now on make the step of `descent`: inside the backward pass where kernels for it run, else all at once.
+
+        A parameter stepped in the backward pass has the gradient None afterwards, and a graph can be passed backward
+        only once; `descent.finish` steps the others. On an accelerator, and where all runs are computed at once,
+        `descent.finish` steps all of them. In "bf16" products then read narrowed copies, in which the gradients of
+        their weights are found as well.
+
+        Returns:
+            Whether that is so here. If not, nothing changes.
+        """
+        features, on_cpu = self.features, next(self.parameters()).device.type == "cpu"
+        computation = features.computation
+        batched_step = computation.batched_step or (None if on_cpu else BatchedStep())
+        if batched_step is None and not computation.steps_backward():
+            return False
+        if not all(p.requires_grad for p in features.parameters()):
+            return False
+        if batched_step is not None:
+            batched_step.forget()
+        descent.batched_step, features.descent = batched_step, None
+        if on_cpu or computation.batched:
+            prefix = "features."
+            memory = {name.removeprefix(prefix): m for name, m in descent.memory.items() if name.startswith(prefix)}
+            features.descent = Descent(memory, descent.momentum, descent.decays, descent.rates)
+        return True
+
+    def end_descent(self) -> None:
+        """Leave the steps to an optimizer from now on, and keep no narrowed weights."""
+        self.features.descent = None
+        if self.features.computation.batched_step is not None:
+            self.features.computation.batched_step.drop()
+
+    def run_module(self, s: int) -> nn.Module:
+        """Run s as a plain module on the CPU, with its own copy of weights and running statistics.
+
+        Raises:
+            IndexError: s is not one of the runs.
+        """
+        if not 0 <= s < self.runs:
+            raise IndexError(f"run {s} is not one of the {self.runs} runs of this stack")
+        module = copy.deepcopy(self._module[0]).to_empty(device="cpu")
+        states: dict[str, Tensor] = {}
+        for prefix, part in (("features", self.features), ("head", self.head)):
+            stacked = part.state_dict()
+            states |= {f"{prefix}.{name}": stacked[joined][s] for name, joined in part.aliases.items()}
+        module.load_state_dict(states)
+        return module.train(self.training)

@@ -1,0 +1,72 @@
+"""What can be said of data whose labels are only given: how far predictions agree with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from byrote.analysis import Analysis
+from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text
+from byrote.figures.base import Drawing, figure
+from byrote.figures.charts import (
+    band,
+    by_loss,
+    dimmed,
+    epoch_axis,
+    panels,
+    rate_text,
+    share_axis,
+    values,
+)
+
+__all__ = ["given_labels"]
+
+READINGS = {"given_agreement": "training samples", "test_given_agreement": "samples held out for the test"}
+
+
+@figure("given-labels", title="Agreement with the given labels", order=4, needs=tuple(READINGS))
+def given_labels(analysis: Analysis) -> Drawing | None:
+    """Agreement with the given labels against the epoch on training and on test samples, one line a loss."""
+    given = (one.where(analysis.given[one.runs]) for one in rated(analysis))
+    chosen = one_each(given, NETWORK, lambda one: len(one) > 0 and len(one.epochs) >= 2)
+    if not chosen:
+        return None
+    chosen = [one.at_rate(min(one.rates)) for one in chosen]
+    names = losses_of(chosen)
+    charts, titles = [], []
+    for one in chosen:
+        for field, words in READINGS.items():
+            charts.append(_panel(one, field, names))
+            titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(one.rates[0])}"))
+    caption = (
+        "The share of samples whose prediction is the label that came with the data, in percent, against the epoch: on "
+        "the training samples and on those held out. Which of these labels are wrong is not known, so that this says "
+        "how well they are reproduced. Of each setting the runs with the least added noise η. Mean over seeds, shaded "
+        f"its 95% interval (none for one seed). {runs_text(chosen)}"
+    )
+    columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
+    return Drawing(panels(charts, titles, columns, size, names), caption)
+
+
+def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
+    last = int(one.epochs[-1])
+    rows = [row for row in one.curves(("loss",), (field,), within=(0, 1)) if row[field] is not None]
+    low = np.floor(10 * min((row[f"{field}_low"] for row in rows), default=0.0)) / 10
+    x = epoch_axis(last)
+    y = share_axis(alt.Y, field, "agreement with the given labels", (float(min(low, 0.9)), 1.0))
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip(f"{field}:Q", title="agreement with the given labels", format=".1%"),
+        alt.Tooltip(f"{field}_n:Q", title="runs"),
+    ]
+    line = (
+        alt.Chart(values(rows))
+        .mark_line()
+        .encode(x=x, y=y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(), tooltip=tips)
+    )
+    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
+    ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
+    return [band(rows, x, field, y, names), line, ends]

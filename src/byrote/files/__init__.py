@@ -1,0 +1,27 @@
+"""Files that are whole or absent: atomic writes, checksums, downloads, archives.
+
+Everything another part writes goes through `atomic`. Everything that comes from outside (archive, download) is bounded
+and checked here before it is used.
+"""
+
+from byrote.files.archive import extract
+from byrote.files.atomic import WriteError, atomic, write_atomic
+from byrote.files.checksums import cache_folder, md5, sha256, verify
+from byrote.files.download import DataUnavailableError, Progress, download
+from byrote.files.process import Process, this_process
+
+__all__ = [
+    "DataUnavailableError",
+    "Process",
+    "Progress",
+    "WriteError",
+    "atomic",
+    "cache_folder",
+    "download",
+    "extract",
+    "md5",
+    "sha256",
+    "this_process",
+    "verify",
+    "write_atomic",
+]

@@ -1,0 +1,145 @@
+"""Atomic writes: a kill, a full disk or a lost connection leaves either the old file or the new one."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from byrote.files.process import signed
+
+__all__ = [
+    "DISK",
+    "WriteError",
+    "about_the_disk",
+    "atomic",
+    "put",
+    "sync",
+    "sync_folder",
+    "write_atomic",
+    "write_error",
+]
+
+DISK = {
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM"),
+        *("ENOTDIR", "EEXIST", "EISDIR", "ENAMETOOLONG"),
+    )
+    if hasattr(errno, name)  # not every system has a disk quota
+}
+
+
+class WriteError(OSError):
+    """A file could not be written (full or read-only disk, no permission); nothing half-written is left."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
+    """Whether an error says that one of these files cannot be written."""
+    if isinstance(error, WriteError):
+        return False
+    if isinstance(error, OSError):
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        return error.errno in DISK and (named is None or named in paths)
+    return _code(error) != errno.EIO  # a writer with errors of its own, such as DuckDB
+
+
+def _code(error: Exception) -> int:
+    """The error number, read off the system's own words where the error has none; EIO for any other."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    text = str(error)
+    return next((c for c in (errno.ENOSPC, errno.EROFS, errno.EACCES) if os.strerror(c) in text), errno.EIO)
+
+
+def write_error(path: Path, error: Exception) -> WriteError:
+    code = _code(error)
+    return WriteError(code, f"{path} cannot be written ({os.strerror(code).lower()}); nothing half-written was left")
+
+
+@contextmanager
+def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path`; when the block ends well, it becomes `path`.
+
+    The temporary name starts with a dot, names this process, contains `.tmp` and keeps the suffix, since some writers
+    look at it. The content is on the disk (fsync) before the name changes, and the name before the block returns.
+
+    Args:
+        durable: False leaves out the fsync: a loss of power may then cost the file, which is whole or absent all the
+            same for every process.
+        parents: create the folder where it is missing.
+
+    Raises:
+        WriteError: the disk is full or read-only, or the folder may not be written; `path` is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with atomic(folder / "a.txt") as temporary:
+        ...     _ = temporary.write_text("whole")
+        >>> [p.name for p in folder.iterdir()], (folder / "a.txt").read_text()
+        (['a.txt'], 'whole')
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:100]}.{signed()}.tmp{path.suffix}")
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if durable:
+            sync(temporary)
+        put(temporary, path, durable)
+    except Exception as error:
+        if about_the_disk(error, (temporary, path, *path.parents)):
+            raise write_error(path, error) from error
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, parents: bool = True) -> Path:
+    """Write `data` (text as UTF-8, newlines as they are) to `path`, whole or not at all; gives the path."""
+    with atomic(path, durable=durable, parents=parents) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
+
+def sync(path: Path) -> None:
+    """See that a file's content is on the disk."""
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+
+
+def put(source: Path, target: Path, durable: bool = True) -> None:
+    """Rename over the target and, unless told otherwise, make the rename last."""
+    if os.name == "nt":  # pragma: no cover - a reader that holds the target open makes the rename fail
+        for wait in (0.01, 0.05, 0.2, 0.5):
+            try:
+                source.replace(target)
+                return
+            except PermissionError:
+                time.sleep(wait)
+        source.replace(target)
+        return
+    source.replace(target)
+    if durable:
+        sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that the names in a folder are on the disk."""
+    if os.name == "nt":  # pragma: no cover
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:  # some network file systems have no directory fsync
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)

@@ -1,0 +1,105 @@
+"""Which process wrote something, and whether it still runs: the owner of a temporary file, a draft or a lease.
+
+A number alone does not name a process: it is used again, after a restart of the machine and in every container. So a
+process is named by the system that it runs in (its boot, and its space of process numbers), its number, and the time at
+which it started. Of a process in another system nothing can be said from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["Process", "owner_of", "signed", "this_process"]
+
+_SIGNED = re.compile(r"([0-9a-f]{12})-(\d+)-(\d+)-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of some system.
+
+    Attributes:
+        system: a digest that names one boot of one machine, or one container on it.
+        number: its process number there.
+        started: clock ticks from the boot to its start; 0 where the system does not say.
+    """
+
+    system: str
+    number: int
+    started: int
+
+    def __str__(self) -> str:
+        return f"{self.system}-{self.number}-{self.started}"
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether it still runs; None for a process of another system, of which nothing can be seen from here.
+
+        A process that has ended counts as gone even if its parent has not yet taken notice (a zombie).
+        """
+        if self.system != _system() or sys.platform == "win32":  # os.kill(pid, 0) would end a Windows process
+            return None
+        if Path("/proc/self/stat").exists():
+            state, started = _stat(self.number)
+            return state not in ("", "Z", "X") and started == self.started
+        try:  # pragma: no cover - a system without /proc
+            os.kill(self.number, 0)
+        except ProcessLookupError:  # pragma: no cover
+            return False
+        except PermissionError:  # pragma: no cover
+            return True
+        return True  # pragma: no cover
+
+
+def this_process() -> Process:
+    """The process that asks."""
+    return _process(os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _process(number: int) -> Process:
+    return Process(_system(), number, _stat(number)[1])
+
+
+@lru_cache(maxsize=1)
+def _system() -> str:
+    """Twelve digits that two processes share exactly if they see each other's numbers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        seen = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # pragma: no cover - a system without /proc
+        seen = socket.gethostname()
+    return hashlib.sha256(seen.encode()).hexdigest()[:12]
+
+
+def _stat(number: int) -> tuple[str, int]:
+    """State and start of a process of this system; an empty state where there is none."""
+    try:
+        text = Path(f"/proc/{number}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return "", 0
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+def signed() -> str:
+    """This process and a random token, as a part of a file's name: no two are equal.
+
+    >>> owner_of(f".draft-{signed()}") == this_process()
+    True
+    """
+    return f"{this_process()}-{secrets.token_hex(6)}"
+
+
+def owner_of(name: str) -> Process | None:
+    """The process that signed a file's name; None where none did."""
+    found = _SIGNED.search(name)
+    return None if found is None else Process(found[1], int(found[2]), int(found[3]))

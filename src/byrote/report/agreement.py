@@ -1,0 +1,84 @@
+"""What the page says of runs whose labels are only given: agreement with those labels, and nothing about true ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from byrote.analysis import Analysis
+from byrote.analysis.labels import dataset_name
+from byrote.analysis.series import Selection, losses_of, rated
+from byrote.figures.style import loss_style
+from byrote.given import FIELD, GIVEN
+from byrote.report.words import count, joined, mean_share, percent
+
+__all__ = ["agreement_sentence", "agreement_tables", "given_limits"]
+
+_SHARES = ("j1", "given_agreement", "test_given_agreement")
+
+
+def _given(analysis: Analysis) -> list[Selection]:
+    """The settings whose labels are only given."""
+    if not analysis.given.any():
+        return []
+    selections = (one.where(analysis.given[one.runs]) for one in rated(analysis))
+    return [one for one in selections if len(one)]
+
+
+def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
+    """A table for each setting whose labels are only given, a row a loss and added noise, means over seeds.
+
+    J1 is the agreement with the labels as trained on, noise included; the other two are that with the given labels.
+    """
+    every = _given(analysis)
+    names = losses_of(every)
+    tables = [{"title": one.title, "rows": _rows(one, names), "runs": len(one)} for one in every]
+    return sorted(tables, key=lambda table: -len(table["rows"]))
+
+
+def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "loss": mean["loss"],
+            "colour": loss_style(mean["loss"], names).colour,
+            "rate": f"{mean['rate']:g}",
+            "cells": [mean_share(mean, name) for name in _SHARES],
+            "n": len(one.of_losses(mean["loss"]).at_rate(mean["rate"])),
+        }
+        for mean in one.means(("loss", "rate"), _SHARES)
+    ]
+
+
+def agreement_sentence(analysis: Analysis) -> str:
+    """How far the losses reproduce given labels of samples that were not trained on; empty without such runs."""
+    every = _given(analysis)
+    if not every:
+        return ""
+    one = max(every, key=len)
+    last = one.at_rate(min(one.rates))
+    means = {row["loss"]: row["test_given_agreement"] for row in last.means(("loss",), ("test_given_agreement",))}
+    known = sorted((share, loss) for loss, share in means.items() if share is not None)
+    runs = count(int(analysis.given.sum()), "run")
+    start = f"The labels of {runs} are only given, and which of them are wrong is not known"
+    if not known:
+        return f"{start}."
+    (low, least), (high, most) = known[0], known[-1]
+    reached = f"{least} reaches {percent(low)}" if len(known) == 1 else _range(least, low, most, high)
+    where = f"{one.title}, nominal η {min(one.rates):g}"
+    return f"{start}: in agreement with the given labels of held-out samples, {reached} ({where})."
+
+
+def _range(least: str, low: float, most: str, high: float) -> str:
+    return f"{most} reaches {percent(high)} and {least} {percent(low)}, the most and the least"
+
+
+def given_limits(analysis: Analysis) -> list[str]:
+    """What the page leaves unsaid of runs whose labels are only given."""
+    if not analysis.given.any():
+        return []
+    runs = int(analysis.given.sum())
+    kinds = joined(sorted({dataset_name(str(kind)) for kind in analysis.field("data.kind")[analysis.given]}))
+    which = f"{'All' if analysis.given.all() else f'{runs:,} of the'} {len(analysis.runs):,} runs"
+    return [
+        f'{which} have data ({kinds}) whose labels are only given ({FIELD} = "{GIVEN}"): no claim and no figure about '
+        'true labels uses them. Where somebody checked the labels, the study says labels = "known".'
+    ]

@@ -1,0 +1,52 @@
+"""`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the epoch in hand.
+
+The request is one file in the store with a random token. A driver notes the token that is there when it starts, and
+stops when another one appears; so the file need not be removed, and a driver that starts later is not concerned.
+"""
+
+import json
+import secrets
+import time
+from pathlib import Path
+
+from byrote.files import write_atomic
+
+__all__ = ["Cancelled", "cancel"]
+
+_EVERY = 1.0  # seconds between two looks
+
+
+def _place(root: Path) -> Path:
+    return root / ".running" / "cancel"
+
+
+def cancel(root: Path) -> None:
+    """Ask the drivers that work on a store now to stop.
+
+    Raises:
+        ValueError: the folder is not a store.
+    """
+    if not (root / "plan.json").is_file():
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
+    write_atomic(_place(root), json.dumps({"token": secrets.token_hex(16)}) + "\n")
+
+
+class Cancelled:
+    """Whether somebody asked the drivers of a store to stop, since this was made; looks once a second at most."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = _place(root)
+        self._first, self._looked = self._token(), time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked < _EVERY:
+            return False
+        self._looked = time.monotonic()
+        token = self._token()
+        return token not in ("", self._first)
+
+    def _token(self) -> str:
+        try:
+            return str(json.loads(self._path.read_text("utf-8"))["token"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""

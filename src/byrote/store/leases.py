@@ -1,0 +1,285 @@
+"""Who trains which run: a lease for each task and each run, so that several drivers on one store do nothing twice.
+
+A lease is a file `DIR/.running/NAME.GENERATION.lease`, created in one step by one process (O_EXCL; no links are
+needed, so network folders serve). The highest generation counts. A thread of the owner touches the file again and
+again. Another process takes over by creating the next generation, which only one can:
+
+* at once, where the owner was a process of the same system and has ended;
+* where the lease has expired: it was not touched for `seconds`. By the store's own clock, which gives the time to a
+  file that is written now, this is seen at once; as that clock may have been set meanwhile, the lease is also watched
+  for a third of that time, by a clock that nobody sets. Where the store's clock says otherwise, because it was set
+  back, it is watched for the whole time.
+
+A process that was stopped for longer than its lease is not the owner any more when it wakes, and what it trained is
+discarded. The leases save work and nothing depends on them for what is stored: a run that is whole stays as it is, see
+`byrote.store.drafts`.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from byrote.files.process import owner_of, signed
+from byrote.store.directory import StoreLostError, present_plan
+from byrote.store.drafts import store_time
+from byrote.store.runs import MANIFEST
+
+__all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "abandoned", "held", "leased", "seconds_of_a_lease"]
+
+_FREE = "free"  # the owner of a lease that was declared expired
+_RENEWALS = 6  # in the time of a lease
+
+
+def seconds_of_a_lease() -> float:
+    """How long a lease is believed that nobody touches: $BYROTE_LEASE_SECONDS, at least 1; default 60."""
+    text = os.environ.get("BYROTE_LEASE_SECONDS", "60")
+    try:
+        return max(1.0, float(text))
+    except ValueError:
+        raise ValueError(f"BYROTE_LEASE_SECONDS needs a number of seconds, got {text!r}") from None
+
+
+class LeaseLostError(RuntimeError):
+    """Another driver has taken over what this process was training."""
+
+
+class HeldError(RuntimeError):
+    """Another driver has runs of a task in hand; what was free of it is done."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__(f"another driver has {len(keys)} runs in hand")
+        self.keys = list(keys)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A lease as it lies in the store."""
+
+    generation: int
+    owner: str
+    seconds: float
+    stamp: tuple[int, int]  # inode and time of the last touch, in ns
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its owner is known to be gone. One that cannot be read, being written just now, counts as held."""
+        process = owner_of(self.owner)
+        return self.owner == _FREE or (process is not None and process.alive is False)
+
+
+def _folder(root: Path) -> Path:
+    return root / ".running"
+
+
+def _path(root: Path, name: str, generation: int) -> Path:
+    return _folder(root) / f"{name}.{generation}.lease"
+
+
+def _read(root: Path, name: str, generation: int) -> _File | None:
+    path = _path(root, name, generation)
+    try:
+        state, text = path.stat(), path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    with suppress(ValueError, TypeError, KeyError):
+        held = json.loads(text)
+        return _File(generation, str(held["owner"]), float(held["seconds"]), (state.st_ino, state.st_mtime_ns))
+    return _File(generation, "", seconds_of_a_lease(), (state.st_ino, state.st_mtime_ns))
+
+
+def _generations(root: Path) -> dict[str, list[int]]:
+    """The generations of every lease in a store, sorted."""
+    found: dict[str, list[int]] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(_folder(root)) as entries:
+        for entry in entries:
+            name, _, rest = entry.name.partition(".")
+            number = rest.removesuffix(".lease")
+            if name and rest.endswith(".lease") and number.isdigit():
+                found.setdefault(name, []).append(int(number))
+    return {name: sorted(numbers) for name, numbers in found.items()}
+
+
+def _latest(root: Path, name: str) -> _File | None:
+    """The lease that counts."""
+    numbers = _generations(root).get(name, [])
+    return _read(root, name, numbers[-1]) if numbers else None
+
+
+def _create(root: Path, name: str, generation: int, owner: str) -> bool:
+    """Create a lease; False where another process was faster."""
+    path = _path(root, name, generation)
+    try:
+        opened = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        raise StoreLostError(root) from None
+    with os.fdopen(opened, "w") as file:
+        file.write(json.dumps({"owner": owner, "seconds": seconds_of_a_lease()}))
+    return True
+
+
+def leased(root: Path) -> set[str]:
+    """The names of all leases whose owners are at work, as far as can be seen without writing to the store."""
+    return {name for name, lease in _latest_of_all(root) if not lease.is_free and _age(lease) < 3 * lease.seconds}
+
+
+def abandoned(root: Path) -> list[Path]:
+    """The files of leases that nobody will give back, their owners being gone."""
+    lost = {name for name, lease in _latest_of_all(root) if lease.is_free or _age(lease) > 60 * lease.seconds}
+    there = _generations(root)
+    return [_path(root, name, generation) for name in lost for generation in there.get(name, [])]
+
+
+def _latest_of_all(root: Path) -> Iterator[tuple[str, _File]]:
+    for name, numbers in _generations(root).items():
+        lease = _read(root, name, numbers[-1])
+        if lease is not None:
+            yield name, lease
+
+
+def _age(lease: _File) -> float:
+    """Seconds since the last touch, by the clock of this machine."""
+    return time.time() - lease.stamp[1] / 1e9
+
+
+@dataclass
+class Leases:
+    """The leases that a process holds while it trains a task; see `held`."""
+
+    root: Path
+    owner: str = field(default_factory=signed)
+    generations: dict[str, int] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)  # those that another process was seen to have taken over
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.generations
+
+    def acquire(self, name: str) -> bool:
+        """Take a lease that nobody holds; whether this process holds it now."""
+        latest = _latest(self.root, name)
+        if latest is not None and not latest.is_free:
+            return False
+        generation = 1 if latest is None else latest.generation + 1
+        if not _create(self.root, name, generation, self.owner):
+            return False
+        before = None if latest is None else _read(self.root, name, latest.generation)
+        if _generations(self.root).get(name, [0])[-1] != generation or (
+            before is not None and latest is not None and before.stamp[0] != latest.stamp[0]
+        ):  # meanwhile the owner before gave it back and another process took it
+            _path(self.root, name, generation).unlink(missing_ok=True)
+            return False
+        self.generations[name] = generation
+        return True
+
+    def check(self, name: str) -> None:
+        """This process must hold the lease, and the store must be there.
+
+        A lease whose file was deleted by hand is taken again where nobody else has taken it.
+
+        Raises:
+            LeaseLostError: another process has taken over.
+            StoreLostError: the store is gone.
+        """
+        present_plan(self.root)
+        _folder(self.root).mkdir(exist_ok=True)
+        latest, mine = _latest(self.root, name), self.generations.get(name)
+        if latest is None and mine is not None and _create(self.root, name, mine, self.owner):
+            return
+        if latest is None or latest.generation != mine or latest.owner != self.owner:
+            raise LeaseLostError(f"another driver has taken over {name}; what was trained of it here is discarded")
+
+    def renew(self) -> None:
+        """Touch every lease, by the clock of the store, which may be another machine's; and see which are lost."""
+        with suppress(OSError):
+            there = _generations(self.root)
+            for name, generation in list(self.generations.items()):
+                latest = there.get(name, [0])[-1]
+                if latest > generation or (not latest and os.path.exists(self.root / name / MANIFEST)):
+                    self.lost.add(name)  # in the second case its heir has finished, and has given it back
+                elif latest:
+                    os.utime(_path(self.root, name, generation))
+
+    def keep_renewing(self) -> None:
+        """Renew until `release`, in a thread."""
+        wait = seconds_of_a_lease() / _RENEWALS
+
+        def loop() -> None:
+            while not self._stopped.wait(wait):
+                self.renew()
+
+        threading.Thread(target=loop, daemon=True, name="byrote-leases").start()
+
+    def release(self) -> None:
+        """Give every lease back, with what owners before left of it."""
+        self._stopped.set()
+        with suppress(OSError):
+            there = _generations(self.root)
+            for name, mine in self.generations.items():
+                for generation in there.get(name, []):
+                    lease = _read(self.root, name, generation) if generation <= mine else None
+                    if lease is not None and (generation < mine or lease.owner == self.owner):
+                        _path(self.root, name, generation).unlink(missing_ok=True)
+        self.generations.clear()
+
+
+@contextmanager
+def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
+    """Hold the lease of a task and those of its runs while the block lasts.
+
+    Of a task that another driver has in hand no run is taken; of one that was planned otherwise, those that are free.
+
+    Args:
+        task: its name.
+        keys: its runs; those that are held are `in` the leases.
+    """
+    present_plan(root)
+    _folder(root).mkdir(exist_ok=True)
+    leases = Leases(root)
+    try:
+        if leases.acquire(task):
+            for key in keys:
+                leases.acquire(key)
+            leases.keep_renewing()
+        yield leases
+    finally:
+        leases.release()
+
+
+class Watch:
+    """Looks at leases of others again and again, and declares free what has expired.
+
+    Two clocks are used: the one of the store, and this machine's monotonic one, which nobody sets. A look that comes
+    late, because this process was stopped itself, counts as a short wait.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[tuple[str, int], tuple[tuple[int, int], float]] = {}  # by lease its stamp and the time watched
+        self._looked = time.monotonic()
+
+    def look(self, names: Iterable[str]) -> set[str]:
+        """Declare expired leases free; gives the names that are free now, which are to be acquired like any other."""
+        wait = min(time.monotonic() - self._looked, seconds_of_a_lease() / _RENEWALS)
+        self._looked = time.monotonic()
+        there, free, now = _generations(self._root), set(), None
+        for name in names:
+            lease = _read(self._root, name, there[name][-1]) if name in there else None
+            if lease is None or lease.is_free:
+                free.add(name)
+                continue
+            stamp, watched = self._seen.get((name, lease.generation), (lease.stamp, -wait))
+            watched = watched + wait if stamp == lease.stamp else 0.0
+            self._seen[name, lease.generation] = lease.stamp, watched
+            if watched >= lease.seconds / 3:
+                now = store_time(self._root) if now is None else now
+                is_old = now - lease.stamp[1] / 1e9 > lease.seconds
+                if (is_old or watched >= lease.seconds) and _create(self._root, name, lease.generation + 1, _FREE):
+                    free.add(name)
+        return free

@@ -1,0 +1,101 @@
+"""What happened to a store, for people and programs that watch it: `DIR/log/`.
+
+| file | what |
+|---|---|
+| `events-HOST-PID-TOKEN.jsonl` | one JSON object a line, appended by one driver (see `EVENTS`) |
+| `KEY.txt` | what happened to one run, in words: who trains it, its evaluated epochs, its end, a traceback |
+| `costs.json` | multiply-adds of each run's training, by key, for the time that is left |
+
+Nothing here is needed to go on or to read results. A line that cannot be written is left out; the sweep goes on.
+"""
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from byrote.files import write_atomic
+
+__all__ = ["EVENTS", "EventLog", "note_run", "read_costs", "read_events", "write_costs"]
+
+EVENTS = {
+    "begin": "a driver starts: host, pid, study, on (its executor), planned, kept, todo (runs), tasks, cost",
+    "run": "a run is in the store: key, status (done or failed), error, cost",
+    "raised": "a run raised an exception: key, error",
+    "held": "another driver trains the runs: keys",
+    "lost": "a worker died: keys, how (its exit code), attempt, again (whether the runs start again)",
+    "error": "the runs could not be carried out: keys, type, message",
+    "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
+    "end": "the driver ends: kept, left, reason (empty, interrupted, cancelled, or the time is up)",
+}
+"""The events by name, with their fields besides `event`, `driver` and `time` (seconds since 1970, by its clock)."""
+
+
+class EventLog:
+    """The events of one driver.
+
+    Args:
+        root: the store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.driver = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = root / "log" / f"events-{self.driver}.jsonl"
+        with suppress(OSError):
+            self._path.parent.mkdir(exist_ok=True)
+
+    def write(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Append one event, in one write, so that a reader never meets half a line of a living driver."""
+        line = {"time": round(time.time(), 3), "driver": self.driver, "event": event, **fields}
+        _append(self._path, json.dumps(line) + "\n")
+
+
+def note_run(root: Path, keys: Iterable[str], text: str) -> None:
+    """Append a line, or several, to the logs of runs, with the time."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    for key in keys:
+        _append(root / "log" / f"{key}.txt", f"{stamp} {text}\n")
+
+
+def _append(path: Path, text: str) -> None:
+    with suppress(OSError):  # a full disk is noticed where results are written; a store that is gone is not made again
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, text.encode())
+        finally:
+            os.close(file)
+
+
+def read_events(root: Path) -> list[dict[str, Any]]:
+    """Every event of every driver, by time; a line that is not whole is left out."""
+    found = []
+    for path in sorted((root / "log").glob("events-*.jsonl")):
+        with suppress(OSError):
+            for line in path.read_text("utf-8", errors="replace").splitlines():
+                with suppress(ValueError):
+                    event = json.loads(line)
+                    if isinstance(event, dict) and isinstance(event.get("time"), (int, float)) and "event" in event:
+                        found.append(event)
+    return sorted(found, key=lambda event: float(event["time"]))
+
+
+def write_costs(root: Path, costs: Mapping[str, float]) -> None:
+    """Keep the multiply-adds of each run, by key, beside those that are known."""
+    known = read_costs(root)
+    if not costs.keys() <= known.keys():
+        with suppress(OSError):
+            write_atomic(root / "log" / "costs.json", json.dumps({**known, **costs}, sort_keys=True) + "\n")
+
+
+def read_costs(root: Path) -> dict[str, float]:
+    """The multiply-adds of each run, by key; empty where none are known."""
+    try:
+        costs = json.loads((root / "log" / "costs.json").read_text("utf-8"))
+        return {str(key): float(cost) for key, cost in costs.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

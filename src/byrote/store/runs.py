@@ -1,0 +1,212 @@
+"""One stored run, read and checked: `DIR/<key>/` must hold what byrote wrote for that key, whole.
+
+The manifest is sealed and names every other file with its size and SHA-256, `spec.json` among them, whose content gives
+the key. So nothing in the folder can be cut short, altered, or exchanged with a file of another run unnoticed.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from byrote.files import sha256
+from byrote.identity import FORMAT, run_key
+from byrote.store.parquet import metadata_of
+from byrote.store.sealed import read_sealed
+
+__all__ = [
+    "MANIFEST",
+    "SPEC",
+    "WEIGHTS",
+    "DamagedRunError",
+    "Flaw",
+    "check_file",
+    "check_run",
+    "check_sizes",
+    "committed",
+    "is_key",
+    "read_manifest",
+    "read_spec",
+    "read_weights",
+]
+
+MANIFEST, SPEC, WEIGHTS = "manifest.json", "spec.json", "weights.safetensors"
+_UNSEALED = {"format", "key", "status", "error", "facts", "files", "seconds", "numerics", "machine"}
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with a stored run.
+
+    Attributes:
+        key: the run, by the name of its folder.
+        kind: "torn" (a file is missing or cut short), "altered", "swapped" (it belongs to another run), "missing" (the
+            plan asks for it and it is not there), or "foreign" (it is there and the plan does not ask for it).
+        file: the file, empty where it is the run as a whole.
+        words: what is wrong, without the names.
+    """
+
+    key: str
+    kind: str
+    file: str
+    words: str
+
+    def sentence(self, root: Path) -> str:
+        """One sentence that names run and file, and says what to do."""
+        path = root / self.key / self.file if self.file else root / self.key
+        cure = "the same `byrote run` command makes it again"
+        if self.kind == "foreign":
+            cure = "`byrote prune --foreign` removes it"
+        return f"run {self.key} is {self.kind}: {path} {self.words}; {cure}"
+
+
+class DamagedRunError(ValueError):
+    """A stored run is not what byrote wrote."""
+
+    def __init__(self, root: Path, flaw: Flaw) -> None:
+        super().__init__(flaw.sentence(root))
+        self.flaw = flaw
+
+
+def committed(root: Path) -> list[str]:
+    """Keys of the runs whose folder has a manifest, sorted; whether they are whole, `whole_runs` says."""
+    try:
+        with os.scandir(root) as entries:
+            keys = [entry.name for entry in entries if is_key(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(key for key in keys if os.path.isfile(f"{root}/{key}/{MANIFEST}"))
+
+
+def is_key(name: str) -> bool:
+    """Whether a name can be the key of a run."""
+    return len(name) == 16 and all(c in "0123456789abcdef" for c in name)
+
+
+def _damaged(root: Path, key: str, kind: str, file: str, words: str) -> DamagedRunError:
+    return DamagedRunError(root, Flaw(key, kind, file, words))
+
+
+def read_manifest(root: Path, key: str) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Raises:
+        DamagedRunError: it cannot be read, is not as it was written, or belongs to another run.
+    """
+    path = root / key / MANIFEST
+    try:
+        manifest, is_sealed = read_sealed(path)
+    except FileNotFoundError:
+        raise _damaged(root, key, "torn", MANIFEST, "is missing") from None
+    except (OSError, ValueError) as error:
+        words = str(error).removeprefix(f"{path} ")
+        raise _damaged(root, key, "altered", MANIFEST, words) from None
+    if manifest.get("format") != FORMAT:
+        words = f"has format {manifest.get('format')}, this byrote reads format {FORMAT}"
+        raise _damaged(root, key, "altered", MANIFEST, words)
+    if manifest.get("key") != key:
+        raise _damaged(root, key, "swapped", MANIFEST, f"belongs to run {manifest.get('key')}")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or SPEC not in files or not (is_sealed or manifest.keys() == _UNSEALED):
+        raise _damaged(root, key, "altered", MANIFEST, "does not hold what byrote writes")
+    return manifest
+
+
+def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The spec of a run, and the digests of the files and modules that it names.
+
+    Raises:
+        DamagedRunError: it cannot be read, or it is the spec of another run.
+    """
+    try:
+        stored, _ = read_sealed(root / key / SPEC)
+        spec, contents = stored["spec"], stored["contents"]
+        named = run_key(spec, contents)
+    except FileNotFoundError:
+        raise _damaged(root, key, "torn", SPEC, "is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(root, key, "altered", SPEC, f"cannot be read ({error})") from None
+    if stored.get("key") != key or named != key:
+        raise _damaged(root, key, "swapped", SPEC, f"is the spec of run {named}")
+    return spec, contents
+
+
+def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Every file of the manifest must be there, as long as when it was written.
+
+    Raises:
+        DamagedRunError: one is not.
+    """
+    written = manifest.get("sizes", {})
+    for name in manifest["files"]:
+        if name not in sizes:
+            raise _damaged(root, manifest["key"], "torn", name, "is missing")
+        if sizes[name] < written.get(name, 1):
+            words = f"is cut short ({sizes[name]} of {written.get(name, 'more')} bytes)"
+            raise _damaged(root, manifest["key"], "torn", name, words)
+
+
+def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
+    """A file must have the checksum of the manifest; the spec must also give the key.
+
+    Raises:
+        DamagedRunError: it does not.
+    """
+    key, path = str(manifest["key"]), root / str(manifest["key"]) / name
+    try:
+        right = sha256(path) == manifest["files"][name]
+    except OSError as error:
+        raise _damaged(root, key, "torn", name, f"cannot be read ({error.strerror})") from None
+    if name == SPEC:
+        read_spec(root, key)
+    if not right:
+        other = _named_in(path)
+        if other not in ("", key):
+            raise _damaged(root, key, "swapped", name, f"belongs to run {other}")
+        raise _damaged(root, key, "altered", name, "is not as byrote wrote it (its checksum differs)")
+
+
+def _named_in(path: Path) -> str:
+    """The run that a Parquet file says it belongs to; empty where it does not say."""
+    try:
+        return metadata_of(path).get("key", "") if path.suffix == ".parquet" else ""
+    except ValueError:
+        return ""
+
+
+def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
+    """The trained weights of a run by name.
+
+    Raises:
+        ValueError: the run is not there, keeps no weights, or its file is not the one that was written.
+    """
+    if not is_key(key) or not (root / key / MANIFEST).is_file():
+        raise ValueError(f"{root} holds no run {key!r}; name a key of its table of runs")
+    manifest = read_manifest(root, key)
+    if WEIGHTS not in manifest["files"]:
+        raise ValueError(
+            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --weights`"
+        )
+    check_run(root, key, manifest, (SPEC, WEIGHTS))
+    from safetensors.numpy import load_file
+
+    weights: dict[str, NDArray[Any]] = load_file(str(root / key / WEIGHTS))
+    return weights
+
+
+def check_run(root: Path, key: str, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Files of a run must be as they were written; all of its files must be there.
+
+    Raises:
+        DamagedRunError: one is not.
+    """
+    try:
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(root / key)}
+    except OSError as error:
+        raise _damaged(root, key, "torn", "", f"cannot be read ({error.strerror})") from None
+    check_sizes(root, manifest, sizes)
+    for name in names:
+        check_file(root, manifest, name)

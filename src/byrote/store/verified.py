@@ -1,0 +1,136 @@
+"""Which runs of a store are whole, found out once for each file and remembered until the file changes.
+
+`DIR/.verified.json` holds, for each run, its manifest and the time, size and inode of every file whose checksum was
+right. A store of ten thousand runs is then opened again without reading them: their folders are looked at and nothing
+else. `byrote verify` does not believe this memory and reads every byte.
+"""
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from byrote.store.runs import MANIFEST, SPEC, DamagedRunError, Flaw, check_file, check_sizes, read_manifest
+from byrote.store.sealed import read_sealed, write_sealed_line
+
+__all__ = ["flaw_of", "whole_runs"]
+
+Stamp = list[int]
+_MEMORY = ".verified.json"
+_SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
+_WORTH = 64  # newly checked files from which on the memory is written: a small store is read as fast without
+
+
+def whole_runs(
+    root: Path, keys: Iterable[str], names: Collection[str] | None = None, *, believed: bool = True
+) -> tuple[dict[str, dict[str, Any]], dict[str, Flaw]]:
+    """The manifests of those runs that are whole, and what is wrong with the others, by key.
+
+    Every file must be there in its size; manifest and spec are always checked in full. With no `names` at all, the
+    manifest alone is looked at.
+
+    Args:
+        root: the store.
+        keys: the runs to look at.
+        names: the further files whose checksums count, such as those that will be read; None: all; `()`: none, and not
+            the spec either.
+        believed: False reads every file anew, whatever is remembered of it.
+    """
+    memory = _Memory(root, believed)
+    manifests: dict[str, dict[str, Any]] = {}
+    flaws: dict[str, Flaw] = {}
+    for key in keys:
+        try:
+            manifests[key] = memory.look(key, names)
+        except DamagedRunError as error:
+            flaws[key] = error.flaw
+    memory.save()
+    return manifests, flaws
+
+
+def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw | None:
+    """What is wrong with one run, read anew; None where it is whole, see `whole_runs`."""
+    try:
+        _Memory(root, believed=False).look(key, names)
+    except DamagedRunError as error:
+        return error.flaw
+    return None
+
+
+class _Memory:
+    """The checked files of a store; what it says of a file that has changed since does not count."""
+
+    def __init__(self, root: Path, believed: bool = True) -> None:
+        self._root, self._path = root, root / _MEMORY
+        self._known: dict[str, tuple[dict[str, Stamp], dict[str, Any]]] = {}
+        self._new = 0
+        self._now = time.time()
+        if believed:
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # it is made again
+                stored = read_sealed(self._path)[0]
+                machines = [json.loads(text) for text in stored["machines"]]
+                for key, (stamps, manifest, machine) in stored["runs"].items():
+                    self._known[key] = stamps, manifest | {"machine": machines[machine]}
+
+    def look(self, key: str, names: Collection[str] | None) -> dict[str, Any]:
+        """The manifest of a run whose files are whole.
+
+        Raises:
+            DamagedRunError: the run is not.
+        """
+        stamps = self._stamps(key, names)
+        known, manifest = self._known.get(key, ({}, {}))
+        checked = {name for name, stamp in known.items() if stamps.get(name) == stamp}
+        fresh = MANIFEST not in checked
+        if fresh:
+            manifest, checked = read_manifest(self._root, key), set()
+        if names == ():
+            wanted: list[str] = []
+        else:
+            check_sizes(self._root, manifest, {name: stamp[2] for name, stamp in stamps.items()})
+            wanted = [name for name in manifest["files"] if names is None or name in names or name == SPEC]
+        unread = [name for name in wanted if name not in checked]
+        for name in unread:
+            check_file(self._root, manifest, name)
+        if fresh or unread:
+            self._remember(key, manifest, {name: stamps[name] for name in (*checked, *unread, MANIFEST)})
+        return manifest
+
+    def _stamps(self, key: str, names: Collection[str] | None) -> dict[str, Stamp]:
+        """Times, size, and inode of each file of a run, of its manifest alone where no other counts."""
+        found: dict[str, Stamp] = {}
+        try:
+            if names == ():
+                state = os.stat(f"{self._root}/{key}/{MANIFEST}")
+                return {MANIFEST: [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]}
+            with os.scandir(f"{self._root}/{key}") as entries:
+                for entry in entries:
+                    state = entry.stat()
+                    found[entry.name] = [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]
+        except OSError as error:
+            file = MANIFEST if names == () else ""
+            raise DamagedRunError(self._root, Flaw(key, "torn", file, f"cannot be read ({error.strerror})")) from None
+        return found
+
+    def _remember(self, key: str, manifest: dict[str, Any], stamps: dict[str, Stamp]) -> None:
+        settled = {n: s for n, s in stamps.items() if self._now - max(s[0], s[1]) / 1e9 > _SETTLED}
+        if MANIFEST in settled:
+            self._new += len(settled)
+            before = self._known.get(key, ({}, {}))[0]
+            kept = {} if before.get(MANIFEST) != settled[MANIFEST] else before
+            self._known[key] = kept | settled, manifest
+
+    def save(self) -> None:
+        """Write what was found out, where there is enough of it and the store can be written to."""
+        if self._new < _WORTH:
+            return
+        with suppress(OSError):
+            machines: dict[str, int] = {}
+            runs = {}
+            for key, (stamps, manifest) in self._known.items():
+                number = machines.setdefault(json.dumps(manifest["machine"]), len(machines))
+                runs[key] = stamps, {name: value for name, value in manifest.items() if name != "machine"}, number
+            write_sealed_line(self._path, {"machines": list(machines), "runs": runs})

@@ -1,0 +1,34 @@
+"""One attempt at a task, wherever it is made: what ends it becomes its last event."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from byrote.own_code import import_modules
+from byrote.store.leases import HeldError
+from byrote.sweep.work import work
+from byrote.training import Stopped
+
+__all__ = ["attempt"]
+
+
+def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
+    """Carry out a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
+
+    The user's modules are looked for last where the driver looks for them, so that none stands in for a library.
+
+    Args:
+        task, emit, stop: as `work` takes them.
+    """
+    try:
+        sys.path += [place for place in task["path"] if place not in sys.path]
+        import_modules(task["imports"])
+        work(task, emit, stop)
+        last: dict[str, Any] = {"event": "done"}
+    except HeldError as held:
+        last = {"event": "held", "keys": held.keys}
+    except Stopped as stopped:
+        last = {"event": "stopped", "epoch": stopped.epoch}
+    except Exception as error:  # the driver reports it; the next task goes on
+        last = {"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)}
+    emit(last)

@@ -1,0 +1,57 @@
+"""Which runs of a plan are asked for: those whose spec has given values."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from byrote.analysis.specs import flatten
+from byrote.component import canonical, did_you_mean
+from byrote.store import Entry
+
+__all__ = ["chosen"]
+
+
+def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> set[str]:
+    """The keys of the entries that have, for every path, one of its values.
+
+    Args:
+        entries: of a plan.
+        where: by dotted path of the spec, such as "noise.rate", the values that are wanted. The path of a component,
+            such as "loss", stands for its kind, and "part" for the part of the study.
+
+    Raises:
+        ValueError: a path that no spec has, a value that no run has there, or nothing has all of them.
+    """
+    leaves = {entry.key: {"part": entry.part, **_with_kinds(entry.spec)} for entry in entries}
+    for path, wanted in where.items():
+        there = {_text(fields[path]): fields[path] for fields in leaves.values() if path in fields}
+        if not there:
+            known = sorted({name for fields in leaves.values() for name in fields})
+            raise ValueError(f"--where: no run has a field {path!r}; {did_you_mean(path, known)}")
+        for value in wanted:
+            if _text(value) not in there:
+                shown = ", ".join(str(one) for one in list(there.values())[:8])
+                raise ValueError(f"--where: no run has {path} = {value}; the runs have {shown}")
+    texts = {path: {_text(value) for value in wanted} for path, wanted in where.items()}
+    found = {
+        key
+        for key, fields in leaves.items()
+        if all(path in fields and _text(fields[path]) in wanted for path, wanted in texts.items())
+    }
+    if not found:
+        asked = " and ".join(f"{path} = {' or '.join(map(str, wanted))}" for path, wanted in where.items())
+        raise ValueError(f"--where: no run has {asked} together")
+    return found
+
+
+def _with_kinds(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of a spec, and the kind of each component under the component's own path."""
+    leaves = flatten(spec)
+    kinds = {path.removesuffix(".kind"): kind for path, kind in leaves.items() if path.endswith(".kind")}
+    return {**leaves, **kinds}
+
+
+def _text(value: Any) -> str:
+    """Equal values have equal texts; 1 and 1.0 are equal."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    return canonical(value)

@@ -1,0 +1,187 @@
+"""`byrote run --dry-run`: how many runs and tasks a study asks for, and how long they take, before anything is trained.
+
+The time of a run is its multiply-adds over a rate. The rate comes from the runs that the store holds already, network
+by network. Where it holds none, a few batches and one evaluation are timed here.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from byrote.data import Images
+from byrote.experiment import Experiment
+from byrote.measures.snapshot import read
+from byrote.sweep.cost import training_cost
+from byrote.sweep.plan import Task
+from byrote.training import Cohort, optimizer_of, prepare, train_epoch
+from byrote.training.evaluate import snapshots
+
+__all__ = ["Estimate", "estimate"]
+
+_TIMED = 6  # kinds of networks that are timed at most; the others take the median rate
+_SECONDS = 1.0  # of training that is timed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep would do.
+
+    Attributes:
+        planned, done, runs, tasks: runs of the plan, runs that are there, runs and tasks that would be carried out.
+        flop: floating-point operations of their training, two a multiply-add, evaluations left out.
+        core_seconds: the time that one worker would need for all; NaN where no rate is known.
+        seconds: the time that the workers would need together, at least that of the longest task.
+        source: where the rate comes from, in words.
+        parts: runs, flop and core_seconds of each part of the study.
+    """
+
+    planned: int
+    done: int
+    runs: int
+    tasks: int
+    flop: float
+    core_seconds: float
+    seconds: float
+    source: str
+    parts: tuple[dict[str, Any], ...]
+
+
+def estimate(
+    todo: Sequence[Task],
+    parts: Mapping[str, str],
+    done: Mapping[str, Mapping[str, Any]],
+    experiments: Mapping[str, Experiment],
+    sizes: Mapping[str, tuple[int, ...]],
+    workers: int,
+    device: str,
+) -> Estimate:
+    """Price the tasks of a sweep.
+
+    Args:
+        todo: the tasks.
+        parts: the part of the study that each run belongs to, by key.
+        done: the manifests of the runs that are there, by key of the plan.
+        experiments: all runs of the plan, by key.
+        sizes: (n, C, H, W) of the training images, by the digest of their data set.
+        workers: how many work at the same time.
+        device: where they would train.
+    """
+
+    def cost(e: Experiment) -> float:
+        return training_cost(e, sizes[e.data.digest()])
+
+    rates, source = _rates(todo, done, experiments, cost, device)
+    seconds = {e.key: cost(e) / rates[_kind(e)] for task in todo for e in task.experiments}
+    rows: dict[str, dict[str, Any]] = {}
+    for task in todo:
+        for e in task.experiments:
+            row = rows.setdefault(parts[e.key], {"part": parts[e.key], "runs": 0, "flop": 0.0, "core_seconds": 0.0})
+            row["runs"] += 1
+            row["flop"] += 2 * cost(e)
+            row["core_seconds"] += seconds[e.key]
+    total = sum(seconds.values())
+    longest = max((sum(seconds[key] for key in task.keys) for task in todo), default=0.0)
+    return Estimate(
+        planned=len(experiments),
+        done=len(done),
+        runs=len(seconds),
+        tasks=len(todo),
+        flop=sum(row["flop"] for row in rows.values()),
+        core_seconds=total,
+        seconds=max(total / workers, longest),
+        source=source,
+        parts=tuple(rows.values()),
+    )
+
+
+def _kind(experiment: Experiment) -> str:
+    """Runs of one kind train at one rate."""
+    return f"{experiment.network.digest()} {experiment.training.precision} {experiment.training.batch_size}"
+
+
+def _rates(
+    todo: Sequence[Task],
+    done: Mapping[str, Mapping[str, Any]],
+    experiments: Mapping[str, Experiment],
+    cost: Callable[[Experiment], float],
+    device: str,
+) -> tuple[dict[str, float], str]:
+    """Multiply-adds a second of each kind of run that is to be done, and where they come from."""
+    stored: dict[str, list[float]] = defaultdict(list)
+    for key, manifest in done.items():
+        clock = manifest.get("seconds", {})
+        spent = (clock.get("training", 0.0) + clock.get("evaluation", 0.0)) / clock.get("cohort_size", 1.0)
+        same = manifest.get("numerics", {}).get("device", device) == device
+        if manifest.get("status") == "done" and spent > 0 and same and key in experiments:
+            stored[_kind(experiments[key])].append(cost(experiments[key]) / spent)
+    rates = {kind: median(values) for kind, values in stored.items()}
+    kinds: dict[str, Task] = {}
+    for task in todo:
+        kinds.setdefault(_kind(task.experiments[0]), task)
+    timed = [kind for kind in kinds if kind not in rates][:_TIMED]
+    began = time.perf_counter()
+    for kind in timed:
+        with suppress(Exception):  # a user's own code can raise anything; the sweep itself says so
+            spent = _seconds_a_run(kinds[kind].experiments, device)
+            rates[kind] = cost(kinds[kind].experiments[0]) / max(spent, 1e-9)
+    rest = median([rate for rate in rates.values() if rate > 0] or [math.nan])
+    here = f"timed here for {time.perf_counter() - began:.0f} s" if timed else ""
+    there = f"from {sum(len(values) for values in stored.values())} runs of the store" if stored else ""
+    return {kind: rates.get(kind, rest) or rest for kind in kinds}, " and ".join(p for p in (there, here) if p)
+
+
+def _seconds_a_run(experiments: Sequence[Experiment], device: str) -> float:
+    """Time some batches and one evaluation of a cohort; gives the seconds of one run's training."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        cohort = prepare(experiments, device)
+        settings, samples = cohort.experiments[0].training, len(cohort.train.labels)
+        one = _seconds(lambda: _train_on(cohort, settings.batch_size))
+        count = min(max(int(_SECONDS / max(one, 1e-6)), 1) * settings.batch_size, samples)
+        epoch = _seconds(lambda: _train_on(cohort, count)) * samples / count
+        few = min(max(count, 256), samples)
+        part = _part(cohort, few)
+        evaluation = _seconds(lambda: [read(snapshot) for snapshot in snapshots(part)]) * samples / few
+    finally:
+        torch.set_num_threads(threads)
+    stages = 1 if experiments[0].start is None else 2
+    return (epoch * settings.epochs * stages + evaluation * settings.epochs / settings.evaluate_every) / cohort.size
+
+
+def _train_on(cohort: Cohort, samples: int) -> None:
+    """One epoch over the first samples alone."""
+    optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
+    train_epoch(_part(cohort, samples), optimizer, 0)
+
+
+def _part(cohort: Cohort, samples: int) -> Cohort:
+    """The same runs with the first training samples alone, and as large a share of the test samples."""
+    held_out = max(len(cohort.test.labels) * samples // len(cohort.train.labels), 1)
+    return replace(
+        cohort,
+        train=_first(cohort.train, samples),
+        test=_first(cohort.test, held_out),
+        observed=cohort.observed[:, :samples],
+        redrawn=[None if which is None else which[:samples] for which in cohort.redrawn],
+        test_observed=[None if labels is None else labels[:held_out] for labels in cohort.test_observed],
+    )
+
+
+def _first(images: Images, samples: int) -> Images:
+    return Images(images.images[:samples], images.labels[:samples], images.ids[:samples])
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    """The time of an action, the second time it is done."""
+    action()
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began

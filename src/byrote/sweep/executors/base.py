@@ -1,0 +1,78 @@
+"""What every executor is: it takes tasks, carries them out somewhere, and says what happens."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from byrote.sweep.plan import Task
+
+__all__ = ["Event", "Executor", "Heard", "Setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every task of a sweep shares."""
+
+    root: str
+    device: str = "cpu"
+    threads: int = 1
+    weights: bool = False
+    imports: tuple[str, ...] = ()
+
+    def message(self, task: Task) -> dict[str, Any]:
+        """The task as a worker reads it."""
+        return {
+            "root": self.root,
+            "device": self.device,
+            "threads": self.threads,
+            "weights": self.weights,
+            "imports": list(self.imports),
+            "path": [place for place in sys.path if place],
+            "name": task.name,
+            "specs": [experiment.spec() for experiment in task.experiments],
+            "keys": list(task.keys),
+            "contents": [experiment.contents for experiment in task.experiments],
+        }
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a task.
+
+    Args:
+        task: the task.
+        kind: "epoch"; "run" (one of its runs is in the store) or "raised" (one of its runs raised an exception);
+            "lost" (its worker died); and, as its last event, "done", "held" (another driver has some of its runs in
+            hand), "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be carried
+            out).
+        data: plain data about it.
+    """
+
+    task: Task
+    kind: str
+    data: dict[str, Any]
+
+
+Heard = Callable[[Event], object]
+
+
+class Executor(Protocol):
+    """Where tasks run.
+
+    Whatever the executor, a task is carried out by `work.work` with one torch thread, its results go straight into the
+    store, and only events come back. So the same study gives the same bits everywhere.
+    """
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it starts when there is room for it."""
+
+    def wait(self, heard: Heard) -> None:
+        """Carry on until every submitted task has ended, and pass on each event.
+
+        The executor asks its `stop` at least twice a second (`Serial`: after every epoch). Where it says yes, no
+        further task starts, and the tasks in hand end after their epoch, each with a checkpoint.
+        """
+
+    def close(self) -> None:
+        """End whatever runs, now. A task in hand keeps the checkpoint that it saved last."""

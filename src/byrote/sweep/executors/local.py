@@ -1,0 +1,189 @@
+"""The executor `local`: tasks run in long-lived worker processes of this machine, one task a process at a time.
+
+A worker that dies costs the task in hand and nothing else: its slot starts another and tries the task once more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from byrote.identity import is_own
+from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.plan import Task
+
+__all__ = ["Local"]
+
+_ATTEMPTS = 2  # times a task is tried when its worker dies
+_TICK = 0.25  # seconds between two questions whether to stop
+
+
+class Local:
+    """Runs tasks in `workers` processes; see `Executor`.
+
+    Args:
+        setting: what every task shares.
+        stop: whether the sweep stops.
+        workers: most processes at a time.
+    """
+
+    def __init__(self, setting: Setting, stop: Callable[[], bool], workers: int) -> None:
+        self._setting, self._stop, self._workers = setting, stop, workers
+        self._todo: Queue[Task] = Queue()
+        self._events: Queue[Event | None] = Queue()
+        self._slots: list[_Slot] = []
+
+    def submit(self, task: Task) -> None:
+        self._todo.put(task)
+
+    def wait(self, heard: Heard) -> None:
+        if self._stop():
+            return
+        count = min(self._workers, self._todo.qsize())
+        self._slots = [_Slot(self._todo, self._setting, self._events.put) for _ in range(count)]
+        for slot in self._slots:
+            slot.start()
+        working, asked = len(self._slots), False
+        while working:
+            if not asked and self._stop():
+                asked = True
+                for slot in self._slots:
+                    slot.ask_to_stop()
+            try:
+                event = self._events.get(timeout=_TICK)
+            except Empty:
+                continue
+            if event is None:
+                working -= 1
+            else:
+                heard(event)
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.kill()
+
+
+class _Slot(threading.Thread):
+    """One thread that owns one worker process and feeds it tasks."""
+
+    def __init__(self, todo: "Queue[Task]", setting: Setting, say: Callable[[Event | None], None]) -> None:
+        super().__init__(daemon=True)
+        self._todo, self._setting, self._say = todo, setting, say
+        self._process: subprocess.Popen[str] | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()  # one line at a time goes to the worker, and none to a worker that is ended
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    task = self._todo.get_nowait()
+                except Empty:
+                    break
+                self._carry_out(task)
+            self._end()
+        finally:
+            self._say(None)
+
+    def ask_to_stop(self) -> None:
+        """Start no further task, and have the worker leave the one in hand after its epoch."""
+        with self._lock:
+            self._stopping.set()
+            if self._process is not None and self._process.stdin is not None:
+                with suppress(OSError, ValueError):  # it died, or ended
+                    self._process.stdin.write('"stop"\n')
+                    self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the worker now, whatever it does."""
+        with self._lock:
+            self._stopping.set()
+            if self._process is not None:
+                self._process.kill()
+        self.join()
+
+    def _carry_out(self, task: Task) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            code = self._attempt(task)
+            if code is None or self._stopping.is_set():
+                return
+            self._say(
+                Event(task, "lost", {"how": f"exit code {code}", "attempt": attempt, "again": attempt < _ATTEMPTS})
+            )
+
+    def _attempt(self, task: Task) -> int | None:
+        """Give the task to the worker and pass on what it says; its exit code when it died on the way."""
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            process = self._worker()
+            with suppress(OSError):  # died while it was written to
+                _pipe(process.stdin).write(json.dumps(self._setting.message(task)) + "\n")
+                _pipe(process.stdin).flush()
+        with suppress(ValueError):  # died in the middle of a line
+            for line in _pipe(process.stdout):
+                data = json.loads(line)
+                self._say(Event(task, data["event"], data))
+                if data["event"] in ("done", "held", "stopped", "error"):
+                    return None
+        return process.wait()
+
+    def _worker(self) -> "subprocess.Popen[str]":
+        if self._process is not None and self._process.poll() is not None:
+            _close(self._process)
+        if self._process is None or self._process.poll() is not None:
+            threads = str(self._setting.threads)
+            environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, PYTHONPATH=_python_path())
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no file here stands in for a library
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the driver alone, which tells its workers
+            )
+        return self._process
+
+    def _end(self) -> None:
+        """Let the worker end by itself; it is killed where it does not."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            _pipe(process.stdin).write("null\n")
+            _pipe(process.stdin).flush()
+            process.wait(timeout=10)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            process.kill()
+        _close(process)
+
+
+def _pipe(pipe: Any) -> Any:
+    """A pipe of a process that was started with pipes."""
+    if pipe is None:
+        raise RuntimeError("a worker needs pipes")
+    return pipe
+
+
+def _python_path() -> str:
+    """Where a worker looks for modules besides the installed ones: as here, and in the folder that holds byrote."""
+    places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    house = str(Path(__file__).resolve().parents[3])
+    return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))
+
+
+def _close(process: "subprocess.Popen[str]") -> None:
+    """Wait for a process that ends, and close its pipes."""
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()

@@ -1,0 +1,213 @@
+"""The executor `ray`: tasks run on a Ray cluster, or on a private one of this machine. Ray Core alone is used.
+
+A task carries a cohort and takes one CPU, on an accelerator also a share of a GPU. Results go into the store, which
+every node must reach under the same path; only the keys of the runs and how they ended come back. When a worker or its
+node dies, Ray starts the tasks that were in its hands again, on any node, from their last checkpoint.
+"""
+
+import gc
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.plan import Task
+
+__all__ = ["Ray", "check_ray"]
+
+_RETRIES = 3  # times a task starts again when its worker or node dies; one that kills its worker is given up then
+_CALLS = 50  # tasks a worker process does before it is replaced: what it leaks stays bounded, its start costs little
+_MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one
+_TICK = 0.25  # seconds between two questions whether to stop
+_EVERY = 5.0  # seconds between two looks at the size of the cluster and at the progress of the runs
+
+
+def check_ray(address: str, gpus_per_task: float | None, device: str) -> None:
+    """See that Ray can be asked for this.
+
+    Raises:
+        ValueError: an address, a share of a GPU or a device that does not fit.
+        ImportError: Ray is not installed.
+    """
+    if "://" in address:
+        raise ValueError(f"--address needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}")
+    if gpus_per_task is not None and not (device.startswith("cuda") and gpus_per_task > 0):
+        raise ValueError(f"--gpus-per-task needs a number above 0 and --device cuda, got {gpus_per_task:g} on {device}")
+    if device.startswith("cuda:"):
+        raise ValueError(f"with --on ray, Ray chooses the GPU of each task; give --device cuda instead of {device}")
+    if find_spec("ray") is None:
+        raise ImportError("--on ray needs the package ray; install it with `pip install 'byrote[ray]'`")
+
+
+class Ray:
+    """Runs tasks on Ray; see `Executor`.
+
+    Args:
+        setting: what every task shares; the folder of the store must be absolute.
+        stop: whether the sweep stops.
+        workers: most tasks at a time; None: as many as the cluster has room for. Of a private cluster the CPUs.
+        address: "auto" or HOST:PORT of a running cluster; empty: a private one is started on this machine, which
+            listens on the loopback alone, with a random token, and is gone at the end.
+        gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        stop: Callable[[], bool],
+        workers: int | None,
+        address: str = "",
+        gpus_per_task: float | None = None,
+    ) -> None:
+        check_ray(address, gpus_per_task, setting.device)
+        self._setting, self._stop, self._workers, self._address = setting, stop, workers, address
+        self._gpus = (1.0 if gpus_per_task is None else gpus_per_task) if setting.device.startswith("cuda") else 0.0
+        self._todo: deque[Task] = deque()
+        self._flag = Path(setting.root) / ".running" / f"stop-{secrets.token_hex(8)}"
+        self._folder = ""
+        self._ray: Any = None
+        self._remote: Any = None
+        self._looked, self._slots = -_EVERY, 1
+
+    def submit(self, task: Task) -> None:
+        self._todo.append(task)
+
+    def wait(self, heard: Heard) -> None:
+        if not self._todo or self._stop():
+            return
+        ray = self._connected()
+        in_hand: dict[Any, Task] = {}
+        while in_hand or (self._todo and not self._stop()):
+            while self._todo and len(in_hand) < self._room() and not self._stop():
+                task = self._todo.popleft()
+                in_hand[self._remote.remote(self._message(task))] = task
+            if self._stop() and not self._flag.exists():
+                self._flag.touch()
+            ready, _ = ray.wait(list(in_hand), num_returns=1, timeout=_TICK)
+            for reference in ready:
+                self._end(reference, in_hand.pop(reference), heard)
+
+    def close(self) -> None:
+        self._todo.clear()
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
+        with suppress(OSError):
+            self._flag.unlink(missing_ok=True)
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _message(self, task: Task) -> dict[str, Any]:
+        return self._setting.message(task) | {"stop": str(self._flag), "cwd": os.getcwd()}
+
+    def _end(self, reference: Any, task: Task, heard: Heard) -> None:
+        """Pass on what a task said, or how its worker died for the last time."""
+        try:
+            said = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # it could not even begin, as where byrote is not installed
+            message = f"a Ray worker could not begin: {str(error).strip().splitlines()[-1]}"
+            said = [{"event": "error", "type": type(error).__name__, "message": message}]
+        except self._ray.exceptions.RayError as error:
+            how = {"how": type(error).__name__, "attempt": _RETRIES + 1, "again": False}
+            said = [{"event": "lost", **how}]
+        for data in said:
+            heard(Event(task, data["event"], data))
+
+    def _room(self) -> int:
+        """Tasks that may be in hand: twice as many as run at a time, so that no worker waits for the driver."""
+        if self._workers is not None and self._address:
+            return self._workers
+        if time.monotonic() - self._looked >= _EVERY:
+            self._looked, there = time.monotonic(), self._ray.cluster_resources()
+            fit = [there.get("CPU", 1.0)] + ([there.get("GPU", 0.0) / self._gpus] if self._gpus else [])
+            self._slots = max(int(min(fit)), 1)
+        return 2 * self._slots
+
+    def _connected(self) -> Any:
+        """Ray, connected to its cluster."""
+        if self._ray is not None:
+            return self._ray
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        if not self._address:  # for Ray's own processes, which take over this environment
+            os.environ[_LOOPBACK] = "0"
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray: Any = import_module("ray")
+
+        here, in_main = os.getcwd(), threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGTERM)
+        self._folder = tempfile.mkdtemp(prefix="byrote-ray-")
+        try:
+            os.chdir(self._folder)  # Ray puts the driver's folder first where its workers look for modules
+            ray.init(**self._options())
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            where = f"the Ray cluster at {self._address}" if self._address else "a private Ray cluster"
+            raise OSError(f"{where} cannot be used: {str(error).strip().splitlines()[0]}") from None
+        finally:
+            os.chdir(here)
+            if in_main:
+                signal.signal(signal.SIGTERM, before)  # Ray takes it
+        self._ray = ray
+        if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
+            raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
+        if self._gpus and not ray.cluster_resources().get("GPU"):
+            raise ValueError("the Ray cluster has no GPU; leave --device cuda out")
+        options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}
+        self._remote = ray.remote(**options, **({"num_gpus": self._gpus} if self._gpus else {}))(_carry_out)
+        return ray
+
+    def _options(self) -> dict[str, Any]:
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+        if self._address:
+            return {"address": self._address, **quiet}
+        return {
+            "address": "local",
+            "num_cpus": self._workers or len(os.sched_getaffinity(0)),
+            "include_dashboard": False,
+            "object_store_memory": _MEMORY,
+            "_node_ip_address": "127.0.0.1",
+            "_temp_dir": self._folder,
+            **quiet,
+        }
+
+
+def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """In a Ray worker: one attempt at a task. Gives its events, those of epochs left out."""
+    from byrote.sweep.attempt import attempt
+
+    with suppress(OSError):  # a file that a spec names is looked for from the driver's folder
+        os.chdir(task["cwd"])
+    said: list[dict[str, Any]] = []
+    attempt(task, said.append, _Asked(task["stop"]))
+    gc.collect()
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+        sys.modules["torch"].cuda.empty_cache()  # the worker goes on and shares its GPU
+    return [event for event in said if event["event"] != "epoch"]
+
+
+class _Asked:
+    """Whether the driver asks its tasks to stop, by a file in the store; looks once a second at most."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._looked = path, -1.0
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked < 1.0:
+            return False
+        self._looked = time.monotonic()
+        return os.path.exists(self._path)

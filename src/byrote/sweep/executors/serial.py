@@ -1,0 +1,42 @@
+"""The executor `serial`: tasks run in this process, one after another."""
+
+from collections import deque
+from collections.abc import Callable
+
+import torch
+
+from byrote.sweep.attempt import attempt
+from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.plan import Task
+
+__all__ = ["Serial"]
+
+
+class Serial:
+    """Runs tasks here; see `Executor`.
+
+    Args:
+        setting: what every task shares.
+        stop: whether the sweep stops; asked after every epoch.
+    """
+
+    def __init__(self, setting: Setting, stop: Callable[[], bool]) -> None:
+        self._setting, self._stop = setting, stop
+        self._todo: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._todo.append(task)
+
+    def wait(self, heard: Heard) -> None:
+        threads = torch.get_num_threads()
+        try:
+            while self._todo and not self._stop():
+                self._carry_out(self._todo.popleft(), heard)
+        finally:
+            torch.set_num_threads(threads)
+
+    def close(self) -> None:
+        self._todo.clear()
+
+    def _carry_out(self, task: Task, heard: Heard) -> None:
+        attempt(self._setting.message(task), lambda said: heard(Event(task, said["event"], said)), self._stop)

@@ -1,0 +1,93 @@
+"""What a sweep did, and who hears of it on the way."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from byrote.analysis import Store
+from byrote.experiment import Experiment
+from byrote.sweep.executors import Event
+from byrote.sweep.plan import Task
+
+__all__ = ["Outcome", "Watcher"]
+
+log = logging.getLogger("byrote")
+
+
+@dataclass
+class Outcome:
+    """What a sweep did.
+
+    Attributes:
+        planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
+        failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
+        raised: runs in which an exception was raised, a user's own code among it, by key: what it was and where.
+        broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
+        unavailable: runs that were left out, by key, and why their data are not to be had.
+        older_versions: how many runs lie there that other contents of a file or module made and that do not count,
+            by its name and the first digits of that content.
+        without_weights: runs that were done before, keep no weights, and were asked to.
+        stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
+        heard: runs that this sweep put into the store.
+    """
+
+    root: Path
+    planned: int = 0
+    done_before: int = 0
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    raised: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    older_versions: dict[str, int] = field(default_factory=dict)
+    without_weights: int = 0
+    stopped: str = ""
+    heard: set[str] = field(default_factory=set)
+    _traces: set[str] = field(default_factory=set, repr=False)
+
+    def note(self, event: Event) -> None:
+        """Take in what a worker said."""
+        if event.kind == "run":
+            self.kept += 1
+            self.heard.add(event.data["key"])
+            if event.data["status"] == "failed":
+                self.failed[event.data["key"]] = event.data["error"]
+        elif event.kind == "raised":
+            self.note_raised([event.data["key"]], event.data["error"], event.data["trace"], event.data["own"])
+        elif event.kind == "error":
+            self.broken.append(f"{len(event.task.keys)} runs: {event.data['message']}")
+        elif event.kind == "lost" and not event.data["again"]:
+            times = "twice" if event.data["attempt"] == 2 else f"{event.data['attempt']} times"
+            died = f"their worker died {times} ({event.data['how']})"
+            self.broken.append(f"{len(event.task.keys)} runs: {died}")
+
+    def note_raised(self, keys: Sequence[str], error: str, trace: str, own: bool) -> None:
+        """Note runs in which an exception was raised; each traceback is logged once, of a user's code as an error."""
+        self.raised |= dict.fromkeys(keys, error)
+        if trace not in self._traces:
+            self._traces.add(trace)
+            log.log(logging.ERROR if own else logging.INFO, "run %s raised an exception\n%s", keys[0], trace)
+
+    @property
+    def left(self) -> int:
+        """Runs that a further sweep would train."""
+        return self.planned - self.kept - len(self.unavailable.keys() | self.raised.keys())
+
+    @property
+    def store(self) -> Store:
+        """The store, opened for reading."""
+        return Store(self.root)
+
+
+class Watcher:
+    """Hears how a sweep goes; the command line draws a progress bar from it. The default is silent."""
+
+    def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
+        """The plan is made: these tasks will be carried out."""
+
+    def event(self, event: Event, outcome: Outcome) -> None:
+        """A worker said something."""
+
+    def end(self, outcome: Outcome) -> None:
+        """All is done."""

@@ -1,0 +1,106 @@
+"""`--on slurm`: an array script whose tasks are drivers on one shared store, so that SLURM needs no Ray.
+
+Each array task runs the same `byrote run` command on one node. The drivers share the store: a run that one has in hand
+is left alone by the others. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Job", "array_script", "slurm_seconds"]
+
+_MARGIN = 120.0  # seconds before the time limit at which a driver stops
+_ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%[1-9]\d*)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,-]*")
+_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d{1,2}))?(?::(\d{1,2}))?")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What SLURM is asked for.
+
+    Args:
+        array: the tasks, as sbatch takes them: "0-15", or "0-15%4" for four at a time.
+        time: the limit of each, as sbatch takes it: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+        partition: where; empty: SLURM's default.
+        workers: CPUs, and worker processes, of each task.
+        gpus: GPUs of each task.
+
+    Raises:
+        ValueError: sbatch does not take such a value.
+    """
+
+    array: str = "0-3"
+    time: str = "1:00:00"
+    partition: str = ""
+    workers: int = 1
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if not _ARRAY.fullmatch(self.array):
+            raise ValueError(f"--array needs tasks as sbatch takes them, such as 0-15 or 0-15%4, got {self.array!r}")
+        if self.partition and not _NAME.fullmatch(self.partition):
+            raise ValueError(f"--partition needs names of letters, digits and _.,-, got {self.partition!r}")
+        slurm_seconds(self.time)
+
+
+def slurm_seconds(text: str) -> float:
+    """The seconds of a time limit as sbatch takes it.
+
+    >>> slurm_seconds("90"), slurm_seconds("2:00:00"), slurm_seconds("1-12"), slurm_seconds("1-0:30")
+    (5400.0, 7200.0, 129600.0, 88200.0)
+
+    Raises:
+        ValueError: not such a text, or not above zero.
+    """
+    found = _TIME.fullmatch(text)
+    days, *parts = found.groups() if found else (None,)
+    numbers = [int(part) for part in parts if part is not None]
+    if days is not None:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    elif len(numbers) == 1:
+        hours, minutes, seconds = 0, numbers[0], 0
+    else:
+        hours, minutes, seconds = ([0] * (3 - len(numbers)) + numbers)[-3:] if numbers else (0, 0, 0)
+    total = float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds)
+    if not total > 0:
+        raise ValueError(
+            f"--time needs a limit as sbatch takes it, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
+        )
+    return total
+
+
+def array_script(command: Sequence[str], job: Job, *, name: str, folder: str, store: str, python_path: str = "") -> str:
+    """The script for sbatch.
+
+    Args:
+        command: what each task runs; the time limit is added.
+        job: what SLURM is asked for.
+        name: of the job.
+        folder: where the command runs, an absolute path that every node can reach; modules of the user are looked for
+            there.
+        store: the folder of the store, an absolute path too; what a task prints goes into its `log`.
+        python_path: the PYTHONPATH of the command, where there is one.
+    """
+    limit = slurm_seconds(job.time)
+    lines = ["#!/bin/bash", f"#SBATCH --job-name={_directive(name)}", f"#SBATCH --array={job.array}"]
+    lines += [f"#SBATCH --time={job.time}", "#SBATCH --nodes=1", "#SBATCH --ntasks=1"]
+    lines += [f"#SBATCH --cpus-per-task={job.workers}"]
+    lines += [f"#SBATCH --partition={job.partition}"] * bool(job.partition)
+    lines += [f"#SBATCH --gpus-per-node={job.gpus}"] * bool(job.gpus)
+    lines += [f"#SBATCH --output={_directive(f'{store}/log/slurm-%A_%a.txt')}", "#SBATCH --open-mode=append", ""]
+    lines += ["# Each array task is a driver on the same store. Submit with: sbatch THIS_FILE", "set -eu"]
+    lines += [f"cd {shlex.quote(folder)}", "export OMP_NUM_THREADS=1"]
+    lines += [f"export PYTHONPATH={shlex.quote(python_path)}"] * bool(python_path)
+    lines += ['echo "task ${SLURM_ARRAY_TASK_ID:-0} of job ${SLURM_ARRAY_JOB_ID:-0} on $(hostname)"']
+    words = [*command, "--max-time", f"{max(limit - _MARGIN, limit / 2):.0f}"]
+    return "\n".join([*lines, f"exec {shlex.join(words)}"]) + "\n"
+
+
+def _directive(text: str) -> str:
+    """A value in an #SBATCH line, which sbatch reads by words; inside quotes it may hold spaces."""
+    if any(sign in text for sign in '"\n\\'):
+        raise ValueError(f"an #SBATCH line cannot hold quotes, backslashes or line breaks, got {text!r}")
+    return text if re.fullmatch(r"[\w./%@:+,=-]+", text) else f'"{text}"'

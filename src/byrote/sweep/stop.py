@@ -1,0 +1,72 @@
+"""When a sweep stops before all is done: at a time limit, on Ctrl-C, or because another process asks for it.
+
+Whatever the reason, the same happens: no further task starts, and each cohort in hand finishes its epoch and keeps a
+checkpoint, from which the same command goes on to the same numbers.
+"""
+
+import re
+import time
+from collections.abc import Callable
+
+__all__ = ["Stop", "read_seconds"]
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def read_seconds(text: str) -> float:
+    """Seconds of a duration: a number of seconds, or numbers with the units d, h, m and s, the largest first.
+
+    Raises:
+        ValueError: not such a text, or not above zero.
+
+    >>> read_seconds("90m"), read_seconds("1h30m"), read_seconds("3600"), read_seconds("1.5h")
+    (5400.0, 5400.0, 3600.0, 5400.0)
+    """
+    number = r"(\d+(?:\.\d+)?|\.\d+)"
+    found = re.fullmatch("".join(rf"(?:{number}{unit})?" for unit in _UNITS), text.strip())
+    if found and any(found.groups()):
+        seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True))
+    elif re.fullmatch(number, text.strip()):
+        seconds = float(text)
+    else:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ValueError(f"a duration needs seconds above 0 or units such as 90m, 2h or 1h30m, got {text!r}")
+    return seconds
+
+
+class Stop:
+    """Whether a sweep should stop, and why; called again and again while tasks run.
+
+    Args:
+        seconds: stop this long after now; None: no limit.
+
+    >>> stop = Stop()
+    >>> stop(), stop.reason
+    (False, '')
+    >>> stop.ask("interrupted")
+    >>> stop(), stop.reason
+    (True, 'interrupted')
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.reason = ""
+        self._others: list[tuple[str, Callable[[], bool]]] = []
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def ask(self, reason: str) -> None:
+        """Stop from now on; the first reason stays."""
+        self.reason = self.reason or reason
+
+    def also(self, reason: str, asked: Callable[[], bool]) -> None:
+        """Stop for this reason too, once `asked` says yes."""
+        self._others.append((reason, asked))
+
+    def __call__(self) -> bool:
+        if self._end is not None and time.monotonic() >= self._end:
+            self.ask("the time is up")
+        for reason, asked in self._others:
+            if not self.reason and asked():
+                self.ask(reason)
+        return bool(self.reason)

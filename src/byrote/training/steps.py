@@ -1,0 +1,45 @@
+"""A recipe's optimizer and schedule for the runs of a cohort, handed to the engine as plain values."""
+
+from collections.abc import Sequence
+
+import torch
+
+from byrote.engine import EnsembleOptimizer, StackedNetwork
+from byrote.recipe import SGD, Adam, Optimizer, Training
+
+__all__ = ["optimizer_of", "rates"]
+
+
+def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> EnsembleOptimizer:
+    """What steps the stacked runs of `network`.
+
+    Args:
+        network: S runs.
+        trainings: one a run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
+
+    Raises:
+        ValueError: optimizers that differ in more, or of a kind that the engine does not carry out.
+    """
+    first = trainings[0].optimizer
+    if len({t.optimizer.replace(lr=first.lr, weight_decay=first.weight_decay) for t in trainings}) > 1:
+        raise ValueError("a cohort's optimisers may differ in lr and weight_decay alone")
+    return EnsembleOptimizer(
+        network,
+        lambda groups: _torch_optimizer(first, groups),
+        rates=[t.optimizer.lr for t in trainings],
+        decays=[t.optimizer.weight_decay for t in trainings],
+        clips=[t.clip for t in trainings],
+    )
+
+
+def rates(trainings: Sequence[Training], epoch: int) -> list[float]:
+    """Each run's learning rate in an epoch (counted from 0), by its schedule."""
+    return [t.optimizer.lr * t.schedule.factor(epoch, t.epochs) for t in trainings]
+
+
+def _torch_optimizer(recipe: Optimizer, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    if isinstance(recipe, SGD):
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
+    if isinstance(recipe, Adam):
+        return torch.optim.Adam(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.eps, fused=True)
+    raise ValueError(f"the engine carries out sgd and adam, got optimizer {recipe.kind!r}")

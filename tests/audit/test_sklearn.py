@@ -1,0 +1,10 @@
+"""The contract of scikit-learn, without expected failures."""
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from byrote.audit import LabelAudit
+
+
+@parametrize_with_checks([LabelAudit(epochs=2)])
+def test_the_contract_holds(estimator, check):
+    check(estimator)

@@ -1,0 +1,280 @@
+"""Losses, noise laws, specs and the theory functions at made arguments: the oracle's number, or one sentence."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from losses.cases import Criterion
+from losses.oracles import exact, mpf
+from noise.oracles import flip_one_by_one
+
+from byrote import theory
+from byrote.component import Component
+from byrote.data import Dataset
+from byrote.losses import Loss
+from byrote.networks import Network
+from byrote.noise import Noise, TransitionNoise, convert
+from byrote.noise.base import uniforms
+from byrote.recipe import Optimizer, Schedule, Training
+
+from .harness import Case, Refused, fuzz
+from .values import classes, labels, logits, number
+
+LOSSES = sorted(kind for kind, member in Loss.registry.items() if member.__module__.startswith("byrote."))
+NOISE = sorted(kind for kind, member in Noise.registry.items() if member.__module__.startswith("byrote."))
+FAMILIES: dict[str, type[Component]] = {
+    "losses": Loss,
+    "noise": Noise,
+    "networks": Network,
+    "data": Dataset,
+    "optimizers": Optimizer,
+    "schedules": Schedule,
+}
+
+
+@fuzz(250)
+def test_losses(case: Case) -> None:
+    """Each loss in 50 digits, for logits of any size and dtype; wrong labels and shapes are one sentence."""
+    N, rows = case.pick([2, 3, 5]), case.int(1, 3)
+    loss = Loss.member(case.pick(LOSSES)).example(N)
+    criterion = Criterion(loss, N)
+    dtype = case.pick([torch.float64, torch.float64, torch.float32, torch.float16, torch.bfloat16])
+    scale = case.pick([1.0, 10.0, 100.0, 1e4]) if dtype != torch.float16 else case.pick([1.0, 10.0])
+    z = torch.from_numpy(logits(case, rows, N, scale)).to(dtype)
+    y = classes(case, rows, N)
+    t, fine = labels(case, y, N, 0.8)
+    if case.chance(0.08):
+        z = case.pick(
+            [z.long(), z[:, :1], z[0, 0], z[None], z.tolist(), None, z.double().numpy(), z[:, :0], z.tile(2, 1)]
+        )
+        assert isinstance(case.call(_called, loss, N, z, y, rows), Refused)
+        return
+    found = case.call(_called, loss, N, z, t, rows)
+    assert isinstance(found, Refused) != fine, found
+    if not fine:
+        return
+    wanted = [exact(loss, z[i].double().tolist(), int(y[i])) for i in range(rows)]
+    eps = torch.finfo(dtype).eps
+    rounding = max(eps, 2e-5 if dtype != torch.float64 else 1e-11)
+    for value, true in zip(found.double().tolist(), wanted, strict=True):
+        if abs(true) > torch.finfo(dtype).max / 4:
+            continue
+        room = rounding * (1 + scale) + 2 * max(eps, 1e-5 if dtype != torch.float64 else 1e-9) * abs(float(true))
+        assert abs(mpf(value) - true) <= room, (value, float(true))
+    mean = criterion(z, y, "mean")
+    assert torch.isfinite(mean) or not all(math.isfinite(float(v)) for v in found), mean
+
+
+def _called(loss: Loss, num_classes: int, z: Any, y: Any, rows: int) -> Any:
+    module = loss.module(num_samples=100, num_classes=num_classes)
+    return module(z, y, "none", torch.arange(rows) if loss.stateful else None)
+
+
+def field_value(case: Case, depth: int = 0) -> Any:
+    """Any value that JSON, TOML or a caller could put into a field."""
+    plain = [
+        *(0, 1, 2, 3, -1, 10, 2**31, 2**63, 2**64, 10**30, -(10**18)),
+        *(0.1, 0.5, 0.9, 1.0, 1.5, -0.1, math.nan, math.inf, -math.inf, 1e-320, 1e308),
+        *("", "0.2", "uniform", "cross_entropy", "fp32", "x" * 3, "ü\n", "a\0b", "no:where", ":", "os:path", "json:"),
+        *(True, False, None, [], {}, b"1", object, 1 + 1j),
+    ]
+    if depth < 2 and case.chance(0.3):
+        inside = [field_value(case, depth + 1) for _ in range(case.int(0, 3))]
+        names = ["kind", "rate", "alpha", "loss", "x"]
+        return case.pick([inside, tuple(inside), {case.pick(names): v for v in inside}])
+    return case.pick(plain)
+
+
+def good_value(case: Case) -> Any:
+    return case.pick(
+        [0.1, 0.5, 0.9, 1, 2, 3, 1.5, 0, 8, True, "cross_entropy", "uniform", {"kind": "focal"}, (0.1, 0.2)]
+    )
+
+
+@fuzz(300)
+def test_specs(case: Case) -> None:
+    """A spec of any fields is a component that its own spec gives again, and works; or one sentence."""
+    family = case.pick(sorted(FAMILIES))
+    base = FAMILIES[family]
+    kinds = sorted(kind for kind, member in base.registry.items() if member.__module__.startswith("byrote."))
+    kind = case.pick(kinds) if case.chance(0.9) else case.pick([k[:-1] for k in kinds] + [None, "", 3, "x:Y", "os:"])
+    member = base.registry.get(kind)
+    names = list(member.model_fields) if member and case.chance(0.95) else ["rate", "rat", "alpha", "", "kind "]
+    chosen = case.rng.permutation(names)[: case.int(0, 2)] if names else []
+    spec = {str(n): good_value(case) if case.chance(0.6) else field_value(case) for n in chosen} | {"kind": kind}
+    part = case.call(base.from_spec, spec if case.chance(0.95) else field_value(case))
+    if isinstance(part, Refused):
+        return
+    again = case.call(base.from_spec, part.spec())
+    assert again == part, (again, part)
+    assert again.digest() == part.digest()
+    assert hash(again) == hash(part)
+    if isinstance(part, Loss):
+        _works(case, part)
+    if isinstance(part, Noise) and part.kind != "recorded":
+        case.call(part.effective_rate, case.pick([2, 3, 10]))
+    if isinstance(part, Schedule):
+        factors = [case.call(part.factor, epoch, 4) for epoch in range(4)]
+        assert all(isinstance(f, Refused) or 0 <= f <= 1 for f in factors), factors
+    training = case.call(Training, **{case.pick(list(Training.model_fields)): field_value(case)})
+    if isinstance(training, Training):
+        assert Training(**training.spec()) == training
+
+
+def _works(case: Case, loss: Loss) -> None:
+    """A loss that could be made gives finite numbers, or says which number of classes it is made for."""
+    z = torch.from_numpy(logits(case, 2, 3))
+    values = case.call(_called, loss, 3, z, torch.tensor([0, 2]), 2)
+    if not isinstance(values, Refused):
+        assert bool(values.isfinite().all()), values
+
+
+@fuzz(250)
+def test_noise(case: Case) -> None:
+    """Observed labels against the law in words, one sample at a time; odd labels and class counts are one sentence."""
+    N = case.pick([2, 2, 3, 4, 10])
+    noise = _law(case, N)
+    if noise is None:
+        return
+    n = case.pick([0, 1, case.int(2, 30)])
+    y = classes(case, n, N)
+    x = case.pick([torch.from_numpy(case.rng.normal(size=(n, 2, 2))), torch.zeros(n, 3), None])
+    seed, odd = case.int(0, 9), case.chance(0.1)
+    count = case.pick([0, 1, -1, -5]) if odd else N
+    if odd:
+        for ask in (noise.transition, noise.effective_rate):
+            answer = case.call(ask, count)
+            assert isinstance(answer, Refused | float), answer
+        assert isinstance(case.call(noise.corrupt, torch.from_numpy(y), count, torch.Generator()), Refused)
+        return
+    t, fine = labels(case, y, N, 0.85)
+    found = case.call(noise.corrupt, t, N, torch.Generator().manual_seed(seed), features=x)
+    if not fine:
+        assert isinstance(found, Refused), found
+        return
+    if isinstance(found, Refused):
+        assert x is None or not isinstance(noise, TransitionNoise), found
+        return
+    assert found.dtype == torch.int64
+    assert found.shape == (n,)
+    assert n == 0 or 0 <= int(found.min()) <= int(found.max()) < noise.num_outputs(N)
+    if isinstance(noise, TransitionNoise):
+        law = noise.transition(N)
+        assert float(law.min()) >= 0
+        assert float((law.sum(1) - 1).abs().max()) < 1e-12
+        assert abs(noise.effective_rate(N) - (1 - float(law.trace()) / N)) < 1e-12
+        u, v = uniforms(n, torch.Generator().manual_seed(seed))
+        away = law.clone()
+        away.diagonal().zero_()
+        border = (u - away.sum(1)[torch.from_numpy(y)]).abs() < 1e-12
+        slow = flip_one_by_one(y.tolist(), law.tolist(), list(zip(u.tolist(), v.tolist(), strict=True)))
+        assert [a for a, b in zip(found.tolist(), border, strict=True) if not b] == [
+            a for a, b in zip(slow, border, strict=True) if not b
+        ]
+
+
+def _law(case: Case, N: int) -> Noise | None:
+    kind, rate = case.pick(NOISE), round(float(case.rng.random()), 2) * 0.99
+    rows = case.rng.dirichlet(np.full(N, case.pick([0.1, 1.0])), N)
+    fields: dict[str, Any] = {
+        "class_conditional": {"matrix": rows.tolist()},
+        "per_class": {"rates": (case.rng.random(N) * 0.99).tolist()},
+        "clean": {},
+    }.get(kind, {"rate": rate})
+    if kind == "asymmetric" and N < 10:
+        fields["moves"] = [(0, 1)]
+    if kind == "recorded":
+        return None
+    noise = case.call(Noise.from_spec, {"kind": kind} | fields)
+    return None if isinstance(noise, Refused) else noise
+
+
+@fuzz(100)
+def test_conversion_of_rates(case: Case) -> None:
+    """A rate under another meaning, by the definitions; and back."""
+    names = ["uniform", "symmetric", "odds"]
+    rate, N = case.pick([number(case), float(case.rng.random())]), case.pick([2, 3, 10, 10, 1, 0])
+    source, target = case.pick([*names, "odd"]), case.pick(names)
+    found = case.call(convert, rate, N, source=source, target=target)
+    if isinstance(found, Refused):
+        return
+    effective = {"uniform": rate * (N - 1) / N, "symmetric": rate, "odds": rate / (1 + rate)}[source]
+    wanted = {"uniform": effective * N / (N - 1), "symmetric": effective, "odds": effective / (1 - effective)}[target]
+    assert N >= 2
+    assert rate >= 0
+    room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # of 1 - eps, which is 1 / (1 + rate)
+    assert math.isclose(found, rate if source == target else wanted, rel_tol=room, abs_tol=1e-300), (found, wanted)
+
+
+def parameter(case: Case, low: float, high: float) -> float:
+    """Mostly a number between, spread evenly in its logarithm; sometimes any number."""
+    return number(case) if case.chance(0.12) else float(math.exp(case.rng.uniform(math.log(low), math.log(high))))
+
+
+@fuzz(150)
+def test_layer_peeled(case: Case) -> None:
+    """The closed form lies below the objective along the whole ray, and above the bound that holds everywhere."""
+    N = case.pick([2, 3, 5, 10, 100]) if case.chance(0.9) else case.pick([1, 0, -1, 2.5, math.nan, 10**9])
+    alpha, w, h = parameter(case, 1e-3, 0.99), parameter(case, 1e-8, 1.0), parameter(case, 1e-8, 1.0)
+    positive = case.chance(0.5)
+    found = case.call(theory.layer_peeled, N, alpha, w, h, positive)
+    if isinstance(found, Refused):
+        return
+    assert N >= 2
+    assert 0 <= alpha < 1
+    assert w > 0
+    assert h > 0
+    room = 1e-9 * max(1.0, abs(found.value))
+    c = alpha * (N - 1) / N + 2 * (math.sqrt(N * (N - 1) * w * h) if positive else (N - 1) * math.sqrt(w * h))
+    gaps = np.concatenate([[0.0, found.gap], np.geomspace(1e-6, 200, 300)])
+    assert found.value <= (np.log1p((N - 1) * np.exp(-gaps)) + c * gaps).min() + room, found
+    assert found.lower_bound <= found.value + room, found
+    assert math.isfinite(found.value), found
+    assert found.collapsed == (found.gap == 0)
+
+
+@fuzz(60)
+def test_dilation(case: Case) -> None:
+    """Dilation and memorization are those of the features they come with; a sweep gives what single calls give."""
+    alpha, w, h = case.pick([0.0, parameter(case, 1e-2, 0.9)]), parameter(case, 1e-5, 0.1), parameter(case, 1e-5, 0.1)
+    eta, slope = parameter(case, 1e-4, 1.0), parameter(case, 0.1, 10.0)
+    law = case.pick(["two-point", "segment", "circle", "disc", "sphere"]) if case.chance(0.95) else "ring"
+    given = {"lambda_w": w, "lambda_h": h, "eta": eta, "slope": slope, "law": law, "width": case.pick([2, 2, 3, 1])}
+    given["loss"] = case.pick(["smoothing", "relaxation", "smoothing", "squared"])
+    found = case.call(theory.dilation, alpha, **given)
+    if isinstance(found, Refused):
+        return
+    if found.collapsed or not found.converged or min(w, h) < 1e-12:  # below, the certificate says how far it is off
+        return
+    other = parameter(case, 1e-2, 0.5)
+    if 0 <= other < 1 and case.chance(0.2):
+        both = theory.dilation([alpha, other], **given)
+        assert math.isclose(both.dilation[0], found.dilation, rel_tol=1e-6, abs_tol=1e-12), (both.dilation, found)
+    assert 0 <= found.r <= found.r_max * (1 + 1e-9), found
+    assert math.isclose(found.dilation, found.r / found.distance, rel_tol=1e-9)
+    assert found.optimality_gap <= 1e-6 * max(1, abs(found.value)), found
+    u = np.asarray(found.features)
+    h1, h2 = np.zeros(u.shape[1]), np.zeros(u.shape[1])
+    h1[0] = h2[1] = found.feature_norm
+    apart = np.linalg.norm(h2 - u[0])
+    assert math.isclose(found.memorization, eta * apart, rel_tol=1e-6, abs_tol=1e-12), (found.memorization, eta * apart)
+
+
+@fuzz(150)
+def test_theory_of_symmetric_losses(case: Case) -> None:
+    """The noisy risk by counting every flip; odd labels and logits are one sentence."""
+    rows, N = case.int(1, 6), case.pick([2, 3, 5])
+    z, y, eta = logits(case, rows, N), classes(case, rows, N), case.pick([0.0, 0.3, 1.0, number(case)])
+    t, fine = labels(case, y, N, 0.7)
+
+    def squared(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return ((logits - np.eye(logits.shape[1])[labels]) ** 2).sum(1)
+
+    found = case.call(theory.noisy_risk, squared, z, t, eta)
+    assert isinstance(found, Refused) == (not fine or not 0 <= eta <= 1), found
+    if not isinstance(found, Refused):
+        table = np.array([[squared(z[i : i + 1], np.array([k]))[0] for k in range(N)] for i in range(rows)])
+        share = np.full((rows, N), eta / (N - 1))
+        share[np.arange(rows), y] = 1 - eta
+        assert math.isclose(found.noisy, float((share * table).sum(1).mean()), rel_tol=1e-9)

@@ -1,0 +1,48 @@
+"""Made results as they are where the labels of the data are only given, alone or beside the same with known labels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from byrote.given import TRUE_LABELS
+from byrote.store import Results
+from byrote.table import Table
+
+__all__ = ["beside_given", "labels_given"]
+
+
+def labels_given(results: Results) -> Results:
+    """The same runs of data whose labels are only given."""
+    specs = []
+    for text in results.runs["spec"].tolist():
+        spec = json.loads(text)
+        spec["data"]["labels"] = "given"
+        specs.append(json.dumps(spec))
+    runs = results.runs.with_column("spec", np.array(specs, dtype=object))
+    return Results(runs, results.history, results.source, results.about, results.load_features)
+
+
+def beside_given(results: Results) -> Results:
+    """Before each of these runs stands one whose labels are only given, with another key and absurd readings."""
+    other = labels_given(results)
+    keys = {key: f"given-{key}" for key in results.runs["key"].tolist()}
+    renamed = np.array([keys[key] for key in results.runs["key"].tolist()], dtype=object)
+    count = len(results.runs)
+    order = np.arange(2 * count).reshape(2, count).T.ravel()
+    runs = Table.concat([other.runs.with_column("key", renamed), results.runs]).take(order)
+    place = np.argsort(order)  # of each run in the joined order
+    absurd = results.history
+    for name in TRUE_LABELS:
+        if name in absurd:
+            absurd = absurd.with_column(name, 7.0 - 3.0 * np.asarray(absurd[name], dtype=np.float64))
+    absurd = absurd.with_column("key", np.array([keys[key] for key in absurd["key"].tolist()], dtype=object))
+    parts = [
+        absurd.with_column("run", place[:count][results.history["run"]]),
+        results.history.with_column("run", place[count:][results.history["run"]]),
+    ]
+    history = Table.concat(parts)
+    history = history.take(np.lexsort((history["epoch"], history["run"])))
+    about = {**results.about, "planned": 2 * int(results.about["planned"])}
+    return Results(runs, history, results.source, about, results.load_features)

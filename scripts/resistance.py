@@ -1,6 +1,8 @@
 """How many images until a loss resists: what each loss ends with, by noise rate and number of training images.
 
     python scripts/resistance.py results/small/robust --write results/small/resistance.csv --page docs/resistance.md
+    python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
+        --page docs/resistance.md --scale medium
 
 Of the setting that was run at most sizes: the mean over seeds of m, a, J1, J2 and the test accuracy at the last epoch,
 with Student's interval, for each loss, noise rate and number of images a class. docs/resistance.md reads it.
@@ -75,6 +77,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="replace the tables of m and of the test accuracy on this page")
+    parser.add_argument("--scale", default="small", help="names the places of the tables on the page")
     options = parser.parse_args()
     found = list(rows(byrote.open(options.folder).analysis))
     with options.write.open("w", encoding="utf-8", newline="") as file:
@@ -84,9 +87,10 @@ def main() -> int:
     if options.page is not None:
         text = options.page.read_text("utf-8")
         for reading in ON_PAGE:
-            head, _, rest = text.partition(f"<!-- {reading} -->")
-            tail = rest.partition(f"<!-- end {reading} -->")[2]
-            text = f"{head}<!-- {reading} -->\n{table(found, reading)}\n<!-- end {reading} -->{tail}"
+            name = f"{reading}, {options.scale}"
+            head, _, rest = text.partition(f"<!-- {name} -->")
+            tail = rest.partition(f"<!-- end {name} -->")[2]
+            text = f"{head}<!-- {name} -->\n{table(found, reading)}\n<!-- end {name} -->{tail}"
         options.page.write_text(text, "utf-8")
     return 0
 

@@ -88,7 +88,7 @@ def numbers(rows):
 
 def test_every_figure_draws_something_of_the_plain_runs(plain):
     drawn = {name for name, _, _ in plain[2]} | ({"human-noise"} if plain[3] else set())
-    # of data whose labels are only given, of runs that differ in their number of images: files of their own
+    # of data whose labels are only given: test_given.py; of one setting at three sizes: test_images_a_class.py
     own = {"given-labels", "images-a-class"}
     assert drawn == {source.name for source in figures.registered()} - own
 

@@ -38,7 +38,7 @@ def slow(folder):
     return max(families.values(), key=lambda cells: (len({key[0] for key in cells}), len(cells)))
 
 
-@pytest.mark.parametrize("store", ["small/robust"])
+@pytest.mark.parametrize("store", ["small/robust", "medium/loss-function"])
 def test_the_table_is_that_of_slow_loops(store):
     folder = ROOT / "results" / store
     made = {
@@ -55,9 +55,10 @@ def test_the_table_is_that_of_slow_loops(store):
         assert row["high"] == pytest.approx(np.mean(values) + half, rel=1e-6, abs=1e-9)
 
 
-def test_the_committed_table_and_page_are_those_of_the_committed_runs():
-    again = list(script.rows(byrote.open(ROOT / "results" / "small" / "robust").analysis))
-    with (ROOT / "results" / "small" / "resistance.csv").open(encoding="utf-8", newline="") as file:
+@pytest.mark.parametrize(("scale", "study"), [("small", "robust"), ("medium", "loss-function")])
+def test_the_committed_table_and_page_are_those_of_the_committed_runs(scale, study):
+    again = list(script.rows(byrote.open(ROOT / "results" / scale / study).analysis))
+    with (ROOT / "results" / scale / "resistance.csv").open(encoding="utf-8", newline="") as file:
         stored = list(csv.DictReader(file))
     assert len(stored) == len(again) > 0
     for one, other in zip(stored, again, strict=True):
@@ -67,4 +68,5 @@ def test_the_committed_table_and_page_are_those_of_the_committed_runs():
             assert float(one[name]) == pytest.approx(other[name], rel=1e-6, abs=1e-9, nan_ok=True)
     page = (ROOT / "docs" / "resistance.md").read_text("utf-8")
     for reading in script.ON_PAGE:
-        assert f"<!-- {reading} -->\n{script.table(again, reading)}\n<!-- end {reading} -->" in page
+        name = f"{reading}, {scale}"
+        assert f"<!-- {name} -->\n{script.table(again, reading)}\n<!-- end {name} -->" in page

@@ -1,5 +1,6 @@
 """What an open claim would cost: which claims are open, and the arithmetic of seeds and core-minutes."""
 
+import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_a_forecast_names_its_seeds(forecast, seeds):
     assert script.seeds_of(forecast) == seeds
 
 
-def folder(root, scale, study, **words):
+def made(root, scale, study, **words):
     place = root / scale / study if scale else root / study
     place.mkdir(parents=True)
     (place / "about.json").write_text("{}")
@@ -42,10 +43,27 @@ def folder(root, scale, study, **words):
 
 
 def test_a_claim_is_open_where_no_study_of_its_largest_scale_decides_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(script.summary, "THEORY", folder(tmp_path / "theory", "", "theory"))
-    first = folder(tmp_path, "small", "one", A3="inconclusive", A5="inconclusive", A6="holds", B1="inconclusive")
-    second = folder(tmp_path, "small", "two", A3="inconclusive", A5="fails in 1 of 2 cells", B1="not tested")
-    third = folder(tmp_path, "medium", "one", A6="inconclusive", B1="not tested")
-    demo = folder(tmp_path, "", "demo", A3="holds", A2="inconclusive")
+    monkeypatch.setattr(script.summary, "THEORY", made(tmp_path / "theory", "", "theory"))
+    first = made(tmp_path, "small", "one", A3="inconclusive", A5="inconclusive", A6="holds", B1="inconclusive")
+    second = made(tmp_path, "small", "two", A3="inconclusive", A5="fails in 1 of 2 cells", B1="not tested")
+    third = made(tmp_path, "medium", "one", A6="inconclusive", B1="not tested")
+    demo = made(tmp_path, "", "demo", A3="holds", A2="inconclusive")
     found = dict(script.open_claims([demo, first, second, third]))
     assert found == {"A2": [demo], "A3": [first, second], "A6": [third], "B1": [first]}
+
+
+def test_the_committed_table_lists_the_claims_that_are_open():
+    found = script.summary.folders(ROOT / "results")
+    wanted = [(id, folder) for id, folders in script.open_claims(found) for folder in folders]
+    with (ROOT / "results" / "medium" / "open_claims.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["claim"], row["study"]) for row in rows] == [(id, folder.name) for id, folder in wanted]
+    for row, (id, folder) in zip(rows, wanted, strict=True):
+        (verdict,) = [one for one in json.loads((folder / "verdicts.json").read_text()) if one["id"] == id]
+        about = json.loads((folder / "about.json").read_text())
+        seeds, minutes = script.cost(verdict, about)
+        assert (int(row["runs"]), int(row["seeds"])) == (verdict["runs"], seeds)
+        assert float(row["core_minutes_a_seed"]) == minutes
+        more = script.seeds_of(row["forecast"])
+        assert row["more_seeds"] == ("" if more is None else str(more))
+        assert row["core_minutes"] == ("" if more is None else str(round(more * minutes, 1)))

@@ -5,7 +5,7 @@
 41 settings: Fashion-MNIST and MNIST pixels and CIFAR-10 features (random patches and k-means, computed here; Coates,
 Lee and Ng 2011), each without noise and with symmetric, pair, part-dependent and look-alike noise of rate .05, .2 and
 .4; and CIFAR-10N's human labels, aggre and worst. Each with three seeds. Both sides train the same network with the
-same engine, optimiser, schedule and epochs: byrote two halves under RLL, cleanlab five folds under cross-entropy, read
+same engine, optimizer, schedule and epochs: byrote two halves under RLL, cleanlab five folds under cross-entropy, read
 once. `clean_auroc_rll` in the table is cleanlab on five folds under RLL, for the first seed alone.
 
 1. checks: 200 looks drawn from each audit (the first seed), 200 times; coverage, half-width beside simple random

@@ -103,7 +103,7 @@ class _Operators(TorchDispatchMode):
 
 
 def _check_layouts(parameters, gradients):
-    """CUDA's fused optimisers walk parameter and gradient in the order of memory, and refuse two orders."""
+    """CUDA's fused optimizers walk parameter and gradient in the order of memory, and refuse two orders."""
     for p, g in zip(parameters, gradients, strict=True):
         strides = zip(p.shape, p.stride(), g.stride(), strict=True)
         if p.shape != g.shape or any(one != other for size, one, other in strides if size > 1):

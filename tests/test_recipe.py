@@ -43,6 +43,6 @@ def test_settings_have_ranges(bad):
         Training(**bad)
 
 
-def test_defaults_are_the_optimisers_own():
+def test_defaults_are_the_optimizers_own():
     assert Training().optimizer == SGD()
     assert Training(optimizer="adam").optimizer.lr == 0.001

@@ -49,13 +49,13 @@ class Experiment(Spec):
         noise: how the training labels are corrupted; `noise.Clean()` leaves them.
         loss: what is minimised.
         network: the architecture.
-        training: epochs, batch size, optimiser, schedule, precision.
+        training: epochs, batch size, optimizer, schedule, precision.
         seed: the number from which noise, initial weights and batch order are drawn.
         noise_seed: the number from which the noise of training and held-out labels is drawn instead; None: `seed`.
         split_seed: the number from which a new split into training and test samples is drawn, of the same sizes by
             class, from both splits of the data set together; None: the data set's own split.
         start: a loss under which the weights are trained first, by the same recipe and on the same labels; then the
-            optimiser starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
+            optimizer starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
 
     >>> from byrote import data, losses, networks, noise
     >>> from byrote.recipe import Training

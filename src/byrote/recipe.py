@@ -1,4 +1,4 @@
-"""How a network is trained, as plain values: optimiser, learning-rate schedule, and the training settings.
+"""How a network is trained, as plain values: optimizer, learning-rate schedule, and the training settings.
 
 Nothing here touches torch; `byrote.training` carries these out. A schedule gives the factor on the learning
 rate during an epoch, counted from 0.
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Optimizer(Component, family="optimizers"):
-    """Base of the optimisers. Weight decay is the L2 gradient term `wd * theta` on every parameter."""
+    """Base of the optimizers. Weight decay is the L2 gradient term `wd * theta` on every parameter."""
 
     lr: float = Field(0.1, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -123,7 +123,7 @@ class Training(Spec):
 
     Args:
         epochs: passes over the training samples, at least 1.
-        batch_size: samples a step, at least 2 (batch normalisation needs two).
+        batch_size: samples a step, at least 2 (batch normalization needs two).
         drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
             joins the one before.
         optimizer: what makes the steps, with its learning rate.

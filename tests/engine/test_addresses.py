@@ -26,7 +26,7 @@ def test_a_chain_on_a_device_refuses_samples_of_the_cpu(device):
 
 
 @pytest.mark.parametrize("far", ["states", "residual"])
-def test_normalisation_on_a_device_refuses_tensors_of_the_cpu(far, device):
+def test_normalization_on_a_device_refuses_tensors_of_the_cpu(far, device):
     norm, x, residual = Norm(nn.BatchNorm1d(3), True), torch.arange(15.0).view(5, 3), torch.ones(5, 3)
     norm, residual = (norm.to(device), residual) if far == "states" else (norm, residual.to(device))
     if device == "cpu":

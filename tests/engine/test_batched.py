@@ -52,7 +52,7 @@ def test_values_gradients_and_statistics_are_those_run_by_run(precision):
         assert logits.dtype == torch.float32
         near(logits, wanted, precision)
         for name, slope in slopes.items():
-            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # before a normalisation
+            if name in ("features.1.bias", "features.4.bias", "features.7.bias"):  # before a normalization
                 assert torch.equal(grads[name], torch.zeros_like(slope))
             else:
                 near(grads[name], slope, precision)

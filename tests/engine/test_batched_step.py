@@ -297,7 +297,7 @@ def test_cohorts_of_many_shapes_are_all_compiled(caplog):
     assert not caplog.text
 
 
-def test_an_optimiser_that_is_not_descent_leaves_no_copies_behind():
+def test_an_optimizer_that_is_not_descent_leaves_no_copies_behind():
     network = stacked("bf16")
     step(network, descending(network))
     assert network.features.computation.batched_step._copies

@@ -1,4 +1,4 @@
-"""Normalisation, residual and rectifier in one operation, against float64 torch; sizes around every edge."""
+"""Normalization, residual and rectifier in one operation, against float64 torch; sizes around every edge."""
 
 import copy
 import subprocess
@@ -120,7 +120,7 @@ def test_evaluation_is_by_the_running_statistics(rectify, added, shape, dtype, b
 
 
 @needs_kernels
-def test_signals_are_normalised_by_channel():
+def test_signals_are_normalized_by_channel():
     plain, x = pair(4, 3), torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(2))
     wanted = F.batch_norm(x, None, None, plain.weight, plain.bias, training=True)
     torch.testing.assert_close(Norm(plain, True)(x), wanted)

@@ -69,7 +69,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, siz
         # two activations and their gradients are rounded to 8 bits on the way
         assert (logits[s] - wanted).norm() / wanted.norm() < 0.01
         for name, slope in slopes.items():
-            if slope is None:  # the bias before a normalisation
+            if slope is None:  # the bias before a normalization
                 assert grads[name][s].abs().max() <= (0 if compiled else 0.02)
             else:
                 assert (grads[name][s] - slope).norm() < 0.03 * slope.norm().clamp(min=1), name
@@ -171,14 +171,14 @@ def test_which_stacks_are_dense():
     assert computation(CNN8(), batched=True) is Vmapped
 
 
-def test_a_single_sample_cannot_be_normalised():
+def test_a_single_sample_cannot_be_normalized():
     stacked = stack_of(MLP(2, 8, 2), (4,), 2, generators(1), precision="bf16")
     with pytest.raises(ValueError, match=r"[12]"):
         stacked(torch.zeros(1, 1, 4))
 
 
 @pytest.mark.parametrize("width", [37, 64])
-def test_a_fused_optimiser_is_followed(width, compiled):
+def test_a_fused_optimizer_is_followed(width, compiled):
     """It changes parameters without counting up their version, also through detached views."""
     stacked = stack_of(MLP(3, width, 3), (6,), 2, generators(2), precision="bf16", compiled=compiled)
     x, y = batch(2, 32, 6)
@@ -244,7 +244,7 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
     largest = max(g.norm() for g in found[0][1:])
     for one, other in zip(
         *found, strict=True
-    ):  # gates flip here and there; a bias before a normalisation has only noise
+    ):  # gates flip here and there; a bias before a normalization has only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
 
 

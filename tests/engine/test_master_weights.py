@@ -271,8 +271,8 @@ def test_gradients_that_are_not_stepped_are_dropped_from_the_copies():
     assert all(held.grad is None for held in narrow(network))
 
 
-def test_another_optimiser_ends_a_descent_and_its_copies_are_not_trusted_later():
-    """torch's fused optimisers count up no version: only a new descent can know that its copies are old."""
+def test_another_optimizer_ends_a_descent_and_its_copies_are_not_trusted_later():
+    """torch's fused optimizers count up no version: only a new descent can know that its copies are old."""
     network, x = stacked(), batch(3, 9, 20)[0]
     for kind in (SGD(lr=0.05), Adam(lr=0.05), SGD(lr=0.05)):
         optimizer = optimizer_of(network, [Training(optimizer=kind)] * 3)

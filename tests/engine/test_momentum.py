@@ -1,4 +1,4 @@
-"""Descent inside the backward pass is the step of a separate optimiser."""
+"""Descent inside the backward pass is the step of a separate optimizer."""
 
 import pytest
 import torch
@@ -130,7 +130,7 @@ def test_a_graph_made_before_a_step_is_refused(kind):
         second.backward()
 
 
-def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimiser():
+def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimizer():
     for network in (
         stacked(compiled=False),
         stacked(precision="fp32", compiled=False),

@@ -26,14 +26,14 @@ def branching(input_shape, num_outputs):
 
 
 class Doubling(nn.BatchNorm1d):
-    """A user's own normalisation: twice torch's."""
+    """A user's own normalization: twice torch's."""
 
     def forward(self, x):
         return 2 * super().forward(x)
 
 
 def signals(input_shape, num_outputs):
-    """Normalisation of (B, C, L)."""
+    """Normalization of (B, C, L)."""
     module = Branching()
     layers = nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4)
     module.features = nn.Sequential(*layers)
@@ -50,7 +50,7 @@ def chain(norm, **linear):
 
 
 class Shared(nn.Module):
-    """One normalisation in two places, one changed in place, and a look at the layer itself."""
+    """One normalization in two places, one changed in place, and a look at the layer itself."""
 
     def __init__(self):
         super().__init__()

@@ -107,7 +107,7 @@ def test_limits_between_losses() -> None:
 
 
 def test_robust_log_constant_and_the_price_of_memorizing() -> None:
-    # science.md: on one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorised one 0.
+    # science.md: on one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorized one 0.
     loss, N, eps = losses.RobustLog(0.1), 10, 0.4
     assert symmetry(loss, N) == pytest.approx(N * math.log(11))
     z = torch.zeros(1, N, dtype=torch.float64)

@@ -22,7 +22,7 @@ def count(network, shape, outputs=10):
 
 
 def conv(inputs, outputs, kernel, bias):
-    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # and its normalisation
+    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # and its normalization
 
 
 def test_resnet32_counted_by_hand():

@@ -36,7 +36,7 @@ def test_the_order_is_kept_inside_and_reversed_somewhere_outside():
     assert order.holds[order.inside].all()
     assert not order.holds.all()
     assert not (order.inside & ~order.holds).any()
-    reversed_at = order.memorised[~order.holds]
+    reversed_at = order.memorized[~order.holds]
     assert reversed_at.max() < 0.5  # where less than half of full memorization is reached
     assert (order.inside == (eta < order.eta_bound)).all()
 

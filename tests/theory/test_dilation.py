@@ -151,7 +151,7 @@ def test_extremes_are_finite_and_ordered(alpha, log_w, log_h, log_eta, log_slope
     assert solved.r[0] == 0
 
 
-def test_without_noise_nothing_is_memorised():
+def test_without_noise_nothing_is_memorized():
     solved = theory.dilation(eta=0.0)
     assert (solved.r, solved.dilation, solved.memorization, solved.optimality_gap) == (0, 0, 0, 0)
     assert solved.features == pytest.approx(np.array([[1.0, 0.0], [0.0, 1.0]]) * solved.feature_norm)
@@ -159,7 +159,7 @@ def test_without_noise_nothing_is_memorised():
     assert near.memorization == pytest.approx(1e-12 * near.distance, rel=1e-9)
 
 
-def test_collapsed_class_means_have_nothing_to_memorise():
+def test_collapsed_class_means_have_nothing_to_memorize():
     solved = theory.dilation(alpha=0.1, lambda_w=1.0, lambda_h=1.0, eta=0.2)
     assert solved.collapsed
     assert solved.converged

@@ -79,7 +79,7 @@ def test_bounded_losses_have_two_minima_and_convex_ones_one():
     assert robust.from_true_class.r / robust.r_max < 0.01
     assert np.isnan(robust.optimality_gap)
     more = theory.multiclass_dilation(alpha=0.1, loss="robust-log", **(at | {"eta": 0.6}))
-    assert more.fraction > 0.6  # now memorising is the global minimum ...
+    assert more.fraction > 0.6  # now memorizing is the global minimum ...
     assert more.from_true_class.r / more.r_max < 0.01  # ... which a network that starts without does not reach
     assert len(theory.multiclass_dilation(alpha=0.1, **at).minima) == 1
 

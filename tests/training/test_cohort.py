@@ -281,7 +281,7 @@ def test_bf16_runs_with_their_own_rates_do_not_depend_on_the_cohort(device):
     ],
     ids=["clip", "nesterov", "adam"],
 )
-def test_what_the_network_cannot_step_the_optimiser_steps(change, device):
+def test_what_the_network_cannot_step_the_optimizer_steps(change, device):
     experiment = tiny(**BF16, **change)
     cohort = prepare([experiment], device)
     optimizer_of(cohort.network, [experiment.training])

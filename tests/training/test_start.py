@@ -1,4 +1,4 @@
-"""A start under another loss: its weights are handed on, its optimiser is not."""
+"""A start under another loss: its weights are handed on, its optimizer is not."""
 
 import numpy as np
 import pytest

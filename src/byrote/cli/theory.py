@@ -1,4 +1,4 @@
-"""`byrote theory`: the papers' optimisation problems at given parameters, with certificates."""
+"""`byrote theory`: the papers' optimization problems at given parameters, with certificates."""
 
 import math
 from dataclasses import asdict
@@ -113,7 +113,7 @@ def dilation(
     scale_free
         Measure memorization in units of the distance of the class means.
     clean_slope
-        Also let clean samples be memorised, at this price.
+        Also let clean samples be memorized, at this price.
     json
         Print JSON.
     """

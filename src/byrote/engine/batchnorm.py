@@ -1,4 +1,4 @@
-"""Batch normalisation, an optional residual and a rectifier as one operation: y = max(0, BN(x) + r).
+"""Batch normalization, an optional residual and a rectifier as one operation: y = max(0, BN(x) + r).
 
 BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with the batch's mean and biased variance a column (Ioffe & Szegedy
 2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma and
@@ -25,7 +25,7 @@ _STANDARD = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Is it one of torch's own normalisation layers, with gamma, beta and running statistics that move by a momentum?
+    """Is it one of torch's own normalization layers, with gamma, beta and running statistics that move by a momentum?
 
     >>> is_standard(nn.BatchNorm2d(3)), is_standard(nn.BatchNorm2d(3, momentum=None)), is_standard(nn.Identity())
     (True, False, False)
@@ -105,7 +105,7 @@ class Norm(nn.Module):
 
 
 def replace_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.Module:
-    """Replace, in place, every standard normalisation layer by its stand-in, and no other; returns the module."""
+    """Replace, in place, every standard normalization layer by its stand-in, and no other; returns the module."""
     for part in list(module.modules()):
         for name, child in part._modules.items():
             if isinstance(child, _BatchNorm) and is_standard(child):
@@ -148,7 +148,7 @@ class _Norm(torch.autograd.Function):
         residual = None if residual is None else _rows_first(residual)
         size = _size(x)
         if size["rows"] < 2:
-            raise ValueError(f"normalisation in training needs at least 2 values a column, got {size['rows']}")
+            raise ValueError(f"normalization in training needs at least 2 values a column, got {size['rows']}")
         out = torch.empty_like(x)
         mean, inverse = torch.empty(2, size["columns"], dtype=torch.float32).unbind()
         arguments = NormArguments(x=address(x), residual=address(residual), out=address(out), **size)

@@ -1,7 +1,7 @@
 """A plain module made ready for bfloat16 products with everything that adds up kept in float32.
 
 Convolutions and linear layers keep their class: the stack binds bfloat16 casts of their float32 weights, made once a
-step, and the activations between layers are bfloat16. Normalisation computes its statistics in float32 (`Norm`).
+step, and the activations between layers are bfloat16. Normalization computes its statistics in float32 (`Norm`).
 The last product before the features is summed and kept in float32, so that the geometry of collapsed features is
 not that of the rounding grid.
 

@@ -1,7 +1,7 @@
 """Gradient descent with momentum as a setting of a network, which is stepped inside the backward pass or all at once.
 
 Inside the backward pass, while a block of a weight's gradient lies in the innermost cache, its weights and momenta are
-read and written once. A separate optimiser writes all gradients to memory first and reads them back, about 40% of a
+read and written once. A separate optimizer writes all gradients to memory first and reads them back, about 40% of a
 step's traffic. Where torch's operators compute, `BatchedStep` makes the step of all runs in one function.
 """
 
@@ -51,7 +51,7 @@ class Descent:
             return
         library = kernels()
         if library is None:
-            raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimiser")
+            raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimizer")
         for name, p in parameters.items():
             if p.grad is None:
                 continue
@@ -81,7 +81,7 @@ class BatchedStep:
         """From now on the step is compiled by `torch.compile(..., **options)`; else, said once, it runs as it is."""
 
         def refused(error: Exception) -> None:
-            log.info("the optimiser cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
+            log.info("the optimizer cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
 
         self._step = CompiledFunction(_step, refused, **{"dynamic": False, **options})
 
@@ -92,7 +92,7 @@ class BatchedStep:
     def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """Copies of these weights in bfloat16, equal to them; copies of any others are dropped.
 
-        A weight that has moved, or whose version has counted up, is narrowed anew. torch's fused optimisers and changes
+        A weight that has moved, or whose version has counted up, is narrowed anew. torch's fused optimizers and changes
         of `.data` do not count up: beside them `forget` is needed.
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}

@@ -25,6 +25,7 @@ __all__ = [
     "rate_text",
     "rule",
     "share_axis",
+    "share_lines",
     "values",
 ]
 
@@ -131,6 +132,34 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
             opacity=dimmed(0.16),
         )
     )
+
+
+def share_lines(rows: Rows, field: str, y: Any, words: str, names: Sequence[str], last: int) -> list[Layer]:
+    """A share against the epoch, a line a loss: its band, the line, and a point at the last epoch.
+
+    Args:
+        rows: with `loss`, `epoch`, the field, its ends `_low` and `_high`, and its number of runs `_n`.
+        field: the share.
+        y: its axis.
+        words: what a tooltip calls it.
+        names: the losses of the figure.
+        last: the last epoch.
+    """
+    x = epoch_axis(last)
+    tips = [
+        alt.Tooltip("loss:N"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip(f"{field}:Q", title=words, format=".1%"),
+        alt.Tooltip(f"{field}_n:Q", title="runs"),
+    ]
+    line = (
+        alt.Chart(values(rows))
+        .mark_line()
+        .encode(x=x, y=y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(), tooltip=tips)
+    )
+    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
+    ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
+    return [band(rows, x, field, y, names), line, ends]
 
 
 def interval_words(field: str, count: str) -> str:

@@ -1,4 +1,4 @@
-"""Generalisation: test accuracy against the noise rate, and against what was memorised."""
+"""Generalisation: test accuracy against the noise rate, and against what was memorized."""
 
 from __future__ import annotations
 

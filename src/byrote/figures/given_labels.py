@@ -10,16 +10,7 @@ import numpy as np
 from byrote.analysis import Analysis
 from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, runs_text
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import (
-    band,
-    by_loss,
-    dimmed,
-    epoch_axis,
-    panels,
-    rate_text,
-    share_axis,
-    values,
-)
+from byrote.figures.charts import panels, rate_text, share_axis, share_lines
 
 __all__ = ["given_labels"]
 
@@ -54,19 +45,5 @@ def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
     last = int(one.epochs[-1])
     rows = [row for row in one.curves(("loss",), (field,), within=(0, 1)) if row[field] is not None]
     low = np.floor(10 * min((row[f"{field}_low"] for row in rows), default=0.0)) / 10
-    x = epoch_axis(last)
     y = share_axis(alt.Y, field, "agreement with the given labels", (float(min(low, 0.9)), 1.0))
-    tips = [
-        alt.Tooltip("loss:N"),
-        alt.Tooltip("epoch:Q"),
-        alt.Tooltip(f"{field}:Q", title="agreement with the given labels", format=".1%"),
-        alt.Tooltip(f"{field}_n:Q", title="runs"),
-    ]
-    line = (
-        alt.Chart(values(rows))
-        .mark_line()
-        .encode(x=x, y=y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(), tooltip=tips)
-    )
-    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
-    return [band(rows, x, field, y, names), line, ends]
+    return share_lines(rows, field, y, "agreement with the given labels", names, last)

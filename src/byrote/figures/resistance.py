@@ -1,4 +1,4 @@
-"""Who resists, who memorises, who merely underfits: J2 against J1 at the end of training."""
+"""Who resists, who memorizes, who merely underfits: J2 against J1 at the end of training."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def theory_figures(
             said = (
                 f"Solutions at {at}, eta = {eta:g}, C_MD = {slope:g}, LS alpha = {alpha:g}. Crosses: class means; "
                 "circles: standard deviation r of the clean samples; diamonds: corrupted samples; line from h2 to u1: "
-                "what was memorised; dashed: the path of u1 as C_MD grows from 0; dotted: the constraint."
+                "what was memorized; dashed: the path of u1 as C_MD grows from 0; dotted: the constraint."
             )
             title = "The memorization-dilation model, to scale"
             drawn.append(Figure.of(name, title, "MD Fig. 3", said, model_plane(pair)))

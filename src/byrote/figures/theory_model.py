@@ -22,7 +22,7 @@ _SIDE = 330  # pixels of a panel
 
 
 def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HConcatChart:
-    """One panel a solution, all on one scale: class means, spread of the clean samples, memorised samples,
+    """One panel a solution, all on one scale: class means, spread of the clean samples, memorized samples,
     forces.
 
     Args:
@@ -105,7 +105,7 @@ def _words(solved: Dilation, at: tuple[tuple[float, float], ...]) -> list[dict[s
         (h2, "h2", "right", -9, -9),
         (u1, "u1: true 2, observed 1", "right", -2, 30),
         (u2, "u2", "left", 10, -2),
-        (middle, "memorised", "right", -8, 8),
+        (middle, "memorized", "right", -8, 8),
         ((top, top), "decision boundary", "right", -14, 2),
         ((h1[0], -float(solved.r)), "r", "center", 0, 10),
     )
@@ -139,7 +139,7 @@ def _disc(centre: tuple[float, float], r: float, points: int, name: str) -> list
 
 
 def _path(solved: Dilation) -> list[dict[str, Any]]:
-    """Where u_1 goes as C_MD goes from 0 (nothing can be memorised) to infinity, everything else fixed: h_2
+    """Where u_1 goes as C_MD goes from 0 (nothing can be memorized) to infinity, everything else fixed: h_2
     to h_1.
     """
     slopes = np.geomspace(1e-2, 1e2, 60)

@@ -96,7 +96,7 @@ def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")
     order = order_of_dilations(alpha, penalty, penalty, grid, slope, law)
     found = []
-    for above in (np.asarray(order.ratio) > 1, np.asarray(order.memorised) > 0.5):
+    for above in (np.asarray(order.ratio) > 1, np.asarray(order.memorized) > 0.5):
         last = above.sum(axis=0)
         found.append(np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan))
     return found[0], found[1]

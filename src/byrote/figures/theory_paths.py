@@ -1,4 +1,4 @@
-"""Path dependence in the model: losses that are not convex have two local minima, one that memorises and one
+"""Path dependence in the model: losses that are not convex have two local minima, one that memorizes and one
 that does not.
 """
 

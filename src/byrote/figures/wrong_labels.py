@@ -9,16 +9,7 @@ import altair as alt
 from byrote.analysis import Analysis
 from byrote.analysis.series import NETWORK, Selection, losses_of, one_each, rated, reference_rate, runs_text
 from byrote.figures.base import Drawing, figure
-from byrote.figures.charts import (
-    band,
-    by_loss,
-    dimmed,
-    epoch_axis,
-    panels,
-    rate_text,
-    share_axis,
-    values,
-)
+from byrote.figures.charts import panels, rate_text, share_axis, share_lines
 
 __all__ = ["wrong_labels"]
 
@@ -54,18 +45,5 @@ def wrong_labels(analysis: Analysis) -> Drawing | None:
 def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
     last = int(one.epochs[-1])
     rows = one.curves(("loss",), (field,), within=(0, 1))
-    x, y = epoch_axis(last), share_axis(alt.Y, field, "share of wrong labels")
-    tips = [
-        alt.Tooltip("loss:N"),
-        alt.Tooltip("epoch:Q"),
-        alt.Tooltip(f"{field}:Q", title=MEASURES[field], format=".1%"),
-        alt.Tooltip(f"{field}_n:Q", title="runs"),
-    ]
-    line = (
-        alt.Chart(values(rows))
-        .mark_line()
-        .encode(x=x, y=y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(), tooltip=tips)
-    )
-    ends = alt.Chart(values([row for row in rows if row["epoch"] == last])).mark_point(filled=True, size=60)
-    ends = ends.encode(x=x, y=y, color=by_loss(names), shape=by_loss(names, "shape"), opacity=dimmed(), tooltip=tips)
-    return [band(rows, x, field, y, names), line, ends]
+    y = share_axis(alt.Y, field, "share of wrong labels")
+    return share_lines(rows, field, y, MEASURES[field], names, last)

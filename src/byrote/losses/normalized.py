@@ -1,4 +1,4 @@
-"""Normalised losses, and their sums of an active and a passive part (Ma et al. 2020)."""
+"""Normalized losses, and their sums of an active and a passive part (Ma et al. 2020)."""
 
 import math
 from typing import ClassVar, Self

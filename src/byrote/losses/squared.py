@@ -1,4 +1,4 @@
-"""Mean squared error, under the two conventions in use, and its normalised form."""
+"""Mean squared error, under the two conventions in use, and its normalized form."""
 
 import math
 from typing import ClassVar, Literal

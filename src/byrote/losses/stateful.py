@@ -124,7 +124,7 @@ class EarlyLearning(RememberingLoss):
 
     t is the running mean of the sample's own predictions, t <- beta t + (1 - beta) p, held fixed in the gradient:
     what the network believed early keeps pulling it when the wrong labels start to be memorized. As in the
-    authors' code, p is clipped to [1e-4, 1 - 1e-4] in both terms of the regulariser and renormalised in t; without
+    authors' code, p is clipped to [1e-4, 1 - 1e-4] in both terms of the regulariser and renormalized in t; without
     the clip the loss has no lower bound. Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy
     Labels", NeurIPS 2020.
 

@@ -97,7 +97,7 @@ def nc1_top_share(moments: ClassMeans) -> float:
 
 
 def cdnv(moments: ClassMeans) -> float:
-    """Class-distance normalised variance, mean over pairs of classes; 0 is collapse.
+    """Class-distance normalized variance, mean over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
     2022). It needs no inverse, and one pair of classes that touch raises it. NaN as for `nc1`.

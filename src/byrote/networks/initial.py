@@ -26,7 +26,7 @@ def initialise(module: ModuleT, generator: torch.Generator) -> ModuleT:
     """Give memory and initial values to a module made `unallocated`.
 
     Linear and convolution weights and biases are uniform on +-1/sqrt(fan_in) (torch's default: Kaiming-uniform
-    with a = sqrt 5); normalisation starts at scale 1, shift 0. Draws follow the order of the modules.
+    with a = sqrt 5); normalization starts at scale 1, shift 0. Draws follow the order of the modules.
 
     Raises:
         TypeError: a module holds parameters of its own that no law here covers.

@@ -11,7 +11,7 @@ __all__ = ["CentreCrop", "GlobalMean", "Unit", "images"]
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalisation, rectifier: max(0, BN(conv(x)))."""
+    """Convolution, batch normalization, rectifier: max(0, BN(conv(x)))."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = False

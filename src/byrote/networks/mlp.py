@@ -15,7 +15,7 @@ class MLP(Layered, kind="mlp"):
     """Linear-BatchNorm-ReLU blocks, the last of them the penultimate layer of width M, then Linear M -> N.
 
     MD's network is depth 9, width 2048 and M = N: eight blocks of width 2048, a ninth of width M that is also
-    normalised and rectified (hence positive features), and a classifier with bias.
+    normalized and rectified (hence positive features), and a classifier with bias.
 
     Args:
         depth: Linear-BatchNorm-ReLU blocks, the penultimate one included, at least 1.

@@ -38,7 +38,7 @@ class Padded(nn.Module):
 
 
 class Projected(nn.Sequential):
-    """Option B: a 1x1 convolution and its normalisation."""
+    """Option B: a 1x1 convolution and its normalization."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

@@ -22,7 +22,7 @@ class InstanceDependent(Noise):
     matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from softmax(x_i W_y) over
     the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm 2).
 
-    The S features are taken as they come: the larger their norm, the surer the new class. Flatten and normalise
+    The S features are taken as they come: the larger their norm, the surer the new class. Flatten and normalize
     as the network's inputs are. As the truncation moves the mean, the effective rate is that of the truncated
     law: .2055 for eta = .2. At eta = 0 nothing flips (the truncated law would still give .08).
 

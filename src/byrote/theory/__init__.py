@@ -1,4 +1,4 @@
-"""The theory laboratory: the papers' optimisation problems, solved and certified, and what lies past them."""
+"""The theory laboratory: the papers' optimization problems, solved and certified, and what lies past them."""
 
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations

@@ -34,7 +34,7 @@ class Order:
     ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0. holds: ratio > 1.
     inside: every term of Assumption 4.2 holds. gamma: ||H_CE|| / ||H_LS||. eta_bound: the eta below which
     Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
-    memorised: r_CE / r_max, 1 when the corrupted samples are memorised in full.
+    memorized: r_CE / r_max, 1 when the corrupted samples are memorized in full.
     """
 
     ratio: Real
@@ -42,7 +42,7 @@ class Order:
     inside: bool | NDArray[np.bool_]
     gamma: Real
     eta_bound: Real
-    memorised: Real
+    memorized: Real
     ce: Dilation
     ls: Dilation
 
@@ -74,13 +74,13 @@ def order_of_dilations(
     with np.errstate(divide="ignore", invalid="ignore"):
         gamma = np.where(d_ls > 0, d_ce / d_ls, np.where(d_ce > 0, np.inf, np.nan))
         ratio = np.where(known, r_ce / r_ls, np.nan)
-        memorised = np.where(np.asarray(ce.r_max) > 0, np.asarray(ce.r) / np.asarray(ce.r_max), np.nan)
+        memorized = np.where(np.asarray(ce.r_max) > 0, np.asarray(ce.r) / np.asarray(ce.r_max), np.nan)
     bound = eta_bound(smooth, l_w, l_h, slopes)
     enough = smooth > 4 * np.sqrt(l_w) * np.sqrt(l_h)
     inside = known & enough & (gamma > 1) & (rate < bound)
     holds = known & (ratio > 1)
     point = smooth.shape == ()
-    reals = [float(x) if point else x for x in (ratio, gamma, bound, memorised)]
+    reals = [float(x) if point else x for x in (ratio, gamma, bound, memorized)]
     flags = [bool(x) if point else x for x in (holds, inside)]
     return Order(reals[0], flags[0], flags[1], reals[1], reals[2], reals[3], ce, ls)
 

@@ -101,7 +101,7 @@ def dilation(
     width: int = 2,
     loss: Margin = "smoothing",
 ) -> Dilation:
-    """How much a two-class network memorises and dilates at the optimum of the MD model.
+    """How much a two-class network memorizes and dilates at the optimum of the MD model.
 
     Args:
         alpha: label smoothing in [0, 1); 0 is cross entropy. lambda_w, lambda_h: penalties, above 0. eta:

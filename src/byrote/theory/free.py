@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .logit_losses import Kind, LogitLoss
-from .optimise import Objective, descend, hessian, projected
+from .optimize import Objective, descend, hessian, projected
 from .parameters import Array, class_count, positive, width_of
 
 __all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]

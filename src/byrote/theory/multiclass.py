@@ -20,7 +20,7 @@ import numpy as np
 from .geometry import Geometry, class_geometry
 from .laws import Law, plane_nodes
 from .logit_losses import Kind, LogitLoss
-from .optimise import descend, projected
+from .optimize import descend, projected
 from .parameters import Array, non_negative, positive
 
 __all__ = ["LocalMinimum", "MulticlassDilation", "multiclass_dilation"]
@@ -49,7 +49,7 @@ class MulticlassDilation:
     r, dilation = r/D, memorization = eta ||u_ij - h_i||, memorization_relative = that over D, r_max as in
     `Dilation`. fraction: r / r_max.
     minima: every local minimum met, best first (one for a convex loss). from_true_class: the one reached
-    from u_ij at h_i, that is from a network that has learned the classes and memorised nothing.
+    from u_ij at h_i, that is from a network that has learned the classes and memorized nothing.
     optimality_gap: certified for convex losses, NaN otherwise.
     quadrature_error: change of the clean risk's slope F' at r when the expectation takes a third fewer nodes.
     """
@@ -109,7 +109,7 @@ def multiclass_dilation(
     chosen = LogitLoss(loss, alpha)
     geometry = class_geometry(chosen, num_classes, lambda_w / num_classes, lambda_h / num_classes)
     if geometry.collapsed:
-        raise ValueError("the class means have collapsed to 0 at these penalties: there is nothing to memorise towards")
+        raise ValueError("the class means have collapsed to 0 at these penalties: there is nothing to memorize towards")
     problem = _Reduced(chosen, geometry, lam, rate, C_md * geometry.distance if scale_free else C_md, plane_nodes(law))
     ends = [problem.solve(start, name) for name, start in _STARTS[: 2 if chosen.convex else None]]
     minima = _distinct([end for end, _ in ends])
@@ -138,7 +138,7 @@ def multiclass_dilation(
     )
 
 
-_STARTS = (  # (observed, true, others) in units of a; the first is the network before it memorises
+_STARTS = (  # (observed, true, others) in units of a; the first is the network before it memorizes
     ("true class", (0.01, 0.99, 0.0)),
     ("observed class", (0.99, 0.01, 0.0)),
     ("between", (0.5, 0.5, 0.0)),

@@ -119,7 +119,7 @@ def squared_dilation(
 
 @dataclass(frozen=True)
 class CleanMemorization:
-    """The optimum when clean training samples are memorised too.
+    """The optimum when clean training samples are memorized too.
 
     train_spread: s, standard deviation of the clean training features; test_spread: r; displacement: w = r -
     s, how far clean samples are moved (root mean square). train_dilation = s/D, test_dilation = r/D. shrink:
@@ -160,7 +160,7 @@ def clean_memorization(
     omega mem / C_MD, r / D = mem / (omega C_MD). No label noise, no memorization: at eta = 0 nothing moves.
 
     Args:
-        clean_slope: C_cl > 0, below D: from C_cl = D on, memorising clean samples would cost nothing and the
+        clean_slope: C_cl > 0, below D: from C_cl = D on, memorizing clean samples would cost nothing and the
         training side collapse for free.
 
     Raises:
@@ -181,7 +181,7 @@ def clean_memorization(
         worst = int(np.argmax(ratio))
         prices, distances = (np.broadcast_to(array, shape).flat for array in (price, distance))
         raise ValueError(
-            "clean_slope must be below D = ||h_1 - h_2||, so that memorising clean samples costs something, "
+            "clean_slope must be below D = ||h_1 - h_2||, so that memorizing clean samples costs something, "
             f"got {prices[worst]:g} with D = {distances[worst]:g}"
         )
     omega = np.sqrt(1 - ratio**2)

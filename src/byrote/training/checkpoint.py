@@ -1,7 +1,7 @@
 """Checkpoints: a cohort in the middle of its training, run by run, in one file that is whole or absent.
 
 Every run's part is separate, so a cohort that lost some members (they were committed before a kill) goes on with the
-others. What is restored is everything the next epoch depends on: weights and running statistics, the optimiser's
+others. What is restored is everything the next epoch depends on: weights and running statistics, the optimizer's
 memory, the order generator, the memory of a stateful loss, and the notes taken so far.
 
 A file is three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
@@ -32,7 +32,7 @@ __all__ = ["Checkpoint", "code_version"]
 
 log = logging.getLogger("byrote")
 
-_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # what optimisers remember of a parameter
+_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # what optimizers remember of a parameter
 _SCALARS = (bool, int, float, str, type(None))
 
 

@@ -132,7 +132,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
         ValueError: no experiment, experiments with different cohort keys, or too few training samples.
     """
     if len({cohort_key(e) for e in experiments}) != 1:
-        raise ValueError("a cohort needs experiments that share data, network, batch size, epochs and optimiser kind")
+        raise ValueError("a cohort needs experiments that share data, network, batch size, epochs and optimizer kind")
     ordered = sorted(experiments, key=lambda e: (e.loss.digest(), e.key))
     first, device = ordered[0], torch.device(device)
     train, test = first.data.load("train", first.split_seed), first.data.load("test", first.split_seed)

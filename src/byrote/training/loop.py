@@ -120,7 +120,7 @@ def train(
 
 
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
-    """Train under the loss that the experiments start with, and give a fresh optimiser for the training that counts.
+    """Train under the loss that the experiments start with, and give a fresh optimizer for the training that counts.
 
     Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
     """

@@ -22,7 +22,7 @@ def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> Ense
     """
     first = trainings[0].optimizer
     if len({t.optimizer.replace(lr=first.lr, weight_decay=first.weight_decay) for t in trainings}) > 1:
-        raise ValueError("a cohort's optimisers may differ in lr and weight_decay alone")
+        raise ValueError("a cohort's optimizers may differ in lr and weight_decay alone")
     return EnsembleOptimizer(
         network,
         lambda groups: _torch_optimizer(first, groups),

@@ -1,8 +1,8 @@
 """Dense chains of all runs side by side, for accelerators: one batched product a layer, in torch's operators.
 
 Between products lie a few operators on (S, B, features), which `compile_with` lets a compiler join. In "bf16" products
-have bfloat16 operands; the last block's sums, normalisation, states and their gradients are float32, as in `chain`. As
-there, the bias before a normalisation moves the running mean alone in training, and its gradient is exactly 0.
+have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in `chain`. As
+there, the bias before a normalization moves the running mean alone in training, and its gradient is exactly 0.
 
 In descent the products of "bf16" read copies that the step has narrowed, and leave bfloat16 gradients in them.
 Compiled, that is 26 bytes a weight: 6 of the products, 20 of the step.

@@ -98,7 +98,7 @@ def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) ->
         )
     rows = x.shape[-2] if index is None else index.shape[-1]
     if ensemble.training and rows < 2:
-        raise ValueError(f"normalisation in training needs at least 2 samples a run, got {rows}")
+        raise ValueError(f"normalization in training needs at least 2 samples a run, got {rows}")
     return x
 
 

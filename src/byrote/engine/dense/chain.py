@@ -4,7 +4,7 @@ At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond, a f
 what lies between products decides the speed. Here that is one compiled pass a block and direction, in bfloat16 one cast
 of each weight a step, and gradients written straight into their slice of the stacked tensor.
 
-The bias of a linear layer before a normalisation cannot change the output in training: the batch mean takes it away.
+The bias of a linear layer before a normalization cannot change the output in training: the batch mean takes it away.
 It is therefore left out of the product, added to the running mean, and its gradient is exactly 0.
 """
 

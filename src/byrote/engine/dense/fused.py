@@ -1,6 +1,6 @@
 """Dense chains in one call forward and one backward: `dense_amx.cpp` on tile units, `dense_avx512.cpp` on vector units.
 
-A block's product is normalised while it lies in the innermost cache, and what the next product needs leaves that visit
+A block's product is normalized while it lies in the innermost cache, and what the next product needs leaves that visit
 in the layout that it reads. Weights are narrowed or rounded to bfloat16 on their way, no copy of them is kept.
 The last block, which makes the features, has operands as the others and computes everything after its product in
 float32, as in `chain`.

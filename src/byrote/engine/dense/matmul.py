@@ -41,7 +41,7 @@ class Products:
     def operand(self, x: Tensor) -> Tensor:
         """x, contiguous float32, as a product takes it: itself, narrowed, or rounded.
 
-        Of weights that is done in every forward pass: torch's fused optimisers change a tensor without counting up its
+        Of weights that is done in every forward pass: torch's fused optimizers change a tensor without counting up its
         version, so nothing tells an old copy from a fresh one.
         """
         if self.kind == "fp32":

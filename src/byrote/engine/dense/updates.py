@@ -34,7 +34,7 @@ class Gradients:
         self._products.weight_gradient(da, h, self._weights[i][s], i == len(self._blocks) - 1)
 
     def returned(self) -> list[Tensor | None]:
-        """The gradients of weight, bias, gamma and beta of each block; a bias before a normalisation has none."""
+        """The gradients of weight, bias, gamma and beta of each block; a bias before a normalization has none."""
         flat: list[Tensor | None] = []
         for block, (dweight, dgamma, dbeta) in zip(self._blocks, self._gradients, strict=True):
             flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
@@ -71,7 +71,7 @@ class Steps:
         norm_kernels.momentum_step(
             address(slope), address_of(weight, s), address_of(block.weight, s), slope.numel(), *step
         )
-        gradients = (None, *self.of_norm(i, s))  # the bias before a normalisation has none
+        gradients = (None, *self.of_norm(i, s))  # the bias before a normalization has none
         for momenta, state, gradient in zip(others, (block.bias, block.gamma, block.beta), gradients, strict=True):
             fp32.momentum_step(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
 

@@ -228,7 +228,7 @@ static void last_forward(const Block &block, int64_t rows, Workspace &space, Wor
 }
 
 // Through rectifier and normalization of feature j: c, the gradient of the output (0 in the padding),
-// becomes that of the product in `da`; `hat(b)` is the normalised input. Updates scale and shift.
+// becomes that of the product in `da`; `hat(b)` is the normalized input. Updates scale and shift.
 template <class Hat, class Put>
 static inline void feature_norm_relu_backward(const Block &block, int64_t j, const uint16_t *gates, float inverse,
                                               const float *c, int64_t rows, int64_t P, const Descent &descent, Hat hat,

@@ -22,7 +22,7 @@ _SLACK = 2e-6  # of a sum of a few float32 numbers, which may be fused
 
 
 def gives_known_answers(library: ctypes.CDLL) -> bool:
-    """Whether conversions are right to the bit, and a step of descent and a normalisation to float32's precision."""
+    """Whether conversions are right to the bit, and a step of descent and a normalization to float32's precision."""
     return _converts(library) and _descends(library) and _normalizes(library)
 
 

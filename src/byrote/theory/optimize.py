@@ -1,4 +1,4 @@
-"""The one door to scipy's optimisers (whose types are looser than ours)."""
+"""The one door to scipy's optimizers (whose types are looser than ours)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Objective: TypeAlias = Callable[[Array], tuple[float, Array]]  # value and gradi
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where an optimiser stopped."""
+    """Where an optimizer stopped."""
 
     point: Array
     value: float

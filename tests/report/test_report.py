@@ -102,8 +102,8 @@ def test_swapped_losses_swap_the_sentence(table):
 
 
 def test_the_second_sentence_follows_the_sign_of_the_data(table):
-    assert "the more is memorized the more spread out" in sentences(table)[1]
-    assert "the less is memorized the more spread out" in sentences(table, nc1_test=1 / table["nc1_test"])[1]
+    assert "The more a run memorizes, the more the features" in sentences(table)[1]
+    assert "The less a run memorizes, the more the features" in sentences(table, nc1_test=1 / table["nc1_test"])[1]
     noise = np.random.default_rng(0).random(len(table))
     assert "hardly follows" in sentences(table, nc1_test=noise)[1]
 

@@ -1,4 +1,4 @@
-"""What networks say of samples whose labels they have not seen: one network a fold, all trained side by side.
+"""Predictions for samples by networks that have not seen their labels: one network a fold, all trained side by side.
 
 Two halves cost little more than one run: each of two networks learns one half and judges the other. Readings of all
 epochs are averaged, because a wrong label is contradicted early and long, and any single epoch is noisy.

@@ -114,7 +114,7 @@ def share(
     Args:
         strata: at least one sample in all. A stratum of which none was checked may be anything from 0 to 1.
         confidence: in (0, 1).
-        errors: what repeated looks say of the reviewer; None takes the answers as right.
+        errors: second looks, which tell the reviewer's own errors; None takes the answers as right.
 
     Returns:
         value, low, high in [0, 1]; the value is NaN where a stratum with samples was not checked.

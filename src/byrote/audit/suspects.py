@@ -130,11 +130,11 @@ def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Inte
         if kind == "duplicate" and twin is not None:
             made[row] = f"row {twin[row]} is nearly the same and has the label {names[labels[twin[row]]]}"
         elif given == other:
-            made[row] = f"{given} was learned late or forgotten, though held-out networks say {given} too"
+            made[row] = f"{given} was learned late or forgotten, though held-out networks predict {given} too"
         elif kind == "ambiguous":
             made[row] = f"it fits {given} nearly as well as {other}: ambiguous rather than wrong"
         elif kind == "doubtful":
             made[row] = f"held-out networks lean to {other}"
         else:
-            made[row] = f"held-out networks say {other}, averaged over all epochs"
+            made[row] = f"held-out networks predict {other}, averaged over all epochs"
     return made

@@ -9,11 +9,12 @@ from byrote.analysis.labels import dataset_name
 from byrote.analysis.series import Selection, losses_of, rated
 from byrote.figures.style import loss_style
 from byrote.given import FIELD, GIVEN
-from byrote.report.words import count, joined, mean_share, percent
+from byrote.report.words import count, joined, mean_share
 
 __all__ = ["agreement_sentence", "agreement_tables", "given_limits"]
 
-_SHARES = ("j1", "given_agreement", "test_given_agreement")
+_HELD_OUT = "test_given_agreement"
+_SHARES = ("j1", "given_agreement", _HELD_OUT)
 
 
 def _given(analysis: Analysis) -> list[Selection]:
@@ -55,20 +56,24 @@ def agreement_sentence(analysis: Analysis) -> str:
         return ""
     one = max(every, key=len)
     last = one.at_rate(min(one.rates))
-    means = {row["loss"]: row["test_given_agreement"] for row in last.means(("loss",), ("test_given_agreement",))}
-    known = sorted((share, loss) for loss, share in means.items() if share is not None)
+    means = [m for m in last.means(("loss",), (_HELD_OUT,)) if m[_HELD_OUT] is not None]
     runs = count(int(analysis.given.sum()), "run")
     start = f"The labels of {runs} are only given, and which of them are wrong is not known"
-    if not known:
+    if not means:
         return f"{start}."
-    (low, least), (high, most) = known[0], known[-1]
-    reached = f"{least} reaches {percent(low)}" if len(known) == 1 else _range(least, low, most, high)
+    means.sort(key=lambda mean: -mean[_HELD_OUT])
+    ends = means[:1] + means[1:][-1:]
+    shares = joined([f"{_with_interval(mean)} under {mean['loss']}" for mean in ends])
+    which = f", the most and the least of {count(len(means), 'loss')}" if len(means) > 2 else ""
     where = f"{one.title}, nominal η {min(one.rates):g}"
-    return f"{start}: in agreement with the given labels of held-out samples, {reached} ({where})."
+    return f"{start}. Predictions on held-out samples agree with these labels in {shares}{which} ({where})."
 
 
-def _range(least: str, low: float, most: str, high: float) -> str:
-    return f"{most} reaches {percent(high)} and {least} {percent(low)}, the most and the least"
+def _with_interval(mean: dict[str, Any]) -> str:
+    """A mean share and its 95% interval over seeds; one seed has none."""
+    shown = mean_share(mean, _HELD_OUT)
+    half = f" {shown['half']}" if shown["half"] else ""
+    return f"{shown['text']}{half} (n = {mean[f'{_HELD_OUT}_n']})"
 
 
 def given_limits(analysis: Analysis) -> list[str]:

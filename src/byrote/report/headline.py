@@ -81,14 +81,14 @@ def geometry_sentence(one: Selection) -> str:
     if known < 3 or not np.isfinite(rho) or len(dilated) < 2:
         return ""
     (least, low), (most, high) = next(iter(dilated.items())), list(dilated.items())[-1]
-    trend = "the more is memorized" if rho > 0 else "the less is memorized"
+    trend = "more" if rho > 0 else "less"
     strength = (
-        f"{trend} the more spread out are the features of unseen images"
+        f"The {trend} a run memorizes, the more the features of unseen images spread"
         if abs(rho) >= 0.5
-        else "how far the features of unseen images spread hardly follows what is memorized"
+        else "The spread of the features of unseen images hardly follows how much a run memorizes"
     )
     return (
-        f"In the geometry, {strength} (rank correlation of test NC1 with memorization, relative to the class distance: "
+        f"{strength} (rank correlation of test NC1 with memorization, relative to the class distance: "
         f"{number(rho, 2)}{_within(sample)} over {count(known, 'run')}): at the same η test NC1 goes from "
         f"{number(low, 2)} under {least} to {number(high, 2)} under {most}."
     )

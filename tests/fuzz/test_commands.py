@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.noise import Noise
+from byrote.study import Study
 
 from .harness import Case, Refused, fuzz, one_sentence
 from .test_components import field_value

@@ -9,8 +9,8 @@ import pytest
 from toys import tiny
 
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.store import Plan, committed
+from byrote.study import Study
 from byrote.sweep import Task, price, run
 from byrote.sweep.choose import chosen
 from byrote.sweep.plan import by_worth, plan_study

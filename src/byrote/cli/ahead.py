@@ -39,7 +39,7 @@ def write_script(
     keep_weights: bool,
 ) -> int:
     """Make the store, and write the script whose array tasks are drivers on it."""
-    from byrote.experiment import list_studies
+    from byrote.study import list_studies
     from byrote.sweep.run import make_store
     from byrote.sweep.slurm import Job, array_script
 

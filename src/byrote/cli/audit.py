@@ -3,9 +3,8 @@
 import math
 import sys
 from dataclasses import asdict
-from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -15,7 +14,6 @@ from byrote.cli.output import print_json, print_table, quiet, say
 
 if TYPE_CHECKING:
     from byrote.audit import Audit
-    from byrote.audit.settle import Settled
     from byrote.audit.sources import Source
 
 __all__ = ["app"]
@@ -201,41 +199,25 @@ def plan(
     json
         Print JSON.
     """
-    from byrote.audit import Audit
-    from byrote.files import write_atomic
+    from byrote.audit.folder import PLAN, SHEET, draw_plan
 
-    target = folder / "answers.csv"
-    if (folder / "plan.json").exists() and target.exists():
-        raise ValueError(f"{folder} has a plan already: settle it, or move plan.json and answers.csv away first")
-    found = Audit.load(folder)
-    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
-    drawn.save(folder / "plan.json")
-    ids = found.samples["id"]
-    lines = ["row,id,given,answer", *(_line(r, ids[r], found) for r in (*drawn.rows, *drawn.twice))]
-    write_atomic(target, "\n".join(lines) + "\n")
+    drawn = draw_plan(folder, half_width, checks, twice=twice, seed=seed)
     say(
         f"{drawn.looks} looks, {len(drawn.twice)} of them second ones: expect a half-width of about "
-        f"{drawn.half_width:.3f}; write y, n, unsure or a class as the answer of each row of {target}, in order"
+        f"{drawn.half_width:.3f}"
+    )
+    say(
+        f"check them with `byrote audit check {folder}`, or write y, n, unsure or a class as the answer of each row of "
+        f"{folder / SHEET}, in order"
     )
     strata = [
         {"stratum": s.name, "samples": s.size, "checks": s.checks, "likely wrong": s.likely} for s in drawn.strata
     ]
     if json:
-        print_json(
-            {"looks": drawn.looks, "half_width": drawn.half_width, "strata": strata, "plan": str(folder / "plan.json")}
-        )
+        print_json({"looks": drawn.looks, "half_width": drawn.half_width, "strata": strata, "plan": str(folder / PLAN)})
     else:
         print_table("plan", list(strata[0]), strata)
     return 0
-
-
-def _line(row: int, name: str, found: "Audit") -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([row, name, found.names[int(found.samples["given"][row])], ""])
-    return text.getvalue()
 
 
 @app.command
@@ -254,42 +236,16 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
     json
         Print JSON.
     """
-    from byrote.audit import Audit, Plan
-    from byrote.audit.answers import read_answers
-    from byrote.files import write_atomic
+    from byrote.audit.folder import settle_folder
 
-    drawn, found = Plan.load(folder / "plan.json"), Audit.load(folder)
-    given = [pair for pair in read_answers(answers or folder / "answers.csv") if pair[1]]
-    settled = found.settle(drawn, given)
-    rows = _shares(settled)
-    outcome = {
-        "verdict": settled.verdict,
-        "premise": settled.premise,
-        "checked": settled.checked,
-        "planned": settled.planned,
-        "twice": settled.twice,
-        "differ": settled.differ,
-        "plan": drawn.fingerprint,
-        "shares": rows,
-    }
-    write_atomic(folder / "settled.json", dumps(outcome, indent=1) + "\n")
+    settled, outcome = settle_folder(folder, answers)
     if json:
         print_json(outcome)
         return 0
     say(f"{settled.verdict}: {settled.checked} of {settled.planned} samples are checked, {settled.twice} of them twice")
     say(f"premise: {settled.premise}")
-    print_table(settled.verdict, ("share", "value", "low", "high"), rows)
+    print_table(settled.verdict, ("share", "value", "low", "high"), outcome["shares"])
     return 0
-
-
-def _shares(settled: "Settled") -> list[dict[str, Any]]:
-    named = [("wrong labels", settled.rate), ("wrong among suspects", settled.precision)]
-    named += [("suspects among wrong labels", settled.recall)]
-    named += [(f"wrong among {one.name}", one) for one in settled.by_class]
-    return [
-        {"share": name, "value": None if math.isnan(s.value) else s.value, "low": s.low, "high": s.high}
-        for name, s in named
-    ]
 
 
 @app.command

@@ -23,7 +23,7 @@ __all__ = ["Picture", "Samples"]
 
 Fields = tuple[tuple[str, str], ...]
 """Names and texts of what a sample is, in order."""
-_SHARP = 128  # pixels of a side up to which a picture is stored without loss
+_SHARP = 64  # pixels of a side up to which a picture is stored without loss
 _NUMBERS = 16  # numbers of a row that are shown
 _LIKELIEST = 5  # classes whose probabilities are shown
 
@@ -139,8 +139,8 @@ def _encoded(pixels: NDArray[Any], side: int) -> Picture:
     if pixels.shape[0] not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels, got {pixels.shape[0]}")
     image = pillow.fromarray(_bytes(pixels).transpose(1, 2, 0).squeeze())
-    image.thumbnail((side, side))
     sharp = max(image.size) <= _SHARP
+    image.thumbnail((side, side))
     file = io.BytesIO()
     image.save(file, "PNG" if sharp else "JPEG", **({"optimize": True} if sharp else {"quality": 85}))
     return Picture(file.getvalue(), "image/png" if sharp else "image/jpeg", *image.size)

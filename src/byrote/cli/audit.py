@@ -91,6 +91,7 @@ def audit(
         found = _trained(source, folds, network, epochs, pilot, seed, device, out)
     found = found.with_about(source=source.about, notes=list(source.notes))
     found.save(out)
+    _write_page(out)
     say(f"wrote {out}; next: byrote audit plan {out} --checks 200")
     return _shown(found, json)
 
@@ -239,6 +240,7 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
     from byrote.audit.folder import settle_folder
 
     settled, outcome = settle_folder(folder, answers)
+    _write_page(folder)
     if json:
         print_json(outcome)
         return 0
@@ -274,7 +276,18 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     name = {"csv": "labels.csv", "parquet": "labels.parquet", "labelstudio": "labelstudio.json"}.get(to, "cleaned")
     corrected = {row: said for row, said in (read_answers(answers) if answers else []) if said in found.names}
     say(f"wrote {write(found, out or folder / name, to, corrected)}")
+    _write_page(folder)
     return 0
+
+
+def _write_page(folder: Path) -> None:
+    """The page of the audit; without the extra that draws it a line that says so."""
+    from byrote.report.audited import write_audit_page
+
+    try:
+        say(f"wrote {write_audit_page(folder)}")
+    except ModuleNotFoundError as error:
+        say(f"no page is written: {error}")
 
 
 class _Bar:

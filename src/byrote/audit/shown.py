@@ -19,7 +19,7 @@ from byrote.data.formats.images import decode
 from byrote.data.formats.layout import channels_first
 from byrote.data.formats.tables import open_table
 
-__all__ = ["Picture", "Samples"]
+__all__ = ["Fields", "Picture", "Samples"]
 
 Fields = tuple[tuple[str, str], ...]
 """Names and texts of what a sample is, in order."""

@@ -1,4 +1,4 @@
-"""`byrote audit`: how many labels of one's own are wrong, which, and how sure that is; `plan`, `settle`, `export`."""
+"""`byrote audit`: how many labels are wrong, which, and how sure that is; `plan`, `check`, `settle`, `export`."""
 
 import math
 import sys
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -219,6 +219,63 @@ def plan(
     else:
         print_table("plan", list(strata[0]), strata)
     return 0
+
+
+@app.command
+def check(
+    folder: Path,
+    /,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    idle: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 60,
+    half_width: Annotated[float | None, Parameter(name="--half-width")] = None,
+    checks: int | None = None,
+    twice: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
+
+    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command goes on. When
+    all is answered, the answers are settled.
+
+    Parameters
+    ----------
+    folder
+        The folder of the audit.
+    port
+        Of the loopback address (default: a free one).
+    browser
+        Open the page in the browser.
+    idle
+        Minutes without an answer after which the desk ends.
+    half_width
+        Draw a plan first, by how narrow the interval shall be; or
+    checks
+        by how many looks to take.
+    twice
+        How many of the looks are second ones (default: a tenth).
+    seed
+        Of the draw.
+    """
+    from byrote.audit.folder import PLAN, draw_plan
+    from byrote.desk import serve
+
+    if checks is not None or half_width is not None:
+        draw_plan(folder, half_width, checks, twice=twice, seed=seed)
+    elif folder.is_dir() and not (folder / PLAN).exists():
+        raise ValueError(f"{folder} has no plan yet: `byrote audit plan {folder} --checks 200` draws one")
+    ended = serve(folder, port=port, browser=browser, idle=60 * idle, on_start=_at)
+    if ended.answered == ended.looks:
+        return settle(folder)
+    say(f"{ended.answered} of {ended.looks} looks are answered; to go on: byrote audit check {folder}")
+    return 0
+
+
+def _at(address: str) -> None:
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+    say("the desk is open on this machine alone; Ctrl-C ends it, and every answer is kept")
 
 
 @app.command

@@ -324,7 +324,7 @@ def keys_of(words, study):
 
 
 def test_the_command_trains_that_run_and_no_other():
-    from byrote.experiment import Study
+    from byrote.study import Study
 
     study = Study.load("demo")
     planned = [experiment for _, experiment in study.experiments()]
@@ -336,7 +336,7 @@ def test_the_command_trains_that_run_and_no_other():
 
 
 def test_the_command_of_a_run_from_scratch_beside_started_ones(tmp_path):
-    from byrote.experiment import Study
+    from byrote.study import Study
 
     study = Study(
         name="two",

@@ -69,8 +69,8 @@ def serve(
             desk on the same folder.
         ModuleNotFoundError: the `ui` extra is not installed.
     """
-    require("nicegui", "ui")
     with alone(folder):
+        require("nicegui", "ui")
         desk = _Desk(Checks(folder), shlex.quote(os.path.relpath(folder)), idle)
         desk.run(_free(port), browser, on_start)
     return Ended(desk.reason or "stopped", desk.checks.answered, len(desk.checks.rows))

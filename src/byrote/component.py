@@ -142,7 +142,7 @@ class Component(Spec):
                 importlib.import_module(kind.partition(":")[0])
             except ModuleNotFoundError as error:
                 raise ValueError(
-                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with --import"
+                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with `imports=`"
                 ) from None
             except (Exception, SystemExit) as error:
                 raise ValueError(

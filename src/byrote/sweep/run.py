@@ -163,7 +163,7 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"at least 1 worker is needed, got {workers}")
     if limit is not None and limit < 1:
-        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+        raise ValueError(f"`limit=` needs at least 1 run, got {limit}")
 
 
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
@@ -261,7 +261,7 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
         write_atomic(root / ".running" / ".probe", "")
         remove(root / ".running" / ".probe")
     except OSError as error:
-        raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
+        raise ValueError(f"the store {root} cannot be written to: {error}; choose another `out=`") from None
     return plan
 
 
@@ -323,5 +323,5 @@ def _device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"`device={name!r}` cannot be used: {str(error).splitlines()[0]}") from None
     return name

@@ -18,8 +18,8 @@ def check_executor(on: str, address: str, gpus_per_task: float | None, device: s
         ImportError: Ray is not installed.
     """
     if on not in EXECUTORS:
-        raise ValueError(f"--on needs {', '.join(EXECUTORS[:-1])} or {EXECUTORS[-1]}, got {on!r}")
+        raise ValueError(f"`on=` needs {', '.join(EXECUTORS[:-1])} or {EXECUTORS[-1]}, got {on!r}")
     if on == "ray":
         check_ray(address, gpus_per_task, device)
     elif address or gpus_per_task is not None:
-        raise ValueError(f"--address and --gpus-per-task are for --on ray, and this is --on {on}")
+        raise ValueError(f"`address=` and `gpus_per_task=` are for `on='ray'`, and this is `on={on!r}`")

@@ -44,13 +44,15 @@ def check_ray(address: str, gpus_per_task: float | None, device: str) -> None:
         ImportError: Ray is not installed.
     """
     if "://" in address:
-        raise ValueError(f"--address needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}")
+        raise ValueError(f"`address=` needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}")
     if gpus_per_task is not None and not (device.startswith("cuda") and gpus_per_task > 0):
-        raise ValueError(f"--gpus-per-task needs a number above 0 and --device cuda, got {gpus_per_task:g} on {device}")
+        raise ValueError(
+            f"`gpus_per_task=` needs a number above 0 and `device='cuda'`, got {gpus_per_task:g} on {device}"
+        )
     if device.startswith("cuda:"):
-        raise ValueError(f"with --on ray, Ray chooses the GPU of each task; give --device cuda instead of {device}")
+        raise ValueError(f"with `on='ray'`, Ray chooses the GPU of each task; give `device='cuda'` instead of {device}")
     if find_spec("ray") is None:
-        raise ImportError("--on ray needs the package ray; install it with `pip install 'byrote[ray]'`")
+        raise ImportError("`on='ray'` needs the package ray; install it with `pip install 'byrote[ray]'`")
 
 
 class Ray:
@@ -166,7 +168,7 @@ class Ray:
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
             raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
         if self._gpus and not ray.cluster_resources().get("GPU"):
-            raise ValueError("the Ray cluster has no GPU; leave --device cuda out")
+            raise ValueError("the Ray cluster has no GPU; leave `device='cuda'` out")
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}
         self._remote = ray.remote(**options, **({"num_gpus": self._gpus} if self._gpus else {}))(_carry_out)
         return ray

@@ -59,7 +59,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
         "--import": ["toys", "nothing", "json", "os.path", "", ".", "a b", "toys:Blobs", "../x"],
         "--accept": ["abcdef", "xyz", "", "0" * 64],
         "--set": [],
-        "--weights": [],
+        "--keep-weights": [],
     },
     "status": {"--json": []},
     "claims": {"--json": [], "--power": [], "--import": ["toys", "nothing"]},

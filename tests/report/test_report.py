@@ -167,7 +167,7 @@ def test_every_word_has_a_sign_a_color_and_a_style():
     words = get_args(Word)
     assert set(words) == set(SIGNS)
     assert len(set(SIGNS.values())) == len(SIGNS)
-    css = (resources.files("byrote.report") / "page.css").read_text("utf-8")
+    css = (resources.files("byrote.pages") / "page.css").read_text("utf-8")
     for word in words:
         assert f".v-{word.replace(' ', '-')}" in css
         assert row(verdict(word=word))["word"] == word

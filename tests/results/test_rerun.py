@@ -48,7 +48,7 @@ def candidates(folder, precision):
 
 
 def cheapest(folder, precision):
-    """The two runs whose first evaluation comes soonest, of two settings where there are two; fewer if none is cheap."""
+    """The two runs whose first evaluation comes soonest, of two settings where there are two."""
     found = sorted(candidates(folder, precision), key=lambda one: one[:2])
     other = [one for one in found if one[2]["loss"] != found[0][2]["loss"]] or found[1:]
     return [one[2:] for one in found[:1] + other[:1]]

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import pkgutil
 import re
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest"]
+__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover"]
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
@@ -55,6 +56,18 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     if problem["type"] == "value_error":
         return f"{owner}.{path}: {message}"
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
+
+
+def discover(package: str) -> None:
+    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
+
+    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
+
+    Raises:
+        ImportError: a module needs what is not installed.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 class Spec(BaseModel):

@@ -10,7 +10,7 @@ from toys import tiny
 from byrote.cli import main
 from byrote.store import committed
 from byrote.sweep import Stop, Task, run
-from byrote.sweep.executors import Local, Ray, Serial, Setting, check_ray
+from byrote.sweep.executors import Local, Ray, Request, Serial, Setting
 from byrote.sweep.executors import ray as module
 
 from .pretended_ray import Pretended
@@ -211,4 +211,4 @@ def test_without_ray_it_is_one_sentence(tmp_path, monkeypatch, capsys):
 )
 def test_what_ray_cannot_be_asked_for_is_one_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
-        check_ray(*arguments)
+        Ray.check(Request(None, *arguments[:2]), arguments[2])

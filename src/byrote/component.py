@@ -10,9 +10,9 @@ import hashlib
 import importlib
 import json
 import re
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -57,8 +57,13 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 class Spec(BaseModel):
-    """A frozen, validated value that can be written as plain data and rebuilt from it."""
+    """A frozen, validated value that can be written as plain data and rebuilt from it.
+
+    Type checkers know the fields as arguments, in their order or by name; they see a default where a field has
+    `Field(default=...)` or a plain value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 

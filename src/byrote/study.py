@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from byrote.component import Component, Spec, did_you_mean
 from byrote.contents import digest_contents
@@ -138,7 +138,7 @@ class Study(Spec):
     title: str = ""
     bind: tuple[str, ...] = ()
     base: dict[str, Any] = {}
-    part: tuple[Part, ...]
+    part: tuple[Part, ...] = Field(kw_only=True)
     scales: dict[str, dict[str, Any]] = {}
     default_scale: str = ""
 

@@ -161,7 +161,7 @@ class Recorded(Noise):
     path: str = Field(min_length=1)
     true_column: str = "true"
     observed_column: str = "observed"
-    sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
 
     @property
     def file(self) -> Path:

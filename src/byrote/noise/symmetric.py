@@ -48,7 +48,7 @@ class Uniform(TransitionNoise):
                 [0.2000, 0.8000]], dtype=torch.float64)
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         N = at_least_two("Uniform", num_classes)
@@ -77,7 +77,7 @@ class Symmetric(TransitionNoise):
         tensor([0.6000, 0.2000, 0.2000], dtype=torch.float64)
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         return _evenly(self.rate, at_least_two("Symmetric", num_classes))

@@ -107,7 +107,7 @@ def run(
         OSError: the disk filled up on the way; the runs committed before are kept.
 
     >>> import byrote
-    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
+    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
     """
     check_executor(on, address, gpus_per_task, device)
     _check_counts(workers, limit)

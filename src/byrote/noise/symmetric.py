@@ -9,7 +9,7 @@ from pydantic import Field
 from byrote import checks
 from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, uniforms
 
-__all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert"]
+__all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert_rate"]
 
 Convention = Literal["uniform", "symmetric", "odds"]
 """What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples a clean one."""
@@ -89,7 +89,7 @@ def _evenly(rate: float, num_classes: int) -> torch.Tensor:
     return transition_matrix(away.fill_diagonal_(0))
 
 
-def convert(rate: float, num_classes: int, *, source: Convention, target: Convention) -> float:
+def convert_rate(rate: float, num_classes: int, *, source: Convention, target: Convention) -> float:
     """The same amount of noise under another meaning of eta.
 
     - "uniform": eta of `Uniform`, the share of redrawn labels; effective rate eps = eta (N-1)/N.
@@ -109,11 +109,11 @@ def convert(rate: float, num_classes: int, *, source: Convention, target: Conven
         ValueError: an unknown meaning, or a rate outside [0, 1) (odds: at least 0) on either side.
 
     Example:
-        >>> convert(.4, 2, source="uniform", target="symmetric")
+        >>> convert_rate(.4, 2, source="uniform", target="symmetric")
         0.2
-        >>> convert(.4, 2, source="uniform", target="odds")
+        >>> convert_rate(.4, 2, source="uniform", target="odds")
         0.25
-        >>> convert(.45, 10, source="symmetric", target="uniform")
+        >>> convert_rate(.45, 10, source="symmetric", target="uniform")
         0.5
     """
     checks.one_of("source", source, get_args(Convention))

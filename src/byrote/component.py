@@ -12,11 +12,12 @@ import json
 import pkgutil
 import re
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
@@ -92,8 +93,13 @@ def discover(package: str) -> None:
         importlib.import_module(f"{package}.{module.name}")
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 class Spec(BaseModel):
-    """A frozen, validated value that can be written as plain data and rebuilt from it."""
+    """A frozen, validated value that can be written as plain data and rebuilt from it.
+
+    Type checkers know the fields as arguments, in their order or by name; they see a default where a field has
+    `Field(default=...)` or a plain value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 

@@ -167,11 +167,12 @@ def test_prune_leaves_what_living_processes_work_on(root):
     for owner in (dead, elsewhere, signed()):
         (root / f".draft-{A}-{owner}").mkdir()
         (running / f".plan.{owner}.tmp.json").touch()
-        (running / f"{owner}.1.lease").write_text(json.dumps({"owner": owner, "seconds": 60}))
+        (running / f"{owner}.lease").mkdir()
+        (running / f"{owner}.lease" / "1").write_text(json.dumps({"owner": owner, "seconds": 60}))
     for name, keys in (("done", [A, B]), ("not", [A, "f" * 16])):
         (running / f"{name}.checkpoint").write_text("0\n" + json.dumps({"keys": keys}) + "\n")
     (running / f"{A}.json").write_text("{}")
-    names = {f".draft-{A}-{dead}", f".plan.{dead}.tmp.json", f"{dead}.1.lease", "done.checkpoint", f"{A}.json"}
+    names = {f".draft-{A}-{dead}", f".plan.{dead}.tmp.json", f"{dead}.lease", "done.checkpoint", f"{A}.json"}
     assert {path.name for path in prune(root, dry_run=True)} == names
     assert {path.name for path in prune(root)} == names
     assert prune(root) == []

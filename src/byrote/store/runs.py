@@ -145,6 +145,9 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
         if name not in sizes:
             raise _damaged(root, manifest["key"], "torn", name, "is missing")
         if sizes[name] < written.get(name, 1):
+            other = _named_in(root / manifest["key"] / name)
+            if other not in ("", manifest["key"]):
+                raise _damaged(root, manifest["key"], "swapped", name, f"belongs to run {other}")
             words = f"is cut short ({sizes[name]} of {written.get(name, 'more')} bytes)"
             raise _damaged(root, manifest["key"], "torn", name, words)
 

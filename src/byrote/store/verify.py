@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byrote.store.mirror import refresh
 from byrote.store.parquet import metadata_of
 from byrote.store.plan import Plan, older_versions
 from byrote.store.query import is_results, read_results
@@ -56,6 +57,7 @@ def verify(root: Path) -> Verification:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables
             are damaged, in one sentence.
     """
+    refresh(root, anew=True)
     if not is_results(root):
         raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run --out` made")
     plan = Plan.read(root)

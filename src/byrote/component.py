@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import re
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -55,6 +56,13 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     if problem["type"] == "value_error":
         return f"{owner}.{path}: {message}"
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
+
+
+def copied(value: Any) -> Any:
+    """Plain data again, so that whoever changes them changes nothing else."""
+    if isinstance(value, dict):
+        return {name: copied(one) if isinstance(one, (dict, list)) else one for name, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
 
 
 class Spec(BaseModel):
@@ -116,7 +124,12 @@ class Component(Spec):
         cls.registry[cls.kind] = cls
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind} | super().spec()
+        return {"kind": self.kind} | copied(self._plain)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        """The fields as plain data, found out once: thousands of runs share a component."""
+        return super().spec()
 
     @classmethod
     def from_spec(cls, source: object) -> Self:

@@ -124,7 +124,8 @@ class Component(Spec):
         cls.registry[cls.kind] = cls
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind} | copied(self._plain)
+        fields: dict[str, Any] = copied(self._plain)
+        return {"kind": self.kind} | fields
 
     @cached_property
     def _plain(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from byrote.identity import FORMAT
 from byrote.store.drafts import draft, publish
 from byrote.store.mirror import bucket_of, exists, object_of, upload_run
 from byrote.store.parquet import write_parquet
-from byrote.store.runs import MANIFEST, SPEC, WEIGHTS, DamagedRunError, check_run
-from byrote.store.sealed import write_sealed
+from byrote.store.runs import MANIFEST, SPEC, WEIGHTS, DamagedRunError, check_run, read_manifest
+from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.verified import flaw_of
 
 if TYPE_CHECKING:
@@ -65,10 +65,14 @@ def is_committed(root: Path, key: str) -> bool:
 
 
 def place_run(root: Path, key: str, folder: Path) -> bool:
-    """Put a finished draft into its place in the store; False where another one is there that is whole, and stays."""
+    """Put a finished draft into its place in the store; False where another one is there that is whole, and stays.
+
+    A run whose manifest gives other facts than the draft is not whole: facts depend on the spec alone.
+    """
+    facts = read_sealed(folder / MANIFEST)[0]["facts"]
 
     def is_whole() -> bool:
-        return flaw_of(root, key) is None
+        return flaw_of(root, key) is None and read_manifest(root, key)["facts"].items() >= facts.items()
 
     return upload_run(root, key, folder, is_whole) and publish(folder, root / key, is_whole)
 

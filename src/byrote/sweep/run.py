@@ -20,7 +20,7 @@ from byrote.store.log import write_costs
 from byrote.store.mirror import address_of, bucket_of, discard, fetch_run, located, refresh
 from byrote.store.plan import older_versions
 from byrote.store.prune import finished_checkpoints
-from byrote.store.runs import WEIGHTS, committed
+from byrote.store.runs import WEIGHTS, committed, facts_flaw
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
 from byrote.sweep.choose import chosen
@@ -31,6 +31,7 @@ from byrote.sweep.executors import Executor, Local, Ray, Serial, Setting, check_
 from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import by_worth, plan_study, tasks
 from byrote.sweep.stop import Stop
+from byrote.training.facts import wrong_facts
 
 __all__ = ["default_workers", "make_store", "price", "run"]
 
@@ -116,7 +117,7 @@ def run(
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
-    manifests = _whole(root, plan)
+    manifests = _whole(root, plan, experiments)
     before = plan.present(manifests)
     for key in before:
         data.unavailable.pop(key, None)
@@ -145,14 +146,20 @@ def run(
     return outcome
 
 
-def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
-    """The manifests of the runs that are there and whole; what is wrong with others is said."""
-    manifests, flaws = whole_runs(root, plan.present(committed(root)).values())
+def _whole(root: Path, plan: Plan, experiments: Mapping[str, Experiment]) -> dict[str, dict[str, Any]]:
+    """The manifests of the runs that are there and whole, with the facts of their specs; what is wrong is said."""
+    present = plan.present(committed(root))
+    manifests, flaws = whole_runs(root, present.values())
     if flaws and bucket_of(root) is not None:  # the copy may be damaged, and not the bucket
         for key in flaws:
             fetch_run(root, key)
         mended, flaws = whole_runs(root, flaws)
         manifests |= mended
+    for key, name in present.items():
+        wrong = wrong_facts(experiments[key], manifests[name]["facts"]) if name in manifests else ""
+        if wrong:
+            flaws[name] = facts_flaw(name, wrong)
+            del manifests[name]
     for flaw in flaws.values():
         log.warning("%s", flaw.sentence(root))
     return manifests

@@ -1,6 +1,7 @@
 """Stored runs trained again at reduced length: their first evaluation comes out as it is stored."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ def name(folder):
     return "-".join(folder.parts[folder.parts.index("results") + 1 :])
 
 
+@cache
+def stored_results(folder):
+    return byrote.open(folder).results
+
+
 def candidates(folder, precision):
     """Each finished run of this precision with corrupted samples: its spec, its first evaluation, and its cost."""
-    results = byrote.open(folder).results
+    results = stored_results(folder)
     history = results.history
     first = np.unique(history["run"], return_index=True)[1]
     for place in first:
@@ -47,26 +53,30 @@ def candidates(folder, precision):
             yield samples * (spec["network"].get("width") or 256), row["key"], run, row
 
 
+@cache
 def cheapest(folder, precision):
-    """The run whose first evaluation comes soonest; None where none is cheap enough."""
-    found = min(candidates(folder, precision), key=lambda one: one[:2], default=None)
-    return None if found is None else found[2:]
+    """The two runs whose first evaluation comes soonest, of two losses where there are two; fewer if none is cheap."""
+    found = sorted(candidates(folder, precision), key=lambda one: one[:2])
+    other = [one for one in found if one[2]["loss"] != found[0][2]["loss"]] or found[1:]
+    return [one[2:] for one in found[:1] + other[:1]]
 
 
 CASES = [(folder, precision) for folder in FOLDERS for precision in ("fp32", "bf16")]
 
 
 def test_there_are_stored_runs_to_train_again():
-    assert sum(cheapest(*case) is not None for case in CASES) >= 5
+    trained = {folder for folder, precision in CASES if len(cheapest(folder, precision)) == 2}
+    assert trained == set(FOLDERS)
 
 
+@pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize(("folder", "precision"), CASES, ids=[f"{name(f)}-{p}" for f, p in CASES])
 @pytest.mark.every(3)
-def test_a_stored_run_comes_out_again(folder: Path, precision: str):
+def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     found = cheapest(folder, precision)
-    if found is None:
+    if len(found) <= place:
         pytest.skip("no run of this precision that is cheap enough")
-    stored, row = found
+    stored, row = found[place]
     whole = Experiment(**json.loads(stored["spec"]))
     assert whole.key == row["key"]
     short = whole.replace(training=whole.training.replace(epochs=int(row["epoch"])))
@@ -90,7 +100,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str):
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
     """The runs are named by what made them, and the spec is one that today's byrote reads."""
-    results = byrote.open(folder).results
+    results = stored_results(folder)
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])
         assert run_key(spec, contents) == run["key"]

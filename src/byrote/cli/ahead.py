@@ -36,11 +36,11 @@ def write_script(
     asked: Mapping[str, Any],
     job: tuple[str, str, str, int | None],
     script: Path | None,
-    weights: bool,
+    keep_weights: bool,
 ) -> int:
     """Make the store, and write the script whose array tasks are drivers on it."""
-    from byrote.experiment import list_studies
     from byrote.store.mirror import address_of, bucket_of
+    from byrote.study import list_studies
     from byrote.sweep.run import make_store
     from byrote.sweep.slurm import Job, array_script
 
@@ -51,7 +51,7 @@ def write_script(
     store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and what the tasks print
     command = [sys.executable, "-m", "byrote", "run", named, "--out", address_of(folder)]
     command += ["--workers", str(chosen.workers)]
-    command += _options(asked) + ["--weights"] * weights
+    command += _options(asked) + ["--keep-weights"] * keep_weights
     path = os.environ.get("PYTHONPATH", "")
     named = folder.resolve().name
     text = array_script(command, chosen, name=named, folder=os.getcwd(), store=str(store), python_path=path)

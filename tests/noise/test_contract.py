@@ -182,11 +182,10 @@ def test_labels_and_features_in_other_containers_are_the_same(case: Case) -> Non
 
 @pytest.mark.parametrize("num_classes", [1, 0, -5, 2.5, "3", None])
 def test_fewer_than_two_classes_are_one_sentence(num_classes: object) -> None:
-    for ask in [
-        way for _, law in [case.values[0] for case in MATRICES] for way in (law.transition, law.effective_rate)
-    ]:
-        with pytest.raises(ValueError, match=r"classes, (got|the data has) "):
-            ask(num_classes)  # type: ignore[arg-type]
+    for _, law in [case.values[0] for case in MATRICES]:
+        for ask in (law.transition, law.effective_rate):
+            with pytest.raises(ValueError, match=r"classes, (got|the data has) "):
+                ask(num_classes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", CASES)

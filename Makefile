@@ -1,6 +1,6 @@
 # make demo   train the demo study on embedded data and write runs/demo/index.html
-# make test   lint, type-check, and run every test
-# make long   the tests that take minutes: fuzz, kills, whole studies, and what the pages say, done from a fresh clone
+# make test   lint, type-check, and run every test that is not marked `long`
+# make long   the others: long fuzz, kills, clusters (Ray, SLURM), whole studies, and what the pages say from a fresh clone
 # make bench  the benchmarks, each ending with one line of JSON
 # Everything happens in .venv, which is made from this project's own files.
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,11 @@ UPWARDS = {("experiment.py", "training")}  # the one exception: `Experiment.run`
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def part_of(path: Path) -> str:
     relative = path.relative_to(PACKAGE).with_suffix("")
     return relative.parts[0]
@@ -59,7 +65,7 @@ def part_of(path: Path) -> str:
 
 def imported_parts(path: Path):
     """The top-level parts of byrote a module imports anywhere, functions included; type checking aside."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     skipped = {
         id(node)
         for block in ast.walk(tree)
@@ -83,16 +89,16 @@ def imported_parts(path: Path):
                 yield name.split(".")[1]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    own = part_of(path)
-    assert own in LEVELS, f"{own} has no level: give it one here and in CONTRIBUTING"
-    for part in imported_parts(path):
-        if part == "__version__" or part == own or (str(path.relative_to(PACKAGE)), part) in UPWARDS:
-            continue
-        assert part in LEVELS, f"{path.name} imports unknown part {part}"
-        below = LEVELS[part] < LEVELS[own] or part in ("component", "checks")  # the ground, also for level 0
-        assert below, f"{own} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
+def test_imports_point_down():
+    for path in MODULES:
+        own, name = part_of(path), str(path.relative_to(PACKAGE))
+        assert own in LEVELS, f"{own} has no level: give it one here and in CONTRIBUTING"
+        for part in imported_parts(path):
+            if part == "__version__" or part == own or (name, part) in UPWARDS:
+                continue
+            assert part in LEVELS, f"{name} imports unknown part {part}"
+            below = LEVELS[part] < LEVELS[own] or part in ("component", "checks")  # the ground
+            assert below, f"{name} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
 
 
 def test_every_exception_is_one():
@@ -143,23 +149,21 @@ def test_commands_that_read_never_load_torch(tmp_path):
     assert "torch" not in loaded(f"from byrote.cli import main; {commands}")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_is_short_and_opens_with_its_names(path):
-    text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 400
-    tree = ast.parse(text)
-    assert ast.get_docstring(tree), "a module says what it is"
-    for node in ast.walk(tree):
-        assert not isinstance(node, ast.Assert), f"line {node.lineno}: raise an error instead, assert vanishes under -O"
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            documented = node.body[0] if ast.get_docstring(node) else None
-            doc = (documented.end_lineno or 0) - documented.lineno + 1 if documented else 0
-            assert length - doc <= 60, f"{node.name} has {length - doc} lines"
-    if path.name not in ("__init__.py", "__main__.py"):
-        assert any(
-            isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__" for node in tree.body
-        ), "__all__ opens each module"
+def test_a_module_is_short_and_opens_with_its_names():
+    for path in MODULES:
+        name, tree = str(path.relative_to(PACKAGE)), parsed(path)
+        assert len(path.read_text("utf-8").splitlines()) <= 400, name
+        assert ast.get_docstring(tree), f"{name}: a module says what it is"
+        for node in ast.walk(tree):
+            assert not isinstance(node, ast.Assert), f"{name}, line {node.lineno}: raise an error, -O takes assert away"
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                documented = node.body[0] if ast.get_docstring(node) else None
+                doc = (documented.end_lineno or 0) - documented.lineno + 1 if documented else 0
+                assert length - doc <= 60, f"{name}: {node.name} has {length - doc} lines"
+        if path.name not in ("__init__.py", "__main__.py"):
+            first = [getattr(node.targets[0], "id", "") for node in tree.body if isinstance(node, ast.Assign)]
+            assert "__all__" in first, f"{name}: __all__ opens each module"
 
 
 def test_networks_are_plain_torch_and_short():
@@ -182,23 +186,24 @@ KINDS = (
     "RunByRun",
     "Vmapped",
 )
+ASKING = ("isinstance", "issubclass", "type")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_asks_for_the_kind_of_a_network_or_computation_of_another(path):
-    tree = ast.parse(path.read_text("utf-8"))
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type"):
-            asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(KINDS)
-            assert asked <= own, f"line {node.lineno} asks for {asked}"
+def test_no_module_asks_for_the_kind_of_a_network_or_computation_of_another():
+    for path in MODULES:
+        tree = parsed(path)
+        own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ASKING:
+                asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(KINDS)
+                assert asked <= own, f"{path.relative_to(PACKAGE)}, line {node.lineno} asks for {asked}"
 
 
 def test_nothing_in_the_library_prints():
     for path in MODULES:
         if part_of(path) == "cli":
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(parsed(path)):
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             assert called != "print", f"{path.name} prints"
 

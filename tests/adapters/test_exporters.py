@@ -74,6 +74,7 @@ def test_tensorboard(rows, tmp_path):
 
 
 @pytest.mark.parametrize("rows", [ROWS, Table.of(ROWS)], ids=["rows", "table"])
+@pytest.mark.every(2)
 def test_mlflow(rows, tmp_path):
     pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
     exporter = MLflow.at(f"sqlite:///{tmp_path}/runs.db", name="first")

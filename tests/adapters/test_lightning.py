@@ -265,6 +265,7 @@ f"/{{trainer.global_rank}}.pt")
 """
 
 
+@pytest.mark.long
 def test_two_processes_that_shuffle_and_accumulate_measure_the_whole_set(tmp_path):
     """Lightning's ddp: each process trains on its share and evaluates all of its own copy (batch norm differs)."""
     script = tmp_path / "train.py"

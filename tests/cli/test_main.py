@@ -65,6 +65,7 @@ def test_quiet_is_quiet(store, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.long
 def test_progress_can_be_read_in_a_file(tmp_path):
     done = command("run", MINI, "--import", "toys", "--out", str(tmp_path / "s"), "--workers", "1")
     assert done.returncode == 0
@@ -299,6 +300,7 @@ def contents(root):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     root = tmp_path / "s"
     process = started(root, "--workers", "2", "--cohort", "1")  # so that much is left when the first run is kept

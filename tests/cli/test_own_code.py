@@ -158,6 +158,7 @@ def alone(folder, *arguments, **changes):
     )
 
 
+@pytest.mark.long
 def test_files_of_the_current_folder_never_stand_in_for_libraries(folder):
     """In the driver and in two worker processes, with a module of the same folder imported."""
     name = write(folder)

@@ -280,6 +280,7 @@ def test_all_runs_of_a_stack_without_copies_are_stepped_on_a_cpu_too():
         torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.long
 def test_cohorts_of_many_shapes_are_all_compiled(caplog):
     graphs = []
 

@@ -94,6 +94,7 @@ def test_every_figure_draws_something_of_the_plain_runs(plain):
 
 
 @pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.every(3)
 def test_another_setting_leaves_the_numbers_of_the_plain_runs(plain, name):
     rows, features, wanted, own = plain
     if "contents" in BESIDE[name] and not own:

@@ -35,7 +35,7 @@ PACKAGE = Path(byrote.__file__).resolve().parent
 SECONDS = 20.0  # of this process's own time, for one input
 MEMORY = 1 << 29  # bytes that one input may add to the most that this process has held
 ROOM = 1 << 33  # bytes of address space that it may ask for (libraries ask for more than they use)
-TIMES = 7  # as many inputs in the long run
+TIMES = 10  # as many inputs in the long run
 COUNTS: dict[str, int] = {}
 
 
@@ -180,7 +180,9 @@ def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         COUNTS[name] = count
         chosen, _, number = os.environ.get("BYROTE_FUZZ", "").partition(":")
 
-        @pytest.mark.parametrize("inputs", [count, pytest.param(count * TIMES, marks=pytest.mark.long)])
+        @pytest.mark.parametrize(
+            "inputs", [count, pytest.param(count * TIMES, marks=pytest.mark.long)], ids=["ordinary", "long"]
+        )
         def test(inputs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
             if chosen and chosen != name:
                 pytest.skip(f"only {chosen} is asked for")

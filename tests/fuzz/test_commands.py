@@ -215,7 +215,7 @@ def copied(case: Case, prepared: Path) -> Path:
     return case.folder
 
 
-@fuzz(350)
+@fuzz(230)
 def test_command_lines(case: Case, prepared: Path) -> None:
     """Any list of arguments ends with a code of the contract, and a refusal is one line."""
     copied(case, prepared)
@@ -286,7 +286,7 @@ def toml(value: Any) -> str:
     return json.dumps(str(value)).replace("\x7f", "")
 
 
-@fuzz(200)
+@fuzz(130)
 def test_studies(case: Case) -> None:
     """A study of any tables plans its runs, each with a key of its own, or says in one sentence why not."""
     tree = study(case)
@@ -326,7 +326,7 @@ def _damage(case: Case, store: Path) -> str:
 
 
 @pytest.mark.skipif(not SEALED, reason="stores that seal their JSON files are needed")
-@fuzz(40)
+@fuzz(25)
 def test_damaged_stores(case: Case, prepared: Path) -> None:
     """A store with a changed file is read as it was, or one line says which file is not what was written."""
     root = copied(case, prepared) / "store"

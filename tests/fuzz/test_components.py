@@ -33,7 +33,7 @@ FAMILIES: dict[str, type[Component]] = {
 }
 
 
-@fuzz(250)
+@fuzz(165)
 def test_losses(case: Case) -> None:
     """Each loss in 50 digits, for logits of any size and dtype; wrong labels and shapes are one sentence."""
     N, rows = case.pick([2, 3, 5]), case.int(1, 3)
@@ -92,7 +92,7 @@ def good_value(case: Case) -> Any:
     )
 
 
-@fuzz(300)
+@fuzz(195)
 def test_specs(case: Case) -> None:
     """A spec of any fields is a component that its own spec gives again, and works; or one sentence."""
     family = case.pick(sorted(FAMILIES))
@@ -130,7 +130,7 @@ def _works(case: Case, loss: Loss) -> None:
         assert bool(values.isfinite().all()), values
 
 
-@fuzz(250)
+@fuzz(165)
 def test_noise(case: Case) -> None:
     """Observed labels against the law in words, one sample at a time; odd labels and class counts are one sentence."""
     N = case.pick([2, 2, 3, 4, 10])
@@ -190,7 +190,7 @@ def _law(case: Case, N: int) -> Noise | None:
     return None if isinstance(noise, Refused) else noise
 
 
-@fuzz(100)
+@fuzz(65)
 def test_conversion_of_rates(case: Case) -> None:
     """A rate under another meaning, by the definitions; and back."""
     names = ["uniform", "symmetric", "odds"]
@@ -212,7 +212,7 @@ def parameter(case: Case, low: float, high: float) -> float:
     return number(case) if case.chance(0.12) else float(math.exp(case.rng.uniform(math.log(low), math.log(high))))
 
 
-@fuzz(150)
+@fuzz(100)
 def test_layer_peeled(case: Case) -> None:
     """The closed form lies below the objective along the whole ray, and above the bound that holds everywhere."""
     N = case.pick([2, 3, 5, 10, 100]) if case.chance(0.9) else case.pick([1, 0, -1, 2.5, math.nan, 10**9])
@@ -234,7 +234,7 @@ def test_layer_peeled(case: Case) -> None:
     assert found.collapsed == (found.gap == 0)
 
 
-@fuzz(60)
+@fuzz(40)
 def test_dilation(case: Case) -> None:
     """Dilation and memorization are those of the features they come with; a sweep gives what single calls give."""
     alpha, w, h = case.pick([0.0, parameter(case, 1e-2, 0.9)]), parameter(case, 1e-5, 0.1), parameter(case, 1e-5, 0.1)
@@ -261,7 +261,7 @@ def test_dilation(case: Case) -> None:
     assert math.isclose(found.memorization, eta * apart, rel_tol=1e-6, abs_tol=1e-12), (found.memorization, eta * apart)
 
 
-@fuzz(150)
+@fuzz(100)
 def test_theory_of_symmetric_losses(case: Case) -> None:
     """The noisy risk by counting every flip; odd labels and logits are one sentence."""
     rows, N = case.int(1, 6), case.pick([2, 3, 5])

@@ -85,7 +85,7 @@ CELLS = [
 ]
 
 
-@fuzz(50)
+@fuzz(35)
 def test_tables(case: Case) -> None:
     """CSV and Parquet: a table of numbers comes back as it was written, a spoiled cell or file is one sentence."""
     n, d = case.pick([10, 12, 20]), case.int(1, 3)
@@ -152,7 +152,7 @@ def _write(case: Case, path: Path, names: list[str], table: list[list[str]], val
     path.write_bytes(text.getvalue().encode(case.pick(["utf-8", "utf-8-sig"])))
 
 
-@fuzz(150)
+@fuzz(100)
 def test_arrays(case: Case) -> None:
     """Arrays in npz and npy files: what was saved comes back; odd shapes, types, headers and bytes are one sentence."""
     n, side = case.pick([10, 20]), case.pick([1, 4])
@@ -214,7 +214,7 @@ def _saved(y: Any) -> Any:
     return None if legal else array
 
 
-@fuzz(60)
+@fuzz(40)
 def test_image_folders(case: Case) -> None:
     """Folders of images: classes in their order and every pixel, or one sentence about the file that is wrong."""
     root = case.folder / case.pick(NAMES)
@@ -272,7 +272,7 @@ def _spoil(case: Case, root: Path, victim: Path, odd: str | None) -> None:
         (root / "empty").mkdir()
 
 
-@fuzz(20)
+@fuzz(15)
 def test_recorded_labels(case: Case) -> None:
     """Files of noisy labels: saved labels come back, a changed file is never taken for the one that was saved."""
     n, N = case.int(1, 8), 3

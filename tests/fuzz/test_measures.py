@@ -29,7 +29,7 @@ def share(hits: np.ndarray) -> float:
     return float(np.mean(hits)) if len(hits) else math.nan
 
 
-@fuzz(250)
+@fuzz(165)
 def test_agreement(case: Case) -> None:
     """j1, j2 and fates, of labels in any container."""
     n, N = size(case)
@@ -68,7 +68,7 @@ def _unbounded(made: tuple[Any, bool]) -> tuple[Any, bool]:
     return (-1 - array.astype(np.int64) if legal else value), False
 
 
-@fuzz(150)
+@fuzz(100)
 def test_memorization(case: Case) -> None:
     """mem and all its readings against loops over samples."""
     n, N = size(case)
@@ -128,7 +128,7 @@ def slow_rate(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return rate, own
 
 
-@fuzz(150)
+@fuzz(100)
 def test_noise_rate(case: Case) -> None:
     """The estimated rate against the formula, sample by sample; an interval holds its estimate and lies in [0, 1]."""
     n, N = case.pick([0, 1, 2, case.int(3, 150)]), case.pick([2, 3, 4, 10])
@@ -164,7 +164,7 @@ def test_noise_rate(case: Case) -> None:
         assert math.isnan(found.high), found
 
 
-@fuzz(150)
+@fuzz(100)
 def test_history(case: Case) -> None:
     """Learned, forgotten, margins: one sample at a time; a batch that is refused changes nothing."""
     n, N = case.int(1, 12), case.pick([2, 3, 5])
@@ -201,7 +201,7 @@ def test_history(case: Case) -> None:
     np.testing.assert_allclose(history.aum.numpy(), [np.mean(m) if m else math.nan for m in margin], rtol=1e-12)
 
 
-@fuzz(200)
+@fuzz(130)
 def test_moments(case: Case) -> None:
     """Class moments in chunks of any order are those of the whole, and NC1 is that of whole matrices."""
     n, N = size(case)
@@ -271,7 +271,7 @@ def _check_nc1(case: Case, whole: ClassMoments, h: object, seen: np.ndarray, y: 
         assert measures.nc4(torch.from_numpy(seen), torch.from_numpy(weight), None, torch.from_numpy(means)) == agree
 
 
-@fuzz(100)
+@fuzz(65)
 def test_observer(case: Case) -> None:
     """One epoch of an Observer over odd batches: J1 and J2 as counted, or one sentence."""
     n, N, M = case.int(2, 16), case.pick([2, 3]), 3

@@ -1,6 +1,7 @@
 """Labels in any encoding, NaN and masked classes, through every measure and state: the right value, or one sentence."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +123,6 @@ def test_booleans_are_the_classes_0_and_1(name: str) -> None:
     assert same(OF_LABELS[name](two == 1), OF_LABELS[name](two))
 
 
-@EACH
 @pytest.mark.parametrize(
     ("encode", "error", "message"),
     [
@@ -140,16 +140,21 @@ def test_booleans_are_the_classes_0_and_1(name: str) -> None:
     ids=["column", "row", "one-hot", "0-dim", "float", "NaN", "fractions", "text", "-1", "short"],
 )
 def test_other_shapes_and_floats_are_one_sentence(
-    name: str, encode: Callable[[Tensor], Any], error: type[Exception], message: str
+    encode: Callable[[Tensor], Any], error: type[Exception], message: str
 ) -> None:
     bad = encode(TRUE)
-    if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
-        return  # a matrix of logits
-    if name == "Observer true" and message == "equal lengths":
-        return  # the size of the data set is read from them
-    with pytest.raises(error, match=message) as caught:
-        OF_LABELS[name](bad)
-    assert "\n" not in str(caught.value)
+    for name in sorted(OF_LABELS):
+        if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
+            continue  # a matrix of logits
+        if name == "Observer true" and message == "equal lengths":
+            continue  # the size of the data set is read from them
+        said = ""
+        try:
+            OF_LABELS[name](bad)
+        except error as raised:
+            said = str(raised)
+        assert re.search(message, said), f"{name}: {said!r}"
+        assert "\n" not in said, name
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_N))

@@ -77,6 +77,7 @@ def test_the_page_fits_a_phone_and_the_dark(browser, site):
     context.close()
 
 
+@pytest.mark.long
 def test_the_page_that_the_command_line_writes(browser, tmp_path):
     """`byrote report` on the committed demo: drawn, silent, offline, with every claim that the command judges."""
     from pathlib import Path

@@ -1,6 +1,7 @@
 """Built-in studies ask for the runs that the claims read: checked on the plans, nothing is trained here."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def facts(study, scale, monkeypatch):
     """A row a planned run: its spec by dotted path, and its facts as the engine writes them."""
     monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # the labels are not read here
     monkeypatch.setattr("byrote.noise.Recorded.content", lambda own: own.path, raising=False)
+    return _facts(study, scale)
+
+
+@cache
+def _facts(study, scale):
     rows = []
     for part, e in Study.load(study).grid(scale):
         width = getattr(e.network, "feature_width", 256)
@@ -257,6 +263,7 @@ def test_quick_needs_nothing_beyond_the_package():
         ("loss-function", "dropout", "B10"),
     ],
 )
+@pytest.mark.every(2)
 def test_each_part_is_what_its_claim_reads(study, part, claim, monkeypatch):
     rows = facts(study, "small", monkeypatch)
     whole = judged(imagined(rows), claim)

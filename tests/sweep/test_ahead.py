@@ -94,6 +94,7 @@ def test_a_dry_run_takes_its_rate_from_the_store(tmp_path):
     assert math.isfinite(found.core_seconds)
 
 
+@pytest.mark.long
 def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--array", "0-2%2", "--time", "0:10:00", "--partition", "short", "--workers", "1"]

@@ -35,6 +35,7 @@ quick: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/analysis.py --json
+	$(BIN)/python benchmarks/audit.py --json --quick
 	$(BIN)/python benchmarks/engine.py --json
 	$(BIN)/python benchmarks/growth.py --json
 	$(BIN)/python benchmarks/measures.py --json

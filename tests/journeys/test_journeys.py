@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pages import blocks, follow
 
@@ -146,3 +147,38 @@ print(len(store.analysis.runs), store.analysis.last("test_given_agreement").min(
     assert runs == "4"
     assert float(agreement) > 0.9
     assert (newcomer.project / "runs" / "photos" / "index.html").stat().st_size > 50_000
+
+
+def test_audit_own_labels(newcomer):
+    """docs/audit_tutorial.md: from a folder with flipped labels to a settled interval, and to a cleaned folder."""
+    pytest.importorskip("sklearn", reason="needs the extra: pip install 'byrote[audit]'")
+    pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
+    told = {}
+
+    def command(words):
+        if words[0] != "python":
+            return newcomer.command(words)
+        done = newcomer.python(*words[1:])
+        assert done.returncode == 0, done.stderr
+        told[words[1]] = done.stdout.splitlines()
+        return 0
+
+    page = newcomer.clone / "docs" / "audit_tutorial.md"
+    assert follow(page, newcomer.project, command) == (3, 9)
+    (line,) = told["photos.py"]
+    assert line in page.read_text("utf-8")
+    wrong = float(line.split()[-1])
+    settled = json.loads((newcomer.project / "audit" / "settled.json").read_text())
+    rate = settled["shares"][0]
+    assert settled["verdict"] == "settled"
+    assert rate["low"] < wrong < rate["high"] < rate["low"] + 0.15
+    given, without, corrected = (float(line.split(": ")[1].split()[0]) for line in told["accuracy.py"])
+    assert min(without, corrected) > given + 0.005
+    printed = [
+        float(value) for value in re.findall(r"^(?:labels|without|suspects) .*: (\d\.\d+)", page.read_text(), re.M)
+    ]
+    assert np.allclose(printed, [given, without, corrected], atol=0.02)
+    assert len(list((newcomer.project / "audit" / "cleaned").rglob("*.png"))) == 3000
+    shown = (newcomer.project / "audit" / "index.html").read_text("utf-8")
+    assert "What the checks settle" in shown
+    assert 'href="labels.csv"' in shown

@@ -12,11 +12,12 @@ import json
 import pkgutil
 import re
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
@@ -67,18 +68,6 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
 
 
-def discover(package: str) -> None:
-    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
-
-    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
-
-    Raises:
-        ImportError: a module needs what is not installed.
-    """
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
-
-
 def _leaves(annotation: Any) -> set[Any]:
     """The plain types within an annotation."""
     inside = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
@@ -92,8 +81,25 @@ def _only_numbers(owner: type["Spec"], field: str) -> bool:
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
 
 
+def discover(package: str) -> None:
+    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
+
+    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
+
+    Raises:
+        ImportError: a module needs what is not installed.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 class Spec(BaseModel):
-    """A frozen, validated value that can be written as plain data and rebuilt from it."""
+    """A frozen, validated value that can be written as plain data and rebuilt from it.
+
+    Type checkers know the fields as arguments, in their order or by name; they see a default where a field has
+    `Field(default=...)` or a plain value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 

@@ -48,7 +48,7 @@ def test_the_tables_have_every_run_with_its_facts(root, runs):
     for run in runs:
         rows = results.history.where(key=run.key)
         assert set(rows["run"]) == {results.runs["key"].tolist().index(run.key)}
-        for name, column in run.history.items():
+        for name, column in run.history.arrays().items():
             np.testing.assert_array_equal(rows[name], column, err_msg=name)
         row = by_key[run.key]
         assert json.loads(row["spec"]) == run.experiment.spec() == results.specs[run.key]
@@ -173,9 +173,10 @@ def test_a_store_compacted_half_way_reads_the_rest_from_the_runs(root, runs):
 
 
 def test_history_is_a_relation(root):
-    relation = byrote.open(root).history()
+    history = byrote.open(root).history()
+    relation = history.to_duckdb()
     assert relation.filter("loss = 'CE'").aggregate("count(DISTINCT key)").fetchall() == [(2,)]
-    assert len(relation.df()) == len(byrote.open(root).results.history)
+    assert len(history) == len(byrote.open(root).results.history)
 
 
 def test_samples_are_read_run_by_run(root, runs):

@@ -138,8 +138,8 @@ class ActivePassive(_Sum):
 
     active: PlainLoss = Normalized()
     passive: PlainLoss = MeanAbsoluteError(scale=1.0)
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, self.active), (self.beta, self.passive)
@@ -156,8 +156,8 @@ class _Pair(_Sum, abstract=True):
     """A pair of losses with a name of its own, which specs and so keys of runs hold: only the weights are fields."""
 
     parts: ClassVar[tuple[Loss, Loss]]
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, self.parts[0]), (self.beta, self.parts[1])
@@ -224,4 +224,4 @@ class NCEAndAGCE(_Pair, kind="nce_agce"):
     """
 
     parts: ClassVar[tuple[Loss, Loss]] = (_NCE, _AGCE)
-    beta: float = Field(4.0, ge=0)
+    beta: float = Field(default=4.0, ge=0)

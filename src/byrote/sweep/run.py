@@ -95,7 +95,7 @@ def run(
         OSError: the disk filled up on the way; the runs committed before are kept.
 
     >>> import byrote
-    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
+    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
     """
     kind, request = named(on), Request(workers, address, gpus_per_task)
     kind.check(request, device)

@@ -37,7 +37,8 @@ def store_with(folder: Path, workers: int, runs: int) -> Path:
     (root / "plan.json").touch()
     owner = json.dumps({"owner": f"{socket.gethostname()}-{os.getpid()}", "seconds": 60})
     for place in range((workers - 1) * (FOUR + 1)):
-        (root / ".running" / f"{place:016x}.1.lease").write_text(owner)
+        (root / ".running" / f"{place:016x}.lease").mkdir()
+        (root / ".running" / f"{place:016x}.lease" / "1").write_text(owner)
     for place in range(runs):
         run = root / f"{place:016x}"
         run.mkdir()

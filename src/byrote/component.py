@@ -11,7 +11,7 @@ import importlib
 import json
 import pkgutil
 import re
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import (
@@ -66,6 +66,13 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     if problem["type"] == "value_error":
         return f"{owner}.{path}: {message}"
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
+
+
+def copied(value: Any) -> Any:
+    """Plain data again, so that whoever changes them changes nothing else."""
+    if isinstance(value, dict):
+        return {name: copied(one) if isinstance(one, (dict, list)) else one for name, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
 
 
 def _leaves(annotation: Any) -> set[Any]:
@@ -166,7 +173,13 @@ class Component(Spec):
         cls.registry[cls.kind] = cls
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind} | super().spec()
+        fields: dict[str, Any] = copied(self._plain)
+        return {"kind": self.kind} | fields
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        """The fields as plain data, found out once: thousands of runs share a component."""
+        return super().spec()
 
     @classmethod
     def from_spec(cls, source: object) -> Self:

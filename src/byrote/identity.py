@@ -42,6 +42,8 @@ SEEDS = ("seed", "noise_seed", "split_seed")
 
 _CODE = ("kind", "factory")  # fields whose value "module:name" names code
 _LENGTH = 16
+_NUMBERS = (int, float, type(None))
+_PLAIN = (str, *_NUMBERS)  # what holds nothing further; asked first, since specs hold little else
 _SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
 
 
@@ -71,9 +73,15 @@ def identity(spec: object, contents: Mapping[str, str]) -> Any:
     >>> identity({"kind": "mine:Loss", "q": 1}, {"module:mine": "ab"})
     {'kind': 'ab:Loss', 'q': 1}
     """
+    if isinstance(spec, _PLAIN):
+        return spec
     if isinstance(spec, Mapping):
-        kept = {name: value for name, value in spec.items() if not (name == "sha256" and "path" in spec)}
-        return {name: _named(name, value, contents) for name, value in kept.items()}
+        stands_for_path = "path" in spec
+        return {
+            name: value if isinstance(value, _NUMBERS) else _named(name, value, contents)
+            for name, value in spec.items()
+            if not (stands_for_path and name == "sha256")
+        }
     if isinstance(spec, (list, tuple)):
         return [identity(value, contents) for value in spec]
     return spec
@@ -108,7 +116,8 @@ def modules_in(spec: object) -> Iterator[str]:
         for name, value in spec.items():
             if name in _CODE and isinstance(value, str) and module_of(value):
                 yield module_of(value)
-            yield from modules_in(value)
+            elif not isinstance(value, _PLAIN):
+                yield from modules_in(value)
     elif isinstance(spec, (list, tuple)):
         for value in spec:
             yield from modules_in(value)

@@ -62,6 +62,22 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def _made(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Experiment:
+    """An experiment whose parts are those of an earlier one where they are given alike: of many runs few parts differ.
+
+    Args:
+        fields: of the experiment.
+        shared: the parts by field and given value; new ones are added.
+    """
+    given = {name: (name, repr(value)) for name, value in fields.items()}
+    made = Experiment(**{name: shared.get(given[name], value) for name, value in fields.items()})
+    for name, place in given.items():
+        part = getattr(made, name)
+        if isinstance(part, Spec):
+            shared.setdefault(place, part)
+    return made
+
+
 def _check_name(owner: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise ValueError(f"{owner} has no {name!r}; {did_you_mean(name, list(known))}")
@@ -208,13 +224,14 @@ class Study(Spec):
             raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
         overrides = dict(overrides or {})
         planned: list[tuple[Part, Experiment]] = []
+        shared: dict[tuple[str, str], Spec] = {}
         for part in self.part:
             if part.only and scale not in part.only:
                 continue
             bound = part if part.bind is not None else part.replace(bind=self.bind)
             try:
                 layers = (_default_kinds(Experiment), self.base, part.base, self.scales.get(scale, {}))
-                members = [Experiment(**_merged(*layers, point, overrides)) for point in part.points(scale)]
+                members = [_made(_merged(*layers, point, overrides), shared) for point in part.points(scale)]
             except ValueError as error:
                 raise ValueError(f"part {part.name!r}: {error}") from error.__cause__
             _check_bind(bound, members)

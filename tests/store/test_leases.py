@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from byrote.files.process import this_process
+from byrote.store import board
 from byrote.store import leases as module
 from byrote.store.directory import StoreLostError
-from byrote.store.leases import LeaseLostError, Leases, Watch, abandoned, held, leased
+from byrote.store.leases import LeaseLostError, Leases, Watch, clear_leases, held, leased
 
 KEY = "0123456789abcdef"
 ELSEWHERE = str(replace(this_process(), system="0" * 12)) + "-" + "0" * 12
@@ -40,12 +41,13 @@ def clock(monkeypatch):
 
     made = Clock()
     monkeypatch.setattr(module.time, "monotonic", lambda: made.seconds)
-    monkeypatch.setattr(module, "store_time", lambda root: made.store)
+    monkeypatch.setattr(board, "store_time", lambda root: made.store)
     return made
 
 
 def write(root, owner, generation=1, age=0.0, clock=None):
-    path = root / ".running" / f"{KEY}.{generation}.lease"
+    path = root / ".running" / f"{KEY}.lease" / f"{generation}"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"owner": owner, "seconds": 60.0}))
     touch(path, (clock.store if clock else time.time()) - age)
     return path
@@ -110,10 +112,10 @@ def test_the_lease_of_a_process_that_ended_is_taken_over_at_once(root):
     )
     assert owner.stdout.readline() == "True\n"
     assert not Leases(root).acquire(KEY)
-    assert abandoned(root) == []
+    assert clear_leases(root, dry_run=True) == []
     owner.kill()
     owner.communicate()
-    assert abandoned(root) == [root / ".running" / f"{KEY}.1.lease"]
+    assert clear_leases(root, dry_run=True) == [KEY]
     heir = Leases(root)
     assert heir.acquire(KEY)
     heir.check(KEY)
@@ -155,10 +157,10 @@ def test_an_owner_whose_heir_has_finished_knows_it(root):
 def test_a_lease_that_was_deleted_by_hand_is_taken_again_unless_another_has_it(root):
     owner, other = Leases(root), Leases(root)
     owner.acquire(KEY)
-    (root / ".running" / f"{KEY}.1.lease").unlink()
+    (root / ".running" / f"{KEY}.lease" / "1").unlink()
     owner.check(KEY)
     assert not other.acquire(KEY)
-    (root / ".running" / f"{KEY}.1.lease").unlink()
+    (root / ".running" / f"{KEY}.lease" / "1").unlink()
     assert other.acquire(KEY)
     with pytest.raises(LeaseLostError):
         owner.check(KEY)
@@ -187,7 +189,7 @@ def test_a_lease_that_is_not_touched_any_more_is_free_after_its_time(root, clock
         assert not watched(root, clock, 56)
         write(root, owner, clock=clock)
         assert watched(root, clock, 64)
-        (root / ".running" / f"{KEY}.2.lease").unlink()
+        (root / ".running" / f"{KEY}.lease" / "2").unlink()
 
 
 @pytest.mark.parametrize("jump", [-90_000.0, 90_000.0])

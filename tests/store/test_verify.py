@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,7 @@ def resealed(root, key, **changes):
 
 
 A, B, C = (e.key for e in EXPERIMENTS)
+MINI = Path(__file__).parent.parent / "sweep" / "mini.toml"
 DAMAGES = {
     "flipped": (lambda r: flip(r / A / "samples.parquet"), "altered", "samples.parquet"),
     "flipped manifest": (lambda r: flip(r / A / "manifest.json"), "altered", "manifest.json"),
@@ -110,6 +112,39 @@ def test_facts_that_the_spec_does_not_give_are_named(root):
     (flaw,) = verify(root).flaws
     assert (flaw.kind, flaw.file) == ("altered", "manifest.json")
     assert flaw.words == "has facts that its spec does not give (loss: RLL, needs CE, effective_rate: 0.9, needs 0.2)"
+
+
+def test_the_command_makes_again_what_has_wrong_facts_or_files_of_another_run(tmp_path):
+    root = tmp_path / "out"
+    whole = byrote.run(MINI, root, imports=["toys"], on="serial")
+    first, second, *_ = committed(root)
+    resealed(root, first, facts=read_sealed(root / first / "manifest.json")[0]["facts"] | {"effective_rate": 0.9})
+    shutil.copy(root / first / "samples.parquet", root / second / "samples.parquet")
+    files = read_sealed(root / second / "manifest.json")[0]["files"]
+    sums = files | {"samples.parquet": sha256(root / second / "samples.parquet")}
+    resealed(root, second, files=sums)
+    assert {flaw.key for flaw in verify(root).flaws} == {first, second}
+    again = byrote.run(MINI, root, imports=["toys"], on="serial")
+    assert again.heard == {first, second}
+    assert (again.kept, again.done_before) == (8, 6)
+    assert verify(root).flaws == ()
+    assert byrote.run(MINI, root, imports=["toys"], on="serial").heard == set()
+    assert whole.kept == 8
+
+
+def test_verify_forgets_what_was_remembered_of_files_that_changed_unseen(root, monkeypatch):
+    monkeypatch.setattr(memory, "_SETTLED", -1.0)
+    monkeypatch.setattr(memory, "_WORTH", 1)
+    path = root / A / "samples.parquet"
+    state, keys = path.stat(), committed(root)
+    unchanged = {key: {p.name: [0, 0, p.stat().st_size, 0] for p in (root / key).iterdir()} for key in keys}
+    monkeypatch.setattr(memory._Memory, "_stamps", lambda self, key, names: unchanged[key])
+    assert set(memory.whole_runs(root, keys)[0]) == set(keys)
+    flip(path)
+    assert path.stat().st_size == state.st_size
+    assert memory.whole_runs(root, keys)[1] == {}
+    assert {flaw.key for flaw in verify(root).flaws} == {A}
+    assert set(memory.whole_runs(root, keys)[1]) == {A}
 
 
 def test_samples_and_weights_are_verified_when_they_are_read(root):
@@ -167,11 +202,12 @@ def test_prune_leaves_what_living_processes_work_on(root):
     for owner in (dead, elsewhere, signed()):
         (root / f".draft-{A}-{owner}").mkdir()
         (running / f".plan.{owner}.tmp.json").touch()
-        (running / f"{owner}.1.lease").write_text(json.dumps({"owner": owner, "seconds": 60}))
+        (running / f"{owner}.lease").mkdir()
+        (running / f"{owner}.lease" / "1").write_text(json.dumps({"owner": owner, "seconds": 60}))
     for name, keys in (("done", [A, B]), ("not", [A, "f" * 16])):
         (running / f"{name}.checkpoint").write_text("0\n" + json.dumps({"keys": keys}) + "\n")
     (running / f"{A}.json").write_text("{}")
-    names = {f".draft-{A}-{dead}", f".plan.{dead}.tmp.json", f"{dead}.1.lease", "done.checkpoint", f"{A}.json"}
+    names = {f".draft-{A}-{dead}", f".plan.{dead}.tmp.json", f"{dead}.lease", "done.checkpoint", f"{A}.json"}
     assert {path.name for path in prune(root, dry_run=True)} == names
     assert {path.name for path in prune(root)} == names
     assert prune(root) == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from byrote.analysis.runs import Analysis
 from byrote.component import did_you_mean
 from byrote.store import Results, compact, read_results
+from byrote.store.mirror import located, refresh
 from byrote.store.parquet import read_parquet
 from byrote.store.query import is_results
 from byrote.store.runs import check_run, read_manifest, read_weights
@@ -22,17 +23,18 @@ __all__ = ["Store", "open_store"]
 
 
 class Store:
-    """A folder of runs (`byrote run --out`) or of compacted results (`results/...`), opened for reading.
+    """A store (`byrote run --out`) or a folder of compacted results (`results/...`), opened for reading.
 
     Args:
-        root: the folder.
+        root: the folder, or `s3://bucket/prefix`, of which a copy in byrote's cache folder is brought up to date.
 
     Raises:
         ValueError: the folder is neither.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = located(root)
+        refresh(self.root)
         if not is_results(self.root):
             raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
 

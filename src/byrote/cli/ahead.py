@@ -39,6 +39,7 @@ def write_script(
     keep_weights: bool,
 ) -> int:
     """Make the store, and write the script whose array tasks are drivers on it."""
+    from byrote.store.mirror import address_of, bucket_of
     from byrote.study import list_studies
     from byrote.sweep.run import make_store
     from byrote.sweep.slurm import Job, array_script
@@ -47,12 +48,15 @@ def write_script(
     gpus = 0 if asked["device"] == "cpu" else 1
     chosen = Job(array or "0-3", limit or "1:00:00", partition, workers or 1, gpus)
     named = study if study in list_studies() else str(Path(study).resolve())
-    store = folder.resolve()
-    command = [sys.executable, "-m", "byrote", "run", named, "--out", str(store), "--workers", str(chosen.workers)]
+    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and what the tasks print
+    command = [sys.executable, "-m", "byrote", "run", named, "--out", address_of(folder)]
+    command += ["--workers", str(chosen.workers)]
     command += _options(asked) + ["--keep-weights"] * keep_weights
     path = os.environ.get("PYTHONPATH", "")
-    text = array_script(command, chosen, name=store.name, folder=os.getcwd(), store=str(store), python_path=path)
+    named = folder.resolve().name
+    text = array_script(command, chosen, name=named, folder=os.getcwd(), store=str(store), python_path=path)
     runs = make_store(study, folder, **{name: asked[name] for name in ("scale", "overrides", "imports", "accept")})
+    (store / "log").mkdir(exist_ok=True)
     target = script or store / "slurm.sh"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, "utf-8")

@@ -23,7 +23,9 @@ def cancel(folder: Path, /) -> int:
         The store.
     """
     from byrote.store.cancel import cancel as ask
+    from byrote.store.mirror import located
 
+    folder = located(folder)
     ask(folder)
     say(f"every byrote run on {folder} stops after the epoch in hand; the same command goes on later")
     return 0

@@ -13,7 +13,18 @@ from rich.table import Table
 
 from byrote.own_code import own_trace
 
-__all__ = ["as_options", "duration", "fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+__all__ = [
+    "as_options",
+    "duration",
+    "fail",
+    "older",
+    "print_json",
+    "print_table",
+    "quiet",
+    "say",
+    "show_trace",
+    "shown",
+]
 
 
 def duration(seconds: float) -> str:
@@ -32,15 +43,21 @@ def quiet() -> bool:
     return bool(os.environ.get("BYROTE_QUIET"))
 
 
+def shown(text: str) -> str:
+    """A text that names a store in a bucket by its address, and not by the folder of its copy on this machine."""
+    mirror = sys.modules.get("byrote.store.mirror")
+    return text if mirror is None else str(mirror.shown(text))
+
+
 def say(text: str) -> None:
     """A message for a person, on standard error; silent under `-q`."""
     if not quiet():
-        Console(stderr=True, highlight=False).print(as_options(text), markup=False, soft_wrap=True)
+        Console(stderr=True, highlight=False).print(as_options(shown(text)), markup=False, soft_wrap=True)
 
 
 def fail(text: str, code: int) -> int:
     """One line on standard error, also where a path in it has a line break, and the exit code."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_options(text))
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_options(shown(text)))
     sys.stderr.write(f"byrote: {line}\n")
     return code
 
@@ -89,7 +106,7 @@ def show_trace(error: BaseException) -> None:
 
 def print_json(value: object) -> None:
     """Data for a program, on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    sys.stdout.write(shown(json.dumps(value, indent=1, allow_nan=False)) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -113,4 +130,4 @@ def _text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return " to ".join(_text(part) for part in value)
-    return " ".join(str(value).split())
+    return shown(" ".join(str(value).split()))

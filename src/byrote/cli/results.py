@@ -41,7 +41,9 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     """
     from byrote.cli import following
     from byrote.store import Plan
+    from byrote.store.mirror import located
 
+    folder = located(folder)
     if watch:
         return following.watch(folder, json)
     state = state_and_progress(folder)
@@ -75,7 +77,7 @@ def _analysis(folder: Path, imports: list[str] | None) -> "Analysis":
     from byrote.analysis import open_store
 
     store = open_store(folder)
-    runs = store.results.runs
+    folder, runs = store.root, store.results.runs
     import_own(store.results.about, imports, runs["contents"].tolist() if len(runs) else ())
     if not len(store.analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
@@ -165,9 +167,13 @@ def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None
         Print the list of files as JSON.
     """
     from byrote import figures as family
+    from byrote.store.mirror import located, share
 
+    folder = located(folder)
     target = out or folder / "figures"
     drawn = family.draw_into(target, _analysis(folder, imports))
+    if out is None:
+        share(folder, *target.glob("*"))
     rows = [
         {"figure": figure.name, "title": figure.title, "files": [str(path) for path in drawn.files[figure.name]]}
         for figure in drawn.figures
@@ -194,13 +200,16 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     from byrote import claims as family
     from byrote.figures import draw_into
     from byrote.report import write_report
+    from byrote.store.mirror import located, share
 
+    folder = located(folder)
     analysis = _analysis(folder, imports)
     verdicts = family.evaluate(analysis)
-    target = out or folder
+    target = located(out or folder)
     drawn = draw_into(target / "figures", analysis)
     page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
+    share(target, page, target / "verdicts.json", *(target / "figures").glob("*"))
     beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
     say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
@@ -220,7 +229,9 @@ def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
         Only the runs of this part of the study; needs --out.
     """
     from byrote.store import compact as write
+    from byrote.store.mirror import located
 
+    folder = located(folder)
     target = write(folder, out, part=part)
     say(f"wrote the tables of {folder}{f', part {part},' if part else ''} into {target}")
     return 0
@@ -237,7 +248,9 @@ def merge(*folders: Path, out: Path) -> int:
         A new folder, or a store of the same study.
     """
     from byrote.store import merge as join
+    from byrote.store.mirror import located
 
+    out = located(out)
     copied = join(folders, out)
     say(f"{copied} runs copied into {out}; next: byrote status {out}")
     return 0

@@ -57,7 +57,7 @@ def run(
     scale
         One of the study's scales.
     out
-        The store's folder (default: runs/STUDY or runs/STUDY-SCALE).
+        The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
         Worker processes (default: one a core, on an accelerator one); with --on slurm those of each task.
     device
@@ -105,7 +105,9 @@ def run(
     script
         With --on slurm, where the script goes (default: slurm.sh in the store).
     """
-    folder = out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part)
+    from byrote.store.mirror import located
+
+    folder = located(out or Path("runs") / "-".join(part for part in (Path(study).stem, scale) if part))
     overrides = _settings(set_ or [], "--set")
     if precision is not None:
         overrides["training.precision"] = precision

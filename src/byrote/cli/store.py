@@ -22,8 +22,10 @@ def verify(folder: Path, /, *, json: bool = False) -> int:
     """
     from byrote.cli.own import import_own
     from byrote.store import Plan
+    from byrote.store.mirror import located
     from byrote.store.verify import verify as check
 
+    folder = located(folder)
     plan = Plan.read(folder)
     if plan is not None and plan.imports:
         import_own({"imports": plan.imports}, None)
@@ -55,8 +57,10 @@ def prune(folder: Path, /, *, foreign: bool = False, dry_run: bool = False, json
     json
         Print the list as JSON.
     """
+    from byrote.store.mirror import located
     from byrote.store.prune import prune as clear
 
+    folder = located(folder)
     removed = [str(path) for path in clear(folder, foreign=foreign, dry_run=dry_run)]
     if json:
         print_json(removed)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from byrote.files import write_atomic
+from byrote.store.mirror import fetch_file, share
 
 __all__ = ["Cancelled", "cancel"]
 
@@ -29,13 +30,14 @@ def cancel(root: Path) -> None:
     if not (root / "plan.json").is_file():
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     write_atomic(_place(root), json.dumps({"token": secrets.token_hex(16)}) + "\n")
+    share(root, _place(root))
 
 
 class Cancelled:
     """Whether somebody asked the drivers of a store to stop, since this was made; looks once a second at most."""
 
     def __init__(self, root: Path) -> None:
-        self._path = _place(root)
+        self._root, self._path = root, _place(root)
         self._first, self._looked = self._token(), time.monotonic()
 
     def __call__(self) -> bool:
@@ -47,6 +49,7 @@ class Cancelled:
 
     def _token(self) -> str:
         try:
+            fetch_file(self._root, self._path)
             return str(json.loads(self._path.read_text("utf-8"))["token"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""

@@ -21,15 +21,16 @@ from byrote.files import sha256
 from byrote.files.atomic import sync
 from byrote.identity import FORMAT
 from byrote.store.drafts import draft, publish
+from byrote.store.mirror import bucket_of, exists, object_of, upload_run
 from byrote.store.parquet import write_parquet
-from byrote.store.runs import MANIFEST, SPEC, WEIGHTS, DamagedRunError, check_run
-from byrote.store.sealed import write_sealed
+from byrote.store.runs import MANIFEST, SPEC, WEIGHTS, DamagedRunError, check_run, read_manifest
+from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.verified import flaw_of
 
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["PLAN", "StoreLostError", "commit", "present_plan"]
+__all__ = ["PLAN", "StoreLostError", "commit", "is_committed", "place_run", "present_plan"]
 
 PLAN = "plan.json"
 _TIMES_TRIED = 3  # to write a run whose files were removed meanwhile
@@ -45,14 +46,35 @@ class StoreLostError(OSError):
         )
 
 
-def present_plan(root: Path) -> None:
-    """The store must be there.
+def present_plan(root: Path, every: float = 0.0) -> None:
+    """The store must be there; a bucket is asked unless it was less than so many seconds ago.
 
     Raises:
         StoreLostError: its plan is gone.
     """
-    if not os.path.isfile(root / PLAN):
+    if not exists(root, PLAN, every):
         raise StoreLostError(root)
+
+
+def is_committed(root: Path, key: str) -> bool:
+    """Whether a run is in the store, in this moment."""
+    bucket = bucket_of(root)
+    if bucket is not None:
+        return bucket.look(object_of(key)) is not None
+    return os.path.exists(f"{root}/{key}/{MANIFEST}")
+
+
+def place_run(root: Path, key: str, folder: Path) -> bool:
+    """Put a finished draft into its place in the store; False where another one is there that is whole, and stays.
+
+    A run whose manifest gives other facts than the draft is not whole: facts depend on the spec alone.
+    """
+    facts = read_sealed(folder / MANIFEST)[0]["facts"]
+
+    def is_whole() -> bool:
+        return flaw_of(root, key) is None and read_manifest(root, key)["facts"].items() >= facts.items()
+
+    return upload_run(root, key, folder, is_whole) and publish(folder, root / key, is_whole)
 
 
 @cache
@@ -102,7 +124,7 @@ def commit(
                 check_run(root, folder.name, manifest | {"key": folder.name}, ())
                 if permit is not None:
                     permit()
-                if publish(folder, target, lambda: flaw_of(root, run.key) is None):
+                if place_run(root, run.key, folder):
                     check_run(root, run.key, manifest, ())
             return target
         except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # someone removed what was written

@@ -1,8 +1,8 @@
 """Who trains which run: a lease for each task and each run, so that several drivers on one store do nothing twice.
 
-A lease is a file `DIR/.running/NAME.GENERATION.lease`, created in one step by one process (O_EXCL; no links are
-needed, so network folders serve). The highest generation counts. A thread of the owner touches the file again and
-again. Another process takes over by creating the next generation, which only one can:
+A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Its highest
+generation counts. A thread of the owner touches the file again and again. Another process takes over by creating the
+next generation, which only one can:
 
 * at once, where the owner was a process of the same system and has ended;
 * where the lease has expired: it was not touched for `seconds`. By the store's own clock, which gives the time to a
@@ -25,11 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from byrote.files.process import owner_of, signed
-from byrote.store.directory import StoreLostError, present_plan
-from byrote.store.drafts import store_time
-from byrote.store.runs import MANIFEST
+from byrote.store.board import Board, board_of
+from byrote.store.directory import StoreLostError, is_committed, present_plan
 
-__all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "abandoned", "held", "leased", "seconds_of_a_lease"]
+__all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "clear_leases", "held", "leased", "seconds_of_a_lease"]
 
 _FREE = "free"  # the owner of a lease that was declared expired
 _RENEWALS = 6  # in the time of a lease
@@ -63,7 +62,8 @@ class _File:
     generation: int
     owner: str
     seconds: float
-    stamp: tuple[int, int]  # inode and time of the last touch, in ns
+    version: object  # changes with every touch
+    touched: float  # by the board's clock
 
     @property
     def is_free(self) -> bool:
@@ -72,80 +72,57 @@ class _File:
         return self.owner == _FREE or (process is not None and process.alive is False)
 
 
-def _folder(root: Path) -> Path:
-    return root / ".running"
-
-
-def _path(root: Path, name: str, generation: int) -> Path:
-    return _folder(root) / f"{name}.{generation}.lease"
-
-
-def _read(root: Path, name: str, generation: int) -> _File | None:
-    path = _path(root, name, generation)
-    try:
-        state, text = path.stat(), path.read_text("utf-8", "replace")
-    except FileNotFoundError:
+def _read(board: Board, name: str, generation: int) -> _File | None:
+    note = board.read(name, generation)
+    if note is None:
         return None
     with suppress(ValueError, TypeError, KeyError):
-        held = json.loads(text)
-        return _File(generation, str(held["owner"]), float(held["seconds"]), (state.st_ino, state.st_mtime_ns))
-    return _File(generation, "", seconds_of_a_lease(), (state.st_ino, state.st_mtime_ns))
+        held = json.loads(note.text.partition("\n")[0])
+        return _File(generation, str(held["owner"]), float(held["seconds"]), note.version, note.modified)
+    return _File(generation, "", seconds_of_a_lease(), note.version, note.modified)
 
 
-def _generations(root: Path) -> dict[str, list[int]]:
-    """The generations of every lease in a store, sorted."""
-    found: dict[str, list[int]] = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(_folder(root)) as entries:
-        for entry in entries:
-            name, _, rest = entry.name.partition(".")
-            number = rest.removesuffix(".lease")
-            if name and rest.endswith(".lease") and number.isdigit():
-                found.setdefault(name, []).append(int(number))
-    return {name: sorted(numbers) for name, numbers in found.items()}
-
-
-def _latest(root: Path, name: str) -> _File | None:
+def _latest(board: Board, name: str) -> _File | None:
     """The lease that counts."""
-    numbers = _generations(root).get(name, [])
-    return _read(root, name, numbers[-1]) if numbers else None
+    numbers = board.generations(name)
+    return _read(board, name, numbers[-1]) if numbers else None
 
 
 def _create(root: Path, name: str, generation: int, owner: str) -> bool:
     """Create a lease; False where another process was faster."""
-    path = _path(root, name, generation)
+    text = json.dumps({"owner": owner, "seconds": seconds_of_a_lease()})
     try:
-        opened = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
+        return board_of(root).create(name, generation, text)
     except FileNotFoundError:
         raise StoreLostError(root) from None
-    with os.fdopen(opened, "w") as file:
-        file.write(json.dumps({"owner": owner, "seconds": seconds_of_a_lease()}))
-    return True
 
 
 def leased(root: Path) -> set[str]:
     """The names of all leases whose owners are at work, as far as can be seen without writing to the store."""
-    return {name for name, lease in _latest_of_all(root) if not lease.is_free and _age(lease) < 3 * lease.seconds}
+    found = _latest_of_all(board_of(root))
+    return {name for name, lease in found if not lease.is_free and _age(lease) < 3 * lease.seconds}
 
 
-def abandoned(root: Path) -> list[Path]:
-    """The files of leases that nobody will give back, their owners being gone."""
-    lost = {name for name, lease in _latest_of_all(root) if lease.is_free or _age(lease) > 60 * lease.seconds}
-    there = _generations(root)
-    return [_path(root, name, generation) for name in lost for generation in there.get(name, [])]
+def clear_leases(root: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove leases that nobody will give back, their owners being gone; gives their names."""
+    board = board_of(root)
+    lost = [name for name, lease in _latest_of_all(board) if lease.is_free or _age(lease) > 60 * lease.seconds]
+    for name in lost if not dry_run else ():
+        for generation in board.generations(name):
+            board.delete(name, generation)
+    return lost
 
 
-def _latest_of_all(root: Path) -> Iterator[tuple[str, _File]]:
-    for name, numbers in _generations(root).items():
-        lease = _read(root, name, numbers[-1])
+def _latest_of_all(board: Board) -> Iterator[tuple[str, _File]]:
+    for name, numbers in board.all().items():
+        lease = _read(board, name, numbers[-1]) if numbers else None
         if lease is not None:
             yield name, lease
 
 
 def _age(lease: _File) -> float:
     """Seconds since the last touch, by the clock of this machine."""
-    return time.time() - lease.stamp[1] / 1e9
+    return time.time() - lease.touched
 
 
 @dataclass
@@ -163,17 +140,18 @@ class Leases:
 
     def acquire(self, name: str) -> bool:
         """Take a lease that nobody holds; whether this process holds it now."""
-        latest = _latest(self.root, name)
+        board = board_of(self.root)
+        latest = _latest(board, name)
         if latest is not None and not latest.is_free:
             return False
         generation = 1 if latest is None else latest.generation + 1
         if not _create(self.root, name, generation, self.owner):
             return False
-        before = None if latest is None else _read(self.root, name, latest.generation)
-        if _generations(self.root).get(name, [0])[-1] != generation or (
-            before is not None and latest is not None and before.stamp[0] != latest.stamp[0]
+        before = None if latest is None else _read(board, name, latest.generation)
+        if board.generations(name)[-1:] != [generation] or (
+            before is not None and latest is not None and before.owner != latest.owner
         ):  # meanwhile the owner before gave it back and another process took it
-            _path(self.root, name, generation).unlink(missing_ok=True)
+            board.delete(name, generation)
             return False
         self.generations[name] = generation
         return True
@@ -188,8 +166,8 @@ class Leases:
             StoreLostError: the store is gone.
         """
         present_plan(self.root)
-        _folder(self.root).mkdir(exist_ok=True)
-        latest, mine = _latest(self.root, name), self.generations.get(name)
+        (self.root / ".running").mkdir(exist_ok=True)
+        latest, mine = _latest(board_of(self.root), name), self.generations.get(name)
         if latest is None and mine is not None and _create(self.root, name, mine, self.owner):
             return
         if latest is None or latest.generation != mine or latest.owner != self.owner:
@@ -197,14 +175,14 @@ class Leases:
 
     def renew(self) -> None:
         """Touch every lease, by the clock of the store, which may be another machine's; and see which are lost."""
+        board = board_of(self.root)
         with suppress(OSError):
-            there = _generations(self.root)
             for name, generation in list(self.generations.items()):
-                latest = there.get(name, [0])[-1]
-                if latest > generation or (not latest and os.path.exists(self.root / name / MANIFEST)):
+                latest = max(board.generations(name), default=0)
+                if latest > generation or (not latest and is_committed(self.root, name)):
                     self.lost.add(name)  # in the second case its heir has finished, and has given it back
                 elif latest:
-                    os.utime(_path(self.root, name, generation))
+                    board.touch(name, generation)
 
     def keep_renewing(self) -> None:
         """Renew until `release`, in a thread."""
@@ -219,13 +197,13 @@ class Leases:
     def release(self) -> None:
         """Give every lease back, with what owners before left of it."""
         self._stopped.set()
+        board = board_of(self.root)
         with suppress(OSError):
-            there = _generations(self.root)
             for name, mine in self.generations.items():
-                for generation in there.get(name, []):
-                    lease = _read(self.root, name, generation) if generation <= mine else None
+                for generation in board.generations(name):
+                    lease = _read(board, name, generation) if generation <= mine else None
                     if lease is not None and (generation < mine or lease.owner == self.owner):
-                        _path(self.root, name, generation).unlink(missing_ok=True)
+                        board.delete(name, generation)
         self.generations.clear()
 
 
@@ -240,7 +218,7 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
         keys: its runs; those that are held are `in` the leases.
     """
     present_plan(root)
-    _folder(root).mkdir(exist_ok=True)
+    (root / ".running").mkdir(exist_ok=True)
     leases = Leases(root)
     try:
         if leases.acquire(task):
@@ -261,25 +239,25 @@ class Watch:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: dict[tuple[str, int], tuple[tuple[int, int], float]] = {}  # by lease its stamp and the time watched
+        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # by lease its version and the time watched
         self._looked = time.monotonic()
 
     def look(self, names: Iterable[str]) -> set[str]:
         """Declare expired leases free; gives the names that are free now, which are to be acquired like any other."""
         wait = min(time.monotonic() - self._looked, seconds_of_a_lease() / _RENEWALS)
         self._looked = time.monotonic()
-        there, free, now = _generations(self._root), set(), None
+        board, free, now = board_of(self._root), set(), None
         for name in names:
-            lease = _read(self._root, name, there[name][-1]) if name in there else None
+            lease = _latest(board, name)
             if lease is None or lease.is_free:
                 free.add(name)
                 continue
-            stamp, watched = self._seen.get((name, lease.generation), (lease.stamp, -wait))
-            watched = watched + wait if stamp == lease.stamp else 0.0
-            self._seen[name, lease.generation] = lease.stamp, watched
+            version, watched = self._seen.get((name, lease.generation), (lease.version, -wait))
+            watched = watched + wait if version == lease.version else 0.0
+            self._seen[name, lease.generation] = lease.version, watched
             if watched >= lease.seconds / 3:
-                now = store_time(self._root) if now is None else now
-                is_old = now - lease.stamp[1] / 1e9 > lease.seconds
+                now = board.clock() if now is None else now
+                is_old = now - lease.touched > lease.seconds
                 if (is_old or watched >= lease.seconds) and _create(self._root, name, lease.generation + 1, _FREE):
                     free.add(name)
         return free

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from byrote.files import write_atomic
+from byrote.store.mirror import share
 
 __all__ = ["EVENTS", "EventLog", "note_run", "read_costs", "read_events", "write_costs"]
+
+_EVERY = 10.0  # seconds between two uploads of the events, where the store is a bucket
 
 EVENTS = {
     "begin": "a driver starts: host, pid, study, on (its executor), planned, kept, todo (runs), tasks, cost",
@@ -45,7 +48,7 @@ class EventLog:
 
     def __init__(self, root: Path) -> None:
         self.driver = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._path = root / "log" / f"events-{self.driver}.jsonl"
+        self._root, self._path = root, root / "log" / f"events-{self.driver}.jsonl"
         with suppress(OSError):
             self._path.parent.mkdir(exist_ok=True)
 
@@ -53,6 +56,8 @@ class EventLog:
         """Append one event, in one write, so that a reader never meets half a line of a living driver."""
         line = {"time": round(time.time(), 3), "driver": self.driver, "event": event, **fields}
         _append(self._path, json.dumps(line) + "\n")
+        with suppress(OSError):
+            share(self._root, self._path, every=0.0 if event in ("begin", "end") else _EVERY)
 
 
 def note_run(root: Path, keys: Iterable[str], text: str) -> None:
@@ -90,6 +95,7 @@ def write_costs(root: Path, costs: Mapping[str, float]) -> None:
     if not costs.keys() <= known.keys():
         with suppress(OSError):
             write_atomic(root / "log" / "costs.json", json.dumps({**known, **costs}, sort_keys=True) + "\n")
+            share(root, root / "log" / "costs.json")
 
 
 def read_costs(root: Path) -> dict[str, float]:

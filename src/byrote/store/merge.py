@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from byrote.files.atomic import sync
-from byrote.store.drafts import draft, publish
+from byrote.store.directory import place_run
+from byrote.store.drafts import draft
+from byrote.store.mirror import located, refresh
 from byrote.store.plan import Entry, Plan
 from byrote.store.runs import committed
 from byrote.store.verified import flaw_of
@@ -33,7 +35,9 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
     """
     if len(sources) < 2:
         raise ValueError(f"merge needs at least two stores, got {len(sources)}")
-    roots, target = [Path(source) for source in sources], Path(out)
+    roots, target = [located(source) for source in sources], located(out)
+    for root in (*roots, target):
+        refresh(root)
     if target.resolve() in {root.resolve() for root in roots}:
         raise ValueError(f"{target} is one of the stores to merge; choose another `out=`")
     plan = _joined(roots)
@@ -91,4 +95,4 @@ def _copy(folder: Path, target: Path) -> None:
         for path in folder.iterdir():
             shutil.copy2(path, copy / path.name)
             sync(copy / path.name)
-        publish(copy, target / folder.name, lambda: flaw_of(target, folder.name) is None)
+        place_run(target, folder.name, copy)

@@ -13,9 +13,11 @@ from typing import Any
 
 from byrote.component import digest
 from byrote.identity import FORMAT, content_name, identity, run_key
+from byrote.store.bucket import Bucket
 from byrote.store.directory import PLAN
+from byrote.store.mirror import bucket_of, refresh, share
 from byrote.store.runs import DamagedRunError, committed, read_spec
-from byrote.store.sealed import read_sealed, write_sealed
+from byrote.store.sealed import read_sealed, sealed, write_sealed
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
@@ -166,13 +168,29 @@ class Plan:
             if there != self:
                 self._store(root)
             return
+        bucket = bucket_of(root)
+        if bucket is not None:
+            self._begin(root, bucket)
+            return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise ValueError(f"{root} is not a store and not an empty folder; choose another `out=`")
         root.mkdir(parents=True, exist_ok=True)
         self._store(root)
 
     def _store(self, root: Path) -> None:
-        write_sealed(root / PLAN, {"format": FORMAT, **asdict(self)}, parents=False)
+        write_sealed(root / PLAN, self._sealed(), parents=False)
+        share(root, root / PLAN)
+
+    def _sealed(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    def _begin(self, root: Path, bucket: Bucket) -> None:
+        """Write the plan of a new store in a bucket; where another driver was faster, take up its plan."""
+        if bucket.list():
+            raise ValueError(f"{bucket.url} is not a store and not empty; choose another prefix")
+        bucket.create(PLAN, sealed(self._sealed()).encode())
+        refresh(root)
+        self.write(root)
 
 
 @lru_cache(maxsize=1)

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from byrote.store.drafts import leftovers, remove
-from byrote.store.leases import abandoned, leased
+from byrote.store.drafts import leftovers
+from byrote.store.leases import clear_leases, leased
+from byrote.store.mirror import discard, refresh
 from byrote.store.plan import Plan
 from byrote.store.runs import committed
 from byrote.store.verified import whole_runs
@@ -29,15 +30,17 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
     Raises:
         ValueError: the folder is not a store.
     """
+    refresh(root)
     if Plan.read(root) is None:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     whole = whole_runs(root, committed(root), ())[0]
-    found = [*leftovers(root), *abandoned(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
+    found = [*leftovers(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
     if foreign:
         found += [root / flaw.key for flaw in verify(root).flaws if flaw.kind == "foreign"]
-    for path in found if not dry_run else ():
-        remove(path)
-    return found
+    leases = [root / ".running" / f"{name}.lease" for name in clear_leases(root, dry_run=dry_run)]
+    if not dry_run:
+        discard(root, found)
+    return found + leases
 
 
 def finished_checkpoints(root: Path, done: Collection[str]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from byrote.component import did_you_mean
 from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
+from byrote.store.mirror import located, refresh, share
 from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
 from byrote.store.plan import Plan, older_versions
 from byrote.store.runs import DamagedRunError, committed
@@ -99,7 +100,7 @@ def read_results(root: str | Path) -> Results:
     Raises:
         ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
     """
-    folder = Path(root)
+    folder = located(root)
     if not is_results(folder):
         raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run` made")
     plan = Plan.read(folder)
@@ -276,8 +277,10 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
     """
     if part and (out is None or Path(out).resolve() == Path(root).resolve()):
         raise ValueError(f"`part={part!r}` needs `out=`, another folder than the store {root}")
-    results = _of_part(Path(root), part) if part else read_results(root)
-    folder = Path(out) if out is not None else Path(root)
+    root = located(root)
+    refresh(root)
+    results = _of_part(root, part) if part else read_results(root)
+    folder = located(out) if out is not None else root
     folder.mkdir(parents=True, exist_ok=True)
     runs = results.runs
     for name in ("spec", "contents", "error") if len(runs) else ():
@@ -296,6 +299,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
         checksums[_FEATURES] = sha256(folder / _FEATURES)
     about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
     write_sealed(folder / _ABOUT, about)
+    share(folder, *(folder / name for name in (*checksums, _ABOUT)))
     return folder
 
 

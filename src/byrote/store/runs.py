@@ -27,6 +27,7 @@ __all__ = [
     "check_run",
     "check_sizes",
     "committed",
+    "facts_flaw",
     "is_key",
     "read_manifest",
     "read_spec",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 MANIFEST, SPEC, WEIGHTS = "manifest.json", "spec.json", "weights.safetensors"
+_FOOTER = 1 << 16  # bytes at the end of a Parquet file in which its metadata are looked for first
 _UNSEALED = {"format", "key", "status", "error", "facts", "files", "seconds", "numerics", "machine"}
 
 
@@ -61,6 +63,11 @@ class Flaw:
         if self.kind == "foreign":
             cure = "`byrote prune` with `foreign=` removes it"
         return f"run {self.key} is {self.kind}: {path} {self.words}; {cure}"
+
+
+def facts_flaw(key: str, wrong: str) -> Flaw:
+    """A manifest whose facts are not those of the run's spec; `wrong` names them."""
+    return Flaw(key, "altered", MANIFEST, f"has facts that its spec does not give ({wrong})")
 
 
 class DamagedRunError(ValueError):
@@ -145,6 +152,9 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
         if name not in sizes:
             raise _damaged(root, manifest["key"], "torn", name, "is missing")
         if sizes[name] < written.get(name, 1):
+            other = _named_in(root / manifest["key"] / name)
+            if other not in ("", manifest["key"]):
+                raise _damaged(root, manifest["key"], "swapped", name, f"belongs to run {other}")
             words = f"is cut short ({sizes[name]} of {written.get(name, 'more')} bytes)"
             raise _damaged(root, manifest["key"], "torn", name, words)
 
@@ -167,6 +177,20 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
         if other not in ("", key):
             raise _damaged(root, key, "swapped", name, f"belongs to run {other}")
         raise _damaged(root, key, "altered", name, "is not as byrote wrote it (its checksum differs)")
+    if path.suffix == ".parquet" and not _ends_with(path, key):
+        try:
+            other = metadata_of(path).get("key", "")
+        except ValueError as error:
+            raise _damaged(root, key, "altered", name, str(error)) from None
+        if other != key:
+            raise _damaged(root, key, "swapped", name, f"belongs to run {other or 'nobody'}")
+
+
+def _ends_with(path: Path, key: str) -> bool:
+    """Whether the last bytes of a Parquet file, where its metadata stand, hold a key; a look that needs no parser."""
+    with path.open("rb") as file:
+        file.seek(-min(os.path.getsize(path), _FOOTER), os.SEEK_END)
+        return key.encode() in file.read()
 
 
 def _named_in(path: Path) -> str:

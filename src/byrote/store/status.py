@@ -16,12 +16,15 @@ from typing import Any
 
 from byrote.files import write_atomic
 from byrote.store.leases import leased
+from byrote.store.mirror import discard, refresh, share
 from byrote.store.plan import Plan, older_versions
 from byrote.store.runs import committed
 from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.verified import whole_runs
 
 __all__ = ["clear_abandoned", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
+
+_EVERY = 10.0  # seconds between two uploads of how far a run is, where the store is a bucket
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
@@ -32,12 +35,12 @@ def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> N
     note = json.dumps({**about, **facts}, allow_nan=False)
     for key in keys:
         write_atomic(folder / f"{key}.json", note, durable=False, parents=False)
+        share(root, folder / f"{key}.json", every=_EVERY)
 
 
 def clear_running(root: Path, keys: Iterable[str]) -> None:
     """Remove the notes of runs that are no longer in hand."""
-    for key in keys:
-        (root / ".running" / f"{key}.json").unlink(missing_ok=True)
+    discard(root, [root / ".running" / f"{key}.json" for key in keys])
 
 
 def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
@@ -52,8 +55,9 @@ def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
     path = root / "unavailable.json"
     if reasons:
         write_sealed(path, reasons, parents=False)
+        share(root, path)
     else:
-        path.unlink(missing_ok=True)
+        discard(root, [path])
 
 
 def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]:
@@ -85,6 +89,7 @@ def state_of(root: Path) -> dict[str, Any]:
     Raises:
         ValueError: the folder is not a store.
     """
+    refresh(root)
     plan = Plan.read(root)
     if plan is None:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")

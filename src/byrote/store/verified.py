@@ -16,7 +16,7 @@ from typing import Any
 from byrote.store.runs import MANIFEST, SPEC, DamagedRunError, Flaw, check_file, check_sizes, read_manifest
 from byrote.store.sealed import read_sealed, write_sealed_line
 
-__all__ = ["flaw_of", "whole_runs"]
+__all__ = ["flaw_of", "forget", "whole_runs"]
 
 Stamp = list[int]
 _MEMORY = ".verified.json"
@@ -58,6 +58,12 @@ def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw 
     except DamagedRunError as error:
         return error.flaw
     return None
+
+
+def forget(root: Path) -> None:
+    """Remember nothing of the files of a store, where it can be written to."""
+    with suppress(OSError):
+        (root / _MEMORY).unlink()
 
 
 class _Memory:

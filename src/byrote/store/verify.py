@@ -1,20 +1,17 @@
 """`byrote verify`: read every byte of a store or of a results folder, and name each run that is not as it should be."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from byrote.store.parquet import metadata_of
+from byrote.store.mirror import refresh
 from byrote.store.plan import Plan, older_versions
 from byrote.store.query import is_results, read_results
-from byrote.store.runs import MANIFEST, Flaw, is_key, read_spec
+from byrote.store.runs import Flaw, facts_flaw, is_key, read_spec
 from byrote.store.status import not_run
-from byrote.store.verified import whole_runs
-
-if TYPE_CHECKING:
-    pass
+from byrote.store.verified import forget, whole_runs
 
 __all__ = ["Verification", "verify"]
 
@@ -56,6 +53,7 @@ def verify(root: Path) -> Verification:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables
             are damaged, in one sentence.
     """
+    refresh(root, anew=True)
     if not is_results(root):
         raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run` made")
     plan = Plan.read(root)
@@ -68,8 +66,9 @@ def verify(root: Path) -> Verification:
         there = sorted(entry.name for entry in entries if is_key(entry.name))
     manifests, flaws = whole_runs(root, there, believed=False)
     for key, manifest in manifests.items():
-        for flaw in _deeper(root, manifest):
-            flaws.setdefault(key, flaw)
+        flaw = _wrong_facts(root, manifest)
+        if flaw is not None:
+            flaws[key] = flaw
     present = plan.present(there)
     left_out = {run["key"] for run in not_run(root, plan, present)}
     older = {key for keys in older_versions(root, plan).values() for key in keys}
@@ -79,38 +78,21 @@ def verify(root: Path) -> Verification:
         if entry.key not in present and entry.key not in left_out:
             flaws[entry.key] = Flaw(entry.key, "missing", "", "is not there")
     whole = sum(key not in flaws for key in present.values())
+    if flaws:
+        forget(root)  # so that the next `byrote run` reads all files and finds the same
     ordered = tuple(flaws[key] for key in sorted(flaws))
     return Verification(root, len(plan.entries), whole, ordered, len(left_out), len(older))
 
 
-def _deeper(root: Path, manifest: Mapping[str, Any]) -> Iterator[Flaw]:
-    """What checksums do not tell: files of another run under right checksums, and facts of another spec."""
-    key = str(manifest["key"])
-    for name in manifest["files"]:
-        if name.endswith(".parquet"):
-            try:
-                other = metadata_of(root / key / name).get("key", "")
-            except ValueError as error:
-                yield Flaw(key, "altered", name, str(error))
-                continue
-            if other != key:
-                yield Flaw(key, "swapped", name, f"belongs to run {other or 'nobody'}")
-    wrong = _wrong_facts(read_spec(root, key)[0], manifest["facts"])
-    if wrong:
-        yield Flaw(key, "altered", MANIFEST, f"has facts that its spec does not give ({wrong})")
-
-
-def _wrong_facts(spec: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """The facts that the spec gives otherwise, in words; empty where there is none."""
+def _wrong_facts(root: Path, manifest: Mapping[str, Any]) -> Flaw | None:
+    """What checksums do not tell: facts in a manifest that the spec of the run gives otherwise."""
     from byrote.experiment import Experiment
-    from byrote.training.facts import facts_of
+    from byrote.training.facts import wrong_facts
 
+    key = str(manifest["key"])
     try:
-        experiment: Experiment = Experiment(**spec)
-        counts = (facts.get(name) for name in ("n_train", "n_test", "feature_width"))
-        given = facts_of(experiment, *counts)  # type: ignore[arg-type]
-    except Exception:  # a user's own module, or a file that is not here: nothing can be said
-        return ""
-    return ", ".join(
-        f"{name}: {facts.get(name)}, needs {value}" for name, value in given.items() if facts.get(name) != value
-    )
+        experiment: Experiment = Experiment(**read_spec(root, key)[0])
+    except ValueError:  # a user's own module is not here: nothing can be said
+        return None
+    wrong = wrong_facts(experiment, manifest["facts"])
+    return facts_flaw(key, wrong) if wrong else None

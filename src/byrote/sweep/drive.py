@@ -7,8 +7,9 @@ from dataclasses import replace
 from byrote.store import Plan, committed
 from byrote.store.directory import present_plan
 from byrote.store.drafts import leftovers, remove
-from byrote.store.leases import Watch, abandoned, seconds_of_a_lease
+from byrote.store.leases import Watch, clear_leases, seconds_of_a_lease
 from byrote.store.log import EventLog, note_run
+from byrote.store.mirror import refresh
 from byrote.store.status import clear_abandoned
 from byrote.sweep.executors import Event, Executor
 from byrote.sweep.outcome import Outcome, Watcher
@@ -71,8 +72,9 @@ class Driver:
             raise
         finally:
             self._executor.close()
-            for path in (*leftovers(self._root), *abandoned(self._root)):
+            for path in leftovers(self._root):
                 remove(path)
+            clear_leases(self._root)
             clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also those of drivers that died
             self._log.write("end", {"kept": self._outcome.kept, "left": self._outcome.left, "reason": reason})
 
@@ -86,6 +88,7 @@ class Driver:
         names = [name for task in held for name in (task.name, *task.keys)]
         wait, longest = _LOOK, seconds_of_a_lease() / 6
         while not self._stop():
+            refresh(self._root)
             done = self._plan.present(committed(self._root))
             free = others.look(name for name in names if name not in done)
             left = [task for task in (_without(task, done) for task in held) if task is not None]

@@ -14,11 +14,12 @@ from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Entry, Plan
 from byrote.store.cancel import Cancelled
 from byrote.store.drafts import leftovers, remove
-from byrote.store.leases import abandoned
+from byrote.store.leases import clear_leases
 from byrote.store.log import write_costs
+from byrote.store.mirror import address_of, bucket_of, discard, fetch_run, located, refresh
 from byrote.store.plan import older_versions
 from byrote.store.prune import finished_checkpoints
-from byrote.store.runs import WEIGHTS, committed
+from byrote.store.runs import WEIGHTS, committed, facts_flaw
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
 from byrote.study import Study, list_studies
@@ -31,6 +32,7 @@ from byrote.sweep.executors.local import default_workers
 from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import by_worth, plan_study, tasks
 from byrote.sweep.stop import Stop
+from byrote.training.facts import wrong_facts
 
 __all__ = ["make_store", "price", "run"]
 
@@ -100,15 +102,13 @@ def run(
     kind, request = named(on), Request(workers, address, gpus_per_task)
     kind.check(request, device)
     _check_counts(workers, limit)
-    root, watcher, stop = Path(out), watcher or Watcher(), stop or Stop()
+    root, watcher, stop = located(out), watcher or Watcher(), stop or Stop()
     device = device if on == "ray" and device == "cuda" else _device(device)  # the driver itself needs no GPU for Ray
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
-    manifests, flaws = whole_runs(root, plan.present(committed(root)).values())
+    manifests = _whole(root, plan, experiments)
     before = plan.present(manifests)
-    for flaw in flaws.values():
-        log.warning("%s", flaw.sentence(root))
     for key in before:
         data.unavailable.pop(key, None)
     mark_unavailable(root, data.unavailable)
@@ -125,17 +125,34 @@ def run(
     if worth is not None:
         todo = by_worth(todo, worth([entry for entry in plan.entries if entry.key in costs], costs))
     watcher.begin(outcome, todo, experiments)
-    setting = Setting(str(root.resolve() if on == "ray" else root), device, 1, keep_weights, tuple(imports))
+    setting = Setting(address_of(root) if on == "ray" else str(root), device, 1, keep_weights, tuple(imports))
     executor = kind.of(setting, stop, request)
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
-    for path in finished_checkpoints(root, plan.present(committed(root)).values()):
-        remove(path)
     _count_again(outcome, plan, [key for task in todo for key in task.keys])
     outcome.stopped = stop.reason if outcome.left else ""
     watcher.end(outcome)
     return outcome
+
+
+def _whole(root: Path, plan: Plan, experiments: Mapping[str, Experiment]) -> dict[str, dict[str, Any]]:
+    """The manifests of the runs that are there and whole, with the facts of their specs; what is wrong is said."""
+    present = plan.present(committed(root))
+    manifests, flaws = whole_runs(root, present.values())
+    if flaws and bucket_of(root) is not None:  # the copy may be damaged, and not the bucket
+        for key in flaws:
+            fetch_run(root, key)
+        mended, flaws = whole_runs(root, flaws)
+        manifests |= mended
+    for key, name in present.items():
+        wrong = wrong_facts(experiments[key], manifests[name]["facts"]) if name in manifests else ""
+        if wrong:
+            flaws[name] = facts_flaw(name, wrong)
+            del manifests[name]
+    for flaw in flaws.values():
+        log.warning("%s", flaw.sentence(root))
+    return manifests
 
 
 def _check_counts(workers: int | None, limit: int | None) -> None:
@@ -147,10 +164,10 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
 
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
     """Count what the store holds now: other drivers may have done some of what was asked for. Tidy up after all."""
+    refresh(outcome.root)
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
-    for path in finished_checkpoints(outcome.root, present.values()):
-        remove(path)
+    discard(outcome.root, list(finished_checkpoints(outcome.root, present.values())))
     others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():
         if manifest["status"] == "failed":
@@ -183,8 +200,9 @@ def make_store(
         ValueError, RuntimeError, DataUnavailableError: as `run` does.
     """
     plan, experiments, _ = _read(study, scale, overrides, imports)
-    _claim(Path(out), plan, accept)
-    (Path(out) / "log").mkdir(exist_ok=True)
+    root = located(out)
+    _claim(root, plan, accept)
+    (root / "log").mkdir(exist_ok=True)
     return len(experiments)
 
 
@@ -207,7 +225,8 @@ def price(
     Raises:
         ValueError, RuntimeError, DataUnavailableError: as `run` does.
     """
-    root, device = Path(out), _device(device)
+    root, device = located(out), _device(device)
+    refresh(root)
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = plan.accepting(root, accept)
@@ -227,6 +246,7 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
 
     The modules that it was made with before stay remembered.
     """
+    refresh(root)
     plan = plan.accepting(root, accept)
     there = Plan.read(root)
     if there is not None:
@@ -234,8 +254,9 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
     try:
         plan.write(root)
         (root / ".running").mkdir(exist_ok=True)
-        for path in (*leftovers(root), *abandoned(root)):
+        for path in leftovers(root):
             remove(path)
+        clear_leases(root)
         clear_abandoned(root, [entry.key for entry in plan.entries])
         write_atomic(root / ".running" / ".probe", "")
         remove(root / ".running" / ".probe")

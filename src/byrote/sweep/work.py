@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +16,12 @@ from byrote.own_code import described, own_trace, traced
 from byrote.store import commit
 from byrote.store.directory import present_plan
 from byrote.store.leases import HeldError, LeaseLostError, Leases, held
+from byrote.store.mirror import discard, fetch_file, fetch_run, located, share
 from byrote.store.status import clear_running, mark_running
 from byrote.store.verified import whole_runs
 from byrote.sweep.run_log import logged
 from byrote.training import Checkpoint, Progress, Stopped, train
+from byrote.training.facts import wrong_facts
 
 __all__ = ["work"]
 
@@ -28,6 +29,7 @@ log = logging.getLogger("byrote")
 
 Emit = Callable[[dict[str, Any]], object]
 Stop = Callable[[], bool]
+_EVERY = 10.0  # seconds between two uploads of a checkpoint, where the store is a bucket
 _imported: dict[str, tuple[object, str]] = {}  # by module its import and the digest of its source at that time
 
 
@@ -54,9 +56,15 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
     experiments = [Experiment(**spec) for spec in task["specs"]]
     digest_contents(experiments)
     _check_unchanged(experiments, task)
-    root, keys = Path(task["root"]), [e.key for e in experiments]
+    root, keys = located(task["root"]), [e.key for e in experiments]
     with held(root, task["name"], keys) as leases:
+        for key in keys:
+            if key in leases and not (root / key).exists():
+                fetch_run(root, key)
         done = whole_runs(root, [key for key in keys if key in leases and (root / key).exists()])[0]
+        for e in experiments:  # such a run is trained again
+            if e.key in done and wrong_facts(e, done[e.key]["facts"]):
+                del done[e.key]
         for key, manifest in done.items():
             emit({"event": "run", "key": key, "status": manifest["status"], "error": manifest["error"]})
         missing = [e for e in experiments if e.key in leases and e.key not in done]
@@ -67,6 +75,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
                 _carry_out(task, missing, task["name"], _Hands(noted, stop, leases))
             finally:
                 clear_running(root, [e.key for e in missing])
+                share(root, *(root / "log" / f"{e.key}.txt" for e in missing))
         left = [key for key in keys if key not in leases or key in leases.lost]
     if left:
         raise HeldError(left)
@@ -131,7 +140,7 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(experiments) == 1:
-        _checkpoint(task, name).discard()
+        _discard(task, name)
         hands.emit({"event": "raised", "key": experiments[0].key, **raised})
     elif halves:
         log.warning("a cohort of %d runs does not fit into memory and is trained in halves", len(experiments))
@@ -139,7 +148,7 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
         _carry_out(task, experiments[:middle], f"{name}-a", hands)
         _carry_out(task, experiments[middle:], f"{name}-b", hands)
     else:
-        _checkpoint(task, name).discard()
+        _discard(task, name)
         for experiment in experiments:
             _carry_out(task, [experiment], f"{name}-{experiment.key}", hands)
 
@@ -151,26 +160,37 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _checkpoint(task: Mapping[str, Any], name: str) -> Checkpoint:
-    return Checkpoint(Path(task["root"]) / ".running" / f"{name}.checkpoint")
+    return Checkpoint(located(task["root"]) / ".running" / f"{name}.checkpoint")
+
+
+def _discard(task: Mapping[str, Any], name: str) -> None:
+    discard(located(task["root"]), [_checkpoint(task, name).path])
 
 
 def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, hands: "_Hands") -> None:
     emit, leases = hands.emit, hands.leases
-    root, device = Path(task["root"]), task["device"]
+    root, device = located(task["root"]), task["device"]
     keys = [e.key for e in experiments]
     checkpoint = _checkpoint(task, name)
+    fetch_file(root, checkpoint.path)  # another machine may have begun
 
     def heard(progress: Progress) -> None:
         if leases.lost.issuperset(keys):
             raise LeaseLostError(f"another driver has taken over {len(keys)} runs, whose training here ends")
         if progress.readings:
-            present_plan(root)
+            present_plan(root, _EVERY)
             mark_running(root, keys, {"epoch": progress.epoch, "epochs": progress.epochs})
+        share(root, checkpoint.path, every=_EVERY)
         rows = {key: {column: row[column] for column in ("j1", "j2")} for key, row in progress.readings.items()}
         emit({"event": "epoch", "epoch": progress.epoch, "epochs": progress.epochs, "rows": rows})
 
     numerics = {"precision": experiments[0].training.precision, "threads": task["threads"], "device": device}
-    for run in train(experiments, device, heard, task["weights"], checkpoint, hands.stop):
+    try:
+        runs = train(experiments, device, heard, task["weights"], checkpoint, hands.stop)
+    except Stopped:
+        share(root, checkpoint.path)
+        raise
+    for run in runs:
         try:
             commit(root, run, numerics | dict(run.numerics), partial(leases.check, run.key))
         except LeaseLostError as error:
@@ -179,4 +199,4 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
         else:
             emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
     if task["name"] not in leases.lost:  # else it is another driver's now
-        checkpoint.discard()
+        _discard(task, name)

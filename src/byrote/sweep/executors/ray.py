@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
+from byrote.store.mirror import discard, fetch_file, located, share
 from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
 from byrote.sweep.plan import Task
 
@@ -60,7 +61,7 @@ class Ray(Executor):
         self._setting, self._stop, self._workers, self._address = setting, stop, workers, address
         self._gpus = (1.0 if gpus_per_task is None else gpus_per_task) if setting.device.startswith("cuda") else 0.0
         self._todo: deque[Task] = deque()
-        self._flag = Path(setting.root) / ".running" / f"stop-{secrets.token_hex(8)}"
+        self._root, self._flag = located(setting.root), f".running/stop-{secrets.token_hex(8)}"
         self._folder = ""
         self._ray: Any = None
         self._remote: Any = None
@@ -100,8 +101,9 @@ class Ray(Executor):
             while self._todo and len(in_hand) < self._room() and not self._stop():
                 task = self._todo.popleft()
                 in_hand[self._remote.remote(self._message(task))] = task
-            if self._stop() and not self._flag.exists():
-                self._flag.touch()
+            if self._stop() and not (self._root / self._flag).exists():
+                (self._root / self._flag).touch()
+                share(self._root, self._root / self._flag)
             ready, _ = ray.wait(list(in_hand), num_returns=1, timeout=_TICK)
             for reference in ready:
                 self._end(reference, in_hand.pop(reference), heard)
@@ -112,12 +114,12 @@ class Ray(Executor):
             self._ray.shutdown()
             self._ray = None
         with suppress(OSError):
-            self._flag.unlink(missing_ok=True)
+            discard(self._root, [self._root / self._flag])
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _message(self, task: Task) -> dict[str, Any]:
-        return self._setting.message(task) | {"stop": str(self._flag), "cwd": os.getcwd()}
+        return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd()}
 
     def _end(self, reference: Any, task: Task, heard: Heard) -> None:
         """Pass on what a task said, or how its worker died for the last time."""
@@ -198,7 +200,7 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
     with suppress(OSError):  # a file that a spec names is looked for from the driver's folder
         os.chdir(task["cwd"])
     said: list[dict[str, Any]] = []
-    attempt(task, said.append, _Asked(task["stop"]))
+    attempt(task, said.append, _Asked(located(task["root"]), task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
         sys.modules["torch"].cuda.empty_cache()  # the worker goes on and shares its GPU
@@ -208,11 +210,12 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
 class _Asked:
     """Whether the driver asks its tasks to stop, by a file in the store; looks once a second at most."""
 
-    def __init__(self, path: str) -> None:
-        self._path, self._looked = path, -1.0
+    def __init__(self, root: Path, flag: str) -> None:
+        self._root, self._path, self._looked = root, root / flag, -1.0
 
     def __call__(self) -> bool:
         if time.monotonic() - self._looked < 1.0:
             return False
         self._looked = time.monotonic()
-        return os.path.exists(self._path)
+        fetch_file(self._root, self._path)
+        return self._path.exists()

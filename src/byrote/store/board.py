@@ -1,0 +1,192 @@
+"""Where leases are kept: small files that are created in one step by one process, touched, read and removed.
+
+A lease called NAME has generations 1, 2, ..., each a file of its own in `.running/NAME.lease/`, so that to look at one
+lease costs the same however many there are. There is a board in a folder and one in a bucket; `byrote.store.leases`
+knows neither.
+"""
+
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from byrote.store.bucket import Bucket
+from byrote.store.drafts import store_time
+from byrote.store.mirror import bucket_of
+
+__all__ = ["Board", "Note", "board_of"]
+
+_SUFFIX = ".lease"
+_TIMES_TRIED = 8
+
+
+@dataclass(frozen=True)
+class Note:
+    """A file of a board.
+
+    Attributes:
+        text: its content.
+        version: changes with every touch.
+        modified: when it was last touched, by the board's own clock, in seconds since 1970.
+    """
+
+    text: str
+    version: object
+    modified: float
+
+
+class Board(Protocol):
+    """Files by name and generation."""
+
+    def generations(self, name: str) -> list[int]:
+        """Those that are there, sorted."""
+
+    def all(self) -> dict[str, list[int]]:
+        """The generations of every name."""
+
+    def create(self, name: str, generation: int, text: str) -> bool:
+        """Create a file; False where there is one already.
+
+        Raises:
+            FileNotFoundError: the store is gone.
+        """
+
+    def read(self, name: str, generation: int) -> Note | None:
+        """A file; None where there is none."""
+
+    def touch(self, name: str, generation: int) -> None:
+        """Give a file that this process created the time of now; one that is gone stays gone."""
+
+    def delete(self, name: str, generation: int) -> None:
+        """Remove a file; one that is gone is no error."""
+
+    def clock(self) -> float:
+        """What the clock of the board shows, in seconds since 1970."""
+
+
+@lru_cache(maxsize=8)
+def _in_bucket(bucket: Bucket) -> "_BucketBoard":
+    return _BucketBoard(bucket)
+
+
+def board_of(root: Path) -> Board:
+    """The board of a store."""
+    bucket = bucket_of(root)
+    return _FolderBoard(root) if bucket is None else _in_bucket(bucket)
+
+
+@dataclass(frozen=True)
+class _FolderBoard:
+    """A file is created exclusively (O_EXCL); no links are needed, so network folders serve."""
+
+    root: Path
+
+    def _folder(self, name: str) -> str:
+        return f"{self.root}/.running/{name}{_SUFFIX}"
+
+    def generations(self, name: str) -> list[int]:
+        try:
+            return sorted(int(entry) for entry in os.listdir(self._folder(name)) if entry.isdigit())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def all(self) -> dict[str, list[int]]:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = [entry for entry in os.listdir(self.root / ".running") if entry.endswith(_SUFFIX)]
+            return {name: self.generations(name) for name in (entry.removesuffix(_SUFFIX) for entry in names)}
+        return {}
+
+    def create(self, name: str, generation: int, text: str) -> bool:
+        folder = self._folder(name)
+        for attempt in range(_TIMES_TRIED):
+            with suppress(FileExistsError):
+                os.mkdir(folder)
+            try:
+                opened = os.open(f"{folder}/{generation}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                return False
+            except FileNotFoundError:  # the last one who held it removed the folder just now
+                if attempt == _TIMES_TRIED - 1:
+                    raise
+                continue
+            with os.fdopen(opened, "w") as file:
+                file.write(text)
+            return True
+        return False
+
+    def read(self, name: str, generation: int) -> Note | None:
+        path = Path(self._folder(name), str(generation))
+        try:
+            state, text = path.stat(), path.read_text("utf-8", "replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Note(text, (state.st_ino, state.st_mtime_ns), state.st_mtime_ns / 1e9)
+
+    def touch(self, name: str, generation: int) -> None:
+        with suppress(FileNotFoundError):
+            os.utime(f"{self._folder(name)}/{generation}")
+
+    def delete(self, name: str, generation: int) -> None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(f"{self._folder(name)}/{generation}")
+        with suppress(OSError):  # others are in it, or it is gone
+            os.rmdir(self._folder(name))
+
+    def clock(self) -> float:
+        return store_time(self.root)
+
+
+@dataclass(frozen=True, eq=False)
+class _BucketBoard:
+    """An object is created by a conditional put; a touch replaces the version that this process wrote last."""
+
+    bucket: Bucket
+    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object its version and text
+
+    def _object(self, name: str, generation: int) -> str:
+        return f".running/{name}{_SUFFIX}/{generation}"
+
+    def generations(self, name: str) -> list[int]:
+        found = (entry.rpartition("/")[2] for entry in self.bucket.list(f".running/{name}{_SUFFIX}"))
+        return sorted(int(entry) for entry in found if entry.isdigit())
+
+    def all(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for entry in self.bucket.list(".running"):
+            folder, _, number = entry.rpartition("/")
+            if folder.endswith(_SUFFIX) and number.isdigit():
+                found.setdefault(folder.rpartition("/")[2].removesuffix(_SUFFIX), []).append(int(number))
+        return {name: sorted(numbers) for name, numbers in found.items()}
+
+    def create(self, name: str, generation: int, text: str) -> bool:
+        entry = self._object(name, generation)
+        tag = self.bucket.create(entry, text.encode())
+        if tag is not None:
+            self.mine[entry] = tag, text
+        return tag is not None
+
+    def read(self, name: str, generation: int) -> Note | None:
+        there = self.bucket.read(self._object(name, generation))
+        return None if there is None else Note(there[0].decode("utf-8", "replace"), there[1], there[1].modified)
+
+    def touch(self, name: str, generation: int) -> None:
+        entry = self._object(name, generation)
+        tag, text = self.mine.get(entry, ("", ""))
+        if tag:
+            beat = f"{text}\n{time.time():.3f} {secrets.token_hex(4)}"  # a version is known by its content
+            new = self.bucket.replace(entry, beat.encode(), tag)
+            if new is None:
+                self.mine.pop(entry, None)
+            else:
+                self.mine[entry] = new, text
+
+    def delete(self, name: str, generation: int) -> None:
+        self.mine.pop(self._object(name, generation), None)
+        self.bucket.delete(self._object(name, generation))
+
+    def clock(self) -> float:
+        return self.bucket.clock()

@@ -1,0 +1,146 @@
+"""The few operations that a store needs of an object store, by obstore: create, replace, read, list, delete, a clock.
+
+A put is atomic: an object is whole or absent, and an upload that breaks off leaves nothing. `create` and `replace` are
+conditional (If-None-Match, If-Match), so of several writers one succeeds. obstore sends a request again whose answer
+was lost. The first one may have succeeded, so an object with exactly the content that was asked for counts as ours.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+__all__ = ["Bucket", "Found"]
+
+_TIMEOUT, _RETRIES = "60s", 6
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object as it lies in the bucket: its version (ETag), and when it was last written by the bucket's clock."""
+
+    tag: str
+    modified: float
+
+
+class Bucket:
+    """Objects below `s3://bucket/prefix`.
+
+    Credentials, region and endpoint come from the environment, as `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`.
+
+    Raises:
+        ImportError: obstore is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import obstore
+            from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+        except ImportError:
+            raise ImportError(f"{url} needs the package obstore; install it with `pip install 'byrote[s3]'`") from None
+        self.url, self._obstore, self._error = url, obstore, BaseError
+        self._refused = (AlreadyExistsError, PreconditionError)
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import from_url
+
+        plain = endpoint().startswith("http://")  # whoever names such an endpoint wants it
+        options: Any = {"timeout": _TIMEOUT, "allow_http": plain}
+        retries: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=120)}
+        return from_url(self.url, client_options=options, retry_config=retries)
+
+    @contextmanager
+    def _asking(self, name: str) -> Iterator[None]:
+        """Errors of the object store as one sentence; what is absent stays a FileNotFoundError."""
+        try:
+            yield
+        except (FileNotFoundError, *self._refused):
+            raise
+        except (self._error, OSError) as error:
+            line = str(error).splitlines()[0]
+            raise OSError(f"{self.url}/{name} cannot be reached: {line}") from None
+
+    def create(self, name: str, data: bytes) -> str | None:
+        """Write an object that is not there yet; its version, None where there is one already."""
+        return self._put(name, data, "create")
+
+    def replace(self, name: str, data: bytes, tag: str) -> str | None:
+        """Write over the version `tag`; the new version, None where the object has another one now, or is gone."""
+        return self._put(name, data, {"e_tag": tag})
+
+    def put(self, name: str, data: bytes) -> str:
+        """Write an object whatever is there; its version."""
+        with self._asking(name):
+            return str(self._obstore.put(self._store, name, data)["e_tag"])
+
+    def _put(self, name: str, data: bytes, mode: Any) -> str | None:
+        try:
+            with self._asking(name):
+                return str(self._obstore.put(self._store, name, data, mode=mode, use_multipart=False)["e_tag"])
+        except (FileNotFoundError, *self._refused):
+            there = self.read(name)
+            return there[1].tag if there is not None and there[0] == data else None
+
+    def read(self, name: str) -> tuple[bytes, Found] | None:
+        """Content and version of an object; None where there is none."""
+        try:
+            with self._asking(name):
+                answer = self._obstore.get(self._store, name)
+                return bytes(answer.bytes()), _found(answer.meta)
+        except FileNotFoundError:
+            return None
+
+    def look(self, name: str) -> Found | None:
+        """The version of an object; None where there is none."""
+        try:
+            with self._asking(name):
+                return _found(self._obstore.head(self._store, name))
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str = "") -> dict[str, Found]:
+        """All objects whose names begin with a folder, by name."""
+        with self._asking(prefix):
+            listed = self._obstore.list(self._store, prefix or None, chunk_size=1000)
+            return {str(one["path"]): _found(one) for some in listed for one in some}
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+        try:
+            with self._asking(name):
+                self._obstore.delete(self._store, name)
+        except FileNotFoundError:
+            pass
+
+    def clock(self) -> float:
+        """What the clock of the bucket shows: the time that it gives to an object written now, in whole seconds.
+
+        Raises:
+            OSError: the bucket cannot be reached, or may not be written to.
+        """
+        name = f".running/.clock-{secrets.token_hex(6)}"
+        self.put(name, b"")
+        try:
+            there = self.look(name)
+        finally:
+            self.delete(name)
+        if there is None:
+            raise OSError(f"{self.url} does not keep what is written to it")
+        return there.modified
+
+
+def endpoint() -> str:
+    """The address of the object store where it is not Amazon's; empty where it is."""
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
+
+
+def _found(meta: Any) -> Found:
+    return Found(str(meta["e_tag"]), meta["last_modified"].timestamp())

@@ -15,7 +15,7 @@ class Law(Noise):
     def effective_rate(self, num_classes):
         return 0.25
 
-    def _observe(self, labels, num_classes, generator, features, ids):
+    def _observe(self, samples):
         raise LookupError("in the noise law")
 
 

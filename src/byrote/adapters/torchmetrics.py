@@ -271,16 +271,8 @@ class MemorizationRates(PerSample):
     def compute(self) -> dict[str, Tensor]:
         """Columns of the history: j1, j2, realised_rate, clean_accuracy, corrupted_as_observed, corrupted_as_true."""
         predicted, true, observed = self._columns("predicted", "true", "observed")
-        fate = fates(predicted, true, observed)
-        row = {
-            "j1": j1(predicted, observed),
-            "j2": j2(predicted, true),
-            "realised_rate": fate.realised_rate,
-            "clean_accuracy": fate.clean_accuracy,
-            "corrupted_as_observed": fate.corrupted_as_observed,
-            "corrupted_as_true": fate.corrupted_as_true,
-        }
-        return scalars(row, self.device)
+        shares = fates(predicted, true, observed).columns()
+        return scalars({"j1": j1(predicted, observed), "j2": j2(predicted, true), **shares}, self.device)
 
 
 class MemorizationDistance(PerSample):

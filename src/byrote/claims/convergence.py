@@ -7,7 +7,7 @@ import numpy as np
 from byrote.analysis import Analysis, Sample, at_most, mean_over_seeds, within
 from byrote.claims.cells import Cell, Group, cells
 from byrote.claims.gathering import Gathered
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["DOUBLED"]
 
@@ -77,9 +77,8 @@ def _a10(analysis: Analysis) -> Finding:
                 floor=LEAST,
                 used=(cell.all,),
             )
-    if not gathered.checks:
-        raise NotTested("no cell with 2 seeds and two evaluations in the last quarter of the epochs")
-    drifts = len(gathered.checks)
+    why = "no cell with 2 seeds and two evaluations in the last quarter of the epochs"
+    drifts = len(needed(gathered.checks, why))
     for family in cells(analysis, vary=_LENGTH):
         _add_doubled(gathered, family)
     lacking = "" if len(gathered.checks) > drifts else "no cell was rerun with every stage doubled"

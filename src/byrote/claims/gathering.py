@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from byrote.analysis import Analysis, Check, Decision, Region, Sample, decide, power
 from byrote.analysis.check import computed_together
 from byrote.claims.cells import Cell, Group
-from byrote.claims.verdict import Finding, NotTested, Row
+from byrote.claims.verdict import Finding, Row, needed
 
 __all__ = ["Gathered", "Premise", "learned", "memorizes", "starts_clean"]
 
@@ -114,14 +114,14 @@ class Gathered:
             floor=floor,
             unmet=unmet,
             facts=dict(facts or {}),
-            decides=cell.decides,
             scale=sample.scale,
             reason=sample.reason,
         )
         self.add(check, cell, used, shown=shown)
 
     def add(self, check: Check, cell: Cell, used: Iterable[Group] = (), *, shown: bool = False) -> None:
-        """Add a ready check of this cell."""
+        """Add a ready check, which decides where its cell does."""
+        check = replace(check, decides=cell.decides)
         self.subjects[check.cell] = cell.subject
         for group in used:
             self.keys |= group.keys
@@ -161,28 +161,34 @@ class Gathered:
             self.keys |= group.keys
         total = [0, 0]
         for (name, decides), (successes, runs) in counts.items():
-            check = Check(name, what, (), (), region, share=(successes, runs), decides=decides)
-            self.add(check, owner[name, decides])
+            self.add(Check(name, what, (), (), region, share=(successes, runs)), owner[name, decides])
             total = [total[0] + successes * decides, total[1] + runs * decides]
         if total[1]:
             self.pooled.append(Check("all runs", what, (), (), region, share=(total[0], total[1])))
 
     def finding(
-        self, otherwise: str, *, nearly_all: float | None = None, lacking: str = "", notes: Sequence[str] = ()
+        self,
+        otherwise: str,
+        *,
+        kinds: Sequence[str] = (),
+        nearly_all: float | None = None,
+        lacking: str = "",
+        notes: Sequence[str] = (),
     ) -> Finding:
         """The word on all cells together and on each data set.
 
         Args:
-            otherwise: why the claim is not tested, where no check was gathered.
+            otherwise: why the claim is not tested, where no check was gathered or one of the kinds is missing.
+            kinds: the kinds of checks without which the claim is not tested.
             nearly_all: the share of cells that a claim about nearly all cells speaks of.
             lacking: a part of the claim that these runs cannot answer.
             notes: remarks for the reason.
 
         Raises:
-            NotTested: there is no check.
+            NotTested: there is no check, or none of one of the kinds.
         """
-        if not self.checks:
-            raise NotTested(otherwise)
+        there = {check.what for check in needed(self.checks, otherwise)}
+        needed(there >= set(kinds), otherwise)
         computed_together([*self.checks, *self.shown])
         word = partial(decide, nearly_all=nearly_all, lacking=lacking)
         shares = {check.what for check in self.pooled}

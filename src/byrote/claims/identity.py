@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from byrote.analysis import Analysis
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["EXACT"]
 
@@ -33,8 +33,7 @@ def _b7(analysis: Analysis) -> Finding:
     with np.errstate(invalid="ignore"):
         deviation = np.abs(j1 - j2 - np.where(rho > 0, rho * (m - t), 0.0))
     counted = np.isfinite(deviation) & ~latent
-    if not counted.any():
-        raise NotTested("no epoch with J1, J2, m and t")
+    needed(counted.any(), "no epoch with J1, J2, m and t")
     worst = int(np.argmax(np.where(counted, deviation, -1.0)))
     largest, key = float(deviation[worst]), str(analysis.runs["key"][history["run"][worst]])
     runs = len(np.unique(history["run"][counted]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from byrote.analysis import BELOW_ZERO, Analysis
 from byrote.claims.cells import Cell, cells, only
 from byrote.claims.gathering import BEGUN, Gathered, memorizes
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["papers_width"]
 
@@ -21,9 +21,7 @@ _PREMISE = "CE reaches a clean accuracy of .98 and m >= .5 at that eta; other et
 def papers_width(found: Sequence[Cell]) -> list[Cell]:
     """MD's own case: two classes and a feature width equal to their number."""
     own = only(list(found), num_classes=2, feature_width=2)
-    if not own:
-        raise NotTested("no run with N = 2 classes and feature width M = 2")
-    return own
+    return needed(own, "no run with N = 2 classes and feature width M = 2")
 
 
 def _memorizes_less(analysis: Analysis, column: str) -> Finding:

@@ -11,7 +11,7 @@ from byrote.analysis import ABOVE_ZERO, Analysis, Check, Sample, at_every_epoch,
 from byrote.analysis.samples import Array
 from byrote.claims.cells import Cell, Group, cells, only
 from byrote.claims.gathering import CLEAN, MEMORIZED, Gathered, learned, memorizes
-from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.claims.verdict import Finding, Row, claim, needed
 from byrote.reference import beside
 
 __all__ = ["NEEDS", "symmetric"]
@@ -21,6 +21,7 @@ NOT_STOPPED = 0.5  # m under weight decay or dropout from which they do not stop
 NEEDS = ("j1", "j2", "realised_rate", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 _CE_MEMORIZES = "CE reaches a clean accuracy of .98 and m >= .95 in the same cell"
+_KINDS = ("t - m at each epoch, RLL", "t - m at the best epoch, CE and MSE", "m - t at the last epoch, CE and MSE")
 _DECAY, _DROPOUT = "training.optimizer.weight_decay", "training.dropout"
 
 
@@ -28,9 +29,7 @@ def symmetric(analysis: Analysis, vary: Sequence[str] = ()) -> list[Cell]:
     """The cells of LF's own noise, `Symmetric`, at eta <= .6."""
     low = np.asarray(analysis.runs["rate"] <= LARGEST_RATE + 1e-9)
     found = [cell.where(low) for cell in only(cells(analysis, vary=vary), noise="symmetric")]
-    if not found:
-        raise NotTested("no run under symmetric noise")
-    return [cell for cell in found if len(cell.rows)]
+    return [cell for cell in needed(found, "no run under symmetric noise") if len(cell.rows)]
 
 
 @claim(
@@ -80,7 +79,7 @@ def _lead_check(cell: Cell, loss: str, rate: float, group: Group, what: str, unm
     name = f"{cell.title} {loss} eta {rate:g}"
     empty, floor = np.full(len(group), np.nan), group.difference_floor("corrupted_as_observed")
     seeds = tuple(group.seeds)
-    return Check(name, what, empty, seeds, ABOVE_ZERO, floor=floor, unmet=unmet, decides=cell.decides)
+    return Check(name, what, empty, seeds, ABOVE_ZERO, floor=floor, unmet=unmet)
 
 
 @claim(
@@ -104,18 +103,16 @@ def _b4(analysis: Analysis) -> Finding:
                 lead, epochs = _lead(group)
                 used = (group,)
                 if loss == "RLL":
-                    plain = _lead_check(cell, loss, rate, group, "t - m at each epoch, RLL", unmet)
+                    plain = _lead_check(cell, loss, rate, group, _KINDS[0], unmet)
                     for check in at_every_epoch(plain, lead, epochs):
                         gathered.add(check, cell, used)
                     continue
-                plain = _lead_check(cell, loss, rate, group, "t - m at the best epoch, CE and MSE", unmet)
+                plain = _lead_check(cell, loss, rate, group, _KINDS[1], unmet)
                 gathered.add(at_some_epoch(plain, lead, epochs), cell, used)
                 end, floor = Sample(-lead[-1], tuple(group.seeds)), group.difference_floor("corrupted_as_observed")
-                what, at = "m - t at the last epoch, CE and MSE", f"{loss} eta {rate:g}"
-                gathered.sample(cell, what, end, ABOVE_ZERO, at=at, unmet=unmet, floor=floor, used=used)
-    if len({check.what for check in gathered.checks}) < 3:
-        raise NotTested("RLL and one of CE and MSE on probabilities are needed under symmetric noise")
-    return gathered.finding("RLL and one of CE and MSE on probabilities are needed")
+                at = f"{loss} eta {rate:g}"
+                gathered.sample(cell, _KINDS[2], end, ABOVE_ZERO, at=at, unmet=unmet, floor=floor, used=used)
+    return gathered.finding("RLL and one of CE and MSE on probabilities are needed under symmetric noise", kinds=_KINDS)
 
 
 def _first_epoch(group: Group) -> tuple[Array, float]:

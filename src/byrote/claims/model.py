@@ -13,7 +13,7 @@ from byrote.analysis import model_fit as model
 from byrote.claims.cells import Cell, Group, cells
 from byrote.claims.gathering import BEGUN, Gathered, memorizes
 from byrote.claims.memorization import papers_width
-from byrote.claims.verdict import Finding, NotTested, Row, Word, claim
+from byrote.claims.verdict import Finding, Row, Word, claim, needed
 
 __all__ = ["PREDICTED", "Fitted", "fits_of"]
 
@@ -124,9 +124,8 @@ def _parameters(one: Fitted) -> list[Row]:
     needs=("realised_rate", "mem_mean", "nc1_test", "class_distance", "clean_accuracy", "corrupted_as_observed"),
 )
 def _c3(analysis: Analysis) -> Finding:
-    fitted = list(fits_of(analysis).values())
-    if not fitted:
-        raise NotTested(f"no setting under uniform noise with CE and LS at {model.FEWEST_RATES} eta")
+    why = f"no setting under uniform noise with CE and LS at {model.FEWEST_RATES} eta"
+    fitted = needed(list(fits_of(analysis).values()), why)
     findings = {variant: _gathered(analysis, fitted, variant).finding("no fit") for variant in model.VARIANTS}
     best = min(model.VARIANTS, key=lambda variant: _BEST_FIRST.index(findings[variant].word))
     other = next(variant for variant in model.VARIANTS if variant != best)

@@ -11,7 +11,7 @@ from byrote.analysis import Analysis, at_most
 from byrote.claims.cells import Cell, Group, cells
 from byrote.claims.gathering import Gathered
 from byrote.claims.slopes import RAW, RELATIVE, add_linear
-from byrote.claims.verdict import Finding, NotTested, claim
+from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["CLOSE", "LOW_TO_MIDDLE"]
 
@@ -32,15 +32,11 @@ LOW_TO_MIDDLE, CLOSE = 0.2, 0.2
 )
 def _a8(analysis: Analysis) -> Finding:
     many = [cell for cell in cells(analysis) if analysis.runs["num_classes"][cell.rows[0]] > 2]
-    if not many:
-        raise NotTested("no run with more than two classes")
     gathered = Gathered(analysis)
-    for cell in many:
+    for cell in needed(many, "no run with more than two classes"):
         for loss in ("CE", "LS"):
             add_linear(gathered, cell, loss)
-    if not gathered.checks:
-        raise NotTested("no setting with N > 2 and CE or LS at 3 rates above 0")
-    linear = len(gathered.checks)
+    linear = len(needed(gathered.checks, "no setting with N > 2 and CE or LS at 3 rates above 0"))
     for family in cells(analysis, vary=("noise",)):
         if analysis.runs["num_classes"][family.rows[0]] > 2:
             for loss in ("CE", "LS"):

@@ -8,7 +8,7 @@ from byrote.analysis import Analysis, at_least, at_most
 from byrote.claims.cells import Group, cells
 from byrote.claims.gathering import Gathered, memorizes
 from byrote.claims.memorizing_losses import NEEDS, symmetric
-from byrote.claims.verdict import Finding, NotTested, Row, claim
+from byrote.claims.verdict import Finding, Row, claim, needed
 
 __all__ = ["COVERAGE", "KEPT", "NOT_MEMORIZED", "SYMMETRIC"]
 
@@ -55,8 +55,8 @@ def _c1(analysis: Analysis) -> Finding:
                 (stated["rate_low"] <= stated["realised_rate"]) & (stated["realised_rate"] <= stated["rate_high"])
             )
             gathered.rows.append(_row(f"{cell.title}", stated, good[-1]))
-    if not answers[1]:
-        raise NotTested("no run of RLL or normalized MSE above eta 0 that has a held-out split of its own (split_seed)")
+    why = "no run of RLL or normalized MSE above eta 0 that has a held-out split of its own (split_seed)"
+    needed(answers[1], why)
     gathered.share("coverage", of, good, at_least(COVERAGE))
     note = f"{answers[0]} of {answers[1]} independent runs state a rate"
     return gathered.finding(f"none of {answers[1]} independent runs states a rate", notes=[note])

@@ -7,14 +7,26 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from byrote import given
 from byrote.analysis import Analysis, Power
 from byrote.component import did_you_mean
 from byrote.own_code import described, traced
 
-__all__ = ["CLAIMS", "Claim", "Finding", "NotTested", "Row", "Verdict", "Word", "claim", "evaluate", "registered"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Finding",
+    "NotTested",
+    "Row",
+    "Verdict",
+    "Word",
+    "claim",
+    "evaluate",
+    "needed",
+    "registered",
+]
 
 Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive", "not tested", "error"]
 Row = dict[str, Any]
@@ -25,6 +37,20 @@ log = logging.getLogger("byrote")
 
 class NotTested(Exception):
     """The table lacks a column or the runs that a claim speaks of; the message says which."""
+
+
+Found = TypeVar("Found")
+
+
+def needed(found: Found, otherwise: str) -> Found:
+    """What was found, which a claim cannot do without.
+
+    Raises:
+        NotTested: it is empty, false or 0; the message is `otherwise`.
+    """
+    if not found:
+        raise NotTested(otherwise)
+    return found
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,18 @@ _RCE = ReverseCrossEntropy()
 _AGCE = AGCE(a=6.0, q=1.5)
 
 
-class NCEAndMAE(_Sum, kind="nce_mae"):
+class _Pair(_Sum, abstract=True):
+    """A pair of losses with a name of its own, which specs and so keys of runs hold: only the weights are fields."""
+
+    parts: ClassVar[tuple[Loss, Loss]]
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
+
+    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
+        return (self.alpha, self.parts[0]), (self.beta, self.parts[1])
+
+
+class NCEAndMAE(_Pair, kind="nce_mae"):
     """L = alpha NCE + beta (1 - p_y). Ma et al. 2020.
 
     Args:
@@ -164,14 +175,10 @@ class NCEAndMAE(_Sum, kind="nce_mae"):
         1.0
     """
 
-    alpha: float = Field(default=1.0, ge=0)
-    beta: float = Field(default=1.0, ge=0)
-
-    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
-        return (self.alpha, _NCE), (self.beta, _MAE)
+    parts: ClassVar[tuple[Loss, Loss]] = (_NCE, _MAE)
 
 
-class NCEAndRCE(_Sum, kind="nce_rce"):
+class NCEAndRCE(_Pair, kind="nce_rce"):
     """L = alpha NCE + beta RCE, with A = log 1e-4. Ma et al. 2020.
 
     Args:
@@ -183,14 +190,10 @@ class NCEAndRCE(_Sum, kind="nce_rce"):
         8.3893
     """
 
-    alpha: float = Field(default=1.0, ge=0)
-    beta: float = Field(default=1.0, ge=0)
-
-    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
-        return (self.alpha, _NCE), (self.beta, _RCE)
+    parts: ClassVar[tuple[Loss, Loss]] = (_NCE, _RCE)
 
 
-class NFLAndRCE(_Sum, kind="nfl_rce"):
+class NFLAndRCE(_Pair, kind="nfl_rce"):
     """L = alpha NFL + beta RCE, with gamma = .5 and A = log 1e-4. Ma et al. 2020.
 
     Args:
@@ -202,14 +205,10 @@ class NFLAndRCE(_Sum, kind="nfl_rce"):
         8.3893
     """
 
-    alpha: float = Field(default=1.0, ge=0)
-    beta: float = Field(default=1.0, ge=0)
-
-    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
-        return (self.alpha, _NFL), (self.beta, _RCE)
+    parts: ClassVar[tuple[Loss, Loss]] = (_NFL, _RCE)
 
 
-class NCEAndAGCE(_Sum, kind="nce_agce"):
+class NCEAndAGCE(_Pair, kind="nce_agce"):
     """L = alpha NCE + beta AGCE(a=6, q=1.5). Zhou et al. 2021.
 
     Not symmetric, since AGCE is not.
@@ -224,8 +223,5 @@ class NCEAndAGCE(_Sum, kind="nce_agce"):
         None
     """
 
-    alpha: float = Field(default=1.0, ge=0)
+    parts: ClassVar[tuple[Loss, Loss]] = (_NCE, _AGCE)
     beta: float = Field(default=4.0, ge=0)
-
-    def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
-        return (self.alpha, _NCE), (self.beta, _AGCE)

@@ -57,6 +57,9 @@ class NormalizedMSE(Loss):
     The class sum makes it symmetric, with constant `scale`; LF finds that it resists memorization where plain
     MSE does not. LF's released code multiplies it by .1, which acts on the learning rate.
 
+    At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal but for rounding: the closed
+    form needs no value of the other classes. Specs name it, so keys of runs do, and their bits are those of this form.
+
     Args:
         scale: factor on the loss, above 0; 1 as published, .1 as in LF's released code.
 

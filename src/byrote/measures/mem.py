@@ -65,6 +65,23 @@ class Fates:
     corrupted_as_neither: float  # 1 - m - t
     count: int  # corrupted samples
 
+    @classmethod
+    def of(cls, corrupted: Tensor, as_observed: Tensor, as_true: Tensor) -> Fates:
+        """The fates from which samples are corrupted, and predicted as observed or as true: three bool (n,)."""
+        return cls(
+            realised_rate=_share(corrupted),
+            clean_accuracy=_share(as_observed[~corrupted]),
+            corrupted_as_observed=_share(as_observed[corrupted]),
+            corrupted_as_true=_share(as_true[corrupted]),
+            corrupted_as_neither=_share(~(as_observed | as_true)[corrupted]),
+            count=int(corrupted.sum()),
+        )
+
+    def columns(self) -> dict[str, float]:
+        """The four that are columns of a history."""
+        names = ("realised_rate", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true")
+        return {name: getattr(self, name) for name in names}
+
 
 def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> Fates:
     """Fate of every sample under label noise: m, t, neither, a and rho, each (n,) int64 classes in.
@@ -83,16 +100,8 @@ def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> 
     predictions, true_labels, observed_labels = _columns(
         predictions=predictions, true_labels=true_labels, observed_labels=observed_labels
     )
-    corrupted = true_labels != observed_labels
     as_observed, as_true = predictions == observed_labels, predictions == true_labels
-    return Fates(
-        realised_rate=_share(corrupted),
-        clean_accuracy=_share(as_observed[~corrupted]),
-        corrupted_as_observed=_share(as_observed[corrupted]),
-        corrupted_as_true=_share(as_true[corrupted]),
-        corrupted_as_neither=_share(~(as_observed | as_true)[corrupted]),
-        count=int(corrupted.sum()),
-    )
+    return Fates.of(true_labels != observed_labels, as_observed, as_true)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from byrote.checks import unusable
 from byrote.component import did_you_mean
 from byrote.measures.collapse import nc2, nc3, nc4
 from byrote.measures.features import FeatureSet
-from byrote.measures.mem import Memorization, class_distance, j1, j2, memorization
+from byrote.measures.mem import Fates, Memorization, class_distance, j1, j2, memorization
 from byrote.measures.positive import def31, zero_means
 from byrote.measures.rate import noise_rate
 from byrote.measures.variability import class_means_coincide, nc1, nc1_top_share
@@ -173,11 +173,6 @@ def _small() -> "Snapshot":
     return Snapshot(3, labels, labels.roll(1), h, z, labels, h, z, labels, h[:3], z[0], labels == 0)
 
 
-def _share(hits: Tensor) -> float:
-    """Mean of a boolean tensor; NaN when it is empty."""
-    return float(hits.double().mean()) if hits.numel() else float("nan")
-
-
 _LABELS = (
     "j1",
     "j2",
@@ -196,16 +191,13 @@ def labels(snapshot: Snapshot) -> dict[str, float]:
     if bool(unusable(snapshot.logits).any()):  # what a row of NaN predicts is no class
         return dict.fromkeys(_LABELS, float("nan")) | {
             "test_accuracy": _test_accuracy(snapshot),
-            "realised_rate": _share(wrong),
+            "realised_rate": float(wrong.double().mean()),
         }
     return {
         "j1": j1(predicted, snapshot.observed),
         "j2": j2(snapshot.predicted_class, snapshot.true),
         "test_accuracy": _test_accuracy(snapshot),
-        "realised_rate": _share(wrong),
-        "clean_accuracy": _share((predicted == snapshot.observed)[~wrong]),
-        "corrupted_as_observed": _share((predicted == snapshot.observed)[wrong]),
-        "corrupted_as_true": _share((snapshot.predicted_class == snapshot.true)[wrong]),
+        **Fates.of(wrong, predicted == snapshot.observed, snapshot.predicted_class == snapshot.true).columns(),
     }
 
 

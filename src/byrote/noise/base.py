@@ -7,6 +7,7 @@ probability) and one number v that decides where to, whatever the rate.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -15,7 +16,26 @@ import torch
 from byrote import checks
 from byrote.component import Component
 
-__all__ = ["Noise", "TransitionNoise", "at_least_two", "flip", "transition_matrix", "uniforms"]
+__all__ = ["Noise", "Samples", "TransitionNoise", "at_least_two", "flip", "transition_matrix", "uniforms"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The checked samples that a law corrupts, on the CPU.
+
+    Args:
+        labels: true classes, int64 (n,).
+        num_classes: N.
+        generator: the only source of randomness.
+        features: one row a sample, for the laws that look at them.
+        ids: int64 (n,), for labels that were recorded.
+    """
+
+    labels: torch.Tensor
+    num_classes: int
+    generator: torch.Generator
+    features: torch.Tensor | None = None
+    ids: torch.Tensor | None = None
 
 
 class Noise(Component, family="noise"):
@@ -95,7 +115,8 @@ class Noise(Component, family="noise"):
             raise ValueError(f"features must have one row a label, got {tuple(features.shape)} for {len(true)} labels")
         if ids is not None and ids.shape != true.shape:
             raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
-        return self._observe(true.detach().cpu(), num_classes, generator, features, ids).to(true.device)
+        samples = Samples(true.detach().cpu(), num_classes, generator, features, ids)
+        return self._observe(samples).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
         """Which samples `corrupt` draws a new label for, from the same generator state.
@@ -125,15 +146,8 @@ class Noise(Component, family="noise"):
         mask = self._redrawn(len(true), generator)
         return None if mask is None else mask.to(true.device)
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """The observed labels of checked int64 CPU labels."""
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        """The observed labels, int64 (n,)."""
         raise NotImplementedError
 
     def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor | None:
@@ -148,24 +162,13 @@ class TransitionNoise(Noise, abstract=True):
         """1 - tr(T) / N: the expected share of corrupted samples when the N classes are equally large."""
         return float(_off_diagonal(self.transition(num_classes)).sum(1).mean())
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        away = _off_diagonal(self.transition(num_classes))  # (N, num_outputs)
-        return flip(labels, away.sum(1)[labels], lambda true, own: away[true], num_classes, generator)
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        away = _off_diagonal(self.transition(samples.num_classes))  # (N, num_outputs)
+        return flip(samples, away.sum(1)[samples.labels], lambda true, own: away[true])
 
 
 def flip(
-    labels: torch.Tensor,
-    probability: torch.Tensor,
-    targets: Callable[[int, torch.Tensor], torch.Tensor],
-    num_classes: int,
-    generator: torch.Generator,
+    samples: Samples, probability: torch.Tensor, targets: Callable[[int, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     """Flip each label with its probability: the one drawing that every model shares.
 
@@ -174,21 +177,20 @@ def flip(
     corrupts a superset of the samples, and those corrupted in both cases get the same new class.
 
     Args:
-        labels: int64 (n,).
+        samples: their generator is advanced by 2n numbers.
         probability: float64 (n,), the probability that the label is changed.
         targets: called once for each true class, in order, with the class and the indices of its f samples that
             flip; gives the weights of the new classes, (num_outputs,) for all or (f, num_outputs). They need
             not sum to 1; that of the class itself is 0.
-        num_classes: N.
-        generator: advanced by 2n numbers.
 
     Returns:
         int64 (n,).
     """
-    u, v = uniforms(len(labels), generator)
+    labels = samples.labels
+    u, v = uniforms(len(labels), samples.generator)
     flipped = (u < probability).nonzero()[:, 0]
     by_class, order = labels[flipped].sort(stable=True)
-    sizes = by_class.bincount(minlength=num_classes).tolist()
+    sizes = by_class.bincount(minlength=samples.num_classes).tolist()
     observed = labels.clone()
     for true, own in enumerate(torch.split(flipped[order], sizes)):
         weights = targets(true, own)

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from byrote import checks
-from byrote.noise.base import Noise, flip
+from byrote.noise.base import Noise, Samples, flip
 
 __all__ = ["InstanceDependent", "LookAlike", "MarginDependent"]
 
@@ -47,25 +47,18 @@ class InstanceDependent(Noise):
         mass = (math.erf(b / math.sqrt(2)) - math.erf(a / math.sqrt(2))) / 2
         return self.rate + self.spread * density / mass
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        x = _rows(self, features)
-        quantile = torch.rand(len(labels), dtype=torch.float64, generator=generator)
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        x, generator = _rows(self, samples), samples.generator
+        quantile = torch.rand(len(samples.labels), dtype=torch.float64, generator=generator)
         q = self._flip_probability(quantile) if self.rate > 0 else torch.zeros_like(quantile)
 
         def targets(true: int, own: torch.Tensor) -> torch.Tensor:
-            weight = torch.randn(x.shape[1], num_classes, dtype=torch.float64, generator=generator)  # W_n
+            weight = torch.randn(x.shape[1], samples.num_classes, dtype=torch.float64, generator=generator)  # W_n
             logits = torch.cat([x[part].double() @ weight for part in torch.split(own, _ROWS)])  # (f, N)
             logits[:, true] = -math.inf
             return logits.softmax(1)
 
-        return flip(labels, q, targets, num_classes, generator)
+        return flip(samples, q, targets)
 
     def _flip_probability(self, quantile: torch.Tensor) -> torch.Tensor:
         """Quantiles of the truncated normal law, (n,)."""
@@ -105,15 +98,8 @@ class MarginDependent(Noise):
         """eta itself: the flip probabilities are made to have this mean."""
         return self.rate
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        return _to_nearest(self, self._pull, labels, num_classes, generator, features)
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        return _to_nearest(self, self._pull, samples)
 
     def _pull(self, x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         margin, nearest = _margins(x, labels, num_classes)
@@ -161,15 +147,8 @@ class LookAlike(Noise):
         """eta itself: the flip probabilities have this mean."""
         return self.rate
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        return _to_nearest(self, self._pull, labels, num_classes, generator, features)
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        return _to_nearest(self, self._pull, samples)
 
     def _pull(self, x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         resemblance, nearest = _resemblance(x, labels, num_classes)
@@ -192,22 +171,20 @@ class LookAlike(Noise):
 def _to_nearest(
     law: Noise,
     pull: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]],
-    labels: torch.Tensor,
-    num_classes: int,
-    generator: torch.Generator,
-    features: torch.Tensor | None,
+    samples: Samples,
 ) -> torch.Tensor:
     """Flip each sample with the probability, and to the class, that `pull` gives of features, labels, and N."""
-    x = _rows(law, features)
-    if len(labels) == 0:
-        return labels.clone()
-    probability, nearest = pull(x, labels, num_classes)
-    one_hot = torch.eye(num_classes, dtype=torch.float64)
-    return flip(labels, probability, lambda true, own: one_hot[nearest[own]], num_classes, generator)
+    x = _rows(law, samples)
+    if len(x) == 0:
+        return samples.labels.clone()
+    probability, nearest = pull(x, samples.labels, samples.num_classes)
+    one_hot = torch.eye(samples.num_classes, dtype=torch.float64)
+    return flip(samples, probability, lambda true, own: one_hot[nearest[own]])
 
 
-def _rows(model: Noise, features: torch.Tensor | None) -> torch.Tensor:
+def _rows(model: Noise, samples: Samples) -> torch.Tensor:
     """Features on the CPU, one flat row a sample, (n, S)."""
+    features = samples.features
     if features is None:
         raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")
     checks.finite("features", features)

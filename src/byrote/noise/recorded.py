@@ -18,7 +18,7 @@ from pydantic import Field
 
 from byrote import checks, inputs
 from byrote.files import DataUnavailableError, atomic, cache_folder, write_atomic
-from byrote.noise.base import Noise
+from byrote.noise.base import Noise, Samples
 from byrote.noise.cells import integer_columns
 from byrote.noise.realised import realised
 
@@ -200,17 +200,10 @@ class Recorded(Noise):
         labels = self.load()
         return realised(labels.true, labels.observed, num_classes).rate
 
-    def _observe(
-        self,
-        labels: torch.Tensor,
-        num_classes: int,
-        generator: torch.Generator,
-        features: torch.Tensor | None,
-        ids: torch.Tensor | None,
-    ) -> torch.Tensor:
-        if ids is None:
+    def _observe(self, samples: Samples) -> torch.Tensor:
+        if samples.ids is None:
             raise ValueError("Recorded finds labels by sample id: corrupt(...) needs ids=")
-        recorded, wanted = self.load(), ids
+        recorded, wanted, labels = self.load(), samples.ids, samples.labels
         if len(wanted) == 0:
             return labels.clone()
         place = torch.searchsorted(recorded.ids, wanted).clamp(max=max(len(recorded.ids) - 1, 0))
@@ -232,7 +225,7 @@ class Recorded(Noise):
                 f"samples differ, id {int(wanted[other][0])} for one{from_one}"
             )
         observed = recorded.observed[place]
-        checks.classes(f"observed labels in {self.path}", observed, num_classes)
+        checks.classes(f"observed labels in {self.path}", observed, samples.num_classes)
         return observed
 
 

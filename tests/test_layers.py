@@ -203,6 +203,19 @@ def test_nothing_in_the_library_prints():
             assert called != "print", f"{path.name} prints"
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) != "cli"], ids=lambda p: p.stem)
+def test_errors_of_the_library_name_no_option_of_the_command_line(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Raise):
+            texts = [
+                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
+            found = re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(texts))
+            assert not found, (
+                f"line {node.lineno}: name the argument, `{found[0][2:]}=`, which the command line translates"
+            )
+
+
 def test_contributing_names_every_part_with_its_level():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     rows = re.findall(r"^\| (\d) \| (.+) \|$", text, flags=re.MULTILINE)

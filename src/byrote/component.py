@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import pkgutil
 import re
 from functools import cache
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
@@ -26,7 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest"]
+__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover"]
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
@@ -78,6 +79,18 @@ def _only_numbers(owner: type["Spec"], field: str) -> bool:
     """Whether a field holds numbers and no truth values."""
     leaves = _leaves(owner.model_fields[field].annotation)
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
+
+
+def discover(package: str) -> None:
+    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
+
+    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
+
+    Raises:
+        ImportError: a module needs what is not installed.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -179,7 +192,7 @@ class Component(Spec):
                 importlib.import_module(kind.partition(":")[0])
             except ModuleNotFoundError as error:
                 raise ValueError(
-                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with --import"
+                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with `imports=`"
                 ) from None
             except (Exception, SystemExit) as error:
                 raise ValueError(

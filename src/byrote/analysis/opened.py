@@ -34,7 +34,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not is_results(self.root):
-            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run --out` made")
+            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
 
     @cached_property
     def results(self) -> Results:
@@ -95,7 +95,7 @@ class Store:
         Its input is what `store.experiment(key).data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 
         Args:
-            key: a key of a run that was trained with `byrote run --keep-weights`.
+            key: a key of a run that was trained with `keep_weights=True`.
 
         Raises:
             ValueError: no such run, no weights of it, a damaged file, or a module that cannot be imported.

@@ -1,5 +1,6 @@
 """Label noise: laws that turn true labels into observed ones, what they made, and files to share it."""
 
+from byrote.component import discover
 from byrote.noise.asymmetric import Asymmetric, ClassConditional, PairFlip, PerClass, RandomMatrix, random_transition
 from byrote.noise.base import Noise, TransitionNoise
 from byrote.noise.instance import InstanceDependent, LookAlike, MarginDependent
@@ -33,3 +34,5 @@ __all__ = [
     "realised",
     "save_labels",
 ]
+
+discover(__name__)

@@ -34,9 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from anchors.plain_loop import plain_epochs
 from engine import Case, experiments, machine, step_flop
 
-from byrote import data, networks
+from byrote import Study, data, networks
 from byrote.engine import EnsembleOptimizer
-from byrote.study import Study
 from byrote.sweep.cost import training_cost
 from byrote.training import prepare
 from byrote.training.cohort import Cohort

@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from anchors.plain_loop import plain_epochs
 
-from byrote import data, losses, networks, noise
+from byrote import Experiment, data, losses, networks, noise
 from byrote.engine import bfloat16
-from byrote.experiment import Experiment
 from byrote.networks import Network
 from byrote.recipe import SGD, Training
 from byrote.sweep.executors import Event, Local, Setting
@@ -111,7 +110,7 @@ def _whole(event: Event) -> None:
 _PLAIN = """
 import sys, time; sys.path.insert(0, {folder!r})
 import torch
-from byrote.experiment import Experiment
+from byrote import Experiment
 from anchors.plain_loop import plain_epochs
 e = Experiment(**{spec!r})
 d = e.data.load("train")

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from engine import faster_precision, machine
 from measures import memory_mb, reset_high_water
 
-from byrote import data, losses, networks, noise
-from byrote.experiment import Experiment
+from byrote import Experiment, data, losses, networks, noise
 from byrote.recipe import SGD, Training
 from byrote.training import prepare, train
 from byrote.training.loop import train_epoch

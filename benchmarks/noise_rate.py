@@ -34,9 +34,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from byrote import losses, networks, noise
+from byrote import Experiment, losses, networks, noise
 from byrote.data import FashionMNISTSubset, Images
-from byrote.experiment import Experiment
 from byrote.measures import RateEstimate, noise_rate
 from byrote.recipe import SGD, Cosine, Training
 from byrote.training import prepare, train_epoch

@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from byrote import data, losses, networks, noise
-from byrote.experiment import Experiment
+from byrote import Experiment, data, losses, networks, noise
 from byrote.recipe import Training
 from byrote.store import Plan, committed
 from byrote.store.leases import Watch, held

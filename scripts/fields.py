@@ -9,9 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from byrote import data, losses, networks, noise
+from byrote import Experiment, data, losses, networks, noise
 from byrote.component import Component, Spec
-from byrote.experiment import Experiment
 from byrote.recipe import Optimizer, Schedule, Training
 from byrote.study import Part, Study
 

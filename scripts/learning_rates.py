@@ -17,8 +17,7 @@ from pathlib import Path
 
 import torch
 
-from byrote.experiment import Experiment
-from byrote.study import Study
+from byrote import Experiment, Study
 from byrote.training import train
 
 SEED = 1000  # no study has it

@@ -18,7 +18,8 @@ def kept(tmp_path, monkeypatch):
 
 def test_the_page_on_models(kept):
     count, names = run_blocks(DOCS / "models.md")
-    assert count == 5
+    assert count == 6
+    assert len(names["run"].history) == 20
     assert [row["epoch"] for row in names["observer"].history.rows()] == [1, 2]
     assert torch.load("model.pt", weights_only=True).keys() == names["model"].state_dict().keys()
 

@@ -129,7 +129,7 @@ def test_human_labels_and_their_files(
     tmp_path: Path, pinned: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
     clean = np.array([3, 1, 4, 1], dtype=np.int64)
-    made = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN.values(), start=1)}
+    made = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN_LABELS.values(), start=1)}
     content = human_file(made | {"clean_label": clean})
     pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": content}, remotes=())
     if packed:
@@ -140,7 +140,7 @@ def test_human_labels_and_their_files(
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
     assert data.human_labels("worst").tolist() == made["worse_label"].tolist() == [5, 3, 6, 3]
     assert data.human_labels("random3").tolist() == made["random_label3"].tolist()
-    path = data.recorded_file("aggre")
+    path = data.human_labels_file("aggre")
     assert path.read_text() == "id,true,observed\n0,3,4\n1,1,2\n2,4,5\n3,1,2\n"
     recorded = noise.Recorded(path=str(path)).load()
     assert recorded.observed.tolist() == made["aggre_label"].tolist()

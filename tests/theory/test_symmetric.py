@@ -23,7 +23,7 @@ def _logits(seed=0, N=10):
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_the_constant(name):
     loss, constant = SYMMETRIC[name]
-    found = theory.symmetry(theory.from_torch(loss), _logits()[0])
+    found = theory.check_symmetry(theory.from_torch(loss), _logits()[0])
     assert found.holds
     assert found.constant == pytest.approx(constant, rel=1e-12)
 
@@ -49,7 +49,7 @@ def test_the_identity_against_drawn_labels(name, eta, seed):
 @pytest.mark.parametrize("eta", [0.05, 0.5])
 def test_noise_reverses_a_pair_under_a_loss_that_is_not_symmetric(name, eta):
     loss = theory.from_torch(OTHERS[name])
-    assert not theory.symmetry(loss, _logits()[0]).holds
+    assert not theory.check_symmetry(loss, _logits()[0]).holds
     pair = theory.find_reversal(loss, 3, eta)
     first = theory.noisy_risk(loss, pair.logits_better_clean, pair.labels, eta)
     second = theory.noisy_risk(loss, pair.logits_better_noisy, pair.labels, eta)
@@ -67,7 +67,7 @@ def test_no_pair_is_reversed_under_a_symmetric_one(name):
 def test_a_small_asymmetry_is_seen():
     robust = theory.from_torch(losses.RobustLog(alpha=0.1))
     bent = lambda z, y: robust(z, y) * (1 + 1e-4 * (y == 0))  # noqa: E731
-    assert not theory.symmetry(bent, _logits()[0]).holds
+    assert not theory.check_symmetry(bent, _logits()[0]).holds
 
 
 def test_wrong_requests():

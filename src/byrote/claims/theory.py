@@ -15,6 +15,7 @@ from byrote.theory import (
     LayerPeeled,
     Problem,
     SampleLoss,
+    check_symmetry,
     eta_bound,
     find_reversal,
     from_torch,
@@ -23,7 +24,6 @@ from byrote.theory import (
     noisy_risk,
     order_of_dilations,
     solve_free,
-    symmetry,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _b8(analysis: Analysis) -> Finding:
     built: dict[str, Stated] = {}
     without: list[str] = []
     for kind, member in sorted(losses.Loss.registry.items()):
-        if ":" in kind:  # a user's own loss: `byrote.theory.symmetry` judges it
+        if ":" in kind:  # a user's own loss: `byrote.theory.check_symmetry` judges it
             continue
         try:
             loss = member()
@@ -174,7 +174,7 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     rows: list[Row] = []
     wrong: list[str] = []
     for name, stated in losses.items():
-        found = symmetry(stated.loss, logits)
+        found = check_symmetry(stated.loss, logits)
         identity = noisy_risk(stated.loss, logits, labels, _RATE)
         pair = None if found.holds else find_reversal(stated.loss, _CLASSES, _RATE)
         error = identity.deviation

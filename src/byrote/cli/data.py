@@ -86,7 +86,7 @@ def get(
     for name in names:
         try:
             with _Bar() as bar:
-                served = data.get(name, folder, bar.report)
+                served = data.download(name, folder, bar.report)
         except data.DataUnavailableError as error:
             failures.append(str(error))
             continue

@@ -4,8 +4,8 @@ from byrote.component import discover
 from byrote.data.arrays import Arrays
 from byrote.data.base import Dataset, Images
 from byrote.data.bundled import FashionMNISTSubset
-from byrote.data.cifar import CIFAR10, HUMAN, human_labels, recorded_file
-from byrote.data.fetch.catalogue import COLLECTIONS, get
+from byrote.data.cifar import CIFAR10, HUMAN_LABELS, human_labels, human_labels_file
+from byrote.data.fetch.catalogue import COLLECTIONS, download
 from byrote.data.image_folder import ImageFolder
 from byrote.data.mnist import MNIST, FashionMNIST
 from byrote.data.svhn import SVHN
@@ -15,7 +15,7 @@ from byrote.files import DataUnavailableError
 __all__ = [
     "CIFAR10",
     "COLLECTIONS",
-    "HUMAN",
+    "HUMAN_LABELS",
     "MNIST",
     "SVHN",
     "Arrays",
@@ -26,9 +26,9 @@ __all__ = [
     "ImageFolder",
     "Images",
     "Table",
-    "get",
+    "download",
     "human_labels",
-    "recorded_file",
+    "human_labels_file",
 ]
 
 discover(__name__)

@@ -19,7 +19,7 @@ from byrote.data.formats.pickles import load_arrays
 from byrote.data.formats.png import read_png
 from byrote.files import write_atomic
 
-__all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN", "human_labels", "recorded_file"]
+__all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
 _LIMIT = 1 << 28  # bytes of a file that is read
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
@@ -143,7 +143,7 @@ class CIFAR10(Dataset, kind="cifar10"):
 
 # ------------------------------------------------------------------------------------- human labels
 
-HUMAN = {
+HUMAN_LABELS = {
     "aggre": "aggre_label",
     "worst": "worse_label",
     "random1": "random_label1",
@@ -215,11 +215,11 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
         ValueError: another name.
         FileNotFoundError: the file is not to be had; says what was tried.
     """
-    checks.one_of("human labels", name, tuple(HUMAN))
-    return _human_arrays()[HUMAN[name]].copy()
+    checks.one_of("human labels", name, tuple(HUMAN_LABELS))
+    return _human_arrays()[HUMAN_LABELS[name]].copy()
 
 
-def recorded_file(name: str = "worst") -> Path:
+def human_labels_file(name: str = "worst") -> Path:
     """Those labels as a CSV file in the cache with the columns id, true, observed, which `noise.Recorded` reads.
 
     The file is written when it is not there yet; see `human_labels` for names and errors.

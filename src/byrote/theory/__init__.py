@@ -25,11 +25,11 @@ from .symmetric import (
     Reversal,
     SampleLoss,
     Symmetry,
+    check_symmetry,
     class_sums,
     find_reversal,
     from_torch,
     noisy_risk,
-    symmetry,
 )
 from .variants import (
     CleanMemorization,
@@ -66,6 +66,7 @@ __all__ = [
     "bias_curve",
     "bounded_dilation",
     "check_assumption",
+    "check_symmetry",
     "class_geometry",
     "class_sums",
     "clean_memorization",
@@ -87,6 +88,5 @@ __all__ = [
     "solve_dilation",
     "solve_free",
     "squared_dilation",
-    "symmetry",
     "thresholds",
 ]

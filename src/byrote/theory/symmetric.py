@@ -21,11 +21,11 @@ __all__ = [
     "Reversal",
     "SampleLoss",
     "Symmetry",
+    "check_symmetry",
     "class_sums",
     "find_reversal",
     "from_torch",
     "noisy_risk",
-    "symmetry",
 ]
 
 SampleLoss: TypeAlias = Callable[[Array, NDArray[np.int64]], ArrayLike]
@@ -99,7 +99,7 @@ def class_sums(loss: SampleLoss, logits: ArrayLike) -> Array:
     return np.asarray(_by_label(loss, _rows(logits)).sum(axis=1))
 
 
-def symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9) -> Symmetry:
+def check_symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9) -> Symmetry:
     """Whether the class sum is one constant over the given logits (S, N)."""
     sums = class_sums(loss, logits)
     constant = float(sums.mean())

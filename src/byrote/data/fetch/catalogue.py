@@ -7,7 +7,7 @@ from byrote.data import cifar, mnist, svhn
 from byrote.data.fetch.sources import Collection, Served
 from byrote.files import Progress
 
-__all__ = ["COLLECTIONS", "get"]
+__all__ = ["COLLECTIONS", "download"]
 
 COLLECTIONS: dict[str, Collection] = {
     collection.name: collection
@@ -21,7 +21,7 @@ COLLECTIONS: dict[str, Collection] = {
 }
 
 
-def get(name: str, folder: Path | None = None, progress: Progress | None = None) -> Served:
+def download(name: str, folder: Path | None = None, progress: Progress | None = None) -> Served:
     """Make the files of a data set available on this machine, from the first source that has them.
 
     Tried in order: `folder`, the folder BYROTE_DATA names, the cache, a system package's folder, the canonical
@@ -37,6 +37,6 @@ def get(name: str, folder: Path | None = None, progress: Progress | None = None)
         raise ValueError(f"there is no data set {name!r} to get; {did_you_mean(name, list(COLLECTIONS))}")
     served = COLLECTIONS[name].fetch(folder, progress)
     if name == cifar.CIFAR10N_FILES.name:
-        for labels in cifar.HUMAN:
-            cifar.recorded_file(labels)
+        for labels in cifar.HUMAN_LABELS:
+            cifar.human_labels_file(labels)
     return served

@@ -55,7 +55,7 @@ def verify(root: Path) -> Verification:
     """
     refresh(root, anew=True)
     if not is_results(root):
-        raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run --out` made")
+        raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run` made")
     plan = Plan.read(root)
     if plan is None or (root / "about.json").exists():
         results = read_results(root)

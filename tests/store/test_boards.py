@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from byrote.store import mirror
 from byrote.store.board import board_of
 from byrote.store.leases import LeaseLostError, Leases, Watch, held, leased
 from byrote.store.mirror import bucket_of, located
@@ -28,7 +29,7 @@ def root(request, tmp_path, monkeypatch):
         made = tmp_path
     else:
         request.getfixturevalue("server")
-        monkeypatch.setenv("BYROTE_CACHE", str(tmp_path))
+        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path)
         made = located(f"s3://bucket/{tmp_path.name}")
         bucket_of(made).create("plan.json", b"{}")
     (made / "plan.json").write_text("{}")

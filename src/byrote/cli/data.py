@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+from byrote.cli.completion import data_sets
 from byrote.cli.output import fail, print_json, print_table, quiet, say
 
 __all__ = ["app"]
@@ -55,7 +56,7 @@ def listing(*, json: bool = False) -> int:
 
 @app.command
 def get(
-    *names: str,
+    *names: Annotated[str, Parameter(completer=data_sets)],
     folder: Annotated[Path | None, Parameter(name="--folder")] = None,
     json: bool = False,
 ) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from byrote.cli.completion import scales, studies
 from byrote.cli.interrupts import interruptible
 from byrote.cli.output import fail, say
 from byrote.cli.own import Imports
@@ -20,10 +21,10 @@ _Repeated = Annotated[list[str] | None, Parameter(negative=())]
 
 
 def run(
-    study: str,
+    study: Annotated[str, Parameter(completer=studies)],
     /,
     *,
-    scale: str = "",
+    scale: Annotated[str, Parameter(completer=scales)] = "",
     out: Path | None = None,
     workers: int | None = None,
     device: str = "cpu",
@@ -46,7 +47,7 @@ def run(
     partition: str = "",
     script: Path | None = None,
 ) -> int:
-    """Train the missing runs of a study; the same command again goes on where it stopped.
+    """Train a study; the same command goes on after a stop.
 
     Ctrl-C once ends it after the epoch in hand, with a checkpoint; twice, at once.
 

@@ -64,10 +64,10 @@ def describe(store: Store, text: str) -> dict[str, Any]:
 def _readings(store: Store, key: str) -> dict[str, Any]:
     """The last row of the run's history, as it is stored."""
     history = store.results.history
-    mine = np.flatnonzero(history["key"] == key) if len(history) else []
-    if not len(mine):
+    mine = np.flatnonzero(history["key"] == key).tolist() if len(history) else []
+    if not mine:
         return {}
-    last = history.row(int(mine[-1]))
+    last = history.row(mine[-1])
     return {
         "epoch": last["epoch"],
         "readings": {name: value for name, value in last.items() if name not in ("run", "key", "epoch")},

@@ -139,7 +139,7 @@ def test_report_and_figures_write_where_they_say(store, tmp_path, capsys):
     page = tmp_path / "page"
     assert (page / "index.html").stat().st_size > 100_000
     assert json.loads((page / "verdicts.json").read_text())
-    assert {p.suffix for p in (page / "figures").iterdir()} == {".svg", ".pdf"}
+    assert {p.suffix for p in (page / "figures").iterdir()} == {".svg", ".pdf", ".csv"}
     assert main(["figures", str(store), "--out", str(tmp_path / "f"), "--json"]) == 0
     listed = [file for row in json.loads(capsys.readouterr().out) for file in row["files"]]
     assert sorted(listed) == sorted(str(p) for p in (tmp_path / "f").iterdir())

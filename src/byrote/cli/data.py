@@ -104,7 +104,8 @@ class _Bar:
     """A progress bar on standard error, a line for each file; nothing when piped or quiet."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        name = TextColumn("{task.description}", markup=False)
+        columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
         shown = sys.stderr.isatty() and not quiet()
         self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
         self._tasks: dict[str, TaskID] = {}

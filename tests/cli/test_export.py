@@ -90,25 +90,19 @@ def test_every_figure_of_the_page_has_its_numbers_and_links_them(store, tmp_path
 
 def test_one_figure_in_three_forms(store, tmp_path, capsys):
     for form in ("csv", "parquet", "latex"):
-        words = ("export", store, "--to", form, "--figure", "wrong-labels", "--out", tmp_path)
-        (path,) = answer(capsys, *words)
+        (path,) = answer(capsys, "export", store, "--to", form, "--figure", "resistance", "--out", tmp_path)
         assert Path(path).parent == tmp_path / "figures"
-    plain = rows_of(tmp_path / "figures" / "wrong-labels.csv")
-    stored = duckdb.sql(f"SELECT * FROM '{tmp_path}/figures/wrong-labels.parquet'").fetchnumpy()
-    assert {row["loss"] for row in plain} == {"CE", "RLL"}
-    numbers = [float(row["corrupted_as_observed"]) for row in plain]
-    assert numbers == np.asarray(stored["corrupted_as_observed"]).tolist()
+    plain = rows_of(tmp_path / "figures" / "resistance.csv")
+    stored = duckdb.sql(f"SELECT * FROM '{tmp_path}/figures/resistance.parquet'").fetchnumpy()
+    assert [float(row["j1"]) for row in plain] == np.asarray(stored["j1"]).tolist()
     history = byrote.open(store).history().df()
-    for row in plain:
-        rate = 0.4 if len({one["panel"] for one in plain}) == 1 and "0.4" in row["panel"] else None
-        mine = history[(history["loss"] == row["loss"]) & (history["epoch"] == int(row["epoch"]))]
-        means = [group["corrupted_as_observed"].mean() for key, group in mine.groupby("rate") if rate in (None, key)]
-        assert any(float(row["corrupted_as_observed"]) == pytest.approx(mean, rel=1e-12) for mean in means)
-    text = (tmp_path / "figures" / "wrong-labels.tex").read_text()
+    last = history[(history["epoch"] == 4) & (history["rate"] == 0.4)]
+    points = {(row["loss"], row["seed"]): float(row["j1"]) for row in plain if row["seed"]}
+    assert points == {(one["loss"], str(one["seed"])): one["j1"] for _, one in last.iterrows()}
+    means = {row["loss"]: float(row["j1"]) for row in plain if row["loss"] and not row["seed"]}
+    assert means == pytest.approx(dict(last.groupby("loss")["j1"].mean()), rel=1e-15)
+    text = (tmp_path / "figures" / "resistance.tex").read_text()
     assert text.count("\\\\\n") == len(plain) + 1
-    assert "corrupted\\_as" not in text
-    assert r"\begin{tabular}{" in text
-    assert r"\bottomrule" in text
 
 
 def test_a_figure_that_the_runs_do_not_hold_is_refused(store, tmp_path, capsys):

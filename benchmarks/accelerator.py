@@ -36,7 +36,7 @@ from engine import Case, experiments, machine, step_flop
 
 from byrote import data, networks
 from byrote.engine import EnsembleOptimizer
-from byrote.experiment import Study
+from byrote.study import Study
 from byrote.sweep.cost import training_cost
 from byrote.training import prepare
 from byrote.training.cohort import Cohort

@@ -19,12 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from byrote.experiment import Study
 from byrote.files import sha256
 from byrote.store import commit
 from byrote.store.directory import PLAN
 from byrote.store.leases import held
 from byrote.store.sealed import read_sealed, write_sealed
+from byrote.study import Study
 from byrote.sweep.plan import plan_study
 from byrote.training import train
 

@@ -11,8 +11,9 @@ from pydantic.fields import FieldInfo
 
 from byrote import data, losses, networks, noise
 from byrote.component import Component, Spec
-from byrote.experiment import Experiment, Part, Study
+from byrote.experiment import Experiment
 from byrote.recipe import Optimizer, Schedule, Training
+from byrote.study import Part, Study
 
 __all__ = ["PAGE", "main", "renewed", "tables"]
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from byrote.experiment import Experiment, Study
+from byrote.experiment import Experiment
+from byrote.study import Study
 from byrote.training import train
 
 SEED = 1000  # no study has it

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from byrote.data import bundled, idx
+from byrote.data import bundled, mnist
 from byrote.files import atomic
 
 TRAIN, TEST = (1000,) * 10, (1000, 1000, *(200,) * 8)
@@ -21,10 +21,10 @@ TRAIN, TEST = (1000,) * 10, (1000, 1000, *(200,) * 8)
 
 def subset(folder: Path) -> dict[str, np.ndarray]:
     """The arrays of the subset: images (n, 28, 28) uint8, labels uint8 and ids int32 of both splits."""
-    files = idx.FASHION_MNIST.read(folder)
+    files = mnist.FASHION_MNIST.read(folder)
     arrays: dict[str, np.ndarray] = {}
     for split, counts in (("train", TRAIN), ("test", TEST)):
-        raw = idx.decode_split(files, split)
+        raw = mnist.decode_split(files, split)
         places = np.sort(np.concatenate([np.flatnonzero(raw.labels == c)[:k] for c, k in enumerate(counts)]))
         arrays[f"{split}_images"] = raw.images[places, 0]
         arrays[f"{split}_labels"] = raw.labels[places].astype(np.uint8)

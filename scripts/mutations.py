@@ -10,9 +10,9 @@ mutation would matter. The script ends with 1 when a mutation survives or no lon
 """
 
 import argparse
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 600.0  # seconds for one run of pytest
+SERVER = multiprocessing.get_context("forkserver")  # its processes start with these libraries loaded, not with byrote
+SERVER.set_forkserver_preload(["torch", "numpy", "scipy.stats", "duckdb", "pydantic", "pytest", "hypothesis"])
 
 
 @dataclass(frozen=True)
@@ -69,29 +72,54 @@ def load(parts: list[str]) -> list[Mutation]:
     return found
 
 
-def pytest(folder: Path, tests: str) -> int:
-    """The exit code of pytest over `tests`, long ones included, with the package of `folder`."""
-    environment = dict(os.environ, PYTHONPATH=str(folder / "src"), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-m", "", *tests.split()]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=600).returncode
+def tested(folder: Path, tests: str) -> None:
+    """What a process of its own does: pytest over `tests`, long ones included, with the package of `folder`."""
+    import pytest
+
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    os.environ.update(PYTHONPATH=str(folder / "src"), OMP_NUM_THREADS="1")
+    os.chdir(folder)
+    sys.path.insert(0, str(folder / "src"))
+    raise SystemExit(int(pytest.main(["-x", "-q", "-p", "no:randomly", "-m", "", *tests.split()])))
+
+
+def outcome(folder: Path, tests: str) -> int:
+    """The exit code of pytest."""
+    process = SERVER.Process(target=tested, args=(folder, tests))
+    process.start()
+    process.join(LIMIT)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise TimeoutError(f"{tests} took more than {LIMIT:g} s")
+    return process.exitcode
+
+
+def write(target: Path, source: str) -> None:
+    """Put a source in place; what was compiled from another one, of equal length in the same second, must not stand."""
+    target.write_text(source, "utf-8")
+    for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
+        compiled.unlink()
 
 
 def survives(mutation: Mutation, folder: Path) -> bool:
     """Whether the tests pass with the mutation in place (1 is pytest's code for failed tests)."""
     target = folder / mutation.file
     source = target.read_text("utf-8")
-    target.write_text(source.replace(mutation.find, mutation.replace), "utf-8")
+    write(target, source.replace(mutation.find, mutation.replace))
     try:
-        return pytest(folder, mutation.tests) != 1
+        return outcome(folder, mutation.tests) != 1
     finally:
-        target.write_text(source, "utf-8")
+        write(target, source)
 
 
 def copy_of_the_project(folder: Path) -> Path:
     """What the tests need, apart from the working tree."""
     for name in ("src", "tests", "docs", "scripts", "benchmarks"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # with what is compiled already: each run of pytest needs it
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder / name)
@@ -101,9 +129,9 @@ def copy_of_the_project(folder: Path) -> Path:
 def failing(folder: Path, asked: list[str]) -> list[str]:
     """Those tests that do not pass; whole files are run together first, since most of the time is pytest's start."""
     plain = [tests for tests in asked if " " not in tests]
-    if len(plain) > 1 and pytest(folder, " ".join(plain)) == 0:
+    if len(plain) > 1 and outcome(folder, " ".join(plain)) == 0:
         asked = [tests for tests in asked if tests not in plain]
-    return [tests for tests in asked if pytest(folder, tests) != 0]
+    return [tests for tests in asked if outcome(folder, tests) != 0]
 
 
 def judge(group: list[Mutation]) -> list[str]:

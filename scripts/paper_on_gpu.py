@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import byrote
-from byrote.experiment import Study
 from byrote.files import write_atomic
 from byrote.store.sealed import read_sealed, write_sealed
+from byrote.study import Study
 from byrote.sweep import Stop
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,9 +9,10 @@ import torch
 from toys import tiny
 
 from byrote import data, losses, networks, noise
-from byrote.experiment import Experiment, Part, Study, list_studies
+from byrote.experiment import Experiment
 from byrote.identity import run_key
 from byrote.recipe import Training
+from byrote.study import Part, Study, list_studies
 
 
 def test_the_key_is_pinned():

@@ -46,7 +46,8 @@ class Explosive(Loss):
 
 def tiny(**changes: Any) -> Any:
     """A tiny experiment; fields may be replaced by name or dotted path."""
-    from byrote.experiment import Experiment, _merged
+    from byrote.experiment import Experiment
+    from byrote.study import _merged
 
     base = {
         "data": {"kind": "toys:Blobs"},

@@ -21,7 +21,7 @@ _MODULES = (
 )
 _NAMES = {
     "Experiment": "byrote.experiment",
-    "Study": "byrote.experiment",
+    "Study": "byrote.study",
     "run": "byrote.sweep",
     "open": "byrote.analysis",
 }

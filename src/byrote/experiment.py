@@ -1,26 +1,20 @@
-"""An `Experiment` is one run's whole specification; a `Study` is a grid of them, written as TOML.
+"""An `Experiment` is one run's whole specification.
 
 An experiment's key digests every field that changes its result, defaults included, and nothing else: not the
 device, the folder or the number of workers. Two studies that contain the same experiment share its run.
 """
 
 import hashlib
-import importlib
-import importlib.resources
-import itertools
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from byrote.component import Component, Spec, did_you_mean
-from byrote.contents import contents_of, digest_contents
+from byrote.component import Spec
+from byrote.contents import contents_of
 from byrote.data import Dataset
-from byrote.identity import SEEDS, run_key
+from byrote.identity import run_key
 from byrote.losses import CrossEntropy, Loss
 from byrote.networks import MLP, Network
 from byrote.noise import Clean, Noise
@@ -29,7 +23,7 @@ from byrote.recipe import Training
 if TYPE_CHECKING:
     from byrote.training import Run
 
-__all__ = ["Experiment", "Part", "Study", "list_studies", "stream"]
+__all__ = ["Experiment", "stream"]
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -101,254 +95,8 @@ class Experiment(Spec):
 
     def run(self, device: str = "cpu") -> "Run":
         """Train and measure this experiment alone; see `byrote.training.train`."""
-        # The one door upwards: a convenience for `Experiment(...).run()`; everything else calls training itself.
-        train = importlib.import_module("byrote.training").train
+        # The one import upwards, listed in tests/test_layers.py: a convenience; everything else calls training itself.
+        from byrote.training import train
+
         (run,) = train([self], device=device)
-        return run  # type: ignore[no-any-return]
-
-
-def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
-    """The kind of each component that has a default, so that a study may set one of its fields alone."""
-    found: dict[str, Any] = {}
-    for name, field in spec.model_fields.items():
-        if isinstance(field.default, Component):
-            found[name] = {"kind": field.default.kind}
-        elif isinstance(field.default, Spec):
-            found[name] = _default_kinds(type(field.default))
-    return found
-
-
-def _set(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set a dotted path in nested mappings, making levels as needed."""
-    *parents, leaf = path.split(".")
-    for name in parents:
-        child = tree.get(name)
-        if isinstance(child, str):
-            child = {"kind": child}
-        tree[name] = child = dict(child) if isinstance(child, Mapping) else {}
-        tree = child
-    tree[leaf] = value
-
-
-def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One tree from several, later ones over earlier ones; keys may be dotted paths.
-
-    A mapping with a `kind` of its own replaces what was there; one without is merged into it.
-
-    Raises:
-        ValueError: a path is set to an empty table, which would change nothing.
-    """
-    tree: dict[str, Any] = {}
-    for layer in layers:
-        for path, value in layer.items():
-            if isinstance(value, Mapping) and not value:
-                _check_name("Experiment", path.partition(".")[0], list(Experiment.model_fields))
-                raise ValueError(f"{path!r} is set to an empty table, which changes nothing; give it fields")
-            if isinstance(value, Mapping) and "kind" not in value:
-                for inner, leaf in value.items():
-                    _set(tree, f"{path}.{inner}", leaf)
-            else:
-                _set(tree, path, dict(value) if isinstance(value, Mapping) else value)
-    return tree
-
-
-def _check_name(owner: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ValueError(f"{owner} has no {name!r}; {did_you_mean(name, list(known))}")
-
-
-def _check_scale(owner: str, scale: str, scales: Mapping[str, Any]) -> None:
-    if scale not in scales:
-        listed = did_you_mean(scale, list(scales)) if scales else "it has no [scales.NAME] table"
-        raise ValueError(f"{owner} names scale {scale!r}, which the study does not have; {listed}")
-
-
-_OVER = ("base", "axes", "zip")  # what a part may replace at a scale
-
-
-class Part(Spec):
-    """One grid of a study.
-
-    Args:
-        name: the part's name, which every row of its tables carries.
-        bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
-            the setting, so that losses with a learning rate of their own are compared in one setting. None: the
-            study's `bind`.
-        base: fields of every run of the part, over those of the study.
-        axes: lists of values by path; the runs are their product.
-        zip: lists of values by path, all of one length, that go together row by row; the product is taken for each row.
-        only: the scales that contain this part; empty: all.
-        scales: by the name of a scale the tables `base`, `axes` and `zip` that go over those here at that scale.
-    """
-
-    name: str
-    bind: tuple[str, ...] | None = None
-    base: dict[str, Any] = {}
-    axes: dict[str, list[Any]] = {}
-    zip: dict[str, list[Any]] = {}
-    only: tuple[str, ...] = ()
-    scales: dict[str, dict[str, dict[str, Any]]] = {}
-
-    def points(self, scale: str) -> Iterator[dict[str, Any]]:
-        """Every point of the grid as a mapping from dotted paths to values.
-
-        Raises:
-            ValueError: lists of `zip` of different lengths, a list without a value, or a path in both.
-        """
-        over = self.scales.get(scale, {})
-        axes, paired = self.axes | over.get("axes", {}), over.get("zip", self.zip)
-        for path, values in [*axes.items(), *paired.items()]:
-            if not isinstance(values, list) or not values:
-                raise ValueError(f"{path!r} needs a list of at least one value in axes and zip, got {values!r}")
-        both = axes.keys() & paired.keys()
-        if both:
-            raise ValueError(f"{min(both)!r} stands in axes and in zip; keep one of them")
-        lengths = {path: len(values) for path, values in paired.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"zip needs lists of one length, got {lengths}")
-        rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
-        for row, values in itertools.product(rows, itertools.product(*axes.values())):
-            yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
-
-
-class Study(Spec):
-    """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
-
-    Args:
-        name: names the study's stores.
-        title: the heading of the page.
-        bind: the `bind` of every part without one of its own.
-        base: fields of every run; a path is dotted, as in "noise.rate".
-        part: the grids, at least one.
-        scales: by the name of a scale the fields that go over those of every part; empty: the study has one size.
-        default_scale: the scale that is taken where none is named; empty: the first.
-    """
-
-    name: str
-    title: str = ""
-    bind: tuple[str, ...] = ()
-    base: dict[str, Any] = {}
-    part: tuple[Part, ...]
-    scales: dict[str, dict[str, Any]] = {}
-    default_scale: str = ""
-
-    @model_validator(mode="after")
-    def _known_names(self) -> Self:
-        """Every scale that a part names must be one of the study, and what it replaces there one of three tables."""
-        for part in self.part:
-            for scale in (*part.only, *part.scales):
-                _check_scale(f"part {part.name!r}", scale, self.scales)
-            for scale, over in part.scales.items():
-                for name in over:
-                    _check_name(f"part {part.name!r} at scale {scale!r}", name, _OVER)
-        if self.default_scale:
-            _check_scale("default_scale", self.default_scale, self.scales)
-        return self
-
-    @classmethod
-    def load(cls, source: str | Path) -> Self:
-        """A built-in study by name, or a TOML file by path.
-
-        Raises:
-            ValueError: no such study or file, unreadable TOML, or an unknown key (names the nearest).
-        """
-        built_in = list_studies()
-        if str(source) in built_in:
-            text = importlib.resources.files("byrote.studies").joinpath(f"{source}.toml").read_text("utf-8")
-        elif Path(source).suffix == ".toml":
-            try:
-                text = Path(source).expanduser().read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"study file {source} cannot be read: {error}") from None
-        else:
-            raise ValueError(f"there is no study {str(source)!r}; {did_you_mean(str(source), built_in)}")
-        try:
-            content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"study {source} is not valid TOML: {error}") from None
-        try:
-            return cls(**content | {"part": _parts(content.get("part"))})
-        except ValueError as error:
-            raise ValueError(f"study {source}: {error}") from None
-
-    @property
-    def scale_names(self) -> list[str]:
-        """The scales this study offers; one unnamed scale ("") when it lists none."""
-        return list(self.scales) or [""]
-
-    def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:
-        """Every experiment with the name of its part, each once, in the order of the file; see `grid`."""
-        return [(part.name, experiment) for part, experiment in self.grid(scale, overrides)]
-
-    def grid(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[Part, Experiment]]:
-        """Every experiment with its part, each once: it belongs to the first part that asks for it.
-
-        Args:
-            scale: one of `scale_names`; "" takes the default.
-            overrides: dotted paths and values that go over everything, axes included.
-
-        Raises:
-            ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
-        """
-        scale = scale or self.default_scale or self.scale_names[0]
-        if scale and not self.scales:
-            raise ValueError(f"study {self.name!r} has no scale {scale!r}, and no other; leave the scale out")
-        if scale not in self.scale_names:
-            raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
-        overrides = dict(overrides or {})
-        planned: list[tuple[Part, Experiment]] = []
-        for part in self.part:
-            if part.only and scale not in part.only:
-                continue
-            bound = part if part.bind is not None else part.replace(bind=self.bind)
-            try:
-                layers = (_default_kinds(Experiment), self.base, part.base, self.scales.get(scale, {}))
-                members = [Experiment(**_merged(*layers, point, overrides)) for point in part.points(scale)]
-            except ValueError as error:
-                raise ValueError(f"part {part.name!r}: {error}") from error.__cause__
-            _check_bind(bound, members)
-            planned += [(bound, experiment) for experiment in members]
-        digest_contents(experiment for _, experiment in planned)
-        found: dict[str, tuple[Part, Experiment]] = {}
-        for bound, experiment in planned:
-            found.setdefault(experiment.key, (bound, experiment))
-        return list(found.values())
-
-
-def _parts(tables: object) -> tuple[Part, ...]:
-    """The `[[part]]` tables of a TOML file; an error names the part."""
-    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
-        raise ValueError(f"a study needs at least one [[part]] table, got {tables!r}")
-    parts = []
-    for place, table in enumerate(tables, 1):
-        try:
-            parts.append(Part(**table))
-        except ValueError as error:
-            raise ValueError(f"part {table.get('name', place)!r}: {error}") from None
-    return tuple(parts)
-
-
-def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
-    """A bound field must be one of the part's specs, and none that is a loss's, a rate's or a repetition's anyway."""
-    if not part.bind:
-        return
-    known = dict.fromkeys(path for experiment in experiments for path in _paths(experiment.spec()))
-    for path in part.bind:
-        if path in ("noise", "noise.rate", "loss", *SEEDS) or path.startswith("loss."):
-            raise ValueError(f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are told apart anyway")
-        if path not in known:
-            raise ValueError(f"part {part.name!r} binds {path!r}, which no spec has; {did_you_mean(path, list(known))}")
-
-
-def _paths(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every field, also of those that hold fields."""
-    for name, value in spec.items():
-        yield prefix + name
-        if isinstance(value, Mapping):
-            yield from _paths(value, f"{prefix}{name}.")
-
-
-def list_studies() -> list[str]:
-    """The names of the built-in studies."""
-    files: Sequence[Any] = list(importlib.resources.files("byrote.studies").iterdir())
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+        return run

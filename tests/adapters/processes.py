@@ -48,11 +48,15 @@ SHARES = {
 
 def measure(share, rank, averaged):
     """All three metrics fed with one process's batches: their values, or what was wrong."""
-    from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
+    from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 
     features, logits, true, observed = samples()
     counts = torch.bincount(true, minlength=N) if averaged else None
-    metrics = NC1(N, M, SIZE, counts, "class-averaged" if averaged else "pooled"), LabelFate(SIZE), Mem(SIZE)
+    metrics = (
+        NeuralCollapseNC1(N, M, SIZE, counts, "class-averaged" if averaged else "pooled"),
+        MemorizationRates(SIZE),
+        MemorizationDistance(SIZE),
+    )
     collapse, fate, mem = metrics
     mem.measure_from(torch.eye(N, M) * 3)
     for index in SHARES[share](rank):

@@ -89,7 +89,7 @@ def test_positions_of_a_data_set():
 @pytest.mark.parametrize(
     ("library", "extra", "code"),
     [
-        ("torchmetrics", "torchmetrics", "from byrote.adapters.torchmetrics import LabelFate as A; A(3)"),
+        ("torchmetrics", "torchmetrics", "from byrote.adapters.torchmetrics import MemorizationRates as A; A(3)"),
         ("lightning.pytorch", "lightning", "from byrote.adapters.lightning import ObserverCallback as A; A(None)"),
         ("transformers", "hf", "from byrote.adapters.transformers import ObservedTrainer as A; A(model=None)"),
         ("skorch.callbacks", "skorch", "from byrote.adapters.skorch import ObserverCallback as A; A(None)"),

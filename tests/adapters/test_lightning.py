@@ -1,6 +1,7 @@
 """The callback in real Lightning trainings."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -203,15 +204,33 @@ def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
     assert names[-1].startswith("epoch=1-byrote_j2=0.")
 
 
-@pytest.mark.long
-def test_a_strategy_whose_rows_are_lost_is_one_sentence(tmp_path):
+SENTENCE = (
+    r"an Observer needs a strategy that keeps its process, got one that starts processes by {}, from which no row of "
+    r"its table comes back: pass strategy='ddp' to the Trainer"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("spawn", ValueError),  # raised before a process is started
+        pytest.param("fork", torch.multiprocessing.ProcessRaisedException, marks=pytest.mark.long),
+    ],
+)
+def test_a_strategy_whose_rows_are_lost_is_one_sentence(how, kind, tmp_path):
     problem = Problem()
 
     def make(network):
         return ObserverCallback(Observer(network, problem.true, N), *problem.batches())
 
-    with pytest.raises(Exception, match=r"got one that starts processes by spawn, from which no row .* strategy='ddp'"):
-        train(problem, tmp_path, make, strategy="ddp_spawn", devices=2)
+    with pytest.raises(kind, match=SENTENCE.format(how) + r"\s*$"):
+        train(problem, tmp_path, make, strategy=f"ddp_{how}", devices=2)
+
+
+def test_a_callback_is_pickled_where_no_process_is_spawned():
+    problem, network = Problem(), net()
+    copy = pickle.loads(pickle.dumps(ObserverCallback(Observer(network, problem.true, N), prefix="byrote_")))
+    assert copy._prefix == "byrote_"
 
 
 DDP = """

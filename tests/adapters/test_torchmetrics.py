@@ -14,7 +14,7 @@ from byrote.measures import fates, j1, j2, memorization, nc1
 from byrote.measures.moments import ClassMoments
 
 pytest.importorskip("torchmetrics", reason="needs the extra: pip install 'byrote[torchmetrics]'")
-from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
+from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 
@@ -79,7 +79,11 @@ def test_two_whole_passes_are_refused_where_copies_cannot_be_taken_out(both):
 @given(st.lists(st.lists(st.integers(0, SIZE - 1), min_size=1, max_size=9), min_size=1, max_size=8))
 def test_one_process_counts_each_sample_once_in_any_batches(batches):
     features, logits, true, observed = samples()
-    collapse, fate, mem = NC1(N, M, SIZE, convention="pooled"), LabelFate(SIZE), Mem(SIZE)
+    collapse, fate, mem = (
+        NeuralCollapseNC1(N, M, SIZE, convention="pooled"),
+        MemorizationRates(SIZE),
+        MemorizationDistance(SIZE),
+    )
     mem.measure_from(torch.eye(N, M) * 3)
     for batch in batches:
         index = torch.tensor(batch)
@@ -102,7 +106,7 @@ def test_one_process_counts_each_sample_once_in_any_batches(batches):
 
 def fed(metric=None):
     features, _, true, _ = samples()
-    metric = NC1(N, M, SIZE, convention="pooled") if metric is None else metric
+    metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled") if metric is None else metric
     for index in torch.arange(SIZE).split(BATCH):
         metric.update(index, features[index], true[index])
     return metric
@@ -110,7 +114,7 @@ def fed(metric=None):
 
 def test_reading_midway_and_resetting_change_nothing():
     features, _, true, _ = samples()
-    metric = NC1(N, M, SIZE, convention="pooled")
+    metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
     for index in torch.arange(SIZE).split(BATCH):
         metric(index, features[index], true[index])  # forward: the batch's value too
         metric.compute()
@@ -125,7 +129,7 @@ def test_features_far_from_the_origin_keep_their_digits():
     """float32 features shifted by 1e3: raw sums would be far off."""
     features, _, true, _ = samples()
     far = (features.double() * 1e-3 + 1e3).float()
-    metric = NC1(N, M, SIZE, convention="pooled")
+    metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
     for index in torch.arange(SIZE).split(BATCH):
         metric.update(index, far[index], true[index])
     assert metric.compute().item() == pytest.approx(nc1(far, true, convention="pooled"), rel=1e-9)
@@ -137,21 +141,21 @@ def test_copies_and_pickles_go_on():
 
 
 def test_constant_features_have_no_nc1_whatever_the_dtype():
-    metric = NC1(2, 3, 20)
+    metric = NeuralCollapseNC1(2, 3, 20)
     metric.update(torch.arange(20), torch.full((20, 3), 0.1, dtype=torch.bfloat16), torch.arange(20) % 2)
     assert math.isnan(metric.compute().item())
 
 
 def test_no_sample_at_all_is_nan():
-    assert math.isnan(LabelFate(3).compute()["j1"].item())
-    mem = Mem(3)
+    assert math.isnan(MemorizationRates(3).compute()["j1"].item())
+    mem = MemorizationDistance(3)
     mem.measure_from(torch.eye(2))
     assert mem.compute()["mem_total"].item() == 0
     assert math.isnan(mem.compute()["mem_mean"].item())
 
 
 def test_measuring_from_new_means_forgets_the_samples():
-    mem = Mem(2)
+    mem = MemorizationDistance(2)
     for shift in (0.0, 1.0):
         mem.measure_from(torch.eye(2) + shift)
         mem.update(torch.tensor([0, 1]), torch.eye(2), torch.tensor([0, 1]), torch.tensor([1, 1]))
@@ -161,19 +165,23 @@ def test_measuring_from_new_means_forgets_the_samples():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: NC1(2, 3, 0), ValueError, "size must be at least 1, got 0"),
+        (lambda: NeuralCollapseNC1(2, 3, 0), ValueError, "size must be at least 1, got 0"),
         (lambda: fed().update(torch.tensor([SIZE]), torch.ones(1, M), torch.tensor([0])), ValueError, "index must lie"),
         (lambda: fed().update(torch.tensor([0]), torch.ones(1, M + 1), torch.tensor([0])), ValueError, "width 4"),
         (lambda: fed().update(torch.tensor([0, 1]), torch.ones(1, M), torch.tensor([0])), ValueError, "equal lengths"),
-        (lambda: fed(NC1(N, M, SIZE)).compute(), ValueError, "counts="),
-        (lambda: fed(NC1(N, M, SIZE, counts=[1, 1, 1])).compute(), ValueError, "announced"),
+        (lambda: fed(NeuralCollapseNC1(N, M, SIZE)).compute(), ValueError, "counts="),
+        (lambda: fed(NeuralCollapseNC1(N, M, SIZE, counts=[1, 1, 1])).compute(), ValueError, "announced"),
         (
-            lambda: Mem(2).update(torch.tensor([0]), torch.ones(1, M), torch.tensor([0]), torch.tensor([0])),
+            lambda: MemorizationDistance(2).update(
+                torch.tensor([0]), torch.ones(1, M), torch.tensor([0]), torch.tensor([0])
+            ),
             RuntimeError,
             "measure_from",
         ),
         (
-            lambda: LabelFate(2).update(torch.tensor([0]), torch.ones(1, 2), torch.tensor([0, 1]), torch.tensor([0])),
+            lambda: MemorizationRates(2).update(
+                torch.tensor([0]), torch.ones(1, 2), torch.tensor([0, 1]), torch.tensor([0])
+            ),
             ValueError,
             "equal lengths",
         ),

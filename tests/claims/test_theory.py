@@ -61,7 +61,7 @@ def test_a9_fails_when_one_point_inside_is_reversed(monkeypatch: pytest.MonkeyPa
 
 def test_b8_detects_a_wrong_constant_and_a_false_claim_of_symmetry() -> None:
     robust, entropy = losses.RobustLog(alpha=0.1), losses.CrossEntropy()
-    constant = losses.symmetry(robust, 10)
+    constant = robust.symmetry(10)
 
     def judged(robust_log: float | None, cross_entropy: float | None) -> claims.Finding:
         stated = {"RLL": Stated(theory.from_torch(robust), robust_log)}
@@ -80,7 +80,7 @@ def test_b8_detects_a_wrong_constant_and_a_false_claim_of_symmetry() -> None:
 
 def test_b8_fails_when_no_pair_of_an_asymmetric_loss_is_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
     both = {
-        name: Stated(theory.from_torch(loss), losses.symmetry(loss, 10))
+        name: Stated(theory.from_torch(loss), loss.symmetry(10))
         for name, loss in (("RLL", losses.RobustLog(alpha=0.1)), ("CE", losses.CrossEntropy()))
     }
     assert symmetries(both, []).word == "holds"

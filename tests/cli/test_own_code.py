@@ -376,9 +376,9 @@ def test_weights_on_a_finished_store_say_what_they_cannot_do(folder, capsys):
     name = write(folder)
     assert run(name) == 0
     capsys.readouterr()
-    assert run(name, "--weights") == 0
+    assert run(name, "--keep-weights") == 0
     said = capsys.readouterr().err
-    assert "4 of these runs keep no weights, and --weights does not train them again" in said
+    assert "4 of these runs keep no weights, and --keep-weights does not train them again" in said
     assert "run the same command into another --out" in said
 
 

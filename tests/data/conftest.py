@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from byrote import data, files
-from byrote.data import base, bundled, cifar, idx, own
-from byrote.data.sources import Collection
+from byrote.data import base, bundled, cifar, mnist, own
+from byrote.data.fetch.sources import Collection
 
 REAL = files.cache_folder()  # what this machine has, for the tests that compare with the real data
 
@@ -74,7 +74,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Collection]:
 
 @pytest.fixture
 def tiny_mnist(tiny_idx: dict[str, bytes], pinned: Callable[..., Collection]) -> Collection:
-    return pinned(idx, "MNIST_FILES", tiny_idx, remotes=())
+    return pinned(mnist, "MNIST_FILES", tiny_idx, remotes=())
 
 
 def put(folder: Path, contents: dict[str, bytes], packed: bool = False) -> Path:

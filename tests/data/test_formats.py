@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from byrote import data
-from byrote.data import idx, png
-from byrote.data.pickles import load_arrays
-from byrote.data.png import read_png
-from byrote.data.sources import Collection
+from byrote.data import mnist
+from byrote.data.fetch.sources import Collection
+from byrote.data.formats import idx, png
+from byrote.data.formats.pickles import load_arrays
+from byrote.data.formats.png import read_png
 
 from .conftest import put, to_idx
 
@@ -95,7 +96,7 @@ def test_published_files_are_bounded_and_plain(
 def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> None:
     mixed = tiny_idx | {"train-labels-idx1-ubyte": tiny_idx["t10k-labels-idx1-ubyte"]}
     with pytest.raises(ValueError, match="n labels are needed"):
-        idx.decode_split(mixed, "train")
+        mnist.decode_split(mixed, "train")
 
 
 # ------------------------------------------------------------------------------------------------- PNG

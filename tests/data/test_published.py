@@ -14,7 +14,8 @@ from scipy import io as matlab
 
 from byrote import data, noise
 from byrote.data import cifar, svhn
-from byrote.data.sources import Collection
+from byrote.data.fetch.sources import Collection
+from byrote.data.formats.mat import read_mat
 
 from .conftest import put
 from .test_formats import Evil, write_png
@@ -178,16 +179,16 @@ def test_a_mat_file_that_unpacks_to_more_than_is_allowed() -> None:
     matlab.savemat(stream, {"X": images, "y": np.ones((2000, 1), np.uint8)}, do_compression=True)
     content = stream.getvalue()
     assert len(content) < 100_000
-    assert len(svhn.read_mat(content, images.nbytes + 100_000).labels) == 2000
+    assert len(read_mat(content, images.nbytes + 100_000)[1]) == 2000
     with pytest.raises(ValueError, match="the MATLAB file unpacks to more than is allowed"):
-        svhn.read_mat(content, images.nbytes // 2)
+        read_mat(content, images.nbytes // 2)
 
 
 @pytest.mark.parametrize("labels", [[1.5, 2], [np.nan, 2], [-1, 2], [1e30, 2]])
 def test_svhn_labels_are_never_rounded(labels: list[float]) -> None:
     with pytest.raises(ValueError, match=r"labels must lie in 1\.\.10"):
-        svhn.read_mat(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array(labels)))
-    whole = svhn.read_mat(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([10.0, 2.0])))
+        svhn.decode_split(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array(labels)))
+    whole = svhn.decode_split(as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([10.0, 2.0])))
     assert whole.labels.tolist() == [0, 2]
 
 
@@ -204,4 +205,4 @@ def test_svhn_labels_are_never_rounded(labels: list[float]) -> None:
 )
 def test_svhn_refuses_other_files(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        svhn.read_mat(content)
+        svhn.decode_split(content)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from byrote import data
-from byrote.data import bundled, cifar, idx
+from byrote.data import bundled, cifar, mnist
 
 from .conftest import REAL, needs
 
@@ -40,7 +40,7 @@ def test_statistics_of_the_full_training_sets(kind: str) -> None:
 @needs("fashion_mnist")
 def test_the_embedded_subset_is_the_first_of_each_class() -> None:
     for split in ("train", "test"):
-        full = idx.decode_split(idx.FASHION_MNIST.read(REAL / "fashion_mnist"), split)  # type: ignore[arg-type]
+        full = mnist.decode_split(mnist.FASHION_MNIST.read(REAL / "fashion_mnist"), split)  # type: ignore[arg-type]
         raw = bundled.decode(split)  # type: ignore[arg-type]
         assert np.array_equal(raw.images, full.images[raw.ids])
         assert np.array_equal(raw.labels, full.labels[raw.ids])

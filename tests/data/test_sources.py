@@ -19,9 +19,9 @@ import pytest
 
 from byrote import data, files
 from byrote.cli import main
-from byrote.data import cifar, idx
-from byrote.data.remote import Remote
-from byrote.data.sources import Collection
+from byrote.data import cifar, mnist
+from byrote.data.fetch.remote import Remote
+from byrote.data.fetch.sources import Collection
 
 from .conftest import put
 
@@ -51,7 +51,7 @@ NOWHERE = Remote("address", "http://127.0.0.1:9/", ("train-images-idx3-ubyte.gz"
 def remote(made: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
     """The same collection with these sources elsewhere, in place of the one `data.MNIST` uses."""
     changed = dataclasses.replace(made, remotes=remotes, **changes)  # type: ignore[arg-type]
-    monkeypatch.setattr(idx, "MNIST_FILES", changed)
+    monkeypatch.setattr(mnist, "MNIST_FILES", changed)
     monkeypatch.setitem(data.COLLECTIONS, "mnist", changed)
     return changed
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.noise import Noise
+from byrote.study import Study
 
 from .harness import Case, Refused, fuzz, one_sentence
 from .test_components import field_value
@@ -59,7 +59,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
         "--import": ["toys", "nothing", "json", "os.path", "", ".", "a b", "toys:Blobs", "../x"],
         "--accept": ["abcdef", "xyz", "", "0" * 64],
         "--set": [],
-        "--weights": [],
+        "--keep-weights": [],
     },
     "status": {"--json": []},
     "claims": {"--json": [], "--power": [], "--import": ["toys", "nothing"]},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from byrote.losses import Loss, bounds, symmetry
+from byrote.losses import Loss
 
 from .cases import KINDS, Criterion, batch, each, function, ids
 from .oracles import EXACT, NAIVE, exact, exact_slopes, naive
@@ -341,7 +341,7 @@ def test_symmetry_constant(loss: Loss, N: int) -> None:
     z = torch.cat([batch(N, scale=scale)[0] for scale in (0.1, 3.0, 30.0)])
     per_sample = function(loss, z)
     sums = sum(per_sample(z, torch.full((len(z),), k)) for k in range(N))
-    constant = symmetry(loss, N)
+    constant = loss.symmetry(N)
     if constant is None:
         assert sums.max() - sums.min() > 1e-3
     else:
@@ -376,7 +376,7 @@ def refined(loss: Loss, z: Tensor, y: Tensor, sign: float) -> float:
 
 @every_small
 def test_bounds_are_kept_and_approached(loss: Loss, N: int) -> None:
-    low, high = bounds(loss, N)
+    low, high = loss.bounds(N)
     found_low, found_high = math.inf, -math.inf
     for label in range(N):
         z = torch.cat([corners(N, label), batch(N, rows=200)[0]])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from byrote import losses
-from byrote.losses import bounds, symmetry
 from byrote.losses.stable import log_p_and_rest_of_all, log_sum_exp, margin
 
 from .cases import batch, function
@@ -62,13 +61,13 @@ def test_a_mean_over_nothing_is_nan_as_in_torch() -> None:
 
 def test_weighted_symmetry_and_bounds() -> None:
     mae = losses.MeanAbsoluteError()
-    assert symmetry(losses.Weighted(mae, (2.0, 2.0, 2.0)), 3) == 8.0
-    assert symmetry(losses.Weighted(mae, (2.0, 1.0, 2.0)), 3) is None
-    assert symmetry(losses.Weighted(mae, (2.0, 2.0, 2.0), 1), 3) is None
-    assert symmetry(losses.Weighted(mae, ignore_index=-1), 3) == 4.0
-    assert bounds(losses.Weighted(mae, (0.5, 3.0)), 2) == (0.0, 6.0)
-    assert bounds(losses.Weighted(losses.AEL(1.0), (0.0, 3.0)), 2) == (0.0, 3.0)
-    assert bounds(losses.Weighted(losses.AEL(1.0), (0.5, 3.0)), 2) == (0.5 * math.exp(-1), 3.0)
+    assert losses.Weighted(mae, (2.0, 2.0, 2.0)).symmetry(3) == 8.0
+    assert losses.Weighted(mae, (2.0, 1.0, 2.0)).symmetry(3) is None
+    assert losses.Weighted(mae, (2.0, 2.0, 2.0), 1).symmetry(3) is None
+    assert losses.Weighted(mae, ignore_index=-1).symmetry(3) == 4.0
+    assert losses.Weighted(mae, (0.5, 3.0)).bounds(2) == (0.0, 6.0)
+    assert losses.Weighted(losses.AEL(1.0), (0.0, 3.0)).bounds(2) == (0.0, 3.0)
+    assert losses.Weighted(losses.AEL(1.0), (0.5, 3.0)).bounds(2) == (0.5 * math.exp(-1), 3.0)
 
 
 def test_label_relaxation_is_silent_inside_its_set_and_meets_it_smoothly() -> None:
@@ -99,7 +98,7 @@ def test_limits_between_losses() -> None:
     same(losses.BackwardCorrection(torch.eye(4))(z, y, "none"), ce)
     for linear in (losses.GeneralizedCrossEntropy(1.0), losses.AGCE(2.0, 1.0), losses.AUL(2.0, 1.0)):
         same(linear(z, y, "none"), mae)
-        assert symmetry(linear, 4) == 3
+        assert linear.symmetry(4) == 3
     same(losses.AGCE(1e-12, 0.7)(z, y, "none"), losses.GeneralizedCrossEntropy(0.7)(z, y, "none"))
     same(losses.ReverseCrossEntropy(-4.0)(z, y, "none"), 4 * mae)
     sce = losses.SymmetricCrossEntropy(0.3, 2.0, -4.0)(z, y, "none")
@@ -109,7 +108,7 @@ def test_limits_between_losses() -> None:
 def test_robust_log_constant_and_the_price_of_memorizing() -> None:
     # science.md: on one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorized one 0.
     loss, N, eps = losses.RobustLog(0.1), 10, 0.4
-    assert symmetry(loss, N) == pytest.approx(N * math.log(11))
+    assert loss.symmetry(N) == pytest.approx(N * math.log(11))
     z = torch.zeros(1, N, dtype=torch.float64)
     z[0, 3] = 200.0
     assert loss(z, torch.tensor([3])).item() == pytest.approx(0, abs=1e-12)
@@ -144,16 +143,16 @@ NON_NEGATIVE = [
 @pytest.mark.parametrize("inner", NON_NEGATIVE, ids=lambda inner: inner.label)
 def test_any_non_negative_loss_can_be_normalized(inner: losses.Loss) -> None:
     loss = losses.Normalized(inner)
-    assert symmetry(loss, 5) == 1
+    assert loss.symmetry(5) == 1
     z = torch.cat([batch(5, scale=scale)[0] for scale in (0.3, 5.0, 300.0)])
     each = torch.stack([loss(z, torch.full((len(z),), k), "none") for k in range(5)])
     torch.testing.assert_close(each.sum(0), torch.ones(len(z), dtype=torch.float64))
     torch.testing.assert_close(each.T, loss.formula_of_all(z))
-    low, high = bounds(loss, 5)
+    low, high = loss.bounds(5)
     assert low - 1e-9 <= each.min()
     assert each.max() <= high + 1e-9
-    if symmetry(inner, 5) is not None:  # then sharp: a constant multiple of the loss
-        assert (low, high) == tuple(end / symmetry(inner, 5) for end in bounds(inner, 5))
+    if inner.symmetry(5) is not None:  # then sharp: a constant multiple of the loss
+        assert (low, high) == tuple(end / inner.symmetry(5) for end in inner.bounds(5))
 
 
 def test_normalized_where_the_class_sum_vanishes() -> None:
@@ -188,11 +187,11 @@ def test_active_passive_is_the_sum_and_the_named_pairs_are_its_cases() -> None:
         torch.testing.assert_close(short(z, y, "none"), expected)
         torch.testing.assert_close(general(z, y, "none"), expected)
         assert short.label == general.label == label
-        assert bounds(short, 4) == bounds(general, 4)
-        assert symmetry(short, 4) == symmetry(general, 4)
-    assert symmetry(named[0][0], 4) == 2 * 1 + 3 * 3
-    assert symmetry(named[3][0], 4) is None
-    assert symmetry(losses.ActivePassive(losses.CrossEntropy(), mae, 0.0, 2.0), 4) == 6
+        assert short.bounds(4) == general.bounds(4)
+        assert short.symmetry(4) == general.symmetry(4)
+    assert named[0][0].symmetry(4) == 2 * 1 + 3 * 3
+    assert named[3][0].symmetry(4) is None
+    assert losses.ActivePassive(losses.CrossEntropy(), mae, 0.0, 2.0).symmetry(4) == 6
 
 
 @given(st.integers(2, 5), st.floats(0.0, 0.45), st.integers(0, 10_000))
@@ -224,9 +223,9 @@ def test_forward_correction_has_its_least_noisy_risk_at_the_clean_posterior() ->
 
 def test_forward_correction_of_pure_noise_is_constant() -> None:
     T = ((0.3, 0.7), (0.3, 0.7))
-    assert symmetry(losses.ForwardCorrection(T), 2) == pytest.approx(-math.log(0.3) - math.log(0.7))
-    assert symmetry(losses.ForwardCorrection(((0.3, 0.7), (0.7, 0.3))), 2) is None
-    low, high = bounds(losses.ForwardCorrection(((1.0, 0.0), (0.3, 0.7))), 2)
+    assert losses.ForwardCorrection(T).symmetry(2) == pytest.approx(-math.log(0.3) - math.log(0.7))
+    assert losses.ForwardCorrection(((0.3, 0.7), (0.7, 0.3))).symmetry(2) is None
+    low, high = losses.ForwardCorrection(((1.0, 0.0), (0.3, 0.7))).bounds(2)
     assert (low, high) == (0.0, math.inf)
 
 
@@ -237,7 +236,7 @@ def test_symmetric_losses_keep_the_order_of_risks(loss: losses.Loss, N: int, eta
     clean = loss(z, y)
     others = [(y + shift) % N for shift in range(1, N)]
     noisy = (1 - eta) * clean + eta / (N - 1) * sum(loss(z, moved) for moved in others)
-    constant = symmetry(loss, N)
+    constant = loss.symmetry(N)
     assert constant is not None
     torch.testing.assert_close(noisy, constant * eta / (N - 1) + (1 - eta * N / (N - 1)) * clean)
 
@@ -282,8 +281,8 @@ def test_labels_and_parameters_used_in_tables() -> None:
         (lambda: losses.BackwardCorrection(((0.5, 0.5), (0.5, 0.5))), "must be invertible"),
         (lambda: losses.Weighted(losses.CrossEntropy(), (0.0, 0.0)), "not all 0"),
         (lambda: losses.Weighted(losses.CrossEntropy(), (1.0, -1.0)), "at least 0"),
-        (lambda: symmetry(losses.CrossEntropy(), 1), "num_classes must be an integer of at least 2, got 1"),
-        (lambda: bounds(losses.CrossEntropy(), 2.0), "num_classes must be an integer of at least 2, got 2.0"),
+        (lambda: losses.CrossEntropy().symmetry(1), "num_classes must be an integer of at least 2, got 1"),
+        (lambda: losses.CrossEntropy().bounds(2.0), "num_classes must be an integer of at least 2, got 2.0"),
     ],
 )
 def test_bad_parameters_get_one_sentence(make, sentence: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from byrote import losses
-from byrote.losses import Loss, bounds, symmetry
+from byrote.losses import Loss
 
 from .cases import batch
 
@@ -36,8 +36,8 @@ def test_one_method_is_enough() -> None:
     assert math.isnan(loss.parameter)
     rows = loss(z.half(), y, "none")
     assert rows.dtype == torch.float16
-    assert bounds(loss, 4) == (-math.inf, math.inf)
-    assert symmetry(loss, 4) is None
+    assert loss.bounds(4) == (-math.inf, math.inf)
+    assert loss.symmetry(4) is None
     weighted = losses.Weighted(loss, (1.0, 2.0, 3.0, 4.0))
     torch.testing.assert_close(weighted(z, y, "sum"), (loss(z, y, "none") * (1 + y)).sum())
     each = loss.formula_of_all(z.view(4, 6, 4))

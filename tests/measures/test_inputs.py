@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from byrote import measures
-from byrote.adapters.torchmetrics import NC1, LabelFate, Mem
+from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 from byrote.measures.features import FeatureSet
 
 N, SIZE, M = 3, 60, 4
@@ -25,20 +25,20 @@ INDEX = torch.arange(SIZE)
 
 
 def fate(index: Any = INDEX, logits: Any = LOGITS, true: Any = TRUE, observed: Any = OBSERVED) -> dict[str, float]:
-    metric = LabelFate(SIZE)
+    metric = MemorizationRates(SIZE)
     metric.update(index, logits, true, observed)
     return {name: value.item() for name, value in metric.compute().items()}
 
 
 def mem(index: Any = INDEX, features: Any = FEATURES, true: Any = TRUE, observed: Any = OBSERVED) -> dict[str, float]:
-    metric = Mem(SIZE)
+    metric = MemorizationDistance(SIZE)
     metric.measure_from(MEANS)
     metric.update(index, features, true, observed)
     return {name: value.item() for name, value in metric.compute().items()}
 
 
 def collapse(index: Any = INDEX, features: Any = FEATURES, labels: Any = TRUE) -> float:
-    metric = NC1(N, M, SIZE)
+    metric = NeuralCollapseNC1(N, M, SIZE)
     metric.update(index, features, labels)
     return metric.compute().item()
 
@@ -79,18 +79,18 @@ OF_LABELS: dict[str, Callable[[Any], Any]] = {
     "noise rate": lambda y: measures.noise_rate(LOGITS, y, N),
     "history true": lambda y: history(true=y),
     "history observed": lambda y: history(observed=y),
-    "LabelFate true": lambda y: fate(true=y),
-    "LabelFate observed": lambda y: fate(observed=y),
-    "LabelFate predictions": lambda y: fate(logits=y),
-    "Mem true": lambda y: mem(true=y),
-    "Mem observed": lambda y: mem(observed=y),
-    "NC1": lambda y: collapse(labels=y),
+    "MemorizationRates true": lambda y: fate(true=y),
+    "MemorizationRates observed": lambda y: fate(observed=y),
+    "MemorizationRates predictions": lambda y: fate(logits=y),
+    "MemorizationDistance true": lambda y: mem(true=y),
+    "MemorizationDistance observed": lambda y: mem(observed=y),
+    "NeuralCollapseNC1": lambda y: collapse(labels=y),
     "Observer true": lambda y: observed_row(true=y),
     "Observer labels": lambda y: observed_row(labels=y),
     "Observer test labels": lambda y: observed_row(test=y),
 }
 KNOWN_N = {name for name in OF_LABELS if not name.startswith(("j1", "j2", "fates", "history", "nc1"))} | {"nc1 of N"}
-KNOWN_N -= {"memorization observed", "LabelFate predictions", "Mem observed"}
+KNOWN_N -= {"memorization observed", "MemorizationRates predictions", "MemorizationDistance observed"}
 EACH = pytest.mark.parametrize("name", OF_LABELS)
 
 ENCODINGS: dict[str, Callable[[Tensor], Any]] = {
@@ -143,7 +143,7 @@ def test_other_shapes_and_floats_are_one_sentence(
     name: str, encode: Callable[[Tensor], Any], error: type[Exception], message: str
 ) -> None:
     bad = encode(TRUE)
-    if name == "LabelFate predictions" and getattr(bad, "ndim", 1) == 2:
+    if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
         return  # a matrix of logits
     if name == "Observer true" and message == "equal lengths":
         return  # the size of the data set is read from them
@@ -173,7 +173,9 @@ def spoiled(rows: Tensor, value: float, row: int = 7) -> Tensor:
 
 
 @BAD
-@pytest.mark.parametrize("call", [lambda z: fate(logits=z), lambda z: history(logits=z)], ids=["LabelFate", "history"])
+@pytest.mark.parametrize(
+    "call", [lambda z: fate(logits=z), lambda z: history(logits=z)], ids=["MemorizationRates", "history"]
+)
 def test_logits_that_predict_no_class_name_their_row(call: Callable[[Tensor], Any], value: float) -> None:
     with pytest.raises(ValueError, match=r"got 1 of 60 rows that are not, the first at row 7"):
         call(spoiled(LOGITS, value))
@@ -217,7 +219,7 @@ def test_bad_features_give_nan_where_they_are_read(value: float) -> None:
 
 
 def test_a_bad_batch_leaves_a_metric_as_it_was() -> None:
-    metric = LabelFate(SIZE)
+    metric = MemorizationRates(SIZE)
     metric.update(INDEX[:30], LOGITS[:30], TRUE[:30], OBSERVED[:30])
     before = metric.compute()
     with pytest.raises(ValueError, match="row 2"):
@@ -241,7 +243,12 @@ def test_masked_classes() -> None:
 
 
 def test_an_index_in_any_encoding() -> None:
-    for name, call in (("LabelFate", fate), ("Mem", mem), ("NC1", collapse), ("Observer", observed_row)):
+    for name, call in (
+        ("MemorizationRates", fate),
+        ("MemorizationDistance", mem),
+        ("NeuralCollapseNC1", collapse),
+        ("Observer", observed_row),
+    ):
         expected = call(index=INDEX)
         for index in (INDEX.to(torch.int16), INDEX.numpy().astype("u2"), INDEX.tolist()):
             assert same(call(index=index), expected), name

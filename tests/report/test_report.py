@@ -167,7 +167,7 @@ def test_every_word_has_a_sign_a_color_and_a_style():
     words = get_args(Word)
     assert set(words) == set(SIGNS)
     assert len(set(SIGNS.values())) == len(SIGNS)
-    css = (resources.files("byrote.report") / "page.css").read_text("utf-8")
+    css = (resources.files("byrote.pages") / "page.css").read_text("utf-8")
     for word in words:
         assert f".v-{word.replace(' ', '-')}" in css
         assert row(verdict(word=word))["word"] == word
@@ -324,7 +324,7 @@ def keys_of(words, study):
 
 
 def test_the_command_trains_that_run_and_no_other():
-    from byrote.experiment import Study
+    from byrote.study import Study
 
     study = Study.load("demo")
     planned = [experiment for _, experiment in study.experiments()]
@@ -336,7 +336,7 @@ def test_the_command_trains_that_run_and_no_other():
 
 
 def test_the_command_of_a_run_from_scratch_beside_started_ones(tmp_path):
-    from byrote.experiment import Study
+    from byrote.study import Study
 
     study = Study(
         name="two",

@@ -8,7 +8,7 @@ import pytest
 
 import byrote
 from byrote import claims
-from byrote.experiment import Study
+from byrote.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 spec = importlib.util.spec_from_file_location("summary", ROOT / "scripts" / "summary.py")

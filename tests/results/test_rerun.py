@@ -48,25 +48,28 @@ def candidates(folder, precision):
 
 
 def cheapest(folder, precision):
-    """The run whose first evaluation comes soonest; None where none is cheap enough."""
-    found = min(candidates(folder, precision), key=lambda one: one[:2], default=None)
-    return None if found is None else found[2:]
+    """The two runs whose first evaluation comes soonest, of two settings where there are two; fewer if none is cheap."""
+    found = sorted(candidates(folder, precision), key=lambda one: one[:2])
+    other = [one for one in found if one[2]["loss"] != found[0][2]["loss"]] or found[1:]
+    return [one[2:] for one in found[:1] + other[:1]]
 
 
 CASES = [(folder, precision) for folder in FOLDERS for precision in ("fp32", "bf16")]
 
 
 def test_there_are_stored_runs_to_train_again():
-    assert sum(cheapest(*case) is not None for case in CASES) >= 5
+    trained = {folder for folder, precision in CASES if len(cheapest(folder, precision)) == 2}
+    assert trained == set(FOLDERS)
 
 
+@pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize(("folder", "precision"), CASES, ids=[f"{name(f)}-{p}" for f, p in CASES])
 @pytest.mark.every(3)
-def test_a_stored_run_comes_out_again(folder: Path, precision: str):
+def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     found = cheapest(folder, precision)
-    if found is None:
+    if len(found) <= place:
         pytest.skip("no run of this precision that is cheap enough")
-    stored, row = found
+    stored, row = found[place]
     whole = Experiment(**json.loads(stored["spec"]))
     assert whole.key == row["key"]
     short = whole.replace(training=whole.training.replace(epochs=int(row["epoch"])))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from byrote.experiment import Study
+from byrote.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TABLE = ROOT / "results" / "medium" / "learning_rates.csv"

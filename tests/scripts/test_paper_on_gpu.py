@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import byrote
-from byrote.experiment import Study
 from byrote.store import committed
+from byrote.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINI = ROOT / "tests" / "sweep" / "mini.toml"

@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from byrote.experiment import Study
 from byrote.files import DataUnavailableError
+from byrote.study import Study
 from byrote.training import train
 
 STUDIES = ("loss-function", "robust", "memorization-dilation")

@@ -7,8 +7,8 @@ import pytest
 
 from byrote import claims
 from byrote.analysis import Analysis
-from byrote.experiment import Study
 from byrote.store import Results
+from byrote.study import Study
 from byrote.table import Table
 from byrote.training import train
 from byrote.training.facts import facts_of

@@ -9,8 +9,8 @@ import pytest
 from toys import tiny
 
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.store import Plan, committed
+from byrote.study import Study
 from byrote.sweep import Task, price, run
 from byrote.sweep.choose import chosen
 from byrote.sweep.plan import by_worth, plan_study
@@ -97,7 +97,7 @@ def test_a_dry_run_takes_its_rate_from_the_store(tmp_path):
 def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--array", "0-2%2", "--time", "0:10:00", "--partition", "short", "--workers", "1"]
-    asked = ["--where", "noise.rate=0.1", "--set", "training.epochs=2", "--cohort", "2"]
+    asked = ["--where", "noise.rate=0.1", "--set", "training.epochs=2", "--cohort", "2", "--keep-weights"]
     assert main([*RUN, "--out", "a store", "--on", "slurm", *options, *asked]) == 0
     script = tmp_path / "a store" / "slurm.sh"
     text = script.read_text()
@@ -115,6 +115,7 @@ def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert "task 1 of job 7 on " in done.stdout
     assert len(committed(tmp_path / "a store")) == 4
+    assert len(list((tmp_path / "a store").glob("*/weights.safetensors"))) == 4
     calm = run(
         MINI,
         tmp_path / "calm",
@@ -122,6 +123,7 @@ def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
         on="serial",
         overrides={"training.epochs": 2},
         where={"noise.rate": [0.1]},
+        keep_weights=True,
     )
     assert files(tmp_path / "a store") == files(calm.root)
 

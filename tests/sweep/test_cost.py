@@ -6,8 +6,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from toys import Blobs, tiny
 
-from byrote.experiment import Study
 from byrote.networks import CNN8, MLP, InceptionLite, Own, ResNet18, ResNet32
+from byrote.study import Study
 from byrote.sweep import Watcher, run
 from byrote.sweep.cost import multiply_adds, training_cost
 from byrote.sweep.plan import plan_study, tasks

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from toys import Blobs
 
-from byrote.experiment import Experiment, Study
+from byrote.experiment import Experiment
 from byrote.identity import run_key
 from byrote.networks import CNN8, MLP
 from byrote.store import committed
+from byrote.study import Study
 from byrote.sweep.plan import plan_study, tasks, together
 
 

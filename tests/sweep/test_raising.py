@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import raising
 
-from byrote.experiment import Study
 from byrote.measures.snapshot import READINGS, reading
 from byrote.store import Plan, state_of
+from byrote.study import Study
 from byrote.sweep import run
 
 MINI = Path(__file__).with_name("mini.toml")

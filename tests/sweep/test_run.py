@@ -9,8 +9,8 @@ import pytest
 from toys import Blobs
 
 import byrote
-from byrote.experiment import Study
 from byrote.store import Plan, committed, state_of
+from byrote.study import Study
 from byrote.sweep import Stop, Watcher, run
 from byrote.sweep.executors import Local, Setting
 from byrote.sweep.plan import plan_study, tasks

@@ -8,12 +8,12 @@ import toys
 
 import byrote
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.files import DataUnavailableError
 from byrote.noise import save
 from byrote.report.tables import limits
 from byrote.store import Plan, state_of
 from byrote.store.status import mark_unavailable
+from byrote.study import Study
 from byrote.sweep import run
 
 

@@ -14,10 +14,10 @@ import toys
 
 import byrote
 from byrote.cli import main
-from byrote.experiment import Study
 from byrote.identity import file_digest, source_digest
 from byrote.losses import Loss
 from byrote.store import committed, state_of
+from byrote.study import Study
 from byrote.sweep import Watcher, run
 from byrote.sweep import work as worker
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from torch import Tensor
@@ -30,7 +31,8 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         prefix: of the logged names; "byrote_" where a checkpoint's file is named by a reading.
 
     Raises: ValueError for running readings under several processes, for strategies that start processes by spawn or
-        fork (their rows never reach this process), and for a checkpoint whose file name would contain a slash;
+        fork (their rows never reach this process; where a process is forked, Lightning's error ends with ours), and
+        for a checkpoint whose file name would contain a slash;
         ModuleNotFoundError without lightning.
     """
 
@@ -47,16 +49,18 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         self._feed = Feed(observer, train, test, prefix)
         self._take = take
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled; refused while a process is spawned: here, where `setup` would raise in that process."""
+        if get_spawning_popen() is not None:
+            raise ValueError(_lost("spawn"))
+        return self.__dict__.copy()
+
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage != "fit":
             return
         how = getattr(trainer.strategy, "_start_method", "")
         if how in ("spawn", "fork", "forkserver"):
-            raise ValueError(
-                f"an Observer needs a strategy that keeps its process, got one that starts processes by {how}, from "
-                "which no "
-                "row of its table comes back: pass strategy='ddp' to the Trainer"
-            )
+            raise ValueError(_lost(how))
         for checkpoint in trainer.checkpoint_callbacks:
             named = getattr(checkpoint, "filename", None) or ""
             if "/" in self._prefix and "{" + self._prefix in named and checkpoint.auto_insert_metric_name:
@@ -81,6 +85,13 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         row = self._feed.end(trainer.current_epoch + 1, trainer.world_size)
         pl_module.log_dict(row, rank_zero_only=True)
+
+
+def _lost(how: str) -> str:
+    return (
+        f"an Observer needs a strategy that keeps its process, got one that starts processes by {how}, from which no "
+        "row of its table comes back: pass strategy='ddp' to the Trainer"
+    )
 
 
 def _size(batch: Any) -> int:

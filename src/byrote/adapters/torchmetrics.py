@@ -21,12 +21,12 @@ from byrote.measures.mem import distances, fates, j1, j2, memorization_of, obser
 from byrote.measures.moments import ClassMoments
 from byrote.measures.variability import Convention, nc1
 
-__all__ = ["NC1", "LabelFate", "Mem"]
+__all__ = ["MemorizationDistance", "MemorizationRates", "NeuralCollapseNC1"]
 
 _PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that a sum changes
 
 
-class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
+class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
     """Variability collapse NC1 over every process, each sample counted once; on test data it is the dilation.
 
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centred
@@ -44,7 +44,7 @@ class NC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
         whole data set, and it needs a DistributedSampler.
 
     >>> import torch
-    >>> metric = NC1(num_classes=2, width=1, size=4)
+    >>> metric = NeuralCollapseNC1(num_classes=2, width=1, size=4)
     >>> metric.update(torch.tensor([0, 1]), torch.tensor([[0.0], [2.0]]), torch.tensor([0, 0]))
     >>> metric.update(torch.tensor([2, 3, 0]), torch.tensor([[10.0], [12.0], [0.0]]), torch.tensor([1, 1, 0]))
     >>> round(metric.compute().item(), 12)
@@ -198,7 +198,7 @@ class _PerSample(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignor
         return tuple(getattr(self, name)[owner[position], position] for name in names)
 
 
-class LabelFate(_PerSample):
+class MemorizationRates(_PerSample):
     """J1, J2 and the fate of clean and corrupted samples over every process, each sample counted once.
 
     Formula: J1 = share predicted as the observed label, J2 = as the true one (Patel & Sastry, PAKDD 2021), see
@@ -208,7 +208,7 @@ class LabelFate(_PerSample):
         size: samples in the training set; `index` runs over 0..size-1.
 
     >>> import torch
-    >>> metric = LabelFate(size=3)
+    >>> metric = MemorizationRates(size=3)
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
     >>> metric.update(torch.arange(3), logits, true_labels=torch.tensor([0, 0, 1]),
     ...               observed_labels=torch.tensor([0, 1, 1]))
@@ -253,12 +253,12 @@ class LabelFate(_PerSample):
         return _scalars(row, self.device)
 
 
-class Mem(_PerSample):
+class MemorizationDistance(_PerSample):
     """The readings of mem over every process, each sample counted once.
 
     Formula: sum over corrupted i of ||h_i - mu_true(i)||, mu_n the TEST class means (Nguyen et al., ICLR 2023, eq. 3),
     see `byrote.measures.memorization`. State: 25 bytes a sample; features are not kept. The test means come first,
-    from `NC1.moments().means` over the test set, and are asked for again at each evaluation, as they move.
+    from `NeuralCollapseNC1.moments().means` over the test set, and are given anew at each evaluation, as they move.
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
@@ -266,7 +266,7 @@ class Mem(_PerSample):
     Raises: RuntimeError in `update` before `measure_from`.
 
     >>> import torch
-    >>> metric = Mem(size=3)
+    >>> metric = MemorizationDistance(size=3)
     >>> metric.measure_from(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
     >>> metric.update(torch.arange(3), torch.tensor([[0.0, 0.0], [3.0, 0.0], [4.0, 0.0]]),
     ...               true_labels=torch.tensor([0, 0, 1]), observed_labels=torch.tensor([0, 1, 1]))

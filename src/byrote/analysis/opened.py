@@ -100,7 +100,7 @@ class Store:
         Its input is what `store.experiment(key).data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 
         Args:
-            key: a key of a run that was trained with `byrote run --weights`.
+            key: a key of a run that was trained with `byrote run --keep-weights`.
 
         Raises:
             ValueError: no such run, no weights of it, a damaged file, or a module that cannot be imported.

@@ -148,7 +148,7 @@ def _b8(analysis: Analysis) -> Finding:
             without.append(kind)
             continue
         if isinstance(loss, losses.Loss) and not loss.stateful:
-            built[kind] = Stated(from_torch(loss), losses.symmetry(loss, _CLASSES))
+            built[kind] = Stated(from_torch(loss), loss.symmetry(_CLASSES))
     return symmetries(built, without)
 
 

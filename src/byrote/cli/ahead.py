@@ -36,10 +36,10 @@ def write_script(
     asked: Mapping[str, Any],
     job: tuple[str, str, str, int | None],
     script: Path | None,
-    weights: bool,
+    keep_weights: bool,
 ) -> int:
     """Make the store, and write the script whose array tasks are drivers on it."""
-    from byrote.experiment import list_studies
+    from byrote.study import list_studies
     from byrote.sweep.run import make_store
     from byrote.sweep.slurm import Job, array_script
 
@@ -49,7 +49,7 @@ def write_script(
     named = study if study in list_studies() else str(Path(study).resolve())
     store = folder.resolve()
     command = [sys.executable, "-m", "byrote", "run", named, "--out", str(store), "--workers", str(chosen.workers)]
-    command += _options(asked) + ["--weights"] * weights
+    command += _options(asked) + ["--keep-weights"] * keep_weights
     path = os.environ.get("PYTHONPATH", "")
     text = array_script(command, chosen, name=store.name, folder=os.getcwd(), store=str(store), python_path=path)
     runs = make_store(study, folder, **{name: asked[name] for name in ("scale", "overrides", "imports", "accept")})

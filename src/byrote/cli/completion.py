@@ -47,7 +47,7 @@ def scales(context: CompletionContext) -> list[str]:
 
 def data_sets(context: CompletionContext) -> dict[str, str]:
     """The data sets that can be fetched, with their titles."""
-    from byrote.data.collections import COLLECTIONS
+    from byrote.data.fetch.catalogue import COLLECTIONS
 
     return {collection.name: collection.title for collection in COLLECTIONS.values()}
 

@@ -63,7 +63,7 @@ def _components(family: str) -> list[dict[str, object]]:
 
 
 def _studies() -> list[dict[str, object]]:
-    from byrote.experiment import Study, list_studies
+    from byrote.study import Study, list_studies
 
     rows: list[dict[str, object]] = []
     for name in list_studies():

@@ -41,7 +41,7 @@ def run(
     imports: Imports = None,
     accept: _Repeated = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    weights: bool = False,
+    keep_weights: bool = False,
     array: str = "",
     time: str = "",
     partition: str = "",
@@ -95,7 +95,7 @@ def run(
         several times.
     set_
         path=value over every run's spec, e.g. training.epochs=5; may be given several times.
-    weights
+    keep_weights
         Keep the trained weights of each run that is trained now.
     array
         With --on slurm, the tasks of the array, such as 0-15 or 0-15%4.
@@ -119,13 +119,13 @@ def run(
     if on == "slurm":
         from byrote.cli.ahead import write_script
 
-        return write_script(study, folder, asked, (array, time, partition, workers), script, weights)
+        return write_script(study, folder, asked, (array, time, partition, workers), script, keep_weights)
     if array or time or partition or script is not None:
         raise ValueError(f"--array, --time, --partition and --script are for --on slurm, and this is --on {on}")
     if first == "claims":
         asked["worth"] = _worth(folder, imports or [])
-    more = {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task, "keep_weights": weights}
-    return _sweep(study, folder, asked | more, max_time)
+    asked |= {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task}
+    return _sweep(study, folder, asked | {"keep_weights": keep_weights}, max_time)
 
 
 def _sweep(study: str, folder: Path, asked: dict[str, Any], max_time: str | None) -> int:

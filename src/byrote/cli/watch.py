@@ -54,8 +54,8 @@ class Bar(Watcher):
             say(older(outcome.older_versions, outcome.root))
         if outcome.without_weights:
             say(
-                f"{outcome.without_weights} of these runs keep no weights, and --weights does not train them again; "
-                "for their weights run the same command into another --out"
+                f"{outcome.without_weights} of these runs keep no weights, and --keep-weights does not train them "
+                "again; for their weights run the same command into another --out"
             )
         for reason, runs in Counter(outcome.unavailable.values()).items():
             say(f"{runs} runs are left out, data not available: {reason}")

@@ -4,9 +4,9 @@ from byrote.data.arrays import Arrays
 from byrote.data.base import Dataset, Images
 from byrote.data.bundled import FashionMNISTSubset
 from byrote.data.cifar import CIFAR10, HUMAN, human_labels, recorded_file
-from byrote.data.collections import COLLECTIONS, get
-from byrote.data.idx import MNIST, FashionMNIST
+from byrote.data.fetch.catalogue import COLLECTIONS, get
 from byrote.data.image_folder import ImageFolder
+from byrote.data.mnist import MNIST, FashionMNIST
 from byrote.data.svhn import SVHN
 from byrote.data.table import Table
 from byrote.files import DataUnavailableError

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from byrote import checks
 from byrote.component import Component
 from byrote.data import prepare
-from byrote.data.sources import Collection
+from byrote.data.fetch.sources import Collection
 
 if TYPE_CHECKING:
     import torch

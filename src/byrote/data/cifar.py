@@ -13,10 +13,10 @@ import numpy as np
 from byrote import checks, inputs
 from byrote.data import prepare
 from byrote.data.base import Dataset, Raw, Split
-from byrote.data.pickles import load_arrays
-from byrote.data.png import read_png
-from byrote.data.remote import Remote
-from byrote.data.sources import Collection, first_file
+from byrote.data.fetch.remote import Remote
+from byrote.data.fetch.sources import Collection, first_file
+from byrote.data.formats.pickles import load_arrays
+from byrote.data.formats.png import read_png
 from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN", "human_labels", "recorded_file"]

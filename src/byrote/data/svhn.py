@@ -1,73 +1,32 @@
 """SVHN: house numbers cut into digits, published as MATLAB files (Netzer et al. 2011)."""
 
-import io
-import struct
-import zlib
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
 from byrote import inputs
 from byrote.data.base import Dataset, Raw, Split
-from byrote.data.remote import Remote
-from byrote.data.sources import Collection, first_file
+from byrote.data.fetch.remote import Remote
+from byrote.data.fetch.sources import Collection, first_file
+from byrote.data.formats.mat import read_mat
 
-__all__ = ["SVHN", "SVHN_FILES", "read_mat"]
+__all__ = ["SVHN", "SVHN_FILES", "decode_split"]
 
 _PARTS = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 _LIMIT = 1 << 29  # the training set has 225 MB
-_COMPRESSED = 15
 
 
-def read_mat(content: bytes, limit: int = _LIMIT) -> Raw:
-    """Decode the bytes of a file with X (32, 32, 3, n) and y (n, 1), where the label 10 means the digit 0.
+def decode_split(content: bytes) -> Raw:
+    """Images, labels and ids from the bytes of a split's file, in which the label 10 means the digit 0.
 
     Raises:
-        ValueError: not such a file, or one that unpacks to more than `limit` bytes.
+        ValueError: not a MATLAB file of images and labels, or labels beyond 1..10.
     """
-    from scipy import io as matlab
-
-    _check_unpacked(content, limit)
-    try:
-        stored = matlab.loadmat(cast(Any, io.BytesIO(content)), variable_names=["X", "y"])
-        images, labels = np.asarray(stored["X"]), np.asarray(stored["y"]).ravel()
-    except Exception as error:  # a damaged file can raise anything
-        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
-    if images.ndim != 4 or images.shape[2] != 3 or images.dtype != np.uint8 or len(labels) != images.shape[3]:
-        raise ValueError(f"X uint8 (H, W, 3, n) and n labels are needed, got {images.shape} and {len(labels)}")
+    images, labels = read_mat(content)
     if labels.dtype.kind not in "uif" or not np.isin(labels, np.arange(1, 11)).all():
         raise ValueError("SVHN's labels must lie in 1..10")
-    images = np.ascontiguousarray(images.transpose(3, 2, 0, 1))  # (n, 3, H, W)
     return Raw(images, labels.astype(np.int64) % 10, np.arange(len(labels)))
-
-
-def _check_unpacked(content: bytes, limit: int) -> None:
-    """The compressed elements of the file, unpacked, must not take more than `limit` bytes.
-
-    A file is a header of 128 bytes, then elements: type and length as 32-bit numbers, then so many bytes. Type 15 is
-    a zlib stream. Whatever is no such file is refused by scipy.
-    """
-    order = ">" if content[126:128] == b"MI" else "<"
-    place = 128
-    while place + 8 <= len(content):
-        kind, length = struct.unpack(f"{order}II", content[place : place + 8])
-        if kind == _COMPRESSED:
-            limit -= _unpacked_size(content[place + 8 : place + 8 + length], limit)
-        place += 8 + length
-
-
-def _unpacked_size(packed: bytes, limit: int) -> int:
-    engine, size = zlib.decompressobj(), 0
-    try:
-        while packed and not engine.eof:
-            size += len(engine.decompress(packed, 1 << 20))
-            packed = engine.unconsumed_tail
-            if size > limit:
-                raise ValueError("the MATLAB file unpacks to more than is allowed")
-    except zlib.error as error:
-        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
-    return size
 
 
 def _find(folder: Path, part: str) -> bytes | None:
@@ -108,4 +67,4 @@ class SVHN(Dataset):
 
     def decode(self, split: Split) -> Raw:
         part = _PARTS[split]
-        return read_mat(SVHN_FILES.open((part,))[part])
+        return decode_split(SVHN_FILES.open((part,))[part])

@@ -1,7 +1,7 @@
 """Losses for learning under label noise: frozen specs called like torch losses, classes on the last axis."""
 
 from byrote.losses.asymmetric import AEL, AGCE, AUL
-from byrote.losses.base import Loss, LossModule, bounds, symmetry
+from byrote.losses.base import Loss, LossModule
 from byrote.losses.correction import BackwardCorrection, ForwardCorrection, HardBootstrap, SoftBootstrap
 from byrote.losses.cross_entropy import CrossEntropy, Focal, LabelRelaxation, LabelSmoothing
 from byrote.losses.normalized import ActivePassive, NCEAndAGCE, NCEAndMAE, NCEAndRCE, NFLAndRCE, Normalized
@@ -47,6 +47,4 @@ __all__ = [
     "SoftBootstrap",
     "SymmetricCrossEntropy",
     "Weighted",
-    "bounds",
-    "symmetry",
 ]

@@ -48,10 +48,10 @@ class AGCE(Loss):
         ratio = (self.a + log_p.exp()) / (self.a + 1)
         return torch.expm1(self.q * ratio.log()) * (-math.pow(self.a + 1, self.q) / self.q)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, ((self.a + 1) ** self.q - self.a**self.q) / self.q
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return float(num_classes - 1) if self.q == 1 else None
 
 
@@ -86,10 +86,10 @@ class AUL(Loss):
         growth = (log_rest.exp() / (self.a - 1)).log1p()
         return torch.expm1(self.q * growth) * (math.pow(self.a - 1, self.q) / self.q)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, (self.a**self.q - (self.a - 1) ** self.q) / self.q
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return float(num_classes - 1) if self.q == 1 else None
 
 
@@ -117,5 +117,5 @@ class AEL(Loss):
     def formula_of_all(self, z: Tensor) -> Tensor:
         return (log_p_and_rest_of_all(z)[0].exp() / -self.a).exp()
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return math.exp(-1 / self.a), 1.0

@@ -6,7 +6,7 @@ Shapes, precision, checks, reductions and the `nn.Module` come from here.
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, final
 
 import torch
 from pydantic import AfterValidator
@@ -20,9 +20,7 @@ __all__ = [
     "LossModule",
     "PlainLoss",
     "Reduction",
-    "bounds",
     "result_dtype",
-    "symmetry",
     "widen",
     "without_autocast",
 ]
@@ -52,9 +50,9 @@ def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
 class Loss(Component, family="losses"):
     """A classification loss of logits z (..., N) and integer labels y (...).
 
-    Members give `formula`; those whose loss of all N labels at once is cheap also give `formula_of_all`.
-    A member states its own range and symmetry in `range_of` and `class_sum_of`: read them with `bounds` and
-    `symmetry`.
+    Members give `formula`; those whose loss of all N labels at once is cheap also give `formula_of_all`. What a member
+    knows of its range and of the sum over its labels it states in `_bounds` and `_symmetry`, which `bounds` and
+    `symmetry` check and return.
 
     Example:
         >>> import torch
@@ -87,12 +85,46 @@ class Loss(Component, family="losses"):
         """The weight of each sample in the mean, or None where all count the same."""
         return None
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
-        """Infimum and supremum over all logits and labels; a loss that does not know gives the whole line."""
+    @final
+    def bounds(self, num_classes: int) -> tuple[float, float]:
+        """The infimum and supremum of the loss over all logits in R^N and all labels.
+
+        Args:
+            num_classes: N, at least 2.
+
+        Returns:
+            The two ends; -inf and inf for a loss that does not state its range.
+
+        Example:
+            >>> from byrote import losses
+            >>> losses.MeanSquaredError(on="probabilities").bounds(10)
+            (0.0, 2.0)
+        """
+        return self._bounds(_at_least_two(num_classes))
+
+    @final
+    def symmetry(self, num_classes: int) -> float | None:
+        """The constant C with sum_j L(z, j) = C for every z, or None: no such constant, the loss is not symmetric.
+
+        Why: under `Symmetric(eta)` noise a symmetric loss has noisy risk C eta/(N-1) + (1 - eta N/(N-1)) times
+        the clean risk, so that the order of risks is kept for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
+
+        Args:
+            num_classes: N, at least 2.
+
+        Example:
+            >>> from byrote import losses
+            >>> round(losses.RobustLog(alpha=.1).symmetry(10), 4), losses.CrossEntropy().symmetry(10)
+            (23.979, None)
+        """
+        return self._symmetry(_at_least_two(num_classes))
+
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
+        """What `bounds` gives; a loss that does not know its range leaves the whole line."""
         return -math.inf, math.inf
 
-    def class_sum_of(self, num_classes: int) -> float | None:
-        """The sum of the loss over all labels where it is the same for every z, else None."""
+    def _symmetry(self, num_classes: int) -> float | None:
+        """What `symmetry` gives; a loss whose sum over all labels depends on z leaves None."""
         return None
 
     @classmethod
@@ -224,39 +256,6 @@ class LossModule(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.loss)
-
-
-def symmetry(loss: Loss, num_classes: int) -> float | None:
-    """The constant C with sum_j L(z, j) = C for every z, or None: no such constant, the loss is not symmetric.
-
-    Why: under `Symmetric(eta)` noise a symmetric loss has noisy risk C eta/(N-1) + (1 - eta N/(N-1)) times
-    the clean risk, so that the order of risks is kept for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
-
-    Args:
-        loss: any loss.
-        num_classes: N, at least 2.
-
-    Example:
-        >>> from byrote import losses
-        >>> round(losses.symmetry(losses.RobustLog(alpha=.1), 10), 4), losses.symmetry(losses.CrossEntropy(), 10)
-        (23.979, None)
-    """
-    return loss.class_sum_of(_at_least_two(num_classes))
-
-
-def bounds(loss: Loss, num_classes: int) -> tuple[float, float]:
-    """The infimum and supremum of a loss over all logits in R^N and all labels.
-
-    Args:
-        loss: any loss.
-        num_classes: N, at least 2.
-
-    Example:
-        >>> from byrote import losses
-        >>> losses.bounds(losses.MeanSquaredError(on="probabilities"), 10)
-        (0.0, 2.0)
-    """
-    return loss.range_of(_at_least_two(num_classes))
 
 
 def _shape_hint(labels: Tensor, logits: Tensor) -> str:

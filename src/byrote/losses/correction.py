@@ -85,11 +85,11 @@ class ForwardCorrection(Loss):
         to_label = row_of(logs.T, y)  # log T[k, y], (..., N)
         return -log_sum_exp(z.log_softmax(-1) + to_label)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         entries = [entry for row in self.transition for entry in row]
         return -math.log(max(entries)), math.inf if min(entries) == 0 else -math.log(min(entries))
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         if any(row != self.transition[0] for row in self.transition):
             return None
         return -sum(math.log(entry) for entry in self.transition[0])
@@ -134,7 +134,7 @@ class BackwardCorrection(Loss):
         masked = (rows * log_p.isneginf()).sum(-1)  # what the masked classes weigh: their logarithms end alike
         return torch.where(masked == 0, -(rows * finite_log(log_p)).sum(-1), masked.sign() * torch.inf)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return (-math.inf if np.linalg.inv(np.array(self.transition)).min() < -1e-12 else 0.0), math.inf
 
 
@@ -168,7 +168,7 @@ class SoftBootstrap(Loss):
         entropy = -(log_p.exp() * finite_log(log_p)).sum(-1, keepdim=True)
         return (1 - self.beta) * entropy + weighted(-self.beta, log_p)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf if self.beta > 0 else math.log(num_classes)
 
 
@@ -198,5 +198,5 @@ class HardBootstrap(Loss):
         log_p = z.log_softmax(-1)
         return weighted(-self.beta, log_p) - (1 - self.beta) * log_p.amax(-1, keepdim=True)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf if self.beta > 0 else math.log(num_classes)

@@ -33,7 +33,7 @@ class CrossEntropy(Loss):
     def formula_of_all(self, z: Tensor) -> Tensor:
         return -z.log_softmax(-1)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf
 
 
@@ -65,7 +65,7 @@ class LabelSmoothing(Loss):
         log_p = z.log_softmax(-1)
         return -(1 - self.alpha) * log_p - weighted(self.alpha, log_p.mean(-1, keepdim=True))
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         rest = self.alpha / num_classes
         top = 1 - self.alpha + rest
         entropy = -top * math.log(top) - (num_classes - 1) * (rest * math.log(rest) if rest > 0 else 0.0)
@@ -109,7 +109,7 @@ class LabelRelaxation(Loss):
         divergence = constant - (1 - alpha) * log_p - alpha * log_rest
         return torch.where(log_p > math.log1p(-alpha), 0.0, divergence).clamp_min(0)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf
 
 
@@ -145,5 +145,5 @@ class Focal(Loss):
         value = -(self.gamma * log_rest).exp() * finite_log(log_p)
         return value.masked_fill(log_p.isneginf(), torch.inf)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf

@@ -38,7 +38,7 @@ class Normalized(Loss):
 
     @model_validator(mode="after")
     def _never_negative(self) -> Self:
-        low, high = self.loss.range_of(2)
+        low, high = self.loss.bounds(2)
         if low < 0:
             raise ValueError(f"Normalized needs a loss that is never negative, {self.loss.label} has {low} to {high}")
         return self
@@ -65,16 +65,16 @@ class Normalized(Loss):
         count = endless.sum(-1, keepdim=True)
         return torch.where(count > 0, endless.to(share.dtype) / count.clamp_min(1), share)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
-        low, high = self.loss.range_of(num_classes)
-        total = self.loss.class_sum_of(num_classes)
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
+        low, high = self.loss.bounds(num_classes)
+        total = self.loss.symmetry(num_classes)
         if total is not None:
             return low / total, high / total
         # L_y / (L_y + others): the others are N - 1 numbers between low and high.
         least = 0.0 if math.isinf(high) else low / (low + (num_classes - 1) * high)
         return least, 1.0 if math.isinf(high) else high / (high + (num_classes - 1) * low)
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return 1.0
 
 
@@ -101,16 +101,16 @@ class _Sum(Loss, abstract=True):
         (alpha, active), (beta, passive) = self.terms()
         return weighted(alpha, active.formula_of_all(z)) + weighted(beta, passive.formula_of_all(z))
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
-        ranges = [(weight, part.range_of(num_classes)) for weight, part in self.terms() if weight > 0]
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
+        ranges = [(weight, part.bounds(num_classes)) for weight, part in self.terms() if weight > 0]
         return sum(w * low for w, (low, _) in ranges), sum(w * high for w, (_, high) in ranges)
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         total = 0.0
         for weight, part in self.terms():
             if weight == 0:
                 continue
-            constant = part.class_sum_of(num_classes)
+            constant = part.symmetry(num_classes)
             if constant is None:
                 return None
             total += weight * constant
@@ -219,7 +219,7 @@ class NCEAndAGCE(_Sum, kind="nce_agce"):
 
     Example:
         >>> import torch
-        >>> symmetric = NCEAndAGCE().class_sum_of(10)
+        >>> symmetric = NCEAndAGCE().symmetry(10)
         >>> print(symmetric)
         None
     """

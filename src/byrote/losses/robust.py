@@ -51,11 +51,11 @@ class RobustLog(Loss):
         logs = (z.softmax(-1) / self.alpha).log1p()
         return math.log1p(1 / self.alpha) + logs.sum(-1, keepdim=True) / (N - 1) - logs * (N / (N - 1))
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         # The last term is concave in p: largest at p_y = 0 and the rest even.
         return 0.0, math.log1p(1 / self.alpha) + math.log1p(1 / (self.alpha * (num_classes - 1)))
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return num_classes * math.log1p(1 / self.alpha)
 
 
@@ -84,10 +84,10 @@ class MeanAbsoluteError(Loss):
     def formula_of_all(self, z: Tensor) -> Tensor:
         return self.scale * log_p_and_rest_of_all(z)[1].exp()
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, self.scale
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return self.scale * (num_classes - 1)
 
 
@@ -115,10 +115,10 @@ class ReverseCrossEntropy(Loss):
     def formula_of_all(self, z: Tensor) -> Tensor:
         return -self.log_zero * log_p_and_rest_of_all(z)[1].exp()
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, -self.log_zero
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return -self.log_zero * (num_classes - 1)
 
 
@@ -150,10 +150,10 @@ class GeneralizedCrossEntropy(Loss):
     def _of(self, log_p: Tensor) -> Tensor:
         return -torch.expm1(self.q * log_p) / self.q
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, 1 / self.q
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return float(num_classes - 1) if self.q == 1 else None
 
 
@@ -188,5 +188,5 @@ class SymmetricCrossEntropy(Loss):
     def _of(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
         return -self.beta * self.log_zero * log_rest.exp() - self.alpha * log_p
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return 0.0, math.inf

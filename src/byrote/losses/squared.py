@@ -47,7 +47,7 @@ class MeanSquaredError(Loss):
         p = z.softmax(-1)
         return p.square().sum(-1, keepdim=True) - 2 * p + 1
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         return (0.0, math.inf) if self.on == "logits" else (0.0, 2.0)
 
 
@@ -82,10 +82,10 @@ class NormalizedMSE(Loss):
         squares = p.square().sum(-1, keepdim=True)
         return self.scale * (squares - 2 * p + 1) / (N * squares + (N - 2))
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         # Largest at p_y = 0 and the rest even: ||p||^2 = 1/(N-1).
         N = num_classes
         return 0.0, self.scale * N / (N + (N - 1) * (N - 2))
 
-    def class_sum_of(self, num_classes: int) -> float | None:
+    def _symmetry(self, num_classes: int) -> float | None:
         return self.scale

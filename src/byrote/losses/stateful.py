@@ -158,7 +158,7 @@ class EarlyLearning(RememberingLoss):
         agreement = (log_p.exp().clamp(self.clip, 1 - self.clip) * t).sum(-1)
         return self.strength * torch.log1p(-agreement) - pick(log_p, y)
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
         # Least where p_y = 1 and t has converged to the same clipped p.
         rest = (num_classes - 1) * self.clip
         top = 1 - self.clip

@@ -84,16 +84,16 @@ class Weighted(Loss):
         values = self.loss.formula(z, y)
         return values if weight is None else values * weight
 
-    def range_of(self, num_classes: int) -> tuple[float, float]:
-        low, high = self.loss.range_of(num_classes)
+    def _bounds(self, num_classes: int) -> tuple[float, float]:
+        low, high = self.loss.bounds(num_classes)
         weights = [w for w in self.weights or (1.0,) if w > 0]
         ends = [w * low for w in weights] + [w * high for w in weights]
         if len(weights) < len(self.weights or (1.0,)):
             ends.append(0.0)
         return min(ends), max(ends)
 
-    def class_sum_of(self, num_classes: int) -> float | None:
-        constant = self.loss.class_sum_of(num_classes)
+    def _symmetry(self, num_classes: int) -> float | None:
+        constant = self.loss.symmetry(num_classes)
         weights = set(self.weights or (1.0,))
         ignores_a_class = self.ignore_index is not None and 0 <= self.ignore_index < num_classes
         if constant is None or len(weights) > 1 or ignores_a_class:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from byrote.component import Component
 from byrote.networks.initial import initialise, unallocated
 
-__all__ = ["Classifier", "Layered", "Network"]
+__all__ = ["Classifier", "Layered", "Network", "unstarted"]
 
 
 class Classifier(nn.Module):
@@ -90,3 +90,22 @@ class Layered(Network, abstract=True):
         with unallocated():
             module = self.assemble(input_shape, num_outputs)
         return initialise(module, generator)
+
+
+def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
+    """A network's module for the sizes of its layers alone: where weights need not be drawn, their values mean nothing.
+
+    Args:
+        network: any network; the weights of one that is not `Layered` are drawn by its own code.
+        input_shape: the shape of one input without the batch axis.
+        num_outputs: N, at least 1.
+
+    >>> from byrote.networks import MLP
+    >>> unstarted(MLP(depth=1, feature_width=2), (1, 4, 4), 3).head.weight.shape
+    torch.Size([3, 2])
+    """
+    if not isinstance(network, Layered):
+        return network.build(input_shape, num_outputs)
+    with unallocated():
+        module = network.assemble(input_shape, num_outputs)
+    return module.to_empty(device="cpu")

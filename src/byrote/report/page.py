@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from byrote.analysis import Analysis
-from byrote.checks import require
 from byrote.claims import Verdict
 from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
 from byrote.figures.style import DARK
 from byrote.files import write_atomic
+from byrote.pages import fill, text
 from byrote.report.agreement import agreement_tables
 from byrote.report.export import export_tables, table_rows
 from byrote.report.headline import headline
@@ -71,22 +70,14 @@ def render(
         raised: by name the figures whose functions raised an exception, with the exception in one sentence.
         tables: the names of the CSV files in the folder `tables` beside the page, which it links.
     """
-    jinja2 = require("jinja2", "report")
-    loader = jinja2.FunctionLoader(_text)
-    environment_ = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment_.get_template("page.html.jinja")
-    return str(page.render(raised=raised, tables=tables, **_context(analysis, verdicts, drawn)))
-
-
-def _text(name: str) -> str:
-    return (resources.files("byrote.report") / name).read_text("utf-8")
+    context = _context(analysis, verdicts, drawn)
+    return fill("byrote.report", "page.html.jinja", raised=raised, tables=tables, **context)
 
 
 def _title(study: str) -> str:
     """The title of a built-in study, read as data; another study's own name."""
     try:
-        text = (resources.files("byrote.studies") / f"{study}.toml").read_text("utf-8")
-        return str(tomllib.loads(text).get("title") or study)
+        return str(tomllib.loads(text("byrote.studies", f"{study}.toml")).get("title") or study)
     except (OSError, ValueError):
         return study
 
@@ -95,10 +86,10 @@ def _example(commands: Sequence[dict[str, Any]]) -> str:
     """The first cell's command, for a reader without JavaScript."""
     if not commands:
         return ""
-    text = str(commands[0]["command"])
+    command = str(commands[0]["command"])
     for name, value in next(iter(commands[0]["runs"].values())).items():
-        text = text.replace(name, value)
-    return text.strip()
+        command = command.replace(name, value)
+    return command.strip()
 
 
 def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Figure]) -> dict[str, Any]:
@@ -125,7 +116,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "environment": environment(analysis),
         "limits": limits(analysis),
         "dark": DARK,
-        "style": _text("page.css"),
-        "script": _text("page.js"),
+        "style": text("byrote.pages", "page.css"),
+        "script": text("byrote.pages", "charts.js") + text("byrote.report", "page.js"),
         "bundle": bundle(),
     }

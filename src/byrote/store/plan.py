@@ -31,7 +31,7 @@ class Entry:
         part: the part of the study that asks for it.
         spec: its spec as plain data.
         contents: the digests of the files and modules that the spec names, see `byrote.identity`.
-        bind: the fields of the spec that are chosen for its loss, see `byrote.experiment.Part`.
+        bind: the fields of the spec that are chosen for its loss, see `byrote.study.Part`.
     """
 
     key: str

@@ -188,7 +188,7 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
     manifest = read_manifest(root, key)
     if WEIGHTS not in manifest["files"]:
         raise ValueError(
-            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --weights`"
+            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --keep-weights`"
         )
     check_run(root, key, manifest, (SPEC, WEIGHTS))
     from safetensors.numpy import load_file

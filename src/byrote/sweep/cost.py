@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from byrote.experiment import Experiment
-from byrote.networks import Classifier, Layered, Network
+from byrote.networks import Network
+from byrote.networks.base import unstarted
 
 __all__ = ["multiply_adds", "training_cost"]
 
@@ -53,7 +54,7 @@ def _count(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> 
         counts.append(outputs.numel() * layer.weight[0].numel())
 
     try:
-        module = _plain(network, input_shape, num_outputs).eval()
+        module = unstarted(network, input_shape, num_outputs).eval()
         for layer in module.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 layer.register_forward_hook(note)
@@ -61,12 +62,3 @@ def _count(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> 
     except Exception:  # a user's own module can raise anything
         return 0
     return sum(counts)
-
-
-def _plain(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-    """The module; with whatever values lie in memory where it is made of known layers, to start no weights in vain."""
-    if not isinstance(network, Layered):
-        return network.build(input_shape, num_outputs)
-    with torch.device("meta"):
-        module = network.assemble(input_shape, num_outputs)
-    return module.to_empty(device="cpu")

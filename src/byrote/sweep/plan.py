@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from byrote.component import digest
-from byrote.experiment import Experiment, Study
+from byrote.experiment import Experiment
 from byrote.identity import modules_in
 from byrote.networks.mlp import dense_weights
 from byrote.store import Entry, Plan
 from byrote.store.uncollected import uncollected
+from byrote.study import Study
 from byrote.sweep.cost import training_cost
 from byrote.training import cohort_key
 

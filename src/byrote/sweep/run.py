@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from byrote.experiment import Experiment, Study, list_studies
+from byrote.experiment import Experiment
 from byrote.files import DataUnavailableError, write_atomic
 from byrote.noise import Recorded
 from byrote.own_code import described, import_modules, own_trace
@@ -22,6 +22,7 @@ from byrote.store.prune import finished_checkpoints
 from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
+from byrote.study import Study, list_studies
 from byrote.sweep.choose import chosen
 from byrote.sweep.cost import training_cost
 from byrote.sweep.drive import Driver

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from byrote.data.remote import Remote
+from byrote.data.fetch.remote import Remote
 from byrote.files import DataUnavailableError, Progress, cache_folder, write_atomic
 
 __all__ = ["Collection", "Served", "first_file"]

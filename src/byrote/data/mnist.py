@@ -1,65 +1,19 @@
-"""The idx format, and the two data sets published in it: MNIST and Fashion-MNIST.
+"""MNIST and Fashion-MNIST, published as idx files."""
 
-idx: two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each dimension as a
-big-endian 32-bit number, then the values, last dimension fastest.
-"""
-
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from byrote import inputs
 from byrote.data import bundled
 from byrote.data.base import Dataset, Raw, Split
-from byrote.data.remote import Remote
-from byrote.data.sources import Collection, first_file
+from byrote.data.fetch.remote import Remote
+from byrote.data.fetch.sources import Collection, first_file
+from byrote.data.formats.idx import LIMIT, read_idx, unpacked
 
-__all__ = ["FASHION_MNIST", "MNIST", "MNIST_FILES", "FashionMNIST", "decode_split", "read_idx", "unpacked"]
-
-_LIMIT = 1 << 28
-
-
-def unpacked(content: bytes, limit: int = _LIMIT) -> bytes:
-    """The bytes, gunzipped when they are a gzip file, to at most `limit`."""
-    if content[:2] != b"\x1f\x8b":
-        return content
-    engine = zlib.decompressobj(wbits=31)
-    try:
-        plain = engine.decompress(content, limit + 1)
-    except zlib.error as error:
-        raise ValueError(f"the gzip file is damaged: {error}") from None
-    if len(plain) > limit:
-        raise ValueError(f"the gzip file unpacks to more than the {limit} bytes that are allowed")
-    if not engine.eof:
-        raise ValueError("the gzip file is cut off")
-    return plain
-
-
-def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
-    """Decode idx bytes of unsigned bytes.
-
-    Raises:
-        ValueError: not idx, another number type, or not exactly as many bytes as the header says.
-
-    Example:
-        >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))
-        array([[7, 9]], dtype=uint8)
-    """
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"an idx file of unsigned bytes is needed, got one that begins {content[:4].hex()!r}")
-    rank = content[3]
-    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    size = 1
-    for length in shape:
-        size *= length
-    if len(content) != 4 + 4 * rank + size:
-        raise ValueError(f"an idx file of shape {shape} needs {4 + 4 * rank + size} bytes, got {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
+__all__ = ["FASHION_MNIST", "MNIST", "MNIST_FILES", "FashionMNIST", "decode_split"]
 
 _PARTS = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -72,7 +26,7 @@ def _finder(*folders: str) -> Callable[[Path, str], bytes | None]:
 
     def find(folder: Path, part: str) -> bytes | None:
         path = first_file(folder, folders, (part, f"{part}.gz"))
-        return None if path is None else unpacked(inputs.read(path, _LIMIT, f"the file {part}"))
+        return None if path is None else unpacked(inputs.read(path, LIMIT, f"the file {part}"))
 
     return find
 

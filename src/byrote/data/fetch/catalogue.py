@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from byrote.component import did_you_mean
-from byrote.data import cifar, idx, svhn
-from byrote.data.sources import Collection, Served
+from byrote.data import cifar, mnist, svhn
+from byrote.data.fetch.sources import Collection, Served
 from byrote.files import Progress
 
 __all__ = ["COLLECTIONS", "get"]
@@ -12,8 +12,8 @@ __all__ = ["COLLECTIONS", "get"]
 COLLECTIONS: dict[str, Collection] = {
     collection.name: collection
     for collection in (
-        idx.FASHION_MNIST,
-        idx.MNIST_FILES,
+        mnist.FASHION_MNIST,
+        mnist.MNIST_FILES,
         cifar.CIFAR10_FILES,
         cifar.CIFAR10N_FILES,
         svhn.SVHN_FILES,

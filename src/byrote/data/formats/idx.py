@@ -1,0 +1,53 @@
+"""The idx format, gzip or not, in which MNIST and Fashion-MNIST are published.
+
+idx: two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each dimension as a
+big-endian 32-bit number, then the values, last dimension fastest.
+"""
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LIMIT", "read_idx", "unpacked"]
+
+LIMIT = 1 << 28
+
+
+def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
+    """The bytes, gunzipped when they are a gzip file, to at most `limit`."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    engine = zlib.decompressobj(wbits=31)
+    try:
+        plain = engine.decompress(content, limit + 1)
+    except zlib.error as error:
+        raise ValueError(f"the gzip file is damaged: {error}") from None
+    if len(plain) > limit:
+        raise ValueError(f"the gzip file unpacks to more than the {limit} bytes that are allowed")
+    if not engine.eof:
+        raise ValueError("the gzip file is cut off")
+    return plain
+
+
+def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
+    """Decode idx bytes of unsigned bytes.
+
+    Raises:
+        ValueError: not idx, another number type, or not exactly as many bytes as the header says.
+
+    Example:
+        >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))
+        array([[7, 9]], dtype=uint8)
+    """
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise ValueError(f"an idx file of unsigned bytes is needed, got one that begins {content[:4].hex()!r}")
+    rank = content[3]
+    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+    size = 1
+    for length in shape:
+        size *= length
+    if len(content) != 4 + 4 * rank + size:
+        raise ValueError(f"an idx file of shape {shape} needs {4 + 4 * rank + size} bytes, got {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)

@@ -1,0 +1,65 @@
+"""MATLAB files of images and labels, such as SVHN's: bounded, then decoded through SciPy."""
+
+import io
+import struct
+import zlib
+from typing import Any, cast
+
+import numpy as np
+
+__all__ = ["read_mat"]
+
+Array = np.ndarray[Any, Any]
+_LIMIT = 1 << 29  # SVHN's training set has 225 MB
+_COMPRESSED = 15
+
+
+def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
+    """Images (n, 3, H, W) uint8 and labels (n,) from the bytes of a file with X (H, W, 3, n) and y (n, 1).
+
+    Args:
+        content: the whole file.
+        limit: how many bytes it may unpack to.
+
+    Raises:
+        ValueError: not such a file, or one that unpacks to more than `limit` bytes.
+    """
+    from scipy import io as matlab
+
+    _check_unpacked(content, limit)
+    try:
+        stored = matlab.loadmat(cast(Any, io.BytesIO(content)), variable_names=["X", "y"])
+        images, labels = np.asarray(stored["X"]), np.asarray(stored["y"]).ravel()
+    except Exception as error:  # a damaged file can raise anything
+        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
+    if images.ndim != 4 or images.shape[2] != 3 or images.dtype != np.uint8 or len(labels) != images.shape[3]:
+        raise ValueError(f"X uint8 (H, W, 3, n) and n labels are needed, got {images.shape} and {len(labels)}")
+    return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels
+
+
+def _check_unpacked(content: bytes, limit: int) -> None:
+    """The compressed elements of the file, unpacked, must not take more than `limit` bytes.
+
+    A file is a header of 128 bytes, then elements: type and length as 32-bit numbers, then so many bytes. Type 15 is
+    a zlib stream. Whatever is no such file is refused by scipy.
+    """
+    order = ">" if content[126:128] == b"MI" else "<"
+    place = 128
+    while place + 8 <= len(content):
+        kind, length = struct.unpack(f"{order}II", content[place : place + 8])
+        if kind == _COMPRESSED:
+            limit -= _unpacked_size(content[place + 8 : place + 8 + length], limit)
+        place += 8 + length
+
+
+def _unpacked_size(packed: bytes, limit: int) -> int:
+    engine, size = zlib.decompressobj(), 0
+    try:
+        while packed and not engine.eof:
+            size += len(engine.decompress(packed, 1 << 20))
+            packed = engine.unconsumed_tail
+            if size > limit:
+                raise ValueError("the MATLAB file unpacks to more than is allowed")
+    except zlib.error as error:
+        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
+    return size

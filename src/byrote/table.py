@@ -6,6 +6,7 @@ columns that are used.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from byrote.component import did_you_mean
 __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
+_SHOWN = 10  # rows in a notebook
 
 
 def _column(values: object) -> Column:
@@ -179,6 +181,24 @@ class Table:
     def __repr__(self) -> str:
         return f"Table({len(self)} rows: {', '.join(self.columns)})"
 
+    def _repr_html_(self) -> str:
+        """The first rows as a notebook shows them; text and lines take the color of the notebook."""
+        shown = self.take(np.arange(min(len(self), _SHOWN)))
+        cell = "color:inherit;background:none;text-align"
+        head = "".join(f'<th style="{cell}:left">{html.escape(name)}</th>' for name in shown.columns)
+        rows = "".join(
+            "<tr>"
+            + "".join(f'<td style="{cell}:{_side(v)}">{html.escape(_words(v))}</td>' for v in row.values())
+            + "</tr>"
+            for row in shown.rows()
+        )
+        more = f"the first {len(shown):,} of " if len(shown) < len(self) else ""
+        size = f"<small>{more}{len(self):,} rows, {len(self.columns)} columns</small>"
+        return (
+            '<div style="overflow-x:auto"><table class="byrote-table">'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{size}</div>"
+        )
+
     def where(self, mask: Column | None = None, /, **conditions: object) -> Table:
         """The rows that meet every condition.
 
@@ -274,6 +294,17 @@ class Table:
         """The rows as plain dictionaries of Python values."""
         columns = [self[name].tolist() for name in self._columns]
         return [dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _side(value: Any) -> str:
+    return "right" if isinstance(value, (int, float)) and not isinstance(value, bool) else "left"
+
+
+def _words(value: Any) -> str:
+    """A value in a few characters; a dash for what is absent."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _joined(parts: Sequence[Column]) -> Column:

@@ -5,6 +5,5 @@
 
 from byrote.report.export import export_figures, export_tables, table_rows
 from byrote.report.page import write_report
-from byrote.report.verdicts import verdicts_html
 
-__all__ = ["export_figures", "export_tables", "table_rows", "verdicts_html", "write_report"]
+__all__ = ["export_figures", "export_tables", "table_rows", "write_report"]

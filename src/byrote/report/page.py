@@ -10,6 +10,7 @@ from typing import Any
 
 from byrote.analysis import Analysis
 from byrote.claims import Verdict
+from byrote.claims.shown import SIGNS
 from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
 from byrote.figures.style import DARK
@@ -19,7 +20,7 @@ from byrote.report.agreement import agreement_tables
 from byrote.report.export import export_tables, table_rows
 from byrote.report.headline import headline
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
-from byrote.report.verdicts import SIGNS, grouped
+from byrote.report.verdicts import grouped
 
 __all__ = ["render", "write_report"]
 

@@ -184,8 +184,11 @@ class Table:
     def _repr_html_(self) -> str:
         """The first rows as a notebook shows them; text and lines take the color of the notebook."""
         shown = self.take(np.arange(min(len(self), _SHOWN)))
-        cell = "color:inherit;background:none;text-align"
-        head = "".join(f'<th style="{cell}:left">{html.escape(name)}</th>' for name in shown.columns)
+        cell = "padding:.15em .6em;color:inherit;background:none;text-align"
+        head = "".join(
+            f'<th style="{cell}:{"left" if shown[name].dtype.kind == "O" else "right"}">{html.escape(name)}</th>'
+            for name in shown.columns
+        )
         rows = "".join(
             "<tr>"
             + "".join(f'<td style="{cell}:{_side(v)}">{html.escape(_words(v))}</td>' for v in row.values())

@@ -24,7 +24,7 @@ SIGNS = {
 """A sign for each word, in the order in which a page counts them."""
 _HUES = {"holds": "#009e73", "holds except": "#009e73", "fails in": "#d55e00", "fails": "#d55e00"}
 _HUES |= {"inconclusive": "#b08c00", "not tested": "#808080", "error": "#d55e00"}
-_CELL = "text-align:left;vertical-align:top;color:inherit;background:none"
+_CELL = "padding:.15em .6em;text-align:left;vertical-align:top;color:inherit;background:none"
 
 
 def estimate(verdict: Verdict) -> str:

@@ -68,8 +68,8 @@ def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
     It sets its own height, and takes the ink of the text around it, so that it is legible in a dark notebook as well.
     """
     script = (
-        f"{_INK}vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"
-        "if(f)f.style.height=document.documentElement.scrollHeight+4+'px'})"
+        f"(()=>{{{_INK}vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"
+        "if(f)f.style.height=document.documentElement.scrollHeight+4+'px'})})()"
     )
     page = (
         "<!doctype html><html><head><meta charset='utf-8'>"

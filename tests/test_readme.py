@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from byrote import Study
 from byrote.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,11 @@ def test_the_example_runs_and_says_something(capsys):
     assert [line.split(":")[0] for line in lines] == ["CE", "RLL", "NC1 of any features"]
     values = [float(number) for line in lines for number in re.findall(r"\d+\.\d+", line)]
     assert all(0 <= value < 50 for value in values)
+
+
+def test_the_number_of_networks_is_that_of_the_demo():
+    (number,) = re.findall(r"trains (\d+) small networks", README)
+    assert int(number) == len(Study.load("demo").experiments())
 
 
 def test_code_comes_within_forty_lines_and_no_table_is_long():

@@ -41,7 +41,7 @@ def run(
     imports: Imports = None,
     accept: _Repeated = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    keep_weights: bool = False,
+    keep_weights: Annotated[bool, Parameter(negative=())] = False,
     array: str = "",
     time: str = "",
     partition: str = "",

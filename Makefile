@@ -10,15 +10,15 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 OUT ?= runs/demo
 
-.PHONY: demo test long lint types bench mutations clean
+.PHONY: demo test long lint types quick bench mutations clean
 
 demo: $(VENV)/.demo
 	$(BIN)/byrote run demo --out $(OUT)
 	$(BIN)/byrote report $(OUT)
 
-test: lint types
+test: lint
+	$(MAKE) --no-print-directory -j 2 -O types quick
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
-	$(BIN)/python scripts/mutations.py --quick
 
 long: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m long
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/python -m mypy
+
+quick: $(VENV)/.dev
+	$(BIN)/python scripts/mutations.py --quick --workers 1
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/analysis.py --json

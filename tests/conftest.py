@@ -8,6 +8,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import pytest
 import torch
+from browsers import launched
 from devices import pretended
 from hypothesis import HealthCheck, settings
 
@@ -47,3 +48,10 @@ def device(request, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     yield request.param
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; where there is none the test is skipped, or fails if one is required."""
+    with launched() as found:
+        yield found

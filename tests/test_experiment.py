@@ -140,6 +140,13 @@ def test_equal_runs_are_planned_once(study):
     assert doubled.experiments("quick") == study.experiments("quick")
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, study):
+    """Some editors write one."""
+    path = tmp_path / "s.toml"
+    path.write_text(STUDY, "utf-8-sig")
+    assert Study.load(str(path)) == study
+
+
 def test_overrides_go_over_everything(study):
     found = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
     assert {e.noise.rate for _, e in found} == {0.05}
@@ -169,6 +176,7 @@ def test_overrides_go_over_everything(study):
         ("[base]", "[bsae]", "Study has no 'bsae'; did you mean 'base'?"),
         ("[base]", "[base]\ntrainnig = {}", "did you mean 'training'?"),
         ("[base]", '[base]\n"training.optimizer" = {}', "'training.optimizer' is set to an empty table"),
+        ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: a number is needed, got True"),
         ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and zip, got []"),
         ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
         ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in zip"),

@@ -1,6 +1,7 @@
 """The few input checks everything shares, one sentence each: what was needed, what came, what to do."""
 
 import importlib
+import operator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ __all__ = [
     "class_labels",
     "classes",
     "counted",
+    "epoch_number",
     "finite",
     "finite_rows",
     "integers",
@@ -132,6 +134,17 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
         raise ValueError(f"equal lengths are needed, got {len(found)} {name} for {size} samples")
     classes(name, found, num_classes)
     return found
+
+
+def epoch_number(epoch: Any) -> int:
+    """An epoch as an int; 0 would say of a sample that it was never learned."""
+    try:
+        number = operator.index(epoch)
+    except TypeError:
+        raise TypeError(f"a whole epoch is needed, got {epoch!r}") from None
+    if number < 1 or isinstance(epoch, bool):
+        raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 where a loop counts from 0")
+    return number
 
 
 def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) -> None:

@@ -10,9 +10,18 @@ import hashlib
 import importlib
 import json
 import re
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -57,6 +66,19 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
     return f"{owner}.{path}: {message[0].lower() + message[1:]}, got {problem['input']!r}"
 
 
+def _leaves(annotation: Any) -> set[Any]:
+    """The plain types within an annotation."""
+    inside = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return set().union(*map(_leaves, inside)) if inside else {annotation}
+
+
+@cache
+def _only_numbers(owner: type["Spec"], field: str) -> bool:
+    """Whether a field holds numbers and no truth values."""
+    leaves = _leaves(owner.model_fields[field].annotation)
+    return bool(leaves & {int, float}) and not leaves & {bool, Any}
+
+
 class Spec(BaseModel):
     """A frozen, validated value that can be written as plain data and rebuilt from it."""
 
@@ -74,6 +96,15 @@ class Spec(BaseModel):
             super().__init__(**positional, **fields)
         except ValidationError as error:
             raise ValueError(_sentence(type(self).__name__, error, tuple(names))) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python and TOML write true where 1 would be taken."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(part, bool) for part in parts) and _only_numbers(cls, str(info.field_name)):
+            raise ValueError(f"a number is needed, got {value!r}")
+        return value
 
     def spec(self) -> dict[str, Any]:
         """This value as plain JSON-ready data, defaults included; `type(self)(**spec)` rebuilds it."""

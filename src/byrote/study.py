@@ -167,7 +167,7 @@ class Study(Spec):
             text = importlib.resources.files("byrote.studies").joinpath(f"{source}.toml").read_text("utf-8")
         elif Path(source).suffix == ".toml":
             try:
-                text = Path(source).expanduser().read_text("utf-8")
+                text = Path(source).expanduser().read_text("utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"study file {source} cannot be read: {error}") from None
         else:

@@ -1,6 +1,7 @@
 """The observed Trainer in real Hugging Face trainings."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from byrote.measures import Observer
 
 transformers = pytest.importorskip("transformers", reason="needs the extra: pip install 'byrote[hf]'")
 pytest.importorskip("accelerate", reason="needs the extra: pip install 'byrote[hf]'")
-from byrote.adapters.transformers import Logits, ObservedTrainer  # noqa: E402
+from byrote.adapters.transformers import Logits, ObservedTrainer, _AtEpochEnd  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -241,6 +242,16 @@ def test_several_evaluation_sets(tmp_path):
     for name in (None, "tests"):
         with pytest.raises(ValueError, match=r"one of the data sets held, seen .* observe\(test=\)"):
             trainer.observe(observer, test=name)
+
+
+@pytest.mark.parametrize(("counted", "epoch"), [(0.3, 1), (0.97, 1), (1.0, 1), (2.0000001, 2), (2.4, 3)])
+def test_a_part_of_an_epoch_is_the_one_that_it_began(counted, epoch):
+    """With max_steps the Trainer ends within an epoch, which is none of those before."""
+    seen = []
+    feed = SimpleNamespace(end=lambda number, processes: seen.append(number))
+    callback = _AtEpochEnd(SimpleNamespace(log=lambda row: None), feed)
+    callback.on_epoch_end(SimpleNamespace(world_size=1), SimpleNamespace(epoch=counted), None)
+    assert seen == [epoch]
 
 
 def test_a_stream_has_no_order(tmp_path):

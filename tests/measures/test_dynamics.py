@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from byrote.measures import Observer
 from byrote.measures.dynamics import SampleHistory, margins
 
 
@@ -70,6 +71,30 @@ def test_history_is_a_value() -> None:
     assert after.fates.corrupted_as_observed == 1
     assert math.isnan(start.fates.clean_accuracy)
     assert start.fates.count == 0
+
+
+@pytest.mark.parametrize(
+    ("epoch", "kind", "sentence"),
+    [
+        (0, ValueError, "epochs count from 1, got 0: pass epoch \\+ 1 where a loop counts from 0"),
+        (-1, ValueError, "epochs count from 1, got -1"),
+        (True, ValueError, "epochs count from 1, got True"),
+        (1.5, TypeError, "a whole epoch is needed, got 1.5"),
+        ("1", TypeError, "a whole epoch is needed, got '1'"),
+    ],
+)
+def test_epochs_count_from_one(epoch, kind, sentence) -> None:
+    """A sample learned in epoch 0 would be one that was never learned."""
+    history = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([0, 1]))
+    with pytest.raises(kind, match=sentence):
+        history.after(epoch, torch.eye(2))
+    model = torch.nn.Linear(2, 2)
+    with Observer(model, torch.tensor([0, 1]), 2) as observer:
+        with pytest.raises(kind, match=sentence):
+            observer.evaluate(epoch, [(torch.eye(2), torch.tensor([0, 1]))])
+        with pytest.raises(kind, match=sentence):
+            observer.finish(epoch)
+    assert history.after(np.int64(3), torch.eye(2)).learned_epoch.tolist() == [3, 3]
 
 
 def test_margins_at_the_edges() -> None:

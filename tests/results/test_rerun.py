@@ -1,6 +1,7 @@
 """Stored runs trained again at reduced length: their first evaluation comes out as it is stored."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ def name(folder):
     return "-".join(folder.parts[folder.parts.index("results") + 1 :])
 
 
+@cache
+def stored_results(folder):
+    return byrote.open(folder).results
+
+
 def candidates(folder, precision):
     """Each finished run of this precision with corrupted samples: its spec, its first evaluation, and its cost."""
-    results = byrote.open(folder).results
+    results = stored_results(folder)
     history = results.history
     first = np.unique(history["run"], return_index=True)[1]
     for place in first:
@@ -47,8 +53,9 @@ def candidates(folder, precision):
             yield samples * (spec["network"].get("width") or 256), row["key"], run, row
 
 
+@cache
 def cheapest(folder, precision):
-    """The two runs whose first evaluation comes soonest, of two settings where there are two; fewer if none is cheap."""
+    """The two runs whose first evaluation comes soonest, of two losses where there are two; fewer if none is cheap."""
     found = sorted(candidates(folder, precision), key=lambda one: one[:2])
     other = [one for one in found if one[2]["loss"] != found[0][2]["loss"]] or found[1:]
     return [one[2:] for one in found[:1] + other[:1]]
@@ -93,7 +100,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
     """The runs are named by what made them, and the spec is one that today's byrote reads."""
-    results = byrote.open(folder).results
+    results = stored_results(folder)
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])
         assert run_key(spec, contents) == run["key"]

@@ -1,6 +1,8 @@
 """Every listed mutation still applies to the code, so that the list cannot rot unseen."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +15,23 @@ sys.modules["mutations"] = mutations
 spec.loader.exec_module(mutations)
 
 
-@pytest.mark.parametrize("mutation", mutations.load([]), ids=lambda m: f"{m.part}: {m.why}"[:90])
-def test_a_mutation_applies_exactly_once_and_names_tests_that_exist(mutation):
-    assert not mutation.problem
-    assert mutation.find != mutation.replace
-    assert mutation.needs in ("", "tiles", "vectors", "pairs")
-    named = [word.partition("::")[0] for word in mutation.tests.split() if word.startswith(("tests", "src", "docs"))]
-    assert named
-    assert all((ROOT / path).exists() for path in named), named
+@pytest.mark.parametrize("part", [path.stem for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml"))])
+def test_each_mutation_applies_exactly_once_and_names_tests_that_exist(part):
+    for mutation in mutations.load([part]):
+        words = [word.partition("::")[0] for word in mutation.tests.split()]
+        named = [word for word in words if word.startswith(("tests", "src", "docs"))]
+        assert not mutation.problem, mutation
+        assert mutation.find != mutation.replace, mutation
+        assert mutation.needs in ("", "tiles", "vectors", "pairs"), mutation
+        assert named, mutation
+        assert all((ROOT / path).exists() for path in named), mutation
+
+
+def test_a_source_of_equal_length_in_the_same_second_is_compiled_anew(tmp_path):
+    """A compiled file is taken for its source's where time and length agree: `write` removes it."""
+    target = tmp_path / "one.py"
+    for text in ("A = 1\n", "A = 2\n"):
+        mutations.write(target, text)
+        os.utime(target, (1e9, 1e9))
+        found = subprocess.run([sys.executable, "-c", "import one; print(one.A)"], cwd=tmp_path, capture_output=True)
+        assert found.stdout.split() == [text.split()[-1].encode()]

@@ -7,6 +7,7 @@ says which samples it holds.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -105,7 +106,7 @@ class _AtEpochEnd(base("transformers", "TrainerCallback", "hf")):  # type: ignor
         self._trainer, self._feed = trainer, feed
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._trainer.log(self._feed.end(round(state.epoch), args.world_size))
+        self._trainer.log(self._feed.end(math.ceil(state.epoch - 1e-3), args.world_size))
 
 
 class _Batches:

@@ -8,10 +8,11 @@ from typing import Any
 
 from byrote.audit.plan import Plan
 
-__all__ = ["UNSURE", "Answer", "Matched", "match", "read_answers"]
+__all__ = ["UNSURE", "Answer", "Matched", "judged", "match", "read_answers", "spelled"]
 
 UNSURE = "unsure"
-_YES, _NO = frozenset(("y", "yes", "right", "ok")), frozenset(("n", "no", "wrong"))
+_YES, _NO = ("y", "yes", "right", "ok"), ("n", "no", "wrong")
+_SPELLED = {"y": _YES, "n": _NO, UNSURE: (UNSURE, "Unsure", "UNSURE")}
 
 Answer = tuple[int, str]
 """The row of a sample, and what was said: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
@@ -101,7 +102,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
                 f"row {row} is not in the plan: only planned samples count, because samples that someone chose would "
                 "bias the estimate"
             )
-        wrong, label = _said(text, names, names[given[row]], row)
+        wrong, label = judged(text, names, names[given[row]], row)
         if row not in first:
             first[row] = wrong
             if label is not None:
@@ -114,7 +115,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
     return Matched(_in_order(plan, first), _differing(first, second), corrected)
 
 
-def _said(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
+def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
     """Whether the given label is wrong (None: unsure), and the label named instead."""
     if text in names:  # a class may be called "n"
         return text != given, text if text != given else None
@@ -128,6 +129,20 @@ def _said(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool |
     raise ValueError(
         f"row {row}: an answer is y (the label is right), n (wrong), unsure, or the name of a class, got {text!r}"
     )
+
+
+def spelled(meaning: str, names: Sequence[str]) -> str:
+    """An answer in a spelling that is not the name of a class, since such a name would be read as the class.
+
+    Args:
+        meaning: "y" (the label is right), "n" (wrong), or "unsure".
+        names: of the classes.
+
+    >>> spelled("n", ["m", "n"]), spelled("y", ["m", "n"])
+    ('no', 'y')
+    """
+    spellings = (*_SPELLED[meaning], *(word.upper() for word in _SPELLED[meaning]))
+    return next(word for word in spellings if word not in names)
 
 
 def _in_order(plan: Plan, first: Mapping[int, bool | None]) -> tuple[bool | None, ...]:

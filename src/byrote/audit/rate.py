@@ -43,7 +43,18 @@ def label_only(
     which = None if folds is None else torch.from_numpy(folds[rows])
     found = noise_rate(z, torch.from_numpy(labels[rows]), N, folds=which)
     if found.verdict == "stated":
-        return Rate(found.rate, found.low, found.high, "stated", found.reason, found.premise, "", disagreement)
+        return Rate(
+            found.rate,
+            found.low,
+            found.high,
+            "stated",
+            found.reason,
+            found.premise,
+            help="",
+            disagreement=disagreement,
+            profile=found.profile,
+            counted=found.counted,
+        )
     known = transition.verdict == "stated"
     value, premise = (transition.rate, transition.premise) if known else (float("nan"), found.premise)
     fit = "more epochs or another network, or " if found.underfits else ""
@@ -56,4 +67,6 @@ def label_only(
         premise=premise,
         help=f"{fit}checking some 200 planned samples, which settles it for any noise",
         disagreement=disagreement,
+        profile=found.profile,
+        counted=found.counted,
     )

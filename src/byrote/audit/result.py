@@ -36,6 +36,7 @@ class Rate:
         premise: what must be true for it to be right.
         help: what would tell more; empty where an interval is stated.
         disagreement: share of labels that differ from the held-out prediction.
+        profile, counted: the labels that were counted; see `measures.rate.RateEstimate`.
     """
 
     value: float
@@ -46,6 +47,8 @@ class Rate:
     premise: str
     help: str
     disagreement: float
+    profile: tuple[int, ...] = ()
+    counted: int = 0
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ class Audit:
         return cls(
             names=tuple(stored["names"]),
             samples=samples,
-            rate=Rate(**_numbers(stored["rate"], ("value", "low", "high", "disagreement"))),
+            rate=_rate(stored["rate"]),
             transition=Transition(prior=prior, **matrices, **told),
             confused=tuple(Confused(**_numbers(pair, ("share", "low", "high"))) for pair in stored["confused"]),
             advice=tuple(stored["advice"]),
@@ -221,6 +224,11 @@ class Audit:
     def with_about(self, **more: Any) -> "Audit":
         """The same with more said of how it was made."""
         return replace(self, about={**self.about, **more})
+
+
+def _rate(stored: Mapping[str, Any]) -> Rate:
+    told = _numbers(stored, ("value", "low", "high", "disagreement"))
+    return Rate(**{**told, "profile": tuple(told.get("profile", ()))})
 
 
 _MATRICES = ("matrix", "low", "high")

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from byrote.audit.answers import Answer, Matched, match
 from byrote.audit.melded import Counts, Errors, share, share_of
 from byrote.audit.plan import Plan
 from byrote.audit.sequence import running_share
 
-__all__ = ["ClassShare", "Settled", "Share", "settle"]
+__all__ = ["ClassShare", "Settled", "Share", "running", "settle"]
 
 _DRAWN = "The samples were drawn by the plan, and nobody chose which to answer."
 _RIGHT = "Each answer is right: no sample was looked at twice."
@@ -52,6 +57,7 @@ class Settled:
         verdict: "settled" where the plan was answered to its end, else "so far".
         premise: what must be true for the intervals to hold.
         corrected: what the reviewer said instead of the given label, by row.
+        counted: what was seen of each stratum of the plan.
     """
 
     rate: Share
@@ -67,6 +73,31 @@ class Settled:
     verdict: str
     premise: str
     corrected: dict[int, str]
+    counted: tuple[Counts, ...]
+
+    def plain(self, plan: Plan) -> dict[str, Any]:
+        """As it is stored and printed: texts, numbers and lists; None where nothing tells a share."""
+        named: list[tuple[str, Share]] = [("wrong labels", self.rate), ("wrong among suspects", self.precision)]
+        named += [("suspects among wrong labels", self.recall)]
+        named += [(f"wrong among {one.name}", one) for one in self.by_class]
+        return {
+            "verdict": self.verdict,
+            "premise": self.premise,
+            "checked": self.checked,
+            "unsure": self.unsure,
+            "planned": self.planned,
+            "twice": self.twice,
+            "differ": self.differ,
+            "plan": plan.fingerprint,
+            "strata": [
+                {"stratum": s.name, "samples": s.size, "checked": c.checked, "wrong": c.wrong, "unsure": c.unsure}
+                for s, c in zip(plan.strata, self.counted, strict=True)
+            ],
+            "shares": [
+                {"share": name, "value": None if isnan(s.value) else s.value, "low": s.low, "high": s.high}
+                for name, s in named
+            ],
+        }
 
 
 def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settled:
@@ -105,7 +136,20 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
         verdict="settled" if done else "so far",
         premise=f"{_DRAWN} {erring if done else _ANY_TIME}",
         corrected=seen.corrected,
+        counted=tuple(_partial(plan, seen, h) for h in range(len(plan.strata))),
     )
+
+
+def running(plan: Plan, seen: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The confidence sequence of the rate after each look, low and high, (t,) each.
+
+    Unsure answers count as right below and as wrong above.
+    """
+    sizes, checks = [s.size for s in plan.strata], [s.checks for s in plan.strata]
+    looks = plan.stratum[: len(seen.wrong)]
+    low, _ = running_share(looks, [w is True for w in seen.wrong], sizes, checks, plan.confidence)
+    _, high = running_share(looks, [w is not False for w in seen.wrong], sizes, checks, plan.confidence)
+    return low, high
 
 
 _Shares = tuple[Share, Share, Share, tuple[ClassShare, ...]]
@@ -148,11 +192,7 @@ def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Error
 
 
 def _so_far(plan: Plan, seen: Matched) -> _Shares:
-    """The confidence sequence: unsure answers count as right below and as wrong above."""
-    sizes, checks = [s.size for s in plan.strata], [s.checks for s in plan.strata]
-    looks = plan.stratum[: len(seen.wrong)]
-    low, _ = running_share(looks, [w is True for w in seen.wrong], sizes, checks, plan.confidence)
-    _, high = running_share(looks, [w is not False for w in seen.wrong], sizes, checks, plan.confidence)
+    low, high = running(plan, seen)
     counts = [_partial(plan, seen, h) for h in range(len(plan.strata))]
     value, _, _ = share(counts, plan.confidence)
     nothing = Share(float("nan"), 0.0, 1.0)

@@ -154,5 +154,5 @@ def _beside(x: NDArray[Any], path: Path, labels: Path, column: str | None, group
         names=names,
         ids=tuple(map(str, range(len(numbers)))),
         groups=group_numbers(None if groups is None else column_file(groups), len(numbers)),
-        about={"kind": kind, "path": str(path.absolute()), "labels": str(labels.absolute())},
+        about={"kind": kind, "path": str(path.absolute()), "labels": str(labels.absolute()), "label": column},
     )

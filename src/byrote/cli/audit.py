@@ -1,13 +1,12 @@
-"""`byrote audit`: how many labels of one's own are wrong, which, and how sure that is; `plan`, `settle`, `export`."""
+"""`byrote audit`: how many labels are wrong, which, and how sure that is; `plan`, `check`, `settle`, `export`."""
 
 import math
 import sys
 from dataclasses import asdict
-from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,7 +14,6 @@ from byrote.cli.output import print_json, print_table, quiet, say
 
 if TYPE_CHECKING:
     from byrote.audit import Audit
-    from byrote.audit.settle import Settled
     from byrote.audit.sources import Source
 
 __all__ = ["app"]
@@ -93,6 +91,7 @@ def audit(
         found = _trained(source, folds, network, epochs, pilot, seed, device, out)
     found = found.with_about(source=source.about, notes=list(source.notes))
     found.save(out)
+    _write_page(out)
     say(f"wrote {out}; next: byrote audit plan {out} --checks 200")
     return _shown(found, json)
 
@@ -201,41 +200,82 @@ def plan(
     json
         Print JSON.
     """
-    from byrote.audit import Audit
-    from byrote.files import write_atomic
+    from byrote.audit.folder import PLAN, SHEET, draw_plan
 
-    target = folder / "answers.csv"
-    if (folder / "plan.json").exists() and target.exists():
-        raise ValueError(f"{folder} has a plan already: settle it, or move plan.json and answers.csv away first")
-    found = Audit.load(folder)
-    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
-    drawn.save(folder / "plan.json")
-    ids = found.samples["id"]
-    lines = ["row,id,given,answer", *(_line(r, ids[r], found) for r in (*drawn.rows, *drawn.twice))]
-    write_atomic(target, "\n".join(lines) + "\n")
+    drawn = draw_plan(folder, half_width, checks, twice=twice, seed=seed)
     say(
         f"{drawn.looks} looks, {len(drawn.twice)} of them second ones: expect a half-width of about "
-        f"{drawn.half_width:.3f}; write y, n, unsure or a class as the answer of each row of {target}, in order"
+        f"{drawn.half_width:.3f}"
+    )
+    say(
+        f"check them with `byrote audit check {folder}`, or write y, n, unsure or a class as the answer of each row of "
+        f"{folder / SHEET}, in order"
     )
     strata = [
         {"stratum": s.name, "samples": s.size, "checks": s.checks, "likely wrong": s.likely} for s in drawn.strata
     ]
     if json:
-        print_json(
-            {"looks": drawn.looks, "half_width": drawn.half_width, "strata": strata, "plan": str(folder / "plan.json")}
-        )
+        print_json({"looks": drawn.looks, "half_width": drawn.half_width, "strata": strata, "plan": str(folder / PLAN)})
     else:
         print_table("plan", list(strata[0]), strata)
     return 0
 
 
-def _line(row: int, name: str, found: "Audit") -> str:
-    import csv
-    import io
+@app.command
+def check(
+    folder: Path,
+    /,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    idle: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 60,
+    half_width: Annotated[float | None, Parameter(name="--half-width")] = None,
+    checks: int | None = None,
+    twice: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
 
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([row, name, found.names[int(found.samples["given"][row])], ""])
-    return text.getvalue()
+    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command goes on. When
+    all is answered, the answers are settled.
+
+    Parameters
+    ----------
+    folder
+        The folder of the audit.
+    port
+        Of the loopback address (default: a free one).
+    browser
+        Open the page in the browser.
+    idle
+        Minutes without an answer after which the desk ends.
+    half_width
+        Draw a plan first, by how narrow the interval shall be; or
+    checks
+        by how many looks to take.
+    twice
+        How many of the looks are second ones (default: a tenth).
+    seed
+        Of the draw.
+    """
+    from byrote.audit.folder import PLAN, draw_plan
+    from byrote.desk import serve
+
+    if checks is not None or half_width is not None:
+        draw_plan(folder, half_width, checks, twice=twice, seed=seed)
+    elif folder.is_dir() and not (folder / PLAN).exists():
+        raise ValueError(f"{folder} has no plan yet: `byrote audit plan {folder} --checks 200` draws one")
+    ended = serve(folder, port=port, browser=browser, idle=60 * idle, on_start=_at)
+    if ended.answered == ended.looks:
+        return settle(folder)
+    say(f"{ended.answered} of {ended.looks} looks are answered; to go on: byrote audit check {folder}")
+    return 0
+
+
+def _at(address: str) -> None:
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+    say("the desk is open on this machine alone; Ctrl-C ends it, and every answer is kept")
 
 
 @app.command
@@ -254,42 +294,17 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
     json
         Print JSON.
     """
-    from byrote.audit import Audit, Plan
-    from byrote.audit.answers import read_answers
-    from byrote.files import write_atomic
+    from byrote.audit.folder import settle_folder
 
-    drawn, found = Plan.load(folder / "plan.json"), Audit.load(folder)
-    given = [pair for pair in read_answers(answers or folder / "answers.csv") if pair[1]]
-    settled = found.settle(drawn, given)
-    rows = _shares(settled)
-    outcome = {
-        "verdict": settled.verdict,
-        "premise": settled.premise,
-        "checked": settled.checked,
-        "planned": settled.planned,
-        "twice": settled.twice,
-        "differ": settled.differ,
-        "plan": drawn.fingerprint,
-        "shares": rows,
-    }
-    write_atomic(folder / "settled.json", dumps(outcome, indent=1) + "\n")
+    settled, outcome = settle_folder(folder, answers)
+    _write_page(folder)
     if json:
         print_json(outcome)
         return 0
     say(f"{settled.verdict}: {settled.checked} of {settled.planned} samples are checked, {settled.twice} of them twice")
     say(f"premise: {settled.premise}")
-    print_table(settled.verdict, ("share", "value", "low", "high"), rows)
+    print_table(settled.verdict, ("share", "value", "low", "high"), outcome["shares"])
     return 0
-
-
-def _shares(settled: "Settled") -> list[dict[str, Any]]:
-    named = [("wrong labels", settled.rate), ("wrong among suspects", settled.precision)]
-    named += [("suspects among wrong labels", settled.recall)]
-    named += [(f"wrong among {one.name}", one) for one in settled.by_class]
-    return [
-        {"share": name, "value": None if math.isnan(s.value) else s.value, "low": s.low, "high": s.high}
-        for name, s in named
-    ]
 
 
 @app.command
@@ -318,7 +333,18 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     name = {"csv": "labels.csv", "parquet": "labels.parquet", "labelstudio": "labelstudio.json"}.get(to, "cleaned")
     corrected = {row: said for row, said in (read_answers(answers) if answers else []) if said in found.names}
     say(f"wrote {write(found, out or folder / name, to, corrected)}")
+    _write_page(folder)
     return 0
+
+
+def _write_page(folder: Path) -> None:
+    """The page of the audit; without the extra that draws it a line that says so."""
+    from byrote.report.audited import write_audit_page
+
+    try:
+        say(f"wrote {write_audit_page(folder)}")
+    except ModuleNotFoundError as error:
+        say(f"no page is written: {error}")
 
 
 class _Bar:

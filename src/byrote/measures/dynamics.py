@@ -11,6 +11,7 @@ from byrote.checks import (
     class_labels,
     classes,
     counted,
+    epoch_number,
     integers,
     matrix,
     one_axis,
@@ -96,9 +97,11 @@ class SampleHistory:
     def after(self, epoch: int, logits: Tensor, index: Tensor | None = None) -> SampleHistory:
         """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
 
-        Raises ValueError when logits and samples do not fit, a sample occurs twice in `index`, or a row of logits
-        predicts no class (NaN, infinite, all masked): one bad batch must not spoil what the samples have been through.
+        Raises ValueError for an epoch below 1, when logits and samples do not fit, a sample occurs twice in `index`, or
+        a row of logits predicts no class (NaN, infinite, all masked): one bad batch must not spoil what the samples
+        have been through.
         """
+        epoch = epoch_number(epoch)
         logits = checked_logits("logits", logits)
         rows = self._rows(logits, index)
         observed, before = self.observed[rows], self.predicted[rows]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from byrote.checks import class_labels, integers, matrix, one_axis, one_of, unusable
+from byrote.checks import class_labels, epoch_number, integers, matrix, one_axis, one_of, unusable
 from byrote.given import GIVEN, as_given, behind
 from byrote.measures.answers import Answers, undisturbed
 from byrote.measures.batches import Members, Place, answered, disorder, known_order, logits_of, share
@@ -122,6 +122,7 @@ class Observer:
 
     def finish(self, epoch: int, loss: float = float("nan")) -> Row:
         """Measure what came since the last row, and add a row to the table; a sample that came twice counts last."""
+        epoch = epoch_number(epoch)
         index, features, logits, _ = self._train.take()
         observed = self._observed
         test_labels, test_features, test_logits = self._test_answers(features, logits)
@@ -164,8 +165,9 @@ class Observer:
         members which could be an index, unless the loader certainly goes through its data set in order. Each training
         sample has to come; one that comes twice counts last. Batches of `update` not yet finished are dropped.
 
-        Raises: ValueError or TypeError for loaders and batches that do not fit.
+        Raises: ValueError or TypeError for loaders and batches that do not fit, and for an epoch below 1.
         """
+        epoch = epoch_number(epoch)
         self._train, self._test = Answers(len(self._true)), Answers()
         try:
             with undisturbed(self._model):

@@ -48,6 +48,9 @@ class RateEstimate:
         verdict: "stated" or "cannot tell".
         reason: why, in one sentence.
         premise: what must be true for a stated interval to be right.
+        profile: (N - 1,) among the samples that the classifier is surest of, how many labels name the class that it
+            confuses least with its prediction, second least, and so on; empty where nothing was counted.
+        counted: k, how many of these from the first the estimate rests on.
     """
 
     rate: float
@@ -57,6 +60,8 @@ class RateEstimate:
     verdict: str
     reason: str
     premise: str = PREMISE
+    profile: tuple[int, ...] = ()
+    counted: int = 0
 
     @property
     def underfits(self) -> bool:
@@ -135,7 +140,7 @@ def noise_rate(
 def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, held_out: bool) -> RateEstimate:
     """The estimate from checked float64 logits, labels and fold numbers, for at least three classes."""
     N = z.shape[1]
-    counted = _count(z, observed, networks)
+    counted, profile = _count(z, observed, networks)
     rate = min(counted.hits / len(counted.predicted) * counted.scale, 1.0)
     disagree = float((z.argmax(-1) != observed).double().mean())
     slack = 1 - rate - rate / (N - 1)
@@ -144,9 +149,9 @@ def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, 
     low, high = interval(counted, confidence, spread)
     reason = _doubt(counted, own, low, (1 - confidence) / _TESTS, held_out)
     if reason:
-        return RateEstimate(rate, nan, nan, own, "cannot tell", reason)
+        return RateEstimate(rate, nan, nan, own, "cannot tell", reason, PREMISE, profile, counted.k)
     kept = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
-    return RateEstimate(rate, low, high, own, "stated", kept)
+    return RateEstimate(rate, low, high, own, "stated", kept, PREMISE, profile, counted.k)
 
 
 def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:
@@ -174,13 +179,13 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
     )
 
 
-def _count(z: Tensor, observed: Tensor, networks: Tensor) -> Counted:
-    """The surest samples of each network, with the classes that it confuses least."""
+def _count(z: Tensor, observed: Tensor, networks: Tensor) -> tuple[Counted, tuple[int, ...]]:
+    """The surest samples of each network, with the classes that it confuses least; how many labels have each rank."""
     N = z.shape[1]
     k = (N - 1) // 2
     top, predicted = z.max(-1)
     lead = top - z.scatter(1, predicted[:, None], float("-inf")).logsumexp(-1)  # a probability near 1 would be rounded
-    rows, least = [], []
+    rows, least, places = [], [], []
     for fold in range(int(networks.max()) + 1):
         own = (networks == fold).nonzero()[:, 0]
         surest = own[lead[own].argsort(stable=True, dim=0, descending=True)[: max(int(_SURE * len(own)), 1)]]
@@ -189,8 +194,10 @@ def _count(z: Tensor, observed: Tensor, networks: Tensor) -> Counted:
         ranks = confused.argsort(dim=1, stable=True).argsort(dim=1)  # 0: confused least; the predicted class comes last
         rows.append(surest)
         least.append(ranks[predicted[surest]] < k)
+        places.append(ranks[predicted[surest], observed[surest]])
     chosen = torch.cat(rows)
-    return Counted(predicted[chosen], observed[chosen], z[chosen], torch.cat(least), k)
+    profile = torch.cat(places).bincount(minlength=N)[: N - 1].tolist()
+    return Counted(predicted[chosen], observed[chosen], z[chosen], torch.cat(least), k), tuple(profile)
 
 
 def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:

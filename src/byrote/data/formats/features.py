@@ -15,6 +15,7 @@ _NUMBERING = frozenset(
     ("id", "ids", "idx", "index", "key", "row", "rowid", "row_id", "row_nr", "row_number", "rownames")
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
+_MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
 _MANY = 20  # rows from which a column that counts them is no coincidence
 
 
@@ -73,12 +74,12 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
     if held.missing == table.rows:
         return "without a value"
     if not held.numbers and not held.truths:
-        grouped = table.first_like(name, _GROUPED)
+        grouped = table.first_like(name, f"{_GROUPED}|{_MONEY}")
         if grouped is None:
             return "without numbers"
         return (
-            f"!column {name!r} writes numbers with separators, the first in row {grouped[0]} ({grouped[1]!r}): write "
-            "them without, with a point before decimals, or name the other columns in features"
+            f"!column {name!r} writes numbers with separators or other signs, the first in row {grouped[0]} "
+            f"({grouped[1]!r}): write them without, with a point before decimals, or name the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
     row, cell = table.first(name, which)

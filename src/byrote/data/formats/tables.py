@@ -5,7 +5,7 @@ guessed: cells are read as texts, and a column holds numbers if every cell of it
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -107,6 +107,22 @@ class Table:
         kind = self.types[name]
         cell = f"CAST({self._place[name]} AS VARCHAR)" if kind.startswith("ENUM") else self._place[name]
         return [row[0] for row in self._ask(f"SELECT {cell} FROM {self._source}")]
+
+    def texts(self, rows: Sequence[int], length: int) -> dict[int, dict[str, str]]:
+        """Whole rows as texts, "" where there is no value: by row (from 0) and the name of the column.
+
+        Args:
+            rows: which.
+            length: most characters of a cell.
+        """
+        cells = ", ".join(f"substr(CAST({place} AS VARCHAR), 1, {int(length)})" for place in self._place.values())
+        inside = f"SELECT row_number() OVER () - 1 AS row, * FROM {self._source}"
+        wanted = ", ".join(str(int(row)) for row in rows) or "-1"
+        found = self._ask(f"SELECT row, {cells} FROM ({inside}) WHERE row IN ({wanted})")
+        return {
+            int(row): {name: "" if cell is None else cell for name, cell in zip(self.types, values, strict=True)}
+            for row, *values in found
+        }
 
     def numbers(self, names: list[str]) -> "np.ndarray[Any, Any]":
         """Columns as float64 (n, d), NaN where a cell is no number."""

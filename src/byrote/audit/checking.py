@@ -1,0 +1,151 @@
+"""A plan that a person answers: whose turn it is, what was said, and how far the interval has narrowed.
+
+Every answer is on the disk before the next question is asked. The sheet is written whole under another name and then
+put in its place, so that a kill at any moment leaves it with the answer or without, never with a part of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from byrote.audit.answers import UNSURE, judged, match, spelled
+from byrote.audit.folder import PLAN, SHEET
+from byrote.audit.plan import Plan
+from byrote.audit.result import Audit
+from byrote.audit.settle import Settled, running, settle
+from byrote.audit.sheet import looks, read_sheet, sheet
+from byrote.files import sha256, write_atomic
+
+__all__ = ["Checks", "Narrowing"]
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """The interval of the share of wrong labels after each sample that was checked, the ends beside each other.
+
+    The ends hold at every moment together.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class Checks:
+    """The answers to the plan of an audit.
+
+    Args:
+        folder: an audit with its plan; answers that it already holds stay.
+
+    Attributes:
+        audit, plan: what is checked.
+        rows: the row of each look in order, second looks last.
+        torn: whether the last answer was cut off and is asked for again.
+
+    Raises:
+        FileNotFoundError, ValueError: no audit, no plan, another plan's answers, or answers that nobody can read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.audit: Audit = Audit.load(folder)
+        self.plan: Plan = Plan.load(folder / PLAN)
+        if self.plan.labels != self.audit.labels:
+            raise ValueError(f"{folder / PLAN} was drawn for other labels than these: move it away and draw a new one")
+        self.rows: tuple[int, ...] = looks(self.plan)
+        self._path = folder / SHEET
+        self._said, self.torn = (
+            read_sheet(self._path, self.plan) if self._path.exists() else ([""] * len(self.rows), False)
+        )
+        self._order: list[int] = []  # looks that were answered since this was made, the last one last
+        for row, answer in zip(self.rows, self._said, strict=True):
+            if answer:  # refuses what nobody can read, before anything is asked
+                judged(answer, self.audit.names, self.given(row), row)
+        self._stamp = self._written()
+
+    @property
+    def place(self) -> int | None:
+        """The number of the look that is asked about, from 0; None where all are answered."""
+        return next((place for place, answer in enumerate(self._said) if not answer), None)
+
+    @property
+    def answered(self) -> int:
+        """How many looks are answered."""
+        return sum(bool(answer) for answer in self._said)
+
+    def given(self, row: int) -> str:
+        """The given label of a sample."""
+        return self.audit.names[int(self.audit.samples["given"][row])]
+
+    def again(self, place: int) -> bool:
+        """Whether a look is the second one at its sample."""
+        return place >= len(self.plan.rows)
+
+    def answer(self, place: int, said: str) -> bool:
+        """Write down an answer; it is on the disk when this returns.
+
+        Args:
+            place: the look that was shown. Another one than the one that is asked about changes nothing: the person
+                who answered has not seen that sample.
+            said: "y" (the given label is right), "n" (wrong), "unsure", or "class:" and the name of a class.
+
+        Returns:
+            Whether it was taken.
+
+        Raises:
+            ValueError: no such answer; or another program has changed the sheet.
+            byrote.files.WriteError: the disk is full or read-only; the answer is then not taken.
+        """
+        if place != self.place:
+            return False
+        self._put(place, self._worded(said))
+        self._order.append(place)
+        return True
+
+    def undo(self, place: int | None) -> bool:
+        """Take the last answer back, so that its sample is asked about again.
+
+        Args:
+            place: the look that was shown, None where all were answered; as in `answer`.
+
+        Returns:
+            Whether there was an answer to take back.
+        """
+        known = [look for look, answer in enumerate(self._said) if answer]
+        if not known or place != self.place:
+            return False
+        self._put(self._order[-1] if self._order else known[-1], "")
+        self._order = self._order[:-1]
+        return True
+
+    def _worded(self, said: str) -> str:
+        kind, _, name = said.partition(":")
+        if kind == "class" and name in self.audit.names:
+            return name
+        if said not in ("y", "n", UNSURE):
+            raise ValueError(f"an answer is y, n, unsure, or class: and the name of a class, got {said!r}")
+        return spelled(said, self.audit.names)
+
+    def _put(self, place: int, answer: str) -> None:
+        if self._written() != self._stamp:
+            raise ValueError(f"{self._path} was changed by another program: end this desk and open it again")
+        said = [*self._said[:place], answer, *self._said[place + 1 :]]
+        write_atomic(self._path, sheet(self.audit, self.plan, said))
+        self._said, self._stamp = said, self._written()
+
+    def _written(self) -> str:
+        return sha256(self._path) if self._path.exists() else ""
+
+    def _pairs(self) -> list[tuple[int, str]]:
+        """Row and answer of all looks before the first that is not answered."""
+        known: Sequence[str] = self._said[: self.place] if self.place is not None else self._said
+        return [(row, answer) for row, answer in zip(self.rows, known, strict=False)]
+
+    def narrowing(self) -> Narrowing:
+        """How the interval narrowed, as far as looks are answered without a gap."""
+        seen = match(self.plan, self._pairs(), self.audit.names)
+        low, high = running(self.plan, seen)
+        return Narrowing(tuple(low.tolist()), tuple(high.tolist()))
+
+    def settled(self) -> Settled | None:
+        """What the answers settle so far; None without any."""
+        pairs = self._pairs()
+        return settle(self.plan, pairs, self.audit.names) if pairs else None

@@ -1,0 +1,92 @@
+"""The folder of an audit: the names of its files, and what draws a plan into it, settles it, and keeps it alone."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from byrote.audit.answers import read_answers
+from byrote.audit.plan import Plan
+from byrote.audit.result import Audit
+from byrote.audit.settle import Settled
+from byrote.audit.sheet import sheet
+from byrote.files import write_atomic
+
+__all__ = ["PAGE", "PLAN", "SETTLED", "SHEET", "alone", "draw_plan", "read_settled", "settle_folder"]
+
+PLAN, SHEET, SETTLED, PAGE = "plan.json", "answers.csv", "settled.json", "index.html"
+_LOCK = ".checking"
+
+
+def draw_plan(
+    folder: Path,
+    half_width: float | None = None,
+    checks: int | None = None,
+    *,
+    twice: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Draw the samples to check; writes `plan.json`, and `answers.csv` to fill in.
+
+    Args:
+        folder: an audit.
+        half_width, checks, twice, seed: see `Audit.plan`.
+
+    Raises:
+        ValueError: there is a plan already, whose answers a new one would make worthless; or no such plan.
+    """
+    if (folder / PLAN).exists() and (folder / SHEET).exists():
+        raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
+    found = Audit.load(folder)
+    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
+    drawn.save(folder / PLAN)
+    write_atomic(folder / SHEET, sheet(found, drawn))
+    return drawn
+
+
+def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, dict[str, Any]]:
+    """What the answers settle, also written to `settled.json` as it is given back beside it.
+
+    Args:
+        folder: an audit with a plan.
+        answers: a file with the columns row and answer; None: `answers.csv`. Rows without an answer count as not yet
+            checked.
+
+    Raises:
+        FileNotFoundError, ValueError: no plan, no answers, or answers that the plan does not allow.
+    """
+    plan, found = Plan.load(folder / PLAN), Audit.load(folder)
+    given = [pair for pair in read_answers(answers or folder / SHEET) if pair[1]]
+    settled = found.settle(plan, given)
+    outcome = settled.plain(plan)
+    write_atomic(folder / SETTLED, json.dumps(outcome, indent=1) + "\n")
+    return settled, outcome
+
+
+def read_settled(folder: Path) -> dict[str, Any] | None:
+    """What was settled by the plan that lies in the folder now; None where nothing was, or by another plan."""
+    try:
+        plan = Plan.load(folder / PLAN)
+        stored = json.loads((folder / SETTLED).read_text("utf-8"))
+        return dict(stored) if stored["plan"] == plan.fingerprint and stored["strata"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep the answers of a folder to one process; the system lets go of them when it ends, however it ends.
+
+    Raises:
+        ValueError: another process has them.
+    """
+    with (folder / _LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another desk is open on {folder}: go on there, or end it with Ctrl-C and try again"
+            ) from None
+        yield

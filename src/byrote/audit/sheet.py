@@ -1,0 +1,69 @@
+"""The sheet of answers, `answers.csv`: one row a look in the plan's order, its answer blank until it is given."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from byrote.audit.plan import Plan
+from byrote.audit.result import Audit
+
+__all__ = ["looks", "read_sheet", "sheet"]
+
+_COLUMNS = ("row", "id", "given", "answer")
+
+
+def looks(plan: Plan) -> tuple[int, ...]:
+    """The row of each look that a plan asks for: all samples in order, then those that are looked at again."""
+    return (*plan.rows, *plan.twice)
+
+
+def sheet(audit: Audit, plan: Plan, said: Sequence[str] = ()) -> str:
+    """The text of the sheet.
+
+    Args:
+        audit: whose samples are asked about.
+        plan: which looks.
+        said: the answers so far, "" where there is none; fewer than looks leave the rest blank.
+    """
+    ids, given = audit.samples["id"], audit.samples["given"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for place, row in enumerate(looks(plan)):
+        answer = said[place] if place < len(said) else ""
+        writer.writerow((row, ids[row], audit.names[int(given[row])], answer))
+    return text.getvalue()
+
+
+def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
+    """The answer to each look, "" where there is none; and whether the file ended within a line.
+
+    A last line without its end may have lost a part of its answer, so it counts as unanswered. Lines that are missing
+    count as unanswered too.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a row that the plan does not ask for, or one too often.
+    """
+    text = path.read_text("utf-8-sig")
+    torn = bool(text) and not text.endswith(("\n", "\r"))
+    if torn:
+        text = "".join(text.splitlines(keepends=True)[:-1])
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(looks(plan)):
+        places.setdefault(str(row), []).append(place)
+    said = [""] * plan.looks
+    table = csv.DictReader(io.StringIO(text))
+    lost = [name for name in ("row", "answer") if name not in (table.fieldnames or ())]
+    if lost and text:
+        raise ValueError(f"{path} needs the columns row and answer, got {', '.join(table.fieldnames or ()) or 'none'}")
+    for line in table:
+        free = places.get((line["row"] or "").strip())
+        if not free:
+            raise ValueError(
+                f"{path} asks about row {line['row']!r}, which the plan beside it does not ask for so often: move both "
+                "away and draw a new plan"
+            )
+        said[free.pop(0)] = (line["answer"] or "").strip()
+    return said, torn

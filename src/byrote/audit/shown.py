@@ -1,0 +1,157 @@
+"""Samples as a person sees them: a picture, the cells of a table, or numbers in words; read from the user's own files.
+
+The files are only read, and only for the samples that are asked for. What is no longer there is named, not raised.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote import inputs
+from byrote.audit.result import Audit
+from byrote.checks import require
+from byrote.data.formats.images import decode
+from byrote.data.formats.layout import channels_first
+from byrote.data.formats.tables import open_table
+
+__all__ = ["Fields", "Picture", "Samples"]
+
+Fields = tuple[tuple[str, str], ...]
+"""Names and texts of what a sample is, in order."""
+_SHARP = 64  # pixels of a side up to which a picture is stored without loss
+_NUMBERS = 16  # numbers of a row that are shown
+_LIKELIEST = 5  # classes whose probabilities are shown
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a browser can show.
+
+    Attributes:
+        data: the file.
+        kind: "image/png" or "image/jpeg".
+        width, height: in pixels.
+    """
+
+    data: bytes
+    kind: str
+    width: int
+    height: int
+
+
+class Samples:
+    """The samples of an audit, read from where they were audited.
+
+    Args:
+        audit: made by `byrote audit`, which keeps the place of the files; of one made in Python only ids are known.
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._source: Mapping[str, Any] = audit.about.get("source") or {}
+        self._kind = str(self._source.get("kind", ""))
+        self._array = self._stored_array()
+        self.pictured: bool = self._kind == "images" or (self._array is not None and self._array.ndim > 2)
+
+    def _stored_array(self) -> NDArray[Any] | None:
+        """The array that was audited, left on the disk; None where there is none, or it is gone or another one."""
+        if self._kind not in ("embeddings", "probabilities"):
+            return None
+        try:
+            path = inputs.plain_file(Path(self._source["path"]), "an npy file")
+            found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        return found if len(found) == len(self._audit) else None
+
+    def picture(self, row: int, side: int) -> Picture | None:
+        """A picture of a sample, None where it cannot be read.
+
+        Args:
+            row: of the sample.
+            side: most pixels of its longer side; a smaller picture keeps its size.
+        """
+        try:
+            if self._kind == "images":
+                pixels = decode(Path(self._source["path"]) / str(self._audit.samples["id"][row]), 3)[0]
+            elif self._array is not None and self._array.ndim > 2:
+                pixels = channels_first(np.asarray(self._array[row : row + 1]), "", "the sample")[0]
+            else:
+                return None
+            return _encoded(pixels, side)
+        except (OSError, ValueError):
+            return None
+
+    def fields(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
+        """What is known of samples besides a picture, by row; without the given label.
+
+        Args:
+            rows: of the samples.
+            length: most characters of a text.
+        """
+        cells = self._cells(rows, length)
+        return {row: (*cells.get(row, ()), *self._numbers(row)) for row in rows}
+
+    def _cells(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
+        """The cells of the table, or of the table of labels beside an array."""
+        place = self._source.get("path" if self._kind == "table" else "labels")
+        if not rows or place is None or Path(place).suffix.lower() not in (".csv", ".parquet"):
+            return {}
+        label = self._source.get("label") or "label"
+        try:
+            with open_table(Path(place)) as table:
+                if table.rows != len(self._audit):
+                    return {}
+                found = table.texts(rows, length + 1)
+        except (OSError, ValueError):
+            return {}
+        if len(next(iter(found.values()), {})) == 1:  # nothing but the labels
+            return {}
+        return {
+            row: tuple((name, _cut(text, length)) for name, text in cells.items() if name != label)
+            for row, cells in found.items()
+        }
+
+    def _numbers(self, row: int) -> Fields:
+        """The first numbers of a row, or the likeliest classes."""
+        if self._array is None or self._array.ndim != 2:
+            return ()
+        values = np.asarray(self._array[row], dtype=np.float64)
+        if self._kind == "probabilities":
+            best = np.argsort(-values, kind="stable")[:_LIKELIEST].tolist()
+            return (("probabilities", ", ".join(f"{self._audit.names[k]} {values[k]:.2g}" for k in best)),)
+        more = f", … ({len(values)} numbers)" if len(values) > _NUMBERS else ""
+        return (("embedding", ", ".join(f"{value:.3g}" for value in values[:_NUMBERS]) + more),)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def _encoded(pixels: NDArray[Any], side: int) -> Picture:
+    """Pixels (C, H, W) of any depth as a PNG where small, else as a JPEG."""
+    pillow = require("PIL.Image", "images")
+    if pixels.shape[0] not in (1, 3):
+        raise ValueError(f"pictures have 1 or 3 channels, got {pixels.shape[0]}")
+    image = pillow.fromarray(_bytes(pixels).transpose(1, 2, 0).squeeze())
+    sharp = max(image.size) <= _SHARP
+    image.thumbnail((side, side))
+    file = io.BytesIO()
+    image.save(file, "PNG" if sharp else "JPEG", **({"optimize": True} if sharp else {"quality": 85}))
+    return Picture(file.getvalue(), "image/png" if sharp else "image/jpeg", *image.size)
+
+
+def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bytes as they are; parts of white as parts of 255; other numbers from their least to their largest."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    values = pixels.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        values = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return (values * 255).round().astype(np.uint8)

@@ -1,0 +1,26 @@
+"""Which key of the keyboard gives which class."""
+
+from collections.abc import Sequence
+
+__all__ = ["class_keys"]
+
+
+def class_keys(names: Sequence[str]) -> dict[str, str]:
+    """The class by its key; none where a key would not say which class it means.
+
+    Classes that are called by digits have these as their keys. Up to ten others are numbered 1 to 9, then 0. Where
+    digits are names of some classes only, or there are more, a class is chosen from a list.
+
+    >>> class_keys(["ant", "bee"])
+    {'1': 'ant', '2': 'bee'}
+    >>> class_keys(["0", "1", "2"])
+    {'0': '0', '1': '1', '2': '2'}
+    >>> class_keys(["1", "10"])
+    {}
+    """
+    digits = [name.isascii() and name.isdigit() for name in names]
+    if all(digits) and all(len(name) == 1 for name in names):
+        return {name: name for name in names}
+    if any(digits) or len(names) > 10:
+        return {}
+    return {str(number % 10): name for number, name in enumerate(names, 1)}

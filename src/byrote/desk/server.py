@@ -1,0 +1,202 @@
+"""The server of a desk: NiceGUI, on the loopback address alone, behind a token; it ends by itself."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shlex
+import socket
+import time
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from byrote.audit.checking import Checks
+from byrote.audit.folder import alone
+from byrote.audit.shown import Samples
+from byrote.checks import require
+from byrote.desk.view import view
+from byrote.pages import text
+
+__all__ = ["Ended", "serve"]
+
+_HOST = "127.0.0.1"
+_SIDE = 1400  # pixels of a large picture
+_LENGTH = 20_000  # characters of a cell
+_GRACE = 120.0  # seconds in which the last answer can be taken back
+_SOON = 3.0  # seconds after which a finished desk without a visitor ends
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a desk ended.
+
+    Attributes:
+        reason: "done", "idle" or "stopped".
+        answered, looks: how many looks are answered, of how many.
+    """
+
+    reason: str
+    answered: int
+    looks: int
+
+
+def serve(
+    folder: Path,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    idle: float = 3600.0,
+    on_start: Callable[[str], None] = lambda address: None,
+) -> Ended:
+    """Open a desk on an audit with a plan, and return when it has ended.
+
+    It ends when all is answered and the person leaves the page or presses Enter, when nobody answers for `idle`
+    seconds, or on Ctrl-C. Every answer is in `answers.csv` before the next sample is shown, so that a desk that was
+    killed goes on where it was.
+
+    Args:
+        folder: an audit with its plan.
+        port: of the loopback address; 0 takes a free one.
+        browser: whether to open the page in the browser of this machine.
+        idle: seconds.
+        on_start: called with the address, whose token lets its holder in.
+
+    Raises:
+        FileNotFoundError, ValueError: no audit or plan, answers that nobody can read, a port that is taken, or another
+            desk on the same folder.
+        ModuleNotFoundError: the `ui` extra is not installed.
+    """
+    with alone(folder):
+        require("nicegui", "ui")
+        desk = _Desk(Checks(folder), shlex.quote(os.path.relpath(folder)), idle)
+        desk.run(_free(port), browser, on_start)
+    return Ended(desk.reason or "stopped", desk.checks.answered, len(desk.checks.rows))
+
+
+def _free(port: int) -> int:
+    """The port, if it can be had; a free one for 0."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((_HOST, port))
+        except OSError as error:
+            raise ValueError(f"port {port} cannot be used ({error.strerror}): name another one, or none") from None
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class _Desk:
+    """One desk: the answers, who looks at it, and when somebody last did something."""
+
+    checks: Checks
+    folder: str
+    idle: float
+    reason: str = ""
+    message: str = ""
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    areas: list[Any] = field(default_factory=list)  # one a page that is open
+    last: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.samples = Samples(self.checks.audit)
+        rows = () if self.samples.pictured else sorted(set(self.checks.rows))
+        self.texts = self.samples.fields(rows, _LENGTH)  # read once: a table is walked from its start
+        if self.checks.torn:
+            self.message = "The last line of answers.csv was cut off; its sample is asked about again."
+
+    def run(self, port: int, browser: bool, on_start: Callable[[str], None]) -> None:
+        """Serve until the end."""
+        from fastapi import Response
+        from nicegui import app, ui
+
+        address = f"http://{_HOST}:{port}/{self.token}"
+        ui.page(f"/{self.token}", title="byrote: check labels")(self._page)
+
+        @app.get(f"/{self.token}/picture/{{place}}")
+        def picture(place: int) -> Response:
+            known = 0 <= place < len(self.checks.rows)
+            found = self.samples.picture(self.checks.rows[place], _SIDE) if known else None
+            if found is None:
+                return Response(status_code=404)
+            return Response(found.data, media_type=found.kind, headers={"Cache-Control": "private, max-age=600"})
+
+        async def started() -> None:
+            on_start(address)
+            if browser:
+                webbrowser.open(address)
+            self._watch = asyncio.create_task(self._until_the_end())
+
+        app.on_startup(started)
+        with contextlib.suppress(KeyboardInterrupt):
+            ui.run(
+                host=_HOST,
+                port=port,
+                show=False,
+                reload=False,
+                dark=None,
+                tailwind=False,
+                favicon="data:,",
+                show_welcome_message=False,
+            )
+
+    def _page(self) -> None:
+        """One visit of the page."""
+        from nicegui import ui
+
+        ui.add_css(text("byrote.pages", "page.css") + text("byrote.desk", "desk.css"))
+        ui.add_body_html(f"<script>{text('byrote.desk', 'desk.js')}</script>")
+        self.areas.append(ui.html(self._html(), sanitize=False))
+        ui.on("said", self._said)
+        self.last = time.monotonic()
+
+    def _html(self, ended: str = "") -> str:
+        return view(
+            self.checks,
+            self.texts,
+            folder=self.folder,
+            pictures=f"/{self.token}/picture/",
+            message=self.message,
+            ended=ended,
+        )
+
+    def _said(self, event: Any) -> None:
+        """A person pressed a key or a button at a look."""
+        self.last, self.message = time.monotonic(), ""
+        try:
+            place, said = int(event.args["place"]), str(event.args["said"])
+            shown = None if place < 0 else place
+            if said == "undo":
+                self.checks.undo(shown)
+            elif said == "end" and self.checks.place is None:
+                self.reason = "done"
+            elif shown is not None:
+                self.checks.answer(shown, said)
+        except (ValueError, OSError) as error:
+            self.message = f"Not written down: {error}"
+        self._show()
+
+    def _show(self, ended: str = "") -> None:
+        self.areas = [area for area in self.areas if not area.is_deleted]
+        html = self._html(ended)
+        for area in self.areas:
+            area.set_content(html)
+
+    async def _until_the_end(self) -> None:
+        """Watch for the end, tell the open pages, and let the server go."""
+        from nicegui import app
+
+        while not self.reason:
+            await asyncio.sleep(0.25)
+            quiet = time.monotonic() - self.last
+            self.areas = [area for area in self.areas if not area.is_deleted]
+            if self.checks.place is None and (quiet > _GRACE or (not self.areas and quiet > _SOON)):
+                self.reason = "done"
+            elif self.checks.place is not None and quiet > self.idle:
+                self.reason = "idle"
+        self.message = ""
+        self._show("All is answered." if self.reason == "done" else "Nobody answered for a while.")
+        await asyncio.sleep(0.5)  # so that the pages show it
+        app.shutdown()

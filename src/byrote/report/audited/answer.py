@@ -1,0 +1,146 @@
+"""The answer of an audit in three sentences, and every way of telling the rate beside the others."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+from typing import Any
+
+from byrote.audit import Audit
+
+__all__ = ["answer", "bar", "likelihood", "premise", "share", "ways"]
+
+Outcome = dict[str, Any]
+"""What `settle` wrote: see `byrote.audit.folder.settle_folder`."""
+
+
+def share(value: float | None) -> str:
+    """A share in percent with one decimal, a dash where nothing tells it.
+
+    >>> share(0.1234), share(None), share(0.0)
+    ('12.3%', '–', '0.0%')
+    """
+    return "–" if value is None or not isfinite(value) else f"{100 * value:.1f}%"
+
+
+def _shares(settled: Outcome) -> dict[str, dict[str, Any]]:
+    return {one["share"]: one for one in settled["shares"]}
+
+
+def answer(audit: Audit, settled: Outcome | None, folder: str) -> list[str]:
+    """How many labels are wrong, what is known of the suspects, and what to do next: a sentence each.
+
+    Args:
+        audit: what was found.
+        settled: what the checks settled, None where nobody has checked.
+        folder: as a command names it.
+    """
+    return [_how_many(audit, settled), _suspects(audit, settled), _next(settled, folder)]
+
+
+def _how_many(audit: Audit, settled: Outcome | None) -> str:
+    n, rate = f"{len(audit):,}", audit.rate
+    if settled:
+        found = _shares(settled)["wrong labels"]
+        ends = f"{share(found['low'])} and {share(found['high'])}"
+        if settled["verdict"] == "settled":
+            return (
+                f"Between {ends} of the {n} labels are wrong (95% interval, estimate {share(found['value'])}): "
+                f"{settled['checked']} checked samples settle it for any kind of noise."
+            )
+        return (
+            f"Between {ends} of the {n} labels are wrong, as far as {settled['checked']} of {settled['planned']} "
+            "planned checks tell; the interval narrows with every further one."
+        )
+    if rate.verdict == "stated":
+        return (
+            f"Between {share(rate.low)} and {share(rate.high)} of the {n} labels are wrong (95% interval, estimate "
+            f"{share(rate.value)}), provided that the noise is symmetric."
+        )
+    return f"Labels alone cannot tell how many of the {n} are wrong: {rate.reason}."
+
+
+def _suspects(audit: Audit, settled: Outcome | None) -> str:
+    count = len(audit.ranked)
+    if not count:
+        return "No label is a suspect: held-out networks contradict none."
+    start = f"{count:,} labels ({share(count / len(audit))}) are suspects, which held-out networks contradict most"
+    if settled and settled["verdict"] == "settled":
+        precision, recall = (_shares(settled)[name] for name in ("wrong among suspects", "suspects among wrong labels"))
+        return (
+            f"{start}; of them {share(precision['low'])} to {share(precision['high'])} are wrong, and they hold "
+            f"{share(recall['low'])} to {share(recall['high'])} of all wrong labels."
+        )
+    return f"{start}; they are shown below, the likeliest wrong first."
+
+
+def _next(settled: Outcome | None, folder: str) -> str:
+    if settled and settled["verdict"] == "settled":
+        return (
+            "Which of the other suspects are wrong is not settled: correct what a person has looked at, and leave the "
+            "rest as it is."
+        )
+    if settled:
+        return f"To go on checking: byrote audit check {folder}"
+    return (
+        "A person who checks some 200 samples settles it, whatever the noise: "
+        f"byrote audit plan {folder} --checks 200, then byrote audit check {folder}"
+    )
+
+
+def premise(audit: Audit, settled: Outcome | None) -> tuple[str, str]:
+    """What must be true for the first sentence to be right; where nothing is stated, what would tell more."""
+    if settled:
+        return "Premise", str(settled["premise"])
+    if audit.rate.verdict == "stated":
+        return "Premise", audit.rate.premise
+    return "What would help", f"{audit.rate.help[:1].upper()}{audit.rate.help[1:]}."
+
+
+def likelihood(value: float) -> str:
+    """A probability in whole percents, never a certain one.
+
+    >>> likelihood(0.708), likelihood(1.0), likelihood(0.0)
+    ('71%', '> 99%', '< 1%')
+    """
+    return "> 99%" if value > 0.99 else "< 1%" if value < 0.01 else f"{100 * value:.0f}%"
+
+
+def ways(audit: Audit, settled: Outcome | None) -> list[dict[str, Any]]:
+    """Every way of telling the share of wrong labels: its name, value, interval where there is one, and premise."""
+    rate, transition = audit.rate, audit.transition
+    made = [
+        _way("labels that differ from the prediction", rate.disagreement, nan, nan, "counts the networks' errors too"),
+    ]
+    if transition.verdict == "stated":
+        note = "if a label depends on the class alone, and nearest samples share it"
+        made.append(_way("labels of nearest samples", transition.rate, nan, nan, note))
+    if rate.verdict == "stated":
+        made.append(_way("labels alone", rate.value, rate.low, rate.high, "if the noise is symmetric; tests passed"))
+    else:
+        made.append(_way("labels alone", nan, nan, nan, f"cannot tell: {rate.reason}"))
+    if settled:
+        found, word = _shares(settled)["wrong labels"], settled["verdict"]
+        value = nan if found["value"] is None else found["value"]
+        made.append(
+            _way(f"checks, {word}", value, found["low"], found["high"], "for any noise, if the plan was followed")
+        )
+    return made
+
+
+def _way(name: str, value: float, low: float, high: float, note: str) -> dict[str, Any]:
+    ends = f"{share(low)} to {share(high)}" if isfinite(low) else ""
+    return {"name": name, "value": share(value), "ends": ends, "note": note, "bar": bar(value, low, high)}
+
+
+def bar(value: float | None, low: float, high: float) -> dict[str, str] | None:
+    """Places on a track from 0 to 1 as CSS percents: the ends of the interval, or of the value where there is none.
+
+    >>> bar(0.2, 0.1, 0.3)
+    {'left': '10.00', 'width': '20.00'}
+    """
+    if not isfinite(low) or not isfinite(high):
+        if value is None or not isfinite(value):
+            return None
+        low = high = value
+    left, right = (100 * min(max(end, 0.0), 1.0) for end in (low, high))
+    return {"left": f"{left:.2f}", "width": f"{right - left:.2f}"}

@@ -1,0 +1,132 @@
+"""The picture of an audit: the margins of all labels, and the labels that were counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import altair as alt
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.audit import Audit
+from byrote.audit.suspects import KINDS
+from byrote.figures import Figure
+from byrote.figures.charts import fixed, panels, rule, values
+
+__all__ = ["margins", "picture"]
+
+_REACH = 5.0  # log-odds; training reads none beyond it
+_BINS = 40
+_COLORS = {"fits": "#5B5B5B", "doubtful": "#E69F00", "suspect": "#D55E00", "counted": "#0072B2"}
+
+
+def margins(audit: Audit) -> NDArray[np.float64]:
+    """The log-odds of each given label, mean over epochs and networks, cut to [-5, 5]. # (n,)"""
+    score = np.clip(audit.samples["score"].astype(np.float64), 1e-12, 1 - 1e-12)
+    found: NDArray[np.float64] = np.clip(np.log((1 - score) / score), -_REACH, _REACH)
+    return found
+
+
+def picture(audit: Audit) -> Figure:
+    """Margins of all labels, of those that do not fit, and which labels were counted."""
+    kinds = _kinds(audit)
+    every, rare = list(_bins(audit, kinds, list(_COLORS))), list(_bins(audit, kinds, ["doubtful", "suspect"]))
+    charts, titles = [_histogram(every)], ["All labels"]
+    if rare:
+        charts.append(_histogram(rare))
+        titles.append("Suspects and doubtful labels alone")
+    counted = _counted(audit)
+    if counted:
+        charts.append(counted)
+        titles.append("What was counted")
+    caption = (
+        "Margin: the log-odds of the given label, averaged over all epochs and networks. Held-out networks contradict "
+        "a label to the left of 0. Suspects are the labels to look at first; a doubtful label is less likely than not, "
+        "and no suspect."
+    )
+    if counted:
+        caption += (
+            " Counted: among the quarter of the samples on which the networks are surest, the labels that name another "
+            "class than the predicted one, by how much the networks confuse that class with it. Symmetric noise is "
+            "equally high everywhere, and the networks' own errors are at the right; so the classes at the left "
+            "are counted."
+        )
+    return Figure.of("margins", "Margins, and what was counted", "", caption, panels(charts, titles, 3, (262, 190)))
+
+
+def _kinds(audit: Audit) -> NDArray[Any]:
+    """fits, doubtful or suspect for each label. # (n,)"""
+    doubtful = audit.samples["doubtful"] | (audit.samples["kind"] == KINDS.index("doubtful"))
+    return np.where(audit.samples["suspect"], "suspect", np.where(doubtful, "doubtful", "fits"))
+
+
+def _bins(audit: Audit, kinds: NDArray[Any], shown: list[str]) -> Iterator[dict[str, Any]]:
+    """How many labels of each kind lie in each bin of the margin, stacked."""
+    edges = np.linspace(-_REACH, _REACH, _BINS + 1)
+    found = margins(audit)
+    floor = np.zeros(_BINS, dtype=np.int64)
+    for kind in shown:
+        counts = np.histogram(found[kinds == kind], edges)[0]
+        for place in np.flatnonzero(counts).tolist():
+            low, high = float(edges[place]), float(edges[place + 1])
+            base, n = int(floor[place]), int(counts[place])
+            yield {"kind": kind, "low": low, "high": high, "base": base, "top": base + n, "labels": n}
+        floor += counts
+
+
+def _color() -> Any:
+    return alt.Color("kind:N", scale=fixed(list(_COLORS), list(_COLORS.values())), legend=alt.Legend(title=None))
+
+
+def _histogram(rows: list[dict[str, Any]]) -> list[Any]:
+    axis = alt.X("low:Q", title="margin", scale=alt.Scale(domain=[-_REACH, _REACH], nice=False))
+    tips = [
+        alt.Tooltip("kind:N"),
+        alt.Tooltip("labels:Q", format=","),
+        alt.Tooltip("low:Q", title="from", format=".2f"),
+    ]
+    bars = (
+        alt.Chart(values(rows))
+        .mark_bar()
+        .encode(
+            x=axis,
+            x2=alt.X2("high:Q"),
+            y=alt.Y("base:Q", title="labels"),
+            y2=alt.Y2("top:Q"),
+            color=_color(),
+            tooltip=tips,
+        )
+    )
+    return [bars, rule(0, "x")]
+
+
+def _counted(audit: Audit) -> list[Any]:
+    """Labels by the rank of the class that they name; nothing where nothing was counted."""
+    rate = audit.rate
+    if not sum(rate.profile):
+        return []
+    rows = [
+        {"kind": "counted" if rank < rate.counted else "fits", "low": rank, "high": rank + 0.86, "labels": n, "base": 0}
+        for rank, n in enumerate(rate.profile)
+    ]
+    axis = alt.X(
+        "low:Q",
+        title="classes: confused least → most",
+        scale=alt.Scale(domain=[-0.2, len(rows)], nice=False),
+        axis=alt.Axis(labels=False, ticks=False, grid=False),
+    )
+    tips = [alt.Tooltip("labels:Q"), alt.Tooltip("low:Q", title="classes confused less")]
+    bars = (
+        alt.Chart(values(rows))
+        .mark_bar()
+        .encode(
+            x=axis,
+            x2=alt.X2("high:Q"),
+            y=alt.Y("base:Q", title="labels"),
+            y2=alt.Y2("labels:Q"),
+            color=_color(),
+            tooltip=tips,
+        )
+    )
+    return [bars]

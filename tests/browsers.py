@@ -1,0 +1,50 @@
+"""A real headless browser for tests, and what it reports of a page."""
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+__all__ = ["CHROMIUM", "launched", "watched"]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def launched():
+    """Chromium; skips where there is none, and fails there if BYROTE_REQUIRE_BROWSER is 1."""
+    reason = "" if CHROMIUM else "no Chromium is found on the path"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        reason = "playwright is not installed"
+    if reason:
+        if os.environ.get("BYROTE_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"a browser is required and {reason}")
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def watched(browser, width=1300, scheme="light"):
+    """A tab, what its console and its scripts report, and the addresses that it asks for."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab = context.new_page()
+    said, asked = [], []
+    tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: said.append(f"error: {error}"))
+    tab.on("request", lambda request: asked.append(request.url))
+    yield tab, said, asked
+    context.close()

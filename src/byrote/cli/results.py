@@ -30,6 +30,8 @@ __all__ = [
     "status",
 ]
 
+_BESIDE = ("verdicts.json", "figures", "tables")  # what lies beside the page
+
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
     """What a store says of itself: `state_of` and `progress_of` together."""
@@ -229,8 +231,8 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     drawn = draw_into(target / "figures", analysis)
     page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
-    beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
-    say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
+    *written, last = (path for path in (page, *(target / name for name in _BESIDE)) if path.exists())
+    say(f"wrote {', '.join(map(str, written))} and {last}")
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 

@@ -15,7 +15,7 @@ class Shape(Component, family="shapes"):
 
 
 class Circle(Shape, kind="circle"):
-    radius: float = Field(1.0, gt=0)
+    radius: float = Field(default=1.0, gt=0)
 
 
 class Ring(Shape, kind="ring"):

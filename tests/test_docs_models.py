@@ -19,7 +19,7 @@ def kept(tmp_path, monkeypatch):
 def test_the_page_on_models(kept):
     count, names = run_blocks(DOCS / "models.md")
     assert count == 5
-    assert [row["epoch"] for row in names["observer"].table] == [1, 2]
+    assert [row["epoch"] for row in names["observer"].history.rows()] == [1, 2]
     assert torch.load("model.pt", weights_only=True).keys() == names["model"].state_dict().keys()
 
 
@@ -52,7 +52,7 @@ def test_a_model_that_is_not_there_is_one_sentence(kept, tmp_path_factory):
     weights.write_bytes(content)
     assert main(["run", "kept.toml", "--out", "runs/without", "--on", "serial", "--limit", "1"]) == 0
     without = byrote.open("runs/without")
-    with pytest.raises(ValueError, match="keeps no weights; train it again into another --out"):
+    with pytest.raises(ValueError, match="keeps no weights; train it again into another `out=`"):
         without.model(str(without.analysis.runs["key"][0]))
     compacted = byrote.open(store.compact(tmp_path_factory.mktemp("results")))
     with pytest.raises(ValueError, match="holds no run"):

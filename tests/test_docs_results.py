@@ -21,7 +21,8 @@ def test_the_page_on_tables(monkeypatch, capsys):
         names["last"].set_index("key").loc[runs["key"], "j1"].to_numpy(), np.asarray(runs["j1"])
     )
     csv = polars.read_csv(names["folder"] / "history.csv", infer_schema_length=None)
-    for table in (names["table"], csv):
+    parquet = polars.read_parquet(names["folder"] / "history.parquet")
+    for table in (names["table"], csv, parquet):
         assert table.shape == frame.shape
         np.testing.assert_array_equal(table["j1"].to_numpy(), frame["j1"].to_numpy())
     assert "holds" in capsys.readouterr().out
@@ -29,11 +30,11 @@ def test_the_page_on_tables(monkeypatch, capsys):
 
 def test_a_reading_that_does_not_exist_is_null_in_sql_and_files_and_nan_in_pandas(tmp_path):
     """What the page says; and an average leaves it out."""
-    import pandas
-
-    history = byrote.open(DOCS.parent / "results" / "demo").history()
+    pandas = pytest.importorskip("pandas", reason="needs the extra: pip install 'byrote[frames]'")
+    table = byrote.open(DOCS.parent / "results" / "demo").history()
+    history = table.to_duckdb()
     history.write_csv(str(tmp_path / "h.csv"))
-    frame = history.df()
+    frame = table.to_pandas()
     missing = int(np.isnan(frame["mem_mean"]).sum())
     assert missing > 0
     assert len(history.filter("mem_mean IS NULL").fetchall()) == missing

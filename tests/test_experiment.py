@@ -101,7 +101,7 @@ only = ["long"]
 [part.base]
 loss = "cross_entropy"
 "training.optimizer" = { kind = "adam", lr = 0.01 }
-[part.zip]
+[part.paired]
 "noise.rate" = [0.1, 0.3]
 seed = [4, 5]
 [part.scales.long.axes]
@@ -116,7 +116,7 @@ def study(tmp_path):
     return Study.load(path)
 
 
-def test_axes_are_a_product_and_zip_is_paired(study):
+def test_axes_are_a_product_and_paired_lists_go_row_by_row(study):
     quick = study.experiments("quick")
     assert [part for part, _ in quick] == ["product"] * 4
     assert {(e.loss.kind, e.noise.rate) for _, e in quick} == {
@@ -177,9 +177,9 @@ def test_overrides_go_over_everything(study):
         ("[base]", "[base]\ntrainnig = {}", "did you mean 'training'?"),
         ("[base]", '[base]\n"training.optimizer" = {}', "'training.optimizer' is set to an empty table"),
         ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: a number is needed, got True"),
-        ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and zip, got []"),
+        ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and paired, got []"),
         ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
-        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in zip"),
+        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in paired"),
     ],
 )
 def test_a_mistake_in_a_study_is_one_sentence(tmp_path, find, replace, sentence):

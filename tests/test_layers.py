@@ -91,7 +91,7 @@ def test_imports_point_down(path):
         if part == "__version__" or part == own or (str(path.relative_to(PACKAGE)), part) in UPWARDS:
             continue
         assert part in LEVELS, f"{path.name} imports unknown part {part}"
-        below = LEVELS[part] < LEVELS[own] or part == "component"  # the ground, also for the others of level 0
+        below = LEVELS[part] < LEVELS[own] or part in ("component", "checks")  # the ground, also for level 0
         assert below, f"{own} (level {LEVELS[own]}) imports {part} (level {LEVELS[part]})"
 
 
@@ -201,6 +201,19 @@ def test_nothing_in_the_library_prints():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             assert called != "print", f"{path.name} prints"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) != "cli"], ids=lambda p: p.stem)
+def test_errors_of_the_library_name_no_option_of_the_command_line(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Raise):
+            texts = [
+                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            ]
+            found = re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(texts))
+            assert not found, (
+                f"line {node.lineno}: name the argument, `{found[0][2:]}=`, which the command line translates"
+            )
 
 
 def test_contributing_names_every_part_with_its_level():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -171,8 +173,9 @@ class Counted:
 def test_a_lazy_column_is_read_once_and_only_when_it_is_asked_for(table: Table) -> None:
     counted = Counted()
     lazy = counted.table()
-    assert (lazy.columns, len(lazy), "j1" in lazy, repr(lazy)) == (table.columns, 4, True, repr(table))
+    assert (lazy.columns, len(lazy), "j1" in lazy) == (table.columns, 4, True)
     assert counted.calls == {}
+    assert repr(Counted().table()) == repr(table)
     np.testing.assert_array_equal(lazy["j1"], table["j1"])
     np.testing.assert_array_equal(lazy["j1"], table["j1"])
     assert counted.calls == {"j1": 1}
@@ -232,3 +235,72 @@ def test_a_column_that_fails_fails_again_and_leaves_the_others(table: Table) -> 
         with pytest.raises(ValueError, match="the file is gone"):
             _ = lazy["bad"]
     assert lazy["epoch"].tolist() == table["epoch"].tolist()
+
+
+MIXED = {
+    "key": ["a", "", "c"],
+    "epoch": np.arange(1, 4),
+    "j1": [0.5, None, 0.25],
+    "collapsed": [False, True, False],
+}
+
+
+def test_a_table_becomes_a_pandas_frame():
+    pytest.importorskip("pandas", reason="needs the extra: pip install 'byrote[frames]'")
+    table = Table(MIXED)
+    frame = table.to_pandas()
+    assert list(frame.columns) == list(table.columns)
+    assert frame["key"].tolist() == ["a", "", "c"]
+    assert (frame["epoch"].dtype, frame["collapsed"].dtype) == (np.int64, bool)
+    np.testing.assert_array_equal(frame["j1"].to_numpy(), table["j1"])
+    frame.loc[0, "epoch"] = 9
+    assert table["epoch"][0] == 1, "a frame is a copy"
+
+
+def test_a_table_becomes_a_polars_frame_whose_means_leave_out_what_is_absent():
+    pytest.importorskip("polars", reason="needs the extra: pip install 'byrote[frames]'")
+    frame = Table(MIXED).to_polars()
+    assert frame.rows() == [("a", 1, 0.5, False), ("", 2, None, True), ("c", 3, 0.25, False)]
+    assert frame["j1"].mean() == 0.375
+
+
+def test_a_table_becomes_a_relation_that_lives_on_its_own():
+    relation = Table(MIXED).to_duckdb()
+    gc.collect()
+    assert relation.filter("j1 IS NULL").fetchall() == [("", 2, None, True)]
+    assert relation.aggregate("avg(j1)").fetchall() == [(0.375,)]
+    assert Table(MIXED).to_duckdb().filter("epoch > 2").fetchall() == [("c", 3, 0.25, False)]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_missing_library_is_one_sentence(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"^{library} is needed .* pip install 'byrote\[frames\]'$"):
+        getattr(Table(MIXED), f"to_{library}")()
+
+
+def test_a_table_shows_its_first_and_last_rows_and_the_columns_that_fit():
+    assert repr(Table({})) == "Table of 0 rows and 0 columns"
+    long = Table({"epoch": np.arange(40), "loss": [1 / 3] * 40, "what": ["x" * 30] * 40})
+    lines = repr(long).splitlines()
+    assert lines[0] == "Table of 40 rows and 3 columns"
+    assert lines[1].split() == ["epoch", "loss", "what"]
+    assert [line.split()[0] for line in lines[2:]] == ["0", "1", "2", "3", "4", "...", "35", "36", "37", "38", "39"]
+    assert lines[2].split()[1:] == ["0.3333", "x" * 17 + "..."]
+    wide = Table({f"column{i:02}": [i] for i in range(40)})
+    lines = repr(wide).splitlines()
+    assert lines[0] == "Table of 1 row and 40 columns, of which 11 are shown"
+    assert max(map(len, lines)) <= 110
+
+
+def test_only_the_columns_that_are_shown_are_read():
+    def never():
+        raise AssertionError("read")
+
+    wide = Table.lazy({f"column{i:02}": (lambda: [1]) for i in range(20)} | {"last": never}, 1)
+    assert "11 are shown" in repr(wide)
+
+
+def test_a_table_is_not_iterated_by_chance():
+    with pytest.raises(TypeError, match="not iterable"):
+        list(Table(MIXED))

@@ -16,9 +16,9 @@ class Blobs(Dataset):
     count = None
     mean = (0.5,)
     std = (0.25,)
-    num: int = Field(2, ge=2)
-    samples: int = Field(40, ge=1)
-    spread: float = Field(0.15, ge=0)
+    num: int = Field(default=2, ge=2)
+    samples: int = Field(default=40, ge=1)
+    spread: float = Field(default=0.15, ge=0)
     poisoned: bool = False
 
     @property
@@ -38,7 +38,7 @@ class Blobs(Dataset):
 class Explosive(Loss):
     """Cross-entropy whose gradient is multiplied by `factor`: diverges at once when it is large."""
 
-    factor: float = Field(1e30, gt=0)
+    factor: float = Field(default=1e30, gt=0)
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return -self.factor * z.gather(-1, y[..., None])[..., 0] * z.abs().sum(-1)

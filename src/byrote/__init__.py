@@ -11,7 +11,21 @@ import importlib
 
 TYPE_CHECKING = False  # `typing` itself would be looked for in the current folder first under `python -m byrote`
 if TYPE_CHECKING:
-    from typing import Any
+    from byrote import analysis as analysis
+    from byrote import claims as claims
+    from byrote import data as data
+    from byrote import engine as engine
+    from byrote import figures as figures
+    from byrote import losses as losses
+    from byrote import measures as measures
+    from byrote import networks as networks
+    from byrote import noise as noise
+    from byrote import recipe as recipe
+    from byrote import theory as theory
+    from byrote.analysis import open_store as open
+    from byrote.experiment import Experiment as Experiment
+    from byrote.study import Study as Study
+    from byrote.sweep.run import run as run
 
 __version__ = "0.1.0"
 
@@ -47,12 +61,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"byrote.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), _CALLED.get(name, name))
-    raise AttributeError(f"module 'byrote' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a name that does not exist
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return importlib.import_module(f"byrote.{name}")
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), _CALLED.get(name, name))
+        raise AttributeError(f"module 'byrote' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -9,13 +9,15 @@ import difflib
 import hashlib
 import importlib
 import json
+import pkgutil
 import re
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
@@ -25,7 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest"]
+__all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover"]
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
@@ -79,8 +81,25 @@ def _only_numbers(owner: type["Spec"], field: str) -> bool:
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
 
 
+def discover(package: str) -> None:
+    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
+
+    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
+
+    Raises:
+        ImportError: a module needs what is not installed.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 class Spec(BaseModel):
-    """A frozen, validated value that can be written as plain data and rebuilt from it."""
+    """A frozen, validated value that can be written as plain data and rebuilt from it.
+
+    Type checkers know the fields as arguments, in their order or by name; they see a default where a field has
+    `Field(default=...)` or a plain value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
@@ -173,7 +192,7 @@ class Component(Spec):
                 importlib.import_module(kind.partition(":")[0])
             except ModuleNotFoundError as error:
                 raise ValueError(
-                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with --import"
+                    f"{cls.family} {kind!r} cannot be imported: {error}; name its module with `imports=`"
                 ) from None
             except (Exception, SystemExit) as error:
                 raise ValueError(

@@ -64,9 +64,9 @@ class Experiment(Spec):
     loss: Loss = CrossEntropy()
     network: Network = MLP()
     training: Training = Training()
-    seed: int = Field(0, ge=0)
-    noise_seed: int | None = Field(None, ge=0)
-    split_seed: int | None = Field(None, ge=0)
+    seed: int = Field(default=0, ge=0)
+    noise_seed: int | None = Field(default=None, ge=0)
+    split_seed: int | None = Field(default=None, ge=0)
     start: Loss | None = None
 
     @cached_property
@@ -93,10 +93,26 @@ class Experiment(Spec):
         apart = purpose in ("noise", "held-out noise") and self.noise_seed is not None
         return stream(self.noise_seed if apart and self.noise_seed is not None else self.seed, purpose)
 
-    def run(self, device: str = "cpu") -> "Run":
-        """Train and measure this experiment alone; see `byrote.training.train`."""
-        # The one import upwards, listed in tests/test_layers.py: a convenience; everything else calls training itself.
-        from byrote.training import train
+    def run(self, device: str = "cpu", *, keep_weights: bool = False, progress: bool = False) -> "Run":
+        """Train and measure this experiment alone.
 
-        (run,) = train([self], device=device)
+        Args:
+            device: "cpu", "cuda", ...; never part of the key.
+            keep_weights: keep the trained weights, from which `run.model()` makes the trained network.
+            progress: show the epochs on standard error: a bar on a terminal, elsewhere a line a second at most.
+
+        Returns:
+            What `byrote.training.Run` describes.
+
+        >>> from byrote import data
+        >>> small = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
+        >>> run = Experiment(small, training=Training(epochs=2)).run(keep_weights=True)
+        >>> run.history["epoch"], run.model().head
+        (array([1, 2]), Linear(in_features=2, out_features=2, bias=True))
+        """
+        # The one import upwards, listed in tests/test_layers.py: a convenience; everything else calls training itself.
+        from byrote.training import shown, train
+
+        with shown(self, progress) as on_epoch:
+            (run,) = train([self], device, on_epoch, keep_weights)
         return run

@@ -1,4 +1,4 @@
-"""A user's own modules: how `--import` finds them, and what their exceptions look like to the person who wrote them.
+"""A user's own modules: how `imports=` finds them, and what their exceptions look like to the person who wrote them.
 
 The current folder is searched only where a module was named, and after every library, so that a file of the user's
 never stands in for one. An exception in a user's code is shown once as Python shows it, from the first line of the
@@ -20,7 +20,7 @@ __all__ = ["described", "import_modules", "own_trace", "search_here", "traced"]
 
 
 def import_modules(modules: Iterable[str]) -> None:
-    """Import modules that define components, claims, figures, or measures (`--import`).
+    """Import modules that define components, claims, figures, or measures (`imports=`).
 
     Where at least one is named, the current folder is put at the end of the path.
 
@@ -43,12 +43,12 @@ def import_modules(modules: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(
-                    f"--import {name} failed: there is no module {error.name!r} in {os.getcwd()} or among the "
+                    f"`imports=[{name!r}]` failed: there is no module {error.name!r} in {os.getcwd()} or among the "
                     "installed packages; run the command in the folder that holds it"
                 ) from None
-            raise ValueError(f"--import {name} failed: {described(error)}") from error
+            raise ValueError(f"`imports=[{name!r}]` failed: {described(error)}") from error
         except (Exception, SystemExit) as error:
-            raise ValueError(f"--import {name} failed: {described(error)}") from error
+            raise ValueError(f"`imports=[{name!r}]` failed: {described(error)}") from error
 
 
 def search_here() -> None:
@@ -61,7 +61,7 @@ def _check_name(name: str) -> None:
     """A file, a folder or another word is not a module's name; the error says which name is meant."""
     if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
         return
-    needed = f"--import needs the name of a module as Python's import takes it, got {name!r}"
+    needed = f"`imports=` needs the name of a module as Python's import takes it, got {name!r}"
     path = Path(os.path.relpath(os.path.expanduser(name)) if name else ".")
     *folders, last = path.parts or ("..",)
     parts = [*folders, last.removesuffix(".py")]
@@ -69,7 +69,7 @@ def _check_name(name: str) -> None:
         raise ValueError(f"{needed}; run the command in the folder that holds it, and name it without a path")
     meant = [part if part.isidentifier() else _identifier(part) for part in parts]
     rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
-    raise ValueError(f"{needed}; {rename}write --import {'.'.join(meant)}")
+    raise ValueError(f"{needed}; {rename}write `imports=[{'.'.join(meant)!r}]`")
 
 
 def _identifier(word: str) -> str:
@@ -89,7 +89,7 @@ def _check_visible(name: str) -> None:
         origin = getattr(importlib.util.find_spec(top), "origin", None)
     if origin is None or not Path(origin).exists() or not any(os.path.samefile(origin, place) for place in here):
         raise ValueError(
-            f"--import {name} names a library of Python or of this installation, not {here[0].name} in "
+            f"`imports=[{name!r}]` names a library of Python or of this installation, not {here[0].name} in "
             f"{Path.cwd()}; give the file another name"
         )
 

@@ -28,24 +28,24 @@ __all__ = [
 class Optimizer(Component, family="optimizers"):
     """Base of the optimizers. Weight decay is the L2 gradient term `wd * theta` on every parameter."""
 
-    lr: float = Field(0.1, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: float = Field(default=0.1, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class SGD(Optimizer, kind="sgd"):
     """Gradient descent with momentum: m <- momentum m + (g + wd theta); theta <- theta - lr m."""
 
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
 
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015) with the L2 term in the gradient, as in `torch.optim.Adam`."""
 
-    lr: float = Field(0.001, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
+    lr: float = Field(default=0.001, gt=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
 
 
 class Schedule(Component, family="schedules"):
@@ -73,8 +73,8 @@ class Step(Schedule):
     [1.0, 1.0, 0.1, 0.0001]
     """
 
-    every: int = Field(40, ge=1)
-    gamma: float = Field(0.1, gt=0, le=1)
+    every: int = Field(default=40, ge=1)
+    gamma: float = Field(default=0.1, gt=0, le=1)
 
     def factor(self, epoch: int, epochs: int) -> float:
         return self.gamma ** (epoch // self.every)
@@ -88,7 +88,7 @@ class MultiStep(Schedule):
     """
 
     milestones: tuple[int, ...] = (100, 150)
-    gamma: float = Field(0.1, gt=0, le=1)
+    gamma: float = Field(default=0.1, gt=0, le=1)
 
     def factor(self, epoch: int, epochs: int) -> float:
         return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
@@ -101,7 +101,7 @@ class Exponential(Schedule):
     0.9025
     """
 
-    gamma: float = Field(0.95, gt=0, le=1)
+    gamma: float = Field(default=0.95, gt=0, le=1)
 
     def factor(self, epoch: int, epochs: int) -> float:
         return self.gamma**epoch
@@ -135,12 +135,12 @@ class Training(Spec):
             1 - dropout (Srivastava et al. 2014).
     """
 
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(128, ge=2)
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=128, ge=2)
     drop_last: bool = False
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     precision: Literal["fp32", "bf16"] = "fp32"
-    evaluate_every: int = Field(1, ge=1)
-    clip: float = Field(0.0, ge=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    evaluate_every: int = Field(default=1, ge=1)
+    clip: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from byrote.component import Component, Spec, did_you_mean
 from byrote.contents import digest_contents
@@ -73,7 +73,7 @@ def _check_scale(owner: str, scale: str, scales: Mapping[str, Any]) -> None:
         raise ValueError(f"{owner} names scale {scale!r}, which the study does not have; {listed}")
 
 
-_OVER = ("base", "axes", "zip")  # what a part may replace at a scale
+_OVER = ("base", "axes", "paired")  # what a part may replace at a scale
 
 
 class Part(Spec):
@@ -86,16 +86,17 @@ class Part(Spec):
             study's `bind`.
         base: fields of every run of the part, over those of the study.
         axes: lists of values by path; the runs are their product.
-        zip: lists of values by path, all of one length, that go together row by row; the product is taken for each row.
+        paired: lists of values by path, all of one length, that go together row by row; the product is taken for each
+            row.
         only: the scales that contain this part; empty: all.
-        scales: by the name of a scale the tables `base`, `axes` and `zip` that go over those here at that scale.
+        scales: by the name of a scale the tables `base`, `axes` and `paired` that go over those here at that scale.
     """
 
     name: str
     bind: tuple[str, ...] | None = None
     base: dict[str, Any] = {}
     axes: dict[str, list[Any]] = {}
-    zip: dict[str, list[Any]] = {}
+    paired: dict[str, list[Any]] = {}
     only: tuple[str, ...] = ()
     scales: dict[str, dict[str, dict[str, Any]]] = {}
 
@@ -103,19 +104,19 @@ class Part(Spec):
         """Every point of the grid as a mapping from dotted paths to values.
 
         Raises:
-            ValueError: lists of `zip` of different lengths, a list without a value, or a path in both.
+            ValueError: lists of `paired` of different lengths, a list without a value, or a path in both.
         """
         over = self.scales.get(scale, {})
-        axes, paired = self.axes | over.get("axes", {}), over.get("zip", self.zip)
+        axes, paired = self.axes | over.get("axes", {}), over.get("paired", self.paired)
         for path, values in [*axes.items(), *paired.items()]:
             if not isinstance(values, list) or not values:
-                raise ValueError(f"{path!r} needs a list of at least one value in axes and zip, got {values!r}")
+                raise ValueError(f"{path!r} needs a list of at least one value in axes and paired, got {values!r}")
         both = axes.keys() & paired.keys()
         if both:
-            raise ValueError(f"{min(both)!r} stands in axes and in zip; keep one of them")
+            raise ValueError(f"{min(both)!r} stands in axes and in paired; keep one of them")
         lengths = {path: len(values) for path, values in paired.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"zip needs lists of one length, got {lengths}")
+            raise ValueError(f"paired needs lists of one length, got {lengths}")
         rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
         for row, values in itertools.product(rows, itertools.product(*axes.values())):
             yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
@@ -138,7 +139,7 @@ class Study(Spec):
     title: str = ""
     bind: tuple[str, ...] = ()
     base: dict[str, Any] = {}
-    part: tuple[Part, ...]
+    part: tuple[Part, ...] = Field(kw_only=True)
     scales: dict[str, dict[str, Any]] = {}
     default_scale: str = ""
 

@@ -1,7 +1,7 @@
-"""A frozen table of named columns: what claims, figures and reports read, and nothing else.
+"""A frozen table of named columns: the history of a run, of an observer and of a store.
 
-A column may be given as a function that is called when the column is first read, so that a large file costs only the
-columns that are used.
+It gives a pandas or polars frame or a DuckDB relation when asked. A column may be given as a function that is called
+when the column is first read, so that a large file costs only the columns that are used.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from byrote.checks import require
 from byrote.component import did_you_mean
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas
+    import polars
 
 __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
-_SHOWN = 10  # rows in a notebook
+_ROWS, _WIDTH, _CELL = 10, 110, 20  # of a table that is shown: rows, characters a line, characters a value at most
 
 
 def _column(values: object) -> Column:
@@ -91,9 +97,16 @@ class Table:
         array([0.9])
         >>> [(values, len(rows)) for values, rows in table.groups("key")]
         [(('a',), 2), (('b',), 1)]
+        >>> table
+        Table of 3 rows and 3 columns
+        key  epoch   j1
+          a      1  0.5
+          a      2  0.9
+          b      2  0.8
     """
 
     __slots__ = ("_columns", "_length")
+    __iter__ = None  # rows or names? `rows()` and `columns` say which
     _columns: dict[str, Column | Callable[[], object]]
 
     def __init__(self, columns: Mapping[str, object]) -> None:
@@ -179,11 +192,25 @@ class Table:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Table({len(self)} rows: {', '.join(self.columns)})"
+        """The first and the last rows, with the columns that fit into a line."""
+        half = _ROWS // 2
+        long = len(self) > _ROWS
+        places = [*range(half), *range(len(self) - half, len(self))] if long else list(range(len(self)))
+        head = f"Table of {len(self)} row{'s' * (len(self) != 1)} and {len(self.columns)} columns"
+        shown: list[list[str]] = []
+        for name in self.columns:
+            values = [name, *(_in_short(self[name][place]) for place in places)]
+            size = max(map(len, values))
+            if shown and sum(len(column[0]) + 2 for column in shown) + size > _WIDTH:
+                head += f", of which {len(shown)} are shown"
+                break
+            shown.append([value.rjust(size) for value in values])
+        lines = ["  ".join(row) for row in zip(*shown, strict=True)]
+        return "\n".join([head, *lines[: half + 1], *["..."] * long, *lines[half + 1 :]])
 
     def _repr_html_(self) -> str:
         """The first rows as a notebook shows them; text and lines take the color of the notebook."""
-        shown = self.take(np.arange(min(len(self), _SHOWN)))
+        shown = self.take(np.arange(min(len(self), _ROWS)))
         cell = "padding:.15em .6em;color:inherit;background:none;text-align"
         head = "".join(
             f'<th style="{cell}:{"left" if shown[name].dtype.kind == "O" else "right"}">{html.escape(name)}</th>'
@@ -293,6 +320,37 @@ class Table:
         """One row as a dictionary of Python values."""
         return {name: _plain(self[name][place]) for name in self._columns}
 
+    def arrays(self) -> dict[str, Column]:
+        """The columns by name, read-only."""
+        return {name: self[name] for name in self._columns}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas frame; an absent number is NaN. Needs pandas (extra `frames`)."""
+        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(
+            {name: column.copy() for name, column in self.arrays().items()}
+        )
+        return frame
+
+    def to_polars(self) -> polars.DataFrame:
+        """A polars frame; an absent number is null, so that means leave it out. Needs polars (extra `frames`)."""
+        columns = {
+            name: column.tolist() if column.dtype == object else column for name, column in self.arrays().items()
+        }
+        frame: polars.DataFrame = require("polars", "frames").DataFrame(columns, nan_to_null=True)
+        return frame
+
+    def to_duckdb(self) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation, for SQL and for files: `.filter("j1 > .9")`, `.write_csv(path)`, ...; NaN is NULL there.
+
+        >>> Table({"j1": [0.5, 0.9]}).to_duckdb().aggregate("max(j1)").fetchall()
+        [(0.9,)]
+        """
+        import duckdb
+
+        connection = duckdb.connect(":memory:", config={"threads": 1})
+        connection.register("rows_of_table", self.arrays())
+        return connection.sql("SELECT * FROM rows_of_table")
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries of Python values."""
         columns = [self[name].tolist() for name in self._columns]
@@ -314,6 +372,12 @@ def _joined(parts: Sequence[Column]) -> Column:
     if len({part.dtype.kind for part in parts}) > 1:
         return _of_objects([value for part in parts for value in part])
     return np.concatenate(parts)
+
+
+def _in_short(value: Any) -> str:
+    """A value as a table shows it."""
+    text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+    return text if len(text) <= _CELL else f"{text[: _CELL - 3]}..."
 
 
 def _plain(value: Any) -> Any:

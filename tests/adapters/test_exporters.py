@@ -157,7 +157,7 @@ def loop(exporter):
             row = observer.evaluate(epoch, *problem.batches())
             log(row, exporter)
     exporter.close()
-    return observer.table
+    return observer.history.rows()
 
 
 def test_live_rows_of_a_loop_of_ones_own(tmp_path):

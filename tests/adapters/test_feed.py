@@ -29,7 +29,7 @@ def test_running_readings_of_several_processes_are_refused():
 
 def test_evaluated_readings_are_right_in_each_of_several_processes():
     feed = Feed(observer(), *Problem().batches())
-    assert feed.end(1, processes=2)["byrote/j1"] == feed.observer.table[0]["j1"]
+    assert feed.end(1, processes=2)["byrote/j1"] == feed.observer.history.row(0)["j1"]
 
 
 def test_test_batches_need_training_batches():
@@ -39,11 +39,11 @@ def test_test_batches_need_training_batches():
 
 def test_the_loss_is_the_mean_over_samples_of_this_epoch():
     feed = Feed(observer(), *Problem().batches())
-    assert "byrote/loss" not in feed.end(1)
+    assert "byrote/train_loss" not in feed.end(1)
     feed.loss(torch.tensor(1.0, requires_grad=True), 8)
     feed.loss(4.0, 2)
-    assert feed.end(2)["byrote/loss"] == pytest.approx(1.6)
-    assert "byrote/loss" not in feed.end(3)
+    assert feed.end(2)["byrote/train_loss"] == pytest.approx(1.6)
+    assert "byrote/train_loss" not in feed.end(3)
 
 
 def test_readings_without_a_value_are_not_logged():

@@ -79,7 +79,7 @@ def test_evaluated_readings(plain, tmp_path):
 
     network, left, _, trainer = train(problem, tmp_path, make)
     assert_same(left, plain)
-    table = observers[0].table
+    table = observers[0].history.rows()
     assert [row["epoch"] for row in table] == [1, 2]
     expected = evaluated(network, problem)
     assert {name: table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
@@ -97,10 +97,10 @@ def test_running_readings(plain, tmp_path):
 
     _, left, seen, _ = train(problem, tmp_path, make)
     assert_same(left, plain)
-    for epoch, row in enumerate(observers[0].table):
+    for epoch, row in enumerate(observers[0].history.rows()):
         assert {name: row[name] for name in ("j1", "j2")} == seen.values(epoch)
-        assert 0 < row["loss"] < 5
-    assert len(observers[0].table) == EPOCHS
+        assert 0 < row["train_loss"] < 5
+    assert len(observers[0].history.rows()) == EPOCHS
 
 
 def test_a_step_that_keeps_its_logits_is_one_sentence(tmp_path):
@@ -119,7 +119,7 @@ def test_a_step_that_returns_its_loss_alone_can_still_be_evaluated(plain, tmp_pa
 
     _, left, _, _ = train(problem, tmp_path, make, bare=True)
     assert_same(left, plain)
-    assert len(observers[0].table) == EPOCHS
+    assert len(observers[0].history.rows()) == EPOCHS
 
 
 class Noting(Module):
@@ -149,10 +149,10 @@ def test_the_loss_of_accumulated_gradients_is_the_true_mean(parts, bare, tmp_pat
 
     train(problem, tmp_path, make, bare, module=Noted, accumulate_grad_batches=parts)
     half = len(losses) // EPOCHS
-    for epoch, row in enumerate(observers[0].table):
+    for epoch, row in enumerate(observers[0].history.rows()):
         noted = losses[epoch * half : (epoch + 1) * half]
         expected = sum(loss * size for loss, size in noted) / sum(size for _, size in noted)
-        assert row["loss"] == pytest.approx(expected, rel=1e-5)
+        assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_running_readings_while_gradients_accumulate(tmp_path):
@@ -163,7 +163,7 @@ def test_running_readings_while_gradients_accumulate(tmp_path):
         return ObserverCallback(observers[0])
 
     _, _, seen, _ = train(problem, tmp_path, make, accumulate_grad_batches=3)
-    for epoch, row in enumerate(observers[0].table):
+    for epoch, row in enumerate(observers[0].history.rows()):
         assert {name: row[name] for name in ("j1", "j2")} == seen.values(epoch)
 
 
@@ -179,7 +179,7 @@ def test_a_third_member_is_no_index_unless_declared(tmp_path):
         return ObserverCallback(observers[0])
 
     _, _, seen, _ = train(problem, tmp_path, make, data=with_index)
-    assert observers[0].table[1]["j1"] == seen.values(1)["j1"]
+    assert observers[0].history.row(1)["j1"] == seen.values(1)["j1"]
 
 
 def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
@@ -259,8 +259,8 @@ trainer = lightning.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_ep
 data = Indexed(TensorDataset(problem.images, problem.observed))
 trainer.fit(Quiet(network, None, True), DataLoader(data, batch_size=8, shuffle=True))
 expected = evaluated(network, problem)
-row = observer.table[-1]
-torch.save((len(observer.table), expected, {{name: row[name] for name in expected}}), {folder!r} +
+row = observer.history.row(-1)
+torch.save((len(observer.history.rows()), expected, {{name: row[name] for name in expected}}), {folder!r} +
 f"/{{trainer.global_rank}}.pt")
 """
 

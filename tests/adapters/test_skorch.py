@@ -75,10 +75,10 @@ def test_evaluated_readings(plain):
     classifier, left = fit(problem, [callback], kind=skorch.NeuralNetClassifier, indexed=False)
     assert_same(left, plain)
     expected = evaluated(classifier.module_.network, problem)
-    table = callback.observer_.table
+    table = callback.observer_.history.rows()
     assert [row["epoch"] for row in table] == [1, 2]
     assert {name: table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
-    assert table[-1]["loss"] == pytest.approx(classifier.history[-1]["train_loss"], rel=1e-6)
+    assert table[-1]["train_loss"] == pytest.approx(classifier.history[-1]["train_loss"], rel=1e-6)
     found = {name: classifier.history[-1][f"byrote/{name}"] for name in expected}
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -88,19 +88,19 @@ def test_running_readings(plain):
     seen = Seen(problem)
     classifier, left = fit(problem, [callback], seen=seen)
     assert_same(left, plain)
-    for epoch, row in enumerate(callback.observer_.table):
+    for epoch, row in enumerate(callback.observer_.history.rows()):
         assert {name: row[name] for name in ("j1", "j2")} == seen.values(epoch)
     classifier.partial_fit({"x": problem.images.numpy(), "index": np.arange(42)}, problem.observed.numpy())
-    assert [row["epoch"] for row in callback.observer_.table] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in callback.observer_.history.rows()] == [1, 2, 3, 4]
     assert classifier.predict(problem.images.numpy()).shape == (42,)
     classifier.fit({"x": problem.images.numpy(), "index": np.arange(42)}, problem.observed.numpy())
-    assert [row["epoch"] for row in callback.observer_.table] == [1, 2]
+    assert [row["epoch"] for row in callback.observer_.history.rows()] == [1, 2]
 
 
 def test_the_samples_of_a_validation_split_stay_out():
     problem, callback = Problem(), ObserverCallback(lambda module: Observer(module, Problem().true, N))
     fit(problem, [callback], split=skorch.dataset.ValidSplit(3))
-    assert int((callback.observer_.history.evaluations > 0).sum()) == 28
+    assert int((callback.observer_.sample_history.evaluations > 0).sum()) == 28
 
 
 def test_a_module_that_is_built_anew_is_observed_anew():
@@ -110,7 +110,7 @@ def test_a_module_that_is_built_anew_is_observed_anew():
     classifier.set_params(module=net)
     classifier.partial_fit(problem.images.numpy(), problem.observed.numpy())
     expected = evaluated(classifier.module_, problem)
-    assert {name: callback.observer_.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert {name: callback.observer_.history.row(-1)[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_batch_without_index_is_one_sentence():
@@ -160,7 +160,7 @@ def test_a_module_that_answers_several_things():
         Many, criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0, callbacks=[callback]
     )
     classifier.fit({"x": problem.images.numpy(), "index": np.arange(42)}, problem.observed.numpy())
-    assert 0 < callback.observer_.table[0]["j1"] < 1
+    assert 0 < callback.observer_.history.row(0)["j1"] < 1
 
 
 def test_a_module_that_ends_in_softmax_is_one_sentence():

@@ -14,6 +14,8 @@ from byrote.measures import fates, j1, j2, memorization, nc1
 from byrote.measures.moments import ClassMoments
 
 pytest.importorskip("torchmetrics", reason="needs the extra: pip install 'byrote[torchmetrics]'")
+from torchmetrics import MetricCollection
+
 from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
@@ -191,3 +193,143 @@ def test_a_mistake_is_one_sentence(call, error, words):
     with pytest.raises(error, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def three(**options):
+    """The three metrics under the names that a collection gives their values."""
+    collapse = NeuralCollapseNC1(N, M, SIZE, convention="pooled", **options)
+    distance = MemorizationDistance(SIZE, **options)
+    distance.measure_from(torch.eye(N, M) * 3)
+    return {"collapse": collapse, "rates": MemorizationRates(SIZE, **options), "distance": distance}
+
+
+def arguments(index):
+    """A batch by the names of all arguments: each metric takes its own."""
+    features, logits, true, observed = samples()
+    labels = {"labels": true[index], "true_labels": true[index], "observed_labels": observed[index]}
+    return {"index": index, "features": features[index], "logits": logits[index], **labels}
+
+
+def feed(metric, batches):
+    for index in batches:
+        metric.update(**metric._filter_kwargs(**arguments(torch.as_tensor(index))))
+    return metric
+
+
+def readings(value):
+    return {name: float(one) for name, one in (value.items() if isinstance(value, dict) else [("nc1", value)])}
+
+
+def test_a_collection_takes_all_three_by_names_and_gives_flat_values():
+    collection = MetricCollection(three())
+    for index in torch.arange(SIZE).split(BATCH):
+        collection.update(**arguments(index))
+    found = {name: float(value) for name, value in collection.compute().items()}
+    wanted = {"collapse" if name == "nc1" else name: value for name, value in expected(False).items()}
+    wanted.pop("count")
+    assert found == pytest.approx(wanted, rel=1e-12)
+    collection.reset()
+    assert math.isnan(collection.compute()["j1"])
+
+
+def test_metrics_of_equal_states_share_them_in_a_collection():
+    pair = {name: NeuralCollapseNC1(N, M, SIZE, convention=name) for name in ("pooled", "sample-centred")}
+    collection = MetricCollection(pair)
+    features, _, true, _ = samples()
+    for index in torch.arange(SIZE).split(BATCH):
+        collection.update(index=index, features=features[index], labels=true[index])
+    for name, value in collection.compute().items():
+        assert value.item() == pytest.approx(nc1(features, true, convention=name), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
+def test_called_as_a_function_it_gives_the_value_of_the_batch(name):
+    metric, alone = three()[name], three()[name]
+    for index in torch.arange(SIZE).split(6):
+        value = metric(**metric._filter_kwargs(**arguments(index)))
+        assert readings(value) == pytest.approx(readings(feed(alone, [index]).compute()), rel=1e-12, nan_ok=True)
+        alone.reset()
+    assert readings(metric.compute()) == pytest.approx(
+        readings(feed(three()[name], [range(SIZE)]).compute()), rel=1e-12
+    )
+
+
+def test_the_batch_value_needs_no_announced_counts_and_is_nan_without_a_class():
+    features, _, true, _ = samples()
+    metric = NeuralCollapseNC1(N, M, SIZE, counts=torch.bincount(true))
+    rows = torch.cat([(true == k).nonzero()[:2, 0] for k in range(N)] + [(true == 0).nonzero()[2:5, 0]])
+    counts = torch.bincount(true[rows])
+    slow = nc1(ClassMoments.of(features[rows], true[rows], N, counts=counts))
+    assert metric(rows, features[rows], true[rows]).item() == pytest.approx(slow, rel=1e-12)
+    some = (true == 1).nonzero()[2:5, 0]
+    assert math.isnan(metric(some, features[some], true[some]).item())
+
+
+@pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
+@pytest.mark.parametrize("as_states", [False, True])
+def test_merged_metrics_are_one_that_has_seen_all(name, as_states):
+    """Shares of two loaders, the last batches of which overlap."""
+    first = [range(6), range(6, 12), [12, 13, 14, 20]]
+    second = [range(15, 20), [20, 21, 22, 12, 13]]
+    one, other, whole = (feed(three()[name], some) for some in (first, second, [range(SIZE)]))
+    assert not math.isnan(next(iter(readings(one.compute()).values()))), "a value is cached"
+    one.merge_state(other.metric_state if as_states else other)
+    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)
+    feed(one, [range(3), range(20, 23)])
+    assert readings(one.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12), "copies still count once"
+    empty = three()[name]
+    empty.merge_state(one)
+    assert readings(empty.compute()) == pytest.approx(readings(whole.compute()), rel=1e-12)
+
+
+def test_of_a_sample_in_two_merged_metrics_the_first_stays():
+    both = []
+    for predicted in (0, 1):
+        metric = MemorizationRates(2)
+        metric.update(torch.tensor([0]), torch.tensor([predicted]), torch.tensor([0]), torch.tensor([0]))
+        both.append(metric)
+    both[0].merge_state(both[1])
+    assert both[0].compute()["j1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: MemorizationRates(3).merge_state(MemorizationRates(4)), "over one data set"),
+        (lambda: MemorizationRates(3).merge_state(MemorizationDistance(3)), "a MemorizationRates or its states"),
+        (lambda: three()["collapse"].merge_state({}), "over one data set"),
+        (lambda: fed().merge_state(fed()), "got 20 that both have seen"),
+        (lambda: MemorizationDistance(3).merge_state(three()["distance"]), "same test means|over one data set"),
+    ],
+)
+def test_metrics_that_cannot_be_merged_are_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
+def test_states_are_saved_with_a_module_where_they_are_persistent(name):
+    metric, loaded = feed(three()[name], [range(SIZE)]), three()[name]
+    for one in (metric, loaded):
+        one.persistent(True)
+    loaded.load_state_dict(metric.state_dict())
+    assert readings(loaded.compute()) == pytest.approx(readings(metric.compute()), rel=0)
+
+
+def test_a_metric_takes_the_options_of_every_metric_and_says_what_is_better():
+    for metric in three(sync_on_compute=False, compute_with_cache=False).values():
+        assert (metric.sync_on_compute, metric.compute_with_cache) == (False, False)
+        assert (metric.full_state_update, metric.is_differentiable) == (True, False)
+    assert NeuralCollapseNC1.higher_is_better is False
+    assert MemorizationRates.higher_is_better is MemorizationDistance.higher_is_better is None
+    with pytest.raises(ValueError, match="Unexpected keyword arguments"):
+        MemorizationRates(3, sizes=4)
+
+
+@pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
+def test_every_metric_draws_itself(name):
+    pytest.importorskip("matplotlib")
+    figure, axes = feed(three()[name], [range(SIZE)]).plot()
+    assert figure is not None
+    assert axes is not None

@@ -99,8 +99,8 @@ def test_evaluated_readings(options, tmp_path):
     trainer.observe(observer)
     assert_same(finished(trainer, network), reference)
     expected = evaluated(network, problem)
-    assert [row["epoch"] for row in observer.table] == [1, 2]
-    assert {name: observer.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert [row["epoch"] for row in observer.history.rows()] == [1, 2]
+    assert {name: observer.history.row(-1)[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     logged = [entry for entry in trainer.state.log_history if "byrote/j1" in entry]
     assert [entry["epoch"] for entry in logged] == [1, 2]
     assert {name: logged[-1][f"byrote/{name}"] for name in expected} == pytest.approx(expected, rel=1e-6)
@@ -117,9 +117,9 @@ def test_running_readings(options, tmp_path):
     observer = Observer(Logits(trainer.model), problem.true, N)
     trainer.observe(observer, evaluate=False)
     assert_same(finished(trainer, network), reference)
-    for epoch, row in enumerate(observer.table):
+    for epoch, row in enumerate(observer.history.rows()):
         assert {name: row[name] for name in ("j1", "j2")} == trainer.seen.values(epoch)
-    assert len(observer.table) == EPOCHS
+    assert len(observer.history.rows()) == EPOCHS
 
 
 def test_an_index_that_does_not_arrive_is_one_sentence(tmp_path):
@@ -212,9 +212,9 @@ def test_models_of_other_signatures_and_outputs(kind, evaluate, tmp_path):
     trainer.train()
     expected = evaluated(network, problem)
     if evaluate:
-        assert {name: observer.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+        assert {name: observer.history.row(-1)[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     else:
-        assert 0 < observer.table[-1]["j1"] < 1
+        assert 0 < observer.history.row(-1)["j1"] < 1
 
 
 def test_columns_that_the_model_does_not_know_stay_out(tmp_path):
@@ -225,7 +225,7 @@ def test_columns_that_the_model_does_not_know_stay_out(tmp_path):
     trainer.observe(observer)
     trainer._feed.end(1)
     expected = evaluated(network, problem)
-    assert {name: observer.table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert {name: observer.history.row(-1)[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
 def test_several_evaluation_sets(tmp_path):
@@ -238,7 +238,7 @@ def test_several_evaluation_sets(tmp_path):
         trainer.eval_dataset = sets
         trainer.observe(observer, test=name)
         trainer._feed.end(1)
-        assert observer.table[-1]["test_accuracy"] == expected
+        assert observer.history.row(-1)["test_accuracy"] == expected
     for name in (None, "tests"):
         with pytest.raises(ValueError, match=r"one of the data sets held, seen .* observe\(test=\)"):
             trainer.observe(observer, test=name)

@@ -17,9 +17,8 @@ def _runs(noise=0.02, seeds=5, slopes=None, floor=0.01, etas=(0.02, 0.05, 0.1, 0
         for eta in etas:
             for seed in range(seeds):
                 at = (TRUE["lambda_w"], TRUE["lambda_h"], eta, TRUE["slope"])
-                solved = (
-                    theory.squared_dilation(2, *at) if kind == "squared" else theory.dilation(alpha, *at, loss=kind)
-                )
+                problem = theory.Problem(alpha, *at, loss=kind)
+                solved = theory.squared_dilation(problem) if kind == "squared" else theory.solve_dilation(problem)
                 mem, dil, D = (
                     x * np.exp(noise * generator.normal())
                     for x in (solved.memorization, solved.dilation, solved.distance)
@@ -133,9 +132,9 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     rll = [("RLL", *row[1:]) for row in zip(*columns, strict=True) if row[0] == "CE"]
     solved = []
 
-    def counted(kind, alpha, *rest):
-        solved.extend([kind] * len(alpha))
-        return theory.predicted(kind, alpha, *rest)
+    def counted(problem, *rest):
+        solved.extend([problem.loss] * len(problem.alpha))
+        return theory.predicted(problem, *rest)
 
     monkeypatch.setattr("byrote.analysis.model_solved.predicted", counted)
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
@@ -151,7 +150,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
         assert printed(one.memorization_ratio).half == np.inf
         at = (np.exp(fit.lambda_w.whole), np.exp(fit.lambda_h.whole), one.eta, np.exp(fit.slope.whole))
         if one.variant == "raw":
-            oracle = theory.multiclass_dilation(2, 0.1, *at, loss="robust-log")
+            oracle = theory.multiclass_dilation(theory.Problem(0.1, *at, loss="robust-log"), 2)
             assert np.exp(one.predicted_memorization.whole) == pytest.approx(oracle.memorization, rel=1e-8)
 
 
@@ -198,7 +197,7 @@ def _distance(name):
     kind, alpha = MODELS[name]
     at = (TRUE["lambda_w"], TRUE["lambda_h"], 0.1, TRUE["slope"])
     return (
-        theory.squared_dilation(2, *at).distance
+        theory.squared_dilation(theory.Problem(0.0, *at)).distance
         if kind == "squared"
         else theory.dilation(alpha, *at, loss=kind).distance
     )

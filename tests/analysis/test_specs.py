@@ -68,7 +68,7 @@ class OwnOptimizer(Optimizer):
 class OwnSchedule(Schedule):
     """A user's schedule."""
 
-    warm: int = Field(0, ge=0)
+    warm: int = Field(default=0, ge=0)
     at: tuple[tuple[int, float], ...] = ()
 
 

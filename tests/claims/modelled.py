@@ -17,7 +17,7 @@ FLOOR = 0.08
 def _solved(loss: str, eta: float) -> Any:
     at = (TRUE["lambda_w"], TRUE["lambda_h"], eta, TRUE["slope"])
     if loss == "MSE":
-        return theory.squared_dilation(2, *at)
+        return theory.squared_dilation(theory.Problem(0.0, *at))
     if loss in ("RLL", "nMSE"):
         return theory.dilation(0.0, *at)  # whatever: the model does not decide these
     return theory.dilation(0.0 if loss == "CE" else 0.1, *at, loss="relaxation" if loss == "LR" else "smoothing")

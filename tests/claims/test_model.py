@@ -87,7 +87,7 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
         eta = rate / (2 - rate)
         at = (TRUE["lambda_w"], TRUE["lambda_h"], eta, TRUE["slope"] / distance("CE"))
         kind = "relaxation" if loss == "LR" else "smoothing"
-        return theory.scale_free_dilation(0.0 if loss == "CE" else 0.1, *at, loss=kind).memorization
+        return theory.scale_free_dilation(theory.Problem(0.0 if loss == "CE" else 0.1, *at, loss=kind)).memorization
 
     rows = modelled(("CE", "LS", "LR"))
     for row in rows:

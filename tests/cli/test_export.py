@@ -50,7 +50,7 @@ def test_the_table_of_resistance_is_that_of_a_plain_average(store, tmp_path):
     assert main(["export", str(store), "--to", "csv", "--out", str(tmp_path)]) == 0
     rows = rows_of(tmp_path / "tables" / "resistance.csv")
     assert len(rows) == 4  # 2 losses, 2 rates
-    history = byrote.open(store).history().df()
+    history = byrote.open(store).history().to_pandas()
     last = history[history["epoch"] == 4]
     for row in rows:
         seeds = last[(last["loss"] == row["loss"]) & (last["rate"] == float(row["rate"]))]
@@ -95,7 +95,7 @@ def test_one_figure_in_three_forms(store, tmp_path, capsys):
     plain = rows_of(tmp_path / "figures" / "resistance.csv")
     stored = duckdb.sql(f"SELECT * FROM '{tmp_path}/figures/resistance.parquet'").fetchnumpy()
     assert [float(row["j1"]) for row in plain] == np.asarray(stored["j1"]).tolist()
-    history = byrote.open(store).history().df()
+    history = byrote.open(store).history().to_pandas()
     last = history[(history["epoch"] == 4) & (history["rate"] == 0.4)]
     points = {(row["loss"], row["seed"]): float(row["j1"]) for row in plain if row["seed"]}
     assert points == {(one["loss"], str(one["seed"])): one["j1"] for _, one in last.iterrows()}
@@ -206,7 +206,7 @@ def test_one_run_is_shown_from_the_first_characters_of_its_key(store, capsys):
     one = answer(capsys, "show", store, key[:8])
     assert (one["key"], one["epoch"], one["status"]) == (key, 4, "done")
     assert one["spec"] == byrote.open(store).results.specs[key]
-    row = byrote.open(store).history().filter(f"key = '{key}' AND epoch = 4").df().iloc[0]
+    row = byrote.open(store).history().where(key=key, epoch=4).row(0)
     assert one["readings"]["j1"] == row["j1"]
     assert {Path(file["file"]).name for file in one["files"]} >= {"spec.json", "history.parquet", "samples.parquet"}
     for file in one["files"]:

@@ -257,7 +257,19 @@ def _changed(case: Case, tree: dict[str, Any]) -> None:
     elif way == 2:
         node[str(key)[:-1]] = node.pop(key)
     else:
-        names = ["zip", "axes", "only", "scales", "bind", "base", "loss", "default_scale", "title", "noise.rate", "x"]
+        names = [
+            "paired",
+            "axes",
+            "only",
+            "scales",
+            "bind",
+            "base",
+            "loss",
+            "default_scale",
+            "title",
+            "noise.rate",
+            "x",
+        ]
         node[case.pick(names)] = case.pick([field_value(case), {"seed": [0, 1]}, ["quick"], {"quick": {"base": {}}}])
 
 

@@ -14,7 +14,7 @@ from byrote.component import Component
 from byrote.data import Dataset
 from byrote.losses import Loss
 from byrote.networks import Network
-from byrote.noise import Noise, TransitionNoise, convert
+from byrote.noise import Noise, TransitionNoise, convert_rate
 from byrote.noise.base import uniforms
 from byrote.recipe import Optimizer, Schedule, Training
 
@@ -196,7 +196,7 @@ def test_conversion_of_rates(case: Case) -> None:
     names = ["uniform", "symmetric", "odds"]
     rate, N = case.pick([number(case), float(case.rng.random())]), case.pick([2, 3, 10, 10, 1, 0])
     source, target = case.pick([*names, "odd"]), case.pick(names)
-    found = case.call(convert, rate, N, source=source, target=target)
+    found = case.call(convert_rate, rate, N, source=source, target=target)
     if isinstance(found, Refused):
         return
     effective = {"uniform": rate * (N - 1) / N, "symmetric": rate, "odds": rate / (1 + rate)}[source]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from byrote import data
 from byrote.noise import Recorded
-from byrote.noise.recorded import load, save
+from byrote.noise.recorded import load_labels, save_labels
 
 from .harness import Case, Refused, fuzz
 from .values import labels
@@ -280,7 +280,7 @@ def test_recorded_labels(case: Case) -> None:
     seen = case.rng.integers(0, N, n)
     path = place(case, case.pick([".csv", ".parquet"]))
     o, fine = labels(case, seen, N, 0.85)
-    key = case.call(save, path, ids, true, o, num_classes=N)
+    key = case.call(save_labels, path, ids, true, o, num_classes=N)
     assert isinstance(key, Refused) != fine, key
     if not fine:
         return
@@ -297,8 +297,8 @@ def test_recorded_labels(case: Case) -> None:
         between = case.pick([",", ";"])
         cells = case.pick([["x"], ["1.5"], [""], ["-1"], ["1", "2", "3", "4"], ["99999999999999999999"], ["\0"], ["'"]])
         path.write_text(between.join(["id", "true", "observed"]) + "\n" + between.join([*"01", *cells]) + "\n")
-    found = case.call(load, path, refusals=LOAD)
-    again = case.call(load, path, sha256=key, refusals=LOAD)
+    found = case.call(load_labels, path, refusals=LOAD)
+    again = case.call(load_labels, path, sha256=key, refusals=LOAD)
     for answer in (found, again) if way < 2 else (again,):
         if not isinstance(answer, Refused):
             assert answer.ids.tolist() == ids[order].tolist()

@@ -12,6 +12,7 @@ from torch import nn
 
 from byrote.measures import Observer, fates, j1, j2, memorization, nc1, nc3, nc4
 from byrote.measures.moments import ClassMoments
+from byrote.table import Table
 
 N, TRAIN, TEST = 3, 30, 18
 
@@ -42,7 +43,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
     order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(2))
     train = loader(data["images"][order], data["observed"][order], order)
     with Observer(model, data["true"], N, index=2) as observer:
-        row = observer.evaluate(3, train, loader(data["test_images"], data["test"]), loss=0.5)
+        row = observer.evaluate(3, train, loader(data["test_images"], data["test"]), train_loss=0.5)
     reference = copy.deepcopy(model).eval()
     with torch.no_grad():
         h, test_h = (reference[:4](data[name]) for name in ("images", "test_images"))
@@ -53,7 +54,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
     mem = memorization(h, data["true"], data["observed"], means)
     expected = {
         "epoch": 3,
-        "loss": 0.5,
+        "train_loss": 0.5,
         "j1": j1(predictions, data["observed"]),
         "j2": j2(predictions, data["true"]),
         "test_accuracy": j2(test_predictions, data["test"]),
@@ -72,9 +73,9 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-5), name
-    assert observer.table == [row]
-    assert torch.equal(observer.history.predicted, predictions)
-    assert torch.equal(observer.history.learned_epoch, 3 * (predictions == data["observed"]))
+    assert observer.history == Table.of([row])
+    assert torch.equal(observer.sample_history.predicted, predictions)
+    assert torch.equal(observer.sample_history.learned_epoch, 3 * (predictions == data["observed"]))
 
 
 class Half(nn.Module):
@@ -186,7 +187,7 @@ def test_a_sample_that_comes_twice_counts_once(model: nn.Sequential, data: dict[
     observer.update(torch.tensor([0, 1, 0, 2]), z, torch.tensor([0, 1, 0, 2]), features=h)
     row = observer.finish(1)
     assert row["j1"] == pytest.approx(2 / 3)
-    assert observer.history.predicted[:4].tolist() == [1, 1, 2, -1]
+    assert observer.sample_history.predicted[:4].tolist() == [1, 1, 2, -1]
 
 
 def test_close_removes_the_hook(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:

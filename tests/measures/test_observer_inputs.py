@@ -275,7 +275,7 @@ def test_a_training_that_diverged_has_no_numbers(caplog: pytest.LogCaptureFixtur
     model = net()
     observer = Observer(model, TRUE, N)
     before = observer.evaluate(1, loader(IMAGES, NOISY), loader(IMAGES, TRUE))
-    history = observer.history
+    history = observer.sample_history
     with torch.no_grad():
         model[2].weight.fill_(math.nan)
     with caplog.at_level(logging.WARNING, "byrote"):
@@ -284,8 +284,8 @@ def test_a_training_that_diverged_has_no_numbers(caplog: pytest.LogCaptureFixtur
     for name in ("j1", "j2", "test_accuracy", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true"):
         assert math.isnan(found[name]), name
     assert found["realised_rate"] == before["realised_rate"]
-    assert torch.equal(observer.history.margin_sum, history.margin_sum)  # not poisoned
-    assert torch.equal(observer.history.evaluations, history.evaluations)
+    assert torch.equal(observer.sample_history.margin_sum, history.margin_sum)  # not poisoned
+    assert torch.equal(observer.sample_history.evaluations, history.evaluations)
 
 
 def test_one_bad_row_spoils_its_readings_and_not_the_history() -> None:
@@ -297,8 +297,8 @@ def test_one_bad_row_spoils_its_readings_and_not_the_history() -> None:
     assert math.isnan(found["j1"])
     assert math.isnan(found["nc1_train_true"])
     assert found["test_accuracy"] == PLAIN["test_accuracy"]
-    assert observer.history.evaluations.tolist() == [0 if i == 5 else 1 for i in range(SIZE)]
-    assert observer.history.aum.isnan().nonzero().tolist() == [[5]]
+    assert observer.sample_history.evaluations.tolist() == [0 if i == 5 else 1 for i in range(SIZE)]
+    assert observer.sample_history.aum.isnan().nonzero().tolist() == [[5]]
     again = observer.evaluate(2, loader(IMAGES, NOISY), loader(images, TRUE))
     assert again["j1"] == PLAIN["j1"]
     assert math.isnan(again["test_accuracy"])
@@ -331,12 +331,12 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
 
 def test_chosen_readings_are_those_of_all() -> None:
     assert PLAIN.keys() > {"j1", "nc1_test", "mem_mean", "collapsed"}
-    for name in PLAIN.keys() - {"epoch", "loss"}:
+    for name in PLAIN.keys() - {"epoch", "train_loss"}:
         found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=(name,))
-        assert list(found) == ["epoch", "loss", name]
+        assert list(found) == ["epoch", "train_loss", name]
         assert found[name] == pytest.approx(PLAIN[name], rel=1e-12, nan_ok=True)
     found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "j1"))
-    assert list(found) == ["epoch", "loss", "j1", "nc1_test"]
+    assert list(found) == ["epoch", "train_loss", "j1", "nc1_test"]
     with pytest.raises(ValueError, match=r"readings has no 'nc1_tets'; did you mean 'nc1_test'\?"):
         row(loader(IMAGES, NOISY), readings=("nc1_tets",))
 

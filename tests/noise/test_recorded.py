@@ -11,7 +11,7 @@ import torch
 from toys import tiny
 
 from byrote.files import DataUnavailableError, WriteError
-from byrote.noise import Noise, Recorded, Symmetric, load, save
+from byrote.noise import Noise, Recorded, Symmetric, load_labels, save_labels
 
 IDS = torch.tensor([7, 3, 1000000007, 0])
 TRUE = torch.tensor([0, 1, 2, 1])
@@ -29,10 +29,10 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_round_trip_in_the_order_of_ids(path: Path) -> None:
-    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     assert sorted(p.name for p in path.parent.iterdir()) == sorted([path.name, path.name + ".json"])
     path.with_name(f"it's 50% news{path.suffix}").write_text("what the name would match as a pattern")
-    labels = load(path, sha256=key)
+    labels = load_labels(path, sha256=key)
     assert labels.ids.tolist() == [0, 3, 7, 1000000007]
     assert labels.true.tolist() == [1, 1, 0, 2]
     assert labels.observed.tolist() == [1, 2, 0, 1]
@@ -45,14 +45,14 @@ def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
-    assert save(tmp_path / "a.csv", IDS, TRUE, SEEN, num_classes=3) == expected
-    again = save(tmp_path / "b.parquet", IDS[order], TRUE[order].byte(), SEEN[order].short(), num_classes=9)
+    assert save_labels(tmp_path / "a.csv", IDS, TRUE, SEEN, num_classes=3) == expected
+    again = save_labels(tmp_path / "b.parquet", IDS[order], TRUE[order].byte(), SEEN[order].short(), num_classes=9)
     assert again == expected
     assert (tmp_path / "a.csv").read_text() == "id,true,observed\n0,1,1\n3,1,2\n7,0,0\n1000000007,2,1\n"
 
 
 def test_the_manifest_says_what_was_made(path: Path) -> None:
-    key = save(path, IDS, TRUE, SEEN, num_classes=3, num_outputs=6, noise=Symmetric(0.3))
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3, num_outputs=6, noise=Symmetric(0.3))
     assert json.loads(path.with_name(path.name + ".json").read_text()) == {
         "sha256": key,
         "rows": 4,
@@ -66,8 +66,8 @@ def test_the_manifest_says_what_was_made(path: Path) -> None:
 
 def test_nobody_is_a_legal_crowd(path: Path) -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    key = save(path, none, none, none, num_classes=2)
-    assert len(load(path, sha256=key).ids) == 0
+    key = save_labels(path, none, none, none, num_classes=2)
+    assert len(load_labels(path, sha256=key).ids) == 0
     noise = Recorded(str(path))
     assert noise.corrupt(none, 2, torch.Generator(), ids=none).shape == (0,)
     with pytest.raises(ValueError, match="no label for 1 of 1"):
@@ -75,16 +75,16 @@ def test_nobody_is_a_legal_crowd(path: Path) -> None:
 
 
 def test_a_changed_label_is_noticed(path: Path) -> None:
-    save(path, IDS, TRUE, SEEN, num_classes=3)
+    save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     other = path.with_name("other" + path.suffix)
-    save(other, IDS, TRUE, SEEN.flip(0), num_classes=3)
+    save_labels(other, IDS, TRUE, SEEN.flip(0), num_classes=3)
     path.write_bytes(other.read_bytes())
     with pytest.raises(ValueError, match="its manifest says sha256"):
-        load(path)
+        load_labels(path)
     other.with_name(other.name + ".json").unlink()  # a file without manifest is anyone's own
-    assert load(other).observed.tolist() == [0, 1, 1, 2]
+    assert load_labels(other).observed.tolist() == [0, 1, 1, 2]
     with pytest.raises(ValueError, match="you asked for sha256"):
-        load(other, sha256="0" * 64)
+        load_labels(other, sha256="0" * 64)
     with pytest.raises(ValueError, match="you asked for"):
         Recorded(str(other), sha256="0" * 64).effective_rate(3)
 
@@ -94,7 +94,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n0,1,1\n")
     (tmp_path / "a.csv.json").write_bytes(text.encode("latin1"))
     with pytest.raises(ValueError, match=r"a\.csv\.json is not the manifest"):
-        load(path)
+        load_labels(path)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
 def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "a.csv", text)
     with pytest.raises(ValueError, match=message) as caught:
-        load(path)
+        load_labels(path)
     assert "\n" not in str(caught.value)
 
 
@@ -142,34 +142,34 @@ def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> Non
 def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], message: str) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
     with pytest.raises(ValueError, match=message) as caught:
-        load(path)
+        load_labels(path)
     assert "\n" not in str(caught.value)
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
     """As pandas writes a column that once had a hole."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
-    assert load(path).true.tolist() == [0, 1]
-    assert load(path).observed.tolist() == [1, 1]
-    assert load(path).true.dtype == torch.int64
+    assert load_labels(path).true.tolist() == [0, 1]
+    assert load_labels(path).observed.tolist() == [1, 1]
+    assert load_labels(path).true.dtype == torch.int64
 
 
 def test_home_folder_suffix_and_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    key = save("~/id=9/true=7/LABELS.CSV", IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels("~/id=9/true=7/LABELS.CSV", IDS, TRUE, SEEN, num_classes=3)
     assert (tmp_path / "id=9" / "true=7" / "LABELS.CSV.json").is_file()
     noise = Recorded("~/id=9/true=7/LABELS.CSV")
     assert noise.load().true.tolist() == [1, 1, 0, 2]
     assert noise.content() == key
-    assert save("~/id=9/l.PARQUET", IDS, TRUE, SEEN, num_classes=3) == key
+    assert save_labels("~/id=9/l.PARQUET", IDS, TRUE, SEEN, num_classes=3) == key
     assert Recorded("~/id=9/l.PARQUET").content() == key
 
 
 def test_content_follows_the_file(path: Path) -> None:
-    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path))
-    assert noise.content() == noise.content() == key == load(path).sha256
-    other = save(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
+    assert noise.content() == noise.content() == key == load_labels(path).sha256
+    other = save_labels(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
     assert noise.content() == other != key
     path.unlink()
     with pytest.raises(FileNotFoundError):
@@ -187,29 +187,29 @@ def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"a{suffix}")
     (tmp_path / f"b{suffix}").symlink_to("/dev/zero")
     for name, kind in (("a", "a named pipe"), ("b", "a device")):
-        for call in (lambda path: load(path), lambda path: Recorded(str(path)).content()):
+        for call in (lambda path: load_labels(path), lambda path: Recorded(str(path)).content()):
             with pytest.raises(ValueError, match=f"is needed, and .* is {kind}"):
                 call(tmp_path / f"{name}{suffix}")
 
 
 def test_bad_files_are_one_sentence(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file of noisy labels at"):
-        load(path)
-    save(path, IDS, TRUE, SEEN, num_classes=3)
+        load_labels(path)
+    save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     if path.suffix == ".parquet":
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(ValueError, match="is not a whole parquet file") as caught:
-            load(path)
+            load_labels(path)
         assert "\n" not in str(caught.value)
     text = write(tmp_path / "labels.txt", "id,true,observed\n")
     with pytest.raises(ValueError, match=r"ends in .csv or .parquet, got 'labels.txt'"):
-        load(text)
+        load_labels(text)
     with pytest.raises(ValueError, match=r"ends in .csv or .parquet"):
-        save(text, IDS, TRUE, SEEN, num_classes=3)
+        save_labels(text, IDS, TRUE, SEEN, num_classes=3)
 
 
 def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
     for ids, true, seen, message in (
         (torch.zeros(4, dtype=torch.int64), TRUE, SEEN, "each id may occur once, got 0"),
@@ -220,23 +220,23 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
         (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number a sample, got shape \(4, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            save(path, ids, true, seen, num_classes=3)
+            save_labels(path, ids, true, seen, num_classes=3)
     with pytest.raises(TypeError, match="ids must be integers"):
-        save(path, IDS.double(), TRUE, SEEN, num_classes=3)
+        save_labels(path, IDS.double(), TRUE, SEEN, num_classes=3)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(WriteError, match="cannot be written"):
-        save(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
+        save_labels(path, IDS, TRUE, SEEN.flip(0), num_classes=3)
     monkeypatch.undo()
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
-    assert load(path).sha256 == key
+    assert load_labels(path).sha256 == key
 
 
 def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
-    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path), sha256=key)
     order = torch.tensor([2, 0, 1])  # a part of the samples
     state = (generator := torch.Generator().manual_seed(0)).get_state()
@@ -252,7 +252,7 @@ def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
 
 
 def test_recorded_refuses_other_data(path: Path) -> None:
-    save(path, IDS, TRUE, SEEN, num_classes=3)
+    save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path))
     with pytest.raises(ValueError, match=r"needs ids="):
         noise.corrupt(TRUE, 3, torch.Generator())
@@ -291,7 +291,7 @@ def test_a_path_in_the_cache_is_the_same_spec_on_every_machine(tmp_path, monkeyp
     ids, true, observed = torch.tensor([3, 7]), torch.tensor([0, 1]), torch.tensor([1, 1])
     for machine in ("a", "b"):
         monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / machine))
-        save(tmp_path / machine / "human" / "labels.csv", ids, true, observed, num_classes=2)
+        save_labels(tmp_path / machine / "human" / "labels.csv", ids, true, observed, num_classes=2)
         assert model.file == tmp_path / machine / "human" / "labels.csv"
         assert model.effective_rate(2) == 0.5
     assert model.spec()["path"] == "cache:human/labels.csv"
@@ -304,17 +304,17 @@ def test_a_path_in_the_cache_is_the_same_spec_on_every_machine(tmp_path, monkeyp
 def test_a_run_is_named_by_the_labels_and_not_by_their_file(tmp_path):
     ids, true, observed = torch.arange(80), torch.arange(80) % 2, torch.arange(80) // 40
     for name in ("a.csv", "b.parquet"):
-        save(tmp_path / name, ids, true, observed, num_classes=2)
+        save_labels(tmp_path / name, ids, true, observed, num_classes=2)
 
     def key(path, **fields):
         return tiny(noise={"kind": "recorded", "path": str(path), **fields}).key
 
     first = key(tmp_path / "a.csv")
     assert key(tmp_path / "b.parquet") == first, "one content under two names and in two formats"
-    sha256 = load(tmp_path / "a.csv").sha256
+    sha256 = load_labels(tmp_path / "a.csv").sha256
     assert key(tmp_path / "a.csv", sha256=sha256) == first
     assert key(tmp_path / "a.csv", observed_column="true") != first
-    save(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
+    save_labels(tmp_path / "a.csv", ids, true, 1 - observed, num_classes=2)
     assert key(tmp_path / "a.csv") != first, "two contents under one name"
 
 
@@ -323,18 +323,18 @@ def test_a_name_in_the_cache_names_the_run_whether_the_file_is_there_or_not(tmp_
     experiment = tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"})
     assert "file:cache:human/labels.csv" not in experiment.contents
     ids = torch.arange(80)
-    save(tmp_path / "cache" / "human" / "labels.csv", ids, ids % 2, ids // 40, num_classes=2)
+    save_labels(tmp_path / "cache" / "human" / "labels.csv", ids, ids % 2, ids // 40, num_classes=2)
     assert tiny(noise={"kind": "recorded", "path": "cache:human/labels.csv"}).key == experiment.key
 
 
 def test_integers_however_they_are_written(tmp_path: Path) -> None:
     cells = ["1", "+1", "01", " 1 ", "1.", "1.0", "1e0", '"1"']
     path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
-    assert load(path).observed.tolist() == [1] * len(cells)
+    assert load_labels(path).observed.tolist() == [1] * len(cells)
     write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # more than a float64 holds
-    assert load(path).ids.tolist() == [3, 1152921504606846977]
-    assert load(path).true.tolist() == [1, 0]
-    assert load(path).observed.tolist() == [1, 1]
+    assert load_labels(path).ids.tolist() == [3, 1152921504606846977]
+    assert load_labels(path).true.tolist() == [1, 0]
+    assert load_labels(path).observed.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -348,33 +348,33 @@ def test_types_of_parquet(tmp_path: Path, kind: str, expected: list[int] | None)
     duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(id, \"true\", observed)) TO '{path}'")
     if expected is None:
         with pytest.raises(ValueError, match=r"2 of 2 hold another value, the first row 1 \(\[0\]\)"):
-            load(path)
+            load_labels(path)
     else:
-        assert load(path).observed.tolist() == expected
+        assert load_labels(path).observed.tolist() == expected
 
 
 def test_a_column_twice_is_not_chosen_from(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,true,observed\n1,2,0,1\n")
     with pytest.raises(ValueError, match="its header has the column 'true' twice"):
-        load(path)
+        load_labels(path)
 
 
 def test_an_error_in_a_file_names_its_line_and_no_other_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n1,0,1\n2,0,1,5\n")
     with pytest.raises(ValueError, match=r"a\.csv is not a whole csv file of labels: .*Line: 3") as caught:
-        load(path)
+        load_labels(path)
     assert "byrote-" not in str(caught.value)
 
 
 def test_labels_and_ids_in_any_container(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    key = save(path, IDS, TRUE, SEEN, num_classes=3)
+    key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: x.numpy().astype("u1"), lambda x: x.short()):
         ids = IDS.tolist() if convert is torch.Tensor.tolist else IDS.numpy()
-        assert save(path, ids, convert(TRUE), convert(SEEN), num_classes=3) == key
+        assert save_labels(path, ids, convert(TRUE), convert(SEEN), num_classes=3) == key
         made = Recorded(str(path)).corrupt(convert(TRUE), 3, torch.Generator(), ids=ids)
         assert made.tolist() == SEEN.tolist()
     with pytest.raises(TypeError, match=r"ids must be integers, got torch\.float64"):
         Recorded(str(path)).corrupt(TRUE, 3, torch.Generator(), ids=IDS.double() + 0.5)
     with pytest.raises(ValueError, match=r"true labels \(n,\) are needed"):
-        save(path, IDS, TRUE[:, None], SEEN, num_classes=3)
+        save_labels(path, IDS, TRUE[:, None], SEEN, num_classes=3)

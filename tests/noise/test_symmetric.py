@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byrote.noise import Clean, Symmetric, Uniform, convert, realised
+from byrote.noise import Clean, Symmetric, Uniform, convert_rate, realised
 
 from .oracles import chi_square, flip_one_by_one, symmetric_matrix, uniform_matrix
 
@@ -91,7 +91,7 @@ def test_the_labels_are_those_of_stored_runs(n: int, rate: float, seed: int, dig
 def test_uniform_and_symmetric_of_one_effective_rate_give_the_same_labels(n: int) -> None:
     labels = torch.arange(5000) % n
     uniform = Uniform(0.3).corrupt(labels, n, torch.Generator().manual_seed(5))
-    rate = convert(0.3, n, source="uniform", target="symmetric")
+    rate = convert_rate(0.3, n, source="uniform", target="symmetric")
     symmetric = Symmetric(rate).corrupt(labels, n, torch.Generator().manual_seed(5))
     assert torch.equal(uniform, symmetric)
 
@@ -117,13 +117,13 @@ def test_a_rate_close_to_1_leaves_next_to_nothing() -> None:
     ],
 )
 def test_conversions(rate: float, n: int, source: str, target: str, expected: float) -> None:
-    assert convert(rate, n, source=source, target=target) == pytest.approx(expected, abs=1e-15)  # type: ignore[arg-type]
+    assert convert_rate(rate, n, source=source, target=target) == pytest.approx(expected, abs=1e-15)  # type: ignore[arg-type]
 
 
 @given(st.floats(0, 0.49), sizes, *[st.sampled_from(["uniform", "symmetric", "odds"])] * 2)
 def test_conversion_there_and_back(rate: float, n: int, source: str, target: str) -> None:
-    there = convert(rate, n, source=source, target=target)  # type: ignore[arg-type]
-    assert convert(there, n, source=target, target=source) == pytest.approx(rate, abs=1e-13)  # type: ignore[arg-type]
+    there = convert_rate(rate, n, source=source, target=target)  # type: ignore[arg-type]
+    assert convert_rate(there, n, source=target, target=source) == pytest.approx(rate, abs=1e-13)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_conversion_there_and_back(rate: float, n: int, source: str, target: str
 def test_conversions_that_have_no_answer(arguments: tuple[float, int, str, str], message: str) -> None:
     rate, n, source, target = arguments
     with pytest.raises(ValueError, match=message):
-        convert(rate, n, source=source, target=target)  # type: ignore[arg-type]
+        convert_rate(rate, n, source=source, target=target)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("target", ["uniform", "symmetric"])
 def test_odds_so_large_that_no_sample_is_clean_are_one_sentence(target: str) -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 1\), got .*, which odds 1e\+38 at N = 10 would be"):
-        convert(1e38, 10, source="odds", target=target)  # type: ignore[arg-type]
-    assert convert(1e38, 10, source="odds", target="odds") == 1e38
+        convert_rate(1e38, 10, source="odds", target=target)  # type: ignore[arg-type]
+    assert convert_rate(1e38, 10, source="odds", target="odds") == 1e38

@@ -135,7 +135,7 @@ def test_no_word_claim_figure_or_column_speaks_of_true_labels(source, tmp_path, 
         assert main(command) == 0
         shown = capsys.readouterr()
         assert CLAIMS_OF_TRUTH.findall(shown.out + shown.err) == [], command
-    history = open_store(root).history().fetchnumpy()
+    history = open_store(root).history()
     for name in TRUE_LABELS:
         assert np.isnan(np.ma.filled(history[name], np.nan)).all(), name
     stored = open_store(root).results.history
@@ -165,7 +165,7 @@ def test_in_one_store_each_is_treated_right(tmp_path, capsys):
     assert "Who resists" in text
     assert "of the labels wrong (arrays " in text, "the first sentence is about the known labels"
     assert "Agreement with the given labels" in text
-    history = open_store(mixed).history().fetchnumpy()
+    history = open_store(mixed).history()
     given = history["data.labels"] == "given"
     assert given.sum() == (~given).sum() > 0
     for name in (*TRUE_LABELS, *AGREEMENT):

@@ -84,7 +84,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
         (run,) = train([short])
     except DataUnavailableError as error:
         pytest.skip(f"the data are not on this machine: {error}")
-    assert set(row) - {"run", "key"} <= set(run.history), "what is stored has today's names"
+    assert set(row) - {"run", "key"} <= set(run.history.columns), "what is stored has today's names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
     assert run.history["realised_rate"][-1] == row["realised_rate"]  # the labels are exactly the same

@@ -34,10 +34,10 @@ def test_what_is_written_is_what_is_read(tmp_path, run, name):
     folder = commit(tmp_path, run, {"threads": 1})
     assert committed(tmp_path) == [run.key]
     history = read_parquet(folder / "history.parquet")
-    for name, column in run.history.items():
+    for name, column in run.history.arrays().items():
         np.testing.assert_array_equal(history[name], column, err_msg=name)
     samples = read_parquet(folder / "samples.parquet")
-    for name, column in run.samples.items():
+    for name, column in run.samples.arrays().items():
         np.testing.assert_array_equal(samples[name], column, err_msg=name)
     manifest = r.read_manifest(tmp_path, run.key)
     assert manifest["status"] == "done"

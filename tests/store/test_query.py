@@ -48,7 +48,7 @@ def test_the_tables_have_every_run_with_its_facts(root, runs):
     for run in runs:
         rows = results.history.where(key=run.key)
         assert set(rows["run"]) == {results.runs["key"].tolist().index(run.key)}
-        for name, column in run.history.items():
+        for name, column in run.history.arrays().items():
             np.testing.assert_array_equal(rows[name], column, err_msg=name)
         row = by_key[run.key]
         assert json.loads(row["spec"]) == run.experiment.spec() == results.specs[run.key]
@@ -110,7 +110,7 @@ def test_the_tables_of_one_part_hold_its_runs_alone(root, tmp_path, runs):
 
 def test_a_part_needs_a_folder_of_its_own_and_a_name_of_the_study(root, tmp_path):
     for out in (None, root):
-        with pytest.raises(ValueError, match="needs --out, another folder"):
+        with pytest.raises(ValueError, match="needs `out=`, another folder"):
             compact(root, out, part="part 1")
     with pytest.raises(ValueError, match=r"without a part 'part 3'; did you mean 'part [01]'\?"):
         compact(root, tmp_path / "results", part="part 3")
@@ -173,9 +173,10 @@ def test_a_store_compacted_half_way_reads_the_rest_from_the_runs(root, runs):
 
 
 def test_history_is_a_relation(root):
-    relation = byrote.open(root).history()
+    history = byrote.open(root).history()
+    relation = history.to_duckdb()
     assert relation.filter("loss = 'CE'").aggregate("count(DISTINCT key)").fetchall() == [(2,)]
-    assert len(relation.df()) == len(byrote.open(root).results.history)
+    assert len(history) == len(byrote.open(root).results.history)
 
 
 def test_samples_are_read_run_by_run(root, runs):
@@ -285,8 +286,8 @@ def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
 @pytest.mark.parametrize(
     ("digits", "sentence"),
     [
-        ("abcdef", r"--accept abcdef is no older content of runs in .*; known: toys {old}$"),
-        ("abc", r"--accept needs at least the first 6 digits of a content, got 'abc'"),
+        ("abcdef", r"`accept=\[\'abcdef\'\]` is no older content of runs in .*; known: toys {old}$"),
+        ("abc", r"`accept=` needs at least the first 6 digits of a content, got 'abc'"),
     ],
 )
 def test_an_accepted_digest_that_no_run_has_is_one_sentence(root, digits, sentence):

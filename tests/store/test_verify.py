@@ -151,7 +151,7 @@ def test_a_foreign_run_is_named_and_pruned_on_request(root):
     commit(root, other)
     (flaw,) = verify(root).flaws
     assert (flaw.key, flaw.kind) == (other.key, "foreign")
-    assert "`byrote prune --foreign` removes it" in flaw.sentence(root)
+    assert "`byrote prune` with `foreign=` removes it" in flaw.sentence(root)
     assert prune(root) == []
     assert prune(root, foreign=True, dry_run=True) == [root / other.key]
     assert committed(root) == sorted([A, B, C, other.key])

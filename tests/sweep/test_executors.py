@@ -10,7 +10,7 @@ from toys import tiny
 from byrote.cli import main
 from byrote.store import committed
 from byrote.sweep import Stop, Task, run
-from byrote.sweep.executors import Local, Ray, Serial, Setting, check_ray
+from byrote.sweep.executors import Local, Ray, Request, Serial, Setting
 from byrote.sweep.executors import ray as module
 
 from .pretended_ray import Pretended
@@ -204,11 +204,11 @@ def test_without_ray_it_is_one_sentence(tmp_path, monkeypatch, capsys):
     ("arguments", "sentence"),
     [
         (("ray://head:10001", None, "cpu"), "auto or HOST:PORT"),
-        (("", 0.5, "cpu"), "--gpus-per-task needs a number above 0 and --device cuda, got 0.5 on cpu"),
+        (("", 0.5, "cpu"), "`gpus_per_task=` needs a number above 0 and `device='cuda'`, got 0.5 on cpu"),
         (("", -1.0, "cuda"), "a number above 0"),
-        (("", None, "cuda:1"), "give --device cuda instead of cuda:1"),
+        (("", None, "cuda:1"), "give `device='cuda'` instead of cuda:1"),
     ],
 )
 def test_what_ray_cannot_be_asked_for_is_one_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
-        check_ray(*arguments)
+        Ray.check(Request(None, *arguments[:2]), arguments[2])

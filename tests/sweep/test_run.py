@@ -233,7 +233,7 @@ def test_a_watcher_hears_everything(tmp_path):
     [
         ({"workers": 0}, "at least 1 worker"),
         ({"limit": 0}, "at least 1 run"),
-        ({"on": "moon"}, "local, serial or ray"),
+        ({"on": "moon"}, "local, ray or serial"),
         ({"device": "abacus"}, "cannot be used"),
         ({"scale": "huge"}, "has no scale 'huge'"),
         ({"overrides": {"data.poisoned": True}}, "images must be finite"),

@@ -59,7 +59,7 @@ def test_training_stops_after_the_epoch_in_hand_and_goes_on_to_the_same_numbers(
     (run,) = train([tiny()], "cpu", lambda progress: epochs.append(progress.epoch), checkpoint=checkpoint)
     assert epochs[0] == 3
     (whole,) = train([tiny()])
-    for name, column in whole.history.items():
+    for name, column in whole.history.arrays().items():
         np.testing.assert_array_equal(run.history[name], column)
 
 

@@ -9,7 +9,7 @@ import toys
 import byrote
 from byrote.cli import main
 from byrote.files import DataUnavailableError
-from byrote.noise import save
+from byrote.noise import save_labels
 from byrote.report.tables import limits
 from byrote.store import Plan, state_of
 from byrote.store.status import mark_unavailable
@@ -109,7 +109,7 @@ def test_labels_of_the_cache_folder_that_are_not_there_count_as_data(tmp_path, m
     (reason,) = {row["reason"] for row in state_of(outcome.root)["not_run"]}
     assert "try `byrote data get human`" in reason
     train = toys.Blobs().load("train")
-    save(tmp_path / "cache" / "human" / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
+    save_labels(tmp_path / "cache" / "human" / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
     assert run(both, tmp_path / "s", on="serial").kept == 4
 
 
@@ -122,7 +122,7 @@ def test_a_recorded_file_that_is_named_wrongly_is_an_error_before_anything_is_tr
 
 def test_recorded_labels_that_do_not_cover_a_new_split_are_an_error_before_anything_is_trained(tmp_path):
     train = toys.Blobs().load("train")
-    save(tmp_path / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
+    save_labels(tmp_path / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
     human = {**HERE["base"], "noise": {"kind": "recorded", "path": str(tmp_path / "labels.csv")}}
     assert run(study({**HERE, "base": human}), tmp_path / "s", on="serial").kept == 2
     with pytest.raises(ValueError, match=r"labels.csv has no label for \d+ of 80 samples, id -\d+ for one"):

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from byrote.theory.dilation import LawLike, two_class_geometry
 from byrote.theory.laws import Law, named
 from byrote.theory.parameters import Array, non_negative, positive, smoothing
+from byrote.theory.problem import LawLike, two_class_geometry
 
 __all__ = ["FullSolution", "full_problem"]
 

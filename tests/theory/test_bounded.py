@@ -22,9 +22,10 @@ exponents = {"log_w": st.floats(-5, -2.3), "log_h": st.floats(-5, -2.3), "log_sl
 )
 def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale_free, log_w, log_h, log_slope):
     at = (10**log_w, 10**log_h, 10**log_eta, 10**log_slope)
-    one = theory.bounded_dilation(kind, alpha, *at, law, scale_free)
+    problem = theory.Problem(alpha, *at, law, loss=kind)
+    one = theory.bounded_dilation(problem, scale_free)
     assume(not one.collapsed)
-    other = theory.multiclass_dilation(2, alpha, *at, law, kind, scale_free)
+    other = theory.multiclass_dilation(problem, 2, scale_free)
     assert one.value <= other.value + 1e-12 * abs(other.value)
     if len(other.minima) > 1:  # where two minima are equally deep, rounding chooses
         assume(other.minima[1].value - other.minima[0].value > 1e-9 * abs(other.value))
@@ -38,7 +39,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
 def test_no_point_of_a_grid_has_a_lower_risk(kind):
     """The objective term by term on a grid of u and r: the slow and obvious counterpart."""
     lam, eta, slope, alpha = 1e-3, 0.2, 1.0, 0.1
-    found = theory.bounded_dilation(kind, alpha, lam, lam, eta, slope, "two-point")
+    found = theory.bounded_dilation(theory.Problem(alpha, lam, lam, eta, slope, "two-point", loss=kind))
     geometry = theory.class_geometry(LogitLoss(kind, alpha), 2, lam / 2, lam / 2)
     a, k, D = geometry.feature_norm, geometry.logit_scale, geometry.distance
     psi, counts = LogitLoss(kind, alpha), np.ones(2)
@@ -61,28 +62,28 @@ def test_no_point_of_a_grid_has_a_lower_risk(kind):
 
 def test_a_sweep_is_its_points_and_two_minima_are_counted():
     etas = np.array([0.05, 0.25, 0.6])
-    many = theory.bounded_dilation("robust-log", 0.1, 1e-4, 1e-4, etas, 0.3)
+    many = theory.bounded_dilation(theory.Problem(0.1, 1e-4, 1e-4, etas, 0.3, loss="robust-log"))
     for place, eta in enumerate(etas):
-        one = theory.bounded_dilation("robust-log", 0.1, 1e-4, 1e-4, eta, 0.3)
+        one = theory.bounded_dilation(theory.Problem(0.1, 1e-4, 1e-4, eta, 0.3, loss="robust-log"))
         assert one.memorization == pytest.approx(many.memorization[place], rel=1e-12)
         assert one.stationary == many.stationary[place]
     # docs/theory/losses.md: at eta = .25 the minimum near the true class is global, at .6 the other one
     fractions = many.r / (etas * many.distance**2 / 0.3)
     assert fractions[1] < 0.01 < 0.5 < fractions[2]
     assert many.stationary[1] == 3
-    assert theory.bounded_dilation("robust-log", eta=0.1).stationary == 1
+    assert theory.bounded_dilation(theory.Problem(eta=0.1, loss="robust-log")).stationary == 1
 
 
 def test_collapsed_and_wrong_arguments():
-    gone = theory.bounded_dilation("squared-probabilities", 0.0, 0.5, 0.5, [0.1, 0.2])
+    gone = theory.bounded_dilation(theory.Problem(0.0, 0.5, 0.5, [0.1, 0.2], loss="squared-probabilities"))
     assert gone.collapsed
     assert gone.memorization.tolist() == [0, 0]
     with pytest.raises(ValueError, match="robust-log or squared-probabilities, got 'smoothing'"):
-        theory.bounded_dilation("smoothing")
+        theory.bounded_dilation(theory.Problem())
     with pytest.raises(ValueError, match="eta must be above 0"):
-        theory.bounded_dilation(eta=0.0)
+        theory.bounded_dilation(theory.Problem(eta=0.0, loss="robust-log"))
     with pytest.raises(ValueError, match="sphere"):
-        theory.bounded_dilation(law="sphere")
+        theory.bounded_dilation(theory.Problem(law="sphere", loss="robust-log"))
 
 
 @pytest.mark.parametrize("variant", theory.VARIANTS)
@@ -92,10 +93,11 @@ def test_the_one_door_to_the_solvers(kind, variant, num_classes):
     """Each loss and N: the numbers are those of the general model, point by point."""
     etas, lambda_w = np.array([0.05, 0.3]), np.array([1e-3, 1e-3])
     alpha = 0.1 if kind in ("smoothing", "relaxation", "robust-log") else 0.0
-    found = theory.predicted(kind, alpha, lambda_w, 2e-3, etas, 0.8, variant, num_classes)
+    found = theory.predicted(theory.Problem(alpha, lambda_w, 2e-3, etas, 0.8, loss=kind), variant, num_classes)
     for eta, memorization, dilation in zip(etas, *found, strict=True):
         free = variant == "scale-free"
-        one = theory.multiclass_dilation(num_classes, alpha, 1e-3, 2e-3, eta, 0.8, loss=kind, scale_free=free)
+        at = theory.Problem(alpha, 1e-3, 2e-3, eta, 0.8, loss=kind)
+        one = theory.multiclass_dilation(at, num_classes, scale_free=free)
         assert (memorization, dilation) == pytest.approx((one.memorization, one.dilation), rel=1e-6)
-    nothing = theory.predicted(kind, alpha, 2.0, 2.0, 0.1, 1.0, variant, num_classes)
+    nothing = theory.predicted(theory.Problem(alpha, 2.0, 2.0, 0.1, 1.0, loss=kind), variant, num_classes)
     assert np.isnan(nothing).all()

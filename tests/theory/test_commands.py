@@ -32,12 +32,12 @@ def test_dilation_and_its_variants(capsys):
     assert answer["law"] == "disc"
     assert answer["cross_entropy_over_this"] == theory.dilation(0.0, eta=0.1, law="disc").dilation / solved.dilation
     _, relative = _said(capsys, "dilation", "--eta", ".1", "--slope", ".4", "--scale-free")
-    assert relative["dilation"] == theory.scale_free_dilation(eta=0.1, slope=0.4).dilation
+    assert relative["dilation"] == theory.scale_free_dilation(theory.Problem(eta=0.1, slope=0.4)).dilation
     _, clean = _said(capsys, "dilation", "--eta", ".1", "--clean-slope", ".5")
-    assert clean["test_dilation"] == theory.clean_memorization(eta=0.1, clean_slope=0.5).test_dilation
+    assert clean["test_dilation"] == theory.clean_memorization(theory.Problem(eta=0.1), 0.5).test_dilation
     _, robust = _said(capsys, "dilation", "--loss", "robust-log", "--num-classes", "3", "--eta", ".1")
     assert robust["optimality_gap"] is None
-    assert robust["dilation"] == theory.multiclass_dilation(3, eta=0.1, loss="robust-log").dilation
+    assert robust["dilation"] == theory.multiclass_dilation(theory.Problem(eta=0.1, loss="robust-log")).dilation
     _, none = _said(capsys, "dilation", "--eta", "0")
     assert none["cross_entropy_over_this"] is None
 

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 
 from byrote import theory
 from byrote.theory import laws
-from byrote.theory.dilation import _margin_loss
+from byrote.theory.two_class import margin_loss
 from theory.full_problem import full_problem
 
 
@@ -234,12 +234,12 @@ def test_relaxation_is_smoothing_at_twice_alpha_until_a_sample_is_confident():
     assert theory.dilation(0.0, loss="relaxation").dilation == pytest.approx(theory.dilation(0.0).dilation, rel=1e-12)
 
 
-def test_the_relaxed_margin_loss():
+def test_the_relaxedmargin_loss():
     alpha, w = 0.2, np.array([-3.0, 0.0, 1.0, 1.3, 1.4, 9.0])
     cap = np.log(0.8 / 0.2)
     p = 1 / (1 + np.exp(-w))
     expected = np.where(p > 1 - alpha, 0, (1 - alpha) * np.log((1 - alpha) / p) + alpha * np.log(alpha / (1 - p)))
-    assert _margin_loss(np.array(alpha), np.array(cap))(w) == pytest.approx(expected, abs=1e-15)
+    assert margin_loss(np.array(alpha), np.array(cap))(w) == pytest.approx(expected, abs=1e-15)
 
 
 class TestUsersLaws:
@@ -317,3 +317,13 @@ def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
 def test_the_oracle_refuses_what_has_no_problem():
     with pytest.raises(ValueError, match="eta above 0"):
         full_problem(eta=0.0)
+
+
+def test_vanishing_penalties_are_certified_or_not_converged():
+    """u_1 comes so near to h_2 that its coordinates have no digit left: the certificate must not subtract them."""
+    smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
+    assert smoothed.converged.all()
+    assert (smoothed.optimality_gap < 1e-15).all()
+    entropy = theory.dilation(alpha=0.0, lambda_h=[1e-3, 1e-100, 1e-300])  # the tails of the law are not resolved
+    assert entropy.converged.tolist() == [True, False, False]
+    assert entropy.residual[0] < 1e-9 < entropy.residual[1:].min()

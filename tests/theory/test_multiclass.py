@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ def test_with_two_classes_it_is_the_papers_model(alpha, log_w, log_h, log_eta, l
     two = theory.dilation(*point, law=law, loss=loss)
     if two.gap < 0.1:
         return
-    many = theory.multiclass_dilation(2, *point, law=law, loss=loss)
+    many = theory.multiclass_dilation(theory.Problem(*point, law=law, loss=loss), 2)
     smooth = loss == "smoothing" or law == "two-point"  # the kink of relaxation costs the fixed quadrature some digits
     assert many.dilation == pytest.approx(two.dilation, rel=1e-8 if smooth else 1e-4)
     assert many.value == pytest.approx(two.value, rel=1e-9 if smooth else 1e-5, abs=1e-9)
@@ -44,7 +46,8 @@ def test_with_two_classes_it_is_the_papers_model(alpha, log_w, log_h, log_eta, l
 )
 def test_every_corrupted_sample_free(N, loss, alpha, eta, slope):
     l_w, l_h = 2e-3, 1e-3
-    many = theory.multiclass_dilation(N, alpha, l_w, l_h, eta, slope, law=laws.from_samples(circle(40)), loss=loss)
+    problem = theory.Problem(alpha, l_w, l_h, eta, slope, law=laws.from_samples(circle(40)), loss=loss)
+    many = theory.multiclass_dilation(problem, N)
     dilation, risk, U = full_multiclass(LogitLoss(loss, alpha), many.geometry, l_h, eta, slope, circle(40))
     assert risk == pytest.approx(many.value, rel=1e-7)
     assert dilation == pytest.approx(many.dilation, rel=1e-5)
@@ -61,8 +64,8 @@ def test_every_corrupted_sample_free(N, loss, alpha, eta, slope):
 @settings(max_examples=20)
 def test_squared_error_in_closed_form(N, log_w, log_h, log_eta, log_slope):
     point = (10**log_w, 10**log_h, 10**log_eta, 10**log_slope)
-    exact = theory.squared_dilation(N, *point)
-    solved = theory.multiclass_dilation(N, 0.0, *point, law="two-point", loss="squared")
+    problem = theory.Problem(0.0, *point, law="two-point", loss="squared")
+    exact, solved = theory.squared_dilation(problem, N), theory.multiclass_dilation(problem, N)
     assert solved.dilation == pytest.approx(exact.dilation, rel=1e-6)
     assert solved.memorization == pytest.approx(exact.memorization, rel=1e-6)
     assert (solved.observed, solved.true) == pytest.approx((exact.along, exact.across), abs=1e-6 * exact.feature_norm)
@@ -70,29 +73,29 @@ def test_squared_error_in_closed_form(N, log_w, log_h, log_eta, log_slope):
 
 
 def test_bounded_losses_have_two_minima_and_convex_ones_one():
-    at = {"lambda_w": 1e-4, "lambda_h": 1e-4, "eta": 0.25, "slope": 0.3, "num_classes": 2}
-    robust = theory.multiclass_dilation(alpha=0.1, loss="robust-log", **at)
+    problem = theory.Problem(0.1, 1e-4, 1e-4, 0.25, 0.3, loss="robust-log")
+    robust = theory.multiclass_dilation(problem, 2)
     shares = sorted(one.r / robust.r_max for one in robust.minima)
     assert len(shares) == 2
     assert shares[0] < 0.01
     assert shares[1] > 0.6
     assert robust.from_true_class.r / robust.r_max < 0.01
     assert np.isnan(robust.optimality_gap)
-    more = theory.multiclass_dilation(alpha=0.1, loss="robust-log", **(at | {"eta": 0.6}))
+    more = theory.multiclass_dilation(replace(problem, eta=0.6), 2)
     assert more.fraction > 0.6  # now memorizing is the global minimum ...
     assert more.from_true_class.r / more.r_max < 0.01  # ... which a network that starts without does not reach
-    assert len(theory.multiclass_dilation(alpha=0.1, **at).minima) == 1
+    assert len(theory.multiclass_dilation(replace(problem, loss="smoothing"), 2).minima) == 1
 
 
 def test_scale_free_is_another_slope():
-    relative = theory.multiclass_dilation(3, eta=0.1, slope=0.4, scale_free=True)
-    raw = theory.multiclass_dilation(3, eta=0.1, slope=0.4 * relative.geometry.distance)
+    relative = theory.multiclass_dilation(theory.Problem(eta=0.1, slope=0.4), scale_free=True)
+    raw = theory.multiclass_dilation(theory.Problem(eta=0.1, slope=0.4 * relative.geometry.distance))
     assert relative.dilation == pytest.approx(raw.dilation, rel=1e-9)
 
 
 def test_the_quadrature_says_its_error():
-    assert theory.multiclass_dilation(3).quadrature_error < 1e-12
-    wide = theory.multiclass_dilation(2, 0.1, 1e-6, 1e-6, 0.6, 0.3, loss="robust-log")
+    assert theory.multiclass_dilation(theory.Problem()).quadrature_error < 1e-12
+    wide = theory.multiclass_dilation(theory.Problem(0.1, 1e-6, 1e-6, 0.6, 0.3, loss="robust-log"), 2)
     assert wide.quadrature_error > 1e-7
 
 
@@ -109,5 +112,6 @@ def test_the_quadrature_says_its_error():
     ],
 )
 def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
+    num_classes = wrong.pop("num_classes", 3)
     with pytest.raises(ValueError, match=said):
-        theory.multiclass_dilation(**wrong)
+        theory.multiclass_dilation(theory.Problem(**wrong), num_classes)

@@ -37,7 +37,7 @@ def test_it_acts_in_training_and_its_draw_is_the_seeds_own(device):
     beside = train([tiny(seed=1), tiny(), tiny(seed=2)], device)[1]
     assert plain.history["train_loss"].tolist() != alone.history["train_loss"].tolist()
     if device == "cpu":
-        for name, values in alone.history.items():
+        for name, values in alone.history.arrays().items():
             assert values.tolist() == pytest.approx(beside.history[name].tolist(), abs=0, nan_ok=True)
     same(alone, beside, device)
     same(alone, train([tiny()])[0], device)

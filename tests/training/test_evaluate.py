@@ -9,6 +9,7 @@ from torch import nn
 from toys import tiny
 
 from byrote.measures.snapshot import Snapshot, read
+from byrote.table import Table
 from byrote.training import prepare, train
 from byrote.training.evaluate import features_of, snapshots
 
@@ -147,7 +148,7 @@ def test_features_are_kept_for_a_plane_only(device):
     place = int((cohort.train.ids == int(kept["id"][row])).nonzero())
     assert kept["x"][row] == snapshot.features[place, 0].item()
     (wide,) = snapshots(prepare([tiny(**{"data.num": 3})], device))
-    assert features_of(wide, cohort.train.ids, cohort.test.ids) == {}
+    assert features_of(wide, cohort.train.ids, cohort.test.ids) == Table({})
 
 
 def test_latent_noise_trains_twice_the_outputs_and_is_tested_on_the_classes(device):

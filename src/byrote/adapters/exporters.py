@@ -40,7 +40,7 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     """Send the rows of one run, in the order of their epochs, to a tracker, which stays open.
 
     Args:
-        rows: a `Table`, or mappings (an Observer's `table`), with a column `epoch`.
+        rows: a `Table`, or mappings (what an Observer's `evaluate` returned), with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
         facts: the columns that describe the run (rate, seed, ...). Text always does; every other number is a reading.
             Of a run of a store, `set(table.columns) - set(analysis.history.columns)` with `table = analysis.table()`.
@@ -82,8 +82,8 @@ def log(row: Mapping[str, Any], exporter: Exporter) -> None:
 
     >>> class Printed:
     ...     def write(self, epoch, values): print(epoch, values)
-    >>> log({"epoch": 2, "loss": 0.25, "j1": 0.5, "nc1_test": float("nan")}, Printed())
-    2 {'loss': 0.25, 'j1': 0.5}
+    >>> log({"epoch": 2, "train_loss": 0.25, "j1": 0.5, "nc1_test": float("nan")}, Printed())
+    2 {'train_loss': 0.25, 'j1': 0.5}
     """
     exporter.write(int(row["epoch"]), readings(row))
 

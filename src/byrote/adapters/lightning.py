@@ -19,8 +19,8 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
     """Measures memorization and collapse at the end of every training epoch.
 
     `on_train_batch_end` sees the outputs of `training_step` and the batch. The readings are logged as `byrote/j1`,
-    `byrote/nc1_test`, ... (so a checkpoint can monitor them) and stay in `observer.table`. The weights of the training
-    are the same to the bit with and without this callback.
+    `byrote/nc1_test`, ... (so a checkpoint can monitor them) and stay in `observer.history`. The weights of the
+    training are the same to the bit with and without this callback.
 
     Args:
         observer: an `Observer` of the network (or of the LightningModule, when its `forward` gives logits).

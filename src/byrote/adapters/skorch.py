@@ -32,7 +32,7 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
     """Measures memorization and collapse at the end of every epoch.
 
     `on_batch_end` sees the batch and the prediction. The readings go to `net.history` as `byrote/j1`, ... and to
-    `observer_.table`. The weights of the fit are the same to the bit with and without this callback.
+    `observer_.history`. The weights of the fit are the same to the bit with and without this callback.
 
     Args:
         observe: makes the `Observer` of the module that skorch has just built, say

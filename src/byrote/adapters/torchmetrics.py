@@ -2,19 +2,32 @@
 
 Samplers that share a data set among processes pad it: some samples are seen twice. Every state here is told the
 position of each sample in its data set (`index`) and counts it once.
+
+Each is a `Metric` as any other: `update`, `compute`, `reset`, `forward`, `plot`, `merge_state`, and part of a
+`MetricCollection`, which is called with the names of the arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from byrote.adapters.optional import base
-from byrote.checks import class_labels, counted, integers, matrix, same_length
+from byrote.adapters.states import (
+    PerSample,
+    first_of_each,
+    joined,
+    positions,
+    positive,
+    scalars,
+    side_by_side,
+    states_of,
+)
+from byrote.checks import class_labels, counted, integers, matrix
 from byrote.checks import logits as checked_logits
 from byrote.measures.blocks import checked
 from byrote.measures.mem import distances, fates, j1, j2, memorization_of, observed_of
@@ -23,10 +36,16 @@ from byrote.measures.variability import Convention, nc1
 
 __all__ = ["MemorizationDistance", "MemorizationRates", "NeuralCollapseNC1"]
 
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+else:
+    Metric = base("torchmetrics", "Metric", "torchmetrics")
+
 _PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that a sum changes
+_LAST = ("last_index", "last_labels", "last_features")
 
 
-class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
+class NeuralCollapseNC1(Metric):
     """Variability collapse NC1 over every process, each sample counted once; on test data it is the dilation.
 
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centred
@@ -39,6 +58,9 @@ class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type
         num_classes: N. width: M. size: samples in the data set; `index` runs over 0..size-1.
         counts: (N,) final class counts, needed for the class-averaged value of unequal classes.
         convention: as for `byrote.measures.nc1`.
+        options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
+
+    Called as a function it takes a batch and gives NC1 of this batch alone, NaN where the batch lacks a class.
 
     Raises: ValueError where two processes have both seen a sample before their last batch: then each iterated the
         whole data set, and it needs a DistributedSampler.
@@ -54,6 +76,7 @@ class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type
     full_state_update = True
     higher_is_better = False
     is_differentiable = False
+    plot_lower_bound = 0.0
 
     final: Tensor | None  # (N,)
     counts: Tensor  # (P, N): P is 1, or the number of processes once they are synchronised
@@ -74,18 +97,19 @@ class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type
         size: int,
         counts: Tensor | Sequence[int] | None = None,
         convention: Convention = "class-averaged",
+        **options: Any,
     ) -> None:
-        super().__init__()
-        N, M = _positive("num_classes", num_classes), _positive("width", width)
-        self.num_classes, self.width, self.size, self.convention = N, M, _positive("size", size), convention
+        super().__init__(**options)
+        N, M = positive("num_classes", num_classes), positive("width", width)
+        self.num_classes, self.width, self.size, self.convention = N, M, positive("size", size), convention
         final = None if counts is None else integers("counts", counts)
         self.register_buffer("final", final, persistent=False)
         empty = self._of(torch.zeros(0, M, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
         for name in _PARTS:
-            self.add_state(name, getattr(empty, name)[None], dist_reduce_fx=_side_by_side)
-        self.add_state("epsilon", torch.zeros(1, dtype=torch.float64), dist_reduce_fx=_side_by_side)
-        self.add_state("seen", torch.zeros(1, size, dtype=torch.uint8), dist_reduce_fx=_side_by_side)
-        for name in ("last_index", "last_labels", "last_features"):
+            self.add_state(name, getattr(empty, name)[None], dist_reduce_fx=side_by_side)
+        self.add_state("epsilon", torch.zeros(1, dtype=torch.float64), dist_reduce_fx=side_by_side)
+        self.add_state("seen", torch.zeros(1, size, dtype=torch.uint8), dist_reduce_fx=side_by_side)
+        for name in _LAST:
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, features: Tensor, labels: Tensor) -> None:
@@ -93,18 +117,57 @@ class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type
         features, labels = checked(features, labels, self.num_classes)
         if features.shape[1] != self.width:
             raise ValueError(f"features of width {self.width} are needed, got {features.shape[1]}")
-        index = _index(index, self.size, features)
+        index = positions(index, self.size, features)
         self._fold_last_batch()
-        rows = _first_of_each(index)
+        rows = first_of_each(index)
         rows = rows[self.seen[0, index[rows]] == 0]
         self.epsilon.clamp_(min=torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0)
         self.last_index = [index[rows]]
         self.last_labels = [labels[rows]]
         self.last_features = [features[rows].to(torch.float64)]
 
+    def forward(self, index: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """Take a batch, and give NC1 of its samples alone, by the same convention."""
+        self.update(index, features, labels)
+        features, labels = self.last_features[0], self.last_labels[0]  # without copies
+        counts = torch.bincount(labels, minlength=self.num_classes) if self.convention == "class-averaged" else None
+        batch = ClassMoments.of(features, labels, self.num_classes, counts=counts)
+        value = self._value(batch)
+        self._forward_cache = value  # type: ignore[assignment]  # torchmetrics says None, and keeps the value there
+        return value
+
     def compute(self) -> Tensor:
         """NC1, a float64 scalar; NaN as for `byrote.measures.nc1`."""
-        return torch.tensor(nc1(self._moments(), convention=self.convention), dtype=torch.float64, device=self.device)
+        return self._value(self._moments())
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw NC1, or values that were computed before, as `torchmetrics.Metric` does; needs matplotlib."""
+        return self._plot(val, ax)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Take over what another metric over the same data set has seen; of a last batch each sample counts once.
+
+        Raises:
+            ValueError: another kind or size, or samples that both have seen before their last batch.
+        """
+        other = states_of(self, incoming_state)
+        twice = int(((self.seen[0] > 0) & (other["seen"].amax(0) > 0)).sum())
+        if twice:
+            raise ValueError(f"each metric needs its own share of the samples, got {twice} that both have seen")
+        merged = self._part(0)
+        for part in range(len(other["counts"])):
+            merged = merged + self._part(part, other)
+        for name in _PARTS:
+            setattr(self, name, getattr(merged, name)[None])
+        self.seen = torch.maximum(self.seen, other["seen"].amax(0, keepdim=True))
+        self.epsilon.clamp_(min=float(other["epsilon"].max()))
+        last = [joined([*getattr(self, name), *_listed(other[name])]) for name in _LAST]
+        if last[0] is not None:
+            rows = first_of_each(last[0])
+            rows = rows[self.seen[0, last[0][rows]] == 0]
+            for name, state in zip(_LAST, last, strict=True):
+                setattr(self, name, [] if state is None else [state[rows]])
+        self._update_count, self._computed = max(self._update_count, 1), None
 
     def moments(self) -> ClassMoments:
         """The class moments of all processes, for every other measure of collapse."""
@@ -144,61 +207,26 @@ class NeuralCollapseNC1(base("torchmetrics", "Metric", "torchmetrics")):  # type
         moments = self._part(0)
         for part in range(1, len(self.counts)):
             moments = moments + self._part(part)
-        index, labels, features = (_joined(x) for x in (self.last_index, self.last_labels, self.last_features))
+        index, labels, features = (joined(x) for x in (self.last_index, self.last_labels, self.last_features))
         if index is None or labels is None or features is None:
             return moments
-        rows = _first_of_each(index)
+        rows = first_of_each(index)
         rows = rows[self.seen.amax(0)[index[rows]] == 0]
         return moments + self._of(features[rows], labels[rows])
 
-    def _part(self, part: int) -> ClassMoments:
-        parts = {name: getattr(self, name)[part] for name in _PARTS}
+    def _value(self, moments: ClassMoments) -> Tensor:
+        return torch.tensor(nc1(moments, convention=self.convention), dtype=torch.float64, device=self.device)
+
+    def _part(self, part: int, states: dict[str, Any] | None = None) -> ClassMoments:
+        """The moments of one process, of this metric or of other states."""
+        parts = {name: (getattr(self, name) if states is None else states[name])[part] for name in _PARTS}
         return ClassMoments(**parts, final=self.final, epsilon=float(self.epsilon.max()))
 
     def _of(self, features: Tensor, labels: Tensor) -> ClassMoments:
         return ClassMoments.of(features, labels, self.num_classes, counts=self.final)
 
 
-class _PerSample(base("torchmetrics", "Metric", "torchmetrics")):  # type: ignore[misc]
-    """A number or two for each sample of a data set of known size, at its position: a sample seen twice is one."""
-
-    full_state_update = True
-    is_differentiable = False
-    size: int
-
-    seen: Tensor  # (P, size)
-    true: Tensor  # (P, size) int64
-    observed: Tensor  # (P, size) int64
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = _positive("size", size)
-        self._add("seen", torch.uint8)
-        self._add("true", torch.int64)
-        self._add("observed", torch.int64)
-
-    def _add(self, name: str, dtype: torch.dtype) -> None:
-        self.add_state(name, torch.zeros(1, self.size, dtype=dtype), dist_reduce_fx=_side_by_side)
-
-    def _put(self, index: Tensor, **columns: Tensor) -> None:
-        """Note a batch; of a sample that comes again, what came first stays."""
-        same_length(index=index, **columns)
-        index = index.to(self.seen.device)
-        rows = _first_of_each(index)
-        rows = rows[self.seen[0, index[rows]] == 0]
-        self.seen[0, index[rows]] = 1
-        for name, values in columns.items():
-            column = getattr(self, name)
-            column[0, index[rows]] = values.to(rows.device)[rows].to(column.device, column.dtype)
-
-    def _columns(self, *names: str) -> tuple[Tensor, ...]:
-        """The named columns over the samples that any process has seen, in the order of the data set."""
-        owner = self.seen.argmax(0)  # (size,) first process that has it
-        position = self.seen.amax(0).nonzero()[:, 0]
-        return tuple(getattr(self, name)[owner[position], position] for name in names)
-
-
-class MemorizationRates(_PerSample):
+class MemorizationRates(PerSample):
     """J1, J2 and the fate of clean and corrupted samples over every process, each sample counted once.
 
     Formula: J1 = share predicted as the observed label, J2 = as the true one (Patel & Sastry, PAKDD 2021), see
@@ -206,6 +234,7 @@ class MemorizationRates(_PerSample):
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
+        options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
     >>> import torch
     >>> metric = MemorizationRates(size=3)
@@ -216,10 +245,11 @@ class MemorizationRates(_PerSample):
     {'j1': 1.0, 'j2': 0.67}
     """
 
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
     predicted: Tensor  # (P, size) int64
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
+    def __init__(self, size: int, **options: Any) -> None:
+        super().__init__(size, **options)
         self._add("predicted", torch.int64)
 
     def update(self, index: Tensor, logits: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
@@ -236,7 +266,7 @@ class MemorizationRates(_PerSample):
             predicted, N = answers.argmax(-1), answers.shape[1]
             true = class_labels("true_labels", true_labels, N, len(answers))
             observed = class_labels("observed_labels", observed_labels, N, len(answers))
-        self._put(_index(index, self.size, predicted), predicted=predicted, true=true, observed=observed)
+        self._put(positions(index, self.size, predicted), predicted=predicted, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
         """Columns of the history: j1, j2, realised_rate, clean_accuracy, corrupted_as_observed, corrupted_as_true."""
@@ -250,10 +280,10 @@ class MemorizationRates(_PerSample):
             "corrupted_as_observed": fate.corrupted_as_observed,
             "corrupted_as_true": fate.corrupted_as_true,
         }
-        return _scalars(row, self.device)
+        return scalars(row, self.device)
 
 
-class MemorizationDistance(_PerSample):
+class MemorizationDistance(PerSample):
     """The readings of mem over every process, each sample counted once.
 
     Formula: sum over corrupted i of ||h_i - mu_true(i)||, mu_n the TEST class means (Nguyen et al., ICLR 2023, eq. 3),
@@ -262,6 +292,7 @@ class MemorizationDistance(_PerSample):
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
+        options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
     Raises: RuntimeError in `update` before `measure_from`.
 
@@ -274,14 +305,15 @@ class MemorizationDistance(_PerSample):
     0.75
     """
 
+    plot_lower_bound = 0.0
     away: Tensor  # (P, size) float64
     epsilon: Tensor  # (P,)
     test_means: Tensor | None
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
+    def __init__(self, size: int, **options: Any) -> None:
+        super().__init__(size, **options)
         self._add("away", torch.float64)
-        self.add_state("epsilon", torch.zeros(1, dtype=torch.float64), dist_reduce_fx=_side_by_side)
+        self.add_state("epsilon", torch.zeros(1, dtype=torch.float64), dist_reduce_fx=side_by_side)
         self.register_buffer("test_means", None, persistent=False)
 
     def measure_from(self, test_means: Tensor) -> None:
@@ -297,7 +329,7 @@ class MemorizationDistance(_PerSample):
         features, true = checked(features, true_labels, len(self.test_means))
         if features.shape[1] != self.test_means.shape[1]:
             raise ValueError(f"features of width {self.test_means.shape[1]} are needed, got {features.shape[1]}")
-        index = _index(index, self.size, features)
+        index = positions(index, self.size, features)
         observed = observed_of(observed_labels, len(self.test_means), len(features))
         self.epsilon.clamp_(min=torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0)
         away = distances(features, true, self.test_means)
@@ -318,41 +350,21 @@ class MemorizationDistance(_PerSample):
             "mem_weighted_relative": value.noise_weighted_relative,
             "mem_clean_mean": value.clean_mean,
         }
-        return _scalars(row, self.device)
+        return scalars(row, self.device)
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """As for every metric of samples; a metric must have measured from the same test means.
+
+        Raises:
+            ValueError: another kind or size, or other test means.
+        """
+        if isinstance(incoming_state, MemorizationDistance):
+            mine, theirs = self.test_means, incoming_state.test_means
+            if mine is None or theirs is None or not torch.equal(mine, theirs.to(mine.device)):
+                raise ValueError("metrics that measure from the same test means are needed, got others")
+        super().merge_state(incoming_state)
 
 
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value
-
-
-def _side_by_side(stacked: Tensor) -> Tensor:
-    """States of several processes as parts of one: (processes, P, ...) -> (processes * P, ...)."""
-    return stacked.flatten(0, 1)
-
-
-def _index(index: Tensor, size: int, beside: Tensor) -> Tensor:
-    """Positions (B,) int64 where the batch is, checked against the data set and the batch."""
-    index = class_labels("index", index, size)
-    same_length(index=index, batch=beside)
-    return index.to(beside.device)
-
-
-def _first_of_each(index: Tensor) -> Tensor:
-    """Rows at which a position occurs for the first time, in order."""
-    positions, inverse = torch.unique(index, return_inverse=True)
-    rows = torch.arange(len(index), device=index.device)
-    first = torch.full_like(positions, len(index)).scatter_reduce(0, inverse, rows, "amin")
-    return first.sort().values
-
-
-def _joined(parts: list[Tensor] | Tensor) -> Tensor | None:
-    """A list state as one tensor: torchmetrics leaves a list in one process and a tensor after synchronising."""
-    if isinstance(parts, Tensor):
-        return parts
-    return torch.cat(parts) if parts else None
-
-
-def _scalars(row: dict[str, float], device: torch.device) -> dict[str, Tensor]:
-    return {name: torch.tensor(value, dtype=torch.float64, device=device) for name, value in row.items()}
+def _listed(state: list[Tensor] | Tensor) -> list[Tensor]:
+    """A list state as a list: torchmetrics leaves a tensor after synchronising."""
+    return [state] if isinstance(state, Tensor) else state

@@ -52,7 +52,7 @@ class Observing:
     _feed: Feed | None = None
 
     def observe(self, observer: Observer, evaluate: bool = True, test: str | None = None) -> None:
-        """Measure at the end of every epoch: readings go to `observer.table` and, as `byrote/...`, to the log.
+        """Measure at the end of every epoch: readings go to `observer.history` and, as `byrote/...`, to the log.
 
         Args:
             observer: an `Observer` of `Logits(model)`.

@@ -11,6 +11,7 @@ import numpy as np
 from byrote.analysis import model_runs
 from byrote.analysis.model_runs import Mask, Parameters, Runs, Seeds
 from byrote.analysis.samples import Array, Sample
+from byrote.theory import Problem
 from byrote.theory.logit_losses import Kind
 from byrote.theory.predicted import VARIANTS, Variant, predicted, solved_at_once
 
@@ -161,7 +162,8 @@ def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -
     if known.any():
         distinct, back = np.unique(points[:, known], axis=1, return_inverse=True)
         alpha, lambda_w, lambda_h, eta, slope = distinct
-        both = predicted(kind, alpha, lambda_w, lambda_h, eta, slope, variant, task.num_classes, task.law)
+        problem = Problem(alpha, lambda_w, lambda_h, eta, slope, task.law, loss=kind)
+        both = predicted(problem, variant, task.num_classes)
         solved[:, known] = np.stack(both)[:, back.ravel()]
     ends = np.cumsum([row.shape[1] for row in rows])[:-1]
     parts = zip(own, np.split(solved[0], ends), np.split(solved[1], ends), strict=True)

@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from byrote.analysis.runs import Analysis
 from byrote.analysis.shown import store_html
 from byrote.component import did_you_mean
@@ -37,7 +35,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not is_results(self.root):
-            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run --out` made")
+            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
 
     def _repr_html_(self) -> str:
         """What the folder holds, as a notebook shows it: the study, and a row a setting."""
@@ -57,20 +55,17 @@ class Store:
         """The runs made comparable: what claims, figures and reports see."""
         return Analysis.of(self.results)
 
-    def history(self) -> duckdb.DuckDBPyRelation:
-        """What claims and figures see, as a DuckDB relation: `.df()`, `.filter(...)`, `.aggregate(...)`.
+    def history(self) -> Table:
+        """What claims and figures see: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
         One row a finished run and evaluated epoch. Beside the readings stand the run's key, part, setting (its digest
         and its title), loss, rate and seed, the facts of its data, and each field of the specs that differs within the
         table under its dotted path.
 
         >>> import byrote
-        >>> byrote.open("runs/demo").history().filter("loss = 'CE'").df()  # doctest: +SKIP
+        >>> byrote.open("runs/demo").history().where(loss="CE").to_pandas()  # doctest: +SKIP
         """
-        table = self.analysis.table()
-        self._connection = duckdb.connect(":memory:", config={"threads": 1})
-        self._connection.register("history", {name: table[name] for name in table.columns})
-        return self._connection.sql("SELECT * FROM history")
+        return self.analysis.table()
 
     def samples(self, key: str) -> Table:
         """The outcome of every training sample of one run: id, true, observed, learned_epoch, margin.
@@ -105,7 +100,7 @@ class Store:
         Its input is what `store.experiment(key).data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 
         Args:
-            key: a key of a run that was trained with `byrote run --keep-weights`.
+            key: a key of a run that was trained with `keep_weights=True`.
 
         Raises:
             ValueError: no such run, no weights of it, a damaged file, or a module that cannot be imported.
@@ -113,13 +108,9 @@ class Store:
         >>> import byrote
         >>> byrote.open("runs/mine").model("0f3a5c9e21b4d6e8")  # doctest: +SKIP
         """
-        import torch
+        from byrote.training.run import trained
 
-        experiment, weights = self.experiment(key), read_weights(self.root, key)
-        shape = tuple(experiment.data.load("train", experiment.split_seed).images.shape[1:])
-        network = experiment.network.build(shape, experiment.num_outputs)
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-        return network.eval()
+        return trained(self.experiment(key), read_weights(self.root, key))
 
     def compact(self, out: str | Path | None = None) -> Path:
         """Write all tables into `out` (default: the store); see `byrote.store.compact`."""

@@ -4,7 +4,18 @@ Each name is loaded when first used, so that what was audited can be read, plann
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byrote.audit.estimator import LabelAudit as LabelAudit
+    from byrote.audit.plan import Plan as Plan
+    from byrote.audit.result import Audit as Audit
+    from byrote.audit.result import Confused as Confused
+    from byrote.audit.result import Rate as Rate
+    from byrote.audit.run import audit_probabilities as audit_probabilities
+    from byrote.audit.run import audit_samples as audit_samples
+    from byrote.audit.settle import Settled as Settled
+    from byrote.audit.transition import Transition as Transition
 
 _HOME = {
     "Audit": "result",
@@ -20,11 +31,12 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
+if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a name that does not exist
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'byrote.audit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"byrote.audit.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'byrote.audit' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"byrote.audit.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from byrote.store.parquet import write_parquet
 
 __all__ = ["FORMATS", "export"]
 
-FORMATS = ("csv", "parquet", "labelstudio", "imagefolder")
 _COLUMNS = ("row", "id", "given", "suggested", "score", "probability", "suspect", "reason")
 
 
@@ -36,23 +35,29 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
     Raises:
         ValueError: another form, a folder that is not empty, or an audit that was not made from images.
     """
+    if form not in _WRITERS:
+        raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")
+    _WRITERS[form](audit, target, corrected or {})
+    return target
+
+
+def _csv(audit: Audit, target: Path, corrected: Mapping[int, str]) -> None:
     columns = _texts(audit)
-    if form == "csv":
-        with atomic(target) as path, path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            writer.writerows(zip(*(columns[name].tolist() for name in _COLUMNS), strict=True))
-        return target
-    if form == "parquet":
-        with atomic(target) as path:
-            write_parquet(path, columns)
-        return target
-    if form == "labelstudio":
-        tasks = [_task(audit, columns, row) for row in audit.ranked.tolist()]
-        return write_atomic(target, json.dumps(tasks, indent=1) + "\n")
-    if form == "imagefolder":
-        return _copied(audit, target, corrected or {})
-    raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")
+    with atomic(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(zip(*(columns[name].tolist() for name in _COLUMNS), strict=True))
+
+
+def _parquet(audit: Audit, target: Path, corrected: Mapping[int, str]) -> None:
+    with atomic(target) as path:
+        write_parquet(path, _texts(audit))
+
+
+def _labelstudio(audit: Audit, target: Path, corrected: Mapping[int, str]) -> None:
+    columns = _texts(audit)
+    tasks = [_task(audit, columns, row) for row in audit.ranked.tolist()]
+    write_atomic(target, json.dumps(tasks, indent=1) + "\n")
 
 
 def _texts(audit: Audit) -> dict[str, np.ndarray[Any, Any]]:
@@ -73,7 +78,7 @@ def _task(audit: Audit, columns: Mapping[str, np.ndarray[Any, Any]], row: int) -
     }
 
 
-def _copied(audit: Audit, target: Path, corrected: Mapping[int, str]) -> Path:
+def _imagefolder(audit: Audit, target: Path, corrected: Mapping[int, str]) -> None:
     source = audit.about.get("source", {})
     if source.get("kind") != "images":
         raise ValueError("an image folder can be written only from an audit of an image folder")
@@ -85,4 +90,12 @@ def _copied(audit: Audit, target: Path, corrected: Mapping[int, str]) -> Path:
         place = target / label / name.replace("/", "__")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(home / name, place)
-    return target
+
+
+_WRITERS: dict[str, Callable[[Audit, Path, Mapping[int, str]], object]] = {
+    "csv": _csv,
+    "parquet": _parquet,
+    "labelstudio": _labelstudio,
+    "imagefolder": _imagefolder,
+}
+FORMATS = tuple(_WRITERS)

@@ -193,7 +193,7 @@ class Audit:
         """
         folder = Path(folder)
         if not (folder / _ABOUT).is_file():
-            raise FileNotFoundError(f"there is no audit in {folder}: `byrote audit ... --out {folder}` makes one")
+            raise FileNotFoundError(f"there is no audit in {folder}; `byrote audit` makes one there with `out=`")
         try:
             stored = json.loads((folder / _ABOUT).read_text("utf-8"))
             version, checksums = stored["format"], stored["files"]

@@ -13,6 +13,7 @@ from byrote.claims.verdict import Finding, Row, Word, claim
 from byrote.theory import (
     FreeSolution,
     LayerPeeled,
+    Problem,
     SampleLoss,
     eta_bound,
     find_reversal,
@@ -104,11 +105,11 @@ def orders(points: int) -> Finding:
         np.geomspace(1e-4, 1e4, 2 * points),
         indexing="ij",
     )
-    eta = np.minimum(eta_bound(alpha, lam, lam, slope) * share, 1.0)
+    eta = np.minimum(eta_bound(Problem(alpha, lam, lam, slope=slope)) * share, 1.0)
     names = ("inside", "holds_inside", "outside", "reversed_outside")
     rows: list[Row] = []
     for law in ("two-point", "segment", "circle", "disc", "sphere"):
-        order = order_of_dilations(alpha, lam, lam, eta, slope, law, 3)
+        order = order_of_dilations(Problem(alpha, lam, lam, eta, slope, law, 3))
         known, within, holds = np.isfinite(np.asarray(order.ratio)), np.asarray(order.inside), np.asarray(order.holds)
         flags = (within, holds & within, known & ~within, known & ~within & ~holds)
         smallest = float(np.asarray(order.ratio)[within].min()) if within.any() else None

@@ -15,7 +15,7 @@ __all__ = ["show_price", "write_script"]
 def show_price(study: str, folder: Path, asked: Mapping[str, Any]) -> int:
     """Print runs, FLOP and core-hours of each part, and say what all takes together."""
     from byrote.sweep import price
-    from byrote.sweep.run import default_workers
+    from byrote.sweep.executors.local import default_workers
 
     found = price(study, folder, **asked)
     rows = [{**part, "core_hours": part["core_seconds"] / 3600} for part in found.parts]

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
 from byrote import __version__
-from byrote.cli.output import fail, show_trace
+from byrote.cli.output import as_options, fail, show_trace
 from byrote.own_code import described, own_trace
 
 __all__ = ["app", "main"]
@@ -131,7 +131,7 @@ class _StandardError(logging.Handler):
     """Writes to what standard error is at that moment, so that a progress bar moves out of the way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        sys.stderr.write(as_options(self.format(record)) + "\n")
 
 
 def _log_to_standard_error(level: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from byrote.own_code import own_trace
 
-__all__ = ["duration", "fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
+__all__ = ["as_options", "duration", "fail", "older", "print_json", "print_table", "quiet", "say", "show_trace"]
 
 
 def duration(seconds: float) -> str:
@@ -34,14 +35,38 @@ def quiet() -> bool:
 def say(text: str) -> None:
     """A message for a person, on standard error; silent under `-q`."""
     if not quiet():
-        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+        Console(stderr=True, highlight=False).print(as_options(text), markup=False, soft_wrap=True)
 
 
 def fail(text: str, code: int) -> int:
     """One line on standard error, also where a path in it has a line break, and the exit code."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_options(text))
     sys.stderr.write(f"byrote: {line}\n")
     return code
+
+
+_OPTIONS = {"imports": "--import", "limit": "--max-runs"} | {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("accept", "address", "array", "device", "foreign", "gpus_per_task", "keep_weights", "on", "out", "part"),
+        *("partition", "time", "where"),
+    )
+}
+_ARGUMENT = re.compile(rf"`({'|'.join(_OPTIONS)})=([^`]*)`")
+
+
+def as_options(text: str) -> str:
+    """A sentence of the library, which names arguments of Python, with the options of the command line in their place.
+
+    >>> as_options("with `on='ray'` give no `gpus_per_task=`; name its module with `imports=['mine']`")
+    'with --on ray give no --gpus-per-task; name its module with --import mine'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return f"{_OPTIONS[name]} {value.strip('[]').strip(chr(39))}".rstrip()
+
+    return _ARGUMENT.sub(option, text)
 
 
 def older(versions: Mapping[str, int], root: Path) -> str:

@@ -1,7 +1,7 @@
 """`byrote theory`: the papers' optimization problems at given parameters, with certificates."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,21 +119,21 @@ def dilation(
     """
     from byrote import theory
 
+    problem = theory.Problem(alpha, lambda_w, lambda_h, eta, slope, law, width, loss)
     two = num_classes == 2 and loss in ("smoothing", "relaxation")
     if clean_slope is not None and not (two and not scale_free):
         raise ValueError("--clean-slope needs two classes, smoothing or relaxation, and not --scale-free")
     if clean_slope is not None:
-        both = theory.clean_memorization(alpha, lambda_w, lambda_h, eta, slope, clean_slope, law, width, loss)  # type: ignore[arg-type]
+        both = theory.clean_memorization(problem, clean_slope)
         answer = _plain({name: value for name, value in vars(both).items() if name != "training"})
     elif two:
-        solve = theory.scale_free_dilation if scale_free else theory.dilation
-        one = solve(alpha, lambda_w, lambda_h, eta, slope, law, width, loss)  # type: ignore[arg-type]
-        entropy = solve(0.0, lambda_w, lambda_h, eta, slope, law, width)
+        solve = theory.scale_free_dilation if scale_free else theory.solve_dilation
+        one, entropy = solve(problem), solve(replace(problem, alpha=0.0, loss="smoothing"))
         fields = {name: value for name, value in vars(one).items() if name != "law"}
         over = float(entropy.dilation) / float(one.dilation) if one.dilation else None
         answer = _plain(fields | {"law": one.law.name, "features": one.features, "cross_entropy_over_this": over})
     else:
-        many = theory.multiclass_dilation(num_classes, alpha, lambda_w, lambda_h, eta, slope, law, loss, scale_free)
+        many = theory.multiclass_dilation(problem, num_classes, scale_free)
         answer = _plain(asdict(many) | {"law": law, "loss": loss})
     rows = [{"quantity": name, "value": value} for name, value in answer.items() if not isinstance(value, (list, dict))]
     return _show("memorization-dilation model", answer, rows, json)
@@ -174,8 +174,9 @@ def theorem(
     """
     from byrote import theory
 
-    terms = [_plain(asdict(one)) for one in theory.check_assumption(alpha, lambda_w, lambda_h, eta, slope, law, width)]
-    order = theory.order_of_dilations(alpha, lambda_w, lambda_h, eta, slope, law, width)
+    problem = theory.Problem(alpha, lambda_w, lambda_h, eta, slope, law, width)
+    terms = [_plain(asdict(one)) for one in theory.check_assumption(problem)]
+    order = theory.order_of_dilations(problem)
     answer = {
         "terms": terms,
         "inside": order.inside,

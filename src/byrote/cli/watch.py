@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 
 from byrote.cli.output import duration, older, quiet, say
 from byrote.experiment import Experiment
-from byrote.given import GIVEN
 from byrote.sweep import Event, Outcome, Task, Watcher
+from byrote.training.progress import in_words
 
 __all__ = ["Bar", "columns"]
 
@@ -73,9 +73,7 @@ class Bar(Watcher):
         if event.kind == "epoch":
             self._done[event.task.keys] = event.task.cost * event.data["epoch"] / event.data["epochs"]
             for key, row in event.data["rows"].items():
-                only_given = getattr(self._experiments[key].data, "labels", "") == GIVEN
-                other = "agreement with the given labels" if only_given else "J2"
-                shares = f"J1 {row['j1']:.3f} {other} {row['j2']:.3f}"
+                shares = in_words(self._experiments[key], row)
                 self._latest = f"{self._name(key)}: {shares} (epoch {event.data['epoch']})"
         elif event.kind in ("run", "raised"):
             self._finished += 1

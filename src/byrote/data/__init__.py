@@ -1,5 +1,6 @@
 """Data sets: images with true labels and stable sample ids. See docs/data.md."""
 
+from byrote.component import discover
 from byrote.data.arrays import Arrays
 from byrote.data.base import Dataset, Images
 from byrote.data.bundled import FashionMNISTSubset
@@ -29,3 +30,5 @@ __all__ = [
     "human_labels",
     "recorded_file",
 ]
+
+discover(__name__)

@@ -109,11 +109,11 @@ class Dataset(Component, family="data"):
     mean: ClassVar[tuple[float, ...]] = ()  # of x/255 over the full training set, for each channel
     std: ClassVar[tuple[float, ...]] = ()
 
-    classes: tuple[int, ...] | None = Field(None, min_length=2)
+    classes: tuple[int, ...] | None = Field(default=None, min_length=2)
     per_class: int | tuple[int, ...] | None = None
     test_per_class: int | tuple[int, ...] | None = None
     preprocessing: Literal["standardized", "unit", "md", "raw"] = "standardized"
-    resolution: int | None = Field(None, ge=1)
+    resolution: int | None = Field(default=None, ge=1)
 
     @field_validator("classes")
     @classmethod

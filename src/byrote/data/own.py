@@ -40,8 +40,8 @@ class Own(Dataset, abstract=True):
             `store.history()` speaks of true labels: they say how far predictions agree with the given ones.
     """
 
-    path: str = Field(min_length=1)
-    sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
+    path: str = Field(min_length=1, kw_only=True)
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     labels: Literal["known", "given"] = "given"
 
     @abstractmethod

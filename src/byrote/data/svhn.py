@@ -45,7 +45,7 @@ SVHN_FILES = Collection(
     },
     find=_find,
     remotes=(Remote("address", "http://ufldl.stanford.edu/housenumbers/", tuple(_PARTS.values())),),
-    note="Files you have: byrote data get svhn --folder FOLDER, or let BYROTE_DATA name the folder",
+    note="Files you have: name their folder in `byrote data get svhn`, or let BYROTE_DATA name it",
 )
 
 

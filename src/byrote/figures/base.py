@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byrote import given
 from byrote.checks import require
-from byrote.component import did_you_mean
+from byrote.component import did_you_mean, discover
 from byrote.figures import offline
 from byrote.figures.numbers import numbers
 from byrote.figures.style import theme
@@ -170,9 +168,7 @@ def figure(
 def registered() -> list[Source]:
     """Every figure, in the order of the page; importing a file of this folder is what registers it."""
     require("altair", "report")
-    package = importlib.import_module("byrote.figures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"byrote.figures.{module.name}")
+    discover("byrote.figures")
     return sorted(_REGISTRY.values(), key=lambda source: (source.order, source.name))
 
 

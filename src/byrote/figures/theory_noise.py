@@ -8,7 +8,7 @@ import numpy as np
 
 from byrote.checks import require
 from byrote.figures.style import INK, LOSSES
-from byrote.theory import Dilation, SquaredDilation, dilation, scale_free_dilation, squared_dilation
+from byrote.theory import Dilation, Problem, SquaredDilation, dilation, scale_free_dilation, squared_dilation
 
 if TYPE_CHECKING:
     import altair as alt
@@ -33,14 +33,14 @@ def dilation_against_noise(
         "CE": dilation(0.0, penalty, penalty, eta, slope, law),
         "LS": dilation(alpha, penalty, penalty, eta, slope, law),
         "LR": dilation(alpha, penalty, penalty, eta, slope, law, loss="relaxation"),
-        "MSE": squared_dilation(2, penalty, penalty, eta, slope),
+        "MSE": squared_dilation(Problem(0.0, penalty, penalty, eta, slope)),
     }
     free = slope / float(np.asarray(raw["CE"].distance).flat[0])
     relative: dict[str, Dilation | SquaredDilation] = {
-        "CE": scale_free_dilation(0.0, penalty, penalty, eta, free, law),
-        "LS": scale_free_dilation(alpha, penalty, penalty, eta, free, law),
-        "LR": scale_free_dilation(alpha, penalty, penalty, eta, free, law, loss="relaxation"),
-        "MSE": squared_dilation(2, penalty, penalty, eta, free * np.asarray(raw["MSE"].distance)),
+        "CE": scale_free_dilation(Problem(0.0, penalty, penalty, eta, free, law)),
+        "LS": scale_free_dilation(Problem(alpha, penalty, penalty, eta, free, law)),
+        "LR": scale_free_dilation(Problem(alpha, penalty, penalty, eta, free, law, loss="relaxation")),
+        "MSE": squared_dilation(Problem(0.0, penalty, penalty, eta, free * np.asarray(raw["MSE"].distance))),
     }
     first = _panel(vega, eta, raw, "memorization as in the paper", f"|u − h| in feature units, C_MD = {slope:g}")
     second = _panel(vega, eta, relative, "scale-free: memorization ÷ D", f"C = {free:.3g}, equal to C_MD / D under CE")

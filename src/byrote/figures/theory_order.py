@@ -9,7 +9,7 @@ import numpy as np
 
 from byrote.checks import require
 from byrote.figures.style import INK
-from byrote.theory import eta_bound, order_of_dilations
+from byrote.theory import Problem, eta_bound, order_of_dilations
 
 if TYPE_CHECKING:
     import altair as alt
@@ -39,7 +39,7 @@ def order_map(
 def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> Any:
     across, up = np.geomspace(1e-4, 1, _CELLS[0] + 1), np.geomspace(0.03, 30, _CELLS[1] + 1)
     eta, slope = np.meshgrid(np.sqrt(across[:-1] * across[1:]), np.sqrt(up[:-1] * up[1:]), indexing="ij")
-    order = order_of_dilations(alpha, penalty, penalty, eta, slope, law)
+    order = order_of_dilations(Problem(alpha, penalty, penalty, eta, slope, law))
     ratio = np.asarray(order.ratio)
     rows = [
         {"x": across[i], "x2": across[i + 1] * 1.02, "y": up[j], "y2": up[j + 1] * 1.02, "ratio": float(ratio[i, j])}
@@ -64,7 +64,7 @@ def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> An
     cells = alt.Chart(alt.Data(values=rows)).mark_rect(stroke=None).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=fill)
     fine = np.geomspace(0.03, 30, 48)
     turns, half = _crossings(alpha, penalty, law, fine)
-    bound = eta_bound(alpha, penalty, penalty, fine)
+    bound = eta_bound(Problem(alpha, penalty, penalty, slope=fine))
     curves = [(bound, [6, 4], 1.8), (turns, [1, 0], 2.4), (half, [1, 3], 1.8)]
     lines = [_curve(alt, x, y, at, fine, dash, width) for at, dash, width in curves]
     words: list[dict[str, Any]] = [
@@ -94,7 +94,7 @@ def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any
     """
     eta = np.geomspace(1e-4, 1, 160)
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")
-    order = order_of_dilations(alpha, penalty, penalty, grid, slope, law)
+    order = order_of_dilations(Problem(alpha, penalty, penalty, grid, slope, law))
     found = []
     for above in (np.asarray(order.ratio) > 1, np.asarray(order.memorized) > 0.5):
         last = above.sum(axis=0)

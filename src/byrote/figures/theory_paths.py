@@ -10,7 +10,7 @@ import numpy as np
 
 from byrote.checks import require
 from byrote.figures.style import INK, LOSSES
-from byrote.theory import multiclass_dilation
+from byrote.theory import Problem, multiclass_dilation
 from byrote.theory.logit_losses import Kind
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, 
     for position, (name, kind, alpha) in enumerate(_LOSSES):
         rows = []
         for eta in np.geomspace(3e-3, 1, points):
-            found = multiclass_dilation(num_classes, alpha, penalty, penalty, float(eta), slope, loss=kind)
+            found = multiclass_dilation(Problem(alpha, penalty, penalty, float(eta), slope, loss=kind), num_classes)
             for rank, one in enumerate(found.minima):
                 kept = "global minimum" if rank == 0 else "local minimum"
                 rows.append({"eta": float(eta), "share": one.r / found.r_max, "kept": kept})

@@ -1,5 +1,6 @@
 """Losses for learning under label noise: frozen specs called like torch losses, classes on the last axis."""
 
+from byrote.component import discover
 from byrote.losses.asymmetric import AEL, AGCE, AUL
 from byrote.losses.base import Loss, LossModule
 from byrote.losses.correction import BackwardCorrection, ForwardCorrection, HardBootstrap, SoftBootstrap
@@ -48,3 +49,5 @@ __all__ = [
     "SymmetricCrossEntropy",
     "Weighted",
 ]
+
+discover(__name__)

@@ -33,8 +33,8 @@ class AGCE(Loss):
         0.875
     """
 
-    a: float = Field(0.6, gt=0)
-    q: float = Field(0.6, gt=0)
+    a: float = Field(default=0.6, gt=0)
+    q: float = Field(default=0.6, gt=0)
     main: ClassVar[str | None] = "a"
     short: ClassVar[str] = "AGCE"
 
@@ -70,8 +70,8 @@ class AUL(Loss):
         0.625
     """
 
-    a: float = Field(5.5, gt=1)
-    q: float = Field(3.0, gt=0)
+    a: float = Field(default=5.5, gt=1)
+    q: float = Field(default=3.0, gt=0)
     main: ClassVar[str | None] = "a"
     short: ClassVar[str] = "AUL"
 
@@ -107,7 +107,7 @@ class AEL(Loss):
         0.3679
     """
 
-    a: float = Field(2.5, gt=0)
+    a: float = Field(default=2.5, gt=0)
     main: ClassVar[str | None] = "a"
     short: ClassVar[str] = "AEL"
 

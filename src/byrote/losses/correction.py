@@ -154,7 +154,7 @@ class SoftBootstrap(Loss):
         2.3026
     """
 
-    beta: float = Field(0.95, ge=0, le=1)
+    beta: float = Field(default=0.95, ge=0, le=1)
     main: ClassVar[str | None] = "beta"
     short: ClassVar[str] = "BS-soft"
 
@@ -186,7 +186,7 @@ class HardBootstrap(Loss):
         7.2001
     """
 
-    beta: float = Field(0.8, ge=0, le=1)
+    beta: float = Field(default=0.8, ge=0, le=1)
     main: ClassVar[str | None] = "beta"
     short: ClassVar[str] = "BS-hard"
 

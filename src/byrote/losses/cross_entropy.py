@@ -52,7 +52,7 @@ class LabelSmoothing(Loss):
         0.4501
     """
 
-    alpha: float = Field(0.1, ge=0, lt=1)
+    alpha: float = Field(default=0.1, ge=0, lt=1)
     main: ClassVar[str | None] = "alpha"
     short: ClassVar[str] = "LS"
 
@@ -91,7 +91,7 @@ class LabelRelaxation(Loss):
         0.0
     """
 
-    alpha: float = Field(0.1, ge=0, lt=1)
+    alpha: float = Field(default=0.1, ge=0, lt=1)
     main: ClassVar[str | None] = "alpha"
     short: ClassVar[str] = "LR"
 
@@ -129,7 +129,7 @@ class Focal(Loss):
         0.1733
     """
 
-    gamma: float = Field(2.0, ge=0)
+    gamma: float = Field(default=2.0, ge=0)
     main: ClassVar[str | None] = "gamma"
     short: ClassVar[str] = "FL"
 

@@ -138,8 +138,8 @@ class ActivePassive(_Sum):
 
     active: PlainLoss = Normalized()
     passive: PlainLoss = MeanAbsoluteError(scale=1.0)
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, self.active), (self.beta, self.passive)
@@ -164,8 +164,8 @@ class NCEAndMAE(_Sum, kind="nce_mae"):
         1.0
     """
 
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, _NCE), (self.beta, _MAE)
@@ -183,8 +183,8 @@ class NCEAndRCE(_Sum, kind="nce_rce"):
         8.3893
     """
 
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, _NCE), (self.beta, _RCE)
@@ -202,8 +202,8 @@ class NFLAndRCE(_Sum, kind="nfl_rce"):
         8.3893
     """
 
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(1.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=1.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, _NFL), (self.beta, _RCE)
@@ -224,8 +224,8 @@ class NCEAndAGCE(_Sum, kind="nce_agce"):
         None
     """
 
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(4.0, ge=0)
+    alpha: float = Field(default=1.0, ge=0)
+    beta: float = Field(default=4.0, ge=0)
 
     def terms(self) -> tuple[tuple[float, Loss], tuple[float, Loss]]:
         return (self.alpha, _NCE), (self.beta, _AGCE)

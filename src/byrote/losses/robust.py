@@ -37,7 +37,7 @@ class RobustLog(Loss):
         2.3979
     """
 
-    alpha: float = Field(0.1, gt=0)
+    alpha: float = Field(default=0.1, gt=0)
     main: ClassVar[str | None] = "alpha"
     short: ClassVar[str] = "RLL"
 
@@ -75,7 +75,7 @@ class MeanAbsoluteError(Loss):
         1.0
     """
 
-    scale: float = Field(2.0, gt=0)
+    scale: float = Field(default=2.0, gt=0)
     short: ClassVar[str] = "MAE"
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class ReverseCrossEntropy(Loss):
         4.6052
     """
 
-    log_zero: float = Field(math.log(1e-4), lt=0)
+    log_zero: float = Field(default=math.log(1e-4), lt=0)
     short: ClassVar[str] = "RCE"
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class GeneralizedCrossEntropy(Loss):
         0.5858
     """
 
-    q: float = Field(0.7, gt=0, le=1)
+    q: float = Field(default=0.7, gt=0, le=1)
     main: ClassVar[str | None] = "q"
     short: ClassVar[str] = "GCE"
 
@@ -173,9 +173,9 @@ class SymmetricCrossEntropy(Loss):
         4.6745
     """
 
-    alpha: float = Field(0.1, gt=0)
-    beta: float = Field(1.0, gt=0)
-    log_zero: float = Field(math.log(1e-4), lt=0)
+    alpha: float = Field(default=0.1, gt=0)
+    beta: float = Field(default=1.0, gt=0)
+    log_zero: float = Field(default=math.log(1e-4), lt=0)
     main: ClassVar[str | None] = "alpha"
     short: ClassVar[str] = "SCE"
 

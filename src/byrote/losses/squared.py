@@ -67,7 +67,7 @@ class NormalizedMSE(Loss):
         1.0
     """
 
-    scale: float = Field(1.0, gt=0)
+    scale: float = Field(default=1.0, gt=0)
     short: ClassVar[str] = "nMSE"
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:

@@ -143,8 +143,8 @@ class EarlyLearning(RememberingLoss):
         tensor([0.4492, 0.0608])
     """
 
-    beta: float = Field(0.7, ge=0, lt=1)
-    strength: float = Field(3.0, ge=0)
+    beta: float = Field(default=0.7, ge=0, lt=1)
+    strength: float = Field(default=3.0, ge=0)
     main: ClassVar[str | None] = "strength"
     short: ClassVar[str] = "ELR"
     clip: ClassVar[float] = 1e-4

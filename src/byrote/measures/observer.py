@@ -18,6 +18,7 @@ from byrote.measures.batches import Members, Place, answered, disorder, known_or
 from byrote.measures.dynamics import SampleHistory
 from byrote.measures.head import Head
 from byrote.measures.snapshot import Snapshot, chosen, needs_features, read
+from byrote.table import Table
 
 __all__ = ["Observer"]
 
@@ -27,7 +28,7 @@ Row = dict[str, float | bool | int]
 
 
 class Observer:
-    """Measures memorization and collapse of any `nn.Module` with a linear head, and keeps a tidy table.
+    """Measures memorization and collapse of any `nn.Module` with a linear head, and keeps their history.
 
     Two ways, which may be mixed. In eval mode, once an epoch: `evaluate(epoch, train_loader, test_loader)`. Or with
     the batches of your own loop as they come: `update(index, logits, labels)` after each forward pass, then
@@ -60,8 +61,9 @@ class Observer:
             then have no column that depends on true labels, and `given_agreement` and `test_given_agreement` instead:
             the shares of training and test samples that are predicted as their given label.
 
-    Attributes: `table`, a list of rows {epoch, loss, j1, j2, test_accuracy, nc1_test, mem_mean, ...} (readings that
-    lack their data are NaN); `history`, the `SampleHistory` of the training samples.
+    Attributes: `history`, the table of all rows so far, with columns epoch, train_loss, j1, j2, test_accuracy,
+    nc1_test, mem_mean, ... (readings that lack their data are NaN); `sample_history`, the `SampleHistory` of the
+    training samples.
 
     >>> import torch
     >>> from torch import nn
@@ -89,7 +91,7 @@ class Observer:
         truth: Literal["known", "given"] = "known",
     ) -> None:
         one_of("truth", truth, ("known", GIVEN))
-        self.table: list[Row] = []
+        self._rows: list[Row] = []
         self.members = Members(inputs, labels, index)
         self.num_classes = num_classes
         self._model, self._logits, self._given = model, logits, truth == GIVEN
@@ -100,9 +102,14 @@ class Observer:
         self._test_observed = (
             None if test_observed is None else class_labels("test_observed", test_observed, num_classes).cpu()
         )
-        self.history = SampleHistory.start(self._true, self._true)
+        self.sample_history = SampleHistory.start(self._true, self._true)
         self._train, self._test = Answers(len(self._true)), Answers()
         self._head = Head(model, head)
+
+    @property
+    def history(self) -> Table:
+        """All rows so far: `.to_pandas()`, `.to_polars()`, `history["j1"]`, `.rows()`."""
+        return Table.of(self._rows)
 
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> None:
         """Take a training batch right after its forward pass.
@@ -120,8 +127,8 @@ class Observer:
         self._train.add(index, found if self._keeps_features else found[:, :0], logits, labels)
         self._observed[index] = labels
 
-    def finish(self, epoch: int, loss: float = float("nan")) -> Row:
-        """Measure what came since the last row, and add a row to the table; a sample that came twice counts last."""
+    def finish(self, epoch: int, train_loss: float = float("nan")) -> Row:
+        """Measure what came since the last row, and add a row to the history; a sample that came twice counts last."""
         epoch = epoch_number(epoch)
         index, features, logits, _ = self._train.take()
         observed = self._observed
@@ -140,25 +147,25 @@ class Observer:
             weight,
             bias,
         )
-        before = self.history
+        before = self.sample_history
         if not torch.equal(before.observed, observed):
             before = _relabelled(before, observed)
         answers = ~_reported(epoch, "training", unusable(logits))
         _reported(epoch, "test", unusable(test_logits))
         if bool(answers.all()):
-            self.history = before.after(epoch, logits, index)
+            self.sample_history = before.after(epoch, logits, index)
         else:
-            self.history = before.after(epoch, logits[answers], index[answers])
-        row: Row = {"epoch": epoch, "loss": loss, **read(snapshot, self._readings)}
+            self.sample_history = before.after(epoch, logits[answers], index[answers])
+        row: Row = {"epoch": epoch, "train_loss": train_loss, **read(snapshot, self._readings)}
         row = as_given(row) if self._given else row
-        self.table.append(row)
+        self._rows.append(row)
         return row
 
     @torch.no_grad()
     def evaluate(
-        self, epoch: int, train_loader: Iterable[Any], test_loader: Iterable[Any] = (), loss: float = float("nan")
+        self, epoch: int, train_loader: Iterable[Any], test_loader: Iterable[Any] = (), train_loss: float = float("nan")
     ) -> Row:
-        """Run the model in eval mode over both loaders, and add a row to the table.
+        """Run the model in eval mode over both loaders, and add a row to the history.
 
         Batches are (inputs, labels), or what `inputs=`, `labels=` and `index=` of the Observer say. Without an index
         the samples must come in the order of `true_labels`: a loader that shuffles is refused, and so are further
@@ -180,7 +187,7 @@ class Observer:
                     "first at "
                     f"position {int(missing[0])}: evaluate the whole set, with drop_last=False"
                 )
-            return self.finish(epoch, loss)
+            return self.finish(epoch, train_loss)
         finally:
             self._train, self._test = Answers(len(self._true)), Answers()
 

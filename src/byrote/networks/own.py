@@ -36,7 +36,7 @@ class Own(Network):
     """
 
     factory: str = Field(pattern=r"^[\w.]+:[\w.]+$")
-    head: str | None = Field(None, min_length=1)
+    head: str | None = Field(default=None, min_length=1)
 
     def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
         make = self._callable()

@@ -1,12 +1,13 @@
 """Label noise: laws that turn true labels into observed ones, what they made, and files to share it."""
 
+from byrote.component import discover
 from byrote.noise.asymmetric import Asymmetric, ClassConditional, PairFlip, PerClass, RandomMatrix, random_transition
 from byrote.noise.base import Noise, TransitionNoise
 from byrote.noise.instance import InstanceDependent, LookAlike, MarginDependent
 from byrote.noise.latent import LatentClass
 from byrote.noise.realised import Realised, realised
-from byrote.noise.recorded import NoisyLabels, Recorded, load, save
-from byrote.noise.symmetric import Clean, Convention, Symmetric, Uniform, convert
+from byrote.noise.recorded import NoisyLabels, Recorded, load_labels, save_labels
+from byrote.noise.symmetric import Clean, Convention, Symmetric, Uniform, convert_rate
 
 __all__ = [
     "Asymmetric",
@@ -27,9 +28,11 @@ __all__ = [
     "Symmetric",
     "TransitionNoise",
     "Uniform",
-    "convert",
-    "load",
+    "convert_rate",
+    "load_labels",
     "random_transition",
     "realised",
-    "save",
+    "save_labels",
 ]
+
+discover(__name__)

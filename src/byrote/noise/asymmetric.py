@@ -29,7 +29,7 @@ class PairFlip(TransitionNoise):
                 [0.2500, 0.0000, 0.7500]], dtype=torch.float64)
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         away = self.rate * torch.eye(at_least_two("PairFlip", num_classes), dtype=torch.float64).roll(1, dims=1)
@@ -51,8 +51,8 @@ class Asymmetric(TransitionNoise):
         0.2
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
-    moves: tuple[tuple[Class, Class], ...] = Field(((9, 1), (2, 0), (4, 7), (3, 5), (5, 3)), min_length=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
+    moves: tuple[tuple[Class, Class], ...] = Field(default=((9, 1), (2, 0), (4, 7), (3, 5), (5, 3)), min_length=1)
 
     @model_validator(mode="after")
     def _one_way_out(self) -> "Asymmetric":
@@ -151,8 +151,8 @@ class RandomMatrix(TransitionNoise):
         8.0
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
-    seed: int = Field(0, ge=0, lt=2**63)
+    rate: float = Field(default=0.2, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(self.seed)

@@ -25,7 +25,7 @@ class Noise(Component, family="noise"):
     subclasses `TransitionNoise` and gives only its matrix.
 
     Two rates: the *nominal* one is the parameter eta that a paper writes down; the *effective* one is the
-    share of samples that end up corrupted. They differ (see `convert`), so every run records both, and the
+    share of samples that end up corrupted. They differ (see `convert_rate`), so every run records both, and the
     realised share of its own labels as well (see `realised`).
     """
 

@@ -35,8 +35,8 @@ class InstanceDependent(Noise):
         0.2055
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
-    spread: float = Field(0.1, gt=0, le=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
+    spread: float = Field(default=0.1, gt=0, le=1)
 
     def effective_rate(self, num_classes: int) -> float:
         """Mean of the truncated law: eta + spread (phi(a) - phi(b)) / (Phi(b) - Phi(a)), [a, b] the unit interval."""
@@ -98,8 +98,8 @@ class MarginDependent(Noise):
         tensor([0, 1, 0, 1])
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
-    strength: float = Field(2.0, ge=0, le=1000)
+    rate: float = Field(default=0.2, ge=0, lt=1)
+    strength: float = Field(default=2.0, ge=0, le=1000)
 
     def effective_rate(self, num_classes: int) -> float:
         """eta itself: the flip probabilities are made to have this mean."""
@@ -155,7 +155,7 @@ class LookAlike(Noise):
         tensor([0, 0, 1, 1, 1, 1])
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def effective_rate(self, num_classes: int) -> float:
         """eta itself: the flip probabilities have this mean."""

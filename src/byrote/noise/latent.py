@@ -30,7 +30,7 @@ class LatentClass(TransitionNoise):
 
     outputs_per_class: ClassVar[int] = 2
 
-    rate: float = Field(0.5, ge=0, lt=1)
+    rate: float = Field(default=0.5, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         same = torch.eye(at_least_two("LatentClass", num_classes), dtype=torch.float64)

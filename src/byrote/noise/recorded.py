@@ -22,7 +22,7 @@ from byrote.noise.base import Noise
 from byrote.noise.cells import integer_columns
 from byrote.noise.realised import realised
 
-__all__ = ["NoisyLabels", "Recorded", "load", "save"]
+__all__ = ["NoisyLabels", "Recorded", "load_labels", "save_labels"]
 
 _SUFFIXES = (".csv", ".parquet")
 _CACHE = "cache:"  # what a path in the cache folder starts with
@@ -49,7 +49,7 @@ class NoisyLabels:
         return hashlib.sha256(content.astype("<i8").tobytes()).hexdigest()
 
 
-def save(
+def save_labels(
     path: str | Path,
     ids: torch.Tensor,
     true: torch.Tensor,
@@ -70,7 +70,7 @@ def save(
         noise: the model the labels were drawn from, for the manifest.
 
     Returns:
-        The SHA-256 of the content: what `load(..., sha256=...)` and `Recorded(..., sha256=...)` take.
+        The SHA-256 of the content: what `load_labels(..., sha256=...)` and `Recorded(..., sha256=...)` take.
 
     Raises:
         ValueError, TypeError: another suffix, labels out of range, an id twice, different lengths.
@@ -79,12 +79,12 @@ def save(
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
-        >>> key = save(path, torch.tensor([7, 3]), torch.tensor([0, 1]), torch.tensor([1, 1]), num_classes=2)
+        >>> key = save_labels(path, torch.tensor([7, 3]), torch.tensor([0, 1]), torch.tensor([1, 1]), num_classes=2)
         >>> print(path.read_text().strip())
         id,true,observed
         3,1,1
         7,0,1
-        >>> load(path, sha256=key).observed
+        >>> load_labels(path, sha256=key).observed
         tensor([1, 1])
     """
     path = inputs.expanded(path)
@@ -113,7 +113,7 @@ def save(
     return labels.sha256
 
 
-def load(path: str | Path, *, true: str = "true", observed: str = "observed", sha256: str = "") -> NoisyLabels:
+def load_labels(path: str | Path, *, true: str = "true", observed: str = "observed", sha256: str = "") -> NoisyLabels:
     """Read a file of noisy labels.
 
     Args:
@@ -161,7 +161,7 @@ class Recorded(Noise):
     path: str = Field(min_length=1)
     true_column: str = "true"
     observed_column: str = "observed"
-    sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
 
     @property
     def file(self) -> Path:
@@ -176,19 +176,19 @@ class Recorded(Noise):
         machine, whether the file is there or not.
 
         Raises:
-            FileNotFoundError, ValueError: see `load`.
+            FileNotFoundError, ValueError: see `load_labels`.
         """
         return "" if self.path.startswith(_CACHE) else _content(self, inputs.stamp([self.file]))
 
     def load(self) -> NoisyLabels:
-        """The file's content; see `load`.
+        """The file's content; see `load_labels`.
 
         Raises:
             DataUnavailableError: "cache:NAME" is not in the cache folder.
-            FileNotFoundError, ValueError: see `load`.
+            FileNotFoundError, ValueError: see `load_labels`.
         """
         self._check_cache()
-        return load(self.file, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
+        return load_labels(self.file, true=self.true_column, observed=self.observed_column, sha256=self.sha256)
 
     def _check_cache(self) -> None:
         if self.path.startswith(_CACHE) and not self.file.is_file():

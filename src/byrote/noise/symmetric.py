@@ -9,7 +9,7 @@ from pydantic import Field
 from byrote import checks
 from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, uniforms
 
-__all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert"]
+__all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert_rate"]
 
 Convention = Literal["uniform", "symmetric", "odds"]
 """What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples a clean one."""
@@ -48,7 +48,7 @@ class Uniform(TransitionNoise):
                 [0.2000, 0.8000]], dtype=torch.float64)
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         N = at_least_two("Uniform", num_classes)
@@ -77,7 +77,7 @@ class Symmetric(TransitionNoise):
         tensor([0.6000, 0.2000, 0.2000], dtype=torch.float64)
     """
 
-    rate: float = Field(0.2, ge=0, lt=1)
+    rate: float = Field(default=0.2, ge=0, lt=1)
 
     def transition(self, num_classes: int) -> torch.Tensor:
         return _evenly(self.rate, at_least_two("Symmetric", num_classes))
@@ -89,7 +89,7 @@ def _evenly(rate: float, num_classes: int) -> torch.Tensor:
     return transition_matrix(away.fill_diagonal_(0))
 
 
-def convert(rate: float, num_classes: int, *, source: Convention, target: Convention) -> float:
+def convert_rate(rate: float, num_classes: int, *, source: Convention, target: Convention) -> float:
     """The same amount of noise under another meaning of eta.
 
     - "uniform": eta of `Uniform`, the share of redrawn labels; effective rate eps = eta (N-1)/N.
@@ -109,11 +109,11 @@ def convert(rate: float, num_classes: int, *, source: Convention, target: Conven
         ValueError: an unknown meaning, or a rate outside [0, 1) (odds: at least 0) on either side.
 
     Example:
-        >>> convert(.4, 2, source="uniform", target="symmetric")
+        >>> convert_rate(.4, 2, source="uniform", target="symmetric")
         0.2
-        >>> convert(.4, 2, source="uniform", target="odds")
+        >>> convert_rate(.4, 2, source="uniform", target="odds")
         0.25
-        >>> convert(.45, 10, source="symmetric", target="uniform")
+        >>> convert_rate(.45, 10, source="symmetric", target="uniform")
         0.5
     """
     checks.one_of("source", source, get_args(Convention))

@@ -124,9 +124,9 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
     spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
     write_sealed(folder / SPEC, spec, parents=False)
     names = [SPEC]
-    for name, columns in (("history", run.history), ("samples", run.samples), ("features", run.features)):
-        if columns:
-            write_parquet(folder / f"{name}.parquet", columns, {"key": run.key})
+    for name, table in (("history", run.history), ("samples", run.samples), ("features", run.features)):
+        if len(table):
+            write_parquet(folder / f"{name}.parquet", table.arrays(), {"key": run.key})
             sync(folder / f"{name}.parquet")
             names.append(f"{name}.parquet")
     if run.weights:

@@ -35,7 +35,7 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
         raise ValueError(f"merge needs at least two stores, got {len(sources)}")
     roots, target = [Path(source) for source in sources], Path(out)
     if target.resolve() in {root.resolve() for root in roots}:
-        raise ValueError(f"{target} is one of the stores to merge; choose another --out")
+        raise ValueError(f"{target} is one of the stores to merge; choose another `out=`")
     plan = _joined(roots)
     wanted = {entry.key for entry in plan.entries} | {
         key for entry in plan.entries for key in entry.keys(plan.accepted)
@@ -59,7 +59,7 @@ def _joined(roots: Sequence[Path]) -> Plan:
     for root in roots:
         plan = Plan.read(root)
         if plan is None:
-            raise ValueError(f"{root} is not a store; name what `byrote run --out` made")
+            raise ValueError(f"{root} is not a store; name what `byrote run` made")
         plans.append(plan)
     first = plans[0]
     entries: dict[str, Entry] = {}

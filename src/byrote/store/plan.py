@@ -101,7 +101,7 @@ class Plan:
         except FileNotFoundError:
             raise
         except (OSError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another --out") from None
+            raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
         """Of each entry (by key) that is done, the key of the committed run that answers it.
@@ -149,7 +149,7 @@ class Plan:
             if (there.study, there.scale) != (self.study, self.scale):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
-                    f"choose another --out"
+                    f"choose another `out=`"
                 )
             # neither other contents of the same files and modules nor other names of the same make another study
             keys = {entry.key for entry in self.entries}
@@ -161,13 +161,13 @@ class Plan:
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
                     f"({len(there.entries)} runs, {len(kept)} of them among the {len(self.entries)} asked for); "
-                    f"choose another --out"
+                    f"choose another `out=`"
                 )
             if there != self:
                 self._store(root)
             return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ValueError(f"{root} is not a store and not an empty folder; choose another --out")
+            raise ValueError(f"{root} is not a store and not an empty folder; choose another `out=`")
         root.mkdir(parents=True, exist_ok=True)
         self._store(root)
 
@@ -185,7 +185,7 @@ def _sealed(path: Path) -> tuple[dict[str, Any], bool]:
     try:
         return read_sealed(path)
     except ValueError as error:
-        raise ValueError(f"{error}; restore it, or run the study again into another --out") from None
+        raise ValueError(f"{error}; restore it, or run the study again into another `out=`") from None
 
 
 def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -193,7 +193,7 @@ def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     if data["format"] != FORMAT:
         raise ValueError(
             f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
-            "run the study again into another --out, or read the store with the byrote that wrote it"
+            "run the study again into another `out=`, or read the store with the byrote that wrote it"
         )
     entries: list[dict[str, Any]] = data["entries"]
     return entries
@@ -238,14 +238,14 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
     """The one name and content that the digits begin."""
     if len(prefix) < _DIGITS:
-        raise ValueError(f"--accept needs at least the first {_DIGITS} digits of a content, got {prefix!r}")
+        raise ValueError(f"`accept=` needs at least the first {_DIGITS} digits of a content, got {prefix!r}")
     meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
     if len(meant) == 1:
         return meant[0]
     listed = ", ".join(content_name(*one) for one in (meant or sorted(known))) or "none"
     if meant:
-        raise ValueError(f"--accept {prefix} is the beginning of several contents ({listed}); give more digits")
-    raise ValueError(f"--accept {prefix} is no older content of runs in {root}; known: {listed}")
+        raise ValueError(f"`accept=[{prefix!r}]` is the beginning of several contents ({listed}); give more digits")
+    raise ValueError(f"`accept=[{prefix!r}]` is no older content of runs in {root}; known: {listed}")
 
 
 def _scale(scale: str) -> str:

@@ -30,7 +30,7 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
         ValueError: the folder is not a store.
     """
     if Plan.read(root) is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     whole = whole_runs(root, committed(root), ())[0]
     found = [*leftovers(root), *abandoned(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
     if foreign:

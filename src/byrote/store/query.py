@@ -101,12 +101,12 @@ def read_results(root: str | Path) -> Results:
     """
     folder = Path(root)
     if not is_results(folder):
-        raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run --out` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run` made")
     plan = Plan.read(folder)
     stored = _compacted(folder) if (folder / _TABLE).is_file() else None
     if plan is None:
         if stored is None:
-            raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run --out` made")
+            raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run` made")
         return stored
     return _planned(folder, plan, stored)
 
@@ -275,7 +275,7 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
         byrote.files.WriteError: the disk is full or read-only.
     """
     if part and (out is None or Path(out).resolve() == Path(root).resolve()):
-        raise ValueError(f"--part {part} needs --out, another folder than the store {root}")
+        raise ValueError(f"`part={part!r}` needs `out=`, another folder than the store {root}")
     results = _of_part(Path(root), part) if part else read_results(root)
     folder = Path(out) if out is not None else Path(root)
     folder.mkdir(parents=True, exist_ok=True)

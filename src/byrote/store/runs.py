@@ -59,7 +59,7 @@ class Flaw:
         path = root / self.key / self.file if self.file else root / self.key
         cure = "the same `byrote run` command makes it again"
         if self.kind == "foreign":
-            cure = "`byrote prune --foreign` removes it"
+            cure = "`byrote prune` with `foreign=` removes it"
         return f"run {self.key} is {self.kind}: {path} {self.words}; {cure}"
 
 
@@ -188,7 +188,7 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
     manifest = read_manifest(root, key)
     if WEIGHTS not in manifest["files"]:
         raise ValueError(
-            f"run {key} in {root} keeps no weights; train it again into another --out with `byrote run --keep-weights`"
+            f"run {key} in {root} keeps no weights; train it again into another `out=` with `keep_weights=`"
         )
     check_run(root, key, manifest, (SPEC, WEIGHTS))
     from safetensors.numpy import load_file

@@ -87,7 +87,7 @@ def state_of(root: Path) -> dict[str, Any]:
     """
     plan = Plan.read(root)
     if plan is None:
-        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder given to `byrote run --out`")
+        raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values(), ())
     states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, damaged=0, unavailable=0)

@@ -57,7 +57,7 @@ def verify(root: Path) -> Verification:
             are damaged, in one sentence.
     """
     if not is_results(root):
-        raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run --out` made")
+        raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run` made")
     plan = Plan.read(root)
     if plan is None or (root / "about.json").exists():
         results = read_results(root)

@@ -26,11 +26,11 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
         there = {_text(fields[path]): fields[path] for fields in leaves.values() if path in fields}
         if not there:
             known = sorted({name for fields in leaves.values() for name in fields})
-            raise ValueError(f"--where: no run has a field {path!r}; {did_you_mean(path, known)}")
+            raise ValueError(f"`where=`: no run has a field {path!r}; {did_you_mean(path, known)}")
         for value in wanted:
             if _text(value) not in there:
                 shown = ", ".join(str(one) for one in list(there.values())[:8])
-                raise ValueError(f"--where: no run has {path} = {value}; the runs have {shown}")
+                raise ValueError(f"`where=`: no run has {path} = {value}; the runs have {shown}")
     texts = {path: {_text(value) for value in wanted} for path, wanted in where.items()}
     found = {
         key
@@ -39,7 +39,7 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
     }
     if not found:
         asked = " and ".join(f"{path} = {' or '.join(map(str, wanted))}" for path, wanted in where.items())
-        raise ValueError(f"--where: no run has {asked} together")
+        raise ValueError(f"`where=`: no run has {asked} together")
     return found
 
 

@@ -79,7 +79,7 @@ def plan_study(
             if f"module:{module}" not in entry.contents:
                 raise ValueError(
                     f"a study's components need a module with a source file, so that its runs can be named by their "
-                    f"content, and {module!r} has none; write it to a file and name that with --import"
+                    f"content, and {module!r} has none; write it to a file and name that with `imports=`"
                 )
     scale = scale or study.default_scale or study.scale_names[0]
     plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries, file=file)

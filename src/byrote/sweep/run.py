@@ -1,7 +1,6 @@
 """`byrote.run`: do what is missing of a study, and say what was kept."""
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,27 +26,16 @@ from byrote.sweep.choose import chosen
 from byrote.sweep.cost import training_cost
 from byrote.sweep.drive import Driver
 from byrote.sweep.estimate import Estimate, estimate
-from byrote.sweep.executors import Executor, Local, Ray, Serial, Setting, check_executor
+from byrote.sweep.executors import Request, Setting, named
+from byrote.sweep.executors.local import default_workers
 from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import by_worth, plan_study, tasks
 from byrote.sweep.stop import Stop
 
-__all__ = ["default_workers", "make_store", "price", "run"]
+__all__ = ["make_store", "price", "run"]
 
 log = logging.getLogger("byrote")
 Worth = Callable[[Sequence[Entry], Mapping[str, float]], Mapping[str, float]]
-
-
-def default_workers(device: str = "cpu") -> int:
-    """One a core this process may use; on an accelerator, which a cohort fills, a single one.
-
-    >>> default_workers("cuda:0")
-    1
-    """
-    if not device.startswith("cpu"):
-        return 1
-    usable: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable is not None else os.cpu_count() or 1
 
 
 def run(
@@ -107,9 +95,10 @@ def run(
         OSError: the disk filled up on the way; the runs committed before are kept.
 
     >>> import byrote
-    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().df()  # doctest: +SKIP
+    >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
     """
-    check_executor(on, address, gpus_per_task, device)
+    kind, request = named(on), Request(workers, address, gpus_per_task)
+    kind.check(request, device)
     _check_counts(workers, limit)
     root, watcher, stop = Path(out), watcher or Watcher(), stop or Stop()
     device = device if on == "ray" and device == "cuda" else _device(device)  # the driver itself needs no GPU for Ray
@@ -137,7 +126,7 @@ def run(
         todo = by_worth(todo, worth([entry for entry in plan.entries if entry.key in costs], costs))
     watcher.begin(outcome, todo, experiments)
     setting = Setting(str(root.resolve() if on == "ray" else root), device, 1, keep_weights, tuple(imports))
-    executor = _executor(on, setting, stop, workers, address, gpus_per_task)
+    executor = kind.of(setting, stop, request)
     write_costs(root, costs)
     stop.also("cancelled", Cancelled(root))
     Driver(executor, plan, costs, stop, outcome, watcher).carry_out(todo, on)
@@ -149,21 +138,11 @@ def run(
     return outcome
 
 
-def _executor(
-    on: str, setting: Setting, stop: Stop, workers: int | None, address: str, gpus_per_task: float | None
-) -> Executor:
-    if on == "ray":
-        return Ray(setting, stop, workers, address, gpus_per_task)
-    if on == "local":
-        return Local(setting, stop, workers or default_workers(setting.device))
-    return Serial(setting, stop)
-
-
 def _check_counts(workers: int | None, limit: int | None) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"at least 1 worker is needed, got {workers}")
     if limit is not None and limit < 1:
-        raise ValueError(f"--max-runs needs at least 1 run, got {limit}")
+        raise ValueError(f"`limit=` needs at least 1 run, got {limit}")
 
 
 def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
@@ -261,7 +240,7 @@ def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
         write_atomic(root / ".running" / ".probe", "")
         remove(root / ".running" / ".probe")
     except OSError as error:
-        raise ValueError(f"the store {root} cannot be written to: {error}; choose another --out") from None
+        raise ValueError(f"the store {root} cannot be written to: {error}; choose another `out=`") from None
     return plan
 
 
@@ -323,5 +302,5 @@ def _device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"`device={name!r}` cannot be used: {str(error).splitlines()[0]}") from None
     return name

@@ -40,9 +40,9 @@ class Job:
 
     def __post_init__(self) -> None:
         if not _ARRAY.fullmatch(self.array):
-            raise ValueError(f"--array needs tasks as sbatch takes them, such as 0-15 or 0-15%4, got {self.array!r}")
+            raise ValueError(f"`array=` needs tasks as sbatch takes them, such as 0-15 or 0-15%4, got {self.array!r}")
         if self.partition and not _NAME.fullmatch(self.partition):
-            raise ValueError(f"--partition needs names of letters, digits and _.,-, got {self.partition!r}")
+            raise ValueError(f"`partition=` needs names of letters, digits and _.,-, got {self.partition!r}")
         slurm_seconds(self.time)
 
 
@@ -67,7 +67,7 @@ def slurm_seconds(text: str) -> float:
     total = float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds)
     if not total > 0:
         raise ValueError(
-            f"--time needs a limit as sbatch takes it, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
+            f"`time=` needs a limit as sbatch takes it, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
         )
     return total
 

@@ -3,7 +3,7 @@
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations
 from .bounded import BoundedDilation, bounded_dilation
-from .dilation import Dilation, dilation
+from .dilation import Dilation, dilation, solve_dilation
 from .free import FreeSolution, StationaryPoint, solve_free
 from .geometry import Geometry, class_geometry
 from .layer_peeled import (
@@ -19,6 +19,7 @@ from .logit_losses import KINDS, LogitLoss
 from .multiclass import LocalMinimum, MulticlassDilation, multiclass_dilation
 from .penalties import Penalties, least_gamma, penalties_from_distances
 from .predicted import VARIANTS, Variant, predicted
+from .problem import Problem
 from .symmetric import (
     Identity,
     Reversal,
@@ -55,6 +56,7 @@ __all__ = [
     "NCDeviation",
     "Order",
     "Penalties",
+    "Problem",
     "Reversal",
     "SampleLoss",
     "SquaredDilation",
@@ -82,6 +84,7 @@ __all__ = [
     "penalties_from_distances",
     "predicted",
     "scale_free_dilation",
+    "solve_dilation",
     "solve_free",
     "squared_dilation",
     "symmetry",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .dilation import Dilation, LawLike, dilation, two_class_geometry
-from .laws import Law, named
-from .parameters import Array, Real, positive, smoothing
+from .dilation import Dilation, solve_dilation
+from .parameters import Array, Real
+from .problem import Problem, two_class_geometry
 
 __all__ = ["Condition", "Order", "check_assumption", "eta_bound", "order_of_dilations"]
 
@@ -47,27 +47,21 @@ class Order:
     ls: Dilation
 
 
-def order_of_dilations(
-    alpha: ArrayLike = 0.1,
-    lambda_w: ArrayLike = 1e-3,
-    lambda_h: ArrayLike = 1e-3,
-    eta: ArrayLike = 0.003,
-    slope: ArrayLike = 1.0,
-    law: LawLike = "circle",
-    width: int = 2,
-) -> Order:
-    """Solve the model for cross entropy and for LS(alpha), and compare their dilations; arguments as in
-    `dilation`.
+def order_of_dilations(problem: Problem) -> Order:
+    """Solve the model for cross entropy and for LS(alpha), and compare their dilations.
 
-    >>> order = order_of_dilations(alpha=.1, eta=.003)
+    Args:
+        problem: of two classes under smoothing; CE takes 0 in the place of its alpha.
+
+    >>> order = order_of_dilations(Problem(alpha=.1, eta=.003))
     >>> round(order.ratio, 3), order.holds, order.inside, round(order.eta_bound, 5)
     (1.49, True, True, 0.00599)
     """
-    ce = dilation(np.zeros_like(np.asarray(alpha, dtype=float)), lambda_w, lambda_h, eta, slope, law, width)
-    ls = dilation(alpha, lambda_w, lambda_h, eta, slope, law, width)
-    smooth, l_w, l_h, rate, slopes = np.broadcast_arrays(
-        *(np.asarray(x, dtype=np.float64) for x in (alpha, lambda_w, lambda_h, eta, slope))
-    )
+    ce = solve_dilation(replace(problem, alpha=np.zeros_like(np.asarray(problem.alpha, dtype=float))))
+    ls = solve_dilation(problem)
+    numbers = (problem.alpha, problem.lambda_w, problem.lambda_h, problem.eta)
+    shape, _ = problem.columns()
+    smooth, l_w, l_h, rate = (np.broadcast_to(np.asarray(x, dtype=np.float64), shape) for x in numbers)
     d_ce, d_ls = (np.broadcast_to(np.asarray(one.distance), smooth.shape) for one in (ce, ls))
     r_ce, r_ls = (np.broadcast_to(np.asarray(one.dilation), smooth.shape) for one in (ce, ls))
     known = (d_ls > 0) & (r_ls > 0)
@@ -75,7 +69,7 @@ def order_of_dilations(
         gamma = np.where(d_ls > 0, d_ce / d_ls, np.where(d_ce > 0, np.inf, np.nan))
         ratio = np.where(known, r_ce / r_ls, np.nan)
         memorized = np.where(np.asarray(ce.r_max) > 0, np.asarray(ce.r) / np.asarray(ce.r_max), np.nan)
-    bound = eta_bound(smooth, l_w, l_h, slopes)
+    bound = np.broadcast_to(eta_bound(problem), shape)
     enough = smooth > 4 * np.sqrt(l_w) * np.sqrt(l_h)
     inside = known & enough & (gamma > 1) & (rate < bound)
     holds = known & (ratio > 1)
@@ -85,38 +79,37 @@ def order_of_dilations(
     return Order(reals[0], flags[0], flags[1], reals[1], reals[2], reals[3], ce, ls)
 
 
-def eta_bound(alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, slope: ArrayLike = 1.0) -> Array:
+def eta_bound(problem: Problem) -> Array:
     """The eta below which Assumption 4.2.3 holds: C^2 (1 - 1/gamma)^2 with C = C_MD / (sqrt 2 ||h_1 - h_2||)
     under CE.
 
-    0 where LS has larger features than CE or both have collapsed.
+    Args:
+        problem: its alpha, lambdas and slope; their shape is that of the bound, 0 where LS has larger features than CE
+            or both have collapsed.
 
-    >>> round(float(eta_bound(.1, 1e-3, 1e-3)), 5)
+    >>> round(float(eta_bound(Problem(alpha=.1))), 5)
     0.00599
     """
-    l_w, l_h = positive("lambda_w", lambda_w), positive("lambda_h", lambda_h)
+    l_w, l_h = (np.asarray(one, dtype=np.float64) for one in (problem.lambda_w, problem.lambda_h))
     _, ce, _ = two_class_geometry(np.zeros(()), l_w, l_h)
-    _, ls, _ = two_class_geometry(smoothing(alpha) / 2, l_w, l_h)
+    _, ls, _ = two_class_geometry(np.asarray(problem.alpha, dtype=np.float64) / 2, l_w, l_h)
     share = np.maximum(ce - ls, 0) / np.where(ce > 0, ce, 1.0)  # 1 - 1 / gamma
-    return np.asarray((positive("slope", slope) * share / (2 * np.where(ce > 0, ce, 1.0))) ** 2)
+    return np.asarray((np.asarray(problem.slope, dtype=np.float64) * share / (2 * np.where(ce > 0, ce, 1.0))) ** 2)
 
 
-def check_assumption(
-    alpha: float = 0.1,
-    lambda_w: float = 1e-3,
-    lambda_h: float = 1e-3,
-    eta: float = 0.003,
-    slope: float = 1.0,
-    law: LawLike = "circle",
-    width: int = 2,
-) -> list[Condition]:
+def check_assumption(problem: Problem) -> list[Condition]:
     """Assumption 4.2 for one parameter point, term by term, in words.
 
-    >>> [condition.holds for condition in check_assumption(eta=.5)]
+    Args:
+        problem: one point of the model of two classes under smoothing.
+
+    >>> [condition.holds for condition in check_assumption(Problem(eta=.5))]
     [True, True, True, True, True, True, False]
     """
-    order = order_of_dilations(alpha, lambda_w, lambda_h, eta, slope, law, width)
-    chosen = law if isinstance(law, Law) else named(law, width)
+    order = order_of_dilations(problem)
+    numbers = (problem.alpha, problem.lambda_w, problem.lambda_h, problem.eta, problem.slope)
+    alpha, lambda_w, lambda_h, eta, slope = (_number(np.asarray(one, dtype=np.float64)) for one in numbers)
+    chosen, width = problem.spread, problem.width
     d_ce, gamma = _number(order.ce.distance), _number(order.gamma)
     product = 4 * float(np.sqrt(lambda_w) * np.sqrt(lambda_h))
     capacity = slope / (np.sqrt(2) * d_ce) if d_ce > 0 else float("inf")

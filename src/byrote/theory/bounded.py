@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit
 
-from .dilation import LawLike
 from .geometry import Geometry, class_geometry
 from .laws import plane_nodes
 from .logit_losses import LogitLoss
 from .parameters import Array, Real, broadcast, positive, unwrap
+from .problem import LawLike, Problem
 
 __all__ = ["Bounded", "BoundedDilation", "bounded_dilation"]
 
@@ -55,29 +55,16 @@ class BoundedDilation:
     collapsed: bool
 
 
-def bounded_dilation(
-    loss: Bounded = "robust-log",
-    alpha: float = 0.1,
-    lambda_w: float = 1e-3,
-    lambda_h: float = 1e-3,
-    eta: ArrayLike = 0.003,
-    slope: ArrayLike = 1.0,
-    law: LawLike = "circle",
-    scale_free: bool = False,
-) -> BoundedDilation:
+def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilation:
     """How much a two-class network memorizes and dilates at the model's global minimum under a bounded loss.
 
     Why: `multiclass_dilation` searches from five starts and serves any N; at N = 2 one scalar equation has every
     stationary point, so that none is missed and many points are solved together. The two agree (tested).
 
     Args:
-        loss: robust-log, with alpha above 0, or squared-probabilities, which has no alpha.
-        alpha: the loss's parameter.
-        lambda_w: penalty on the classifier, above 0.
-        lambda_h: penalty on the features, above 0.
-        eta: n_corrupted / n_clean, above 0; may be an array.
-        slope: C_MD, above 0; may be an array, and broadcasts with eta.
-        law: a law of the plane: two-point, segment, circle, disc, or samples.
+        problem: its loss is robust-log, with alpha above 0, or squared-probabilities, which has no alpha; its law one
+            of the plane (two-point, segment, circle, disc, or samples); alpha and the lambdas are numbers, eta (above
+            0) and slope may be arrays.
         scale_free: memorization is measured in units of D, so that `slope` is C_MD / D.
 
     Returns: the optimum; zeros where the class means have collapsed.
@@ -86,25 +73,26 @@ def bounded_dilation(
         ValueError: a parameter outside its domain, another loss, or a law without a plane.
 
     >>> from byrote.theory import multiclass_dilation
-    >>> one = multiclass_dilation(2, .1, eta=.1, loss="robust-log")
-    >>> abs(bounded_dilation(eta=.1).dilation / one.dilation - 1) < 1e-9
+    >>> problem = Problem(eta=.1, loss="robust-log")
+    >>> abs(bounded_dilation(problem).dilation / multiclass_dilation(problem, 2).dilation - 1) < 1e-9
     True
     """
-    if loss not in ("robust-log", "squared-probabilities"):
+    loss = problem.loss
+    if loss != "robust-log" and loss != "squared-probabilities":
         raise ValueError(f"loss must be robust-log or squared-probabilities, got {loss!r}")
-    shape, (rates, slopes) = broadcast(positive("eta", eta), positive("slope", slope))
-    lam = float(positive("lambda_h", lambda_h))
-    geometry = class_geometry(LogitLoss(loss, alpha), 2, float(positive("lambda_w", lambda_w)) / 2, lam / 2)
+    shape, (rates, slopes) = broadcast(positive("eta", problem.eta), np.asarray(problem.slope, dtype=np.float64))
+    alpha, lambda_w, lam = (float(np.asarray(one)) for one in (problem.alpha, problem.lambda_w, problem.lambda_h))
+    geometry = class_geometry(LogitLoss(loss, alpha), 2, lambda_w / 2, lam / 2)
     if geometry.collapsed:
         zero = unwrap(np.zeros(rates.size), shape)
         none = 0 if shape == () else np.zeros(shape, dtype=np.int64)
         return BoundedDilation(zero, zero, zero, 0.0, zero, zero, zero, none, True)
-    problem = _Two.of(loss, alpha, geometry, lam, law)
+    reduced = _Two.of(loss, alpha, geometry, lam, problem.law)
     constant = slopes * geometry.distance if scale_free else slopes
-    omega, count = _best(problem, rates, constant)
-    x, y, t, _ = problem.path(omega)
+    omega, count = _best(reduced, rates, constant)
+    x, y, t, _ = reduced.path(omega)
     r = rates * geometry.distance / constant * t
-    value = 2 * (problem.clean(r) + rates * problem.noisy(x, y))
+    value = 2 * (reduced.clean(r) + rates * reduced.noisy(x, y))
     found = (r, r / geometry.distance, rates * t, x, y, value)
     r_, dilation, memorization, observed, true, worth = (unwrap(one, shape) for one in found)
     number = int(count[0]) if shape == () else count.reshape(shape)

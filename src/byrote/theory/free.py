@@ -70,11 +70,11 @@ def solve_free(
     """Minimise the layer-peeled problem over all of W, H (and b), knowing nothing of neural collapse.
 
     Args:
-        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`. samples: K,
-        samples a class.
+        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`.
+        samples: K, samples a class.
         loss: any of `KINDS`; for the non-convex ones no certificate exists and the restarts are the evidence.
-        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2). seed: of the
-        starts.
+        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2).
+        seed: of the starts.
         tolerance: bound on the projected gradient, in variables scaled so that both penalties weigh alike.
 
     Raises:

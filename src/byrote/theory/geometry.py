@@ -63,7 +63,10 @@ def class_geometry(loss: LogitLoss, num_classes: int = 2, lambda_w: float = 1e-3
     probabilities: the roots of a cubic in e^d or in p.
 
     Args:
-        loss: with its alpha. num_classes: N >= 2. lambda_w, lambda_h: penalties, above 0.
+        loss: with its alpha.
+        num_classes: N >= 2.
+        lambda_w: penalty on the classifier, above 0.
+        lambda_h: penalty on the features, above 0.
 
     Raises:
         ValueError: a parameter outside its domain.

@@ -47,7 +47,9 @@ class Law:
         """Quadrature for E f(offset + scale Z), f logistic-like with kinks at 0 (and at `extra`).
 
         Args:
-            offset, scale: (P,), scale >= 0. extra: (P,) one more kink in the units of the argument.
+            offset: (P,).
+            scale: (P,), at least 0.
+            extra: (P,), one more kink in the units of the argument.
 
         Returns:
             Z (P or 1, Q) and weights (P or 1, Q), Gauss-Legendre on panels that end at the kinks; exact sums
@@ -118,10 +120,10 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
     """The uniform law on given points, rescaled to E ||v||^2 = 1.
 
     Args:
-        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first
-        two coordinates are those along
-            h_1 and h_2, in the frame of class 1. tolerance: how far from centred is still centred, relative
-            to the spread.
+        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first two
+            coordinates are those along h_1 and h_2, in the frame of class 1.
+        name: what errors and results call the law.
+        tolerance: how far from centred is still centred, relative to the spread.
 
     Raises:
         ValueError: the law is not centred in the sense of Assumption 4.2.2, or has no spread.

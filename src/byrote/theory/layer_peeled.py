@@ -96,13 +96,13 @@ def layer_peeled(
     = 2 it frees a curve of minimisers, see `bias_curve`.
 
     Args:
-        num_classes: N >= 2. alpha: label smoothing, in [0, 1); 0 is cross entropy. lambda_w, lambda_h:
-        penalties, above 0.
-            Each may be an array; they broadcast.
+        num_classes: N >= 2.
+        alpha: label smoothing, in [0, 1); 0 is cross entropy.
+        lambda_w: penalty on the classifier, above 0.
+        lambda_h: penalty on the features, above 0. These four may be arrays; they broadcast.
         positive: features are constrained to H >= 0.
         bias: the classifier has an unpenalised bias.
-        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class
-        coincide.
+        width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class coincide.
 
     Raises:
         ValueError: alpha outside [0, 1), a penalty that is not positive, N < 2, M < N.
@@ -218,8 +218,9 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
     entry of W - C (H - hbar) at the best constant C. The zero pair is an NC configuration (a degenerate one).
 
     Args:
-        weight: (N, M). features: (N, M), or (N, K, M) with K samples a class. tolerance: bound on all three
-        deviations.
+        weight: (N, M).
+        features: (N, M), or (N, K, M) with K samples a class.
+        tolerance: bound on all three deviations.
 
     Raises:
         ValueError: the shapes do not fit.

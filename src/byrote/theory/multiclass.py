@@ -18,10 +18,11 @@ from functools import cached_property
 import numpy as np
 
 from .geometry import Geometry, class_geometry
-from .laws import Law, plane_nodes
-from .logit_losses import Kind, LogitLoss
+from .laws import plane_nodes
+from .logit_losses import LogitLoss
 from .optimize import descend, projected
-from .parameters import Array, non_negative, positive
+from .parameters import Array, positive
+from .problem import Problem
 
 __all__ = ["LocalMinimum", "MulticlassDilation", "multiclass_dilation"]
 
@@ -74,48 +75,36 @@ class MulticlassDilation:
     iterations: int
 
 
-def multiclass_dilation(
-    num_classes: int = 3,
-    alpha: float = 0.1,
-    lambda_w: float = 1e-3,
-    lambda_h: float = 1e-3,
-    eta: float = 0.003,
-    slope: float = 1.0,
-    law: str | Law = "circle",
-    loss: Kind = "smoothing",
-    scale_free: bool = False,
-) -> MulticlassDilation:
+def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool = False) -> MulticlassDilation:
     """The optimal dilation for N classes and any of `KINDS` of losses.
 
     Args:
-        num_classes: N >= 2. alpha, lambda_w, lambda_h, eta, slope: as in `dilation`; eta > 0 is the
-        corrupted samples' share of the clean
-            ones, spread evenly over the wrong classes.
-        law: two-point, segment, circle or disc in the plane of h_n and h_m, m uniform among the other
-        classes; or `from_samples` of (S, M).
-        loss: the loss, with alpha as its parameter. scale_free: memorization is measured in units of D, so
-        that C_MD reads C_MD D.
+        problem: one point under any of `KINDS` of losses; its eta, above 0, is the corrupted samples' share of the
+            clean ones, spread evenly over the wrong classes. Its law is two-point, segment, circle or disc in the plane
+            of h_n and h_m, m uniform among the other classes, or `from_samples` of (S, M).
+        num_classes: N >= 2.
+        scale_free: memorization is measured in units of D, so that C_MD reads C_MD D.
 
     Raises:
         ValueError: a parameter outside its domain, a law without a plane (sphere), or class means that have
         collapsed to 0.
 
     >>> from byrote.theory import dilation
-    >>> abs(multiclass_dilation(num_classes=2).dilation / dilation().dilation - 1) < 1e-8
+    >>> abs(multiclass_dilation(Problem(), num_classes=2).dilation / dilation().dilation - 1) < 1e-8
     True
     """
-    rate, C_md = float(positive("eta", eta)), float(positive("slope", slope))
-    lam = float(non_negative("lambda_h", lambda_h))
-    chosen = LogitLoss(loss, alpha)
-    geometry = class_geometry(chosen, num_classes, lambda_w / num_classes, lambda_h / num_classes)
+    numbers = (problem.alpha, problem.lambda_w, problem.lambda_h, positive("eta", problem.eta), problem.slope)
+    alpha, lambda_w, lam, rate, C_md = (float(np.asarray(one)) for one in numbers)
+    law, chosen = problem.law, LogitLoss(problem.loss, alpha)
+    geometry = class_geometry(chosen, num_classes, lambda_w / num_classes, lam / num_classes)
     if geometry.collapsed:
         raise ValueError("the class means have collapsed to 0 at these penalties: there is nothing to memorize towards")
-    problem = _Reduced(chosen, geometry, lam, rate, C_md * geometry.distance if scale_free else C_md, plane_nodes(law))
-    ends = [problem.solve(start, name) for name, start in _STARTS[: 2 if chosen.convex else None]]
+    reduced = _Reduced(chosen, geometry, lam, rate, C_md * geometry.distance if scale_free else C_md, plane_nodes(law))
+    ends = [reduced.solve(start, name) for name, start in _STARTS[: 2 if chosen.convex else None]]
     minima = _distinct([end for end, _ in ends])
     best, gap = minima[0], float("nan")
     if chosen.convex:
-        gap = problem.certificate(best)
+        gap = reduced.certificate(best)
     return MulticlassDilation(
         geometry=geometry,
         eta=rate,
@@ -123,8 +112,8 @@ def multiclass_dilation(
         dilation=best.dilation,
         memorization=best.memorization,
         memorization_relative=best.memorization / geometry.distance,
-        r_max=problem.kappa * geometry.distance,
-        fraction=best.r / (problem.kappa * geometry.distance),
+        r_max=reduced.kappa * geometry.distance,
+        fraction=best.r / (reduced.kappa * geometry.distance),
         observed=best.observed,
         true=best.true,
         others=best.others,
@@ -132,7 +121,7 @@ def multiclass_dilation(
         minima=tuple(minima),
         from_true_class=ends[0][0],
         optimality_gap=gap,
-        quadrature_error=abs(problem.clean(best.r)[1] - problem.clean(best.r, plane_nodes(law, fine=False))[1]),
+        quadrature_error=abs(reduced.clean(best.r)[1] - reduced.clean(best.r, plane_nodes(law, fine=False))[1]),
         converged=best.residual <= 1e-7,
         iterations=sum(steps for _, steps in ends),
     )

@@ -114,7 +114,10 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
     For symmetric ones the last mean is C: the order of any two risks is kept as long as eta < (N-1)/N.
 
     Args:
-        logits: (S, N). labels: (S,) true classes, integers in 0..N-1. eta: flip rate in [0, 1].
+        loss: values (S,) of logits (S, N) and labels (S,).
+        logits: (S, N).
+        labels: (S,) true classes, integers in 0..N-1.
+        eta: flip rate in [0, 1].
 
     Raises:
         ValueError: shapes, labels or eta outside their domain.

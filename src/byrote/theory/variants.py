@@ -4,27 +4,19 @@ clean samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dilation import Dilation, LawLike, Margin, dilation, two_class_geometry
-from .parameters import Array, Real, broadcast, class_count, non_negative, positive, smoothing, unwrap
+from .dilation import Dilation, solve_dilation
+from .parameters import Array, Real, broadcast, class_count, positive, unwrap
+from .problem import Problem
 
 __all__ = ["CleanMemorization", "SquaredDilation", "clean_memorization", "scale_free_dilation", "squared_dilation"]
 
 
-def scale_free_dilation(
-    alpha: ArrayLike = 0.1,
-    lambda_w: ArrayLike = 1e-3,
-    lambda_h: ArrayLike = 1e-3,
-    eta: ArrayLike = 0.003,
-    slope: ArrayLike = 0.3,
-    law: LawLike = "circle",
-    width: int = 2,
-    loss: Margin = "smoothing",
-) -> Dilation:
+def scale_free_dilation(problem: Problem) -> Dilation:
     """The model with memorization measured in units of D: eta ||u_1 - h_2|| / D <= C r / D.
 
     It is the paper's model at C_MD = C D, a different C_MD for each loss. For laws with E Z^2 = 1/2 (circle,
@@ -32,18 +24,18 @@ def scale_free_dilation(
     the gap between CE and LS is of third order in eta.
 
     Args:
-        slope: C, above 0, without unit. Everything else as in `dilation`.
+        problem: of two classes under smoothing or relaxation; its slope is C, without unit.
 
-    >>> ce, ls = scale_free_dilation(alpha=0.), scale_free_dilation(alpha=.1)
+    Returns:
+        The optimum, its `slope` that of the paper's model, C D.
+
+    >>> ce, ls = (scale_free_dilation(Problem(alpha, slope=.3)) for alpha in (0., .1))
     >>> 1 < ce.dilation / ls.dilation < 1.002
     True
     """
-    beta = smoothing(alpha) / (2 if loss == "smoothing" else 1)
-    constant = positive("slope", slope)
-    _, norm, _ = two_class_geometry(beta, positive("lambda_w", lambda_w), positive("lambda_h", lambda_h))
-    distance = np.sqrt(2) * norm
-    effective = constant * np.where(distance > 0, distance, 1.0)
-    return dilation(alpha, lambda_w, lambda_h, eta, effective, law, width, loss)
+    distance = problem.distance
+    effective = np.asarray(problem.slope, dtype=np.float64) * np.where(distance > 0, distance, 1.0)
+    return solve_dilation(replace(problem, slope=effective))
 
 
 @dataclass(frozen=True)
@@ -67,13 +59,7 @@ class SquaredDilation:
     iterations: int = 0
 
 
-def squared_dilation(
-    num_classes: ArrayLike = 2,
-    lambda_w: ArrayLike = 1e-3,
-    lambda_h: ArrayLike = 1e-3,
-    eta: ArrayLike = 0.003,
-    slope: ArrayLike = 1.0,
-) -> SquaredDilation:
+def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDilation:
     """The model under squared error on logits (mean over classes), in closed form, for any N and any law in
     the span of the class means.
 
@@ -82,15 +68,19 @@ def squared_dilation(
     D / C_MD) / (1 + s). So of two settings with distances D and D' the larger one dilates more exactly as
     long as eta D D' < C_MD^2, and less beyond: Theorem 4.3's order and its reversal in one line.
 
-    >>> round(squared_dilation(eta=.1).dilation, 6)
+    Args:
+        problem: its lambdas, eta and slope; what it says of the loss, the law and the width plays no part.
+        num_classes: N, at least 2; may be an array, and broadcasts with the numbers of the problem.
+
+    Raises:
+        ValueError: N is not a whole number of at least 2.
+
+    >>> round(squared_dilation(Problem(eta=.1)).dilation, 6)
     0.117772
     """
+    numbers = (problem.lambda_w, problem.lambda_h, problem.eta, problem.slope)
     shape, (N, l_w, l_h, rate, C_md) = broadcast(
-        class_count(num_classes),
-        positive("lambda_w", lambda_w),
-        positive("lambda_h", lambda_h),
-        non_negative("eta", eta),
-        positive("slope", slope),
+        class_count(num_classes), *(np.asarray(one, dtype=np.float64) for one in numbers)
     )
     shrinkage = np.maximum(0.0, 1 - N * np.sqrt(l_w) * np.sqrt(l_h))
     norm = np.sqrt(shrinkage * np.sqrt(l_w / l_h))
@@ -138,17 +128,7 @@ class CleanMemorization:
     training: Dilation
 
 
-def clean_memorization(
-    alpha: ArrayLike = 0.1,
-    lambda_w: ArrayLike = 1e-3,
-    lambda_h: ArrayLike = 1e-3,
-    eta: ArrayLike = 0.003,
-    slope: ArrayLike = 1.0,
-    clean_slope: ArrayLike = 0.5,
-    law: LawLike = "circle",
-    width: int = 2,
-    loss: Margin = "smoothing",
-) -> CleanMemorization:
+def clean_memorization(problem: Problem, clean_slope: ArrayLike = 0.5) -> CleanMemorization:
     """Our model of total memorization: clean training samples are pulled from h + v to h + (s/r) v, at a
     price in test dilation.
 
@@ -160,21 +140,19 @@ def clean_memorization(
     omega mem / C_MD, r / D = mem / (omega C_MD). No label noise, no memorization: at eta = 0 nothing moves.
 
     Args:
+        problem: of two classes under smoothing or relaxation.
         clean_slope: C_cl > 0, below D: from C_cl = D on, memorizing clean samples would cost nothing and the
         training side collapse for free.
 
     Raises:
-        ValueError: clean_slope is not below D, or a parameter outside its domain.
+        ValueError: clean_slope is not above 0 or not below D.
 
-    >>> both = clean_memorization()
-    >>> both.train_dilation < clean_memorization(clean_slope=1e-6).train_dilation < both.test_dilation
+    >>> both, hardly = (clean_memorization(Problem(), clean_slope) for clean_slope in (.5, 1e-6))
+    >>> both.train_dilation < hardly.train_dilation < both.test_dilation
     True
     """
     price = positive("clean_slope", clean_slope)
-    C_md = positive("slope", slope)
-    beta = smoothing(alpha) / (2 if loss == "smoothing" else 1)
-    _, norm, _ = two_class_geometry(beta, positive("lambda_w", lambda_w), positive("lambda_h", lambda_h))
-    distance = np.sqrt(2) * norm
+    distance = problem.distance
     shape = np.broadcast_shapes(price.shape, distance.shape)
     ratio = np.broadcast_to(price, shape) / np.maximum(np.broadcast_to(distance, shape), np.finfo(float).tiny)
     if (ratio >= 1).any():
@@ -185,7 +163,7 @@ def clean_memorization(
             f"got {prices[worst]:g} with D = {distances[worst]:g}"
         )
     omega = np.sqrt(1 - ratio**2)
-    training = dilation(alpha, lambda_w, lambda_h, eta, C_md / omega, law, width, loss)
+    training = solve_dilation(replace(problem, slope=np.asarray(problem.slope, dtype=np.float64) / omega))
     spread, train = np.asarray(training.r), np.asarray(training.dilation)
     square = np.broadcast_to(omega, spread.shape) ** 2
 

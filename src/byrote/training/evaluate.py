@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from byrote.measures.snapshot import Snapshot
+from byrote.table import Table
 from byrote.training.cohort import Cohort
-from byrote.training.run import Columns
 
 __all__ = ["answers", "features_of", "snapshots"]
 
@@ -53,13 +53,13 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
         )
 
 
-def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Columns:
+def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Table:
     """A share of the features of one run for the feature plane: where M = 2, else empty.
 
     Up to 1,000 test samples, all corrupted and 500 clean training samples, the first by position.
     """
     if snapshot.features.shape[-1] != 2:
-        return {}
+        return Table({})
     wrong = snapshot.corrupted
     rows = torch.cat([wrong.nonzero()[:, 0], (~wrong).nonzero()[:_SHOWN_CLEAN, 0]])
     shown = slice(0, _SHOWN_TEST)
@@ -68,4 +68,4 @@ def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Columns:
     observed = torch.cat([snapshot.observed[rows], snapshot.test_true[shown]]).cpu().numpy()
     split = np.array(["train"] * len(rows) + ["test"] * (len(h) - len(rows)))
     numbers = torch.cat([ids[rows.cpu()], test_ids[shown]]).cpu().numpy()
-    return {"split": split, "id": numbers, "true": true, "observed": observed, "x": h[:, 0], "y": h[:, 1]}
+    return Table({"split": split, "id": numbers, "true": true, "observed": observed, "x": h[:, 0], "y": h[:, 1]})

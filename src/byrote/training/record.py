@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from byrote.engine import numerics
 from byrote.measures.dynamics import SampleHistory
 from byrote.measures.snapshot import Snapshot, read
+from byrote.table import Table
 from byrote.training.cohort import Cohort
 from byrote.training.evaluate import features_of
 from byrote.training.facts import facts_of
-from byrote.training.run import Columns, Run
+from byrote.training.run import Run
 
 __all__ = ["Record"]
 
@@ -42,12 +43,11 @@ class Record:
     def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
         """The run as a value. A failed one keeps its history alone."""
         experiment, last = cohort.experiments[s], None if self.error else self.last
-        samples: Columns = {}
-        features: Columns = {}
-        weights: Columns = {}
+        samples, features = Table({}), Table({})
+        weights: dict[str, NDArray[Any]] = {}
         if last is not None and self.samples is not None:
             columns = {name: getattr(self.samples, name).cpu().numpy() for name in _SAMPLES}
-            samples = {"id": cohort.train.ids.numpy(), **columns}
+            samples = Table({"id": cohort.train.ids.numpy(), **columns})
             features = features_of(last, cohort.train.ids, cohort.test.ids)
         if keep_weights and not self.error:
             states = cohort.network.run_module(s).state_dict()
@@ -56,7 +56,7 @@ class Record:
             experiment=experiment,
             status="failed" if self.error else "done",
             error=self.error,
-            history={name: np.array([row[name] for row in self.rows]) for name in self.rows[0]} if self.rows else {},
+            history=Table.of(self.rows),
             samples=samples,
             features=features,
             facts=facts_of(experiment, len(cohort.train.labels), len(cohort.test.labels), cohort.feature_width),

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from byrote.experiment import Experiment
+from byrote.networks import Classifier
+from byrote.table import Table
 
-__all__ = ["Run"]
-
-Columns = Mapping[str, NDArray[Any]]
+__all__ = ["Run", "trained"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class Run:
         experiment: its spec.
         status: "done" or "failed".
         error: one sentence when it failed.
-        history: columns, one row an evaluated epoch (names in docs/measures.md).
-        samples: columns id, true, observed, learned_epoch (0: never learned), forgotten (times), margin, aum.
-        features: columns split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
+        history: one row an evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
+        samples: one row a training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
+            margin, aum.
+        features: split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
         facts: what the tables say of the run besides its spec (number of classes, effective rate, ...).
-        weights: the trained weights by name, where they were asked for.
+        weights: the trained weights by name, where they were kept; `model` makes the network of them.
         seconds: wall time of the run's cohort, and its share of it.
         numerics: which arithmetic its network ran (`byrote.engine.numerics`).
     """
@@ -33,9 +35,9 @@ class Run:
     experiment: Experiment
     status: str
     error: str
-    history: Columns
-    samples: Columns
-    features: Columns
+    history: Table
+    samples: Table
+    features: Table
     facts: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -48,4 +50,31 @@ class Run:
     @property
     def final(self) -> dict[str, Any]:
         """The last row of the history."""
-        return {name: column[-1].item() for name, column in self.history.items() if len(column)}
+        return self.history.row(-1) if len(self.history) else {}
+
+    def model(self) -> Classifier:
+        """The trained network in eval mode: `model(x)` are logits, `model.features(x)` features.
+
+        Its input is what `run.experiment.data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
+
+        Raises:
+            ValueError: the run keeps no weights, or it failed.
+        """
+        if self.error:
+            raise ValueError(f"a finished run is needed for its network, run {self.key} failed: {self.error}")
+        if not self.weights:
+            raise ValueError(f"run {self.key} keeps no weights; train it with experiment.run(keep_weights=True)")
+        return trained(self.experiment, self.weights)
+
+
+def trained(experiment: Experiment, weights: Mapping[str, NDArray[Any]]) -> Classifier:
+    """The network of an experiment with these weights, in eval mode.
+
+    Args:
+        experiment: the spec, whose data say what shape an input has.
+        weights: arrays by their names in `network.state_dict()`.
+    """
+    shape = experiment.data.load("train", experiment.split_seed).shape
+    network = experiment.network.build(shape, experiment.num_outputs)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return network.eval()

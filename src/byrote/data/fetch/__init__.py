@@ -1,1 +1,1 @@
-"""Acquisition: where the files of a data set come from, and everything `byrote data get` can fetch."""
+"""Acquisition: where the files of a data set come from, and everything can be fetched."""

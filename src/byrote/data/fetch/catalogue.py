@@ -1,4 +1,4 @@
-"""Everything `byrote data get` can fetch."""
+"""Everything that can be fetched, by name."""
 
 from pathlib import Path
 

@@ -1,13 +1,14 @@
 """What every executor is: it takes tasks, carries them out somewhere, and says what happens."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Self
 
 from byrote.sweep.plan import Task
 
-__all__ = ["Event", "Executor", "Heard", "Setting"]
+__all__ = ["Event", "Executor", "Heard", "Request", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,56 @@ class Event:
 Heard = Callable[[Event], object]
 
 
-class Executor(Protocol):
-    """Where tasks run.
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an executor; each takes what it needs.
+
+    Args:
+        workers: most tasks at a time; None: as many as there is room for.
+        address: of a running cluster; empty: a private one.
+        gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
+    """
+
+    workers: int | None = None
+    address: str = ""
+    gpus_per_task: float | None = None
+
+
+class Executor(ABC):
+    """Where tasks run. A subclass is registered under its name in lower case, by being defined.
 
     Whatever the executor, a task is carried out by `work.work` with one torch thread, its results go straight into the
     store, and only events come back. So the same study gives the same bits everywhere.
     """
 
+    registry: ClassVar[dict[str, type["Executor"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.registry[cls.__name__.lower()] = cls
+
+    @classmethod
+    @abstractmethod
+    def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
+        """The executor of these tasks, which asks `stop` whether the sweep stops."""
+
+    @classmethod
+    def check(cls, request: Request, device: str) -> None:
+        """See that it takes what was asked for, before anything is begun.
+
+        Raises:
+            ValueError: what was asked for does not fit.
+            ImportError: a package is missing.
+        """
+        if request.address or request.gpus_per_task is not None:
+            on = cls.__name__.lower()
+            raise ValueError(f"`address=` and `gpus_per_task=` are for `on='ray'`, and this is `on={on!r}`")
+
+    @abstractmethod
     def submit(self, task: Task) -> None:
         """Take a task; it starts when there is room for it."""
 
+    @abstractmethod
     def wait(self, heard: Heard) -> None:
         """Carry on until every submitted task has ended, and pass on each event.
 
@@ -74,5 +115,6 @@ class Executor(Protocol):
         further task starts, and the tasks in hand end after their epoch, each with a checkpoint.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """End whatever runs, now. A task in hand keeps the checkpoint that it saved last."""

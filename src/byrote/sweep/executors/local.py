@@ -12,19 +12,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, Self
 
 from byrote.identity import is_own
-from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
 from byrote.sweep.plan import Task
 
-__all__ = ["Local"]
+__all__ = ["Local", "default_workers"]
 
 _ATTEMPTS = 2  # times a task is tried when its worker dies
 _TICK = 0.25  # seconds between two questions whether to stop
 
 
-class Local:
+def default_workers(device: str = "cpu") -> int:
+    """One a core this process may use; on an accelerator, which a cohort fills, a single one.
+
+    >>> default_workers("cuda:0")
+    1
+    """
+    if not device.startswith("cpu"):
+        return 1
+    usable: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable is not None else os.cpu_count() or 1
+
+
+class Local(Executor):
     """Runs tasks in `workers` processes; see `Executor`.
 
     Args:
@@ -38,6 +50,10 @@ class Local:
         self._todo: Queue[Task] = Queue()
         self._events: Queue[Event | None] = Queue()
         self._slots: list[_Slot] = []
+
+    @classmethod
+    def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
+        return cls(setting, stop, request.workers or default_workers(setting.device))
 
     def submit(self, task: Task) -> None:
         self._todo.put(task)

@@ -21,12 +21,12 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
 from byrote.sweep.plan import Task
 
-__all__ = ["Ray", "check_ray"]
+__all__ = ["Ray"]
 
 _RETRIES = 3  # times a task starts again when its worker or node dies; one that kills its worker is given up then
 _CALLS = 50  # tasks a worker process does before it is replaced: what it leaks stays bounded, its start costs little
@@ -36,24 +36,7 @@ _TICK = 0.25  # seconds between two questions whether to stop
 _EVERY = 5.0  # seconds between two looks at the size of the cluster and at the progress of the runs
 
 
-def check_ray(address: str, gpus_per_task: float | None, device: str) -> None:
-    """See that Ray can be asked for this.
-
-    Raises:
-        ValueError: an address, a share of a GPU or a device that does not fit.
-        ImportError: Ray is not installed.
-    """
-    if "://" in address:
-        raise ValueError(f"--address needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}")
-    if gpus_per_task is not None and not (device.startswith("cuda") and gpus_per_task > 0):
-        raise ValueError(f"--gpus-per-task needs a number above 0 and --device cuda, got {gpus_per_task:g} on {device}")
-    if device.startswith("cuda:"):
-        raise ValueError(f"with --on ray, Ray chooses the GPU of each task; give --device cuda instead of {device}")
-    if find_spec("ray") is None:
-        raise ImportError("--on ray needs the package ray; install it with `pip install 'byrote[ray]'`")
-
-
-class Ray:
+class Ray(Executor):
     """Runs tasks on Ray; see `Executor`.
 
     Args:
@@ -73,7 +56,7 @@ class Ray:
         address: str = "",
         gpus_per_task: float | None = None,
     ) -> None:
-        check_ray(address, gpus_per_task, setting.device)
+        self.check(Request(workers, address, gpus_per_task), setting.device)
         self._setting, self._stop, self._workers, self._address = setting, stop, workers, address
         self._gpus = (1.0 if gpus_per_task is None else gpus_per_task) if setting.device.startswith("cuda") else 0.0
         self._todo: deque[Task] = deque()
@@ -82,6 +65,28 @@ class Ray:
         self._ray: Any = None
         self._remote: Any = None
         self._looked, self._slots = -_EVERY, 1
+
+    @classmethod
+    def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
+        return cls(setting, stop, request.workers, request.address, request.gpus_per_task)
+
+    @classmethod
+    def check(cls, request: Request, device: str) -> None:
+        address, gpus_per_task = request.address, request.gpus_per_task
+        if "://" in address:
+            raise ValueError(
+                f"`address=` needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}"
+            )
+        if gpus_per_task is not None and not (device.startswith("cuda") and gpus_per_task > 0):
+            raise ValueError(
+                f"`gpus_per_task=` needs a number above 0 and `device='cuda'`, got {gpus_per_task:g} on {device}"
+            )
+        if device.startswith("cuda:"):
+            raise ValueError(
+                f"with `on='ray'`, Ray chooses the GPU of each task; give `device='cuda'` instead of {device}"
+            )
+        if find_spec("ray") is None:
+            raise ImportError("`on='ray'` needs the package ray; install it with `pip install 'byrote[ray]'`")
 
     def submit(self, task: Task) -> None:
         self._todo.append(task)
@@ -166,7 +171,7 @@ class Ray:
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
             raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
         if self._gpus and not ray.cluster_resources().get("GPU"):
-            raise ValueError("the Ray cluster has no GPU; leave --device cuda out")
+            raise ValueError("the Ray cluster has no GPU; leave `device='cuda'` out")
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": _CALLS}
         self._remote = ray.remote(**options, **({"num_gpus": self._gpus} if self._gpus else {}))(_carry_out)
         return ray

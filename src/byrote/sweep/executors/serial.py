@@ -2,17 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Self
 
 import torch
 
 from byrote.sweep.attempt import attempt
-from byrote.sweep.executors.base import Event, Heard, Setting
+from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
 from byrote.sweep.plan import Task
 
 __all__ = ["Serial"]
 
 
-class Serial:
+class Serial(Executor):
     """Runs tasks here; see `Executor`.
 
     Args:
@@ -23,6 +24,10 @@ class Serial:
     def __init__(self, setting: Setting, stop: Callable[[], bool]) -> None:
         self._setting, self._stop = setting, stop
         self._todo: deque[Task] = deque()
+
+    @classmethod
+    def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
+        return cls(setting, stop)
 
     def submit(self, task: Task) -> None:
         self._todo.append(task)

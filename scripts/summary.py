@@ -1,7 +1,7 @@
 """Every committed verdict beside what the papers report, and what each committed study cost, as Markdown tables.
 
     python scripts/summary.py             print them
-    python scripts/summary.py --write     put them where they belong: docs/studies.md, claims.md, findings.md, README.md
+    python scripts/summary.py --write     put them where they belong: docs/studies.md, claims.md, findings.md
 
 Reads results/demo, results/small/* and results/medium/*: the verdicts that `byrote report` wrote and the tables they
 were computed from; and results/theory: the claims that need no run (`byrote claims --theory --json`).
@@ -21,8 +21,8 @@ _ALONE = "theory alone"  # the column of the claims that need no run
 OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
 OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
 _DEMO = "A2"  # the only claim that no study at `small` can decide, so that the demo stands for it
-# the ten verdicts that README prints; tests/results/test_recomputed.py recomputes each of them in plain NumPy
-_README = {
+# the ten verdicts that tests/results/test_recomputed.py computes again in plain NumPy
+_TWICE = {
     "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
     "loss-function": ("B2", "B3", "B6", "B7"),
     "robust": ("C4",),
@@ -115,17 +115,17 @@ def claims_table() -> str:
     return "\n".join(lines)
 
 
-def rows_of_readme(found: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
-    """The id, the study and the verdict of each row that README prints."""
+def rows_computed_twice(found: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
+    """The id, the study and the verdict of each row that is computed twice."""
     by_study = judged(found)
-    return [(id, study, by_study[study][id]) for study, ids in _README.items() for id in ids]
+    return [(id, study, by_study[study][id]) for study, ids in _TWICE.items() for id in ids]
 
 
 def words(found: list[Path]) -> str:
     """Ten verdicts with their numbers."""
     heads = ("claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for id, study, verdict in rows_of_readme(found):
+    for id, study, verdict in rows_computed_twice(found):
         cells = (id, study, verdict["statement"], _word(verdict), _numbers(verdict), verdict["runs"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
@@ -158,9 +158,8 @@ def tables(found: list[Path]) -> dict[str, dict[str, str]]:
     """The tables by page and by the name that marks their place on it."""
     return {
         "docs/claims.md": {"claims": claims_table()},
-        "docs/studies.md": {"costs": costs(found), "verdicts": verdicts(found)},
+        "docs/studies.md": {"costs": costs(found), "words": words(found), "verdicts": verdicts(found)},
         "docs/findings.md": {"scales": by_scale(found)},
-        "README.md": {"words": words(found)},
     }
 
 

@@ -1,13 +1,16 @@
-"""The README's example runs, is twelve lines, and its commands exist."""
+"""README opens with code, its example runs and is twelve lines, and the commands of README and docs can be parsed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from byrote.cli import main
+from byrote import Study
+from byrote.cli.main import app
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -21,20 +24,51 @@ def test_the_example_runs_and_says_something(capsys):
     assert all(0 <= value < 50 for value in values)
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^byrote ([a-z]+)", README, re.MULTILINE))))
-def test_the_commands_exist(command, capsys):
-    assert main([command, "--help"]) == 0
-    assert command in capsys.readouterr().out
+def test_the_number_of_networks_is_that_of_the_demo():
+    (number,) = re.findall(r"trains (\d+) small networks", README)
+    assert int(number) == len(Study.load("demo").experiments())
+
+
+def test_code_comes_within_forty_lines_and_no_table_is_long():
+    lines = README.splitlines()
+    assert next(place for place, line in enumerate(lines) if line.startswith("```")) < 40
+    tables = re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE)
+    assert tables
+    assert max(len(table.splitlines()) - 2 for table in tables) <= 10
+
+
+def commands(page):
+    """The commands in the blocks of a page, and of the page of questions those in its tables."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [re.split(r"\s+#|\s{4,}", line.removeprefix("$ "))[0] for block in blocks for line in block.splitlines()]
+    found = [one.strip() for line in lines for one in re.split(r" && | \| (?=byrote)", line)]
+    found += re.findall(r"`(byrote [^`]+)`", text) if page.name == "questions.md" else []
+    return [one for one in found if re.match(r"byrote (?!COMMAND)", one) and not re.search(r"[\[\]|&]|\.\.\.", one)]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = sorted({line for page in PAGES for line in commands(page)})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_can_be_parsed(line):
+    command, _, _ = app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+    assert callable(command)
+
+
+def test_every_command_stands_in_the_docs():
+    named = {line.split()[1] for line in COMMANDS}
+    assert named >= {name for name in app if not name.startswith("-")}
 
 
 def test_files_that_are_named_exist():
-    root = Path(__file__).resolve().parent.parent
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (root / target).exists(), target
+        assert (ROOT / target).exists(), target
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/theory"])
 def test_every_page_is_in_its_index(folder):
-    pages = {page.name for page in (Path(__file__).resolve().parent.parent / folder).glob("*.md")} - {"README.md"}
-    index = (Path(__file__).resolve().parent.parent / folder / "README.md").read_text("utf-8")
+    pages = {page.name for page in (ROOT / folder).glob("*.md")} - {"README.md"}
+    index = (ROOT / folder / "README.md").read_text("utf-8")
     assert pages == pages & set(re.findall(r"\]\(([^)#:/]+\.md)\)", index))

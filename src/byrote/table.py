@@ -6,6 +6,7 @@ when the column is first read, so that a large file costs only the columns that 
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -207,6 +208,27 @@ class Table:
         lines = ["  ".join(row) for row in zip(*shown, strict=True)]
         return "\n".join([head, *lines[: half + 1], *["..."] * long, *lines[half + 1 :]])
 
+    def _repr_html_(self) -> str:
+        """The first rows as a notebook shows them; text and lines take the color of the notebook."""
+        shown = self.take(np.arange(min(len(self), _ROWS)))
+        cell = "padding:.15em .6em;color:inherit;background:none;text-align"
+        head = "".join(
+            f'<th style="{cell}:{"left" if shown[name].dtype.kind == "O" else "right"}">{html.escape(name)}</th>'
+            for name in shown.columns
+        )
+        rows = "".join(
+            "<tr>"
+            + "".join(f'<td style="{cell}:{_side(v)}">{html.escape(_words(v))}</td>' for v in row.values())
+            + "</tr>"
+            for row in shown.rows()
+        )
+        more = f"the first {len(shown):,} of " if len(shown) < len(self) else ""
+        size = f"<small>{more}{len(self):,} rows, {len(self.columns)} columns</small>"
+        return (
+            '<div style="overflow-x:auto"><table class="byrote-table">'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{size}</div>"
+        )
+
     def where(self, mask: Column | None = None, /, **conditions: object) -> Table:
         """The rows that meet every condition.
 
@@ -333,6 +355,17 @@ class Table:
         """The rows as plain dictionaries of Python values."""
         columns = [self[name].tolist() for name in self._columns]
         return [dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _side(value: Any) -> str:
+    return "right" if isinstance(value, (int, float)) and not isinstance(value, bool) else "left"
+
+
+def _words(value: Any) -> str:
+    """A value in a few characters; a dash for what is absent."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _joined(parts: Sequence[Column]) -> Column:

@@ -140,21 +140,22 @@ def test_report_and_figures_write_where_they_say(store, tmp_path, capsys):
     page = tmp_path / "page"
     assert (page / "index.html").stat().st_size > 100_000
     assert json.loads((page / "verdicts.json").read_text())
-    assert {p.suffix for p in (page / "figures").iterdir()} == {".svg", ".pdf"}
+    assert {p.suffix for p in (page / "figures").iterdir()} == {".svg", ".pdf", ".csv"}
     assert main(["figures", str(store), "--out", str(tmp_path / "f"), "--json"]) == 0
     listed = [file for row in json.loads(capsys.readouterr().out) for file in row["files"]]
     assert sorted(listed) == sorted(str(p) for p in (tmp_path / "f").iterdir())
 
 
 def test_report_names_a_folder_of_figures_only_where_there_is_one(store, tmp_path, capsys, monkeypatch):
-    page, verdicts, drawn = (tmp_path / "page" / name for name in ("index.html", "verdicts.json", "figures"))
+    names = ("index.html", "verdicts.json", "figures", "tables")
+    page, verdicts, drawn, tables = (tmp_path / "page" / name for name in names)
     assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
-    assert f"wrote {page}, {verdicts} and {drawn}\n" in capsys.readouterr().err
+    assert f"wrote {page}, {verdicts}, {drawn} and {tables}\n" in capsys.readouterr().err
     monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # data for which there is no figure
     monkeypatch.setattr("byrote.figures.base.registered", list)
-    page, verdicts = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json"))
+    page, verdicts, tables = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json", "tables"))
     assert main(["report", str(store), "--out", str(tmp_path / "bare")]) == 0
-    assert f"wrote {page} and {verdicts}\n" in capsys.readouterr().err
+    assert f"wrote {page}, {verdicts} and {tables}\n" in capsys.readouterr().err
     assert not (tmp_path / "bare" / "figures").exists()
 
 

@@ -100,3 +100,27 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
     assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6
     assert "108 runs" in tab.locator("body").inner_text()
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("ink", "ground", "line"), [("rgb(17, 17, 17)", "white", "#0072B2"), ("rgb(224, 224, 224)", "#111", "#3FA3E0")]
+)
+def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_path, ink, ground, line):
+    from byrote import figures
+
+    (figure,) = figures.draw(analysis, "wrong-labels")
+    cell = figure._repr_mimebundle_()["text/html"]
+    page = f"<html><body style='background:{ground};color:{ink}'><div>{cell}</div></body></html>"
+    (tmp_path / "book.html").write_text(f"<!doctype html><meta charset='utf-8'>{page}", "utf-8")
+    tab = browser.new_page(color_scheme="light")
+    said = []
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto((tmp_path / "book.html").as_uri())
+    inner = tab.frame_locator("iframe")
+    inner.locator("svg .mark-line path").first.wait_for(timeout=60_000)
+    assert said == []
+    body = inner.locator("body")
+    assert body.evaluate("b => getComputedStyle(b).color") == ink
+    drawn = {one.evaluate("p => getComputedStyle(p).stroke") for one in inner.locator("svg .mark-line path").all()}
+    assert f"rgb({', '.join(str(int(line[at : at + 2], 16)) for at in (1, 3, 5))})" in drawn
+    tab.close()

@@ -118,9 +118,13 @@ def test_no_word_claim_figure_or_column_speaks_of_true_labels(source, tmp_path, 
     assert list(specs) == ["given-labels"]
     assert CLAIMS_OF_TRUTH.findall(json.dumps(specs)) == []
     assert [path.name for path in sorted((tmp_path / "page" / "figures").iterdir())] == [
+        "given-labels.csv",
         "given-labels.pdf",
         "given-labels.svg",
     ]
+    tables = {path.stem: path.read_text("utf-8") for path in (tmp_path / "page" / "tables").iterdir()}
+    assert tables.keys() == {"verdicts", "agreement", "parts"}
+    assert CLAIMS_OF_TRUTH.findall(tables["agreement"]) == []
     capsys.readouterr()
     assert main(["claims", str(root), "--json"]) == 0
     verdicts = {verdict["id"]: verdict for verdict in json.loads(capsys.readouterr().out)}

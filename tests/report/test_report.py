@@ -16,11 +16,12 @@ from stored import results_of
 from byrote import claims, report
 from byrote.analysis import Analysis
 from byrote.claims import Verdict
-from byrote.claims.verdict import Word
+from byrote.claims.shown import SIGNS
+from byrote.claims.verdict import Verdicts, Word
 from byrote.report import headline as heads
 from byrote.report.rerun import command, toml, varying
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
-from byrote.report.verdicts import SIGNS, grouped, row
+from byrote.report.verdicts import grouped, row
 from byrote.report.words import number, percent
 from byrote.store import Results
 from byrote.table import Table
@@ -171,7 +172,7 @@ def test_every_word_has_a_sign_a_color_and_a_style():
     for word in words:
         assert f".v-{word.replace(' ', '-')}" in css
         assert row(verdict(word=word))["word"] == word
-        assert SIGNS[word] in report.verdicts_html([verdict(word=word)])
+        assert SIGNS[word] in Verdicts([verdict(word=word)])._repr_html_()
 
 
 def test_each_data_set_has_a_mark_and_each_kind_of_check_its_estimate():
@@ -194,7 +195,7 @@ def test_untested_claims_stand_apart():
 
 
 def test_verdicts_in_a_notebook_are_escaped():
-    shown = report.verdicts_html([verdict(reason="<script>alert(1)</script>")])
+    shown = Verdicts([verdict(reason="<script>alert(1)</script>")])._repr_html_()
     assert "<script>" not in shown
     assert "✓ holds" in shown
 
@@ -451,10 +452,10 @@ def test_hostile_text_stays_text():
 def test_writing_gives_page_and_figures(small, tmp_path):
     path = report.write_report(small, claims.evaluate(small), tmp_path / "out")
     assert path == tmp_path / "out" / "index.html"
-    linked = {one for one in Page(path.read_text("utf-8")).addresses if one.startswith("figures/")}
-    assert linked == {f"figures/{file.name}" for file in (path.parent / "figures").iterdir()}
+    linked = {one for one in Page(path.read_text("utf-8")).addresses if one.startswith(("figures/", "tables/"))}
+    assert linked == {f"{file.parent.name}/{file.name}" for file in path.parent.glob("*/*")}
     assert len(linked) >= 12
-    assert sorted(one.name for one in path.parent.iterdir()) == ["figures", "index.html"]
+    assert sorted(one.name for one in path.parent.iterdir()) == ["figures", "index.html", "tables"]
 
 
 def test_equal_results_give_equal_pages(table, analysis, verdicts, page):

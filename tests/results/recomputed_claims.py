@@ -1,4 +1,4 @@
-"""The ten claims that README prints, written out the plainest way: the checks of each, and its premises.
+"""The ten claims that docs/studies.md prints apart, written out the plainest way: the checks of each, and its premises.
 
 Like in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """

@@ -72,10 +72,6 @@ def test_committed_runs_are_those_the_study_asks_for_today(folder):
     assert len(results.runs) + len(about["not_run"]) == about["planned"]
 
 
-def test_the_readme_prints_at_most_ten_verdicts():
-    assert 5 <= len(summary.rows_of_readme(summary.folders(ROOT / "results"))) <= 10
-
-
 def test_the_table_by_scale_has_each_claim_of_the_papers_once():
     found = summary.folders(ROOT / "results")
     rows = [line.strip("| ").split(" | ") for line in summary.by_scale(found).splitlines()[2:]]
@@ -87,7 +83,7 @@ def test_the_table_by_scale_has_each_claim_of_the_papers_once():
     assert "mechanism: Fashion-MNIST fails" in a14[3]
 
 
-@pytest.mark.parametrize("page", ["docs/claims.md", "docs/studies.md", "docs/findings.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/claims.md", "docs/studies.md", "docs/findings.md"])
 def test_the_pages_hold_the_tables_of_the_committed_results(page):
     for name, table in summary.tables(summary.folders(ROOT / "results"))[page].items():
         text = (ROOT / page).read_text("utf-8")

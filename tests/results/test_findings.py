@@ -168,6 +168,15 @@ def test_every_number_of_the_page_on_resistance_is_in_the_table_that_its_paragra
     )
 
 
+def test_every_number_that_came_out_in_readme_is_in_the_table_that_its_sentence_names():
+    text = (ROOT / "README.md").read_text("utf-8")
+    section = text.partition("## What came out\n")[2].partition("\n## ")[0]
+    sentences = re.findall(r"^- .*?\(Source: [^()]+\)$", section, re.MULTILINE | re.DOTALL)
+    assert len(sentences) == 3
+    page = "### What came out\n\n" + "\n\n".join(one.removeprefix("- ") for one in sentences)
+    assert not (wrong := faults(page)), "\n".join(wrong)
+
+
 def test_each_verdict_that_fails_or_cannot_be_decided_has_a_finding():
     folders = sorted(
         path.parent for scale in ("small", "medium") for path in (ROOT / "results" / scale).glob("*/verdicts.json")

@@ -1,4 +1,4 @@
-"""README's verdicts, recomputed from the committed tables by a second program, agree in every number and word."""
+"""Ten verdicts, recomputed from the committed tables by a second program, agree in every number and word."""
 
 import ast
 import json
@@ -15,6 +15,7 @@ from .recomputed_claims import CLAIMS, STUDIES, committed, recompute
 
 ROWS = [(study, id) for study, ids in STUDIES.items() for id in ids]
 SHOWN = {"plain": lambda number: number, "atanh": math.tanh}
+PAGE = ROOT / "docs" / "studies.md"
 MARKS = re.compile(r"<!-- words -->\n(.*?)<!-- end words -->", re.DOTALL)
 
 
@@ -158,8 +159,8 @@ def test_the_recomputation_imports_nothing_of_byrote(name):
     }
 
 
-def readme_rows(text):
-    """The rows of README's table of verdicts, each as its cells, without the two lines of the head."""
+def printed_rows(text):
+    """The rows of the table of ten verdicts in docs/studies.md, each as its cells, without the head."""
     (table,) = MARKS.findall(text)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines()]
     assert rows[0] == ["claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs"]
@@ -167,7 +168,7 @@ def readme_rows(text):
 
 
 def expected_row(study, id):
-    """A row of README as the recomputation gives it; the statement is that of the committed verdict."""
+    """A row of the page as the recomputation gives it; the statement is that of the committed verdict."""
     mine = again(study, id)
     kinds = mine.get("pooled", {})
     text = "; ".join(f"{kind} {value:.3g} [{low:.3g}, {high:.3g}]" for kind, (value, low, high) in kinds.items())
@@ -179,8 +180,8 @@ def not_recomputed(rows):
     return [row[:2] for row in rows if (row[1], row[0]) not in ROWS]
 
 
-def test_every_row_of_readme_is_recomputed():
-    rows = readme_rows((ROOT / "README.md").read_text("utf-8"))
+def test_every_row_of_the_page_is_recomputed():
+    rows = printed_rows(PAGE.read_text("utf-8"))
     assert rows
     assert not_recomputed(rows) == []
     for id, study, statement, verdict, numbers, runs in rows:
@@ -188,9 +189,9 @@ def test_every_row_of_readme_is_recomputed():
 
 
 def test_a_row_without_a_recomputation_is_noticed():
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = PAGE.read_text("utf-8")
     more = text.replace("<!-- end words -->", "| A3 | robust | A line | **holds** | 1 | 3 |\n<!-- end words -->")
-    assert not_recomputed(readme_rows(more)) == [["A3", "robust"]]
+    assert not_recomputed(printed_rows(more)) == [["A3", "robust"]]
 
 
 def test_what_is_recomputed_is_what_is_listed():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byrote.analysis.runs import Analysis
+from byrote.analysis.shown import store_html
 from byrote.component import did_you_mean
 from byrote.store import Results, compact, read_results
 from byrote.store.mirror import located, refresh
@@ -37,6 +38,10 @@ class Store:
         refresh(self.root)
         if not is_results(self.root):
             raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
+
+    def _repr_html_(self) -> str:
+        """What the folder holds, as a notebook shows it: the study, and a row a setting."""
+        return store_html(self.root, self.results.about, self.analysis)
 
     @cached_property
     def results(self) -> Results:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from byrote import given
 from byrote.analysis import Analysis, Power
+from byrote.claims import shown
 from byrote.component import did_you_mean
 from byrote.own_code import described, traced
 
@@ -21,6 +21,7 @@ __all__ = [
     "NotTested",
     "Row",
     "Verdict",
+    "Verdicts",
     "Word",
     "claim",
     "evaluate",
@@ -142,13 +143,14 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """The verdict as a notebook shows it: one paragraph."""
-        number = "" if self.statistic is None else f"{self.statistic:.4g}"
-        if self.interval is not None:
-            number += f" [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
-        parts = [number, f"bar: {self.bar}", f"{self.runs} runs", self.reason]
-        text = "; ".join(html.escape(part) for part in parts if part)
-        head = f"<b>{html.escape(self.id)} {html.escape(self.verdict)}</b>: {html.escape(self.statement)}"
-        return f"<p>{head}<br><small>{text}</small></p>"
+        return shown.paragraph(self)
+
+
+class Verdicts(list[Verdict]):
+    """Verdicts in a list, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return shown.table(self)
 
 
 def _finite(value: Any) -> Any:
@@ -313,7 +315,7 @@ def registered(*, theory: bool | None = None) -> list[Claim]:
     return chosen if theory is None else [one for one in chosen if one.theory is theory]
 
 
-def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> list[Verdict]:
+def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> Verdicts:
     """The verdict of every claim on these runs, or of those named.
 
     Args:
@@ -323,8 +325,8 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
             named always are.
 
     Returns:
-        A verdict a claim. Where a claim's function raises an exception, its word is `error`, the traceback is logged
-        once, and the other claims are judged all the same.
+        A verdict a claim, in a list that a notebook shows as a table. Where a claim's function raises an exception, its
+        word is `error`, the traceback is logged once, and the other claims are judged all the same.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.
@@ -333,9 +335,9 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
         if id not in CLAIMS:
             raise ValueError(f"no claim is called {id!r}; {did_you_mean(id, list(CLAIMS))}")
     if ids is not None:
-        return [_judged(CLAIMS[id], analysis) for id in ids]
+        return Verdicts(_judged(CLAIMS[id], analysis) for id in ids)
     chosen = registered(theory=True if analysis is None else None if theory else False)
-    return [_judged(one, analysis) for one in chosen]
+    return Verdicts(_judged(one, analysis) for one in chosen)
 
 
 def _judged(one: Claim, analysis: Analysis | None) -> Verdict:

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+from byrote.cli.completion import data_sets
 from byrote.cli.output import fail, print_json, print_table, quiet, say
 
 __all__ = ["app"]
@@ -55,7 +56,7 @@ def listing(*, json: bool = False) -> int:
 
 @app.command
 def get(
-    *names: str,
+    *names: Annotated[str, Parameter(completer=data_sets)],
     folder: Annotated[Path | None, Parameter(name="--folder")] = None,
     json: bool = False,
 ) -> int:
@@ -103,7 +104,8 @@ class _Bar:
     """A progress bar on standard error, a line for each file; nothing when piped or quiet."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        name = TextColumn("{task.description}", markup=False)
+        columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
         shown = sys.stderr.isatty() and not quiet()
         self._progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
         self._tasks: dict[str, TaskID] = {}

@@ -15,7 +15,9 @@ _COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
 
 
 def cancel(folder: Path, /) -> int:
-    """Ask every `byrote run` on a store to stop: each ends after the epoch in hand, with a checkpoint.
+    """Ask every `byrote run` on a store to stop after the epoch in hand.
+
+    Each run in hand keeps a checkpoint, from which the same command goes on.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ def listing(
     imports: Imports = None,
     json: bool = False,
 ) -> int:
-    """List the members of a family with their fields and defaults.
+    """List losses, noise laws, networks, data sets, studies or claims.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 from rich.console import Console
 
 from byrote import __version__
@@ -21,38 +21,57 @@ app = App(
     version=f"byrote {__version__}",
     version_flags=["--version"],
 )
-for _name, _place in {
-    "run": "byrote.cli.run:run",
-    "status": "byrote.cli.results:status",
-    "cancel": "byrote.cli.following:cancel",
-    "claims": "byrote.cli.results:claims",
-    "figures": "byrote.cli.results:figures",
-    "report": "byrote.cli.results:report",
-    "compact": "byrote.cli.results:compact",
-    "merge": "byrote.cli.results:merge",
-    "verify": "byrote.cli.store:verify",
-    "prune": "byrote.cli.store:prune",
-    "list": "byrote.cli.listing:listing",
-    "audit": "byrote.cli.audit:app",
-    "data": "byrote.cli.data:app",
-    "theory": "byrote.cli.theory:app",
-}.items():
-    app.command(_place, name=_name)
-app.register_install_completion_command()
+_COMMANDS = {
+    "Run a study": {
+        "run": "byrote.cli.run:run",
+        "status": "byrote.cli.results:status",
+        "cancel": "byrote.cli.following:cancel",
+    },
+    "Read the results": {
+        "report": "byrote.cli.results:report",
+        "claims": "byrote.cli.results:claims",
+        "figures": "byrote.cli.results:figures",
+        "export": "byrote.cli.export:export",
+        "compare": "byrote.cli.export:compare",
+        "show": "byrote.cli.export:show",
+    },
+    "Your own labels, code and data": {
+        "audit": "byrote.cli.audit:app",
+        "new": "byrote.cli.new:new",
+        "list": "byrote.cli.listing:listing",
+        "data": "byrote.cli.data:app",
+        "theory": "byrote.cli.theory:app",
+    },
+    "Keep a store": {
+        "compact": "byrote.cli.results:compact",
+        "merge": "byrote.cli.results:merge",
+        "verify": "byrote.cli.store:verify",
+        "prune": "byrote.cli.store:prune",
+    },
+}
+"""Where each command lies, by what a reader wants to do; a module is loaded when its command is called."""
+for _place, (_title, _commands) in enumerate(_COMMANDS.items()):
+    _group = Group(_title, sort_key=_place)
+    for _name, _target in _commands.items():
+        app.command(_target, name=_name, group=_group, sort_key=list(_commands).index(_name))
+_OPTIONS = Group("Options", sort_key=len(_COMMANDS))
+app.register_install_completion_command(help="Let the Tab key complete commands, studies and options in this shell.")
+for _name in ("--help", "--version", "--install-completion"):
+    app[_name].group = _OPTIONS
 
 
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=())] = False,
-    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=())] = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), group=_OPTIONS)] = False,
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative=(), group=_OPTIONS)] = False,
 ) -> int:
     """Run one command.
 
     Parameters
     ----------
     quiet
-        Say nothing but results and errors.
+        Print nothing but results and errors.
     verbose
         Log what the library does.
     """
@@ -71,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         carried out and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    if not tokens or tokens[0] in ("--help", "-h"):
+        for name in (name for commands in _COMMANDS.values() for name in commands):
+            app[name]  # loads the command, so that the list of commands has a word on it
     try:
         result = app.meta(
             tokens,

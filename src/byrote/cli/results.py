@@ -1,11 +1,14 @@
-"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: what stores say. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: what stores hold. Never loads torch."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+
+from byrote.cli.completion import claim_ids, figure_names
 from byrote.cli.output import fail, older, print_json, print_table, say, show_trace
 from byrote.cli.own import Imports, import_own, say_changed
 from byrote.files import write_atomic
@@ -15,7 +18,19 @@ if TYPE_CHECKING:
     from byrote.analysis import Analysis
     from byrote.claims import Verdict
 
-__all__ = ["claims", "compact", "figures", "merge", "report", "show_verdicts", "state_and_progress", "status"]
+__all__ = [
+    "analysis_of",
+    "claims",
+    "compact",
+    "figures",
+    "merge",
+    "report",
+    "show_verdicts",
+    "state_and_progress",
+    "status",
+]
+
+_BESIDE = ("verdicts.json", "figures", "tables")  # what lies beside the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
@@ -28,7 +43,7 @@ def state_and_progress(folder: Path) -> dict[str, Any]:
 
 
 def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
-    """Say what of a store is missing, running, done and failed.
+    """Count the runs that are missing, running, done and failed.
 
     Parameters
     ----------
@@ -72,7 +87,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     return 0
 
 
-def _analysis(folder: Path, imports: list[str] | None) -> "Analysis":
+def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
     """The runs of a folder, its own modules imported; how many of the planned ones they are is said first."""
     from byrote.analysis import open_store
 
@@ -90,6 +105,7 @@ def claims(
     folder: Path | None = None,
     /,
     *,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=(), completer=claim_ids)] = None,
     theory: bool = False,
     power: bool = False,
     imports: Imports = None,
@@ -100,7 +116,9 @@ def claims(
     Parameters
     ----------
     folder
-        A store or a results folder. Without one, --theory is needed.
+        A store or a results folder. Without one, --theory or --only is needed.
+    only
+        Judge these claims alone, such as A5 B7.
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
@@ -112,14 +130,14 @@ def claims(
     """
     from byrote import claims as family
 
-    if folder is None and not theory:
+    if folder is None and not theory and not only:
         raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
-    analysis = None if folder is None else _analysis(folder, imports)
+    analysis = None if folder is None else analysis_of(folder, imports)
     if analysis is None:
         import_own({}, imports)
     partial = "" if analysis is None else analysis.results.partial
     title = f"claims, from {partial}" if partial else "claims"
-    return show_verdicts(title, family.evaluate(analysis, theory=theory), json, power)
+    return show_verdicts(title, family.evaluate(analysis, only, theory=theory), json, power)
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
@@ -152,13 +170,22 @@ def _ended(raised: Mapping[str, str]) -> int:
     return fail(f"{name}{more} raised an exception: {error}; all others are there", 1)
 
 
-def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None, json: bool = False) -> int:
-    """Draw every figure the tables allow, as SVG and PDF.
+def figures(
+    folder: Path,
+    /,
+    *names: Annotated[str, Parameter(completer=figure_names)],
+    out: Path | None = None,
+    imports: Imports = None,
+    json: bool = False,
+) -> int:
+    """Draw figures as SVG and PDF, with their numbers as CSV.
 
     Parameters
     ----------
     folder
         A store or a results folder.
+    names
+        Which figures (default: all for which the folder holds runs).
     out
         Where to (default: FOLDER/figures).
     imports
@@ -171,7 +198,7 @@ def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None
 
     folder = located(folder)
     target = out or folder / "figures"
-    drawn = family.draw_into(target, _analysis(folder, imports))
+    drawn = family.draw_into(target, analysis_of(folder, imports), *names)
     if out is None:
         share(folder, *target.glob("*"))
     rows = [
@@ -182,11 +209,14 @@ def figures(folder: Path, /, *, out: Path | None = None, imports: Imports = None
         print_json(rows)
     else:
         print_table("figures", ("figure", "title", "files"), rows)
+    absent = [name for name in names if name not in drawn.files and name not in drawn.raised]
+    if absent:
+        return fail(f"{folder} holds no run for the figure {', '.join(absent)}; all others are there", 1)
     return _ended({f"figure {name}": error for name, error in drawn.raised.items()})
 
 
 def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None) -> int:
-    """Write one offline page with verdicts, figures and tables: FOLDER/index.html.
+    """Write one page of verdicts, figures and tables: FOLDER/index.html.
 
     Parameters
     ----------
@@ -203,21 +233,22 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     from byrote.store.mirror import located, share
 
     folder = located(folder)
-    analysis = _analysis(folder, imports)
+    analysis = analysis_of(folder, imports)
     verdicts = family.evaluate(analysis)
     target = located(out or folder)
     drawn = draw_into(target / "figures", analysis)
     page = write_report(analysis, verdicts, target, drawn)
     write_atomic(target / "verdicts.json", json.dumps([v.to_json() for v in verdicts], indent=1) + "\n")
-    share(target, page, target / "verdicts.json", *(target / "figures").glob("*"))
-    beside = f" and {target / 'figures'}" if (target / "figures").is_dir() else ""
-    say(f"wrote {page}{',' if beside else ' and'} {target / 'verdicts.json'}{beside}")
+    beside = [target / name for name in _BESIDE if (target / name).exists()]
+    share(target, page, *(path for one in beside for path in ([one] if one.is_file() else one.glob("*"))))
+    *written, last = (page, *beside)
+    say(f"wrote {', '.join(map(str, written))} and {last}")
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 
 
 def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
-    """Join the tables of all runs into one file each, for fast reading and for sharing.
+    """Join the tables of all runs into a few files, to read and to share.
 
     Parameters
     ----------
@@ -238,7 +269,7 @@ def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
 
 
 def merge(*folders: Path, out: Path) -> int:
-    """Copy the runs of several stores of one study into one store.
+    """Copy the runs of several stores of one study into one.
 
     Parameters
     ----------

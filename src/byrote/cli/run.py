@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from byrote.cli.completion import scales, studies
 from byrote.cli.interrupts import interruptible
 from byrote.cli.output import fail, say
 from byrote.cli.own import Imports
@@ -20,10 +21,10 @@ _Repeated = Annotated[list[str] | None, Parameter(negative=())]
 
 
 def run(
-    study: str,
+    study: Annotated[str, Parameter(completer=studies)],
     /,
     *,
-    scale: str = "",
+    scale: Annotated[str, Parameter(completer=scales)] = "",
     out: Path | None = None,
     workers: int | None = None,
     device: str = "cpu",
@@ -40,13 +41,13 @@ def run(
     imports: Imports = None,
     accept: _Repeated = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    keep_weights: bool = False,
+    keep_weights: Annotated[bool, Parameter(negative=())] = False,
     array: str = "",
     time: str = "",
     partition: str = "",
     script: Path | None = None,
 ) -> int:
-    """Train the missing runs of a study; the same command again goes on where it stopped.
+    """Train a study; the same command goes on after a stop.
 
     Ctrl-C once ends it after the epoch in hand, with a checkpoint; twice, at once.
 

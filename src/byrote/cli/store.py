@@ -9,8 +9,9 @@ __all__ = ["prune", "verify"]
 
 
 def verify(folder: Path, /, *, json: bool = False) -> int:
-    """Read every byte of a store and name the runs that are torn, altered, swapped, missing, or foreign.
+    """Read every byte of a store and name the damaged runs.
 
+    A run may be torn, altered, swapped, missing, or foreign.
     The same `byrote run` command makes torn, altered, swapped and missing runs again.
 
     Parameters
@@ -44,7 +45,9 @@ def verify(folder: Path, /, *, json: bool = False) -> int:
 
 
 def prune(folder: Path, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:
-    """Remove drafts and leases of processes that are gone, and checkpoints of runs that are done.
+    """Remove what a store no longer needs.
+
+    These are drafts and leases of processes that are gone, and checkpoints of runs that are done.
 
     Parameters
     ----------

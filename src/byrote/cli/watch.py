@@ -7,16 +7,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from byrote.cli.output import duration, older, quiet, say
 from byrote.experiment import Experiment
 from byrote.sweep import Event, Outcome, Task, Watcher
 from byrote.training.progress import in_words
 
-__all__ = ["Bar"]
+__all__ = ["Bar", "columns"]
 
 _LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
+
+
+def columns() -> list[ProgressColumn]:
+    """The columns of the bar; names of losses may hold square brackets, which are no markup."""
+    return [
+        TextColumn("{task.fields[count]}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[latest]}", style="dim", markup=False),
+    ]
 
 
 class Bar(Watcher):
@@ -51,14 +62,7 @@ class Bar(Watcher):
         if not todo or quiet():
             return
         if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.fields[count]}"),
-                BarColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
-                TextColumn("{task.fields[latest]}", style="dim"),
-                console=Console(stderr=True),
-            )
+            self._bar = Progress(*columns(), console=Console(stderr=True))
             self._bar.add_task("runs", total=self._cost, count=f"0/{self._todo} runs", left="", latest="")
             self._bar.start()
         else:

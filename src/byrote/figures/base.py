@@ -13,9 +13,11 @@ from byrote import given
 from byrote.checks import require
 from byrote.component import did_you_mean, discover
 from byrote.figures import offline
+from byrote.figures.numbers import numbers
 from byrote.figures.style import theme
 from byrote.files import WriteError, write_atomic
 from byrote.own_code import described, traced
+from byrote.store.written import write_rows
 
 if TYPE_CHECKING:
     import altair as alt
@@ -65,6 +67,10 @@ class Figure:
         """The same as an Altair chart, to change it further."""
         chart: alt.TopLevelMixin = require("altair", "report").Chart.from_dict(self.spec)
         return chart
+
+    def numbers(self) -> list[dict[str, Any]]:
+        """The rows that the chart draws, each once, with the panel they stand in; see `byrote.figures.numbers`."""
+        return numbers(self.spec)
 
     def svg(self) -> str:
         """The chart as an SVG document, without what only a pointer would show."""
@@ -184,7 +190,7 @@ class Drawn(NamedTuple):
     """What was drawn and written, and what was not, by name with the exception in one sentence."""
 
     figures: list[Figure]
-    files: dict[str, tuple[Path, Path]]
+    files: dict[str, tuple[Path, ...]]
     raised: dict[str, str]
 
 
@@ -194,7 +200,7 @@ def draw_into(folder: str | Path, analysis: Analysis, *names: str) -> Drawn:
     The traceback is logged once.
 
     Args:
-        folder: where `NAME.svg` and `NAME.pdf` go.
+        folder: where `NAME.svg`, `NAME.pdf` and `NAME.csv` go.
         analysis, names: see `draw`.
 
     Raises:
@@ -226,8 +232,11 @@ def _chosen(names: tuple[str, ...]) -> list[Source]:
     return [sources[name] for name in names] if names else list(sources.values())
 
 
-def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:
-    """Write `NAME.svg` and `NAME.pdf` into the folder, each whole or not at all; gives the two paths.
+def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
+    """Write `NAME.svg`, `NAME.pdf`, and the numbers behind them as `NAME.csv`, each whole or not at all.
+
+    Returns:
+        The paths; without the last one for a figure that draws no row of numbers.
 
     Raises:
         byrote.files.WriteError: the disk is full or read-only.
@@ -235,10 +244,9 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, Path]:
     folder = Path(folder)
     svg = figure.svg()
     pdf = _pdf(svg)
-    return (
-        write_atomic(folder / f"{figure.name}.svg", svg),
-        write_atomic(folder / f"{figure.name}.pdf", pdf),
-    )
+    drawn = (write_atomic(folder / f"{figure.name}.svg", svg), write_atomic(folder / f"{figure.name}.pdf", pdf))
+    rows = figure.numbers()
+    return (*drawn, write_rows(folder / figure.name, rows, "csv")) if rows else drawn
 
 
 def _still(part: Any) -> Any:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from byrote.checks import require
+from byrote.figures.style import DARK
 from byrote.files import cache_folder, write_atomic
 
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame"]
@@ -44,16 +45,35 @@ def embed_json(value: object) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+_INK = (
+    "const f=window.frameElement,around=f?getComputedStyle(f.parentElement):null;"
+    "const ink=around?around.color.match(/[\\d.]+/g).slice(0,3).map(Number):[0,0,0];"
+    "document.documentElement.style.colorScheme=f?getComputedStyle(f).colorScheme:'light';"
+    "document.body.style.color=`rgb(${ink})`;"
+    "document.documentElement.classList.toggle('dark',Math.max(...ink)>127);"
+)
+"""What reads the color of the text around the frame: light ink means a dark notebook."""
+
+
+def _dark() -> str:
+    """The style that replaces the colors that would drown on a dark ground, as on the page."""
+    return "".join(
+        f".dark [{part}='{light}']{{{part}:{bright}}}" for light, bright in DARK.items() for part in ("fill", "stroke")
+    )
+
+
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
-    """One chart as an <iframe> that holds everything it needs; it sets its own height."""
+    """One chart as an <iframe> that holds everything it needs.
+
+    It sets its own height, and takes the ink of the text around it, so that it is legible in a dark notebook as well.
+    """
     script = (
-        f"vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"
-        "const f=window.frameElement;"
-        "if(f)f.style.height=document.documentElement.scrollHeight+4+'px'})"
+        f"(()=>{{{_INK}vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"
+        "if(f)f.style.height=document.documentElement.scrollHeight+4+'px'})})()"
     )
     page = (
         "<!doctype html><html><head><meta charset='utf-8'>"
-        "<style>:root{color-scheme:light dark}body{margin:0;font:14px/1.45 system-ui,sans-serif}"
+        f"<style>{_dark()}body{{margin:0;background:transparent;font:14px/1.45 system-ui,sans-serif}}"
         "figure{margin:8px}figcaption{max-width:46rem;opacity:.85}#chart{overflow-x:auto}</style></head>"
         f"<body><figure id='{html.escape(name)}'><b>{html.escape(title)}</b><div id='chart'></div>"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"

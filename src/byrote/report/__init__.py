@@ -1,6 +1,9 @@
-"""One offline page from tables, figures and verdicts: `write_report(analysis, verdicts, folder)`."""
+"""One offline page from tables, figures and verdicts, and the numbers behind them as files.
 
+`write_report(analysis, verdicts, folder)` writes the page; `export_tables` and `export_figures` write the numbers.
+"""
+
+from byrote.report.export import export_figures, export_tables, table_rows
 from byrote.report.page import write_report
-from byrote.report.verdicts import verdicts_html
 
-__all__ = ["verdicts_html", "write_report"]
+__all__ = ["export_figures", "export_tables", "table_rows", "write_report"]

@@ -11,13 +11,13 @@ from byrote.figures.style import loss_style
 from byrote.given import FIELD, GIVEN
 from byrote.report.words import count, joined, mean_share
 
-__all__ = ["agreement_sentence", "agreement_tables", "given_limits"]
+__all__ = ["agreement_sentence", "agreement_tables", "given_limits", "given_settings"]
 
 _HELD_OUT = "test_given_agreement"
 _SHARES = ("j1", "given_agreement", _HELD_OUT)
 
 
-def _given(analysis: Analysis) -> list[Selection]:
+def given_settings(analysis: Analysis) -> list[Selection]:
     """The settings whose labels are only given."""
     if not analysis.given.any():
         return []
@@ -30,7 +30,7 @@ def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
 
     J1 is the agreement with the labels as trained on, noise included; the other two are that with the given labels.
     """
-    every = _given(analysis)
+    every = given_settings(analysis)
     names = losses_of(every)
     tables = [{"title": one.title, "rows": _rows(one, names), "runs": len(one)} for one in every]
     return sorted(tables, key=lambda table: -len(table["rows"]))
@@ -51,7 +51,7 @@ def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 def agreement_sentence(analysis: Analysis) -> str:
     """How far the losses reproduce given labels of samples that were not trained on; empty without such runs."""
-    every = _given(analysis)
+    every = given_settings(analysis)
     if not every:
         return ""
     one = max(every, key=len)

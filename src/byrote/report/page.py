@@ -10,15 +10,17 @@ from typing import Any
 
 from byrote.analysis import Analysis
 from byrote.claims import Verdict
+from byrote.claims.shown import SIGNS
 from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
 from byrote.figures.style import DARK
 from byrote.files import write_atomic
 from byrote.pages import fill, text
 from byrote.report.agreement import agreement_tables
+from byrote.report.export import export_tables, table_rows
 from byrote.report.headline import headline
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
-from byrote.report.verdicts import SIGNS, grouped
+from byrote.report.verdicts import grouped
 
 __all__ = ["render", "write_report"]
 
@@ -26,10 +28,10 @@ __all__ = ["render", "write_report"]
 def write_report(
     analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path, drawn: Drawn | None = None
 ) -> Path:
-    """Write `index.html` and `figures/NAME.{svg,pdf}` into the folder; gives the page's path.
+    """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; gives the page's path.
 
     The page is one file that asks nothing of any network: scripts, styles and data are inside. It is written last,
-    so a page that exists has its figures.
+    so a page that exists has its figures and tables.
 
     Args:
         analysis: `byrote.open(DIR).analysis`, with at least one finished run.
@@ -47,7 +49,10 @@ def write_report(
         raise ValueError("a report needs at least one finished run, got none; `byrote status` says what is missing")
     folder = Path(folder)
     drawn = drawn or draw_into(folder / "figures", analysis)
-    return write_atomic(folder / "index.html", render(analysis, verdicts, drawn.figures, drawn.raised))
+    tables = table_rows(analysis, verdicts)
+    export_tables(tables, folder / "tables", "csv")
+    page = render(analysis, verdicts, drawn.figures, drawn.raised, list(tables))
+    return write_atomic(folder / "index.html", page)
 
 
 def render(
@@ -55,9 +60,19 @@ def render(
     verdicts: Sequence[Verdict],
     drawn: Sequence[Figure],
     raised: Mapping[str, str] = MappingProxyType({}),
+    tables: Sequence[str] = (),
 ) -> str:
-    """The page as text, with the figures drawn and those whose functions raised an exception, in one sentence each."""
-    return fill("byrote.report", "page.html.jinja", raised=raised, **_context(analysis, verdicts, drawn))
+    """The page as text.
+
+    Args:
+        analysis: the runs.
+        verdicts: the verdicts on them.
+        drawn: the figures.
+        raised: by name the figures whose functions raised an exception, with the exception in one sentence.
+        tables: the names of the CSV files in the folder `tables` beside the page, which it links.
+    """
+    context = _context(analysis, verdicts, drawn)
+    return fill("byrote.report", "page.html.jinja", raised=raised, tables=tables, **context)
 
 
 def _title(study: str) -> str:

@@ -21,9 +21,10 @@ from byrote.report.agreement import given_limits
 from byrote.report.rerun import command, seeds, varying
 from byrote.report.words import count, joined, mean_share, number, percent
 
-__all__ = ["cells", "environment", "limits", "parts", "resistance_tables"]
+__all__ = ["SHARES", "cells", "environment", "limits", "parts", "resistance_tables"]
 
-_SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
+SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
+"""The shares at the end of training in the table of resistance: J1, J2, m, t and a."""
 _SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
 _LISTED = 20  # failed runs that are named
 _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
@@ -43,7 +44,7 @@ def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
 
 def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
     rows = []
-    for mean in one.means(("loss", "rate"), (*_SHARES, "realised_rate"), within=None):
+    for mean in one.means(("loss", "rate"), (*SHARES, "realised_rate"), within=None):
         loss, rate = mean["loss"], mean["rate"]
         mine = one.of_losses(loss)
         rows.append(
@@ -52,7 +53,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
                 "colour": loss_style(loss, names).colour,
                 "rate": f"{rate:g}",
                 "realised": percent(mean["realised_rate"]),
-                "cells": [mean_share(mean, name) for name in _SHARES],
+                "cells": [mean_share(mean, name) for name in SHARES],
                 "gap": _gap(mine, rate) if rate else "–",
                 "n": len(mine.at_rate(rate)),
             }

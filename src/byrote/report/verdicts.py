@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
 from byrote.claims import Verdict
+from byrote.claims.shown import SIGNS
 from byrote.report.words import number, span
 
-__all__ = ["FAMILIES", "SIGNS", "grouped", "row", "verdicts_html"]
+__all__ = ["FAMILIES", "grouped", "row"]
 
-SIGNS = {
-    "holds": "✓",
-    "holds except": "◕",
-    "fails in": "◔",
-    "fails": "✕",
-    "inconclusive": "?",
-    "not tested": "–",
-    "error": "!",
-}
-"""A sign for each word, in the order in which the page counts them."""
 FAMILIES = {
     "A": "Memorization-dilation (Nguyen et al., ICLR 2023)",
     "B": "Does the loss function matter? (Patel & Sastry, PAKDD 2021)",
@@ -88,30 +78,3 @@ def grouped(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             }
         )
     return groups
-
-
-_COLOURS = {
-    "holds": "#00664b",
-    "holds except": "#00664b",
-    "fails in": "#a83e00",
-    "fails": "#a83e00",
-    "inconclusive": "#7a5c00",
-    "not tested": "#666",
-    "error": "#a83e00",
-}
-
-
-def verdicts_html(verdicts: Sequence[Verdict]) -> str:
-    """A small table for a notebook; nothing is loaded from anywhere.
-
-    >>> "<table" in verdicts_html([])
-    True
-    """
-    head = "".join(f"<th>{name}</th>" for name in ("", "claim", "verdict", "statistic", "bar", "runs", "reason"))
-    body = []
-    for one in map(row, verdicts):
-        word = f'<b style="color:{_COLOURS[one["word"]]}">{one["sign"]} {one["verdict"]}</b>'
-        texts = [one["id"], one["statement"], None, f"{one['statistic']} {one['interval']}", one["bar"], one["runs"]]
-        cells = [word if text is None else html.escape(str(text)) for text in (*texts, one["reason"])]
-        body.append("<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>")
-    return f'<table class="byrote-verdicts"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'

@@ -1,0 +1,60 @@
+"""`byrote new`: a small working file of a user's own part, with its test beside it."""
+
+import keyword
+import sys
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from byrote.cli.output import say
+from byrote.files import write_atomic
+
+__all__ = ["new"]
+
+
+def new(
+    kind: Literal["study", "loss", "network", "noise", "measure", "claim", "figure"],
+    name: str,
+    /,
+    *,
+    folder: Path = Path(),
+) -> int:
+    """Write a small working loss, study, ... of your own, and its test.
+
+    The file runs as it is written: change it step by step, and run its test with `python -m pytest`.
+
+    Parameters
+    ----------
+    kind
+        What to write.
+    name
+        Its name, as Python writes one: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
+    folder
+        Where to (default: this folder).
+    """
+    _checked(name)
+    target = folder / f"{name}.{'toml' if kind == 'study' else 'py'}"
+    test = folder / f"test_{name}.py"
+    for path in (target, test):
+        if path.exists():
+            raise ValueError(f"{path} exists already and stays as it is; choose another name or --folder")
+    values = {"name": name, "Class": "".join(part.capitalize() for part in name.split("_"))}
+    values["figure"] = name.replace("_", "-").strip("-")
+    for path, template in ((target, kind), (test, f"{kind}_test")):
+        text = (resources.files("byrote.cli") / "templates" / f"{template}.txt").read_text("utf-8")
+        write_atomic(path, Template(text).substitute(values))
+    say(f"wrote {target} and {test}; next: python -m pytest {test}")
+    return 0
+
+
+def _checked(name: str) -> None:
+    """The name must be one that a module of one's own can have."""
+    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
+        raise ValueError(
+            f"a name of letters, digits and underscores that starts with a letter is needed (my_loss), got {name!r}"
+        )
+    if name != name.lower():
+        raise ValueError(f"a name in small letters is needed, such as {name.lower()}, got {name!r}")
+    if name in sys.stdlib_module_names or name in ("byrote", "torch", "numpy", "altair", "pydantic", "pytest"):
+        raise ValueError(f"{name!r} is the name of a Python module that would be hidden; choose another")

@@ -1,0 +1,209 @@
+"""Two stores or results folders beside each other: runs in common, equal or not, and what each makes of the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from byrote.analysis import Store
+from byrote.claims import Verdict, evaluate
+from byrote.store.runs import MANIFEST, is_key, read_manifest
+from byrote.table import Table
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+_NAMES = ("run", "key")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the run of one key differs between two folders.
+
+    Attributes:
+        key, part: the run.
+        what: in one sentence, such as "j1 differs from epoch 4 on, by at most .0125; 3 of 41 readings differ".
+        readings: the readings that differ.
+        files: the files of the run that are in both folders with other checksums.
+    """
+
+    key: str
+    part: str
+    what: str
+    readings: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two folders have in common, and in what they differ.
+
+    Attributes:
+        common: the number of runs in both.
+        equal: how many of them have the same readings to the bit in every epoch, and the same files where both folders
+            keep files.
+        only_first, only_second: the number of runs in one folder alone.
+        different: the runs in both that are not equal.
+        unshared: the readings that only one of the folders has; they are not compared.
+        claims: a row a claim that at least one folder tests: `claim`, `same` (the verdicts are the same words),
+            `first`, `first_estimate`, `first_interval`, `first_runs`, and the same of `second`.
+    """
+
+    common: int
+    equal: int
+    only_first: int
+    only_second: int
+    different: tuple[Difference, ...]
+    unshared: tuple[str, ...]
+    claims: tuple[dict[str, Any], ...] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON-ready data."""
+        return asdict(self)
+
+
+def compare(first: Store, second: Store) -> Comparison:
+    """Compare two folders run by run and claim by claim.
+
+    Equal means equal to the bit: NaN equals NaN, and 0 differs from -0. Runs are matched by their keys, so that only
+    runs of the same spec, files and modules meet. The verdicts are computed now from each folder's runs.
+
+    Args:
+        first, second: `byrote.open(DIR)`.
+
+    Raises:
+        ValueError: a file of one of them is damaged.
+    """
+    parts = [dict(zip(_keys(one), one.results.runs["part"].tolist(), strict=True)) for one in (first, second)]
+    shared = [key for key in parts[0] if key in parts[1]]
+    histories = [one.results.history for one in (first, second)]
+    columns = [set(one.columns) - set(_NAMES) for one in histories]
+    readings = [name for name in histories[0].columns if name in columns[0] & columns[1] and name != "epoch"]
+    different = _different(histories, shared, readings)
+    files = {key: names for key in shared if (names := _files_that_differ(first, second, key))}
+    unequal = tuple(
+        Difference(key, str(parts[0][key]), *_sentence(different.get(key), files.get(key, ()), len(readings)))
+        for key in shared
+        if key in different or key in files
+    )
+    return Comparison(
+        common=len(shared),
+        equal=len(shared) - len(unequal),
+        only_first=len(parts[0]) - len(shared),
+        only_second=len(parts[1]) - len(shared),
+        different=unequal,
+        unshared=tuple(sorted(columns[0] ^ columns[1])),
+        claims=tuple(_claims(first, second)),
+    )
+
+
+def _keys(store: Store) -> list[str]:
+    runs = store.results.runs
+    return [str(key) for key in runs["key"].tolist()] if len(runs) else []
+
+
+_Found = dict[str, tuple[int, float]]  # of each reading that differs: the first epoch, and by how much at most
+
+
+def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Found]:
+    """The runs whose evaluated epochs or readings differ; of other epochs, nothing further is known."""
+    spans = [_spans(history) for history in histories]
+    epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
+    found: dict[str, _Found] = {}
+    rows: list[list[NDArray[np.intp]]] = [[], []]
+    keys: list[str] = []
+    for key in shared:
+        mine = [span.get(key, slice(0, 0)) for span in spans]
+        if not np.array_equal(epochs[0][mine[0]], epochs[1][mine[1]]):
+            found[key] = {}
+            continue
+        for place, span in enumerate(mine):
+            rows[place].append(np.arange(span.start, span.stop))
+        keys += [key] * (mine[0].stop - mine[0].start)
+    if not keys:
+        return found
+    at = [np.concatenate(one) for one in rows]
+    for name in readings:
+        values = [np.asarray(history[name][places]) for history, places in zip(histories, at, strict=True)]
+        apart = _apart(values[0], values[1])
+        for row in np.flatnonzero(apart).tolist():
+            key, epoch = keys[row], int(epochs[0][at[0][row]])
+            gap = _gap(values[0][row], values[1][row])
+            before = found.setdefault(key, {}).get(name, (epoch, 0.0))
+            found[key][name] = (before[0], max(before[1], gap))
+    return found
+
+
+def _spans(history: Table) -> dict[str, slice]:
+    """The rows of each run in a history, which is sorted by run."""
+    if not len(history):
+        return {}
+    key = history["key"].astype(str)
+    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    ends = np.append(starts[1:], len(key))
+    return {str(key[a]): slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True)}
+
+
+def _apart(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where two columns differ to the bit; NaN equals NaN."""
+    if one.dtype.kind == "O" or two.dtype.kind == "O":
+        return np.asarray(one.astype(str) != two.astype(str))
+    numbers = [np.asarray(column, dtype=np.float64) for column in (one, two)]
+    same = numbers[0].view(np.int64) == numbers[1].view(np.int64)
+    return np.asarray(~(same | (np.isnan(numbers[0]) & np.isnan(numbers[1]))))
+
+
+def _gap(one: Any, two: Any) -> float:
+    """By how much two values differ; infinite where one is absent, or both are words."""
+    try:
+        gap = abs(float(one) - float(two))
+    except (TypeError, ValueError):
+        return float("inf")
+    return gap if np.isfinite(gap) else float("inf")
+
+
+def _sentence(found: _Found | None, files: tuple[str, ...], count: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    if found == {}:
+        return "other epochs were evaluated", (), files
+    if not found:
+        return f"the readings are equal, and these files are not: {', '.join(files)}", (), files
+    name = min(found, key=lambda name: (found[name][0], -found[name][1]))
+    epoch, gap = found[name]
+    by = f", by at most {gap:.3g}" if np.isfinite(gap) else ""
+    return (
+        f"{name} differs from epoch {epoch} on{by}; {len(found)} of {count} readings differ",
+        tuple(sorted(found)),
+        files,
+    )
+
+
+def _files_that_differ(first: Store, second: Store, key: str) -> tuple[str, ...]:
+    """The files of a run that both stores keep, and whose checksums differ."""
+    if not is_key(key) or not all((one.root / key / MANIFEST).is_file() for one in (first, second)):
+        return ()
+    files = [read_manifest(one.root, key)["files"] for one in (first, second)]
+    return tuple(sorted(name for name in files[0] if name in files[1] and files[0][name] != files[1][name]))
+
+
+def _claims(first: Store, second: Store) -> list[dict[str, Any]]:
+    """The verdicts of both, for the claims that at least one of them tests."""
+    verdicts = [{one.id: one for one in evaluate(store.analysis)} for store in (first, second)]
+    ids = [id for id in verdicts[0] if any(v[id].word != "not tested" for v in verdicts)]
+    return [
+        {
+            "claim": id,
+            "same": verdicts[0][id].verdict == verdicts[1][id].verdict,
+            **_half("first", verdicts[0][id]),
+            **_half("second", verdicts[1][id]),
+        }
+        for id in ids
+    ]
+
+
+def _half(side: str, verdict: Verdict) -> dict[str, Any]:
+    plain = verdict.to_json()
+    names = {"": "verdict", "_estimate": "statistic", "_interval": "interval", "_runs": "runs"}
+    return {f"{side}{end}": plain[name] for end, name in names.items()}

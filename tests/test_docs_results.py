@@ -16,7 +16,7 @@ def test_the_page_on_tables(monkeypatch, capsys):
     assert count == 8
     frame, polars = names["frame"], importlib.import_module("polars")
     runs = names["store"].analysis.runs
-    assert len(names["last"]) == len(runs) == 108
+    assert len(names["last"]) == len(runs) == 112
     np.testing.assert_array_equal(
         names["last"].set_index("key").loc[runs["key"], "j1"].to_numpy(), np.asarray(runs["j1"])
     )

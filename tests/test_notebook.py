@@ -50,7 +50,7 @@ def test_a_store_shows_its_settings(store):
     rows = cells(text)
     assert rows[0] == ["setting", "losses", "noise rates", "seeds", "runs"]
     assert sum(int(row[-1]) for row in rows[1:]) == finished
-    assert any("CE, LS" in row[1] and row[2].startswith("0, 0.05, 0.1") for row in rows[1:])
+    assert any("CE, LS" in row[1] and row[2].startswith("0, 0.1, 0.2, 0.4") for row in rows[1:])
 
 
 def test_verdicts_show_themselves_as_a_table(store):

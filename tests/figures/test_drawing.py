@@ -161,11 +161,16 @@ def test_a_name_belongs_to_one_function(drawn):
 
 
 def test_files_are_written_whole(drawn, tmp_path):
-    svg, pdf = figures.save(drawn["feature-plane"], tmp_path / "deep" / "figures")
+    svg, pdf, csv = figures.save(drawn["feature-plane"], tmp_path / "deep" / "figures")
     assert svg.name == "feature-plane.svg"
     assert svg.read_text("utf-8").startswith("<svg")
     assert pdf.read_bytes().startswith(b"%PDF")
-    assert sorted(path.name for path in svg.parent.iterdir()) == ["feature-plane.pdf", "feature-plane.svg"]
+    assert sorted(path.name for path in svg.parent.iterdir()) == [
+        "feature-plane.csv",
+        "feature-plane.pdf",
+        "feature-plane.svg",
+    ]
+    assert csv.read_text("utf-8").splitlines()[1:], "the numbers behind it"
 
 
 def test_an_unwritable_folder_leaves_nothing(drawn, tmp_path):

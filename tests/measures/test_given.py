@@ -48,7 +48,7 @@ def test_an_observer_of_given_labels_has_agreement_and_no_column_on_true_labels(
     assert (given["given_agreement"], given["test_given_agreement"]) == (known["j2"], known["test_accuracy"])
     assert given["j1"] == known["j1"]
     chosen = rows(truth="given", readings=("test_given_agreement", "j1"))
-    assert list(chosen) == ["epoch", "loss", "j1", "test_given_agreement"]
+    assert list(chosen) == ["epoch", "train_loss", "j1", "test_given_agreement"]
 
 
 def test_columns_on_true_labels_are_refused_where_labels_are_given():

@@ -123,8 +123,8 @@ def test_no_word_claim_figure_or_column_speaks_of_true_labels(source, tmp_path, 
         "given-labels.svg",
     ]
     tables = {path.stem: path.read_text("utf-8") for path in (tmp_path / "page" / "tables").iterdir()}
-    assert tables.keys() == {"verdicts", "agreement", "parts"}
-    assert CLAIMS_OF_TRUTH.findall(tables["agreement"]) == []
+    assert tables.keys() == {"verdicts", "agreement", "cells", "parts"}
+    assert CLAIMS_OF_TRUTH.findall(tables["agreement"] + tables["cells"]) == []
     capsys.readouterr()
     assert main(["claims", str(root), "--json"]) == 0
     verdicts = {verdict["id"]: verdict for verdict in json.loads(capsys.readouterr().out)}

@@ -3,6 +3,7 @@
 import inspect
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_no_completer_loads_torch():
     code = "import sys; from byrote.cli import main; "
     code += "[main(['__complete', *words]) for words in (['run', ''], ['data', 'get', ''], ['claims', '--only', ''])]; "
     done = subprocess.run(
-        ["python", "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code + "print('torch' in sys.modules)"], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
 

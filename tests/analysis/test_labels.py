@@ -54,3 +54,12 @@ def test_of_another_law_only_what_tells_its_settings_apart_is_said():
 
 def test_equal_words_are_numbered():
     assert titles([MNIST | {"x.y": 0.1}, MNIST | {"x.y": 0.1 + 1e-12}], [1, 1]) == ["MNIST, MLP (1)", "MNIST, MLP (2)"]
+
+
+def test_losses_that_never_meet_in_a_setting_keep_their_names():
+    """The cross-entropy of one setting is no variant of that of another; a chain of settings joins its losses."""
+    bound = [("CE", {"kind": "cross_entropy", "training.optimizer.lr": lr}) for lr in (0.1, 0.03, 0.01)]
+    assert loss_names(bound, [9, 3, 3], [{0}, {1}, {2}]) == ["CE", "CE", "CE"]
+    assert loss_names(bound, [9, 3, 3], [{0}, {0}, {2}]) == ["CE", "CE lr .03", "CE"]
+    assert loss_names(bound, [9, 3, 3], [{0}, {0, 1}, {1}]) == ["CE", "CE lr .03", "CE lr .01"]
+    assert loss_names(bound, [9, 3, 3]) == ["CE", "CE lr .03", "CE lr .01"]

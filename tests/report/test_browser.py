@@ -98,7 +98,7 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
     assert said == []
     assert asked == [address]
     assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6
-    assert "108 runs" in tab.locator("body").inner_text()
+    assert "112 runs" in tab.locator("body").inner_text()
     context.close()
 
 

@@ -88,7 +88,8 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
     assert run.history["realised_rate"][-1] == row["realised_rate"]  # the labels are exactly the same
-    scatter = 2 / stored["n_train"] ** 0.5
+    # a ResNet-18 after two epochs of Adam had a clean accuracy of .137 on one kind of processor and of .211 on another
+    scatter = 3 / stored["n_train"] ** 0.5
     for column in ("j1", "j2", "clean_accuracy"):
         assert run.history[column][-1] == pytest.approx(row[column], abs=scatter), column
     # after five epochs at the first rate it still leaps: .58 to .67 in one run by the four paths

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 __all__ = ["PAPERS", "dataset_name", "dataset_of", "loss_names", "network_name", "subject", "titles"]
@@ -173,28 +174,47 @@ def _vary(path: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     return len({_value(fields.get(path)) for fields in settings}) > 1
 
 
-def loss_names(losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int]) -> list[str]:
+def loss_names(
+    losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int], settings: Sequence[Collection[int]] = ()
+) -> list[str]:
     """A name for each loss with its fields: that of the papers for the papers' own, the bare one for the commonest.
 
-    A variant carries the fields in which it differs, so that no two losses share a name.
+    A variant carries the fields in which it differs from those that it is compared with, so that no two losses of a
+    setting share a name. Losses that never meet in a setting may: each is the cross-entropy of its own setting.
 
     Args:
         losses: the short name and the fields of each, fields that are bound to it under their dotted paths.
         counts: how many runs each has.
+        settings: the numbers of the settings that each was run in (default: all were run in one).
 
-    >>> loss_names([("RLL", {"kind": "robust_log", "alpha": 0.1}), ("RLL", {"kind": "robust_log", "alpha": 0.45})],
-    ...            [3, 9])
+    >>> variants = [("RLL", {"kind": "robust_log", "alpha": 0.1}), ("RLL", {"kind": "robust_log", "alpha": 0.45})]
+    >>> loss_names(variants, [3, 9])
     ['RLL', 'RLL alpha .45']
+    >>> bound = [("CE", {"kind": "cross_entropy"}), ("CE", {"kind": "cross_entropy", "training.optimizer.lr": 0.03})]
+    >>> loss_names(bound, [3, 9], [{0}, {0}]), loss_names(bound, [3, 9], [{0}, {1}])
+    (['CE (2)', 'CE'], ['CE', 'CE'])
     """
     order = sorted(range(len(losses)), key=lambda place: -counts[place])
-    plain: dict[str, Mapping[str, Any]] = {}
-    names, seen = [""] * len(losses), Counter[str]()
+    company = _company([short for short, _ in losses], settings or [{0}] * len(losses))
+    plain: dict[int, Mapping[str, Any]] = {}
+    names, seen = [""] * len(losses), Counter[tuple[int, str]]()
     for place in order:
         short, fields = losses[place]
-        name = _loss_name(short, fields, plain.setdefault(short, {**fields, **PAPERS.get(short, {})}))
-        seen[name] += 1
-        names[place] = f"{name} ({seen[name]})" if seen[name] > 1 else name  # the commonest keeps the bare name
+        name = _loss_name(short, fields, plain.setdefault(company[place], {**fields, **PAPERS.get(short, {})}))
+        seen[company[place], name] += 1
+        number = seen[company[place], name]
+        names[place] = f"{name} ({number})" if number > 1 else name  # the commonest keeps the bare name
     return names
+
+
+def _company(shorts: Sequence[str], settings: Sequence[Collection[int]]) -> list[int]:
+    """For each loss the first of those of its short name that it meets in a setting, itself or through others."""
+    first = list(range(len(shorts)))
+    for _ in shorts:  # a chain of n losses is joined after n rounds
+        for one, other in combinations(range(len(shorts)), 2):
+            if shorts[one] == shorts[other] and not set(settings[one]).isdisjoint(settings[other]):
+                first[one] = first[other] = min(first[one], first[other])
+    return first
 
 
 def _loss_name(short: str, fields: Mapping[str, Any], plain: Mapping[str, Any]) -> str:

@@ -153,7 +153,8 @@ class Analysis:
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         short = self.results.runs["loss"]
         losses = [(str(short[place]), self._specs.loss_fields(int(place))) for place in first]
-        return loss_names(losses, counts.tolist())
+        settings = [set(self._all_settings[codes == code].tolist()) for code in range(len(first))]
+        return loss_names(losses, counts.tolist(), settings)
 
     @cached_property
     def settings(self) -> list[Setting]:

@@ -23,13 +23,17 @@ pytestmark = pytest.mark.browser
 COMMAND = [sys.executable, "-m", "byrote", "audit", "check"]
 
 
+def environment():
+    """That of a person: NiceGUI serves otherwise under pytest."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+
+
 @contextmanager
 def desk(folder, *options):
     """A desk in a process of its own, and its address."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     command = [*COMMAND, str(folder), "--no-browser", *options]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder.parent
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=folder.parent
     ) as process:
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), process.stderr.read()
@@ -90,6 +94,25 @@ def test_a_few_answers_by_keyboard(browser, tmp_path):
     settled = json.loads((folder / "settled.json").read_text())
     assert settled["verdict"] == "settled"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "photos"]  # nothing is left beside them
+
+
+def test_the_address_accepts_connections_when_it_is_printed(tmp_path):
+    images(tmp_path)
+    folder = tmp_path / "audit"
+    draw_plan(folder, checks=6)
+    program = """
+import os, socket, sys
+from pathlib import Path
+from byrote.desk import serve
+
+def connect(address):
+    host, port = address.split("/")[2].split(":")
+    os._exit(socket.socket().connect_ex((host, int(port))))
+
+serve(Path(sys.argv[1]), browser=False, on_start=connect)
+"""
+    command = [sys.executable, "-c", program, str(folder)]
+    assert subprocess.run(command, env=environment(), timeout=120).returncode == 0
 
 
 @pytest.mark.long

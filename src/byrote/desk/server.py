@@ -72,19 +72,26 @@ def serve(
     with alone(folder):
         require("nicegui", "ui")
         desk = _Desk(Checks(folder), shlex.quote(os.path.relpath(folder)), idle)
-        desk.run(_free(port), browser, on_start)
+        with _listening(port) as listener:
+            desk.run(listener, browser, on_start)
     return Ended(desk.reason or "stopped", desk.checks.answered, len(desk.checks.rows))
 
 
-def _free(port: int) -> int:
-    """The port, if it can be had; a free one for 0."""
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((_HOST, port))
-        except OSError as error:
-            raise ValueError(f"port {port} cannot be used ({error.strerror}): name another one, or none") from None
-        return int(one.getsockname()[1])
+def _listening(port: int) -> socket.socket:
+    """A socket that accepts connections on the port, or on a free one for 0.
+
+    It listens before the server starts, so that the address is valid from the moment at which it is printed, and no
+    other process can take the port in between.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((_HOST, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ValueError(f"port {port} cannot be used ({error.strerror}): name another one, or none") from None
+    return listener
 
 
 @dataclass
@@ -107,11 +114,12 @@ class _Desk:
         if self.checks.torn:
             self.message = "The last line of answers.csv was cut off; its sample is asked about again."
 
-    def run(self, port: int, browser: bool, on_start: Callable[[str], None]) -> None:
-        """Serve until the end."""
+    def run(self, listener: socket.socket, browser: bool, on_start: Callable[[str], None]) -> None:
+        """Serve on the listening socket until the end."""
         from fastapi import Response
         from nicegui import app, ui
 
+        port = listener.getsockname()[1]
         address = f"http://{_HOST}:{port}/{self.token}"
         ui.page(f"/{self.token}", title="byrote: check labels")(self._page)
 
@@ -134,6 +142,7 @@ class _Desk:
             ui.run(
                 host=_HOST,
                 port=port,
+                fd=listener.fileno(),
                 show=False,
                 reload=False,
                 dark=None,

@@ -106,6 +106,28 @@ def test_the_commands_take_an_address_and_name_it(root, url, here, capsys):
         assert "a store is a folder or s3://BUCKET/PREFIX" in capsys.readouterr().err
 
 
+def test_what_is_written_beside_a_store_goes_into_its_bucket(root, url, here, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    here("two")
+    assert main(["export", url, "--to", "csv"]) == 0
+    assert f"{url}/tables/verdicts.csv" in capsys.readouterr().out
+    assert main(["figures", url]) == 0
+    assert main(["report", url]) == 0
+    names = objects(root)
+    assert {"tables/verdicts.csv", "index.html", "verdicts.json"} <= names
+    assert any(name.startswith("figures/") and name.endswith(".svg") for name in names)
+    assert main(["figures", url, "--out", f"{url}-drawn"]) == 0
+    assert any(name.endswith(".svg") for name in objects(located(f"{url}-drawn")))
+    assert main(["export", url, "--to", "parquet", "--out", f"{url}-out"]) == 0
+    assert "tables/verdicts.parquet" in objects(located(f"{url}-out"))
+    capsys.readouterr()
+    assert main(["show", url, A, "--json"]) == 0
+    assert A in capsys.readouterr().out
+    assert main(["compare", url, url]) == 0
+    assert "equal to the bit" in capsys.readouterr().out
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_stores_in_folders_and_buckets_merge(root, url, here, tmp_path, runs):
     half = tmp_path / "half"
     Plan("study", "", {}, (), tuple(Entry(e.key, "part", e.spec(), e.contents) for e in EXPERIMENTS)).write(half)

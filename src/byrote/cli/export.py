@@ -46,8 +46,9 @@ def export(
     from byrote import claims
     from byrote.figures import draw
     from byrote.report import export_figures, export_tables, table_rows
+    from byrote.store.mirror import located, share
 
-    analysis, target = analysis_of(folder, imports), out or folder
+    analysis, target = analysis_of(located(folder), imports), located(out or folder)
     drawn = draw(analysis, *(figure or ()))
     absent = set(figure or ()) - {one.name for one in drawn}
     if absent:
@@ -55,6 +56,7 @@ def export(
     paths = export_figures(drawn, target / "figures", to)
     if not figure:
         paths = [*export_tables(table_rows(analysis, claims.evaluate(analysis)), target / "tables", to), *paths]
+    share(target, *paths)
     if json:
         print_json([str(path) for path in paths])
     else:

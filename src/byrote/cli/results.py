@@ -197,10 +197,10 @@ def figures(
     from byrote.store.mirror import located, share
 
     folder = located(folder)
-    target = out or folder / "figures"
+    root = located(out or folder)
+    target = root if out else root / "figures"
     drawn = family.draw_into(target, analysis_of(folder, imports), *names)
-    if out is None:
-        share(folder, *target.glob("*"))
+    share(root, *(path for path in target.iterdir() if path.is_file()))
     rows = [
         {"figure": figure.name, "title": figure.title, "files": [str(path) for path in drawn.files[figure.name]]}
         for figure in drawn.figures

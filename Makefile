@@ -40,6 +40,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/growth.py --json
 	$(BIN)/python benchmarks/measures.py --json
 	$(BIN)/python benchmarks/noise_rate.py --json
+	$(BIN)/python benchmarks/peer.py --json
 	$(BIN)/python benchmarks/theory.py --json
 
 mutations: $(VENV)/.dev

@@ -1,0 +1,105 @@
+"""The training engine beside the strongest simple loop in PyTorch, and its share of what the processor multiplies.
+
+    python benchmarks/peer.py [--json] [--quick] [--precision bf16|fp32] [--rounds N] [--only NAME ...] [--out FILE]
+
+The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. It and the
+engine train the same network on the same labels in one process with one thread each, and take turns epoch by epoch. A
+figure is processor seconds a run-epoch. The ratio is the median over rounds of that of one turn, with its lowest and
+highest value.
+
+The share of the peak compares a training step of a dense chain with products (128, width) x (width, width) that take
+turns with it; of each the best round counts. The last line is JSON when `--json` is given.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from anchors.compiled_loop import CompiledLoop
+from engine import Case, against_peak, cases, experiments, faster_precision, machine
+
+from byrote import networks
+from byrote.training import prepare
+from byrote.training.loop import train_epoch
+from byrote.training.steps import optimizer_of
+
+WIDTHS = (512, 1024, 2048)  # of the share of the peak
+
+
+def turns(case: Case, precision: str, rounds: int) -> list[tuple[float, float]]:
+    """Processor seconds of an epoch of the loop and of the engine, in turns, after one epoch of each to compile."""
+    members = experiments(case, precision, 100)[:1]
+    cohort = prepare(members)
+    optimizer = optimizer_of(cohort.network, [e.training for e in members])
+    images, first = cohort.train.images, members[0]
+    module = first.network.build(tuple(images.shape[1:]), first.num_outputs, first.generator("weights"))
+    loop = CompiledLoop(module, images, cohort.observed[0], precision=precision)
+    loop.epoch()
+    train_epoch(cohort, optimizer, 0)
+    seconds = []
+    for epoch in range(1, rounds + 1):
+        start = time.process_time()
+        loop.epoch()
+        middle = time.process_time()
+        train_epoch(cohort, optimizer, epoch)
+        seconds.append((middle - start, time.process_time() - middle))
+    return seconds
+
+
+def peaks(case: Case, precision: str, quick: bool) -> dict[str, float]:
+    """The share of the peak at each width, with the data of `case`."""
+    figures: dict[str, float] = {}
+    for width in WIDTHS[:1] if quick else WIDTHS:
+        wide = Case(str(width), networks.MLP(depth=9, width=width), case.data, 1, 1, 1)
+        rate, peak = against_peak(wide, precision, rounds=max(3, 6400 // width))
+        figures |= {f"step_gflops_{width}": rate / 1e9, f"peak_gflops_{width}": peak / 1e9}
+        figures[f"share_of_peak_{width}"] = rate / peak
+        print(f"{width:>10}: {rate / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s, share {rate / peak:.2f}", flush=True)
+    return figures
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="*", default=None, help="names of cases")
+    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    figures: dict[str, float] = {}
+    chosen = [case for case in cases(options.quick) if not options.only or case.name in options.only]
+    for case in chosen:
+        seconds = turns(case, options.precision, options.rounds)
+        ratios = [peer / ours for peer, ours in seconds]
+        peer, ours = (statistics.median(column) for column in zip(*seconds, strict=True))
+        ratio = statistics.median(ratios)
+        figures |= {f"peer_{case.name}_s": peer, f"ours_{case.name}_s": ours, f"ratio_{case.name}": ratio}
+        figures |= {f"ratio_{case.name}_low": min(ratios), f"ratio_{case.name}_high": max(ratios)}
+        print(
+            f"{case.name:>10}: peer {peer:.3f} s a run-epoch, ours {ours:.3f} s, "
+            f"ratio {ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}] in {len(ratios)} turns",
+            flush=True,
+        )
+    if not options.only:
+        figures |= peaks(chosen[0], options.precision, options.quick)
+    figures = {name: round(value, 4) for name, value in figures.items()}
+    settings = {"precision": options.precision, "rounds": options.rounds, "load": os.getloadavg()[0]}
+    if options.out is not None:
+        options.out.write_text(json.dumps(machine() | settings | figures, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(settings | figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -47,7 +47,7 @@
 
   const openTarget = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1));
-    if (target && target.tagName === "DETAILS") target.open = true;
+    for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
   };
   addEventListener("hashchange", openTarget);
   openTarget();

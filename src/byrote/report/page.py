@@ -19,6 +19,8 @@ from byrote.pages import fill, text
 from byrote.report.agreement import agreement_tables
 from byrote.report.export import export_tables, table_rows
 from byrote.report.headline import headline
+from byrote.report.key import key
+from byrote.report.overview import claims_map
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import grouped
 
@@ -105,6 +107,8 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "headline": headline(analysis, verdicts),
         "tally": [(word, sign, words.count(word)) for word, sign in SIGNS.items() if words.count(word)],
         "groups": grouped(verdicts),
+        "map": claims_map(verdicts),
+        "key": key(analysis),
         "figures": drawn,
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),

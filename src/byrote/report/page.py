@@ -13,7 +13,7 @@ from byrote.claims import Verdict
 from byrote.claims.shown import SIGNS
 from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
-from byrote.figures.style import DARK
+from byrote.figures.style import DARK, LIGHT
 from byrote.files import write_atomic
 from byrote.pages import fill, text
 from byrote.report.agreement import agreement_tables
@@ -120,7 +120,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "example": _example(commands),
         "environment": environment(analysis),
         "limits": limits(analysis),
-        "dark": DARK,
+        "legible": {"light": LIGHT, "dark": DARK},
         "style": text("byrote.pages", "page.css"),
         "script": text("byrote.pages", "charts.js") + text("byrote.report", "page.js"),
         "bundle": bundle(),

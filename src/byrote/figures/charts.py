@@ -70,9 +70,9 @@ def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
 
 
 def dimmed(full: float = 1.0) -> Any:
-    """Opacity: full for the losses chosen in the legend (all at first), faint for the rest."""
+    """Opacity: full for the losses chosen in the legend (all at first), a small share of it for the rest."""
     shown = {"param": CHOSEN, "value": full}
-    return alt.OpacityValue(min(full, 0.07), condition=shown)
+    return alt.OpacityValue(round(0.07 * full, 4), condition=shown)
 
 
 def _legend(names: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from byrote.checks import require
-from byrote.figures.style import DARK
+from byrote.figures.style import DARK, LIGHT
 from byrote.files import cache_folder, write_atomic
 
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame"]
@@ -55,11 +55,19 @@ _INK = (
 """What reads the color of the text around the frame: light ink means a dark notebook."""
 
 
-def _dark() -> str:
-    """The style that replaces the colors that would drown on a dark ground, as on the page."""
-    return "".join(
-        f".dark [{part}='{light}']{{{part}:{bright}}}" for light, bright in DARK.items() for part in ("fill", "stroke")
-    )
+def _legible() -> str:
+    """The style that replaces the colors that are too pale on light ground or too dark on dark ground, as on the page.
+
+    White outlines, which set a mark apart from what is below it, take the color of the ground.
+    """
+    grounds = ((":root:not(.dark)", LIGHT), (".dark", DARK))
+    rules = [
+        f"{ground} [{part}='{drawn}']{{{part}:{shown}}}"
+        for ground, colors in grounds
+        for drawn, shown in colors.items()
+        for part in ("fill", "stroke")
+    ]
+    return "".join([*rules, ".dark [stroke='white']{stroke:#15171a}"])
 
 
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
@@ -73,7 +81,7 @@ def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
     )
     page = (
         "<!doctype html><html><head><meta charset='utf-8'>"
-        f"<style>{_dark()}body{{margin:0;background:transparent;font:14px/1.45 system-ui,sans-serif}}"
+        f"<style>{_legible()}body{{margin:0;background:transparent;font:14px/1.45 system-ui,sans-serif}}"
         "figure{margin:8px}figcaption{max-width:46rem;opacity:.85}#chart{overflow-x:auto}</style></head>"
         f"<body><figure id='{html.escape(name)}'><b>{html.escape(title)}</b><div id='chart'></div>"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"

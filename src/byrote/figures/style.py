@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DARK", "INK", "LOSSES", "PANEL", "SHARE", "LossStyle", "loss_style", "theme"]
+__all__ = ["DARK", "INK", "LIGHT", "LOSSES", "PANEL", "SHARE", "LossStyle", "loss_style", "theme"]
 
 INK = "currentColor"
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
@@ -34,14 +34,23 @@ LOSSES = {
     "LS": LossStyle("#D55E00", "square", (7, 2)),
     "LR": LossStyle("#CC79A7", "diamond", (4, 2)),
     "MSE": LossStyle("#009E73", "triangle-up", (2, 2)),
-    "MSE-p": LossStyle("#56B4E9", "triangle-down", (6, 2, 2, 2)),
+    "MSE-p": LossStyle("#6A3FD6", "triangle-down", (6, 2, 2, 2)),
     "RLL": LossStyle("#E69F00", "cross", (9, 3)),
     "nMSE": LossStyle("#5B5B5B", "triangle-right", (2, 3)),
 }
-"""The losses of the two papers (Okabe and Ito's colours, told apart with every common colour vision)."""
+"""The losses of the two papers: Okabe and Ito's colours, with violet in place of their second blue."""
 
-DARK = {"#0072B2": "#3FA3E0", "#5B5B5B": "#A9A9A9", "#332288": "#8F86E0", "#882255": "#D06A9C", "#117733": "#45B868"}
-"""What the page shows on a dark ground in place of the colours that would drown in it; equal hues."""
+LIGHT = {"#D55E00": "#B84500", "#CC79A7": "#B8558F", "#E69F00": "#B07D00", "#999933": "#85852A", "#44AA99": "#2F8F80"}
+"""What the page shows on a light ground in place of the colours that are too pale there; equal hues."""
+DARK = {
+    "#0072B2": "#3FA3E0",
+    "#5B5B5B": "#A9A9A9",
+    "#6A3FD6": "#9C7DFF",
+    "#332288": "#8F86E0",
+    "#882255": "#D06A9C",
+    "#117733": "#45B868",
+}
+"""What the page shows on a dark ground in place of the colours that are too dark there; equal hues."""
 
 _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#332288", "circle", (5, 3)),

@@ -43,11 +43,16 @@
     clearTimeout(timer);
     timer = setTimeout(() => { busy = busy.then(draw); }, 250);
   });
+  // A hint above what is wider than its place, also once a closed part of the page is opened.
+  const hint = new ResizeObserver((entries) => {
+    for (const { target } of entries) target.toggleAttribute("data-wide", target.scrollWidth > target.clientWidth + 1);
+  });
+  document.querySelectorAll(".scroll, .chart").forEach((one) => hint.observe(one));
   addEventListener("beforeprint", () => document.querySelectorAll("details:not(.verdict)").forEach((one) => { one.open = true; }));
 
   const openTarget = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1));
-    if (target && target.tagName === "DETAILS") target.open = true;
+    for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
   };
   addEventListener("hashchange", openTarget);
   openTarget();

@@ -13,12 +13,14 @@ from byrote.claims import Verdict
 from byrote.claims.shown import SIGNS
 from byrote.figures import Drawn, Figure, draw_into
 from byrote.figures.offline import OPTIONS, bundle, embed_json
-from byrote.figures.style import DARK
+from byrote.figures.style import DARK, LIGHT
 from byrote.files import write_atomic
 from byrote.pages import fill, text
 from byrote.report.agreement import agreement_tables
 from byrote.report.export import export_tables, table_rows
 from byrote.report.headline import headline
+from byrote.report.key import key
+from byrote.report.overview import claims_map
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import grouped
 
@@ -105,6 +107,8 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "headline": headline(analysis, verdicts),
         "tally": [(word, sign, words.count(word)) for word, sign in SIGNS.items() if words.count(word)],
         "groups": grouped(verdicts),
+        "map": claims_map(verdicts),
+        "key": key(analysis),
         "figures": drawn,
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),
@@ -116,7 +120,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "example": _example(commands),
         "environment": environment(analysis),
         "limits": limits(analysis),
-        "dark": DARK,
+        "legible": {"light": LIGHT, "dark": DARK},
         "style": text("byrote.pages", "page.css"),
         "script": text("byrote.pages", "charts.js") + text("byrote.report", "page.js"),
         "bundle": bundle(),

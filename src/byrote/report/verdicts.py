@@ -9,7 +9,7 @@ from byrote.claims import Verdict
 from byrote.claims.shown import SIGNS
 from byrote.report.words import number, span
 
-__all__ = ["FAMILIES", "grouped", "row"]
+__all__ = ["FAMILIES", "grouped", "mark", "row"]
 
 FAMILIES = {
     "A": "Memorization-dilation (Nguyen et al., ICLR 2023)",
@@ -25,8 +25,8 @@ def row(verdict: Verdict) -> dict[str, Any]:
     return {
         "id": verdict.id,
         "statement": verdict.statement,
-        **_mark(verdict.verdict),
-        "marks": [{"name": name, **_mark(text)} for name, text in verdict.by_dataset.items()],
+        **mark(verdict.verdict),
+        "marks": [{"name": name, **mark(text)} for name, text in verdict.by_dataset.items()],
         "statistic": number(verdict.statistic),
         "interval": span(verdict.interval),
         "bar": verdict.bar,
@@ -49,10 +49,10 @@ def row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _mark(text: str) -> dict[str, str]:
+def mark(text: str) -> dict[str, str]:
     """A verdict's text with the sign and the style of its word.
 
-    >>> _mark("fails in 3 of 12 cells")
+    >>> mark("fails in 3 of 12 cells")
     {'verdict': 'fails in 3 of 12 cells', 'word': 'fails in', 'sign': '◔', 'css': 'fails-in'}
     """
     word = max((word for word in SIGNS if text.startswith(word)), key=len)

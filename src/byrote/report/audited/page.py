@@ -14,7 +14,7 @@ from byrote.audit import Audit
 from byrote.audit.folder import PAGE, read_settled
 from byrote.audit.shown import Samples
 from byrote.figures.offline import OPTIONS, bundle, embed_json
-from byrote.figures.style import DARK
+from byrote.figures.style import DARK, LIGHT
 from byrote.files import write_atomic
 from byrote.pages import fill, text
 from byrote.report.audited.answer import answer, bar, premise, share, ways
@@ -95,7 +95,7 @@ def render(audit: Audit, settled: dict[str, Any] | None, folder: Path) -> str:
         notes=list(audit.about.get("notes") or ()),
         specs=embed_json({figure.name: figure.spec}),
         options=embed_json(OPTIONS),
-        dark=DARK,
+        legible={"light": LIGHT, "dark": DARK},
         style=text("byrote.pages", "page.css") + text("byrote.report.audited", "audit.css"),
         script=text("byrote.pages", "charts.js"),
         bundle=bundle(),

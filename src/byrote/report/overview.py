@@ -1,0 +1,90 @@
+"""The map of claims by data set: the verdicts at a glance, each mark with its word and its first estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from byrote.claims import Verdict
+from byrote.claims.shown import SIGNS
+from byrote.report.verdicts import FAMILIES, mark
+from byrote.report.words import number, span
+
+__all__ = ["TOGETHER", "claims_map", "first_estimate"]
+
+Cell = dict[str, str]
+TOGETHER = "judged over all data sets together"
+"""What the map shows on a data set for a claim that was tested without a verdict for each data set."""
+
+
+def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """A row for each claim, a column for all runs together and one for each data set.
+
+    Args:
+        verdicts: what `byrote.claims.evaluate(analysis)` gave.
+
+    Returns:
+        `columns`, the data sets; `groups`, the rows of each paper, each with the id and statement of its claim and a
+        cell a column; `legend`, the signs that occur, each with its word. It is empty where nothing was tested.
+    """
+    if all(one.word == "not tested" for one in verdicts):
+        return {}
+    columns = list(dict.fromkeys(name for one in verdicts for name in one.by_dataset))
+    groups = [
+        {
+            "title": FAMILIES.get(letter, f"Claims {letter}"),
+            "rows": [_row(one, columns) for one in verdicts if one.id[:1] == letter],
+        }
+        for letter in dict.fromkeys(one.id[:1] for one in verdicts)
+    ]
+    shown = {cell["word"]: cell for group in groups for row in group["rows"] for cell in row["cells"]}
+    legend = [shown[word] for word in (*SIGNS, TOGETHER) if word in shown]
+    return {"columns": columns, "groups": groups, "legend": legend}
+
+
+def _row(verdict: Verdict, columns: Sequence[str]) -> dict[str, Any]:
+    whole = _estimate(verdict.statistic, verdict.interval, {"runs": verdict.runs})
+    cells = [_cell("all runs", verdict.verdict, whole)]
+    absent = "not tested" if verdict.by_dataset or verdict.word in ("not tested", "error") else TOGETHER
+    for name in columns:
+        text = verdict.by_dataset.get(name, absent)
+        cells.append(_cell(name, text, first_estimate(verdict, name, columns) if name in verdict.by_dataset else ""))
+    return {"id": verdict.id, "statement": verdict.statement, "cells": cells}
+
+
+def _cell(where: str, text: str, estimate: str) -> Cell:
+    shown = {"verdict": text, "word": text, "sign": "·", "css": "together"} if text == TOGETHER else mark(text)
+    return shown | {"title": "; ".join(part for part in (f"{where}: {text}", estimate) if part)}
+
+
+def first_estimate(verdict: Verdict, dataset: str, columns: Sequence[str]) -> str:
+    """The first number that a claim measured on a data set, with its interval and n; empty where it measured none.
+
+    Args:
+        verdict: the verdict on the claim.
+        dataset: the name of the data set.
+        columns: the names of all data sets; a check belongs to the longest name with which its cell begins.
+    """
+    for detail in verdict.details:
+        cell, value = str(detail.get("cell", "")), detail.get("value")
+        names = [name for name in columns if cell == name or cell.startswith((f"{name} ", f"{name},"))]
+        if isinstance(value, (int, float)) and names and max(names, key=len) == dataset:
+            low, high = detail.get("low"), detail.get("high")
+            ends = (float(low), float(high)) if low is not None and high is not None else None
+            return f"{detail.get('what', '')} {_estimate(float(value), ends, detail)}".strip()
+    return ""
+
+
+def _estimate(value: float | None, interval: tuple[float, float] | None, counts: Mapping[str, Any]) -> str:
+    """A number, its interval, and the number of seeds or else of runs behind it.
+
+    >>> _estimate(0.5, (0.25, 0.75), {"seeds": 3}), _estimate(0.5, (0.5, 0.5), {"seeds": 1})
+    ('0.5 [0.25, 0.75], n = 3 seeds', '0.5, one seed')
+    """
+    if value is None:
+        return ""
+    seeds, runs = counts.get("seeds"), counts.get("runs")
+    if seeds == 1 and (interval is None or interval[0] == interval[1]):
+        return f"{number(value)}, one seed"
+    n = f", n = {number(seeds)} seeds" if seeds else f", n = {number(runs)} runs" if runs else ""
+    return f"{number(value)} {span(interval)}".strip() + n

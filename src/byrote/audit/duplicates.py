@@ -64,9 +64,9 @@ def _equal(x: NDArray[np.floating]) -> Integers:
     _, group = np.unique(keys, return_inverse=True)
     order = np.argsort(group, kind="stable")
     sizes = np.bincount(group)
-    found = np.full(len(x), -1)
+    next_equal = np.full(len(x), -1)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
         rows = order[start : start + size]
-        found[rows] = np.roll(rows, -1)
-    return found
+        next_equal[rows] = np.roll(rows, -1)
+    return next_equal

@@ -39,10 +39,10 @@ def draw_plan(
     """
     if (folder / PLAN).exists() and (folder / SHEET).exists():
         raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
-    found = Audit.load(folder)
-    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
+    audit = Audit.load(folder)
+    drawn = audit.plan(half_width, checks, twice=twice, seed=seed)
     drawn.save(folder / PLAN)
-    write_atomic(folder / SHEET, sheet(found, drawn))
+    write_atomic(folder / SHEET, sheet(audit, drawn))
     return drawn
 
 
@@ -57,9 +57,9 @@ def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, d
     Raises:
         FileNotFoundError, ValueError: no plan, no answers, or answers that the plan does not allow.
     """
-    plan, found = Plan.load(folder / PLAN), Audit.load(folder)
+    plan, audit = Plan.load(folder / PLAN), Audit.load(folder)
     given = [pair for pair in read_answers(answers or folder / SHEET) if pair[1]]
-    settled = found.settle(plan, given)
+    settled = audit.settle(plan, given)
     outcome = settled.plain(plan)
     write_atomic(folder / SETTLED, json.dumps(outcome, indent=1) + "\n")
     return settled, outcome

@@ -24,7 +24,7 @@ from byrote.recipe import SGD, Cosine, Training
 from byrote.training.cohort import batches
 from byrote.training.steps import optimizer_of, rates
 
-__all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "kept", "log_odds"]
+__all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "log_odds", "stored_or_trained"]
 
 LOSS = RobustLog(alpha=0.1)
 TRAINING = Training(epochs=20, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
@@ -124,13 +124,13 @@ def judge(
     )
 
 
-def kept(
+def stored_or_trained(
     folder: Path | None, arrays: Sequence[NDArray[Any]], settings: object, train: Callable[[], HeldOut]
 ) -> HeldOut:
-    """What `train` gives, from a file of `folder` where the same arrays and settings were trained before.
+    """The result of `train`, read from a file of `folder` if the same arrays and settings were trained before.
 
-    The file is named by a digest of the arrays' bytes and the settings. A stop in the midst of a training costs that
-    training.
+    The file is named by a digest of the arrays' bytes and the settings. An interrupted
+    training starts over.
     """
     if folder is None:
         return train()
@@ -142,10 +142,10 @@ def kept(
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return HeldOut(**{name: stored[name] for name in names})
-    made = train()
+    result = train()
     with atomic(path) as temporary:
-        np.savez(temporary, **{name: getattr(made, name) for name in names})
-    return made
+        np.savez(temporary, **{name: getattr(result, name) for name in names})
+    return result
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:

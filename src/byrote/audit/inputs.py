@@ -131,9 +131,9 @@ def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
     if column.dtype.kind in "ib" and column.ndim == 1:  # negative numbers are names like any other
         values, numbers = np.unique(column, return_inverse=True)
         return numbers.astype(np.int64), tuple(map(str, values.tolist()))
-    found = numbered(column, where)
-    values, numbers = np.unique(found.numbers, return_inverse=True)
-    names = found.names or tuple(map(str, values.tolist()))
+    parsed = numbered(column, where)
+    values, numbers = np.unique(parsed.numbers, return_inverse=True)
+    names = parsed.names or tuple(map(str, values.tolist()))
     return numbers.astype(np.int64), names
 
 
@@ -161,7 +161,7 @@ def like(native: Any, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> An
         return type(native).from_dict(plain)
     narwhals = checks.require("narwhals", "audit")
     frame = narwhals.from_native(native, eager_only=True)
-    made = narwhals.from_dict(plain, backend=frame.implementation).to_native()
-    if hasattr(native, "index") and hasattr(made, "index"):  # pandas
-        made.index = native.index
-    return made
+    frame_back = narwhals.from_dict(plain, backend=frame.implementation).to_native()
+    if hasattr(native, "index") and hasattr(frame_back, "index"):  # pandas
+        frame_back.index = native.index
+    return frame_back

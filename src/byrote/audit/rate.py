@@ -41,32 +41,32 @@ def label_only(
         rows = np.sort(np.random.default_rng(seed).choice(n, _MOST // N, replace=False))
     z = torch.from_numpy(np.asarray(logits(rows), dtype=np.float64))
     which = None if folds is None else torch.from_numpy(folds[rows])
-    found = noise_rate(z, torch.from_numpy(labels[rows]), N, folds=which)
-    if found.verdict == "stated":
+    estimate = noise_rate(z, torch.from_numpy(labels[rows]), N, folds=which)
+    if estimate.verdict == "stated":
         return Rate(
-            found.rate,
-            found.low,
-            found.high,
+            estimate.rate,
+            estimate.low,
+            estimate.high,
             "stated",
-            found.reason,
-            found.premise,
+            estimate.reason,
+            estimate.premise,
             help="",
             disagreement=disagreement,
-            profile=found.profile,
-            counted=found.counted,
+            profile=estimate.profile,
+            counted=estimate.counted,
         )
     known = transition.verdict == "stated"
-    value, premise = (transition.rate, transition.premise) if known else (float("nan"), found.premise)
-    fit = "more epochs or another network, or " if found.underfits else ""
+    value, premise = (transition.rate, transition.premise) if known else (float("nan"), estimate.premise)
+    fit = "more epochs or another network, or " if estimate.underfits else ""
     return Rate(
         value=value,
         low=float("nan"),
         high=float("nan"),
         verdict="cannot tell",
-        reason=found.reason,
+        reason=estimate.reason,
         premise=premise,
         help=f"{fit}checking some 200 planned samples, which settles it for any noise",
         disagreement=disagreement,
-        profile=found.profile,
-        counted=found.counted,
+        profile=estimate.profile,
+        counted=estimate.counted,
     )

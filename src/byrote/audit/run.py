@@ -14,7 +14,7 @@ from byrote import losses
 from byrote.audit.advice import advise, confused_classes
 from byrote.audit.duplicates import near_duplicates
 from byrote.audit.folds import assign
-from byrote.audit.held_out import LOSS, TRAINING, HeldOut, judge, kept
+from byrote.audit.held_out import LOSS, TRAINING, HeldOut, judge, stored_or_trained
 from byrote.audit.module import chosen
 from byrote.audit.neighbors import neighbor_probabilities
 from byrote.audit.rate import label_only
@@ -103,7 +103,7 @@ def audit_samples(
 
         def run(loss: Loss) -> HeldOut:
             settings = (repr(network), loss.spec(), training.spec(), seed)
-            return kept(keep, (prepared.numpy(), labels, parts), settings, lambda: judge(
+            return stored_or_trained(keep, (prepared.numpy(), labels, parts), settings, lambda: judge(
                 prepared, y, parts, N, network=chosen_network, loss=loss, training=training, seed=seed, device=device,
                 on_epoch=on_epoch,
             ))  # fmt: skip

@@ -64,10 +64,10 @@ class Samples:
             return None
         try:
             path = inputs.plain_file(Path(self._source["path"]), "an npy file")
-            found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return None
-        return found if len(found) == len(self._audit) else None
+        return array if len(array) == len(self._audit) else None
 
     def picture(self, row: int, side: int) -> Picture | None:
         """A picture of a sample, None where it cannot be read.
@@ -107,14 +107,14 @@ class Samples:
             with open_table(Path(place)) as table:
                 if table.rows != len(self._audit):
                     return {}
-                found = table.texts(rows, length + 1)
+                texts = table.texts(rows, length + 1)
         except (OSError, ValueError):
             return {}
-        if len(next(iter(found.values()), {})) == 1:  # nothing but the labels
+        if len(next(iter(texts.values()), {})) == 1:  # nothing but the labels
             return {}
         return {
             row: tuple((name, _cut(text, length)) for name, text in cells.items() if name != label)
-            for row, cells in found.items()
+            for row, cells in texts.items()
         }
 
     def _numbers(self, row: int) -> Fields:

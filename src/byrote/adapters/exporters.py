@@ -105,13 +105,13 @@ def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, f
 
 def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
     """Text and the facts of the run, without those that are absent, as plain Python values."""
-    found: dict[str, Fact] = {}
+    facts: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value
         absent = plain is None or plain == "" or (isinstance(plain, float) and math.isnan(plain))
         if not absent and (name in names or isinstance(plain, str)):
-            found[name] = plain
-    return found
+            facts[name] = plain
+    return facts
 
 
 @contextmanager
@@ -139,9 +139,9 @@ class TensorBoard:
     def at(cls, folder: str | Path) -> Self:
         """Write event files into `folder`. Raises ModuleNotFoundError without tensorboard."""
         require("tensorboard", "loggers")
-        made = cls(require("torch.utils.tensorboard", "loggers").SummaryWriter(str(folder)))
-        made._own = True
-        return made
+        exporter = cls(require("torch.utils.tensorboard", "loggers").SummaryWriter(str(folder)))
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
@@ -179,9 +179,9 @@ class MLflow:
         with _no_draws():
             known = client.get_experiment_by_name(experiment)
             number = client.create_experiment(experiment) if known is None else known.experiment_id
-            made = cls(client, client.create_run(number, run_name=name).info.run_id)
-        made._own = True
-        return made
+            exporter = cls(client, client.create_run(number, run_name=name).info.run_id)
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         for name, value in facts.items():
@@ -220,9 +220,9 @@ class WandB:
         wandb = require("wandb", "loggers")
         Path(folder).mkdir(parents=True, exist_ok=True)
         quiet = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
-        made = cls(wandb.init(project=project, name=name, dir=str(folder), mode="offline", settings=quiet))
-        made._own = True
-        return made
+        exporter = cls(wandb.init(project=project, name=name, dir=str(folder), mode="offline", settings=quiet))
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         self._run.config.update({_PREFIX + name: value for name, value in facts.items()})

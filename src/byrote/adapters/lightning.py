@@ -73,10 +73,10 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._feed.running:
             if self._take is None:
-                found = take(outputs, batch, self._observer.members.of(trainer.train_dataloader))
+                taken = take(outputs, batch, self._observer.members.of(trainer.train_dataloader))
             else:
-                found = self._take(outputs, batch)
-            self._feed.batch(*found)
+                taken = self._take(outputs, batch)
+            self._feed.batch(*taken)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:  # Lightning divides the loss where it accumulates gradients by itself
             parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1

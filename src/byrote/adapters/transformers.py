@@ -163,18 +163,18 @@ def _collated(collate: Any, known: Collection[str] | None) -> Any:
     return narrow
 
 
-def _test_set(found: Any, name: str | None) -> Any:
+def _test_set(data: Any, name: str | None) -> Any:
     """The test data among what the Trainer evaluates: a data set, or one of a mapping of them."""
-    if not isinstance(found, Mapping):
-        return found
-    if name is None and len(found) == 1:
-        return next(iter(found.values()))
-    if name not in found:
+    if not isinstance(data, Mapping):
+        return data
+    if name is None and len(data) == 1:
+        return next(iter(data.values()))
+    if name not in data:
         raise ValueError(
-            f"one of the data sets {', '.join(map(str, found))} of eval_dataset is needed as test data, got {name!r}: "
+            f"one of the data sets {', '.join(map(str, data))} of eval_dataset is needed as test data, got {name!r}: "
             "name it with observe(test=)"
         )
-    return found[name]
+    return data[name]
 
 
 def _without_index(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -182,8 +182,8 @@ def _points(
     known = np.isfinite(a) & np.isfinite(b)
     units: Sequence[Hashable] = range(len(a)) if seeds is None else seeds
     points = Points.of(a, b, units, [0] * len(a))
-    kept = None if groups is None else [key for key, good in zip(groups, known, strict=True) if good]
-    return points, a[known], b[known], kept
+    groups_known = None if groups is None else [key for key, good in zip(groups, known, strict=True) if good]
+    return points, a[known], b[known], groups_known
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

@@ -131,26 +131,28 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
         ValueError: a loss at several alpha, or fewer than three runs of CE.
     """
     names = np.asarray(final["loss"]).astype(str)
-    kept = np.isin(names, list(KINDS_OF)) & readable(final)
-    rho, rate, mem = (np.asarray(final[name], dtype=np.float64)[kept] for name in ("realised_rate", "rate", "mem_mean"))
+    usable = np.isin(names, list(KINDS_OF)) & readable(final)
+    rho, rate, mem = (
+        np.asarray(final[name], dtype=np.float64)[usable] for name in ("realised_rate", "rate", "mem_mean")
+    )
     eta = mean_eta(final)
     cell = np.array([eta[one] for one in rate.tolist()])
     memorization = np.where(rho > 0, rho / (1 - rho) * mem, 0.0)
-    nc1, distance, seed = (np.asarray(final[name])[kept] for name in ("nc1_test", "class_distance", "seed"))
-    models = _models(names[kept], np.asarray(final["alpha"], dtype=np.float64)[kept])
-    return fit_runs(names[kept].tolist(), cell, memorization, nc1, distance, seed, models, 2, law, predict=predict)
+    nc1, distance, seed = (np.asarray(final[name])[usable] for name in ("nc1_test", "class_distance", "seed"))
+    models = _models(names[usable], np.asarray(final["alpha"], dtype=np.float64)[usable])
+    return fit_runs(names[usable].tolist(), cell, memorization, nc1, distance, seed, models, 2, law, predict=predict)
 
 
 def _models(names: NDArray[np.str_], alphas: NDArray[np.float64]) -> Models:
     """The kind and alpha of each loss that was run, in the order of KINDS_OF."""
-    found: dict[str, tuple[Kind, float]] = {}
+    models: dict[str, tuple[Kind, float]] = {}
     for name, kind in KINDS_OF.items():
         used = np.unique(alphas[(names == name) & np.isfinite(alphas)])
         if len(used) > 1:
             raise ValueError(f"runs of one alpha are needed for each loss, got {name} at {', '.join(map(str, used))}")
         if (names == name).any():
-            found[name] = (kind, float(used[0]) if len(used) else 0.0)
-    return found
+            models[name] = (kind, float(used[0]) if len(used) else 0.0)
+    return models
 
 
 def fit_runs(

@@ -111,13 +111,13 @@ class _Cell:
 def solve(task: Task) -> tuple[Prediction, ...]:
     """The predictions of every loss at every eta above 0, by variant, in the order of the models."""
     cells = _cells(task)
-    found = []
+    predictions = []
     for variant in VARIANTS:
         answers = {kind: _answers(task, variant, kind, cells) for kind in dict.fromkeys(_kinds(task))}
         for cell in cells:
             both = answers[task.models[cell.loss][0]][cell.loss, cell.eta]
-            found.append(_prediction(task, variant, cell, *both))
-    return tuple(found)
+            predictions.append(_prediction(task, variant, cell, *both))
+    return tuple(predictions)
 
 
 def _kinds(task: Task) -> list[Kind]:
@@ -127,12 +127,12 @@ def _kinds(task: Task) -> list[Kind]:
 def _cells(task: Task) -> list[_Cell]:
     runs = task.runs
     pair = [runs.of_loss(name) for name in (task.reference, task.partner)]
-    found: list[tuple[str, float, Mask, tuple[int, ...]]] = []
+    cells: list[tuple[str, float, Mask, tuple[int, ...]]] = []
     for name in task.models:
         for eta in np.unique(runs.eta[runs.of_loss(name) & (runs.eta > 0)]).tolist():
             mine = runs.of_loss(name) & (runs.eta == eta)
-            found.append((name, eta, mine, runs.shared_seeds(mine, *pair)))
-    return [_Cell(name, eta, mine, task.parameters(seeds)) for name, eta, mine, seeds in found]
+            cells.append((name, eta, mine, runs.shared_seeds(mine, *pair)))
+    return [_Cell(name, eta, mine, task.parameters(seeds)) for name, eta, mine, seeds in cells]
 
 
 _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]

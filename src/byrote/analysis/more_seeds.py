@@ -77,13 +77,16 @@ def power(
         return 1 - shares["inconclusive"], shares
 
     least = max([FEWEST_SEEDS - check.n for check in known if check.share is None], default=0)
-    found = _smallest(lambda added: decided(added)[0] >= chance, max(least, 0), most)
-    share, words = decided(most if found is None else found)
+    smallest = _smallest(lambda added: decided(added)[0] >= chance, max(least, 0), most)
+    share, words = decided(most if smallest is None else smallest)
     unit = "run" if all(check.share is not None for check in known) else "seed"
-    if found is None:
+    if smallest is None:
         return Power(None, share, words, f"even {most} more {unit}s would decide it in {share:.0%} of cases only")
     return Power(
-        found, share, words, f"{found} more {unit}{'' if found == 1 else 's'} would decide it in {share:.0%} of cases"
+        smallest,
+        share,
+        words,
+        f"{smallest} more {unit}{'' if smallest == 1 else 's'} would decide it in {share:.0%} of cases",
     )
 
 

@@ -30,11 +30,15 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
     >>> find_key(["0f3a5c9e21b4d6e8", "0f9a1c2e21b4d6e8"], "0f3", "runs/demo")
     '0f3a5c9e21b4d6e8'
     """
-    found = [key for key in keys if key.startswith(text)] if text else []
-    if len(found) != 1:
-        many = f"{len(found)} runs begin with {text!r}: {', '.join(found[:3])}" if found else f"it has no run {text!r}"
+    matches = [key for key in keys if key.startswith(text)] if text else []
+    if len(matches) != 1:
+        many = (
+            f"{len(matches)} runs begin with {text!r}: {', '.join(matches[:3])}"
+            if matches
+            else f"it has no run {text!r}"
+        )
         raise ValueError(f"the key of one run in {where} is needed, and {many}; `byrote show {where}` lists the keys")
-    return found[0]
+    return matches[0]
 
 
 def describe(store: Store, text: str) -> dict[str, Any]:

@@ -94,16 +94,16 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
     _same_in_each_kind(met)
     blocked = parts.blocked(lacking)
     notes = [*blocked, *_notes(checks, parts)]
-    found = partial(Decision, met=parts.met_cells, unmet=parts.unmet_cells, checks=tuple(checks))
+    decision = partial(Decision, met=parts.met_cells, unmet=parts.unmet_cells, checks=tuple(checks))
     if not met:
-        return found("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
+        return decision("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
     held = held_of(met)
     tests, pooled = all_tests(met, held), _pooled(met, held)
     word, named = _judged(met, tests, pooled, held, nearly_all, not blocked)
     first = _deciding(met, tests, word)
-    reason = "; ".join([_said(word, met, tests, named, first), *notes])
+    reason = "; ".join([_reason(word, met, tests, named, first), *notes])
     cells = len({check.cell for check in met})
-    return found(word, cells, named, pooled=_shown_pooled(met, pooled), deciding=first, reason=reason)
+    return decision(word, cells, named, pooled=_shown_pooled(met, pooled), deciding=first, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -200,23 +200,23 @@ def _deciding(checks: list[Check], tests: Tests, word: Word) -> Check:
 
 def _shown_pooled(checks: list[Check], pooled: Pooled) -> dict[str, Estimate]:
     """The pooled estimate of each kind as a reader sees it; of shares, all successes of all runs."""
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for number, what in enumerate(dict.fromkeys(check.what for check in checks)):
         own = [check for check in checks if check.what == what]
         shares = [check.share for check in own if check.share is not None]
         if shares:
             successes, runs = (sum(counts) for counts in zip(*shares, strict=True))
             low, high = clopper_pearson(float(successes), float(runs))
-            found[what] = Estimate(successes / runs if runs else math.nan, low, high, runs)
+            estimates[what] = Estimate(successes / runs if runs else math.nan, low, high, runs)
         elif not np.isnan(pooled.value[0, number]):
             ends = (float(column[0, number]) for column in (pooled.value, pooled.low, pooled.high))
             seeds = {seed for check in own for seed in check.seeds}
             value, low, high = (shown(end, own[0].scale) for end in ends)
-            found[what] = Estimate(value, low, high, len(seeds))
-    return found
+            estimates[what] = Estimate(value, low, high, len(seeds))
+    return estimates
 
 
-def _said(word: Word, checks: list[Check], tests: Tests, named: tuple[str, ...], first: Check) -> str:
+def _reason(word: Word, checks: list[Check], tests: Tests, named: tuple[str, ...], first: Check) -> str:
     """What decided, in one sentence."""
     cells = len({check.cell for check in checks})
     wrong = len({check.cell for check, is_wrong in zip(checks, tests.wrong[0], strict=True) if is_wrong})

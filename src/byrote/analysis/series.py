@@ -159,11 +159,11 @@ class Selection:
         most: int = 50,
     ) -> list[Row]:
         """Means over seeds by epoch, see `_means`; of at most `most` epochs, the first and the last among them."""
-        kept = thinned(self.epochs, most)
+        chosen = thinned(self.epochs, most)
         at = self._history("epoch")
-        shown = np.isin(at, kept)
+        shown = np.isin(at, chosen)
         held = {name: (values, codes[self._run][shown]) for name, (values, codes) in self._each(by).items()}
-        epochs: tuple[list[Any], Codes] = (kept.tolist(), np.searchsorted(kept, at[shown]))
+        epochs: tuple[list[Any], Codes] = (chosen.tolist(), np.searchsorted(chosen, at[shown]))
         readings = {name: self._history(name)[shown].astype(np.float64) for name in columns}
         return _means({**held, "epoch": epochs}, readings, within)
 
@@ -257,8 +257,8 @@ def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """
     if len(epochs) <= most:
         return epochs
-    kept: NDArray[np.int64] = epochs[np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
-    return kept
+    chosen: NDArray[np.int64] = epochs[np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
+    return chosen
 
 
 def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] = ("loss", "rate")) -> str:

@@ -26,8 +26,8 @@ def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
     """
     numbers = np.asarray(values, dtype=np.float64)
     known = np.isfinite(numbers)
-    kept = [seed for seed, good in zip(seeds, known, strict=True) if good]
-    order, at = numbered(kept)
+    finite = [seed for seed, good in zip(seeds, known, strict=True) if good]
+    order, at = numbered(finite)
     means = np.bincount(at, numbers[known], len(order)) / np.bincount(at, minlength=len(order))
     return Sample(means, order, whole=float(means.mean()) if len(means) else float("nan"))
 
@@ -115,12 +115,12 @@ def _middle_ranks(column: Array, weights: Array) -> Array:
 
 def _by_seed_and_eta(reading: Reading) -> dict[tuple[Hashable, Hashable], float]:
     values, seeds, etas = reading
-    found: dict[tuple[Hashable, Hashable], float] = {}
+    value_of: dict[tuple[Hashable, Hashable], float] = {}
     for value, seed, eta in zip(np.asarray(values, dtype=np.float64).tolist(), seeds, etas, strict=True):
         key = (plain_key(seed), plain_key(eta))
-        if key in found:
+        if key in value_of:
             raise ValueError(
                 f"one run a seed and eta is needed, got two at seed {key[0]}, eta {key[1]}: split settings"
             )
-        found[key] = value
-    return {key: value for key, value in found.items() if np.isfinite(value)}
+        value_of[key] = value
+    return {key: value for key, value in value_of.items() if np.isfinite(value)}

@@ -138,13 +138,13 @@ class Cell:
 
     @cached_property
     def _by_loss(self) -> dict[str, dict[float, Rows]]:
-        found: dict[str, dict[float, list[int]]] = {}
+        rows_of: dict[str, dict[float, list[int]]] = {}
         losses, rates = (self.analysis.runs[name][self.rows] for name in ("loss", "rate"))
         for row, loss, rate in zip(self.rows.tolist(), losses.tolist(), rates.tolist(), strict=True):
-            found.setdefault(loss, {}).setdefault(rate, []).append(row)
+            rows_of.setdefault(loss, {}).setdefault(rate, []).append(row)
         return {
             loss: {rate: np.array(rows, dtype=np.intp) for rate, rows in sorted(by_rate.items())}
-            for loss, by_rate in found.items()
+            for loss, by_rate in rows_of.items()
         }
 
     @property
@@ -175,13 +175,15 @@ class Cell:
     def by(self, path: str) -> dict[object, Cell]:
         """The runs by their value of a field of the spec, ascending: for a claim that varies this field."""
         values = self.analysis.field(path)
-        found: dict[object, list[int]] = {}
+        rows_by_value: dict[object, list[int]] = {}
         for row in self.rows.tolist():
-            found.setdefault(values[row], []).append(row)
-        number = {value: isinstance(value, (int, float)) for value in found}
-        ordered = sorted(found, key=lambda value: (not number[value], value if number[value] else 0, str(value)))
+            rows_by_value.setdefault(values[row], []).append(row)
+        number = {value: isinstance(value, (int, float)) for value in rows_by_value}
+        ordered = sorted(
+            rows_by_value, key=lambda value: (not number[value], value if number[value] else 0, str(value))
+        )
         return {
-            value: Cell(self.analysis, self.setting, np.array(found[value], dtype=np.intp), self.decides)
+            value: Cell(self.analysis, self.setting, np.array(rows_by_value[value], dtype=np.intp), self.decides)
             for value in ordered
         }
 
@@ -194,21 +196,21 @@ def cells(analysis: Analysis, *, vary: Sequence[str] = ()) -> list[Cell]:
         vary: paths of the spec that the claim varies: settings that differ in nothing else are one cell, in which runs
             from another start are kept if it varies `start`.
     """
-    known = _MADE.setdefault(analysis, {})
+    known = _CELLS_OF.setdefault(analysis, {})
     paths = tuple(vary)
     if paths not in known:
         known[paths] = _cells(analysis, paths)
     return list(known[paths])
 
 
-_MADE: WeakKeyDictionary[Analysis, dict[tuple[str, ...], list[Cell]]] = WeakKeyDictionary()
+_CELLS_OF: WeakKeyDictionary[Analysis, dict[tuple[str, ...], list[Cell]]] = WeakKeyDictionary()
 
 
 def _cells(analysis: Analysis, vary: tuple[str, ...]) -> list[Cell]:
-    kept = ~analysis.collapsed
+    usable = ~analysis.collapsed
     if "start" not in vary:
-        kept &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)
-    groups = [(setting, setting.runs[kept[setting.runs]]) for setting in analysis.grouped(without=vary)]
+        usable &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)
+    groups = [(setting, setting.runs[usable[setting.runs]]) for setting in analysis.grouped(without=vary)]
     return [Cell(analysis, setting, rows, setting.speaks) for setting, rows in groups if len(rows)]
 
 

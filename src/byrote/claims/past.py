@@ -10,10 +10,10 @@ from byrote.claims.gathering import Gathered, memorizes
 from byrote.claims.memorizing_losses import NEEDS, symmetric
 from byrote.claims.verdict import Finding, Row, claim, needed
 
-__all__ = ["COVERAGE", "KEPT", "NOT_MEMORIZED", "SYMMETRIC"]
+__all__ = ["COVERAGE", "NOT_MEMORIZED", "STILL_MEMORIZED", "SYMMETRIC"]
 
 SYMMETRIC = ("RLL", "nMSE")
-COVERAGE, KEPT, NOT_MEMORIZED = 0.9, 0.9, 0.3
+COVERAGE, STILL_MEMORIZED, NOT_MEMORIZED = 0.9, 0.9, 0.3
 
 
 def _independent(group: Group) -> Group:
@@ -107,7 +107,7 @@ def _c4(analysis: Analysis) -> Finding:
                 continue
             same: Row = {"at": f"RLL eta {rate:g}", "unmet": memorizes(scratch, rate)}
             after, low = started.at("RLL", rate), scratch.at("RLL", rate)
-            gathered.mean(family, "m from memorized weights", after, column, at_least(KEPT), **same)
+            gathered.mean(family, "m from memorized weights", after, column, at_least(STILL_MEMORIZED), **same)
             gathered.mean(family, "m from scratch", low, column, at_most(NOT_MEMORIZED), **same)
             what = "m memorized - m scratch"
             gathered.difference(family, what, after, low, column, at_least(0.0), shown=True, **same)

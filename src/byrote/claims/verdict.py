@@ -40,18 +40,18 @@ class NotTested(Exception):
     """The table lacks a column or the runs that a claim speaks of; the message says which."""
 
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def needed(found: Found, otherwise: str) -> Found:
-    """What was found, which a claim cannot do without.
+def needed(value: Value, otherwise: str) -> Value:
+    """The value itself, or `NotTested` where it is empty: for a value that a claim cannot do without.
 
     Raises:
         NotTested: it is empty, false or 0; the message is `otherwise`.
     """
-    if not found:
+    if not value:
         raise NotTested(otherwise)
-    return found
+    return value
 
 
 @dataclass(frozen=True)
@@ -188,51 +188,51 @@ class Claim:
             TypeError: the function gave no `Finding`, or one without one of the words.
         """
         try:
-            found = self._found(analysis)
+            finding = self._finding(analysis)
         except NotTested as why:
-            found = Finding("not tested", reason=str(why))
-        return self._verdict(self._with_left_out(found, analysis))
+            finding = Finding("not tested", reason=str(why))
+        return self._verdict(self._with_left_out(finding, analysis))
 
     def error(self, error: BaseException) -> Verdict:
         """What stands in the verdict's place where the function raised an exception."""
         return self._verdict(Finding("error", reason=described(error)))
 
-    def _with_left_out(self, found: Finding, analysis: Analysis | None) -> Finding:
+    def _with_left_out(self, finding: Finding, analysis: Analysis | None) -> Finding:
         unused = 0 if analysis is None or not self.true_labels or analysis.given.all() else int(analysis.given.sum())
         if not unused:
-            return found
-        return replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
+            return finding
+        return replace(finding, reason="; ".join(filter(None, [finding.reason, given.left_out(unused)])))
 
-    def _verdict(self, found: Finding) -> Verdict:
+    def _verdict(self, finding: Finding) -> Verdict:
         return Verdict(
             id=self.id,
             statement=self.statement,
-            word=found.word,
-            verdict=found.text or found.word,
-            statistic=_finite(found.statistic),
-            interval=found.interval,
+            word=finding.word,
+            verdict=finding.text or finding.word,
+            statistic=_finite(finding.statistic),
+            interval=finding.interval,
             bar=self.bar,
-            runs=found.runs,
+            runs=finding.runs,
             published=self.published,
             method=self.method,
             cells=self.cells,
             minimum=self.minimum,
             premise=self.premise,
-            reason=found.reason,
-            details=found.details,
-            by_dataset=found.by_dataset,
-            pooled=found.pooled,
-            forecast=found.forecast,
+            reason=finding.reason,
+            details=finding.details,
+            by_dataset=finding.by_dataset,
+            pooled=finding.pooled,
+            forecast=finding.forecast,
         )
 
-    def _found(self, analysis: Analysis | None) -> Finding:
-        found = self.find(self._seen(analysis))
-        if not isinstance(found, Finding):
-            raise TypeError(f"claim {self.id} must give a Finding, got {type(found).__name__}")
-        for text in (found.word, found.text or found.word, *found.by_dataset.values()):
+    def _finding(self, analysis: Analysis | None) -> Finding:
+        finding = self.find(self._seen(analysis))
+        if not isinstance(finding, Finding):
+            raise TypeError(f"claim {self.id} must give a Finding, got {type(finding).__name__}")
+        for text in (finding.word, finding.text or finding.word, *finding.by_dataset.values()):
             if not str(text).startswith(_WORDS):
                 raise TypeError(f"claim {self.id} must give one of the words {', '.join(_WORDS)}, got {text!r}")
-        return found
+        return finding
 
     def _seen(self, analysis: Analysis | None) -> Analysis | None:
         """The runs that the function is called with."""

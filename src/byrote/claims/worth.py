@@ -39,7 +39,7 @@ def worth(
         The worth of each run that is worth something, by key.
     """
     places = {entry.key: (_setting_of(entry, settings), entry) for entry in missing}
-    found: dict[str, float] = defaultdict(float)
+    worth_of: dict[str, float] = defaultdict(float)
     for verdict in verdicts:
         if verdict.word != "inconclusive" or verdict.forecast is None:
             continue
@@ -49,8 +49,8 @@ def worth(
         price = sum(costs.get(key, 0.0) for key in runs)
         if price > 0:
             for key in runs:
-                found[key] += power.chance / price
-    return dict(found)
+                worth_of[key] += power.chance / price
+    return dict(worth_of)
 
 
 def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
@@ -94,5 +94,5 @@ def _begins(start: str, text: str) -> bool:
 
 
 def _rate_in(cell: str) -> float | None:
-    found = re.search(r"\beta (\d*\.?\d+)", cell)
-    return float(found.group(1)) if found else None
+    match = re.search(r"\beta (\d*\.?\d+)", cell)
+    return float(match.group(1)) if match else None

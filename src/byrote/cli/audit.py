@@ -86,14 +86,14 @@ def audit(
         from byrote.audit.sources import column_file
 
         which = None if folds == "2" else group_numbers(column_file(Path(folds)), len(source.labels))
-        found = audit_probabilities(source.x, source.labels, source.names, folds=which, seed=seed, ids=source.ids)
+        result = audit_probabilities(source.x, source.labels, source.names, folds=which, seed=seed, ids=source.ids)
     else:
-        found = _trained(source, folds, network, epochs, pilot, seed, device, out)
-    found = found.with_about(source=source.about, notes=list(source.notes))
-    found.save(out)
+        result = _trained(source, folds, network, epochs, pilot, seed, device, out)
+    result = result.with_about(source=source.about, notes=list(source.notes))
+    result.save(out)
     _write_page(out)
     say(f"wrote {out}; next: byrote audit plan {out} --checks 200")
-    return _shown(found, json)
+    return _shown(result, json)
 
 
 def _trained(
@@ -151,23 +151,23 @@ def _source(
     return sources.probability_file(named[0], labels, label)
 
 
-def _shown(found: "Audit", as_json: bool) -> int:
-    rate = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(found.rate).items()}
+def _shown(result: "Audit", as_json: bool) -> int:
+    rate = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(result.rate).items()}
     if as_json:
-        pairs = [{k: None if v != v else v for k, v in asdict(pair).items()} for pair in found.confused]
+        pairs = [{k: None if v != v else v for k, v in asdict(pair).items()} for pair in result.confused]
         print_json(
-            {"samples": len(found), "classes": list(found.names), "rate": rate, "suspects": len(found.ranked)}
-            | {"confused": pairs, "advice": list(found.advice), "about": dict(found.about)}
+            {"samples": len(result), "classes": list(result.names), "rate": rate, "suspects": len(result.ranked)}
+            | {"confused": pairs, "advice": list(result.advice), "about": dict(result.about)}
         )
         return 0
-    for sentence in found.advice:
+    for sentence in result.advice:
         say(sentence)
-    say(f"premise: {found.rate.premise}")
+    say(f"premise: {result.rate.premise}")
     names = ("row", "id", "given", "suggested", "score", "probability", "reason")
-    rows = [{name: found.samples[name][row].item() if hasattr(found.samples[name][row], "item") else
-             found.samples[name][row] for name in names} for row in found.ranked[:_SHOWN]]  # fmt: skip
+    rows = [{name: result.samples[name][row].item() if hasattr(result.samples[name][row], "item") else
+             result.samples[name][row] for name in names} for row in result.ranked[:_SHOWN]]  # fmt: skip
     for row in rows:
-        row |= {name: found.names[row[name]] for name in ("given", "suggested")}
+        row |= {name: result.names[row[name]] for name in ("given", "suggested")}
     print_table("suspects, the likeliest wrong first", names, rows)
     return 0
 
@@ -329,10 +329,10 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     from byrote.checks import one_of
 
     one_of("--to", to, FORMATS)
-    found = Audit.load(folder)
+    result = Audit.load(folder)
     name = {"csv": "labels.csv", "parquet": "labels.parquet", "labelstudio": "labelstudio.json"}.get(to, "cleaned")
-    corrected = {row: said for row, said in (read_answers(answers) if answers else []) if said in found.names}
-    say(f"wrote {write(found, out or folder / name, to, corrected)}")
+    corrected = {row: answer for row, answer in (read_answers(answers) if answers else []) if answer in result.names}
+    say(f"wrote {write(result, out or folder / name, to, corrected)}")
     _write_page(folder)
     return 0
 

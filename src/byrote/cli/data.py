@@ -37,14 +37,14 @@ def listing(*, json: bool = False) -> int:
         }
     ]
     for collection in COLLECTIONS.values():
-        found = collection.available()
+        place = collection.available()
         rows.append(
             {
                 "name": collection.name,
                 "title": collection.title,
                 "size": collection.size,
                 "licence": collection.licence,
-                "here": f"{found.source}, {found.folder}" if found else None,
+                "here": f"{place.source}, {place.folder}" if place else None,
             }
         )
     if json:

@@ -17,13 +17,13 @@ def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Itera
         begun: whether the work has begun; before that, the first Ctrl-C raises too.
         ask: asks the work to stop.
     """
-    asked = False
+    signaled = False
 
     def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked or not begun():
+        nonlocal signaled
+        if signaled or not begun():
             raise KeyboardInterrupt
-        asked = True
+        signaled = True
         ask()
 
     if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread alone

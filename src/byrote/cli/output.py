@@ -79,8 +79,8 @@ def as_options(text: str) -> str:
     'with --on ray give no --gpus-per-task; name its module with --import mine'
     """
 
-    def option(found: re.Match[str]) -> str:
-        name, value = found.groups()
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
         return f"{_OPTIONS[name]} {value.strip('[]').strip(chr(39))}".rstrip()
 
     return _ARGUMENT.sub(option, text)

@@ -47,7 +47,7 @@ class ImageFolder(Own):
         listing = self._listing()
         white = 255.0 if self.preprocessing == "raw" else 1.0
         images, notes = stack(listing.files, self.channels, self.resolution, white)
-        labels = np.array([number for found in listing.splits.values() for _, number in found], dtype=np.int64)
+        labels = np.array([number for entries in listing.splits.values() for _, number in entries], dtype=np.int64)
         raw = Raw(images, labels, np.arange(len(labels)))
         notes = [*listing.notes, *(f"{self.label}: {note}" for note in (*notes, *_twice(listing.files)))]
         if "train" not in listing.splits:

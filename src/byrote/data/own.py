@@ -85,19 +85,19 @@ class Own(Dataset, abstract=True):
 
     def class_names(self) -> tuple[str, ...]:
         """The names of all classes in the source, in the order of their numbers."""
-        found = _read(self, self.stamp())
-        return found.names or tuple(map(str, np.union1d(found.train.labels, found.test.labels).tolist()))
+        content = _read(self, self.stamp())
+        return content.names or tuple(map(str, np.union1d(content.train.labels, content.test.labels).tolist()))
 
     def decode(self, split: Split) -> Raw:
-        found = _read(self, self.stamp())
-        raw: Raw = getattr(found, split)
+        content = _read(self, self.stamp())
+        raw: Raw = getattr(content, split)
         if not len(raw.labels):
             advice = ": every fifth sample of a class is one, so that 5 of each are needed" if split == "test" else ""
             raise ValueError(f"{self.label} has no {split} samples{advice}")
-        wanted = range(1 + _largest(found)) if self.classes is None else self.classes
+        wanted = range(1 + _largest(content)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))
         if absent:
-            name = f" ({found.names[absent[0]]!r})" if absent[0] < len(found.names) else ""
+            name = f" ({content.names[absent[0]]!r})" if absent[0] < len(content.names) else ""
             more = f" and {len(absent) - 1} more classes" if len(absent) > 1 else ""
             raise ValueError(
                 f"{self.label} ({split}) has no sample of class {absent[0]}{name}{more}: every class needs samples in "
@@ -125,10 +125,10 @@ class Own(Dataset, abstract=True):
 @lru_cache(maxsize=2)
 def _read(dataset: Own, stamp: object) -> Content:
     if dataset.sha256:
-        found = dataset.content()
-        if found != dataset.sha256:
+        digest = dataset.content()
+        if digest != dataset.sha256:
             where, wanted = inputs.shown(dataset.path), dataset.sha256
-            raise ValueError(f"{where} is damaged or another file: sha256 {wanted} is needed, got {found}")
+            raise ValueError(f"{where} is damaged or another file: sha256 {wanted} is needed, got {digest}")
     before = [inputs.fingerprint(path) for path in dataset.files()]
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:

@@ -142,18 +142,18 @@ class Table(Own):
     def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
         """The split of each row, "" for one that is left out, and what was decided."""
         where = self._where(self.split_column)
-        found = [split_named(str(cell)) if cell is not None else None for cell in cells]
-        unknown = [row for row, split in enumerate(found) if split is None]
+        splits = [split_named(str(cell)) if cell is not None else None for cell in cells]
+        unknown = [row for row, split in enumerate(splits) if split is None]
         if unknown:
             first = cells[unknown[0]]
             raise ValueError(
                 f"{where}: every row must say train, test or val, and {len(unknown)} of {len(cells)} do not, the "
                 f"first in row {unknown[0] + 1} ({'' if first is None else first!r})"
             )
-        which, held = np.array(found, dtype=object), sum(split == "val" for split in found)
+        which, held = np.array(splits, dtype=object), sum(split == "val" for split in splits)
         if not held:
             return which, []
-        if "test" not in found:
+        if "test" not in splits:
             return np.where(which == "val", "test", which), [f"{where}: no row says test, and val is the test split"]
         return which, [f"{where}: left out {held} rows that say val"]
 

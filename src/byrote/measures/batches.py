@@ -82,13 +82,13 @@ class Members:
     def _of_mapping(self, batch: Mapping[Any, Any], indexed: bool) -> tuple[Any, Any, Any]:
         labels = "labels" if self.labels is None else self.labels
         index = ("index" if self.indexed else None) if self.index is None else self.index
-        found = (
+        labels_and_index = (
             _member(batch, "labels", labels),
             None if index is None or not indexed else _member(batch, "index", index),
         )
         if self.inputs is not None:
-            return _member(batch, "inputs", self.inputs), *found
-        return {name: value for name, value in batch.items() if name not in (labels, index)}, *found
+            return _member(batch, "inputs", self.inputs), *labels_and_index
+        return {name: value for name, value in batch.items() if name not in (labels, index)}, *labels_and_index
 
 
 def disorder(loader: Any) -> str:
@@ -182,18 +182,18 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     if "logits" in named:
         return _matrix(named["logits"])
     members = list(named.values()) if named else list(outputs) if isinstance(outputs, Sequence) else []
-    found = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
-    found = found if len(found) == 1 else [part for part in found if part.shape[1] == num_classes]
-    if len(found) != 1:
+    candidates = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
+    candidates = candidates if len(candidates) == 1 else [part for part in candidates if part.shape[1] == num_classes]
+    if len(candidates) != 1:
         needed = f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__}"
         if not members:
             raise ValueError(f"{needed}: let it answer with a tensor, or with a tuple or mapping that holds one")
         shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
         raise ValueError(
-            f"{needed} of {shapes}, {len(found)} of which fit: say which member they are with Observer(logits=) or "
-            "Logits(member=)"
+            f"{needed} of {shapes}, {len(candidates)} of which fit: say which member they are with Observer(logits=) "
+            "or Logits(member=)"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _matrix(logits: Any) -> Tensor:
@@ -252,12 +252,12 @@ def _samplers(iterator: _BaseDataLoaderIter) -> tuple[Any, Any]:
 
 def _inmost(loader: Any) -> Any:
     """The DataLoader, or its iterator, which a progress bar, a wrapper, or a generator goes through."""
-    found = loader
+    inmost = loader
     for _ in range(4):
-        if isinstance(found, DataLoader | _BaseDataLoaderIter | IterableDataset):
-            return found
-        frame = found.gi_frame if isinstance(found, GeneratorType) else None
-        names = frame.f_locals if frame else getattr(found, "__dict__", {})
+        if isinstance(inmost, DataLoader | _BaseDataLoaderIter | IterableDataset):
+            return inmost
+        frame = inmost.gi_frame if isinstance(inmost, GeneratorType) else None
+        names = frame.f_locals if frame else getattr(inmost, "__dict__", {})
         inside = {id(part): part for part in names.values()}.values()
         loaders: list[Any] = [part for part in inside if isinstance(part, DataLoader | _BaseDataLoaderIter)]
         loaders = loaders or [part for part in inside if isinstance(part, GeneratorType)]
@@ -265,5 +265,5 @@ def _inmost(loader: Any) -> Any:
             loaders = [names["self"]]
         if len(loaders) != 1:
             return loader
-        found = loaders[0]
+        inmost = loaders[0]
     return loader

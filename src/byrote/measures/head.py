@@ -61,7 +61,7 @@ class Head:
         calls, self._calls = self._calls, {}
         if not calls:
             raise ValueError(_needed(logits, "none"))
-        name = self._name if self._settled else self._found(calls, logits)
+        name = self._name if self._settled else self._head_of(calls, logits)
         call = calls.get(name or "")
         if call is None:
             raise ValueError(
@@ -87,8 +87,8 @@ class Head:
         (None, None) for a head that is not known or not linear, or gives more than the C logits. Where features were
         passed and no head was named, the head is the only `nn.Linear` of that shape.
         """
-        found = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
-        fit = [head for head in found if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
+        heads = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
+        fit = [head for head in heads if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
         if len(fit) != 1:
             return None, None
         return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
@@ -110,26 +110,26 @@ class Head:
             self._calls.pop(name, None)
             self._calls[name] = _Call(given, answer)
 
-    def _found(self, calls: dict[str, _Call], logits: Tensor) -> str:
+    def _head_of(self, calls: dict[str, _Call], logits: Tensor) -> str:
         """The head, by a batch: the one named, or the last `nn.Linear` whose outputs are the logits."""
         if self._name is not None:
             return self._name
         same = {name: _same(calls[name].answer, logits) for name in calls if name in self._linear}
-        found = [name for name in same if same[name]] or [name for name in same if same[name] is None]
-        if not found and all(len(call.answer) != len(logits) for call in calls.values()):
+        candidates = [name for name in same if same[name]] or [name for name in same if same[name] is None]
+        if not candidates and all(len(call.answer) != len(logits) for call in calls.values()):
             raise ValueError(_needed(logits, f"{len(next(iter(calls.values())).answer)} rows"))
-        if not found:
+        if not candidates:
             raise ValueError(
                 "the head is not known, as no nn.Linear has the logits of the model as its outputs: "
                 f"{self._advice(calls, logits)}"
             )
-        own = [name for name in found if calls[name].answer.data_ptr() == logits.data_ptr()]
-        if not own and not all(_equal(calls[name].given, calls[found[-1]].given) for name in found):
+        own = [name for name in candidates if calls[name].answer.data_ptr() == logits.data_ptr()]
+        if not own and not all(_equal(calls[name].given, calls[candidates[-1]].given) for name in candidates):
             raise ValueError(
-                f"the head is not known, as {len(found)} modules have the logits of the model as their outputs: name "
-                f"it with head=, here {' or '.join(map(repr, found))}"
+                f"the head is not known, as {len(candidates)} modules have the logits of the model as their outputs: "
+                f"name it with head=, here {' or '.join(map(repr, candidates))}"
             )
-        return (own or found)[-1]
+        return (own or candidates)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
         """Watch the head alone once its outputs have been seen to be the logits (NaN throughout shows nothing)."""

@@ -190,10 +190,10 @@ def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
     >>> observed_of([0, 3], num_classes=2, size=2)
     tensor([0, 3])
     """
-    found = class_labels("observed_labels", labels, 2 * num_classes, size)
-    if size > 2 * num_classes and found.unique().tolist() == list(range(1, num_classes + 1)):
+    classes = class_labels("observed_labels", labels, 2 * num_classes, size)
+    if size > 2 * num_classes and classes.unique().tolist() == list(range(1, num_classes + 1)):
         raise ValueError(f"observed_labels must count from 0, got labels from 1 to {num_classes}; subtract 1")
-    return found
+    return classes
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
@@ -284,10 +284,10 @@ def _agreement(predictions: Tensor, labels: Tensor) -> float:
 
 def _columns(**columns: Tensor) -> list[Tensor]:
     """Classes (n,) in any integer container as int64, of one length and where the first is."""
-    found = {name: counted(name, values) for name, values in columns.items()}
-    same_length(**found)
-    device = next(iter(found.values())).device
-    return [values.to(device) for values in found.values()]
+    checked = {name: counted(name, values) for name, values in columns.items()}
+    same_length(**checked)
+    device = next(iter(checked.values())).device
+    return [values.to(device) for values in checked.values()]
 
 
 def _share(hits: Tensor) -> float:

@@ -123,8 +123,8 @@ class Observer:
         logits = self._checked(logits)
         index = class_labels("index", index, len(self._true), len(logits)).cpu()
         labels = class_labels("labels", labels, logits.shape[1], len(logits)).cpu()
-        found = self._seen(features, logits)
-        self._train.add(index, found if self._keeps_features else found[:, :0], logits, labels)
+        vectors = self._seen(features, logits)
+        self._train.add(index, vectors if self._keeps_features else vectors[:, :0], logits, labels)
         self._observed[index] = labels
 
     def finish(self, epoch: int, train_loss: float = float("nan")) -> Row:
@@ -257,24 +257,24 @@ class Observer:
 
     def _checked(self, logits: Any) -> Tensor:
         """Logits (B, C) with C a multiple of N columns, out of whatever the model answered."""
-        found = matrix("logits", logits_of(logits, self.num_classes, self._logits))
-        if found.shape[1] < 2 or found.shape[1] % self.num_classes:
+        checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
+        if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
-                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(found.shape)}: "
+                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(checked.shape)}: "
                 "give the head "
                 f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
             )
-        return found
+        return checked
 
     def _seen(self, features: Tensor | None, logits: Tensor) -> Tensor:
         """The features of the batch, given or just seen at the head; each is used once, so none goes stale."""
         if features is None:
             return self._head.features(logits)
         self._head.forget()
-        found = matrix("features", features)
-        if len(found) != len(logits):
-            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(found.shape)}")
-        return found
+        checked = matrix("features", features)
+        if len(checked) != len(logits):
+            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(checked.shape)}")
+        return checked
 
     def _test_answers(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self._test.empty:

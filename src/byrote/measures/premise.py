@@ -68,12 +68,12 @@ def evenness(counted: Counted) -> float:
     N, hit = counted.least.shape[1], counted.hit
     room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
     pairs = counted.predicted[hit] * N + counted.observed[hit]
-    found = torch.bincount(pairs, minlength=N * N).double().reshape(N, N)[room > 0]
+    hits = torch.bincount(pairs, minlength=N * N).double().reshape(N, N)[room > 0]
     p = room[room > 0] / room.sum()
-    m, C = int(found.sum()), len(p)
+    m, C = int(hits.sum()), len(p)
     if m == 0 or C < 2:
         return 1.0
-    statistic = float(((found - m * p).square() / (m * p)).sum())
+    statistic = float(((hits - m * p).square() / (m * p)).sum())
     mean, variance = C - 1, 2 * (C - 1) + (float((1 / p).sum()) - C * C - 2 * C + 2) / m
     if variance < 1e-9 * mean:  # one hit among pairs of equal room: the statistic has one value only
         return 1.0

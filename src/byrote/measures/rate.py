@@ -150,8 +150,8 @@ def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, 
     reason = _doubt(counted, own, low, (1 - confidence) / _TESTS, held_out)
     if reason:
         return RateEstimate(rate, nan, nan, own, "cannot tell", reason, PREMISE, profile, counted.k)
-    kept = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
-    return RateEstimate(rate, low, high, own, "stated", kept, PREMISE, profile, counted.k)
+    reason = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
+    return RateEstimate(rate, low, high, own, "stated", reason, PREMISE, profile, counted.k)
 
 
 def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:

@@ -235,7 +235,7 @@ def at_least_two(law: str, num_classes: int) -> int:
 def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Generator) -> torch.Tensor:
     """The labels as int64, where they are."""
     at_least_two(type(model).__name__, num_classes)
-    found = checks.class_labels("labels", labels, num_classes)
+    checked = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":
         raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")
-    return found
+    return checked

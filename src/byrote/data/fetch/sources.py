@@ -74,10 +74,10 @@ class Collection:
             if content is None:
                 raise FileNotFoundError(f"{folder} has no {part}")
             kind, _, wanted = self.parts[part].partition(":")
-            found = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
-            if found != wanted:
+            digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
+            if digest != wanted:
                 raise ValueError(
-                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {found}"
+                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {digest}"
                 )
             contents[part] = content
         return contents
@@ -139,10 +139,10 @@ class Collection:
                 return self._keep(f"the folder {folder}", self.read(folder))
             except FileNotFoundError as error:
                 failures.append((f"the folder {folder}", error))
-        found, local = self._search(tuple(self.parts))
-        if found is not None:
-            return found[0]
-        failures += local
+        here, failures_here = self._search(tuple(self.parts))
+        if here is not None:
+            return here[0]
+        failures += failures_here
         for remote in self.remotes:
             log.info("%s: trying %s", self.name, remote)
             with tempfile.TemporaryDirectory(prefix="byrote-") as working:

@@ -54,12 +54,12 @@ def choose(
         more = f" (other such columns: {len(refused) - 1})" if len(refused) > 1 else ""
         raise ValueError(f"{where}: features must be finite numbers in every row, and {refused[0]}{more}")
     if wanted and left:
-        lost = [name for found in left.values() for name in found]
+        lost = [name for columns in left.values() for name in columns]
         raise ValueError(f"{where}: feature columns must be numbers, got {lost}")
     notes = [
-        f"{where}: left out {len(found)} column{'s' if len(found) > 1 else ''} {reason}: "
-        f"{', '.join(map(repr, found[:8]))}{', ...' if len(found) > 8 else ''}"
-        for reason, found in left.items()
+        f"{where}: left out {len(columns)} column{'s' if len(columns) > 1 else ''} {reason}: "
+        f"{', '.join(map(repr, columns[:8]))}{', ...' if len(columns) > 8 else ''}"
+        for reason, columns in left.items()
     ]
     chosen = [names[place] for place in taken]
     return chosen, single(values[:, taken], [f"column {name!r}" for name in chosen], where), notes

@@ -200,23 +200,23 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
         len(paths) * channels * pixels * (6 if small else 12) + channels * largest * (16 if resolution else 4),
         f"{len(paths)} images of {pixels:,} pixels",
     )
-    made: Array | None = None
+    images: Array | None = None
     notes: Counter[str] = Counter()
     for place, path in enumerate(paths):
         image, seen = decode(path, channels)
         if image.dtype == np.uint8 and not small:
             image = image.astype(np.float32) / 255
         image = image if resolution is None else _resized(image, resolution, path)
-        if made is None:
-            made = np.empty((len(paths), *image.shape), np.uint8 if small else np.float32)
-        if image.shape != made.shape[1:]:
-            first, other = (f"{w}x{h}" for _, h, w in (made.shape[1:], image.shape))
+        if images is None:
+            images = np.empty((len(paths), *image.shape), np.uint8 if small else np.float32)
+        if image.shape != images.shape[1:]:
+            first, other = (f"{w}x{h}" for _, h, w in (images.shape[1:], image.shape))
             raise ValueError(
                 f"images of one size are needed, {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} {other} "
                 "(width x height): set a resolution"
             )
-        made[place] = image if small or numbers else image * np.float32(white)
+        images[place] = image if small or numbers else image * np.float32(white)
         notes.update(seen.notes)
-    if made is None:
+    if images is None:
         raise ValueError("at least one image is needed, got none")
-    return made, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]
+    return images, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]

@@ -242,9 +242,9 @@ def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
 
 
 def _objects(cells: list[Any]) -> "np.ndarray[Any, Any]":
-    made = np.empty(len(cells), dtype=object)
-    made[:] = cells
-    return made
+    array = np.empty(len(cells), dtype=object)
+    array[:] = cells
+    return array
 
 
 def _exact(numbers: list[int]) -> "np.ndarray[Any, Any]":
@@ -299,5 +299,5 @@ def split_within(name: str) -> Literal["train", "test", "val"] | None:
     >>> split_within("test_set"), split_within("seg_train"), split_within("train1"), split_within("contest")
     ('test', 'train', 'train', None)
     """
-    found = {split for word in re.split(r"[\W\d_]+", name) if (split := split_named(word))}
-    return found.pop() if len(found) == 1 else None
+    splits = {split for word in re.split(r"[\W\d_]+", name) if (split := split_named(word))}
+    return splits.pop() if len(splits) == 1 else None

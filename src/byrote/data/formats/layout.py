@@ -58,13 +58,13 @@ set layout='nchw' (channels first) or 'nhwc' (last)
     elif images.ndim != 4:
         raise ValueError(f"{where}: images (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C) are needed, got {shape}")
     else:
-        found = layout or _certain(shape)
-        if not found:
+        order = layout or _certain(shape)
+        if not order:
             _, a, b, c = shape
             channels = f"{a} channels of {b}x{c} or " + (f"of {a}x{b}" if a == c else f"{c} channels of {a}x{b}")
             raise ValueError(
                 f"{where}: images {shape} can be read as {channels}: "
                 "set layout='nchw' (channels first) or 'nhwc' (last)"
             )
-        images = images if found == "nchw" else images.transpose(0, 3, 1, 2)
+        images = images if order == "nchw" else images.transpose(0, 3, 1, 2)
     return images

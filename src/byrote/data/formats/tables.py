@@ -99,8 +99,8 @@ class Table:
         cell = f"trim(CAST({self._place[name]} AS VARCHAR))"
         inside = f"SELECT row_number() OVER () AS row, {cell} AS cell FROM {self._source}"
         query = f"SELECT row, cell FROM ({inside}) WHERE regexp_full_match(cell, ?) ORDER BY row LIMIT 1"
-        found = self._connection.execute(query, [pattern]).fetchone()
-        return None if found is None else (int(found[0]), str(found[1]))
+        match = self._connection.execute(query, [pattern]).fetchone()
+        return None if match is None else (int(match[0]), str(match[1]))
 
     def cells(self, name: str) -> list[Any]:
         """The cells of one column as Python values, None where there is none."""
@@ -118,10 +118,10 @@ class Table:
         cells = ", ".join(f"substr(CAST({place} AS VARCHAR), 1, {int(length)})" for place in self._place.values())
         inside = f"SELECT row_number() OVER () - 1 AS row, * FROM {self._source}"
         wanted = ", ".join(str(int(row)) for row in rows) or "-1"
-        found = self._ask(f"SELECT row, {cells} FROM ({inside}) WHERE row IN ({wanted})")
+        answer = self._ask(f"SELECT row, {cells} FROM ({inside}) WHERE row IN ({wanted})")
         return {
             int(row): {name: "" if cell is None else cell for name, cell in zip(self.types, values, strict=True)}
-            for row, *values in found
+            for row, *values in answer
         }
 
     def numbers(self, names: list[str]) -> "np.ndarray[Any, Any]":
@@ -132,15 +132,15 @@ class Table:
         """Columns as float64 (n, d), 1 for true, 0 for false, NaN where a cell is neither."""
         return self._values([self._parts(name)[2] for name in names])
 
-    def _values(self, asked: list[str]) -> "np.ndarray[Any, Any]":
-        inputs.fits(20 * self.rows * len(asked), f"{self.rows} rows of {len(asked)} columns")
-        made = np.empty((self.rows, len(asked)))
-        if asked:
-            query = ", ".join(f"{value} AS v{place}" for place, value in enumerate(asked))
+    def _values(self, columns: list[str]) -> "np.ndarray[Any, Any]":
+        inputs.fits(20 * self.rows * len(columns), f"{self.rows} rows of {len(columns)} columns")
+        values = np.empty((self.rows, len(columns)))
+        if columns:
+            query = ", ".join(f"{value} AS v{place}" for place, value in enumerate(columns))
             stored = self._connection.execute(f"SELECT {query} FROM {self._source}").fetchnumpy()
-            for place in range(len(asked)):
-                made[:, place] = np.ma.filled(stored[f"v{place}"], np.nan)
-        return made
+            for place in range(len(columns)):
+                values[:, place] = np.ma.filled(stored[f"v{place}"], np.nan)
+        return values
 
 
 def _csv(path: Path, link: str) -> tuple[str, list[str]]:
@@ -159,9 +159,9 @@ def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, l
 def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
     """The columns of a Parquet file that pandas wrote as the index of a data frame, as its metadata say."""
     query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
-    found = connection.execute(query).fetchone()
+    row = connection.execute(query).fetchone()
     try:
-        columns = json.loads(found[0])["index_columns"] if found else []
+        columns = json.loads(row[0])["index_columns"] if row else []
         return frozenset(name for name in columns if isinstance(name, str))  # a range is no column
     except (ValueError, TypeError, KeyError):
         return frozenset()

@@ -1,4 +1,4 @@
-"""The folder of an audit: the names of its files, and what draws a plan into it, settles it, and keeps it alone."""
+"""The folder of an audit: the names of its files, drawing a plan, settling it, and locking the answers."""
 
 import fcntl
 import json
@@ -47,7 +47,7 @@ def draw_plan(
 
 
 def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, dict[str, Any]]:
-    """What the answers settle, also written to `settled.json` as it is given back beside it.
+    """Estimate shares from the answers, write them to `settled.json`, and return both.
 
     Args:
         folder: an audit with a plan.
@@ -66,7 +66,7 @@ def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, d
 
 
 def read_settled(folder: Path) -> dict[str, Any] | None:
-    """What was settled by the plan that lies in the folder now; None where nothing was, or by another plan."""
+    """The results of the plan in the folder; None where there are none, or where they belong to another plan."""
     try:
         plan = Plan.load(folder / PLAN)
         stored = json.loads((folder / SETTLED).read_text("utf-8"))
@@ -77,10 +77,10 @@ def read_settled(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep the answers of a folder to one process; the system lets go of them when it ends, however it ends.
+    """Lock the answers of a folder for one process; the operating system releases the lock when the process ends.
 
     Raises:
-        ValueError: another process has them.
+        ValueError: another process holds the lock.
     """
     with (folder / _LOCK).open("a") as file:
         try:

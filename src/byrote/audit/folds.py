@@ -1,4 +1,4 @@
-"""Which network judges which sample: folds stratified by class, groups kept together."""
+"""Assign samples to folds, stratified by class, with groups kept together."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -34,15 +34,15 @@ _CHUNK = 1024  # samples a network in one forward pass
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Readings of n samples, each by networks that were not trained on it unless it says so.
+    """Readings of n samples, by networks that were not trained on them unless stated otherwise.
 
     Attributes:
         logits: (n, N) float32, of the last epoch.
         probabilities: (n, N) float32, the mean over epochs.
         margin: (n,) float32, log-odds of the given label, cut to [-5, 5] in each epoch, mean over epochs.
         trained: (n,) float32, the same under the networks that were trained on the sample, as it was trained on.
-        features: (n, M) float32, what goes into the classifier in the last epoch.
-        folds: (n,) int64, which network judged.
+        features: (n, M) float32, the inputs of the classifier in the last epoch.
+        folds: (n,) int64, the number of the network that judged the sample.
         loss: mean training loss of each epoch and fold, (epochs, k).
     """
 
@@ -76,15 +76,15 @@ def judge(
         labels: (n,) int64 in 0..N-1.
         folds: (n,) int64, see `folds.assign`.
         num_classes: N.
-        network, loss, training: what is trained and how. Every network takes as many samples an epoch as the smallest
-            of the training sets holds.
+        network, loss, training: the network, its loss, and the training settings. Every network takes as many samples
+            an epoch as the smallest of the training sets holds.
         seed: of initial weights and order.
         device: where.
-        followed: read every epoch; False reads the last alone, as a plain cross-validation does.
+        followed: read every epoch; False reads only the last, as a plain cross-validation does.
         on_epoch: called with the epoch, from 1, and the number of epochs.
 
     Raises:
-        ValueError: the loss is not finite; says what to change.
+        ValueError: the loss is not finite; the message says what to change.
     """
     x, y = samples.to(device), labels.to(device)
     k = int(folds.max()) + 1
@@ -129,8 +129,8 @@ def stored_or_trained(
 ) -> HeldOut:
     """The result of `train`, read from a file of `folder` if the same arrays and settings were trained before.
 
-    The file is named by a digest of the arrays' bytes and the settings. An interrupted
-    training starts over.
+    The file is named by a digest of the arrays' bytes and the settings. An interrupted training
+    starts over.
     """
     if folder is None:
         return train()

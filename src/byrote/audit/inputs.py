@@ -1,4 +1,4 @@
-"""What a user has: arrays, frames, data sets, labels in any encoding; and the same kind of frame back.
+"""Read arrays, frames, data sets and labels in any encoding, and return frames of the same kind.
 
 Frames (pandas, polars, Arrow) are read through narwhals, Hugging Face data sets through their Arrow tables. Rows keep
 their order, and a pandas frame its index.
@@ -28,7 +28,7 @@ class Frame:
 
     Attributes:
         columns: values by name, (n,) each; a column of equally long lists is (n, d).
-        native: the frame itself, whose kind is given back.
+        native: the frame itself; results are returned in the same kind of frame.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -76,7 +76,7 @@ def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArra
     Args:
         x: an array (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame, whose columns of numbers are the
             features.
-        label: the column with the labels; None: labels come apart.
+        label: the column with the labels; None: the labels are passed separately.
 
     Raises:
         ValueError: no such column, no column of numbers, values that are not finite.

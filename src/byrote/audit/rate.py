@@ -12,7 +12,7 @@ from byrote.measures import noise_rate
 
 __all__ = ["label_only"]
 
-_MOST = 1 << 26  # numbers of logits that are looked at, .5 GB in float64; of more samples a random part
+_MOST = 1 << 26  # most logits used, .5 GB in float64; beyond that, a random part of the samples
 
 
 def label_only(
@@ -24,16 +24,16 @@ def label_only(
     disagreement: float,
     seed: int = 0,
 ) -> Rate:
-    """The rate by `measures.noise_rate`, never with a narrower claim than it makes.
+    """The rate by `measures.noise_rate`, with the same verdict and premise.
 
     Args:
         logits: gives the held-out logits (r, N) of r rows.
         labels: (n,).
         num_classes: N.
-        folds: (n,) which network judged; None: one network did.
+        folds: (n,) number of the network that judged each sample; None: a single network.
         transition: the consensus estimate, for a value where no interval can be stated.
         disagreement: share of labels that differ from the prediction.
-        seed: which samples are looked at where there are too many for memory.
+        seed: of the random part that is used where the samples do not fit in memory.
     """
     n, N = len(labels), num_classes
     rows = np.arange(n)

@@ -35,7 +35,7 @@ PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losse
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What is known of each of n samples, (n,) each; `logits` gives those of the rows that are asked for, (r, N)."""
+    """The readings of n samples, (n,) each; `logits` returns the logits (r, N) of r given rows."""
 
     logits: Callable[[Integers], NDArray[np.floating]]
     predicted: Integers
@@ -136,7 +136,7 @@ def audit_probabilities(
         probabilities: (n, N), each row summing to about 1; a memory map is read in blocks.
         labels: (n,) in 0..N-1.
         names: of the N classes.
-        folds: (n,) which model gave each row, where several did.
+        folds: (n,) number of the model that gave each row, where there are several.
         features: (n, M) of the same samples, in which neighbors are looked for; None: the probabilities themselves.
         seed: of what is drawn.
         ids: what the samples are called; None: their rows.
@@ -230,7 +230,7 @@ def _concluded(
     pilot: dict[str, float] | None,
     began: float,
 ) -> Audit:
-    """Everything that follows from the readings."""
+    """The audit computed from the readings."""
     n = len(labels)
     twin = np.full(n, -1) if x is None else near_duplicates(x)
     judged = judge_labels(labels, known.predicted, known.confidence, known.own, known.log_odds, known.transition, twin)

@@ -24,13 +24,13 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Samples with their labels, as they lie in files.
+    """Samples with their labels, read from files.
 
     Attributes:
         x: (n, d) or (n, C, H, W).
         labels: (n,) in 0..N-1.
         names: of the classes.
-        ids: what each sample is called: the path of its file within the folder, or its row.
+        ids: the name of each sample: the path of its file within the folder, or its row.
         groups: (n,), or None.
         about: where it came from, for the record.
         notes: what was left out, a sentence each.

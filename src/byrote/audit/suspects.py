@@ -28,7 +28,7 @@ class Judged:
     """One row a sample, (n,) each.
 
     Attributes:
-        suggested: the class that the networks name; equal to the given label where they agree with it.
+        suggested: the class that the networks predict; equal to the given label where they agree with it.
         score: in [0, 1], the higher the likelier wrong.
         probability: that the label is wrong, in [0, 1], never falling in the score.
         suspect: the labels to look at first: as many as the estimated rate says, those of the highest scores.
@@ -108,7 +108,7 @@ def probability_wrong(
 
 
 def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
-    """P(wrong) for each given label among samples of one sort. # (N,)"""
+    """P(wrong) for each given label among samples of one predicted class and confidence. # (N,)"""
     N = len(T)
     counts = np.bincount(labels, minlength=N).astype(np.float64)
     pi = np.full(N, 0.1 / (N - 1))
@@ -122,7 +122,7 @@ def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
 
 
 def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Integers | None = None) -> NDArray[Any]:
-    """Why each sample stands where it does, a sentence each; empty for labels that fit. # (n,) object"""
+    """Why each sample has its kind, one sentence each; empty for labels that fit. # (n,) object"""
     sentences = np.full(len(labels), "", dtype=object)
     for row in np.flatnonzero(judged.kind).tolist():
         given, other = names[labels[row]], names[judged.suggested[row]]

@@ -27,7 +27,7 @@ PREMISE = (
 SURE = 0.25  # share of the samples of each fold and predicted class that are used
 FEWEST = 25  # samples of each class that an estimate needs
 MOST_CLASSES = 100
-_LARGEST_GROUP = 3000  # samples of one fold and predicted class among which neighbors are looked for
+_LARGEST_GROUP = 3000  # most samples of one fold and predicted class among which neighbors are searched
 _OVERLAP = 3  # triples in which a label occurs on average: counts carry a third of the information
 _RESAMPLED = 40
 
@@ -70,9 +70,9 @@ def consensus(
     Args:
         labels: (n,) given labels in 0..N-1.
         probabilities: (n, N), held out.
-        features: (n, M), by the same networks: neighbors are looked for within one fold, so that no feature has seen
+        features: (n, M), by the same networks: neighbors are searched within one fold, so that no feature depends on
             the labels that are compared.
-        folds: (n,) which network judged.
+        folds: (n,) number of the network that judged each sample.
         seed: of resampling.
     """
     N = probabilities.shape[1]
@@ -160,7 +160,7 @@ def fit(
         counts: (u,) how often each occurred, 0 or more.
         num_classes: N.
         start: T to start from; None: .8 on the diagonal.
-        rounds: at most so many; it ends when no entry of T moves by 1e-6.
+        rounds: most iterations; EM stops when no entry of T changes by 1e-6.
 
     Returns:
         T (N, N) and pi (N, N), rows r.

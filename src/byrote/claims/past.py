@@ -1,4 +1,4 @@
-"""C1, C4: past the papers: the noise rate off one run, and path dependence."""
+"""C1, C4: beyond the papers: the noise rate from one run, and path dependence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COVERAGE, STILL_MEMORIZED, NOT_MEMORIZED = 0.9, 0.9, 0.3
 
 
 def _independent(group: Group) -> Group:
-    """One run of each split and noise: those with a held-out split and noise of their own, at a rate above 0."""
+    """Independent runs: one for each held-out split and noise, at rates above 0."""
     analysis = group.analysis
     splits, noises, seeds = (analysis.field(path)[group.rows] for path in ("split_seed", "noise_seed", "seed"))
     taken: set[object] = set()

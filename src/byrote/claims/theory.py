@@ -1,4 +1,4 @@
-"""A1, A9, B8: the claims that theory alone decides. They are computed when asked for, from no run."""
+"""A1, A9, B8: claims decided by theory alone. They are computed on request and need no runs."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _b8(analysis: Analysis) -> Finding:
 
 @dataclass(frozen=True)
 class Stated:
-    """A loss, logits (S, N) and labels (S,) -> (S,), and the class sum that it states for N classes; None for none."""
+    """A loss, logits (S, N) and labels (S,) -> (S,), and the class sum that it declares for N classes, or None."""
 
     loss: SampleLoss
     constant: float | None
@@ -165,7 +165,7 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     """B8 of these losses: the symmetry constant and the noisy-risk identity of each, on random logits.
 
     Args:
-        losses: by name, each with what it states.
+        losses: by name, each with its declared class sum.
         without: names of losses that cannot be built without arguments.
     """
     generator = np.random.default_rng(0)

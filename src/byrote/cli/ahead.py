@@ -1,4 +1,4 @@
-"""What `byrote run` does before anything is trained: `--dry-run`, and the script of `--on slurm`."""
+"""`byrote run` without training: the estimate of `--dry-run`, and the script of `--on slurm`."""
 
 import json
 import os
@@ -13,7 +13,7 @@ __all__ = ["show_price", "write_script"]
 
 
 def show_price(study: str, folder: Path, options: Mapping[str, Any]) -> int:
-    """Print runs, FLOP and core-hours of each part, and say what all takes together."""
+    """Print runs, FLOP and core-hours of each part, and the total time."""
     from byrote.sweep import price
     from byrote.sweep.executors.local import default_workers
 
@@ -48,7 +48,7 @@ def write_script(
     gpus = 0 if options["device"] == "cpu" else 1
     chosen = Job(array or "0-3", limit or "1:00:00", partition, workers or 1, gpus)
     named = study if study in list_studies() else str(Path(study).resolve())
-    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and what the tasks print
+    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and the output of the tasks
     command = [sys.executable, "-m", "byrote", "run", named, "--out", address_of(folder)]
     command += ["--workers", str(chosen.workers)]
     command += _options(options) + ["--keep-weights"] * keep_weights

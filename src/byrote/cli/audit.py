@@ -42,14 +42,14 @@ def audit(
     out: Path = Path("audit"),
     json: bool = False,
 ) -> int:
-    """Audit labels, and write what was found into a folder.
+    """Audit labels, and write the result into a folder.
 
     Parameters
     ----------
     path
         A folder of images, one folder a class; or a CSV or Parquet table.
     label
-        The column with the labels, of the table or of the file of labels.
+        The column with the labels, in the table or in the file of labels.
     embeddings
         An .npy file of features (n, d), a row a sample.
     probabilities
@@ -132,7 +132,7 @@ def _source(
     groups: str | None,
     resolution: int | None,
 ) -> "Source":
-    """What the command names; exactly one of a path, embeddings and probabilities."""
+    """The samples that the command names: exactly one of a path, embeddings and probabilities."""
     from byrote.audit import sources
 
     named = [value for value in (path, embeddings, probabilities) if value is not None]
@@ -188,13 +188,13 @@ def plan(
     Parameters
     ----------
     folder
-        What `byrote audit --out` wrote.
+        The folder that `byrote audit --out` wrote.
     half_width
         How narrow the interval shall be; or
     checks
         How many looks to take, second looks included.
     twice
-        How many of the looks are second ones, which tell how often the reviewer errs (default: a tenth).
+        How many of the looks are second ones, which show how often the reviewer errs (default: a tenth).
     seed
         Of the draw.
     json
@@ -280,9 +280,9 @@ def _at(address: str) -> None:
 
 @app.command
 def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
-    """Say what the answers settle: the rate, the suspects' precision and recall, and the rate of each class.
+    """Estimate the rate, the precision and recall of the suspects, and the rate of each class from the answers.
 
-    The same is written to FOLDER/settled.json.
+    The results are also written to FOLDER/settled.json.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
 
 @app.command
 def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path | None = None) -> int:
-    """Write the audit for other tools; no label is changed unless a person said so.
+    """Export the audit for other tools; a label changes only where a person corrected it.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
 
 
 def _write_page(folder: Path) -> None:
-    """The page of the audit; without the extra that draws it a line that says so."""
+    """Write the page of the audit; without the `report` extra, print that it is missing."""
     from byrote.report.audited import write_audit_page
 
     try:
@@ -348,7 +348,7 @@ def _write_page(folder: Path) -> None:
 
 
 class _Bar:
-    """Epochs on a terminal; nothing when piped or quiet."""
+    """A progress bar of epochs on a terminal; nothing when piped or quiet."""
 
     def __init__(self) -> None:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""`byrote data`: which data sets there are, which are on this machine, and getting the others."""
+"""`byrote data`: list the data sets, show which are on this machine, and fetch the others."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`export`, `compare` and `show`: what one wants to take away from a store. Never loads torch."""
+"""`export`, `compare` and `show`: take data out of a store. Never loads torch."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from byrote.store.written import Form
 
 __all__ = ["compare", "export", "show"]
 
-_LISTED = 20  # runs that differ, in the table
+_LISTED = 20  # most differing runs in the table
 
 
 def export(

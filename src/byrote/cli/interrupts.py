@@ -1,4 +1,4 @@
-"""Ctrl-C once: finish the epoch in hand, keep a checkpoint, end. Twice: end now. SIGTERM counts as Ctrl-C."""
+"""The first Ctrl-C ends the work after the current epoch, with a checkpoint; the second at once. SIGTERM counts too."""
 
 import signal
 import threading
@@ -26,7 +26,7 @@ def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Itera
         signaled = True
         ask()
 
-    if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only in the main thread
         yield
         return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,4 +1,4 @@
-"""`byrote run`: train what is missing of a study, with progress for a terminal and for a file."""
+"""`byrote run`: train the missing runs of a study, with progress for a terminal or a file."""
 
 import tomllib
 from collections import defaultdict
@@ -131,7 +131,7 @@ def run(
 
 
 def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | None) -> int:
-    """Run the study, and say how that ended."""
+    """Run the study, and report the outcome."""
     from byrote.cli.watch import Bar
     from byrote.sweep import Stop
     from byrote.sweep import run as sweep
@@ -151,7 +151,7 @@ def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | No
 
 
 def _worth(folder: Path, imports: list[str]) -> Any:
-    """What missing runs are worth to the claims that the runs of the store leave open; None where it holds none."""
+    """A function for the worth of missing runs to the undecided claims; None where the store has no run."""
     from byrote.analysis import open_store
     from byrote.cli.own import import_own
 
@@ -174,7 +174,7 @@ def _stop(stop: "Stop", watcher: Any) -> None:
 
 
 def _progress(folder: Path) -> str:
-    """What the store holds now, in words."""
+    """How many of the planned runs are in the store, as a sentence."""
     from byrote.store import Plan, committed
 
     plan = Plan.read(folder)
@@ -183,7 +183,7 @@ def _progress(folder: Path) -> str:
 
 
 def _conclude(outcome: "Outcome", folder: Path) -> int:
-    """Say how a sweep ended, and give the exit code; see `byrote.cli.main`."""
+    """Report how a sweep ended, and return the exit code; see `byrote.cli.main`."""
     progress = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
@@ -204,7 +204,7 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
 
 
 def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
-    """`path=value` settings; the value is TOML where it can be read as such, `none` for no value, else text."""
+    """`path=value` settings; a value is TOML if it can be read as such, `none` means no value, the rest is text."""
     pairs: list[tuple[str, Any]] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
@@ -218,12 +218,12 @@ def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
 
 
 def _settings(settings: list[str], option: str) -> dict[str, Any]:
-    """The settings by path; of two with one path the last."""
+    """The settings by path; a later setting of a path replaces an earlier one."""
     return dict(_pairs(settings, option))
 
 
 def _choices(settings: list[str]) -> dict[str, list[Any]]:
-    """All values that are named for each path."""
+    """All values given for each path."""
     values: dict[str, list[Any]] = defaultdict(list)
     for path, value in _pairs(settings, "--where"):
         values[path].append(value)

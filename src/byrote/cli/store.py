@@ -1,4 +1,4 @@
-"""`verify` and `prune`: whether a store can be trusted, and what it no longer needs."""
+"""`verify` and `prune`: check a store for damage, and remove what it no longer needs."""
 
 from collections import Counter
 from pathlib import Path

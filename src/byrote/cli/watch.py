@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, a line now and then in a file."""
+"""The progress of a sweep: a bar on a terminal, an occasional line in a file."""
 
 import math
 import sys
@@ -20,7 +20,7 @@ _LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
 
 
 def columns() -> list[ProgressColumn]:
-    """The columns of the bar; names of losses may hold square brackets, which are no markup."""
+    """The columns of the bar; names of losses may contain square brackets, so markup is off."""
     return [
         TextColumn("{task.fields[count]}", markup=False),
         BarColumn(),
@@ -31,7 +31,7 @@ def columns() -> list[ProgressColumn]:
 
 
 class Bar(Watcher):
-    """Draws a bar on a terminal; writes a line now and then into a file."""
+    """Draws a bar on a terminal; writes an occasional line into a file."""
 
     def __init__(self) -> None:
         self.begun = False
@@ -84,7 +84,7 @@ class Bar(Watcher):
         self._show(final=False)
 
     def stopping(self) -> None:
-        """The sweep was asked to stop; a terminal shows what it waits for."""
+        """Note that the sweep is stopping; the terminal shows that it waits for the current epoch."""
         self._stopping = True
         self._show(final=False)
 

@@ -1,4 +1,4 @@
-"""What the user's own data have in common: whole files, checked classes, a held-out split, and their own scaling.
+"""The base of the user's own data: undamaged files, checked classes, a held-out split, and scaling.
 
 Where a source has no test set of its own, every fifth sample of each class, in the order of the ids, is one.
 """
@@ -22,7 +22,7 @@ _PIECE = 1024  # samples that are converted at a time
 
 
 class Content(NamedTuple):
-    """What a source holds."""
+    """The content of a source."""
 
     train: Raw
     test: Raw
@@ -35,9 +35,9 @@ class Own(Dataset, abstract=True):
 
     Args:
         path: the file or folder. It is taken literally: no character of it is a pattern.
-        sha256: what `content()` must be, which then is part of the description; empty does not check.
+        sha256: the required value of `content()`, which becomes part of the description; empty does not check.
         labels: whether the labels are "known" to be true or only "given". With "given", no claim, figure or column of
-            `store.history()` speaks of true labels: they say how far predictions agree with the given ones.
+            `store.history()` uses true labels: they report how far predictions agree with the given ones.
     """
 
     path: str = Field(min_length=1, kw_only=True)
@@ -61,7 +61,7 @@ class Own(Dataset, abstract=True):
         return inputs.stamp(self.files())
 
     def content(self) -> str:
-        """Sixty-four hexadecimal digits that name the content, wherever it lies.
+        """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
         For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
         folder) and the SHA-256 of each file that is read, sorted by path: a file that is left out does not count.
@@ -80,7 +80,7 @@ class Own(Dataset, abstract=True):
         return inputs.content(self.place, self.files())
 
     def notes(self) -> tuple[str, ...]:
-        """What reading left out or decided, a sentence each; the same is logged as a warning when it is read."""
+        """One sentence for each thing that reading left out or decided; each is also logged as a warning."""
         return _read(self, self.stamp()).notes
 
     def class_names(self) -> tuple[str, ...]:

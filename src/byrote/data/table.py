@@ -21,7 +21,7 @@ class Table(Own):
     """A CSV or Parquet table: a row a sample, one label column, the other columns its features or its image.
 
     A CSV file has a header. Columns of texts, columns without any value, and a column that numbers the rows (such
-    as the index that pandas writes) are no features; those left out are logged and stand in `notes()`. A column in
+    as the index that pandas writes) are not features; those left out are logged and returned by `notes()`. A column in
     which only some cells are numbers is refused.
 
     Args:
@@ -79,7 +79,7 @@ class Table(Own):
         return f"{inputs.shown(self.path)}, column {column}"
 
     def _check_names(self, table: tables.Table) -> None:
-        """Every column named here is there, and has one role."""
+        """Check that every named column exists and has one role."""
         roles = [self.label_column, *self.features]
         roles += filter(None, (self.split_column, self.id_column, self.image_column))
         for name in roles:
@@ -119,7 +119,7 @@ class Table(Own):
         return paths
 
     def _images(self, table: tables.Table) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """(n, C, H, W), and what was left out."""
+        """(n, C, H, W), and one sentence for each thing left out."""
         if self.image_column:
             white = 255.0 if self.preprocessing == "raw" else 1.0
             images, notes = stack(self._image_files(table), self.channels, self.resolution, white)
@@ -140,7 +140,7 @@ class Table(Own):
         return values.reshape(-1, *shape), notes
 
     def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """The split of each row, "" for one that is left out, and what was decided."""
+        """The split of each row, "" for one that is left out, and one sentence for each decision."""
         where = self._where(self.split_column)
         splits = [split_named(str(cell)) if cell is not None else None for cell in cells]
         unknown = [row for row, split in enumerate(splits) if split is None]

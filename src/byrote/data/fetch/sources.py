@@ -122,7 +122,7 @@ class Collection:
         return self.read(self.fetch().folder, parts)
 
     def fetch(self, folder: Path | None = None, progress: Progress | None = None) -> Served:
-        """Make all parts available on this machine; the first source that has them serves.
+        """Make all parts available on this machine, from the first source that has them.
 
         Args:
             folder: a folder to look into first; its files are copied into the cache.
@@ -130,7 +130,7 @@ class Collection:
 
         Raises:
             ValueError: a file here is damaged, and no source had another.
-            DataUnavailableError: no source had the files; lists all that were tried.
+            DataUnavailableError: no source had the files; the message lists all sources tried.
             WriteError: the cache cannot be written.
         """
         failures: list[tuple[str, Exception]] = []
@@ -158,7 +158,7 @@ class Collection:
     def _search(
         self, parts: tuple[str, ...]
     ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
-        """The first place on this machine that has the parts, whole, and why those before it failed."""
+        """The first place on this machine with undamaged parts, and why the places before it failed."""
         failures: list[tuple[str, Exception]] = []
         for source, place in self.local():
             try:
@@ -180,5 +180,5 @@ class Collection:
         places = {source for source, _ in self.local()}
         damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)
         note = f". {self.note}" if self.note else ""
-        text = f"{self.name} is not to be had; tried: {'; '.join(tried)}{note}"
+        text = f"{self.name} could not be obtained; tried: {'; '.join(tried)}{note}"
         return ValueError(text) if damaged else DataUnavailableError(text)

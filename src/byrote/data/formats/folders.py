@@ -35,7 +35,7 @@ class Listing(NamedTuple):
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is hidden, or left there by a system or a notebook.
+    """Whether a file or folder is hidden, or was created by an operating system or a notebook.
 
     >>> is_litter(".ipynb_checkpoints"), is_litter("__MACOSX"), is_litter("Thumbs.db"), is_litter("cat")
     (True, True, True, False)
@@ -44,7 +44,7 @@ def is_litter(name: str) -> bool:
 
 
 class _Left(NamedTuple):
-    """Counts of what is left out while folders are walked."""
+    """Counts of the files left out while folders are read."""
 
     litter: Counter[str]
     suffixes: Counter[str]
@@ -161,7 +161,7 @@ def _split_folders(place: Path) -> dict[str, Path]:
 
 
 def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
-    """Folders called train_images and test_images, say, are splits under another name and no classes."""
+    """Refuse folders such as train_images and test_images, which are splits under another name, not classes."""
     meant = {p.name: split for p in folders if (split := split_within(p.name))}
     if len(set(meant.values())) < 2 or "train" not in meant.values():
         return
@@ -193,8 +193,8 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
 def list_classes(place: Path) -> Listing:
     """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
-    Classes are numbered in `class_order`, so that "10" comes after "2". Where there is no `test`, `val` is the test
-    split; beside one it is left out. Files are found in folders below a class, too, and through links.
+    Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; beside
+    `test` it is left out. Files are found in folders below a class, too, and through links.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Image files through Pillow: looked at first, bounded, then decoded to arrays of one depth.
+"""Image files through Pillow: inspected, bounded, then decoded to arrays of one depth.
 
 Eight bits stay bytes. Sixteen bits become parts of 65,535, so that white is 1 as 255 is. Integers and floats of more
 bits have no agreed white and are taken as they are. The orientation that a camera stored (EXIF) is applied.
@@ -45,7 +45,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Look(NamedTuple):
-    """What an image file says of itself before it is decoded."""
+    """The header of an image file, read before it is decoded."""
 
     width: int
     height: int
@@ -56,13 +56,13 @@ class Look(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The image, opened by Pillow but not decoded; whatever goes wrong is one sentence."""
+    """The image, opened by Pillow but not decoded; every failure becomes an error of one sentence."""
     pillow = checks.require("PIL.Image", "images")
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata; and our own bound is lower than Pillow's
-            # from an open file: by its name Pillow maps it, and scrambles a TIFF that is stored sideways
+            # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
     except Exception as error:  # Pillow raises all sorts
@@ -99,7 +99,7 @@ def _deep_colours(image: Any) -> bool:
 
 
 def look(path: Path) -> Look:
-    """What an image file says of itself, without decoding it.
+    """The header of an image file, without decoding the image.
 
     Raises:
         ValueError: not an image, or one of more than 134 million pixels.
@@ -126,7 +126,7 @@ def _eight_bits(image: Any, channels: int) -> tuple[Array, bool]:
 
 
 def decode(path: Path, channels: int) -> tuple[Array, Look]:
-    """One image as (C, H, W), upright, and what was said of it.
+    """One image as (C, H, W), upright, and its header.
 
     Args:
         channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
@@ -183,7 +183,7 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
     Args:
         channels: 1 or 3.
         resolution: the side they are averaged down to; None needs images of one size.
-        white: what white becomes where not all images are of 8 bits.
+        white: the value of white where not all images have 8 bits.
 
     Raises:
         ValueError: see `decode`; several sizes without a resolution; more than fits in memory.

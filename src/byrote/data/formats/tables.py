@@ -1,4 +1,4 @@
-"""CSV and Parquet tables: every cell is accounted for, in its column and row, before a number is taken from it.
+"""CSV and Parquet tables: every cell is checked before numbers are read.
 
 A CSV file has a header; the character that separates its names, outside quotes, separates the cells. Nothing else is
 guessed: cells are read as texts, and a column holds numbers if every cell of it does.
@@ -26,7 +26,7 @@ _NUMBERS = frozenset((*_WHOLE, *(f"U{kind}" for kind in _WHOLE), "FLOAT", "DOUBL
 
 
 class Column(NamedTuple):
-    """How many cells of a column hold what."""
+    """Counts of the kinds of cells in a column."""
 
     missing: int  # blank, NaN, or a word for it
     numbers: int  # finite ones
@@ -60,7 +60,7 @@ class Table:
         return self._connection.execute(query).fetchall()
 
     def _parts(self, name: str) -> tuple[str, str, str]:
-        """Of a cell, in SQL: whether it is missing, its number (or NULL), its truth (or NULL)."""
+        """SQL expressions for a cell: whether it is missing, its number (or NULL), its truth value (or NULL)."""
         cell, kind = self._place[name], self.types[name]
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
@@ -75,7 +75,7 @@ class Table:
         return f"({cell} IS NULL)", "NULL::DOUBLE", "NULL::DOUBLE"
 
     def count(self, name: str) -> Column:
-        """What the cells of a column hold."""
+        """Counts of the kinds of cells in a column, by name."""
         missing, number, truth = self._parts(name)
         ((lost, finite, truths),) = self._ask(
             f"SELECT count(*) FILTER (WHERE {missing}), count(*) FILTER (WHERE NOT {missing} AND isfinite({number})), "
@@ -162,14 +162,14 @@ def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]
     row = connection.execute(query).fetchone()
     try:
         columns = json.loads(row[0])["index_columns"] if row else []
-        return frozenset(name for name in columns if isinstance(name, str))  # a range is no column
+        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not a column
     except (ValueError, TypeError, KeyError):
         return frozenset()
 
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """A CSV or Parquet file as a table; whatever is wrong with it is one sentence.
+    """A CSV or Parquet file as a table; every failure becomes an error of one sentence.
 
     Raises:
         FileNotFoundError: no such file.

@@ -41,11 +41,11 @@ class SlopeRatio:
 class Prediction:
     """Predicted and measured memorization and dilation of one loss at one eta.
 
-    Predictions are NaN where the model has none, and have no pseudo-values where its minima were searched for.
+    Predictions are NaN where the model has none; where minima had to be searched for, they have no pseudo-values.
 
     predicted_dilation: r/D and the floor of the reference loss, which the measured dilation has too.
     memorization_ratio: log of measured over predicted, paired by seed. gave_parameters: the loss is one of the two
-    whose slope or distances the parameters were read off (its memorization was not).
+    whose slope or distances determine the parameters (its memorization does not).
     """
 
     variant: Variant
@@ -61,7 +61,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Task:
-    """The runs, and what the model is asked about them."""
+    """The runs, and the settings of the predictions."""
 
     runs: Runs
     models: Models
@@ -141,8 +141,8 @@ _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]
 def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -> _Answers:
     """Memorization and r/D of the cells of one kind of loss in each reading; NaN where the model has none.
 
-    All readings of all cells are solved in one call, equal ones once. Where several minima are searched for, the first
-    reading alone is solved.
+    All readings of all cells are solved in one call, equal ones once. Where several minima must be searched for, only
+    the first reading is solved.
     """
     own = [cell for cell in cells if task.models[cell.loss][0] == kind]
     whole = solved_at_once(kind, task.num_classes)

@@ -42,11 +42,11 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
 
 
 def describe(store: Store, text: str) -> dict[str, Any]:
-    """Everything that a store holds of one run.
+    """All data of one run in a store.
 
     Args:
         store: `byrote.open(DIR)`.
-        text: the run's key, or as many of its first characters as tell it from the others.
+        text: the run's key, or enough of its first characters to identify it.
 
     Returns:
         `key`, `part`, `status`, `error`, `spec`, `contents` (the digests of the files and modules that the spec names),
@@ -79,7 +79,7 @@ def _readings(store: Store, key: str) -> dict[str, Any]:
 
 
 def _files(store: Store, key: str) -> dict[str, Any]:
-    """What the manifest says of the run's folder; nothing where the results are compacted."""
+    """The entries of the manifest of the run's folder; none where the results are compacted."""
     if not is_key(key) or not (store.root / key / MANIFEST).is_file():
         return {}
     manifest: Mapping[str, Any] = read_manifest(store.root, key)

@@ -84,8 +84,9 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
 
     Args:
         values: (R,), one number a run, finite.
-        conditions: (R,), what the run was: its loss and eta, for instance. Runs of one condition differ by seed.
-        binomial: the variance of one value by counting alone, p (1 - p) / samples; 0 for what is no share.
+        conditions: (R,), the condition of each run, such as its loss and eta. Runs of one condition differ by seed.
+        binomial: the variance of one value from counting alone, p (1 - p) / samples; 0 for a reading that is not a
+            share.
 
     >>> unreliable([0.1, 0.11, 0.3, 0.31], ["a", "a", "b", "b"], 0.0001)
     ''

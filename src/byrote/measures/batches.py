@@ -1,4 +1,4 @@
-"""Batches as loaders give them: which member is what, in which order samples come, what a model answered."""
+"""Read the batches of loaders: the role of each member, the order of samples, and the model's answer."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Members:
     """Which members of a batch are the input, the labels and the index: positions in a tuple, keys of a mapping.
 
     Defaults: (inputs, labels), that is 0 and 1; of a mapping "labels", and all the other members by name as input. No
-    member is ever taken for the index unless it is declared, or the data set is an `Indexed`, which puts it last or
-    under "index".
+    member is used as the index unless it is declared, or the data set is an `Indexed`, which puts it last or under
+    "index".
 
     >>> Members().split(("x", "y", "domain"))
     ('x', 'y', None)
@@ -92,7 +92,7 @@ class Members:
 
 
 def disorder(loader: Any) -> str:
-    """Why the samples of a loader do not come in the order of its data set; "" where they do, or nothing tells.
+    """Why the samples of a loader do not come in the order of its data set; "" where they do, or where it is unknown.
 
     >>> from torch.utils.data import TensorDataset
     >>> samples = TensorDataset(torch.zeros(3))
@@ -119,7 +119,7 @@ def disorder(loader: Any) -> str:
 
 
 def share(loader: Any) -> str:
-    """Why a loader gives one process's share of its data set; "" where it gives all, or nothing tells."""
+    """Why a loader gives only one process's share of its data set; "" where it gives all, or where it is unknown."""
     loader = _inmost(loader)
     if isinstance(loader, _BaseDataLoaderIter):
         batches, own = _samplers(loader)
@@ -140,7 +140,7 @@ def known_order(loader: Any) -> bool:
 
 
 def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -> Any:
-    """What the model answers on a batch's input, moved to its device; `named`: members of a mapping, by name.
+    """The model's answer on a batch's input, moved to its device; `named`: members of a mapping, by name.
 
     Raises: TypeError where the model takes no arguments of these names.
     """
@@ -159,10 +159,10 @@ def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -
 
 
 def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None) -> Tensor:
-    """The logits (B, C) among what a model answered: a tensor, a tuple, a mapping or a `ModelOutput`.
+    """The logits (B, C) in a model's answer: a tensor, a tuple, a mapping or a `ModelOutput`.
 
     Args:
-        outputs: what the model answered.
+        outputs: the model's answer.
         num_classes: N; None: not known.
         member: which member they are; None: "logits" of a mapping, and of a tuple the one matrix that has N columns.
 
@@ -236,7 +236,7 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _rows_of_numbers(outputs: Any) -> bool:
-    """Whether a model or a loop gave its logits as an array, or as lists of numbers."""
+    """Whether logits are an array, or lists of numbers."""
     if isinstance(outputs, list | tuple):
         return bool(outputs) and all(
             isinstance(row, list | tuple) and all(isinstance(cell, int | float) for cell in row) for row in outputs
@@ -251,7 +251,7 @@ def _samplers(iterator: _BaseDataLoaderIter) -> tuple[Any, Any]:
 
 
 def _inmost(loader: Any) -> Any:
-    """The DataLoader, or its iterator, which a progress bar, a wrapper, or a generator goes through."""
+    """The DataLoader, or its iterator, inside a progress bar, a wrapper, or a generator."""
     inmost = loader
     for _ in range(4):
         if isinstance(inmost, DataLoader | _BaseDataLoaderIter | IterableDataset):

@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 __all__ = ["Head"]
 
-_TOLERANCE = 1e-3  # relative: logits may have gone through a half precision on their way
+_TOLERANCE = 1e-3  # relative: logits may have passed through a half precision
 
 
 class _Call(NamedTuple):
-    """What a module was given and what it answered, without a graph."""
+    """The input and output of a module, without a graph."""
 
     given: Tensor
     answer: Tensor
 
 
 class Head:
-    """Sees what the head of a model is given, and that its outputs are the model's logits, in every batch.
+    """Records the inputs of a model's head, and checks in every batch that its outputs are the model's logits.
 
-    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier gives other features, and
-    every reading of them is wrong in silence. So until the first batch every module is watched, and the head is the
+    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier has other features, and
+    every reading of them would be silently wrong. So until the first batch every module is watched, and the head is the
     `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number a row
     (log_softmax) or by masked classes (-inf) count as the same.
 
@@ -94,11 +94,11 @@ class Head:
         return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
 
     def forget(self) -> None:
-        """Nothing seen so far belongs to a batch to come."""
+        """Forget the recorded calls, which belong to no later batch."""
         self._calls = {}
 
     def close(self) -> None:
-        """Take every hook off."""
+        """Remove every hook."""
         for hook in self._hooks.values():
             hook.remove()
         self._hooks = {}
@@ -132,14 +132,14 @@ class Head:
         return (own or candidates)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
-        """Watch the head alone once its outputs have been seen to be the logits (NaN throughout shows nothing)."""
+        """Watch only the head once its outputs are known to be the logits (NaN throughout shows nothing)."""
         if not self._settled and name is not None and _same(call.answer, logits):
             self._name, self._settled = name, True
             for other in [other for other in self._hooks if other != name]:
                 self._hooks.pop(other).remove()
 
     def _advice(self, calls: dict[str, _Call], logits: Tensor) -> str:
-        """Which modules head= could name."""
+        """Advice on the modules that head= could name."""
         fit = [
             name
             for name, call in calls.items()  # what keeps the shape, a softmax say, is an activation and no head
@@ -160,7 +160,7 @@ def _copied(values: Tensor) -> Tensor:
 
 
 def _vectors(value: Any) -> Tensor | None:
-    """One vector a sample (B, M) without a graph, also where it stands as (B, M, 1, 1) for a convolution."""
+    """One vector per sample (B, M) without a graph, also from the shape (B, M, 1, 1) of a convolution."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
         return None
     return value.detach().flatten(1) if all(side == 1 for side in value.shape[2:]) else None

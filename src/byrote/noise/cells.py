@@ -1,4 +1,4 @@
-"""Integer columns of a CSV or Parquet file: a cell is the integer it says, or the first that is none is named."""
+"""Integer columns of a CSV or Parquet file: every cell is an integer, or an error names the first that is not."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class _Broken(ValueError):
 
 
 def _csv(path: Path, link: str) -> tuple[str, _Types]:
-    """A CSV file as a source in SQL, and its columns, which all are texts: nothing is guessed."""
+    """A CSV file as a source in SQL, and its columns, all read as texts: no type is guessed."""
     if not path.stat().st_size:
         return "", {}
     try:
@@ -70,9 +70,9 @@ def _parquet(connection: duckdb.DuckDBPyConnection, link: str) -> tuple[str, _Ty
 
 
 def _integer(cell: str, kind: str) -> tuple[str, str, str]:
-    """Of a cell, in SQL: whether it is missing, the integer it holds (or NULL), whether it says true or false.
+    """SQL expressions for a cell: whether it is missing, its integer (or NULL), whether it is true or false.
 
-    Floats that are whole are the integers they are, as programs write a column that once had a hole.
+    Whole floats count as integers, because programs write a column with missing values as floats.
     """
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL")):
         return f"({cell} IS NULL)", "NULL::BIGINT", "false"
@@ -96,7 +96,7 @@ def _integer(cell: str, kind: str) -> tuple[str, str, str]:
 def _whole(
     connection: duckdb.DuckDBPyConnection, source: str, path: Path, name: str, cell: str, kind: str
 ) -> "np.ndarray[Any, Any]":
-    """A column as int64; the first cell that holds no integer is named."""
+    """A column as int64; an error names the first cell without an integer."""
     missing, value, truth = _integer(cell, kind)
     query = f"SELECT {missing} AS lost, {value} AS value, coalesce({truth}, false) AS truth FROM {source}"
     cells = connection.execute(query).fetchnumpy()

@@ -105,13 +105,13 @@ def integers(name: str, values: Any) -> "torch.Tensor":
     """
     import torch
 
-    found = numbers(name, values)
-    if found.is_floating_point() or found.is_complex():
-        if found.numel() == 0 and not isinstance(values, torch.Tensor):
-            return found.long()  # an empty list has no dtype of its own
+    tensor = numbers(name, values)
+    if tensor.is_floating_point() or tensor.is_complex():
+        if tensor.numel() == 0 and not isinstance(values, torch.Tensor):
+            return tensor.long()  # an empty list has no dtype of its own
         wanted = "integers" if name in ("index", "id", "ids", "counts", "folds") else "integer classes"
-        raise TypeError(f"{name} must be {wanted}, got {found.dtype}{_float_hint(found)}")
-    return found.long()
+        raise TypeError(f"{name} must be {wanted}, got {tensor.dtype}{_float_hint(tensor)}")
+    return tensor.long()
 
 
 def class_labels(name: str, labels: Any, num_classes: int, size: int | None = None) -> "torch.Tensor":
@@ -128,12 +128,12 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
     >>> class_labels("labels", [0, 2, 1], num_classes=3)
     tensor([0, 2, 1])
     """
-    found = integers(name, labels)
-    one_axis(name, found, num_classes)
-    if size is not None and len(found) != size:
-        raise ValueError(f"equal lengths are needed, got {len(found)} {name} for {size} samples")
-    classes(name, found, num_classes)
-    return found
+    tensor = integers(name, labels)
+    one_axis(name, tensor, num_classes)
+    if size is not None and len(tensor) != size:
+        raise ValueError(f"equal lengths are needed, got {len(tensor)} {name} for {size} samples")
+    classes(name, tensor, num_classes)
+    return tensor
 
 
 def epoch_number(epoch: Any) -> int:
@@ -233,14 +233,14 @@ def counted(name: str, values: Any) -> "torch.Tensor":
     >>> counted("predictions", [0, 4, 1])
     tensor([0, 4, 1])
     """
-    found = integers(name, values)
-    one_axis(name, found)
-    if found.numel() and int(found.min()) < 0:
+    tensor = integers(name, values)
+    one_axis(name, tensor)
+    if tensor.numel() and int(tensor.min()) < 0:
         raise ValueError(
-            f"{name} must be 0 or more, got {int(found.min())}: a negative label marks a sample without a class; "
+            f"{name} must be 0 or more, got {int(tensor.min())}: a negative label marks a sample without a class; "
             "leave those samples out"
         )
-    return found
+    return tensor
 
 
 def numbers(name: str, values: Any) -> "torch.Tensor":

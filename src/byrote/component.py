@@ -211,10 +211,10 @@ class Component(Spec):
                 raise ValueError(
                     f"{cls.family} {kind!r} cannot be imported: {type(error).__name__}: {error}"
                 ) from error
-        found = cls.registry.get(kind)
-        if found is None or not issubclass(found, cls):
+        registered = cls.registry.get(kind)
+        if registered is None or not issubclass(registered, cls):
             raise ValueError(f"{cls.family} has no {kind!r}; {did_you_mean(kind, list(cls.registry))}")
-        return found
+        return registered
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

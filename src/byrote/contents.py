@@ -12,15 +12,15 @@ __all__ = ["contents_of", "digest_contents"]
 def digest_contents(experiments: Iterable[Spec]) -> None:
     """Find the contents of several experiments, reading each file and module that they share once."""
     known: dict[str, str] = {}
-    found: dict[int, tuple[Spec, dict[str, str]]] = {}  # by part, which experiments may share
+    contents_by_part: dict[int, tuple[Spec, dict[str, str]]] = {}  # by part, which experiments may share
     for experiment in experiments:
         contents: dict[str, str] = {}
         for name in type(experiment).model_fields:
             part = getattr(experiment, name)
             if isinstance(part, Spec):
-                if id(part) not in found:
-                    found[id(part)] = part, dict(contents_of(part, known))
-                contents |= found[id(part)][1]
+                if id(part) not in contents_by_part:
+                    contents_by_part[id(part)] = part, dict(contents_of(part, known))
+                contents |= contents_by_part[id(part)][1]
         vars(experiment).setdefault("contents", contents)
 
 

@@ -95,8 +95,8 @@ def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | 
     >>> as_given({"epoch": 1, "j1": 0.75, "j2": 0.5, "nc1_test": 0.1})
     {'epoch': 1, 'j1': 0.75, 'given_agreement': 0.5}
     """
-    kept = {name: value for name, value in row.items() if name not in TRUE_LABELS}
-    return kept | {name: row[reading] for name, reading in AGREEMENT.items() if reading in row}
+    readings = {name: value for name, value in row.items() if name not in TRUE_LABELS}
+    return readings | {name: row[reading] for name, reading in AGREEMENT.items() if reading in row}
 
 
 def behind(columns: Collection[str] | None) -> Collection[str] | None:

@@ -207,13 +207,13 @@ def _place(module: str) -> Path | None:
     if file is None:
         top, *inner = module.split(".")
         try:
-            found = importlib.util.find_spec(top)
+            spec = importlib.util.find_spec(top)
         except (ImportError, ValueError):
             return None
         for count in range(len(inner)):
-            folders = found.submodule_search_locations if found is not None else None
-            found = PathFinder.find_spec(".".join([top, *inner[: count + 1]]), folders) if folders is not None else None
-        file = found.origin if found is not None and found.has_location else None
+            folders = spec.submodule_search_locations if spec is not None else None
+            spec = PathFinder.find_spec(".".join([top, *inner[: count + 1]]), folders) if folders is not None else None
+        file = spec.origin if spec is not None and spec.has_location else None
     return Path(file) if file is not None and Path(file).is_file() else None
 
 

@@ -166,12 +166,12 @@ def digest(path: Path) -> str:
 def _fresh(mark: Fingerprint) -> str:
     try:
         with Path(mark[0]).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ValueError(f"{shown(mark[0])} cannot be read: {_reason(error)}") from None
     if fingerprint(Path(mark[0])) != mark:
         raise ValueError(f"{shown(mark[0])} changed while it was read; try again when it is finished")
-    return found
+    return digest
 
 
 _digest = lru_cache(maxsize=4096)(_fresh)
@@ -228,15 +228,15 @@ def in_words(size: int) -> str:
 
 def available_memory() -> int:
     """Bytes of memory that can be had now: what the system has available, within the limit of its container."""
-    found = []
+    limits = []
     with suppress(OSError, ValueError):  # no container, or no limit
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")))
+        limits.append(next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")))
     except (OSError, StopIteration):  # another system
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(found)
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits)
 
 
 def fits(size: int, what: str) -> None:

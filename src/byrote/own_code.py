@@ -100,8 +100,8 @@ def described(error: BaseException) -> str:
     >>> described(ValueError("no such thing"))
     'ValueError: no such thing'
     """
-    said = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     if isinstance(error, SyntaxError):  # its text names the line
         return text
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_file(frame.filename)]

@@ -19,13 +19,13 @@ __all__ = ["Part", "Study", "list_studies"]
 
 def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
     """The kind of each component that has a default, so that a study may set one of its fields alone."""
-    found: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
     for name, field in spec.model_fields.items():
         if isinstance(field.default, Component):
-            found[name] = {"kind": field.default.kind}
+            kinds[name] = {"kind": field.default.kind}
         elif isinstance(field.default, Spec):
-            found[name] = _default_kinds(type(field.default))
-    return found
+            kinds[name] = _default_kinds(type(field.default))
+    return kinds
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -62,7 +62,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _made(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Experiment:
+def _experiment(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Experiment:
     """An experiment whose parts are those of an earlier one where they are given alike: of many runs few parts differ.
 
     Args:
@@ -70,12 +70,12 @@ def _made(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Exp
         shared: the parts by field and given value; new ones are added.
     """
     given = {name: (name, repr(value)) for name, value in fields.items()}
-    made = Experiment(**{name: shared.get(given[name], value) for name, value in fields.items()})
+    experiment = Experiment(**{name: shared.get(given[name], value) for name, value in fields.items()})
     for name, place in given.items():
-        part = getattr(made, name)
+        part = getattr(experiment, name)
         if isinstance(part, Spec):
             shared.setdefault(place, part)
-    return made
+    return experiment
 
 
 def _check_name(owner: str, name: str, known: Sequence[str]) -> None:
@@ -231,16 +231,16 @@ class Study(Spec):
             bound = part if part.bind is not None else part.replace(bind=self.bind)
             try:
                 layers = (_default_kinds(Experiment), self.base, part.base, self.scales.get(scale, {}))
-                members = [_made(_merged(*layers, point, overrides), shared) for point in part.points(scale)]
+                members = [_experiment(_merged(*layers, point, overrides), shared) for point in part.points(scale)]
             except ValueError as error:
                 raise ValueError(f"part {part.name!r}: {error}") from error.__cause__
             _check_bind(bound, members)
             planned += [(bound, experiment) for experiment in members]
         digest_contents(experiment for _, experiment in planned)
-        found: dict[str, tuple[Part, Experiment]] = {}
+        first_of: dict[str, tuple[Part, Experiment]] = {}
         for bound, experiment in planned:
-            found.setdefault(experiment.key, (bound, experiment))
-        return list(found.values())
+            first_of.setdefault(experiment.key, (bound, experiment))
+        return list(first_of.values())
 
 
 def _parts(tables: object) -> tuple[Part, ...]:

@@ -61,10 +61,10 @@ def _of_objects(values: list[Any]) -> Column:
 def _equals(column: Column, value: object) -> NDArray[np.bool_]:
     """Equality as a reader means it: floats to nine digits, None and NaN match what is absent."""
     if isinstance(value, (tuple, list, set, frozenset)):
-        found = np.zeros(len(column), dtype=bool)
+        mask = np.zeros(len(column), dtype=bool)
         for one in value:
-            found |= _equals(column, one)
-        return found
+            mask |= _equals(column, one)
+        return mask
     absent = value is None or (isinstance(value, float) and math.isnan(value))
     if column.dtype.kind == "O":
         return np.asarray(column == ("" if absent else value), dtype=bool)
@@ -110,11 +110,11 @@ class Table:
     _columns: dict[str, Column | Callable[[], object]]
 
     def __init__(self, columns: Mapping[str, object]) -> None:
-        made = {str(name): _column(values) for name, values in columns.items()}
-        lengths = {name: len(column) for name, column in made.items()}
+        arrays = {str(name): _column(values) for name, values in columns.items()}
+        lengths = {name: len(column) for name, column in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of one length are needed, got {lengths}")
-        self._columns = dict(made)
+        self._columns = dict(arrays)
         self._length = next(iter(lengths.values()), 0)
 
     @classmethod
@@ -241,11 +241,11 @@ class Table:
             KeyError: a column that does not exist, with the nearest name.
             ValueError: a mask that is not boolean or of another length.
         """
-        kept = np.ones(len(self), dtype=bool) if mask is None else self._mask(mask)
+        meets = np.ones(len(self), dtype=bool) if mask is None else self._mask(mask)
         for name, wanted in conditions.items():
             column = self[name]
-            kept = kept & (self._mask(wanted(column)) if callable(wanted) else _equals(column, wanted))
-        return self.take(np.flatnonzero(kept))
+            meets = meets & (self._mask(wanted(column)) if callable(wanted) else _equals(column, wanted))
+        return self.take(np.flatnonzero(meets))
 
     def _mask(self, mask: object) -> NDArray[np.bool_]:
         array = np.asarray(mask)

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from byrote.audit.folds import assign
-from byrote.audit.held_out import TRAINING, judge, kept, log_odds
+from byrote.audit.held_out import TRAINING, judge, log_odds, stored_or_trained
 from byrote.audit.module import GivenModule, chosen
 from byrote.audit.neighbors import neighbor_probabilities
 
@@ -134,12 +134,12 @@ def test_a_finished_training_is_not_repeated(tmp_path):
         calls.append(1)
         return judge(x, torch.from_numpy(given), folds, 3, training=TRAINING.replace(epochs=1))
 
-    a = kept(tmp_path, (x.numpy(), given), "settings", train)
-    b = kept(tmp_path, (x.numpy(), given), "settings", train)
+    a = stored_or_trained(tmp_path, (x.numpy(), given), "settings", train)
+    b = stored_or_trained(tmp_path, (x.numpy(), given), "settings", train)
     assert len(calls) == 1
     assert (a.logits == b.logits).all()
-    kept(tmp_path, (x.numpy(), given), "others", train)
-    kept(tmp_path, (x.numpy(), given[::-1]), "settings", train)
+    stored_or_trained(tmp_path, (x.numpy(), given), "others", train)
+    stored_or_trained(tmp_path, (x.numpy(), given[::-1]), "settings", train)
     assert len(calls) == 3
 
 

@@ -385,7 +385,7 @@ def test_the_progress_bar_follows_each_file(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["mnits"], 2, "did you mean 'mnist'?"),
         ([], 2, "name a data set"),
-        (["mnist"], 1, "mnist is not to be had; tried: the cache"),
+        (["mnist"], 1, "mnist could not be obtained; tried: the cache"),
     ],
 )
 def test_data_get_says_one_line(

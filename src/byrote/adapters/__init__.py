@@ -1,5 +1,5 @@
-"""byrote in somebody else's loop: torchmetrics, Lightning, Hugging Face, skorch, and experiment trackers.
+"""Adapters for other training loops: torchmetrics, Lightning, Hugging Face, skorch, and experiment trackers.
 
-Each module adapts to one library, which is loaded with that module and not before: import the module you need, say
+Each module adapts to one library, which is loaded only with that module: import the module you need, such as
 `from byrote.adapters.torchmetrics import NeuralCollapseNC1`.
 """

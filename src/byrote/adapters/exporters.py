@@ -1,6 +1,6 @@
-"""Rows of the tidy table sent to an experiment tracker: TensorBoard, MLflow, Weights & Biases; nothing needs a network.
+"""Send rows of the history to an experiment tracker, without a network: TensorBoard, MLflow, Weights & Biases.
 
-Readings go under `byrote/`, so that they can live in a run that the user logs to as well. A reading that has no value
+Readings go under `byrote/`, so that the user can log to the same run. A reading that has no value
 (NaN) leaves a gap.
 """
 
@@ -24,16 +24,16 @@ _PREFIX = "byrote/"
 
 
 class Exporter(Protocol):
-    """Where rows go. A tracker of your own needs these three methods."""
+    """The target of rows. A tracker of your own needs these three methods."""
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
-        """What holds for the whole run: loss, rate, seed, ..."""
+        """Record the facts of the whole run: loss, rate, seed, ..."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """The readings after `epoch` epochs, all finite."""
+        """Record the readings after `epoch` epochs, all finite."""
 
     def close(self) -> None:
-        """Finish what was opened here; a handle that the user opened stays open."""
+        """Close a handle that was opened here; one that the user opened stays open."""
 
 
 def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, facts: Collection[str] = ()) -> None:
@@ -42,8 +42,9 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     Args:
         rows: a `Table`, or mappings (what an Observer's `evaluate` returned), with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
-        facts: the columns that describe the run (rate, seed, ...). Text always does; every other number is a reading.
-            Of a run of a store, `set(table.columns) - set(analysis.history.columns)` with `table = analysis.table()`.
+        facts: the columns that describe the run (rate, seed, ...). Text always describes the run; every other number is
+            a reading. For a run of a store, `set(table.columns) - set(analysis.history.columns)` with `table =
+            analysis.table()`.
 
     Raises:
         ValueError: rows of several runs, without `epoch`, or without a column that `facts` names.
@@ -77,7 +78,7 @@ def log(row: Mapping[str, Any], exporter: Exporter) -> None:
     """Send one row while the training runs: after each `observer.evaluate` or `observer.finish` of a loop of your own.
 
     Args:
-        row: what `evaluate` or `finish` returned.
+        row: the row that `evaluate` or `finish` returned.
         exporter: as for `export`; `describe` it yourself once, if there are facts of the run to keep.
 
     >>> class Printed:
@@ -89,7 +90,7 @@ def log(row: Mapping[str, Any], exporter: Exporter) -> None:
 
 
 def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, float]:
-    """The finite numbers of a row that are measured: neither its epoch nor a fact of the run.
+    """The finite readings of a row, without its epoch and the facts of the run.
 
     >>> row = {"epoch": 3, "loss": "CE", "seed": 1, "j1": 0.5, "collapsed": False, "mem_mean": float("nan")}
     >>> readings(row, facts={"seed"})
@@ -105,18 +106,18 @@ def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, f
 
 def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
     """Text and the facts of the run, without those that are absent, as plain Python values."""
-    found: dict[str, Fact] = {}
+    facts: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value
         absent = plain is None or plain == "" or (isinstance(plain, float) and math.isnan(plain))
         if not absent and (name in names or isinstance(plain, str)):
-            found[name] = plain
-    return found
+            facts[name] = plain
+    return facts
 
 
 @contextmanager
 def _no_draws() -> Iterator[None]:
-    """Python's generator as it was: MLflow draws names and numbers from the one a training may be using."""
+    """Restore Python's generator: MLflow draws names and numbers from it, and a training may be using it."""
     state = random.getstate()
     try:
         yield
@@ -139,9 +140,9 @@ class TensorBoard:
     def at(cls, folder: str | Path) -> Self:
         """Write event files into `folder`. Raises ModuleNotFoundError without tensorboard."""
         require("tensorboard", "loggers")
-        made = cls(require("torch.utils.tensorboard", "loggers").SummaryWriter(str(folder)))
-        made._own = True
-        return made
+        exporter = cls(require("torch.utils.tensorboard", "loggers").SummaryWriter(str(folder)))
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
@@ -161,7 +162,7 @@ class MLflow:
     """Metrics and parameters of an MLflow run, through `mlflow.MlflowClient`: no active run is touched.
 
     Args:
-        client: an MlflowClient of yours. run_id: a run it knows. `MLflow.at(uri)` makes both.
+        client: an MlflowClient of yours. run_id: one of its runs. `MLflow.at(uri)` makes both.
     """
 
     def __init__(self, client: Any, run_id: str) -> None:
@@ -171,7 +172,7 @@ class MLflow:
 
     @classmethod
     def at(cls, uri: str, experiment: str = "byrote", name: str | None = None) -> Self:
-        """Start a run `name` in `experiment`, both made when new, in the store at `uri`.
+        """Start a run `name` in `experiment` in the store at `uri`, creating both if they do not exist.
 
         `uri` is a database file, `sqlite:///FILE` (no network), or a server. Raises ModuleNotFoundError without mlflow.
         """
@@ -179,9 +180,9 @@ class MLflow:
         with _no_draws():
             known = client.get_experiment_by_name(experiment)
             number = client.create_experiment(experiment) if known is None else known.experiment_id
-            made = cls(client, client.create_run(number, run_name=name).info.run_id)
-        made._own = True
-        return made
+            exporter = cls(client, client.create_run(number, run_name=name).info.run_id)
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         for name, value in facts.items():
@@ -203,7 +204,7 @@ class WandB:
     """History and config of a Weights & Biases run, against `byrote/epoch`: the run's own steps stay as they are.
 
     Args:
-        run: what `wandb.init` gave you; `WandB.offline(folder)` opens one that sends nothing.
+        run: the result of `wandb.init`; `WandB.offline(folder)` opens one that sends nothing.
     """
 
     def __init__(self, run: Any) -> None:
@@ -220,9 +221,9 @@ class WandB:
         wandb = require("wandb", "loggers")
         Path(folder).mkdir(parents=True, exist_ok=True)
         quiet = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
-        made = cls(wandb.init(project=project, name=name, dir=str(folder), mode="offline", settings=quiet))
-        made._own = True
-        return made
+        exporter = cls(wandb.init(project=project, name=name, dir=str(folder), mode="offline", settings=quiet))
+        exporter._own = True
+        return exporter
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         self._run.config.update({_PREFIX + name: value for name, value in facts.items()})

@@ -1,4 +1,4 @@
-"""What the callbacks share: batches go into an `Observer`, an epoch's end gives a row and its names in a log."""
+"""Shared by the callbacks: pass batches to an `Observer`, and log a row of readings at the end of an epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Indexed(Dataset[Any]):
     {'x': 0.5, 'labels': 1, 'index': 0}
     """
 
-    gives_index: ClassVar[bool] = True  # what tells an Observer that the last member, or "index", is the position
+    gives_index: ClassVar[bool] = True  # tells an Observer that the last member, or "index", is the position
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -48,7 +48,7 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
     """(index, logits, labels) of a training step that returned {"logits": ...} on a batch with a declared index.
 
     Args: what the step returned, its batch, and which members of that are the labels and the index
-        (`Observer(index=)`, or the data set is an `Indexed`): a third member is never taken for the index by itself.
+        (`Observer(index=)`, or the data set is an `Indexed`): a third member is never assumed to be the index.
 
     Raises: ValueError where one of them is not found: write a `take` of your own for another layout.
 
@@ -81,12 +81,13 @@ class Feed:
     """One Observer over the epochs of a training.
 
     With `train` (and `test`) batches of its own, an epoch ends with an evaluation of them in eval mode: J1, J2 and mem
-    as they are defined. Without, it ends with the training batches as they came: running readings, for free.
+    as they are defined. Without them, the readings use the training batches as they came: running readings, at no extra
+    cost.
 
     Args:
         observer: watches the model that is being trained.
-        train, test: (inputs, labels), whole data sets in a fixed order, say a DataLoader without shuffling that nothing
-            else iterates; with an index where the Observer knows which member it is.
+        train, test: (inputs, labels), whole data sets in a fixed order, such as a DataLoader without shuffling that
+            nothing else iterates; with an index if the Observer declares which member it is.
         prefix: of the names in the library's log.
     """
 
@@ -105,11 +106,11 @@ class Feed:
         return self._train is None
 
     def batch(self, index: Tensor, logits: Any, labels: Tensor) -> None:
-        """A training batch, right after its forward pass; `logits` may be all that the model answered."""
+        """Take a training batch, right after its forward pass; `logits` may be the model's whole answer."""
         self.observer.update(index, logits, labels)
 
     def loss(self, loss: Any, size: int) -> None:
-        """The mean training loss of a batch of `size` samples."""
+        """Take the mean training loss of a batch of `size` samples."""
         self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end: a device is not waited for
 
     def end(self, epoch: int, processes: int = 1) -> dict[str, float]:

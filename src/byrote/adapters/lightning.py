@@ -1,4 +1,4 @@
-"""A Lightning callback: the batches of a training into an `Observer`, its readings into Lightning's log."""
+"""A Lightning callback that passes training batches to an `Observer` and its readings to Lightning's log."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ __all__ = ["ObserverCallback"]
 class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # type: ignore[misc]
     """Measures memorization and collapse at the end of every training epoch.
 
-    `on_train_batch_end` sees the outputs of `training_step` and the batch. The readings are logged as `byrote/j1`,
-    `byrote/nc1_test`, ... (so a checkpoint can monitor them) and stay in `observer.history`. The weights of the
-    training are the same to the bit with and without this callback.
+    `on_train_batch_end` receives the outputs of `training_step` and the batch. The readings are logged as `byrote/j1`,
+    `byrote/nc1_test`, ... (so a checkpoint can monitor them) and stay in `observer.history`. The trained weights are
+    bit for bit the same with and without this callback.
 
     Args:
         observer: an `Observer` of the network (or of the LightningModule, when its `forward` gives logits).
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings run over the training batches.
-        take: (index, logits, labels) from what `training_step` returned and the batch; by default the step returns
-            {"loss", "logits"} and the data set is wrapped in `Indexed`, or the Observer knows the member `index`.
+        take: a function of the result of `training_step` and the batch that returns (index, logits, labels); by default
+            the step returns {"loss", "logits"} and the data set is wrapped in `Indexed`, or the Observer declares the
+            member `index`.
         prefix: of the logged names; "byrote_" where a checkpoint's file is named by a reading.
 
     Raises: ValueError for running readings under several processes, for strategies that start processes by spawn or
@@ -50,7 +51,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         self._take = take
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled; refused while a process is spawned: here, where `setup` would raise in that process."""
+        """The state to pickle; refused while a process is spawned, because `setup` would raise only in that process."""
         if get_spawning_popen() is not None:
             raise ValueError(_lost("spawn"))
         return self.__dict__.copy()
@@ -73,12 +74,12 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._feed.running:
             if self._take is None:
-                found = take(outputs, batch, self._observer.members.of(trainer.train_dataloader))
+                taken = take(outputs, batch, self._observer.members.of(trainer.train_dataloader))
             else:
-                found = self._take(outputs, batch)
-            self._feed.batch(*found)
+                taken = self._take(outputs, batch)
+            self._feed.batch(*taken)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # Lightning divides the loss where it accumulates gradients by itself
+        if loss is not None:  # Lightning divides the loss where it accumulates gradients automatically
             parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
             self._feed.loss(loss * parts, _size(batch))
 

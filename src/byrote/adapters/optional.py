@@ -10,7 +10,7 @@ __all__ = ["base"]
 
 
 def base(module: str, name: str, extra: str) -> Any:
-    """The class `module.name` to subclass; where the library is missing, a stand-in that says so when constructed.
+    """The class `module.name` to subclass; without the library, a stand-in that raises an error when constructed.
 
     Why: a module of adapters can then be imported, read and documented without the library it adapts to.
 

@@ -1,4 +1,4 @@
-"""A skorch callback: the batches of a fit into an `Observer`, its readings into the net's history."""
+"""A skorch callback that passes the batches of a fit to an `Observer` and its readings to the net's history."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["ObserverCallback", "WithoutIndex"]
 
 
 class WithoutIndex:
-    """Mix into a net, first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. Its module never sees the index.
+    """Mix into a net, first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. Its module never receives the index.
 
     Fit it with `X={"x": images, "index": np.arange(n)}`, where `x` is the argument of the module's `forward`: skorch
-    cuts both alike, for its validation split and in scikit-learn's cross-validation.
+    splits both in the same way, for its validation split and in scikit-learn's cross-validation.
     """
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -31,11 +31,11 @@ class WithoutIndex:
 class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type: ignore[misc]
     """Measures memorization and collapse at the end of every epoch.
 
-    `on_batch_end` sees the batch and the prediction. The readings go to `net.history` as `byrote/j1`, ... and to
-    `observer_.history`. The weights of the fit are the same to the bit with and without this callback.
+    `on_batch_end` receives the batch and the prediction. The readings go to `net.history` as `byrote/j1`, ... and to
+    `observer_.history`. The fitted weights are bit for bit the same with and without this callback.
 
     Args:
-        observe: makes the `Observer` of the module that skorch has just built, say
+        observe: builds the `Observer` of the module that skorch has just built, such as
             `lambda module: Observer(module, true_labels, num_classes)`.
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings run over the training batches, which then need their index (see `WithoutIndex`).
@@ -86,6 +86,6 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
         for name, value in row.items():
             net.history.record(name, value)
         hidden = {name for name in row if name.removeprefix("byrote/") not in self.show}
-        for _name, callback in net.callbacks_:  # those that print come last
+        for _name, callback in net.callbacks_:  # callbacks that print come last
             if isinstance(callback, require("skorch.callbacks", "skorch").PrintLog):
                 callback.keys_ignored_ |= hidden

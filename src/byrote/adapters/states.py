@@ -1,4 +1,4 @@
-"""What the torchmetrics states share: one row a sample at its position, and parts of several processes side by side."""
+"""Shared by the torchmetrics states: one row per sample at its position, and the parts of several processes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["PerSample", "first_of_each", "joined", "positions", "positive", "sca
 
 
 class PerSample(Metric):
-    """A number or two for each sample of a data set of known size, at its position: a sample seen twice is one."""
+    """One or two numbers for each sample of a data set of known size, at its position; repeats count once."""
 
     full_state_update = True
-    higher_is_better = None  # of several readings, some are better high and some low
+    higher_is_better = None  # among several readings, high is better for some and low for others
     is_differentiable = False
     size: int
 
@@ -41,7 +41,7 @@ class PerSample(Metric):
         self.add_state(name, torch.zeros(1, self.size, dtype=dtype), dist_reduce_fx=side_by_side)
 
     def _put(self, index: Tensor, **columns: Tensor) -> None:
-        """Note a batch; of a sample that comes again, what came first stays."""
+        """Record a batch; of a repeated sample the first entry stays."""
         same_length(index=index, **columns)
         index = index.to(self.seen.device)
         rows = first_of_each(index)
@@ -52,11 +52,11 @@ class PerSample(Metric):
             column[0, index[rows]] = values.to(rows.device)[rows].to(column.device, column.dtype)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the readings, or some computed before, as `torchmetrics.Metric` does; needs matplotlib."""
+        """Plot the readings, or earlier ones, as `torchmetrics.Metric` does; needs matplotlib."""
         return self._plot(val, ax)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Take over the samples that another metric over the same data set has seen, and this one has not.
+        """Merge the samples that another metric over the same data set has seen, and this one has not.
 
         Raises:
             ValueError: another kind or size.

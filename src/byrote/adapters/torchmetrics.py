@@ -1,7 +1,7 @@
-"""Collapse and memorization as `torchmetrics.Metric`s: the numbers of one process, from any number of them.
+"""Collapse and memorization as `torchmetrics.Metric`s: the same numbers from one or several processes.
 
-Samplers that share a data set among processes pad it: some samples are seen twice. Every state here is told the
-position of each sample in its data set (`index`) and counts it once.
+Samplers that share a data set among processes pad it: some samples are seen twice. Every state here gets the position
+of each sample in its data set (`index`) and counts it once.
 
 Each is a `Metric` as any other: `update`, `compute`, `reset`, `forward`, `plot`, `merge_state`, and part of a
 `MetricCollection`, which is called with the names of the arguments.
@@ -52,7 +52,7 @@ class NeuralCollapseNC1(Metric):
     (N x M means, M x M scatter), one byte a sample, and the last batch.
 
     How a padded sample is counted once: padding sits in the last batch of a process, so the last batch of each is
-    kept apart and joins only in `compute`, when it is known which samples the other processes have seen.
+    kept apart and added only in `compute`, when the samples of the other processes are known.
 
     Args:
         num_classes: N. width: M. size: samples in the data set; `index` runs over 0..size-1.
@@ -127,7 +127,7 @@ class NeuralCollapseNC1(Metric):
         self.last_features = [features[rows].to(torch.float64)]
 
     def forward(self, index: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-        """Take a batch, and give NC1 of its samples alone, by the same convention."""
+        """Take a batch, and return NC1 of its samples alone, by the same convention."""
         self.update(index, features, labels)
         features, labels = self.last_features[0], self.last_labels[0]  # without copies
         counts = torch.bincount(labels, minlength=self.num_classes) if self.convention == "class-averaged" else None
@@ -141,11 +141,11 @@ class NeuralCollapseNC1(Metric):
         return self._value(self._moments())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw NC1, or values that were computed before, as `torchmetrics.Metric` does; needs matplotlib."""
+        """Plot NC1, or earlier values, as `torchmetrics.Metric` does; needs matplotlib."""
         return self._plot(val, ax)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Take over what another metric over the same data set has seen; of a last batch each sample counts once.
+        """Merge another metric over the same data set; each sample of a last batch counts once.
 
         Raises:
             ValueError: another kind or size, or samples that both have seen before their last batch.
@@ -280,7 +280,8 @@ class MemorizationDistance(PerSample):
 
     Formula: sum over corrupted i of ||h_i - mu_true(i)||, mu_n the TEST class means (Nguyen et al., ICLR 2023, eq. 3),
     see `byrote.measures.memorization`. State: 25 bytes a sample; features are not kept. The test means come first,
-    from `NeuralCollapseNC1.moments().means` over the test set, and are given anew at each evaluation, as they move.
+    from `NeuralCollapseNC1.moments().means` over the test set, and must be set again at each evaluation, because they
+    change.
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
@@ -328,8 +329,7 @@ class MemorizationDistance(PerSample):
         self._put(index, away=away, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
-        """Columns of the history: mem_total, mem_mean, mem_noise_weighted, mem_relative, mem_weighted_relative,
-        mem_clean_mean."""
+        """The columns of the history from mem_total to mem_clean_mean."""
         if self.test_means is None:
             raise RuntimeError("mem is measured from test class means: call measure_from(test_means) first")
         away, true, observed = self._columns("away", "true", "observed")

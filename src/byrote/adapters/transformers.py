@@ -1,7 +1,7 @@
-"""Hugging Face's Trainer: an override that sees each batch, and a callback that measures at the end of an epoch.
+"""Hugging Face's Trainer: an override that receives each batch, and a callback that measures at the end of an epoch.
 
-A TrainerCallback sees neither batch nor outputs. So the batch is taken in `compute_loss`, and a column `index` in it
-says which samples it holds.
+A TrainerCallback receives neither batch nor outputs. So the batch is taken in `compute_loss`, and its column `index`
+identifies its samples.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["Logits", "ObservedTrainer", "Observing"]
 
 
 class Logits(nn.Module):
-    """A Hugging Face model as a function of one batch of inputs: what an `Observer` of it needs to evaluate.
+    """A Hugging Face model as a function of one batch of inputs, which an `Observer` needs to evaluate it.
 
     Args:
         model: gives an output with `.logits`, (B, N), for the keyword arguments in a batch; or a tuple or mapping.
-        num_classes: N, which tells the logits from other matrices in a tuple.
-        member: which member of the output the logits are, where nothing tells.
+        num_classes: N, which distinguishes the logits from other matrices in a tuple.
+        member: the position or key of the logits in the output, where it is ambiguous.
 
     Raises: ValueError in `forward` where it is not clear which member they are.
     """
@@ -45,8 +45,8 @@ class Logits(nn.Module):
 class Observing:
     """Mix into a Trainer, first: `class MyTrainer(Observing, transformers.Trainer)`. Then `trainer.observe(...)`.
 
-    It takes the column `index` out of every batch, so the model never sees it, and changes nothing else: the weights
-    of the training are the same to the bit with and without.
+    It takes the column `index` out of every batch, so that the model never receives it, and changes nothing else: the
+    trained weights are bit for bit the same with and without.
     """
 
     _feed: Feed | None = None
@@ -100,7 +100,7 @@ class ObservedTrainer(Observing, base("transformers", "Trainer", "hf")):  # type
 
 
 class _AtEpochEnd(base("transformers", "TrainerCallback", "hf")):  # type: ignore[misc]
-    """Measures when the Trainer says that an epoch is over."""
+    """Measures at the end of each epoch of the Trainer."""
 
     def __init__(self, trainer: Any, feed: Feed) -> None:
         self._trainer, self._feed = trainer, feed
@@ -147,7 +147,7 @@ _LABELS = frozenset({"labels", "label", "label_ids"})
 
 
 def _collated(collate: Any, known: Collection[str] | None) -> Any:
-    """The Trainer's collator on the columns that the model knows, as the Trainer itself leaves the others out."""
+    """The Trainer's collator on the columns that the model accepts; the Trainer itself drops the others, too."""
     if known is None:
         return collate
 
@@ -163,18 +163,18 @@ def _collated(collate: Any, known: Collection[str] | None) -> Any:
     return narrow
 
 
-def _test_set(found: Any, name: str | None) -> Any:
-    """The test data among what the Trainer evaluates: a data set, or one of a mapping of them."""
-    if not isinstance(found, Mapping):
-        return found
-    if name is None and len(found) == 1:
-        return next(iter(found.values()))
-    if name not in found:
+def _test_set(data: Any, name: str | None) -> Any:
+    """The test data of the Trainer: its evaluation data set, or one of a mapping of them."""
+    if not isinstance(data, Mapping):
+        return data
+    if name is None and len(data) == 1:
+        return next(iter(data.values()))
+    if name not in data:
         raise ValueError(
-            f"one of the data sets {', '.join(map(str, found))} of eval_dataset is needed as test data, got {name!r}: "
+            f"one of the data sets {', '.join(map(str, data))} of eval_dataset is needed as test data, got {name!r}: "
             "name it with observe(test=)"
         )
-    return found[name]
+    return data[name]
 
 
 def _without_index(inputs: dict[str, Any]) -> dict[str, Any]:

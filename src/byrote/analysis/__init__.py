@@ -1,7 +1,7 @@
-"""Which runs belong together, which setting speaks, what an interval is, and how checks become one word.
+"""Group runs into settings, choose the main ones, compute intervals, and combine checks into a verdict.
 
-`Analysis` makes the runs of a store comparable once, for claims, figures and reports. The statistics give one value a
-seed, a `Check` holds them to a region, and `decide` joins checks into a word.
+`Analysis` makes the runs of a store comparable once, for claims, figures and reports. The statistics give one value per
+seed, a `Check` compares them with a region, and `decide` combines checks into a verdict of one word.
 """
 
 from byrote.analysis.check import (

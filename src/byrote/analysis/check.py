@@ -1,4 +1,4 @@
-"""A check: one kind of statistic in one cell, held to a region."""
+"""A check: one kind of statistic in one cell, compared with a region."""
 
 from __future__ import annotations
 
@@ -66,24 +66,24 @@ def shown(number: float, scale: Scale) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """One statistic in one cell, with one value a seed, held to a region.
+    """One statistic in one cell, with one value per seed, compared with a region.
 
     Args:
-        cell: the name of the cell: its data set, network, loss, eta, whatever tells it from others.
+        cell: the name of the cell: data set, network, loss, eta, and whatever else distinguishes it.
         what: the kind of statistic. Checks of one kind share region, `outside` and scale, and are pooled over cells.
         values: (n,), one number a seed on `scale`; () for a share of runs. NaN: the statistic is not determined.
         seeds: (n,), the seeds; cells that share a seed are not taken as independent.
         region: (low, high) on the scale of the values; infinite where it has no end.
-        outside: whether the claim says that the value lies outside the region.
+        outside: whether the value lies outside the region according to the claim.
         floor: the least standard error: `wilson_error` over all samples of the cell for a share of samples, one over
-            the number of samples for a difference of shares, one step of what is measured in steps; 0 for none.
+            the number of samples for a difference of shares, one step of a statistic that changes in steps; 0 for none.
         unmet: the premise that was not reached in this cell; "" where it was.
         share: (successes, runs) of a share of independent runs, which has the exact interval and no values.
         facts: further columns of its row in the details.
-        decides: False for a variation, which is shown and decides only where its kind has no other check.
-        scale: what the values are: "plain", "log" of what is shown, or "atanh" of it.
+        decides: False for a variation; it is shown, and decides only where its kind has no other check.
+        scale: of the values: "plain", or "log" or "atanh" of the number that is shown.
         reason: why the values are NaN.
-        tried: of how many epochs this is the best one (see `at_some_epoch`); 1 for an ordinary check.
+        tried: the number of epochs of which this is the best (see `at_some_epoch`); 1 for an ordinary check.
 
     Raises:
         ValueError: not one value a seed, a seed that comes twice, an empty region, or a negative floor.
@@ -123,18 +123,18 @@ class Check:
 
     @cached_property
     def numbers(self) -> Array:
-        """(n,) the values; NaN for what is infinite."""
+        """(n,) the values, infinite ones as NaN."""
         numbers = np.asarray(self.values, dtype=np.float64)
         return np.where(np.isfinite(numbers), numbers, np.nan)
 
     @property
     def n(self) -> int:
-        """How many seeds it has, or runs of a share."""
+        """The number of its seeds, or of runs for a share."""
         return self.share[1] if self.share is not None else len(self.seeds)
 
     @property
     def enough(self) -> bool:
-        """Whether it has seeds enough to be a check; with fewer than three it is a row of the details."""
+        """Whether it has enough seeds for a check; with fewer than three it only appears in the details."""
         return self.share is not None or self.n >= FEWEST_SEEDS
 
     @cached_property
@@ -157,19 +157,19 @@ class Check:
 
     @property
     def p_false(self) -> float:
-        """The chance of values this far beyond the bar, or further, if the claim is just true here (one-sided)."""
+        """One-sided p value against the claim: the chance of values this far beyond the bar if it is just true."""
         return float(self.tests.false_p[0, 0])
 
     @property
     def p_true(self) -> float:
-        """The chance of values this far on the claim's side of the bar, or further, if it is just false here."""
+        """One-sided p value for the claim: the chance of values this far on its side of the bar if it is just false."""
         return float(self.tests.true_p[0, 0])
 
     @property
     def verdict(self) -> Literal["inside", "outside", "open"]:
-        """`inside`: the whole interval lies where the claim says. `outside`: the whole interval lies where it does not.
+        """`inside`: the whole interval agrees with the claim. `outside`: the whole interval contradicts it.
 
-        Of a claim that says "outside the region", `inside` means that the interval lies outside the region.
+        For a claim of the form "outside the region", `inside` means that the interval lies outside the region.
         """
         if self.unmet or not self.enough:
             return "open"
@@ -217,8 +217,8 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
     """A claim about at least one epoch: the best epoch, whose p for lying inside counts times the number of epochs.
 
     The interval is widened alike (Bonferroni: confidence 1 - .05 / E). The claim is false in the cell only if it is
-    false at every epoch, so the p for that is the largest over epochs, the best epoch's own. The best is chosen after
-    looking, so that checks of this kind have no pooled estimate.
+    false at every epoch, so the p for that is the largest over epochs, the best epoch's own. The best epoch is chosen
+    from the data, so checks of this kind have no pooled estimate.
 
     Arguments as for `at_every_epoch`; the floor is the check's at every epoch.
     """
@@ -230,7 +230,7 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
 
 
 def computed_together(checks: Sequence[Check]) -> None:
-    """Compute the tests of many checks in one pass, and keep each with its check."""
+    """Compute the tests of many checks in one pass, and store each with its check."""
     new = [check for check in checks if "tests" not in check.__dict__]
     if not new:
         return
@@ -240,7 +240,7 @@ def computed_together(checks: Sequence[Check]) -> None:
 
 
 def held_of(checks: Sequence[Check]) -> Held:
-    """What checks are held to, as arrays; cells and kinds are numbered in order of first appearance."""
+    """The regions of checks as arrays; cells and kinds are numbered in order of first appearance."""
     cells = list(dict.fromkeys(check.cell for check in checks))
     kinds = list(dict.fromkeys(check.what for check in checks))
     return Held(

@@ -1,7 +1,7 @@
-"""Runs that learned nothing: rectified networks whose features have died, or all but died.
+"""Runs that learned nothing: ReLU networks whose features are zero, or nearly so.
 
 A run whose class means coincide to the last digit has no NC1, and its history says so (`collapsed`). A run whose means
-lie a thousandth of the usual distance apart has one, in the thousands, that says nothing of collapse and hides every
+lie a thousandth of the usual distance apart has one, in the thousands, that is unrelated to collapse and hides every
 other run on a line or an axis.
 """
 
@@ -29,7 +29,7 @@ RELATIVE = (
 def coincident(
     distance: NDArray[np.float64], run: NDArray[np.int64], last: NDArray[np.intp], peers: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.bool_]:
-    """In which rows of a history the class means coincide for all purposes.
+    """The rows of a history in which the class means practically coincide.
 
     The distance D is compared with the median over the last rows of the runs of the same setting and loss: below 1% of
     it, NC1 and what is divided by D have no value.

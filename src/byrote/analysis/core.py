@@ -4,8 +4,8 @@
 checks, S seeds, K cells, W kinds of statistic.
 
 Each check has two one-sided p-values. `false_p` tests whether the claim is false there: the smaller p for lying outside
-the region. Of a claim that says "outside", it is the larger p for lying inside. `true_p` tests in the same way whether
-the claim is true there; it is at most .025 where the whole 95% interval lies where the claim says.
+the region. For a claim of the form "outside", it is the larger p for lying inside. `true_p` tests in the same way
+whether the claim is true there; it is at most .025 where the whole 95% interval agrees with the claim.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.intp]
-TAIL = 0.025  # the chance of a wrong word, one-sided; half of it goes to pooled tests, half to Holm
+TAIL = 0.025  # the chance of a wrong verdict, one-sided; half for pooled tests, half for Holm's test
 Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive"]
 WORDS: tuple[Word, ...] = ("holds", "fails", "holds except", "fails in", "inconclusive")
 _HOLDS, _FAILS, _EXCEPT, _FAILS_IN, _OPEN = range(5)
@@ -47,15 +47,15 @@ _EXACT = 1e-13  # a spread below this share of the mean is rounding
 
 @dataclass(frozen=True)
 class Held:
-    """What C checks are held to, and where each belongs."""
+    """The regions of C checks, and the cell and kind of each."""
 
     cell: Numbers  # (C,) its cell, 0 .. K - 1
     kind: Numbers  # (C,) its kind of statistic, 0 .. W - 1
     low: Array  # (C,) the region's ends, on the scale of the values
     high: Array
-    outside: Mask  # (C,) whether the claim says that the value lies outside the region
+    outside: Mask  # (C,) whether the value lies outside the region according to the claim
     floor: Array  # (C,) the least standard error
-    tried: Array  # (C,) of how many epochs it is the best one, 1 for an ordinary check
+    tried: Array  # (C,) the number of epochs of which it is the best, 1 for an ordinary check
     pools: Mask  # (C,) whether it enters the pooled estimate of its kind
 
     def take(self, index: Numbers) -> Held:
@@ -74,7 +74,7 @@ class Tests:
     false_p: Array
     true_p: Array
     wrong: Mask  # the estimate lies on the wrong side of the bar
-    inside: Mask  # the whole interval lies where the claim says
+    inside: Mask  # the whole interval agrees with the claim
 
     def replaced(self, other: Tests, where: Mask) -> Tests:
         """The tests with those of `other` at the checks `where`, (C,)."""
@@ -195,7 +195,7 @@ def holm(p: Array, level: Array) -> Mask:
 
 
 def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tuple[Numbers, Mask]:
-    """The word of each repetition, as an index of `WORDS`, and the cells it names.
+    """The verdict of each repetition, as an index of `WORDS`, and the cells it names.
 
     Args:
         tests, pooled: of the checks whose premise is met.
@@ -222,11 +222,11 @@ def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tu
 
 
 def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
-    """The word of a claim about nearly all cells: at least u = ceil(share k) of k cells lie inside.
+    """The verdict on a claim about nearly all cells: at least u = ceil(share k) of k cells lie inside.
 
     Rule: with p for lying inside in ascending order it holds where (k - u + 1) p(u) <= .025, and with p' for lying
     outside it fails where u p'(k - u + 1) <= .025: Bonferroni's tests of partial conjunctions (Benjamini and Heller
-    2008). Each is right whatever the cells share.
+    2008). Each is valid for any dependence between cells.
 
     Returns: (R,) indices of `WORDS`.
     """

@@ -1,4 +1,4 @@
-"""Words for settings, data sets, networks, and losses: what differs, and nothing else."""
+"""Names of settings, data sets, networks, and losses, from the fields in which they differ."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _FOLLOWS = ("training.evaluate_every", "training.schedule.every")  # they differ
 
 
 def dataset_name(kind: str) -> str:
-    """A data set as papers write it; an unknown kind as it is.
+    """The name of a data set in papers; an unknown kind is returned as it is.
 
     >>> dataset_name("cifar10"), dataset_name("my:Own")
     ('CIFAR-10', 'my:Own')
@@ -71,7 +71,7 @@ def dataset_name(kind: str) -> str:
 
 
 def network_name(kind: str) -> str:
-    """A network as papers write it; an unknown kind as it is.
+    """The name of a network in papers; an unknown kind is returned as it is.
 
     >>> network_name("resnet32")
     'ResNet-32'
@@ -80,7 +80,7 @@ def network_name(kind: str) -> str:
 
 
 def dataset_of(fields: Mapping[str, Any]) -> str:
-    """The data set of a setting, whatever its classes; a user's own files are told apart by their content.
+    """The data set of a setting, whatever its classes; a user's own files are distinguished by their content.
 
     >>> dataset_of({"data.kind": "mnist", "data.classes": [0, 1]})
     'MNIST'
@@ -148,7 +148,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
         law = fields.get("noise.kind")
         same_law = [settings[place] for place in alike if settings[place].get("noise.kind") == law]
         differing = [path for path in fields if _differs(path, main, fields)]
-        if law != main.get("noise.kind"):  # of another law, what differs among the settings that have it
+        if law != main.get("noise.kind"):  # the differences among the settings of another law
             differing = [path for path in differing if not path.startswith("noise.")]
             differing += [path for path in fields if path.startswith("noise.") and _vary(path, same_law)]
         words = [_phrase("noise.kind", law)] if len(laws) > 1 and law is not None else []
@@ -162,7 +162,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
 
 
 def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether a field says how a setting differs from the main one; what only follows from its epochs does not."""
+    """Whether a field distinguishes a setting from the main one; a field that only follows from its epochs does not."""
     if path in _FOLLOWS and main.get("training.epochs") != fields.get("training.epochs"):
         return False
     if fields[path] is None and path not in main:  # the main one has a component where this one has none
@@ -180,7 +180,8 @@ def loss_names(
     """A name for each loss with its fields: that of the papers for the papers' own, the bare one for the commonest.
 
     A variant carries the fields in which it differs from those that it is compared with, so that no two losses of a
-    setting share a name. Losses that never meet in a setting may: each is the cross-entropy of its own setting.
+    setting share a name. Losses that never occur in one setting may share a name: each is the cross-entropy of its own
+    setting.
 
     Args:
         losses: the short name and the fields of each, fields that are bound to it under their dotted paths.
@@ -208,7 +209,7 @@ def loss_names(
 
 
 def _company(shorts: Sequence[str], settings: Sequence[Collection[int]]) -> list[int]:
-    """For each loss the first of those of its short name that it meets in a setting, itself or through others."""
+    """For each loss, the first loss of its short name that shares a setting with it, directly or through others."""
     first = list(range(len(shorts)))
     for _ in shorts:  # a chain of n losses is joined after n rounds
         for one, other in combinations(range(len(shorts)), 2):

@@ -34,7 +34,7 @@ class LineFit:
 
 @dataclass(frozen=True)
 class DilationFit:
-    """NC1 on mem, straight (MD Fig. 1) and by its square root (MD's model), and which predicts left-out runs better."""
+    """NC1 on mem as a line (MD Fig. 1) and its square root as a line (MD's model), and the better predictor."""
 
     straight: LineFit  # NC1 = a + b mem
     root: LineFit  # sqrt(NC1) = a + b mem
@@ -46,7 +46,7 @@ class DilationFit:
 def printed(sample: Sample, confidence: float = 0.95) -> Estimate:
     """A sample's estimate as a reader sees it: a ratio for logs, a correlation for atanh.
 
-    Of a statistic without an interval, the value of all runs at once with infinite ends.
+    Without an interval, the value of all runs at once with infinite ends.
 
     >>> printed(Sample(np.log([2.0, 2.0]), (0, 1), "log", float(np.log(2.0)))).value
     2.0
@@ -109,7 +109,7 @@ def fit_dilation(
     seeds: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
 ) -> DilationFit:
-    """Is the dilation linear in mem, or is its square root?
+    """Decide whether NC1 or its square root is linear in mem.
 
     Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls it linear; its model makes the ratio of
     standard deviations linear, hence NC1 quadratic. Both are fitted; the better one has the smaller left-out error,
@@ -150,8 +150,8 @@ def slope_ratio(
 ) -> Estimate:
     """Slope of one set of runs over that of another, say label smoothing over cross-entropy (claim A4).
 
-    Why: the logarithm of the ratio has one pseudo-value for each seed that both sets hold, so that what the seeds share
-    cancels. Runs of other seeds are left out.
+    Why: the logarithm of the ratio has one pseudo-value for each seed that both sets hold, so that common effects of a
+    seed cancel. Runs of other seeds are left out.
 
     Args:
         above: (x, y, seeds) of the runs whose slope stands above, each (n,).
@@ -182,8 +182,8 @@ def _points(
     known = np.isfinite(a) & np.isfinite(b)
     units: Sequence[Hashable] = range(len(a)) if seeds is None else seeds
     points = Points.of(a, b, units, [0] * len(a))
-    kept = None if groups is None else [key for key, good in zip(groups, known, strict=True) if good]
-    return points, a[known], b[known], kept
+    groups_known = None if groups is None else [key for key, good in zip(groups, known, strict=True) if good]
+    return points, a[known], b[known], groups_known
 
 
 def _line(x: Array, y: Array) -> tuple[float, float]:

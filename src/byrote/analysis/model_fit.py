@@ -48,7 +48,7 @@ KINDS_OF: dict[str, Kind] = {
     "MSE-p": "squared-probabilities",
     "RLL": "robust-log",
 }
-"""The losses, by their short names in tables, that the model has, and under which kind."""
+"""The losses of the model by their short names in tables, with their kinds."""
 NEEDS = ("loss", "alpha", "rate", "seed", "realised_rate", "mem_mean", "nc1_test", "class_distance")
 """The columns a fit reads."""
 _NO_DISTANCES = "the two losses share no eta and seed, with all seeds or with one left out"
@@ -58,7 +58,7 @@ _NO_SLOPE = "dilation does not rise with memorization under the reference loss, 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the data say about the model. `fits` is True only with no entry in `reasons`.
+    """The fit of the model to the data. `fits` is True only if `reasons` is empty.
 
     Each `Sample` has the value of all runs in `whole` and one pseudo-value a seed; `log` ones are logarithms. slope:
     C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least. slopes: of
@@ -84,7 +84,7 @@ class Fit:
 
 
 class Columns(Protocol):
-    """What holds columns by name, such as a table of runs or a data frame's dictionary of arrays."""
+    """Columns by name, such as a table of runs or a dictionary of arrays."""
 
     def __getitem__(self, name: str, /) -> NDArray[Any]:
         """One column."""
@@ -123,7 +123,7 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
 
     Args:
         final: columns with one entry a run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
-            class_distance. Runs of losses that the model does not have, or without a reading, are left out.
+            class_distance. Runs of losses unknown to the model, or without a reading, are left out.
         law: of the spread of a class.
         predict: whether to solve the model for each loss and eta; without it, slopes and parameters only.
 
@@ -131,26 +131,28 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
         ValueError: a loss at several alpha, or fewer than three runs of CE.
     """
     names = np.asarray(final["loss"]).astype(str)
-    kept = np.isin(names, list(KINDS_OF)) & readable(final)
-    rho, rate, mem = (np.asarray(final[name], dtype=np.float64)[kept] for name in ("realised_rate", "rate", "mem_mean"))
+    usable = np.isin(names, list(KINDS_OF)) & readable(final)
+    rho, rate, mem = (
+        np.asarray(final[name], dtype=np.float64)[usable] for name in ("realised_rate", "rate", "mem_mean")
+    )
     eta = mean_eta(final)
     cell = np.array([eta[one] for one in rate.tolist()])
     memorization = np.where(rho > 0, rho / (1 - rho) * mem, 0.0)
-    nc1, distance, seed = (np.asarray(final[name])[kept] for name in ("nc1_test", "class_distance", "seed"))
-    models = _models(names[kept], np.asarray(final["alpha"], dtype=np.float64)[kept])
-    return fit_runs(names[kept].tolist(), cell, memorization, nc1, distance, seed, models, 2, law, predict=predict)
+    nc1, distance, seed = (np.asarray(final[name])[usable] for name in ("nc1_test", "class_distance", "seed"))
+    models = _models(names[usable], np.asarray(final["alpha"], dtype=np.float64)[usable])
+    return fit_runs(names[usable].tolist(), cell, memorization, nc1, distance, seed, models, 2, law, predict=predict)
 
 
 def _models(names: NDArray[np.str_], alphas: NDArray[np.float64]) -> Models:
     """The kind and alpha of each loss that was run, in the order of KINDS_OF."""
-    found: dict[str, tuple[Kind, float]] = {}
+    models: dict[str, tuple[Kind, float]] = {}
     for name, kind in KINDS_OF.items():
         used = np.unique(alphas[(names == name) & np.isfinite(alphas)])
         if len(used) > 1:
             raise ValueError(f"runs of one alpha are needed for each loss, got {name} at {', '.join(map(str, used))}")
         if (names == name).any():
-            found[name] = (kind, float(used[0]) if len(used) else 0.0)
-    return found
+            models[name] = (kind, float(used[0]) if len(used) else 0.0)
+    return models
 
 
 def fit_runs(
@@ -189,8 +191,8 @@ def fit_runs(
         ValueError: arrays of unequal length, a loss without a model, or fewer than three runs of the
             reference loss.
 
-    `fits` asks, of every loss: R^2 of its line at least .8, rising; of the pair: that lambdas exist; of every cell:
-    predicted over measured memorization (raw model) within a factor 1.25. What failed is said in `reasons`.
+    `fits` requires for every loss a rising line with an R^2 of at least .8; for the pair, that lambdas exist; for every
+    cell, predicted over measured memorization (raw model) within a factor 1.25. `reasons` lists the failures.
     """
     share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
     runs = Runs.of(loss, eta, memorization, nc1, distance, seed, share)
@@ -235,7 +237,7 @@ def _reasons(
     predictions: Sequence[Prediction],
     partner: str,
 ) -> list[str]:
-    """What speaks against the model, from the values of all runs."""
+    """The reasons against the model, from the values of all runs."""
     why = []
     for name, r in r_squared.items():
         if not r >= 0.8:

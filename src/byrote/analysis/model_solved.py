@@ -41,11 +41,11 @@ class SlopeRatio:
 class Prediction:
     """Predicted and measured memorization and dilation of one loss at one eta.
 
-    Predictions are NaN where the model has none, and have no pseudo-values where its minima were searched for.
+    Predictions are NaN where the model has none; where minima had to be searched for, they have no pseudo-values.
 
     predicted_dilation: r/D and the floor of the reference loss, which the measured dilation has too.
     memorization_ratio: log of measured over predicted, paired by seed. gave_parameters: the loss is one of the two
-    whose slope or distances the parameters were read off (its memorization was not).
+    whose slope or distances determine the parameters (its memorization does not).
     """
 
     variant: Variant
@@ -61,7 +61,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Task:
-    """The runs, and what the model is asked about them."""
+    """The runs, and the settings of the predictions."""
 
     runs: Runs
     models: Models
@@ -111,13 +111,13 @@ class _Cell:
 def solve(task: Task) -> tuple[Prediction, ...]:
     """The predictions of every loss at every eta above 0, by variant, in the order of the models."""
     cells = _cells(task)
-    found = []
+    predictions = []
     for variant in VARIANTS:
         answers = {kind: _answers(task, variant, kind, cells) for kind in dict.fromkeys(_kinds(task))}
         for cell in cells:
             both = answers[task.models[cell.loss][0]][cell.loss, cell.eta]
-            found.append(_prediction(task, variant, cell, *both))
-    return tuple(found)
+            predictions.append(_prediction(task, variant, cell, *both))
+    return tuple(predictions)
 
 
 def _kinds(task: Task) -> list[Kind]:
@@ -127,12 +127,12 @@ def _kinds(task: Task) -> list[Kind]:
 def _cells(task: Task) -> list[_Cell]:
     runs = task.runs
     pair = [runs.of_loss(name) for name in (task.reference, task.partner)]
-    found: list[tuple[str, float, Mask, tuple[int, ...]]] = []
+    cells: list[tuple[str, float, Mask, tuple[int, ...]]] = []
     for name in task.models:
         for eta in np.unique(runs.eta[runs.of_loss(name) & (runs.eta > 0)]).tolist():
             mine = runs.of_loss(name) & (runs.eta == eta)
-            found.append((name, eta, mine, runs.shared_seeds(mine, *pair)))
-    return [_Cell(name, eta, mine, task.parameters(seeds)) for name, eta, mine, seeds in found]
+            cells.append((name, eta, mine, runs.shared_seeds(mine, *pair)))
+    return [_Cell(name, eta, mine, task.parameters(seeds)) for name, eta, mine, seeds in cells]
 
 
 _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]
@@ -141,8 +141,8 @@ _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]
 def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -> _Answers:
     """Memorization and r/D of the cells of one kind of loss in each reading; NaN where the model has none.
 
-    All readings of all cells are solved in one call, equal ones once. Where several minima are searched for, the first
-    reading alone is solved.
+    All readings of all cells are solved in one call, equal ones once. Where several minima must be searched for, only
+    the first reading is solved.
     """
     own = [cell for cell in cells if task.models[cell.loss][0] == kind]
     whole = solved_at_once(kind, task.num_classes)

@@ -1,4 +1,4 @@
-"""How many more seeds would decide a claim: simulated from what its checks say so far, with the rule itself."""
+"""Forecast how many more seeds would decide a claim, by simulation from its checks so far under the same rule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HIGHEST_CORRELATION = 0.95
 class Power:
     """How many seeds (runs, where all checks are shares) to add."""
 
-    seeds: int | None  # None: more than `most`, or the values allow no forecast
+    seeds: int | None  # None: more than `most`, or no forecast is possible
     chance: float  # the share of draws that are decided with that many, or with `most`
     words: dict[Word, float]  # the share of draws that end in each word
     reason: str
@@ -47,7 +47,7 @@ def power(
     Method: the true mean of each check is drawn from its posterior given all checks of its kind, which is normal with
     the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate x with variance v counts
     B = tau^2 / (tau^2 + v), the common mean 1 - B. New seeds vary as the seeds so far do, and share the average
-    correlation between cells. They join the seeds so far, and the rule gives its word. Premises stay as they are.
+    correlation between cells. They are added to the seeds so far, and the rule is applied. Premises stay as they are.
 
     Args:
         checks, nearly_all, lacking: as for `decide`.
@@ -77,18 +77,21 @@ def power(
         return 1 - shares["inconclusive"], shares
 
     least = max([FEWEST_SEEDS - check.n for check in known if check.share is None], default=0)
-    found = _smallest(lambda added: decided(added)[0] >= chance, max(least, 0), most)
-    share, words = decided(most if found is None else found)
+    smallest = _smallest(lambda added: decided(added)[0] >= chance, max(least, 0), most)
+    share, words = decided(most if smallest is None else smallest)
     unit = "run" if all(check.share is not None for check in known) else "seed"
-    if found is None:
+    if smallest is None:
         return Power(None, share, words, f"even {most} more {unit}s would decide it in {share:.0%} of cases only")
     return Power(
-        found, share, words, f"{found} more {unit}{'' if found == 1 else 's'} would decide it in {share:.0%} of cases"
+        smallest,
+        share,
+        words,
+        f"{smallest} more {unit}{'' if smallest == 1 else 's'} would decide it in {share:.0%} of cases",
     )
 
 
 def _with_seeds(parts: Parts) -> Parts:
-    """The parts once every check has seeds enough."""
+    """The parts once every check has enough seeds."""
     met = [check for check in parts.deciding if not check.unmet]
     unmet = {check.cell for check in parts.deciding if check.unmet}
     return Parts(parts.deciding, met, len({check.cell for check in met} - unmet), len(unmet))
@@ -121,7 +124,7 @@ class _Future:
         return cls(held, values, member, new, shares, counts)
 
     def words(self, added: int, share: float | None, holds: bool) -> NDArray[np.intp]:
-        """(D,) the word of each draw after `added` seeds, as an index of `WORDS`."""
+        """(D,) the verdict of each draw after `added` seeds, as an index of `WORDS`."""
         so_far = np.broadcast_to(self.values, (len(self.new), *self.values.shape))
         values = np.concatenate([so_far, self.new[..., :added]], axis=-1)
         member = np.concatenate([self.member, np.repeat(~self.shares[:, None], added, axis=1)], axis=1)

@@ -30,19 +30,23 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
     >>> find_key(["0f3a5c9e21b4d6e8", "0f9a1c2e21b4d6e8"], "0f3", "runs/demo")
     '0f3a5c9e21b4d6e8'
     """
-    found = [key for key in keys if key.startswith(text)] if text else []
-    if len(found) != 1:
-        many = f"{len(found)} runs begin with {text!r}: {', '.join(found[:3])}" if found else f"it has no run {text!r}"
+    matches = [key for key in keys if key.startswith(text)] if text else []
+    if len(matches) != 1:
+        many = (
+            f"{len(matches)} runs begin with {text!r}: {', '.join(matches[:3])}"
+            if matches
+            else f"it has no run {text!r}"
+        )
         raise ValueError(f"the key of one run in {where} is needed, and {many}; `byrote show {where}` lists the keys")
-    return found[0]
+    return matches[0]
 
 
 def describe(store: Store, text: str) -> dict[str, Any]:
-    """Everything that a store holds of one run.
+    """All data of one run in a store.
 
     Args:
         store: `byrote.open(DIR)`.
-        text: the run's key, or as many of its first characters as tell it from the others.
+        text: the run's key, or enough of its first characters to identify it.
 
     Returns:
         `key`, `part`, `status`, `error`, `spec`, `contents` (the digests of the files and modules that the spec names),
@@ -75,7 +79,7 @@ def _readings(store: Store, key: str) -> dict[str, Any]:
 
 
 def _files(store: Store, key: str) -> dict[str, Any]:
-    """What the manifest says of the run's folder; nothing where the results are compacted."""
+    """The entries of the manifest of the run's folder; none where the results are compacted."""
     if not is_key(key) or not (store.root / key / MANIFEST).is_file():
         return {}
     manifest: Mapping[str, Any] = read_manifest(store.root, key)

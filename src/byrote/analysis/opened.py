@@ -1,4 +1,4 @@
-"""A store as a user opens it: `byrote.open(DIR)`. Never loads torch."""
+"""`byrote.open(DIR)`: a store opened for reading. Never loads torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Store:
     """A store (`byrote run --out`) or a folder of compacted results (`results/...`), opened for reading.
 
     Args:
-        root: the folder, or `s3://bucket/prefix`, of which a copy in byrote's cache folder is brought up to date.
+        root: the folder, or `s3://bucket/prefix`, whose copy in byrote's cache folder is updated first.
 
     Raises:
         ValueError: the folder is neither.
@@ -40,7 +40,7 @@ class Store:
             raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
 
     def _repr_html_(self) -> str:
-        """What the folder holds, as a notebook shows it: the study, and a row a setting."""
+        """The notebook view of the folder: the study, and one row for each setting."""
         return store_html(self.root, self.results.about, self.analysis)
 
     @cached_property
@@ -54,11 +54,11 @@ class Store:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """The runs made comparable: what claims, figures and reports see."""
+        """The runs made comparable: the input of claims, figures and reports."""
         return Analysis.of(self.results)
 
     def history(self) -> Table:
-        """What claims and figures see: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
+        """The table behind claims and figures: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
         One row a finished run and evaluated epoch. Beside the readings stand the run's key, part, setting (its digest
         and its title), loss, rate and seed, the facts of its data, and each field of the specs that differs within the

@@ -64,7 +64,7 @@ class Points:
         return sampled(logs, mine.seeds, "log", "a slope is not above 0 with all seeds or with one left out")
 
     def r_squared(self) -> Sample:
-        """R^2 of the line. Its interval covers in .5 to .9 of cases only: shown, and never decisive."""
+        """R^2 of the line. Its interval covers the true value in only .5 to .9 of cases, so it never decides."""
         return sampled(self._r_squared(), self.seeds, "plain", "x or y does not vary")
 
     def log_left_out_error(self) -> Sample:
@@ -139,7 +139,7 @@ class Points:
         totals = self._totals()
         slope, intercept = _fitted(totals.sum(1, keepdims=True) - totals)  # (n + 1, E): the line without this eta
         n, u, v, uu, uv, vv = np.moveaxis(totals, -1, 0)
-        b, a = (np.where(n > 0, part, 0.0) for part in (slope, intercept))  # an eta without runs asks for no line
+        b, a = (np.where(n > 0, part, 0.0) for part in (slope, intercept))  # an eta without runs needs no line
         squared = vv - 2 * a * v - 2 * b * uv + n * a * a + 2 * a * b * u + b * b * uu
         count = n.sum(1)
         mean = squared.sum(1) / np.maximum(count, 1.0)

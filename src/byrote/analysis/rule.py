@@ -1,19 +1,19 @@
-"""The rule by which the checks of all cells become one word.
+"""The rule that turns the checks of all cells into a verdict of one word.
 
-A claim speaks of every cell. It *holds* when the 95% interval of every check lies where the claim says. It *fails* when
-that is disproved and most cells point the same way; it *fails in K of k cells* when it is disproved there, and *holds
-except in K of k* when all other cells hold. Otherwise the runs do not decide: *inconclusive*.
+A claim is about every cell. It *holds* when the 95% interval of every check agrees with it. It *fails* when that is
+disproved and most cells contradict it; it *fails in K of k cells* when it is disproved there, and *holds except in K of
+k* when all other cells hold. Otherwise the runs do not decide: *inconclusive*.
 
-Where a claim is true everywhere, the chance of a word that calls it false is at most .025 (at most .05 for a two-sided
-region that is narrow), whatever the number of cells: half of it is spent on one pooled test a kind, half on Holm's test
-of all checks. `benchmarks/verdicts.py` simulates this on the code below.
+Where a claim is true everywhere, the chance of a verdict that calls it false is at most .025 (at most .05 for a
+two-sided region that is narrow), whatever the number of cells: half of it is spent on one pooled test per kind, half on
+Holm's test of all checks. `benchmarks/verdicts.py` checks this by simulation with the code below.
 
-Readings of the rule where its text leaves a choice:
-- The number of kinds that divides .0125 counts the kinds that have a pooled test. A kind whose claim says "outside", a
-  kind of shares and a kind of best epochs have none. Where no kind has one, nothing is spent on pooled tests, and Holm
-  has all of .025.
+Details of the rule:
+- The number of kinds that divides .0125 counts the kinds that have a pooled test. Kinds of the form "outside", kinds of
+  shares and kinds of best epochs have none. Where no kind has one, nothing is spent on pooled tests, and Holm has all
+  of .025.
 - A cell lies outside when the estimate of any of its checks does; k counts the cells with a met check.
-- *holds* asks for at least as many met cells as unmet ones. There a cell is met if the premises of all its checks are;
+- *holds* requires at least as many met cells as unmet ones. There a cell is met if the premises of all its checks are;
   the met checks of an unmet cell are tested all the same.
 - *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
   fewer than three seeds was not tested.
@@ -44,39 +44,39 @@ _NAMED_AT_MOST = 6
 
 @dataclass(frozen=True)
 class Decision:
-    """What a set of checks comes to."""
+    """The verdict on a set of checks."""
 
     word: Word
     cells: int  # k, the cells with a check whose premise is met
     named: tuple[str, ...]  # the cells in which the claim is shown to be false
     met: int  # cells all of whose premises are met, and the others
     unmet: int
-    pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, as a reader sees it
-    deciding: Check | None = field(repr=False)  # the check that decides most: shown first
+    pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, in displayed units
+    deciding: Check | None = field(repr=False)  # the deciding check, which is shown first
     reason: str = ""
     checks: tuple[Check, ...] = field(default=(), repr=False)  # every check given, in its order
 
     def __str__(self) -> str:
-        """The word as a sentence's end: "fails in 3 of 12 cells"."""
+        """The verdict in words: "fails in 3 of 12 cells"."""
         if self.word in ("fails in", "holds except"):
             joint = " in" if self.word == "holds except" else ""
             return f"{self.word}{joint} {len(self.named)} of {self.cells} cells"
         return self.word
 
     def rows(self) -> tuple[dict[str, Any], ...]:
-        """One line a check, those that do not decide included."""
+        """One line for each check, including those that do not decide."""
         return tuple(check.row() for check in self.checks)
 
 
 def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking: str = "") -> Decision:
-    """One word from the checks of all cells.
+    """The verdict of one word from the checks of all cells.
 
     Args:
         checks: at least one. Those with fewer than three seeds, and variations (`decides=False`) of a kind that has
             other checks, are rows of the details only.
-        nearly_all: in (0, 1), for a claim about nearly all cells: it says that at least this share of them lie inside.
-            All checks are of one kind then, one a cell.
-        lacking: a part of the claim that these runs cannot answer: it may fail, and cannot hold.
+        nearly_all: in (0, 1), for a claim that at least this share of the cells lie inside. Then all checks must be of
+            one kind, one per cell.
+        lacking: a part of the claim that these runs cannot test; the claim may then fail, but cannot hold.
 
     Raises:
         ValueError: no check; checks of one kind with different regions or scales; `nearly_all` with several kinds.
@@ -94,16 +94,16 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
     _same_in_each_kind(met)
     blocked = parts.blocked(lacking)
     notes = [*blocked, *_notes(checks, parts)]
-    found = partial(Decision, met=parts.met_cells, unmet=parts.unmet_cells, checks=tuple(checks))
+    decision = partial(Decision, met=parts.met_cells, unmet=parts.unmet_cells, checks=tuple(checks))
     if not met:
-        return found("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
+        return decision("inconclusive", 0, (), pooled={}, deciding=parts.deciding[0], reason="; ".join(notes))
     held = held_of(met)
     tests, pooled = all_tests(met, held), _pooled(met, held)
     word, named = _judged(met, tests, pooled, held, nearly_all, not blocked)
     first = _deciding(met, tests, word)
-    reason = "; ".join([_said(word, met, tests, named, first), *notes])
+    reason = "; ".join([_reason(word, met, tests, named, first), *notes])
     cells = len({check.cell for check in met})
-    return found(word, cells, named, pooled=_shown_pooled(met, pooled), deciding=first, reason=reason)
+    return decision(word, cells, named, pooled=_shown_pooled(met, pooled), deciding=first, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Parts:
         return cls(deciding, met, len({check.cell for check in met} - unmet_cells), len(unmet_cells))
 
     def blocked(self, lacking: str) -> list[str]:
-        """Why the claim cannot hold, whatever the values say."""
+        """Why the claim cannot hold, whatever the values are."""
         why = []
         if self.unmet_cells > self.met_cells:
             first = next(check.unmet for check in self.deciding if check.unmet)
@@ -139,7 +139,7 @@ class Parts:
 
 
 def _notes(checks: Sequence[Check], parts: Parts) -> list[str]:
-    """What was left out, one remark each."""
+    """One remark for each thing left out."""
     notes = []
     few = [check for check in parts.deciding if not check.enough]
     if few:
@@ -193,31 +193,31 @@ def _judged(
 
 
 def _deciding(checks: list[Check], tests: Tests, word: Word) -> Check:
-    """Of a claim that fails somewhere the clearest case against it, else the check farthest from holding."""
+    """The clearest case against a claim that fails somewhere; otherwise the check farthest from holding."""
     p = tests.false_p[0] if word in ("fails", "fails in", "holds except") else -tests.true_p[0]
     return checks[int(np.argmin(p))]
 
 
 def _shown_pooled(checks: list[Check], pooled: Pooled) -> dict[str, Estimate]:
-    """The pooled estimate of each kind as a reader sees it; of shares, all successes of all runs."""
-    found: dict[str, Estimate] = {}
+    """The pooled estimate of each kind in displayed units; for shares, from all successes of all runs."""
+    estimates: dict[str, Estimate] = {}
     for number, what in enumerate(dict.fromkeys(check.what for check in checks)):
         own = [check for check in checks if check.what == what]
         shares = [check.share for check in own if check.share is not None]
         if shares:
             successes, runs = (sum(counts) for counts in zip(*shares, strict=True))
             low, high = clopper_pearson(float(successes), float(runs))
-            found[what] = Estimate(successes / runs if runs else math.nan, low, high, runs)
+            estimates[what] = Estimate(successes / runs if runs else math.nan, low, high, runs)
         elif not np.isnan(pooled.value[0, number]):
             ends = (float(column[0, number]) for column in (pooled.value, pooled.low, pooled.high))
             seeds = {seed for check in own for seed in check.seeds}
             value, low, high = (shown(end, own[0].scale) for end in ends)
-            found[what] = Estimate(value, low, high, len(seeds))
-    return found
+            estimates[what] = Estimate(value, low, high, len(seeds))
+    return estimates
 
 
-def _said(word: Word, checks: list[Check], tests: Tests, named: tuple[str, ...], first: Check) -> str:
-    """What decided, in one sentence."""
+def _reason(word: Word, checks: list[Check], tests: Tests, named: tuple[str, ...], first: Check) -> str:
+    """The reason for the verdict, in one sentence."""
     cells = len({check.cell for check in checks})
     wrong = len({check.cell for check, is_wrong in zip(checks, tests.wrong[0], strict=True) if is_wrong})
     inside = int(tests.inside[0].sum())

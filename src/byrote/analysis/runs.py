@@ -1,4 +1,4 @@
-"""The runs of a store made comparable, once: which belong together, which setting speaks, which have collapsed."""
+"""The runs of a store made comparable: their settings, the main settings, and the collapsed runs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Setting:
     """Runs of equal specs but for loss, rate and seeds.
 
     Attributes:
-        digest: names the setting wherever it is stored.
-        title: words that tell it from the other settings of its table.
+        digest: identifies the setting wherever it is stored.
+        title: distinguishes it from the other settings of its table.
         fields: its fields by dotted path.
         runs: the places of its finished runs in `Analysis.runs`.
         speaks: whether it is the main setting of its family (the same kind of data, classes, network, and noise law):
-            the one with the most runs, of equals the one that the study lists first. Failed and collapsed runs count.
-            The other settings of a family are variations of it.
+            the one with the most runs; among equals, the one that the study lists first. Failed and collapsed runs
+            count. The other settings of a family are variations of it.
     """
 
     digest: str
@@ -46,7 +46,7 @@ class Setting:
 
 
 class Analysis:
-    """Everything that claims, figures and reports may see of a store, computed once.
+    """The input of claims, figures and reports from a store, computed once.
 
     Args:
         results: the tables of a store.
@@ -55,12 +55,12 @@ class Analysis:
         ValueError: two runs of equal setting, loss, rate, and seeds.
 
     Attributes:
-        results: the tables it was made of.
-        runs: one row a finished run: key, part, dataset, network, noise, loss (a name that tells variants of one loss
-            apart), rate, seed, the facts of the run, and its last readings.
-        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings. What
-            depends on true labels is NaN in runs whose labels are only given (`byrote.given`); there the columns
-            `given_agreement` and `test_given_agreement` say how far predictions agree with the given labels.
+        results: the tables that it was computed from.
+        runs: one row a finished run: key, part, dataset, network, noise, loss (a name that distinguishes variants of
+            one loss), rate, seed, the facts of the run, and its last readings.
+        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings. Columns
+            that depend on true labels are NaN in runs whose labels are only given (`byrote.given`); there the columns
+            `given_agreement` and `test_given_agreement` measure the agreement of predictions with the given labels.
         failed: how many runs failed.
         given: which finished runs have data whose labels are only given, (R,).
     """
@@ -87,7 +87,7 @@ class Analysis:
         return cls(results)
 
     def _marked(self, history: Table) -> Table:
-        """The history with what has no value, since class means coincide, as NaN, and `collapsed` saying so."""
+        """The history with NaN for readings that coinciding class means leave undefined, and the column `collapsed`."""
         if not all(name in history for name in ("class_distance", "collapsed")):
             return history
         peers = [self._all_settings[self._origin], self._specs.loss_setting[self._origin]]
@@ -104,7 +104,7 @@ class Analysis:
         return history.with_lazy({**marked, "collapsed": lambda: history["collapsed"].astype(bool) | gone()})
 
     def _without_truth(self, history: Table) -> Table:
-        """The history without what depends on true labels in the rows of runs whose labels are only given."""
+        """The history without columns that depend on true labels in the rows of runs whose labels are only given."""
         if not self.given.any():
             return history
         rows = self.given[history["run"]]
@@ -118,7 +118,7 @@ class Analysis:
 
     @cached_property
     def known(self) -> Analysis:
-        """The runs whose labels are known to be true: what claims and figures about true labels see."""
+        """The runs whose labels are known to be true: the input of claims and figures about true labels."""
         if not self.given.any():
             return self
         column = np.array([value != GIVEN for value in self._specs.column(FIELD)], dtype=bool)
@@ -162,7 +162,7 @@ class Analysis:
         return self.grouped()
 
     def grouped(self, *, without: Sequence[str] = ()) -> list[Setting]:
-        """Settings that leave out some paths: what a claim varies.
+        """Settings that ignore some paths, those that a claim varies.
 
         Args:
             without: the paths, with everything below them.
@@ -197,7 +197,7 @@ class Analysis:
         return [best[family[place]] == place for place in range(len(first))]
 
     def table(self) -> Table:
-        """One row a finished run and evaluated epoch: the readings, and beside them what tells the runs apart.
+        """One row for each finished run and evaluated epoch: the readings, and the columns that distinguish the runs.
 
         The columns besides those of `runs` and `history`: `setting` (the digest), `setting_title`, `loss_setting` (the
         digest), and each field of the specs that differs among the finished runs, under its dotted path.
@@ -280,7 +280,7 @@ def _word(path: str, value: Any) -> str:
 
 
 def _kind(path: str, value: Any) -> str:
-    """A kind as it counts for a family: all of the user's own are alike."""
+    """A kind for the comparison of families: all of the user's own kinds count as one."""
     return "own" if path != "data.classes" and ":" in str(value) else str(value)
 
 

@@ -56,7 +56,7 @@ class Estimate:
 class Sample:
     """One value a seed of a statistic: the values' mean is the estimate, their spread gives its error.
 
-    A statistic that the runs do not determine has NaN in every value, and `reason` says why.
+    A statistic that the runs do not determine is NaN in every value; `reason` states why.
     """
 
     values: Array = field(repr=False)  # (n,), on `scale`
@@ -77,11 +77,11 @@ class Sample:
 
 
 def jackknife(whole: float, left_out: Array) -> Array:
-    """Pseudo-values n whole - (n - 1) left_out[i]; of a mean they are the values themselves.
+    """Pseudo-values n whole - (n - 1) left_out[i]; for a mean they are the values themselves.
 
     Args:
         whole: the statistic of all runs.
-        left_out: (n,) the statistic without each seed. With n = 1 nothing is left: the value is `whole`.
+        left_out: (n,) the statistic without each seed. With n = 1 no run is left, and the value is `whole`.
 
     >>> jackknife(2.0, np.array([2.5, 2.0, 1.5]))  # the mean of 1, 2, 3 without each of them
     array([1., 2., 3.])

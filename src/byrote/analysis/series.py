@@ -1,4 +1,4 @@
-"""What figures and the report share: which runs they show of each data set, in which order, and means over seeds."""
+"""Shared by figures and the report: the runs shown for each data set, their order, and means over seeds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Selection:
         analysis: what they belong to.
         setting: their setting.
         runs: (R,), their places in `analysis.runs`.
-        labels: (R,), the name of the line that each is on: that of its loss, unless a figure tells more apart.
+        labels: (R,), the name of the line of each run: its loss, unless a figure distinguishes more.
     """
 
     analysis: Analysis = field(repr=False)
@@ -159,11 +159,11 @@ class Selection:
         most: int = 50,
     ) -> list[Row]:
         """Means over seeds by epoch, see `_means`; of at most `most` epochs, the first and the last among them."""
-        kept = thinned(self.epochs, most)
+        chosen = thinned(self.epochs, most)
         at = self._history("epoch")
-        shown = np.isin(at, kept)
+        shown = np.isin(at, chosen)
         held = {name: (values, codes[self._run][shown]) for name, (values, codes) in self._each(by).items()}
-        epochs: tuple[list[Any], Codes] = (kept.tolist(), np.searchsorted(kept, at[shown]))
+        epochs: tuple[list[Any], Codes] = (chosen.tolist(), np.searchsorted(chosen, at[shown]))
         readings = {name: self._history(name)[shown].astype(np.float64) for name in columns}
         return _means({**held, "epoch": epochs}, readings, within)
 
@@ -213,7 +213,7 @@ def rated(analysis: Analysis) -> list[Selection]:
 def one_each(
     selections: Iterable[Selection], by: Sequence[str], among: Callable[[Selection], object] = lambda one: True
 ) -> list[Selection]:
-    """Of each combination of some fields the setting that a figure shows, largest settings first.
+    """For each combination of some fields, the setting that a figure shows; largest settings first.
 
     It is the main setting of its family (`Setting.speaks`) where that one has something to show, and otherwise the
     variation with the most runs. Of main settings that differ in the noise law, it is the one with the most runs and,
@@ -222,7 +222,7 @@ def one_each(
     Args:
         selections: settings.
         by: fields by dotted path, such as `DATA`.
-        among: true of the settings that have something to show.
+        among: True for the settings that have something to show.
     """
     possible = [one for one in selections if among(one)]
     law: Counter[str] = Counter()
@@ -257,12 +257,12 @@ def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """
     if len(epochs) <= most:
         return epochs
-    kept: NDArray[np.int64] = epochs[np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
-    return kept
+    chosen: NDArray[np.int64] = epochs[np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))]
+    return chosen
 
 
 def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] = ("loss", "rate")) -> str:
-    """How many runs a caption speaks of, and by how many seeds a cell (loss and rate), setting by setting.
+    """The numbers of runs, and of seeds per cell (loss and rate), of each setting, for a caption.
 
     Args:
         shown: the settings drawn.
@@ -296,8 +296,8 @@ def _means(
 ) -> list[Row]:
     """One row a combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
 
-    Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. Where one run alone
-    has one there is no interval: both ends stand on the mean, so that a band closes there.
+    Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. With a single finite
+    value there is no interval: both ends equal the mean, so that a band closes there.
 
     Args:
         by: by name the distinct values, and the number of each entry's value.

@@ -1,4 +1,4 @@
-"""A store as a notebook shows it."""
+"""The notebook view of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The specs of many runs side by side: which fields they share, and which they differ in.
+"""The specs of many runs as columns, to find the fields that they share and those in which they differ.
 
 A spec is flattened to dotted paths, such as `network.width`, and each path becomes a column of small integers. A group
 of runs that agree in a choice of paths is then a group of equal rows.
@@ -43,7 +43,7 @@ def flatten(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any]:
-    """The leaves of a spec as they count for its identity."""
+    """The leaves of a spec that determine its identity."""
     leaves = flatten(spec)
     named = contents or any(path.endswith(".sha256") for path in leaves)
     return flatten(identity(spec, contents)) if named else leaves
@@ -161,11 +161,11 @@ class Specs:
         return {path: value for path, value in {**inner, **bound}.items() if value != ABSENT}
 
     def setting_digest(self, run: int) -> str:
-        """Sixteen hexadecimal digits that name the setting of one run wherever it is stored."""
+        """Sixteen hexadecimal digits that identify the setting of one run wherever it is stored."""
         return digest(self.fields(run))
 
     def loss_digest(self, run: int) -> str:
-        """Sixteen hexadecimal digits that name the loss of one run with what is bound to it."""
+        """Sixteen hexadecimal digits that identify the loss of one run with the fields bound to it."""
         return digest(self.loss_fields(run))
 
 

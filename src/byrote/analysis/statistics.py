@@ -26,8 +26,8 @@ def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
     """
     numbers = np.asarray(values, dtype=np.float64)
     known = np.isfinite(numbers)
-    kept = [seed for seed, good in zip(seeds, known, strict=True) if good]
-    order, at = numbered(kept)
+    finite = [seed for seed, good in zip(seeds, known, strict=True) if good]
+    order, at = numbered(finite)
     means = np.bincount(at, numbers[known], len(order)) / np.bincount(at, minlength=len(order))
     return Sample(means, order, whole=float(means.mean()) if len(means) else float("nan"))
 
@@ -84,8 +84,9 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
 
     Args:
         values: (R,), one number a run, finite.
-        conditions: (R,), what the run was: its loss and eta, for instance. Runs of one condition differ by seed.
-        binomial: the variance of one value by counting alone, p (1 - p) / samples; 0 for what is no share.
+        conditions: (R,), the condition of each run, such as its loss and eta. Runs of one condition differ by seed.
+        binomial: the variance of one value from counting alone, p (1 - p) / samples; 0 for a reading that is not a
+            share.
 
     >>> unreliable([0.1, 0.11, 0.3, 0.31], ["a", "a", "b", "b"], 0.0001)
     ''
@@ -115,12 +116,12 @@ def _middle_ranks(column: Array, weights: Array) -> Array:
 
 def _by_seed_and_eta(reading: Reading) -> dict[tuple[Hashable, Hashable], float]:
     values, seeds, etas = reading
-    found: dict[tuple[Hashable, Hashable], float] = {}
+    value_of: dict[tuple[Hashable, Hashable], float] = {}
     for value, seed, eta in zip(np.asarray(values, dtype=np.float64).tolist(), seeds, etas, strict=True):
         key = (plain_key(seed), plain_key(eta))
-        if key in found:
+        if key in value_of:
             raise ValueError(
                 f"one run a seed and eta is needed, got two at seed {key[0]}, eta {key[1]}: split settings"
             )
-        found[key] = value
-    return {key: value for key, value in found.items() if np.isfinite(value)}
+        value_of[key] = value
+    return {key: value for key, value in value_of.items() if np.isfinite(value)}

@@ -1,4 +1,4 @@
-"""What to do about it: only what the evidence says, a sentence each."""
+"""Advice after an audit: one sentence for each step that the evidence supports."""
 
 from collections.abc import Sequence
 
@@ -53,34 +53,34 @@ def advise(
     """Sentences about what to do next.
 
     Args:
-        rate: what labels alone tell.
-        suspects: how many there are.
-        n: samples.
+        rate: the share of wrong labels, estimated from labels alone.
+        suspects: number of suspects.
+        n: number of samples.
         duplicates: samples with a near duplicate of another label.
-        underfits: the networks themselves err on many samples.
+        underfits: whether the networks themselves err on many samples.
         pilot: agreement with held-out noisy labels by the name of a loss, where losses were compared.
     """
-    said = []
+    sentences = []
     if rate.verdict == "stated" and rate.low > 0.02:
-        said.append(
+        sentences.append(
             f"Between {rate.low:.1%} and {rate.high:.1%} of the labels are wrong, if the noise is symmetric: a loss "
             "that is robust against it, such as RLL or GCE, fits this noise better than cross-entropy."
         )
     elif rate.verdict == "stated":
-        said.append(f"At most {rate.high:.1%} of the labels are wrong, if the noise is symmetric.")
+        sentences.append(f"At most {rate.high:.1%} of the labels are wrong, if the noise is symmetric.")
     else:
-        said.append(f"Labels alone cannot tell how many are wrong here: {rate.reason}. What would: {rate.help}.")
+        sentences.append(f"Labels alone cannot tell how many are wrong here: {rate.reason}. What would: {rate.help}.")
     if suspects:
-        said.append(
+        sentences.append(
             f"Look at the {suspects} suspects first ({suspects / n:.1%} of the samples), from the top of the list."
         )
     if duplicates:
-        said.append(
+        sentences.append(
             f"{duplicates} samples have a near duplicate with another label: the labels of such a pair contradict each "
             "other."
         )
     if underfits:
-        said.append(
+        sentences.append(
             "The networks err on many samples by themselves, and a robust loss learns more slowly: train longer, or "
             "give features of a stronger network, before trusting the list."
         )
@@ -88,5 +88,7 @@ def advise(
         best = max(pilot, key=lambda name: pilot[name])
         shown = ", ".join(f"{name} {share:.1%}" for name, share in pilot.items())
         chance = 2 * (0.5 / n) ** 0.5  # two standard errors of a difference of two shares, at their largest
-        said.append(f"On held-out given labels, {best} agrees most ({shown}); leads below {chance:.1%} may be chance.")
-    return tuple(said)
+        sentences.append(
+            f"On held-out given labels, {best} agrees most ({shown}); leads below {chance:.1%} may be chance."
+        )
+    return tuple(sentences)

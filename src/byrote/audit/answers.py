@@ -1,4 +1,4 @@
-"""What a person answered about the planned samples: read from tables or mappings, matched to the plan."""
+"""Read the answers about the planned samples from tables or mappings, and match them to the plan."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ _YES, _NO = ("y", "yes", "right", "ok"), ("n", "no", "wrong")
 _SPELLED = {"y": _YES, "n": _NO, UNSURE: (UNSURE, "Unsure", "UNSURE")}
 
 Answer = tuple[int, str]
-"""The row of a sample, and what was said: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
+"""The row of a sample, and the answer: "y" (the given label is right), "n" (wrong), "unsure", or a class."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Matched:
     Attributes:
         wrong: for each planned sample in order True, False, or None where unsure; as many as were answered.
         second: of the samples asked twice and answered both times surely, whether the two answers differ.
-        corrected: what the reviewer said the label is instead, by row.
+        corrected: the label that the reviewer gave instead, by row.
     """
 
     wrong: tuple[bool | None, ...]
@@ -63,7 +63,7 @@ def _need(columns: Iterable[str], where: str) -> None:
 
 
 def _pairs(pairs: Iterable[Any], where: str) -> list[Answer]:
-    made: list[Answer] = []
+    numbered: list[Answer] = []
     for place, pair in enumerate(pairs, 1):
         try:
             row, answer = pair
@@ -75,8 +75,8 @@ def _pairs(pairs: Iterable[Any], where: str) -> list[Answer]:
             raise ValueError(f"{where}: answer {place} needs the number of a row, got {row!r}")
         if isinstance(answer, bool):
             raise ValueError(f"{where}: answer {place} must be y, n, unsure or a class, got {answer!r}")
-        made.append((number, str(answer).strip()))
-    return made
+        numbered.append((number, str(answer).strip()))
+    return numbered
 
 
 def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matched:
@@ -84,7 +84,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
     Args:
         plan: the plan.
-        answers: what was said; the second answer about a sample is its second look.
+        answers: in the order they were given; the second answer about a sample is its second look.
         names: of the classes.
 
     Raises:

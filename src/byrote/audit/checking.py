@@ -1,4 +1,4 @@
-"""A plan that a person answers: whose turn it is, what was said, and how far the interval has narrowed.
+"""Carry out a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
 
 Every answer is on the disk before the next question is asked. The sheet is written whole under another name and then
 put in its place, so that a kill at any moment leaves it with the answer or without, never with a part of it.
@@ -42,7 +42,7 @@ class Checks:
         torn: whether the last answer was cut off and is asked for again.
 
     Raises:
-        FileNotFoundError, ValueError: no audit, no plan, another plan's answers, or answers that nobody can read.
+        FileNotFoundError, ValueError: no audit, no plan, another plan's answers, or unreadable answers.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,24 +52,24 @@ class Checks:
             raise ValueError(f"{folder / PLAN} was drawn for other labels than these: move it away and draw a new one")
         self.rows: tuple[int, ...] = looks(self.plan)
         self._path = folder / SHEET
-        self._said, self.torn = (
+        self._answers, self.torn = (
             read_sheet(self._path, self.plan) if self._path.exists() else ([""] * len(self.rows), False)
         )
-        self._order: list[int] = []  # looks that were answered since this was made, the last one last
-        for row, answer in zip(self.rows, self._said, strict=True):
-            if answer:  # refuses what nobody can read, before anything is asked
+        self._order: list[int] = []  # looks answered since this object was created, the latest last
+        for row, answer in zip(self.rows, self._answers, strict=True):
+            if answer:  # an answer that cannot be read is refused before the first question
                 judged(answer, self.audit.names, self.given(row), row)
         self._stamp = self._written()
 
     @property
     def place(self) -> int | None:
         """The number of the look that is asked about, from 0; None where all are answered."""
-        return next((place for place, answer in enumerate(self._said) if not answer), None)
+        return next((place for place, answer in enumerate(self._answers) if not answer), None)
 
     @property
     def answered(self) -> int:
         """How many looks are answered."""
-        return sum(bool(answer) for answer in self._said)
+        return sum(bool(answer) for answer in self._answers)
 
     def given(self, row: int) -> str:
         """The given label of a sample."""
@@ -79,24 +79,24 @@ class Checks:
         """Whether a look is the second one at its sample."""
         return place >= len(self.plan.rows)
 
-    def answer(self, place: int, said: str) -> bool:
+    def answer(self, place: int, text: str) -> bool:
         """Write down an answer; it is on the disk when this returns.
 
         Args:
-            place: the look that was shown. Another one than the one that is asked about changes nothing: the person
-                who answered has not seen that sample.
-            said: "y" (the given label is right), "n" (wrong), "unsure", or "class:" and the name of a class.
+            place: the look that was shown. If it is no longer the current one, nothing changes, because the person
+                has not seen the current sample.
+            text: "y" (the given label is right), "n" (wrong), "unsure", or "class:" and the name of a class.
 
         Returns:
-            Whether it was taken.
+            Whether the answer was recorded.
 
         Raises:
             ValueError: no such answer; or another program has changed the sheet.
-            byrote.files.WriteError: the disk is full or read-only; the answer is then not taken.
+            byrote.files.WriteError: the disk is full or read-only; the answer is then not recorded.
         """
         if place != self.place:
             return False
-        self._put(place, self._worded(said))
+        self._put(place, self._worded(text))
         self._order.append(place)
         return True
 
@@ -109,34 +109,34 @@ class Checks:
         Returns:
             Whether there was an answer to take back.
         """
-        known = [look for look, answer in enumerate(self._said) if answer]
+        known = [look for look, answer in enumerate(self._answers) if answer]
         if not known or place != self.place:
             return False
         self._put(self._order[-1] if self._order else known[-1], "")
         self._order = self._order[:-1]
         return True
 
-    def _worded(self, said: str) -> str:
-        kind, _, name = said.partition(":")
+    def _worded(self, text: str) -> str:
+        kind, _, name = text.partition(":")
         if kind == "class" and name in self.audit.names:
             return name
-        if said not in ("y", "n", UNSURE):
-            raise ValueError(f"an answer is y, n, unsure, or class: and the name of a class, got {said!r}")
-        return spelled(said, self.audit.names)
+        if text not in ("y", "n", UNSURE):
+            raise ValueError(f"an answer is y, n, unsure, or class: and the name of a class, got {text!r}")
+        return spelled(text, self.audit.names)
 
     def _put(self, place: int, answer: str) -> None:
         if self._written() != self._stamp:
             raise ValueError(f"{self._path} was changed by another program: end this desk and open it again")
-        said = [*self._said[:place], answer, *self._said[place + 1 :]]
-        write_atomic(self._path, sheet(self.audit, self.plan, said))
-        self._said, self._stamp = said, self._written()
+        answers = [*self._answers[:place], answer, *self._answers[place + 1 :]]
+        write_atomic(self._path, sheet(self.audit, self.plan, answers))
+        self._answers, self._stamp = answers, self._written()
 
     def _written(self) -> str:
         return sha256(self._path) if self._path.exists() else ""
 
     def _pairs(self) -> list[tuple[int, str]]:
         """Row and answer of all looks before the first that is not answered."""
-        known: Sequence[str] = self._said[: self.place] if self.place is not None else self._said
+        known: Sequence[str] = self._answers[: self.place] if self.place is not None else self._answers
         return [(row, answer) for row, answer in zip(self.rows, known, strict=False)]
 
     def narrowing(self) -> Narrowing:

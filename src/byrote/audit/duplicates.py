@@ -7,16 +7,16 @@ __all__ = ["near_duplicates"]
 
 Integers = NDArray[np.int64]
 _NEAR = 0.1  # part of the usual distance to the nearest sample, below which two samples are nearly the same
-_MOST = 20_000  # samples up to which all pairs are compared; above, equal samples alone are found
+_MOST = 20_000  # largest number of samples for which all pairs are compared; beyond it, only equal samples are reported
 _BLOCK = 1024
-_WIDE = 64  # features from which neighbors are looked for in random projections
+_WIDE = 64  # number of features from which random projections are used to look for neighbors
 
 
 def near_duplicates(x: NDArray[np.floating]) -> Integers:
-    """For each sample the one that is nearly the same, -1 where there is none.
+    """The near duplicate of each sample, -1 where there is none.
 
     Two samples are nearly the same where their distance is below a tenth of the median distance to the nearest
-    sample, or 0. Above 20,000 samples equal ones alone are found: all pairs would take too long.
+    sample, or 0. Above 20,000 samples only equal samples are reported, because comparing all pairs would take too long.
 
     Args:
         x: (n, d) features.
@@ -35,10 +35,10 @@ def near_duplicates(x: NDArray[np.floating]) -> Integers:
 
 
 def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
-    """The nearest other sample of each, and how far it is.
+    """The nearest other sample of each sample, and its distance.
 
-    Of more than 64 features it is looked for in 64 random projections, which keep distances within some tenths, so that
-    a near duplicate stays far nearer than all others; how far it is comes from the features themselves.
+    With more than 64 features, the search uses 64 random projections. They preserve distances to within a few tenths,
+    so a near duplicate stays far nearer than all other samples. The distance itself is computed from the features.
     """
     short = x - x.mean(axis=0)
     if x.shape[1] > _WIDE:
@@ -59,14 +59,14 @@ def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
 
 
 def _equal(x: NDArray[np.floating]) -> Integers:
-    """The next equal sample of each, the last of them pointing to the first."""
+    """The next equal sample of each sample; the last one points to the first."""
     keys = x.view([("", x.dtype)] * x.shape[1])[:, 0] if x.shape[1] > 1 else x[:, 0]
     _, group = np.unique(keys, return_inverse=True)
     order = np.argsort(group, kind="stable")
     sizes = np.bincount(group)
-    found = np.full(len(x), -1)
+    next_equal = np.full(len(x), -1)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
         rows = order[start : start + size]
-        found[rows] = np.roll(rows, -1)
-    return found
+        next_equal[rows] = np.roll(rows, -1)
+    return next_equal

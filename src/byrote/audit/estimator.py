@@ -21,7 +21,7 @@ try:
 except ImportError:  # pragma: no cover - the estimator then lacks clone and pipelines
 
     class _Base:  # type: ignore[no-redef]
-        """What stands in for scikit-learn's base where it is not installed."""
+        """A stand-in for scikit-learn's base class where scikit-learn is not installed."""
 
     validate_data = column_or_1d = None
 
@@ -29,11 +29,11 @@ __all__ = ["LabelAudit"]
 
 
 class LabelAudit(_Base):  # type: ignore[misc]
-    """How many labels are wrong, which, and how sure that is.
+    """Estimate how many labels are wrong, list the suspects, and state how certain the estimate is.
 
     Two networks each learn one half of the samples and judge the other half, which costs little more than one run.
     From labels alone no interval is right for every kind of noise, so `rate_` names its premise or says "cannot tell";
-    `plan` and `settle` then tell the rate for any noise, from some 200 samples that a person checks.
+    `plan` and `settle` then estimate the rate under any noise, from about 200 samples that a person checks.
 
     Args:
         network: None or "mlp", "linear" (for embeddings), "knn" (nothing is trained), a byrote network, or an
@@ -133,7 +133,7 @@ class LabelAudit(_Base):  # type: ignore[misc]
         return self._fitted().plan(half_width, checks, twice=twice, seed=seed, confidence=confidence)
 
     def settle(self, plan: Plan, answers: Any) -> Settled:
-        """What the answers settle; see `Audit.settle`."""
+        """Estimate shares from the answers; see `Audit.settle`."""
         return self._fitted().settle(plan, answers)
 
     def _fitted(self) -> Audit:

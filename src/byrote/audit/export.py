@@ -1,4 +1,4 @@
-"""What was found, in the forms that other tools read. The user's own files stay as they are."""
+"""Export an audit in the formats that other tools read. The user's own files are not changed."""
 
 import csv
 import json
@@ -22,12 +22,12 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
     """Write the audit in another form.
 
     Args:
-        audit: what was found.
+        audit: the audit to export.
         target: a file ("csv", "parquet", "labelstudio": a list of tasks with the suggested label as prediction, the
             suspects alone, the likeliest wrong first), or a new folder ("imagefolder").
         form: one of `FORMATS`.
         corrected: labels that a person gave, by row. "imagefolder" copies each image into the folder of this label,
-            else of its given one; no label is changed because a network says so.
+            else of its given one; a network's prediction alone never changes a label.
 
     Returns:
         The target.
@@ -68,7 +68,7 @@ def _texts(audit: Audit) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _task(audit: Audit, columns: Mapping[str, np.ndarray[Any, Any]], row: int) -> dict[str, Any]:
-    """One task of Label Studio: what is shown, and the suggested label as a prediction."""
+    """One task of Label Studio: the data to show, and the suggested label as a prediction."""
     shown = "image" if audit.about.get("source", {}).get("kind") == "images" else "text"
     value = {"choices": [str(columns["suggested"][row])]}
     result = [{"from_name": "label", "to_name": shown, "type": "choices", "value": value}]

@@ -1,4 +1,4 @@
-"""The folder of an audit: the names of its files, and what draws a plan into it, settles it, and keeps it alone."""
+"""The folder of an audit: the names of its files, drawing a plan, settling it, and locking the answers."""
 
 import fcntl
 import json
@@ -39,15 +39,15 @@ def draw_plan(
     """
     if (folder / PLAN).exists() and (folder / SHEET).exists():
         raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
-    found = Audit.load(folder)
-    drawn = found.plan(half_width, checks, twice=twice, seed=seed)
+    audit = Audit.load(folder)
+    drawn = audit.plan(half_width, checks, twice=twice, seed=seed)
     drawn.save(folder / PLAN)
-    write_atomic(folder / SHEET, sheet(found, drawn))
+    write_atomic(folder / SHEET, sheet(audit, drawn))
     return drawn
 
 
 def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, dict[str, Any]]:
-    """What the answers settle, also written to `settled.json` as it is given back beside it.
+    """Estimate shares from the answers, write them to `settled.json`, and return both.
 
     Args:
         folder: an audit with a plan.
@@ -57,16 +57,16 @@ def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, d
     Raises:
         FileNotFoundError, ValueError: no plan, no answers, or answers that the plan does not allow.
     """
-    plan, found = Plan.load(folder / PLAN), Audit.load(folder)
+    plan, audit = Plan.load(folder / PLAN), Audit.load(folder)
     given = [pair for pair in read_answers(answers or folder / SHEET) if pair[1]]
-    settled = found.settle(plan, given)
+    settled = audit.settle(plan, given)
     outcome = settled.plain(plan)
     write_atomic(folder / SETTLED, json.dumps(outcome, indent=1) + "\n")
     return settled, outcome
 
 
 def read_settled(folder: Path) -> dict[str, Any] | None:
-    """What was settled by the plan that lies in the folder now; None where nothing was, or by another plan."""
+    """The results of the plan in the folder; None where there are none, or where they belong to another plan."""
     try:
         plan = Plan.load(folder / PLAN)
         stored = json.loads((folder / SETTLED).read_text("utf-8"))
@@ -77,10 +77,10 @@ def read_settled(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep the answers of a folder to one process; the system lets go of them when it ends, however it ends.
+    """Lock the answers of a folder for one process; the operating system releases the lock when the process ends.
 
     Raises:
-        ValueError: another process has them.
+        ValueError: another process holds the lock.
     """
     with (folder / _LOCK).open("a") as file:
         try:

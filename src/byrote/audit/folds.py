@@ -1,4 +1,4 @@
-"""Which network judges which sample: folds stratified by class, groups kept together."""
+"""Assign samples to folds, stratified by class, with groups kept together."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +39,9 @@ def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = No
     if groups is None:
         order = generator.permutation(len(labels))
         order = order[np.argsort(labels[order], kind="stable")]  # class by class, each in random order
-        made = np.empty(len(labels), dtype=np.int64)
-        made[order] = np.arange(len(labels)) % folds
-        return made
+        numbers = np.empty(len(labels), dtype=np.int64)
+        numbers[order] = np.arange(len(labels)) % folds
+        return numbers
     return _by_group(labels, folds, generator, groups)
 
 
@@ -64,5 +64,5 @@ def _by_group(labels: Integers, folds: int, generator: np.random.Generator, grou
         chosen = place if place < folds else int(np.argmin(cost))  # no fold stays empty
         fold_of[group] = chosen
         held[chosen] += counts
-    found: Integers = fold_of[members]
-    return found
+    fold_of_sample: Integers = fold_of[members]
+    return fold_of_sample

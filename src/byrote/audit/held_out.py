@@ -24,7 +24,7 @@ from byrote.recipe import SGD, Cosine, Training
 from byrote.training.cohort import batches
 from byrote.training.steps import optimizer_of, rates
 
-__all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "kept", "log_odds"]
+__all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "log_odds", "stored_or_trained"]
 
 LOSS = RobustLog(alpha=0.1)
 TRAINING = Training(epochs=20, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
@@ -34,15 +34,15 @@ _CHUNK = 1024  # samples a network in one forward pass
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Readings of n samples, each by networks that were not trained on it unless it says so.
+    """Readings of n samples, by networks that were not trained on them unless stated otherwise.
 
     Attributes:
         logits: (n, N) float32, of the last epoch.
         probabilities: (n, N) float32, the mean over epochs.
         margin: (n,) float32, log-odds of the given label, cut to [-5, 5] in each epoch, mean over epochs.
         trained: (n,) float32, the same under the networks that were trained on the sample, as it was trained on.
-        features: (n, M) float32, what goes into the classifier in the last epoch.
-        folds: (n,) int64, which network judged.
+        features: (n, M) float32, the inputs of the classifier in the last epoch.
+        folds: (n,) int64, the number of the network that judged the sample.
         loss: mean training loss of each epoch and fold, (epochs, k).
     """
 
@@ -76,15 +76,15 @@ def judge(
         labels: (n,) int64 in 0..N-1.
         folds: (n,) int64, see `folds.assign`.
         num_classes: N.
-        network, loss, training: what is trained and how. Every network takes as many samples an epoch as the smallest
-            of the training sets holds.
+        network, loss, training: the network, its loss, and the training settings. Every network takes as many samples
+            an epoch as the smallest of the training sets holds.
         seed: of initial weights and order.
         device: where.
-        followed: read every epoch; False reads the last alone, as a plain cross-validation does.
+        followed: read every epoch; False reads only the last, as a plain cross-validation does.
         on_epoch: called with the epoch, from 1, and the number of epochs.
 
     Raises:
-        ValueError: the loss is not finite; says what to change.
+        ValueError: the loss is not finite; the message says what to change.
     """
     x, y = samples.to(device), labels.to(device)
     k = int(folds.max()) + 1
@@ -124,13 +124,13 @@ def judge(
     )
 
 
-def kept(
+def stored_or_trained(
     folder: Path | None, arrays: Sequence[NDArray[Any]], settings: object, train: Callable[[], HeldOut]
 ) -> HeldOut:
-    """What `train` gives, from a file of `folder` where the same arrays and settings were trained before.
+    """The result of `train`, read from a file of `folder` if the same arrays and settings were trained before.
 
-    The file is named by a digest of the arrays' bytes and the settings. A stop in the midst of a training costs that
-    training.
+    The file is named by a digest of the arrays' bytes and the settings. An interrupted training
+    starts over.
     """
     if folder is None:
         return train()
@@ -142,10 +142,10 @@ def kept(
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return HeldOut(**{name: stored[name] for name in names})
-    made = train()
+    result = train()
     with atomic(path) as temporary:
-        np.savez(temporary, **{name: getattr(made, name) for name in names})
-    return made
+        np.savez(temporary, **{name: getattr(result, name) for name in names})
+    return result
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a user has: arrays, frames, data sets, labels in any encoding; and the same kind of frame back.
+"""Read arrays, frames, data sets and labels in any encoding, and return frames of the same kind.
 
 Frames (pandas, polars, Arrow) are read through narwhals, Hugging Face data sets through their Arrow tables. Rows keep
 their order, and a pandas frame its index.
@@ -28,7 +28,7 @@ class Frame:
 
     Attributes:
         columns: values by name, (n,) each; a column of equally long lists is (n, d).
-        native: the frame itself, whose kind is given back.
+        native: the frame itself; results are returned in the same kind of frame.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -76,7 +76,7 @@ def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArra
     Args:
         x: an array (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame, whose columns of numbers are the
             features.
-        label: the column with the labels; None: labels come apart.
+        label: the column with the labels; None: the labels are passed separately.
 
     Raises:
         ValueError: no such column, no column of numbers, values that are not finite.
@@ -131,9 +131,9 @@ def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
     if column.dtype.kind in "ib" and column.ndim == 1:  # negative numbers are names like any other
         values, numbers = np.unique(column, return_inverse=True)
         return numbers.astype(np.int64), tuple(map(str, values.tolist()))
-    found = numbered(column, where)
-    values, numbers = np.unique(found.numbers, return_inverse=True)
-    names = found.names or tuple(map(str, values.tolist()))
+    parsed = numbered(column, where)
+    values, numbers = np.unique(parsed.numbers, return_inverse=True)
+    names = parsed.names or tuple(map(str, values.tolist()))
     return numbers.astype(np.int64), names
 
 
@@ -161,7 +161,7 @@ def like(native: Any, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> An
         return type(native).from_dict(plain)
     narwhals = checks.require("narwhals", "audit")
     frame = narwhals.from_native(native, eager_only=True)
-    made = narwhals.from_dict(plain, backend=frame.implementation).to_native()
-    if hasattr(native, "index") and hasattr(made, "index"):  # pandas
-        made.index = native.index
-    return made
+    frame_back = narwhals.from_dict(plain, backend=frame.implementation).to_native()
+    if hasattr(native, "index") and hasattr(frame_back, "index"):  # pandas
+        frame_back.index = native.index
+    return frame_back

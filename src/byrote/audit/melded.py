@@ -30,13 +30,13 @@ _LEVELS = 32  # quantiles of the reviewer's error that are averaged over
 
 @dataclass(frozen=True)
 class Counts:
-    """What was seen of one stratum.
+    """The counts of one stratum.
 
     Args:
         size: N_h, samples in the stratum, at least 0.
         checked: n_h, how many were drawn and checked, at most N_h.
         wrong: k_h, how many of these are wrong, at most n_h.
-        unsure: how many of these nobody could tell; they count as right at the lower end and as wrong at the upper.
+        unsure: how many of these were answered "unsure"; they count as right at the lower end, as wrong at the upper.
     """
 
     size: int
@@ -108,13 +108,12 @@ def share(
 
     Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the share q_h that the reviewer calls wrong is
     p_h (1 - epsilon) + (1 - p_h) epsilon, and p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]; the ends then
-    average over the confidence distributions of epsilon, at each of whose draws every p_h takes its least favorable
-    value.
+    average over the confidence distributions of epsilon; at each draw every p_h takes its least favorable value.
 
     Args:
-        strata: at least one sample in all. A stratum of which none was checked may be anything from 0 to 1.
+        strata: at least one sample in all. The share of a stratum without checked samples may be anything from 0 to 1.
         confidence: in (0, 1).
-        errors: second looks, which tell the reviewer's own errors; None takes the answers as right.
+        errors: second looks, from which the reviewer's own error rate is estimated; None takes the answers as right.
 
     Returns:
         value, low, high in [0, 1]; the value is NaN where a stratum with samples was not checked.
@@ -172,12 +171,12 @@ def at_random(counts: Counts, confidence: float = 0.95) -> tuple[float, float, f
 
 
 def _some(strata: Sequence[Counts], confidence: float) -> list[Counts]:
-    kept = [s for s in strata if s.size]
-    if not kept:
+    nonempty = [s for s in strata if s.size]
+    if not nonempty:
         raise ValueError("a share needs strata with at least one sample, got none")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence:g}")
-    return kept
+    return nonempty
 
 
 def _estimate(counts: Counts, errors: Errors | None) -> float:
@@ -246,12 +245,12 @@ def _hypergeometric_cdf(k: int, size: int, wrong: NDArray[np.int64], n: int) -> 
     """P(X <= k) for n drawn without replacement out of `size`, `wrong` (j,) of them wrong."""
     if k < 0:
         return np.zeros(len(wrong))
-    found = np.arange(min(k, n) + 1)  # (i,)
+    hits = np.arange(min(k, n) + 1)  # (i,)
     K = wrong[:, None]
-    possible = (found <= K) & (n - found <= size - K)
+    possible = (hits <= K) & (n - hits <= size - K)
     log_p = (
-        _log_choose(K, np.minimum(found, K))
-        + _log_choose(size - K, np.clip(n - found, 0, size - K))
+        _log_choose(K, np.minimum(hits, K))
+        + _log_choose(size - K, np.clip(n - hits, 0, size - K))
         - _log_choose(np.array(size), np.array(n))
     )
     p = np.where(possible, np.exp(log_p), 0.0).sum(axis=1)

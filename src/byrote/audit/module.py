@@ -17,7 +17,7 @@ NETWORK = MLP(depth=3, width=128, feature_width=64)
 
 
 class Buildable(Protocol):
-    """What gives modules of one shape with fresh weights; see `byrote.networks.Network`."""
+    """Builds modules of one shape with fresh weights; see `byrote.networks.Network`."""
 
     @property
     def layers_only(self) -> bool: ...
@@ -28,7 +28,7 @@ class Buildable(Protocol):
 
 
 class GivenModule:
-    """A module as it was given: each copy keeps its shape and gets fresh weights where its layers can draw them.
+    """Copies of the user's module: each keeps its shape, and layers that can draw weights get fresh ones.
 
     Args:
         module: maps a batch to logits; its last `nn.Linear` is the classifier.

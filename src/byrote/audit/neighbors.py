@@ -28,7 +28,7 @@ def neighbor_probabilities(
     """
     x = np.asarray(features, dtype=np.float32).reshape(len(features), -1)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    made = np.empty((len(x), num_classes), dtype=np.float32)
+    probabilities = np.empty((len(x), num_classes), dtype=np.float32)
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         m = min(NEIGHBORS, len(outside))
@@ -39,5 +39,5 @@ def neighbor_probabilities(
             near = np.argpartition(-alike, m - 1, axis=1)[:, :m]
             place = np.repeat(np.arange(len(rows)), m) * num_classes + labels[outside[near]].ravel()
             counts = np.bincount(place, minlength=len(rows) * num_classes).reshape(len(rows), num_classes)
-            made[rows] = (counts + 1 / num_classes) / (m + 1)
-    return made
+            probabilities[rows] = (counts + 1 / num_classes) / (m + 1)
+    return probabilities

@@ -1,4 +1,4 @@
-"""Which samples a person should check, drawn by design, so that the answers settle how many labels are wrong.
+"""Draw the samples that a person should check, so that the answers determine how many labels are wrong.
 
 Samples are drawn at random within three strata: the suspects, the doubtful (whose label is less likely than not, though
 they are no suspects), and the rest. The estimate is then right for any noise and any model; the model only makes the
@@ -23,17 +23,17 @@ __all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"
 
 Rows = NDArray[np.int64]
 FORMAT = 1
-LEAST = 10  # samples drawn from each stratum that holds so many
+LEAST = 10  # samples drawn from each stratum, where it has that many
 SHARES = (0.75, 0.25, 0.03)  # of wrong labels, which the allocation assumes
 _NAMES = ("suspects", "doubtful", "the rest")
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """Samples that are drawn from together.
+    """A stratum: samples from which a random sample is drawn.
 
     Attributes:
-        name: what they are.
+        name: of the stratum.
         suspects: whether they are suspects.
         size: how many samples it holds.
         checks: how many of them are drawn.
@@ -51,13 +51,13 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which samples to check, in which order, and what to expect.
+    """The samples to check, in order, and the expected width of the interval.
 
     Attributes:
         labels: digest of the labels that are audited.
-        seed: what the draw came from.
+        seed: of the draw.
         confidence: of the intervals that settle it.
-        strata: what is drawn from.
+        strata: the strata that the samples are drawn from.
         rows: samples to check, in order.
         stratum: the number of the stratum of each.
         given: the given label of each.
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def looks(self) -> int:
-        """Answers it asks for, second looks included."""
+        """Number of answers needed, second looks included."""
         return len(self.rows) + len(self.twice)
 
     @property
@@ -138,7 +138,7 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
     Args:
         sizes: N_h.
         shares: p_h assumed, each in (0, 1).
-        checks: how many in all. More than there are samples draws all; where they do not reach for 10 each, the
+        checks: how many in all. If it exceeds the number of samples, all are drawn; if it is too small for 10 each, the
             strata get equal shares.
 
     Returns:
@@ -204,13 +204,13 @@ def draw(
     Args:
         strata: rows of the suspects, the other doubtful samples and the rest (`split`).
         given: (n,) given labels.
-        likely: share of wrong labels that the audit expects in each stratum; it decides what width is announced, not
-            what is drawn.
+        likely: share of wrong labels that the audit expects in each stratum; it determines the announced width, not the
+            samples drawn.
         labels: digest of the labels.
         num_classes: N.
         checks: looks in all, at least 2; or
-        half_width: the half-width to reach, in (0, .5); the fewest looks that promise it are taken.
-        twice: how many of the looks are second looks, which tell how often the reviewer errs.
+        half_width: the half-width to reach, in (0, .5); the smallest sufficient number of looks is used.
+        twice: how many of the looks are second looks, which show how often the reviewer errs.
         seed: of the draw.
         confidence: of the intervals.
 

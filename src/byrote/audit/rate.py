@@ -12,7 +12,7 @@ from byrote.measures import noise_rate
 
 __all__ = ["label_only"]
 
-_MOST = 1 << 26  # numbers of logits that are looked at, .5 GB in float64; of more samples a random part
+_MOST = 1 << 26  # most logits used, .5 GB in float64; beyond that, a random part of the samples
 
 
 def label_only(
@@ -24,16 +24,16 @@ def label_only(
     disagreement: float,
     seed: int = 0,
 ) -> Rate:
-    """The rate by `measures.noise_rate`, never with a narrower claim than it makes.
+    """The rate by `measures.noise_rate`, with the same verdict and premise.
 
     Args:
         logits: gives the held-out logits (r, N) of r rows.
         labels: (n,).
         num_classes: N.
-        folds: (n,) which network judged; None: one network did.
+        folds: (n,) number of the network that judged each sample; None: a single network.
         transition: the consensus estimate, for a value where no interval can be stated.
         disagreement: share of labels that differ from the prediction.
-        seed: which samples are looked at where there are too many for memory.
+        seed: of the random part that is used where the samples do not fit in memory.
     """
     n, N = len(labels), num_classes
     rows = np.arange(n)
@@ -41,32 +41,32 @@ def label_only(
         rows = np.sort(np.random.default_rng(seed).choice(n, _MOST // N, replace=False))
     z = torch.from_numpy(np.asarray(logits(rows), dtype=np.float64))
     which = None if folds is None else torch.from_numpy(folds[rows])
-    found = noise_rate(z, torch.from_numpy(labels[rows]), N, folds=which)
-    if found.verdict == "stated":
+    estimate = noise_rate(z, torch.from_numpy(labels[rows]), N, folds=which)
+    if estimate.verdict == "stated":
         return Rate(
-            found.rate,
-            found.low,
-            found.high,
+            estimate.rate,
+            estimate.low,
+            estimate.high,
             "stated",
-            found.reason,
-            found.premise,
+            estimate.reason,
+            estimate.premise,
             help="",
             disagreement=disagreement,
-            profile=found.profile,
-            counted=found.counted,
+            profile=estimate.profile,
+            counted=estimate.counted,
         )
     known = transition.verdict == "stated"
-    value, premise = (transition.rate, transition.premise) if known else (float("nan"), found.premise)
-    fit = "more epochs or another network, or " if found.underfits else ""
+    value, premise = (transition.rate, transition.premise) if known else (float("nan"), estimate.premise)
+    fit = "more epochs or another network, or " if estimate.underfits else ""
     return Rate(
         value=value,
         low=float("nan"),
         high=float("nan"),
         verdict="cannot tell",
-        reason=found.reason,
+        reason=estimate.reason,
         premise=premise,
         help=f"{fit}checking some 200 planned samples, which settles it for any noise",
         disagreement=disagreement,
-        profile=found.profile,
-        counted=found.counted,
+        profile=estimate.profile,
+        counted=estimate.counted,
     )

@@ -1,4 +1,4 @@
-"""The outcome of an audit as a value: what was found, saved as plain files that are read without torch."""
+"""The outcome of an audit as a value, saved as plain files that can be read without torch."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _SAMPLES, _TRANSITION, _ABOUT = "samples.parquet", "transition.parquet", "audit.
 
 @dataclass(frozen=True)
 class Rate:
-    """The share of wrong labels, as far as labels alone tell it.
+    """The share of wrong labels, estimated from labels alone.
 
     Attributes:
         value: the estimate: under symmetric noise where an interval is stated, else that of the transition matrix
@@ -34,7 +34,7 @@ class Rate:
         verdict: "stated" or "cannot tell".
         reason: why, in one sentence.
         premise: what must be true for it to be right.
-        help: what would tell more; empty where an interval is stated.
+        help: what would narrow it down; empty where an interval is stated.
         disagreement: share of labels that differ from the held-out prediction.
         profile, counted: the labels that were counted; see `measures.rate.RateEstimate`.
     """
@@ -58,7 +58,7 @@ class Confused:
     Attributes:
         true, given: names of the classes.
         share: estimated share of the samples of the true class that carry the given label, with its interval.
-        low, high: the ends; NaN where only the suspects tell it.
+        low, high: the ends; NaN where it comes from the suspects alone.
         count: suspects with this given label, for which the true class is suggested.
     """
 
@@ -72,14 +72,14 @@ class Confused:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What an audit found.
+    """The outcome of an audit.
 
     Attributes:
         names: of the classes.
         samples: columns, one row a sample in the order they came: row, id, given, suggested (numbers of classes),
             score, probability, suspect, doubtful, kind (see `suspects.KINDS`), reason, twin (row of a near duplicate,
             -1: none), fold (-1: none).
-        rate: the share of wrong labels, as far as labels alone tell it.
+        rate: the share of wrong labels, estimated from labels alone.
         transition: how labels were confused.
         confused: the pairs of classes that are confused most.
         advice: what to do, a sentence each.
@@ -148,7 +148,7 @@ class Audit:
         )
 
     def settle(self, plan: Plan, answers: Any) -> Settled:
-        """What the answers settle; see `answers.read_answers` for what they may be.
+        """Estimate shares from the answers; see `answers.read_answers` for the forms they may have.
 
         Raises:
             ValueError: a plan for other labels, or answers that the plan does not allow.
@@ -209,26 +209,26 @@ class Audit:
         matrices: dict[str, Any] = {
             name: np.asarray(entries[name], dtype=np.float64).reshape(N, N) for name in ("matrix", "low", "high")
         }
-        told = _numbers(stored["transition"], ("rate",))
-        prior = np.array([float("nan") if p is None else p for p in told.pop("prior")])
+        values = _numbers(stored["transition"], ("rate",))
+        prior = np.array([float("nan") if p is None else p for p in values.pop("prior")])
         return cls(
             names=tuple(stored["names"]),
             samples=samples,
             rate=_rate(stored["rate"]),
-            transition=Transition(prior=prior, **matrices, **told),
+            transition=Transition(prior=prior, **matrices, **values),
             confused=tuple(Confused(**_numbers(pair, ("share", "low", "high"))) for pair in stored["confused"]),
             advice=tuple(stored["advice"]),
             about=stored["about"],
         )
 
     def with_about(self, **more: Any) -> "Audit":
-        """The same with more said of how it was made."""
+        """The same audit with more entries in `about`."""
         return replace(self, about={**self.about, **more})
 
 
 def _rate(stored: Mapping[str, Any]) -> Rate:
-    told = _numbers(stored, ("value", "low", "high", "disagreement"))
-    return Rate(**{**told, "profile": tuple(told.get("profile", ()))})
+    values = _numbers(stored, ("value", "low", "high", "disagreement"))
+    return Rate(**{**values, "profile": tuple(values.get("profile", ()))})
 
 
 _MATRICES = ("matrix", "low", "high")
@@ -255,5 +255,5 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers(stored: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The same with null as NaN in the fields that are numbers."""
+    """The same mapping with null as NaN in the fields that are numbers."""
     return {k: float("nan") if k in names and v is None else v for k, v in stored.items()}

@@ -14,7 +14,7 @@ from byrote import losses
 from byrote.audit.advice import advise, confused_classes
 from byrote.audit.duplicates import near_duplicates
 from byrote.audit.folds import assign
-from byrote.audit.held_out import LOSS, TRAINING, HeldOut, judge, kept
+from byrote.audit.held_out import LOSS, TRAINING, HeldOut, judge, stored_or_trained
 from byrote.audit.module import chosen
 from byrote.audit.neighbors import neighbor_probabilities
 from byrote.audit.rate import label_only
@@ -35,7 +35,7 @@ PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losse
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What is known of each of n samples, (n,) each; `logits` gives those of the rows that are asked for, (r, N)."""
+    """The readings of n samples, (n,) each; `logits` returns the logits (r, N) of r given rows."""
 
     logits: Callable[[Integers], NDArray[np.floating]]
     predicted: Integers
@@ -103,7 +103,7 @@ def audit_samples(
 
         def run(loss: Loss) -> HeldOut:
             settings = (repr(network), loss.spec(), training.spec(), seed)
-            return kept(keep, (prepared.numpy(), labels, parts), settings, lambda: judge(
+            return stored_or_trained(keep, (prepared.numpy(), labels, parts), settings, lambda: judge(
                 prepared, y, parts, N, network=chosen_network, loss=loss, training=training, seed=seed, device=device,
                 on_epoch=on_epoch,
             ))  # fmt: skip
@@ -136,7 +136,7 @@ def audit_probabilities(
         probabilities: (n, N), each row summing to about 1; a memory map is read in blocks.
         labels: (n,) in 0..N-1.
         names: of the N classes.
-        folds: (n,) which model gave each row, where several did.
+        folds: (n,) number of the model that gave each row, where there are several.
         features: (n, M) of the same samples, in which neighbors are looked for; None: the probabilities themselves.
         seed: of what is drawn.
         ids: what the samples are called; None: their rows.
@@ -230,7 +230,7 @@ def _concluded(
     pilot: dict[str, float] | None,
     began: float,
 ) -> Audit:
-    """Everything that follows from the readings."""
+    """The audit computed from the readings."""
     n = len(labels)
     twin = np.full(n, -1) if x is None else near_duplicates(x)
     judged = judge_labels(labels, known.predicted, known.confidence, known.own, known.log_odds, known.transition, twin)

@@ -1,4 +1,4 @@
-"""Intervals that hold at every moment, for whoever looks while checking and stops when it is enough.
+"""Intervals that hold at every moment, so that a reviewer may watch them and stop as soon as they are narrow enough.
 
 A confidence sequence by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
 betting", JRSS B 86, 1; without replacement: their section 5). At look t, with N samples in all, let each stratum hold
@@ -55,13 +55,13 @@ def running_share(
     up, down = np.zeros(_GRID), np.zeros(_GRID)  # logarithms of the capital of those who bet on more, on less
     most = np.zeros(_GRID)
     bar = log(2 / (1 - confidence))
-    found, seen, mean, spread = 0, 0, 0.5, 0.25
+    wrong_seen, seen, mean, spread = 0, 0, 0.5, 0.25
     lows: list[float] = []
     highs: list[float] = []
     for h, bad in zip(stratum, wrong, strict=True):
         if _open(planned, unseen):
             weight = unseen / total * planned.sum() / np.maximum(planned, 1)
-            floor = found / total
+            floor = wrong_seen / total
             y = floor + weight[h] * bad
             top = floor + float(weight[planned > 0].max())
             stake = sqrt(2 * bar / (max(spread, 1e-4) * (seen + 1) * log(seen + 2)))
@@ -71,10 +71,10 @@ def running_share(
             seen += 1
             mean += (min(y, 1.0) - mean) / (seen + 1)
             spread += ((y - mean) ** 2 - spread) / (seen + 1)
-        found += int(bad)
+        wrong_seen += int(bad)
         planned[h] -= 1
         unseen[h] -= 1
-        low, high = _kept(most < bar, found, float(unseen.sum()), total)
+        low, high = _ends(most < bar, wrong_seen, float(unseen.sum()), total)
         lows.append(max(low, lows[-1]) if lows else low)
         highs.append(min(high, highs[-1]) if highs else high)
     return np.array(lows), np.array(highs)
@@ -85,10 +85,10 @@ def _open(planned: Array, unseen: Array) -> bool:
     return bool(((planned > 0) | (unseen == 0)).all())
 
 
-def _kept(kept: NDArray[np.bool_], found: int, unseen: float, total: int) -> tuple[float, float]:
-    """The ends of the kept candidates, half a step outward, and never beyond what was counted."""
-    places = np.flatnonzero(kept)
-    sure_low, sure_high = found / total, (found + unseen) / total
+def _ends(plausible: NDArray[np.bool_], wrong: int, unseen: float, total: int) -> tuple[float, float]:
+    """The ends of the candidates not ruled out, half a step outward, never beyond the shares that were counted."""
+    places = np.flatnonzero(plausible)
+    sure_low, sure_high = wrong / total, (wrong + unseen) / total
     if not len(places):
         return sure_low, sure_high
     return max(places[0] / _GRID, sure_low), min((places[-1] + 1) / _GRID, sure_high)

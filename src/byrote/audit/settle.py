@@ -1,4 +1,4 @@
-"""What the checks settle: how many labels are wrong, how good the suspects are, which classes are worst."""
+"""Results of the checks: how many labels are wrong, how good the suspects are, which classes are worst."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _ANY_TIME = "The interval holds whenever one stops looking, and takes each answe
 
 @dataclass(frozen=True)
 class Share:
-    """A share of samples with its interval, value NaN where nothing tells it."""
+    """A share of samples with its interval; the value is NaN where it cannot be estimated."""
 
     value: float
     low: float
@@ -43,7 +43,7 @@ class ClassShare(Share):
 
 @dataclass(frozen=True)
 class Settled:
-    """What the checks say.
+    """Results of the checks.
 
     Attributes:
         rate: share of all labels that are wrong.
@@ -56,8 +56,8 @@ class Settled:
         reviewer_error: estimated share of wrong answers; NaN without second looks.
         verdict: "settled" where the plan was answered to its end, else "so far".
         premise: what must be true for the intervals to hold.
-        corrected: what the reviewer said instead of the given label, by row.
-        counted: what was seen of each stratum of the plan.
+        corrected: the label that the reviewer gave instead, by row.
+        counted: the counts of each stratum of the plan.
     """
 
     rate: Share
@@ -76,7 +76,7 @@ class Settled:
     counted: tuple[Counts, ...]
 
     def plain(self, plan: Plan) -> dict[str, Any]:
-        """As it is stored and printed: texts, numbers and lists; None where nothing tells a share."""
+        """As it is stored and printed: texts, numbers and lists; None where a share cannot be estimated."""
         named: list[tuple[str, Share]] = [("wrong labels", self.rate), ("wrong among suspects", self.precision)]
         named += [("suspects among wrong labels", self.recall)]
         named += [(f"wrong among {one.name}", one) for one in self.by_class]
@@ -101,11 +101,11 @@ class Settled:
 
 
 def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settled:
-    """What the answers settle.
+    """Estimate shares from the answers.
 
-    Where every planned sample is answered, the intervals are melded Clopper-Pearson. Before, that of the rate is a
-    confidence sequence, because whoever looks on the way may stop at a moment that suits; precision, recall and the
-    classes wait for the end.
+    Once every planned sample is answered, the intervals are melded Clopper-Pearson. Before that, the interval of the
+    rate is a confidence sequence, because a reviewer who watches it may stop at a convenient moment; precision, recall
+    and the classes are estimated at the end only.
 
     Args:
         plan: what was drawn.
@@ -170,16 +170,18 @@ def _final(plan: Plan, seen: Matched, errors: Errors | None, names: Sequence[str
 
 
 def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
-    """What was seen of one stratum, or of its samples with one given label."""
+    """The counts of one stratum, or of its samples with one given label."""
     stratum = plan.strata[h]
     places = [
         place
         for place, (where, given) in enumerate(zip(plan.stratum, plan.given, strict=True))
         if where == h and (label is None or given == label)
     ]
-    said = [seen.wrong[place] for place in places]
+    verdicts = [seen.wrong[place] for place in places]
     size = stratum.size if label is None else stratum.by_class[label]
-    return Counts(size, len(said), sum(wrong is True for wrong in said), sum(wrong is None for wrong in said))
+    return Counts(
+        size, len(verdicts), sum(wrong is True for wrong in verdicts), sum(wrong is None for wrong in verdicts)
+    )
 
 
 def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
@@ -200,5 +202,7 @@ def _so_far(plan: Plan, seen: Matched) -> _Shares:
 
 
 def _partial(plan: Plan, seen: Matched, h: int) -> Counts:
-    said = [wrong for wrong, where in zip(seen.wrong, plan.stratum, strict=False) if where == h]
-    return Counts(plan.strata[h].size, len(said), sum(w is True for w in said), sum(w is None for w in said))
+    verdicts = [wrong for wrong, where in zip(seen.wrong, plan.stratum, strict=False) if where == h]
+    return Counts(
+        plan.strata[h].size, len(verdicts), sum(w is True for w in verdicts), sum(w is None for w in verdicts)
+    )

@@ -18,20 +18,20 @@ def looks(plan: Plan) -> tuple[int, ...]:
     return (*plan.rows, *plan.twice)
 
 
-def sheet(audit: Audit, plan: Plan, said: Sequence[str] = ()) -> str:
+def sheet(audit: Audit, plan: Plan, answers: Sequence[str] = ()) -> str:
     """The text of the sheet.
 
     Args:
         audit: whose samples are asked about.
         plan: which looks.
-        said: the answers so far, "" where there is none; fewer than looks leave the rest blank.
+        answers: so far, "" where there is none; fewer than looks leave the rest blank.
     """
     ids, given = audit.samples["id"], audit.samples["given"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for place, row in enumerate(looks(plan)):
-        answer = said[place] if place < len(said) else ""
+        answer = answers[place] if place < len(answers) else ""
         writer.writerow((row, ids[row], audit.names[int(given[row])], answer))
     return text.getvalue()
 
@@ -53,7 +53,7 @@ def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
     places: dict[str, list[int]] = {}
     for place, row in enumerate(looks(plan)):
         places.setdefault(str(row), []).append(place)
-    said = [""] * plan.looks
+    answers = [""] * plan.looks
     table = csv.DictReader(io.StringIO(text))
     lost = [name for name in ("row", "answer") if name not in (table.fieldnames or ())]
     if lost and text:
@@ -65,5 +65,5 @@ def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
                 f"{path} asks about row {line['row']!r}, which the plan beside it does not ask for so often: move both "
                 "away and draw a new plan"
             )
-        said[free.pop(0)] = (line["answer"] or "").strip()
-    return said, torn
+        answers[free.pop(0)] = (line["answer"] or "").strip()
+    return answers, torn

@@ -1,6 +1,6 @@
-"""Samples as a person sees them: a picture, the cells of a table, or numbers in words; read from the user's own files.
+"""Samples in a form that a person can judge: a picture, the cells of a table, or numbers; read from the user's files.
 
-The files are only read, and only for the samples that are asked for. What is no longer there is named, not raised.
+The files are only read, and only for the requested samples. A missing file raises no error.
 """
 
 import io
@@ -22,7 +22,7 @@ from byrote.data.formats.tables import open_table
 __all__ = ["Fields", "Picture", "Samples"]
 
 Fields = tuple[tuple[str, str], ...]
-"""Names and texts of what a sample is, in order."""
+"""The fields of a sample, as pairs of name and text, in order."""
 _SHARP = 64  # pixels of a side up to which a picture is stored without loss
 _NUMBERS = 16  # numbers of a row that are shown
 _LIKELIEST = 5  # classes whose probabilities are shown
@@ -48,7 +48,7 @@ class Samples:
     """The samples of an audit, read from where they were audited.
 
     Args:
-        audit: made by `byrote audit`, which keeps the place of the files; of one made in Python only ids are known.
+        audit: written by `byrote audit`, which records the paths of the files; an audit made in Python has only ids.
     """
 
     def __init__(self, audit: Audit) -> None:
@@ -59,15 +59,15 @@ class Samples:
         self.pictured: bool = self._kind == "images" or (self._array is not None and self._array.ndim > 2)
 
     def _stored_array(self) -> NDArray[Any] | None:
-        """The array that was audited, left on the disk; None where there is none, or it is gone or another one."""
+        """The audited array, memory-mapped; None where there is none, or where it is missing or has changed."""
         if self._kind not in ("embeddings", "probabilities"):
             return None
         try:
             path = inputs.plain_file(Path(self._source["path"]), "an npy file")
-            found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             return None
-        return found if len(found) == len(self._audit) else None
+        return array if len(array) == len(self._audit) else None
 
     def picture(self, row: int, side: int) -> Picture | None:
         """A picture of a sample, None where it cannot be read.
@@ -88,7 +88,7 @@ class Samples:
             return None
 
     def fields(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
-        """What is known of samples besides a picture, by row; without the given label.
+        """The fields of samples by row, without picture and given label.
 
         Args:
             rows: of the samples.
@@ -107,14 +107,14 @@ class Samples:
             with open_table(Path(place)) as table:
                 if table.rows != len(self._audit):
                     return {}
-                found = table.texts(rows, length + 1)
+                texts = table.texts(rows, length + 1)
         except (OSError, ValueError):
             return {}
-        if len(next(iter(found.values()), {})) == 1:  # nothing but the labels
+        if len(next(iter(texts.values()), {})) == 1:  # nothing but the labels
             return {}
         return {
             row: tuple((name, _cut(text, length)) for name, text in cells.items() if name != label)
-            for row, cells in found.items()
+            for row, cells in texts.items()
         }
 
     def _numbers(self, row: int) -> Fields:

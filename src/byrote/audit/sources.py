@@ -24,13 +24,13 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Samples with their labels, as they lie in files.
+    """Samples with their labels, read from files.
 
     Attributes:
         x: (n, d) or (n, C, H, W).
         labels: (n,) in 0..N-1.
         names: of the classes.
-        ids: what each sample is called: the path of its file within the folder, or its row.
+        ids: the name of each sample: the path of its file within the folder, or its row.
         groups: (n,), or None.
         about: where it came from, for the record.
         notes: what was left out, a sentence each.
@@ -52,7 +52,7 @@ def image_folder(place: Path, resolution: int | None = None) -> Source:
         resolution: side that the images are averaged down to; None needs images of one size.
     """
     listing = list_classes(place)
-    pairs = [pair for found in listing.splits.values() for pair in found]
+    pairs = [pair for entries in listing.splits.values() for pair in entries]
     images, notes = stack([path for path, _ in pairs], 3, resolution)
     return Source(
         x=images,
@@ -130,13 +130,13 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
         raise ValueError(f"{inputs.shown(path)} is not a whole npy file of plain numbers") from None
     if p.dtype.kind != "f" or p.ndim != 2:
         raise ValueError(f"{inputs.shown(path)}: probabilities (n, N) are needed, got {p.dtype} of shape {p.shape}")
-    found = _beside(p, path, labels, column, None, "probabilities")
-    if len(found.names) != p.shape[1]:
+    source = _beside(p, path, labels, column, None, "probabilities")
+    if len(source.names) != p.shape[1]:
         raise ValueError(
-            f"{inputs.shown(path)} has {p.shape[1]} columns and the labels name {len(found.names)} classes: each "
+            f"{inputs.shown(path)} has {p.shape[1]} columns and the labels name {len(source.names)} classes: each "
             "column needs its class, in the order of the names or numbers"
         )
-    return found
+    return source
 
 
 def _beside(x: NDArray[Any], path: Path, labels: Path, column: str | None, groups: Path | None, kind: str) -> Source:

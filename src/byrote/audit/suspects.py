@@ -28,7 +28,7 @@ class Judged:
     """One row a sample, (n,) each.
 
     Attributes:
-        suggested: the class that the networks name; equal to the given label where they agree with it.
+        suggested: the class that the networks predict; equal to the given label where they agree with it.
         score: in [0, 1], the higher the likelier wrong.
         probability: that the label is wrong, in [0, 1], never falling in the score.
         suspect: the labels to look at first: as many as the estimated rate says, those of the highest scores.
@@ -62,7 +62,7 @@ def judge_labels(
         confidence: (n,) its probability.
         own: (n,) the probability of the given label.
         log_odds: (n,) of the given label, mean over epochs and networks.
-        transition: how labels were confused, where it could be told.
+        transition: how labels were confused, where it could be estimated.
         twin: (n,) a near duplicate of each sample, -1 where there is none.
     """
     score = 1 / (1 + np.exp(np.clip(log_odds, -50, 50)))
@@ -89,7 +89,7 @@ def probability_wrong(
     quarter of confidence, which follow from their labels by EM. A label a is then wrong with probability
     1 - pi_a T_aa / sum_k pi_k T_ka. Over all samples in the order of the score these are made to rise (isotonic
     regression). Where T is not known it is one minus the network's own probability of the label, made to rise in the
-    same way; nothing then says that it is calibrated.
+    same way; it is then not known to be calibrated.
     """
     raw = 1 - own
     if transition.verdict == "stated":
@@ -102,13 +102,13 @@ def probability_wrong(
                 part = rows[places == b]
                 raw[part] = _wrong_by_label(labels[part], int(r), transition.matrix)[labels[part]]
     order = np.argsort(score, kind="stable")
-    made = np.empty(len(labels))
-    made[order] = isotonic_regression(raw[order]).x
-    return np.clip(made, 0, 1)
+    fitted = np.empty(len(labels))
+    fitted[order] = isotonic_regression(raw[order]).x
+    return np.clip(fitted, 0, 1)
 
 
 def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
-    """P(wrong) for each given label among samples of one sort. # (N,)"""
+    """P(wrong) for each given label among samples of one predicted class and confidence. # (N,)"""
     N = len(T)
     counts = np.bincount(labels, minlength=N).astype(np.float64)
     pi = np.full(N, 0.1 / (N - 1))
@@ -122,19 +122,19 @@ def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
 
 
 def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Integers | None = None) -> NDArray[Any]:
-    """Why each sample stands where it does, a sentence each; empty for labels that fit. # (n,) object"""
-    made = np.full(len(labels), "", dtype=object)
+    """Why each sample has its kind, one sentence each; empty for labels that fit. # (n,) object"""
+    sentences = np.full(len(labels), "", dtype=object)
     for row in np.flatnonzero(judged.kind).tolist():
         given, other = names[labels[row]], names[judged.suggested[row]]
         kind = KINDS[judged.kind[row]]
         if kind == "duplicate" and twin is not None:
-            made[row] = f"row {twin[row]} is nearly the same and has the label {names[labels[twin[row]]]}"
+            sentences[row] = f"row {twin[row]} is nearly the same and has the label {names[labels[twin[row]]]}"
         elif given == other:
-            made[row] = f"{given} was learned late or forgotten, though held-out networks predict {given} too"
+            sentences[row] = f"{given} was learned late or forgotten, though held-out networks predict {given} too"
         elif kind == "ambiguous":
-            made[row] = f"it fits {given} nearly as well as {other}: ambiguous rather than wrong"
+            sentences[row] = f"it fits {given} nearly as well as {other}: ambiguous rather than wrong"
         elif kind == "doubtful":
-            made[row] = f"held-out networks lean to {other}"
+            sentences[row] = f"held-out networks lean to {other}"
         else:
-            made[row] = f"held-out networks predict {other}, averaged over all epochs"
-    return made
+            sentences[row] = f"held-out networks predict {other}, averaged over all epochs"
+    return sentences

@@ -27,7 +27,7 @@ PREMISE = (
 SURE = 0.25  # share of the samples of each fold and predicted class that are used
 FEWEST = 25  # samples of each class that an estimate needs
 MOST_CLASSES = 100
-_LARGEST_GROUP = 3000  # samples of one fold and predicted class among which neighbors are looked for
+_LARGEST_GROUP = 3000  # most samples of one fold and predicted class among which neighbors are searched
 _OVERLAP = 3  # triples in which a label occurs on average: counts carry a third of the information
 _RESAMPLED = 40
 
@@ -37,7 +37,7 @@ class Transition:
     """An estimated transition matrix.
 
     Attributes:
-        matrix: (N, N), rows true, columns given; NaN where it cannot be told.
+        matrix: (N, N), rows true, columns given; NaN where it cannot be estimated.
         low, high: (N, N), ends of 95% intervals for each entry, from resampled counts.
         prior: (N,) share of each true class.
         rate: 1 - sum_k prior_k T_kk, the share of wrong labels under the premise.
@@ -70,9 +70,9 @@ def consensus(
     Args:
         labels: (n,) given labels in 0..N-1.
         probabilities: (n, N), held out.
-        features: (n, M), by the same networks: neighbors are looked for within one fold, so that no feature has seen
+        features: (n, M), by the same networks: neighbors are searched within one fold, so that no feature depends on
             the labels that are compared.
-        folds: (n,) which network judged.
+        folds: (n,) number of the network that judged each sample.
         seed: of resampling.
     """
     N = probabilities.shape[1]
@@ -80,17 +80,17 @@ def consensus(
         return _unknown(
             N, 0, f"a matrix of {N} classes has {N * N} entries: at most {MOST_CLASSES} classes are estimated"
         )
-    found = triples(labels, probabilities, features, folds)
-    seen = np.bincount(found[:, 0], minlength=N)
-    if len(found) == 0 or seen.min() < FEWEST:
+    counted = triples(labels, probabilities, features, folds)
+    seen = np.bincount(counted[:, 0], minlength=N)
+    if len(counted) == 0 or seen.min() < FEWEST:
         rare = int(seen.argmin())
         return _unknown(
             N,
-            len(found),
+            len(counted),
             f"only {seen[rare]} of the surest samples are predicted as class {rare}, and {FEWEST} are needed: more "
             "samples of rare classes would help, or more epochs",
         )
-    keys, counts = np.unique(found, axis=0, return_counts=True)
+    keys, counts = np.unique(counted, axis=0, return_counts=True)
     shares = np.bincount(labels, minlength=N) / len(labels)
     T, _ = fit(keys, counts.astype(np.float64), N)
     generator = np.random.default_rng(seed)
@@ -103,9 +103,9 @@ def consensus(
         high=np.clip(T + spread, 0, 1),
         prior=prior,
         rate=float(1 - (prior * np.diag(T)).sum()),
-        triples=len(found),
+        triples=len(counted),
         verdict="stated",
-        reason=f"{len(found)} samples are compared with their two nearest",
+        reason=f"{len(counted)} samples are compared with their two nearest",
     )
 
 
@@ -160,7 +160,7 @@ def fit(
         counts: (u,) how often each occurred, 0 or more.
         num_classes: N.
         start: T to start from; None: .8 on the diagonal.
-        rounds: at most so many; it ends when no entry of T moves by 1e-6.
+        rounds: most iterations; EM stops when no entry of T changes by 1e-6.
 
     Returns:
         T (N, N) and pi (N, N), rows r.

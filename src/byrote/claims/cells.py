@@ -18,7 +18,7 @@ __all__ = ["Cell", "Group", "cells", "only"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_SHARES = {  # of which samples a share is one: all, the corrupted, the clean, the test samples
+_SHARES = {  # the samples that a share is taken over: all, the corrupted, the clean, or the test samples
     "j1": "all",
     "j2": "all",
     "corrupted_as_observed": "corrupted",
@@ -83,7 +83,7 @@ class Group:
         return Points.of(first, second, self.seeds, self.rates)
 
     def samples(self, column: str) -> float:
-        """How many samples of all runs together a share counts; 0 for what is no share of samples."""
+        """How many samples a share counts, over all runs together; 0 for a reading that is not a share of samples."""
         kind = _SHARES.get(column)
         if kind is None or (kind != "test" and "realised_rate" not in self.analysis.runs):
             return 0.0
@@ -94,13 +94,13 @@ class Group:
         return float(np.sum(self["n_train"] * weight[kind]))
 
     def share_floor(self, column: str) -> float:
-        """The least standard error of a mean share: that of counting all samples of all runs once."""
+        """A lower bound of the standard error of a mean share: the error of counting all samples of all runs once."""
         trials = self.samples(column)
         share = self.value(column)
         return wilson_error(min(max(share, 0.0), 1.0) * trials, trials) if trials > 0 and share == share else 0.0
 
     def difference_floor(self, column: str, *others: Group) -> float:
-        """The least standard error of a difference of shares, with those of other runs: one sample of the fewest."""
+        """A lower bound of the standard error of a difference of shares from other runs: one of the fewest samples."""
         trials = [group.samples(column) for group in (self, *others)]
         return max((1 / count for count in trials if count > 0), default=0.0)
 
@@ -110,7 +110,7 @@ class Cell:
     """The runs of one setting that a claim may use.
 
     Attributes:
-        decides: false of a variation, which is shown and decides nothing where its kind of check has others.
+        decides: False for a variation; it is shown, but does not decide where other cells have the same kind of check.
     """
 
     analysis: Analysis = field(repr=False)
@@ -120,12 +120,12 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """Words that tell the setting from others."""
+        """Words that distinguish the setting from others."""
         return self.setting.title
 
     @property
     def subject(self) -> str:
-        """Its data set: what a word of its own is given to."""
+        """Its data set; each data set gets a verdict of its own."""
         return dataset_of(self.setting.fields)
 
     @property
@@ -138,18 +138,18 @@ class Cell:
 
     @cached_property
     def _by_loss(self) -> dict[str, dict[float, Rows]]:
-        found: dict[str, dict[float, list[int]]] = {}
+        rows_of: dict[str, dict[float, list[int]]] = {}
         losses, rates = (self.analysis.runs[name][self.rows] for name in ("loss", "rate"))
         for row, loss, rate in zip(self.rows.tolist(), losses.tolist(), rates.tolist(), strict=True):
-            found.setdefault(loss, {}).setdefault(rate, []).append(row)
+            rows_of.setdefault(loss, {}).setdefault(rate, []).append(row)
         return {
             loss: {rate: np.array(rows, dtype=np.intp) for rate, rows in sorted(by_rate.items())}
-            for loss, by_rate in found.items()
+            for loss, by_rate in rows_of.items()
         }
 
     @property
     def losses(self) -> list[str]:
-        """The losses that it has, in the order of the study."""
+        """The losses of its runs, in the order of the study."""
         return list(self._by_loss)
 
     def rates(self, *losses: str) -> list[float]:
@@ -158,7 +158,7 @@ class Cell:
         return sorted(set.intersection(*each)) if each else []
 
     def at(self, loss: str, *rates: float) -> Group:
-        """The runs of one loss, at some rates or at all."""
+        """The runs of one loss, at the given rates, or at all rates."""
         by_rate = self._by_loss.get(loss, {})
         parts = [rows for rate, rows in by_rate.items() if not rates or rate in rates]
         return Group(self.analysis, np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp))
@@ -175,13 +175,15 @@ class Cell:
     def by(self, path: str) -> dict[object, Cell]:
         """The runs by their value of a field of the spec, ascending: for a claim that varies this field."""
         values = self.analysis.field(path)
-        found: dict[object, list[int]] = {}
+        rows_by_value: dict[object, list[int]] = {}
         for row in self.rows.tolist():
-            found.setdefault(values[row], []).append(row)
-        number = {value: isinstance(value, (int, float)) for value in found}
-        ordered = sorted(found, key=lambda value: (not number[value], value if number[value] else 0, str(value)))
+            rows_by_value.setdefault(values[row], []).append(row)
+        number = {value: isinstance(value, (int, float)) for value in rows_by_value}
+        ordered = sorted(
+            rows_by_value, key=lambda value: (not number[value], value if number[value] else 0, str(value))
+        )
         return {
-            value: Cell(self.analysis, self.setting, np.array(found[value], dtype=np.intp), self.decides)
+            value: Cell(self.analysis, self.setting, np.array(rows_by_value[value], dtype=np.intp), self.decides)
             for value in ordered
         }
 
@@ -191,24 +193,24 @@ def cells(analysis: Analysis, *, vary: Sequence[str] = ()) -> list[Cell]:
 
     Args:
         analysis: the runs.
-        vary: paths of the spec that the claim varies: settings that differ in nothing else are one cell, in which runs
-            from another start are kept if it varies `start`.
+        vary: paths of the spec that the claim varies: settings that differ in nothing else are one cell, which includes
+            runs from another start if the claim varies `start`.
     """
-    known = _MADE.setdefault(analysis, {})
+    known = _CELLS_OF.setdefault(analysis, {})
     paths = tuple(vary)
     if paths not in known:
         known[paths] = _cells(analysis, paths)
     return list(known[paths])
 
 
-_MADE: WeakKeyDictionary[Analysis, dict[tuple[str, ...], list[Cell]]] = WeakKeyDictionary()
+_CELLS_OF: WeakKeyDictionary[Analysis, dict[tuple[str, ...], list[Cell]]] = WeakKeyDictionary()
 
 
 def _cells(analysis: Analysis, vary: tuple[str, ...]) -> list[Cell]:
-    kept = ~analysis.collapsed
+    usable = ~analysis.collapsed
     if "start" not in vary:
-        kept &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)
-    groups = [(setting, setting.runs[kept[setting.runs]]) for setting in analysis.grouped(without=vary)]
+        usable &= np.array([value is None for value in analysis.field("start.kind")], dtype=bool)
+    groups = [(setting, setting.runs[usable[setting.runs]]) for setting in analysis.grouped(without=vary)]
     return [Cell(analysis, setting, rows, setting.speaks) for setting, rows in groups if len(rows)]
 
 

@@ -1,4 +1,4 @@
-"""A10: training has converged, so that what is read off the last epoch is where it ends."""
+"""A10: training has converged, so that the last epoch shows the final state."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["DOUBLED"]
 
-_FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # what counts as no movement; mem, NC1: of the value
+_FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # smaller changes count as none; of mem, NC1: relative
 LEAST = 0.01  # seed spreads, the least standard error: J1 may not move at all
 DOUBLED = 2.0  # seed spreads within which the means of the doubled cell must lie: the range of 95% of runs
 _LENGTH = ("training.epochs", "training.schedule", "training.evaluate_every")
 
 
 def _spread(group: Group, column: str) -> float:
-    """The standard deviation over seeds of the last value, not below what counts as no movement."""
+    """The standard deviation over seeds of the last value, at least the change that counts as none."""
     values = group[column]
     floor = _FLOOR[column] * (1.0 if column == "j1" else abs(float(np.nanmean(values))))
     return max(float(np.nanstd(values, ddof=1)), floor, 1e-12)
 
 
 def _drift(group: Group, column: str) -> np.ndarray:
-    """Of each run, the change of a column between three quarters of the epochs and the last; NaN without two values."""
+    """The change of a column in each run from three quarters of the epochs to the last; NaN without two values."""
     analysis = group.analysis
     epochs, values = analysis.history["epoch"], np.asarray(analysis.history[column], dtype=np.float64)
     changes = np.full(len(group), np.nan)
@@ -86,7 +86,7 @@ def _a10(analysis: Analysis) -> Finding:
 
 
 def _add_doubled(gathered: Gathered, family: Cell) -> None:
-    """Doubled minus single, in seed spreads, for each length that another doubles."""
+    """Doubled minus single length, in seed spreads, for each training length that has a doubled one."""
     by_epochs = family.by("training.epochs")
     for epochs, once in by_epochs.items():
         twice = by_epochs.get(2 * epochs) if isinstance(epochs, int) else None

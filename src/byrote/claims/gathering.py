@@ -44,7 +44,7 @@ def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
 
 def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
     """The premises of a claim that a loss resists: CE memorizes at this rate, and the loss itself reaches J1 .98 at
-    eta 0, so that what it does not fit at eta is not what it cannot fit at all.
+    eta 0, so that a failure to fit at eta is not a failure to fit anything.
     """
     unmet = memorizes(cell, rate)
     if unmet:
@@ -60,17 +60,17 @@ def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
 class Gathered:
     """The checks, rows and runs of one claim.
 
-    Each method that adds a check takes the cell that the check belongs to and `at`, words that tell it from others of
-    the same setting (a loss, a rate).
+    Each method that adds a check takes its cell and `at`, words that distinguish it from other checks of the same
+    setting (a loss, a rate).
     """
 
     analysis: Analysis
     checks: list[Check] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    shown: list[Check] = field(default_factory=list)  # checks that are rows of the details and decide nothing
+    shown: list[Check] = field(default_factory=list)  # checks that appear in the details and do not decide
     keys: set[str] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)  # of each cell's name its data set
-    pooled: list[Check] = field(default_factory=list)  # shares of all runs, which stand for those of each data set
+    pooled: list[Check] = field(default_factory=list)  # shares of all runs, used in place of those of each data set
 
     def sample(
         self,
@@ -90,17 +90,17 @@ class Gathered:
         """Hold a statistic with one value a seed to a region.
 
         Args:
-            cell: whose title, data set and standing the check has.
+            cell: gives the check its title and data set, and whether it decides.
             what: the kind of statistic.
             sample: the values; none: no check is added.
-            region: where the claim says that it lies, on the scale of the sample.
-            at: what tells the check from others of this cell.
+            region: where the value lies according to the claim, on the scale of the sample.
+            at: words that distinguish the check from others of this cell.
             unmet: the premise that is not met.
             floor: the least standard error.
-            outside: the claim says that it lies outside the region.
+            outside: according to the claim, the value lies outside the region.
             facts: further columns of its row.
             used: the runs it was computed from.
-            shown: it is a row of the details, and decides nothing.
+            shown: the check appears in the details and does not decide.
         """
         if not sample.seeds:
             return
@@ -120,7 +120,7 @@ class Gathered:
         self.add(check, cell, used, shown=shown)
 
     def add(self, check: Check, cell: Cell, used: Iterable[Group] = (), *, shown: bool = False) -> None:
-        """Add a ready check, which decides where its cell does."""
+        """Add a complete check; it decides if its cell does."""
         check = replace(check, decides=cell.decides)
         self.subjects[check.cell] = cell.subject
         for group in used:
@@ -131,14 +131,14 @@ class Gathered:
             self.checks.append(check)
 
     def mean(self, cell: Cell, what: str, group: Group, column: str, region: Region, **more: Any) -> None:
-        """Hold the mean of a reading over seeds to a region; a share has the error of counting at least."""
+        """Hold the mean of a reading over seeds to a region; the error of a share is at least that of counting."""
         floor = group.share_floor(column)
         self.sample(cell, what, group.mean(column), region, floor=floor, used=(group,), **more)
 
     def difference(
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
-        """Hold first - second, paired by seed and rate, to a region; shares differ by one sample at least."""
+        """Hold first - second, paired by seed and rate, to a region; the error of shares is at least one sample."""
         floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 
@@ -149,7 +149,7 @@ class Gathered:
 
         Args:
             of: the cells and the runs of each that count.
-            good: of each, which runs are good.
+            good: for each cell, which of its runs are successes.
         """
         counts: dict[tuple[str, bool], list[int]] = {}
         owner: dict[tuple[str, bool], Cell] = {}
@@ -175,12 +175,12 @@ class Gathered:
         lacking: str = "",
         notes: Sequence[str] = (),
     ) -> Finding:
-        """The word on all cells together and on each data set.
+        """The verdict on all cells together and on each data set.
 
         Args:
             otherwise: why the claim is not tested, where no check was gathered or one of the kinds is missing.
             kinds: the kinds of checks without which the claim is not tested.
-            nearly_all: the share of cells that a claim about nearly all cells speaks of.
+            nearly_all: the share of cells in which a claim about nearly all cells must hold.
             lacking: a part of the claim that these runs cannot answer.
             notes: remarks for the reason.
 
@@ -227,7 +227,7 @@ def _main(decision: Decision) -> tuple[float | None, tuple[float, float] | None]
 
 
 def left_out(analysis: Analysis) -> list[str]:
-    """What of a store no claim uses, one remark each."""
+    """Remarks on the runs of a store that no claim uses."""
     collapsed = int(analysis.collapsed.sum())
     older = sum((analysis.results.about.get("older_versions") or {}).values())
     counts = {"failed runs": analysis.failed, "collapsed runs": collapsed, "runs of older versions": older}

@@ -56,12 +56,12 @@ def _a2(analysis: Analysis) -> Finding:
 
 
 def _is_read(group: Group) -> NDArray[np.bool_]:
-    """Which runs have the readings: with a class mean at exactly 0 there is no cosine, which is no collapse either."""
+    """Which runs have the readings: a class mean at exactly 0 has no cosine, and counts as no collapse."""
     return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
 
 
 def _shape(name: str, group: Group, hits: NDArray[np.bool_]) -> dict[str, object]:
-    """What else a reader wants to know of a setting: cosines, norms, and how many runs have a class at zero."""
+    """Further columns on a setting: cosines, norms, and the number of runs with a class mean at zero."""
     readings = ("train_uncentred_cosine", "train_norm_cv", "train_centred_cosine", "uncentred_cosine", "norm_cv")
     row: dict[str, object] = {"cell": name, "what": "share of runs", "value": float(np.mean(hits)), "seeds": len(group)}
     row |= {column: group.value(column) for column in readings if column in group.analysis.runs}

@@ -1,4 +1,4 @@
-"""B7: the exact identity that ties J1, J2 and the outcomes of the corrupted samples together."""
+"""B7: the exact identity that relates J1, J2 and the outcomes of the corrupted samples."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ _MINIMUM = "3 seeds that share an eta under CE and LS"
 _PREMISE = "CE reaches a clean accuracy of .98 and m >= .5 at that eta; other eta are left out"
 
 
-def papers_width(found: Sequence[Cell]) -> list[Cell]:
+def papers_width(candidates: Sequence[Cell]) -> list[Cell]:
     """MD's own case: two classes and a feature width equal to their number."""
-    own = only(list(found), num_classes=2, feature_width=2)
+    own = only(list(candidates), num_classes=2, feature_width=2)
     return needed(own, "no run with N = 2 classes and feature width M = 2")
 
 

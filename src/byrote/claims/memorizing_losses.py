@@ -28,8 +28,8 @@ _DECAY, _DROPOUT = "training.optimizer.weight_decay", "training.dropout"
 def symmetric(analysis: Analysis, vary: Sequence[str] = ()) -> list[Cell]:
     """The cells of LF's own noise, `Symmetric`, at eta <= .6."""
     low = np.asarray(analysis.runs["rate"] <= LARGEST_RATE + 1e-9)
-    found = [cell.where(low) for cell in only(cells(analysis, vary=vary), noise="symmetric")]
-    return [cell for cell in needed(found, "no run under symmetric noise") if len(cell.rows)]
+    selected = [cell.where(low) for cell in only(cells(analysis, vary=vary), noise="symmetric")]
+    return [cell for cell in needed(selected, "no run under symmetric noise") if len(cell.rows)]
 
 
 @claim(

@@ -30,8 +30,8 @@ class Fitted:
     Attributes:
         cell: the setting.
         group: the runs that have every reading a fit needs.
-        fit: what they say about the model.
-        unmet: of an eta (wrong labels over right ones), why its memorization cannot be held against the model.
+        fit: the model fitted to them.
+        unmet: for each eta (wrong labels over right ones), why its memorization cannot be compared with the model.
     """
 
     cell: Cell
@@ -83,7 +83,7 @@ def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Varia
 
 
 def _add_level(gathered: Gathered, one: Fitted, prediction: model.Prediction) -> None:
-    """Memorization in one cell, held against its prediction; a row alone where the prediction has no interval."""
+    """Compare memorization in one cell with its prediction; without an interval of the prediction, only add a row."""
     facts: Row = {"model": prediction.variant, "loss": prediction.loss, "eta": prediction.eta}
     facts |= {"gave_parameters": prediction.gave_parameters}
     for name in ("predicted_memorization", "measured_memorization", "predicted_dilation", "measured_dilation"):
@@ -98,7 +98,7 @@ def _add_level(gathered: Gathered, one: Fitted, prediction: model.Prediction) ->
 
 
 def _parameters(one: Fitted) -> list[Row]:
-    """What was read off the runs of one setting."""
+    """The parameters estimated from the runs of one setting."""
     named = {"C_MD": one.fit.slope, "lambda_W": one.fit.lambda_w, "lambda_H": one.fit.lambda_h}
     rows: list[Row] = []
     for what, sample in named.items():

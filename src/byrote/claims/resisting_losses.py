@@ -1,4 +1,4 @@
-"""B2, B3, B5, B6: a symmetric loss resists memorization, as LF says of RLL and of normalized MSE."""
+"""B2, B3, B5, B6: a symmetric loss resists memorization, as LF states for RLL and normalized MSE."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PREMISE = (
     "CE reaches a clean accuracy of .98 and m >= .95 in the same cell: the network can memorize, and was trained "
 )
 _PREMISE += "long enough to; RLL reaches J1 .98 at eta 0: it can learn"
-_STEP = 0.05  # rates nearer than that are no neighbors: J1 would hardly fall
+_STEP = 0.05  # least distance of neighboring rates; between closer ones J1 hardly falls
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 CLOSE = within(-0.05, 0.05)
 

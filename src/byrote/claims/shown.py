@@ -44,7 +44,7 @@ def paragraph(verdict: Verdict) -> str:
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Verdicts as a table; nothing is loaded from anywhere, and text takes the color of the notebook.
+    """Verdicts as a table without external resources; text has the color of the notebook.
 
     >>> "<table" in table([])
     True
@@ -63,6 +63,6 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
 
 def _word(verdict: Verdict) -> str:
-    """The sign and the word, in a hue mixed with the ink around it, which is legible on light and on dark ground."""
+    """The sign and the word, in a hue mixed with the text color, legible on light and dark backgrounds."""
     color = f"color-mix(in srgb, {_HUES[verdict.word]} 55%, currentColor)"
     return f'<b style="color:{color};white-space:nowrap">{SIGNS[verdict.word]} {html.escape(verdict.verdict)}</b>'

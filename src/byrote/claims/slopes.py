@@ -1,4 +1,4 @@
-"""A3, A4, A7, A13, A15: test collapse as a line in memorization, and whose slope it is."""
+"""A3, A4, A7, A13, A15: test collapse as a line in memorization, and what its slope depends on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LINEAR", "RAW", "RELATIVE", "SAME_SLOPE", "add_linear", "line"]
 
 RAW, RELATIVE = "mem_noise_weighted", "mem_noise_weighted_relative"
 SAME_SLOPE = within(math.log(0.8), math.log(1.25))
-LINEAR = at_most(math.log(0.2))  # what a line leaves of the variance: R^2 of .8; shown, see docs/verdicts.md
+LINEAR = at_most(math.log(0.2))  # the share of unexplained variance: R^2 of .8; shown only, see docs/verdicts.md
 _FEWEST_RATES = 3
 _NEEDS = ("effective_rate", "nc1_test", "class_distance", RAW, RELATIVE)
 _JACKKNIFE = "t interval over jackknife pseudo-values of the seeds, all eta of a seed together"
@@ -25,7 +25,7 @@ _NO_LINE = f"no setting with N = 2 and M = N and with CE or LS at {_FEWEST_RATES
 
 
 def line(group: Group, x: str = RAW, y: str = "nc1_test") -> Points | None:
-    """The points of two readings at eta above 0; None below three rates."""
+    """The points of two readings at eta above 0; None for fewer than three rates."""
     points = group.noisy().points(x, y)
     return points if len(points.etas) >= _FEWEST_RATES else None
 

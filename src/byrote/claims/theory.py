@@ -1,4 +1,4 @@
-"""A1, A9, B8: the claims that theory alone decides. They are computed when asked for, from no run."""
+"""A1, A9, B8: claims decided by theory alone. They are computed on request and need no runs."""
 
 from __future__ import annotations
 
@@ -58,26 +58,26 @@ def configurations(restarts: int) -> Finding:
     for (N, M), alpha, product, bias in itertools.product(sizes, alphas, products, (False, True)):
         root = product * (1 - alpha) / (2 * N * np.sqrt(N / (N - 1)))  # sqrt(lambda_W lambda_H); 1 is the threshold
         exact = layer_peeled(N, alpha, 2 * root, root / 2, bias=bias, width=M)
-        found = solve_free(N, alpha, 2 * root, root / 2, True, bias, M, restarts=restarts)
+        solution = solve_free(N, alpha, 2 * root, root / 2, True, bias, M, restarts=restarts)
         row: Row = {"N": N, "M": M, "alpha": alpha, "of_threshold": product, "bias": bias}
-        met = found.stationary_points[0].times_met
-        rows.append(row | {"deviation": _deviation(exact, found), "met_at_minimum": met})
+        met = solution.stationary_points[0].times_met
+        rows.append(row | {"deviation": _deviation(exact, solution), "met_at_minimum": met})
     worst = max(row["deviation"] for row in rows)
     reason = f"{len(rows)} parameter sets, a third of them beyond the exact threshold, {restarts} restarts each"
     word: Word = "holds" if worst < _CLOSE else "fails"
     return Finding(word, statistic=worst, runs=len(rows) * restarts, reason=reason, details=tuple(rows))
 
 
-def _deviation(exact: LayerPeeled, found: FreeSolution) -> float:
-    value = abs(found.value / float(exact.value) - 1)
+def _deviation(exact: LayerPeeled, solution: FreeSolution) -> float:
+    value = abs(solution.value / float(exact.value) - 1)
     if exact.bias and exact.num_classes == 2:
         return value
     if exact.collapsed:
-        return max(value, float(np.abs(found.features).max()), float(np.abs(found.weight).max()))
-    shape = is_nc_configuration(found.weight, found.features)
-    norms = np.linalg.norm(found.features, axis=1)
+        return max(value, float(np.abs(solution.features).max()), float(np.abs(solution.weight).max()))
+    shape = is_nc_configuration(solution.weight, solution.features)
+    norms = np.linalg.norm(solution.features, axis=1)
     size = float(np.abs(norms / float(exact.feature_norm) - 1).max())
-    rows = np.linalg.norm(found.weight, axis=1) / np.linalg.norm(exact.weight, axis=1)
+    rows = np.linalg.norm(solution.weight, axis=1) / np.linalg.norm(exact.weight, axis=1)
     return max(value, shape.within_class, shape.orthogonality, shape.duality, size, float(np.abs(rows - 1).max()))
 
 
@@ -115,12 +115,12 @@ def orders(points: int) -> Finding:
         smallest = float(np.asarray(order.ratio)[within].min()) if within.any() else None
         counts = {name: int(flag.sum()) for name, flag in zip(names, flags, strict=True)}
         rows.append({"law": law, **counts, "smallest_ratio_inside": smallest})
-    inside, kept, outside, reversed_outside = (sum(row[name] for row in rows) for name in names)
+    inside, held, outside, reversed_outside = (sum(row[name] for row in rows) for name in names)
     reason = f"{inside} grid points inside over 5 laws; outside, {reversed_outside} of {outside} reverse the order"
     if inside == 0:
         return Finding("not tested", runs=0, reason=reason, details=tuple(rows))
-    word: Word = "holds" if kept == inside else "fails"
-    return Finding(word, statistic=kept / inside, runs=inside, reason=reason, details=tuple(rows))
+    word: Word = "holds" if held == inside else "fails"
+    return Finding(word, statistic=held / inside, runs=inside, reason=reason, details=tuple(rows))
 
 
 @claim(
@@ -155,7 +155,7 @@ def _b8(analysis: Analysis) -> Finding:
 
 @dataclass(frozen=True)
 class Stated:
-    """A loss, logits (S, N) and labels (S,) -> (S,), and the class sum that it states for N classes; None for none."""
+    """A loss, logits (S, N) and labels (S,) -> (S,), and the class sum that it declares for N classes, or None."""
 
     loss: SampleLoss
     constant: float | None
@@ -165,7 +165,7 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     """B8 of these losses: the symmetry constant and the noisy-risk identity of each, on random logits.
 
     Args:
-        losses: by name, each with what it states.
+        losses: by name, each with its declared class sum.
         without: names of losses that cannot be built without arguments.
     """
     generator = np.random.default_rng(0)
@@ -174,17 +174,21 @@ def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
     rows: list[Row] = []
     wrong: list[str] = []
     for name, stated in losses.items():
-        found = check_symmetry(stated.loss, logits)
+        symmetry = check_symmetry(stated.loss, logits)
         identity = noisy_risk(stated.loss, logits, labels, _RATE)
-        pair = None if found.holds else find_reversal(stated.loss, _CLASSES, _RATE)
+        pair = None if symmetry.holds else find_reversal(stated.loss, _CLASSES, _RATE)
         error = identity.deviation
-        if found.holds:
-            off = abs(found.constant / stated.constant - 1) if stated.constant else 0.0
-            error = max(error, found.deviation, identity.symmetric_deviation, off)
-        agrees = found.holds == (stated.constant is not None)
-        if not agrees or error > _EXACT or (not found.holds and pair is None):
+        if symmetry.holds:
+            off = abs(symmetry.constant / stated.constant - 1) if stated.constant else 0.0
+            error = max(error, symmetry.deviation, identity.symmetric_deviation, off)
+        agrees = symmetry.holds == (stated.constant is not None)
+        if not agrees or error > _EXACT or (not symmetry.holds and pair is None):
             wrong.append(name)
-        row: Row = {"loss": name, "symmetric": found.holds, "constant": found.constant if found.holds else None}
+        row: Row = {
+            "loss": name,
+            "symmetric": symmetry.holds,
+            "constant": symmetry.constant if symmetry.holds else None,
+        }
         rows.append(row | {"error": error, "noise_reverses_a_pair": pair is not None})
     count = sum(bool(row["symmetric"]) for row in rows)
     notes = [f"{count} of {len(rows)} losses are symmetric"]

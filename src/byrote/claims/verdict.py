@@ -37,36 +37,36 @@ log = logging.getLogger("byrote")
 
 
 class NotTested(Exception):
-    """The table lacks a column or the runs that a claim speaks of; the message says which."""
+    """The table lacks a column or runs that a claim needs; the message says which."""
 
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def needed(found: Found, otherwise: str) -> Found:
-    """What was found, which a claim cannot do without.
+def needed(value: Value, otherwise: str) -> Value:
+    """The value itself, or `NotTested` where it is empty: for a value that a claim cannot do without.
 
     Raises:
         NotTested: it is empty, false or 0; the message is `otherwise`.
     """
-    if not found:
+    if not value:
         raise NotTested(otherwise)
-    return found
+    return value
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a claim's function found; the decorator adds what is the same for every table.
+    """The result of a claim's function; the decorator adds the texts that are the same for every table.
 
     Attributes:
-        word: the word, and `text` the same as a sentence's end ("fails in 3 of 12 cells").
-        statistic, interval: the number the bar speaks of first, pooled over cells, with its 95% interval.
+        word: the verdict in one word; `text` spells it out ("fails in 3 of 12 cells").
+        statistic, interval: the first number named in the bar, pooled over cells, with its 95% interval.
         runs: how many runs were used.
-        reason: what decided, and what was left out.
-        details: a row a check.
-        by_dataset: the word on each data set by itself, where there are several.
-        pooled: by kind of check the estimate over all cells with its 95% interval.
-        forecast: says how many more seeds would decide; None where seeds decide nothing.
+        reason: the deciding check, and the runs left out.
+        details: one row for each check.
+        by_dataset: the verdict on each data set by itself, where there are several.
+        pooled: for each kind of check, the estimate over all cells with its 95% interval.
+        forecast: computes how many more seeds would decide; None where seeds cannot decide.
     """
 
     word: Word
@@ -115,7 +115,7 @@ class Verdict:
     def power(self) -> str:
         """How many more seeds would decide an inconclusive verdict, in one sentence; "" for any other word.
 
-        It is simulated on request, from what the checks say so far; see `byrote.analysis.power`.
+        It is simulated on request, from the checks so far; see `byrote.analysis.power`.
         """
         return str(self.forecast()) if self.word == "inconclusive" and self.forecast is not None else ""
 
@@ -154,7 +154,7 @@ class Verdicts(list[Verdict]):
 
 
 def _finite(value: Any) -> Any:
-    """A value as JSON has it: NumPy's numbers and arrays as Python's, and null for a number that is not finite."""
+    """A JSON-ready value: NumPy numbers and arrays as Python's, and null for a number that is not finite."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
@@ -166,7 +166,7 @@ def _finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Claim:
-    """A registered claim: what it says, what it is held to, and how it is decided."""
+    """A registered claim: its statement, its bar, and the function that decides it."""
 
     id: str
     statement: str
@@ -188,51 +188,51 @@ class Claim:
             TypeError: the function gave no `Finding`, or one without one of the words.
         """
         try:
-            found = self._found(analysis)
+            finding = self._finding(analysis)
         except NotTested as why:
-            found = Finding("not tested", reason=str(why))
-        return self._verdict(self._with_left_out(found, analysis))
+            finding = Finding("not tested", reason=str(why))
+        return self._verdict(self._with_left_out(finding, analysis))
 
     def error(self, error: BaseException) -> Verdict:
-        """What stands in the verdict's place where the function raised an exception."""
+        """The verdict reported where the function raised an exception."""
         return self._verdict(Finding("error", reason=described(error)))
 
-    def _with_left_out(self, found: Finding, analysis: Analysis | None) -> Finding:
+    def _with_left_out(self, finding: Finding, analysis: Analysis | None) -> Finding:
         unused = 0 if analysis is None or not self.true_labels or analysis.given.all() else int(analysis.given.sum())
         if not unused:
-            return found
-        return replace(found, reason="; ".join(filter(None, [found.reason, given.left_out(unused)])))
+            return finding
+        return replace(finding, reason="; ".join(filter(None, [finding.reason, given.left_out(unused)])))
 
-    def _verdict(self, found: Finding) -> Verdict:
+    def _verdict(self, finding: Finding) -> Verdict:
         return Verdict(
             id=self.id,
             statement=self.statement,
-            word=found.word,
-            verdict=found.text or found.word,
-            statistic=_finite(found.statistic),
-            interval=found.interval,
+            word=finding.word,
+            verdict=finding.text or finding.word,
+            statistic=_finite(finding.statistic),
+            interval=finding.interval,
             bar=self.bar,
-            runs=found.runs,
+            runs=finding.runs,
             published=self.published,
             method=self.method,
             cells=self.cells,
             minimum=self.minimum,
             premise=self.premise,
-            reason=found.reason,
-            details=found.details,
-            by_dataset=found.by_dataset,
-            pooled=found.pooled,
-            forecast=found.forecast,
+            reason=finding.reason,
+            details=finding.details,
+            by_dataset=finding.by_dataset,
+            pooled=finding.pooled,
+            forecast=finding.forecast,
         )
 
-    def _found(self, analysis: Analysis | None) -> Finding:
-        found = self.find(self._seen(analysis))
-        if not isinstance(found, Finding):
-            raise TypeError(f"claim {self.id} must give a Finding, got {type(found).__name__}")
-        for text in (found.word, found.text or found.word, *found.by_dataset.values()):
+    def _finding(self, analysis: Analysis | None) -> Finding:
+        finding = self.find(self._seen(analysis))
+        if not isinstance(finding, Finding):
+            raise TypeError(f"claim {self.id} must give a Finding, got {type(finding).__name__}")
+        for text in (finding.word, finding.text or finding.word, *finding.by_dataset.values()):
             if not str(text).startswith(_WORDS):
                 raise TypeError(f"claim {self.id} must give one of the words {', '.join(_WORDS)}, got {text!r}")
-        return found
+        return finding
 
     def _seen(self, analysis: Analysis | None) -> Analysis | None:
         """The runs that the function is called with."""
@@ -271,15 +271,15 @@ def claim(
     Args:
         id: short name, as in the table of claims ("A5").
         statement: the falsifiable sentence.
-        bar: what the statistic is held to, readable.
-        method: how the 95% interval is made.
+        bar: the condition on the statistic, in words.
+        method: how the 95% interval is computed.
         cells: what a cell is, and which cells decide.
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
         needs: columns of the table the function reads; without one the claim is `not tested`. Where one of them depends
-            on true labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
-        true_labels: the claim speaks of true labels though no column in `needs` depends on them.
+            on true labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
+        true_labels: the claim is about true labels although no column in `needs` depends on them.
         theory: the claim is decided by computation alone, from no stored run.
 
     Returns:
@@ -321,12 +321,12 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
     Args:
         analysis: the runs of a store, `byrote.open(DIR).analysis`; None: only the claims of theory are judged.
         ids: names of claims; None for all, in the order A1, A2, ..., C4.
-        theory: whether the claims that are decided by computation alone are judged too (some seconds). Those that are
-            named always are.
+        theory: whether the claims that are decided by computation alone are judged too (some seconds). Claims named in
+            `ids` are always judged.
 
     Returns:
         A verdict a claim, in a list that a notebook shows as a table. Where a claim's function raises an exception, its
-        word is `error`, the traceback is logged once, and the other claims are judged all the same.
+        word is `error`, the traceback is logged once, and the other claims are still judged.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.
@@ -341,7 +341,7 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
 
 
 def _judged(one: Claim, analysis: Analysis | None) -> Verdict:
-    """The verdict of a claim, which is `error` where its function raises; `raise SystemExit` in it is no way out."""
+    """The verdict of a claim; it is `error` where its function raises an exception, `SystemExit` included."""
     try:
         return one(analysis)
     except (Exception, SystemExit) as error:

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["worth"]
 
-_MOST = 100  # added seeds that a forecast tries
+_MOST = 100  # most added seeds that a forecast considers
 
 
 def worth(
     settings: Sequence[Setting], verdicts: Iterable[Verdict], missing: Iterable[Entry], costs: Mapping[str, float]
 ) -> dict[str, float]:
-    """What each missing run is worth: chances of deciding a claim per multiply-add, summed over the claims it serves.
+    """The worth of each missing run: its chance of deciding a claim per multiply-add, summed over claims.
 
-    The forecast of an inconclusive claim says how many seeds decide it with which chance (`byrote.analysis.power`). Its
-    price is what so many new seeds cost in its open cells. Each of those runs is worth the chance over the price; seeds
-    beyond that number are worth nothing to it. A claim whose cells have no finished run yet has no forecast.
+    The forecast of an inconclusive claim gives the number of seeds that would decide it, and the chance
+    (`byrote.analysis.power`). The price is the cost of that many new seeds in its open cells. Each of those runs is
+    worth the chance over the price; seeds
+    beyond that number add nothing. A claim whose cells have no finished run yet has no forecast.
 
     Args:
         settings: of the finished runs, see `Analysis.settings`.
@@ -36,10 +37,10 @@ def worth(
         costs: multiply-adds of each, by key.
 
     Returns:
-        The worth of each run that is worth something, by key.
+        The worth of each run whose worth is above 0, by key.
     """
     places = {entry.key: (_setting_of(entry, settings), entry) for entry in missing}
-    found: dict[str, float] = defaultdict(float)
+    worth_of: dict[str, float] = defaultdict(float)
     for verdict in verdicts:
         if verdict.word != "inconclusive" or verdict.forecast is None:
             continue
@@ -49,8 +50,8 @@ def worth(
         price = sum(costs.get(key, 0.0) for key in runs)
         if price > 0:
             for key in runs:
-                found[key] += power.chance / price
-    return dict(found)
+                worth_of[key] += power.chance / price
+    return dict(worth_of)
 
 
 def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
@@ -63,7 +64,7 @@ def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
 
 
 def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seeds: int) -> list[str]:
-    """The keys of the next runs of these cells: so many of each setting, loss and rate."""
+    """The keys of the next runs of these cells: at most `count` of each setting, loss and rate."""
     placed = list(places)
     titles = {title for title, _ in placed if title}
     wanted = [(_titles_of(cell, titles), _rate_in(cell)) for cell in cells]
@@ -80,7 +81,7 @@ def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seed
 
 
 def _titles_of(cell: str, titles: Iterable[str]) -> set[str]:
-    """The settings that a cell speaks of, by its name: the longest title that begins it, else those that it begins.
+    """The settings that a cell's name refers to: the longest title that begins it, else those that it begins.
 
     A cell is named by the title of its setting, and perhaps by a loss, a rate, or what else a claim varies. A claim
     that joins settings names them by what they share.
@@ -94,5 +95,5 @@ def _begins(start: str, text: str) -> bool:
 
 
 def _rate_in(cell: str) -> float | None:
-    found = re.search(r"\beta (\d*\.?\d+)", cell)
-    return float(found.group(1)) if found else None
+    match = re.search(r"\beta (\d*\.?\d+)", cell)
+    return float(match.group(1)) if match else None

@@ -1,4 +1,4 @@
-"""The command line: no logic, only words. `main` is the entry point."""
+"""The command line: it parses options and prints results, and holds no logic. `main` is the entry point."""
 
 from byrote.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What `byrote run` does before anything is trained: `--dry-run`, and the script of `--on slurm`."""
+"""`byrote run` without training: the estimate of `--dry-run`, and the script of `--on slurm`."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from byrote.cli.output import duration, print_table, say
 __all__ = ["show_price", "write_script"]
 
 
-def show_price(study: str, folder: Path, asked: Mapping[str, Any]) -> int:
-    """Print runs, FLOP and core-hours of each part, and say what all takes together."""
+def show_price(study: str, folder: Path, options: Mapping[str, Any]) -> int:
+    """Print runs, FLOP and core-hours of each part, and the total time."""
     from byrote.sweep import price
     from byrote.sweep.executors.local import default_workers
 
-    found = price(study, folder, **asked)
-    rows = [{**part, "core_hours": part["core_seconds"] / 3600} for part in found.parts]
+    estimate = price(study, folder, **options)
+    rows = [{**part, "core_hours": part["core_seconds"] / 3600} for part in estimate.parts]
     print_table("dry run", ("part", "runs", "flop", "core_hours"), rows)
-    there = f" ({found.done} of {found.planned} are there)" if found.done else ""
-    words = f"{found.runs} runs in {found.tasks} tasks{there}, {found.flop:.3g} FLOP"
-    if found.runs and found.core_seconds == found.core_seconds:
-        count = asked["workers"] or default_workers(asked["device"])
-        words += f", about {duration(found.core_seconds)} on one worker and {duration(found.seconds)} on {count}"
-        words += f" (rates {found.source})"
+    there = f" ({estimate.done} of {estimate.planned} are there)" if estimate.done else ""
+    words = f"{estimate.runs} runs in {estimate.tasks} tasks{there}, {estimate.flop:.3g} FLOP"
+    if estimate.runs and estimate.core_seconds == estimate.core_seconds:
+        count = options["workers"] or default_workers(options["device"])
+        words += f", about {duration(estimate.core_seconds)} on one worker and {duration(estimate.seconds)} on {count}"
+        words += f" (rates {estimate.source})"
     say(words + "; nothing was written")
     return 0
 
@@ -33,7 +33,7 @@ def show_price(study: str, folder: Path, asked: Mapping[str, Any]) -> int:
 def write_script(
     study: str,
     folder: Path,
-    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
     job: tuple[str, str, str, int | None],
     script: Path | None,
     keep_weights: bool,
@@ -45,17 +45,17 @@ def write_script(
     from byrote.sweep.slurm import Job, array_script
 
     array, limit, partition, workers = job
-    gpus = 0 if asked["device"] == "cpu" else 1
+    gpus = 0 if options["device"] == "cpu" else 1
     chosen = Job(array or "0-3", limit or "1:00:00", partition, workers or 1, gpus)
     named = study if study in list_studies() else str(Path(study).resolve())
-    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and what the tasks print
+    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and the output of the tasks
     command = [sys.executable, "-m", "byrote", "run", named, "--out", address_of(folder)]
     command += ["--workers", str(chosen.workers)]
-    command += _options(asked) + ["--keep-weights"] * keep_weights
+    command += _options(options) + ["--keep-weights"] * keep_weights
     path = os.environ.get("PYTHONPATH", "")
     named = folder.resolve().name
     text = array_script(command, chosen, name=named, folder=os.getcwd(), store=str(store), python_path=path)
-    runs = make_store(study, folder, **{name: asked[name] for name in ("scale", "overrides", "imports", "accept")})
+    runs = make_store(study, folder, **{name: options[name] for name in ("scale", "overrides", "imports", "accept")})
     (store / "log").mkdir(exist_ok=True)
     target = script or store / "slurm.sh"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,16 +65,16 @@ def write_script(
     return 0
 
 
-def _options(asked: Mapping[str, Any]) -> list[str]:
+def _options(options: Mapping[str, Any]) -> list[str]:
     """The options as the command line takes them."""
-    named = {"--scale": asked["scale"], "--device": asked["device"], "--cohort": asked["cohort"]}
-    named["--max-runs"] = asked["limit"]
+    named = {"--scale": options["scale"], "--device": options["device"], "--cohort": options["cohort"]}
+    named["--max-runs"] = options["limit"]
     words = [word for option, value in named.items() if value for word in (option, str(value))]
-    for module in asked["imports"]:
+    for module in options["imports"]:
         words += ["--import", module]
-    for path, value in asked["overrides"].items():
+    for path, value in options["overrides"].items():
         words += ["--set", f"{path}={_toml(value)}"]
-    for path, values in asked["where"].items():
+    for path, values in options["where"].items():
         words += [word for value in values for word in ("--where", f"{path}={_toml(value)}")]
     return words
 

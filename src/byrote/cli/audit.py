@@ -42,14 +42,14 @@ def audit(
     out: Path = Path("audit"),
     json: bool = False,
 ) -> int:
-    """Audit labels, and write what was found into a folder.
+    """Audit labels, and write the result into a folder.
 
     Parameters
     ----------
     path
         A folder of images, one folder a class; or a CSV or Parquet table.
     label
-        The column with the labels, of the table or of the file of labels.
+        The column with the labels, in the table or in the file of labels.
     embeddings
         An .npy file of features (n, d), a row a sample.
     probabilities
@@ -86,14 +86,14 @@ def audit(
         from byrote.audit.sources import column_file
 
         which = None if folds == "2" else group_numbers(column_file(Path(folds)), len(source.labels))
-        found = audit_probabilities(source.x, source.labels, source.names, folds=which, seed=seed, ids=source.ids)
+        result = audit_probabilities(source.x, source.labels, source.names, folds=which, seed=seed, ids=source.ids)
     else:
-        found = _trained(source, folds, network, epochs, pilot, seed, device, out)
-    found = found.with_about(source=source.about, notes=list(source.notes))
-    found.save(out)
+        result = _trained(source, folds, network, epochs, pilot, seed, device, out)
+    result = result.with_about(source=source.about, notes=list(source.notes))
+    result.save(out)
     _write_page(out)
     say(f"wrote {out}; next: byrote audit plan {out} --checks 200")
-    return _shown(found, json)
+    return _shown(result, json)
 
 
 def _trained(
@@ -132,7 +132,7 @@ def _source(
     groups: str | None,
     resolution: int | None,
 ) -> "Source":
-    """What the command names; exactly one of a path, embeddings and probabilities."""
+    """The samples that the command names: exactly one of a path, embeddings and probabilities."""
     from byrote.audit import sources
 
     named = [value for value in (path, embeddings, probabilities) if value is not None]
@@ -151,23 +151,23 @@ def _source(
     return sources.probability_file(named[0], labels, label)
 
 
-def _shown(found: "Audit", as_json: bool) -> int:
-    rate = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(found.rate).items()}
+def _shown(result: "Audit", as_json: bool) -> int:
+    rate = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(result.rate).items()}
     if as_json:
-        pairs = [{k: None if v != v else v for k, v in asdict(pair).items()} for pair in found.confused]
+        pairs = [{k: None if v != v else v for k, v in asdict(pair).items()} for pair in result.confused]
         print_json(
-            {"samples": len(found), "classes": list(found.names), "rate": rate, "suspects": len(found.ranked)}
-            | {"confused": pairs, "advice": list(found.advice), "about": dict(found.about)}
+            {"samples": len(result), "classes": list(result.names), "rate": rate, "suspects": len(result.ranked)}
+            | {"confused": pairs, "advice": list(result.advice), "about": dict(result.about)}
         )
         return 0
-    for sentence in found.advice:
+    for sentence in result.advice:
         say(sentence)
-    say(f"premise: {found.rate.premise}")
+    say(f"premise: {result.rate.premise}")
     names = ("row", "id", "given", "suggested", "score", "probability", "reason")
-    rows = [{name: found.samples[name][row].item() if hasattr(found.samples[name][row], "item") else
-             found.samples[name][row] for name in names} for row in found.ranked[:_SHOWN]]  # fmt: skip
+    rows = [{name: result.samples[name][row].item() if hasattr(result.samples[name][row], "item") else
+             result.samples[name][row] for name in names} for row in result.ranked[:_SHOWN]]  # fmt: skip
     for row in rows:
-        row |= {name: found.names[row[name]] for name in ("given", "suggested")}
+        row |= {name: result.names[row[name]] for name in ("given", "suggested")}
     print_table("suspects, the likeliest wrong first", names, rows)
     return 0
 
@@ -188,13 +188,13 @@ def plan(
     Parameters
     ----------
     folder
-        What `byrote audit --out` wrote.
+        The folder that `byrote audit --out` wrote.
     half_width
         How narrow the interval shall be; or
     checks
         How many looks to take, second looks included.
     twice
-        How many of the looks are second ones, which tell how often the reviewer errs (default: a tenth).
+        How many of the looks are second ones, which show how often the reviewer errs (default: a tenth).
     seed
         Of the draw.
     json
@@ -280,9 +280,9 @@ def _at(address: str) -> None:
 
 @app.command
 def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
-    """Say what the answers settle: the rate, the suspects' precision and recall, and the rate of each class.
+    """Estimate the rate, the precision and recall of the suspects, and the rate of each class from the answers.
 
-    The same is written to FOLDER/settled.json.
+    The results are also written to FOLDER/settled.json.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
 
 @app.command
 def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path | None = None) -> int:
-    """Write the audit for other tools; no label is changed unless a person said so.
+    """Export the audit for other tools; a label changes only where a person corrected it.
 
     Parameters
     ----------
@@ -329,16 +329,16 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     from byrote.checks import one_of
 
     one_of("--to", to, FORMATS)
-    found = Audit.load(folder)
+    result = Audit.load(folder)
     name = {"csv": "labels.csv", "parquet": "labels.parquet", "labelstudio": "labelstudio.json"}.get(to, "cleaned")
-    corrected = {row: said for row, said in (read_answers(answers) if answers else []) if said in found.names}
-    say(f"wrote {write(found, out or folder / name, to, corrected)}")
+    corrected = {row: answer for row, answer in (read_answers(answers) if answers else []) if answer in result.names}
+    say(f"wrote {write(result, out or folder / name, to, corrected)}")
     _write_page(folder)
     return 0
 
 
 def _write_page(folder: Path) -> None:
-    """The page of the audit; without the extra that draws it a line that says so."""
+    """Write the page of the audit; without the `report` extra, print that it is missing."""
     from byrote.report.audited import write_audit_page
 
     try:
@@ -348,7 +348,7 @@ def _write_page(folder: Path) -> None:
 
 
 class _Bar:
-    """Epochs on a terminal; nothing when piped or quiet."""
+    """A progress bar of epochs on a terminal; nothing when piped or quiet."""
 
     def __init__(self) -> None:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

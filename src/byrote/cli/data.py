@@ -1,4 +1,4 @@
-"""`byrote data`: which data sets there are, which are on this machine, and getting the others."""
+"""`byrote data`: list the data sets, show which are on this machine, and fetch the others."""
 
 import sys
 from pathlib import Path
@@ -37,14 +37,14 @@ def listing(*, json: bool = False) -> int:
         }
     ]
     for collection in COLLECTIONS.values():
-        found = collection.available()
+        place = collection.available()
         rows.append(
             {
                 "name": collection.name,
                 "title": collection.title,
                 "size": collection.size,
                 "licence": collection.licence,
-                "here": f"{found.source}, {found.folder}" if found else None,
+                "here": f"{place.source}, {place.folder}" if place else None,
             }
         )
     if json:

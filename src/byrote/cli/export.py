@@ -1,4 +1,4 @@
-"""`export`, `compare` and `show`: what one wants to take away from a store. Never loads torch."""
+"""`export`, `compare` and `show`: take data out of a store. Never loads torch."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from byrote.store.written import Form
 
 __all__ = ["compare", "export", "show"]
 
-_LISTED = 20  # runs that differ, in the table
+_LISTED = 20  # most differing runs in the table
 
 
 def export(
@@ -84,22 +84,26 @@ def compare(first: Path, second: Path, /, *, imports: Imports = None, json: bool
     stores = [open_store(folder) for folder in (first, second)]
     for store in stores:
         import_own(store.results.about, imports)
-    found = beside(*stores)
+    comparison = beside(*stores)
     if json:
-        print_json(found.to_json())
+        print_json(comparison.to_json())
         return 0
-    counts = {"in both": found.common, "equal to the bit": found.equal, "different": len(found.different)}
-    counts |= {"only in the first": found.only_first, "only in the second": found.only_second}
+    counts = {
+        "in both": comparison.common,
+        "equal to the bit": comparison.equal,
+        "different": len(comparison.different),
+    }
+    counts |= {"only in the first": comparison.only_first, "only in the second": comparison.only_second}
     print_table("runs", list(counts), [counts])
-    if found.unshared:
-        say(f"not compared, since one folder alone has them: {', '.join(found.unshared)}")
-    if found.different:
-        rows: list[dict[str, Any]] = [vars(one) for one in found.different[:_LISTED]]
+    if comparison.unshared:
+        say(f"not compared, since one folder alone has them: {', '.join(comparison.unshared)}")
+    if comparison.different:
+        rows: list[dict[str, Any]] = [vars(one) for one in comparison.different[:_LISTED]]
         print_table("runs that differ", ("key", "part", "what"), rows)
-        if len(found.different) > _LISTED:
-            say(f"{len(found.different) - _LISTED} more runs differ; --json lists them all")
-    if found.claims:
-        print_table("claims", ("claim", "same", "first", "second"), [_side_by_side(row) for row in found.claims])
+        if len(comparison.different) > _LISTED:
+            say(f"{len(comparison.different) - _LISTED} more runs differ; --json lists them all")
+    if comparison.claims:
+        print_table("claims", ("claim", "same", "first", "second"), [_side_by_side(row) for row in comparison.claims])
     return 0
 
 
@@ -202,10 +206,10 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> _dotted({"noise": {"kind": "uniform", "rate": 0.2}, "seed": 0})
     {'noise.kind': 'uniform', 'noise.rate': 0.2, 'seed': 0}
     """
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
+        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`byrote status DIR --watch`, and what `byrote cancel DIR` says."""
+"""`byrote status DIR --watch` and `byrote cancel DIR`."""
 
 import sys
 import time
@@ -34,7 +34,7 @@ def cancel(folder: Path, /) -> int:
 
 
 def pace(state: Mapping[str, Any]) -> str:
-    """How many drivers work, how fast, and for how long yet; empty where none does."""
+    """The number of drivers, their speed, and the time left; empty where no driver works."""
     if not state["drivers"]:
         return ""
     parts = [f"{state['drivers']} driver" + ("s" if state["drivers"] > 1 else "")]
@@ -46,7 +46,7 @@ def pace(state: Mapping[str, Any]) -> str:
 
 
 def show_problems(state: Mapping[str, Any], folder: Path) -> None:
-    """A line a kind of failure, with the first line of one and the log that tells the rest."""
+    """One line for each kind of failure, with the first line of one error and its log."""
     for problem in state["problems"]:
         log = folder / "log" / f"{problem['key']}.txt"
         more = f" ({log})" if log.is_file() else ""
@@ -54,7 +54,7 @@ def show_problems(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def watch(folder: Path, as_json: bool) -> int:
-    """Look again and again until no driver works any more and nothing is running; JSON comes one object a line."""
+    """Print the state repeatedly until no driver works and no run is running; as JSON, one object a line."""
     from byrote.cli.results import state_and_progress
 
     last = ""

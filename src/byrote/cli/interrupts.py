@@ -1,4 +1,4 @@
-"""Ctrl-C once: finish the epoch in hand, keep a checkpoint, end. Twice: end now. SIGTERM counts as Ctrl-C."""
+"""The first Ctrl-C ends the work after the current epoch, with a checkpoint; the second at once. SIGTERM counts too."""
 
 import signal
 import threading
@@ -17,16 +17,16 @@ def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Itera
         begun: whether the work has begun; before that, the first Ctrl-C raises too.
         ask: asks the work to stop.
     """
-    asked = False
+    signaled = False
 
     def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked or not begun():
+        nonlocal signaled
+        if signaled or not begun():
             raise KeyboardInterrupt
-        asked = True
+        signaled = True
         ask()
 
-    if threading.current_thread() is not threading.main_thread():  # Python takes signals in the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only in the main thread
         yield
         return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

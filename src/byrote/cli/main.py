@@ -49,7 +49,7 @@ _COMMANDS = {
         "prune": "byrote.cli.store:prune",
     },
 }
-"""Where each command lies, by what a reader wants to do; a module is loaded when its command is called."""
+"""The module of each command, grouped by purpose; a module is loaded when its command is called."""
 for _place, (_title, _commands) in enumerate(_COMMANDS.items()):
     _group = Group(_title, sort_key=_place)
     for _name, _target in _commands.items():
@@ -86,13 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 done, or stopped at a limit that was asked for; 1 the work failed; 2 the request was wrong; 3 every run was
+        0 done, or stopped at a requested limit; 1 the work failed; 2 the request was wrong; 3 every run was
         carried out and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     if not tokens or tokens[0] in ("--help", "-h"):
         for name in (name for commands in _COMMANDS.values() for name in commands):
-            app[name]  # loads the command, so that the list of commands has a word on it
+            app[name]  # loads the command, so that the list of commands has its description
     try:
         result = app.meta(
             tokens,
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Say what stopped the work, with the traceback of a user's own code; what byrote does not foresee is raised."""
+    """Print why the work stopped, with the traceback of a user's own code; an unforeseen exception is raised again."""
     own = bool(own_trace(error))
     show_trace(error)
     if own and error.__cause__ is None:
@@ -128,7 +128,7 @@ def _failed(error: Exception) -> int:
 
 
 class _StandardError(logging.Handler):
-    """Writes to what standard error is at that moment, so that a progress bar moves out of the way."""
+    """Writes to the current standard error, so that messages appear above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stderr.write(as_options(shown(self.format(record))) + "\n")

@@ -49,7 +49,7 @@ def new(
 
 
 def _checked(name: str) -> None:
-    """The name must be one that a module of one's own can have."""
+    """Check that the name can be the name of a module."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
         raise ValueError(
             f"a name of letters, digits and underscores that starts with a letter is needed (my_loss), got {name!r}"

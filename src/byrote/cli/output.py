@@ -1,4 +1,4 @@
-"""What every command says, and where: data on standard output, everything else on standard error."""
+"""Output of all commands: data on standard output, everything else on standard error."""
 
 import json
 import os
@@ -44,19 +44,19 @@ def quiet() -> bool:
 
 
 def shown(text: str) -> str:
-    """A text that names a store in a bucket by its address, and not by the folder of its copy on this machine."""
+    """A text in which the folder of a bucket's local copy is replaced by the address of the bucket."""
     mirror = sys.modules.get("byrote.store.mirror")
     return text if mirror is None else str(mirror.shown(text))
 
 
 def say(text: str) -> None:
-    """A message for a person, on standard error; silent under `-q`."""
+    """Print a message on standard error; silent under `-q`."""
     if not quiet():
         Console(stderr=True, highlight=False).print(as_options(shown(text)), markup=False, soft_wrap=True)
 
 
 def fail(text: str, code: int) -> int:
-    """One line on standard error, also where a path in it has a line break, and the exit code."""
+    """Print one line on standard error, even where a path in it has a line break, and return the exit code."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_options(shown(text)))
     sys.stderr.write(f"byrote: {line}\n")
     return code
@@ -73,14 +73,14 @@ _ARGUMENT = re.compile(rf"`({'|'.join(_OPTIONS)})=([^`]*)`")
 
 
 def as_options(text: str) -> str:
-    """A sentence of the library, which names arguments of Python, with the options of the command line in their place.
+    """A message of the library with Python arguments replaced by the options of the command line.
 
     >>> as_options("with `on='ray'` give no `gpus_per_task=`; name its module with `imports=['mine']`")
     'with --on ray give no --gpus-per-task; name its module with --import mine'
     """
 
-    def option(found: re.Match[str]) -> str:
-        name, value = found.groups()
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
         return f"{_OPTIONS[name]} {value.strip('[]').strip(chr(39))}".rstrip()
 
     return _ARGUMENT.sub(option, text)
@@ -98,19 +98,19 @@ def older(versions: Mapping[str, int], root: Path) -> str:
 
 
 def show_trace(error: BaseException) -> None:
-    """The traceback of a user's own code, on standard error; nothing where the exception does not come from it."""
+    """Print the traceback of a user's own code on standard error; nothing where the exception comes from elsewhere."""
     trace = own_trace(error)
     if trace:
         sys.stderr.write(f"{trace}\n")
 
 
 def print_json(value: object) -> None:
-    """Data for a program, on standard output."""
+    """Print data for a program on standard output."""
     sys.stdout.write(shown(json.dumps(value, indent=1, allow_nan=False)) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Data for a person, on standard output; plain lines of tab-separated cells when piped."""
+    """Print a table on standard output; plain lines of tab-separated cells when piped."""
     if not sys.stdout.isatty():
         lines = ["\t".join(columns), *("\t".join(_text(row.get(c)) for c in columns) for row in rows)]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""A user's own modules in the commands that read a store: those it was made with, and those that are named now."""
+"""A user's own modules in commands that read a store: those it was made with, and those named in the command."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,20 +12,21 @@ from byrote.own_code import import_modules, search_here
 
 __all__ = ["Imports", "import_own", "say_changed"]
 
-_DIGITS = 12  # of a content, in a sentence
+_DIGITS = 12  # digits of a content in a message
 
 Imports = Annotated[list[str] | None, Parameter(name="--import", negative=())]
 
 
 def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: Iterable[str] = ()) -> None:
-    """Import what `--import` names now and what the store remembers, so that own claims and figures are found.
+    """Import the modules that `--import` names and those recorded in the store, so that own claims and figures exist.
 
-    A store may be read where its modules are not, so that one which cannot be imported is said and left out.
+    A store may be read on a machine without its modules. A recorded module that cannot be imported is reported and left
+    out.
 
     Args:
-        about: what the store says of itself, with the modules that it was made with as `imports`.
+        about: the record of the store, with the modules that it was made with as `imports`.
         named: the modules of this command.
-        contents: of each stored run the contents that name it, as JSON; a module that has another one now is said.
+        contents: for each stored run the contents in its key, as JSON; a module with another content now is reported.
 
     Raises:
         ValueError: a module that is named now cannot be imported.
@@ -42,13 +43,13 @@ def import_own(about: Mapping[str, Any], named: Sequence[str] | None, contents: 
 
 
 def say_changed(contents: Iterable[Mapping[str, str]]) -> None:
-    """Say which of the user's modules are here with another content than the runs that they made.
+    """Report the user's modules whose content differs from that recorded in the stored runs.
 
-    Runs are named by the content of the modules that their specs name, so that a module which was edited is another
-    one. A module that is not here is passed over: importing it says so.
+    The key of a run depends on the content of the modules that its spec names, so an edited module counts as another
+    one. A missing module is skipped, because importing it reports the error.
 
     Args:
-        contents: of each run the digests of its files and modules, under `module:NAME`.
+        contents: for each run the digests of its files and modules, under `module:NAME`.
     """
     recorded: dict[str, set[str]] = {}
     for one in contents:

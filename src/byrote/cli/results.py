@@ -1,4 +1,4 @@
-"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: what stores hold. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. Never loads torch."""
 
 import json
 from collections import Counter
@@ -30,11 +30,11 @@ __all__ = [
     "status",
 ]
 
-_BESIDE = ("verdicts.json", "figures", "tables")  # what lies beside the page
+_BESIDE = ("verdicts.json", "figures", "tables")  # the files beside the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
-    """What a store says of itself: `state_of` and `progress_of` together."""
+    """The state of a store: `state_of` and `progress_of` together."""
     from byrote.store import state_of
     from byrote.store.progress import progress_of
 
@@ -88,7 +88,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
 
 
 def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
-    """The runs of a folder, its own modules imported; how many of the planned ones they are is said first."""
+    """Open a folder, with its modules imported; first print how many of its planned runs exist."""
     from byrote.analysis import open_store
 
     store = open_store(folder)
@@ -141,16 +141,16 @@ def claims(
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
-    """Print verdicts as a table or as JSON, with how many more seeds would decide where that is asked for.
+    """Print verdicts as a table or as JSON; on request, also how many more seeds would decide.
 
-    Gives the exit code: 1 where a claim's function raised an exception.
+    Returns the exit code: 1 where a claim's function raised an exception.
     """
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     rows = [verdict.to_json() for verdict in verdicts]
     for verdict, row in zip(verdicts, rows, strict=True) if power else ():
         try:
             row["power"] = verdict.power()
-        except Exception as error:  # what an own claim gave as its forecast
+        except Exception as error:  # the forecast of a user's own claim
             show_trace(error)
             raised[f"the forecast of claim {verdict.id}"] = row["power"] = described(error)
     if as_json:
@@ -162,7 +162,7 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
 
 
 def _ended(raised: Mapping[str, str]) -> int:
-    """Say how many claims and figures raised an exception, and give the exit code."""
+    """Print how many claims and figures raised an exception, and return the exit code."""
     if not raised:
         return 0
     name, error = next(iter(raised.items()))

@@ -1,4 +1,4 @@
-"""`byrote run`: train what is missing of a study, with progress for a terminal and for a file."""
+"""`byrote run`: train the missing runs of a study, with progress for a terminal or a file."""
 
 import tomllib
 from collections import defaultdict
@@ -112,26 +112,26 @@ def run(
     overrides = _settings(set_ or [], "--set")
     if precision is not None:
         overrides["training.precision"] = precision
-    asked: dict[str, Any] = {"scale": scale, "overrides": overrides, "imports": imports or [], "accept": accept or []}
-    asked |= {"device": device, "cohort": cohort, "limit": limit, "where": _choices(where or [])}
+    options: dict[str, Any] = {"scale": scale, "overrides": overrides, "imports": imports or [], "accept": accept or []}
+    options |= {"device": device, "cohort": cohort, "limit": limit, "where": _choices(where or [])}
     if dry_run:
         from byrote.cli.ahead import show_price
 
-        return show_price(study, folder, asked | {"workers": workers})
+        return show_price(study, folder, options | {"workers": workers})
     if on == "slurm":
         from byrote.cli.ahead import write_script
 
-        return write_script(study, folder, asked, (array, time, partition, workers), script, keep_weights)
+        return write_script(study, folder, options, (array, time, partition, workers), script, keep_weights)
     if array or time or partition or script is not None:
         raise ValueError(f"--array, --time, --partition and --script are for --on slurm, and this is --on {on}")
     if first == "claims":
-        asked["worth"] = _worth(folder, imports or [])
-    asked |= {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task}
-    return _sweep(study, folder, asked | {"keep_weights": keep_weights}, max_time)
+        options["worth"] = _worth(folder, imports or [])
+    options |= {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task}
+    return _sweep(study, folder, options | {"keep_weights": keep_weights}, max_time)
 
 
-def _sweep(study: str, folder: Path, asked: dict[str, Any], max_time: str | None) -> int:
-    """Run the study, and say how that ended."""
+def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | None) -> int:
+    """Run the study, and report the outcome."""
     from byrote.cli.watch import Bar
     from byrote.sweep import Stop
     from byrote.sweep import run as sweep
@@ -141,17 +141,17 @@ def _sweep(study: str, folder: Path, asked: dict[str, Any], max_time: str | None
     watcher = Bar()
     try:
         with interruptible(lambda: watcher.begun, lambda: _stop(stop, watcher)):
-            outcome = sweep(study, folder, watcher=watcher, stop=stop, **asked)
+            outcome = sweep(study, folder, watcher=watcher, stop=stop, **options)
     except KeyboardInterrupt:
         watcher.close()
-        return fail(f"interrupted: {_kept(folder)}" if watcher.begun else "interrupted: nothing begun", 130)
+        return fail(f"interrupted: {_progress(folder)}" if watcher.begun else "interrupted: nothing begun", 130)
     finally:
         watcher.close()
-    return _said(outcome, folder)
+    return _conclude(outcome, folder)
 
 
 def _worth(folder: Path, imports: list[str]) -> Any:
-    """What missing runs are worth to the claims that the runs of the store leave open; None where it holds none."""
+    """A function for the worth of missing runs to the undecided claims; None where the store has no run."""
     from byrote.analysis import open_store
     from byrote.cli.own import import_own
 
@@ -173,58 +173,58 @@ def _stop(stop: "Stop", watcher: Any) -> None:
     watcher.stopping()
 
 
-def _kept(folder: Path) -> str:
-    """What the store holds now, in words."""
+def _progress(folder: Path) -> str:
+    """How many of the planned runs are in the store, as a sentence."""
     from byrote.store import Plan, committed
 
     plan = Plan.read(folder)
-    planned, kept = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
-    return f"{kept} of {planned} runs are kept in {folder}, {planned - kept} are left; the same command goes on"
+    planned, done = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
+    return f"{done} of {planned} runs are kept in {folder}, {planned - done} are left; the same command goes on"
 
 
-def _said(outcome: "Outcome", folder: Path) -> int:
-    """Say how a sweep ended, and give the exit code; see `byrote.cli.main`."""
-    kept = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
+def _conclude(outcome: "Outcome", folder: Path) -> int:
+    """Report how a sweep ended, and return the exit code; see `byrote.cli.main`."""
+    progress = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
-        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {kept}", 1)
+        return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {progress}", 1)
     if outcome.broken:
-        return fail(f"{outcome.broken[0]}; {kept}", 1)
+        return fail(f"{outcome.broken[0]}; {progress}", 1)
     if outcome.stopped in ("interrupted", "cancelled"):
-        return fail(f"{outcome.stopped}: {kept}, {outcome.left} are left; the same command goes on", 130)
+        return fail(f"{outcome.stopped}: {progress}, {outcome.left} are left; the same command goes on", 130)
     left = f", {outcome.left} are left; the same command goes on" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
-        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {kept}{left}", 3)
+        return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {progress}{left}", 3)
     if outcome.stopped:
-        say(f"{outcome.stopped}: {kept}{left}")
+        say(f"{outcome.stopped}: {progress}{left}")
         return 0
-    say(f"{kept}; next: byrote report {folder}")
+    say(f"{progress}; next: byrote report {folder}")
     return 0
 
 
 def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
-    """`path=value` settings; the value is TOML where it can be read as such, `none` for no value, else text."""
-    found: list[tuple[str, Any]] = []
+    """`path=value` settings; a value is TOML if it can be read as such, `none` means no value, the rest is text."""
+    pairs: list[tuple[str, Any]] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise ValueError(f"{option} needs path=value, got {setting!r}")
         try:
-            found.append((path.strip(), tomllib.loads(f"value = {text}")["value"]))
+            pairs.append((path.strip(), tomllib.loads(f"value = {text}")["value"]))
         except tomllib.TOMLDecodeError:
-            found.append((path.strip(), None if text.strip() == "none" else text))
-    return found
+            pairs.append((path.strip(), None if text.strip() == "none" else text))
+    return pairs
 
 
 def _settings(settings: list[str], option: str) -> dict[str, Any]:
-    """The settings by path; of two with one path the last."""
+    """The settings by path; a later setting of a path replaces an earlier one."""
     return dict(_pairs(settings, option))
 
 
 def _choices(settings: list[str]) -> dict[str, list[Any]]:
-    """All values that are named for each path."""
-    found: dict[str, list[Any]] = defaultdict(list)
+    """All values given for each path."""
+    values: dict[str, list[Any]] = defaultdict(list)
     for path, value in _pairs(settings, "--where"):
-        found[path].append(value)
-    return dict(found)
+        values[path].append(value)
+    return dict(values)

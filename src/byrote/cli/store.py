@@ -1,4 +1,4 @@
-"""`verify` and `prune`: whether a store can be trusted, and what it no longer needs."""
+"""`verify` and `prune`: check a store for damage, and remove what it no longer needs."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,18 +30,18 @@ def verify(folder: Path, /, *, json: bool = False) -> int:
     plan = Plan.read(folder)
     if plan is not None and plan.imports:
         import_own({"imports": plan.imports}, None)
-    found = check(folder)
-    facts = found.to_json()
+    result = check(folder)
+    facts = result.to_json()
     if json:
         print_json(facts)
     else:
-        kinds = Counter(flaw.kind for flaw in found.flaws)
+        kinds = Counter(flaw.kind for flaw in result.flaws)
         names = ("planned", "whole", "torn", "altered", "swapped", "missing", "foreign", "unavailable", "older")
         print_table("verify", names, [{**dict.fromkeys(names, 0), **facts, **kinds}])
-        for flaw in found.flaws:
+        for flaw in result.flaws:
             if flaw.kind != "missing":
                 say(flaw.sentence(folder))
-    return 1 if found.flaws else 0
+    return 1 if result.flaws else 0
 
 
 def prune(folder: Path, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:

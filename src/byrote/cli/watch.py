@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, a line now and then in a file."""
+"""The progress of a sweep: a bar on a terminal, an occasional line in a file."""
 
 import math
 import sys
@@ -20,7 +20,7 @@ _LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
 
 
 def columns() -> list[ProgressColumn]:
-    """The columns of the bar; names of losses may hold square brackets, which are no markup."""
+    """The columns of the bar; names of losses may contain square brackets, so markup is off."""
     return [
         TextColumn("{task.fields[count]}", markup=False),
         BarColumn(),
@@ -31,10 +31,10 @@ def columns() -> list[ProgressColumn]:
 
 
 class Bar(Watcher):
-    """Draws a bar on a terminal; writes a line now and then into a file."""
+    """Draws a bar on a terminal; writes an occasional line into a file."""
 
     def __init__(self) -> None:
-        self.begun, self.kept = False, 0
+        self.begun = False
         self._bar: Progress | None = None
         self._todo = self._finished = 0
         self._cost = 0.0
@@ -42,12 +42,12 @@ class Bar(Watcher):
         self._latest = ""
         self._stopping = False
         self._experiments: Mapping[str, Experiment] = {}
-        self._started = self._said = 0.0
+        self._started = self._last_line = 0.0
 
     def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        self.begun, self.kept, self._experiments = True, outcome.kept, experiments
+        self.begun, self._experiments = True, experiments
         self._todo, self._cost = sum(len(task.keys) for task in todo), sum(task.cost for task in todo)
-        self._started = self._said = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         if outcome.done_before:
             say(f"{outcome.done_before} of {outcome.planned} runs are there already")
         if outcome.older_versions:
@@ -69,7 +69,6 @@ class Bar(Watcher):
             say(f"0/{self._todo} runs")
 
     def event(self, event: Event, outcome: Outcome) -> None:
-        self.kept = outcome.kept
         if event.kind == "epoch":
             self._done[event.task.keys] = event.task.cost * event.data["epoch"] / event.data["epochs"]
             for key, row in event.data["rows"].items():
@@ -85,7 +84,7 @@ class Bar(Watcher):
         self._show(final=False)
 
     def stopping(self) -> None:
-        """The sweep was asked to stop; a terminal shows what it waits for."""
+        """Note that the sweep is stopping; the terminal shows that it waits for the current epoch."""
         self._stopping = True
         self._show(final=False)
 
@@ -116,7 +115,7 @@ class Bar(Watcher):
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=done, count=count, left=left, latest=self._latest)
-        elif (final and not self._stopping) or time.monotonic() - self._said >= _LINE_EVERY:
-            self._said = time.monotonic()
+        elif (final and not self._stopping) or time.monotonic() - self._last_line >= _LINE_EVERY:
+            self._last_line = time.monotonic()
             parts = [count, f"{duration(elapsed)} elapsed", "" if final else left, self._latest]
             say(", ".join(part for part in parts if part))

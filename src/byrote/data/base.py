@@ -1,4 +1,4 @@
-"""What a data set is: a frozen description (`Dataset`) that loads `Images` with true labels and stable ids."""
+"""The base of data sets: a frozen description (`Dataset`) that loads `Images` with true labels and stable ids."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,9 +21,9 @@ Split = Literal["train", "test"]
 
 
 class Raw(NamedTuple):
-    """A decoded split before any choice is made."""
+    """A decoded split before samples are chosen."""
 
-    images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 where the source holds such
+    images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 where the source holds floats
     labels: "np.ndarray[Any, Any]"  # (n,) int64
     ids: "np.ndarray[Any, Any]"  # (n,) int64
 
@@ -136,7 +136,7 @@ class Dataset(Component, family="data"):
         return counts
 
     def decode(self, split: Split) -> Raw:
-        """The complete split as it is stored (what each member defines)."""
+        """The complete split as it is stored; each data set defines it."""
         raise NotImplementedError
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -144,7 +144,7 @@ class Dataset(Component, family="data"):
         return self.mean, self.std
 
     def stamp(self) -> object:
-        """What beside the description decides the content: time and size of files that can change."""
+        """What determines the content beside the description: time and size of files that can change."""
         return None
 
     def collection(self, split: Split) -> Collection | None:
@@ -152,7 +152,7 @@ class Dataset(Component, family="data"):
         return None
 
     def available(self) -> bool:
-        """Whether both splits can be loaded from this machine, nothing fetched."""
+        """Whether both splits can be loaded from this machine without fetching anything."""
         needed = (self.collection("train"), self.collection("test"))
         return all(files is None or files.available() is not None for files in needed)
 
@@ -182,7 +182,8 @@ class Dataset(Component, family="data"):
         Raises:
             ValueError: another split, a class that is empty or has too few samples, a resolution above the
                 image's, damaged content.
-            FileNotFoundError: the files are not on this machine and could not be fetched; says what was tried.
+            FileNotFoundError: the files are not on this machine and could not be fetched; the message lists what was
+                tried.
         """
         checks.one_of("split", split, ("train", "test"))
         if split_seed is not None:

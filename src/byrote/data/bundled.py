@@ -49,7 +49,7 @@ def decode(split: Split) -> Raw:
 
 
 def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[int, ...] | None) -> bool:
-    """Whether the first `counts` samples of these classes (None: all there are) are embedded."""
+    """Whether the first `counts` samples of these classes (None: all of them) are embedded."""
     if counts is None:
         return False
     chosen = tuple(range(10)) if classes is None else classes

@@ -1,4 +1,4 @@
-"""CIFAR-10 in its three packings (binary, Python, PNG), and CIFAR-10N, its labels as people gave them."""
+"""CIFAR-10 in its three formats (binary, Python, PNG), and CIFAR-10N, its labels by human annotators."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def _from_png(path: Path, name: str) -> bytes:
         raise ValueError(f"{path} needs whole images of 32x32x3, one after another, got {pixels.shape}")
     images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     split = "test" if name == "test_batch" else "train"
-    beside = path.parent / f"{split}_lables.json"  # so spelled by its publisher
+    beside = path.parent / f"{split}_lables.json"  # the publisher's spelling
     try:
         labels = json.loads(inputs.read(beside, _LIMIT, "a list of labels"))
     except (ValueError, RecursionError) as error:
@@ -213,7 +213,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
     Raises:
         ValueError: another name.
-        FileNotFoundError: the file is not to be had; says what was tried.
+        FileNotFoundError: the file could not be obtained; the message lists what was tried.
     """
     checks.one_of("human labels", name, tuple(HUMAN_LABELS))
     return _human_arrays()[HUMAN_LABELS[name]].copy()
@@ -222,7 +222,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 def human_labels_file(name: str = "worst") -> Path:
     """Those labels as a CSV file in the cache with the columns id, true, observed, which `noise.Recorded` reads.
 
-    The file is written when it is not there yet; see `human_labels` for names and errors.
+    The file is written if it does not exist yet; see `human_labels` for names and errors.
     """
     observed = human_labels(name)
     path = CIFAR10N_FILES.cache / f"{name}.csv"

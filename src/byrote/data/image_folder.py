@@ -18,11 +18,10 @@ class ImageFolder(Own):
     """Images in one folder a class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
 
     Classes are numbered in alphabetical order, or by value where their names are whole numbers ("10" after "2");
-    ids follow the order of the files' paths. Hidden files and what systems and notebooks leave behind are no
-    samples; how many were left out is logged and stands in `notes()`. The orientation a camera stored (EXIF) is
-    applied. Images of 16 bits become parts of 65,535, integers and floats of 32 bits are taken as they are;
-    transparency is left out. Images of different sizes need a `resolution`. Needs Pillow:
-    pip install 'byrote[images]'.
+    ids follow the order of the files' paths. Hidden files and files created by systems and notebooks are not samples;
+    the number left out is logged and returned by `notes()`. The orientation a camera stored (EXIF) is applied. Images
+    of 16 bits become parts of 65,535, integers and floats of 32 bits are taken as they are; transparency is left out.
+    Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.
 
     Args:
         channels: 3, or 1 for gray.
@@ -41,13 +40,13 @@ class ImageFolder(Own):
 
     def stamp(self) -> object:
         listing = self._listing()
-        return inputs.stamp(listing.files), listing.notes  # what is left out is said anew when it changes
+        return inputs.stamp(listing.files), listing.notes  # files left out are reported again when they change
 
     def read(self) -> Content:
         listing = self._listing()
         white = 255.0 if self.preprocessing == "raw" else 1.0
         images, notes = stack(listing.files, self.channels, self.resolution, white)
-        labels = np.array([number for found in listing.splits.values() for _, number in found], dtype=np.int64)
+        labels = np.array([number for entries in listing.splits.values() for _, number in entries], dtype=np.int64)
         raw = Raw(images, labels, np.arange(len(labels)))
         notes = [*listing.notes, *(f"{self.label}: {note}" for note in (*notes, *_twice(listing.files)))]
         if "train" not in listing.splits:
@@ -59,7 +58,7 @@ class ImageFolder(Own):
 
 
 def _twice(files: list[Path]) -> list[str]:
-    """A sentence about files that are there under two names, through links."""
+    """A sentence about files that appear twice, through links."""
     first: dict[tuple[int, int], Path] = {}
     again: list[tuple[Path, Path]] = []
     for path in files:

@@ -112,8 +112,8 @@ class MNIST(Dataset):
 class FashionMNIST(Dataset):
     """Clothes in the form of MNIST: 60,000 and 10,000 images of 1x28x28 in 10 classes (Xiao et al. 2017).
 
-    Where the counts asked for fit into the embedded subset, that serves them, with the very same samples (both
-    take the first of each class); nothing is fetched then.
+    If the requested counts fit into the embedded subset, the samples come from it without fetching; they are the same
+    samples, because both take the first of each class.
 
     Example:
         >>> FashionMNIST(classes=(0, 9), per_class=50, test_per_class=20).load("test")

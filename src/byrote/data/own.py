@@ -1,4 +1,4 @@
-"""What the user's own data have in common: whole files, checked classes, a held-out split, and their own scaling.
+"""The base of the user's own data: undamaged files, checked classes, a held-out split, and scaling.
 
 Where a source has no test set of its own, every fifth sample of each class, in the order of the ids, is one.
 """
@@ -22,7 +22,7 @@ _PIECE = 1024  # samples that are converted at a time
 
 
 class Content(NamedTuple):
-    """What a source holds."""
+    """The content of a source."""
 
     train: Raw
     test: Raw
@@ -35,9 +35,9 @@ class Own(Dataset, abstract=True):
 
     Args:
         path: the file or folder. It is taken literally: no character of it is a pattern.
-        sha256: what `content()` must be, which then is part of the description; empty does not check.
+        sha256: the required value of `content()`, which becomes part of the description; empty does not check.
         labels: whether the labels are "known" to be true or only "given". With "given", no claim, figure or column of
-            `store.history()` speaks of true labels: they say how far predictions agree with the given ones.
+            `store.history()` uses true labels: they report how far predictions agree with the given ones.
     """
 
     path: str = Field(min_length=1, kw_only=True)
@@ -61,7 +61,7 @@ class Own(Dataset, abstract=True):
         return inputs.stamp(self.files())
 
     def content(self) -> str:
-        """Sixty-four hexadecimal digits that name the content, wherever it lies.
+        """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
         For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
         folder) and the SHA-256 of each file that is read, sorted by path: a file that is left out does not count.
@@ -80,24 +80,24 @@ class Own(Dataset, abstract=True):
         return inputs.content(self.place, self.files())
 
     def notes(self) -> tuple[str, ...]:
-        """What reading left out or decided, a sentence each; the same is logged as a warning when it is read."""
+        """One sentence for each thing that reading left out or decided; each is also logged as a warning."""
         return _read(self, self.stamp()).notes
 
     def class_names(self) -> tuple[str, ...]:
         """The names of all classes in the source, in the order of their numbers."""
-        found = _read(self, self.stamp())
-        return found.names or tuple(map(str, np.union1d(found.train.labels, found.test.labels).tolist()))
+        content = _read(self, self.stamp())
+        return content.names or tuple(map(str, np.union1d(content.train.labels, content.test.labels).tolist()))
 
     def decode(self, split: Split) -> Raw:
-        found = _read(self, self.stamp())
-        raw: Raw = getattr(found, split)
+        content = _read(self, self.stamp())
+        raw: Raw = getattr(content, split)
         if not len(raw.labels):
             advice = ": every fifth sample of a class is one, so that 5 of each are needed" if split == "test" else ""
             raise ValueError(f"{self.label} has no {split} samples{advice}")
-        wanted = range(1 + _largest(found)) if self.classes is None else self.classes
+        wanted = range(1 + _largest(content)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))
         if absent:
-            name = f" ({found.names[absent[0]]!r})" if absent[0] < len(found.names) else ""
+            name = f" ({content.names[absent[0]]!r})" if absent[0] < len(content.names) else ""
             more = f" and {len(absent) - 1} more classes" if len(absent) > 1 else ""
             raise ValueError(
                 f"{self.label} ({split}) has no sample of class {absent[0]}{name}{more}: every class needs samples in "
@@ -125,10 +125,10 @@ class Own(Dataset, abstract=True):
 @lru_cache(maxsize=2)
 def _read(dataset: Own, stamp: object) -> Content:
     if dataset.sha256:
-        found = dataset.content()
-        if found != dataset.sha256:
+        digest = dataset.content()
+        if digest != dataset.sha256:
             where, wanted = inputs.shown(dataset.path), dataset.sha256
-            raise ValueError(f"{where} is damaged or another file: sha256 {wanted} is needed, got {found}")
+            raise ValueError(f"{where} is damaged or another file: sha256 {wanted} is needed, got {digest}")
     before = [inputs.fingerprint(path) for path in dataset.files()]
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:

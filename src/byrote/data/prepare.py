@@ -21,7 +21,7 @@ def select(
     Args:
         labels: (n,) classes of the complete split.
         counts: how many of each class, its first ones; None takes all.
-        name: what an error calls the data.
+        name: of the data in error messages.
 
     Example:
         >>> select(np.array([2, 0, 1, 2, 2, 0]), (2, 0), (2, 1), "toy")
@@ -30,16 +30,16 @@ def select(
     if isinstance(counts, tuple) and len(counts) != len(classes):
         raise ValueError(f"{name}: one count for each of the {len(classes)} classes is needed, got {len(counts)}")
     wanted = counts if isinstance(counts, tuple) else (counts,) * len(classes)
-    found = []
+    places_of = []
     for c, k in zip(classes, wanted, strict=True):
         places = np.flatnonzero(labels == c)
         if not len(places):
             raise ValueError(f"{name} has no sample of class {c}")
         if k is not None and k > len(places):
             raise ValueError(f"{name} has {len(places)} samples of class {c}, {k} are asked for")
-        found.append(places[:k])
-    where = np.concatenate(found)
-    new = np.repeat(np.arange(len(classes), dtype=np.int64), [len(places) for places in found])
+        places_of.append(places[:k])
+    where = np.concatenate(places_of)
+    new = np.repeat(np.arange(len(classes), dtype=np.int64), [len(places) for places in places_of])
     order = np.argsort(where)
     return where[order], new[order]
 

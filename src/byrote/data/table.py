@@ -21,7 +21,7 @@ class Table(Own):
     """A CSV or Parquet table: a row a sample, one label column, the other columns its features or its image.
 
     A CSV file has a header. Columns of texts, columns without any value, and a column that numbers the rows (such
-    as the index that pandas writes) are no features; those left out are logged and stand in `notes()`. A column in
+    as the index that pandas writes) are not features; those left out are logged and returned by `notes()`. A column in
     which only some cells are numbers is refused.
 
     Args:
@@ -79,7 +79,7 @@ class Table(Own):
         return f"{inputs.shown(self.path)}, column {column}"
 
     def _check_names(self, table: tables.Table) -> None:
-        """Every column named here is there, and has one role."""
+        """Check that every named column exists and has one role."""
         roles = [self.label_column, *self.features]
         roles += filter(None, (self.split_column, self.id_column, self.image_column))
         for name in roles:
@@ -119,7 +119,7 @@ class Table(Own):
         return paths
 
     def _images(self, table: tables.Table) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """(n, C, H, W), and what was left out."""
+        """(n, C, H, W), and one sentence for each thing left out."""
         if self.image_column:
             white = 255.0 if self.preprocessing == "raw" else 1.0
             images, notes = stack(self._image_files(table), self.channels, self.resolution, white)
@@ -140,20 +140,20 @@ class Table(Own):
         return values.reshape(-1, *shape), notes
 
     def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """The split of each row, "" for one that is left out, and what was decided."""
+        """The split of each row, "" for one that is left out, and one sentence for each decision."""
         where = self._where(self.split_column)
-        found = [split_named(str(cell)) if cell is not None else None for cell in cells]
-        unknown = [row for row, split in enumerate(found) if split is None]
+        splits = [split_named(str(cell)) if cell is not None else None for cell in cells]
+        unknown = [row for row, split in enumerate(splits) if split is None]
         if unknown:
             first = cells[unknown[0]]
             raise ValueError(
                 f"{where}: every row must say train, test or val, and {len(unknown)} of {len(cells)} do not, the "
                 f"first in row {unknown[0] + 1} ({'' if first is None else first!r})"
             )
-        which, held = np.array(found, dtype=object), sum(split == "val" for split in found)
+        which, held = np.array(splits, dtype=object), sum(split == "val" for split in splits)
         if not held:
             return which, []
-        if "test" not in found:
+        if "test" not in splits:
             return np.where(which == "val", "test", which), [f"{where}: no row says test, and val is the test split"]
         return which, [f"{where}: left out {held} rows that say val"]
 

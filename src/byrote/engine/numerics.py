@@ -26,10 +26,10 @@ def numerics(network: StackedNetwork) -> dict[str, bool | str]:
     features = network.features
     on_cpu = next(network.parameters()).device.type == "cpu"
     compiled = features.computation.uses_kernels() and on_cpu
-    found = kernels() if compiled else None
+    library = kernels() if compiled else None
     return {
         "compiled": compiled,
-        "kernels": found is not None,
+        "kernels": library is not None,
         **{name: compiled and features.way() == name for name in ("tiles", "vectors", "pairs")},
-        "library": "" if found is None else found.digest,
+        "library": "" if library is None else library.digest,
     }

@@ -33,9 +33,9 @@ def verify(path: str | Path, check: str) -> None:
     name, _, wanted = check.partition(":")
     if name not in ("md5", "sha256"):
         raise ValueError(f"a check reads 'md5:...' or 'sha256:...', got {check!r}")
-    found = (md5 if name == "md5" else sha256)(path)
-    if found != wanted:
-        raise ValueError(f"{path} is damaged or another file: {name} {wanted} is needed, got {found}")
+    digest = (md5 if name == "md5" else sha256)(path)
+    if digest != wanted:
+        raise ValueError(f"{path} is damaged or another file: {name} {wanted} is needed, got {digest}")
 
 
 def cache_folder() -> Path:

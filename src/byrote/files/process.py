@@ -101,5 +101,5 @@ def signed() -> str:
 
 def owner_of(name: str) -> Process | None:
     """The process that signed a file's name; None where none did."""
-    found = _SIGNED.search(name)
-    return None if found is None else Process(found[1], int(found[2]), int(found[3]))
+    match = _SIGNED.search(name)
+    return None if match is None else Process(match[1], int(match[2]), int(match[3]))

@@ -66,12 +66,12 @@ class Weighted(Loss):
 
     def sample_weight(self, y: Tensor, dtype: torch.dtype) -> Tensor | None:
         ignored = self.ignores(y)
-        kept = y if ignored is None else y.masked_fill(ignored, 0)
+        classes = y if ignored is None else y.masked_fill(ignored, 0)
         if self.weights is None:
-            weight = torch.ones_like(kept, dtype=dtype)
+            weight = torch.ones_like(classes, dtype=dtype)
         else:
             weights = torch.tensor(self.weights, dtype=dtype).to(y.device, non_blocking=True)
-            weight = row_of(weights, kept)
+            weight = row_of(weights, classes)
         return weight if ignored is None else weight.masked_fill(ignored, 0)
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model answered, batch by batch, until it is measured; and a model that an evaluation leaves as it was."""
+"""Collect the answers of a model batch by batch, and evaluate a model without changing its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["Answers", "undisturbed"]
 
 
 class Answers:
-    """Batches of (index, features, logits, labels) until they are taken together, each written once into one table.
+    """Batches of (index, features, logits, labels), collected until they are read together, each written once into one
+    table.
 
     Args: `rows`, how many samples are expected; more make the table grow.
     """
@@ -50,14 +51,14 @@ class Answers:
         self._used = end
 
     def missing(self, size: int) -> Tensor:
-        """Positions of 0..size-1 that no batch has held, in order."""
+        """Positions of 0..size-1 that were in no batch, in order."""
         came = torch.zeros(size, dtype=torch.bool)
         if self._columns:
             came[self._columns[0][: self._used]] = True
         return (~came).nonzero()[:, 0]
 
     def take(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All batches as one, in the order of the index, the last of each sample; then there are none."""
+        """All batches as one, in the order of the index, with the last entry of each sample; clears the collection."""
         if self.empty:
             raise ValueError("a training batch is needed before a row can be measured, got none: call update first")
         index, features, logits, labels = (column[: self._used] for column in self._columns)

@@ -1,4 +1,4 @@
-"""Batches as loaders give them: which member is what, in which order samples come, what a model answered."""
+"""Read the batches of loaders: the role of each member, the order of samples, and the model's answer."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Members:
     """Which members of a batch are the input, the labels and the index: positions in a tuple, keys of a mapping.
 
     Defaults: (inputs, labels), that is 0 and 1; of a mapping "labels", and all the other members by name as input. No
-    member is ever taken for the index unless it is declared, or the data set is an `Indexed`, which puts it last or
-    under "index".
+    member is used as the index unless it is declared, or the data set is an `Indexed`, which puts it last or under
+    "index".
 
     >>> Members().split(("x", "y", "domain"))
     ('x', 'y', None)
@@ -82,17 +82,17 @@ class Members:
     def _of_mapping(self, batch: Mapping[Any, Any], indexed: bool) -> tuple[Any, Any, Any]:
         labels = "labels" if self.labels is None else self.labels
         index = ("index" if self.indexed else None) if self.index is None else self.index
-        found = (
+        labels_and_index = (
             _member(batch, "labels", labels),
             None if index is None or not indexed else _member(batch, "index", index),
         )
         if self.inputs is not None:
-            return _member(batch, "inputs", self.inputs), *found
-        return {name: value for name, value in batch.items() if name not in (labels, index)}, *found
+            return _member(batch, "inputs", self.inputs), *labels_and_index
+        return {name: value for name, value in batch.items() if name not in (labels, index)}, *labels_and_index
 
 
 def disorder(loader: Any) -> str:
-    """Why the samples of a loader do not come in the order of its data set; "" where they do, or nothing tells.
+    """Why the samples of a loader do not come in the order of its data set; "" where they do, or where it is unknown.
 
     >>> from torch.utils.data import TensorDataset
     >>> samples = TensorDataset(torch.zeros(3))
@@ -119,7 +119,7 @@ def disorder(loader: Any) -> str:
 
 
 def share(loader: Any) -> str:
-    """Why a loader gives one process's share of its data set; "" where it gives all, or nothing tells."""
+    """Why a loader gives only one process's share of its data set; "" where it gives all, or where it is unknown."""
     loader = _inmost(loader)
     if isinstance(loader, _BaseDataLoaderIter):
         batches, own = _samplers(loader)
@@ -140,7 +140,7 @@ def known_order(loader: Any) -> bool:
 
 
 def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -> Any:
-    """What the model answers on a batch's input, moved to its device; `named`: members of a mapping, by name.
+    """The model's answer on a batch's input, moved to its device; `named`: members of a mapping, by name.
 
     Raises: TypeError where the model takes no arguments of these names.
     """
@@ -159,10 +159,10 @@ def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -
 
 
 def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None) -> Tensor:
-    """The logits (B, C) among what a model answered: a tensor, a tuple, a mapping or a `ModelOutput`.
+    """The logits (B, C) in a model's answer: a tensor, a tuple, a mapping or a `ModelOutput`.
 
     Args:
-        outputs: what the model answered.
+        outputs: the model's answer.
         num_classes: N; None: not known.
         member: which member they are; None: "logits" of a mapping, and of a tuple the one matrix that has N columns.
 
@@ -182,18 +182,18 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     if "logits" in named:
         return _matrix(named["logits"])
     members = list(named.values()) if named else list(outputs) if isinstance(outputs, Sequence) else []
-    found = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
-    found = found if len(found) == 1 else [part for part in found if part.shape[1] == num_classes]
-    if len(found) != 1:
+    candidates = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
+    candidates = candidates if len(candidates) == 1 else [part for part in candidates if part.shape[1] == num_classes]
+    if len(candidates) != 1:
         needed = f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__}"
         if not members:
             raise ValueError(f"{needed}: let it answer with a tensor, or with a tuple or mapping that holds one")
         shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
         raise ValueError(
-            f"{needed} of {shapes}, {len(found)} of which fit: say which member they are with Observer(logits=) or "
-            "Logits(member=)"
+            f"{needed} of {shapes}, {len(candidates)} of which fit: say which member they are with Observer(logits=) "
+            "or Logits(member=)"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _matrix(logits: Any) -> Tensor:
@@ -236,7 +236,7 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _rows_of_numbers(outputs: Any) -> bool:
-    """Whether a model or a loop gave its logits as an array, or as lists of numbers."""
+    """Whether logits are an array, or lists of numbers."""
     if isinstance(outputs, list | tuple):
         return bool(outputs) and all(
             isinstance(row, list | tuple) and all(isinstance(cell, int | float) for cell in row) for row in outputs
@@ -251,13 +251,13 @@ def _samplers(iterator: _BaseDataLoaderIter) -> tuple[Any, Any]:
 
 
 def _inmost(loader: Any) -> Any:
-    """The DataLoader, or its iterator, which a progress bar, a wrapper, or a generator goes through."""
-    found = loader
+    """The DataLoader, or its iterator, inside a progress bar, a wrapper, or a generator."""
+    inmost = loader
     for _ in range(4):
-        if isinstance(found, DataLoader | _BaseDataLoaderIter | IterableDataset):
-            return found
-        frame = found.gi_frame if isinstance(found, GeneratorType) else None
-        names = frame.f_locals if frame else getattr(found, "__dict__", {})
+        if isinstance(inmost, DataLoader | _BaseDataLoaderIter | IterableDataset):
+            return inmost
+        frame = inmost.gi_frame if isinstance(inmost, GeneratorType) else None
+        names = frame.f_locals if frame else getattr(inmost, "__dict__", {})
         inside = {id(part): part for part in names.values()}.values()
         loaders: list[Any] = [part for part in inside if isinstance(part, DataLoader | _BaseDataLoaderIter)]
         loaders = loaders or [part for part in inside if isinstance(part, GeneratorType)]
@@ -265,5 +265,5 @@ def _inmost(loader: Any) -> Any:
             loaders = [names["self"]]
         if len(loaders) != 1:
             return loader
-        found = loaders[0]
+        inmost = loaders[0]
     return loader

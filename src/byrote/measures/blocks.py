@@ -16,7 +16,7 @@ _PANEL = 256  # rows of one panel of a symmetric matrix
 
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Features (B, M) without a graph and int64 labels (B,) beside them, or one sentence about what does not fit."""
+    """Features (B, M) without a graph and int64 labels (B,), checked."""
     features = matrix("features", features)
     return features, class_labels("labels", labels, num_classes, len(features)).to(features.device)
 
@@ -27,7 +27,7 @@ def blocks(features: Tensor) -> Iterator[slice]:
 
 
 def ranges(rows: int, width: int) -> Iterator[slice]:
-    """The same for so many rows of that width, which need not exist yet."""
+    """The same for a number of rows of that width, which need not exist yet."""
     step = max(_ROWS, _ELEMENTS // max(width, 1))
     return (slice(start, start + step) for start in range(0, rows, step))
 
@@ -52,7 +52,7 @@ def panels(packed: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
 
 
 def packed_size(width: int) -> int:
-    """How many numbers a packed symmetric (M, M) matrix holds: M^2 up to 256, then about half."""
+    """The number of entries of a packed symmetric (M, M) matrix: M^2 up to 256, then about half."""
     return sum(min(_PANEL, width - start) * (width - start) for start in range(0, width, _PANEL))
 
 

@@ -1,4 +1,4 @@
-"""Readings of curves over epochs: when J1 overtakes J2, the area between them, when a bar is reached. Plain numbers."""
+"""Readings of curves over epochs: when J1 overtakes J2, the area between them, the epoch that reaches a bar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to each sample over training: when it is learned, forgotten, and by which margin."""
+"""The course of each sample over training: when it is learned or forgotten, and by which margin."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class SampleHistory:
         """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
 
         Raises ValueError for an epoch below 1, when logits and samples do not fit, a sample occurs twice in `index`, or
-        a row of logits predicts no class (NaN, infinite, all masked): one bad batch must not spoil what the samples
-        have been through.
+        a row of logits predicts no class (NaN, infinite, all masked): one bad batch must not damage the history of the
+        samples.
         """
         epoch = epoch_number(epoch)
         logits = checked_logits("logits", logits)

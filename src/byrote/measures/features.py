@@ -1,4 +1,4 @@
-"""Features at hand with their labels: class means from one pass, variance along directions from a second."""
+"""Features in memory with their labels: class means from one pass, variance along directions from a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ClassMeans", "FeatureSet"]
 
 
 class ClassMeans(Protocol):
-    """What geometry needs of a set of features: `ClassMoments` and `FeatureSet` both have it."""
+    """The interface that measures of geometry need: `ClassMoments` and `FeatureSet` both have it."""
 
     @property
     def counts(self) -> Tensor: ...  # (N,) int64
@@ -44,9 +44,9 @@ class ClassMeans(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features (n, M) and labels (n,) as a value: its class means, axes and NC1, each computed once and when asked for.
+    """Features (n, M) and labels (n,) as a value: its class means, axes and NC1, each computed once, on first use.
 
-    Why: where features are at hand, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
+    Why: with features in memory, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
     means: n M r flops in place of n M^2. What several measures need (the class means, their singular value
     decomposition) is computed for all of them together. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a
     `FeatureSet` as they take `ClassMoments`, which cannot be merged from one: for chunks and workers use those.
@@ -69,7 +69,7 @@ class FeatureSet:
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> FeatureSet:
-        """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it travels.
+        """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it propagates.
 
         Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are no integers.
         """
@@ -131,7 +131,7 @@ class FeatureSet:
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+        """Root mean square of each feature, (M,): the scale of the rounding of stored features."""
         offsets, _, variances = self._sums
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 

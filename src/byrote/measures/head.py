@@ -11,21 +11,21 @@ from torch import Tensor, nn
 
 __all__ = ["Head"]
 
-_TOLERANCE = 1e-3  # relative: logits may have gone through a half precision on their way
+_TOLERANCE = 1e-3  # relative: logits may have passed through a half precision
 
 
 class _Call(NamedTuple):
-    """What a module was given and what it answered, without a graph."""
+    """The input and output of a module, without a graph."""
 
     given: Tensor
     answer: Tensor
 
 
 class Head:
-    """Sees what the head of a model is given, and that its outputs are the model's logits, in every batch.
+    """Records the inputs of a model's head, and checks in every batch that its outputs are the model's logits.
 
-    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier gives other features, and
-    every reading of them is wrong in silence. So until the first batch every module is watched, and the head is the
+    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier has other features, and
+    every reading of them would be silently wrong. So until the first batch every module is watched, and the head is the
     `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number a row
     (log_softmax) or by masked classes (-inf) count as the same.
 
@@ -61,7 +61,7 @@ class Head:
         calls, self._calls = self._calls, {}
         if not calls:
             raise ValueError(_needed(logits, "none"))
-        name = self._name if self._settled else self._found(calls, logits)
+        name = self._name if self._settled else self._head_of(calls, logits)
         call = calls.get(name or "")
         if call is None:
             raise ValueError(
@@ -87,18 +87,18 @@ class Head:
         (None, None) for a head that is not known or not linear, or gives more than the C logits. Where features were
         passed and no head was named, the head is the only `nn.Linear` of that shape.
         """
-        found = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
-        fit = [head for head in found if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
+        heads = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
+        fit = [head for head in heads if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
         if len(fit) != 1:
             return None, None
         return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
 
     def forget(self) -> None:
-        """Nothing seen so far belongs to a batch to come."""
+        """Forget the recorded calls, which belong to no later batch."""
         self._calls = {}
 
     def close(self) -> None:
-        """Take every hook off."""
+        """Remove every hook."""
         for hook in self._hooks.values():
             hook.remove()
         self._hooks = {}
@@ -110,36 +110,36 @@ class Head:
             self._calls.pop(name, None)
             self._calls[name] = _Call(given, answer)
 
-    def _found(self, calls: dict[str, _Call], logits: Tensor) -> str:
+    def _head_of(self, calls: dict[str, _Call], logits: Tensor) -> str:
         """The head, by a batch: the one named, or the last `nn.Linear` whose outputs are the logits."""
         if self._name is not None:
             return self._name
         same = {name: _same(calls[name].answer, logits) for name in calls if name in self._linear}
-        found = [name for name in same if same[name]] or [name for name in same if same[name] is None]
-        if not found and all(len(call.answer) != len(logits) for call in calls.values()):
+        candidates = [name for name in same if same[name]] or [name for name in same if same[name] is None]
+        if not candidates and all(len(call.answer) != len(logits) for call in calls.values()):
             raise ValueError(_needed(logits, f"{len(next(iter(calls.values())).answer)} rows"))
-        if not found:
+        if not candidates:
             raise ValueError(
                 "the head is not known, as no nn.Linear has the logits of the model as its outputs: "
                 f"{self._advice(calls, logits)}"
             )
-        own = [name for name in found if calls[name].answer.data_ptr() == logits.data_ptr()]
-        if not own and not all(_equal(calls[name].given, calls[found[-1]].given) for name in found):
+        own = [name for name in candidates if calls[name].answer.data_ptr() == logits.data_ptr()]
+        if not own and not all(_equal(calls[name].given, calls[candidates[-1]].given) for name in candidates):
             raise ValueError(
-                f"the head is not known, as {len(found)} modules have the logits of the model as their outputs: name "
-                f"it with head=, here {' or '.join(map(repr, found))}"
+                f"the head is not known, as {len(candidates)} modules have the logits of the model as their outputs: "
+                f"name it with head=, here {' or '.join(map(repr, candidates))}"
             )
-        return (own or found)[-1]
+        return (own or candidates)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
-        """Watch the head alone once its outputs have been seen to be the logits (NaN throughout shows nothing)."""
+        """Watch only the head once its outputs are known to be the logits (NaN throughout shows nothing)."""
         if not self._settled and name is not None and _same(call.answer, logits):
             self._name, self._settled = name, True
             for other in [other for other in self._hooks if other != name]:
                 self._hooks.pop(other).remove()
 
     def _advice(self, calls: dict[str, _Call], logits: Tensor) -> str:
-        """Which modules head= could name."""
+        """Advice on the modules that head= could name."""
         fit = [
             name
             for name, call in calls.items()  # what keeps the shape, a softmax say, is an activation and no head
@@ -160,7 +160,7 @@ def _copied(values: Tensor) -> Tensor:
 
 
 def _vectors(value: Any) -> Tensor | None:
-    """One vector a sample (B, M) without a graph, also where it stands as (B, M, 1, 1) for a convolution."""
+    """One vector per sample (B, M) without a graph, also from the shape (B, M, 1, 1) of a convolution."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
         return None
     return value.detach().flatten(1) if all(side == 1 for side in value.shape[2:]) else None

@@ -56,7 +56,7 @@ def j2(predictions: Tensor, true: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Fates:
-    """What became of clean and corrupted samples; shares of an empty group are NaN."""
+    """The fates of clean and corrupted samples; shares of an empty group are NaN."""
 
     realised_rate: float  # rho, share of samples whose observed label is not the true one
     clean_accuracy: float  # a = P(predicted as observed | clean)
@@ -114,7 +114,7 @@ class Memorization:
     relative: float  # mean / D
     noise_weighted_relative: float  # noise_weighted / D
     observed_ratio: float  # mean over corrupted samples of ||h - mu_true|| / ||mu_observed - mu_true||
-    clean_mean: float  # the same mean distance over CLEAN samples: the floor mem is to be read against
+    clean_mean: float  # the same mean distance over CLEAN samples: the floor to compare mem with
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
     redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, the label's own class included;
@@ -142,7 +142,8 @@ def memorization(
     1/N have their true label again.
 
     Why so many readings: mem grows with the number of corrupted samples and with the scale of the features. The
-    noise-weighted relative reading predicts dilation best; `clean_mean` is the distance that is scatter, not memory.
+    noise-weighted relative reading predicts dilation best; `clean_mean` is the distance that is due to scatter, not to
+    memorization.
 
     Args:
         features: (n, M) training features, any float dtype; measured in float64.
@@ -154,7 +155,7 @@ def memorization(
     Returns: a `Memorization`, in units of the features (relative readings: of D). Class means that coincide to
         rounding leave no D to divide by: relative readings are NaN. A true class without test mean: NaN.
 
-    NaN and infinite features make those readings NaN that hold them.
+    NaN and infinite features make the readings that depend on them NaN.
 
     Raises: ValueError for shapes that do not fit and true labels without a row of `test_means`; TypeError for labels
         that are not integers.
@@ -190,10 +191,10 @@ def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
     >>> observed_of([0, 3], num_classes=2, size=2)
     tensor([0, 3])
     """
-    found = class_labels("observed_labels", labels, 2 * num_classes, size)
-    if size > 2 * num_classes and found.unique().tolist() == list(range(1, num_classes + 1)):
+    classes = class_labels("observed_labels", labels, 2 * num_classes, size)
+    if size > 2 * num_classes and classes.unique().tolist() == list(range(1, num_classes + 1)):
         raise ValueError(f"observed_labels must count from 0, got labels from 1 to {num_classes}; subtract 1")
-    return found
+    return classes
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
@@ -213,7 +214,7 @@ def memorization_of(
     epsilon: float,
     redrawn: Tensor | None = None,
 ) -> Memorization:
-    """The readings of mem from `away` (n,), the `distances` of all samples, gathered in whatever way.
+    """The readings of mem from `away` (n,), the `distances` of all samples.
 
     `epsilon` is the machine epsilon of the dtype the features came in; the rest is as for `memorization`.
     """
@@ -284,10 +285,10 @@ def _agreement(predictions: Tensor, labels: Tensor) -> float:
 
 def _columns(**columns: Tensor) -> list[Tensor]:
     """Classes (n,) in any integer container as int64, of one length and where the first is."""
-    found = {name: counted(name, values) for name, values in columns.items()}
-    same_length(**found)
-    device = next(iter(found.values())).device
-    return [values.to(device) for values in found.values()]
+    checked = {name: counted(name, values) for name, values in columns.items()}
+    same_length(**checked)
+    device = next(iter(checked.values())).device
+    return [values.to(device) for values in checked.values()]
 
 
 def _share(hits: Tensor) -> float:

@@ -19,9 +19,10 @@ __all__ = ["ClassMoments", "MomentStream"]
 
 @dataclass(frozen=True, eq=False)
 class ClassMoments:
-    """Counts, means and within-class scatter of features h (K_n samples in each of N classes), as a value that adds.
+    """Counts, means and within-class scatter of features h (K_n samples in each of N classes), as a value that can be
+    added.
 
-    Claim: `a + b` holds exactly what one pass over both sets would (Chan, Golub & LeVeque 1983, pairwise update),
+    Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update),
     so chunks, workers and devices merge in any order, and a class may be absent from any of them.
 
     Formula: h_n = mean of class n; scatter = sum_n w_n sum_i (h_i - h_n)(h_i - h_n)^T, with w_n = 1 (pooled), or
@@ -62,7 +63,7 @@ class ClassMoments:
         """Moments of `features` (B, M), any float dtype, with integer `labels` (B,) in 0..num_classes-1.
 
         `counts` (N,): final class counts of the whole set, of which this may be a chunk. Raises ValueError for
-        labels out of range, and for shapes that do not fit. NaN is not an error: it travels, and NC1 is NaN.
+        labels out of range, and for shapes that do not fit. NaN is not an error: it propagates, and NC1 is NaN.
         """
         return cls.stream([(features, labels)], num_classes, counts)
 
@@ -109,7 +110,7 @@ class ClassMoments:
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,): what the rounding of stored features is relative to."""
+        """Root mean square of each feature, (M,): the scale of the rounding of stored features."""
         size = self.num_classes if self.final is not None else self.counts.sum()
         means = torch.linalg.vector_norm(self.offsets + self.origin, dim=0).square() / self.num_classes
         variances = torch.cat([panel.diagonal() for _, panel in panels(self.packed, self.width)])
@@ -152,7 +153,7 @@ class ClassMoments:
         return self.scatter / self.within_size(averaged)
 
     def within_size(self, averaged: bool = True) -> int:
-        """What the scatter is to be divided by to be Sigma_W: the number of samples, or N with final counts.
+        """The divisor that turns the scatter into Sigma_W: the number of samples, or N with final counts.
 
         Raises ValueError on unequal counts when the other Sigma_W was accumulated, and when the final `counts`
         announced are not the counts seen.
@@ -278,7 +279,7 @@ class MomentStream:
         self._references[fresh] /= added[fresh, None]
 
     def _close(self) -> ClassMoments:
-        """Turn sums about the references into moments, in place: the stream is of no use afterwards."""
+        """Turn sums about the references into moments, in place: the stream cannot be used afterwards."""
         if not self._started:
             raise ValueError("moments need features, got none: update with a chunk first")
         seen, size = self._counts > 0, self._counts.to(torch.float64)

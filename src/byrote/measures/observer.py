@@ -1,4 +1,4 @@
-"""Watching a model in somebody else's training loop: the columns of byrote's history, for any network with a head."""
+"""Observe a model in any training loop: the columns of byrote's history, for any network with a head."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ class Observer:
     gradients. `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, as n samples are
     measured together.
 
-    Labels come in any integer container: tensors, arrays, lists, small and unsigned dtypes, booleans. Floats are
-    refused, also whole ones, and so is any shape but (n,). A row of logits with NaN or infinity predicts no class: the
-    readings that need it are NaN, the log says how many rows there are, and the samples keep the history they had. A
-    logit of -inf masks a class.
+    Labels may be in any integer container: tensors, arrays, lists, small and unsigned dtypes, booleans. Floats, even
+    whole ones, and any shape but (n,) are refused. A row of logits with NaN or infinity predicts no class: the readings
+    that need it are NaN, the number of such rows is logged, and the samples keep their history. A logit of
+    -inf masks a class.
 
     Args:
         model: any module whose head gets features (B, M).
-        true_labels: (n,) integers, one for each training sample, in the order of `index`; where nobody knows them,
-            give those that came with the data, and say `truth="given"`.
+        true_labels: (n,) integers, one for each training sample, in the order of `index`; if they are unknown, pass the
+            labels of the data set, with `truth="given"`.
         num_classes: N; a head may have more outputs (latent-class noise), output k then standing for class k mod N.
         head: name of the head in `model.named_modules()`; when left out, the `nn.Linear` whose outputs are the logits.
-        readings: names of the columns to measure, say ("j1", "nc1_test"): what none of them needs is not computed; all
-            when left out.
+        readings: names of the columns to measure, such as ("j1", "nc1_test"): only what they need is computed; default:
+            all.
         test_observed: (n',) noisy labels of the test samples in the order of the test loader, which `rate_estimate`
             reads.
-        inputs, labels, index: which members of a batch these are, as positions or keys. Left out: (inputs, labels), or
+        inputs, labels, index: the positions or keys of these members of a batch. Left out: (inputs, labels), or
             "labels" and all others by name; no member is taken for the index.
-        logits: which member of the model's answer the logits are, where it answers several.
-        truth: "known", or "given" where nobody knows which of `true_labels` and of the test labels are wrong. Rows
+        logits: the position or key of the logits in the model's answer, where it has several members.
+        truth: "known", or "given" where `true_labels` and the test labels may be wrong. Rows
             then have no column that depends on true labels, and `given_agreement` and `test_given_agreement` instead:
             the shares of training and test samples that are predicted as their given label.
 
@@ -114,21 +114,20 @@ class Observer:
     def update(self, index: Tensor, logits: Tensor, labels: Tensor, features: Tensor | None = None) -> None:
         """Take a training batch right after its forward pass.
 
-        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or what the model
-        answered with them in it; `labels` (B,): the observed ones; `features` (B, M): those the head was just given,
-        when left out.
+        `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or the model's answer
+        that contains them; `labels` (B,): the observed ones; `features` (B, M): by default the last inputs of the head.
 
         Raises: ValueError or TypeError for what does not fit; nothing of such a batch is kept.
         """
         logits = self._checked(logits)
         index = class_labels("index", index, len(self._true), len(logits)).cpu()
         labels = class_labels("labels", labels, logits.shape[1], len(logits)).cpu()
-        found = self._seen(features, logits)
-        self._train.add(index, found if self._keeps_features else found[:, :0], logits, labels)
+        vectors = self._seen(features, logits)
+        self._train.add(index, vectors if self._keeps_features else vectors[:, :0], logits, labels)
         self._observed[index] = labels
 
     def finish(self, epoch: int, train_loss: float = float("nan")) -> Row:
-        """Measure what came since the last row, and add a row to the history; a sample that came twice counts last."""
+        """Measure the batches since the last row, and add a row to the history; the last entry of a sample counts."""
         epoch = epoch_number(epoch)
         index, features, logits, _ = self._train.take()
         observed = self._observed
@@ -170,7 +169,8 @@ class Observer:
         Batches are (inputs, labels), or what `inputs=`, `labels=` and `index=` of the Observer say. Without an index
         the samples must come in the order of `true_labels`: a loader that shuffles is refused, and so are further
         members which could be an index, unless the loader certainly goes through its data set in order. Each training
-        sample has to come; one that comes twice counts last. Batches of `update` not yet finished are dropped.
+        sample is required; of a repeated sample the last entry counts. Batches of `update` not yet finished are
+        dropped.
 
         Raises: ValueError or TypeError for loaders and batches that do not fit, and for an epoch below 1.
         """
@@ -192,7 +192,7 @@ class Observer:
             self._train, self._test = Answers(len(self._true)), Answers()
 
     def close(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         self._head.close()
 
     def __enter__(self) -> Observer:
@@ -204,7 +204,7 @@ class Observer:
         self.close()
 
     def _run(self, loader: Iterable[Any], training: bool) -> None:
-        """Collect what the model answers on every batch of a loader."""
+        """Collect the model's answers on every batch of a loader."""
         members = self.members.of(loader)
         ordered = self._order(loader, members, training)
         device, place = _device(self._model), 0
@@ -237,7 +237,7 @@ class Observer:
             place += len(labels)
 
     def _order(self, loader: Any, members: Members, training: bool) -> bool:
-        """Whether samples certainly come in their order; an error where they have to and do not."""
+        """Whether samples certainly come in their order; an error where they must but do not."""
         part = share(loader)
         if part:
             raise ValueError(
@@ -256,25 +256,25 @@ class Observer:
         return known_order(loader)
 
     def _checked(self, logits: Any) -> Tensor:
-        """Logits (B, C) with C a multiple of N columns, out of whatever the model answered."""
-        found = matrix("logits", logits_of(logits, self.num_classes, self._logits))
-        if found.shape[1] < 2 or found.shape[1] % self.num_classes:
+        """Logits (B, C) with C a multiple of N columns, from the model's answer."""
+        checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
+        if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
-                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(found.shape)}: "
+                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(checked.shape)}: "
                 "give the head "
                 f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
             )
-        return found
+        return checked
 
     def _seen(self, features: Tensor | None, logits: Tensor) -> Tensor:
-        """The features of the batch, given or just seen at the head; each is used once, so none goes stale."""
+        """The features of the batch, given or just seen at the head; each is used once, so that none is outdated."""
         if features is None:
             return self._head.features(logits)
         self._head.forget()
-        found = matrix("features", features)
-        if len(found) != len(logits):
-            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(found.shape)}")
-        return found
+        checked = matrix("features", features)
+        if len(checked) != len(logits):
+            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(checked.shape)}")
+        return checked
 
     def _test_answers(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self._test.empty:
@@ -294,7 +294,7 @@ class Observer:
 
 
 def _reported(epoch: int, which: str, bad: Tensor) -> Tensor:
-    """The same rows; where there are any, the log says so."""
+    """The same rows; logs a warning if there are any."""
     if bool(bad.any()):
         log.warning(
             "epoch %d: %d of %d %s samples have logits that are NaN or infinite, the first in row %d: readings that "
@@ -314,7 +314,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _relabelled(history: SampleHistory, observed: Tensor) -> SampleHistory:
-    """The history with the observed labels now known; nothing was measured of the samples that changed."""
+    """The history with the observed labels now known; the samples that changed had no measurement."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):
         raise ValueError("observed labels must stay the same over training, got other ones for samples already seen")

@@ -35,12 +35,12 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
 
     How each reading follows: (i) is `nc1` and not repeated here. (ii) gives `norms` and `angles`. In (iii), under
     (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centred class mean: `duality`.
-    That C is one number for all classes, `nc3` sees beside the angle.
+    `nc3` also measures whether C is the same number for all classes.
 
-    Why the largest and not the mean: the definition speaks of every class and of every pair.
+    Why the largest and not the mean: the definition is about every class and every pair.
 
     Args:
-        moments: of the training features, by the observed label: what the loss was given.
+        moments: of the training features, by the observed label, which the loss was computed with.
         weight: (N, M), the classifier's rows w_n; None: unknown, and `duality` is NaN.
 
     Returns: a `Def31`. NaN: an absent or single class, or NaN features; `norms` also where all class means are exactly

@@ -1,8 +1,8 @@
-"""What can be tested of the premise behind a noise rate, and the interval that the premise allows.
+"""Tests of the premise behind a noise rate, and the interval that the premise allows.
 
-All of it speaks of one table: the samples a classifier is surest of, what it predicts on each, and which of them carry
-a label among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not
-trained on, such a label is each of those classes equally often, whatever the sample looks like.
+All tests use one table: the samples that a classifier is surest of, its prediction on each, and whether the label is
+among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not trained
+on, such a label is each of those classes equally often, whatever the sample looks like.
 """
 
 from dataclasses import dataclass
@@ -59,8 +59,8 @@ def evenness(counted: Counted) -> float:
     Pearson's statistic X^2 = sum (O - E)^2 / E over the C pairs that occur, E the hits spread over the pairs in
     proportion to the samples that could fall there. Given the number m of hits it has mean C - 1 and variance
     2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law with these two moments gives
-    the p value, so that small counts do little harm. The test looks at how the hits are shared out, the upper end of
-    the interval at their number alone.
+    the p value, so that small counts do little harm. The test uses the distribution of the hits, the upper end of the
+    interval only their number.
 
     Returns:
         In [0, 1]; 1 without hits, with a single pair, and for one hit among pairs of equal room.
@@ -68,12 +68,12 @@ def evenness(counted: Counted) -> float:
     N, hit = counted.least.shape[1], counted.hit
     room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
     pairs = counted.predicted[hit] * N + counted.observed[hit]
-    found = torch.bincount(pairs, minlength=N * N).double().reshape(N, N)[room > 0]
+    hits = torch.bincount(pairs, minlength=N * N).double().reshape(N, N)[room > 0]
     p = room[room > 0] / room.sum()
-    m, C = int(found.sum()), len(p)
+    m, C = int(hits.sum()), len(p)
     if m == 0 or C < 2:
         return 1.0
-    statistic = float(((found - m * p).square() / (m * p)).sum())
+    statistic = float(((hits - m * p).square() / (m * p)).sum())
     mean, variance = C - 1, 2 * (C - 1) + (float((1 / p).sum()) - C * C - 2 * C + 2) / m
     if variance < 1e-9 * mean:  # one hit among pairs of equal room: the statistic has one value only
         return 1.0
@@ -144,9 +144,9 @@ def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[
     """Both ends for the rate rho.
 
     With f = (N - 1)/k hits / s and d the share of labels that disagree, E f = rho + b and E d = rho + a, where a is
-    the part of d that the classifier's own errors make and b what they add to f. b >= 0, so the upper end is that of
-    f (Clopper and Pearson). Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0. The
-    premise is b <= a / 2, half way between; then E(2 f - d) <= rho, and the lower end is that of 2 f - d, and never
+    the part of d that the classifier's own errors make and b the part that they add to f. b >= 0, so the upper end is
+    that of f (Clopper and Pearson). Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0.
+    The premise is b <= a / 2, half way between; then E(2 f - d) <= rho, and the lower end is that of 2 f - d, and never
     above that of f. 2 f - d is a difference of the shares of hits and of other disagreements; its end is put together
     from theirs by MOVER (Zou & Donner 2008), with their multinomial correlation.
 

@@ -21,7 +21,7 @@ def split_moments(
     """Class moments of training features under label noise, by which samples and by which label.
 
     Why: under memorization the features follow the observed labels, so NC1 by observed label falls while NC1 by true
-    label rises; NC1 of the clean samples alone says whether memorizing the others dilated them too.
+    label rises; NC1 of the clean samples alone shows whether memorizing the others dilated them too.
 
     Args: features (n, M); both labels (n,) in 0..num_classes-1.
 

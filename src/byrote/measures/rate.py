@@ -1,4 +1,4 @@
-"""The rate of symmetric label noise, read off what one classifier answers on noisy samples it was not trained on.
+"""Estimate the rate of symmetric label noise from one classifier's answers on noisy samples it was not trained on.
 
 A prediction on such a sample depends on its observed label through the true one alone. Where the true label is j with
 probability e_ij among the samples predicted as i, symmetric noise of rate rho makes the observed label j with
@@ -6,13 +6,13 @@ probability
 
     q_ij = e_ij (1 - rho) + (1 - e_ij) rho / (N - 1),    j != i.
 
-Disagreement as such (1 - J1) counts the classifier's own errors e_ij as noise. Two choices keep them out, both made by
-its logits alone, which know nothing of these labels: the samples it is most sure of, and of all pairs of classes those
-it confuses least. There e_ij is near 0, and the observed labels lie on a flat floor of height rho / (N - 1).
+Disagreement as such (1 - J1) counts the classifier's own errors e_ij as noise. Two choices exclude them, both based
+only on its logits, which do not depend on these labels: the samples it is most sure of, and of all pairs of classes
+those it confuses least. There e_ij is near 0, and the observed labels lie on a flat floor of height rho / (N - 1).
 
 No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): labels that follow the
-image look like clean labels. So an estimate names its premise, tests what can be tested of it, and else says "cannot
-tell". The tests stand in `byrote.measures.premise`.
+image look like clean labels. So an estimate states its premise and tests it as far as possible; otherwise its verdict
+is "cannot tell". The tests are in `byrote.measures.premise`.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 __all__ = ["PREMISE", "UNDERFITS", "RateEstimate", "noise_rate"]
 
-UNDERFITS = 0.3  # errors of the classifier's own, over all samples, from which the floor is no longer believed
+UNDERFITS = 0.3  # the classifier's own errors, over all samples, above which the floor is not trusted
 PREMISE = (
     "The noise is symmetric, no sample was trained on by the network that gave its logits, and among the samples that "
     "the classifier is surest of, its own errors reach the classes it confuses least at most half as often as errors "
@@ -42,8 +42,8 @@ class RateEstimate:
     """An estimated rate of symmetric noise.
 
     Attributes:
-        rate: the point estimate of rho in [0, 1], also where it cannot be told; NaN for N = 2 and without samples.
-        low, high: ends of the interval; NaN where `verdict` is "cannot tell", since no interval is offered then.
+        rate: the point estimate of rho in [0, 1], even without an interval; NaN for N = 2 and without samples.
+        low, high: ends of the interval; NaN where `verdict` is "cannot tell".
         own_error: share of all predictions that the rate does not explain, the classifier's own errors, in [0, 1].
         verdict: "stated" or "cannot tell".
         reason: why, in one sentence.
@@ -65,7 +65,7 @@ class RateEstimate:
 
     @property
     def underfits(self) -> bool:
-        """The classifier errs so often by itself (`UNDERFITS`) that the rate cannot be told."""
+        """Whether the classifier itself errs too often (`UNDERFITS`) for an estimate."""
         return not self.own_error <= UNDERFITS
 
 
@@ -78,7 +78,7 @@ def noise_rate(
     folds: Tensor | None = None,
     held_out: bool = True,
 ) -> RateEstimate:
-    """The rate of symmetric noise among held-out samples, or why it cannot be told.
+    """The rate of symmetric noise among held-out samples, or the reason why it cannot be estimated.
 
     Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the largest lead
     (log-odds of the predicted class), n_ij of them predicted as i and observed as j, least_k(i) the
@@ -92,7 +92,7 @@ def noise_rate(
     without noise, labels that follow the image, and learned labels are all possible.
 
     With `folds` the surest samples and the classes confused least are chosen within each fold. Networks differ in how
-    sure they are, and another fold's network has seen the labels that are counted. It has seen them all the same where
+    sure they are, and another fold's network has seen the labels that are counted. It has seen them nevertheless where
     it chooses classes for its own fold, which widens the interval (`premise.shared_labels`).
 
     Args:
@@ -101,7 +101,7 @@ def noise_rate(
         num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
         confidence: of the interval, in (0, 1).
         folds: (n,) integers that name the network which gave each row, where several did (cross-validation).
-        held_out: False says that the networks were trained on these samples. Some labels are learned by heart then, and
+        held_out: False if the networks were trained on these samples. Some labels are learned by heart then, and
             the floor is too low by an unknown part: the estimate is given, never an interval.
 
     Raises:
@@ -150,8 +150,8 @@ def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, 
     reason = _doubt(counted, own, low, (1 - confidence) / _TESTS, held_out)
     if reason:
         return RateEstimate(rate, nan, nan, own, "cannot tell", reason, PREMISE, profile, counted.k)
-    kept = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
-    return RateEstimate(rate, low, high, own, "stated", kept, PREMISE, profile, counted.k)
+    reason = f"{counted.hits} labels are counted, spread evenly over the classes that the classifier confuses least"
+    return RateEstimate(rate, low, high, own, "stated", reason, PREMISE, profile, counted.k)
 
 
 def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:

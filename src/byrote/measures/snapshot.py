@@ -1,4 +1,4 @@
-"""One evaluation of a classifier, and everything that is read from it: a reading's name is a history column.
+"""One evaluation of a classifier, and the readings computed from it; the name of a reading is a history column.
 
 A reading is a function of the `Snapshot`; `@reading` registers it under its name, or under several names when it
 returns a mapping. To add a measure, write one such function.
@@ -34,7 +34,7 @@ def reading(function: Callable[["Snapshot"], Readings]) -> Callable[["Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a network answered, in eval mode, on the whole training set and on the test set.
+    """The answers of a network, in eval mode, on the whole training set and on the test set.
 
     Each set of features is a `FeatureSet`: its class means and their axes are computed once for every reading. With
     latent-class noise the network has more outputs than classes: output k then stands for class k mod N
@@ -72,7 +72,7 @@ class Snapshot:
 
     @cached_property
     def by_observed(self) -> FeatureSet:
-        """Training features over all outputs by the observed label: what the loss was given."""
+        """Training features over all outputs by the observed label, which the loss was computed with."""
         return FeatureSet.of(self.features, self.observed, self.num_outputs)
 
     @cached_property
@@ -122,7 +122,7 @@ def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str
 
 
 def chosen(columns: Collection[str] | None) -> frozenset[str] | None:
-    """Names of columns, each of which some reading gives; None: all.
+    """Names of existing columns, checked; None: all.
 
     Raises: ValueError for an unknown name, with the nearest known one.
 
@@ -144,7 +144,7 @@ def _row(name: str, value: Readings) -> Mapping[str, float | bool]:
 
 
 def needs_features(columns: Collection[str] | None) -> bool:
-    """Whether a reading of these columns looks at the training features: the rest can be read without keeping them."""
+    """Whether a reading of these columns uses the training features; otherwise they need not be kept."""
     if columns is None:
         return True
     functions = [f for name, f in READINGS.items() if not _columns(name, f).isdisjoint(columns)]
@@ -152,7 +152,7 @@ def needs_features(columns: Collection[str] | None) -> bool:
     try:
         for function in functions:
             function(without)
-    except Exception:  # an own reading may raise anything
+    except Exception:  # a user's own reading may raise anything
         return True
     return False
 
@@ -162,12 +162,12 @@ def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset
     """The columns that a reading gives, seen by reading a snapshot of twelve samples; its name where that raises."""
     try:
         return frozenset(_row(name, function(_small())))
-    except Exception:  # one of the user's own, which needs more than twelve samples of three classes
+    except Exception:  # a user's own reading that needs more than twelve samples of three classes
         return frozenset([name])
 
 
 def _small() -> "Snapshot":
-    """Twelve samples of three classes, of which everything is known."""
+    """Twelve samples of three classes with all their labels."""
     labels, generator = torch.arange(12) % 3, torch.Generator().manual_seed(0)
     h, z = (torch.rand(12, width, generator=generator) for width in (4, 3))
     return Snapshot(3, labels, labels.roll(1), h, z, labels, h, z, labels, h[:3], z[0], labels == 0)
@@ -188,7 +188,7 @@ _LABELS = (
 def labels(snapshot: Snapshot) -> dict[str, float]:
     """J1, J2, test accuracy, and the fate of clean and corrupted samples (a, m, t) with the realised rate rho."""
     wrong, predicted = snapshot.corrupted, snapshot.predicted
-    if bool(unusable(snapshot.logits).any()):  # what a row of NaN predicts is no class
+    if bool(unusable(snapshot.logits).any()):  # a row of NaN predicts no class
         return dict.fromkeys(_LABELS, float("nan")) | {
             "test_accuracy": _test_accuracy(snapshot),
             "realised_rate": float(wrong.double().mean()),
@@ -301,7 +301,7 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def rate(snapshot: Snapshot) -> dict[str, float]:
-    """The rate of symmetric noise as held-out noisy labels show it, and whether it is stated (see `noise_rate`).
+    """The rate of symmetric noise estimated from held-out noisy labels, and whether it is stated (see `noise_rate`).
 
     `rate_stated` is 1 or 0; the ends of the interval are NaN where it is 0, and all columns where there is no estimate.
     """

@@ -78,7 +78,8 @@ def nc1_top_share(moments: ClassMeans) -> float:
     Formula: tr(Sigma_W Sigma_B^+) = sum_j d_j^T Sigma_W d_j / lambda_j over the eigenvectors d_j of Sigma_B with
     eigenvalues lambda_j; the largest term over the sum.
 
-    Why: a direction between class means that all but died makes NC1 of 193 where the median of like runs is .95, and
+    Why: a direction between class means that has nearly vanished makes an NC1 of 193 where the median of similar runs
+        is .95, and
     the mean distance D of class means does not show it. Among equal eigenvalues the axes are not unique, and the
     share is that of the axes which the decomposition gives.
 
@@ -100,7 +101,7 @@ def cdnv(moments: ClassMeans) -> float:
     """Class-distance normalized variance, mean over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
-    2022). It needs no inverse, and one pair of classes that touch raises it. NaN as for `nc1`.
+    2022). It needs no inverse; a single pair of nearly equal class means raises it. NaN as for `nc1`.
 
     >>> import torch
     >>> cdnv(ClassMoments.of(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), 2))
@@ -137,7 +138,7 @@ def _ratios(moments: ClassMeans, convention: Convention) -> Tensor:
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return nothing
     if isinstance(moments, ClassMoments):
-        moments.within_size(averaged)  # unequal counts that need counts= are an error, whatever the features are
+        moments.within_size(averaged)  # unequal counts that need counts= are an error for all features
     if not bool(moments.offsets.isfinite().all()):
         return nothing
     if averaged:

@@ -51,14 +51,14 @@ class Own(Network):
     def _callable(self) -> Callable[[tuple[int, ...], int], Any]:
         module, _, name = self.factory.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            factory: Any = importlib.import_module(module)
             for part in name.split("."):
-                found = getattr(found, part)
+                factory = getattr(factory, part)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"the network {self.factory!r} cannot be imported: {error}") from None
-        if not callable(found):
-            raise ValueError(f"the network {self.factory!r} must be callable, got {type(found).__name__}")
-        return found  # type: ignore[no-any-return]
+        if not callable(factory):
+            raise ValueError(f"the network {self.factory!r} must be callable, got {type(factory).__name__}")
+        return factory  # type: ignore[no-any-return]
 
     def _split(self, module: nn.Module, num_outputs: int) -> Classifier:
         parts = dict(module.named_modules())

@@ -1,4 +1,4 @@
-"""What a noise model is: a law that turns true labels into observed ones.
+"""The base of noise models: a law that turns true labels into observed ones.
 
 Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in
 one way, so that noise is nested in its rate: a sample has one number u that decides whether it flips (u < flip
@@ -27,7 +27,7 @@ class Samples:
         labels: true classes, int64 (n,).
         num_classes: N.
         generator: the only source of randomness.
-        features: one row a sample, for the laws that look at them.
+        features: one row a sample, for the laws that depend on them.
         ids: int64 (n,), for labels that were recorded.
     """
 
@@ -90,9 +90,9 @@ class Noise(Component, family="noise"):
             labels: true classes in 0..N-1, integers in any container, shape (n,); n = 0 is legal, and so is a
                 class without a sample.
             num_classes: N, at least 2.
-            generator: a CPU generator, the only source of randomness: the same state gives the same labels,
-                whatever the global one is. A model draws the same numbers at every rate.
-            features: one row a sample, any further shape (images, say), for the models that look at them.
+            generator: a CPU generator, the only source of randomness: the same state gives the same labels, whatever
+                the state of the global generator. A model draws the same numbers at every rate.
+            features: one row a sample, any further shape (images, say), for the models that depend on them.
             ids: the samples' stable ids, int64 (n,), for labels that were recorded.
 
         Returns:
@@ -170,7 +170,7 @@ class TransitionNoise(Noise, abstract=True):
 def flip(
     samples: Samples, probability: torch.Tensor, targets: Callable[[int, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
-    """Flip each label with its probability: the one drawing that every model shares.
+    """Flip each label with its probability; every model draws in this way.
 
     Sample i takes two uniform numbers: it flips if u_i < probability_i, and v_i picks the new class by inverting
     the distribution function of its targets. As neither depends on the probabilities, a larger probability
@@ -196,7 +196,7 @@ def flip(
         weights = targets(true, own)
         if len(own):
             upto = weights.cumsum(-1).expand(len(own), -1)
-            # divided by its end, which so is exactly 1, above every v
+            # divided by the last value, so that it ends at exactly 1, above every v
             observed[own] = torch.searchsorted(upto / upto[:, -1:], v[own, None], right=True)[:, 0]
     return observed
 
@@ -233,9 +233,9 @@ def at_least_two(law: str, num_classes: int) -> int:
 
 
 def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Generator) -> torch.Tensor:
-    """The labels as int64, where they are."""
+    """The labels as int64, on their device."""
     at_least_two(type(model).__name__, num_classes)
-    found = checks.class_labels("labels", labels, num_classes)
+    checked = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":
         raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")
-    return found
+    return checked

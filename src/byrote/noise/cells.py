@@ -1,4 +1,4 @@
-"""Integer columns of a CSV or Parquet file: a cell is the integer it says, or the first that is none is named."""
+"""Integer columns of a CSV or Parquet file: every cell is an integer, or an error names the first that is not."""
 
 from pathlib import Path
 from typing import Any
@@ -49,30 +49,30 @@ class _Broken(ValueError):
 
 
 def _csv(path: Path, link: str) -> tuple[str, _Types]:
-    """A CSV file as a source in SQL, and its columns, which all are texts: nothing is guessed."""
+    """A CSV file as a source in SQL, and its columns, all read as texts: no type is guessed."""
     if not path.stat().st_size:
         return "", {}
     try:
-        found, between = inputs.csv_names(path)
+        names, between = inputs.csv_names(path)
     except ValueError as error:
         raise _Broken(str(error)) from None
-    types = {name.strip(): (f"c{place}", "VARCHAR") for place, name in enumerate(found)}
-    return inputs.csv_source(link, len(found), between), types
+    types = {name.strip(): (f"c{place}", "VARCHAR") for place, name in enumerate(names)}
+    return inputs.csv_source(link, len(names), between), types
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, link: str) -> tuple[str, _Types]:
     """A Parquet file as a source in SQL, and its columns."""
     source = f"read_parquet({inputs.quoted(link)}, hive_partitioning = false)"
-    found = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    columns = ", ".join(f"c{place}" for place in range(len(found)))
-    types = {str(row[0]): (f"c{place}", str(row[1]).upper()) for place, row in enumerate(found)}
+    described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    columns = ", ".join(f"c{place}" for place in range(len(described)))
+    types = {str(row[0]): (f"c{place}", str(row[1]).upper()) for place, row in enumerate(described)}
     return f"{source} AS stored({columns})", types
 
 
 def _integer(cell: str, kind: str) -> tuple[str, str, str]:
-    """Of a cell, in SQL: whether it is missing, the integer it holds (or NULL), whether it says true or false.
+    """SQL expressions for a cell: whether it is missing, its integer (or NULL), whether it is true or false.
 
-    Floats that are whole are the integers they are, as programs write a column that once had a hole.
+    Whole floats count as integers, because programs write a column with missing values as floats.
     """
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "BLOB", "DATE", "TIME", "INTERVAL")):
         return f"({cell} IS NULL)", "NULL::BIGINT", "false"
@@ -96,12 +96,12 @@ def _integer(cell: str, kind: str) -> tuple[str, str, str]:
 def _whole(
     connection: duckdb.DuckDBPyConnection, source: str, path: Path, name: str, cell: str, kind: str
 ) -> "np.ndarray[Any, Any]":
-    """A column as int64; the first cell that holds no integer is named."""
+    """A column as int64; an error names the first cell without an integer."""
     missing, value, truth = _integer(cell, kind)
     query = f"SELECT {missing} AS lost, {value} AS value, coalesce({truth}, false) AS truth FROM {source}"
-    found = connection.execute(query).fetchnumpy()
-    lost, truths = (np.ma.filled(found[part], False).astype(bool) for part in ("lost", "truth"))
-    bad = ~lost & (np.ma.getmaskarray(found["value"]) | (truths if not truths.all() else False))
+    cells = connection.execute(query).fetchnumpy()
+    lost, truths = (np.ma.filled(cells[part], False).astype(bool) for part in ("lost", "truth"))
+    bad = ~lost & (np.ma.getmaskarray(cells["value"]) | (truths if not truths.all() else False))
     needed = f"{inputs.shown(path)}: column {name!r} must hold an integer in every row"
     for rows, what in ((lost, "no value"), (bad, "another value")):
         if rows.any():
@@ -111,5 +111,5 @@ def _whole(
             raise ValueError(
                 f"{needed}, and {int(rows.sum())} of {len(rows)} hold {what}, the first row {first + 1}{text}"
             )
-    whole: np.ndarray[Any, Any] = np.ma.getdata(found["value"]).astype(np.int64)
+    whole: np.ndarray[Any, Any] = np.ma.getdata(cells["value"]).astype(np.int64)
     return whole

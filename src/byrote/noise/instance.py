@@ -1,4 +1,4 @@
-"""Noise that depends on the sample: its parts (Xia et al. 2020), how near another class is, or what it looks like."""
+"""Noise that depends on the sample: its parts (Xia et al. 2020), its distance to another class, or resemblance to one."""
 
 import math
 from collections.abc import Callable
@@ -95,7 +95,7 @@ class MarginDependent(Noise):
     strength: float = Field(default=2.0, ge=0, le=1000)
 
     def effective_rate(self, num_classes: int) -> float:
-        """eta itself: the flip probabilities are made to have this mean."""
+        """eta itself: the flip probabilities are scaled to this mean."""
         return self.rate
 
     def _observe(self, samples: Samples) -> torch.Tensor:
@@ -104,7 +104,7 @@ class MarginDependent(Noise):
     def _pull(self, x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         margin, nearest = _margins(x, labels, num_classes)
         spread = margin.std(correction=0)
-        varies = bool(spread > 1e-9 * margin.abs().max())  # else all margins are equal but for rounding
+        varies = bool(spread > 1e-9 * margin.abs().max())  # otherwise all margins are equal up to rounding
         score = (margin - margin.mean()) / spread if varies else torch.zeros_like(margin)
         return _with_mean(-self.strength * score, self.rate), nearest
 
@@ -127,9 +127,9 @@ class LookAlike(Noise):
 
     The difference from `MarginDependent`: there the pull comes from class means, falls off smoothly, and leaves a
     share of flips among samples that resemble nothing else. Here it comes from single neighbors, and such samples
-    never flip while eta is small. The observed label is then as predictable from the sample as the true one, so
-    nothing in samples and observed labels tells this law from clean labels. It takes all n^2 distances: about
-    2 n^2 S operations in float64.
+    never flip while eta is small. The observed label is then as predictable from the sample as the true one, so samples
+    and observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S
+    operations in float64.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
@@ -173,7 +173,7 @@ def _to_nearest(
     pull: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]],
     samples: Samples,
 ) -> torch.Tensor:
-    """Flip each sample with the probability, and to the class, that `pull` gives of features, labels, and N."""
+    """Flip each sample with the probability, and to the class, that `pull` computes from features, labels, and N."""
     x = _rows(law, samples)
     if len(x) == 0:
         return samples.labels.clone()

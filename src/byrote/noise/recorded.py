@@ -94,15 +94,15 @@ def save_labels(
     for name, column in (("ids", ids), ("true labels", true), ("observed labels", observed)):
         checks.one_axis(name, column)
     checks.same_length(ids=ids, true=true, observed=observed)
-    made = realised(true, observed, num_classes, num_outputs)
+    realization = realised(true, observed, num_classes, num_outputs)
     labels = _labels(path, ids, true, observed)
     manifest = {
         "sha256": labels.sha256,
-        "rows": made.total,
+        "rows": realization.total,
         "num_classes": num_classes,
-        "num_outputs": made.counts.shape[1],
-        "corrupted": made.corrupted,
-        "realised_rate": None if math.isnan(made.rate) else made.rate,
+        "num_outputs": realization.counts.shape[1],
+        "corrupted": realization.corrupted,
+        "realised_rate": None if math.isnan(realization.rate) else realization.rate,
         "noise": None if noise is None else noise.spec(),
     }
     stored = {"id": labels.ids.numpy(), "true": labels.true.numpy(), "observed": labels.observed.numpy()}
@@ -251,10 +251,10 @@ def _manifest_hash(path: Path, true: str, observed: str) -> str:
     if (true, observed) != ("true", "observed") or not manifest.is_file():
         return ""
     try:
-        found = json.loads(manifest.read_bytes())["sha256"]
+        stored = json.loads(manifest.read_bytes())["sha256"]
     except (ValueError, TypeError, KeyError):
         raise ValueError(f"{manifest} is not the manifest of noisy labels: it needs a 'sha256'") from None
-    return str(found)
+    return str(stored)
 
 
 def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:

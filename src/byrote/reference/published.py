@@ -50,5 +50,5 @@ def finals(dataset: str, network: str, loss: str, rate: float) -> dict[str, floa
 
 def beside(facts: dict[str, Any], loss: str, rate: float) -> dict[str, float]:
     """`published_j1`, `published_j2` for a cell of that dataset and network, where there are any."""
-    found = finals(str(facts.get("dataset")), str(facts.get("network")), loss, rate)
-    return {f"published_{measure}": value for measure, value in found.items()}
+    values = finals(str(facts.get("dataset")), str(facts.get("network")), loss, rate)
+    return {f"published_{measure}": value for measure, value in values.items()}

@@ -93,8 +93,8 @@ def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilat
     x, y, t, _ = reduced.path(omega)
     r = rates * geometry.distance / constant * t
     value = 2 * (reduced.clean(r) + rates * reduced.noisy(x, y))
-    found = (r, r / geometry.distance, rates * t, x, y, value)
-    r_, dilation, memorization, observed, true, worth = (unwrap(one, shape) for one in found)
+    results = (r, r / geometry.distance, rates * t, x, y, value)
+    r_, dilation, memorization, observed, true, worth = (unwrap(one, shape) for one in results)
     number = int(count[0]) if shape == () else count.reshape(shape)
     return BoundedDilation(r_, dilation, memorization, geometry.distance, observed, true, worth, number, False)
 

@@ -100,14 +100,14 @@ def solve_free(
         end, used = descend(objective, np.maximum(start, lower), lower, tolerance)
         ends.append(end)
         steps += used
-    found = _distinct([_Met(objective, end, lower, shapes, scales) for end in ends], tolerance)
-    best = found[0]
+    points = _distinct([_Met(objective, end, lower, shapes, scales) for end in ends], tolerance)
+    best = points[0]
     return FreeSolution(
         best.value,
         best.weight,
         best.features,
         best.bias,
-        tuple(found),
+        tuple(points),
         converged=best.residual <= 100 * tolerance,
         iterations=steps,
         restarts=restarts,
@@ -229,5 +229,5 @@ def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
 
 def _on_cone(vector: Array, weak: NDArray[np.bool_]) -> Array:
     """The nearest unit vector with non-negative `weak` entries; 0 where there is none."""
-    kept = np.where(weak, np.maximum(vector, 0), vector)
-    return np.asarray(kept / (np.linalg.norm(kept) or 1.0))
+    clipped = np.where(weak, np.maximum(vector, 0), vector)
+    return np.asarray(clipped / (np.linalg.norm(clipped) or 1.0))

@@ -222,8 +222,8 @@ class _Reduced:
 
 
 def _distinct(ends: list[LocalMinimum]) -> list[LocalMinimum]:
-    kept: list[LocalMinimum] = []
+    distinct: list[LocalMinimum] = []
     for end in sorted(ends, key=lambda one: one.value):
-        if all(abs(end.r - other.r) > 1e-5 * max(end.r, other.r) for other in kept):
-            kept.append(end)
-    return kept
+        if all(abs(end.r - other.r) > 1e-5 * max(end.r, other.r) for other in distinct):
+            distinct.append(end)
+    return distinct

@@ -57,13 +57,13 @@ def predicted(problem: Problem, variant: Variant = "raw", num_classes: int = 2) 
     if num_classes == 2 and (kind == "smoothing" or kind == "relaxation"):
         one = (scale_free_dilation if free else solve_dilation)(flat)
         return _known(one.memorization, one.dilation, one.collapsed)
-    found = np.empty((2, rates.size))
+    curves = np.empty((2, rates.size))
     distinct, group = np.unique(np.stack([alphas, l_w, l_h]), axis=1, return_inverse=True)
     for place, (own, w, h) in enumerate(distinct.T.tolist()):
         mine = group.ravel() == place
         at = replace(problem, alpha=own, lambda_w=w, lambda_h=h, eta=rates[mine], slope=slopes[mine])
-        found[:, mine] = _searched(at, free, num_classes)
-    return found[0], found[1]
+        curves[:, mine] = _searched(at, free, num_classes)
+    return curves[0], curves[1]
 
 
 def _known(memorization: ArrayLike, spread: ArrayLike, collapsed: bool | NDArray[np.bool_]) -> tuple[Array, Array]:

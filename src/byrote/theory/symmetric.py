@@ -197,18 +197,18 @@ def _rows(logits: ArrayLike) -> Array:
 def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64]:
     """Labels (S,) in 0..N-1; floats, texts and negative labels would be taken for other classes."""
     try:
-        found = np.asarray(labels)
+        array = np.asarray(labels)
     except (ValueError, TypeError):  # uneven rows
-        found = np.empty(0, dtype=object)
-    if found.dtype.kind not in "biu":
-        raise TypeError(f"labels must be integer classes, got a {type(labels).__name__} of {found.dtype}")
-    if found.shape != (size,):
-        raise ValueError(f"labels must have shape {(size,)}, one a row of logits, got {found.shape}")
-    outside = np.flatnonzero((found < 0) | (found >= num_classes))
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"labels must be integer classes, got a {type(labels).__name__} of {array.dtype}")
+    if array.shape != (size,):
+        raise ValueError(f"labels must have shape {(size,)}, one a row of logits, got {array.shape}")
+    outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if len(outside):
         first = outside[0]
-        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {int(found[first])} in row {first}")
-    return found.astype(np.int64)
+        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {int(array[first])} in row {first}")
+    return array.astype(np.int64)
 
 
 def _rate(eta: float) -> None:

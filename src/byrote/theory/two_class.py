@@ -209,7 +209,7 @@ def margin_loss(beta: Array, cap: Array | None) -> Callable[[Array], Array]:
         floor = np.where(np.isfinite(cap), np.log1p(-beta) + beta * (np.log(beta) - np.log1p(-beta)), 0.0)
 
     def loss(w: Array) -> Array:
-        kept = np.minimum(w, cap)
-        return np.asarray(np.logaddexp(0, -kept) + beta * kept + floor)
+        capped = np.minimum(w, cap)
+        return np.asarray(np.logaddexp(0, -capped) + beta * capped + floor)
 
     return loss

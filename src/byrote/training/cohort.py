@@ -79,13 +79,13 @@ class Cohort:
 
     def dropped(self, features: Tensor) -> Tensor:
         """Features (S, B, M) with some set to 0, each run by its own draw; as they are without dropout."""
-        kept = 1 - self.experiments[0].training.dropout
-        if kept == 1:
+        share_kept = 1 - self.experiments[0].training.dropout
+        if share_kept == 1:
             return features
         shape = features.shape[1:]
-        masks = torch.stack([torch.rand(shape, generator=g) < kept for g in self.masks])
+        masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
         masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
-        return features * masks.to(features.device, non_blocking=True) / kept
+        return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """Mean loss of each run on its batch: logits (S, B, outputs), labels and sample numbers (S, B) -> (S,)."""

@@ -78,11 +78,11 @@ class _Lines:
     """A line after the last epoch, and before it one a second at most."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self._latest, self._said = _Latest(experiment), time.monotonic()
+        self._latest, self._last_line = _Latest(experiment), time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         text = self._latest.update(progress)
-        if progress.epoch == progress.epochs or time.monotonic() - self._said >= _LINE_EVERY:
-            self._said = time.monotonic()
+        if progress.epoch == progress.epochs or time.monotonic() - self._last_line >= _LINE_EVERY:
+            self._last_line = time.monotonic()
             sys.stderr.write(f"epoch {progress.epoch}/{progress.epochs} {text}\n")
             sys.stderr.flush()

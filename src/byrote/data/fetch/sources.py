@@ -74,10 +74,10 @@ class Collection:
             if content is None:
                 raise FileNotFoundError(f"{folder} has no {part}")
             kind, _, wanted = self.parts[part].partition(":")
-            found = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
-            if found != wanted:
+            digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
+            if digest != wanted:
                 raise ValueError(
-                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {found}"
+                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {digest}"
                 )
             contents[part] = content
         return contents
@@ -122,7 +122,7 @@ class Collection:
         return self.read(self.fetch().folder, parts)
 
     def fetch(self, folder: Path | None = None, progress: Progress | None = None) -> Served:
-        """Make all parts available on this machine; the first source that has them serves.
+        """Make all parts available on this machine, from the first source that has them.
 
         Args:
             folder: a folder to look into first; its files are copied into the cache.
@@ -130,7 +130,7 @@ class Collection:
 
         Raises:
             ValueError: a file here is damaged, and no source had another.
-            DataUnavailableError: no source had the files; lists all that were tried.
+            DataUnavailableError: no source had the files; the message lists all sources tried.
             WriteError: the cache cannot be written.
         """
         failures: list[tuple[str, Exception]] = []
@@ -139,10 +139,10 @@ class Collection:
                 return self._keep(f"the folder {folder}", self.read(folder))
             except FileNotFoundError as error:
                 failures.append((f"the folder {folder}", error))
-        found, local = self._search(tuple(self.parts))
-        if found is not None:
-            return found[0]
-        failures += local
+        here, failures_here = self._search(tuple(self.parts))
+        if here is not None:
+            return here[0]
+        failures += failures_here
         for remote in self.remotes:
             log.info("%s: trying %s", self.name, remote)
             with tempfile.TemporaryDirectory(prefix="byrote-") as working:
@@ -158,7 +158,7 @@ class Collection:
     def _search(
         self, parts: tuple[str, ...]
     ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
-        """The first place on this machine that has the parts, whole, and why those before it failed."""
+        """The first place on this machine with undamaged parts, and why the places before it failed."""
         failures: list[tuple[str, Exception]] = []
         for source, place in self.local():
             try:
@@ -180,5 +180,5 @@ class Collection:
         places = {source for source, _ in self.local()}
         damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)
         note = f". {self.note}" if self.note else ""
-        text = f"{self.name} is not to be had; tried: {'; '.join(tried)}{note}"
+        text = f"{self.name} could not be obtained; tried: {'; '.join(tried)}{note}"
         return ValueError(text) if damaged else DataUnavailableError(text)

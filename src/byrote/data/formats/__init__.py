@@ -1,1 +1,1 @@
-"""Readers of file formats: each reads the header, sets a bound, checks, then decodes."""
+"""Readers of file formats: each reads the header, checks it, bounds the memory, then decodes."""

@@ -1,4 +1,4 @@
-"""Which columns of a table are features: those whose every cell is a number; the others are named or refused."""
+"""Choose the feature columns of a table: those with a number in every cell; other columns are reported or refused."""
 
 import re
 from typing import Any
@@ -16,22 +16,22 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # rows from which a column that counts them is no coincidence
+_MANY = 20  # number of rows from which a column that counts them is no coincidence
 
 
 def choose(
     table: Table, wanted: tuple[str, ...], other: set[str], where: str
 ) -> tuple[list[str], "np.ndarray[Any, Any]", list[str]]:
-    """The feature columns, their values as float32 (n, d), and a sentence for each sort of column left out.
+    """The feature columns, their values as float32 (n, d), and one sentence for each kind of column left out.
 
     Args:
         wanted: the columns to take; empty takes all but `other` whose every cell is a number or a truth value.
         other: the columns with another role.
-        where: what an error calls the table.
+        where: the name of the table in error messages.
 
     Raises:
         ValueError: a wanted column that holds no numbers; a column in which only some cells are numbers; one that
-            numbers the rows and was not asked for; numbers that float32 cannot tell apart.
+            numbers the rows and was not requested; numbers that float32 cannot distinguish.
     """
     names = list(wanted) or [name for name in table.types if name not in other]
     values = table.numbers(names)
@@ -54,19 +54,19 @@ def choose(
         more = f" (other such columns: {len(refused) - 1})" if len(refused) > 1 else ""
         raise ValueError(f"{where}: features must be finite numbers in every row, and {refused[0]}{more}")
     if wanted and left:
-        lost = [name for found in left.values() for name in found]
+        lost = [name for columns in left.values() for name in columns]
         raise ValueError(f"{where}: feature columns must be numbers, got {lost}")
     notes = [
-        f"{where}: left out {len(found)} column{'s' if len(found) > 1 else ''} {reason}: "
-        f"{', '.join(map(repr, found[:8]))}{', ...' if len(found) > 8 else ''}"
-        for reason, found in left.items()
+        f"{where}: left out {len(columns)} column{'s' if len(columns) > 1 else ''} {reason}: "
+        f"{', '.join(map(repr, columns[:8]))}{', ...' if len(columns) > 8 else ''}"
+        for reason, columns in left.items()
     ]
     chosen = [names[place] for place in taken]
     return chosen, single(values[:, taken], [f"column {name!r}" for name in chosen], where), notes
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
-    """Fill in a column of truth values; else why it is no feature, with "!" in front where it is refused."""
+    """Fill in a column of truth values; else return why it is no feature, with "!" in front where it is refused."""
     held = table.count(name)
     if held.truths == table.rows:
         column[:] = table.truths([name])[:, 0]

@@ -31,11 +31,11 @@ class Listing(NamedTuple):
     @property
     def files(self) -> list[Path]:
         """All files that are read."""
-        return [path for found in self.splits.values() for path, _ in found]
+        return [path for entries in self.splits.values() for path, _ in entries]
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is hidden, or left there by a system or a notebook.
+    """Whether a file or folder is hidden, or was created by an operating system or a notebook.
 
     >>> is_litter(".ipynb_checkpoints"), is_litter("__MACOSX"), is_litter("Thumbs.db"), is_litter("cat")
     (True, True, True, False)
@@ -44,21 +44,21 @@ def is_litter(name: str) -> bool:
 
 
 class _Left(NamedTuple):
-    """Counts of what is left out while folders are walked."""
+    """Counts of the files left out while folders are read."""
 
     litter: Counter[str]
     suffixes: Counter[str]
     loose: Counter[str]
 
     def notes(self, place: Path) -> tuple[str, ...]:
-        made = []
+        sentences = []
         if self.litter:
-            made.append(f"left out {_list(self.litter)} that are hidden or that a system or a notebook put there")
+            sentences.append(f"left out {_list(self.litter)} that are hidden or that a system or a notebook put there")
         if self.suffixes:
-            made.append(f"left out {_list(self.suffixes)}: no images by their names")
+            sentences.append(f"left out {_list(self.suffixes)}: no images by their names")
         if self.loose:
-            made.append(f"left out {_list(self.loose)}: in no folder of a class")
-        return tuple(f"{shown(place)}: {note}" for note in made)
+            sentences.append(f"left out {_list(self.loose)}: in no folder of a class")
+        return tuple(f"{shown(place)}: {note}" for note in sentences)
 
 
 def _list(counts: Counter[str]) -> str:
@@ -101,7 +101,7 @@ def _count_litter(path: Path, left: _Left) -> None:
 
 def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
     """The images below the folder of a class, in the order of their paths."""
-    found = []
+    images = []
     for path in _walk(folder):
         inside = path.relative_to(folder).parts
         litter = next((part for part in inside if is_litter(part)), None)
@@ -116,8 +116,8 @@ def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
                     f"{shown(path.parent)} names a split below a class: the splits must lie above, "
                     f"{split}/{folder.name}/..., in {shown(top)}"
                 )
-            found.append(path)
-    return sorted(found)
+            images.append(path)
+    return sorted(images)
 
 
 def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
@@ -161,7 +161,7 @@ def _split_folders(place: Path) -> dict[str, Path]:
 
 
 def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
-    """Folders called train_images and test_images, say, are splits under another name and no classes."""
+    """Refuse folders such as train_images and test_images, which are splits under another name, not classes."""
     meant = {p.name: split for p in folders if (split := split_within(p.name))}
     if len(set(meant.values())) < 2 or "train" not in meant.values():
         return
@@ -179,22 +179,22 @@ def _holds_folders(place: Path) -> bool:
     return not images and (any(not is_litter(p.name) for p in folders) or not folders)
 
 
-def _refuse_empty(place: Path, found: dict[str, list[Path]], where: str) -> None:
-    empty = [name for name, paths in found.items() if not paths]
-    if empty and len(empty) < len(found):
+def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> None:
+    empty = [name for name, paths in images_of.items() if not paths]
+    if empty and len(empty) < len(images_of):
         raise ValueError(
             f"{shown(place)}: every class needs images{where}, and the folder "
             f"{', '.join(map(shown, empty[:5]))} holds none: fill or remove it"
         )
-    if len(empty) == len(found):
+    if len(empty) == len(images_of):
         raise ValueError(f"{shown(place)} holds no images in folders, one a class")
 
 
 def list_classes(place: Path) -> Listing:
     """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
-    Classes are numbered in `class_order`, so that "10" comes after "2". Where there is no `test`, `val` is the test
-    split; beside one it is left out. Files are found in folders below a class, too, and through links.
+    Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; beside
+    `test` it is left out. Files are found in folders below a class, too, and through links.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -208,7 +208,7 @@ def list_classes(place: Path) -> Listing:
     splits = _split_folders(place)
     notes: list[str] = []
     if not splits:
-        found = {"": _classes(place, left)}
+        by_split = {"": _classes(place, left)}
     else:
         held = "test" if "test" in splits else "val"
         if held == "val":
@@ -216,21 +216,21 @@ def list_classes(place: Path) -> Listing:
         elif "val" in splits:
             count = sum(map(len, _classes(splits["val"], left).values()))
             notes.append(f"{shown(place)}: left out {count} images of {splits['val'].name}")
-        found = {"train": _classes(splits["train"], left), "test": _classes(splits[held], left)}
-    names = tuple(sorted({name for classes in found.values() for name in classes}, key=class_order))
+        by_split = {"train": _classes(splits["train"], left), "test": _classes(splits[held], left)}
+    names = tuple(sorted({name for classes in by_split.values() for name in classes}, key=class_order))
     check_names(names, shown(place))
     if len(names) == 1 and not splits and _holds_folders(place / names[0]):
         raise ValueError(
             f"{shown(place)}: at least two classes are needed, and every sample is of class {names[0]!r}, a folder of "
             "folders: give the path of the one with a folder for each class"
         )
-    for split, classes in found.items():
+    for split, classes in by_split.items():
         _refuse_empty(place, {name: classes.get(name, []) for name in names}, f" in {split}" if split else "")
     if any(name.isdigit() and name != str(number) for number, name in enumerate(names)):
         pairs = ", ".join(f"{name} is {number}" for number, name in list(enumerate(names))[:3])
         notes.append(f"{shown(place)}: classes are numbered from 0 in the order of their names ({pairs}, ...)")
     samples = {
         split: [(path, number) for number, name in enumerate(names) for path in classes[name]]
-        for split, classes in found.items()
+        for split, classes in by_split.items()
     }
     return Listing(names, samples, (*notes, *left.notes(place)))

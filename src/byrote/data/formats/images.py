@@ -1,4 +1,4 @@
-"""Image files through Pillow: looked at first, bounded, then decoded to arrays of one depth.
+"""Image files through Pillow: inspected, bounded, then decoded to arrays of one depth.
 
 Eight bits stay bytes. Sixteen bits become parts of 65,535, so that white is 1 as 255 is. Integers and floats of more
 bits have no agreed white and are taken as they are. The orientation that a camera stored (EXIF) is applied.
@@ -45,7 +45,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Look(NamedTuple):
-    """What an image file says of itself before it is decoded."""
+    """The header of an image file, read before it is decoded."""
 
     width: int
     height: int
@@ -56,13 +56,13 @@ class Look(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The image, opened by Pillow but not decoded; whatever goes wrong is one sentence."""
+    """The image, opened by Pillow but not decoded; every failure becomes an error of one sentence."""
     pillow = checks.require("PIL.Image", "images")
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata; and our own bound is lower than Pillow's
-            # from an open file: by its name Pillow maps it, and scrambles a TIFF that is stored sideways
+            # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
     except Exception as error:  # Pillow raises all sorts
@@ -99,7 +99,7 @@ def _deep_colours(image: Any) -> bool:
 
 
 def look(path: Path) -> Look:
-    """What an image file says of itself, without decoding it.
+    """The header of an image file, without decoding the image.
 
     Raises:
         ValueError: not an image, or one of more than 134 million pixels.
@@ -126,7 +126,7 @@ def _eight_bits(image: Any, channels: int) -> tuple[Array, bool]:
 
 
 def decode(path: Path, channels: int) -> tuple[Array, Look]:
-    """One image as (C, H, W), upright, and what was said of it.
+    """One image as (C, H, W), upright, and its header.
 
     Args:
         channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
@@ -183,7 +183,7 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
     Args:
         channels: 1 or 3.
         resolution: the side they are averaged down to; None needs images of one size.
-        white: what white becomes where not all images are of 8 bits.
+        white: the value of white where not all images have 8 bits.
 
     Raises:
         ValueError: see `decode`; several sizes without a resolution; more than fits in memory.
@@ -200,23 +200,23 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
         len(paths) * channels * pixels * (6 if small else 12) + channels * largest * (16 if resolution else 4),
         f"{len(paths)} images of {pixels:,} pixels",
     )
-    made: Array | None = None
+    images: Array | None = None
     notes: Counter[str] = Counter()
     for place, path in enumerate(paths):
         image, seen = decode(path, channels)
         if image.dtype == np.uint8 and not small:
             image = image.astype(np.float32) / 255
         image = image if resolution is None else _resized(image, resolution, path)
-        if made is None:
-            made = np.empty((len(paths), *image.shape), np.uint8 if small else np.float32)
-        if image.shape != made.shape[1:]:
-            first, other = (f"{w}x{h}" for _, h, w in (made.shape[1:], image.shape))
+        if images is None:
+            images = np.empty((len(paths), *image.shape), np.uint8 if small else np.float32)
+        if image.shape != images.shape[1:]:
+            first, other = (f"{w}x{h}" for _, h, w in (images.shape[1:], image.shape))
             raise ValueError(
                 f"images of one size are needed, {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} {other} "
                 "(width x height): set a resolution"
             )
-        made[place] = image if small or numbers else image * np.float32(white)
+        images[place] = image if small or numbers else image * np.float32(white)
         notes.update(seen.notes)
-    if made is None:
+    if images is None:
         raise ValueError("at least one image is needed, got none")
-    return made, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]
+    return images, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]

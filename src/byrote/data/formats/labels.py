@@ -1,4 +1,4 @@
-"""Labels, ids and splits as people store them: what is certain is read, the rest is one sentence."""
+"""Labels, ids and splits as users store them; anything ambiguous is an error of one sentence."""
 
 import re
 import unicodedata
@@ -67,7 +67,7 @@ def class_order(name: str) -> tuple[int, str]:
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Two classes whose names look alike on paper, or are one number, are one class written in two ways.
+    """Refuse two class names that look alike, or are the same number: they are one class written in two ways.
 
     >>> check_names(["1", "01"], "a.csv")
     Traceback (most recent call last):
@@ -161,7 +161,7 @@ def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
 
 
 def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
-    """A cell, a text where it is bytes; refused where it holds several values."""
+    """A cell, as text where it is bytes; refused where it holds several values."""
     if isinstance(value, bytes | bytearray):
         try:
             text = bytes(value).decode()
@@ -218,7 +218,7 @@ def _all_texts(cells: list[Any]) -> TypeGuard[list[str]]:
 
 
 def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
-    """Cells as booleans, integers or floats where every one is such, read from texts where all are texts.
+    """Cells as booleans, integers or floats where all cells are, parsed from texts where all are texts.
 
     >>> typed(["1", "0"]).dtype.kind, typed(["1.0", "2.5"]).dtype.kind, typed(["1", "a"]).dtype.kind
     ('i', 'f', 'O')
@@ -242,9 +242,9 @@ def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
 
 
 def _objects(cells: list[Any]) -> "np.ndarray[Any, Any]":
-    made = np.empty(len(cells), dtype=object)
-    made[:] = cells
-    return made
+    array = np.empty(len(cells), dtype=object)
+    array[:] = cells
+    return array
 
 
 def _exact(numbers: list[int]) -> "np.ndarray[Any, Any]":
@@ -285,7 +285,7 @@ _SPLITS: dict[str, Literal["train", "test", "val"]] = {
 
 
 def split_named(name: str) -> Literal["train", "test", "val"] | None:
-    """Which split people mean by a name; None where it is none.
+    """The split that a name means; None where it means none.
 
     >>> split_named("Train"), split_named("valid"), split_named("cats")
     ('train', 'val', None)
@@ -294,10 +294,10 @@ def split_named(name: str) -> Literal["train", "test", "val"] | None:
 
 
 def split_within(name: str) -> Literal["train", "test", "val"] | None:
-    """Which split a name says among other words or digits; None where it says none, or two.
+    """The split that a name contains among other words or digits; None where it contains none or two.
 
     >>> split_within("test_set"), split_within("seg_train"), split_within("train1"), split_within("contest")
     ('test', 'train', 'train', None)
     """
-    found = {split for word in re.split(r"[\W\d_]+", name) if (split := split_named(word))}
-    return found.pop() if len(found) == 1 else None
+    splits = {split for word in re.split(r"[\W\d_]+", name) if (split := split_named(word))}
+    return splits.pop() if len(splits) == 1 else None

@@ -1,4 +1,4 @@
-"""Which axis of stored images holds the channels: read off the shape where it is certain, asked for where not."""
+"""The axis of the channels in stored images: inferred from the shape where it is certain, else an error."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ __all__ = ["Layout", "channels_first"]
 
 Layout = Literal["", "nchw", "nhwc"]
 
-_FEW = 4  # gray, gray and alpha, RGB, RGBA: at most so many channels are what an image usually has
+_FEW = 4  # gray, gray and alpha, RGB, RGBA: an image usually has at most 4 channels
 
 
 def _certain(shape: tuple[int, ...]) -> Layout:
@@ -34,8 +34,8 @@ def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -
 
     Args:
         images: (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C).
-        layout: which of the last two; empty reads it off the shape.
-        where: what an error calls the source.
+        layout: which of the last two; empty infers it from the shape.
+        where: the name of the source in error messages.
 
     Raises:
         ValueError: another rank, an empty image, or a shape that can be read both ways.
@@ -58,13 +58,13 @@ set layout='nchw' (channels first) or 'nhwc' (last)
     elif images.ndim != 4:
         raise ValueError(f"{where}: images (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C) are needed, got {shape}")
     else:
-        found = layout or _certain(shape)
-        if not found:
+        order = layout or _certain(shape)
+        if not order:
             _, a, b, c = shape
             channels = f"{a} channels of {b}x{c} or " + (f"of {a}x{b}" if a == c else f"{c} channels of {a}x{b}")
             raise ValueError(
                 f"{where}: images {shape} can be read as {channels}: "
                 "set layout='nchw' (channels first) or 'nhwc' (last)"
             )
-        images = images if found == "nchw" else images.transpose(0, 3, 1, 2)
+        images = images if order == "nchw" else images.transpose(0, 3, 1, 2)
     return images

@@ -66,7 +66,7 @@ def _array(content: bytes, header: _Header) -> Array:
 
 @contextmanager
 def _whole(path: Path, kind: str) -> Iterator[None]:
-    """Whatever a damaged or hostile file raises becomes one sentence."""
+    """Turn any exception from a damaged or hostile file into an error of one sentence."""
     try:
         yield
     except FileNotFoundError:

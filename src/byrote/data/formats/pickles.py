@@ -65,10 +65,10 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Admits only the names that rebuild an array, and gives a stand-in for each."""
 
     def find_class(self, module: str, name: str) -> Any:
-        found = _ADMITTED.get((module, name))
-        if found is None:
+        admitted = _ADMITTED.get((module, name))
+        if admitted is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return found
+        return admitted
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("it refers to something outside itself")

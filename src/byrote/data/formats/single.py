@@ -1,4 +1,4 @@
-"""From stored numbers to float32, where that keeps apart what the stored numbers tell apart."""
+"""Convert stored numbers to float32, if float32 can still distinguish them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,13 @@ _LEAST = 2.0**-149  # the smallest number of float32
 def single(values: Array, names: Sequence[str], where: str, bounded: bool = True) -> Array:
     """Numbers (n, C, ...) as float32.
 
-    A float32 has 24 bits. A column of times in milliseconds or of numbers near 1e-60 becomes one number, and every
-    reading of it is wrong in silence; so a channel whose deviation is less than 100 steps of float32 is refused.
+    A float32 has 24 bits. A column of times in milliseconds or of numbers near 1e-60 becomes a single number, and every
+    reading of it would be silently wrong; therefore a channel whose deviation is less than 100 steps of float32 is
+    refused.
 
     Args:
         values: integers or floats; NaN and infinities stay what they are.
-        names: what an error calls each of the C channels.
+        names: the name of each of the C channels in error messages.
         where: what an error calls the source.
         bounded: whether numbers beyond those of float32 are refused here; else they become infinite.
 

@@ -1,4 +1,4 @@
-"""CSV and Parquet tables: every cell is accounted for, in its column and row, before a number is taken from it.
+"""CSV and Parquet tables: every cell is checked before numbers are read.
 
 A CSV file has a header; the character that separates its names, outside quotes, separates the cells. Nothing else is
 guessed: cells are read as texts, and a column holds numbers if every cell of it does.
@@ -26,7 +26,7 @@ _NUMBERS = frozenset((*_WHOLE, *(f"U{kind}" for kind in _WHOLE), "FLOAT", "DOUBL
 
 
 class Column(NamedTuple):
-    """How many cells of a column hold what."""
+    """Counts of the kinds of cells in a column."""
 
     missing: int  # blank, NaN, or a word for it
     numbers: int  # finite ones
@@ -60,7 +60,7 @@ class Table:
         return self._connection.execute(query).fetchall()
 
     def _parts(self, name: str) -> tuple[str, str, str]:
-        """Of a cell, in SQL: whether it is missing, its number (or NULL), its truth (or NULL)."""
+        """SQL expressions for a cell: whether it is missing, its number (or NULL), its truth value (or NULL)."""
         cell, kind = self._place[name], self.types[name]
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
@@ -75,7 +75,7 @@ class Table:
         return f"({cell} IS NULL)", "NULL::DOUBLE", "NULL::DOUBLE"
 
     def count(self, name: str) -> Column:
-        """What the cells of a column hold."""
+        """Counts of the kinds of cells in a column, by name."""
         missing, number, truth = self._parts(name)
         ((lost, finite, truths),) = self._ask(
             f"SELECT count(*) FILTER (WHERE {missing}), count(*) FILTER (WHERE NOT {missing} AND isfinite({number})), "
@@ -99,8 +99,8 @@ class Table:
         cell = f"trim(CAST({self._place[name]} AS VARCHAR))"
         inside = f"SELECT row_number() OVER () AS row, {cell} AS cell FROM {self._source}"
         query = f"SELECT row, cell FROM ({inside}) WHERE regexp_full_match(cell, ?) ORDER BY row LIMIT 1"
-        found = self._connection.execute(query, [pattern]).fetchone()
-        return None if found is None else (int(found[0]), str(found[1]))
+        match = self._connection.execute(query, [pattern]).fetchone()
+        return None if match is None else (int(match[0]), str(match[1]))
 
     def cells(self, name: str) -> list[Any]:
         """The cells of one column as Python values, None where there is none."""
@@ -118,10 +118,10 @@ class Table:
         cells = ", ".join(f"substr(CAST({place} AS VARCHAR), 1, {int(length)})" for place in self._place.values())
         inside = f"SELECT row_number() OVER () - 1 AS row, * FROM {self._source}"
         wanted = ", ".join(str(int(row)) for row in rows) or "-1"
-        found = self._ask(f"SELECT row, {cells} FROM ({inside}) WHERE row IN ({wanted})")
+        answer = self._ask(f"SELECT row, {cells} FROM ({inside}) WHERE row IN ({wanted})")
         return {
             int(row): {name: "" if cell is None else cell for name, cell in zip(self.types, values, strict=True)}
-            for row, *values in found
+            for row, *values in answer
         }
 
     def numbers(self, names: list[str]) -> "np.ndarray[Any, Any]":
@@ -132,15 +132,15 @@ class Table:
         """Columns as float64 (n, d), 1 for true, 0 for false, NaN where a cell is neither."""
         return self._values([self._parts(name)[2] for name in names])
 
-    def _values(self, asked: list[str]) -> "np.ndarray[Any, Any]":
-        inputs.fits(20 * self.rows * len(asked), f"{self.rows} rows of {len(asked)} columns")
-        made = np.empty((self.rows, len(asked)))
-        if asked:
-            query = ", ".join(f"{value} AS v{place}" for place, value in enumerate(asked))
+    def _values(self, columns: list[str]) -> "np.ndarray[Any, Any]":
+        inputs.fits(20 * self.rows * len(columns), f"{self.rows} rows of {len(columns)} columns")
+        values = np.empty((self.rows, len(columns)))
+        if columns:
+            query = ", ".join(f"{value} AS v{place}" for place, value in enumerate(columns))
             stored = self._connection.execute(f"SELECT {query} FROM {self._source}").fetchnumpy()
-            for place in range(len(asked)):
-                made[:, place] = np.ma.filled(stored[f"v{place}"], np.nan)
-        return made
+            for place in range(len(columns)):
+                values[:, place] = np.ma.filled(stored[f"v{place}"], np.nan)
+        return values
 
 
 def _csv(path: Path, link: str) -> tuple[str, list[str]]:
@@ -159,17 +159,17 @@ def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, l
 def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
     """The columns of a Parquet file that pandas wrote as the index of a data frame, as its metadata say."""
     query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
-    found = connection.execute(query).fetchone()
+    row = connection.execute(query).fetchone()
     try:
-        columns = json.loads(found[0])["index_columns"] if found else []
-        return frozenset(name for name in columns if isinstance(name, str))  # a range is no column
+        columns = json.loads(row[0])["index_columns"] if row else []
+        return frozenset(name for name in columns if isinstance(name, str))  # a range index is not a column
     except (ValueError, TypeError, KeyError):
         return frozenset()
 
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """A CSV or Parquet file as a table; whatever is wrong with it is one sentence.
+    """A CSV or Parquet file as a table; every failure becomes an error of one sentence.
 
     Raises:
         FileNotFoundError: no such file.

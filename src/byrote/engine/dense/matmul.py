@@ -47,10 +47,10 @@ class Products:
         if self.kind == "fp32":
             return x
         narrow = self.kind == "bf16"
-        made = torch.empty(x.shape, dtype=torch.bfloat16 if narrow else torch.float32)
+        converted = torch.empty(x.shape, dtype=torch.bfloat16 if narrow else torch.float32)
         convert = self.library.cast if narrow else self.library.to_nearest
-        convert(address(x), address(made), x.numel())
-        return made
+        convert(address(x), address(converted), x.numel())
+        return converted
 
     def result(self, a: Tensor) -> Tensor:
         """The result of a product as float32 numbers, for a reader that does not round."""

@@ -57,15 +57,15 @@ def built(compiler: str, flags: Sequence[str], sources: Sequence[Path], headers:
 
 def _build(compiler: str, flags: Sequence[str], sources: Sequence[Path], note: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=note.parent) as folder:
-        made = Path(folder) / "made.so"
-        command = [compiler, *flags, "-o", str(made), *map(str, sources)]
+        library = Path(folder) / "kernels.so"
+        command = [compiler, *flags, "-o", str(library), *map(str, sources)]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
-        test = [sys.executable, "-I", str(Path(known_answers.__file__)), str(made)]
+        test = [sys.executable, "-I", str(Path(known_answers.__file__)), str(library)]
         if subprocess.run(test, check=False, capture_output=True, timeout=60).returncode != 0:
             raise OSError("the compiled kernels do not give the answers that are known")
-        digest = sha256(made)
+        digest = sha256(library)
         path = note.with_name(f"{note.stem}-{digest[:16]}.so")
-        put(made, path)
+        put(library, path)
         write_atomic(note, digest)
     return path
 
@@ -112,5 +112,5 @@ def _processor() -> str:
     """What `-march=native` looks at, as text."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text().splitlines() if about.exists() else []
-    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
-    return "\n".join([platform.platform(), platform.processor(), *told])
+    features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    return "\n".join([platform.platform(), platform.processor(), *features])

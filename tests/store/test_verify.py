@@ -248,5 +248,5 @@ def test_a_store_of_before_there_were_seals_opens(root):
     value = json.loads((root / "plan.json").read_text())
     value["entries"][0]["spec"]["seed"] = 7
     (root / "plan.json").write_text(json.dumps(value, indent=1))
-    with pytest.raises(ValueError, match=r"is not as byrote wrote it \(run \w{16} has another spec\)"):
+    with pytest.raises(ValueError, match=r"is not as byrote wrote it \(the spec of run \w{16} differs\)"):
         Plan.read(root)

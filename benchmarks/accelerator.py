@@ -53,7 +53,7 @@ SAMPLES = {"mnist": 12_665, "fashion_mnist": 12_000, "cifar10": 10_000, "svhn": 
 
 
 def case_of(width: int, runs: int, per_class: int) -> Case:
-    """What is trained."""
+    """The runs that are trained."""
     images = data.FashionMNISTSubset(classes=(0, 1, 2, 3), per_class=per_class, test_per_class=200, preprocessing="md")
     return Case(str(width), networks.MLP(depth=9, width=width, feature_width=2), images, runs, 1, 1)
 
@@ -71,19 +71,19 @@ def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: i
     images, labels = first.data.load("train").images, cohort.observed[0].cpu()
     module = first.network.build(tuple(images.shape[1:]), first.num_outputs, first.generator("weights"))
     plain_epochs(module, images[: 2 * BATCH], labels[: 2 * BATCH], 1, device=device)
-    found: list[tuple[float, float]] = []
+    seconds: list[tuple[float, float]] = []
     for _ in range(pairs):
         start = now(device)
         plain_epochs(module, images, labels, 1, lr=0.05, device=device)
         middle = now(device)
         for epoch in range(epochs):
             train_epoch(cohort, optimizer, epoch)
-        found.append((middle - start, (now(device) - middle) / (epochs * cohort.size)))
-    return found
+        seconds.append((middle - start, (now(device) - middle) / (epochs * cohort.size)))
+    return seconds
 
 
 def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
-    """The best of each, in turns: seconds of an epoch, FLOP a second of batched products, bytes a second of memory."""
+    """The best round of each: seconds of an epoch, FLOP a second of batched products, bytes a second of memory."""
     device, bf16 = cohort.device, cohort.experiments[0].training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     a = torch.randn(cohort.size, BATCH, width, device=device, dtype=dtype)
@@ -107,7 +107,7 @@ def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: in
 
 
 def roofline(case: Case, precision: str, epoch: float, peak: float, memory: float) -> dict[str, float]:
-    """What a step may reach by the model above, and what it reaches."""
+    """The rate that a step can reach by the model above, and the rate that it reaches."""
     images = case.data.load("train").images
     module = case.network.build(tuple(images.shape[1:]), case.data.num_classes, torch.Generator())
     weights = sum(p.numel() for p in module.parameters() if p.dim() == 2)
@@ -163,19 +163,19 @@ def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[
 
 
 def check(cohort: Cohort) -> None:
-    """What was timed has trained: the first run's J1 is that of the plain twin it exports."""
+    """Check that the timed runs were trained: the first run's J1 is that of the plain network it exports."""
     images, observed = cohort.train.images, cohort.observed[0].cpu()
     _, logits = answers(cohort, images)
     twin = cohort.network.run_module(0).eval()
     with torch.no_grad():
         wanted = (twin(images.cpu()).argmax(1) == observed).double().mean()
-    found = (logits[0].argmax(1).cpu() == observed).double().mean()
-    if not abs(found - wanted) <= 0.02:
-        raise RuntimeError(f"the engine says J1 {found}, its plain twin {wanted}")
+    share = (logits[0].argmax(1).cpu() == observed).double().mean()
+    if not abs(share - wanted) <= 0.02:
+        raise RuntimeError(f"the engine has J1 {share}, its plain twin {wanted}")
 
 
 def measured(case: Case, options: argparse.Namespace, device: torch.device) -> dict[str, float]:
-    """All figures."""
+    """All figures of the benchmark."""
     members = experiments(case, options.precision, EPOCHS)
     cohort = prepare(members, device)
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
@@ -184,20 +184,20 @@ def measured(case: Case, options: argparse.Namespace, device: torch.device) -> d
     begun = now(device) - start
     pairs = in_turns(cohort, optimizer, options.epochs, options.pairs)
     plain, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
-    found = {"plain_s": plain, "ours_s": ours, "ratio": statistics.median(p / o for p, o in pairs)}
+    figures = {"plain_s": plain, "ours_s": ours, "ratio": statistics.median(p / o for p, o in pairs)}
     epoch, peak, memory = corners(cohort, optimizer, options.width, options.rounds)
-    found |= roofline(case, options.precision, epoch, peak, memory) | shares(cohort, epoch)
-    found["first_epoch_s"] = max(begun - epoch, 0.0)
-    extra = found["evaluation_share"] + found["measuring_share"]
-    found |= figure_1(case, ours, extra, found["first_epoch_s"])
+    figures |= roofline(case, options.precision, epoch, peak, memory) | shares(cohort, epoch)
+    figures["first_epoch_s"] = max(begun - epoch, 0.0)
+    extra = figures["evaluation_share"] + figures["measuring_share"]
+    figures |= figure_1(case, ours, extra, figures["first_epoch_s"])
     check(cohort)
     if device.type == "cuda":
-        found["memory_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
-    return found
+        figures["memory_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
+    return figures
 
 
 def usable(name: str) -> torch.device:
-    """The device, or one sentence and exit code 2."""
+    """The device; where it cannot be used, the script ends with a message and exit code 2."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -207,7 +207,7 @@ def usable(name: str) -> torch.device:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--device", default="cuda")
@@ -222,20 +222,20 @@ def main() -> None:
     options = parser.parse_args()
     device = usable(options.device)
     case = case_of(options.width, options.runs, options.per_class)
-    told = {name: float(f"{value:.5g}") for name, value in measured(case, options, device).items()}
+    figures = {name: float(f"{value:.5g}") for name, value in measured(case, options, device).items()}
     names = ("precision", "runs", "width", "epochs", "pairs", "per_class")
     settings = {"device": options.device} | {name: getattr(options, name) for name in names}
     if device.type == "cuda":
         settings |= {"accelerator": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
-    print("plain {plain_s:.4g} s a run-epoch, ours {ours_s:.4g} s, ratio {ratio:.1f}".format(**told))
-    print("{flop_a_weight:.0f} FLOP and {bytes_a_weight:.0f} bytes a weight and step;".format(**told), end=" ")
-    print("products {peak_tflops:.4g} TFLOP/s, memory {bandwidth_gbs:.4g} GB/s".format(**told))
-    print("step {step_tflops:.4g} of {roofline_tflops:.4g} TFLOP/s, {share_of_roofline:.2f} of it".format(**told))
-    print("Figure 1 at width {}, {figure1_runs:.0f} runs: {figure1_hours:.3g} hours".format(options.width, **told))
+    print("plain {plain_s:.4g} s a run-epoch, ours {ours_s:.4g} s, ratio {ratio:.1f}".format(**figures))
+    print("{flop_a_weight:.0f} FLOP and {bytes_a_weight:.0f} bytes a weight and step;".format(**figures), end=" ")
+    print("products {peak_tflops:.4g} TFLOP/s, memory {bandwidth_gbs:.4g} GB/s".format(**figures))
+    print("step {step_tflops:.4g} of {roofline_tflops:.4g} TFLOP/s, {share_of_roofline:.2f} of it".format(**figures))
+    print("Figure 1 at width {}, {figure1_runs:.0f} runs: {figure1_hours:.3g} hours".format(options.width, **figures))
     if options.out is not None:
-        options.out.write_text(json.dumps(machine() | settings | told, indent=1) + "\n")
+        options.out.write_text(json.dumps(machine() | settings | figures, indent=1) + "\n")
     if options.json:
-        print(json.dumps(settings | told))
+        print(json.dumps(settings | figures))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What reading costs: processor time and memory of `byrote claims` and `byrote report`, measured now.
+"""The cost of reading results: processor time and memory of `byrote claims` and `byrote report`.
 
     python benchmarks/analysis.py --json
 
@@ -32,7 +32,7 @@ __all__ = ["enlarged", "main", "measured"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "results" / "small" / "memorization-dilation"
-SHOWN = 200  # samples of each run with M = 2 whose features lie beside the made table
+SHOWN = 200  # samples of each run with M = 2 that have features in the enlarged table
 SEEDS = 1000  # between the seeds of two copies of a run
 
 
@@ -51,12 +51,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=TABLE, help="the compacted results to read and to repeat")
     chosen = parser.parse_args()
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as scratch:
         figures["claims_s"] = measured("claims", str(chosen.folder), "--json").seconds
-        many = enlarged(chosen.folder, Path(made) / "many", 2_000 if chosen.quick else 10_000)
+        many = enlarged(chosen.folder, Path(scratch) / "many", 2_000 if chosen.quick else 10_000)
         figures["claims_10000_s"], figures["claims_10000_mb"] = measured("claims", str(many), "--json")
         if not chosen.quick:
-            figures["report_s"] = measured("report", str(chosen.folder), "--out", str(Path(made) / "page")).seconds
+            figures["report_s"] = measured("report", str(chosen.folder), "--out", str(Path(scratch) / "page")).seconds
     if chosen.quick:
         figures = {name.replace("10000", "2000"): value for name, value in figures.items()}
     if not chosen.json:
@@ -66,22 +66,22 @@ def main() -> None:
 
 
 def measured(*arguments: str) -> Cost:
-    """The cost of a new process `byrote ARGUMENTS`, imports included; its children count where it waits for them."""
+    """The cost of a new process `byrote ARGUMENTS`, with its imports and the child processes that it waits for."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [sys.executable, "-m", "byrote", *arguments]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=out, stderr=said, env=environment)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"byrote {' '.join(arguments)} failed: {said.read().decode().strip()}")
+            errors.seek(0)
+            raise SystemExit(f"byrote {' '.join(arguments)} failed: {errors.read().decode().strip()}")
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6)
 
 
 def enlarged(folder: Path, out: Path, count: int) -> Path:
-    """A folder of `count` compacted runs: those of another, again and again with new seeds.
+    """Make a folder of `count` compacted runs by repeating those of another folder with new seeds.
 
     Args:
         folder: compacted results.
@@ -91,15 +91,15 @@ def enlarged(folder: Path, out: Path, count: int) -> Path:
     results = read_results(folder)
     runs = results.runs.rows()
     places = np.arange(count) % len(runs)
-    made = [_repeated(runs[place], copy // len(runs)) for copy, place in enumerate(places)]
+    copies = [_repeated(runs[place], copy // len(runs)) for copy, place in enumerate(places)]
     run = results.history["run"]
     rows = [np.flatnonzero(run == place) for place in range(len(runs))]
     taken = results.history.take(np.concatenate([rows[place] for place in places]))
     numbers = np.repeat(np.arange(count), [len(rows[place]) for place in places])
-    keys = np.array([one["key"] for one in made], dtype=object)
+    keys = np.array([one["key"] for one in copies], dtype=object)
     history = taken.with_column("run", numbers).with_column("key", keys[numbers])
     out.mkdir(parents=True)
-    tables = {"runs.parquet": Table.of(made), "table.parquet": history, "features.parquet": _features(made)}
+    tables = {"runs.parquet": Table.of(copies), "table.parquet": history, "features.parquet": _features(copies)}
     for name, table in tables.items():
         write_parquet(out / name, {column: table[column] for column in table.columns})
     about = results.about | {"planned": count, "files": {name: sha256(out / name) for name in tables}}

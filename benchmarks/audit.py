@@ -144,11 +144,11 @@ def f1(wrong: Array, chosen: Array) -> float:
     return float(2 * (wrong & chosen).sum() / max(wrong.sum() + chosen.sum(), 1))
 
 
-def row_error(found: Array, setting: Setting) -> float:
+def row_error(estimate: Array, setting: Setting) -> float:
     """Mean over true classes of sum_a |T_ka - share of the label a in true class k|."""
     T = np.zeros((10, 10))
     np.add.at(T, (setting.true, setting.given), 1)
-    return float(np.abs(found - T / T.sum(1, keepdims=True)).sum(1).mean())
+    return float(np.abs(estimate - T / T.sum(1, keepdims=True)).sum(1).mean())
 
 
 def of_ranking(audit: Audit, setting: Setting) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def of_checks(audit: Audit, setting: Setting, size: Size) -> dict[str, Any]:
     """Simulated reviewers: the plan's draw within each stratum, its errors, and the interval."""
     strata = split(audit.samples["suspect"], audit.samples["doubtful"])
     N, K = [len(rows) for rows in strata], [int(setting.wrong[rows].sum()) for rows in strata]
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for reviewer, twice, draws in (
         (0.0, 0, size.draws),
         (0.02, TWICE, size.erring_draws),
@@ -202,14 +202,14 @@ def of_checks(audit: Audit, setting: Setting, size: Size) -> dict[str, Any]:
         rng = np.random.default_rng(1)
         seen = [checked(N, K, reviewer, twice, rng) for _ in range(draws)]
         truth, name = float(setting.wrong.mean()), f"{100 * reviewer:.0f}"
-        found[f"checks_coverage_{name}"] = fmean(low <= truth <= high for _, low, high in seen)
-        found[f"checks_half_{name}"] = fmean((high - low) / 2 for _, low, high in seen)
-        found[f"checks_rmse_{name}"] = fmean((value - truth) ** 2 for value, _, _ in seen) ** 0.5
+        figures[f"checks_coverage_{name}"] = fmean(low <= truth <= high for _, low, high in seen)
+        figures[f"checks_half_{name}"] = fmean((high - low) / 2 for _, low, high in seen)
+        figures[f"checks_rmse_{name}"] = fmean((value - truth) ** 2 for value, _, _ in seen) ** 0.5
     rng, total, all_wrong = np.random.default_rng(2), sum(N), sum(K)
     plain = [
         share([Counts(total, LOOKS, int(k))]) for k in rng.hypergeometric(all_wrong, total - all_wrong, LOOKS, 100)
     ]
-    return found | {"random_half": fmean((high - low) / 2 for _, low, high in plain)}
+    return figures | {"random_half": fmean((high - low) / 2 for _, low, high in plain)}
 
 
 def checked(N: list[int], K: list[int], reviewer: float, twice: int, rng: Any) -> tuple[float, float, float]:
@@ -251,19 +251,19 @@ def mean(rows: list[dict[str, Any]], name: str) -> float:
 
 
 def _checks(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name in ("0", "2", "5"):
-        found[f"checks_coverage_{name}"] = mean(rows, f"checks_coverage_{name}")
-        found[f"checks_least_coverage_{name}"] = min(row[f"checks_coverage_{name}"] for row in rows)
+        figures[f"checks_coverage_{name}"] = mean(rows, f"checks_coverage_{name}")
+        figures[f"checks_least_coverage_{name}"] = min(row[f"checks_coverage_{name}"] for row in rows)
     for name, chosen in (("contrast", True), ("elsewhere", False)):
         some = [row for row in rows if row["wrong"] > 0 and (row["law"] in CONTRAST) == chosen]
         ratios = [row["checks_half_0"] / row["random_half"] for row in some]
         if ratios:
-            found |= {f"checks_width_{name}": fmean(ratios), f"checks_width_{name}_most": max(ratios)}
+            figures |= {f"checks_width_{name}": fmean(ratios), f"checks_width_{name}_most": max(ratios)}
     for rate in RATES:
         some = [row["checks_rmse_0"] for row in rows if row["law"] in CONTRAST and row["rate"] == rate]
-        found[f"checks_rmse_{rate:g}"] = max(some)
-    return found
+        figures[f"checks_rmse_{rate:g}"] = max(some)
+    return figures
 
 
 def _labels(rows: list[dict[str, Any]]) -> dict[str, Any]:

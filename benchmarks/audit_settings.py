@@ -106,15 +106,15 @@ def features(images: Images, centers: int = 256, patch: int = 6) -> Array:
     values, vectors = torch.linalg.eigh((some - mean).T @ (some - mean) / len(some))
     whiten = vectors @ torch.diag((values + 0.1).rsqrt()) @ vectors.T
     white = (some - mean) @ whiten
-    found = white[torch.randperm(len(white), generator=generator)[:centers]]
+    means = white[torch.randperm(len(white), generator=generator)[:centers]]
     for _ in range(10):
-        near = torch.cdist(white, found).argmin(1)
-        sums = torch.zeros_like(found).index_add_(0, near, white)
-        found = sums / near.bincount(minlength=centers).clamp(min=1)[:, None]
+        near = torch.cdist(white, means).argmin(1)
+        sums = torch.zeros_like(means).index_add_(0, near, white)
+        means = sums / near.bincount(minlength=centers).clamp(min=1)[:, None]
     parts = []
     for chunk in x.split(200):
         code = normalized(unfold(chunk).transpose(1, 2)) - mean
-        away = torch.cdist(code @ whiten, found.expand(len(chunk), -1, -1))
+        away = torch.cdist(code @ whiten, means.expand(len(chunk), -1, -1))
         triangle = (away.mean(-1, keepdim=True) - away).clamp(min=0)  # (B, positions, centers)
         side = round(triangle.shape[1] ** 0.5)
         grid = triangle.transpose(1, 2).reshape(len(chunk), centers, side, side)

@@ -35,7 +35,7 @@ COLUMNS = (*POSITIVE, "test_accuracy", "effective_rate")
 
 @dataclass(frozen=True)
 class Row:
-    """The coverage of one kind of interval in one data set."""
+    """How often one kind of interval holds the true value in one data set."""
 
     kind: str
     data: str
@@ -82,7 +82,7 @@ class Seeds:
 def committed() -> dict[str, Seeds]:
     """The ten seeds of each data set."""
     final = byrote.open(STORE).analysis.runs.where(part="figure-1", rate=lambda rate: rate > 0)
-    found = {}
+    by_data = {}
     for (data,), rows in final.groups("dataset"):
         etas, seeds = np.unique(rows["rate"]), np.unique(rows["seed"])
         values = {}
@@ -93,8 +93,8 @@ def committed() -> dict[str, Seeds]:
                 grid = np.full((len(seeds), len(etas)), np.nan)
                 grid[at] = own[name]
                 values[name, loss] = grid
-        found[str(data)] = Seeds(values, etas)
-    return found
+        by_data[str(data)] = Seeds(values, etas)
+    return by_data
 
 
 def drawn(population: Seeds, count: int, width: float, rng: np.random.Generator) -> Seeds:
@@ -204,6 +204,6 @@ def coverage(repetitions: int, seeds: int = SEEDS) -> list[Row]:
                 for kind, statistic in kinds.items():
                     truth = statistic(many, True).whole
                     estimates = [statistic(sample, False).estimate() for sample in samples]
-                    held = [found.low <= truth <= found.high for found in estimates]
+                    held = [interval.low <= truth <= interval.high for interval in estimates]
                     rows.append(Row(kind, data, float(np.mean(held)), decides, width))
     return rows

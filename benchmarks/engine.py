@@ -57,7 +57,7 @@ class Case:
 
 
 def cases(quick: bool) -> list[Case]:
-    """The comparisons the table has."""
+    """The comparisons of the table."""
     mlp_data = data.FashionMNISTSubset(classes=(0, 1, 2, 3), per_class=1000, test_per_class=200)
     conv_data = data.FashionMNISTSubset(classes=(0, 1), per_class=128 if quick else 256, test_per_class=64)
     few = 1 if quick else 2
@@ -89,17 +89,17 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 def ours(case: Case, precision: str) -> float:
     """Seconds a run-epoch of training in the local executor, in its cohorts: the workers' clocks, over the workers."""
     workers = default_workers()
-    found = experiments(case, precision, case.ours_epochs)
+    members = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:
-        size = together(found[0], "cpu")
-        tasks = [Task(found[i].key, tuple(found[i : i + size])) for i in range(0, len(found), size)]
+        size = together(members[0], "cpu")
+        tasks = [Task(members[i].key, tuple(members[i : i + size])) for i in range(0, len(members), size)]
         executor = Local(Setting(root), lambda: False, workers)
         for task in tasks:
             executor.submit(task)
         executor.wait(_whole)
         clocks = [json.loads(p.read_text())["seconds"] for p in Path(root).glob("*/manifest.json")]
     seconds = sum(clock["training"] / clock["cohort_size"] for clock in clocks)
-    return seconds / (len(found) * case.ours_epochs) / min(workers, len(tasks))
+    return seconds / (len(members) * case.ours_epochs) / min(workers, len(tasks))
 
 
 def _whole(event: Event) -> None:
@@ -141,18 +141,18 @@ def by_processor(case: Case, precision: str, pairs: int) -> list[tuple[float, fl
     images, first = cohort.train.images, members[0]
     module = first.network.build(tuple(images.shape[1:]), first.num_outputs, first.generator("weights"))
     train_epoch(cohort, optimizer, 0)
-    found = []
+    seconds = []
     for epoch in range(1, pairs + 1):
         start = time.process_time()
         plain_epochs(module, images, cohort.observed[0], 1, lr=0.05)
         middle = time.process_time()
         train_epoch(cohort, optimizer, epoch)
-        found.append((middle - start, time.process_time() - middle))
-    return found
+        seconds.append((middle - start, time.process_time() - middle))
+    return seconds
 
 
 def machine() -> dict[str, str | int]:
-    """What ran: the processor's name, its cores, torch."""
+    """The machine: the processor's name, its cores, and the version of torch."""
     about = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in about.read_text().splitlines() if line.startswith("model name")]
     return {"processor": names[0] if names else platform.processor(), "cores": len(names), "torch": torch.__version__}
@@ -230,7 +230,7 @@ def evaluation_passes(case: Case, precision: str, epochs: int) -> float:
 
 
 def check_j1(case: Case) -> None:
-    """The engine's J1 is that of the plain twin it exports, on the same images and labels."""
+    """Check that the engine's J1 is that of the plain network it exports, on the same images and labels."""
     (run,) = train(experiments(case, "fp32", 1)[:1], keep_weights=True)
     images = case.data.load("train")
     twin = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
@@ -243,12 +243,12 @@ def check_j1(case: Case) -> None:
 
 
 def faster_precision() -> str:
-    """What this processor multiplies faster."""
+    """The precision that this processor multiplies faster."""
     return "bf16" if bfloat16.has_units() else "fp32"
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
     options = parser.parse_args()
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for case in cases(options.quick):
         if options.only and case.name not in options.only:
             continue
@@ -270,22 +270,22 @@ def main() -> None:
         ratio = statistics.median(p / o for p, o in pairs)
         slow, fast = statistics.median(p for p, _ in pairs), statistics.median(o for _, o in pairs)
         print(f"{case.name:>10}: plain {slow:.3f} s a run-epoch, ours {fast:.3f} s, ratio {ratio:.2f}", flush=True)
-        found |= {f"plain_{case.name}_s": slow, f"ours_{case.name}_s": fast, f"ratio_{case.name}": ratio}
+        figures |= {f"plain_{case.name}_s": slow, f"ours_{case.name}_s": fast, f"ratio_{case.name}": ratio}
         if case.name == "512":
             rate, peak = against_peak(case, options.precision)
             workers = 1 if options.processor else default_workers()
-            found |= {"peak_gflops": peak / 1e9, "step_gflops": rate / 1e9, "bandwidth_gbs": bandwidth() / 1e9}
-            found |= {"plain_gflops": step_flop(case) / slow / 1e9, "all_gflops": step_flop(case) / fast / 1e9}
-            found |= {"share_of_peak": rate / peak, **shares(case, options.precision)}
+            figures |= {"peak_gflops": peak / 1e9, "step_gflops": rate / 1e9, "bandwidth_gbs": bandwidth() / 1e9}
+            figures |= {"plain_gflops": step_flop(case) / slow / 1e9, "all_gflops": step_flop(case) / fast / 1e9}
+            figures |= {"share_of_peak": rate / peak, **shares(case, options.precision)}
             print(f"{'':>10}  {rate / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s: share of peak {rate / peak:.2f}; ", end="")
             print(f"{workers} workers together {step_flop(case) / fast / 1e9:.0f} GFLOP/s")
-    told = {name: round(value, 4) for name, value in found.items()}
+    rounded = {name: round(value, 4) for name, value in figures.items()}
     if options.out is not None:
         clock = "processor" if options.processor else "wall"
         settings = {"clock": clock, "precision": options.precision, "pairs": options.pairs, "load": os.getloadavg()[0]}
-        options.out.write_text(json.dumps(machine() | settings | told, indent=1) + "\n")
+        options.out.write_text(json.dumps(machine() | settings | rounded, indent=1) + "\n")
     if options.json:
-        print(json.dumps({"precision": options.precision} | told))
+        print(json.dumps({"precision": options.precision} | rounded))
 
 
 if __name__ == "__main__":

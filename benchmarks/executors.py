@@ -2,11 +2,11 @@
 
     python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2]
 
-Runs of about `--seconds` each (by a first run, timed) are trained into fresh stores by both executors in turn, local
-first. Counted is the time from the first run that ends to the last, so that starting Python, torch and Ray is left out;
-`start` says how long the first run took to be there. The last line is one JSON object: for each executor runs a minute
-and `start`, `ray_over_local` (throughput), and `busy`, the load average over the cores before it began: above .5 other
-programs were at work, and the figures mean little.
+Both executors in turn, local first, train runs of about `--seconds` each (as estimated from a timed run) into fresh
+stores. The rate is computed from the end of the first run to the end of the last, which leaves out the start of Python,
+torch and Ray; `start` is the time until the first run has ended. The last line is one JSON object: for each executor
+runs a minute and `start`, then `ray_over_local` (throughput), and `busy`, the load average per core before the start:
+above .5 other programs were running, and the figures mean little.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def study_of(folder: Path, epochs: int, runs: int) -> Path:
 
 
 def seconds_of_an_epoch(folder: Path) -> float:
-    """Of one run alone."""
+    """The seconds of one epoch of a run that trains alone."""
     outcome = byrote.run(study_of(folder, 20, 1), folder / "one", on="serial", cohort=1)
     (manifest,) = outcome.root.glob("*/manifest.json")
     return float(json.loads(manifest.read_text())["seconds"]["training"]) / 20
@@ -62,18 +62,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        epochs = max(round(asked.seconds / seconds_of_an_epoch(folder)), 1)
-        study = study_of(folder, epochs, asked.runs)
-        found = {on: measured(study, folder / on, on, asked.workers) for on in ("local", "ray")}
-    ratio = found["ray"]["runs_a_minute"] / found["local"]["runs_a_minute"]
-    if not asked.json:
-        for on, figures in found.items():
+        epochs = max(round(options.seconds / seconds_of_an_epoch(folder)), 1)
+        study = study_of(folder, epochs, options.runs)
+        results = {on: measured(study, folder / on, on, options.workers) for on in ("local", "ray")}
+    ratio = results["ray"]["runs_a_minute"] / results["local"]["runs_a_minute"]
+    if not options.json:
+        for on, figures in results.items():
             print(f"{on:6} {figures['runs_a_minute']:7.2f} runs a minute, the first after {figures['start']:.1f} s")
-    print(json.dumps({**found, "ray_over_local": ratio, "epochs": epochs, "busy": busy}))
+    print(json.dumps({**results, "ray_over_local": ratio, "epochs": epochs, "busy": busy}))
 
 
 if __name__ == "__main__":

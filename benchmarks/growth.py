@@ -75,7 +75,7 @@ def memory(precision: str, runs: int) -> float:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
@@ -83,20 +83,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    told: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = {}
     for row, sizes in ROWS.items():
-        found = times(options.precision, sizes, options.rounds)
-        told[row] = {str(next(iter(size.values()))): round(ms, 2) for size, ms in zip(sizes, found, strict=True)}
-        print(f"{row:>8}: " + ", ".join(f"{size} {ms} ms" for size, ms in told[row].items()), flush=True)
+        milliseconds = times(options.precision, sizes, options.rounds)
+        figures[row] = {
+            str(next(iter(size.values()))): round(ms, 2) for size, ms in zip(sizes, milliseconds, strict=True)
+        }
+        print(f"{row:>8}: " + ", ".join(f"{size} {ms} ms" for size, ms in figures[row].items()), flush=True)
     sizes = [size["runs"] for size in ROWS["runs"]]
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         peaks = pool.starmap(memory, [(options.precision, runs) for runs in sizes], chunksize=1)
-    told["memory_mb"] = {str(runs): round(peak, 1) for runs, peak in zip(sizes, peaks, strict=True)}
-    print("  memory: " + ", ".join(f"{runs} {mb} MB" for runs, mb in told["memory_mb"].items()), flush=True)
+    figures["memory_mb"] = {str(runs): round(peak, 1) for runs, peak in zip(sizes, peaks, strict=True)}
+    print("  memory: " + ", ".join(f"{runs} {mb} MB" for runs, mb in figures["memory_mb"].items()), flush=True)
     if options.out is not None:
-        options.out.write_text(json.dumps(machine() | {"precision": options.precision} | told, indent=1) + "\n")
+        options.out.write_text(json.dumps(machine() | {"precision": options.precision} | figures, indent=1) + "\n")
     if options.json:
-        print(json.dumps(told))
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

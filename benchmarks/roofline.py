@@ -21,11 +21,11 @@ FLOP_A_WEIGHT = 6 * BATCH  # three products, two operations each
 WORDS = {"plain": 8, "ours": 5}
 
 
-def panel(told: dict[str, Any]) -> alt.LayerChart:
-    """One machine, as `engine.py --out` tells of it."""
-    peak, memory = told["peak_gflops"], told["bandwidth_gbs"]
+def panel(figures: dict[str, Any]) -> alt.LayerChart:
+    """The roofline of one machine, from the figures that `engine.py --out` wrote."""
+    peak, memory = figures["peak_gflops"], figures["bandwidth_gbs"]
     roof = [{"x": x, "y": min(peak, x * memory)} for x in (1, 2, 4, peak / memory, 64, 128, 256)]
-    rates = {"plain": ("plain, all cores", told["plain_gflops"]), "ours": ("ours", told["step_gflops"])}
+    rates = {"plain": ("plain, all cores", figures["plain_gflops"]), "ours": ("ours", figures["step_gflops"])}
     reached = [
         {"x": FLOP_A_WEIGHT / (WORDS[kind] * WORD), "y": rate, "name": f"{name} ({rate:.0f})"}
         for kind, (name, rate) in rates.items()
@@ -35,12 +35,12 @@ def panel(told: dict[str, Any]) -> alt.LayerChart:
     line = alt.Chart(alt.Data(values=roof)).mark_line(color="#5B5B5B").encode(x=x, y=y)
     points = alt.Chart(alt.Data(values=reached)).mark_point(filled=True, size=80, color="#0072B2").encode(x=x, y=y)
     names = points.mark_text(align="left", dx=8, color="black").encode(text="name:N")
-    title = f"9 x 512, batch 128, {told['precision']}: {told['processor']}"
+    title = f"9 x 512, batch 128, {figures['precision']}: {figures['processor']}"
     return (line + points + names).properties(width=360, height=260, title=title)
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     *sources, target = map(Path, sys.argv[1:])
     chart = alt.hconcat(*(panel(json.loads(source.read_text())) for source in sources)).resolve_scale(y="shared")
     target.write_text(vl_convert.vegalite_to_svg(chart.to_dict()))

@@ -60,8 +60,8 @@ def study_of(runs: int, path: Path) -> Path:
     return path
 
 
-def made(study: Path, root: Path) -> int:
-    """Fill a store with copies of one trained run; gives their number."""
+def fill(study: Path, root: Path) -> int:
+    """Fill a store with copies of one trained run; returns their number."""
     plan, experiments = plan_study(Study.load(study), file=str(study))
     plan.write(root)
     first = next(iter(experiments.values()))
@@ -74,7 +74,7 @@ def made(study: Path, root: Path) -> int:
         target.mkdir()
         spec = {"format": 2, "key": key, "spec": experiment.spec(), "contents": experiment.contents}
         write_sealed(target / "spec.json", spec, durable=False)
-        for name, content in tables.items():  # the key stands in the file's metadata, in as many bytes
+        for name, content in tables.items():  # the key in the file's metadata has the same length
             (target / name).write_bytes(content.replace(first.key.encode(), key.encode()))
         names = ("spec.json", *tables)
         facts = manifest["facts"] | {"loss": experiment.loss.label, "alpha": experiment.loss.parameter}
@@ -103,7 +103,7 @@ def costs(runs: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
         study = study_of(runs, Path(folder) / "many.toml")
-        made(study, root)
+        fill(study, root)
         time.sleep(2.5)  # a file that was written just now is not remembered as checked
         commands = {
             "status": ("status", str(root), "--json"),

@@ -51,7 +51,7 @@ SPREADS, ERRORS = ("equal", "one tenfold", "half sqrt(10)-fold"), ("normal", "t3
 REGIONS = ("one-sided", "two-sided", "outside")
 BOUNDED = ("one-sided", "two-sided")
 FALSE = ("fails", "names", "holds", "except")
-FAR = 50.0  # SDs: so far inside or outside that any test sees it
+FAR = 50.0  # SDs: so far inside or outside that every test detects it
 WIDE = 1e4  # half the width of a region whose other end no test reaches
 
 
@@ -135,10 +135,10 @@ def held(setting: Setting, region: str, half: float) -> Held:
     )
 
 
-def said(
+def words_of(
     setting: Setting, region: str, noise: Array, margin: Array, half: float
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The word of each repetition and the cells it names, from the code that decides.
+    """The verdict of each repetition and the cells that it names, by the code that decides claims.
 
     Args:
         setting, region: what is simulated.
@@ -159,17 +159,17 @@ def false_rates(setting: Setting, region: str, noise: Array) -> Rates:
     k, near = setting.k, WIDE if region == "outside" else 1.0
     at_bar, inside = np.zeros(k), np.full(k, FAR)
     inside[-1] = 0.0
-    word, named = said(setting, region, noise, at_bar, near)
+    word, named = words_of(setting, region, noise, at_bar, near)
     rates, names = {"fails": _share(word == FAILS)}, [_share(named.any(1))]
-    word, named = said(setting, region, noise, inside, WIDE)
+    word, named = words_of(setting, region, noise, inside, WIDE)
     rates["holds"] = _share(word == HOLDS)
     names.append(_share(named[:, -1]))
     if k > 1:
         half_beyond = np.where(np.arange(k) % 2 == 0, -2.0, 0.0)
-        _, named = said(setting, region, noise, half_beyond, near)
+        _, named = words_of(setting, region, noise, half_beyond, near)
         names.append(_share(named[:, 1::2].any(1)))
         inside[0] = -FAR
-        word, named = said(setting, region, noise, inside, WIDE)
+        word, named = words_of(setting, region, noise, inside, WIDE)
         rates["except"] = _share((word == EXCEPT) & ~named[:, -1])
         names.append(_share(named[:, -1]))
     return {**rates, "names": max(names)}
@@ -193,41 +193,41 @@ def power(setting: Setting, region: str, noise: Array, margin: float) -> Rates:
     beyond, inside = (np.full(setting.k, sign * margin) for sign in (-1.0, 1.0))
     half = margin * float(setting.sd.max())
     return {
-        "fails": _share(said(setting, region, noise, beyond, half)[0] == FAILS),
-        "holds": _share(said(setting, region, noise, inside, half)[0] == HOLDS),
+        "fails": _share(words_of(setting, region, noise, beyond, half)[0] == FAILS),
+        "holds": _share(words_of(setting, region, noise, inside, half)[0] == HOLDS),
     }
 
 
 def all_false_rates(repetitions: int, cells: tuple[int, ...], kinds: tuple[str, ...]) -> list[tuple[str, Rates]]:
     """The false words of every setting, with its name."""
-    found = []
+    rates = []
     for number, setting in enumerate(settings(cells, kinds)):
         noise = errors(setting, repetitions, np.random.default_rng([1, number]))
-        found += [(f"{region}, {setting}", false_rates(setting, region, noise)) for region in REGIONS]
+        rates += [(f"{region}, {setting}", false_rates(setting, region, noise)) for region in REGIONS]
         if setting.k > 1 and setting.kinds == 1:
-            found.append((f"nearly all, {setting}", nearly_all_rates(setting, noise)))
-    return found
+            rates.append((f"nearly all, {setting}", nearly_all_rates(setting, noise)))
+    return rates
 
 
 def all_power(repetitions: int, cells: tuple[int, ...], n: str, margin: float) -> list[tuple[str, Rates]]:
     """Power under normal errors."""
-    found = []
+    rates = []
     for number, setting in enumerate(settings(cells, ("normal",))):
         if setting.n == n and setting.kinds == 1:
             noise = errors(setting, repetitions, np.random.default_rng([2, number]))
-            found += [(f"{region}, {setting}", power(setting, region, noise, margin)) for region in REGIONS]
-    return found
+            rates += [(f"{region}, {setting}", power(setting, region, noise, margin)) for region in REGIONS]
+    return rates
 
 
-def worst(found: list[tuple[str, Rates]], name: str) -> tuple[float, str]:
+def worst(results: list[tuple[str, Rates]], name: str) -> tuple[float, str]:
     """The largest rate of that name and where it occurred."""
-    return max((rates[name], where) for where, rates in found if name in rates)
+    return max((rates[name], where) for where, rates in results if name in rates)
 
 
-def least(found: list[tuple[str, Rates]], name: str, regions: tuple[str, ...], spreads: str) -> tuple[float, str]:
+def least(results: list[tuple[str, Rates]], name: str, regions: tuple[str, ...], spreads: str) -> tuple[float, str]:
     """The smallest rate of that name in these regions, with SDs of that pattern ("" for any), and where it occurred."""
     return min(
-        (rates[name], where) for where, rates in found if where.startswith(regions) and f"SDs {spreads}" in where
+        (rates[name], where) for where, rates in results if where.startswith(regions) and f"SDs {spreads}" in where
     )
 
 

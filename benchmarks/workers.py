@@ -1,11 +1,12 @@
-"""What a store costs as more workers share it: claims beside many others, a look at what others hold, a driver's books.
+"""The cost of a store as more workers share it: taking leases, checking those of others, and recording events.
 
     python benchmarks/workers.py [--json] [--workers 1,100,1000] [--runs 2000]
 
-For each number of workers, that many tasks of four runs are held by others (their leases lie in the store). Then, in
-milliseconds of processor time: `claim`, to claim, check and give back a task of four runs; `look`, one look of a driver
-that waits for what others hold, in a store of `--runs` finished runs. `hear` is what the driver spends on one run that
-ends, and `bytes_a_run` what its events take. The last line is one JSON object. docs/machines.md computes with these.
+For each number of workers, other drivers hold that many tasks of four runs (their leases lie in the store). The figures
+are milliseconds of processor time: `claim` takes, checks and releases a task of four runs; `look` is one check by a
+driver that waits for the runs of others, in a store of `--runs` finished runs; `hear` is the time of the driver for
+a run that ends, and `bytes_a_run` the size of its events. The last line is one JSON object. docs/machines.md computes
+with these figures.
 """
 
 import argparse
@@ -29,7 +30,7 @@ FOUR = 4
 
 
 def store_with(folder: Path, workers: int, runs: int) -> Path:
-    """A store with leases of so many workers, and folders of so many runs that hold a manifest."""
+    """A store with the leases of so many workers, and with so many run folders that hold a manifest."""
     root = folder / f"{workers}-workers"
     (root / ".running").mkdir(parents=True)
     (root / "log").mkdir()
@@ -46,7 +47,7 @@ def store_with(folder: Path, workers: int, runs: int) -> Path:
 
 
 def milliseconds(action, times: int) -> float:
-    """Of one call."""
+    """The milliseconds of one call."""
     began = time.process_time()
     for _ in range(times):
         action()
@@ -54,7 +55,7 @@ def milliseconds(action, times: int) -> float:
 
 
 def claim(root: Path) -> None:
-    """Take, check and give back the leases of a task of four runs."""
+    """Take, check and release the leases of a task of four runs."""
     keys = [f"{'f' * 15}{place}" for place in range(FOUR)]
     with held(root, "task", keys) as leases:
         for key in keys:
@@ -70,10 +71,10 @@ class Ends:
     def submit(self, task: Task) -> None:
         self.tasks.append(task)
 
-    def wait(self, heard) -> None:
+    def wait(self, pass_on) -> None:
         for task in self.tasks:
-            heard(Event(task, "run", {"key": task.keys[0], "status": "done", "error": ""}))
-            heard(Event(task, "done", {}))
+            pass_on(Event(task, "run", {"key": task.keys[0], "status": "done", "error": ""}))
+            pass_on(Event(task, "done", {}))
         self.tasks = []
 
     def close(self) -> None:
@@ -101,23 +102,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the last line alone")
     parser.add_argument("--workers", default="1,100,1000")
     parser.add_argument("--runs", type=int, default=2_000)
-    asked = parser.parse_args()
-    found: dict[str, object] = {}
+    options = parser.parse_args()
+    results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as name:
-        for workers in map(int, asked.workers.split(",")):
-            root = store_with(Path(name), workers, asked.runs)
+        for workers in map(int, options.workers.split(",")):
+            root = store_with(Path(name), workers, options.runs)
             watch, names = Watch(root), [f"{place:016x}" for place in range(min(workers, 50))]
             costs = {
                 "claim": milliseconds(lambda root=root: claim(root), 5),
                 "look": milliseconds(lambda root=root, w=watch, n=names: (committed(root), w.look(n)), 3),
             }
-            found[str(workers)] = {what: round(number, 3) for what, number in costs.items()}
+            results[str(workers)] = {what: round(number, 3) for what, number in costs.items()}
         spent, size = hear(store_with(Path(name), 2, 0), 500)
-        found |= {"hear": round(spent, 3), "bytes_a_run": round(size / 500)}
-    if not asked.json:
-        for what, figures in found.items():
+        results |= {"hear": round(spent, 3), "bytes_a_run": round(size / 500)}
+    if not options.json:
+        for what, figures in results.items():
             print(what, figures)
-    print(json.dumps(found))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of fields on docs/own_study.md, from the code: `python scripts/fields.py --write` renews them."""
+"""The tables of fields on docs/own_study.md, from the code: `python scripts/fields.py --write` updates them."""
 
 import argparse
 import inspect
@@ -72,7 +72,7 @@ def _described(name: str, field: FieldInfo) -> str:
 
 
 def _meanings(doc: str) -> dict[str, str]:
-    """What the section `Args:` of a docstring says of each name; a line may name several."""
+    """The description of each name in the section `Args:` of a docstring; a line may name several."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", doc, re.MULTILINE)
     text = section.group(1) if section else ""
     entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", text, re.MULTILINE)
@@ -139,7 +139,7 @@ def renewed(text: str) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the tables on the page")
     text = PAGE.read_text("utf-8")

@@ -1,12 +1,12 @@
-"""Does NC1 go with memorization where the noise rate is the same for all?
+"""Does NC1 correlate with memorization where the noise rate is the same for all runs?
 
     python scripts/fixed_rate.py results/medium/mechanism --write results/medium/fixed_rate.csv
 
-Over noise rates mem and NC1 both grow with eta, so that a line between them says little. The part `fixed-rate` of the
-study `mechanism` has one rate, four weight decays and three lengths of training. For each loss and seed this is the
-correlation of test NC1 with mem over those settings, with mem / D, and with 1/D^2 alone, which shares D with NC1: over
-all settings, within one weight decay (so that only the length varies), and within one length. The mean over seeds has
-Student's interval.
+Both mem and NC1 grow with the noise rate eta, so that their correlation over noise rates says little. The part
+`fixed-rate` of the study `mechanism` has one rate, four weight decays and three lengths of training. For each loss and
+seed this is the correlation of test NC1 with mem over those settings, with mem / D, and with 1/D^2 alone, which shares
+D with NC1: over all settings, within one weight decay (so that only the length varies), and within one length. The mean
+over seeds has Student's interval.
 """
 
 import argparse
@@ -55,16 +55,16 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
     for loss in dict.fromkeys(runs["loss"][varied].tolist()):
         for name, predictor in predictors.items():
             for compared, path in WITHIN.items():
-                found = []
+                correlations = []
                 for seed in seeds:
                     one = varied & (runs["loss"] == loss) & (runs["seed"] == seed)
                     group = (
                         np.unique(fields[path][one], return_inverse=True)[1] if path else np.zeros(int(one.sum()), int)
                     )
-                    found.append(correlation(predictor[one], readings["nc1_test"][one], group))
-                low, high = student(np.array(found))
+                    correlations.append(correlation(predictor[one], readings["nc1_test"][one], group))
+                low, high = student(np.array(correlations))
                 settings = len({*zip(*(f[one] for f in fields.values()), strict=True)})
-                numbers = (float(np.mean(found)), float(low), float(high))
+                numbers = (float(np.mean(correlations)), float(low), float(high))
                 yield dict(zip(COLUMNS, (loss, name, compared, settings, len(seeds), *numbers), strict=True))
 
 
@@ -77,7 +77,7 @@ def _common(seeds: NDArray[np.int64], settings: list[tuple[float, ...]]) -> set[
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The learning rate of each loss of a part, by one procedure that never sees a wrong label.
+"""The learning rate of each loss of a part, by one procedure that uses no wrong label.
 
     python scripts/learning_rates.py loss-function ten-class --scale medium --per-class 1000 \
         --grid 0.01 0.03 0.1 0.3 --write results/medium/learning_rates.csv
@@ -20,7 +20,7 @@ import torch
 from byrote import Experiment, Study
 from byrote.training import train
 
-SEED = 1000  # no study has it
+SEED = 1000  # no study uses it
 LR = "training.optimizer.lr"
 COLUMNS = ("study", "part", "scale", "images_a_class", "loss", "lr", "train_loss", "j1", "chosen")
 Row = dict[str, object]
@@ -29,11 +29,11 @@ Row = dict[str, object]
 def members(study: str, part: str, scale: str, per_class: int | None) -> list[Experiment]:
     """One experiment a loss of the part, at eta 0, on its first data set, with the seed of this procedure."""
     overrides = {"noise.rate": 0.0, "seed": SEED} | ({} if per_class is None else {"data.per_class": per_class})
-    found = [one for name, one in Study.load(study).experiments(scale, overrides) if name == part]
-    if not found:
+    experiments = [one for name, one in Study.load(study).experiments(scale, overrides) if name == part]
+    if not experiments:
         raise ValueError(f"study {study!r} has no part {part!r} at scale {scale!r}")
-    by_loss = {one.loss.digest(): one for one in reversed(found) if one.data == found[0].data}
-    return [by_loss[digest] for digest in dict.fromkeys(one.loss.digest() for one in found)]
+    by_loss = {one.loss.digest(): one for one in reversed(experiments) if one.data == experiments[0].data}
+    return [by_loss[digest] for digest in dict.fromkeys(one.loss.digest() for one in experiments)]
 
 
 def at_rate(experiment: Experiment, lr: float) -> Experiment:
@@ -75,7 +75,7 @@ def written(rows: Iterable[Row], path: Path) -> None:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("part")

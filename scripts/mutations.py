@@ -1,4 +1,4 @@
-"""Apply each listed mutation to a copy of the package, one at a time, and see that the tests catch it.
+"""Apply each listed mutation to a copy of the package, one at a time, and check that the tests catch it.
 
     python scripts/mutations.py            all of them
     python scripts/mutations.py --quick    the ones marked quick
@@ -50,30 +50,30 @@ class Mutation:
 
 
 def has_units(kind: str) -> bool:
-    """Can this machine run the code for units of that kind? Tile units may be emulated."""
+    """Whether this machine can run the code for units of that kind; tile units may be emulated."""
     from byrote.engine.kernels.library import kernels
 
     sys.path.insert(0, str(ROOT / "tests"))
     from engine.emulated import tiles
 
-    found = kernels()
-    if found is None:
+    library = kernels()
+    if library is None:
         return False
-    return bool({"tiles": tiles(), "vectors": found.vectors, "pairs": "bf16" in found.vectors}[kind])
+    return bool({"tiles": tiles(), "vectors": library.vectors, "pairs": "bf16" in library.vectors}[kind])
 
 
 def load(parts: list[str]) -> list[Mutation]:
     """The entries of all lists, or of those named."""
-    found = []
+    mutations = []
     for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml")):
         if not parts or path.stem in parts:
             entries = tomllib.loads(path.read_text("utf-8"))["mutation"]
-            found += [Mutation(part=path.stem, **entry) for entry in entries]
-    return found
+            mutations += [Mutation(part=path.stem, **entry) for entry in entries]
+    return mutations
 
 
 def tested(folder: Path, tests: str) -> None:
-    """What a process of its own does: pytest over `tests`, long ones included, with the package of `folder`."""
+    """Run pytest over `tests`, long ones included, with the package of `folder`; for a process of its own."""
     import pytest
 
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -98,7 +98,7 @@ def outcome(folder: Path, tests: str) -> int:
 
 
 def write(target: Path, source: str) -> None:
-    """Put a source in place; what was compiled from another one, of equal length in the same second, must not stand."""
+    """Write a source file and delete its compiled one, which Python would keep for equal length in the same second."""
     target.write_text(source, "utf-8")
     for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
         compiled.unlink()
@@ -116,22 +116,22 @@ def survives(mutation: Mutation, folder: Path) -> bool:
 
 
 def copy_of_the_project(folder: Path) -> Path:
-    """What the tests need, apart from the working tree."""
+    """Copy everything that the tests need into another folder."""
     for name in ("src", "tests", "docs", "scripts", "benchmarks"):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)  # with what is compiled already: each run of pytest needs it
+            shutil.copytree(ROOT / name, folder / name)  # with the compiled kernels, which each run of pytest needs
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, folder / name)
     return folder
 
 
-def failing(folder: Path, asked: list[str]) -> list[str]:
-    """Those tests that do not pass; whole files are run together first, since most of the time is pytest's start."""
-    plain = [tests for tests in asked if " " not in tests]
+def failing(folder: Path, requested: list[str]) -> list[str]:
+    """The tests that do not pass; whole files are first run together, since pytest's start takes most of the time."""
+    plain = [tests for tests in requested if " " not in tests]
     if len(plain) > 1 and outcome(folder, " ".join(plain)) == 0:
-        asked = [tests for tests in asked if tests not in plain]
-    return [tests for tests in asked if outcome(folder, tests) != 0]
+        requested = [tests for tests in requested if tests not in plain]
+    return [tests for tests in requested if outcome(folder, tests) != 0]
 
 
 def judge(group: list[Mutation]) -> list[str]:
@@ -152,7 +152,7 @@ def judge(group: list[Mutation]) -> list[str]:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*")
     parser.add_argument("--quick", action="store_true", help="only the entries with quick = true")
@@ -160,14 +160,14 @@ def main() -> int:
     options = parser.parse_args()
     mutations = load(options.parts)
     broken = [f"{m.part}: {m.why}: {m.problem}" for m in mutations if m.problem]
-    asked = [m for m in mutations if not m.problem and (m.quick or not options.quick)]
-    chosen = [m for m in asked if not m.needs or has_units(m.needs)]
+    applicable = [m for m in mutations if not m.problem and (m.quick or not options.quick)]
+    chosen = [m for m in applicable if not m.needs or has_units(m.needs)]
     groups = [[m for m in chosen if m.part == part] for part in dict.fromkeys(m.part for m in chosen)]
     with ThreadPoolExecutor(options.workers) as pool:
         survivors = [line for lines in pool.map(judge, groups) for line in lines]
     for line in broken + survivors:
         print(f"not caught: {line}", file=sys.stderr)
-    left_out = f", {len(asked) - len(chosen)} left out: no such units" if len(asked) > len(chosen) else ""
+    left_out = f", {len(applicable) - len(chosen)} left out: no such units" if len(applicable) > len(chosen) else ""
     caught = len(chosen) - len(survivors)
     print(f"{caught} mutations caught, {len(survivors)} survived, {len(broken)} no longer apply{left_out}")
     return 1 if broken or survivors or not chosen else 0

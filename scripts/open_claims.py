@@ -1,4 +1,4 @@
-"""What it would cost to decide each claim of the papers that no study decides, by the rule's own forecast.
+"""The cost of deciding each claim of the papers that no study decides, by the rule's own forecast.
 
     python scripts/open_claims.py --write results/medium/open_claims.csv
 
@@ -26,12 +26,12 @@ from byrote import claims
 COLUMNS = ("claim", "study", "scale", "runs", "seeds", "forecast", "more_seeds", "core_minutes_a_seed", "core_minutes")
 
 
-def open_claims(found: list[Path]) -> Iterator[tuple[str, list[Path]]]:
+def open_claims(folders: list[Path]) -> Iterator[tuple[str, list[Path]]]:
     """Each claim that the studies of its largest scale leave open, with their folders."""
-    judged = summary.judged(found)
+    judged = summary.judged(folders)
     for id in summary.OF_THE_PAPERS:
         tested = [
-            f for f in found if judged[summary.store(f)].get(id, {"verdict": "not tested"})["verdict"] != "not tested"
+            f for f in folders if judged[summary.store(f)].get(id, {"verdict": "not tested"})["verdict"] != "not tested"
         ]
         medium = [folder for folder in tested if folder.parent.name == "medium"]
         largest = medium or [folder for folder in tested if folder.name != "demo"] or tested
@@ -51,7 +51,7 @@ def cost(verdict: dict[str, Any], about: dict[str, Any]) -> tuple[int, float]:
 
 
 def seeds_of(forecast: str) -> int | None:
-    """The number of seeds that a forecast names; None where it names none that decides.
+    """The number of seeds that would decide a claim by its forecast; None where no number would.
 
     >>> seeds_of("12 more seeds would decide it in 81% of cases"), seeds_of("even 100 more seeds would decide it in 5%")
     (12, None)
@@ -60,9 +60,9 @@ def seeds_of(forecast: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def rows(found: list[Path]) -> Iterator[dict[str, object]]:
+def rows(studies: list[Path]) -> Iterator[dict[str, object]]:
     """One row an open claim and study."""
-    for id, folders in open_claims(found):
+    for id, folders in open_claims(studies):
         for folder in folders:
             store = byrote.open(folder)
             (verdict,) = claims.evaluate(store.analysis, [id])
@@ -76,7 +76,7 @@ def rows(found: list[Path]) -> Iterator[dict[str, object]]:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()

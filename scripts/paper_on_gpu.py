@@ -1,4 +1,4 @@
-"""The papers' own size on a GPU, by scientific value, in the time there is.
+"""Train the papers' own scale on a GPU within a time limit, the most valuable runs first.
 
     python scripts/paper_on_gpu.py --out DIR [--max-time MINUTES] [--device cuda] [--skip-checks]
 
@@ -9,8 +9,8 @@ studies' scale `paper` in this order:
 1. figure-1: MD's Figure 1 as printed (9 x 2048), MNIST and Fashion-MNIST, CE and LS, five noise rates, ten seeds.
 2. resnet-18: LF's ResNet-18 on all of MNIST, four losses, eta 0, .2, .4, .6, two seeds.
 
-Runs are kept in DIR/stores/SLICE, and what is to be shared in DIR/results: at most eight files of 16 MB. A slice is
-written as it ends; one that the time cuts is written with the runs it has. The same command goes on where it stopped.
+Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of 16 MB. A slice is
+written when it ends, or with the runs it has when the time is up. The same command continues where it stopped.
 Runs have the keys that the studies ask for, so that `byrote run STUDY --scale paper` does not train them again.
 """
 
@@ -109,7 +109,7 @@ def share(store: Path, results: Path, name: str) -> list[Path]:
 
 
 def check_size(results: Path) -> None:
-    """At most eight files of 16 MB.
+    """Check that there are at most eight files of 16 MB.
 
     Raises:
         ValueError: there are more, or a larger one.
@@ -135,9 +135,9 @@ def carry_out(
 
     Args:
         slices: in the order of their value.
-        out: where stores and results lie.
+        out: the folder of the stores and results.
         device: "cuda" or "cpu".
-        minutes: the time there is.
+        minutes: the time limit.
         clock: seconds, for tests.
         options: further arguments of `byrote.run`.
     """
@@ -157,7 +157,7 @@ def carry_out(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--max-time", type=float, default=30.0, help="minutes for everything")

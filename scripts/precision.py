@@ -1,4 +1,4 @@
-"""Does bfloat16 move what is measured by less than another seed does?
+"""Does bfloat16 change the measures by less than another seed does?
 
     python scripts/precision.py results/small/precision [--write docs/precision.md]
 
@@ -23,7 +23,7 @@ FLOOR = {"j1": 0.002, "j2": 0.002}  # a spread below the share of a few samples 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far bf16 moves one measure of one cell."""
+    """How much bf16 changes one measure of one cell."""
 
     cell: str
     measure: str
@@ -39,9 +39,9 @@ class Shift:
 
 
 def shifts(history: Table) -> list[Shift]:
-    """Every comparison the runs allow. `history` has a row for each run and epoch, as `Analysis.table` gives it."""
+    """Every comparison that the runs allow. `history` has a row for each run and epoch, see `Analysis.table`."""
     last = history.final().where(collapsed=False)
-    found = []
+    comparisons = []
     for (classes, loss, rate), cell in last.groups("num_classes", "loss", "rate"):
         single, half = cell.where(**{_FIELD: "fp32"}), cell.where(**{_FIELD: "bf16"})
         seeds = sorted(set(single["seed"].tolist()) & set(half["seed"].tolist()))
@@ -50,11 +50,11 @@ def shifts(history: Table) -> list[Shift]:
             b = np.array([half.where(seed=s)[measure][0] for s in seeds], dtype=np.float64)
             spread = max(float(a.std(ddof=1)), FLOOR.get(measure, 0.01 * abs(float(a.mean()))))
             name = f"{classes} classes, {loss}, eta {rate:g}"
-            found.append(Shift(name, measure, len(seeds), float(a.mean()), float((b - a).mean()), spread))
-    return found
+            comparisons.append(Shift(name, measure, len(seeds), float(a.mean()), float((b - a).mean()), spread))
+    return comparisons
 
 
-def page(found: list[Shift]) -> str:
+def page(comparisons: list[Shift]) -> str:
     """The comparisons as a Markdown table."""
     lines = [
         "| cell | measure | seeds | fp32 mean | bf16 - fp32 | spread over seeds | within |",
@@ -63,26 +63,29 @@ def page(found: list[Shift]) -> str:
     lines += [
         f"| {s.cell} | {s.measure} | {s.seeds} | {s.fp32:.4f} | {s.shift:+.4f} | {s.spread:.4f} | "
         f"{'yes' if s.within else '**no**'} |"
-        for s in found
+        for s in comparisons
     ]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, help="replace the table on this page")
     options = parser.parse_args()
-    found = shifts(byrote.open(options.folder).analysis.table())
-    table = page(found)
+    comparisons = shifts(byrote.open(options.folder).analysis.table())
+    table = page(comparisons)
     if options.write is not None:
         head, _, rest = options.write.read_text("utf-8").partition("<!-- table -->")
         _, _, tail = rest.partition("<!-- end -->")
         options.write.write_text(f"{head}<!-- table -->\n{table}\n<!-- end -->{tail}", "utf-8")
     else:
         print(table)
-    print(f"{sum(s.within for s in found)} of {len(found)} comparisons lie within one seed spread", file=sys.stderr)
+    print(
+        f"{sum(s.within for s in comparisons)} of {len(comparisons)} comparisons lie within one seed spread",
+        file=sys.stderr,
+    )
     return 0
 
 

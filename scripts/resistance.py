@@ -1,4 +1,4 @@
-"""How many images until a loss resists: what each loss ends with, by noise rate and number of training images.
+"""How many images until a loss resists noise: its last readings, by noise rate and number of training images.
 
     python scripts/resistance.py results/small/robust --write results/small/resistance.csv --page docs/resistance.md
     python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
@@ -45,7 +45,7 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
                         yield dict(zip(COLUMNS, (images, loss, rate, name, *numbers), strict=True))
 
 
-def table(found: Sequence[Mapping[str, object]], reading: str) -> str:
+def table(rows: Sequence[Mapping[str, object]], reading: str) -> str:
     """One reading as a Markdown table: losses and noise rates at three sizes or more down, images a class across.
 
     >>> row = {"loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98, "high": 1.0}
@@ -54,7 +54,7 @@ def table(found: Sequence[Mapping[str, object]], reading: str) -> str:
     |---|---|---|---|---|
     | CE | .4 | .990 [.980, 1.000] | .990 [.980, 1.000] | .990 [.980, 1.000] |
     """
-    cells = {(row["loss"], row["eta"], row["images_a_class"]): row for row in found if row["reading"] == reading}
+    cells = {(row["loss"], row["eta"], row["images_a_class"]): row for row in rows if row["reading"] == reading}
     sizes = sorted({int(str(size)) for _, _, size in cells})
     lines = [f"| loss | eta | {' | '.join(f'{size:,}' for size in sizes)} |", f"|---|---|{'---|' * len(sizes)}"]
     for loss, eta in dict.fromkeys((loss, eta) for loss, eta, _ in cells):
@@ -72,25 +72,25 @@ def _with_ends(row: Mapping[str, object]) -> str:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="replace the tables of m and of the test accuracy on this page")
     parser.add_argument("--scale", default="small", help="names the places of the tables on the page")
     options = parser.parse_args()
-    found = list(rows(byrote.open(options.folder).analysis))
+    readings = list(rows(byrote.open(options.folder).analysis))
     with options.write.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(found)
+        writer.writerows(readings)
     if options.page is not None:
         text = options.page.read_text("utf-8")
         for reading in ON_PAGE:
             name = f"{reading}, {options.scale}"
             head, _, rest = text.partition(f"<!-- {name} -->")
             tail = rest.partition(f"<!-- end {name} -->")[2]
-            text = f"{head}<!-- {name} -->\n{table(found, reading)}\n<!-- end {name} -->{tail}"
+            text = f"{head}<!-- {name} -->\n{table(readings, reading)}\n<!-- end {name} -->{tail}"
         options.page.write_text(text, "utf-8")
     return 0
 

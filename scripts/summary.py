@@ -31,12 +31,12 @@ _TWICE = {
 
 def folders(root: Path) -> list[Path]:
     """The judged stores, the demo first."""
-    found = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
-    return sorted(found, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
+    stores = [path.parent for path in root.rglob("verdicts.json") if (path.parent / "about.json").is_file()]
+    return sorted(stores, key=lambda folder: (folder.name != "demo", folder.name, folder.parent.name != "small"))
 
 
 def store(folder: Path) -> str:
-    """What a page calls a judged store: the study, with its scale where that is not `small`."""
+    """The name of a judged store on a page: the study, with its scale where that is not `small`."""
     scale = folder.parent.name
     return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
@@ -74,16 +74,16 @@ def cell(verdict: dict[str, Any] | None) -> str:
     return " ".join(filter(None, (_word(verdict), _numbers(verdict)))) + f", {verdict['runs']} runs"
 
 
-def judged(found: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
+def judged(stores: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
     """The verdicts of each study by claim, then those of theory alone."""
-    named = {store(folder): folder for folder in found} | {_ALONE: THEORY}
+    named = {store(folder): folder for folder in stores} | {_ALONE: THEORY}
     paths = {name: folder / "verdicts.json" for name, folder in named.items()}
     return {name: {one["id"]: one for one in json.loads(path.read_text("utf-8"))} for name, path in paths.items()}
 
 
-def verdicts(found: list[Path]) -> str:
-    """Claims down, committed studies and theory across."""
-    by_study = judged(found)
+def verdicts(stores: list[Path]) -> str:
+    """A table with a row a claim and a column a committed study, and theory."""
+    by_study = judged(stores)
     lines = [f"| claim | published | {' | '.join(by_study)} |", f"|---|---|{'---|' * len(by_study)}"]
     for claim in registered():
         cells = [cell(known.get(claim.id)) for known in by_study.values()]
@@ -92,10 +92,10 @@ def verdicts(found: list[Path]) -> str:
     return "\n".join(lines)
 
 
-def costs(found: list[Path]) -> str:
-    """What each committed study took."""
+def costs(stores: list[Path]) -> str:
+    """The cost of each committed study."""
     lines = ["| study | scale | runs | not run here | core-minutes | machine |", "|---|---|---|---|---|---|"]
-    for folder in found:
+    for folder in stores:
         about = json.loads((folder / "about.json").read_text())
         machine, missing = about["machine"], len(about["not_run"])
         runs = int((byrote.open(folder).results.runs["status"] == "done").sum())
@@ -106,7 +106,7 @@ def costs(found: list[Path]) -> str:
 
 
 def claims_table() -> str:
-    """Every claim with what it is held to."""
+    """Every claim with its bar."""
     heads = ("id", "statement", "bar", "interval", "cells", "needs at least", "premise", "published")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for one in registered():
@@ -115,30 +115,30 @@ def claims_table() -> str:
     return "\n".join(lines)
 
 
-def rows_computed_twice(found: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
+def rows_computed_twice(stores: list[Path]) -> list[tuple[str, str, dict[str, Any]]]:
     """The id, the study and the verdict of each row that is computed twice."""
-    by_study = judged(found)
+    by_study = judged(stores)
     return [(id, study, by_study[study][id]) for study, ids in _TWICE.items() for id in ids]
 
 
-def words(found: list[Path]) -> str:
+def words(stores: list[Path]) -> str:
     """Ten verdicts with their numbers."""
     heads = ("claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for id, study, verdict in rows_computed_twice(found):
+    for id, study, verdict in rows_computed_twice(stores):
         cells = (id, study, verdict["statement"], _word(verdict), _numbers(verdict), verdict["runs"])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
-def by_scale(found: list[Path]) -> str:
+def by_scale(stores: list[Path]) -> str:
     """The papers' claims down, scales across: each study's word, its first estimate, and the words of its data sets."""
     lines = ["| claim | small | medium | by data set at the largest scale |", "|---|---|---|---|"]
-    every = judged(found)
+    every = judged(stores)
     for id in OF_THE_PAPERS:
         cells: dict[str, list[str]] = {"small": [], "medium": []}
         sets: dict[str, list[str]] = {"small": [], "medium": []}
-        for folder in found:
+        for folder in stores:
             verdict = every[store(folder)].get(id)
             if verdict is None or verdict["verdict"] == "not tested" or (folder.name == "demo" and id != _DEMO):
                 continue
@@ -154,17 +154,17 @@ def by_scale(found: list[Path]) -> str:
     return "\n".join(lines)
 
 
-def tables(found: list[Path]) -> dict[str, dict[str, str]]:
+def tables(stores: list[Path]) -> dict[str, dict[str, str]]:
     """The tables by page and by the name that marks their place on it."""
     return {
         "docs/claims.md": {"claims": claims_table()},
-        "docs/studies.md": {"costs": costs(found), "words": words(found), "verdicts": verdicts(found)},
-        "docs/findings.md": {"scales": by_scale(found)},
+        "docs/studies.md": {"costs": costs(stores), "words": words(stores), "verdicts": verdicts(stores)},
+        "docs/findings.md": {"scales": by_scale(stores)},
     }
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="replace the tables on their pages")
     options = parser.parse_args()

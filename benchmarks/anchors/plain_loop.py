@@ -1,4 +1,4 @@
-"""The loop everybody writes: a torch.nn module, a DataLoader, torch.optim, float32, default threads; on any device.
+"""The usual training loop: a torch.nn module, a DataLoader, torch.optim, float32, default threads; on any device.
 
 This is what the engine is measured against. It trains one run at a time and measures nothing.
 """
@@ -23,7 +23,7 @@ def plain_epochs(
     generator: torch.Generator | None = None,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """Train `module` in place with cross-entropy and give it back; batches are moved to the device one by one."""
+    """Train `module` in place with cross-entropy and return it; batches are moved to the device one by one."""
     module.to(device)
     loader = DataLoader(TensorDataset(images, labels), batch_size=batch_size, shuffle=True, generator=generator)
     optimizer = torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)

@@ -77,8 +77,8 @@ def work(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
     try:
-        found = {(share, averaged): measure(share, rank, averaged) for share in SHARES for averaged in (False, True)}
-        torch.save(found, f"{folder}/{rank}.pt")
+        measured = {(share, averaged): measure(share, rank, averaged) for share in SHARES for averaged in (False, True)}
+        torch.save(measured, f"{folder}/{rank}.pt")
         dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -64,11 +64,11 @@ def test_tensorboard(rows, tmp_path):
     exporter = TensorBoard.at(tmp_path)
     export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
-    found = EventAccumulator(str(tmp_path)).Reload()
+    board = EventAccumulator(str(tmp_path)).Reload()
     assert {
-        name: [(event.step, event.value) for event in found.Scalars(name)] for name in found.Tags()["scalars"]
+        name: [(event.step, event.value) for event in board.Scalars(name)] for name in board.Tags()["scalars"]
     } == SERIES
-    (text,) = found.Tensors("byrote/facts/text_summary")
+    (text,) = board.Tensors("byrote/facts/text_summary")
     table = text.tensor_proto.string_val[0].decode()
     assert all(f"| {name.removeprefix('byrote/')} | {value} |" in table for name, value in FACTS.items())
 
@@ -170,9 +170,9 @@ def test_live_rows_of_a_loop_of_ones_own(tmp_path):
 
     with torch.random.fork_rng():
         table = loop(TensorBoard.at(tmp_path / "board"))
-    found = EventAccumulator(str(tmp_path / "board")).Reload().Scalars("byrote/nc1_test")
-    assert [event.step for event in found] == [1, 2, 3]
-    assert [event.value for event in found] == pytest.approx([row["nc1_test"] for row in table])
+    events = EventAccumulator(str(tmp_path / "board")).Reload().Scalars("byrote/nc1_test")
+    assert [event.step for event in events] == [1, 2, 3]
+    assert [event.value for event in events] == pytest.approx([row["nc1_test"] for row in table])
 
     tracker = MLflow.at(f"sqlite:///{tmp_path / 'runs.db'}")
     with torch.random.fork_rng():
@@ -200,10 +200,10 @@ def test_what_describes_a_stored_run_is_no_reading():
     other = row | {"key": "b", "seed": 4, "spec": {"training.clip": 1.0}}
     history = [one | {"epoch": epoch, "j1": 0.5, "collapsed": False} for one in (row, other) for epoch in (1, 2)]
     analysis = Analysis.of(results_of(history))
-    table, kept = analysis.table(), Kept()
-    export(table.where(key="b"), kept, facts=set(table.columns) - set(analysis.history.columns))
-    assert kept.rows == [(epoch, {"j1": 0.5, "collapsed": 0.0}) for epoch in (1, 2)]
-    (facts,) = kept.facts
+    table, exporter = analysis.table(), Kept()
+    export(table.where(key="b"), exporter, facts=set(table.columns) - set(analysis.history.columns))
+    assert exporter.rows == [(epoch, {"j1": 0.5, "collapsed": 0.0}) for epoch in (1, 2)]
+    (facts,) = exporter.facts
     wanted = {"key": "b", "loss": "RLL", "rate": 0.2, "seed": 4, "n_train": 60, "training.clip": 1.0}
     assert {name: facts[name] for name in wanted} == wanted
     assert facts["setting"] != table.where(key="a")["setting"][0]
@@ -216,9 +216,9 @@ def test_a_fact_that_a_row_lacks_is_an_error():
 
 
 def test_nothing_to_export_is_nothing_written():
-    kept = Kept()
-    export([], kept)
-    assert (kept.facts, kept.rows) == ([], [])
+    exporter = Kept()
+    export([], exporter)
+    assert (exporter.facts, exporter.rows) == ([], [])
 
 
 def test_values_that_are_no_numbers_leave_a_gap():

@@ -193,8 +193,8 @@ def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
 
     with pytest.raises(ValueError, match="which would become a folder: pass auto_insert_metric_name=False"):
         train(problem, tmp_path, make("byrote/"), checkpoint=checkpoint(filename="{epoch}-{byrote/j2:.2f}"))
-    found = checkpoint(filename="{epoch}-{byrote_j2:.2f}", monitor="byrote_j2")
-    train(problem, tmp_path, make("byrote_"), checkpoint=found)
+    callback = checkpoint(filename="{epoch}-{byrote_j2:.2f}", monitor="byrote_j2")
+    train(problem, tmp_path, make("byrote_"), checkpoint=callback)
     plain = checkpoint(filename="e{epoch}-j2-{byrote/j2:.2f}", auto_insert_metric_name=False)
     train(problem, tmp_path, make("byrote/"), checkpoint=plain)
     names = sorted(path.name for path in (tmp_path / "kept").iterdir())
@@ -273,7 +273,7 @@ def test_two_processes_that_shuffle_and_accumulate_measure_the_whole_set(tmp_pat
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for length, expected, row in found:
+    saved = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for length, expected, row in saved:
         assert length == 2
         assert row == pytest.approx(expected, rel=1e-6)

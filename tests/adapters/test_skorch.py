@@ -79,8 +79,8 @@ def test_evaluated_readings(plain):
     assert [row["epoch"] for row in table] == [1, 2]
     assert {name: table[-1][name] for name in expected} == pytest.approx(expected, rel=1e-6)
     assert table[-1]["train_loss"] == pytest.approx(classifier.history[-1]["train_loss"], rel=1e-6)
-    found = {name: classifier.history[-1][f"byrote/{name}"] for name in expected}
-    assert found == pytest.approx(expected, rel=1e-6)
+    readings = {name: classifier.history[-1][f"byrote/{name}"] for name in expected}
+    assert readings == pytest.approx(expected, rel=1e-6)
 
 
 def test_running_readings(plain):

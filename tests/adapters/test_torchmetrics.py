@@ -52,8 +52,8 @@ def expected(averaged):
 @pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize("share", [share for share in SHARES if share != "all twice"])
 def test_two_processes_with_padded_shares_give_the_answer_of_one(both, share, averaged):
-    for found in both:
-        assert found[share, averaged] == pytest.approx(expected(averaged), rel=1e-12)
+    for answers in both:
+        assert answers[share, averaged] == pytest.approx(expected(averaged), rel=1e-12)
 
 
 def test_the_copies_would_show():
@@ -71,10 +71,10 @@ def test_both_processes_agree_to_the_bit(both):
 
 
 def test_two_whole_passes_are_refused_where_copies_cannot_be_taken_out(both):
-    found = both[1]["all twice", False]
-    assert "DistributedSampler" in found.pop("error")
+    answer = both[1]["all twice", False]
+    assert "DistributedSampler" in answer.pop("error")
     full = expected(False)
-    assert found == pytest.approx({name: full[name] for name in found}, rel=1e-12)
+    assert answer == pytest.approx({name: full[name] for name in answer}, rel=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
@@ -224,10 +224,10 @@ def test_a_collection_takes_all_three_by_names_and_gives_flat_values():
     collection = MetricCollection(three())
     for index in torch.arange(SIZE).split(BATCH):
         collection.update(**arguments(index))
-    found = {name: float(value) for name, value in collection.compute().items()}
+    values = {name: float(value) for name, value in collection.compute().items()}
     wanted = {"collapse" if name == "nc1" else name: value for name, value in expected(False).items()}
     wanted.pop("count")
-    assert found == pytest.approx(wanted, rel=1e-12)
+    assert values == pytest.approx(wanted, rel=1e-12)
     collection.reset()
     assert math.isnan(collection.compute()["j1"])
 

@@ -139,9 +139,9 @@ def test_without_observe_it_is_a_trainer(tmp_path):
     network = net()
     trainer = trainer_of(problem, tmp_path, ObservedTrainer, network)
     assert_same(finished(trainer, network), reference)
-    found = trainer.predict(Indexed([{"x": x} for x in problem.test_images])).predictions
+    predictions = trainer.predict(Indexed([{"x": x} for x in problem.test_images])).predictions
     with torch.no_grad():
-        assert found == pytest.approx(network.eval()(problem.test_images).numpy(), abs=1e-6)
+        assert predictions == pytest.approx(network.eval()(problem.test_images).numpy(), abs=1e-6)
 
 
 def wrapped(pack):
@@ -196,8 +196,8 @@ class Tuples(Model):
     """Answers (loss, logits, hidden) as models with return_dict=False do."""
 
     def forward(self, x, labels=None):
-        found = super().forward(x, labels)
-        return (*found.values(), self.network[0](x))
+        output = super().forward(x, labels)
+        return (*output.values(), self.network[0](x))
 
 
 @pytest.mark.parametrize("kind", [Anything, Tuples])

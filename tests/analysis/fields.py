@@ -71,9 +71,9 @@ def family_of(annotation: Any) -> type[Component] | None:
         if annotation is base:
             return base
     for part in get_args(annotation):
-        found = family_of(part)
-        if found is not None:
-            return found
+        family = family_of(part)
+        if family is not None:
+            return family
     return None
 
 
@@ -163,12 +163,12 @@ def _first_legal(
 ) -> Any:
     for value in values(field.annotation, None, files):
         try:
-            made = part(**given, **{name: value})
+            changed = part(**given, **{name: value})
         except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
                 return value  # it is another required field that is missing
             continue
-        if nameable(made):
+        if nameable(changed):
             return value
     raise NoOtherValueError(f"{part.__name__}.{name}: no value could be made of {field.annotation}")
 
@@ -179,16 +179,16 @@ def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Sp
     Raises:
         NoOtherValueError: not one could be made.
     """
-    found: dict[str, Spec] = {}
+    others: dict[str, Spec] = {}
     for value in values(type(part).model_fields[name].annotation, getattr(part, name), files):
         try:
             changed = part.replace(**{name: value})
         except (ValueError, TypeError):
             continue
         if changed.spec() != part.spec() and nameable(changed):
-            found.setdefault(changed.digest(), changed)
-        if len(found) == count:
+            others.setdefault(changed.digest(), changed)
+        if len(others) == count:
             break
-    if not found:
+    if not others:
         raise NoOtherValueError(f"{type(part).__name__}.{name}: no other value could be made")
-    return list(found.values())
+    return list(others.values())

@@ -13,7 +13,7 @@ from scipy import stats
 from byrote.analysis import fit_dilation, fit_line, slope_ratio
 
 
-def made(
+def simulated(
     slope: float, seeds: int = 8, noise: float = 0.02, rng_seed: int = 0, root: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Runs at four rates: mem grows with the rate, NC1 (or its root) is 0.1 + slope mem + noise of the seed."""
@@ -38,7 +38,7 @@ def test_a_line_against_scipy(seed: int, n: int) -> None:
 
 
 def test_left_out_error_by_a_loop() -> None:
-    mem, nc1, _, rate = made(0.5)
+    mem, nc1, _, rate = simulated(0.5)
     errors = []
     for i in range(len(mem)):
         others = rate != rate[i]
@@ -58,19 +58,19 @@ def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
 
 def test_the_interval_by_a_loop() -> None:
     """Student's interval over slopes with one seed left out in turn, all of its runs together."""
-    mem, nc1, seed, _ = made(0.5)
-    values = jackknifed(lambda kept: np.polyfit(mem[kept], nc1[kept], 1)[0], seed)
+    mem, nc1, seed, _ = simulated(0.5)
+    values = jackknifed(lambda rest: np.polyfit(mem[rest], nc1[rest], 1)[0], seed)
     low, high = stats.t.interval(0.95, 7, np.mean(values), stats.sem(values))
-    found = fit_line(mem, nc1, seeds=seed).over_seeds.estimate()
-    assert (found.value, found.low, found.high, found.n) == pytest.approx((np.mean(values), low, high, 8))
+    estimate = fit_line(mem, nc1, seeds=seed).over_seeds.estimate()
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == pytest.approx((np.mean(values), low, high, 8))
     alone = fit_line(mem, nc1).over_seeds.estimate()
-    each = jackknifed(lambda kept: np.polyfit(mem[kept], nc1[kept], 1)[0], np.arange(len(mem)))
+    each = jackknifed(lambda rest: np.polyfit(mem[rest], nc1[rest], 1)[0], np.arange(len(mem)))
     low, high = stats.t.interval(0.95, 31, np.mean(each), stats.sem(each))
     assert (alone.low, alone.high, alone.n) == pytest.approx((low, high, 32))
 
 
 def test_copies_of_a_run_do_not_narrow_the_interval() -> None:
-    mem, nc1, seed, _ = made(0.5)
+    mem, nc1, seed, _ = simulated(0.5)
     once, twice = (fit_line(np.tile(mem, k), np.tile(nc1, k), seeds=np.tile(seed, k)) for k in (1, 2))
     ends = [(one.over_seeds.estimate().low, one.over_seeds.estimate().high) for one in (once, twice)]
     assert ends[0] == pytest.approx(ends[1])
@@ -82,23 +82,24 @@ def test_the_interval_covers_the_truth() -> None:
     """The 95% interval holds the true slope in most of 40 made studies, and it is as wide as the noise asks for."""
     hits = 0
     for k in range(40):
-        mem, nc1, seed, _ = made(0.5, rng_seed=k)
+        mem, nc1, seed, _ = simulated(0.5, rng_seed=k)
         slope = fit_line(mem, nc1, seeds=seed).over_seeds.estimate()
         hits += slope.low <= 0.5 <= slope.high
     assert hits >= 34
     wide, narrow = (
-        fit_line(*made(0.5, noise=noise)[:2], seeds=made(0.5)[2]).over_seeds.estimate().half for noise in (0.2, 0.002)
+        fit_line(*simulated(0.5, noise=noise)[:2], seeds=simulated(0.5)[2]).over_seeds.estimate().half
+        for noise in (0.2, 0.002)
     )
     assert wide > 20 * narrow
 
 
 def test_straight_or_root() -> None:
     for root, better in ((False, "straight"), (True, "root")):
-        mem, nc1, seed, rate = made(0.7, root=root, noise=0.003)
+        mem, nc1, seed, rate = simulated(0.7, root=root, noise=0.003)
         fit = fit_dilation(mem, nc1, seeds=seed, groups=rate)
         assert fit.better == better
         assert fit.straight_error == fit.straight.left_out_error
-    mem, nc1, _, rate = made(0.7)
+    mem, nc1, _, rate = simulated(0.7)
     root = fit_dilation(mem, nc1, groups=rate)
     errors = []
     for i in range(len(mem)):
@@ -112,17 +113,17 @@ def test_straight_or_root() -> None:
 
 def test_slope_ratio_is_right_too_low_and_too_high() -> None:
     """Equal slopes: 1 inside; half and twice: outside, on their own side; swapping inverts."""
-    ce, equal = made(0.5), made(0.5, rng_seed=1)
+    ce, equal = simulated(0.5), simulated(0.5, rng_seed=1)
     ratio = slope_ratio(equal[:3], ce[:3])
     assert ratio.low < 1 < ratio.high
-    half = slope_ratio(made(0.25, rng_seed=2)[:3], ce[:3])
+    half = slope_ratio(simulated(0.25, rng_seed=2)[:3], ce[:3])
     assert half.high < 0.8
-    twice = slope_ratio(made(1.0, rng_seed=3)[:3], ce[:3])
+    twice = slope_ratio(simulated(1.0, rng_seed=3)[:3], ce[:3])
     assert twice.low > 1.25
     assert slope_ratio(ce[:3], equal[:3]).value == pytest.approx(1 / ratio.value)
     seed = ce[2]
     values = jackknifed(
-        lambda kept: np.log(np.divide(*(np.polyfit(x[kept], y[kept], 1)[0] for x, y, *_ in (equal, ce)))), seed
+        lambda rest: np.log(np.divide(*(np.polyfit(x[rest], y[rest], 1)[0] for x, y, *_ in (equal, ce)))), seed
     )
     low, high = np.exp(stats.t.interval(0.95, 7, np.mean(values), stats.sem(values)))
     assert (ratio.value, ratio.low, ratio.high, ratio.n) == pytest.approx((np.exp(np.mean(values)), low, high, 8))
@@ -132,7 +133,7 @@ def test_slope_ratio_is_right_too_low_and_too_high() -> None:
 
 def test_slope_ratio_pairs_the_seeds() -> None:
     """What both sets share by seed cancels: the same noise in both gives no width."""
-    mem, nc1, seed, _ = made(0.5, noise=0.2)
+    mem, nc1, seed, _ = simulated(0.5, noise=0.2)
     same = slope_ratio((mem, 2 * nc1, seed), (mem, nc1, seed))
     assert (same.low, same.high) == (pytest.approx(2), pytest.approx(2))
     alone = slope_ratio((mem, nc1, seed), (mem, nc1, seed + 100))
@@ -141,7 +142,7 @@ def test_slope_ratio_pairs_the_seeds() -> None:
 
 
 def test_runs_without_a_number_are_dropped_and_counted() -> None:
-    mem, nc1, seed, rate = made(0.5)
+    mem, nc1, seed, rate = simulated(0.5)
     nc1[3], mem[7] = np.nan, np.inf
     fit = fit_line(mem, nc1, seeds=seed, groups=rate)
     assert (fit.count, fit.dropped) == (len(mem) - 2, 2)
@@ -175,7 +176,7 @@ def test_misuse_is_one_sentence() -> None:
     with pytest.raises(ValueError, match="one length"):
         fit_line([1, 2], [1, 2], groups=[1])
     with pytest.raises(ValueError, match="confidence"):
-        slope_ratio(made(0.5)[:3], made(0.4)[:3], confidence=95)
+        slope_ratio(simulated(0.5)[:3], simulated(0.4)[:3], confidence=95)
 
 
 def test_plain_numbers_load_no_torch() -> None:

@@ -75,19 +75,19 @@ def test_intervals_are_students():
     values = [m for name, eta, m in zip(*columns[:3], strict=True) if (name, eta) == ("MSE", 0.1)]
     low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
     assert one.measured_memorization.values == pytest.approx(values)
-    found = printed(one.measured_memorization)
-    assert (found.value, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+    estimate = printed(one.measured_memorization)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((np.mean(values), low, high))
 
 
 def samples_of(fit):
     """Every sample of a fit by a name."""
-    found = {name: getattr(fit, name) for name in ("slope", "gamma", "lambda_w", "lambda_h")}
-    found |= {("slope", name): sample for name, sample in fit.slopes.items()}
-    found |= {("ratio", one.variant, one.loss): one.ratio for one in fit.slope_ratios}
+    samples = {name: getattr(fit, name) for name in ("slope", "gamma", "lambda_w", "lambda_h")}
+    samples |= {("slope", name): sample for name, sample in fit.slopes.items()}
+    samples |= {("ratio", one.variant, one.loss): one.ratio for one in fit.slope_ratios}
     for one in fit.predictions:
         for name in QUANTITIES:
-            found[name, one.variant, one.loss, one.eta] = getattr(one, name)
-    return found
+            samples[name, one.variant, one.loss, one.eta] = getattr(one, name)
+    return samples
 
 
 QUANTITIES = (
@@ -140,9 +140,9 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
     assert solved.count("robust-log") == 6  # three eta, two variants
     assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and without each
-    found = [one for one in fit.predictions if one.loss == "RLL"]
-    assert len(found) == 6
-    for one in found:
+    predictions = [one for one in fit.predictions if one.loss == "RLL"]
+    assert len(predictions) == 6
+    for one in predictions:
         assert np.isfinite(one.predicted_memorization.whole)
         assert np.isnan(one.predicted_memorization.values).all()
         assert printed(one.predicted_memorization).value == np.exp(one.predicted_memorization.whole)
@@ -186,11 +186,11 @@ def test_a_slope_ratio_uses_the_eta_and_seeds_that_both_have():
 
 def test_slopes_of_both_variants():
     raw = model_fit.fit_runs(*_runs(slopes={"MSE": 2.5}), models=MODELS)
-    found = {(one.variant, one.loss): np.exp(one.ratio.whole) for one in raw.slope_ratios}
-    assert found["raw", "MSE"] == pytest.approx(2.5, rel=0.1)
-    assert found["raw", "LS"] == pytest.approx(1, rel=0.1)
-    assert found["scale-free", "LS"] == pytest.approx(_distance("LS") / _distance("CE"), rel=0.1)
-    assert {name for _, name in found} == {"LS", "LR", "MSE"}
+    ratios = {(one.variant, one.loss): np.exp(one.ratio.whole) for one in raw.slope_ratios}
+    assert ratios["raw", "MSE"] == pytest.approx(2.5, rel=0.1)
+    assert ratios["raw", "LS"] == pytest.approx(1, rel=0.1)
+    assert ratios["scale-free", "LS"] == pytest.approx(_distance("LS") / _distance("CE"), rel=0.1)
+    assert {name for _, name in ratios} == {"LS", "LR", "MSE"}
 
 
 def _distance(name):

@@ -188,10 +188,10 @@ def test_a_pooled_effect_sums_over_shared_seeds(drawn: int, k: int, two_each: bo
             checks.append(Check(f"cell {i}", "m", rng.normal(0.3, 1, len(seeds)), seeds, within(0.0, 0.5)))
     value, error = slow_pool(checks)
     df = min(len(one.seeds) for one in checks) - 1
-    found = pooled_of(checks)
-    assert found.value[0, 0] == pytest.approx(value)
-    assert found.high[0, 0] - value == pytest.approx(stats.t.ppf(0.975, df) * error)
-    assert found.p[0, 0] == pytest.approx(min(stats.t.cdf(value / error, df), stats.t.sf((value - 0.5) / error, df)))
+    pooled = pooled_of(checks)
+    assert pooled.value[0, 0] == pytest.approx(value)
+    assert pooled.high[0, 0] - value == pytest.approx(stats.t.ppf(0.975, df) * error)
+    assert pooled.p[0, 0] == pytest.approx(min(stats.t.cdf(value / error, df), stats.t.sf((value - 0.5) / error, df)))
 
 
 def test_cells_that_share_seeds_are_not_independent() -> None:
@@ -380,8 +380,8 @@ def test_the_pooled_estimate_is_always_shown() -> None:
     more = replace(share, cell="other", share=(20, 20))
     decision = decide([*logs, share, more])
     half = stats.t.ppf(0.975, 4) / math.sqrt(5)
-    found = decision.pooled["ratio"]
-    assert (found.value, found.low, found.high, found.n) == pytest.approx(
+    estimate = decision.pooled["ratio"]
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == pytest.approx(
         (math.exp(0.1), math.exp(0.1 - half), math.exp(0.1 + half), 5)
     )
     expected = stats.binomtest(38, 40).proportion_ci(0.95, method="exact")
@@ -567,9 +567,9 @@ def test_power_of_shares_and_of_few_seeds() -> None:
 
 def test_power_of_nearly_all() -> None:
     cells = [check(i, 1.0, seeds=(0, 1, 2, 3, 4)) for i in range(20)]
-    found = power(cells, nearly_all=0.9)
-    assert found.seeds is not None
-    assert 0 < found.seeds < 40
+    forecast = power(cells, nearly_all=0.9)
+    assert forecast.seeds is not None
+    assert 0 < forecast.seeds < 40
 
 
 def test_samples_make_checks() -> None:

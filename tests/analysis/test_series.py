@@ -165,9 +165,9 @@ def test_runs_without_a_nominal_rate_have_no_place_on_a_grid():
 
 def test_a_variation_is_shown_only_where_the_main_setting_has_nothing_to_show():
     rows = [row(seed, width=8) for seed in range(3)] + [row(0, width=16), row(1, width=16)]
-    found = rated(Analysis.of(results_of(rows)))
-    assert [len(one) for one in one_each(found, DATA)] == [3]
-    assert [len(one) for one in one_each(found, DATA, lambda one: len(one) < 3)] == [2]
+    series = rated(Analysis.of(results_of(rows)))
+    assert [len(one) for one in one_each(series, DATA)] == [3]
+    assert [len(one) for one in one_each(series, DATA, lambda one: len(one) < 3)] == [2]
 
 
 def test_a_variation_with_more_to_show_does_not_take_the_place_of_the_main_setting():

@@ -22,11 +22,11 @@ LINE = ROOT / "results" / "benchmarks" / "verdicts.json"
 
 
 def test_every_setting_is_simulated() -> None:
-    found = list(simulation.settings())
-    many = {(s.k, s.n, s.correlation, s.spread, s.error) for s in found if s.k > 1 and s.kinds == 1}
+    settings = list(simulation.settings())
+    many = {(s.k, s.n, s.correlation, s.spread, s.error) for s in settings if s.k > 1 and s.kinds == 1}
     assert len(many) == 3 * 4 * 2 * 3 * 3
-    assert {s.k for s in found} == {1, 6, 12, 36}
-    assert {s.n for s in found if s.k == 1} == {"3", "5", "10"}
+    assert {s.k for s in settings} == {1, 6, 12, 36}
+    assert {s.n for s in settings if s.k == 1} == {"3", "5", "10"}
     mixed = simulation.Setting(6, "mixed", 0.0, "equal", "normal")
     assert mixed.member.sum(1).tolist() == [3, 5, 10, 3, 5, 10]
 

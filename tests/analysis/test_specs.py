@@ -138,7 +138,7 @@ def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
 def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, bool]:
     """Whether all the experiments differ, pair by pair, in setting, loss setting, rate and replicate; or all agree."""
     specs = Specs.of(runs_of(*experiments, bind=bind))
-    found = {
+    fields = {
         "setting": specs.setting().tolist(),
         "loss_setting": specs.loss_setting.tolist(),
         "rate": [str(rate) for rate in specs.rate],
@@ -146,7 +146,7 @@ def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, 
     }
     digests = {"setting": specs.setting_digest, "loss_setting": specs.loss_digest}
     differ = {}
-    for name, codes in found.items():
+    for name, codes in fields.items():
         assert len(set(codes)) in (1, len(codes)), f"{name}: some of the specs are told apart and some are not"
         differ[name] = len(set(codes)) > 1
         if name in digests:
@@ -172,9 +172,9 @@ def test_the_parts_and_their_places_are_found():
     assert {slot for slot, _ in slots(Experiment)} == {
         *("data", "noise", "loss", "start", "network", "training.optimizer", "training.schedule")
     }
-    found = {member.__name__ for _, _, member in members()}
-    assert {"OwnData", "OwnNoise", "OwnLoss", "OwnNetwork", "OwnOptimizer", "OwnSchedule"} <= found
-    assert {"Recorded", "Weighted", "ActivePassive", "Own", "ImageFolder", "ClassConditional", "Cosine"} <= found
+    names = {member.__name__ for _, _, member in members()}
+    assert {"OwnData", "OwnNoise", "OwnLoss", "OwnNetwork", "OwnOptimizer", "OwnSchedule"} <= names
+    assert {"Recorded", "Weighted", "ActivePassive", "Own", "ImageFolder", "ClassConditional", "Cosine"} <= names
 
 
 @pytest.mark.parametrize(("slot", "member", "name"), FIELDS)
@@ -209,8 +209,8 @@ def test_two_specs_that_differ_in_one_field_of_training_never_stand_together(fil
 def test_two_specs_that_differ_in_one_field_of_an_experiment_never_stand_together(files, name):
     changes = {"loss": "loss_setting", "seed": "replicate", "noise_seed": "replicate", "split_seed": "replicate"}
     wanted = SAME | {changes.get(name, "setting"): True}
-    found = [compared(tiny(), one) for one in other_values(tiny(), name, files, count=4)]
-    for differ in found:
+    differences = [compared(tiny(), one) for one in other_values(tiny(), name, files, count=4)]
+    for differ in differences:
         # another law may have another rate, too
         assert differ | ({"rate": False} if name == "noise" else {}) == wanted
 
@@ -331,13 +331,13 @@ def test_repetitions_differ_by_every_combination_of_their_seeds():
     assert Specs.of(runs_of(*runs)).replicate.tolist()[:2] == [0, 1], "a seed that stands alone is its own number"
 
 
-def made(key, **changes):
+def row_of(key, **changes):
     return {"key": key, "loss": "CE", "rate": 0.2, "seed": 0, "epoch": 1, "j1": 0.5, **changes}
 
 
 def test_two_runs_of_equal_setting_loss_rate_and_seed_are_an_error_that_names_both():
     with pytest.raises(ValueError, match=r"runs aaa and bbb have the same setting, loss, rate, and seeds") as caught:
-        Analysis.of(results_of([made("xxx", seed=1), made("aaa"), made("yyy", rate=0.3), made("bbb")]))
+        Analysis.of(results_of([row_of("xxx", seed=1), row_of("aaa"), row_of("yyy", rate=0.3), row_of("bbb")]))
     assert "\n" not in str(caught.value)
 
 
@@ -354,7 +354,7 @@ def test_two_runs_of_equal_setting_loss_rate_and_seed_are_an_error_that_names_bo
     ],
 )
 def test_runs_that_differ_in_one_of_them_are_not(change):
-    analysis = Analysis.of(results_of([made("aaa"), made("bbb", **change)]))
+    analysis = Analysis.of(results_of([row_of("aaa"), row_of("bbb", **change)]))
     assert analysis.runs["key"].tolist() == ["aaa", "bbb"]
 
 

@@ -68,11 +68,11 @@ def distance_of(first: Runs, second: Runs) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)) / np.mean((a + b) / 2))
 
 
-def same(found: Sample, expected: Sample, scale: str, rel: float = 1e-7) -> None:
-    assert found.scale == scale
-    assert found.seeds == expected.seeds
-    assert found.whole == pytest.approx(expected.whole, rel=rel)
-    assert found.values == pytest.approx(expected.values, rel=rel)
+def same(actual: Sample, expected: Sample, scale: str, rel: float = 1e-7) -> None:
+    assert actual.scale == scale
+    assert actual.seeds == expected.seeds
+    assert actual.whole == pytest.approx(expected.whole, rel=rel)
+    assert actual.values == pytest.approx(expected.values, rel=rel)
     assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # the comparison can tell seeds apart
 
 
@@ -111,9 +111,9 @@ def test_ratios_are_logs_paired_by_seed(seeds: int, etas: int) -> None:
 def test_a_distance_of_curves_is_the_brute_force_jackknife(seeds: int, etas: int) -> None:
     first, second = runs_of(seeds, etas, 3.0), runs_of(seeds, etas, 2.0, drawn=1)
     expected = slow(lambda a, b: float(np.log(distance_of(a, b))), first, second)
-    found = Points.of(*first).log_distance(Points.of(*second))
-    assert found.values == pytest.approx(expected.values, rel=1e-6)
-    assert found.whole == pytest.approx(expected.whole)
+    distance = Points.of(*first).log_distance(Points.of(*second))
+    assert distance.values == pytest.approx(expected.values, rel=1e-6)
+    assert distance.whole == pytest.approx(expected.whole)
 
 
 def test_only_shared_seeds_and_eta_are_compared() -> None:
@@ -125,12 +125,12 @@ def test_only_shared_seeds_and_eta_are_compared() -> None:
     cut = Points.of(*(column[both] for column in other))
     for one, two in ((part, Points.of(*other)), (Points.of(*runs), cut)):
         for statistic in (Points.log_slope_ratio, Points.log_error_ratio):
-            found, expected = (
+            ratios, expected = (
                 dict(zip(sample.seeds, sample.values.tolist(), strict=True))
                 for sample in (statistic(one, two), statistic(part, cut))
             )
-            assert set(found) == {0, 1, 2, 3}
-            assert found == pytest.approx(expected)
+            assert set(ratios) == {0, 1, 2, 3}
+            assert ratios == pytest.approx(expected)
 
 
 def test_a_seed_without_runs_at_the_shared_eta_does_not_count() -> None:
@@ -142,9 +142,9 @@ def test_a_seed_without_runs_at_the_shared_eta_does_not_count() -> None:
     other = Points.of(
         *(np.append(column, more) for column, more in zip(second, ([0.0], [0.0], [9], [0.1]), strict=True))
     )
-    found = alone.log_slope_ratio(other)
-    assert 9 not in found.seeds
-    assert len(found.seeds) == 4
+    ratio = alone.log_slope_ratio(other)
+    assert 9 not in ratio.seeds
+    assert len(ratio.seeds) == 4
 
 
 def test_runs_without_both_readings_are_left_out() -> None:
@@ -159,11 +159,11 @@ def test_runs_without_both_readings_are_left_out() -> None:
 @given(st.floats(1e-6, 1e6), st.floats(-1e4, 1e4), st.floats(1e-6, 1e6))
 def test_a_slope_has_the_units_of_y_over_x(unit: float, shift: float, height: float) -> None:
     x, y, seed, eta = runs_of(4, 4, shift=0.0)
-    found = Points.of(unit * (x + shift), height * y, seed, eta)
+    scaled = Points.of(unit * (x + shift), height * y, seed, eta)
     plain = Points.of(x, y, seed, eta)
-    assert found.slope().values == pytest.approx(plain.slope().values * height / unit, rel=1e-6)
+    assert scaled.slope().values == pytest.approx(plain.slope().values * height / unit, rel=1e-6)
     error = plain.log_left_out_error().values + np.log(height)
-    assert found.log_left_out_error().values == pytest.approx(error, rel=1e-5, abs=1e-5)
+    assert scaled.log_left_out_error().values == pytest.approx(error, rel=1e-5, abs=1e-5)
 
 
 @SIZES
@@ -173,26 +173,26 @@ def test_a_rank_correlation_is_scipys_without_each_seed(seeds: int, etas: int, t
     if ties:
         x, y = np.round(x), np.round(y / 4)
     runs = (x, y, seed, eta)
-    found = spearman(x, y, seed)
-    same(found, slow(lambda r: float(np.arctanh(stats.spearmanr(r[0], r[1]).statistic)), runs), "atanh")
+    correlation = spearman(x, y, seed)
+    same(correlation, slow(lambda r: float(np.arctanh(stats.spearmanr(r[0], r[1]).statistic)), runs), "atanh")
 
 
 def test_a_perfect_rank_correlation_counts_half_a_step_below_1() -> None:
     x = np.arange(12.0)
-    found = spearman(x, x**3, np.arange(12) % 3)
-    assert np.tanh(found.whole) == pytest.approx(1 - 6 / (12**3 - 12))
+    correlation = spearman(x, x**3, np.arange(12) % 3)
+    assert np.tanh(correlation.whole) == pytest.approx(1 - 6 / (12**3 - 12))
     swapped = x.copy()
     swapped[[4, 5]] = 5, 4
     assert np.tanh(spearman(x, swapped, np.arange(12) % 3).whole) == pytest.approx(1 - 12 / (12**3 - 12))
-    assert spearman(x, -x, np.arange(12) % 3).whole == pytest.approx(-found.whole)
+    assert spearman(x, -x, np.arange(12) % 3).whole == pytest.approx(-correlation.whole)
 
 
 def test_a_mean_averages_each_seed_first() -> None:
-    found = mean_over_seeds([1.0, 3.0, 10.0, np.nan, np.inf], ["a", "a", "b", "b", "c"])
-    assert found.seeds == ("a", "b")
-    assert found.values.tolist() == [2.0, 10.0]
-    assert found.whole == 6.0
-    estimate = found.estimate()
+    mean = mean_over_seeds([1.0, 3.0, 10.0, np.nan, np.inf], ["a", "a", "b", "b", "c"])
+    assert mean.seeds == ("a", "b")
+    assert mean.values.tolist() == [2.0, 10.0]
+    assert mean.whole == 6.0
+    estimate = mean.estimate()
     low, high = stats.t.interval(0.95, 1, loc=6.0, scale=4.0)
     assert (estimate.value, estimate.low, estimate.high, estimate.n) == pytest.approx((6.0, low, high, 2))
     assert mean_over_seeds([], []).estimate().n == 0
@@ -201,8 +201,8 @@ def test_a_mean_averages_each_seed_first() -> None:
 def test_a_difference_is_paired_by_seed_and_eta() -> None:
     first = ([1.0, 2.0, 5.0, 9.0, np.nan], [0, 0, 1, 2, 3], [0.1, 0.2, 0.1, 0.1, 0.1])
     second = ([0.5, 0.25, 7.0, 1.0, 1.0], [0, 1, 2, 0, 3], [0.1, 0.1, 0.2, 0.2, 0.1])
-    found = paired_difference(first, second)
-    assert dict(zip(found.seeds, found.values.tolist(), strict=True)) == {0: (0.5 + 1.0) / 2, 1: 4.75}
+    difference = paired_difference(first, second)
+    assert dict(zip(difference.seeds, difference.values.tolist(), strict=True)) == {0: (0.5 + 1.0) / 2, 1: 4.75}
     with pytest.raises(ValueError, match=r"one run a seed and eta is needed, got two at seed 0, eta 0\.1"):
         paired_difference(([1.0, 2.0], [0, 0], [0.1, 0.1]), second)
 
@@ -232,25 +232,25 @@ TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.
     ],
 )
 def test_what_is_not_determined_is_nan_with_a_reason(sample: Callable[[], Sample], why: str) -> None:
-    found = sample()
-    assert np.isnan(found.values).all()
-    assert len(found.values) == len(found.seeds) == 3
-    assert why in found.reason
+    undetermined = sample()
+    assert np.isnan(undetermined.values).all()
+    assert len(undetermined.values) == len(undetermined.seeds) == 3
+    assert why in undetermined.reason
 
 
 def test_no_shared_seed_gives_an_empty_sample() -> None:
     x, y, seed, eta = RISING
-    found = Points.of(*RISING).log_slope_ratio(Points.of(x, y, seed + 7, eta))
-    assert (len(found.values), found.seeds) == (0, ())
-    assert "no seed has runs" in found.reason
+    ratio = Points.of(*RISING).log_slope_ratio(Points.of(x, y, seed + 7, eta))
+    assert (len(ratio.values), ratio.seeds) == (0, ())
+    assert "no seed has runs" in ratio.reason
     assert Points.of([], [], [], []).slope().seeds == ()
 
 
 def test_one_seed_gives_its_own_statistic() -> None:
     x, y, _, eta = TWO_ETA
-    found = Points.of(x, y, np.zeros(12, dtype=int), eta).slope()
-    assert found.values == pytest.approx([np.polyfit(x, y, 1)[0]])
-    assert found.estimate().low == -np.inf
+    slope = Points.of(x, y, np.zeros(12, dtype=int), eta).slope()
+    assert slope.values == pytest.approx([np.polyfit(x, y, 1)[0]])
+    assert slope.estimate().low == -np.inf
 
 
 def test_unequal_lengths_are_named() -> None:

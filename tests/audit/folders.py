@@ -25,10 +25,10 @@ def probabilities(true, seed=0):
 
 
 def _saved(folder, true, given, names, ids, source) -> Audit:
-    found = audit_probabilities(probabilities(true), given, names, ids=ids, features=np.eye(3)[true])
-    found = found.with_about(source=source, notes=["left out 2 files"])
-    found.save(folder)
-    return found
+    audit = audit_probabilities(probabilities(true), given, names, ids=ids, features=np.eye(3)[true])
+    audit = audit.with_about(source=source, notes=["left out 2 files"])
+    audit.save(folder)
+    return audit
 
 
 def images(at, n=300, side=8, names=NAMES):

@@ -36,10 +36,10 @@ def lines(folder):
 
 def test_every_answer_is_on_the_disk_when_it_is_taken(folder):
     checks = Checks(folder)
-    for place, said in enumerate(replies(checks)):
+    for place, answer in enumerate(replies(checks)):
         assert checks.place == place
         assert checks.again(place) == (place >= 34)
-        assert checks.answer(place, said)
+        assert checks.answer(place, answer)
         stored = lines(folder)
         assert [line["answer"] for line in stored] == [*replies(checks)[: place + 1], *[""] * (39 - place)]
         assert [int(line["row"]) for line in stored] == list(checks.rows)
@@ -109,9 +109,9 @@ def test_every_cut_of_the_sheet_is_read(folder):
     plan = Plan.load(folder / "plan.json")
     for end in range(0, len(whole) + 1, 7):
         (folder / "cut.csv").write_bytes(whole[:end])
-        said, torn = read_sheet(folder / "cut.csv", plan)
+        answers, torn = read_sheet(folder / "cut.csv", plan)
         ended = whole[:end].count(b"\n") - 1
-        assert said == [*["n"] * min(max(ended, 0), 4), *[""] * (40 - min(max(ended, 0), 4))]
+        assert answers == [*["n"] * min(max(ended, 0), 4), *[""] * (40 - min(max(ended, 0), 4))]
         assert torn == (end > 0 and not whole[:end].endswith(b"\n"))
 
 
@@ -168,9 +168,9 @@ def test_an_answer_that_cannot_be_written_is_not_taken(folder, monkeypatch):
 
 def test_the_narrowing_interval_is_that_of_settle_at_every_look(folder):
     checks = Checks(folder)
-    said = replies(checks)
+    answers = replies(checks)
     for place in range(20):
-        checks.answer(place, "unsure" if place == 3 else said[place])
+        checks.answer(place, "unsure" if place == 3 else answers[place])
     narrowing = checks.narrowing()
     pairs = [pair for pair in read_answers(folder / "answers.csv") if pair[1]]
     for t in (1, 4, 11, 20):

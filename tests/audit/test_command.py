@@ -61,14 +61,14 @@ WAYS = {
 def test_every_way_in_leads_to_a_settled_interval(way, files, capsys, tmp_path):
     at, given, wrong = files
     before, out = contents(at), tmp_path / "out"
-    code, said = run(capsys, *WAYS[way](at), "--out", out, "--epochs", "3", "--json")
-    assert code == 0, said.err
-    found = json.loads(said.out)
-    assert found["samples"] == (60 if way == "images" else 240)
-    assert found["classes"] == ["ant", "bee", "cow"]
-    assert found["rate"]["premise"]
-    code, said = run(capsys, "plan", out, "--checks", "40", "--twice", "4")
-    assert code == 0, said.err
+    code, captured = run(capsys, *WAYS[way](at), "--out", out, "--epochs", "3", "--json")
+    assert code == 0, captured.err
+    audited = json.loads(captured.out)
+    assert audited["samples"] == (60 if way == "images" else 240)
+    assert audited["classes"] == ["ant", "bee", "cow"]
+    assert audited["rate"]["premise"]
+    code, captured = run(capsys, "plan", out, "--checks", "40", "--twice", "4")
+    assert code == 0, captured.err
     rows = list(csv.DictReader((out / "answers.csv").open()))
     assert len(rows) == 40
     if way != "images":
@@ -82,17 +82,17 @@ def test_every_way_in_leads_to_a_settled_interval(way, files, capsys, tmp_path):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    code, said = run(capsys, "settle", out, "--json")
-    assert code == 0, said.err
-    settled = json.loads(said.out)
+    code, captured = run(capsys, "settle", out, "--json")
+    assert code == 0, captured.err
+    settled = json.loads(captured.out)
     assert settled == json.loads((out / "settled.json").read_text())
     assert settled["verdict"] == "settled"
     share = settled["shares"][0]
     truth = 0.0 if way == "images" else wrong.mean()
     assert share["low"] <= truth <= share["high"]
-    code, said = run(capsys, "plan", out, "--checks", "40")
+    code, captured = run(capsys, "plan", out, "--checks", "40")
     assert code == 2
-    assert "has a plan already" in said.err
+    assert "has a plan already" in captured.err
     assert {path: digest for path, digest in contents(at).items() if path in before} == before
 
 
@@ -111,9 +111,9 @@ def test_exports(files, capsys):
     assert len(copies) == 60
     moved = [name for name in copies if name.split("/")[0] != name.split("/")[1].split("__")[0]]
     assert len(moved) == 1
-    code, said = run(capsys, "export", out, "--to", "imagefolder")
+    code, captured = run(capsys, "export", out, "--to", "imagefolder")
     assert code == 2
-    assert "not empty" in said.err
+    assert "not empty" in captured.err
     assert run(capsys, "export", out, "--to", "excel")[0] == 2
 
 
@@ -139,11 +139,11 @@ def test_a_wrong_request_is_one_sentence(arguments, sentence, files, capsys, mon
     if arguments[:1] == ["plan"]:
         assert run(capsys, "t.csv", "--label", "y", "--epochs", "1", "--out", "photos/../done")[0] == 0
         arguments = ["plan", "done"]
-    code, said = run(capsys, *arguments)
+    code, captured = run(capsys, *arguments)
     assert code in (1, 2)
-    assert sentence in said.err
-    assert "Traceback" not in said.err
-    assert len(said.err.strip().splitlines()) == 1
+    assert sentence in captured.err
+    assert "Traceback" not in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
 
 
 def test_reading_an_audit_loads_no_torch():

@@ -148,10 +148,10 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 def test_neighbors_by_brute_force(seed):
     rng = np.random.default_rng(seed)
     x, y, folds = rng.normal(size=(60, 4)), rng.integers(0, 3, 60), rng.integers(0, 2, 60)
-    found = neighbor_probabilities(x, y, folds, 3)
+    shares = neighbor_probabilities(x, y, folds, 3)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     for row in range(60):
         others = np.flatnonzero(folds != folds[row])
         near = others[np.argsort(np.linalg.norm(unit[others] - unit[row], axis=1))[:20]]
         expected = (np.bincount(y[near], minlength=3) + 1 / 3) / (len(near) + 1)
-        assert np.allclose(found[row], expected, atol=1e-6)
+        assert np.allclose(shares[row], expected, atol=1e-6)

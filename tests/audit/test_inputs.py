@@ -31,9 +31,9 @@ def world(n=120):
     ],
 )
 def test_labels_in_any_encoding(y, names, numbers):
-    found, called = class_numbers(y)
+    encoded, called = class_numbers(y)
     assert called == names
-    assert found.tolist() == numbers
+    assert encoded.tolist() == numbers
 
 
 @pytest.mark.parametrize("y", [["a", None, "b"], [0.0, np.nan], [0.5, 1.0], np.zeros((3, 2))])

@@ -97,9 +97,9 @@ def test_one_large_stratum_is_clopper_and_pearson():
         assert high <= found_high <= high + 2**-13
 
 
-def tail(size, wrong, n, found):
+def tail(size, wrong, n, hits):
     """P(X = found) by counting draws."""
-    return comb(wrong, found) * comb(size - wrong, n - found) / comb(size, n)
+    return comb(wrong, hits) * comb(size - wrong, n - hits) / comb(size, n)
 
 
 @pytest.mark.parametrize(("size", "n", "k"), [(12, 5, 0), (12, 5, 2), (12, 5, 5), (20, 19, 3), (9, 8, 4)])
@@ -154,8 +154,8 @@ def coverage(sizes, wrong, drawn, reviewer, twice, repeats, seed):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_interval_holds_the_truth_at_least_as_often_as_it_says(name):
     sizes, wrong = SETTINGS[name]
-    found = coverage(sizes, wrong, (40, 40, 120), 0.0, 0, 150, seed=5)
-    assert found >= 0.93  # .95 is stated; 150 draws of a .95 interval fall below .907 with probability .01
+    share = coverage(sizes, wrong, (40, 40, 120), 0.0, 0, 150, seed=5)
+    assert share >= 0.93  # .95 is stated; 150 draws of a .95 interval fall below .907 with probability .01
 
 
 def test_a_narrower_interval_would_be_caught():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from byrote.audit.plan import Plan, allocate, draw, expected_half_width, split
 
 
-def made(n=600, suspects=120, **options):
+def planned(n=600, suspects=120, **options):
     rng = np.random.default_rng(0)
     given = rng.integers(0, 3, n)
     suspect = np.zeros(n, dtype=bool)
@@ -49,7 +49,7 @@ def test_an_allocation_is_the_best_by_enumeration():
 def test_a_plan_draws_at_random_within_each_stratum():
     times = np.zeros(600)
     for seed in range(300):
-        plan, strata, _ = made(seed=seed)
+        plan, strata, _ = planned(seed=seed)
         times[list(plan.rows)] += 1
     for rows, n in zip(strata, [s.checks for s in plan.strata], strict=True):
         rate = n / len(rows)
@@ -59,7 +59,7 @@ def test_a_plan_draws_at_random_within_each_stratum():
 
 
 def test_a_plan_says_what_it_draws():
-    plan, strata, given = made(twice=9)
+    plan, strata, given = planned(twice=9)
     assert len(plan.rows) == len(set(plan.rows)) == 81
     assert len(plan.twice) == len(set(plan.twice)) == 9
     assert set(plan.twice) <= set(plan.rows)
@@ -70,8 +70,8 @@ def test_a_plan_says_what_it_draws():
         assert plan.strata[h].checks == len(mine)
         assert sum(plan.strata[h].by_class) == plan.strata[h].size == len(rows)
     assert list(plan.given) == given[list(plan.rows)].tolist()
-    assert plan.rows != made(twice=9, seed=2)[0].rows
-    assert plan == made(twice=9)[0]
+    assert plan.rows != planned(twice=9, seed=2)[0].rows
+    assert plan == planned(twice=9)[0]
 
 
 def test_strata_share_out_all_samples():
@@ -81,9 +81,9 @@ def test_strata_share_out_all_samples():
 
 
 def test_the_width_that_is_promised_takes_the_fewest_looks():
-    plan, strata, _ = made(n=4000, suspects=700, checks=None, half_width=0.04)
+    plan, strata, _ = planned(n=4000, suspects=700, checks=None, half_width=0.04)
     assert plan.half_width <= 0.04
-    fewer, _, _ = made(n=4000, suspects=700, checks=plan.looks - 6)
+    fewer, _, _ = planned(n=4000, suspects=700, checks=plan.looks - 6)
     assert fewer.half_width > 0.04
     sizes = [len(rows) for rows in strata]
     drawn = [s.checks for s in plan.strata]
@@ -91,7 +91,7 @@ def test_the_width_that_is_promised_takes_the_fewest_looks():
 
 
 def test_a_plan_survives_its_file(tmp_path):
-    plan, _, _ = made(twice=5)
+    plan, _, _ = planned(twice=5)
     path = plan.save(tmp_path / "plan.json")
     assert Plan.load(path) == plan
     stored = json.loads(path.read_text())
@@ -105,7 +105,7 @@ def test_a_plan_survives_its_file(tmp_path):
 
 
 def test_without_suspects_the_rest_is_drawn_from():
-    plan, _, _ = made(suspects=0)
+    plan, _, _ = planned(suspects=0)
     assert plan.strata[0].checks == 0
     assert sum(s.checks for s in plan.strata) == 90
 
@@ -124,4 +124,4 @@ def test_without_suspects_the_rest_is_drawn_from():
 )
 def test_errors_are_one_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        made(**options)
+        planned(**options)

@@ -52,9 +52,9 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order(audited):
 def test_suspects_have_reasons(audited):
     audit, _, _ = audited
     kinds = np.array(KINDS)[audit.samples["kind"]]
-    told = audit.samples["reason"] != ""
-    assert (told == (kinds != "fits")).all()
-    assert all(told[audit.ranked])
+    has_reason = audit.samples["reason"] != ""
+    assert (has_reason == (kinds != "fits")).all()
+    assert all(has_reason[audit.ranked])
 
 
 def test_an_audit_survives_its_files(audited, tmp_path):
@@ -124,11 +124,11 @@ def test_a_verdict_is_never_narrower_than_that_of_noise_rate():
     from byrote.measures import noise_rate
 
     p, given, _ = probabilities(3000)
-    found = noise_rate(torch.from_numpy(p).clamp(min=1e-12).log(), torch.from_numpy(given), 4)
+    rate = noise_rate(torch.from_numpy(p).clamp(min=1e-12).log(), torch.from_numpy(given), 4)
     audit = audit_probabilities(p, given, NAMES)
-    assert audit.rate.verdict == found.verdict
-    if found.verdict == "stated":
-        assert (audit.rate.low, audit.rate.high) == pytest.approx((found.low, found.high), abs=1e-3)
+    assert audit.rate.verdict == rate.verdict
+    if rate.verdict == "stated":
+        assert (audit.rate.low, audit.rate.high) == pytest.approx((rate.low, rate.high), abs=1e-3)
 
 
 def test_near_duplicates_with_other_labels_are_named():
@@ -150,26 +150,26 @@ def test_near_duplicates_by_brute_force(seed):
     distance = np.linalg.norm(x[:, None].astype(float) - x, axis=2)
     np.fill_diagonal(distance, np.inf)
     limit = 0.1 * np.median(distance.min(axis=1))
-    found = near_duplicates(x)
-    assert ((found >= 0) == ((distance.min(axis=1) < limit) | (distance.min(axis=1) == 0))).all()
-    for row in np.flatnonzero(found >= 0):
-        assert distance[row, found[row]] == distance[row].min()
+    nearest = near_duplicates(x)
+    assert ((nearest >= 0) == ((distance.min(axis=1) < limit) | (distance.min(axis=1) == 0))).all()
+    for row in np.flatnonzero(nearest >= 0):
+        assert distance[row, nearest[row]] == distance[row].min()
 
 
 def test_near_duplicates_among_many_features():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 500)).astype(np.float32)
     x[40], x[7] = x[3] + 0.01 * rng.normal(size=500), x[200]
-    found = near_duplicates(x)
-    assert {row: found[row] for row in np.flatnonzero(found >= 0)} == {3: 40, 40: 3, 7: 200, 200: 7}
+    nearest = near_duplicates(x)
+    assert {row: nearest[row] for row in np.flatnonzero(nearest >= 0)} == {3: 40, 40: 3, 7: 200, 200: 7}
 
 
 def test_many_equal_samples_are_found_without_all_pairs(monkeypatch):
     monkeypatch.setattr("byrote.audit.duplicates._MOST", 10)
     x = np.arange(60, dtype=np.float32).reshape(30, 2)
     x[20] = x[11] = x[4]
-    found = near_duplicates(x)
-    assert {row: found[row] for row in np.flatnonzero(found >= 0)} == {4: 11, 11: 20, 20: 4}
+    nearest = near_duplicates(x)
+    assert {row: nearest[row] for row in np.flatnonzero(nearest >= 0)} == {4: 11, 11: 20, 20: 4}
 
 
 def test_without_a_matrix_the_doubtful_are_the_suspects():

@@ -34,9 +34,9 @@ def test_a_fixed_interval_that_is_looked_at_again_and_again_does_not_hold():
 
     rng, missed = np.random.default_rng(5), 0
     for _ in range(100):
-        found = np.cumsum(rng.random(200) < 0.1)
+        wrong = np.cumsum(rng.random(200) < 0.1)
         n = np.arange(1, 201)
-        low, high = clopper_pearson(found.astype(float), n.astype(float))
+        low, high = clopper_pearson(wrong.astype(float), n.astype(float))
         missed += bool(((low > 0.1) | (high < 0.1)).any())
     assert missed > 10
 

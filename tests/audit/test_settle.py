@@ -31,19 +31,19 @@ def world(n=3000, checks=150, twice=0, seed=0):
 def replies(plan, wrong, error=0.0, seed=0):
     rng = np.random.default_rng(seed)
     looks = [*plan.rows, *plan.twice]
-    said = wrong[looks] ^ (rng.random(len(looks)) < error)
-    return [(row, "n" if bad else "y") for row, bad in zip(looks, said, strict=True)]
+    called_wrong = wrong[looks] ^ (rng.random(len(looks)) < error)
+    return [(row, "n" if bad else "y") for row, bad in zip(looks, called_wrong, strict=True)]
 
 
 def counts(plan, wrong, label=None, given=None):
     """What was seen of each stratum, counted one by one."""
-    made = []
+    strata_counts = []
     for h, s in enumerate(plan.strata):
         rows = [
             r for r, at in zip(plan.rows, plan.stratum, strict=True) if at == h and (label is None or given[r] == label)
         ]
-        made.append(Counts(s.size if label is None else s.by_class[label], len(rows), int(wrong[rows].sum())))
-    return made
+        strata_counts.append(Counts(s.size if label is None else s.by_class[label], len(rows), int(wrong[rows].sum())))
+    return strata_counts
 
 
 def test_a_settled_audit_is_what_the_counts_say():
@@ -54,11 +54,11 @@ def test_a_settled_audit_is_what_the_counts_say():
     assert (settled.rate.value, settled.rate.low, settled.rate.high) == share(seen)
     assert (settled.precision.value, settled.precision.low, settled.precision.high) == share(seen[:1])
     assert (settled.recall.value, settled.recall.low, settled.recall.high) == share_of(seen[:1], seen[1:])
-    for label, found in enumerate(settled.by_class):
+    for label, share_of_class in enumerate(settled.by_class):
         mine = counts(plan, wrong, label, given)
-        assert found.name == NAMES[label]
-        assert found.checked == sum(c.checked for c in mine)
-        assert (found.low, found.high) == share(mine)[1:]
+        assert share_of_class.name == NAMES[label]
+        assert share_of_class.checked == sum(c.checked for c in mine)
+        assert (share_of_class.low, share_of_class.high) == share(mine)[1:]
     assert "Each answer is right" in settled.premise
 
 
@@ -73,8 +73,8 @@ def test_every_interval_holds_as_often_as_it_says():
             suspect[wrong].mean(),
             *(wrong[given == c].mean() for c in range(3)),
         ]
-        found = [s.rate, s.precision, s.recall, *s.by_class]
-        hits += [share.low <= t <= share.high for share, t in zip(found, truth, strict=True)]
+        shares = [s.rate, s.precision, s.recall, *s.by_class]
+        hits += [share.low <= t <= share.high for share, t in zip(shares, truth, strict=True)]
     assert (hits / 40 >= 0.85).all(), hits
 
 
@@ -91,7 +91,7 @@ def test_second_looks_tell_the_reviewers_error():
 def test_unsure_answers_widen():
     plan, wrong, _, _ = world()
     sure = replies(plan, wrong)
-    unsure = [(row, "unsure") if place < 20 else (row, said) for place, (row, said) in enumerate(sure)]
+    unsure = [(row, "unsure") if place < 20 else (row, answer) for place, (row, answer) in enumerate(sure)]
     a, b = settle(plan, sure, NAMES), settle(plan, unsure, NAMES)
     assert b.unsure == 20
     assert b.rate.low < a.rate.low
@@ -135,7 +135,7 @@ def test_the_order_of_the_answers_does_not_matter(order):
 def test_answers_in_any_container(kind, tmp_path):
     plan, wrong, _, _ = world(checks=30)
     answers = replies(plan, wrong)
-    columns = {"row": [row for row, _ in answers], "answer": [said for _, said in answers]}
+    columns = {"row": [row for row, _ in answers], "answer": [answer for _, answer in answers]}
     path = tmp_path / "answers.csv"
     pd.DataFrame(columns).to_csv(path, index=False)
     given = {

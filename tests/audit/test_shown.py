@@ -14,23 +14,23 @@ from byrote.audit.shown import Samples
 def with_array(at, kind, array, labels="y.txt"):
     true, given = truth(60)
     np.save(at / "x.npy", array)
-    found = audit_probabilities(probabilities(true), given, ("ant", "bee", "cow"))
-    return found.with_about(source={"kind": kind, "path": str(at / "x.npy"), "labels": str(at / labels)})
+    audit = audit_probabilities(probabilities(true), given, ("ant", "bee", "cow"))
+    return audit.with_about(source={"kind": kind, "path": str(at / "x.npy"), "labels": str(at / labels)})
 
 
 def test_a_picture_keeps_its_pixels_and_a_large_one_becomes_small(tmp_path):
     audit = images(tmp_path, 30)
     samples = Samples(audit)
     assert samples.pictured
-    found = samples.picture(3, 112)
-    assert (found.kind, found.width, found.height) == ("image/png", 8, 8)
+    picture = samples.picture(3, 112)
+    assert (picture.kind, picture.width, picture.height) == ("image/png", 8, 8)
     stored = np.asarray(Image.open(tmp_path / "photos" / audit.samples["id"][3]))
-    assert (np.asarray(Image.open(io.BytesIO(found.data))) == stored).all()
+    assert (np.asarray(Image.open(io.BytesIO(picture.data))) == stored).all()
     noise = np.random.default_rng(0).integers(0, 256, (400, 800, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "photos" / audit.samples["id"][3])
-    found = samples.picture(3, 112)
-    assert (found.kind, found.width, found.height) == ("image/jpeg", 112, 56)
-    assert len(found.data) < 8_000
+    picture = samples.picture(3, 112)
+    assert (picture.kind, picture.width, picture.height) == ("image/jpeg", 112, 56)
+    assert len(picture.data) < 8_000
 
 
 def test_files_that_are_gone_or_broken_are_no_error(tmp_path):
@@ -46,11 +46,11 @@ def test_files_that_are_gone_or_broken_are_no_error(tmp_path):
 def test_rows_of_a_table_in_any_order_without_their_label(tmp_path):
     samples = Samples(table(tmp_path, 50))
     assert not samples.pictured
-    found = samples.fields([41, 7], 500)
-    assert list(found) == [41, 7]
-    assert [name for name, _ in found[7]] == ["text", "size"]
-    assert found[41][0][1].startswith("A <b>letter</b> & more 41, ")
-    assert found[41][1] == ("size", "41")
+    fields = samples.fields([41, 7], 500)
+    assert list(fields) == [41, 7]
+    assert [name for name, _ in fields[7]] == ["text", "size"]
+    assert fields[41][0][1].startswith("A <b>letter</b> & more 41, ")
+    assert fields[41][1] == ("size", "41")
     assert samples.fields([41], 10)[41][0][1] == "A <b>lett…"
     (tmp_path / "t.csv").unlink()
     assert samples.fields([41], 10) == {41: ()}
@@ -60,11 +60,11 @@ def test_embeddings_show_their_first_numbers_and_the_texts_beside_their_labels(t
     rng = np.random.default_rng(0)
     audit = with_array(tmp_path, "embeddings", rng.normal(size=(60, 40)), "y.csv")
     (tmp_path / "y.csv").write_text("label,note\n" + "".join(f"ant,note {row}\n" for row in range(60)))
-    found = dict(Samples(audit).fields([5], 100)[5])
-    assert found["note"] == "note 5"
-    assert "label" not in found
-    assert found["embedding"].count(",") == 16
-    assert found["embedding"].endswith("(40 numbers)")
+    fields = dict(Samples(audit).fields([5], 100)[5])
+    assert fields["note"] == "note 5"
+    assert "label" not in fields
+    assert fields["embedding"].count(",") == 16
+    assert fields["embedding"].endswith("(40 numbers)")
     (tmp_path / "y.csv").write_text("label\n" + "ant\n" * 60)
     assert [name for name, _ in Samples(audit).fields([5], 100)[5]] == ["embedding"]
 
@@ -83,9 +83,9 @@ def test_arrays_of_images_are_pictures(shape, tmp_path):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     samples = Samples(with_array(tmp_path, "embeddings", array))
     assert samples.pictured
-    found = np.asarray(Image.open(io.BytesIO(samples.picture(4, 112).data)))
-    assert found.shape[:2] == (6, 6)
-    assert (found.min(), found.max()) == (0, 255)
+    pixels = np.asarray(Image.open(io.BytesIO(samples.picture(4, 112).data)))
+    assert pixels.shape[:2] == (6, 6)
+    assert (pixels.min(), pixels.max()) == (0, 255)
 
 
 def test_an_audit_made_in_python_knows_ids_alone():

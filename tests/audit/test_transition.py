@@ -52,12 +52,12 @@ PAIR = np.array([[0.8, 0.2, 0.0, 0.0], [0.0, 0.8, 0.2, 0.0], [0.0, 0.0, 0.8, 0.2
 @pytest.mark.parametrize("T", [PAIR, np.full((4, 4), 0.1) + 0.6 * np.eye(4), np.eye(4)], ids=["pair", "even", "none"])
 def test_a_known_matrix_is_found(T):
     labels, p, x, folds, true = world(T)
-    found = consensus(labels, p, x, folds)
-    assert found.verdict == "stated"
-    assert np.abs(found.matrix - T).sum(axis=1).mean() < 0.12
-    assert abs(found.rate - (labels != true).mean()) < 0.04
-    assert ((found.low <= T + 1e-9) & (found.high + 1e-9 >= T)).mean() >= 0.85
-    assert np.allclose(found.matrix.sum(axis=1), 1)
+    transition = consensus(labels, p, x, folds)
+    assert transition.verdict == "stated"
+    assert np.abs(transition.matrix - T).sum(axis=1).mean() < 0.12
+    assert abs(transition.rate - (labels != true).mean()) < 0.04
+    assert ((transition.low <= T + 1e-9) & (transition.high + 1e-9 >= T)).mean() >= 0.85
+    assert np.allclose(transition.matrix.sum(axis=1), 1)
 
 
 def test_triples_stay_within_fold_and_prediction():
@@ -74,10 +74,10 @@ def test_the_two_nearest_by_brute_force():
     labels = np.arange(40)
     p = np.tile([0.9, 0.1], (40, 1)).astype(np.float32)
     x = np.random.default_rng(0).normal(size=(40, 3))
-    found = triples(labels, p, x, np.zeros(40, dtype=int))
+    nearest = triples(labels, p, x, np.zeros(40, dtype=int))
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    rows = found[:, 1]
-    for _, a, b, c in found:
+    rows = nearest[:, 1]
+    for _, a, b, c in nearest:
         distances = {other: np.linalg.norm(unit[a] - unit[other]) for other in rows if other != a}
         assert {b, c} == set(sorted(distances, key=distances.get)[:2])
 

@@ -96,10 +96,10 @@ def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = N
     return rows
 
 
-def starts(kept: object, scratch: object = 0.02) -> Rows:
+def starts(m: object, scratch: object = 0.02) -> Rows:
     """RLL from scratch and from weights that CE made memorize."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), extra={"start": "scratch"}, by_loss={"RLL": {"m": scratch}})
-    again = ten_class(("RLL",), rates=(0.4,), extra={"start": "cross_entropy"}, m=kept, start_m=0.99, t=0.0)
+    again = ten_class(("RLL",), rates=(0.4,), extra={"start": "cross_entropy"}, m=m, start_m=0.99, t=0.0)
     return rows + [row | {"key": row["key"] + "-memorized"} for row in again]
 
 
@@ -237,5 +237,5 @@ CASES: dict[str, Case] = {
 @cache
 def table(id: str, word: str) -> Analysis:
     """The made table of a claim where it holds, fails or is inconclusive."""
-    made: Analysis = getattr(CASES[id], word)()
-    return made
+    analysis: Analysis = getattr(CASES[id], word)()
+    return analysis

@@ -20,8 +20,8 @@ CONTRACT = ("id", "statement", "verdict", "statistic", "interval", "bar", "runs"
 WORDS = ("holds", "fails", "holds except", "fails in", "inconclusive", "not tested")
 
 
-def one(made: Analysis, id: str) -> claims.Verdict:
-    return claims.evaluate(made, [id])[0]
+def one(analysis: Analysis, id: str) -> claims.Verdict:
+    return claims.evaluate(analysis, [id])[0]
 
 
 def numbers(verdict: claims.Verdict) -> tuple[object, ...]:
@@ -81,8 +81,8 @@ def test_the_page_on_claims_says_what_the_code_says() -> None:
 
 @pytest.mark.parametrize("id", IDS)
 def test_verdicts_are_json_and_deterministic(id: str) -> None:
-    made = table(id, "holds")
-    first, second = (one(Analysis.of(made.results), id).to_json() for _ in range(2))
+    analysis = table(id, "holds")
+    first, second = (one(Analysis.of(analysis.results), id).to_json() for _ in range(2))
     assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
     assert tuple(first)[: len(CONTRACT)] == CONTRACT
     assert first["interval"] is None or len(first["interval"]) == 2
@@ -90,12 +90,12 @@ def test_verdicts_are_json_and_deterministic(id: str) -> None:
 
 @pytest.mark.parametrize("id", IDS)
 def test_the_order_of_runs_does_not_matter(id: str) -> None:
-    made = table(id, "holds").results
-    order = np.arange(len(made.runs))[::-1]
+    stored = table(id, "holds").results
+    order = np.arange(len(stored.runs))[::-1]
     place = np.argsort(order)
-    history = made.history.with_column("run", place[made.history["run"]])
+    history = stored.history.with_column("run", place[stored.history["run"]])
     history = history.take(np.lexsort((history["epoch"], history["run"])))
-    turned = Analysis.of(type(made)(made.runs.take(order), history, "turned", made.about))
+    turned = Analysis.of(type(stored)(stored.runs.take(order), history, "turned", stored.about))
     a, b = one(table(id, "holds"), id), one(turned, id)
     assert (a.verdict, a.runs) == (b.verdict, b.runs)
     assert a.statistic == pytest.approx(b.statistic, rel=1e-9, abs=1e-12)
@@ -108,17 +108,19 @@ PAIRED |= {"B5": ("RLL", "CE"), "B6": ("nMSE", "CE"), "B10": ("RLL", "CE"), "C4"
 
 @pytest.mark.parametrize("id", sorted(PAIRED))
 def test_swapping_the_names_of_two_losses_changes_a_paired_verdict(id: str) -> None:
-    made = table(id, "holds").results
+    stored = table(id, "holds").results
     a, b = PAIRED[id]
-    specs = {loss: json.loads(text)["loss"] for loss, text in zip(made.runs["loss"], made.runs["spec"], strict=True)}
+    specs = {
+        loss: json.loads(text)["loss"] for loss, text in zip(stored.runs["loss"], stored.runs["spec"], strict=True)
+    }
     swap = {a: b, b: a}
     rows = []
-    for row in made.runs.rows():
+    for row in stored.runs.rows():
         name = swap.get(row["loss"], row["loss"])
         spec = json.loads(row["spec"])
         spec["loss"] = specs.get(name, {"kind": "other"})
         rows.append(row | {"loss": name, "spec": json.dumps(spec)})
-    swapped = Analysis.of(type(made)(type(made.runs).of(rows), made.history, "swapped", made.about))
+    swapped = Analysis.of(type(stored)(type(stored.runs).of(rows), stored.history, "swapped", stored.about))
     assert one(swapped, id).verdict != "holds"
 
 
@@ -155,11 +157,11 @@ def test_a_premise_that_is_not_met_is_no_verdict_and_is_named() -> None:
 @pytest.mark.parametrize("id", ["A3", "A5", "A6", "A12", "B1", "B3", "B5", "B6", "C4"])
 def test_fewer_than_three_seeds_are_rows_and_decide_nothing(id: str, seeds: tuple[int, ...]) -> None:
     full = table(id, "holds").results
-    kept = np.flatnonzero([json.loads(text)["seed"] in seeds for text in full.runs["spec"]])
-    place = {old: new for new, old in enumerate(kept.tolist())}
-    history = full.history.where(np.isin(full.history["run"], kept))
+    chosen = np.flatnonzero([json.loads(text)["seed"] in seeds for text in full.runs["spec"]])
+    place = {old: new for new, old in enumerate(chosen.tolist())}
+    history = full.history.where(np.isin(full.history["run"], chosen))
     history = history.with_column("run", np.array([place[run] for run in history["run"].tolist()]))
-    verdict = one(Analysis.of(type(full)(full.runs.take(kept), history, "few", full.about)), id)
+    verdict = one(Analysis.of(type(full)(full.runs.take(chosen), history, "few", full.about)), id)
     assert verdict.verdict == "inconclusive"
     assert "fewer than 3 seeds" in verdict.reason
     assert verdict.details
@@ -176,9 +178,9 @@ def test_collapsed_and_failed_runs_are_left_out_and_counted() -> None:
 
 
 def test_runs_of_older_versions_are_counted() -> None:
-    made = results(two_class()).results
-    about = made.about | {"older_versions": {"module:mine 12ab": 3}}
-    verdict = one(Analysis.of(type(made)(made.runs, made.history, "made", about)), "A5")
+    stored = results(two_class()).results
+    about = stored.about | {"older_versions": {"module:mine 12ab": 3}}
+    verdict = one(Analysis.of(type(stored)(stored.runs, stored.history, "made", about)), "A5")
     assert "runs of older versions left out: 3" in verdict.reason
 
 
@@ -213,10 +215,10 @@ def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: 
     assert "variations, which decide nothing" in verdict.reason
 
 
-def changed(made, fields, suffix):
+def changed(original, fields, suffix):
     """Results with spec fields replaced, by dotted path, and other keys."""
     rows = []
-    for row in made.runs.rows():
+    for row in original.runs.rows():
         spec = json.loads(row["spec"])
         for path, value in (fields or {}).items():
             *parents, leaf = path.split(".")
@@ -225,7 +227,7 @@ def changed(made, fields, suffix):
                 tree = tree[name]
             tree[leaf] = value
         rows.append(row | {"spec": json.dumps(spec), "key": row["key"] + suffix})
-    return type(made)(type(made.runs).of(rows), made.history, made.source, made.about)
+    return type(original)(type(original.runs).of(rows), original.history, original.source, original.about)
 
 
 def joined(first, second) -> Analysis:
@@ -276,8 +278,8 @@ def test_each_data_set_has_a_word_of_its_own() -> None:
 
 
 def test_published_values_stand_beside_the_cells_they_belong_to() -> None:
-    made = results(ten_class(dataset="cifar10", network="inception_lite"))
-    rows = [row for row in one(made, "B3").details if "published_j1" in row]
+    analysis = results(ten_class(dataset="cifar10", network="inception_lite"))
+    rows = [row for row in one(analysis, "B3").details if "published_j1" in row]
     assert {row["published_j1"] for row in rows} == {0.805, 0.655, 0.437}
     assert reference.finals("mnist", "resnet18", "nMSE", 0.6) == {"j1": 0.402, "j2": 0.927}
     assert reference.finals("mnist", "resnet18", "Other", 0.6) == {}
@@ -333,6 +335,6 @@ def test_two_runs_of_one_setting_loss_rate_and_seed_are_an_error_that_names_both
 
 
 def test_a_table_of_made_rows_is_what_a_store_gives() -> None:
-    made = results_of(two_class(("CE",), rates=(0.1,), seeds=(0, 1)))
-    assert set(made.runs.columns) >= {"key", "part", "status", "error", "spec", "contents", "bind", "loss"}
-    assert made.history["run"].tolist() == sorted(made.history["run"].tolist())
+    stored = results_of(two_class(("CE",), rates=(0.1,), seeds=(0, 1)))
+    assert set(stored.runs.columns) >= {"key", "part", "status", "error", "spec", "contents", "bind", "loss"}
+    assert stored.history["run"].tolist() == sorted(stored.history["run"].tolist())

@@ -21,8 +21,8 @@ def verdict(id: str, *parts: Rows) -> claims.Verdict:
     return claims.evaluate(results(*parts), [id])[0]
 
 
-def rows(found: claims.Verdict, what: str) -> list[dict[str, object]]:
-    return [row for row in found.details if row["what"] == what]
+def rows(judged: claims.Verdict, what: str) -> list[dict[str, object]]:
+    return [row for row in judged.details if row["what"] == what]
 
 
 def test_a2_is_read_off_training_means_and_not_off_test_means() -> None:
@@ -50,23 +50,23 @@ def test_a2_counts_a_class_at_exactly_zero_which_has_no_cosine_against_the_claim
 
 def test_a2_counts_each_width_of_the_features() -> None:
     forty = {"rates": (0.0,), "seeds": tuple(range(20))}
-    found = verdict("A2", two_class(**forty), two_class(feature_width=16, cosine=0.9, **forty))
-    assert found.word == "fails"
-    assert found.pooled["share of runs, CE"][0] == 0.5
-    assert {row["value"] for row in found.details if "M = " in row["cell"]} == {0.0, 1.0}
+    judged = verdict("A2", two_class(**forty), two_class(feature_width=16, cosine=0.9, **forty))
+    assert judged.word == "fails"
+    assert judged.pooled["share of runs, CE"][0] == 0.5
+    assert {row["value"] for row in judged.details if "M = " in row["cell"]} == {0.0, 1.0}
 
 
 def test_a3_needs_more_than_an_axis_that_grows_with_eta() -> None:
-    found = verdict("A3", two_class(nc1=by_rate, mem=scattered))
-    assert found.word == "fails"
-    assert all(row["value"] > 1 for row in rows(found, "error of unseen eta, mem over rate"))
+    judged = verdict("A3", two_class(nc1=by_rate, mem=scattered))
+    assert judged.word == "fails"
+    assert all(row["value"] > 1 for row in rows(judged, "error of unseen eta, mem over rate"))
 
 
 def test_a3_shows_the_control_beside_relative_mem() -> None:
-    found = verdict("A3", two_class(distance=lambda rate, seed: 4 + seed))
-    assert len(rows(found, "R^2 of NC1 on 1/D^2 alone")) == 2
-    assert len(rows(found, "error of unseen eta, mem / D over 1/D^2 alone")) == 2
-    assert set(found.pooled) == {"error of unseen eta, mem over rate"}
+    judged = verdict("A3", two_class(distance=lambda rate, seed: 4 + seed))
+    assert len(rows(judged, "R^2 of NC1 on 1/D^2 alone")) == 2
+    assert len(rows(judged, "error of unseen eta, mem / D over 1/D^2 alone")) == 2
+    assert set(judged.pooled) == {"error of unseen eta, mem over rate"}
 
 
 @pytest.mark.parametrize("id", ["A3", "A4", "A5", "A5r"])
@@ -78,10 +78,10 @@ def test_the_papers_figure_is_for_two_classes_and_m_of_two(id: str) -> None:
 
 
 def test_a4_fails_in_the_loss_that_shares_the_slope() -> None:
-    found = verdict("A4", two_class(FOUR, by_loss={"LR": {"slope": 0.5}}))
-    assert found.word == "fails"
-    assert "slope LR/CE" in found.reason
-    assert found.pooled["slope LS/CE"][0] == pytest.approx(1, abs=0.1)
+    judged = verdict("A4", two_class(FOUR, by_loss={"LR": {"slope": 0.5}}))
+    assert judged.word == "fails"
+    assert "slope LR/CE" in judged.reason
+    assert judged.pooled["slope LS/CE"][0] == pytest.approx(1, abs=0.1)
 
 
 def test_a4_says_what_is_lacking() -> None:
@@ -91,10 +91,10 @@ def test_a4_says_what_is_lacking() -> None:
 def test_a5_is_decided_where_cross_entropy_memorized() -> None:
     less = {"LS": {"mem": lambda rate, seed: 1.2 if rate < 0.3 else 9.0}, "CE": {"mem": 1.7}}
     short = two_class(by_loss=less, m=lambda rate, seed: 0.98 if rate < 0.3 else 0.3)
-    found = verdict("A5", short)
-    assert found.word == "holds"
-    assert "eta left out where CE does not memorize: 1" in found.reason
-    left_out = [row for row in found.details if row.get("rate") == 0.4]
+    judged = verdict("A5", short)
+    assert judged.word == "holds"
+    assert "eta left out where CE does not memorize: 1" in judged.reason
+    left_out = [row for row in judged.details if row.get("rate") == 0.4]
     assert left_out[0]["reason"].startswith("CE memorizes too little")
 
 
@@ -109,8 +109,8 @@ def test_pairs_are_of_one_seed_and_one_rate() -> None:
     # a seed's level is far larger than the difference of the losses: only pairing sees it
     level = {"mem": lambda rate, seed: 10.0 * (seed + 1)}
     shift = {"LS": {"mem": lambda rate, seed: 10.0 * (seed + 1) - 0.5 - 0.01 * seed}, "CE": level}
-    found = verdict("A5", two_class(by_loss=shift, jitter=0.0))
-    assert (found.word, found.statistic) == ("holds", pytest.approx(-0.52))
+    judged = verdict("A5", two_class(by_loss=shift, jitter=0.0))
+    assert (judged.word, judged.statistic) == ("holds", pytest.approx(-0.52))
     lopsided = [row for row in two_class(by_loss=shift, jitter=0.0) if not (row["loss"] == "LS" and row["rate"] == 0.4)]
     assert verdict("A5", lopsided).statistic == pytest.approx(-0.52)
     first = [row for row in two_class(by_loss=shift, jitter=0.0) if (row["loss"], row["seed"]) != ("LS", 0)]
@@ -120,23 +120,23 @@ def test_pairs_are_of_one_seed_and_one_rate() -> None:
 def test_a5_agrees_with_student_by_hand() -> None:
     from scipy import stats
 
-    found = verdict("A5", two_class())
-    made = results(two_class()).runs
+    judged = verdict("A5", two_class())
+    runs = results(two_class()).runs
     differences = []
     for seed in SEEDS:
-        mem = {loss: made.where(loss=loss, seed=seed)["mem_mean"] for loss in ("CE", "LS")}
+        mem = {loss: runs.where(loss=loss, seed=seed)["mem_mean"] for loss in ("CE", "LS")}
         differences.append(float(np.mean(mem["LS"] - mem["CE"])))
     low, high = stats.t.interval(0.95, 4, np.mean(differences), stats.sem(differences))
-    assert found.statistic == pytest.approx(np.mean(differences), rel=1e-12)
-    assert found.interval == pytest.approx((low, high), rel=1e-9)
+    assert judged.statistic == pytest.approx(np.mean(differences), rel=1e-12)
+    assert judged.interval == pytest.approx((low, high), rel=1e-9)
 
 
 def test_a6_speaks_of_nearly_all_cells() -> None:
     rates = tuple(round(0.02 * k, 3) for k in range(1, 21))
     seeds = tuple(range(10))
     error = {"CE": {"error": 0.05}, "LS": {"error": lambda rate, seed: 0.09 if rate < 0.03 else 0.04}}
-    found = verdict("A6", two_class(rates=rates, seeds=seeds, by_loss=error))
-    assert found.word == "holds", found.reason
+    judged = verdict("A6", two_class(rates=rates, seeds=seeds, by_loss=error))
+    assert judged.word == "holds", judged.reason
     error["LS"] = {"error": lambda rate, seed: 0.09 if rate < 0.13 else 0.04}
     assert verdict("A6", two_class(rates=rates, seeds=seeds, by_loss=error)).word == "fails"
 
@@ -149,23 +149,25 @@ def test_a6_forgives_half_a_point() -> None:
 
 
 def test_a8_compares_curves_at_low_to_middle_noise_alone() -> None:
-    made = noises({"symmetric": 0.5, "pair_flip": 0.52})
+    run_rows = noises({"symmetric": 0.5, "pair_flip": 0.52})
 
     def distances(least: float, most: float) -> list[tuple[object, ...]]:
         """The distances of the curves, with NC1 of one noise model doubled at these rates."""
-        own = [row["noise"] == "pair_flip" and least < row["rate"] <= most for row in made]
-        changed = [row | {"nc1_test": row["nc1_test"] * (1 + of_it)} for row, of_it in zip(made, own, strict=True)]
-        found = rows(verdict("A8", changed), "relative distance of the curves")
-        return [(row["value"], row["low"], row["high"]) for row in found]
+        own = [row["noise"] == "pair_flip" and least < row["rate"] <= most for row in run_rows]
+        changed = [row | {"nc1_test": row["nc1_test"] * (1 + of_it)} for row, of_it in zip(run_rows, own, strict=True)]
+        curves = rows(verdict("A8", changed), "relative distance of the curves")
+        return [(row["value"], row["low"], row["high"]) for row in curves]
 
     assert distances(0.2, 1.0) == distances(1.0, 1.0)
     assert distances(0.1, 0.2) != distances(1.0, 1.0)
 
 
 def test_a8_fails_where_curves_are_linear_and_far_apart() -> None:
-    found = verdict("A8", noises({"symmetric": 0.5, "pair_flip": 0.8}))
-    distances = rows(found, "relative distance of the curves")
-    assert (found.word, [row["verdict"] for row in distances]) == ("holds except", ["outside", "outside"]), found.reason
+    judged = verdict("A8", noises({"symmetric": 0.5, "pair_flip": 0.8}))
+    distances = rows(judged, "relative distance of the curves")
+    assert (judged.word, [row["verdict"] for row in distances]) == ("holds except", ["outside", "outside"]), (
+        judged.reason
+    )
     near = verdict("A8", noises({"symmetric": 0.5, "pair_flip": 0.52}))
     assert {row["verdict"] for row in rows(near, "relative distance of the curves")} == {"inside"}
 
@@ -180,30 +182,30 @@ def test_a10_wants_the_doubled_cell_to_agree() -> None:
 
 def test_a10_measures_the_drift_in_seed_spreads() -> None:
     """NC1 falls by late / 4 of its end over the last quarter; its seeds spread by their standard deviation."""
-    made = two_class(("CE",), rates=(0.2,), late=0.2)
-    found = verdict("A10", made)
-    ends = np.array([row["nc1_test"] for row in made if row["epoch"] == 60])
-    drift = np.abs(ends - np.array([row["nc1_test"] for row in made if row["epoch"] == 45]))
+    run_rows = two_class(("CE",), rates=(0.2,), late=0.2)
+    judged = verdict("A10", run_rows)
+    ends = np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 60])
+    drift = np.abs(ends - np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 45]))
     expected = float(np.mean(drift)) / max(float(np.std(ends, ddof=1)), 0.01 * float(ends.mean()))
-    assert rows(found, "drift of nc1_test in seed spreads")[0]["value"] == pytest.approx(expected, rel=1e-9)
+    assert rows(judged, "drift of nc1_test in seed spreads")[0]["value"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a11_wants_readings_that_vary_between_conditions() -> None:
     same = two_class(FOUR, error=lambda rate, seed: 0.05 + 0.01 * noise_of("same", seed), nc1=lambda rate, seed: 0.1)
-    found = verdict("A11", same)
-    assert found.word == "inconclusive"
-    assert "seeds vary as much as conditions" in found.reason or "hardly varies" in found.reason
+    judged = verdict("A11", same)
+    assert judged.word == "inconclusive"
+    assert "seeds vary as much as conditions" in judged.reason or "hardly varies" in judged.reason
 
 
 def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
     """A perfect correlation lies half a step below 1, where one step of 80 runs is 1 on the scale of atanh."""
     place = {loss: number for number, loss in enumerate(FOUR)}
     by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
-    found = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))
-    assert found.word == "holds", found.reason
-    assert found.statistic is not None
-    assert found.interval is not None
-    assert np.arctanh(found.statistic) - np.arctanh(found.interval[0]) == pytest.approx(2.776445, rel=1e-4)
+    judged = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))
+    assert judged.word == "holds", judged.reason
+    assert judged.statistic is not None
+    assert judged.interval is not None
+    assert np.arctanh(judged.statistic) - np.arctanh(judged.interval[0]) == pytest.approx(2.776445, rel=1e-4)
 
 
 def test_a12_fails_in_either_direction() -> None:
@@ -213,13 +215,13 @@ def test_a12_fails_in_either_direction() -> None:
 
 
 def test_a13_names_the_widths_in_which_the_loss_matters_too() -> None:
-    made = []
+    run_rows = []
     for width, slopes in {64: (1.0, 1.0), 1024: (0.4, 0.8)}.items():
         of_loss = {loss: {"slope": wobbling(slope, width)} for loss, slope in zip(("CE", "LS"), slopes, strict=True)}
-        made += two_class(width=width, by_loss=of_loss)
-    found = verdict("A13", made)
-    assert found.verdict == "holds except in 1 of 3 cells"
-    assert "width 1024" in found.reason
+        run_rows += two_class(width=width, by_loss=of_loss)
+    judged = verdict("A13", run_rows)
+    assert judged.verdict == "holds except in 1 of 3 cells"
+    assert "width 1024" in judged.reason
 
 
 def test_a14_speaks_of_classes_that_resemble_each_other() -> None:
@@ -230,8 +232,8 @@ def test_a14_speaks_of_classes_that_resemble_each_other() -> None:
 
 
 def test_a15_wants_a_slope_of_its_own() -> None:
-    found = verdict("A15", two_class(clean_slope=0.5))
-    assert (found.word, "clean training over test" in found.reason) == ("fails", True)
+    judged = verdict("A15", two_class(clean_slope=0.5))
+    assert (judged.word, "clean training over test" in judged.reason) == ("fails", True)
 
 
 @pytest.mark.parametrize(
@@ -251,42 +253,42 @@ def test_a15_wants_a_slope_of_its_own() -> None:
 )
 def test_every_condition_of_lf_can_fail_alone(id: str, loss: str, changes: dict[str, object], what: str) -> None:
     rates = {"B1": (0.0, 0.05), "B3": (0.0, 0.4)}.get(id, (0.0, 0.2, 0.4, 0.6))
-    found = verdict(id, ten_class(rates=rates, by_loss={loss: changes}))
-    assert found.word in ("fails", "fails in", "holds except"), found.reason
-    assert what in found.reason, found.reason
+    judged = verdict(id, ten_class(rates=rates, by_loss={loss: changes}))
+    assert judged.word in ("fails", "fails in", "holds except"), judged.reason
+    assert what in judged.reason, judged.reason
 
 
 def test_b1_needs_both_losses_in_the_settings_that_decide() -> None:
     main, beside = ten_class(("CE", "RLL")), ten_class(("MSE-p",), batch_size=16)
-    found = verdict("B1", main, beside)
-    assert found.word == "inconclusive"
-    assert "only CE was run" in found.reason
+    judged = verdict("B1", main, beside)
+    assert judged.word == "inconclusive"
+    assert "only CE was run" in judged.reason
     assert verdict("B1", main, ten_class(("MSE-p",))).word == "holds"
 
 
 def test_b3_compares_j1_with_the_realized_rate() -> None:
     """Labels drawn at random move more or fewer samples than the nominal eta says."""
-    made = ten_class()
-    for row in made:
+    run_rows = ten_class()
+    for row in run_rows:
         if row["loss"] == "RLL" and row["rate"] == 0.4:
             row["j1"], row["realised_rate"] = row["j1"] - 0.1, 0.5
-    (at,) = [row for row in rows(verdict("B3", made), "J1 - (1 - rho)") if "eta 0.4" in row["cell"]]
+    (at,) = [row for row in rows(verdict("B3", run_rows), "J1 - (1 - rho)") if "eta 0.4" in row["cell"]]
     (plain,) = [row for row in rows(verdict("B3", ten_class()), "J1 - (1 - rho)") if "eta 0.4" in row["cell"]]
     assert at["value"] == pytest.approx(plain["value"], abs=1e-12)
 
 
 @pytest.mark.parametrize(("id", "first"), [("B3", "J1 - (1 - rho)"), ("B5", "J2(eta) - J2(0)"), ("A4", "slope LS/CE")])
 def test_the_statistic_is_the_pooled_estimate_of_what_the_bar_names_first(id: str, first: str) -> None:
-    found = claims.evaluate(table(id, "holds"), [id])[0]
-    assert len(set(found.pooled.values())) == len(found.pooled) > 1
-    assert (found.statistic, *(found.interval or ())) == found.pooled[first]
+    judged = claims.evaluate(table(id, "holds"), [id])[0]
+    assert len(set(judged.pooled.values())) == len(judged.pooled) > 1
+    assert (judged.statistic, *(judged.interval or ())) == judged.pooled[first]
 
 
 def test_b2_names_the_step_at_which_j1_rises() -> None:
     rise = {"RLL": {"m": lambda rate, seed: 0.99 if rate == 0.4 else 0.02}}
-    found = verdict("B2", ten_class(by_loss=rise))
-    assert found.word in ("fails in", "holds except")
-    steps = {(row["from_eta"], row["verdict"]) for row in rows(found, "change of J1 from the eta before")}
+    judged = verdict("B2", ten_class(by_loss=rise))
+    assert judged.word in ("fails in", "holds except")
+    steps = {(row["from_eta"], row["verdict"]) for row in rows(judged, "change of J1 from the eta before")}
     assert (0.2, "outside") in steps
     assert (0.0, "inside") in steps
 
@@ -304,16 +306,16 @@ def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
     id: str, column: str, what: str, fewest: float
 ) -> None:
     """Without spread, the interval is as wide as one sample of the runs with the fewest makes it."""
-    made = [
+    run_rows = [
         row
         for rate in (0.0, 0.2)
         for row in ten_class(("CE", "RLL"), rates=(rate,), seeds=(0, 1, 2) if rate == fewest else (0, 1, 2, 3, 4))
     ]
-    for row in made:
+    for row in run_rows:
         row[column] = {("RLL", 0.0): 0.99, ("RLL", 0.2): 0.81, ("CE", 0.0): 0.99, ("CE", 0.2): 0.7}[
             row["loss"], row["rate"]
         ]
-    (at,) = rows(verdict(id, made), what)
+    (at,) = rows(verdict(id, run_rows), what)
     half = 4.302652729911275 / (3 * 5000)  # Student's t with 2 degrees of freedom
     assert at["high"] - at["value"] == pytest.approx(half, rel=1e-9)
 
@@ -330,21 +332,21 @@ def test_rates_that_nearly_agree_are_no_neighbors() -> None:
 
 
 def test_b4_finds_a_crossing_in_the_middle_of_training() -> None:
-    made = ten_class()
-    for row in made:
+    run_rows = ten_class()
+    for row in run_rows:
         if row["loss"] == "RLL" and row["epoch"] == 30 and row["rate"] == 0.4:
             row["corrupted_as_true"], row["corrupted_as_observed"] = 0.3, 0.5 + 0.001 * row["seed"]
-    found = verdict("B4", made)
-    assert found.word in ("fails in", "holds except")
-    assert "RLL eta 0.4" in found.reason
+    judged = verdict("B4", run_rows)
+    assert judged.word in ("fails in", "holds except")
+    assert "RLL eta 0.4" in judged.reason
 
 
 def test_b5_must_beat_cross_entropy() -> None:
-    made = ten_class()
-    for row in made:
+    run_rows = ten_class()
+    for row in run_rows:
         if row["loss"] == "CE" and row["rate"] > 0:
             row["j2"] = 0.999
-    assert verdict("B5", made).word == "fails"
+    assert verdict("B5", run_rows).word == "fails"
 
 
 def test_lf_speaks_of_symmetric_noise_up_to_six_tenths() -> None:
@@ -362,16 +364,16 @@ def test_lf_speaks_of_symmetric_noise_up_to_six_tenths() -> None:
 
 def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
     never = {"m": lambda rate, seed: 0.99 if rate == 0 else 0.1, "jitter": 0.0}
-    made = ten_class(("CE",), rates=(0.0, 0.6), seeds=(0, 1, 2), **never)
-    found = verdict("B9", made)
-    first = min(row["epoch"] for row in made if row["rate"] == 0 and row["j1"] >= 0.95)
-    assert found.statistic == pytest.approx((61 - first) / 0.6)
+    run_rows = ten_class(("CE",), rates=(0.0, 0.6), seeds=(0, 1, 2), **never)
+    judged = verdict("B9", run_rows)
+    first = min(row["epoch"] for row in run_rows if row["rate"] == 0 and row["j1"] >= 0.95)
+    assert judged.statistic == pytest.approx((61 - first) / 0.6)
 
 
 def test_no_interval_has_zero_width() -> None:
     """Every seed reaches J1 .95 in the same epoch: the slope is known to an evaluation and no better."""
-    made = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
-    low, high = verdict("B9", made).interval  # type: ignore[misc]
+    run_rows = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
+    low, high = verdict("B9", run_rows).interval  # type: ignore[misc]
     assert high - low == pytest.approx(2 * 2.776445 * 5 / math.sqrt(12) / 0.6, rel=1e-5)
     low, high = verdict("B10", *[table_rows("B10")]).interval  # type: ignore[misc]
     assert high > low
@@ -379,41 +381,41 @@ def test_no_interval_has_zero_width() -> None:
 
 def table_rows(id: str) -> Rows:
     """CE and RLL with dropout beside, all m alike in every seed."""
-    made = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
-    made += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
-    return made + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
+    run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
+    run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
+    return run_rows + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
 
 
 def test_b10_is_beside_rll() -> None:
-    made = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, by_loss={"RLL": {"m": 0.9, "t": 0.1}})
-    made += ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, m=0.7)
-    found = verdict("B10", made)
-    assert (found.word, "m of RLL" in found.reason) == ("fails", True)
+    run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, by_loss={"RLL": {"m": 0.9, "t": 0.1}})
+    run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, m=0.7)
+    judged = verdict("B10", run_rows)
+    assert (judged.word, "m of RLL" in judged.reason) == ("fails", True)
 
 
 def test_a_rate_so_low_that_no_label_moved_is_no_crash() -> None:
-    made = ten_class(rates=(0.0, 0.00001), seeds=(0, 1, 2))
-    assert claims.evaluate(results(made))
+    run_rows = ten_class(rates=(0.0, 0.00001), seeds=(0, 1, 2))
+    assert claims.evaluate(results(run_rows))
 
 
 def test_c1_counts_independent_runs_that_state_a_rate() -> None:
-    made = [row | {"rate_stated": float(row["seed"] < 15)} for row in rates_off_one_run(lambda seed: True)]
-    found = verdict("C1", made)
-    assert (found.runs, found.statistic) == (30, 1.0)
-    assert "30 of 38 independent runs state a rate" in found.reason
-    shared = [row | {"spec": {"split_seed": row["seed"], "noise_seed": row["seed"]}} for row in made]
+    run_rows = [row | {"rate_stated": float(row["seed"] < 15)} for row in rates_off_one_run(lambda seed: True)]
+    judged = verdict("C1", run_rows)
+    assert (judged.runs, judged.statistic) == (30, 1.0)
+    assert "30 of 38 independent runs state a rate" in judged.reason
+    shared = [row | {"spec": {"split_seed": row["seed"], "noise_seed": row["seed"]}} for row in run_rows]
     assert "of 19 independent runs" in verdict("C1", shared).reason
-    alone = [{name: value for name, value in row.items() if name != "spec"} for row in made]
+    alone = [{name: value for name, value in row.items() if name != "spec"} for row in run_rows]
     assert verdict("C1", alone).word == "not tested"
 
 
 def test_rll_started_from_another_loss_is_not_what_c4_speaks_of() -> None:
-    made = ten_class(("CE", "RLL"), rates=(0.4,))
+    run_rows = ten_class(("CE", "RLL"), rates=(0.4,))
     other = ten_class(("RLL",), rates=(0.4,), m=0.97, t=0.0)
     started = [row | {"key": row["key"] + "-s", "spec": {"start": {"kind": "label_smoothing"}}} for row in other]
-    assert verdict("C4", made, started).word == "not tested"
+    assert verdict("C4", run_rows, started).word == "not tested"
     started = [row | {"spec": {"start": {"kind": "cross_entropy"}}} for row in started]
-    assert verdict("C4", made, started).word == "holds"
+    assert verdict("C4", run_rows, started).word == "holds"
 
 
 share = st.floats(0, 1)
@@ -438,33 +440,35 @@ def test_b7_is_an_identity_of_counts(clean: int, corrupted: int, a: float, m: fl
         "corrupted_as_observed": observed / corrupted if corrupted else float("nan"),
         "corrupted_as_true": true / corrupted if corrupted else float("nan"),
     }
-    found = verdict("B7", [row])
-    assert found.word == ("holds" if corrupted else "inconclusive")
-    assert found.statistic == pytest.approx(0, abs=1e-12)
+    judged = verdict("B7", [row])
+    assert judged.word == ("holds" if corrupted else "inconclusive")
+    assert judged.statistic == pytest.approx(0, abs=1e-12)
     assert verdict("B7", [row | {"j2": row["j2"] + 1 / n}]).word == "fails"
     latent = row | {"noise": "latent_class", "j2": row["j2"] + 1 / n, "key": "other"}
-    assert verdict("B7", [row, latent]).statistic == found.statistic
+    assert verdict("B7", [row, latent]).statistic == judged.statistic
     if corrupted and observed != true:
         assert verdict("B7", [row | {"realised_rate": row["realised_rate"] / 2}]).word == "fails"
 
 
 def test_claims_read_results_of_any_float_width() -> None:
-    made = results(two_class()).results
+    run_rows = results(two_class()).results
     narrow = {
-        name: made.history[name].astype(np.float32) if made.history[name].dtype.kind == "f" else made.history[name]
-        for name in made.history.columns
+        name: run_rows.history[name].astype(np.float32)
+        if run_rows.history[name].dtype.kind == "f"
+        else run_rows.history[name]
+        for name in run_rows.history.columns
     }
-    rough = Analysis.of(type(made)(made.runs, type(made.history)(narrow), "narrow", made.about))
+    rough = Analysis.of(type(run_rows)(run_rows.runs, type(run_rows.history)(narrow), "narrow", run_rows.about))
     for id in ("A3", "A5", "B7"):
-        a, b = (claims.evaluate(one, [id])[0] for one in (Analysis.of(made), rough))
+        a, b = (claims.evaluate(one, [id])[0] for one in (Analysis.of(run_rows), rough))
         assert (a.verdict, a.statistic) == (b.verdict, pytest.approx(b.statistic, rel=1e-2, abs=1e-6))
 
 
 def test_claims_about_a_factor_hear_every_value_of_it() -> None:
     """Fewer rates do not make M = 8 a variation."""
     lines = [two_class(), two_class(feature_width=8, rates=(0.05, 0.1, 0.2), nc1=by_rate, mem=scattered)]
-    found = verdict("A7", *lines)
-    assert (found.word, "variations" in found.reason) == ("holds except", False), found.reason
+    judged = verdict("A7", *lines)
+    assert (judged.word, "variations" in judged.reason) == ("holds except", False), judged.reason
 
 
 def test_slopes_are_compared_on_the_seeds_that_both_settings_have() -> None:

@@ -16,8 +16,8 @@ IDS = sorted(claim.id for claim in claims.registered(theory=False))
 OF_OBSERVED = {"B9"}  # the epoch at which J1 is reached, by the noise that was added
 
 
-def one(made: Analysis, id: str) -> claims.Verdict:
-    return claims.evaluate(made, [id])[0]
+def one(analysis: Analysis, id: str) -> claims.Verdict:
+    return claims.evaluate(analysis, [id])[0]
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -54,12 +54,12 @@ def test_beside_runs_with_given_labels_the_known_ones_keep_their_verdict(id: str
 
 @pytest.mark.parametrize("id", sorted(OF_OBSERVED))
 def test_the_other_claims_read_nothing_that_depends_on_true_labels(id: str) -> None:
-    made = table(id, "holds").results
-    strange = made.history
+    stored = table(id, "holds").results
+    strange = stored.history
     for name in TRUE_LABELS:
         if name in strange:
             strange = strange.with_column(name, np.full(len(strange), 0.123))
-    other = Analysis.of(Results(made.runs, strange, "strange", made.about))
+    other = Analysis.of(Results(stored.runs, strange, "strange", stored.about))
     assert one(other, id).to_json() == one(table(id, "holds"), id).to_json()
 
 
@@ -76,7 +76,7 @@ def test_a_claim_of_ones_own_is_judged_on_known_labels_by_what_it_needs() -> Non
     seen: dict[str, Analysis] = {}
     try:
 
-        def made(id: str, needs: tuple[str, ...], **more: bool) -> claims.Claim:
+        def own_claim(id: str, needs: tuple[str, ...], **more: bool) -> claims.Claim:
             def find(analysis: Analysis) -> claims.Finding:
                 seen[id] = analysis
                 return claims.Finding("holds", runs=len(analysis.runs))
@@ -86,9 +86,9 @@ def test_a_claim_of_ones_own_is_judged_on_known_labels_by_what_it_needs() -> Non
 
         mixed = Analysis.of(beside_given(table("B5", "holds").results))
         half = len(mixed.runs) // 2
-        assert made("Z1", ("j1",))(mixed).runs == 2 * half
-        assert made("Z2", ("j1", "j2"))(mixed).runs == half
-        assert made("Z3", ("j1",), true_labels=True)(mixed).runs == half
+        assert own_claim("Z1", ("j1",))(mixed).runs == 2 * half
+        assert own_claim("Z2", ("j1", "j2"))(mixed).runs == half
+        assert own_claim("Z3", ("j1",), true_labels=True)(mixed).runs == half
         assert np.isnan(seen["Z1"].last("j2")[mixed.given]).all()
         assert not seen["Z2"].given.any()
     finally:

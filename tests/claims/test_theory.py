@@ -37,10 +37,10 @@ def test_a1_fails_when_a_minimizer_is_not_the_closed_form(monkeypatch: pytest.Mo
 
 def test_a1_fails_when_no_start_reaches_the_minimum() -> None:
     """One random start of each problem: some end with a class at zero, well above the closed form."""
-    found = configurations(restarts=1)
-    assert found.word == "fails"
-    assert found.statistic is not None
-    assert found.statistic > 1e-3
+    judged = configurations(restarts=1)
+    assert judged.word == "fails"
+    assert judged.statistic is not None
+    assert judged.statistic > 1e-3
 
 
 def test_a9_fails_when_one_point_inside_is_reversed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,14 +113,14 @@ def test_they_are_registered_and_judged_when_asked_for(monkeypatch: pytest.Monke
     assert [one.id for one in claims.registered() if one.theory] == OF_THEORY
     for id in OF_THEORY:
         monkeypatch.setitem(claims.CLAIMS, id, quick(id))
-    made = results([])
-    assert not {one.id for one in claims.evaluate(made)} & set(OF_THEORY)
+    empty = results([])
+    assert not {one.id for one in claims.evaluate(empty)} & set(OF_THEORY)
     assert called == []
     alone = claims.evaluate(None)
     assert [one.id for one in alone] == OF_THEORY == called
     assert all(type(one) is claims.Verdict for one in alone)
     json.dumps([one.to_json() for one in alone], allow_nan=False)
-    both = [one.id for one in claims.evaluate(made, theory=True)]
+    both = [one.id for one in claims.evaluate(empty, theory=True)]
     assert both == [one.id for one in claims.registered()]
     assert both[:3] == ["A1", "A2", "A3"]
     assert both[both.index("B8") - 1] == "B7"

@@ -32,16 +32,16 @@ COSTS = {one.key: {8: 1.0, 16: 4.0, 32: 1.0}[one.spec["network"]["width"]] for o
 
 
 def test_runs_of_open_cells_share_the_chance_over_their_price():
-    found = worth(SETTINGS, [verdict({"MNIST, MLP": "open", "MNIST, MLP width 16": "inside"}, 2, 0.8)], MISSING, COSTS)
+    worths = worth(SETTINGS, [verdict({"MNIST, MLP": "open", "MNIST, MLP width 16": "inside"}, 2, 0.8)], MISSING, COSTS)
     chosen = {one.key for one in MISSING if one.spec["network"]["width"] == 8 and one.spec["seed"] < 2}
-    assert found.keys() == chosen, "two seeds of each rate; a cell that is decided and a new setting are worth nothing"
-    assert all(value == pytest.approx(0.8 / 4) for value in found.values())
-    assert sum(found[key] * COSTS[key] for key in found) == pytest.approx(0.8)
+    assert worths.keys() == chosen, "two seeds of each rate; a cell that is decided and a new setting are worth nothing"
+    assert all(value == pytest.approx(0.8 / 4) for value in worths.values())
+    assert sum(worths[key] * COSTS[key] for key in worths) == pytest.approx(0.8)
 
 
 def test_a_cell_may_name_a_rate_and_a_longer_title_is_another_setting():
-    found = worth(SETTINGS, [verdict({"MNIST, MLP width 16 eta 0.2": "open"}, 3, 0.9)], MISSING, COSTS)
-    assert found.keys() == {f"16-0.2-cross_entropy-{seed}" for seed in range(3)}
+    worths = worth(SETTINGS, [verdict({"MNIST, MLP width 16 eta 0.2": "open"}, 3, 0.9)], MISSING, COSTS)
+    assert worths.keys() == {f"16-0.2-cross_entropy-{seed}" for seed in range(3)}
 
 
 def test_dear_runs_are_worth_less_and_claims_add_up():
@@ -54,8 +54,8 @@ def test_dear_runs_are_worth_less_and_claims_add_up():
 
 
 def test_a_claim_that_joins_settings_concerns_them_all():
-    found = worth(SETTINGS, [verdict({"MNIST": "open"}, 1, 0.5)], MISSING, COSTS)
-    assert {key.split("-")[0] for key in found} == {"8", "16"}
+    worths = worth(SETTINGS, [verdict({"MNIST": "open"}, 1, 0.5)], MISSING, COSTS)
+    assert {key.split("-")[0] for key in worths} == {"8", "16"}
 
 
 @pytest.mark.parametrize("word", ["holds", "fails", "not tested"])
@@ -64,5 +64,5 @@ def test_what_is_decided_asks_for_nothing(word):
 
 
 def test_the_title_of_one_setting_that_begins_another_is_told_apart():
-    found = worth([setting("MLP", 8), setting("MLPs", 16)], [verdict({"MLPs": "open"}, 1, 0.5)], MISSING, COSTS)
-    assert {key.split("-")[0] for key in found} == {"16"}
+    worths = worth([setting("MLP", 8), setting("MLPs", 16)], [verdict({"MLPs": "open"}, 1, 0.5)], MISSING, COSTS)
+    assert {key.split("-")[0] for key in worths} == {"16"}

@@ -61,15 +61,15 @@ def test_the_table_of_resistance_is_that_of_a_plain_average(store, tmp_path):
 
 
 def test_verdicts_and_their_checks_are_those_of_the_command(store, tmp_path, capsys):
-    told = {one["id"]: one for one in answer(capsys, "claims", store)}
+    verdicts = {one["id"]: one for one in answer(capsys, "claims", store)}
     assert main(["export", str(store), "--to", "csv", "--out", str(tmp_path)]) == 0
     for row in rows_of(tmp_path / "tables" / "verdicts.csv"):
-        one = told.pop(row["claim"])
+        one = verdicts.pop(row["claim"])
         assert (row["verdict"], row["statement"]) == (one["verdict"], one["statement"])
         low, high = one["interval"] or (None, None)
         for name, value in (("statistic", one["statistic"]), ("low", low), ("high", high)):
             assert row[name] == ("" if value is None else repr(value)), row["claim"]
-    assert not told
+    assert not verdicts
     checks = rows_of(tmp_path / "tables" / "cells.csv")
     assert len(checks) == sum(len(one["details"]) for one in answer(capsys, "claims", store))
 
@@ -148,12 +148,12 @@ def changed(folder, column, row, value):
 
 
 def test_a_store_equals_what_was_compacted_from_it(store, compacted, capsys):
-    found = answer(capsys, "compare", store, compacted)
-    counts = [found[name] for name in ("common", "equal", "only_first", "only_second")]
+    comparison = answer(capsys, "compare", store, compacted)
+    counts = [comparison[name] for name in ("common", "equal", "only_first", "only_second")]
     assert counts == [8, 8, 0, 0]
-    assert (found["different"], found["unshared"]) == ([], [])
-    assert found["claims"]
-    assert all(row["same"] and row["first_estimate"] == row["second_estimate"] for row in found["claims"])
+    assert (comparison["different"], comparison["unshared"]) == ([], [])
+    assert comparison["claims"]
+    assert all(row["same"] and row["first_estimate"] == row["second_estimate"] for row in comparison["claims"])
 
 
 def test_the_last_bit_of_one_reading_is_found(store, compacted, capsys):
@@ -177,8 +177,8 @@ def test_runs_in_one_folder_alone_and_files_that_differ_are_counted(store, tmp_p
     other = tmp_path / "other"
     words = ["run", MINI, "--import", "toys", "--on", "serial", "--out", str(other), "--max-runs", "3"]
     assert main(words) == 0
-    found = answer(capsys, "compare", store, other)
-    assert [found[name] for name in ("common", "equal", "only_first", "only_second")] == [3, 3, 5, 0]
+    comparison = answer(capsys, "compare", store, other)
+    assert [comparison[name] for name in ("common", "equal", "only_first", "only_second")] == [3, 3, 5, 0]
     key = sorted(path.name for path in other.glob("*/manifest.json") for path in [path.parent])[0]
     manifest, _ = read_sealed(other / key / "manifest.json")
     write_sealed(other / key / "manifest.json", manifest | {"files": manifest["files"] | {"samples.parquet": "0" * 64}})
@@ -213,9 +213,9 @@ def test_one_run_is_shown_from_the_first_characters_of_its_key(store, capsys):
         assert (Path(file["file"]).stat().st_size, sha256(Path(file["file"]))) == (file["bytes"], file["sha256"])
     assert f"--set seed={one['spec']['seed']}" in one["command"]
     assert main(["show", str(store), key]) == 0
-    said = capsys.readouterr()
-    assert f"noise.rate\t{one['spec']['noise']['rate']:.4g}" in said.out
-    assert "train it again: byrote run " in said.err
+    captured = capsys.readouterr()
+    assert f"noise.rate\t{one['spec']['noise']['rate']:.4g}" in captured.out
+    assert "train it again: byrote run " in captured.err
 
 
 def test_a_run_of_compacted_results_is_shown_without_files(store, compacted, capsys):

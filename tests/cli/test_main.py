@@ -54,10 +54,10 @@ def test_help_lists_the_commands(capsys):
 
 def test_run_says_what_is_kept_and_what_to_type_next(store, capsys):
     assert main([*RUN, "--out", str(store)]) == 0
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "8 of 8 runs are there already" in said.err
-    assert f"byrote report {store}" in said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "8 of 8 runs are there already" in captured.err
+    assert f"byrote report {store}" in captured.err
 
 
 def test_quiet_is_quiet(store, capsys):
@@ -84,8 +84,8 @@ def test_status_as_words_and_as_json(store, capsys):
 
 def test_compact_writes_where_it_says(store, tmp_path, capsys):
     assert main(["compact", str(store), "--out", str(tmp_path / "results")]) == 0
-    said = capsys.readouterr()
-    assert (said.out, f"into {tmp_path / 'results'}" in said.err) == ("", True)
+    captured = capsys.readouterr()
+    assert (captured.out, f"into {tmp_path / 'results'}" in captured.err) == ("", True)
     names = {path.name for path in (tmp_path / "results").iterdir()}
     assert names == {"table.parquet", "runs.parquet", "features.parquet", "about.json"}
 
@@ -109,9 +109,9 @@ def test_a_store_of_the_first_format_is_one_line_that_says_what_to_do(command, t
     (old / "plan.json").write_text('{"format": 1, "study": "mini", "entries": [{"key": "0123456789abcdef"}]}')
     before = {path.name: path.read_bytes() for path in old.iterdir()}
     assert main([*command, *(["--out"] if command is RUN else []), str(old)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    (line,) = said.err.strip().splitlines()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.strip().splitlines()
     assert "plan.json has format 1, this byrote reads format 2; run the study again into another --out" in line
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
@@ -206,11 +206,11 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_exit_code_two(arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert len(said.err.strip().splitlines()) == 1, said.err
-    assert said.err.startswith("byrote: ")
-    assert sentence in said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1, captured.err
+    assert captured.err.startswith("byrote: ")
+    assert sentence in captured.err
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
 
@@ -227,10 +227,10 @@ def test_a_component_of_a_module_that_cannot_be_found_is_said(tmp_path):
 def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Broken", "--set", "noise.rate=0.1"]
     assert main(arguments) == 1
-    said = capsys.readouterr().err
-    assert "2 runs raised an exception, the first " in said
-    assert said.count('raise RuntimeError("this loss is broken")') == 1
-    last = said.splitlines()[-1]
+    stderr = capsys.readouterr().err
+    assert "2 runs raised an exception, the first " in stderr
+    assert stderr.count('raise RuntimeError("this loss is broken")') == 1
+    last = stderr.splitlines()[-1]
     assert "RuntimeError: this loss is broken (toys.py, line " in last
     assert f"; 0 of 2 runs are kept in {tmp_path / 's'}" in last
 
@@ -307,15 +307,15 @@ def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     process = started(root, "--workers", "2", "--cohort", "1")  # so that much is left when the first run is kept
     wait_for(lambda: committed(root))
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"of 8 runs are kept in {root}, " in said
-    assert "Traceback" not in said
+    assert f"of 8 runs are kept in {root}, " in stderr
+    assert "Traceback" not in stderr
     wait_for(lambda: not _group(process.pid), 20)
 
 
 def _group(leader):
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -323,8 +323,8 @@ def _group(leader):
             except OSError:
                 continue
             if int(fields[2]) == leader and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
 @pytest.mark.slow
@@ -342,9 +342,9 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     before = {key: (root / key).stat().st_mtime_ns for key in committed(root)}
     assert 0 < len(before) < 8
     last = started(root, "--workers", "2")
-    _, said = last.communicate(timeout=120)
+    _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0
-    assert f"{len(before)} of 8 runs are there already" in said
+    assert f"{len(before)} of 8 runs are there already" in stderr
     assert all((root / key).stat().st_mtime_ns == stamp for key, stamp in before.items())
     undisturbed.communicate(timeout=120)
     assert len(committed(root)) == 8
@@ -365,9 +365,9 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr
         last = done.stderr.strip().splitlines()[-1]
-        kept = len(committed(disk / "s"))
-        assert f"{kept} of 8 runs are kept" in last
-        assert 0 < kept < 8
+        count = len(committed(disk / "s"))
+        assert f"{count} of 8 runs are kept" in last
+        assert 0 < count < 8
         assert not list((disk / "s").glob(".draft-*"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -102,9 +102,9 @@ NAMES = [
 def test_a_module_that_is_not_named_as_python_does_is_one_sentence(folder, capsys, name, sentence):
     (folder / "mine.py").write_text("raise RuntimeError('it must not be imported')")
     assert main(["run", "demo", f"--import={name}", "--out", "store"]) == 2
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1, said
-    assert sentence in said
+    stderr = capsys.readouterr().err
+    assert len(stderr.splitlines()) == 1, stderr
+    assert sentence in stderr
     assert not (folder / "store").exists()
 
 
@@ -121,13 +121,13 @@ RAISING = [
 def test_a_module_that_raises_is_an_error_with_its_own_traceback_once(folder, capsys, code, sentence):
     name = write(folder, f"x = 1\n{code}\n")
     assert run(name) == 2
-    said = capsys.readouterr().err
-    last = said.splitlines()[-1]
+    stderr = capsys.readouterr().err
+    last = stderr.splitlines()[-1]
     assert last.startswith(f"byrote: --import {name} failed: {sentence}")
     assert f"{name}.py, line 2" in last
-    assert said.count(f'{name}.py", line 2') == 1
-    assert code in said
-    assert "importlib" not in said
+    assert stderr.count(f'{name}.py", line 2') == 1
+    assert code in stderr
+    assert "importlib" not in stderr
     assert not (folder / "store").exists()
 
 
@@ -224,23 +224,23 @@ def test_an_own_figure_that_raises_costs_itself(folder, capsys):
     assert run(name) == 0
     capsys.readouterr()
     assert main(["report", "store", "--out", "page"]) == 1
-    said = capsys.readouterr().err
-    assert said.count('raise NotImplementedError("no picture")') == 1
-    assert said.count("    raise NotImplementedError\n") == 1
-    assert said.splitlines()[-1].startswith("byrote: claim X1 and 3 more raised an exception: NotImplementedError (")
+    stderr = capsys.readouterr().err
+    assert stderr.count('raise NotImplementedError("no picture")') == 1
+    assert stderr.count("    raise NotImplementedError\n") == 1
+    assert stderr.splitlines()[-1].startswith("byrote: claim X1 and 3 more raised an exception: NotImplementedError (")
     page = (folder / "page" / "index.html").read_text()
     assert f"<b>raising</b> is not drawn: error, NotImplementedError: no picture ({name}.py, line " in page
     assert "<b>nothing</b> is not drawn: error, TypeError: figure nothing must give a Drawing or None, got str" in page
     assert "<b>unwritable</b> is not drawn: error, ValueError" in page
     assert "1 raised an error (X1)" in page
     assert 'id="claim-X1"' in page
-    kept = {path.stem for path in (folder / "page" / "figures").iterdir()}
-    assert kept
-    assert not kept & {"raising", "nothing", "unwritable"}
+    names = {path.stem for path in (folder / "page" / "figures").iterdir()}
+    assert names
+    assert not names & {"raising", "nothing", "unwritable"}
     verdicts = json.loads((folder / "page" / "verdicts.json").read_text())
     assert {one["id"] for one in verdicts if one["word"] == "error"} == {"X1"}
     assert main(["figures", "store", "--out", "drawn", "--json"]) == 1
-    assert {row["figure"] for row in json.loads(capsys.readouterr().out)} == kept
+    assert {row["figure"] for row in json.loads(capsys.readouterr().out)} == names
 
 
 ODD = """
@@ -274,14 +274,14 @@ def test_a_claim_that_gives_something_else_is_an_error_and_numpys_numbers_are_nu
     assert run(name) == 0
     capsys.readouterr()
     assert main(["claims", "store", "--json"]) == 1
-    found = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
-    assert {id: found[id]["word"] for id in ("X1", "X2", "X3", "X4")} == dict.fromkeys(
+    verdicts = {one["id"]: one for one in json.loads(capsys.readouterr().out)}
+    assert {id: verdicts[id]["word"] for id in ("X1", "X2", "X3", "X4")} == dict.fromkeys(
         ("X1", "X2", "X3", "X4"), "error"
     )
-    assert found["X2"]["reason"] == "TypeError: claim X2 must give a Finding, got NoneType"
-    assert "must give one of the words holds, fails" in found["X3"]["reason"]
-    assert found["X4"]["reason"].startswith(f"SystemExit ({name}.py, line")
-    own = found["X5"]
+    assert verdicts["X2"]["reason"] == "TypeError: claim X2 must give a Finding, got NoneType"
+    assert "must give one of the words holds, fails" in verdicts["X3"]["reason"]
+    assert verdicts["X4"]["reason"].startswith(f"SystemExit ({name}.py, line")
+    own = verdicts["X5"]
     assert (own["word"], own["statistic"], own["interval"], own["runs"]) == ("holds", 0.5, [0.25, None], 3)
     assert own["details"] == [{"cell": "a", "value": 0.5, "all": [0, 1], "run": True}]
 
@@ -308,7 +308,7 @@ def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
     assert run(name) == 0
     assert main(["compact", "store", "--out", "results"]) == 0
 
-    def said(*words):
+    def stderr_of(*words):
         capsys.readouterr()
         assert main(list(words)) == 0
         return capsys.readouterr().err
@@ -317,7 +317,7 @@ def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
     before = source_digest(name)[:12]
     path.write_text("# a comment\n" + path.read_text())
     for source in ("store", "results"):
-        assert said("claims", source, "--json") == ""
+        assert stderr_of("claims", source, "--json") == ""
     path.write_text(path.read_text().replace("z.flatten(0, -2)", "2 * z.flatten(0, -2)"))
     now = source_digest(name)[:12]
     assert now != before
@@ -326,12 +326,12 @@ def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
         "it is now, and `byrote run` would train its runs again\n"
     )
     for words in (["claims", "store"], ["claims", "results"], ["list", "losses", "store"]):
-        assert said(*words) == sentence
-    assert said("status", "store").endswith(f"--import {name}\n{sentence}")
-    assert said("-q", "claims", "store") == ""
+        assert stderr_of(*words) == sentence
+    assert stderr_of("status", "store").endswith(f"--import {name}\n{sentence}")
+    assert stderr_of("-q", "claims", "store") == ""
     path.unlink()
-    assert "has the content" not in said("status", "store")
-    assert "has the content" not in said("claims", "store")
+    assert "has the content" not in stderr_of("status", "store")
+    assert "has the content" not in stderr_of("claims", "store")
 
 
 def test_part_of_a_store_says_so_before_any_word(folder, capsys):
@@ -339,9 +339,9 @@ def test_part_of_a_store_says_so_before_any_word(folder, capsys):
     assert run(name, "--limit", "3") == 0
     capsys.readouterr()
     assert main(["claims", "store", "--json"]) == 0
-    said = capsys.readouterr()
-    assert said.err == "3 of 4 runs are there; what follows is about these alone\n"
-    assert json.loads(said.out)
+    captured = capsys.readouterr()
+    assert captured.err == "3 of 4 runs are there; what follows is about these alone\n"
+    assert json.loads(captured.out)
     results = open_store("store").results
     assert results.partial == "3 of 4 runs"
     assert main(["report", "store", "--out", "page"]) == 0
@@ -378,9 +378,9 @@ def test_weights_on_a_finished_store_say_what_they_cannot_do(folder, capsys):
     assert run(name) == 0
     capsys.readouterr()
     assert run(name, "--keep-weights") == 0
-    said = capsys.readouterr().err
-    assert "4 of these runs keep no weights, and --keep-weights does not train them again" in said
-    assert "run the same command into another --out" in said
+    stderr = capsys.readouterr().err
+    assert "4 of these runs keep no weights, and --keep-weights does not train them again" in stderr
+    assert "run the same command into another --out" in stderr
 
 
 def test_formulas_survive_a_terminal(capsys, monkeypatch):

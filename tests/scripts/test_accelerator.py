@@ -26,33 +26,33 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
     out = tmp_path / "accelerator.json"
     done = called("--device", "cpu", "--precision", precision, "--json", "--out", str(out), *TINY)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    printed = json.loads(done.stdout.splitlines()[-1])
     written = json.loads(out.read_text())
-    assert told.items() <= written.items()
-    assert written.keys() - told.keys() == {"processor", "cores", "torch"}
-    figures = {name: value for name, value in told.items() if name not in SETTINGS}
+    assert printed.items() <= written.items()
+    assert written.keys() - printed.keys() == {"processor", "cores", "torch"}
+    figures = {name: value for name, value in printed.items() if name not in SETTINGS}
     assert {name for name, value in figures.items() if not (math.isfinite(value) and value >= 0)} == set()
     assert {name for name, value in figures.items() if value == 0} <= {"first_epoch_s", "measuring_share"}
 
     def near(value):
         return pytest.approx(value, rel=1e-3)
 
-    assert told["ratio"] == near(told["plain_s"] / told["ours_s"])
+    assert printed["ratio"] == near(printed["plain_s"] / printed["ours_s"])
     first, rest = 3072 * 32, 7 * 32 * 32 + 32 * 2 + 2 * 4
     weights = first + rest
-    assert told["flop_a_weight"] == near(128 * (4 * first + 6 * rest) / weights)
-    assert told["bytes_a_weight"] == bytes_a_weight
-    memory = told["bandwidth_gbs"] / 1e3 * told["flop_a_weight"] / bytes_a_weight
-    assert told["roofline_tflops"] == near(min(told["peak_tflops"], memory))
-    assert told["share_of_roofline"] == near(told["step_tflops"] / told["roofline_tflops"])
-    assert told["share_of_peak"] == near(told["step_tflops"] / told["peak_tflops"])
-    assert told["figure1_runs"] == 4 * 4 * 9 * 10
-    evaluated = 1 + (told["evaluation_share"] + told["measuring_share"]) / 10
+    assert printed["flop_a_weight"] == near(128 * (4 * first + 6 * rest) / weights)
+    assert printed["bytes_a_weight"] == bytes_a_weight
+    memory = printed["bandwidth_gbs"] / 1e3 * printed["flop_a_weight"] / bytes_a_weight
+    assert printed["roofline_tflops"] == near(min(printed["peak_tflops"], memory))
+    assert printed["share_of_roofline"] == near(printed["step_tflops"] / printed["roofline_tflops"])
+    assert printed["share_of_peak"] == near(printed["step_tflops"] / printed["peak_tflops"])
+    assert printed["figure1_runs"] == 4 * 4 * 9 * 10
+    evaluated = 1 + (printed["evaluation_share"] + printed["measuring_share"]) / 10
     epochs = 4 * 9 * 10 * 200 * (12_665 + 12_000 + 10_000 + 18_809) / 400  # of the 400 images here
     # the study has two classes where these images have four
     multiplied = (weights - 2 * 2) / weights
-    seconds = told["ours_s"] * epochs * evaluated * multiplied + 4 * 4 * 9 * 10 / 2 * told["first_epoch_s"]
-    assert told["figure1_hours"] == near(seconds / 3600)
+    seconds = printed["ours_s"] * epochs * evaluated * multiplied + 4 * 4 * 9 * 10 / 2 * printed["first_epoch_s"]
+    assert printed["figure1_hours"] == near(seconds / 3600)
 
 
 def test_a_rate_counts_the_products_of_every_run(monkeypatch):
@@ -63,10 +63,10 @@ def test_a_rate_counts_the_products_of_every_run(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(ROOT / "benchmarks")  # its engine.py, and not the tests of that name
     spec.loader.exec_module(benchmark)
-    found = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
+    rates = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
     flop = 400 * (4 * 3072 * 32 + 6 * (7 * 32 * 32 + 32 * 2 + 2 * 4))
-    assert found["step_tflops"] == pytest.approx(5 * flop / 2.0 / 1e12)
-    assert found["share_of_peak"] == pytest.approx(found["step_tflops"])
+    assert rates["step_tflops"] == pytest.approx(5 * flop / 2.0 / 1e12)
+    assert rates["share_of_peak"] == pytest.approx(rates["step_tflops"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

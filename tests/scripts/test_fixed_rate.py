@@ -36,13 +36,13 @@ def points():
     last = {}
     for key, _epoch, *readings in sorted(history, key=lambda row: row[1]):
         last[key] = readings
-    found = defaultdict(dict)
+    by_seed = defaultdict(dict)
     for key, loss, text in runs:
         one = json.loads(text)
         if one["noise"]["rate"] == 0.2 and one["seed"] < 10 and not last[key][4]:
             setting = (one["training"]["optimizer"]["weight_decay"], one["training"]["epochs"])
-            found[loss, one["seed"]][setting] = last[key][:4]
-    return found
+            by_seed[loss, one["seed"]][setting] = last[key][:4]
+    return by_seed
 
 
 def deviations(values, settings, within):
@@ -58,15 +58,15 @@ def deviations(values, settings, within):
 
 
 def test_the_committed_table_is_that_of_slow_loops(table):
-    found = points()
+    by_seed = points()
     predictors = {"mem": lambda r: r[2], "mem / D": lambda r: r[3], "1/D^2": lambda r: 1 / r[1] ** 2}
     assert len(table) == 2 * 3 * 3
     for (loss, name, within), row in table.items():
         values = []
         for seed in range(10):
-            settings = sorted(found[loss, seed])
-            x = deviations([predictors[name](found[loss, seed][one]) for one in settings], settings, within)
-            y = deviations([found[loss, seed][one][0] for one in settings], settings, within)
+            settings = sorted(by_seed[loss, seed])
+            x = deviations([predictors[name](by_seed[loss, seed][one]) for one in settings], settings, within)
+            y = deviations([by_seed[loss, seed][one][0] for one in settings], settings, within)
             values.append(
                 sum(a * b for a, b in zip(x, y, strict=True)) / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
             )

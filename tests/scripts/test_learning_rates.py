@@ -22,9 +22,9 @@ def table():
 
 
 def test_it_trains_one_run_a_loss_without_noise_with_a_seed_that_no_study_has():
-    found = script.members("loss-function", "ten-class", "medium", 20)
-    assert [one.loss.label for one in found] == ["CE", "MSE-p", "RLL", "nMSE"]
-    for one in found:
+    members = script.members("loss-function", "ten-class", "medium", 20)
+    assert [one.loss.label for one in members] == ["CE", "MSE-p", "RLL", "nMSE"]
+    for one in members:
         assert (one.noise.rate, one.seed, one.data.per_class) == (0.0, script.SEED, 20)
     for study in ("loss-function", "memorization-dilation", "robust", "mechanism"):
         for scale in Study.load(study).scale_names:

@@ -33,5 +33,5 @@ def test_a_source_of_equal_length_in_the_same_second_is_compiled_anew(tmp_path):
     for text in ("A = 1\n", "A = 2\n"):
         mutations.write(target, text)
         os.utime(target, (1e9, 1e9))
-        found = subprocess.run([sys.executable, "-c", "import one; print(one.A)"], cwd=tmp_path, capture_output=True)
-        assert found.stdout.split() == [text.split()[-1].encode()]
+        done = subprocess.run([sys.executable, "-c", "import one; print(one.A)"], cwd=tmp_path, capture_output=True)
+        assert done.stdout.split() == [text.split()[-1].encode()]

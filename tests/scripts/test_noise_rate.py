@@ -77,14 +77,14 @@ def test_the_committed_table_meets_the_bar_and_is_the_one_in_the_docs():
     def total(name, *laws):
         return sum(int(row[name]) for row in honest if row["law"] in laws)
 
-    said = " ".join(text.split())
+    words = " ".join(text.split())
     stated, narrow = total("stated", "symmetric"), total("narrow", "symmetric")
     assert (
         f"{stated} of {total('runs', 'symmetric')} runs under symmetric noise are stated, and all {stated} cover"
-        in said
+        in words
     )
     assert total("covered", "symmetric") == stated
-    assert f"{narrow} of these intervals are narrower than .1" in said
+    assert f"{narrow} of these intervals are narrower than .1" in words
     others = [law for law in benchmark.LAWS if law != "symmetric"]
-    assert f"Of the {total('runs', *others)} runs under other noise and the {total('runs', 'none')} without" in said
+    assert f"Of the {total('runs', *others)} runs under other noise and the {total('runs', 'none')} without" in words
     assert total("stated", "none", *others) == 0

@@ -34,7 +34,7 @@ def test_a_forecast_names_its_seeds(forecast, seeds):
     assert script.seeds_of(forecast) == seeds
 
 
-def made(root, scale, study, **words):
+def judged_folder(root, scale, study, **words):
     place = root / scale / study if scale else root / study
     place.mkdir(parents=True)
     (place / "about.json").write_text("{}")
@@ -43,18 +43,18 @@ def made(root, scale, study, **words):
 
 
 def test_a_claim_is_open_where_no_study_of_its_largest_scale_decides_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(script.summary, "THEORY", made(tmp_path / "theory", "", "theory"))
-    first = made(tmp_path, "small", "one", A3="inconclusive", A5="inconclusive", A6="holds", B1="inconclusive")
-    second = made(tmp_path, "small", "two", A3="inconclusive", A5="fails in 1 of 2 cells", B1="not tested")
-    third = made(tmp_path, "medium", "one", A6="inconclusive", B1="not tested")
-    demo = made(tmp_path, "", "demo", A3="holds", A2="inconclusive")
-    found = dict(script.open_claims([demo, first, second, third]))
-    assert found == {"A2": [demo], "A3": [first, second], "A6": [third], "B1": [first]}
+    monkeypatch.setattr(script.summary, "THEORY", judged_folder(tmp_path / "theory", "", "theory"))
+    first = judged_folder(tmp_path, "small", "one", A3="inconclusive", A5="inconclusive", A6="holds", B1="inconclusive")
+    second = judged_folder(tmp_path, "small", "two", A3="inconclusive", A5="fails in 1 of 2 cells", B1="not tested")
+    third = judged_folder(tmp_path, "medium", "one", A6="inconclusive", B1="not tested")
+    demo = judged_folder(tmp_path, "", "demo", A3="holds", A2="inconclusive")
+    folders_of = dict(script.open_claims([demo, first, second, third]))
+    assert folders_of == {"A2": [demo], "A3": [first, second], "A6": [third], "B1": [first]}
 
 
 def test_the_committed_table_lists_the_claims_that_are_open():
-    found = script.summary.folders(ROOT / "results")
-    wanted = [(id, folder) for id, folders in script.open_claims(found) for folder in folders]
+    stores = script.summary.folders(ROOT / "results")
+    wanted = [(id, folder) for id, folders in script.open_claims(stores) for folder in folders]
     with (ROOT / "results" / "medium" / "open_claims.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["claim"], row["study"]) for row in rows] == [(id, folder.name) for id, folder in wanted]

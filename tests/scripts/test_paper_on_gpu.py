@@ -24,10 +24,10 @@ OPTIONS = {"imports": ["toys"], "on": "serial"}
 
 def test_slices_are_runs_that_the_studies_ask_for_at_their_printed_size():
     for one, count in zip(script.SLICES, (2 * 2 * 5 * 10, 4 * 4 * 2), strict=True):
-        asked = {e.key for part, e in Study.load(one.study).experiments("paper") if part == one.part}
+        planned = {e.key for part, e in Study.load(one.study).experiments("paper") if part == one.part}
         keys = [e.key for _, e in one.grid().experiments("paper")]
         assert len(keys) == count
-        assert set(keys) <= asked, one.name
+        assert set(keys) <= planned, one.name
 
 
 def test_slices_are_trained_in_order_and_shared_without_features(device, tmp_path):

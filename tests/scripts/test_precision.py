@@ -17,7 +17,7 @@ sys.modules["precision"] = precision
 spec.loader.exec_module(precision)
 
 
-def made(shift):
+def history_of(shift):
     """Five seeds of one cell; bf16 differs from fp32 by `shift` in every measure."""
     rows = []
     for seed, value in enumerate((0.50, 0.52, 0.54, 0.56, 0.58)):
@@ -40,16 +40,16 @@ def made(shift):
 
 @pytest.mark.parametrize(("shift", "within"), [(0.0, True), (0.02, True), (0.05, False), (-0.05, False)])
 def test_a_shift_is_held_against_the_spread_over_seeds(shift, within):
-    for found in precision.shifts(made(shift)):
-        assert found.seeds == 5
-        assert found.shift == pytest.approx(shift, abs=1e-12)
-        assert found.spread == pytest.approx(np.std([0.5, 0.52, 0.54, 0.56, 0.58], ddof=1))
-        assert found.within is within
+    for one in precision.shifts(history_of(shift)):
+        assert one.seeds == 5
+        assert one.shift == pytest.approx(shift, abs=1e-12)
+        assert one.spread == pytest.approx(np.std([0.5, 0.52, 0.54, 0.56, 0.58], ddof=1))
+        assert one.within is within
 
 
 def test_the_committed_runs_pass_and_the_page_shows_them():
-    found = precision.shifts(byrote.open(ROOT / "results" / "small" / "precision").analysis.table())
-    assert len(found) == 70
-    assert {s.seeds for s in found} == {5, 10}
-    assert {(s.cell[:10], s.measure) for s in found if not s.within} == {("10 classes", "nc1_test")}
-    assert precision.page(found) in (ROOT / "docs" / "precision.md").read_text("utf-8")
+    comparisons = precision.shifts(byrote.open(ROOT / "results" / "small" / "precision").analysis.table())
+    assert len(comparisons) == 70
+    assert {s.seeds for s in comparisons} == {5, 10}
+    assert {(s.cell[:10], s.measure) for s in comparisons if not s.within} == {("10 classes", "nc1_test")}
+    assert precision.page(comparisons) in (ROOT / "docs" / "precision.md").read_text("utf-8")

@@ -26,15 +26,15 @@ def server():
 @pytest.fixture(params=["folder", "bucket"])
 def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
-        made = tmp_path
+        place = tmp_path
     else:
         request.getfixturevalue("server")
         monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path)
-        made = located(f"s3://bucket/{tmp_path.name}")
-        bucket_of(made).create("plan.json", b"{}")
-    (made / "plan.json").write_text("{}")
-    (made / ".running").mkdir(exist_ok=True)
-    return made
+        place = located(f"s3://bucket/{tmp_path.name}")
+        bucket_of(place).create("plan.json", b"{}")
+    (place / "plan.json").write_text("{}")
+    (place / ".running").mkdir(exist_ok=True)
+    return place
 
 
 def test_one_creates_and_all_read(root):

@@ -233,8 +233,8 @@ def test_a_sweep_into_a_bucket_makes_the_same_files(url, here, tmp_path):
     outcome = byrote.run(MINI, url, imports=["toys"], on="serial")
     assert (outcome.kept, outcome.done_before) == (8, 3)
     results = {key: files(outcome.root, key) for key in committed(outcome.root)}
-    for key, made in results.items():
-        assert {n: d for n, d in made.items() if n != "manifest.json"} == {
+    for key, stored in results.items():
+        assert {n: d for n, d in stored.items() if n != "manifest.json"} == {
             n: d for n, d in files(whole.root, key).items() if n != "manifest.json"
         }
     left = {name for name in objects(outcome.root) if not name.startswith(("runs/", "log/"))}

@@ -62,17 +62,17 @@ def damages(content):
 
 def silent(path, read, wanted):
     """The damages of a file after which reading gives something else and says nothing."""
-    whole, found = path.read_bytes(), []
+    whole, unnoticed = path.read_bytes(), []
     for what, content in damages(whole):
         path.write_bytes(content)
         sentence = refused(read, wanted)
         if sentence is None:
-            found.append(what)
+            unnoticed.append(what)
         elif sentence:
             assert "\n" not in sentence, what
             assert path.parent.name in sentence or path.name in sentence, (what, sentence)
     path.write_bytes(whole)
-    return found
+    return unnoticed
 
 
 def refused(read, wanted):

@@ -126,8 +126,8 @@ def test_a_commit_that_is_killed_at_any_call_leaves_the_old_or_the_new(root, run
 @pytest.mark.parametrize("what", ["drafts", "files of drafts", "the run"])
 def test_files_that_somebody_deletes_meanwhile_cost_no_run(root, run, what):
     def delete():
-        found = {"drafts": ".draft-*", "files of drafts": ".draft-*/*", "the run": run.key}[what]
-        for path in root.glob(found):
+        pattern = {"drafts": ".draft-*", "files of drafts": ".draft-*/*", "the run": run.key}[what]
+        for path in root.glob(pattern):
             remove(path)
 
     codes = []

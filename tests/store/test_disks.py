@@ -28,11 +28,11 @@ def device(tmp_path):
     place = tmp_path / "device"
     place.mkdir()
 
-    def made(*words):
+    def mounted(*words):
         mount(*words, place)
         return place
 
-    yield made
+    yield mounted
     subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
@@ -74,9 +74,9 @@ def test_a_device_that_is_full_stops_the_sweep_which_goes_on_when_there_is_room(
     command = ["run", str(MINI), "--out", str(root), "--on", "serial", "--import", "toys"]
     assert main(command) == 1
     *_, line = capsys.readouterr().err.splitlines()
-    kept = committed(root)
-    assert 0 < len(kept) < 8
-    assert line.endswith(f"; {len(kept)} of 8 runs are kept in {root}")
+    keys = committed(root)
+    assert 0 < len(keys) < 8
+    assert line.endswith(f"; {len(keys)} of 8 runs are kept in {root}")
     assert "no space left on device" in line.lower()
     assert not list(root.glob(".draft-*"))
     assert {flaw.kind for flaw in verify(root).flaws} == {"missing"}

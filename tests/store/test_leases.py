@@ -39,10 +39,10 @@ def clock(monkeypatch):
             self.seconds += seconds
             self.store += seconds + jump
 
-    made = Clock()
-    monkeypatch.setattr(module.time, "monotonic", lambda: made.seconds)
-    monkeypatch.setattr(board, "store_time", lambda root: made.store)
-    return made
+    clocks = Clock()
+    monkeypatch.setattr(module.time, "monotonic", lambda: clocks.seconds)
+    monkeypatch.setattr(board, "store_time", lambda root: clocks.store)
+    return clocks
 
 
 def write(root, owner, generation=1, age=0.0, clock=None):

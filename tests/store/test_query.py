@@ -286,7 +286,7 @@ def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
 @pytest.mark.parametrize(
     ("digits", "sentence"),
     [
-        ("abcdef", r"`accept=\[\'abcdef\'\]` is no older content of runs in .*; known: toys {old}$"),
+        ("abcdef", r"`accept=\[\'abcdef\'\]` matches no older content of the runs in .*; known: toys {old}$"),
         ("abc", r"`accept=` needs at least the first 6 digits of a content, got 'abc'"),
     ],
 )

@@ -78,14 +78,14 @@ def test_what_is_wrong_is_named_and_made_again(root, name, runs, capsys):
     assert verify(root).flaws == ()
     damage, kind, file = DAMAGES[name]
     damage(root)
-    found = verify(root)
-    flaw = next(flaw for flaw in found.flaws if flaw.key == A)
+    verification = verify(root)
+    flaw = next(flaw for flaw in verification.flaws if flaw.key == A)
     assert (flaw.kind, flaw.file) == (kind, file)
-    assert found.whole == 3 - len(found.flaws)
+    assert verification.whole == 3 - len(verification.flaws)
     assert "\n" not in flaw.sentence(root)
     assert main(["verify", str(root), "--json"]) == 1
     listed = json.loads(capsys.readouterr().out)["flaws"]
-    assert [one["key"] for one in listed] == [one.key for one in found.flaws]
+    assert [one["key"] for one in listed] == [one.key for one in verification.flaws]
     if name not in ("no manifest", "gone", "flipped"):  # a run that is not there is no error, and samples are not read
         for command in ("claims", "report", "compact", "figures"):
             assert main([command, str(root)]) == 2, command
@@ -248,5 +248,5 @@ def test_a_store_of_before_there_were_seals_opens(root):
     value = json.loads((root / "plan.json").read_text())
     value["entries"][0]["spec"]["seed"] = 7
     (root / "plan.json").write_text(json.dumps(value, indent=1))
-    with pytest.raises(ValueError, match=r"is not as byrote wrote it \(run \w{16} has another spec\)"):
+    with pytest.raises(ValueError, match=r"is not as byrote wrote it \(the spec of run \w{16} differs\)"):
         Plan.read(root)

@@ -72,34 +72,34 @@ def test_where_trains_those_runs_and_the_rest_stays_planned(tmp_path, capsys):
 def test_a_dry_run_writes_nothing_and_adds_up(tmp_path, capsys):
     root = tmp_path / "s"
     assert main([*RUN, "--out", str(root), "--dry-run", "--workers", "2", "--where", "seed=0"]) == 0
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     assert not root.exists()
-    assert said.out.splitlines()[0] == "part\truns\tflop\tcore_hours"
-    assert said.out.splitlines()[1].startswith("grid\t4\t")
-    assert "4 runs in 2 tasks, " in said.err
-    assert "timed here" in said.err
-    assert said.err.strip().endswith("nothing was written")
+    assert captured.out.splitlines()[0] == "part\truns\tflop\tcore_hours"
+    assert captured.out.splitlines()[1].startswith("grid\t4\t")
+    assert "4 runs in 2 tasks, " in captured.err
+    assert "timed here" in captured.err
+    assert captured.err.strip().endswith("nothing was written")
     flop = 4 * 2 * 3 * 80 * 4 * (16 * 16 + 16 * 2)  # runs, two a multiply-add, passes, n, epochs, weights
-    found = price(MINI, root, imports=["toys"], where={"seed": [0]})
-    assert found.flop == pytest.approx(flop, rel=0.2)
-    assert found.flop == pytest.approx(sum(part["flop"] for part in found.parts))
-    assert 0 < found.seconds <= found.core_seconds < 60
+    estimate = price(MINI, root, imports=["toys"], where={"seed": [0]})
+    assert estimate.flop == pytest.approx(flop, rel=0.2)
+    assert estimate.flop == pytest.approx(sum(part["flop"] for part in estimate.parts))
+    assert 0 < estimate.seconds <= estimate.core_seconds < 60
 
 
 def test_a_dry_run_takes_its_rate_from_the_store(tmp_path):
     some = run(MINI, tmp_path / "s", imports=["toys"], on="serial", limit=4)
-    found = price(MINI, some.root, imports=["toys"])
-    assert (found.planned, found.done, found.runs) == (8, 4, 4)
-    assert found.source == "from 4 runs of the store"
-    assert math.isfinite(found.core_seconds)
+    estimate = price(MINI, some.root, imports=["toys"])
+    assert (estimate.planned, estimate.done, estimate.runs) == (8, 4, 4)
+    assert estimate.source == "from 4 runs of the store"
+    assert math.isfinite(estimate.core_seconds)
 
 
 @pytest.mark.long
 def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--array", "0-2%2", "--time", "0:10:00", "--partition", "short", "--workers", "1"]
-    asked = ["--where", "noise.rate=0.1", "--set", "training.epochs=2", "--cohort", "2", "--keep-weights"]
-    assert main([*RUN, "--out", "a store", "--on", "slurm", *options, *asked]) == 0
+    further = ["--where", "noise.rate=0.1", "--set", "training.epochs=2", "--cohort", "2", "--keep-weights"]
+    assert main([*RUN, "--out", "a store", "--on", "slurm", *options, *further]) == 0
     script = tmp_path / "a store" / "slurm.sh"
     text = script.read_text()
     for line in ("#SBATCH --array=0-2%2", "#SBATCH --time=0:10:00", "#SBATCH --partition=short"):
@@ -151,7 +151,7 @@ def test_options_of_slurm_are_for_slurm(tmp_path, capsys):
     assert main([*RUN, "--out", str(tmp_path / "s"), "--array", "0-3"]) == 2
     assert "are for --on slurm, and this is --on local" in capsys.readouterr().err
     assert main([*RUN, "--out", str(tmp_path / "s"), "--address", "auto"]) == 2
-    assert "are for --on ray, and this is --on local" in capsys.readouterr().err
+    assert "--address and --gpus-per-task need --on ray, got --on local" in capsys.readouterr().err
 
 
 def test_time_limits_of_slurm():

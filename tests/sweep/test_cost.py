@@ -110,9 +110,9 @@ def test_the_longest_comes_first_whatever_the_network(width, first, tmp_path):
     grid = {"name": "a", "base": {"data": "toys:Blobs"}, "axes": {"network": [mlp, "resnet32"]}}
     for axes in (grid["axes"], {"network": grid["axes"]["network"][::-1]}):
         plan, experiments = plan_study(Study(name="two", part=[grid | {"axes": axes}]))
-        found = tasks(plan, experiments, (), {Blobs().digest(): (80, 1, 4, 4)})
-        assert found[0].experiments[0].network.kind == first
-        assert len(found) == 2
+        todo = tasks(plan, experiments, (), {Blobs().digest(): (80, 1, 4, 4)})
+        assert todo[0].experiments[0].network.kind == first
+        assert len(todo) == 2
 
 
 class Costs(Watcher):

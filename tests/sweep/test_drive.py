@@ -83,20 +83,20 @@ class Pretended:
         self.submitted.append(task)
         self.todo.append(task)
 
-    def wait(self, heard):
+    def wait(self, pass_on):
         if not self.todo:
             return
         kind = self.rounds.pop(0)
         for task in self.todo:
-            kind(task, heard)
+            kind(task, pass_on)
         self.todo = []
 
     def close(self):
         self.closed = True
 
 
-def held(task, heard):
-    heard(Event(task, "held", {}))
+def held(task, pass_on):
+    pass_on(Event(task, "held", {}))
 
 
 @pytest.fixture
@@ -124,14 +124,14 @@ def commit_one(root, experiment):
 
 
 def test_what_another_driver_holds_is_looked_at_again_until_it_is_done(books):
-    def other_does_one(task, heard):
+    def other_does_one(task, pass_on):
         commit_one(books.root, books.pair[0])
-        held(task, heard)
+        held(task, pass_on)
 
-    def we_do_the_rest(task, heard):
+    def we_do_the_rest(task, pass_on):
         commit_one(books.root, task.experiments[0])
-        heard(Event(task, "run", {"key": task.keys[0], "status": "done", "error": ""}))
-        heard(Event(task, "done", {}))
+        pass_on(Event(task, "run", {"key": task.keys[0], "status": "done", "error": ""}))
+        pass_on(Event(task, "done", {}))
 
     executor = Pretended(held, other_does_one, we_do_the_rest)
     books.driver(executor).carry_out([books.task], "pretended")
@@ -144,8 +144,8 @@ def test_what_another_driver_holds_is_looked_at_again_until_it_is_done(books):
 
 
 def test_a_stop_ends_the_wait_for_others(books):
-    def held_and_stop(task, heard):
-        held(task, heard)
+    def held_and_stop(task, pass_on):
+        held(task, pass_on)
         books.stop.ask("enough")
 
     executor = Pretended(held_and_stop)
@@ -155,8 +155,8 @@ def test_a_stop_ends_the_wait_for_others(books):
 
 
 def test_a_store_that_cannot_be_written_ends_the_executor_and_is_in_the_events(books):
-    def full(task, heard):
-        heard(Event(task, "error", {"type": "WriteError", "message": "the disk is full"}))
+    def full(task, pass_on):
+        pass_on(Event(task, "error", {"type": "WriteError", "message": "the disk is full"}))
 
     executor = Pretended(full)
     with pytest.raises(OSError, match="the disk is full; 0 of 2 runs are kept in"):
@@ -166,7 +166,7 @@ def test_a_store_that_cannot_be_written_ends_the_executor_and_is_in_the_events(b
 
 
 def test_notes_of_killed_workers_are_removed_and_those_of_living_ones_stay(books):
-    def killed(task, heard):
+    def killed(task, pass_on):
         mark_running(books.root, [books.pair[1].key], {"epoch": 1, "epochs": 4})
         mark_running(books.root, [books.pair[0].key], {"epoch": 1, "epochs": 4})
         ours.__enter__()
@@ -221,8 +221,8 @@ def test_ctrl_c_once_ends_after_the_epoch_with_one_sentence(tmp_path, whole, mon
 
     monkeypatch.setattr(Bar, "event", interrupt)
     assert main([*RUN, "--out", str(root)]) == 130
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
         "0/8 runs",
         f"byrote: interrupted: 0 of 8 runs are kept in {root}, 8 are left; the same command goes on",
     ]
@@ -245,11 +245,11 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
     monkeypatch.setattr(Bar, "event", interrupt)
     root = tmp_path / "s"
     assert main([*RUN, "--out", str(root), "--cohort", "2"]) == 130
-    kept = len(committed(root))
+    count = len(committed(root))
     last = capsys.readouterr().err.splitlines()[-1]
-    assert kept == 2
+    assert count == 2
     assert kinds[-1] == "epoch", "nothing was heard after it"
-    assert f"interrupted: {kept} of 8 runs are kept in {root}, {8 - kept} are left" in last
+    assert f"interrupted: {count} of 8 runs are kept in {root}, {8 - count} are left" in last
 
 
 def test_progress_has_rates_and_the_time_left_by_cost():
@@ -258,7 +258,7 @@ def test_progress_has_rates_and_the_time_left_by_cost():
     note = {"key": "c", "host": os.uname().nodename, "epoch": 1, "epochs": 4}
     state = {"in_hand": [note], "missing_keys": ["a", "b"], "failures": []}
 
-    def asked(events):
+    def progress_after(events):
         import byrote.store.progress as module
 
         with pytest.MonkeyPatch.context() as patch:
@@ -266,13 +266,13 @@ def test_progress_has_rates_and_the_time_left_by_cost():
             patch.setattr(module, "read_costs", lambda root: {"a": 10.0, "b": 20.0, "c": 8.0})
             return progress_of(None, state, now=1028.0)
 
-    found = asked([begin, *runs])
-    assert found["drivers"] == 1
-    assert found["runs_per_hour"] == pytest.approx(2 / 28 * 3600)
-    assert found["seconds_left"] == pytest.approx((10 + 20 + 6) * 28 / (6 + 6 + 2))
-    ended = asked([begin, *runs, {"event": "end", "driver": "d", "time": 1025.0}])
+    progress = progress_after([begin, *runs])
+    assert progress["drivers"] == 1
+    assert progress["runs_per_hour"] == pytest.approx(2 / 28 * 3600)
+    assert progress["seconds_left"] == pytest.approx((10 + 20 + 6) * 28 / (6 + 6 + 2))
+    ended = progress_after([begin, *runs, {"event": "end", "driver": "d", "time": 1025.0}])
     assert (ended["drivers"], ended["seconds_left"], ended["runs_per_hour"]) == (0, None, None)
-    gone = asked([begin | {"pid": 2**22 + 5}, *runs])
+    gone = progress_after([begin | {"pid": 2**22 + 5}, *runs])
     assert gone["drivers"] == 0
 
 
@@ -284,8 +284,8 @@ def test_failures_come_by_kind_and_what_was_made_good_is_over():
         {"event": "error", "keys": ["d"], "message": "mine changed"},
         {"event": "run", "key": "e"},
     ]
-    found = problems_of(events, [{"key": "z", "error": "diverged in epoch 3"}], {"a", "b", "d"})
-    assert [(p["kind"], p["runs"], p["first"], p["key"]) for p in found] == [
+    problems = problems_of(events, [{"key": "z", "error": "diverged in epoch 3"}], {"a", "b", "d"})
+    assert [(p["kind"], p["runs"], p["first"], p["key"]) for p in problems] == [
         ("ValueError", 2, "ValueError: bad", "a"),
         ("diverged", 1, "diverged in epoch 3", "z"),
         ("not carried out", 1, "mine changed", "d"),

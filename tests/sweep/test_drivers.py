@@ -70,14 +70,14 @@ def until(true, seconds=240.0):
 
 def in_hand(root, process=None):
     """The runs that some driver trains, past their first evaluated epoch; or all that this process had in hand."""
-    found = []
+    keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
             note = json.loads(path.read_text())
-            found += [path.stem] if (note["pid"] == process if process else note["epoch"] > 0) else []
+            keys += [path.stem] if (note["pid"] == process if process else note["epoch"] > 0) else []
         except (OSError, ValueError):
             continue
-    return found
+    return keys
 
 
 def trained(outputs):

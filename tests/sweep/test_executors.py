@@ -87,7 +87,7 @@ def test_no_executor_starts_a_task_once_the_sweep_stops(name, tmp_path, pretende
 
 def test_a_worker_that_fails_says_the_same_wherever_it_runs(tmp_path, pretended):
     wrong = Task("wrong", (RUNS[0],))
-    said = {}
+    errors = {}
     for name in ("serial", "ray"):
         one = executor(name, tmp_path / name)
         original = one._setting.message
@@ -96,9 +96,9 @@ def test_a_worker_that_fails_says_the_same_wherever_it_runs(tmp_path, pretended)
         events = []
         one.wait(events.append)
         (event,) = events
-        said[name] = (event.kind, event.data["type"], event.data["message"])
-    assert said["serial"] == said["ray"]
-    assert said["ray"][:2] == ("error", "ValueError")
+        errors[name] = (event.kind, event.data["type"], event.data["message"])
+    assert errors["serial"] == errors["ray"]
+    assert errors["ray"][:2] == ("error", "ValueError")
 
 
 def test_ray_is_asked_for_what_the_pages_say(tmp_path, pretended):
@@ -107,10 +107,10 @@ def test_ray_is_asked_for_what_the_pages_say(tmp_path, pretended):
     for task in TASKS:
         one.submit(task)
     one.wait(lambda event: None)
-    asked = pretended.init_options
-    assert (asked["address"], asked["num_cpus"], asked["_node_ip_address"]) == ("local", 2, "127.0.0.1")
-    assert (asked["include_dashboard"], asked["object_store_memory"]) == (False, 100_000_000)
-    assert asked["_temp_dir"].startswith(os.path.join(os.environ.get("TMPDIR", "/tmp"), "byrote-ray-"))
+    options = pretended.init_options
+    assert (options["address"], options["num_cpus"], options["_node_ip_address"]) == ("local", 2, "127.0.0.1")
+    assert (options["include_dashboard"], options["object_store_memory"]) == (False, 100_000_000)
+    assert options["_temp_dir"].startswith(os.path.join(os.environ.get("TMPDIR", "/tmp"), "byrote-ray-"))
     assert pretended.options == {"num_cpus": 1, "max_retries": 3, "max_calls": 50}
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert os.environ["RAY_AUTH_MODE"] == "token"
@@ -119,7 +119,7 @@ def test_ray_is_asked_for_what_the_pages_say(tmp_path, pretended):
     assert (signal.getsignal(signal.SIGTERM), os.getcwd()) == (before, folder)
     one.close()
     assert not pretended.open
-    assert not os.path.exists(asked["_temp_dir"])
+    assert not os.path.exists(options["_temp_dir"])
 
 
 def test_ray_that_would_listen_beyond_the_loopback_is_refused(tmp_path, pretended):
@@ -170,13 +170,13 @@ def test_a_stop_reaches_ray_workers_through_a_file_in_the_store(tmp_path, preten
     stop = Stop()
     one, events = executor("ray", tmp_path, stop), []
 
-    def heard(event):
+    def note(event):
         events.append(event)
         stop.ask("enough")
 
     for task in TASKS:
         one.submit(task)
-    one.wait(heard)
+    one.wait(note)
     assert [event.kind for event in events if event.task is TASKS[1]] == ["stopped"]
     assert committed(tmp_path) == sorted(TASKS[0].keys)
     assert list((tmp_path / ".running").glob("stop-*"))

@@ -72,7 +72,7 @@ def started(path, root, *more):
 
 def children(parent, word):
     """The pids of the processes below this one whose command holds a word."""
-    found, parents = [], {}
+    pids, parents = [], {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -84,8 +84,8 @@ def children(parent, word):
         while above in parents and above != parent:
             above = parents[above][0]
         if above == parent and word in command:
-            found.append(pid)
-    return found
+            pids.append(pid)
+    return pids
 
 
 def until(condition, seconds=120.0):
@@ -98,10 +98,10 @@ def until(condition, seconds=120.0):
 
 
 def ended(process, code, seconds=240):
-    _, said = process.communicate(timeout=seconds)
-    assert process.returncode == code, said
-    assert "Traceback" not in said
-    return said
+    _, stderr = process.communicate(timeout=seconds)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    return stderr
 
 
 def nothing_left(root):
@@ -122,12 +122,12 @@ def test_random_workers_are_killed_through_forty_runs(forty, tmp_path):
             if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:  # by progress: no machine is too fast
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 kills += 1
-        _, said = process.communicate()
-        assert "Traceback" not in said
+        _, stderr = process.communicate()
+        assert "Traceback" not in stderr
         if process.returncode == 0:
             break
-        assert process.returncode == 1, said
-        assert "their worker died twice" in said
+        assert process.returncode == 1, stderr
+        assert "their worker died twice" in stderr
     assert kills >= 3
     assert files(root) == calm
     nothing_left(root)
@@ -172,13 +172,13 @@ def test_ctrl_c_of_a_terminal(tmp_path, times):
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.2)
-    said = ended(process, 130, 60)
+    stderr = ended(process, 130, 60)
     assert time.monotonic() - began < 20
-    kept = len(committed(root))
-    last = [line for line in said.splitlines() if line.startswith("byrote: ")]
-    sentence = f"interrupted: {kept} of 8 runs are kept in {root}, {8 - kept} are left; the same command goes on"
+    count = len(committed(root))
+    last = [line for line in stderr.splitlines() if line.startswith("byrote: ")]
+    sentence = f"interrupted: {count} of 8 runs are kept in {root}, {8 - count} are left; the same command goes on"
     assert last == [f"byrote: {sentence}"]
-    assert [line for line in said.splitlines() if " runs" not in line] == []
+    assert [line for line in stderr.splitlines() if " runs" not in line] == []
     assert not any(map(alive, workers))
     assert not list((root / ".running").glob("*.json"))
     if times == 1:
@@ -209,16 +209,16 @@ def listening(pids):
     for pid in pids:
         with suppress(OSError):
             sockets |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
-    found = set()
+    addresses = set()
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
                 words = bytes.fromhex(fields[1].partition(":")[0])
                 packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-                found.add(socket.inet_ntop(family, packed))
-    assert found, "nothing was seen to listen"
-    return found
+                addresses.add(socket.inet_ntop(family, packed))
+    assert addresses, "nothing was seen to listen"
+    return addresses
 
 
 def ray_node(log, *where):

@@ -37,8 +37,8 @@ def test_a_number_that_is_asked_for_counts(tmp_path):
     study = Study(name="few", part=[grid | {"axes": {"seed": [*range(10)]}}])
     plan, experiments = plan_study(study)
     images = {Blobs().digest(): (80, 1, 4, 4)}
-    found = [tasks(plan, experiments, plan.present(committed(tmp_path)), images, cohort) for cohort in (None, 3, 1)]
-    assert [sorted(len(task.keys) for task in some) for some in found] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]
+    planned = [tasks(plan, experiments, plan.present(committed(tmp_path)), images, cohort) for cohort in (None, 3, 1)]
+    assert [sorted(len(task.keys) for task in some) for some in planned] == [[2, 4, 4], [1, 3, 3, 3], [1] * 10]
 
 
 def test_a_plan_holds_what_its_runs_are_made_of_and_what_is_bound():
@@ -69,7 +69,7 @@ def test_a_run_of_an_accepted_version_is_not_planned_again(tmp_path):
     images = {Blobs().digest(): (80, 1, 4, 4)}
     accepting = replace(plan, accepted={"module:toys": ("0" * 16,)})
     done = [one.present(committed(tmp_path)) for one in (plan, accepting)]
-    found = [sum(len(task.keys) for task in tasks(plan, experiments, keys, images)) for keys in done]
-    assert found == [4, 1]
+    missing = [sum(len(task.keys) for task in tasks(plan, experiments, keys, images)) for keys in done]
+    assert missing == [4, 1]
     (task,) = tasks(accepting, experiments, done[1], images)
     assert task.keys == (plan.entries[3].key,)

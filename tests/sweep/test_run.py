@@ -86,7 +86,7 @@ def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp
     todo = tasks(plan, experiments, (), {Blobs().digest(): (80, 1, 4, 4)}, cohort=1)
     kinds, killed = [], []
 
-    def heard(event):
+    def note(event):
         kinds.append(event.kind)
         if event.kind == "epoch" and not killed and len(committed(tmp_path)) == 2:
             killed.append(event.task.keys)
@@ -95,7 +95,7 @@ def test_a_killed_worker_costs_the_task_in_hand_and_it_is_done_again(serial, tmp
     executor = Local(Setting(str(tmp_path), imports=("toys",)), lambda: False, workers=1)
     for task in todo:
         executor.submit(task)
-    executor.wait(heard)
+    executor.wait(note)
     assert killed
     assert kinds.count("lost") == 1
     assert kinds.count("run") == 8
@@ -212,20 +212,20 @@ def test_a_diverging_run_is_kept_as_failed_and_not_tried_again(tmp_path):
 def test_a_watcher_hears_everything(tmp_path):
     class Notes(Watcher):
         def __init__(self):
-            self.heard = []
+            self.notes = []
 
         def begin(self, outcome, todo, experiments):
-            self.heard.append(("begin", len(todo)))
+            self.notes.append(("begin", len(todo)))
 
         def event(self, event, outcome):
-            self.heard.append((event.kind, outcome.kept))
+            self.notes.append((event.kind, outcome.kept))
 
         def end(self, outcome):
-            self.heard.append(("end", outcome.kept))
+            self.notes.append(("end", outcome.kept))
 
     notes = Notes()
     run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1, watcher=notes)
-    assert notes.heard == [("begin", 1)] + [("epoch", 0)] * 4 + [("run", 1), ("done", 1), ("end", 1)]
+    assert notes.notes == [("begin", 1)] + [("epoch", 0)] * 4 + [("run", 1), ("done", 1), ("end", 1)]
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,9 @@ def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_pa
 def test_a_report_says_it_from_the_store_and_from_compacted_results(tmp_path):
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     for folder in (outcome.root, outcome.store.compact(tmp_path / "results")):
-        said = " ".join(limits(byrote.open(folder).analysis))
-        assert f"gone, three runs: {REASON}" in said
-        assert "planned runs are not done" not in said
+        text = " ".join(limits(byrote.open(folder).analysis))
+        assert f"gone, three runs: {REASON}" in text
+        assert "planned runs are not done" not in text
 
 
 def test_once_the_data_are_there_the_same_command_does_what_was_left_out(tmp_path):

@@ -83,8 +83,8 @@ def command(*arguments, code=0):
     return done
 
 
-def lines(said, text):
-    return [line for line in said.stderr.splitlines() if text in line]
+def lines(done, text):
+    return [line for line in done.stderr.splitlines() if text in line]
 
 
 def serial(*more, code=0):
@@ -109,12 +109,12 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert len(first) == 4
     assert lines(here(), "4 of 4 runs are there already")
     arrays("mine.npz", 1)
-    said = here("--limit", "1")
-    (line,) = lines(said, "older version")
+    done = here("--limit", "1")
+    (line,) = lines(done, "older version")
     assert (
         line == f"4 runs of an older version lie in s and do not count (mine.npz {old[:12]}: 4); --accept counts them"
     )
-    assert not lines(said, "are there already")
+    assert not lines(done, "are there already")
     assert len(committed(folder / "s")) == 5
     results = byrote.open("s").results
     assert len(results.runs) == 1, "nothing mixes them"
@@ -124,9 +124,9 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     shown = capsys.readouterr()
     assert shown.out.splitlines()[1].split("\t")[3:6] == ["3", "0", "1"]
     assert line in shown.err
-    said = here("--accept", old[:6])
-    assert lines(said, "4 of 4 runs are there already")
-    assert not lines(said, "older version")
+    done = here("--accept", old[:6])
+    assert lines(done, "4 of 4 runs are there already")
+    assert not lines(done, "older version")
     assert len(committed(folder / "s")) == 5, "nothing was trained"
     results = byrote.open("s").results
     assert len(results.runs) == 4
@@ -150,16 +150,16 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     )
     assert lines(serial(), "4 of 4 runs are there already")
     path.write_text(path.read_text().replace("return -", "return 2 * -").replace("2.0", "4.0"))
-    said = serial()
-    assert lines(said, "2 of 4 runs are there already"), "the other loss is not the module's"
-    assert lines(said, f"2 runs of an older version lie in s and do not count (own_loss {old[:12]}: 2)")
+    done = serial()
+    assert lines(done, "2 of 4 runs are there already"), "the other loss is not the module's"
+    assert lines(done, f"2 runs of an older version lie in s and do not count (own_loss {old[:12]}: 2)")
     after = byrote.open("s").results
     assert len(after.runs) == 4
-    for kind, kept in (("cross_entropy", True), ("own_loss:Mine", False)):
+    for kind, unchanged in (("cross_entropy", True), ("own_loss:Mine", False)):
         (old_keys, old_loss), (new_keys, new_loss) = (_first_losses(results, kind) for results in (before, after))
-        assert (old_keys == new_keys) == kept
-        assert len(set(old_keys) & set(new_keys)) == (2 if kept else 0)
-        assert new_loss[0] > 1.3 * old_loss[0] or kept, "the new code was trained"
+        assert (old_keys == new_keys) == unchanged
+        assert len(set(old_keys) & set(new_keys)) == (2 if unchanged else 0)
+        assert new_loss[0] > 1.3 * old_loss[0] or unchanged, "the new code was trained"
 
 
 def _first_losses(results, kind):
@@ -173,8 +173,9 @@ def test_a_digest_that_no_run_has_is_one_sentence_and_nothing_happens(folder, he
     old = file_digest("mine.npz")
     arrays("mine.npz", 1)
     before = (folder / "s" / "plan.json").read_text()
-    said = here("--accept", "abcdef", code=2)
-    assert said.stderr == f"byrote: --accept abcdef is no older content of runs in s; known: mine.npz {old[:12]}\n"
+    done = here("--accept", "abcdef", code=2)
+    wanted = f"--accept abcdef matches no older content of the runs in s; known: mine.npz {old[:12]}"
+    assert done.stderr == f"byrote: {wanted}\n"
     assert here("--accept", old[:5], code=2).stderr.startswith("byrote: --accept needs at least the first 6 digits")
     assert (folder / "s" / "plan.json").read_text() == before
     assert len(committed(folder / "s")) == 1
@@ -184,8 +185,8 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
     here()
     (folder / "mine.npz").rename(folder / "yours.npz")
     (folder / "own.toml").write_text(STUDY.replace("mine.npz", "yours.npz"))
-    said = here()
-    assert lines(said, "4 of 4 runs are there already")
+    done = here()
+    assert lines(done, "4 of 4 runs are there already")
     assert state_of(folder / "s")["done"] == 4
 
 
@@ -211,11 +212,11 @@ class Editor(Watcher):
 def test_what_changes_after_the_plan_is_refused_by_its_name(folder, on, edit, named):
     outcome = run("own.toml", "s", imports=["own_loss"], on=on, workers=1, cohort=1, watcher=Editor(edit))
     refused = f"1 runs: {named} changed after the study was planned; start the same command again"
-    kept = 0 if named.startswith("file") else 2
-    assert outcome.broken == [refused] * (4 - kept)
-    assert outcome.kept == len(committed(folder / "s")) == kept
+    count = 0 if named.startswith("file") else 2
+    assert outcome.broken == [refused] * (4 - count)
+    assert outcome.kept == len(committed(folder / "s")) == count
     kinds = {spec["loss"]["kind"] for spec in byrote.open("s").results.specs.values()}
-    assert kinds == ({"cross_entropy"} if kept else set())
+    assert kinds == ({"cross_entropy"} if count else set())
 
 
 def test_a_process_that_imported_the_older_code_does_not_train_under_the_newer_name(folder):

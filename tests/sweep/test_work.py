@@ -49,11 +49,11 @@ def test_a_cohort_that_does_not_fit_is_trained_in_halves(tmp_path, monkeypatch, 
 
     module.work(task(tmp_path / "whole", FOUR), lambda event: None)
     monkeypatch.setattr(module, "train", limited)
-    said = []
-    module.work(task(tmp_path / "halves", FOUR), said.append)
+    events = []
+    module.work(task(tmp_path / "halves", FOUR), events.append)
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
     assert files(tmp_path / "halves") == files(tmp_path / "whole")
-    assert [event["key"] for event in said if event["event"] == "run"]
+    assert [event["key"] for event in events if event["event"] == "run"]
     assert not list((tmp_path / "halves" / ".running").iterdir())
 
 
@@ -64,9 +64,9 @@ def test_a_run_that_does_not_fit_alone_costs_itself(tmp_path, monkeypatch):
         return train(experiments, *arguments)
 
     monkeypatch.setattr(module, "train", limited)
-    said = []
-    module.work(task(tmp_path, FOUR), said.append)
-    (raised,) = [event for event in said if event["event"] == "raised"]
+    events = []
+    module.work(task(tmp_path, FOUR), events.append)
+    (raised,) = [event for event in events if event["event"] == "raised"]
     assert raised["key"] == FOUR[2].key
     assert raised["error"].startswith("OutOfMemoryError: CUDA out of memory")
     assert sorted(committed(tmp_path)) == sorted(e.key for e in FOUR if e.seed != 2)
@@ -81,10 +81,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
         return train(experiments, *arguments)
 
     monkeypatch.setattr(module, "train", counted)
-    said = []
-    module.work(task(tmp_path, [*FOUR[:3], tiny(loss="toys:Broken")]), said.append)
+    events = []
+    module.work(task(tmp_path, [*FOUR[:3], tiny(loss="toys:Broken")]), events.append)
     assert sizes == [4, 1, 1, 1, 1]
-    assert [event["event"] for event in said if event["event"] != "epoch"].count("raised") == 1
+    assert [event["event"] for event in events if event["event"] != "epoch"].count("raised") == 1
     assert len(committed(tmp_path)) == 3
 
 

@@ -1,8 +1,8 @@
 """Where leases are kept: small files that are created in one step by one process, touched, read and removed.
 
-A lease called NAME has generations 1, 2, ..., each a file of its own in `.running/NAME.lease/`, so that to look at one
-lease costs the same however many there are. There is a board in a folder and one in a bucket; `byrote.store.leases`
-knows neither.
+A lease called NAME has generations 1, 2, ..., each a file of its own in `.running/NAME.lease/`, so that reading one
+lease costs the same however many there are. A board lies in a folder or in a bucket; `byrote.store.leases` works with
+either.
 """
 
 import os
@@ -43,7 +43,7 @@ class Board(Protocol):
     """Files by name and generation."""
 
     def generations(self, name: str) -> list[int]:
-        """Those that are there, sorted."""
+        """The existing generations, sorted."""
 
     def all(self) -> dict[str, list[int]]:
         """The generations of every name."""
@@ -59,13 +59,13 @@ class Board(Protocol):
         """A file; None where there is none."""
 
     def touch(self, name: str, generation: int) -> None:
-        """Give a file that this process created the time of now; one that is gone stays gone."""
+        """Set the time of a file that this process created to now; a file that is gone stays gone."""
 
     def delete(self, name: str, generation: int) -> None:
         """Remove a file; one that is gone is no error."""
 
     def clock(self) -> float:
-        """What the clock of the board shows, in seconds since 1970."""
+        """The time by the board's own clock, in seconds since 1970."""
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +81,7 @@ def board_of(root: Path) -> Board:
 
 @dataclass(frozen=True)
 class _FolderBoard:
-    """A file is created exclusively (O_EXCL); no links are needed, so network folders serve."""
+    """A file is created exclusively (O_EXCL). No links are needed, so network folders work too."""
 
     root: Path
 
@@ -109,7 +109,7 @@ class _FolderBoard:
                 opened = os.open(f"{folder}/{generation}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return False
-            except FileNotFoundError:  # the last one who held it removed the folder just now
+            except FileNotFoundError:  # the last holder has just removed the folder
                 if attempt == _TIMES_TRIED - 1:
                     raise
                 continue
@@ -133,7 +133,7 @@ class _FolderBoard:
     def delete(self, name: str, generation: int) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{self._folder(name)}/{generation}")
-        with suppress(OSError):  # others are in it, or it is gone
+        with suppress(OSError):  # it holds other files, or it is gone
             os.rmdir(self._folder(name))
 
     def clock(self) -> float:
@@ -145,22 +145,22 @@ class _BucketBoard:
     """An object is created by a conditional put; a touch replaces the version that this process wrote last."""
 
     bucket: Bucket
-    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object its version and text
+    mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object: its version and text
 
     def _object(self, name: str, generation: int) -> str:
         return f".running/{name}{_SUFFIX}/{generation}"
 
     def generations(self, name: str) -> list[int]:
-        found = (entry.rpartition("/")[2] for entry in self.bucket.list(f".running/{name}{_SUFFIX}"))
-        return sorted(int(entry) for entry in found if entry.isdigit())
+        numbers = (entry.rpartition("/")[2] for entry in self.bucket.list(f".running/{name}{_SUFFIX}"))
+        return sorted(int(entry) for entry in numbers if entry.isdigit())
 
     def all(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        generations: dict[str, list[int]] = {}
         for entry in self.bucket.list(".running"):
             folder, _, number = entry.rpartition("/")
             if folder.endswith(_SUFFIX) and number.isdigit():
-                found.setdefault(folder.rpartition("/")[2].removesuffix(_SUFFIX), []).append(int(number))
-        return {name: sorted(numbers) for name, numbers in found.items()}
+                generations.setdefault(folder.rpartition("/")[2].removesuffix(_SUFFIX), []).append(int(number))
+        return {name: sorted(numbers) for name, numbers in generations.items()}
 
     def create(self, name: str, generation: int, text: str) -> bool:
         entry = self._object(name, generation)

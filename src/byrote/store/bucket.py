@@ -1,8 +1,8 @@
-"""The few operations that a store needs of an object store, by obstore: create, replace, read, list, delete, a clock.
+"""The operations of an object store that a store needs: create, replace, read, list, delete, clock; through obstore.
 
 A put is atomic: an object is whole or absent, and an upload that breaks off leaves nothing. `create` and `replace` are
-conditional (If-None-Match, If-Match), so of several writers one succeeds. obstore sends a request again whose answer
-was lost. The first one may have succeeded, so an object with exactly the content that was asked for counts as ours.
+conditional (If-None-Match, If-Match), so only one of several writers succeeds. When an answer is lost, obstore repeats
+the request. The first one may have succeeded, so an object with exactly the requested content counts as ours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 @dataclass(frozen=True)
 class Found:
-    """An object as it lies in the bucket: its version (ETag), and when it was last written by the bucket's clock."""
+    """An object in the bucket: its version (ETag), and when it was last written, by the bucket's clock."""
 
     tag: str
     modified: float
@@ -33,7 +33,7 @@ class Found:
 class Bucket:
     """Objects below `s3://bucket/prefix`.
 
-    Credentials, region and endpoint come from the environment, as `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`.
+    Credentials, region and endpoint come from the environment, such as `AWS_ACCESS_KEY_ID` or `AWS_ENDPOINT_URL`.
 
     Raises:
         ImportError: obstore is not installed.
@@ -52,14 +52,14 @@ class Bucket:
     def _store(self) -> Any:
         from obstore.store import from_url
 
-        plain = endpoint().startswith("http://")  # whoever names such an endpoint wants it
+        plain = endpoint().startswith("http://")  # naming such an endpoint allows plain HTTP
         options: Any = {"timeout": _TIMEOUT, "allow_http": plain}
         retries: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=120)}
         return from_url(self.url, client_options=options, retry_config=retries)
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
-        """Errors of the object store as one sentence; what is absent stays a FileNotFoundError."""
+        """Turn errors of the object store into one sentence; an absent object stays a FileNotFoundError."""
         try:
             yield
         except (FileNotFoundError, *self._refused):
@@ -94,7 +94,7 @@ class Bucket:
         try:
             with self._asking(name):
                 answer = self._obstore.get(self._store, name)
-                return bytes(answer.bytes()), _found(answer.meta)
+                return bytes(answer.bytes()), _version_of(answer.meta)
         except FileNotFoundError:
             return None
 
@@ -102,7 +102,7 @@ class Bucket:
         """The version of an object; None where there is none."""
         try:
             with self._asking(name):
-                return _found(self._obstore.head(self._store, name))
+                return _version_of(self._obstore.head(self._store, name))
         except FileNotFoundError:
             return None
 
@@ -110,7 +110,7 @@ class Bucket:
         """All objects whose names begin with a folder, by name."""
         with self._asking(prefix):
             listed = self._obstore.list(self._store, prefix or None, chunk_size=1000)
-            return {str(one["path"]): _found(one) for some in listed for one in some}
+            return {str(one["path"]): _version_of(one) for some in listed for one in some}
 
     def delete(self, name: str) -> None:
         """Remove an object; one that is gone already is no error."""
@@ -121,7 +121,7 @@ class Bucket:
             pass
 
     def clock(self) -> float:
-        """What the clock of the bucket shows: the time that it gives to an object written now, in whole seconds.
+        """The time by the bucket's clock: the time that it gives to an object written now, in whole seconds.
 
         Raises:
             OSError: the bucket cannot be reached, or may not be written to.
@@ -142,5 +142,5 @@ def endpoint() -> str:
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
 
 
-def _found(meta: Any) -> Found:
+def _version_of(meta: Any) -> Found:
     return Found(str(meta["e_tag"]), meta["last_modified"].timestamp())

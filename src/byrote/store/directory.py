@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAN", "StoreLostError", "commit", "is_committed", "place_run", "present_plan"]
 
 PLAN = "plan.json"
-_TIMES_TRIED = 3  # to write a run whose files were removed meanwhile
+_TIMES_TRIED = 3  # attempts to write a run whose files are removed meanwhile
 
 
 class StoreLostError(OSError):
@@ -47,7 +47,7 @@ class StoreLostError(OSError):
 
 
 def present_plan(root: Path, every: float = 0.0) -> None:
-    """The store must be there; a bucket is asked unless it was less than so many seconds ago.
+    """Check that the store is still there; a bucket is checked at most once in `every` seconds.
 
     Raises:
         StoreLostError: its plan is gone.
@@ -57,7 +57,7 @@ def present_plan(root: Path, every: float = 0.0) -> None:
 
 
 def is_committed(root: Path, key: str) -> bool:
-    """Whether a run is in the store, in this moment."""
+    """Whether a run is in the store at this moment."""
     bucket = bucket_of(root)
     if bucket is not None:
         return bucket.look(object_of(key)) is not None
@@ -65,9 +65,9 @@ def is_committed(root: Path, key: str) -> bool:
 
 
 def place_run(root: Path, key: str, folder: Path) -> bool:
-    """Put a finished draft into its place in the store; False where another one is there that is whole, and stays.
+    """Move a finished draft to its place in the store; False where a whole run is there already, which stays.
 
-    A run whose manifest gives other facts than the draft is not whole: facts depend on the spec alone.
+    A run whose manifest has other facts than the draft is not whole: facts depend on the spec alone.
     """
     facts = read_sealed(folder / MANIFEST)[0]["facts"]
 
@@ -79,7 +79,7 @@ def place_run(root: Path, key: str, folder: Path) -> bool:
 
 @cache
 def machine() -> dict[str, str | int | None]:
-    """What a reader needs to know of where a run was made."""
+    """What a reader needs to know about the machine that made a run."""
     facts: dict[str, str | int | None] = {
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -127,7 +127,7 @@ def commit(
                 if place_run(root, run.key, folder):
                     check_run(root, run.key, manifest, ())
             return target
-        except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # someone removed what was written
+        except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # the files were removed
             if permit is not None:
                 permit()
             if attempt == _TIMES_TRIED or not root.is_dir() or _cannot_write(error):
@@ -137,12 +137,12 @@ def commit(
 
 
 def _cannot_write(error: Exception) -> bool:
-    """Whether a writer with errors of its own says that the disk is full or may not be written to."""
+    """Whether an error, which may be a library's own, means that the disk is full or may not be written to."""
     return any(os.strerror(code) in str(error) for code in (28, 30, 13, 122))
 
 
 def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, Any]:
-    """Write all files of a run into its draft, the manifest last; gives the manifest."""
+    """Write all files of a run into its draft, the manifest last; returns the manifest."""
     spec = {"format": FORMAT, "key": run.key, "spec": run.experiment.spec(), "contents": run.experiment.contents}
     write_sealed(folder / SPEC, spec, parents=False)
     names = [SPEC]
@@ -157,7 +157,7 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
         (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
         sync(folder / WEIGHTS)
         names.append(WEIGHTS)
-    written = [folder / name for name in sorted(names)]  # not what lies there: somebody may have removed a file
+    written = [folder / name for name in sorted(names)]  # not what is there: a file may have been removed
     manifest = {
         "format": FORMAT,
         "key": run.key,

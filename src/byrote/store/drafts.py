@@ -1,9 +1,9 @@
-"""How a run comes into a store at once: its folder is written under another name and then takes its place.
+"""How a run enters a store in one step: its folder is written under another name and then renamed.
 
-A folder that is not there yet is renamed into place, which the system does in one step. A run that is there and whole
-stays: two drivers that train one run make one result. One that is damaged is exchanged for the new one in one step
-where the system can do that; elsewhere it is moved aside first, so that for an instant a reader finds no run instead of
-a damaged one. The folder around them is synced after the rename.
+Where no folder is in the way, one atomic rename is enough. A whole run that is there already stays: two drivers that
+train one run make one result. A damaged run is exchanged for the new one in one step where the system supports that;
+elsewhere it is moved aside first, so that for an instant a reader finds no run instead of a damaged one. The folder
+around them is synced after the rename.
 """
 
 import ctypes
@@ -51,10 +51,10 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
     Args:
         folder: what was written, in the same folder as `target`.
         target: its place.
-        is_whole: whether what is there already is a whole run, which then stays.
+        is_whole: whether a whole run is there already, which then stays.
 
     Returns:
-        Whether the folder is in place now; False where another one was kept.
+        Whether the folder is in place now; False where the run that was there stayed.
     """
     for _ in range(_TIMES_TRIED):
         try:
@@ -74,11 +74,11 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
         with suppress(FileNotFoundError):  # another writer was faster
             target.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-    raise OSError(errno.EBUSY, f"{target} is written to by others again and again")
+    raise OSError(errno.EBUSY, f"other processes keep writing to {target}")
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two names change places in one step; False where this system or its file system cannot, or one is gone."""
+    """Exchange two names in one step; False where this system or its file system cannot, or one is gone."""
     call = _renameat2()
     if call is None or call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return call is not None
@@ -101,10 +101,10 @@ def _renameat2() -> Any:
 def leftovers(root: Path) -> list[Path]:
     """Unfinished folders and files in a store and in its `.running` whose writers are gone.
 
-    A process of this system counts as gone once it has ended, whatever it left. Of another system nothing is known, so
-    its drafts count as left behind ten minutes after they were last written to, by the clock of the store.
+    A process of this system counts as gone once it has ended. Nothing is known about processes of another system, so
+    their drafts count as left behind ten minutes after they were last written to, by the clock of the store.
     """
-    now, found = None, []
+    now, abandoned = None, []
     for folder in (root, root / ".running"):
         with suppress(OSError):
             for path in [Path(entry) for entry in os.scandir(folder) if _is_unfinished(entry.name)]:
@@ -115,8 +115,8 @@ def leftovers(root: Path) -> list[Path]:
                     with suppress(OSError):
                         alive = now - path.stat().st_mtime < _ABANDONED
                 if not alive:
-                    found.append(path)
-    return sorted(found)
+                    abandoned.append(path)
+    return sorted(abandoned)
 
 
 def _is_unfinished(name: str) -> bool:
@@ -124,7 +124,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def store_time(root: Path) -> float:
-    """What the clock of the store shows: the time that its file system gives to a file written now."""
+    """The time by the store's own clock: the time that its file system gives to a file written now."""
     path = root / ".running" / f".clock-{signed()}.tmp"
     try:
         path.parent.mkdir(exist_ok=True)

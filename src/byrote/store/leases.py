@@ -1,18 +1,17 @@
-"""Who trains which run: a lease for each task and each run, so that several drivers on one store do nothing twice.
+"""Who trains which run: each task and each run has a lease, so that several drivers on one store share the work.
 
 A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Its highest
 generation counts. A thread of the owner touches the file again and again. Another process takes over by creating the
 next generation, which only one can:
 
 * at once, where the owner was a process of the same system and has ended;
-* where the lease has expired: it was not touched for `seconds`. By the store's own clock, which gives the time to a
-  file that is written now, this is seen at once; as that clock may have been set meanwhile, the lease is also watched
-  for a third of that time, by a clock that nobody sets. Where the store's clock says otherwise, because it was set
-  back, it is watched for the whole time.
+* where the lease has expired: it was not touched for `seconds`. The store's own clock, which is the time that it gives
+  to a file written now, shows this at once. As that clock may have been changed meanwhile, the lease is also watched
+  for a third of that time by the monotonic clock; where the store's clock was set back and does not show that the lease
+  is old, it is watched for the whole time.
 
-A process that was stopped for longer than its lease is not the owner any more when it wakes, and what it trained is
-discarded. The leases save work and nothing depends on them for what is stored: a run that is whole stays as it is, see
-`byrote.store.drafts`.
+A process that was paused for longer than its lease is no longer the owner when it goes on, and what it trained is
+discarded. Leases only save work. Results do not depend on them: a whole run stays as it is, see `byrote.store.drafts`.
 """
 
 import json
@@ -35,7 +34,7 @@ _RENEWALS = 6  # in the time of a lease
 
 
 def seconds_of_a_lease() -> float:
-    """How long a lease is believed that nobody touches: $BYROTE_LEASE_SECONDS, at least 1; default 60."""
+    """How long a lease is valid without being touched: $BYROTE_LEASE_SECONDS, at least 1; default 60."""
     text = os.environ.get("BYROTE_LEASE_SECONDS", "60")
     try:
         return max(1.0, float(text))
@@ -48,7 +47,7 @@ class LeaseLostError(RuntimeError):
 
 
 class HeldError(RuntimeError):
-    """Another driver has runs of a task in hand; what was free of it is done."""
+    """Another driver has some runs of a task in hand; the other runs are done."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(f"another driver has {len(keys)} runs in hand")
@@ -99,12 +98,12 @@ def _create(root: Path, name: str, generation: int, owner: str) -> bool:
 
 def leased(root: Path) -> set[str]:
     """The names of all leases whose owners are at work, as far as can be seen without writing to the store."""
-    found = _latest_of_all(board_of(root))
-    return {name for name, lease in found if not lease.is_free and _age(lease) < 3 * lease.seconds}
+    leases = _latest_of_all(board_of(root))
+    return {name for name, lease in leases if not lease.is_free and _age(lease) < 3 * lease.seconds}
 
 
 def clear_leases(root: Path, *, dry_run: bool = False) -> list[str]:
-    """Remove leases that nobody will give back, their owners being gone; gives their names."""
+    """Remove the leases whose owners are gone; returns their names."""
     board = board_of(root)
     lost = [name for name, lease in _latest_of_all(board) if lease.is_free or _age(lease) > 60 * lease.seconds]
     for name in lost if not dry_run else ():
@@ -132,14 +131,14 @@ class Leases:
     root: Path
     owner: str = field(default_factory=signed)
     generations: dict[str, int] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)  # those that another process was seen to have taken over
+    lost: set[str] = field(default_factory=set)  # names that another process has taken over
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __contains__(self, name: object) -> bool:
         return name in self.generations
 
     def acquire(self, name: str) -> bool:
-        """Take a lease that nobody holds; whether this process holds it now."""
+        """Take a lease if nobody holds it; returns whether this process holds it now."""
         board = board_of(self.root)
         latest = _latest(board, name)
         if latest is not None and not latest.is_free:
@@ -150,14 +149,14 @@ class Leases:
         before = None if latest is None else _read(board, name, latest.generation)
         if board.generations(name)[-1:] != [generation] or (
             before is not None and latest is not None and before.owner != latest.owner
-        ):  # meanwhile the owner before gave it back and another process took it
+        ):  # meanwhile the previous owner released it and another process took it
             board.delete(name, generation)
             return False
         self.generations[name] = generation
         return True
 
     def check(self, name: str) -> None:
-        """This process must hold the lease, and the store must be there.
+        """Check that this process holds the lease and that the store is there.
 
         A lease whose file was deleted by hand is taken again where nobody else has taken it.
 
@@ -174,13 +173,13 @@ class Leases:
             raise LeaseLostError(f"another driver has taken over {name}; what was trained of it here is discarded")
 
     def renew(self) -> None:
-        """Touch every lease, by the clock of the store, which may be another machine's; and see which are lost."""
+        """Touch every lease, by the clock of the store, which may be another machine's, and note which are lost."""
         board = board_of(self.root)
         with suppress(OSError):
             for name, generation in list(self.generations.items()):
                 latest = max(board.generations(name), default=0)
                 if latest > generation or (not latest and is_committed(self.root, name)):
-                    self.lost.add(name)  # in the second case its heir has finished, and has given it back
+                    self.lost.add(name)  # in the second case the new owner has finished and released it
                 elif latest:
                     board.touch(name, generation)
 
@@ -195,7 +194,7 @@ class Leases:
         threading.Thread(target=loop, daemon=True, name="byrote-leases").start()
 
     def release(self) -> None:
-        """Give every lease back, with what owners before left of it."""
+        """Release every lease, and remove its older generations."""
         self._stopped.set()
         board = board_of(self.root)
         with suppress(OSError):
@@ -211,10 +210,11 @@ class Leases:
 def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
     """Hold the lease of a task and those of its runs while the block lasts.
 
-    Of a task that another driver has in hand no run is taken; of one that was planned otherwise, those that are free.
+    No run is taken of a task that another driver has in hand. Where another driver has some of the runs in hand as part
+    of another task, the free ones are taken.
 
     Args:
-        task: its name.
+        task: the name of the task.
         keys: its runs; those that are held are `in` the leases.
     """
     present_plan(root)
@@ -231,19 +231,19 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
 
 
 class Watch:
-    """Looks at leases of others again and again, and declares free what has expired.
+    """Checks the leases of other drivers repeatedly, and declares expired ones free.
 
-    Two clocks are used: the one of the store, and this machine's monotonic one, which nobody sets. A look that comes
-    late, because this process was stopped itself, counts as a short wait.
+    Two clocks are used: that of the store, and the monotonic clock of this machine, which cannot be set. A check that
+    comes late, because this process itself was paused, counts as a short wait.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # by lease its version and the time watched
+        self._seen: dict[tuple[str, int], tuple[object, float]] = {}  # by lease: its version and the time watched
         self._looked = time.monotonic()
 
     def look(self, names: Iterable[str]) -> set[str]:
-        """Declare expired leases free; gives the names that are free now, which are to be acquired like any other."""
+        """Declare expired leases free; returns the names that are free now, which must still be acquired."""
         wait = min(time.monotonic() - self._looked, seconds_of_a_lease() / _RENEWALS)
         self._looked = time.monotonic()
         board, free, now = board_of(self._root), set(), None

@@ -3,8 +3,8 @@
 | file | what |
 |---|---|
 | `events-HOST-PID-TOKEN.jsonl` | one JSON object a line, appended by one driver (see `EVENTS`) |
-| `KEY.txt` | what happened to one run, in words: who trains it, its evaluated epochs, its end, a traceback |
-| `costs.json` | multiply-adds of each run's training, by key, for the time that is left |
+| `KEY.txt` | what happened to one run, in words: its process, its evaluated epochs, its end, a traceback |
+| `costs.json` | multiply-adds of each run's training, by key, from which the remaining time is predicted |
 
 Nothing here is needed to go on or to read results. A line that cannot be written is left out; the sweep goes on.
 """
@@ -53,7 +53,7 @@ class EventLog:
             self._path.parent.mkdir(exist_ok=True)
 
     def write(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Append one event, in one write, so that a reader never meets half a line of a living driver."""
+        """Append one event, in one write, so that a reader never sees half a line of a running driver."""
         line = {"time": round(time.time(), 3), "driver": self.driver, "event": event, **fields}
         _append(self._path, json.dumps(line) + "\n")
         with suppress(OSError):
@@ -78,19 +78,19 @@ def _append(path: Path, text: str) -> None:
 
 def read_events(root: Path) -> list[dict[str, Any]]:
     """Every event of every driver, by time; a line that is not whole is left out."""
-    found = []
+    events = []
     for path in sorted((root / "log").glob("events-*.jsonl")):
         with suppress(OSError):
             for line in path.read_text("utf-8", errors="replace").splitlines():
                 with suppress(ValueError):
                     event = json.loads(line)
                     if isinstance(event, dict) and isinstance(event.get("time"), (int, float)) and "event" in event:
-                        found.append(event)
-    return sorted(found, key=lambda event: float(event["time"]))
+                        events.append(event)
+    return sorted(events, key=lambda event: float(event["time"]))
 
 
 def write_costs(root: Path, costs: Mapping[str, float]) -> None:
-    """Keep the multiply-adds of each run, by key, beside those that are known."""
+    """Add the multiply-adds of these runs, by key, to those that are stored."""
     known = read_costs(root)
     if not costs.keys() <= known.keys():
         with suppress(OSError):

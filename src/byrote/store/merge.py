@@ -30,7 +30,7 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
         The number of runs copied.
 
     Raises:
-        ValueError: a folder is no store, the stores are of different studies, a run does not verify, or `out` holds
+        ValueError: a folder is not a store, the stores are of different studies, a run does not verify, or `out` holds
             something else; nothing was written.
     """
     if len(sources) < 2:
@@ -58,12 +58,12 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
 
 
 def _joined(roots: Sequence[Path]) -> Plan:
-    """The plan that asks for every run that one of the stores asks for."""
+    """The plan of all runs that any of the stores plans."""
     plans = []
     for root in roots:
         plan = Plan.read(root)
         if plan is None:
-            raise ValueError(f"{root} is not a store; name what `byrote run` made")
+            raise ValueError(f"{root} is not a store; name a folder that `byrote run` made")
         plans.append(plan)
     first = plans[0]
     entries: dict[str, Entry] = {}
@@ -83,7 +83,7 @@ def _joined(roots: Sequence[Path]) -> Plan:
 
 
 def _verify(root: Path, key: str) -> None:
-    """A run must be the one that was committed."""
+    """Check that a run is as it was committed."""
     flaw = flaw_of(root, key)
     if flaw is not None:
         raise ValueError(f"{flaw.sentence(root)}, then merge again")

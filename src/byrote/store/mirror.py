@@ -1,7 +1,7 @@
-"""A store in a bucket, `s3://bucket/prefix`: a folder of this machine that is kept equal to it.
+"""A store in a bucket, `s3://bucket/prefix`, has a local folder that is kept equal to it.
 
-All parts of byrote work on folders. So a store in a bucket has a copy in byrote's cache folder, and this module alone
-knows the difference:
+All parts of byrote work on folders. So a store in a bucket has a copy in byrote's cache folder, and only this module
+handles the difference:
 
 | in the bucket | what |
 |---|---|
@@ -47,18 +47,18 @@ __all__ = [
 ]
 
 _URL = re.compile(r"s3:/+([a-z0-9][a-z0-9.-]+)(?:/+(.*?))?/*")
-_NOTE = ".bucket"  # in the copy: its URL, and then the version of each object as it was last seen, a line each
+_NOTE = ".bucket"  # in the copy: the URL, and then the last known version of each object, one a line
 _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
 _AT_ONCE = 16  # downloads
 _EVERY = 10.0  # seconds between two uploads of a file that changes again and again
-_attached: dict[str, str] = {}  # by the path of a copy the URL
+_attached: dict[str, str] = {}  # by the path of a copy: the URL
 _seen: dict[tuple[Path, str], float] = {}  # when a file was last seen in its bucket
-_sent: dict[Path, tuple[float, int]] = {}  # by file when it was last uploaded, and its time of change then
+_sent: dict[Path, tuple[float, int]] = {}  # by file: when it was last uploaded, and its modification time then
 
 
 def located(name: str | Path) -> Path:
-    """The folder of a store: of `s3://bucket/prefix` its copy on this machine, else the path itself.
+    """The folder of a store: the local copy of `s3://bucket/prefix`, else the path itself.
 
     Raises:
         ValueError: an address of another kind.
@@ -69,13 +69,13 @@ def located(name: str | Path) -> Path:
         root = Path(name)
         bucket_of(root)
         return root
-    found = _URL.fullmatch(text)
-    if found is None or not found[2]:
+    match = _URL.fullmatch(text)
+    if match is None or not match[2]:
         raise ValueError(f"a store is a folder or s3://BUCKET/PREFIX, got {text}")
-    url = f"s3://{found[1]}/{found[2]}"
+    url = f"s3://{match[1]}/{match[2]}"
     Bucket(url)
     digits = hashlib.sha256(f"{endpoint()} {url}".encode()).hexdigest()[:8]
-    root = cache_folder() / "stores" / found[1] / f"{found[2].replace('/', '-')[:80]}-{digits}"
+    root = cache_folder() / "stores" / match[1] / f"{match[2].replace('/', '-')[:80]}-{digits}"
     if not (root / _NOTE).is_file():
         write_atomic(root / _NOTE, json.dumps({"url": url}) + "\n")
     bucket_of(root)
@@ -100,13 +100,13 @@ def _bucket(root: str, url: str) -> Bucket:
 
 
 def address_of(root: Path) -> str:
-    """How another machine names this store: its URL, or the absolute path of the folder."""
+    """The address of this store for another machine: its URL, or the absolute path of the folder."""
     bucket = bucket_of(root)
     return str(root.resolve()) if bucket is None else bucket.url
 
 
 def shown(text: str) -> str:
-    """A sentence in which the folders of copies are named as the buckets that they are copies of."""
+    """A sentence in which the path of each local copy is replaced by the URL of its bucket."""
     for path, url in _attached.items():
         text = text.replace(path, url)
     return text
@@ -123,7 +123,7 @@ def exists(root: Path, name: str, every: float = 0.0) -> bool:
     Args:
         root: the store.
         name: the file.
-        every: of a bucket, believe the last answer for so many seconds.
+        every: for how many seconds the last answer of a bucket stays valid.
     """
     bucket = bucket_of(root)
     if bucket is None or not (root / name).exists():
@@ -137,15 +137,15 @@ def exists(root: Path, name: str, every: float = 0.0) -> bool:
 
 def _versions(root: Path) -> dict[str, str]:
     """The version of each object that the copy holds."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for line in (root / _NOTE).read_text("utf-8").splitlines()[1:]:
         with suppress(ValueError):
-            found |= json.loads(line)
-    return found
+            versions |= json.loads(line)
+    return versions
 
 
 def _note(root: Path, versions: dict[str, str]) -> None:
-    """Remember versions, an empty one for an object that is gone; in one write, since several processes do."""
+    """Append versions, an empty one for an object that is gone, in one write, since several processes do so."""
     file = os.open(root / _NOTE, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, (json.dumps(versions) + "\n").encode())
@@ -158,7 +158,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
 
     Args:
         root: the store.
-        anew: fetch every object, whatever is known of it.
+        anew: fetch every object, also those whose version is known.
 
     Raises:
         OSError: the bucket cannot be reached.
@@ -167,7 +167,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     if bucket is None:
         return
     began = time.time()
-    there = {name: found.tag for name, found in bucket.list().items() if _is_copied(name)}
+    there = {name: version.tag for name, version in bucket.list().items() if _is_copied(name)}
     known = {} if anew else _versions(root)
     new = [name for name, tag in there.items() if known.get(name) != tag or not _place(root, name).exists()]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -186,7 +186,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
 
 
 def _shorten(root: Path) -> None:
-    """Write the versions anew where most lines are outdated; a line that is lost thereby costs one more download."""
+    """Rewrite the versions where most lines are outdated; a line that is lost in doing so costs one more download."""
     lines = (root / _NOTE).read_text("utf-8").splitlines()
     versions = {name: tag for name, tag in _versions(root).items() if tag}
     if len(lines) > 2 * len(versions) + 1000:
@@ -194,7 +194,7 @@ def _shorten(root: Path) -> None:
 
 
 def _is_copied(name: str) -> bool:
-    """Whether an object belongs into the copy; of the rest some is fetched where it is needed, such as a checkpoint."""
+    """Whether `refresh` copies an object; others, such as checkpoints, are fetched where they are needed."""
     folder, _, file = name.rpartition("/")
     if folder == ".running":
         return file.endswith(".json")
@@ -220,8 +220,8 @@ def fetch_file(root: Path, path: Path) -> None:
     if bucket is None:
         return
     name = path.relative_to(root).as_posix()
-    found = bucket.look(name)
-    if found is not None and (_versions(root).get(name) != found.tag or not path.exists()):
+    version = bucket.look(name)
+    if version is not None and (_versions(root).get(name) != version.tag or not path.exists()):
         there = bucket.read(name)
         if there is not None:
             write_atomic(path, there[0], durable=False)
@@ -241,7 +241,7 @@ def fetch_run(root: Path, key: str) -> None:
 
 
 def _unpack(data: bytes, folder: Path) -> None:
-    """Write the files of a packed run as far as they can be read; their checksums tell what is wrong with them."""
+    """Write the files of a packed run as far as they can be read; their checksums show what is wrong with them."""
     with suppress(tarfile.TarError, ValueError, EOFError), tarfile.open(fileobj=io.BytesIO(data)) as packed:
         for member in packed:
             content = packed.extractfile(member) if member.isfile() and _FILE.fullmatch(member.name) else None
@@ -271,7 +271,7 @@ def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool])
         is_whole: whether the run that the copy holds is whole.
 
     Returns:
-        Whether it is in place; False where the bucket holds a whole run of that key, which is in the copy then.
+        Whether it is in place; False where the bucket holds a whole run of that key, which is then copied.
     """
     bucket = bucket_of(root)
     if bucket is None:
@@ -280,16 +280,16 @@ def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool])
     for _ in range(8):
         tag = bucket.create(name, data)
         if tag is None:
-            found = bucket.look(name)
+            version = bucket.look(name)
             fetch_run(root, key)
             if is_whole():
                 return False
-            tag = None if found is None else bucket.replace(name, data, found.tag)
+            tag = None if version is None else bucket.replace(name, data, version.tag)
         if tag is not None:
             _note(root, {name: tag})
-            os.utime(folder)  # whoever listed the bucket before now does not take it for a run that was removed
+            os.utime(folder)  # a process that listed the bucket earlier must not take it for a removed run
             return True
-    raise OSError(f"{bucket.url}/{name} is written to by others again and again")
+    raise OSError(f"other processes keep writing to {bucket.url}/{name}")
 
 
 def share(root: Path, *paths: Path, every: float = 0.0) -> None:
@@ -297,8 +297,8 @@ def share(root: Path, *paths: Path, every: float = 0.0) -> None:
 
     Args:
         root: the store.
-        paths: the files; one that is not there is passed over.
-        every: not where it was uploaded less than so many seconds ago, or has not changed since.
+        paths: the files; those that do not exist are skipped.
+        every: skip a file that was uploaded less than so many seconds ago, or has not changed since; 0: skip none.
     """
     bucket = bucket_of(root)
     if bucket is None:

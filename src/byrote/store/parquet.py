@@ -16,7 +16,7 @@ __all__ = ["join_parquet", "lazy_table", "metadata_of", "read_many", "read_parqu
 
 Column = NDArray[Any]
 _SMALL = 4_000_000  # numbers in a table whose columns are read together: 32 MB
-_TOGETHER = 500  # files that are read in one go: of thousands, the reader keeps every footer in memory
+_TOGETHER = 500  # files that are read at once: the reader keeps the footer of each in memory
 _DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
 
 
@@ -60,7 +60,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
     """The columns of many Parquet files one after another, some hundred files at a time.
 
     Yields:
-        The columns, of which a file may lack some, and of each row the place of its file in `paths`.
+        The columns, of which a file may lack some, and for each row the index of its file in `paths`.
 
     Raises:
         ValueError: a file that is not readable Parquet (names it).
@@ -74,7 +74,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
 
 
 def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mapping[str, str]) -> None:
-    """Write the rows of many files into one, as they stream by; nothing of them stays in memory.
+    """Write the rows of many files into one, as a stream that is never held in memory as a whole.
 
     Args:
         target: the file to write. Its column `key` names the folder of the file that a row comes from, unless that
@@ -98,9 +98,9 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
 
 
 def lazy_table(path: Path) -> Table:
-    """The table of one Parquet file; columns are read when they are first asked for.
+    """The table of one Parquet file; columns are read when they are first used.
 
-    Of a small table all columns of numbers are read together, of a large one each by itself.
+    The numeric columns of a small table are read together, those of a large table one by one.
 
     Raises:
         ValueError: a file that is not readable Parquet.
@@ -136,7 +136,7 @@ class _Reader:
 
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
-    """One connection for all reading: to open one takes longer than to read a column."""
+    """One connection for all reading: opening one takes longer than reading a column."""
     return duckdb.connect(":memory:", config={"threads": 1})
 
 

@@ -57,13 +57,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a store is for.
+    """The plan of a store.
 
     Attributes:
-        study, scale, overrides, imports: what `byrote run` was asked for.
+        study, scale, overrides, imports: the arguments of `byrote run`.
         entries: every run, in the order of the study.
         accepted: the digests of older contents whose runs still count, by the name of the file or module.
-        file: the TOML file of the study, as it was named to `byrote run`; empty for a built-in study.
+        file: the TOML file of the study, as `byrote run` got it; empty for a built-in study.
     """
 
     study: str
@@ -79,7 +79,7 @@ class Plan:
         """The plan of a store; None where there is none.
 
         Raises:
-            ValueError: the file is there and cannot be understood, or an older byrote wrote it.
+            ValueError: the file is not a valid plan, or an older byrote wrote it.
         """
         path = root / PLAN
         try:
@@ -96,38 +96,38 @@ class Plan:
             entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
             wrong = [] if is_sealed else [e.key for e in entries if run_key(e.spec, e.contents) != e.key]
             if wrong:
-                raise ValueError(f"{path} is not as byrote wrote it (run {wrong[0]} has another spec); restore it")
+                raise ValueError(f"{path} is not as byrote wrote it (the spec of run {wrong[0]} differs); restore it")
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
-            asked = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
-            return cls(*asked, entries, accepted, str(data.get("file", "")))
+            request = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
+            return cls(*request, entries, accepted, str(data.get("file", "")))
         except FileNotFoundError:
             raise
         except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
-        """Of each entry (by key) that is done, the key of the committed run that answers it.
+        """For each finished entry, by key, the key of the committed run that stands for it.
 
-        It is the entry's own run or, where older contents were accepted, a run that was made with them.
+        This is the entry's own run or, where older contents were accepted, a run that was made with them.
         """
         whole = set(committed_keys)
-        found = {}
+        answers = {}
         for entry in self.entries:
             for key in entry.keys(self.accepted) if self.accepted else (entry.key,):
                 if key in whole:
-                    found[entry.key] = key
+                    answers[entry.key] = key
                     break
-        return found
+        return answers
 
     def accepting(self, root: Path, digests: Iterable[str] = ()) -> "Plan":
-        """This plan with what its store accepts already, and with further older contents.
+        """This plan with the older contents that its store accepts already, and with further ones.
 
         Args:
             root: the store; it need not be there yet.
             digests: the first digits, at least six, of contents whose runs lie in the store.
 
         Raises:
-            ValueError: a digest that no run of an older version has, or that several begin with.
+            ValueError: no run of an older version has contents that begin with these digits, or several contents do.
         """
         there = Plan.read(root)
         accepted = dict(there.accepted) if there is not None else {}
@@ -140,11 +140,11 @@ class Plan:
         return replace(self, accepted=accepted)
 
     def write(self, root: Path) -> None:
-        """Write the plan into a new store, or over one that it takes up whole: a study may ask for more than before.
+        """Write the plan into a new store, or over a plan all of whose runs it includes: a study may grow.
 
         Raises:
             ValueError: the folder holds another study or scale, runs that this study does not ask for, or files that
-                are no store.
+                do not form a store.
         """
         there = Plan.read(root)
         if there is not None:
@@ -153,16 +153,16 @@ class Plan:
                     f"{root} holds study {there.study!r}{_scale(there.scale)}, not {self.study!r}{_scale(self.scale)}; "
                     f"choose another `out=`"
                 )
-            # neither other contents of the same files and modules nor other names of the same make another study
+            # the study is the same even if its files and modules have other contents or other names
             keys = {entry.key for entry in self.entries}
             others = [entry for entry in there.entries if entry.key not in keys]
             questions = {entry.question for entry in self.entries} if others else set()
             lost = [entry for entry in others if entry.question not in questions]
-            kept = [entry for entry in there.entries if entry not in lost]
-            if len(kept) < len(there.entries):
+            shared = [entry for entry in there.entries if entry not in lost]
+            if len(shared) < len(there.entries):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
-                    f"({len(there.entries)} runs, {len(kept)} of them among the {len(self.entries)} asked for); "
+                    f"({len(there.entries)} runs, {len(shared)} of them among the {len(self.entries)} asked for); "
                     f"choose another `out=`"
                 )
             if there != self:
@@ -185,7 +185,7 @@ class Plan:
         return {"format": FORMAT, **asdict(self)}
 
     def _begin(self, root: Path, bucket: Bucket) -> None:
-        """Write the plan of a new store in a bucket; where another driver was faster, take up its plan."""
+        """Write the plan of a new store in a bucket; where another driver was faster, adopt its plan."""
         if bucket.list():
             raise ValueError(f"{bucket.url} is not a store and not empty; choose another prefix")
         bucket.create(PLAN, sealed(self._sealed()).encode())
@@ -195,7 +195,7 @@ class Plan:
 
 @lru_cache(maxsize=1)
 def _remembered(path: Path, state: tuple[int, ...]) -> Plan:
-    """The plan in a file, read once unless the file changes: of ten thousand runs it takes a second."""
+    """The plan in a file, read once until the file changes: reading one of ten thousand runs takes a second."""
     return Plan._read(path)
 
 
@@ -234,27 +234,28 @@ def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Committed runs of older versions by the names and contents that differ."""
+    """Committed runs of older versions, by the names and contents that differ."""
     entries = {entry.question: entry for entry in plan.entries if entry.contents}
     keys = committed(root) if entries else []
     used = set(plan.present(keys).values())
-    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    versions: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for key in keys:
         if key in used:
             continue
         try:
             spec, contents = read_spec(root, key)
-        except DamagedRunError:  # it counts for nothing; `byrote verify` names it
+        except DamagedRunError:  # it does not count; `byrote verify` reports it
             continue
         entry = entries.get(question(spec))
         if entry is not None:
             other = [(name, old) for name, old in sorted(contents.items()) if entry.contents.get(name) != old]
-            found.setdefault(tuple(one for one in other if one[1] not in plan.accepted.get(one[0], ())), []).append(key)
-    return {contents: tuple(keys) for contents, keys in sorted(found.items()) if contents}
+            unaccepted = tuple(one for one in other if one[1] not in plan.accepted.get(one[0], ()))
+            versions.setdefault(unaccepted, []).append(key)
+    return {contents: tuple(keys) for contents, keys in sorted(versions.items()) if contents}
 
 
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
-    """The one name and content that the digits begin."""
+    """The one name and content that begins with these digits."""
     if len(prefix) < _DIGITS:
         raise ValueError(f"`accept=` needs at least the first {_DIGITS} digits of a content, got {prefix!r}")
     meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
@@ -262,8 +263,8 @@ def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[
         return meant[0]
     listed = ", ".join(content_name(*one) for one in (meant or sorted(known))) or "none"
     if meant:
-        raise ValueError(f"`accept=[{prefix!r}]` is the beginning of several contents ({listed}); give more digits")
-    raise ValueError(f"`accept=[{prefix!r}]` is no older content of runs in {root}; known: {listed}")
+        raise ValueError(f"`accept=[{prefix!r}]` matches several contents ({listed}); give more digits")
+    raise ValueError(f"`accept=[{prefix!r}]` matches no older content of the runs in {root}; known: {listed}")
 
 
 def _scale(scale: str) -> str:

@@ -16,12 +16,12 @@ Event = Mapping[str, Any]
 
 
 def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) -> dict[str, Any]:
-    """What `state_of` does not say.
+    """The drivers, rate, remaining time and problems of a store, which `state_of` leaves out.
 
     Args:
         root: the store.
-        state: what `state_of` says of it.
-        now: seconds since 1970; None: by the clock.
+        state: the result of `state_of`.
+        now: seconds since 1970; None: the current time.
 
     Returns:
         drivers: how many work on it now; runs_per_hour and seconds_left (None: not known), from the latest runs of
@@ -50,7 +50,7 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
 
 
 def _active(events: Sequence[Event], hosts: Iterable[str]) -> dict[str, Event]:
-    """The first event of each driver that still works, as far as can be told from here, by its name."""
+    """The first event of each driver that still works, as far as this machine can tell, by its name."""
     import socket
 
     begun: dict[str, Event] = {}
@@ -86,11 +86,11 @@ def problems_of(
     Args:
         events: of the store, by time.
         failures: the runs that ended "failed": key and error.
-        missing: the keys of the runs that are not there; what happened to others before they were done is over.
+        missing: the keys of the runs that are not there; earlier problems of finished runs are left out.
 
     Returns:
         A mapping a kind: kind (diverged, the type of an exception, "worker died", or "not carried out"), runs, first
-        (the first line of what one of them says), and key (of that run, whose log tells the rest).
+        (the first line of the message of one of them), and key (of that run, whose log holds the rest).
     """
     latest: dict[str, tuple[str, str]] = {failure["key"]: ("diverged", failure["error"]) for failure in failures}
     for event in events:
@@ -107,6 +107,6 @@ def problems_of(
         latest |= {key: (kind, text) for key in keys if key in missing}
     kinds: dict[str, dict[str, Any]] = {}
     for key, (kind, text) in latest.items():
-        found = kinds.setdefault(kind, {"kind": kind, "runs": 0, "first": (text.splitlines() or [""])[0], "key": key})
-        found["runs"] += 1
-    return sorted(kinds.values(), key=lambda found: (-found["runs"], found["kind"]))
+        problem = kinds.setdefault(kind, {"kind": kind, "runs": 0, "first": (text.splitlines() or [""])[0], "key": key})
+        problem["runs"] += 1
+    return sorted(kinds.values(), key=lambda problem: (-problem["runs"], problem["kind"]))

@@ -17,7 +17,7 @@ __all__ = ["finished_checkpoints", "prune"]
 
 
 def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[Path]:
-    """Remove what dead processes left, checkpoints of runs that are done, and notes of runs that nobody trains.
+    """Remove the leftovers of dead processes, checkpoints of finished runs, and notes of runs that nobody trains.
 
     Args:
         root: the store.
@@ -25,7 +25,7 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
         dry_run: remove nothing.
 
     Returns:
-        What was removed, or would be.
+        The paths that were removed, or would be.
 
     Raises:
         ValueError: the folder is not a store.
@@ -34,17 +34,17 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
     if Plan.read(root) is None:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     whole = whole_runs(root, committed(root), ())[0]
-    found = [*leftovers(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
+    paths = [*leftovers(root), *finished_checkpoints(root, whole), *_idle_notes(root)]
     if foreign:
-        found += [root / flaw.key for flaw in verify(root).flaws if flaw.kind == "foreign"]
+        paths += [root / flaw.key for flaw in verify(root).flaws if flaw.kind == "foreign"]
     leases = [root / ".running" / f"{name}.lease" for name in clear_leases(root, dry_run=dry_run)]
     if not dry_run:
-        discard(root, found)
-    return found + leases
+        discard(root, paths)
+    return paths + leases
 
 
 def finished_checkpoints(root: Path, done: Collection[str]) -> Iterator[Path]:
-    """The checkpoints all of whose runs are done, or that do not say whose they are."""
+    """The checkpoints all of whose runs are done, and those that cannot be read."""
     for path in sorted((root / ".running").glob("*.checkpoint")):
         with suppress(OSError):
             with path.open("rb") as file:

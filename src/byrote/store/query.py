@@ -44,9 +44,9 @@ class Results:
             modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
         history: one row a run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
         source: where the tables were read from, for captions.
-        about: study, scale, machine, and what was not run: what a report says of the whole.
-        load_features: gives the features of runs with M = 2, see `features`.
-        feature_files: gives the files that these lie in, for what joins them without reading them into memory.
+        about: study, scale, machine, and the runs that were left out, for the head of a report.
+        load_features: returns the features of runs with M = 2, see `features`.
+        feature_files: returns the files that hold them, so that they can be joined without reading them into memory.
     """
 
     runs: Table
@@ -58,7 +58,7 @@ class Results:
 
     @cached_property
     def features(self) -> Table:
-        """The last features of runs with M = 2: key, split, id, true, observed, x, y; read when first asked for."""
+        """The last features of runs with M = 2: key, split, id, true, observed, x, y; read when first used."""
         return self.load_features()
 
     @property
@@ -68,7 +68,7 @@ class Results:
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
 
     def where(self, mask: NDArray[np.bool_]) -> "Results":
-        """The tables of the runs that a mask (R,) names; the others count as planned no more."""
+        """The tables of the runs that a mask (R,) selects; the others no longer count as planned."""
         place = np.where(mask, np.cumsum(mask) - 1, -1)
         runs, history = self.runs.take(np.flatnonzero(mask)), self.history
         if len(history):
@@ -102,12 +102,12 @@ def read_results(root: str | Path) -> Results:
     """
     folder = located(root)
     if not is_results(folder):
-        raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run` made")
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
     plan = Plan.read(folder)
     stored = _compacted(folder) if (folder / _TABLE).is_file() else None
     if plan is None:
         if stored is None:
-            raise ValueError(f"{folder} is neither a store nor a results folder; name what `byrote run` made")
+            raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
         return stored
     return _planned(folder, plan, stored)
 
@@ -129,7 +129,7 @@ def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Parts:
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """A compacted file must be the one that was written."""
+    """Check that a compacted file is the one that was written."""
     path = folder / name
     wanted = about["files"].get(name)
     if not path.is_file() or sha256(path) != wanted:
@@ -174,7 +174,7 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What the row of a run says besides its spec."""
+    """The status, error and facts of a run, for its row."""
     return {"status": manifest["status"], "error": manifest["error"], **manifest["facts"]}
 
 
@@ -263,8 +263,8 @@ def _about_plan(
 def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
-    Specs, contents, and what was tried for data that could not be had name folders; the home folder is written as `~`,
-    since these files are there to be shared.
+    Specs, contents, and errors about missing data name folders. The home folder is written as `~` in them, since these
+    files are meant to be shared.
 
     Args:
         root: the store.

@@ -79,7 +79,7 @@ class DamagedRunError(ValueError):
 
 
 def committed(root: Path) -> list[str]:
-    """Keys of the runs whose folder has a manifest, sorted; whether they are whole, `whole_runs` says."""
+    """Keys of the runs whose folder has a manifest, sorted; `whole_runs` checks whether they are whole."""
     try:
         with os.scandir(root) as entries:
             keys = [entry.name for entry in entries if is_key(entry.name)]
@@ -142,7 +142,7 @@ def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """Every file of the manifest must be there, as long as when it was written.
+    """Check that every file of the manifest is there, and as long as when it was written.
 
     Raises:
         DamagedRunError: one is not.
@@ -160,7 +160,7 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
 
 
 def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """A file must have the checksum of the manifest; the spec must also give the key.
+    """Check that a file has the checksum of the manifest, and that the spec gives the key.
 
     Raises:
         DamagedRunError: it does not.
@@ -183,18 +183,18 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
         except ValueError as error:
             raise _damaged(root, key, "altered", name, str(error)) from None
         if other != key:
-            raise _damaged(root, key, "swapped", name, f"belongs to run {other or 'nobody'}")
+            raise _damaged(root, key, "swapped", name, f"belongs to run {other}" if other else "names no run")
 
 
 def _ends_with(path: Path, key: str) -> bool:
-    """Whether the last bytes of a Parquet file, where its metadata stand, hold a key; a look that needs no parser."""
+    """Whether the last bytes of a Parquet file, where its metadata are, hold a key; a check that needs no parser."""
     with path.open("rb") as file:
         file.seek(-min(os.path.getsize(path), _FOOTER), os.SEEK_END)
         return key.encode() in file.read()
 
 
 def _named_in(path: Path) -> str:
-    """The run that a Parquet file says it belongs to; empty where it does not say."""
+    """The run that the metadata of a Parquet file name; empty where they name none."""
     try:
         return metadata_of(path).get("key", "") if path.suffix == ".parquet" else ""
     except ValueError:
@@ -222,7 +222,7 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
 
 
 def check_run(root: Path, key: str, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Files of a run must be as they were written; all of its files must be there.
+    """Check that all files of a run are there, and that the named ones are as they were written.
 
     Raises:
         DamagedRunError: one is not.

@@ -1,7 +1,7 @@
 """Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that no bit of it changes unnoticed.
 
-A seal tells damage and hasty editing, not forgery: whoever can write a store can seal what they write. Files from
-before there were seals start with a line that holds a brace alone; no damaged bit makes one out of a sealed file.
+A seal reveals damage and hasty edits, not forgery: whoever can write to a store can seal what they write. Files from
+before there were seals start with a line that holds only a brace; no flipped bit turns a sealed file into one of them.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def write_sealed(path: Path, value: Mapping[str, Any], *, durable: bool = True, 
 
 
 def write_sealed_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, sealed, on one line and not durably: what can be found out again."""
+    """Write a JSON object, sealed, on one line and not durably, for data that can be computed again."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     write_atomic(path, _with_digest(text[1:]), durable=False, parents=False)
 

@@ -1,7 +1,7 @@
 """How far a store is: which runs are done, failed, in hand, or left out.
 
 A run is in hand while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` says how far it is.
-`DIR/unavailable.json` names the runs whose data were not to be had when the study was last run, with the reason.
+`DIR/unavailable.json` names the runs whose data were not available when the study was last run, with the reason.
 """
 
 import json
@@ -24,7 +24,7 @@ from byrote.store.verified import whole_runs
 
 __all__ = ["clear_abandoned", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
 
-_EVERY = 10.0  # seconds between two uploads of how far a run is, where the store is a bucket
+_EVERY = 10.0  # seconds between two uploads of the note of a run, where the store is a bucket
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
@@ -44,14 +44,14 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
 
 
 def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
-    """Remove the notes of those of these runs that nobody trains any more."""
+    """Remove the notes of those runs, among these, that nobody trains any more."""
     there = {path.stem for path in (root / ".running").glob("*.json")}.intersection(keys)
     if there:
         clear_running(root, there - leased(root))
 
 
 def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
-    """Note which runs (by key) have no data on this machine and why; those noted before are forgotten."""
+    """Note which runs (by key) have no data on this machine and why; this replaces earlier notes."""
     path = root / "unavailable.json"
     if reasons:
         write_sealed(path, reasons, parents=False)
@@ -82,7 +82,7 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 
 
 def state_of(root: Path) -> dict[str, Any]:
-    """Counts of missing, running, done, failed, damaged and unavailable runs, why of the last three, and those in hand.
+    """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
 
     A run is damaged where its manifest is not as it was written; its other files are left to `byrote verify`.
 
@@ -131,7 +131,7 @@ def state_of(root: Path) -> dict[str, Any]:
 
 
 def _note(root: Path, key: str) -> dict[str, Any]:
-    """What the process that trains a run last noted: pid, host, time, epoch, epochs."""
+    """The last note of the process that trains a run: pid, host, time, epoch, epochs."""
     with suppress(OSError, ValueError):
         note = json.loads((root / ".running" / f"{key}.json").read_text("utf-8"))
         if isinstance(note, dict) and "epoch" in note and "epochs" in note:

@@ -1,4 +1,4 @@
-"""Making very many objects that stay: the garbage collector would look through all of them again and again."""
+"""Pause garbage collection while very many lasting objects are made: it would scan all of them repeatedly."""
 
 import gc
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Which runs of a store are whole, found out once for each file and remembered until the file changes.
+"""Which runs of a store are whole: each file is checked once, and the result is remembered until the file changes.
 
 `DIR/.verified.json` holds, for each run, its manifest and the time, size and inode of every file whose checksum was
-right. A store of ten thousand runs is then opened again without reading them: their folders are looked at and nothing
-else. `byrote verify` does not believe this memory and reads every byte.
+right. A store of ten thousand runs can then be opened again by listing its folders, without reading the files.
+`byrote verify` ignores this memory and reads every byte.
 """
 
 import json
@@ -29,15 +29,15 @@ def whole_runs(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Flaw]]:
     """The manifests of those runs that are whole, and what is wrong with the others, by key.
 
-    Every file must be there in its size; manifest and spec are always checked in full. With no `names` at all, the
-    manifest alone is looked at.
+    Every file must exist with its size; manifest and spec are always checked in full. With no `names` at all, only the
+    manifest is checked.
 
     Args:
         root: the store.
         keys: the runs to look at.
         names: the further files whose checksums count, such as those that will be read; None: all; `()`: none, and not
             the spec either.
-        believed: False reads every file anew, whatever is remembered of it.
+        believed: whether to use the memory; False: read every file anew.
     """
     memory = _Memory(root, believed)
     manifests: dict[str, dict[str, Any]] = {}
@@ -61,13 +61,13 @@ def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw 
 
 
 def forget(root: Path) -> None:
-    """Remember nothing of the files of a store, where it can be written to."""
+    """Delete the memory of a store, where the store can be written to."""
     with suppress(OSError):
         (root / _MEMORY).unlink()
 
 
 class _Memory:
-    """The checked files of a store; what it says of a file that has changed since does not count."""
+    """The checked files of a store; the entry of a file that has changed since is ignored."""
 
     def __init__(self, root: Path, believed: bool = True) -> None:
         self._root, self._path = root, root / _MEMORY
@@ -107,7 +107,7 @@ class _Memory:
 
     def _stamps(self, key: str, names: Collection[str] | None) -> dict[str, Stamp]:
         """Times, size, and inode of each file of a run, of its manifest alone where no other counts."""
-        found: dict[str, Stamp] = {}
+        stamps: dict[str, Stamp] = {}
         try:
             if names == ():
                 state = os.stat(f"{self._root}/{key}/{MANIFEST}")
@@ -115,22 +115,22 @@ class _Memory:
             with os.scandir(f"{self._root}/{key}") as entries:
                 for entry in entries:
                     state = entry.stat()
-                    found[entry.name] = [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]
+                    stamps[entry.name] = [state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino]
         except OSError as error:
             file = MANIFEST if names == () else ""
             raise DamagedRunError(self._root, Flaw(key, "torn", file, f"cannot be read ({error.strerror})")) from None
-        return found
+        return stamps
 
     def _remember(self, key: str, manifest: dict[str, Any], stamps: dict[str, Stamp]) -> None:
         settled = {n: s for n, s in stamps.items() if self._now - max(s[0], s[1]) / 1e9 > _SETTLED}
         if MANIFEST in settled:
             self._new += len(settled)
             before = self._known.get(key, ({}, {}))[0]
-            kept = {} if before.get(MANIFEST) != settled[MANIFEST] else before
-            self._known[key] = kept | settled, manifest
+            unchanged = {} if before.get(MANIFEST) != settled[MANIFEST] else before
+            self._known[key] = unchanged | settled, manifest
 
     def save(self) -> None:
-        """Write what was found out, where there is enough of it and the store can be written to."""
+        """Save the memory, where enough of it is new and the store can be written to."""
         if self._new < _WORTH:
             return
         with suppress(OSError):

@@ -18,15 +18,15 @@ __all__ = ["Verification", "verify"]
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         root: the folder.
         planned: how many runs its plan asks for; 0 for compacted results, which are checked as they are.
-        whole: how many of them are there, and whole.
+        whole: how many of them are present and whole.
         flaws: what is wrong, by key; a run that is not there yet is "missing", but not one whose data are not here.
-        unavailable, older: how many were left out for want of data, and how many lie there that an older content of a
-            file or module made; neither is a flaw.
+        unavailable, older: how many were left out for want of data, and how many were made with older contents of a
+            file or module; neither is a flaw.
     """
 
     root: Path
@@ -44,18 +44,18 @@ class Verification:
 
 
 def verify(root: Path) -> Verification:
-    """Read everything anew, whatever is remembered of it.
+    """Read every file anew, without the memory of earlier checks.
 
-    Besides size and checksum of each file, the run that a Parquet file names must be the one it lies under, and the
-    facts of a manifest must be those that its spec gives, as far as these need no data.
+    Besides the size and checksum of each file, this checks that a Parquet file names the run of its folder, and that
+    the facts of a manifest are those that its spec gives, as far as they do not depend on data.
 
     Raises:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables
-            are damaged, in one sentence.
+            are damaged.
     """
     refresh(root, anew=True)
     if not is_results(root):
-        raise ValueError(f"{root} is neither a store nor a results folder; name what `byrote run` made")
+        raise ValueError(f"{root} is neither a store nor a results folder; name a folder that `byrote run` made")
     plan = Plan.read(root)
     if plan is None or (root / "about.json").exists():
         results = read_results(root)
@@ -85,14 +85,14 @@ def verify(root: Path) -> Verification:
 
 
 def _wrong_facts(root: Path, manifest: Mapping[str, Any]) -> Flaw | None:
-    """What checksums do not tell: facts in a manifest that the spec of the run gives otherwise."""
+    """Check what checksums cannot show: whether the facts of a manifest are those that the run's spec gives."""
     from byrote.experiment import Experiment
     from byrote.training.facts import wrong_facts
 
     key = str(manifest["key"])
     try:
         experiment: Experiment = Experiment(**read_spec(root, key)[0])
-    except ValueError:  # a user's own module is not here: nothing can be said
+    except ValueError:  # a user's own module cannot be imported here: nothing can be checked
         return None
     wrong = wrong_facts(experiment, manifest["facts"])
     return facts_flaw(key, wrong) if wrong else None

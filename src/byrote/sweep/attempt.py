@@ -1,4 +1,4 @@
-"""One attempt at a task, wherever it is made: what ends it becomes its last event."""
+"""One attempt at a task, in any process: the way it ends becomes its last event."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ __all__ = ["attempt"]
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
     """Carry out a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
 
-    The user's modules are looked for last where the driver looks for them, so that none stands in for a library.
+    The driver's search path is appended to this process's own, so that no module of the user shadows a library.
 
     Args:
-        task, emit, stop: as `work` takes them.
+        task, emit, stop: see `work`.
     """
     try:
         sys.path += [place for place in task["path"] if place not in sys.path]

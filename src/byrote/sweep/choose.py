@@ -1,4 +1,4 @@
-"""Which runs of a plan are asked for: those whose spec has given values."""
+"""Select the runs of a plan whose specs have given values."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["chosen"]
 
 
 def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> set[str]:
-    """The keys of the entries that have, for every path, one of its values.
+    """The keys of the entries that have one of the given values at every path.
 
     Args:
         entries: of a plan.
@@ -19,7 +19,7 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
             such as "loss", stands for its kind, and "part" for the part of the study.
 
     Raises:
-        ValueError: a path that no spec has, a value that no run has there, or nothing has all of them.
+        ValueError: no spec has a path, no run has a value at its path, or no run has them all.
     """
     leaves = {entry.key: {"part": entry.part, **_with_kinds(entry.spec)} for entry in entries}
     for path, wanted in where.items():
@@ -32,15 +32,15 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
                 shown = ", ".join(str(one) for one in list(there.values())[:8])
                 raise ValueError(f"`where=`: no run has {path} = {value}; the runs have {shown}")
     texts = {path: {_text(value) for value in wanted} for path, wanted in where.items()}
-    found = {
+    keys = {
         key
         for key, fields in leaves.items()
         if all(path in fields and _text(fields[path]) in wanted for path, wanted in texts.items())
     }
-    if not found:
-        asked = " and ".join(f"{path} = {' or '.join(map(str, wanted))}" for path, wanted in where.items())
-        raise ValueError(f"`where=`: no run has {asked} together")
-    return found
+    if not keys:
+        request = " and ".join(f"{path} = {' or '.join(map(str, wanted))}" for path, wanted in where.items())
+        raise ValueError(f"`where=`: no run has {request} together")
+    return keys
 
 
 def _with_kinds(spec: Mapping[str, Any]) -> dict[str, Any]:

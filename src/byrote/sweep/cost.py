@@ -1,4 +1,4 @@
-"""What training a run costs, for starting the longest first and for the time that is left."""
+"""The cost of training a run, which orders the tasks and predicts the remaining time."""
 
 from typing import Any
 
@@ -31,20 +31,21 @@ _COUNTED: dict[tuple[str, tuple[int, ...], int], int] = {}
 
 
 def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
-    """Multiply-adds of one sample's forward pass, counted in each linear and convolution layer as it passes.
+    """Multiply-adds of one sample's forward pass through the linear and convolution layers.
 
-    A layer makes outputs x weights of one output. What a user's own module multiplies elsewhere (attention,
-    recurrence) is not counted. 0 for a network that cannot be built or run: its tasks fail at once and say why.
+    A layer takes its number of outputs times the number of weights per output. What a user's own module multiplies
+    elsewhere (attention, recurrence) is not counted. 0 for a network that cannot be built or run: its tasks fail at
+    once with the reason.
 
     >>> from byrote.networks import MLP
     >>> multiply_adds(MLP(depth=2, width=8, feature_width=3), (1, 4, 4), 5)  # 16 x 8 + 8 x 3 + 3 x 5
     167
     """
-    asked = network.digest(), input_shape, num_outputs
-    if asked not in _COUNTED:
+    architecture = network.digest(), input_shape, num_outputs
+    if architecture not in _COUNTED:
         with torch.random.fork_rng(devices=[]):  # a user's own module may draw
-            _COUNTED[asked] = _count(network, input_shape, num_outputs)
-    return _COUNTED[asked]
+            _COUNTED[architecture] = _count(network, input_shape, num_outputs)
+    return _COUNTED[architecture]
 
 
 def _count(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:

@@ -1,4 +1,4 @@
-"""The driver: hands tasks to an executor, notes what happens, and waits for what other drivers have in hand."""
+"""The driver: hands tasks to an executor, records what happens, and waits for the runs that other drivers train."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -18,12 +18,13 @@ from byrote.sweep.stop import Stop
 
 __all__ = ["Driver"]
 
-_DISK = ("OSError", "WriteError", "StoreLostError")  # what a worker says when the store cannot take a result
-_LOOK, _SLOWER, _TICK = 0.2, 1.3, 0.25  # seconds before what other drivers hold is looked at again, and how that grows
+_DISK = ("OSError", "WriteError", "StoreLostError")  # errors of a worker that cannot write to the store
+_LOOK, _SLOWER = 0.2, 1.3  # seconds until the runs of other drivers are checked again, and how that wait grows
+_TICK = 0.25  # seconds between two checks of whether to stop
 
 
 class Driver:
-    """Has tasks carried out and keeps the books.
+    """Has an executor carry out tasks, and records their events.
 
     Args:
         executor: where they run.
@@ -47,7 +48,7 @@ class Driver:
         self._held: dict[str, Task] = {}  # another driver has them in hand
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
-        """Do these tasks; whatever ends this early ends the workers, and leaves no note of a run in hand.
+        """Carry out these tasks. Even after an early end, the workers are ended and the notes of their runs removed.
 
         Raises:
             OSError: the store cannot be written to.
@@ -60,11 +61,11 @@ class Driver:
         reason = "interrupted"
         try:
             self._submit(todo)
-            self._executor.wait(self._heard)
+            self._executor.wait(self._note)
             others = Watch(self._root)
             while self._held and not self._stop():
                 self._submit(self._freed(others))
-                self._executor.wait(self._heard)
+                self._executor.wait(self._note)
             present_plan(self._root)
             reason = self._stop.reason
         except OSError as error:
@@ -83,7 +84,7 @@ class Driver:
             self._executor.submit(task)
 
     def _freed(self, others: Watch) -> list[Task]:
-        """Wait until some runs that other drivers had in hand are done or free, and give the tasks that are left."""
+        """Wait until some runs that other drivers had in hand are done or free; returns the tasks that are left."""
         held, self._held = list(self._held.values()), {}
         names = [name for task in held for name in (task.name, *task.keys)]
         wait, longest = _LOOK, seconds_of_a_lease() / 6
@@ -103,8 +104,8 @@ class Driver:
         while time.monotonic() < end and not self._stop():
             time.sleep(min(_TICK, seconds))
 
-    def _heard(self, event: Event) -> None:
-        """Note an event, and tell the watcher."""
+    def _note(self, event: Event) -> None:
+        """Record an event, and pass it to the watcher."""
         keys = list(event.task.keys)
         if event.kind == "held":
             self._held[event.task.name] = event.task
@@ -121,11 +122,11 @@ class Driver:
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be carried out: {event.data['message']}")
             if event.data["type"] in _DISK:
-                kept = f"{self._outcome.kept} of {self._outcome.planned} runs are kept in {self._root}"
-                raise OSError(f"{event.data['message']}; {kept}")
+                progress = f"{self._outcome.kept} of {self._outcome.planned} runs are kept in {self._root}"
+                raise OSError(f"{event.data['message']}; {progress}")
 
 
 def _without(task: Task, done: Collection[str]) -> Task | None:
-    """What of a task is still to be done; None where others did it all."""
+    """The task without its finished runs; None where no run is left."""
     left = tuple(e for e in task.experiments if e.key not in done)
     return replace(task, experiments=left, cost=task.cost * len(left) / len(task.experiments)) if left else None

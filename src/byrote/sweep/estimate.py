@@ -128,7 +128,7 @@ def _rates(
     timed = [kind for kind in kinds if kind not in rates][:_TIMED]
     began = time.perf_counter()
     for kind in timed:
-        with suppress(Exception):  # a user's own code can raise anything; the sweep itself says so
+        with suppress(Exception):  # a user's own code can raise anything; the sweep itself reports it
             spent = _seconds_a_run(kinds[kind].experiments, device)
             rates[kind] = cost(kinds[kind].experiments[0]) / max(spent, 1e-9)
     rest = median([rate for rate in rates.values() if rate > 0] or [math.nan])
@@ -157,13 +157,13 @@ def _seconds_a_run(experiments: Sequence[Experiment], device: str) -> float:
 
 
 def _train_on(cohort: Cohort, samples: int) -> None:
-    """One epoch over the first samples alone."""
+    """Train for one epoch on the first samples only."""
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     train_epoch(_part(cohort, samples), optimizer, 0)
 
 
 def _part(cohort: Cohort, samples: int) -> Cohort:
-    """The same runs with the first training samples alone, and as large a share of the test samples."""
+    """The same runs with only the first training samples, and the same share of the test samples."""
     held_out = max(len(cohort.test.labels) * samples // len(cohort.train.labels), 1)
     return replace(
         cohort,
@@ -180,7 +180,7 @@ def _first(images: Images, samples: int) -> Images:
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """The time of an action, the second time it is done."""
+    """The seconds that an action takes when it is carried out for the second time."""
     action()
     began = time.perf_counter()
     action()

@@ -1,4 +1,4 @@
-"""What a sweep did, and who hears of it on the way."""
+"""The result of a sweep, and the interface through which its progress is followed."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ log = logging.getLogger("byrote")
 
 @dataclass
 class Outcome:
-    """What a sweep did.
+    """The result of a sweep.
 
     Attributes:
         planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
         failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
-        raised: runs in which an exception was raised, a user's own code among it, by key: what it was and where.
+        raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
         broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
-        unavailable: runs that were left out, by key, and why their data are not to be had.
-        older_versions: how many runs lie there that other contents of a file or module made and that do not count,
-            by its name and the first digits of that content.
-        without_weights: runs that were done before, keep no weights, and were asked to.
+        unavailable: runs that were left out, by key, with the reason why their data are not available.
+        older_versions: how many runs in the store were made with other contents of a file or module and do not count,
+            by the name of the file or module and the first digits of its content.
+        without_weights: how many runs were done before and have no weights, although weights were requested.
         stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
         heard: runs that this sweep put into the store.
     """
@@ -47,7 +47,7 @@ class Outcome:
     _traces: set[str] = field(default_factory=set, repr=False)
 
     def note(self, event: Event) -> None:
-        """Take in what a worker said."""
+        """Record an event of a worker."""
         if event.kind == "run":
             self.kept += 1
             self.heard.add(event.data["key"])
@@ -81,13 +81,13 @@ class Outcome:
 
 
 class Watcher:
-    """Hears how a sweep goes; the command line draws a progress bar from it. The default is silent."""
+    """Receives the progress of a sweep and does nothing; the command line has a subclass that draws a progress bar."""
 
     def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        """The plan is made: these tasks will be carried out."""
+        """The plan is complete, and these tasks will be carried out."""
 
     def event(self, event: Event, outcome: Outcome) -> None:
-        """A worker said something."""
+        """A worker reported an event."""
 
     def end(self, outcome: Outcome) -> None:
         """All is done."""

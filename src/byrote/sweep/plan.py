@@ -41,9 +41,9 @@ class Task:
 
 
 def together(experiment: Experiment, device: str) -> int:
-    """How many runs like this one train together where nothing else is asked for.
+    """The default number of runs like this one that train together.
 
-    On a CPU runs of a cohort go through the kernels one after another, and what is saved is Python's share of a step:
+    On a CPU the runs of a cohort go through the kernels one after another, which saves Python's share of a step:
     up to a third for dense networks of width 128, a few percent at 256 (docs/engine.md), nothing for larger ones. On
     an accelerator one call serves all; a cohort that does not fit is halved.
     """
@@ -64,16 +64,16 @@ def plan_study(
 
     Args:
         study, scale, overrides: see `Study.grid`.
-        imports: the user's modules, for the plan to remember.
+        imports: the user's modules, which the plan records.
         file: the TOML file that the study was read from; empty for a built-in one.
 
     Raises:
         ValueError: an unknown scale, component, field or value, or a module without a source file.
     """
-    found = study.grid(scale, overrides)
-    if not found:
+    grid = study.grid(scale, overrides)
+    if not grid:
         raise ValueError(f"study {study.name!r} has no run at scale {scale!r}")
-    entries = tuple(Entry(e.key, part.name, e.spec(), e.contents, part.bind or ()) for part, e in found)
+    entries = tuple(Entry(e.key, part.name, e.spec(), e.contents, part.bind or ()) for part, e in grid)
     for entry in entries:
         for module in modules_in(entry.spec):
             if f"module:{module}" not in entry.contents:
@@ -83,7 +83,7 @@ def plan_study(
                 )
     scale = scale or study.default_scale or study.scale_names[0]
     plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries, file=file)
-    return plan, {e.key: e for _, e in found}
+    return plan, {e.key: e for _, e in grid}
 
 
 def tasks(
@@ -104,18 +104,18 @@ def tasks(
         experiments: those of the plan that can be run here, by key.
         done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
-        cohort: most runs that train together; None: see `together`.
+        cohort: the largest number of runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
         device: where they are trained.
-        only: the keys of the runs that are asked for; None: all.
+        only: the keys of the selected runs; None: all.
     """
     entries = [entry for entry in plan.entries if entry.key in experiments]
-    asked = [entry for entry in entries if only is None or entry.key in only]
-    missing = set([entry.key for entry in asked if entry.key not in done][:limit])
+    selected = [entry for entry in entries if only is None or entry.key in only]
+    missing = set([entry.key for entry in selected if entry.key not in done][:limit])
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in entries if missing else ():
         groups[cohort_key(experiments[entry.key])].append(entry.key)
-    found = []
+    cohorts = []
     for keys in groups.values():
         keys.sort(key=lambda key: (experiments[key].loss.digest(), key))
         size = cohort or together(experiments[keys[0]], device)
@@ -124,12 +124,12 @@ def tasks(
             members = tuple(experiments[key] for key in planned if key in missing)
             if members:
                 cost = sum(training_cost(e, sizes[e.data.digest()]) for e in members)
-                found.append(Task(digest(planned), members, cost))
-    return sorted(found, key=lambda task: -task.cost)
+                cohorts.append(Task(digest(planned), members, cost))
+    return sorted(cohorts, key=lambda task: -task.cost)
 
 
 def by_worth(todo: Sequence[Task], worth: Mapping[str, float]) -> list[Task]:
-    """The tasks by what their runs are worth on average; of equals, the longest first."""
+    """Sort tasks by the average worth of their runs, the highest first; among equals, the longest first."""
 
     def of(task: Task) -> float:
         return sum(worth.get(key, 0.0) for key in task.keys) / len(task.keys)

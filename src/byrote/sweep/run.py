@@ -1,4 +1,4 @@
-"""`byrote.run`: do what is missing of a study, and say what was kept."""
+"""`byrote.run`: train the missing runs of a study, and report the outcome."""
 
 import logging
 from collections import defaultdict
@@ -75,26 +75,26 @@ def run(
         on: "local", "serial" or "ray".
         address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private one of this machine.
         gpus_per_task: with "ray" and "cuda", the share of a GPU that a cohort takes (default: 1).
-        cohort: most runs that train together (default: by size, see `sweep.plan.together`).
+        cohort: the largest number of runs that train together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
         keep_weights: store each run's weights.
-        watcher: hears of progress.
+        watcher: receives the progress.
         stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
             checkpoint after their epoch, from which the next sweep goes on.
         where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
-        worth: gives what each missing run is worth, by key, from their entries and costs; the tasks of the highest
+        worth: computes the worth of each missing run, by key, from the entries and costs; the tasks of the highest
             worth start first (None: the longest).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
-        that could not be carried out, and runs whose data set cannot be had here are values there (`failed`, `raised`,
-        `broken`, `unavailable`), not exceptions: the rest of the grid is kept.
+        that could not be carried out, and runs whose data set is not available here are listed there (`failed`,
+        `raised`, `broken`, `unavailable`) and raise no exception: the rest of the grid is kept.
 
     Raises:
-        ValueError: a spec, a folder, a data set or an accepted content is not what is needed; nothing was trained.
+        ValueError: a spec, a folder, a data set or an accepted content is invalid; nothing was trained.
         RuntimeError: the user's own data set raises in every run; nothing was trained.
         DataUnavailableError: no run has its data.
-        OSError: the disk filled up on the way; the runs committed before are kept.
+        OSError: the disk filled up during the sweep; the runs committed before are kept.
 
     >>> import byrote
     >>> byrote.run("demo", out="runs/demo", limit=2).store.history().to_pandas()  # doctest: +SKIP
@@ -137,7 +137,7 @@ def run(
 
 
 def _whole(root: Path, plan: Plan, experiments: Mapping[str, Experiment]) -> dict[str, dict[str, Any]]:
-    """The manifests of the runs that are there and whole, with the facts of their specs; what is wrong is said."""
+    """The manifests of the runs that are present and whole, with the facts of their specs; flaws are logged."""
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values())
     if flaws and bucket_of(root) is not None:  # the copy may be damaged, and not the bucket
@@ -162,13 +162,13 @@ def _check_counts(workers: int | None, limit: int | None) -> None:
         raise ValueError(f"`limit=` needs at least 1 run, got {limit}")
 
 
-def _count_again(outcome: Outcome, plan: Plan, asked: Sequence[str]) -> None:
-    """Count what the store holds now: other drivers may have done some of what was asked for. Tidy up after all."""
+def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
+    """Count what the store holds now, since other drivers may have done some runs, and remove old checkpoints."""
     refresh(outcome.root)
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
     discard(outcome.root, list(finished_checkpoints(outcome.root, present.values())))
-    others = {present[key]: key for key in asked if key in present and key not in outcome.heard}
+    others = {present[key]: key for key in keys if key in present and key not in outcome.heard}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():
         if manifest["status"] == "failed":
             outcome.failed[others[name]] = manifest["error"]
@@ -242,9 +242,9 @@ def price(
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
-    """Make the store or take up the one that is there, and see that it can be written to.
+    """Create the store or open the one that is there, and check that it can be written to.
 
-    The modules that it was made with before stay remembered.
+    The modules of an earlier plan are kept.
     """
     refresh(root)
     plan = plan.accepting(root, accept)
@@ -271,11 +271,11 @@ def _lacks_weights(manifest: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _Data:
-    """What loading all data told.
+    """The result of loading all data.
 
     Attributes:
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
-        unavailable: the runs whose files are not to be had, by key, and why.
+        unavailable: the runs whose files are not available, by key, and why.
         raised: the runs whose data set or noise is the user's own code and raises, by key: what, and the traceback.
     """
 
@@ -285,9 +285,9 @@ class _Data:
 
 
 def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
-    """Load all data and recorded labels once, so that what is broken is said before anything is trained.
+    """Load all data and recorded labels once, so that problems are reported before anything is trained.
 
-    What is the matter with all runs is an error.
+    A problem of all runs is raised as an error.
     """
     sources: dict[tuple[str, int, str], list[Experiment]] = defaultdict(list)
     for e in experiments.values():

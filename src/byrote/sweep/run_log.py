@@ -1,4 +1,4 @@
-"""A log a run: what a worker says about the runs of a task, line by line, in `DIR/log/KEY.txt`."""
+"""One log per run: a worker writes what happens to each run of its task, line by line, into `DIR/log/KEY.txt`."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ Emit = Callable[[dict[str, Any]], object]
 
 
 def logged(root: Path, keys: Sequence[str], emit: Emit) -> Emit:
-    """An `emit` that also writes into the logs of the runs; it writes at once who trains them."""
+    """An `emit` that also writes to the logs of the runs. Their first line, written here, names the process."""
     beside = f", {len(keys)} runs together" if len(keys) > 1 else ""
     note_run(root, keys, f"begins on {socket.gethostname()}, process {os.getpid()}{beside}")
 

@@ -1,7 +1,7 @@
-"""`--on slurm`: an array script whose tasks are drivers on one shared store, so that SLURM needs no Ray.
+"""`--on slurm`: an array script whose tasks are drivers on one shared store, without Ray.
 
-Each array task runs the same `byrote run` command on one node. The drivers share the store: a run that one has in hand
-is left alone by the others. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
+Each array task runs the same `byrote run` command on one node. The drivers share the store: each leaves alone the runs
+that another has in hand. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
 """
 
 import re
@@ -19,12 +19,12 @@ _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d{1,2}))?(?::(\d{1,2}))?")
 
 @dataclass(frozen=True)
 class Job:
-    """What SLURM is asked for.
+    """The resources to request from SLURM.
 
     Args:
         array: the tasks, as sbatch takes them: "0-15", or "0-15%4" for four at a time.
-        time: the limit of each, as sbatch takes it: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
-        partition: where; empty: SLURM's default.
+        time: the time limit of each task, as sbatch takes it: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+        partition: the partition; empty: SLURM's default.
         workers: CPUs, and worker processes, of each task.
         gpus: GPUs of each task.
 
@@ -55,8 +55,8 @@ def slurm_seconds(text: str) -> float:
     Raises:
         ValueError: not such a text, or not above zero.
     """
-    found = _TIME.fullmatch(text)
-    days, *parts = found.groups() if found else (None,)
+    match = _TIME.fullmatch(text)
+    days, *parts = match.groups() if match else (None,)
     numbers = [int(part) for part in parts if part is not None]
     if days is not None:
         hours, minutes, seconds = (*numbers, 0, 0)[:3]
@@ -77,12 +77,11 @@ def array_script(command: Sequence[str], job: Job, *, name: str, folder: str, st
 
     Args:
         command: what each task runs; the time limit is added.
-        job: what SLURM is asked for.
-        name: of the job.
-        folder: where the command runs, an absolute path that every node can reach; modules of the user are looked for
-            there.
-        store: the folder of the store, an absolute path too; what a task prints goes into its `log`.
-        python_path: the PYTHONPATH of the command, where there is one.
+        job: the resources to request.
+        name: the name of the job.
+        folder: where the command runs and finds the user's modules, an absolute path that every node can reach.
+        store: the folder of the store, also an absolute path; the output of a task goes into its `log`.
+        python_path: the PYTHONPATH of the command; empty: none.
     """
     limit = slurm_seconds(job.time)
     lines = ["#!/bin/bash", f"#SBATCH --job-name={_directive(name)}", f"#SBATCH --array={job.array}"]

@@ -23,9 +23,9 @@ def read_seconds(text: str) -> float:
     (5400.0, 5400.0, 3600.0, 5400.0)
     """
     number = r"(\d+(?:\.\d+)?|\.\d+)"
-    found = re.fullmatch("".join(rf"(?:{number}{unit})?" for unit in _UNITS), text.strip())
-    if found and any(found.groups()):
-        seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True))
+    match = re.fullmatch("".join(rf"(?:{number}{unit})?" for unit in _UNITS), text.strip())
+    if match and any(match.groups()):
+        seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNITS.values(), strict=True))
     elif re.fullmatch(number, text.strip()):
         seconds = float(text)
     else:
@@ -60,7 +60,7 @@ class Stop:
         self.reason = self.reason or reason
 
     def also(self, reason: str, asked: Callable[[], bool]) -> None:
-        """Stop for this reason too, once `asked` says yes."""
+        """Stop for this reason too, once `asked()` is true."""
         self._others.append((reason, asked))
 
     def __call__(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does with one task: train its cohort and commit each run. Also what `serial` calls."""
+"""What a worker does with one task: train its cohort and commit each run. `serial` does the same in its own process."""
 
 import gc
 import logging
@@ -30,11 +30,11 @@ log = logging.getLogger("byrote")
 Emit = Callable[[dict[str, Any]], object]
 Stop = Callable[[], bool]
 _EVERY = 10.0  # seconds between two uploads of a checkpoint, where the store is a bucket
-_imported: dict[str, tuple[object, str]] = {}  # by module its import and the digest of its source at that time
+_imported: dict[str, tuple[object, str]] = {}  # by module: its import, and the digest of its source then
 
 
 def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
-    """Train the experiments of one task and commit each run; see `_carry_out` for what raises or does not fit.
+    """Train the experiments of one task and commit each run; `_carry_out` handles runs that raise or do not fit.
 
     Runs that another driver has in hand are left to it, and those that it has finished are not trained again.
 
@@ -42,13 +42,13 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
         task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
             last two are those of the plan.
         emit: called with every event, a JSON-ready mapping.
-        stop: asked after every epoch; where it says yes, the cohort keeps a checkpoint and is left.
+        stop: called after every epoch; once it returns True, the cohort saves a checkpoint and ends.
 
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
         OSError: the store cannot be written to, or is gone.
         HeldError: another driver has some of the runs in hand, or has taken them over; the others are done.
-        Stopped: `stop` said yes before the last epoch.
+        Stopped: `stop` returned True before the last epoch.
     """
     if stop():
         raise Stopped(0)
@@ -83,7 +83,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
 
 @dataclass(frozen=True)
 class _Hands:
-    """What all attempts at the runs of one task share."""
+    """What all attempts at the runs of one task have in common."""
 
     emit: Emit
     stop: Stop
@@ -91,7 +91,7 @@ class _Hands:
 
 
 def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any]) -> None:
-    """What is trained here must be what was planned: runs are named by the contents of files and modules."""
+    """Check that the runs are those of the plan: their keys depend on the contents of files and modules."""
     for experiment, key, planned in zip(experiments, task["keys"], task["contents"], strict=True):
         names = dict.fromkeys([*planned, *experiment.contents])
         changed = [name for name in names if planned.get(name) != experiment.contents.get(name)]
@@ -104,7 +104,7 @@ def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any])
 
 
 def _stale(contents: Mapping[str, str]) -> Iterator[str]:
-    """The modules whose source changed after this process imported them, as far as it has seen them before."""
+    """The modules whose source has changed since this process first imported them for a task."""
     for name, content in contents.items():
         kind, _, module = name.partition(":")
         origin = getattr(sys.modules.get(module), "__spec__", None)
@@ -117,9 +117,9 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
 
 
 def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, hands: "_Hands") -> None:
-    """Train a cohort: in halves where memory does not hold it, and run by run where training raises.
+    """Train a cohort: in halves where it does not fit into memory, and run by run where training raises.
 
-    A run that raises alone becomes an event, so that it costs itself and no other.
+    The exception of a run that is trained alone becomes an event, so that no other run is lost.
     """
     try:
         _train(task, experiments, name, hands)
@@ -154,7 +154,7 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; the CPU's allocator only a sentence."""
+    """Whether memory ran out. CUDA raises a class of its own, the CPU's allocator a RuntimeError with this text."""
     short = isinstance(error, RuntimeError) and "not enough memory" in str(error)
     return short or isinstance(error, torch.OutOfMemoryError)
 
@@ -174,9 +174,9 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
     checkpoint = _checkpoint(task, name)
     fetch_file(root, checkpoint.path)  # another machine may have begun
 
-    def heard(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if leases.lost.issuperset(keys):
-            raise LeaseLostError(f"another driver has taken over {len(keys)} runs, whose training here ends")
+            raise LeaseLostError(f"another driver has taken over {len(keys)} runs; their training ends here")
         if progress.readings:
             present_plan(root, _EVERY)
             mark_running(root, keys, {"epoch": progress.epoch, "epochs": progress.epochs})
@@ -186,7 +186,7 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
 
     numerics = {"precision": experiments[0].training.precision, "threads": task["threads"], "device": device}
     try:
-        runs = train(experiments, device, heard, task["weights"], checkpoint, hands.stop)
+        runs = train(experiments, device, report, task["weights"], checkpoint, hands.stop)
     except Stopped:
         share(root, checkpoint.path)
         raise

@@ -1,4 +1,4 @@
-"""What every executor is: it takes tasks, carries them out somewhere, and says what happens."""
+"""The interface of every executor: it takes tasks, carries them out somewhere, and reports what happens."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -60,10 +60,10 @@ Heard = Callable[[Event], object]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an executor; each takes what it needs.
+    """The options of an executor; each uses those that it needs.
 
     Args:
-        workers: most tasks at a time; None: as many as there is room for.
+        workers: the largest number of tasks at a time; None: as many as there is room for.
         address: of a running cluster; empty: a private one.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
@@ -89,19 +89,19 @@ class Executor(ABC):
     @classmethod
     @abstractmethod
     def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
-        """The executor of these tasks, which asks `stop` whether the sweep stops."""
+        """An executor for tasks with this setting; it calls `stop` to learn whether the sweep stops."""
 
     @classmethod
     def check(cls, request: Request, device: str) -> None:
-        """See that it takes what was asked for, before anything is begun.
+        """Check the request before anything starts.
 
         Raises:
-            ValueError: what was asked for does not fit.
+            ValueError: the request does not fit this executor or the device.
             ImportError: a package is missing.
         """
         if request.address or request.gpus_per_task is not None:
             on = cls.__name__.lower()
-            raise ValueError(f"`address=` and `gpus_per_task=` are for `on='ray'`, and this is `on={on!r}`")
+            raise ValueError(f"`address=` and `gpus_per_task=` need `on='ray'`, got `on={on!r}`")
 
     @abstractmethod
     def submit(self, task: Task) -> None:
@@ -109,12 +109,12 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, heard: Heard) -> None:
-        """Carry on until every submitted task has ended, and pass on each event.
+        """Wait until every submitted task has ended, and pass each event to `heard`.
 
-        The executor asks its `stop` at least twice a second (`Serial`: after every epoch). Where it says yes, no
+        The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no
         further task starts, and the tasks in hand end after their epoch, each with a checkpoint.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End whatever runs, now. A task in hand keeps the checkpoint that it saved last."""
+        """End all tasks now. A task in hand keeps its last checkpoint."""

@@ -21,11 +21,11 @@ from byrote.sweep.plan import Task
 __all__ = ["Local", "default_workers"]
 
 _ATTEMPTS = 2  # times a task is tried when its worker dies
-_TICK = 0.25  # seconds between two questions whether to stop
+_TICK = 0.25  # seconds between two checks of whether to stop
 
 
 def default_workers(device: str = "cpu") -> int:
-    """One a core this process may use; on an accelerator, which a cohort fills, a single one.
+    """One worker per core that this process may use, but one on an accelerator, which a single cohort fills.
 
     >>> default_workers("cuda:0")
     1
@@ -42,7 +42,7 @@ class Local(Executor):
     Args:
         setting: what every task shares.
         stop: whether the sweep stops.
-        workers: most processes at a time.
+        workers: the largest number of processes at a time.
     """
 
     def __init__(self, setting: Setting, stop: Callable[[], bool], workers: int) -> None:
@@ -65,10 +65,10 @@ class Local(Executor):
         self._slots = [_Slot(self._todo, self._setting, self._events.put) for _ in range(count)]
         for slot in self._slots:
             slot.start()
-        working, asked = len(self._slots), False
+        working, stopping = len(self._slots), False
         while working:
-            if not asked and self._stop():
-                asked = True
+            if not stopping and self._stop():
+                stopping = True
                 for slot in self._slots:
                     slot.ask_to_stop()
             try:
@@ -134,7 +134,7 @@ class _Slot(threading.Thread):
             )
 
     def _attempt(self, task: Task) -> int | None:
-        """Give the task to the worker and pass on what it says; its exit code when it died on the way."""
+        """Send the task to the worker and pass on its events; returns the exit code of a worker that died."""
         with self._lock:
             if self._stopping.is_set():
                 return None
@@ -157,18 +157,18 @@ class _Slot(threading.Thread):
             threads = str(self._setting.threads)
             environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, PYTHONPATH=_python_path())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no file here stands in for a library
+                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no file here shadows a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
                 env=environment,
-                start_new_session=True,  # Ctrl-C reaches the driver alone, which tells its workers
+                start_new_session=True,  # Ctrl-C reaches only the driver, which stops its workers
             )
         return self._process
 
     def _end(self) -> None:
-        """Let the worker end by itself; it is killed where it does not."""
+        """Ask the worker to end, and kill it if it does not."""
         with self._lock:
             process, self._process = self._process, None
         if process is None:
@@ -190,7 +190,7 @@ def _pipe(pipe: Any) -> Any:
 
 
 def _python_path() -> str:
-    """Where a worker looks for modules besides the installed ones: as here, and in the folder that holds byrote."""
+    """The PYTHONPATH of a worker: that of this process, and the folder of byrote where it is not installed."""
     places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     house = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))

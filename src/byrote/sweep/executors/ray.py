@@ -33,8 +33,8 @@ _RETRIES = 3  # times a task starts again when its worker or node dies; one that
 _CALLS = 50  # tasks a worker process does before it is replaced: what it leaks stays bounded, its start costs little
 _MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one
-_TICK = 0.25  # seconds between two questions whether to stop
-_EVERY = 5.0  # seconds between two looks at the size of the cluster and at the progress of the runs
+_TICK = 0.25  # seconds between two checks of whether to stop
+_EVERY = 5.0  # seconds between two checks of the size of the cluster
 
 
 class Ray(Executor):
@@ -43,7 +43,7 @@ class Ray(Executor):
     Args:
         setting: what every task shares; the folder of the store must be absolute.
         stop: whether the sweep stops.
-        workers: most tasks at a time; None: as many as the cluster has room for. Of a private cluster the CPUs.
+        workers: the largest number of tasks at a time, and the CPUs of a private cluster; None: as many as fit.
         address: "auto" or HOST:PORT of a running cluster; empty: a private one is started on this machine, which
             listens on the loopback alone, with a random token, and is gone at the end.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
@@ -121,18 +121,18 @@ class Ray(Executor):
     def _message(self, task: Task) -> dict[str, Any]:
         return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd()}
 
-    def _end(self, reference: Any, task: Task, heard: Heard) -> None:
-        """Pass on what a task said, or how its worker died for the last time."""
+    def _end(self, reference: Any, task: Task, pass_on: Heard) -> None:
+        """Pass on the events of a task, or how its worker died for the last time."""
         try:
-            said = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # it could not even begin, as where byrote is not installed
-            message = f"a Ray worker could not begin: {str(error).strip().splitlines()[-1]}"
-            said = [{"event": "error", "type": type(error).__name__, "message": message}]
+            events = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # it never started, as where byrote is missing
+            message = f"a Ray worker could not start: {str(error).strip().splitlines()[-1]}"
+            events = [{"event": "error", "type": type(error).__name__, "message": message}]
         except self._ray.exceptions.RayError as error:
             how = {"how": type(error).__name__, "attempt": _RETRIES + 1, "again": False}
-            said = [{"event": "lost", **how}]
-        for data in said:
-            heard(Event(task, data["event"], data))
+            events = [{"event": "lost", **how}]
+        for data in events:
+            pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
         """Tasks that may be in hand: twice as many as run at a time, so that no worker waits for the driver."""
@@ -194,21 +194,21 @@ class Ray(Executor):
 
 
 def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """In a Ray worker: one attempt at a task. Gives its events, those of epochs left out."""
+    """One attempt at a task, in a Ray worker; returns its events, except those of epochs."""
     from byrote.sweep.attempt import attempt
 
     with suppress(OSError):  # a file that a spec names is looked for from the driver's folder
         os.chdir(task["cwd"])
-    said: list[dict[str, Any]] = []
-    attempt(task, said.append, _Asked(located(task["root"]), task["stop"]))
+    events: list[dict[str, Any]] = []
+    attempt(task, events.append, _StopRequested(located(task["root"]), task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
         sys.modules["torch"].cuda.empty_cache()  # the worker goes on and shares its GPU
-    return [event for event in said if event["event"] != "epoch"]
+    return [event for event in events if event["event"] != "epoch"]
 
 
-class _Asked:
-    """Whether the driver asks its tasks to stop, by a file in the store; looks once a second at most."""
+class _StopRequested:
+    """Whether the driver has requested a stop, through a file in the store; checks at most once a second."""
 
     def __init__(self, root: Path, flag: str) -> None:
         self._root, self._path, self._looked = root, root / flag, -1.0

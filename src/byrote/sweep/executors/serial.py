@@ -43,5 +43,5 @@ class Serial(Executor):
     def close(self) -> None:
         self._todo.clear()
 
-    def _carry_out(self, task: Task, heard: Heard) -> None:
-        attempt(self._setting.message(task), lambda said: heard(Event(task, said["event"], said)), self._stop)
+    def _carry_out(self, task: Task, pass_on: Heard) -> None:
+        attempt(self._setting.message(task), lambda data: pass_on(Event(task, data["event"], data)), self._stop)

@@ -27,8 +27,8 @@ def opened(browser, site):
     tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: said.append(f"error: {error}"))
     tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(site)
-    tab.wait_for_selector("html[data-drawn]", timeout=90_000)
+    tab.goto(site, timeout=90_000)
+    tab.wait_for_selector("html[data-drawn]", timeout=180_000)
     yield tab, said, asked
     context.close()
 

@@ -37,7 +37,8 @@ TEXTS = f"""() => {{ {_HELP}
 """Each visible text with its color, opacity and ground; of a chart's texts those that a click has not faded."""
 
 MARKS = f"""() => {{ {_HELP}
-  return [...document.querySelectorAll("[data-chart] svg .mark-symbol path, [data-chart] svg .mark-line path")].flatMap((one) => {{
+  const drawn = document.querySelectorAll("[data-chart] svg :is(.mark-symbol, .mark-line) path");
+  return [...drawn].flatMap((one) => {{
     const style = getComputedStyle(one), line = one.closest(".mark-line");
     const color = line || style.fill === "none" || style.fill === "rgba(0, 0, 0, 0)" ? style.stroke : style.fill;
     const opacity = share(one) * Number(line ? style.strokeOpacity : style.fillOpacity);
@@ -47,10 +48,12 @@ MARKS = f"""() => {{ {_HELP}
 }}"""
 """The full marks and lines of all charts; faint marks of single runs stand beside full ones."""
 
-OUTLINES = """() => [...document.querySelectorAll(".chart [stroke='white']")].map((one) => getComputedStyle(one).stroke)"""
+OUTLINES = """() =>
+  [...document.querySelectorAll(".chart [stroke='white']")].map((one) => getComputedStyle(one).stroke)"""
+"""The colors of the outlines that set a mark or a word of a chart apart from what is below it."""
 
 TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, chart) =>
-  [...svg.querySelectorAll(".role-title-text text, .role-title-subtitle text, .role-legend-label text, .role-axis-title text")]
+  [...svg.querySelectorAll(":is(.role-title-text, .role-title-subtitle, .role-legend-label, .role-axis-title) text")]
     .filter((one) => one.textContent.trim() && getComputedStyle(one).opacity > 0)
     .map((one) => { const box = one.getBoundingClientRect();
       return { chart, text: one.textContent, box: [box.left, box.top, box.right, box.bottom] }; }))"""

@@ -1,6 +1,7 @@
 """The page in a real browser: every chart drawn, nothing said on the console, nothing asked of any network."""
 
 import pytest
+
 from report import legibility
 
 pytestmark = pytest.mark.browser

@@ -5,6 +5,8 @@ import pytest
 from report import legibility
 
 pytestmark = pytest.mark.browser
+PATIENCE = 300_000
+"""How long a page may take to be drawn, in milliseconds: a machine may be busy with other work."""
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -28,8 +30,8 @@ def opened(browser, site):
     tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: said.append(f"error: {error}"))
     tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(site, timeout=90_000)
-    tab.wait_for_selector("html[data-drawn]", timeout=180_000)
+    tab.goto(site, timeout=PATIENCE)
+    tab.wait_for_selector("html[data-drawn]", timeout=PATIENCE)
     yield tab, said, asked
     context.close()
 
@@ -75,8 +77,8 @@ def phone(browser, site):
     """The page on a phone at night, once all charts are drawn."""
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
     tab = context.new_page()
-    tab.goto(site, timeout=90_000)
-    tab.wait_for_selector("html[data-drawn]", timeout=180_000)
+    tab.goto(site, timeout=PATIENCE)
+    tab.wait_for_selector("html[data-drawn]", timeout=PATIENCE)
     yield tab
     context.close()
 
@@ -164,7 +166,7 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(address)
-    tab.wait_for_selector("html[data-drawn]", timeout=90_000)
+    tab.wait_for_selector("html[data-drawn]", timeout=PATIENCE)
     assert said == []
     assert asked == [address]
     assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6

@@ -1,4 +1,4 @@
-"""The few input checks everything shares, one sentence each: what was needed, what came, what to do."""
+"""Input checks shared by all parts; each error is one sentence: what was needed, what came, what to do."""
 
 import importlib
 import operator
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say in one line how to get it.
+    """Import an optional package; the error states how to install it.
 
     >>> require("json", "report").__name__
     'json'
@@ -67,7 +67,7 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
         raise TypeError(f"{name} must be integer classes, got {labels.dtype}")
     if labels.numel() == 0:
         return
-    labels = labels.long()  # the least and the largest of some small and unsigned dtypes are not implemented
+    labels = labels.long()  # torch has no minimum and maximum for some small and unsigned dtypes
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         outside = ((labels < 0) | (labels >= num_classes)).flatten()
@@ -81,7 +81,7 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
 
 
 def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
-    """What to do about labels out of range, where their range tells it."""
+    """Advice on labels out of range, where their range suggests one."""
     if name == "index":
         return ""
     if low >= 1 and high == num_classes:
@@ -96,7 +96,7 @@ def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
 def integers(name: str, values: Any) -> "torch.Tensor":
     """Whole numbers in any container and integer dtype (tensor, array, list, pandas column; booleans too) as int64.
 
-    Floats are refused even where they are whole: they are what a column with missing values becomes.
+    Floats are refused even where they are whole, because a column with missing values becomes one of floats.
 
     Raises: TypeError for floats, text, and what is no array of numbers.
 
@@ -118,10 +118,10 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
     """Class labels (n,) in any integer container as int64, each within 0 .. num_classes - 1.
 
     Args:
-        name: what they are called in an error.
+        name: of the labels in error messages.
         labels: see `integers`.
         num_classes: N.
-        size: n, how many there must be; None: any number.
+        size: n, the required number; None: any number.
 
     Raises: TypeError as `integers`; ValueError for another shape, another length, or a label out of range.
 
@@ -137,7 +137,7 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
 
 
 def epoch_number(epoch: Any) -> int:
-    """An epoch as an int; 0 would say of a sample that it was never learned."""
+    """An epoch as an int; 0 is refused, because it marks samples that were never learned."""
     try:
         number = operator.index(epoch)
     except TypeError:
@@ -206,7 +206,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
 
 
 def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
-    """No NaN and no infinity in any row (n, C); the error counts the rows and says what to do about them."""
+    """No NaN and no infinity in any row (n, C); the error states the number of such rows and what to do."""
     bad = ~rows.isfinite().all(1)
     if bool(bad.any()):
         raise ValueError(
@@ -218,7 +218,7 @@ def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
     """Rows of logits (n, C) that predict no class: a NaN, an infinity, or every class masked with -inf. # (n,) bool
 
-    The largest entry of a row tells it: NaN wins over every number.
+    The largest entry of a row decides: NaN counts as larger than every number.
     """
     import torch
 
@@ -228,7 +228,7 @@ def unusable(logits: "torch.Tensor") -> "torch.Tensor":
 
 
 def counted(name: str, values: Any) -> "torch.Tensor":
-    """Classes (n,) as int64 where nobody says how many there are: none is negative.
+    """Classes (n,) as int64 for an unknown number of classes: none may be negative.
 
     >>> counted("predictions", [0, 4, 1])
     tensor([0, 4, 1])
@@ -273,7 +273,7 @@ def numbers(name: str, values: Any) -> "torch.Tensor":
 
 
 def _float_hint(values: "torch.Tensor") -> str:
-    """What to do about labels that came as floats."""
+    """Advice on labels that are floats."""
     missing = ~values.isfinite()
     if bool(missing.any()):
         first = int(missing.flatten().int().argmax())

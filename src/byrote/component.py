@@ -1,8 +1,8 @@
-"""The pattern every part of an experiment follows: a frozen, validated value that names itself.
+"""The base of every part of an experiment: a frozen, validated value.
 
 A `Spec` is a frozen pydantic model that can be written as plain data (`spec()`), rebuilt from it, and
 digested; a `Component` is a `Spec` that belongs to an open family (losses, noise, data, networks, ...)
-and is found by its `kind`. Defining a subclass registers it; nothing else has to be touched.
+and is found by its `kind`. Defining a subclass registers it; nothing else has to be changed.
 """
 
 import difflib
@@ -31,7 +31,7 @@ __all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """The tail of an error about an unknown name: the nearest known one, else all of them.
+    """The end of an error about an unknown name: the nearest known name, else all of them.
 
     >>> did_you_mean("unifrm", ["uniform", "symmetric"])
     "did you mean 'uniform'?"
@@ -69,7 +69,7 @@ def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str
 
 
 def copied(value: Any) -> Any:
-    """Plain data again, so that whoever changes them changes nothing else."""
+    """A copy of plain data, so that changes to it affect nothing else."""
     if isinstance(value, dict):
         return {name: copied(one) if isinstance(one, (dict, list)) else one for name, one in value.items()}
     return [copied(one) for one in value] if isinstance(value, list) else value
@@ -83,18 +83,18 @@ def _leaves(annotation: Any) -> set[Any]:
 
 @cache
 def _only_numbers(owner: type["Spec"], field: str) -> bool:
-    """Whether a field holds numbers and no truth values."""
+    """Whether a field accepts numbers but not truth values."""
     leaves = _leaves(owner.model_fields[field].annotation)
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
 
 
 def discover(package: str) -> None:
-    """Import every module of a package's folder, so that what registers itself is known: the one way members are found.
+    """Import every module of a package's folder, so that its members register; members are found only in this way.
 
     A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
 
     Raises:
-        ImportError: a module needs what is not installed.
+        ImportError: a module needs a package that is not installed.
     """
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
@@ -104,7 +104,7 @@ def discover(package: str) -> None:
 class Spec(BaseModel):
     """A frozen, validated value that can be written as plain data and rebuilt from it.
 
-    Type checkers know the fields as arguments, in their order or by name; they see a default where a field has
+    Type checkers accept the fields as arguments, by position or by name; they infer a default where a field has
     `Field(default=...)` or a plain value.
     """
 
@@ -126,7 +126,7 @@ class Spec(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        """Python and TOML write true where 1 would be taken."""
+        """Refuse truth values, which Python would accept as 1 and 0."""
         parts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(part, bool) for part in parts) and _only_numbers(cls, str(info.field_name)):
             raise ValueError(f"a number is needed, got {value!r}")
@@ -178,7 +178,7 @@ class Component(Spec):
 
     @cached_property
     def _plain(self) -> dict[str, Any]:
-        """The fields as plain data, found out once: thousands of runs share a component."""
+        """The fields as plain data, computed once, because thousands of runs share a component."""
         return super().spec()
 
     @classmethod
@@ -186,7 +186,7 @@ class Component(Spec):
         """An instance from an instance, a kind, or a mapping with `kind` and fields.
 
         Raises:
-            ValueError: unknown kind or field (names the nearest one), or a value out of its range.
+            ValueError: unknown kind or field (the message names the nearest one), or a value out of its range.
         """
         if isinstance(source, cls):
             return source

@@ -1,4 +1,4 @@
-"""The contents that a spec of components names: a digest of each file and of each of the user's modules."""
+"""The digests of all files and user's modules that the spec of an experiment names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -10,7 +10,7 @@ __all__ = ["contents_of", "digest_contents"]
 
 
 def digest_contents(experiments: Iterable[Spec]) -> None:
-    """Find the contents of several experiments, reading each file and module that they share once."""
+    """Compute the contents of several experiments; files and modules that they share are read once."""
     known: dict[str, str] = {}
     contents_by_part: dict[int, tuple[Spec, dict[str, str]]] = {}  # by part, which experiments may share
     for experiment in experiments:
@@ -55,7 +55,7 @@ def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
 def _file_content(part: Component, path: str) -> str:
     """The digest of the file or folder that a component reads; empty where there is none.
 
-    A component may have a method `content` that gives it, so that one content in two formats has one name.
+    A component may have a method `content` that returns it, so that one content in two formats has one digest.
     """
     content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
     try:

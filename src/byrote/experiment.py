@@ -1,4 +1,4 @@
-"""An `Experiment` is one run's whole specification.
+"""An `Experiment` is the complete specification of one run.
 
 An experiment's key digests every field that changes its result, defaults included, and nothing else: not the
 device, the folder or the number of workers. Two studies that contain the same experiment share its run.
@@ -73,14 +73,14 @@ class Experiment(Spec):
     def contents(self) -> dict[str, str]:
         """The digest of each file and of each user's module that the spec names; see `byrote.identity`.
 
-        A file that is not on this machine has no entry, and neither has a module without a source file, such as an
-        interactive session.
+        A file that is not on this machine has no entry, nor does a module without a source file, such as an interactive
+        session.
         """
         return dict(contents_of(self, {}))
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that name the run by its content."""
+        """Sixteen hexadecimal digits that identify the run by its content."""
         return run_key(self.spec(), self.contents)
 
     @property
@@ -98,11 +98,11 @@ class Experiment(Spec):
 
         Args:
             device: "cpu", "cuda", ...; never part of the key.
-            keep_weights: keep the trained weights, from which `run.model()` makes the trained network.
-            progress: show the epochs on standard error: a bar on a terminal, elsewhere a line a second at most.
+            keep_weights: keep the trained weights, from which `run.model()` builds the trained network.
+            progress: show the epochs on standard error: a bar on a terminal, elsewhere at most one line per second.
 
         Returns:
-            What `byrote.training.Run` describes.
+            A `byrote.training.Run`.
 
         >>> from byrote import data
         >>> small = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)

@@ -1,8 +1,8 @@
-"""Data whose labels are only given (`labels = "given"`): nobody knows which of them are wrong.
+"""Data whose labels are only given (`labels = "given"`): it is unknown which of them are wrong.
 
-What a reading compares with true labels, it then compares with the given ones, so that its name would claim too much.
-Claims, figures and pages read such a run through this module: the columns that speak of true labels have no value, and
-the two shares that still mean something stand under names of their own. Never loads torch.
+A reading that compares with true labels then compares with the given ones, so that its name would be misleading.
+Claims, figures and pages read such a run through this module: the columns about true labels have no value, and the two
+shares that remain meaningful have names of their own. Never loads torch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TRUE_LABELS = (
 )
 """The columns of a history whose values depend on true labels of training or test samples.
 
-`collapsed` is none of them: it says that features have died, whatever the labels are.
+`collapsed` is not among them: it reports vanished features, whatever the labels are.
 """
 
 AGREEMENT = {"given_agreement": "j2", "test_given_agreement": "test_accuracy"}
@@ -81,7 +81,7 @@ def not_tested(runs: int) -> str:
 
 
 def left_out(runs: int) -> str:
-    """The remark on runs that a statement about true labels does not use; empty where there are none.
+    """A remark on the runs that a statement about true labels leaves out; empty where there are none.
 
     >>> left_out(2), left_out(0)
     ('runs whose labels are only given (data.labels) left out: 2', '')
@@ -90,7 +90,7 @@ def left_out(runs: int) -> str:
 
 
 def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | int]:
-    """A row of readings as it stands where labels are only given: no column that depends on true labels.
+    """A row of readings for labels that are only given: without columns that depend on true labels.
 
     >>> as_given({"epoch": 1, "j1": 0.75, "j2": 0.5, "nc1_test": 0.1})
     {'epoch': 1, 'j1': 0.75, 'given_agreement': 0.5}
@@ -100,7 +100,7 @@ def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | 
 
 
 def behind(columns: Collection[str] | None) -> Collection[str] | None:
-    """The readings that columns of such a row are made of; None: all.
+    """The readings needed for columns of such a row; None: all.
 
     Raises: ValueError for a column that depends on true labels.
 

@@ -1,8 +1,8 @@
-"""What names a run: its spec, with each name of a file or of a user's module replaced by a digest of the content.
+"""The identity of a run: its spec, with each name of a file or user's module replaced by a digest of the content.
 
-Two files of one name are two data sets, and one file under two names is one. The same holds for the source of a user's
-module, of which comments, docstrings, and layout do not count. Everything here works on plain data, so that a reader of
-stored specs needs neither torch nor the user's modules.
+Two files with the same name are two data sets, and one file under two names is one data set. The same holds for the
+source of a user's module, without comments, docstrings, and layout. Everything here works on plain data, so that a
+reader of stored specs needs neither torch nor the user's modules.
 """
 
 import ast
@@ -38,17 +38,17 @@ FORMAT = 2
 """The format of specs, keys, and stores: raised when the meaning of a spec or the layout of a store changes."""
 
 SEEDS = ("seed", "noise_seed", "split_seed")
-"""The fields of an experiment that tell repetitions of one run apart."""
+"""The fields of an experiment that distinguish repetitions of one run."""
 
 _CODE = ("kind", "factory")  # fields whose value "module:name" names code
 _LENGTH = 16
 _NUMBERS = (int, float, type(None))
-_PLAIN = (str, *_NUMBERS)  # what holds nothing further; asked first, since specs hold little else
+_PLAIN = (str, *_NUMBERS)  # plain leaves; checked first, because most values are leaves
 _SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
 
 
 def module_of(name: object) -> str:
-    """The user's module in "module:name"; empty for a name that byrote itself defines.
+    """The user's module in "module:name"; empty for a name that byrote defines.
 
     >>> module_of("mine.losses:Mine"), module_of("cross_entropy"), module_of("byrote.networks.own:perceptron")
     ('mine.losses', '', '')
@@ -58,7 +58,7 @@ def module_of(name: object) -> str:
 
 
 def identity(spec: object, contents: Mapping[str, str]) -> Any:
-    """A spec as it counts for the identity of a run.
+    """A spec reduced to the identity of a run.
 
     Args:
         spec: plain data, as `Spec.spec()` gives it.
@@ -124,7 +124,7 @@ def modules_in(spec: object) -> Iterator[str]:
 
 
 def content_name(name: str, content: str) -> str:
-    """A file or module with its content in a few words, for messages.
+    """A file or module with the start of its digest, for messages.
 
     >>> content_name("file:data/mine.npz", "0f3a5c9e21b4" + 52 * "0"), content_name("module:mine", "0f3a5c9e21b4d6e8")
     ('data/mine.npz 0f3a5c9e21b4', 'mine 0f3a5c9e21b4')
@@ -133,7 +133,7 @@ def content_name(name: str, content: str) -> str:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes or, of a folder, of the relative paths and bytes of all its files in sorted order.
+    """SHA-256 of a file's bytes, or of the relative paths and bytes of all files in a folder, in sorted order.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -150,7 +150,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def _bytes_digest(path: Path) -> str:
-    """The digest of a file, computed once unless the file changes: a study asks for it in every run."""
+    """The digest of a file, computed once unless the file changes, because every run of a study needs it."""
     state = path.stat()
     if time.time() - max(state.st_mtime, state.st_ctime) < _SETTLED:
         return _hashed(path)
@@ -170,8 +170,8 @@ def _hashed(path: Path) -> str:
 def source_digest(module: str) -> str:
     """A digest of the source of a module and of the user's other modules that it imports.
 
-    Modules of the standard library, of byrote, and of installed packages do not count. No module is imported for it.
-    What a module loads in another way than by an import statement is not seen.
+    Modules of the standard library, of byrote, and of installed packages do not count. No module is imported. Modules
+    loaded in another way than by an import statement are not seen.
 
     Raises:
         ValueError: the module cannot be found, or its source cannot be parsed.
@@ -197,7 +197,7 @@ def source_digest(module: str) -> str:
 
 
 def has_source(module: str) -> bool:
-    """Whether a module lies in a file, so that its content can be told; an interactive session does not."""
+    """Whether a module has a source file, so that its content can be digested; an interactive session has none."""
     return _place(module) is not None or module not in sys.modules
 
 

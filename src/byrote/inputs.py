@@ -1,4 +1,4 @@
-"""Files that a user names: plain files only, read within bounds, and known again when they change.
+"""Read the user's files: plain files only, within bounds of size, and with changes detected.
 
 A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
 device is refused before it is opened, because reading one may never end.
@@ -41,7 +41,7 @@ __all__ = [
 Fingerprint = tuple[str, int, int, int, int, int]
 """Path, device, inode, size, and the times of the last change to content and to status, in nanoseconds."""
 
-_LINKS = "byrote-"  # what the folder of a link to a table is called
+_LINKS = "byrote-"  # prefix of the folder of a link to a table
 _HEADER = 1 << 24  # bytes of a header line
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _YOUNG = 2_000_000_000  # ns: two writes closer together than a file system's clock ticks can look alike
@@ -67,7 +67,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def shown(path: str | Path) -> str:
-    r"""The path as an error states it, on one line.
+    r"""The path for an error message, on one line.
 
     >>> print(shown("data/a.csv"), shown("two\nlines"))
     data/a.csv 'two\nlines'
@@ -93,7 +93,7 @@ def plain_file(path: str | Path, needed: str = "a file") -> Path:
     """The expanded path, if a plain file (or a link to one) is there.
 
     Args:
-        needed: what an error says is needed.
+        needed: the kind of file needed, for the error message.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -144,7 +144,7 @@ def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """What changes whenever a file is replaced, or written to after the clock of its file system has ticked."""
+    """A fingerprint that changes when a file is replaced, or written to after a tick of its file system's clock."""
     s = _status(path)
     return str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
@@ -180,14 +180,14 @@ _digest = lru_cache(maxsize=4096)(_fresh)
 def stamp(files: Iterable[Path]) -> tuple[tuple[Fingerprint, str], ...]:
     """A value that differs whenever the content of one of the files differs.
 
-    A file that changed a moment ago could change again without a sign, so its checksum is part of the value.
+    A file that changed a moment ago could change again with the same times, so its checksum is part of the value.
     """
     marks = [fingerprint(plain_file(path)) for path in files]
     return tuple((mark, _fresh(mark) if _young(mark) else "") for mark in marks)
 
 
 def content(root: Path, files: Iterable[Path]) -> str:
-    """Sixty-four hexadecimal digits that name the content of files.
+    """Sixty-four hexadecimal digits that identify the content of files.
 
     For `root` itself it is the SHA-256 of its bytes; otherwise the SHA-256 over (path relative to `root`, SHA-256 of
     the bytes) of each file, sorted by path, so that it does not depend on where `root` lies.
@@ -215,7 +215,7 @@ _remembered_folder = lru_cache(maxsize=16)(_folder)
 
 
 def in_words(size: int) -> str:
-    """A number of bytes for people.
+    """A number of bytes in readable units.
 
     >>> in_words(3 << 29), in_words(5 << 20), in_words(700)
     ('1.5 GiB', '5.0 MiB', '700 bytes')
@@ -227,7 +227,7 @@ def in_words(size: int) -> str:
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be had now: what the system has available, within the limit of its container."""
+    """Bytes of memory available now: those of the system, within the limit of its container."""
     limits = []
     with suppress(OSError, ValueError):  # no container, or no limit
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -269,7 +269,7 @@ def table_name(path: Path) -> Iterator[str]:
 
 
 def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
-    """The names in the header of a CSV file, and which of the `separators` stands between them, outside quotes.
+    """The names in the header of a CSV file, and the one of the `separators` between them, outside quotes.
 
     Raises:
         ValueError: no header, other bytes than UTF-8, a broken quotation, a name twice.
@@ -294,7 +294,7 @@ def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
 
 
 def quoted(text: str) -> str:
-    """A text as SQL writes it.
+    """A text as an SQL literal.
 
     >>> print(quoted("it's"))
     'it''s'
@@ -310,7 +310,7 @@ def csv_source(link: str, columns: int, between: str) -> str:
 
 
 def table_error(error: Exception, path: Path) -> str:
-    """What DuckDB says against a file, on one line and with the file's own name."""
+    """DuckDB's error about a file, on one line and with the file's own name."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if "state machine reached an invalid state" in lines[0]:
         return r"its lines end in two ways, some with \r\n and some with \n: save it again with one of them"

@@ -1,4 +1,4 @@
-"""The one definition of each interval formula: a mean over seeds, a share of trials, a difference of two shares."""
+"""The interval formulas: a mean over seeds, a share of trials, a difference of two shares."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def clopper_pearson(
 ) -> tuple[float | Array, float | Array]:
     """The exact interval of a share of independent trials (Clopper and Pearson 1934), from the beta distribution.
 
-    Why: it never covers less than it states, even for one trial; it suits shares of a few runs.
+    Why: its coverage is never below the stated confidence, even for one trial; it suits shares of a few runs.
 
     Args:
         successes: whole numbers in [0, trials]; a number or an array.

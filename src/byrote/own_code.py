@@ -1,8 +1,8 @@
-"""A user's own modules: how `imports=` finds them, and what their exceptions look like to the person who wrote them.
+"""A user's own modules: import them (`imports=`), and show their exceptions without byrote's frames.
 
-The current folder is searched only where a module was named, and after every library, so that a file of the user's
-never stands in for one. An exception in a user's code is shown once as Python shows it, from the first line of the
-user's own files on; what byrote did before is left out.
+The current folder is searched only where a module was named, and after every library, so that a user's file never
+replaces a library. An exception in a user's code is shown once as Python shows it, from the first frame in the user's
+own files on; earlier frames of byrote are left out.
 """
 
 import importlib
@@ -52,13 +52,13 @@ def import_modules(modules: Iterable[str]) -> None:
 
 
 def search_here() -> None:
-    """Put the current folder at the end of the path, where modules that somebody named are looked for."""
+    """Put the current folder at the end of the path, so that named modules are found there."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def _check_name(name: str) -> None:
-    """A file, a folder or another word is not a module's name; the error says which name is meant."""
+    """Refuse a file, a folder or another text that is not a module's name; the error suggests the name."""
     if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
         return
     needed = f"`imports=` needs the name of a module as Python's import takes it, got {name!r}"
@@ -73,13 +73,13 @@ def _check_name(name: str) -> None:
 
 
 def _identifier(word: str) -> str:
-    """The nearest word that Python takes as a name."""
+    """The nearest valid Python name."""
     letters = "".join(letter if letter.isalnum() else "_" for letter in word)
     return letters if letters.isidentifier() else f"own_{letters}"
 
 
 def _check_visible(name: str) -> None:
-    """A file in the current folder that has the name of a library would never be imported."""
+    """Refuse a file in the current folder with the name of a library, because it would never be imported."""
     top = name.partition(".")[0]
     here = [place for place in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py") if place.is_file()]
     if not here:
@@ -95,7 +95,7 @@ def _check_visible(name: str) -> None:
 
 
 def described(error: BaseException) -> str:
-    """An exception in one sentence: its type, what it says, and the user's line that raised it.
+    """An exception in one sentence: its type, its message, and the user's line that raised it.
 
     >>> described(ValueError("no such thing"))
     'ValueError: no such thing'
@@ -114,7 +114,7 @@ def described(error: BaseException) -> str:
 def own_trace(error: BaseException) -> str:
     """The traceback of an exception from the first frame of the user's own files on; empty where there is none.
 
-    An error that was raised from another one is looked through for the first that has such a frame.
+    In a chain of errors, the first one with such a frame is used.
     """
     looked: BaseException | None = error
     while looked is not None:
@@ -129,7 +129,7 @@ def own_trace(error: BaseException) -> str:
 
 
 def traced(error: BaseException) -> str:
-    """The traceback of an exception as the person sees it who has to mend it: from the user's own files on, or whole.
+    """The traceback of an exception from the user's own files on, or the whole traceback without such files.
 
     >>> traced(ValueError("no such thing"))
     'ValueError: no such thing'

@@ -1,6 +1,6 @@
-"""How a network is trained, as plain values: optimizer, learning-rate schedule, and the training settings.
+"""The training recipe as plain values: optimizer, learning-rate schedule, and training settings.
 
-Nothing here touches torch; `byrote.training` carries these out. A schedule gives the factor on the learning
+Nothing here uses torch; `byrote.training` applies these values. A schedule gives the factor on the learning
 rate during an epoch, counted from 0.
 """
 
@@ -126,7 +126,7 @@ class Training(Spec):
         batch_size: samples a step, at least 2 (batch normalization needs two).
         drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
             joins the one before.
-        optimizer: what makes the steps, with its learning rate.
+        optimizer: the optimizer with its learning rate.
         schedule: the factor on the learning rate in each epoch.
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.

@@ -41,7 +41,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One tree from several, later ones over earlier ones; keys may be dotted paths.
+    """Merge several trees; later ones override earlier ones. Keys may be dotted paths.
 
     A mapping with a `kind` of its own replaces what was there; one without is merged into it.
 
@@ -63,7 +63,7 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Experiment:
-    """An experiment whose parts are those of an earlier one where they are given alike: of many runs few parts differ.
+    """An experiment that reuses the equal parts of earlier ones, because the parts of many runs are the same.
 
     Args:
         fields: of the experiment.
@@ -89,23 +89,23 @@ def _check_scale(owner: str, scale: str, scales: Mapping[str, Any]) -> None:
         raise ValueError(f"{owner} names scale {scale!r}, which the study does not have; {listed}")
 
 
-_OVER = ("base", "axes", "paired")  # what a part may replace at a scale
+_OVER = ("base", "axes", "paired")  # the tables that a part may replace at a scale
 
 
 class Part(Spec):
     """One grid of a study.
 
     Args:
-        name: the part's name, which every row of its tables carries.
+        name: the part's name, a column of its tables.
         bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
             the setting, so that losses with a learning rate of their own are compared in one setting. None: the
             study's `bind`.
-        base: fields of every run of the part, over those of the study.
+        base: fields of every run of the part; they override those of the study.
         axes: lists of values by path; the runs are their product.
         paired: lists of values by path, all of one length, that go together row by row; the product is taken for each
             row.
         only: the scales that contain this part; empty: all.
-        scales: by the name of a scale the tables `base`, `axes` and `paired` that go over those here at that scale.
+        scales: by the name of a scale, the tables `base`, `axes` and `paired` that override these at that scale.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Part(Spec):
 
 
 class Study(Spec):
-    """A named collection of grids, with scales from minutes on a laptop to the papers' own size.
+    """A named collection of grids, with scales from minutes on a laptop to the size of the papers.
 
     Args:
         name: names the study's stores.
@@ -147,8 +147,8 @@ class Study(Spec):
         bind: the `bind` of every part without one of its own.
         base: fields of every run; a path is dotted, as in "noise.rate".
         part: the grids, at least one.
-        scales: by the name of a scale the fields that go over those of every part; empty: the study has one size.
-        default_scale: the scale that is taken where none is named; empty: the first.
+        scales: by the name of a scale, the fields that override those of every part; empty: the study has one size.
+        default_scale: the scale used by default; empty: the first.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:
-        """Every scale that a part names must be one of the study, and what it replaces there one of three tables."""
+        """Check that every scale named in a part is one of the study, and that it replaces only the three tables."""
         for part in self.part:
             for scale in (*part.only, *part.scales):
                 _check_scale(f"part {part.name!r}", scale, self.scales)
@@ -177,7 +177,7 @@ class Study(Spec):
         """A built-in study by name, or a TOML file by path.
 
         Raises:
-            ValueError: no such study or file, unreadable TOML, or an unknown key (names the nearest).
+            ValueError: no such study or file, unreadable TOML, or an unknown key (the message names the nearest).
         """
         built_in = list_studies()
         if str(source) in built_in:
@@ -208,11 +208,11 @@ class Study(Spec):
         return [(part.name, experiment) for part, experiment in self.grid(scale, overrides)]
 
     def grid(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[Part, Experiment]]:
-        """Every experiment with its part, each once: it belongs to the first part that asks for it.
+        """Every experiment with its part, each once: it belongs to the first part that contains it.
 
         Args:
             scale: one of `scale_names`; "" takes the default.
-            overrides: dotted paths and values that go over everything, axes included.
+            overrides: dotted paths and values that override everything, axes included.
 
         Raises:
             ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
@@ -257,7 +257,7 @@ def _parts(tables: object) -> tuple[Part, ...]:
 
 
 def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
-    """A bound field must be one of the part's specs, and none that is a loss's, a rate's or a repetition's anyway."""
+    """Check that a bound field is a field of the part's specs, and not a field of the loss, a rate or a seed."""
     if not part.bind:
         return
     known = dict.fromkeys(path for experiment in experiments for path in _paths(experiment.spec()))
@@ -269,7 +269,7 @@ def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
 
 
 def _paths(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every field, also of those that hold fields."""
+    """The dotted path of every field, including fields that contain fields."""
     for name, value in spec.items():
         yield prefix + name
         if isinstance(value, Mapping):

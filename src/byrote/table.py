@@ -1,6 +1,6 @@
 """A frozen table of named columns: the history of a run, of an observer and of a store.
 
-It gives a pandas or polars frame or a DuckDB relation when asked. A column may be given as a function that is called
+It converts to a pandas or polars frame or a DuckDB relation. A column may be given as a function that is called
 when the column is first read, so that a large file costs only the columns that are used.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
-_ROWS, _WIDTH, _CELL = 10, 110, 20  # of a table that is shown: rows, characters a line, characters a value at most
+_ROWS, _WIDTH, _CELL = 10, 110, 20  # most rows, characters per line, and characters per value of a table that is shown
 
 
 def _column(values: object) -> Column:
@@ -59,7 +59,7 @@ def _of_objects(values: list[Any]) -> Column:
 
 
 def _equals(column: Column, value: object) -> NDArray[np.bool_]:
-    """Equality as a reader means it: floats to nine digits, None and NaN match what is absent."""
+    """Equality for conditions: floats to nine digits; None and NaN match absent values."""
     if isinstance(value, (tuple, list, set, frozenset)):
         mask = np.zeros(len(column), dtype=bool)
         for one in value:
@@ -81,12 +81,12 @@ class Table:
     """Columns of equal length, one row a run and evaluated epoch.
 
     Why: claims, figures and reports are functions of numbers alone; a plain table keeps them free of the store,
-    of torch and of each other. Columns are read-only; every method gives a new table. Strings are objects,
+    of torch and of each other. Columns are read-only; every method returns a new table. Strings are objects,
     an absent number is NaN, an absent string is ''.
 
     Args:
         columns: name -> values, all of one length; numbers in arrays are not copied. Masked entries and None count
-            as absent. `Table.lazy` takes functions that give the values.
+            as absent. `Table.lazy` takes functions that return the values.
 
     Raises:
         ValueError: unequal lengths, or a column that is not one-dimensional.
@@ -119,7 +119,7 @@ class Table:
 
     @classmethod
     def lazy(cls, columns: Mapping[str, Callable[[], object]], length: int) -> Table:
-        """A table of `length` rows whose columns are read when they are first asked for.
+        """A table of `length` rows whose columns are read on first use.
 
         >>> Table.lazy({"j1": lambda: [0.5, 0.9]}, 2)["j1"]
         array([0.5, 0.9])
@@ -130,7 +130,7 @@ class Table:
 
     @classmethod
     def _checked(cls, columns: Mapping[str, Column | Callable[[], object]], length: int) -> Table:
-        """A table of columns that need no check, which came from one."""
+        """A table of columns that come from another table and need no check."""
         table = cls.__new__(cls)
         table._columns, table._length = dict(columns), length
         return table
@@ -143,7 +143,7 @@ class Table:
 
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
-        """The rows of all tables in turn; a column that one lacks is absent there."""
+        """The rows of all tables in turn; a column that a table lacks is absent in its rows."""
         parts = [table for table in tables if table.columns]
         names = dict.fromkeys(name for table in parts for name in table.columns)
         if all(set(table.columns) == set(names) for table in parts):
@@ -174,7 +174,7 @@ class Table:
         column = self._columns[name]
         if callable(column):
             values = column()
-            ready = isinstance(values, np.ndarray) and not values.flags.writeable  # it comes from another table
+            ready = isinstance(values, np.ndarray) and not values.flags.writeable  # the column comes from another table
             column = values if isinstance(values, np.ndarray) and ready else _column(values)
             if len(column) != self._length:
                 raise ValueError(f"column {name!r} needs {self._length} values, got {len(column)}")
@@ -209,7 +209,7 @@ class Table:
         return "\n".join([head, *lines[: half + 1], *["..."] * long, *lines[half + 1 :]])
 
     def _repr_html_(self) -> str:
-        """The first rows as a notebook shows them; text and lines take the color of the notebook."""
+        """The notebook view of the first rows; text and lines have the color of the notebook."""
         shown = self.take(np.arange(min(len(self), _ROWS)))
         cell = "padding:.15em .6em;color:inherit;background:none;text-align"
         head = "".join(
@@ -280,11 +280,11 @@ class Table:
         return Table._checked({**self._shared(), name: added}, len(added))
 
     def with_lazy(self, columns: Mapping[str, Callable[[], object]]) -> Table:
-        """A copy with columns added or replaced that are computed when they are first asked for."""
+        """A copy with added or replaced columns that are computed on first use."""
         return Table._checked({**self._shared(), **columns}, len(self))
 
     def _shared(self) -> dict[str, Column | Callable[[], object]]:
-        """The columns for a table made from this one; what is read later is read once for both."""
+        """The columns for a table made from this one; a column that is read later is read once for both."""
         columns: dict[str, Column | Callable[[], object]] = {}
         for name, column in self._columns.items():
             columns[name] = partial(self.__getitem__, name) if callable(column) else column
@@ -294,7 +294,7 @@ class Table:
         """The row of the last evaluated epoch of each run, runs in the order of their first row.
 
         Args:
-            by: the column that tells runs apart.
+            by: the column that identifies runs.
         """
         if not len(self):
             return self
@@ -362,7 +362,7 @@ def _side(value: Any) -> str:
 
 
 def _words(value: Any) -> str:
-    """A value in a few characters; a dash for what is absent."""
+    """A value in a few characters; a dash for an absent value."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -375,7 +375,7 @@ def _joined(parts: Sequence[Column]) -> Column:
 
 
 def _in_short(value: Any) -> str:
-    """A value as a table shows it."""
+    """A value as text in a table."""
     text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
     return text if len(text) <= _CELL else f"{text[: _CELL - 3]}..."
 

@@ -1,7 +1,7 @@
 """The engine: S plain modules of one shape trained as one.
 
-`stack` takes plain modules, and how they are computed hangs on their structure; `ways.WAYS` says which file computes
-what. An architecture never learns of the engine.
+`stack` takes plain modules and chooses by their structure how to compute them; `ways.WAYS` lists the file for each way.
+Network architectures do not depend on the engine.
 """
 
 from byrote.engine.ensemble import Ensemble

@@ -1,7 +1,7 @@
 """Slices of stacked tensors at aligned addresses, so that a run's bits do not depend on the runs beside it.
 
-On AMD the bits of MKL's products change with the address of an operand or of the result. A run's slice in the midst of
-others may start anywhere; it is then copied before it enters a product, and so is its gradient.
+On AMD the bits of MKL's products change with the address of an operand or of the result. A run's slice of a stacked
+tensor may start at any address; it is then copied before it enters a product, and so is its gradient.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ALIGNED = 64  # bytes
 
 
 def aligned(x: Tensor) -> Tensor:
-    """x, copied where it does not begin at an aligned address."""
+    """x, copied if it does not begin at an aligned address."""
     out: Tensor = x
     if x.is_cpu and x.data_ptr() % ALIGNED:
         out = _Aligned.apply(x)  # type: ignore[no-untyped-call]
@@ -34,7 +34,7 @@ def batches(x: Tensor) -> Sequence[Tensor]:
 
 
 def matrices(value: Tensor) -> Sequence[Tensor]:
-    """The S slices; those of matrices with one row or column, of whose products the address matters, aligned."""
+    """The S slices; aligned for one row or column, whose products depend on the address."""
     if value.dim() == 3 and 1 in value.shape[1:]:
         return batches(value)
     return slices(value)
@@ -51,7 +51,7 @@ def joined(outputs: Sequence[Tensor]) -> Tensor:
 
 
 class _Aligned(torch.autograd.Function):
-    """The same numbers at an aligned address, and so their gradient."""
+    """The same numbers at an aligned address; their gradient is aligned, too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Batch normalization, an optional residual and a rectifier as one operation: y = max(0, BN(x) + r).
 
 BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with the batch's mean and biased variance a column (Ioffe & Szegedy
-2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma and
-beta are float32 whatever the type of x. With the compiled kernels this is three readings of x forward and two
-backward; without them it is torch's operators, in the same types.
+2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma and beta
+are float32 for any type of x. The compiled kernels read x three times forward and twice backward; without them torch's
+operators compute in the same types.
 """
 
 import math
@@ -25,7 +25,7 @@ _STANDARD = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Is it one of torch's own normalization layers, with gamma, beta and running statistics that move by a momentum?
+    """Whether it is one of torch's own normalization layers, with gamma, beta and running statistics with momentum.
 
     >>> is_standard(nn.BatchNorm2d(3)), is_standard(nn.BatchNorm2d(3, momentum=None)), is_standard(nn.Identity())
     (True, False, False)
@@ -39,7 +39,7 @@ class Norm(nn.Module):
     """The stand-in for a plain BatchNorm layer of the same state names, computing in mixed types.
 
     Args:
-        plain: the layer it stands for, a standard one; its momentum and eps are taken, its state is bound from outside.
+        plain: the standard layer that it replaces; its momentum and eps are copied, its state is bound from outside.
         compiled: use the compiled kernels where they exist.
         widen: hand torch's operator a float32 copy of x; under `vmap` it does not take mixed types.
     """
@@ -83,7 +83,7 @@ class Norm(nn.Module):
         return out
 
     def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
-        """Can the kernels take it? They are given addresses and check nothing."""
+        """Whether the kernels can take it; they receive addresses and check nothing."""
         if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32) or x.dim() not in (2, 4):
             return False
         if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape or not residual.is_cpu):
@@ -93,7 +93,7 @@ class Norm(nn.Module):
         return usable and all(v.shape == x.shape[1:2] for v in states)
 
     def _evaluated(self, x: Tensor, residual: Tensor | None, rectify: bool, library: Kernels) -> Tensor:
-        """By the running statistics, without gradients."""
+        """Normalize by the running statistics, without gradients."""
         x, residual = _rows_first(x), None if residual is None else _rows_first(residual)
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - scale * self.running_mean
@@ -114,7 +114,7 @@ def replace_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.
 
 
 def _rows_first(x: Tensor) -> Tensor:
-    """x (B, C) or (B, C, H, W) with the columns C lying side by side in memory."""
+    """x (B, C) or (B, C, H, W) with the columns C adjacent in memory."""
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
 
 
@@ -157,7 +157,7 @@ class _Norm(torch.autograd.Function):
         arguments.mean, arguments.inverse, arguments.eps = address(mean), address(inverse), eps
         arguments.momentum = momentum
         _kernels_for(x, library).forward(arguments)
-        # without a rectifier the output is not read again, and may be changed in place: whatever stands for it is above
+        # without a rectifier the output is not read again and may be changed in place: its substitute is above
         # the floor
         ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
         ctx.rectify, ctx.library, ctx.has_residual = rectify, library, residual is not None

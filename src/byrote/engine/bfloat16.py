@@ -1,12 +1,12 @@
-"""A plain module made ready for bfloat16 products with everything that adds up kept in float32.
+"""Prepare a plain module for bfloat16 products, with all sums in float32.
 
 Convolutions and linear layers keep their class: the stack binds bfloat16 casts of their float32 weights, made once a
 step, and the activations between layers are bfloat16. Normalization computes its statistics in float32 (`Norm`).
-The last product before the features is summed and kept in float32, so that the geometry of collapsed features is
-not that of the rounding grid.
+The last product before the features is summed and kept in float32, so that the geometry of collapsed features is not
+dominated by rounding.
 
 On a processor without bfloat16 units a bfloat16 product takes two or more times as long as a float32 one. There the
-rounded operands are multiplied in float32 and the result is rounded: the same meaning, at about the cost of float32.
+rounded operands are multiplied in float32 and the result is rounded: an equivalent result at about the cost of float32.
 """
 
 import functools
@@ -27,18 +27,18 @@ _PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @functools.cache
 def units() -> str:
-    """What this processor multiplies bfloat16 on, as `units_in` tells."""
+    """The units of this processor that multiply bfloat16; see `units_in`."""
     about = Path("/proc/cpuinfo")
     return units_in(about.read_text() if about.exists() else "")
 
 
 def has_units() -> bool:
-    """Does this processor multiply bfloat16 faster than float32?"""
+    """Whether this processor multiplies bfloat16 faster than float32."""
     return bool(units())
 
 
 def units_in(cpuinfo: str) -> str:
-    """What the processor that says this of itself multiplies bfloat16 on, faster than float32; else "".
+    """The units that multiply bfloat16 faster than float32, from a processor's description; "" for none.
 
     "matrix": AMX and Armv8.6 BF16, for whole blocks; "pairs": AMD's AVX-512 BF16, on vector units. Intel's AVX-512
     BF16 alone, as on a virtual machine that hides AMX, gave half the float32 rate (83 against 162 GFLOP/s, torch 2.13,
@@ -54,9 +54,9 @@ def units_in(cpuinfo: str) -> str:
 
 
 def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
-    """Replace, in place, what computes differently in bfloat16; returns the module.
+    """Replace, in place, the layers that compute differently in bfloat16; returns the module.
 
-    A layer keeps its class and its fields, at which a user's module may look, and gets another forward pass.
+    A layer keeps its class and its fields, which a user's module may inspect, and gets another forward pass.
     """
     replace_norms(module, compiled, widen=batched)
     for part in module.modules():

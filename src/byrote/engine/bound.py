@@ -1,4 +1,4 @@
-"""A plain module that computes with tensors from outside: run s's slices of the stacked states, pass by pass."""
+"""A plain module that computes with external tensors: in each pass, the slices of the stacked states of run s."""
 
 import copy
 
@@ -11,14 +11,14 @@ from byrote.engine.fusion import fused, fused_graph
 
 __all__ = ["Bound"]
 
-_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # the table that holds a state, its name there, its value at rest
+_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # table of a state, its name there, its value between passes
 
 
 class Bound:
-    """The module of a single run, without values of its own.
+    """The module of a single run, without its own values.
 
     Args:
-        module: is copied, and stays as it is.
+        module: to copy; it is not changed.
         precision, compiled, fuse: as for `RunByRun`.
         batched: states and inputs are those of all runs at once, under `torch.func.vmap`.
     """
@@ -38,7 +38,7 @@ class Bound:
         self.module = plain if graph is None else fused(plain, graph)
 
     def __call__(self, states: dict[str, Tensor], aliases: dict[str, str], x: Tensor) -> Tensor:
-        """The module's output, its tensors replaced by `states` for as long as it takes.
+        """The module's output, with its tensors replaced by `states` during the call.
 
         Args:
             states: by the names that `aliases` gives to those of the module.
@@ -61,7 +61,7 @@ class Bound:
 
 
 def _slots(module: nn.Module) -> dict[str, _Slot]:
-    """Where each state of `module` sits."""
+    """The place of each state of `module`."""
     slots = {}
     for path, part in module.named_modules():
         for table in (part._parameters, part._buffers):

@@ -1,4 +1,4 @@
-"""A function compiled by `torch.compile` where that works, and as it is where it does not."""
+"""A function compiled by `torch.compile`, or the plain function where that fails."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,18 +7,18 @@ import torch
 
 __all__ = ["CompiledFunction"]
 
-_SHAPES = 64  # of a compiled function in one process, where torch would leave it uncompiled from the eighth on
+_SHAPES = 64  # variants of a compiled function in one process; by default torch stops compiling after eight
 
 
 class CompiledFunction:
-    """A function compiled as one graph. Where the compiler refuses it, the function itself runs from then on.
+    """A function compiled as one graph. If the compiler refuses it, the plain function runs from then on.
 
-    Only what the compiler itself raises, before anything has run, is answered so: half a pass must not be made again,
-    and a lack of memory is not a lack of a compiler.
+    This applies only to errors of the compiler before anything has run: half a pass must not be repeated, and a lack of
+    memory is not a failure of the compiler.
 
     Args:
         function: of tensors.
-        refused: hears once why it cannot be compiled.
+        refused: called once with the reason why it cannot be compiled.
         options: of `torch.compile`.
     """
 
@@ -26,7 +26,7 @@ class CompiledFunction:
         self._function, self._refused = function, refused
         self._run = function
         try:
-            # asked for here alone: importing the compiler takes a second
+            # imported only here, because importing the compiler takes a second
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
             self._run = torch.compile(function, **{"fullgraph": True, **options})
         except (RuntimeError, ImportError) as error:  # not on this platform
@@ -34,7 +34,7 @@ class CompiledFunction:
 
     @property
     def works(self) -> bool:
-        """Has the compiler refused nothing so far?"""
+        """Whether the compiler has refused nothing so far."""
         return self._run is not self._function
 
     def __call__(self, *tensors: Any) -> Any:

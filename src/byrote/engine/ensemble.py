@@ -1,8 +1,8 @@
 """S modules of one shape as one module: every parameter and buffer gains a leading axis of runs.
 
-An `Ensemble` holds the stacked states under the names that they have in one module; how the runs are computed with them
-is a `Computation` of its own: run after run (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain
-of dense blocks in compiled kernels (`dense.chain`).
+An `Ensemble` holds the stacked states under the names that they have in one module; a separate `Computation` defines
+how the runs are computed: run after run (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain of
+dense blocks in compiled kernels (`dense.chain`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["Computation", "Ensemble"]
 
 
 class Computation(Protocol):
-    """How the runs of an ensemble are computed.
+    """Base of the ways to compute the runs of an ensemble.
 
     Attributes:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         batched: all runs are computed at once; their bits then depend on each other.
-        batched_step: what steps all runs at once and keeps narrowed weights for that; None where nothing does.
+        batched_step: updates all runs at once and keeps narrowed weights for that; None where there is no such step.
     """
 
     @property
@@ -45,15 +45,15 @@ class Computation(Protocol):
         ...
 
     def uses_kernels(self) -> bool:
-        """May kernels compiled on this machine compute here, where there are some and the states lie on the CPU?"""
+        """Whether kernels compiled on this machine may compute here: they exist, and the states are on the CPU."""
         ...
 
     def steps_backward(self) -> bool:
-        """Can the backward pass make the optimizer's step? Not with torch's operators."""
+        """Whether the backward pass can make the optimizer's step; not with torch's operators."""
         ...
 
     def compile_with(self, **options: Any) -> None:
-        """From now on passes are compiled by `torch.compile(..., **options)`, where this can be."""
+        """Compile further passes by `torch.compile(..., **options)`, where possible."""
         ...
 
 
@@ -75,7 +75,7 @@ class Ensemble(nn.Module):
         self.descent: Descent | None = None
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         _check_alike(joined)
-        names: dict[int, str] = {}  # a state that stands in several places is joined once
+        names: dict[int, str] = {}  # a state that occurs in several places is joined once
         self.aliases = {name: names.setdefault(id(value), name) for name, value in joined[0].items()}
         for name in dict.fromkeys(self.aliases.values()):
             first = joined[0][name]
@@ -90,7 +90,7 @@ class Ensemble(nn.Module):
         """Every run's output on its batch.
 
         Args:
-            x: one batch shared by all runs, or the runs' batches; with `index`, the samples it speaks of.
+            x: one batch shared by all runs, or the runs' batches; with `index`, the samples that it refers to.
             index: (S, B), each run's batch as rows of a shared x.
         """
         return self.computation.forward(self, x, index)
@@ -100,7 +100,7 @@ class Ensemble(nn.Module):
         return self.computation.way(self)
 
     def is_shared(self, x: Tensor) -> bool:
-        """Is x one batch shared by all runs? Else it must have the runs first."""
+        """Whether x is one batch shared by all runs; otherwise its first axis must be the runs."""
         if x.dim() == self.rank:
             return True
         if x.dim() == self.rank + 1 and len(x) == self.runs:
@@ -116,11 +116,11 @@ class Ensemble(nn.Module):
         yield from self.named_buffers()
 
     def layer(self, name: str) -> nn.Module:
-        """What holds the states of the layer of that name."""
+        """The module that holds the states of the layer of that name."""
         return self.get_submodule(name)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "descent": None}  # a copy is not stepped by who steps this one
+        return {**self.__dict__, "descent": None}  # a copy is not updated by the descent of this one
 
 
 def _check_alike(joined: Sequence[dict[str, Any]]) -> None:

@@ -1,8 +1,8 @@
 """Normalization, addition and rectifier in a row as one call: y = max(0, BN(x) + r), found in any module.
 
-A plain module says `relu(norm(x) + shortcut)`; nothing in it knows of kernels. Its forward pass is recorded
-(`torch.fx`), looking only into parts that hold a normalization layer, and every normalization whose one reader is a
-rectifier, or an addition whose one reader is a rectifier, becomes one call of its stand-in (`batchnorm.Norm`).
+A plain module computes `relu(norm(x) + shortcut)` and does not depend on kernels. Its forward pass is recorded
+(`torch.fx`), tracing only into parts that contain a normalization layer. Every normalization that is used only by a
+rectifier, or only by an addition that is used only by a rectifier, becomes one call of its stand-in (`batchnorm.Norm`).
 """
 
 import operator
@@ -30,7 +30,7 @@ def fused_graph(module: nn.Module) -> fx.Graph | None:
         return None
     try:
         graph, in_evaluation = (_recorded(module, training) for training in (True, False))
-    except Exception:  # a module may do anything with what is no tensor
+    except Exception:  # a module may do anything with a value that is not a tensor
         return None
     if str(graph) != str(in_evaluation) or any(_changes(node, module) for node in graph.nodes):
         return None
@@ -40,7 +40,7 @@ def fused_graph(module: nn.Module) -> fx.Graph | None:
 
 
 def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
-    """`module`, its normalization layers replaced by their stand-ins already, computing by `graph`."""
+    """`module`, whose normalization layers are already stand-ins, computing by `graph`."""
     return fx.GraphModule(module, graph)
 
 
@@ -54,7 +54,7 @@ class _Tensor(fx.Proxy):
 
 
 class _Recorder(fx.Tracer):
-    """Looks into parts that hold a normalization layer, and takes all others as they are."""
+    """Traces into parts that contain a normalization layer, and treats all others as single calls."""
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Tensor(node, self)
@@ -84,7 +84,7 @@ def _join(node: fx.Node, module: nn.Module, graph: fx.Graph) -> int:
     if not isinstance(norm, fx.Node) or not _is_norm(norm, module) or not isinstance(residual, fx.Node | None):
         return 0
     calls.append(norm)
-    if any(len(call.users) > 1 for call in calls[1:]):  # somebody else reads what is between
+    if any(len(call.users) > 1 for call in calls[1:]):  # the intermediate value has another user
         return 0
     with graph.inserting_before(node):
         joined = graph.call_module(str(norm.target), (norm.args[0], residual), {"rectify": True})
@@ -110,7 +110,7 @@ def _is_relu(node: fx.Node, module: nn.Module) -> bool:
 
 
 def _changes(node: fx.Node, module: nn.Module) -> bool:
-    """Does this call change a tensor in place, or may it?"""
+    """Whether this call changes a tensor in place, or may do so."""
     if node.op == "call_method":
         return str(node.target).endswith("_")
     if node.op == "call_function":

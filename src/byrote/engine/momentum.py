@@ -1,8 +1,8 @@
-"""Gradient descent with momentum as a setting of a network, which is stepped inside the backward pass or all at once.
+"""Gradient descent with momentum as a setting of a network, which is updated inside the backward pass or all at once.
 
 Inside the backward pass, while a block of a weight's gradient lies in the innermost cache, its weights and momenta are
 read and written once. A separate optimizer writes all gradients to memory first and reads them back, about 40% of a
-step's traffic. Where torch's operators compute, `BatchedStep` makes the step of all runs in one function.
+step's traffic. With torch's operators, `BatchedStep` makes the step of all runs in one function.
 """
 
 import logging
@@ -29,8 +29,8 @@ class Descent:
         memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32. Changed in place.
         momentum: in [0, 1), shared by all runs.
         decays: weight decay of each run.
-        rates: learning rate of each run; set its entries whenever they change, networks hold this very list.
-        batched_step: what steps all runs at once; None where kernels step run by run. `StackedNetwork.descend` sets it.
+        rates: learning rate of each run; set its entries when they change; networks hold this list itself.
+        batched_step: updates all runs at once; None where kernels update run by run. `StackedNetwork.descend` sets it.
     """
 
     memory: Mapping[str, Tensor]
@@ -40,7 +40,7 @@ class Descent:
     batched_step: "BatchedStep | None" = None
 
     def zero_grad(self) -> None:
-        """Drop the gradients that lie in narrowed copies; those of the parameters are dropped by who holds them."""
+        """Drop the gradients in narrowed copies; the caller drops those of the parameters."""
         if self.batched_step is not None:
             self.batched_step.zero_grad()
 
@@ -65,7 +65,7 @@ class Descent:
 
 
 class BatchedStep:
-    """The step of all runs at once in torch's operators, and the narrowed weights that products read meanwhile.
+    """The step of all runs at once in torch's operators, and the narrowed weights that products read.
 
     A narrowed copy is a leaf of autograd: its gradient stays bfloat16, and is summed as such where several passes come
     before a step. The step reads it, momentum and float32 weight, and writes momentum, weight and copy.
@@ -78,7 +78,7 @@ class BatchedStep:
         self._settings: tuple[Tensor, ...] = ()
 
     def compile_with(self, **options: Any) -> None:
-        """From now on the step is compiled by `torch.compile(..., **options)`; else, said once, it runs as it is."""
+        """Compile further steps by `torch.compile(..., **options)`; or warn once and do not."""
 
         def refused(error: Exception) -> None:
             log.info("the optimizer cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
@@ -86,14 +86,14 @@ class BatchedStep:
         self._step = CompiledFunction(_step, refused, **{"dynamic": False, **options})
 
     def leave_uncompiled(self) -> None:
-        """From now on the step is not compiled."""
+        """Stop compiling the step."""
         self._step = _step
 
     def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """Copies of these weights in bfloat16, equal to them; copies of any others are dropped.
 
-        A weight that has moved, or whose version has counted up, is narrowed anew. torch's fused optimizers and changes
-        of `.data` do not count up: beside them `forget` is needed.
+        A weight whose address or version has changed is narrowed again. torch's fused optimizers and changes of `.data`
+        do not raise the version; with them `forget` is needed.
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
         return [copy.of(weight) for weight, copy in self._copies.items()]
@@ -103,7 +103,7 @@ class BatchedStep:
         self._copies = {}
 
     def forget(self) -> None:
-        """Trust no copy: every weight is narrowed anew, and no gradient is left."""
+        """Discard all copies and their gradients: every weight is narrowed again."""
         for copy in self._copies.values():
             copy.source = None
         self.zero_grad()
@@ -114,7 +114,7 @@ class BatchedStep:
             copy.narrow.grad = None
 
     def step(self, descent: Descent, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Step the parameters that have a gradient, and take it from them first: nothing can be stepped by it twice."""
+        """Update the parameters that have a gradient, and remove it first, so that none is used twice."""
         gradients = {name: g for name, p in parameters.items() if (g := self._taken(p)) is not None}
         if not gradients:
             return
@@ -143,21 +143,21 @@ class BatchedStep:
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
-            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits for the copy
+            table = table.pin_memory() if device.type == "cuda" else table  # otherwise the host waits for the copy
             self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
         return self._settings
 
 
 class _Copy:
-    """A weight in bfloat16, and what it was made of."""
+    """A weight in bfloat16, and the weight that it was narrowed from."""
 
     def __init__(self) -> None:
         self.narrow = nn.Parameter(torch.empty(0, dtype=torch.bfloat16))
-        self.source: Tensor | None = None  # held, so that no other weight can come to lie in its memory
+        self.source: Tensor | None = None  # held, so that no other weight can occupy its memory
         self.version = 0
 
     def of(self, weight: Tensor) -> Tensor:
-        """The copy, made anew unless it is that of this weight as it is now."""
+        """The copy, made again unless it is up to date."""
         if (self.narrow.device, self.narrow.shape) != (weight.device, weight.shape):
             with torch.inference_mode(False):
                 self.narrow, self.source = nn.Parameter(torch.empty_like(weight, dtype=torch.bfloat16)), None
@@ -168,7 +168,7 @@ class _Copy:
         return self.narrow.requires_grad_(weight.requires_grad)
 
     def note(self, weight: Tensor) -> None:
-        """The copy is that of this weight as it is now."""
+        """Whether the copy is up to date."""
         self.source, self.version = weight.detach(), weight._version
 
 

@@ -1,4 +1,4 @@
-"""Which arithmetic a stacked network runs: part of a run's record, because the ways round differently."""
+"""The arithmetic of a stacked network: part of a run's record, because the ways round differently."""
 
 from byrote.engine.kernels.library import kernels
 from byrote.engine.stacked import StackedNetwork
@@ -7,7 +7,7 @@ __all__ = ["numerics"]
 
 
 def numerics(network: StackedNetwork) -> dict[str, bool | str]:
-    """What computes besides torch's operators, where this network lies now.
+    """The functions that compute besides torch's operators, on the network's current device.
 
     Returns:
         compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and

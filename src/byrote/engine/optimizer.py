@@ -1,11 +1,11 @@
-"""The optimizer of stacked runs: every run steps with its own learning rate and weight decay.
+"""The optimizer of stacked runs: every run has its own learning rate and weight decay.
 
 torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore handed over as S
-views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
-their run whatever S is, so a run's bits do not depend on its cohort.
+views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of their
+run for every S, so a run's bits do not depend on its cohort.
 
 Plain momentum without clipping can be carried out by the network itself: inside the backward pass where it has kernels
-for that, else for all runs at once (`StackedNetwork.descend`). `state_of` gives the momenta all the same.
+for that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -49,7 +49,7 @@ class EnsembleOptimizer:
         self._descent = self._inside(network, list(rates), list(decays))
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
-        """The descent that the network carries out itself, where optimizer and network allow it."""
+        """The descent that the network carries out itself, if optimizer and network allow it."""
         network.end_descent()  # that of an optimizer before this one, and its copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):
@@ -91,7 +91,7 @@ class EnsembleOptimizer:
         self._optimizer.step()
 
     def state_of(self, s: int) -> list[dict[str, Tensor]]:
-        """What the optimizer remembers of run s, one mapping a parameter."""
+        """The state of the optimizer for run s, one mapping per parameter."""
         return [
             {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
             for view in self._views[s]
@@ -114,7 +114,7 @@ class EnsembleOptimizer:
         return True
 
     def restore(self, s: int, state: Sequence[Mapping[str, Tensor]]) -> None:
-        """Set what `state_of` gave."""
+        """Restore the result of `state_of`."""
         for view, remembered in zip(self._views[s], state, strict=True):
             own = self._optimizer.state[view]
             for name, value in remembered.items():

@@ -1,6 +1,6 @@
 """Any module's runs: one after another through the plain module, or all in one `torch.func.vmap` call.
 
-The engine's law is that a run's numbers do not depend on the runs beside it. On a CPU each pass therefore goes through
+In this engine, a run's numbers do not depend on the other runs of the stack. On a CPU each pass therefore goes through
 the plain module itself, its tensors replaced by slice s: the same kernels on the same operands as a run of its own, so
 the bits are equal, and run s's activations stay in cache. `torch.func.vmap` turns the same module into batched products
 and grouped convolutions.
@@ -31,7 +31,8 @@ class RunByRun:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         compiled: use the compiled kernels where they exist.
         fuse: normalize by them in "fp32" as well, with the rectifier behind it, and lay the channels of images side by
-            side. Only for modules whose layers are known: a user's may look at the layout, or at the layers themselves.
+            side. Only for modules whose layers are known: a user's module may depend on the layout, or on the layers
+            themselves.
     """
 
     batched = False
@@ -71,7 +72,7 @@ class RunByRun:
         return "layers" if self.uses_kernels() and on_cpu and kernels() is not None else "plain"
 
     def uses_kernels(self) -> bool:
-        """May kernels normalize here?"""
+        """Whether kernels may normalize here."""
         return self._compiled and any(isinstance(part, Norm) for part in self._bound.module.modules())
 
     def steps_backward(self) -> bool:

@@ -1,4 +1,4 @@
-"""S plain classifiers as one module: `stack`, and what it makes."""
+"""S plain classifiers as one module: `stack`, and the class that it returns."""
 
 import copy
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def stack(
 ) -> "StackedNetwork":
     """S modules as one: every parameter and buffer gains a leading axis of runs.
 
-    Which way they are computed hangs on their structure alone: a feature map of Flatten and Linear-BatchNorm1d-ReLU
+    Only their structure determines how they are computed: a feature map of Flatten and Linear-BatchNorm1d-ReLU
     blocks goes through kernels for dense chains, any other through the plain module (`ways.WAYS`).
 
     Args:
         modules: one a run, of one class and one shape, each with parts `features` and `head` and the forward pass
-            `head(features(x))`. Their values are copied, and they stay as they are.
+            `head(features(x))`. Their values are copied; the modules are not changed.
         input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
         precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16 inputs and
             weights, cast once a step from the float32 parameters, and keeps normalization, the head and all states in
@@ -44,9 +44,9 @@ def stack(
             They round differently from torch's operators, so this belongs to a run's recorded numerics, and have no
             second derivatives. Without them "fp32" computes what the plain module computes, bit for bit on one CPU.
         batched: compute all runs in one batched call, for accelerators: products become batched products, convolutions
-            grouped ones. A run's bits then depend on the kernels the batch picks. Not for modules whose Python code
-            branches on values.
-        fuse: the modules are layers of `torch.nn` one after another and look neither at the layout of images nor at
+            grouped ones. A run's bits then depend on the kernels chosen for the batch. Not for modules whose Python
+            code branches on values.
+        fuse: the modules are layers of `torch.nn` one after another and depend neither on the layout of images nor on
             their layers. Then a normalization, an addition and a rectifier in a row are one kernel, in "fp32" as well,
             where channels lie side by side. It changes nothing in a dense chain.
 
@@ -98,7 +98,7 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
 
 
 def prefers_batched(module: nn.Module, device: torch.device) -> bool:
-    """Is a layer of all runs better one batched operation there? Of dense feature maps on an accelerator.
+    """Whether a layer of all runs is faster as one batched operation: for dense feature maps on an accelerator.
 
     On a CPU run after run is faster, and the bits are then those of a run alone. Convolutional networks go run after
     run everywhere: all at once they would be grouped convolutions.
@@ -113,7 +113,7 @@ def prefers_batched(module: nn.Module, device: torch.device) -> bool:
 class StackedNetwork(nn.Module):
     """S classifiers of one shape as one module.
 
-    `features` takes (S, B, *input_shape), or one (B, *input_shape) that every run sees, to (S, B, M), or all samples
+    `features` takes (S, B, *input_shape), or one (B, *input_shape) shared by all runs, to (S, B, M), or all samples
     (n, *input_shape) and the rows (S, B) of each run's batch; `head` takes (S, B, M) to (S, B, N). The names in
     `state_dict()` are those of the plain module, each tensor with a leading axis S. In training mode normalization uses
     each run's own batch and updates its own running statistics.
@@ -140,11 +140,11 @@ class StackedNetwork(nn.Module):
         return logits
 
     def compile_with(self, **options: Any) -> None:
-        """From now on passes are compiled by `torch.compile(..., **options)`, where all runs are computed at once."""
+        """Compile further passes by `torch.compile(..., **options)`, if all runs are computed at once."""
         self.features.computation.compile_with(**options)
 
     def descend(self, descent: Descent) -> bool:
-        """From now on make the step of `descent`: inside the backward pass where kernels for it run, else all at once.
+        """Make the step of `descent` from now on: inside the backward pass with kernels, else all at once.
 
         A parameter stepped in the backward pass has the gradient None afterwards, and a graph can be passed backward
         only once; `descent.finish` steps the others. On an accelerator, and where all runs are computed at once,
@@ -152,7 +152,7 @@ class StackedNetwork(nn.Module):
         their weights are found as well.
 
         Returns:
-            Whether that is so here. If not, nothing changes.
+            Whether this is possible here. If not, nothing changes.
         """
         features, on_cpu = self.features, next(self.parameters()).device.type == "cpu"
         computation = features.computation
@@ -171,7 +171,7 @@ class StackedNetwork(nn.Module):
         return True
 
     def end_descent(self) -> None:
-        """Leave the steps to an optimizer from now on, and keep no narrowed weights."""
+        """Let an optimizer make the steps from now on, and keep no narrowed weights."""
         self.features.descent = None
         if self.features.computation.batched_step is not None:
             self.features.computation.batched_step.drop()

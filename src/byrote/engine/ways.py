@@ -1,4 +1,4 @@
-"""Which file computes what, on which processor, in which precision: one table.
+"""A table of the ways to compute: file, processor, and precision.
 
 `network.features.way()` names the row that computes a step of training where the network lies now.
 """

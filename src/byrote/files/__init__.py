@@ -1,7 +1,7 @@
 """Files that are whole or absent: atomic writes, checksums, downloads, archives.
 
-Everything another part writes goes through `atomic`. Everything that comes from outside (archive, download) is bounded
-and checked here before it is used.
+All parts write files through `atomic`. All input from outside (archives, downloads) is bounded and checked here before
+use.
 """
 
 from byrote.files.archive import extract

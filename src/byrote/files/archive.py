@@ -32,7 +32,7 @@ _BROKEN = (
 def extract(
     archive: str | Path, folder: str | Path, *, members: tuple[str, ...] = (), limit: int = 1 << 30
 ) -> list[Path]:
-    """Unpack a zip or tar archive (any compression tar knows) into `folder`; gives the files written.
+    """Unpack a zip or tar archive (any compression tar knows) into `folder`; returns the files written.
 
     Args:
         members: names in the archive to take; empty takes every regular file. Each must be there.

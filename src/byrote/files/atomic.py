@@ -49,7 +49,7 @@ def about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
 
 
 def _code(error: Exception) -> int:
-    """The error number, read off the system's own words where the error has none; EIO for any other."""
+    """The error number, found by the system's message where the error has none; EIO for any other error."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     text = str(error)
@@ -69,8 +69,8 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
     look at it. The content is on the disk (fsync) before the name changes, and the name before the block returns.
 
     Args:
-        durable: False leaves out the fsync: a loss of power may then cost the file, which is whole or absent all the
-            same for every process.
+        durable: False leaves out the fsync: a loss of power may then lose the file, but every process still sees it
+            whole or absent.
         parents: create the folder where it is missing.
 
     Raises:
@@ -103,20 +103,20 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
 
 
 def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, parents: bool = True) -> Path:
-    """Write `data` (text as UTF-8, newlines as they are) to `path`, whole or not at all; gives the path."""
+    """Write `data` (text as UTF-8, newlines as they are) to `path`, whole or not at all; returns the path."""
     with atomic(path, durable=durable, parents=parents) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
     return Path(path)
 
 
 def sync(path: Path) -> None:
-    """See that a file's content is on the disk."""
+    """Flush a file's content to the disk."""
     with path.open("rb+") as written:
         os.fsync(written.fileno())
 
 
 def put(source: Path, target: Path, durable: bool = True) -> None:
-    """Rename over the target and, unless told otherwise, make the rename last."""
+    """Rename over the target and, if `durable`, flush the rename to the disk."""
     if os.name == "nt":  # pragma: no cover - a reader that holds the target open makes the rename fail
         for wait in (0.01, 0.05, 0.2, 0.5):
             try:
@@ -132,7 +132,7 @@ def put(source: Path, target: Path, durable: bool = True) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that the names in a folder are on the disk."""
+    """Flush the names in a folder to the disk."""
     if os.name == "nt":  # pragma: no cover
         return
     opened = os.open(folder, os.O_RDONLY)

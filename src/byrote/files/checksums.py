@@ -15,7 +15,7 @@ def sha256(path: str | Path) -> str:
 
 
 def md5(path: str | Path) -> str:
-    """The MD5 of a file as hexadecimal digits: what the publishers of the data sets printed."""
+    """The MD5 of a file as hexadecimal digits, which the publishers of the data sets state."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 

@@ -13,13 +13,13 @@ from byrote.files.checksums import verify
 __all__ = ["DataUnavailableError", "Progress", "download"]
 
 Progress = Callable[[str, int, int | None], None]
-"""What a download reports: name, bytes so far, bytes in all (None: the server did not say)."""
+"""The progress of a download: name, bytes so far, bytes in all (None: unknown)."""
 
 _CHUNK = 1 << 18
 
 
 class DataUnavailableError(FileNotFoundError):
-    """Files are not on this machine and could not be fetched; the message says what was tried or what to do."""
+    """Files are not on this machine and could not be fetched; the message states what was tried or what to do."""
 
 
 def download(
@@ -31,7 +31,7 @@ def download(
     limit: int = 1 << 30,
     timeout: float = 30.0,
 ) -> Path:
-    """Fetch `url` into `path` unless a file with the right checksum is there already; gives the path.
+    """Fetch `url` into `path` unless a file with the right checksum exists; returns the path.
 
     Args:
         check: "md5:..." or "sha256:..." of the content; None checks only that it arrived whole.
@@ -81,7 +81,7 @@ def _receive(
     progress: Progress | None,
     limit: int,
 ) -> None:
-    """Copy an answer's body, counting: not more than `limit`, not less than announced."""
+    """Copy the body of a response: at most `limit` bytes, and not fewer than announced."""
     done = 0
     while done <= limit and (chunk := answer.read(_CHUNK)):
         done += len(chunk)

@@ -1,8 +1,8 @@
 """Which process wrote something, and whether it still runs: the owner of a temporary file, a draft or a lease.
 
-A number alone does not name a process: it is used again, after a restart of the machine and in every container. So a
-process is named by the system that it runs in (its boot, and its space of process numbers), its number, and the time at
-which it started. Of a process in another system nothing can be said from here.
+A number alone does not identify a process: it is reused after a restart of the machine and in every container. So a
+process is identified by the system that it runs in (its boot, and its space of process numbers), its number, and the
+time at which it started. The state of a process in another system is unknown.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Process:
     """A process of some system.
 
     Attributes:
-        system: a digest that names one boot of one machine, or one container on it.
+        system: a digest that identifies one boot of one machine, or one container on it.
         number: its process number there.
-        started: clock ticks from the boot to its start; 0 where the system does not say.
+        started: clock ticks from the boot to its start; 0 where it is unknown.
     """
 
     system: str
@@ -41,9 +41,9 @@ class Process:
 
     @property
     def alive(self) -> bool | None:
-        """Whether it still runs; None for a process of another system, of which nothing can be seen from here.
+        """Whether it still runs; None for a process of another system, where this is unknown.
 
-        A process that has ended counts as gone even if its parent has not yet taken notice (a zombie).
+        A process that has ended counts as gone even if its parent has not yet collected it (a zombie).
         """
         if self.system != _system() or sys.platform == "win32":  # os.kill(pid, 0) would end a Windows process
             return None
@@ -60,7 +60,7 @@ class Process:
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """The current process."""
     return _process(os.getpid())
 
 
@@ -71,7 +71,7 @@ def _process(number: int) -> Process:
 
 @lru_cache(maxsize=1)
 def _system() -> str:
-    """Twelve digits that two processes share exactly if they see each other's numbers."""
+    """Twelve digits that two processes share if and only if they can see each other's process numbers."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         seen = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -100,6 +100,6 @@ def signed() -> str:
 
 
 def owner_of(name: str) -> Process | None:
-    """The process that signed a file's name; None where none did."""
+    """The process whose signature is in a file's name; None where there is none."""
     match = _SIGNED.search(name)
     return None if match is None else Process(match[1], int(match[2]), int(match[3]))

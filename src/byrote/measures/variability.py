@@ -79,9 +79,8 @@ def nc1_top_share(moments: ClassMeans) -> float:
     eigenvalues lambda_j; the largest term over the sum.
 
     Why: a direction between class means that has nearly vanished makes an NC1 of 193 where the median of similar runs
-        is .95, and
-    the mean distance D of class means does not show it. Among equal eigenvalues the axes are not unique, and the
-    share is that of the axes which the decomposition gives.
+    is .95, and the mean distance D of class means does not show it. Among equal eigenvalues the axes are not unique,
+    and the share is that of the axes which the decomposition gives.
 
     Returns: a float in [1/r, 1], r <= N - 1 the number of axes; 1 for N = 2. NaN as `nc1`, and where NC1 is 0.
 

@@ -1,9 +1,9 @@
-"""What every network is: a frozen description that builds one plain module.
+"""The base of networks: a frozen description that builds one plain module.
 
 A network is described by its fields alone; the shape of an input and the number of outputs N are given when
-it is built. The built module has two separable parts, because everything this laboratory measures happens
-between them: `features` maps a batch to the penultimate activations h in R^M, `head` is the linear
-classifier z = W h + b of Papyan, Han & Donoho (2020) and of MD section 3.
+it is built. The built module has two separable parts, because all measures here concern the point between them:
+`features` maps a batch to the penultimate activations h in R^M, `head` is the linear classifier z = W h + b of Papyan,
+Han & Donoho (2020) and of MD section 3.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ class Network(Component, family="networks"):
     """Base of the networks. A member writes `create`; building follows from it.
 
     Attributes:
-        layers_only: the modules are layers of `torch.nn` one after another, which look neither at the layout of images
-            nor at each other, so that whoever carries them out may lay out images and join layers.
+        layers_only: the modules are layers of `torch.nn` one after another, which depend neither on the layout of
+            images nor on each other, so that the engine may change the layout and fuse layers.
     """
 
     layers_only: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class Network(Component, family="networks"):
         Args:
             input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
             num_outputs: N, at least 1.
-            generator: a CPU generator; it alone is drawn from, in the order of the parameters. None starts a
+            generator: a CPU generator, the only source of randomness, used in the order of the parameters. None uses a
                 fresh one at torch's default seed, so that two calls agree.
 
         Returns:
@@ -83,7 +83,7 @@ class Layered(Network, abstract=True):
     layers_only: ClassVar[bool] = True
 
     def assemble(self, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-        """The layers, without caring for their initial values."""
+        """The layers, with arbitrary initial values."""
         raise NotImplementedError
 
     def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
@@ -93,7 +93,7 @@ class Layered(Network, abstract=True):
 
 
 def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-    """A network's module for the sizes of its layers alone: where weights need not be drawn, their values mean nothing.
+    """A network's module for the sizes of its layers only; the values of its weights are arbitrary where possible.
 
     Args:
         network: any network; the weights of one that is not `Layered` are drawn by its own code.

@@ -1,4 +1,4 @@
-"""The few parts convolutional networks are made of that `torch.nn` has no single module for.
+"""Parts of convolutional networks for which `torch.nn` has no single module.
 
 All are plain modules: a user's exported network holds them.
 """

@@ -1,4 +1,4 @@
-"""A user's own `nn.Module` as a network of this laboratory."""
+"""A user's own `nn.Module` as a network."""
 
 import importlib
 from collections.abc import Callable
@@ -15,16 +15,16 @@ __all__ = ["Own"]
 
 
 class Own(Network):
-    """Any module that ends in a linear layer, named by where it is made.
+    """Any module that ends in a linear layer, named by the callable that builds it.
 
-    It trains alone or stacked like every other network: the module itself computes run after run, or, where the engine
-    is asked for it and the code does not branch on values, all runs at once through `torch.func.vmap`.
+    It trains alone or stacked like every other network: the module computes the runs one after another, or, on request
+    and if its code does not branch on values, all at once through `torch.func.vmap`.
 
     Args:
         factory: "module:callable"; the callable takes (input_shape, num_outputs) and returns an `nn.Module`. It may
-            draw its initial weights from torch's global generator, which is seeded for it from the run's own
-            generator and put back afterwards.
-        head: the dotted name of the final `nn.Linear`; what goes into it are the features (B, M). None: the module
+            draw its initial weights from torch's global generator, which is seeded from the run's own generator and
+            restored afterwards.
+        head: the dotted name of the final `nn.Linear`; its inputs are the features (B, M). None: the module
             has parts called `features` and `head` and computes `head(features(x))`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Noise that depends on the sample: its parts (Xia et al. 2020), its distance to another class, or a resemblance."""
+"""Noise that depends on the sample: its parts (Xia et al. 2020), its distance or resemblance to another class."""
 
 import math
 from collections.abc import Callable

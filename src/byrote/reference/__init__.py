@@ -1,4 +1,4 @@
-"""Published values that measured ones are set beside."""
+"""Published values for comparison with measured ones."""
 
 from byrote.reference.published import beside, finals, source
 

@@ -1,4 +1,4 @@
-"""The final J1 and J2 that LF's figures show, to be set beside measured ones."""
+"""The final J1 and J2 read from LF's figures, for comparison with measured ones."""
 
 from __future__ import annotations
 

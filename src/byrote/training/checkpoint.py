@@ -4,9 +4,10 @@ Every run's part is separate, so a cohort that lost some members (they were comm
 others. What is restored is everything the next epoch depends on: weights and running statistics, the optimizer's
 memory, the order generator, the memory of a stateful loss, and the notes taken so far.
 
-A file is three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
-made it), and tensors. It is gone on from only if all of it fits: checksum, code, arithmetic, and the names, shapes and
-types of every state. Else it is discarded as a whole, with one line in the log, and training starts anew.
+A file has three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
+made it), and tensors. Training resumes from it only if all of it fits: checksum, code, arithmetic, and the names,
+shapes and types of every state. Otherwise it is discarded, with one line in the log, and training starts from the
+beginning.
 """
 
 import hashlib
@@ -32,13 +33,13 @@ __all__ = ["Checkpoint", "code_version"]
 
 log = logging.getLogger("byrote")
 
-_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # what optimizers remember of a parameter
+_MEMORY = {"momentum_buffer", "exp_avg", "exp_avg_sq", "step"}  # the state of a parameter in the optimizers
 _SCALARS = (bool, int, float, str, type(None))
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """A digest of byrote's own sources, with the version of torch: training goes on under the code it began with."""
+    """A digest of byrote's own sources, with the version of torch: training resumes only with equal code."""
     house = Path(__file__).resolve().parents[1]
     state = hashlib.sha256()
     for source in sorted(path for path in house.rglob("*") if path.suffix in (".py", ".cpp", ".hpp")):
@@ -72,7 +73,7 @@ def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch
     for name in ("order", "masks"):
         if _shapes({name: part[name]}) != _shapes({name: wanted[name]}):
             return f"its state of the {name} generator has another size"
-        torch.Generator().set_state(part[name].cpu())  # raises for a state that is none
+        torch.Generator().set_state(part[name].cpu())  # raises for an invalid state
     if not optimizer.fits(s, part["optimizer"], _MEMORY):
         return "its optimizer has other names, shapes or types"
     if not isinstance(part["error"], str) or not _are_rows(part["rows"], epoch):
@@ -120,7 +121,7 @@ def _restore(part: dict[str, Any], cohort: Cohort, optimizer: EnsembleOptimizer,
 
 @dataclass
 class Checkpoint:
-    """Where and how often a cohort is saved.
+    """The file of a cohort's checkpoint, and how often it is saved.
 
     Args:
         path: the file.
@@ -151,7 +152,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record]) -> int:
-        """Set the cohort to where it was saved; returns the epochs done, 0 where there is nothing to go on from."""
+        """Restore the cohort from the checkpoint; returns the epochs done, 0 without a usable checkpoint."""
         try:
             epoch, parts = self._read(cohort)
             for s, part in enumerate(parts):
@@ -160,7 +161,7 @@ class Checkpoint:
                     raise ValueError(reason)
         except FileNotFoundError:
             return 0
-        except Exception as error:  # whatever is wrong with it: training starts anew, nothing is lost but time
+        except Exception as error:  # whatever is wrong with it, training starts again, and only time is lost
             line = (str(error) or repr(error)).splitlines()[0]
             log.warning("the checkpoint %s does not fit and is discarded: %s", self.path, line)
             self.discard()

@@ -1,8 +1,8 @@
 """A cohort: runs that share every tensor shape, set up to train as one stacked network.
 
 What a cohort may differ in: loss and its parameter, noise and its rate, seed, learning rate, weight decay and
-schedule. Everything random comes from generators of the run's own seed, so a run's numbers do not depend on what is
-trained beside it.
+schedule. All randomness comes from generators of the run's own seed, so a run's numbers do not depend on the other
+runs.
 """
 
 from collections.abc import Sequence
@@ -60,8 +60,8 @@ class Cohort:
     network: StackedNetwork
     order: list[torch.Generator]
     masks: list[torch.Generator]
-    losses: list[tuple[LossModule, slice]]  # runs of one loss lie side by side
-    start: LossModule | None = None  # what all runs are trained under first
+    losses: list[tuple[LossModule, slice]]  # runs of one loss are adjacent
+    start: LossModule | None = None  # the loss that all runs are trained under first
 
     @property
     def size(self) -> int:
@@ -160,7 +160,7 @@ def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu
 
 
 def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device: torch.device) -> StackedNetwork:
-    """The experiments' networks as one: the one place where networks and engine meet."""
+    """The experiments' networks as one stack; only this function uses both networks and engine."""
     first = ordered[0]
     modules = [first.network.build(input_shape, first.num_outputs, e.generator("weights")) for e in ordered]
     return stack(

@@ -1,4 +1,4 @@
-"""What the tables say of a run that its spec does not: numbers that only the data, the law, and the network tell.
+"""Facts of a run that its spec does not contain: numbers determined by the data, the noise law, and the network.
 
 They are stored beside the results, so that readers need no torch.
 """
@@ -35,10 +35,10 @@ def facts_of(experiment: Experiment, n_train: int, n_test: int, feature_width: i
 
 
 def wrong_facts(experiment: Experiment, facts: Mapping[str, Any]) -> str:
-    """The stored facts that the spec gives otherwise, in words; empty where there is none.
+    """The stored facts that contradict the spec, in words; empty where there are none.
 
-    Counts of samples and features are taken as they are stored, since only the data tell them. Where a user's own code
-    raises, nothing can be said.
+    Counts of samples and features are taken as stored, because they need the data. If a user's own code raises an
+    exception, no contradiction is reported.
 
     Args:
         experiment: the spec.
@@ -54,6 +54,6 @@ def wrong_facts(experiment: Experiment, facts: Mapping[str, Any]) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, numbers up to the last digits, in which processors may differ."""
+    """Whether two facts are equal, numbers up to the last digits, in which processors may differ."""
     numbers = isinstance(one, float) and isinstance(other, float)
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if numbers else bool(one == other)

@@ -24,7 +24,7 @@ __all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller hears after each epoch: epochs done and, where it was evaluated, the readings by run key."""
+    """Progress passed to the caller after each epoch: epochs done and, if it was evaluated, the readings by run key."""
 
     epoch: int
     epochs: int
@@ -32,7 +32,7 @@ class Progress:
 
 
 class Stopped(Exception):
-    """Training ended early because `stop` asked for it; the checkpoint, where there is one, holds the epochs done."""
+    """Training ended early at the request of `stop`; the checkpoint, if any, holds the epochs done."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"stopped after epoch {epoch}")
@@ -72,15 +72,15 @@ def train(
         device: "cpu", "cuda", ...; never part of the key.
         on_epoch: called after every epoch.
         keep_weights: put each run's trained weights into its `Run`.
-        checkpoint: saved to now and then; where it holds these runs, training goes on from there to the same numbers.
-        stop: asked after every epoch but the last; where it says yes, the checkpoint is saved and training ends.
+        checkpoint: saved periodically; if it holds these runs, training continues from it to the same numbers.
+        stop: called after every epoch but the last; if it returns true, the checkpoint is saved and training ends.
 
     Returns:
         One `Run` an experiment, in the order given. A run whose loss or features stop being finite ends with
         status "failed" and the epoch; its neighbours go on.
 
     Raises:
-        Stopped: `stop` said yes before the last epoch.
+        Stopped: `stop` returned true before the last epoch.
     """
     began = time.perf_counter()
     cohort = prepare(experiments, device)
@@ -120,7 +120,7 @@ def train(
 
 
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
-    """Train under the loss that the experiments start with, and give a fresh optimizer for the training that counts.
+    """Train under the loss that the experiments start with, and return a fresh optimizer for the measured training.
 
     Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
     """
@@ -167,7 +167,7 @@ def _note_divergence(records: list[Record], losses: list[float], epoch: int) -> 
 
 
 def _evaluate(cohort: Cohort, records: list[Record], losses: list[float], epoch: int) -> dict[str, dict[str, Any]]:
-    """The readings of every run that still goes on, by key; each is noted in its record."""
+    """The readings of every run that still trains, by key; each is added to its record."""
     readings = {}
     for experiment, record, loss, snapshot in zip(cohort.experiments, records, losses, snapshots(cohort), strict=True):
         row = None if record.error else record.note(snapshot, epoch, loss)

@@ -1,4 +1,4 @@
-"""What a person sees of one run while it trains: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of one run while it trains: a bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ _LINE_EVERY = 1.0  # seconds between two lines
 
 
 def in_words(experiment: Experiment, row: Mapping[str, Any]) -> str:
-    """J1 and J2 of one evaluation; where nobody knows the true labels, J2 is named for what it then is.
+    """J1 and J2 of one evaluation; for unknown true labels, J2 is called agreement with the given labels.
 
     >>> from byrote import data
     >>> in_words(Experiment(data.FashionMNISTSubset()), {"j1": 0.75, "j2": 0.5})
@@ -33,7 +33,7 @@ def in_words(experiment: Experiment, row: Mapping[str, Any]) -> str:
 
 @contextmanager
 def shown(experiment: Experiment, progress: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """What `train` calls after every epoch of this experiment to show it on standard error; None to show nothing."""
+    """A callback for `train` that shows the progress on standard error; None to show nothing."""
     if not progress:
         yield None
     elif sys.stderr.isatty():
@@ -75,7 +75,7 @@ class _Drawn:
 
 
 class _Lines:
-    """A line after the last epoch, and before it one a second at most."""
+    """A line after the last epoch, and at most one per second before it."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._latest, self._last_line = _Latest(experiment), time.monotonic()

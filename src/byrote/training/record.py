@@ -1,4 +1,4 @@
-"""One run's notes while its cohort trains, and what becomes of them."""
+"""The record of one run while its cohort trains, and the result made from it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ class Record:
         return row
 
     def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
-        """The run as a value. A failed one keeps its history alone."""
+        """The run as a value. A failed one has only its history."""
         experiment, last = cohort.experiments[s], None if self.error else self.last
         samples, features = Table({}), Table({})
         weights: dict[str, NDArray[Any]] = {}

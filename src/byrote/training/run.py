@@ -1,4 +1,4 @@
-"""What one trained experiment leaves behind: a value that the store writes and anything can read."""
+"""The result of one trained experiment, as a value that the store writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,10 +26,10 @@ class Run:
         samples: one row a training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
             margin, aum.
         features: split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
-        facts: what the tables say of the run besides its spec (number of classes, effective rate, ...).
-        weights: the trained weights by name, where they were kept; `model` makes the network of them.
+        facts: numbers about the run besides its spec (number of classes, effective rate, ...).
+        weights: the trained weights by name, if they were kept; `model` builds the network from them.
         seconds: wall time of the run's cohort, and its share of it.
-        numerics: which arithmetic its network ran (`byrote.engine.numerics`).
+        numerics: the arithmetic of its network (`byrote.engine.numerics`).
     """
 
     experiment: Experiment
@@ -71,7 +71,7 @@ def trained(experiment: Experiment, weights: Mapping[str, NDArray[Any]]) -> Clas
     """The network of an experiment with these weights, in eval mode.
 
     Args:
-        experiment: the spec, whose data say what shape an input has.
+        experiment: the spec, whose data determine the input shape.
         weights: arrays by their names in `network.state_dict()`.
     """
     shape = experiment.data.load("train", experiment.split_seed).shape

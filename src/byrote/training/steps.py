@@ -11,7 +11,7 @@ __all__ = ["optimizer_of", "rates"]
 
 
 def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> EnsembleOptimizer:
-    """What steps the stacked runs of `network`.
+    """The optimizer of the stacked runs of `network`.
 
     Args:
         network: S runs.

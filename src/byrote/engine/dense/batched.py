@@ -1,8 +1,9 @@
 """Dense chains of all runs side by side, for accelerators: one batched product a layer, in torch's operators.
 
-Between products lie a few operators on (S, B, features), which `compile_with` lets a compiler join. In "bf16" products
-have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in `chain`. As
-there, the bias before a normalization moves the running mean alone in training, and its gradient is exactly 0.
+Between products there are a few operators on (S, B, features), which `compile_with` lets a compiler fuse. In "bf16"
+products have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in
+`chain`. As there, the bias before a normalization changes only the running mean in training, and its gradient is
+exactly 0.
 
 In descent the products of "bf16" read copies that the step has narrowed, and leave bfloat16 gradients in them.
 Compiled, that is 26 bytes a weight: 6 of the products, 20 of the step.
@@ -46,7 +47,7 @@ class BatchedChain:
     def compile_with(self, **options: Any) -> None:
         """From now on passes, and in descent the step, are compiled by `torch.compile(..., **options)`.
 
-        Where that fails they are not, said once.
+        If that fails, they run uncompiled, with one warning.
         """
 
         def refused(error: Exception) -> None:
@@ -65,7 +66,7 @@ class BatchedChain:
         return self._pass(h, weights, blocks, ensemble.training, self.precision == "bf16")
 
     def weights(self, ensemble: Ensemble) -> list[Tensor]:
-        """The weights of all blocks but the last as they enter their products; in descent, narrowed ones are kept."""
+        """The weights of all blocks but the last in the type of their products; descent keeps narrowed copies."""
         weights = [block.weight for block in blocks_of(ensemble, self._norms)[:-1]]
         if ensemble.descent is not None and self.precision == "bf16":
             return self.batched_step.narrowed(weights)
@@ -84,7 +85,7 @@ class BatchedChain:
         return False
 
     def __getstate__(self) -> dict[str, object]:
-        # a copy is compiled anew, if at all, and trusts no narrowed weights
+        # a copy must be compiled again and does not reuse narrowed weights
         return {**self.__dict__, "batched_step": BatchedStep(), "_pass": _features}
 
 
@@ -114,7 +115,7 @@ def _normalized(block: Block, a: Tensor, training: bool) -> Tensor:
 
 @torch.no_grad()
 def _move(block: Block, mean: Tensor, var: Tensor, rows: int) -> None:
-    """The running statistics, by one batch."""
+    """Update the running statistics by one batch."""
     block.running_mean.lerp_(mean + block.bias, block.momentum)
     block.running_var.lerp_(var * (rows / (rows - 1)), block.momentum)
     block.batches.add_(1)
@@ -131,7 +132,7 @@ def _product(h: Tensor, weight: Tensor, narrow: bool) -> Tensor:
 
 
 class _Narrow(torch.autograd.Function):
-    """h W^T. The gradient of W is made in the layout of W; torch's own is transposed, and laid out in another pass."""
+    """h W^T. The gradient of W is made in the layout of W; torch's own is transposed and needs another pass."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:

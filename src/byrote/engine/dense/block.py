@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
 
 def is_dense(module: nn.Module) -> bool:
-    """Is it Flatten, then Linear-BatchNorm1d-ReLU blocks and nothing else, with biases and standard normalization?
+    """Whether it is Flatten, then only Linear-BatchNorm1d-ReLU blocks, with biases and standard normalization.
 
     >>> block = [nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()]
     >>> is_dense(nn.Sequential(nn.Flatten(), *block)), is_dense(nn.Sequential(*block))
@@ -57,7 +57,7 @@ def norms_of(chain: nn.Module) -> dict[int, tuple[float, float]]:
 
 
 def blocks_of(ensemble: Ensemble, norms: Mapping[int, tuple[float, float]]) -> list[Block]:
-    """The blocks of an ensemble of dense chains, with its states as they are now."""
+    """The blocks of an ensemble of dense chains, with its current states."""
     blocks = []
     for i, (eps, momentum) in norms.items():
         linear, norm = _states(ensemble, i - 1), _states(ensemble, i)
@@ -85,7 +85,7 @@ def _states(ensemble: Ensemble, i: int) -> dict[str, Tensor]:
 
 
 def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) -> Tensor:
-    """x, checked, as (S, B, inputs) or (B, inputs); kernels are given addresses and check nothing."""
+    """x, checked, as (S, B, inputs) or (B, inputs); kernels receive addresses and check nothing."""
     shared = ensemble.is_shared(x)
     x = x.flatten(1 if shared else 2)
     if x.shape[-1] != inputs:
@@ -103,7 +103,7 @@ def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) ->
 
 
 def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKernels) -> Tensor:
-    """out = max(0, BN(a)) in training mode; moves the running statistics, returns mean and 1/std (2, out)."""
+    """out = max(0, BN(a)) in training mode; updates the running statistics, and returns mean and 1/std (2, out)."""
     rows, columns = a.shape
     moments = torch.empty(2, columns, dtype=torch.float32)
     arguments = NormArguments(x=address(a), out=address(out), rows=rows, columns=columns, stride=columns)

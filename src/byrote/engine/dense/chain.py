@@ -1,11 +1,11 @@
 """Chains of Linear-BatchNorm-ReLU blocks, all runs in one differentiable operation, in bfloat16 or float32.
 
 At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond, a float32 one of width 128 a thirtieth, so
-what lies between products decides the speed. Here that is one compiled pass a block and direction, in bfloat16 one cast
-of each weight a step, and gradients written straight into their slice of the stacked tensor.
+the work between products decides the speed. Here it is one compiled pass per block and direction, in bfloat16 one cast
+of each weight per step, and gradients written directly into their slice of the stacked tensor.
 
-The bias of a linear layer before a normalization cannot change the output in training: the batch mean takes it away.
-It is therefore left out of the product, added to the running mean, and its gradient is exactly 0.
+The bias of a linear layer before a normalization cannot change the output in training: the batch mean removes it. It is
+therefore left out of the product, added to the running mean, and its gradient is exactly 0.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ __all__ = ["CompiledChain"]
 
 
 class _Trace(NamedTuple):
-    """What the backward pass of one block and run needs."""
+    """The data that the backward pass of one block and run needs."""
 
     h: Tensor  # (B, in), an operand of products
     a: Tensor  # (B, out), the product
@@ -39,13 +39,13 @@ class _Trace(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """The states of a stack as the passes take them, looked up once for many steps."""
+    """The states of a stack as arguments of the passes, looked up once for many steps."""
 
     where: tuple[int, ...]  # the addresses of all states
     descent: Descent | None
     blocks: list[Block]
     momenta: list[list[Tensor]]  # in descent: of weight, bias, gamma and beta of each block
-    fused: FusedChain | None  # where there are units for it
+    fused: FusedChain | None  # on processors with the units for it
 
 
 class CompiledChain:
@@ -54,7 +54,7 @@ class CompiledChain:
     Args:
         chain: one of the modules; its values are not read.
         precision: "fp32", or "bf16" for products in bfloat16.
-        compiled: may kernels be used?
+        compiled: whether kernels may be used.
     """
 
     batched = False
@@ -93,7 +93,7 @@ class CompiledChain:
         return out
 
     def _chain(self, ensemble: Ensemble, library: Kernels) -> _Chain | None:
-        """The states, cached until one of them moves or the descent changes; None where kernels cannot read them."""
+        """The states, cached until an address or the descent changes; None where kernels cannot read them."""
         states = [table[name] for table, name in self._state_slots(ensemble)]
         if not all(state.is_cpu for state in states):
             return None
@@ -124,10 +124,10 @@ class CompiledChain:
         return [[memory[f"{i + at}.{leaf}"] for at in (-1, 0) for leaf in ("weight", "bias")] for i in self._norms]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_cached": None, "_slots": [], "_buffers": Buffers()}  # addresses belong to this one
+        return {**self.__dict__, "_cached": None, "_slots": [], "_buffers": Buffers()}  # addresses are this object's
 
     def way(self, ensemble: Ensemble) -> str:
-        """The units that a chain fits, else "products"; "plain" without kernels."""
+        """The units that can compute the chain, else "products"; "plain" without kernels."""
         library = kernels() if self._compiled and all(p.is_cpu for p in ensemble.parameters()) else None
         if library is None:
             return "plain"
@@ -135,11 +135,11 @@ class CompiledChain:
         return units[0] if units else "products"
 
     def uses_kernels(self) -> bool:
-        """May kernels compute here?"""
+        """Whether kernels may compute here."""
         return self._compiled
 
     def steps_backward(self) -> bool:
-        """Does the backward pass make the step of a descent, in training on a CPU?"""
+        """Whether the backward pass makes the step of a descent: in training on a CPU."""
         return self._compiled and kernels() is not None
 
     def compile_with(self, **options: Any) -> None:
@@ -199,7 +199,7 @@ class _Dense(torch.autograd.Function):
                 trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, norm_kernels)))
                 h = out
             traces.append(trace)
-        read_again = [block.gamma for block in blocks]  # autograd refuses what is changed meanwhile
+        read_again = [block.gamma for block in blocks]  # autograd refuses tensors that changed in between
         if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
@@ -213,7 +213,7 @@ class _Dense(torch.autograd.Function):
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:
             raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
-        features, *gammas = ctx.saved_tensors  # behind the gammas, what is only watched
+        features, *gammas = ctx.saved_tensors  # after the gammas, tensors that are only watched for changes
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, updates = True, _updates(chain, products)
         for s, trace in enumerate(ctx.traces):

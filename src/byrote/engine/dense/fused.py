@@ -1,9 +1,9 @@
 """Dense chains in one call forward and one backward: `dense_amx.cpp` on tile units, `dense_avx512.cpp` on vector units.
 
-A block's product is normalized while it lies in the innermost cache, and what the next product needs leaves that visit
-in the layout that it reads. Weights are narrowed or rounded to bfloat16 on their way, no copy of them is kept.
-The last block, which makes the features, has operands as the others and computes everything after its product in
-float32, as in `chain`.
+A block's product is normalized while it is in the innermost cache, and the input of the next product is written in the
+layout that this product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copy of them is kept.
+The last block, which computes the features, has the same operands as the others and computes everything after its
+product in float32, as in `chain`.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _STATES = (*_STEPPED, "running_mean", "running_var", "batches")
 
 
 class Buffers:
-    """Memory for passes, lent again as soon as the graph that held it is gone: fresh memory costs page faults."""
+    """Memory for passes, reused as soon as the graph that held it is gone, because fresh memory costs page faults."""
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
@@ -49,11 +49,11 @@ class _Loan:
 
 
 class FusedChain:
-    """The blocks of a stack as the passes take them, and how their backward pass ends: in gradients or a step.
+    """The blocks of a stack as arguments of the passes, and the end of their backward pass: gradients or a step.
 
     Args:
-        blocks: states whose memory stays where it is as long as this is used.
-        units: what computes.
+        blocks: states whose memory must not move while this object is in use.
+        units: the functions that compute.
         buffers: where memory for the passes comes from.
         descent: its momenta are `momenta`, those of weight, bias, gamma and beta of each block.
     """
@@ -63,7 +63,7 @@ class FusedChain:
     ) -> None:
         self.blocks, self.units, self.buffers, self.descent = blocks, units, buffers, descent
         self.stepped: list[Tensor] = [state for b in blocks for state in (b.weight, b.bias, b.gamma, b.beta)]
-        # refused in a backward pass when changed after the forward pass; of a descent, which moves all, one tells
+        # changes after the forward pass are refused; in a descent, which changes all, one tensor suffices
         self.watched = [blocks[0].weight] if descent else [state for b in blocks for state in (b.weight, b.gamma)]
         self.runs, self.outputs, _ = blocks[-1].weight.shape
         # in descent one parameter is enough to make autograd call the backward pass
@@ -71,7 +71,7 @@ class FusedChain:
         self.addresses = self.towards(momenta)
 
     def towards(self, targets: list[list[Tensor]]) -> "ctypes.Array[BlockArguments]":
-        """What a pass takes; `targets` are gradients or momenta, or none for a forward pass."""
+        """The arguments of a pass; `targets` are gradients or momenta, or none for a forward pass."""
         return (BlockArguments * len(self.blocks))(
             *(
                 BlockArguments(
@@ -102,10 +102,11 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
 
 
 def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[str, Units] | None:
-    """What a chain runs on, "tiles", "vectors" or "pairs", or None: torch's products with the passes between them.
+    """The units that compute a chain: "tiles", "vectors" or "pairs"; None: torch's products with the passes between
+    them.
 
-    Tile units take hidden blocks whose widths are multiples of 32. Vector units take float32, and bfloat16 in pairs
-    where they multiply those faster, or rounded operands where nothing does (`bfloat16.units_in`).
+    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32, and in bfloat16
+    with pairs where these are faster, or with rounded operands where no unit is (`bfloat16.units_in`).
     """
     if len(blocks) > _MOST:
         return None
@@ -121,7 +122,7 @@ def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[st
 class Fused(torch.autograd.Function):
     """Features (S, B, M) of x in training mode; no gradient for x.
 
-    x is (S, B, in) or shared (B, in), or with an index (S, B) the samples (n, in) whose rows it names.
+    x is (S, B, in) or shared (B, in), or, with an index (S, B), the samples (n, in) from which the index selects rows.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""How a dense chain multiplies: in float32, in bfloat16, or in float32 what bfloat16 would hold.
+"""The products of a dense chain: in float32, in bfloat16, or in float32 with values rounded to bfloat16.
 
 The last kind is for processors without bfloat16 units, where a bfloat16 product takes two or more times as long as a
 float32 one. Operands and results keep the type float32; the kernels between the products round what they read and what
@@ -20,29 +20,29 @@ __all__ = ["Products"]
 
 @dataclass(frozen=True)
 class Products:
-    """The products of one chain but the last block's, whose sums, result and gradient are float32 (see `bfloat16`)."""
+    """The products of one chain except those of the last block, which are float32 (see `bfloat16`)."""
 
     kind: Literal["fp32", "bf16", "rounded"]
     library: Kernels
 
     @classmethod
     def of(cls, precision: str, library: Kernels) -> "Products":
-        """Those that a precision means on this processor."""
+        """The products for a precision on this processor."""
         if precision == "fp32":
             return cls("fp32", library)
         return cls("bf16" if bfloat16.has_units() else "rounded", library)
 
     @property
     def norm_kernels(self) -> NormKernels:
-        """The kernels that read and write what the products do."""
+        """The kernels for the types that the products read and write."""
         norm_kernels: NormKernels = getattr(self.library, self.kind)
         return norm_kernels
 
     def operand(self, x: Tensor) -> Tensor:
-        """x, contiguous float32, as a product takes it: itself, narrowed, or rounded.
+        """x, contiguous float32, as an operand of a product: itself, narrowed, or rounded.
 
-        Of weights that is done in every forward pass: torch's fused optimizers change a tensor without counting up its
-        version, so nothing tells an old copy from a fresh one.
+        Weights are converted in every forward pass: torch's fused optimizers change a tensor without raising its
+        version, so an outdated copy cannot be recognized.
         """
         if self.kind == "fp32":
             return x
@@ -60,7 +60,7 @@ class Products:
         """da^T h, (out, B) x (B, in), for a kernel of `norm_kernels`, or of float32 for the last block.
 
         Args:
-            buffer: float32 (out, in), where it is put unless it is bfloat16.
+            buffer: float32 (out, in), the target unless the result is bfloat16.
         """
         if self.kind == "bf16" and not last:
             return da.t() @ h

@@ -1,6 +1,6 @@
-"""What the backward pass of a dense chain does with gradients: keeps them for an optimizer, or makes a descent's step.
+"""The use of gradients in the backward pass of a dense chain: keep them for an optimizer, or make a descent's step.
 
-A gradient of a weight that is used at once lies in cache still, and is not written to memory.
+A weight's gradient that is used at once is still in cache and is not written to memory.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Gradients:
         self._weights = [dweight.unbind(0) for dweight, *_ in self._gradients]
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """Where the gradients of gamma and beta of block i and run s are to be put."""
+        """The targets of the gradients of gamma and beta of block i and run s."""
         _, dgamma, dbeta = self._gradients[i]
         return address_of(dgamma, s), address_of(dbeta, s)
 
@@ -42,7 +42,7 @@ class Gradients:
 
 
 class Steps:
-    """Every parameter is stepped as soon as its gradient is known and its old value no longer needed.
+    """Every parameter is updated as soon as its gradient is known and its old value is no longer needed.
 
     Args:
         momenta: of weight, bias, gamma and beta of each block.
@@ -57,7 +57,7 @@ class Steps:
         self._buffers = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """Where the gradients of gamma and beta are to be put, for as long as `close` takes."""
+        """The targets of the gradients of gamma and beta, until `close` uses them."""
         return address_of(self._norm, 0), address_of(self._norm, 1)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
@@ -76,7 +76,7 @@ class Steps:
             fp32.momentum_step(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
 
     def returned(self) -> list[Tensor | None]:
-        """No gradient is left: of the one parameter that makes autograd call the backward pass.
+        """No gradient, for the one parameter that makes autograd call the backward pass.
 
         Autograd is told that the parameters have changed, so that it refuses a graph made before.
         """

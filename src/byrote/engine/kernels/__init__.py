@@ -1,1 +1,1 @@
-"""What is written in C++, and its loader."""
+"""Kernels in C++, and their loader."""

@@ -1,4 +1,5 @@
-"""What kernels are handed: one structure a call, field by field that of the C++ header of its name.
+"""The arguments of kernels: one structure per call, with the fields of the structure of the same name in the C++
+header.
 
 Fields hold addresses (`library.address`) and counts; those that a call does not use stay null.
 """

@@ -1,9 +1,9 @@
-"""The library of compiled kernels in byrote's cache folder: built once, and believed only after a check.
+"""The library of compiled kernels in byrote's cache folder: built once, and used only after a check.
 
 The folder `kernels` belongs to the user and is closed to all others (mode 0700). A library is named by a digest of its
 sources, the compiler, the flags and the processor, and by the SHA-256 of its own bytes, which are compared before the
 system loads it: one that was cut short or altered is built again and never runs. A library that was just built must
-first give known answers in a process of its own (`byrote.engine.kernels.known_answers`).
+first reproduce known answers in a process of its own (`byrote.engine.kernels.known_answers`).
 """
 
 import hashlib
@@ -71,7 +71,7 @@ def _build(compiler: str, flags: Sequence[str], sources: Sequence[Path], note: P
 
 
 def _private(folder: Path) -> Path:
-    """The folder, made where it is missing; it must be the user's own, and others may not write to it.
+    """The folder, created if missing; it must be the user's own, and others may not write to it.
 
     Raises:
         UnsafeCacheError: it is not, or it is a link.
@@ -95,7 +95,7 @@ def _private(folder: Path) -> Path:
 
 
 def _noted(note: Path) -> str:
-    """The digest that was written down after the library had given the known answers; empty where there is none."""
+    """The digest recorded after the library had reproduced the known answers; empty where there is none."""
     try:
         text = note.read_text("ascii")
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def _version(compiler: str) -> str:
 
 
 def _processor() -> str:
-    """What `-march=native` looks at, as text."""
+    """The properties of the processor that `-march=native` uses, as text."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text().splitlines() if about.exists() else []
     features = sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})

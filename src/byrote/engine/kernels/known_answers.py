@@ -1,7 +1,7 @@
-"""Known answers of the compiled kernels: what a library must give before anything is trained with it.
+"""Known answers of the compiled kernels, which a library must reproduce before it is used for training.
 
-Run as a program, with the path of a library, this ends with 0 if it gives them: a library that brings its process down
-brings down this one. Only Python's own library is used, so that it starts at once; the structure of the arguments is
+Run as a program, with the path of a library, this ends with 0 if it reproduces them: a library that crashes its process
+crashes only this one. Only Python's own library is used, so that it starts at once; the structure of the arguments is
 read from the file beside this one, since its package would load torch.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["gives_known_answers"]
 
-_COUNT = 37  # not a multiple of what a vector holds
+_COUNT = 37  # not a multiple of the length of a vector
 _VALUES = tuple((-1) ** i * (0.37 + 1.618 * i) * 10.0 ** (i % 7 - 3) for i in range(_COUNT))
 _SLACK = 2e-6  # of a sum of a few float32 numbers, which may be fused
 

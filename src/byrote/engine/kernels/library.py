@@ -1,8 +1,8 @@
 """The compiled kernels (`norm.cpp`, `dense_amx.cpp`, `dense_avx512.cpp`), built once by the machine's own C++ compiler.
 
-They are called through ctypes and are an option: without a compiler `kernels()` is None, said once in a warning, and
-callers take torch's own operators. The built library lies in byrote's cache folder and is checked before it is
-loaded, see `byrote.engine.kernels.built`.
+They are called through ctypes and are an option: without a compiler `kernels()` is None, with one warning, and callers
+use torch's own operators. The built library lies in byrote's cache folder and is checked before it is loaded, see
+`byrote.engine.kernels.built`.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
 
 
 class NormKernels(NamedTuple):
-    """What lies between the products, for one type of numbers.
+    """The functions between the products, for one type of numbers.
 
     `forward`, `apply` (evaluation) and `backward` are normalization with rectifier, of activations of that type, and
     take `NormArguments`; `momentum_step` is the step of `Descent` from a gradient of that type (or null), on float32
@@ -65,13 +65,13 @@ class Units(NamedTuple):
 
 
 class Kernels:
-    """The functions of the library, which must give the known answers here too.
+    """The functions of the library, which must reproduce the known answers here, too.
 
-    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold what lies
-    between products.
-    `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX) or the system does
-    not lend them; `vectors` are chains on 512-bit vector units, empty without: in float32, with rounded operands, and,
-    with AVX-512 BF16, of bfloat16 pairs. `digest` are the first digits of the SHA-256 of the library.
+    `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the functions
+    between products. `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX)
+    or the operating system does not grant them; `vectors` are chains on 512-bit vector units, empty without: in
+    float32, with rounded operands, and, with AVX-512 BF16, of bfloat16 pairs. `digest` are the first digits of the
+    SHA-256 of the library.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,18 +108,18 @@ class Kernels:
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where a contiguous tensor's values start; None stays None (a null pointer)."""
+    """The address of a contiguous tensor's values; None stays None (a null pointer)."""
     return None if tensor is None else tensor.data_ptr()
 
 
 def address_of(tensor: Tensor, s: int) -> int:
-    """Where the values of run s of a contiguous stacked tensor start; making a slice costs ten times as much."""
+    """The address of run s in a contiguous stacked tensor; making a slice costs ten times as much."""
     return tensor.data_ptr() + s * tensor.stride(0) * tensor.element_size()
 
 
 @functools.cache
 def kernels() -> Kernels | None:
-    """The compiled kernels, built when first asked for; None where that cannot be done, with a warning."""
+    """The compiled kernels, built on first use; None, with a warning, where that fails."""
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     if os.name == "nt" or compiler is None:
         log.warning("no C++ compiler was found: torch's own operators take the place of the compiled kernels")

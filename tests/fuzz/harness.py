@@ -151,7 +151,7 @@ def limits() -> Iterator[None]:
 
 
 def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> None:
-    """Make the inputs and check each; every failure is told once, with what makes it again."""
+    """Make the inputs and check each; every kind of failure is reported once, with the command that repeats it."""
     failures: dict[str, str] = {}
     for number in numbers:
         case = Case(name, number, folder)

@@ -42,9 +42,9 @@ def watched(browser, width=1300, scheme="light"):
     """A tab, what its console and its scripts report, and the addresses that it asks for."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab = context.new_page()
-    said, asked = [], []
-    tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-    tab.on("request", lambda request: asked.append(request.url))
-    yield tab, said, asked
+    messages, requests = [], []
+    tab.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: messages.append(f"error: {error}"))
+    tab.on("request", lambda request: requests.append(request.url))
+    yield tab, messages, requests
     context.close()

@@ -53,5 +53,5 @@ def device(request, monkeypatch):
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; where there is none the test is skipped, or fails if one is required."""
-    with launched() as found:
-        yield found
+    with launched() as chromium:
+        yield chromium

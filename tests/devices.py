@@ -41,19 +41,19 @@ class Accelerator:
 
     def holds(self, x):
         """Does x lie on the device?"""
-        found = self._far.get(_storage(x)._cdata)
-        return found is not None and not found.expired()
+        reference = self._far.get(_storage(x)._cdata)
+        return reference is not None and not reference.expired()
 
     def pin(self, x):
         """A copy of x in memory that the device reads by itself, so that the host need not wait."""
-        found = x.clone()
-        self._pinned[_storage(found)._cdata] = StorageWeakRef(_storage(found))
-        return found
+        copy = x.clone()
+        self._pinned[_storage(copy)._cdata] = StorageWeakRef(_storage(copy))
+        return copy
 
     def pinned(self, x):
         """Does x lie in such memory?"""
-        found = self._pinned.get(_storage(x)._cdata)
-        return found is not None and not found.expired()
+        reference = self._pinned.get(_storage(x)._cdata)
+        return reference is not None and not reference.expired()
 
     def put(self, x, far=True):
         """Count the memory of x as the device's, or as the host's."""
@@ -67,15 +67,15 @@ class Accelerator:
 
 def _tensors(*values):
     """The tensors with numbers among these values, also within lists and mappings."""
-    found = []
+    tensors = []
     for value in values:
         if isinstance(value, torch.Tensor):
-            found += [] if value.is_meta else [value]
+            tensors += [] if value.is_meta else [value]
         elif isinstance(value, list | tuple):
-            found += _tensors(*value)
+            tensors += _tensors(*value)
         elif isinstance(value, dict):
-            found += _tensors(*value.values())
-    return found
+            tensors += _tensors(*value.values())
+    return tensors
 
 
 class _Operators(TorchDispatchMode):
@@ -96,10 +96,10 @@ class _Operators(TorchDispatchMode):
         self.device.copies += far and operator.overloadpacket.__name__ in _WAITS
         if operator.overloadpacket in (torch.ops.aten._fused_sgd_, torch.ops.aten._fused_adam_):
             _check_layouts(*args[:2])
-        found = operator(*args, **(kwargs or {}))
-        for x in _tensors(found) if far else ():
+        result = operator(*args, **(kwargs or {}))
+        for x in _tensors(result) if far else ():
             self.device.put(x)
-        return found
+        return result
 
 
 def _check_layouts(parameters, gradients):
@@ -136,9 +136,9 @@ class _Calls(TorchFunctionMode):
                 return self.device.pin(first)
             if function is torch.Tensor.__deepcopy__:
                 return self.device.put(function(*args, **kwargs), far)
-        return self._made(function, first, args, kwargs)
+        return self._created(function, first, args, kwargs)
 
-    def _made(self, function, first, args, kwargs):
+    def _created(self, function, first, args, kwargs):
         """A call that may say on which device it makes something."""
         wanted = kwargs.get("device")
         on_device = wanted is not None and torch.device(wanted).type == FAR.type
@@ -149,37 +149,37 @@ class _Calls(TorchFunctionMode):
         before = self.device.busy
         self.device.busy = before or any(self.device.holds(x) for x in _tensors(args, kwargs))
         try:
-            found = function(*args, **kwargs)
+            tensor = function(*args, **kwargs)
         finally:
             self.device.busy = before
-        if wanted is not None and isinstance(found, torch.Tensor) and not found.is_meta:
-            self.device.put(found, on_device)
-        return found
+        if wanted is not None and isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+            self.device.put(tensor, on_device)
+        return tensor
 
     def _moved(self, function, x, args, kwargs):
         """x on the device that is asked for, with the other changes asked for."""
         wanted = {torch.Tensor.cpu: torch.device("cpu"), torch.Tensor.cuda: FAR}.get(function)
         rest = [] if wanted else list(args)
         if wanted is None:
-            asked = kwargs.pop("device", None) or next((a for a in rest if _names_device(a)), None)
+            target = kwargs.pop("device", None) or next((a for a in rest if _names_device(a)), None)
             rest = [a for a in rest if not _names_device(a) and a is not None]
-            if isinstance(asked, torch.Tensor):
-                wanted = FAR if self.device.holds(asked) else asked.device
-                rest.append(asked.dtype)
+            if isinstance(target, torch.Tensor):
+                wanted = FAR if self.device.holds(target) else target.device
+                rest.append(target.dtype)
             else:
-                wanted = None if asked is None else torch.device(asked)
+                wanted = None if target is None else torch.device(target)
         if wanted is not None and wanted.type == "meta":
             return function(x, wanted)
         blocking = not kwargs.pop("non_blocking", False)
         flags = [a for a in rest if isinstance(a, bool)]  # non_blocking comes first
-        found = x.to(*[a for a in rest if not isinstance(a, bool)], **kwargs)
+        moved = x.to(*[a for a in rest if not isinstance(a, bool)], **kwargs)
         far = self.device.holds(x)
         if wanted is None or (wanted.type == FAR.type) == far:
-            return found
+            return moved
         waits = (blocking and not any(flags[:1])) or not (far or self.device.pinned(x))
         self.device.copies += waits
-        found = found.clone() if _storage(found)._cdata == _storage(x)._cdata else found
-        return self.device.put(found, not far)
+        moved = moved.clone() if _storage(moved)._cdata == _storage(x)._cdata else moved
+        return self.device.put(moved, not far)
 
 
 def _names_device(value):
@@ -192,10 +192,10 @@ def pretended():
     device, load = Accelerator(), torch.load
 
     def loaded(path, map_location=None, **options):
-        found = load(path, map_location="cpu", **options)
+        content = load(path, map_location="cpu", **options)
         if map_location is not None and torch.device(map_location).type == FAR.type:
-            found = tree_map_only(torch.Tensor, device.put, found)
-        return found
+            content = tree_map_only(torch.Tensor, device.put, content)
+        return content
 
     with ExitStack() as opened:
         opened.enter_context(_Operators(device))
@@ -205,14 +205,14 @@ def pretended():
         yield device
 
 
-def same(found, wanted, device, bar=1e-3):
+def same(actual, wanted, device, bar=1e-3):
     """Equal bits, which is claimed on the CPU alone.
 
     On another device the kernels of a product may change with the number of runs. There it is within the rounding of
     their sums, and after one step or epoch only: later, gates that flipped carry it further.
     """
     if device == "cpu":
-        assert torch.equal(found, wanted)
+        assert torch.equal(actual, wanted)
     else:
-        found, wanted = found.detach().cpu().double(), wanted.detach().cpu().double()
-        assert (found - wanted).norm() <= bar * wanted.norm().clamp(min=0.1)
+        actual, wanted = actual.detach().cpu().double(), wanted.detach().cpu().double()
+        assert (actual - wanted).norm() <= bar * wanted.norm().clamp(min=0.1)

@@ -87,7 +87,7 @@ def results_of(
         for row in sorted(listed, key=lambda row: (places[row["key"]], row["epoch"]))
         if row.get("status", "done") == "done"
     ]
-    told = {"format": 2, "study": "made", "scale": "", "planned": len(runs), "not_run": [], "machine": {}} | (
+    facts = {"format": 2, "study": "made", "scale": "", "planned": len(runs), "not_run": [], "machine": {}} | (
         about or {}
     )
-    return Results(Table.of(runs), Table.of(readings), "made", told, lambda: features or Table({}))
+    return Results(Table.of(runs), Table.of(readings), "made", facts, lambda: features or Table({}))

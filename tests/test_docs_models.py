@@ -10,13 +10,13 @@ from byrote.cli import main
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert follow(DOCS / "models.md", tmp_path, lambda words: main([*words[1:], "--on", "serial"])) == (1, 1)
     return tmp_path
 
 
-def test_the_page_on_models(kept):
+def test_the_page_on_models(folder):
     count, names = run_blocks(DOCS / "models.md")
     assert count == 6
     assert len(names["run"].history) == 20
@@ -24,7 +24,7 @@ def test_the_page_on_models(kept):
     assert torch.load("model.pt", weights_only=True).keys() == names["model"].state_dict().keys()
 
 
-def test_a_stored_model_is_the_one_that_was_trained(kept):
+def test_a_stored_model_is_the_one_that_was_trained(folder):
     """Its answers on the training set are the share of J1 in the history, and another run's are not."""
     store = byrote.open("runs/kept")
     for key, j1, j2 in zip(*(store.analysis.runs[name] for name in ("key", "j1", "j2")), strict=True):
@@ -37,12 +37,12 @@ def test_a_stored_model_is_the_one_that_was_trained(kept):
         assert np.mean(predicted == samples["true"]) == pytest.approx(j2, abs=1e-9)
 
 
-def test_a_model_that_is_not_there_is_one_sentence(kept, tmp_path_factory):
+def test_a_model_that_is_not_there_is_one_sentence(folder, tmp_path_factory):
     store = byrote.open("runs/kept")
     key = str(store.analysis.runs["key"][0])
     with pytest.raises(ValueError, match="has no run '0000000000000000'"):
         store.model("0" * 16)
-    weights = kept / "runs" / "kept" / key / "weights.safetensors"
+    weights = folder / "runs" / "kept" / key / "weights.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-4] + b"\0\0\0\0")
     with pytest.raises(ValueError, match=r"is altered|is torn"):

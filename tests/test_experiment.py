@@ -149,10 +149,10 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, study):
 
 
 def test_overrides_go_over_everything(study):
-    found = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
-    assert {e.noise.rate for _, e in found} == {0.05}
-    assert {e.training.epochs for _, e in found} == {7}
-    assert len(found) == 2, "an overridden axis leaves its equal runs once"
+    runs = study.experiments("quick", {"noise.rate": 0.05, "training.epochs": 7})
+    assert {e.noise.rate for _, e in runs} == {0.05}
+    assert {e.training.epochs for _, e in runs} == {7}
+    assert len(runs) == 2, "an overridden axis leaves its equal runs once"
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def test_built_in_studies_are_whole(name):
     study = Study.load(name)
     assert study.title
     for scale in study.scale_names:
-        found = study.experiments(scale)
-        assert found
-        assert len({e.key for _, e in found}) == len(found)
+        runs = study.experiments(scale)
+        assert runs
+        assert len({e.key for _, e in runs}) == len(runs)
 
 
 def test_the_demo_is_the_grid_it_claims_to_be():
-    found = Counter(part for part, _ in Study.load("demo").experiments())
-    assert found == {
+    runs = Counter(part for part, _ in Study.load("demo").experiments())
+    assert runs == {
         "two-class": 2 * 5 * 4,
         "two-class-others": 4 * 3 * 3,
         "ten-class": 4 * 2 * 3,
@@ -308,17 +308,17 @@ def test_what_cannot_be_bound_is_one_sentence(tmp_path, path, sentence):
 
 
 def test_a_run_that_two_parts_ask_for_belongs_to_the_first(tmp_path):
-    found = bound_study(tmp_path, BOUND.replace("base = { seed = 1 }", "")).grid()
-    assert [part.name for part, _ in found] == ["of the study", "none"]
+    runs = bound_study(tmp_path, BOUND.replace("base = { seed = 1 }", "")).grid()
+    assert [part.name for part, _ in runs] == ["of the study", "none"]
 
 
 def test_the_study_that_the_docs_show_is_one():
     text = (Path(__file__).resolve().parent.parent / "docs" / "studies.md").read_text("utf-8")
     (shown,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    found = Study(name="shown", **tomllib.loads(shown)).grid()
-    assert len({e.key for _, e in found}) == 2 * 2 * 2 * 2
-    assert {part.bind for part, _ in found} == {("training.optimizer.lr",)}
-    assert {(e.loss.kind, e.training.optimizer.lr) for _, e in found} == {("cross_entropy", 0.1), ("robust_log", 0.01)}
+    runs = Study(name="shown", **tomllib.loads(shown)).grid()
+    assert len({e.key for _, e in runs}) == 2 * 2 * 2 * 2
+    assert {part.bind for part, _ in runs} == {("training.optimizer.lr",)}
+    assert {(e.loss.kind, e.training.optimizer.lr) for _, e in runs} == {("cross_entropy", 0.1), ("robust_log", 0.01)}
 
 
 def test_a_part_is_checked():

@@ -183,10 +183,10 @@ BODY = bytes(range(256)) * 4000  # about 1 MB: several chunks
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    asked: list[str] = []
+    requested: list[str] = []
 
     def do_GET(self) -> None:
-        type(self).asked.append(self.path)
+        type(self).requested.append(self.path)
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -218,9 +218,9 @@ def test_download_reports_progress_and_is_not_repeated(server: str, tmp_path: Pa
     assert seen[-1] == ("a", len(BODY), len(BODY))
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
     assert len(seen) > 2
-    Handler.asked.clear()
+    Handler.requested.clear()
     files.download(f"{server}/a", path, CHECK)
-    assert Handler.asked == []
+    assert Handler.requested == []
     path.write_bytes(b"damaged")
     files.download(f"{server}/a", path, CHECK)
     assert path.read_bytes() == BODY

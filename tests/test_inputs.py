@@ -16,10 +16,10 @@ def test_only_plain_files(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "good").write_bytes(b"12")
     (tmp_path / "to good").symlink_to("good")
-    with socket.socket(socket.AF_UNIX) as made:
+    with socket.socket(socket.AF_UNIX) as endpoint:
         here = Path.cwd()
         os.chdir(tmp_path)  # a socket's path must be short
-        made.bind("socket")
+        endpoint.bind("socket")
         os.chdir(here)
     for name, kind in (("pipe", "a named pipe"), ("socket", "a socket"), ("", "a folder")):
         with pytest.raises(ValueError, match=f"a table is needed, and .* is {kind}$"):

@@ -195,8 +195,8 @@ def test_no_module_asks_for_the_kind_of_a_network_or_computation_of_another():
         own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ASKING:
-                asked = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(KINDS)
-                assert asked <= own, f"{path.relative_to(PACKAGE)}, line {node.lineno} asks for {asked}"
+                named = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(KINDS)
+                assert named <= own, f"{path.relative_to(PACKAGE)}, line {node.lineno} asks for {named}"
 
 
 def test_nothing_in_the_library_prints():
@@ -215,14 +215,14 @@ def test_errors_of_the_library_name_no_option_of_the_command_line(path):
             texts = [
                 one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
             ]
-            found = re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(texts))
-            assert not found, (
-                f"line {node.lineno}: name the argument, `{found[0][2:]}=`, which the command line translates"
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(texts))
+            assert not options, (
+                f"line {node.lineno}: name the argument, `{options[0][2:]}=`, which the command line translates"
             )
 
 
 def test_contributing_names_every_part_with_its_level():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     rows = re.findall(r"^\| (\d) \| (.+) \|$", text, flags=re.MULTILINE)
-    told = {part: int(level) for level, parts in rows for part in parts.split(", ")}
-    assert told == {part: level for part, level in LEVELS.items() if not part.startswith("__")}
+    documented = {part: int(level) for level, parts in rows for part in parts.split(", ")}
+    assert documented == {part: level for part, level in LEVELS.items() if not part.startswith("__")}

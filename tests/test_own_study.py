@@ -20,10 +20,10 @@ PAGE = DOCS / "own_study.md"
 @pytest.fixture
 def forgotten():
     """What the page defines is forgotten afterwards."""
-    kept = [(registry, dict(registry)) for registry in (CLAIMS, Loss.registry, READINGS)]
+    saved = [(registry, dict(registry)) for registry in (CLAIMS, Loss.registry, READINGS)]
     path = list(sys.path)
     yield
-    for registry, before in kept:
+    for registry, before in saved:
         registry.clear()
         registry.update(before)
     sys.path[:] = path

@@ -42,9 +42,9 @@ def commands(page):
     text = page.read_text("utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [re.split(r"\s+#|\s{4,}", line.removeprefix("$ "))[0] for block in blocks for line in block.splitlines()]
-    found = [one.strip() for line in lines for one in re.split(r" && | \| (?=byrote)", line)]
-    found += re.findall(r"`(byrote [^`]+)`", text) if page.name == "questions.md" else []
-    return [one for one in found if re.match(r"byrote (?!COMMAND)", one) and not re.search(r"[\[\]|&]|\.\.\.", one)]
+    parts = [one.strip() for line in lines for one in re.split(r" && | \| (?=byrote)", line)]
+    parts += re.findall(r"`(byrote [^`]+)`", text) if page.name == "questions.md" else []
+    return [one for one in parts if re.match(r"byrote (?!COMMAND)", one) and not re.search(r"[\[\]|&]|\.\.\.", one)]
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

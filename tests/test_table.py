@@ -67,8 +67,8 @@ def test_final_is_the_last_epoch_of_each_run_in_the_order_of_the_runs(table: Tab
 
 
 def test_groups_are_sorted_and_complete(table: Table) -> None:
-    found = [(values, part["epoch"].tolist()) for values, part in table.groups("loss", "epoch")]
-    assert found == [(("CE", 1), [1]), (("CE", 2), [2]), (("LS", 1), [1]), (("LS", 3), [3])]
+    groups = [(values, part["epoch"].tolist()) for values, part in table.groups("loss", "epoch")]
+    assert groups == [(("CE", 1), [1]), (("CE", 2), [2]), (("LS", 1), [1]), (("LS", 3), [3])]
     assert [type(value) for values, _ in table.groups("rate", "good") for value in values][:2] == [float, bool]
     absent = [values for values, _ in table.groups("j1")]
     assert absent[:3] == [(0.4,), (0.5,), (0.9,)]

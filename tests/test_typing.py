@@ -73,9 +73,9 @@ def checked(folder: Path, text: str) -> list[tuple[int, str]]:
     environment = os.environ | {"MYPYPATH": str(PACKAGE.parent)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert not done.stderr, done.stderr
-    said = re.findall(r"^user\.py:(\d+): \w+: (.*)$", done.stdout, flags=re.MULTILINE)
-    assert said, done.stdout
-    return [(int(line), message) for line, message in said]
+    messages = re.findall(r"^user\.py:(\d+): \w+: (.*)$", done.stdout, flags=re.MULTILINE)
+    assert messages, done.stdout
+    return [(int(line), message) for line, message in messages]
 
 
 @pytest.mark.long
@@ -86,15 +86,15 @@ def test_a_user_s_script_finds_types_and_mistakes(tmp_path):
     names += [f"byrote.{one}.{name}" for one in PUBLIC for name in importlib.import_module(f"byrote.{one}").__all__]
     every = "import byrote\nimport byrote.audit\n" + "".join(f"reveal_type({name})\n" for name in names)
     text = every + USE + MISTAKES
-    said = dict(checked(tmp_path, text))
+    messages = dict(checked(tmp_path, text))
     for place, line in enumerate(text.splitlines(), 1):
-        found = said.pop(place, "")
+        message = messages.pop(place, "")
         if place <= len(every.splitlines()):
             if line.startswith("reveal_type"):
-                shown = found.removeprefix('Revealed type is "').removesuffix('"')
+                shown = message.removeprefix('Revealed type is "').removesuffix('"')
                 assert shown, line
                 assert shown != "Any", f"{line} is Any"
                 assert not shown.endswith("-> Any"), f"{line} gives Any: {shown}"
         elif "  # " in line:
-            assert line.partition("  # ")[2] in found.replace("builtins.", ""), f"{line}: {found}"
-    assert not said, "nothing else is said"
+            assert line.partition("  # ")[2] in message.replace("builtins.", ""), f"{line}: {message}"
+    assert not messages, "nothing else is said"

@@ -10,7 +10,7 @@ from byrote.noise import Recorded, Symmetric
 
 
 @pytest.mark.parametrize(
-    ("noise", "said"), [(Symmetric(0.2), "CE eta 0.2 seed 3"), (Recorded("labels.csv"), "CE recorded labels seed 3")]
+    ("noise", "name"), [(Symmetric(0.2), "CE eta 0.2 seed 3"), (Recorded("labels.csv"), "CE recorded labels seed 3")]
 )
 def test_a_run_is_named_by_its_loss_noise_and_seed(noise, name):
     bar = Bar()

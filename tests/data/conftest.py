@@ -65,9 +65,9 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Collection]:
 
     def pin(module: object, name: str, contents: dict[str, bytes], **changes: object) -> Collection:
         parts = {part: f"md5:{hashlib.md5(content).hexdigest()}" for part, content in contents.items()}
-        made = dataclasses.replace(getattr(module, name), parts=parts, system=(), **changes)  # type: ignore[arg-type]
-        monkeypatch.setattr(module, name, made)
-        return made
+        collection = dataclasses.replace(getattr(module, name), parts=parts, system=(), **changes)  # type: ignore[arg-type]
+        monkeypatch.setattr(module, name, collection)
+        return collection
 
     return pin
 

@@ -225,11 +225,12 @@ def test_resolution_keeps_the_mean() -> None:
 
 def test_specs_round_trip_and_never_name_a_place() -> None:
     for kind in ("mnist", "fashion_mnist", "fashion_mnist_subset", "cifar10", "svhn"):
-        made = Dataset.member(kind)(classes=(1, 0), per_class=(900, 100), resolution=16)
-        assert Dataset.from_spec(made.spec()) == made
-        assert pickle.loads(pickle.dumps(made)) == made
-        assert hash(made) == hash(Dataset.from_spec(made.spec()))
-        assert set(made.spec()) == {*("kind", "classes", "per_class", "test_per_class", "preprocessing", "resolution")}
+        dataset = Dataset.member(kind)(classes=(1, 0), per_class=(900, 100), resolution=16)
+        assert Dataset.from_spec(dataset.spec()) == dataset
+        assert pickle.loads(pickle.dumps(dataset)) == dataset
+        assert hash(dataset) == hash(Dataset.from_spec(dataset.spec()))
+        names = {"kind", "classes", "per_class", "test_per_class", "preprocessing", "resolution"}
+        assert set(dataset.spec()) == names
 
 
 def test_loads_are_shared_in_a_process() -> None:

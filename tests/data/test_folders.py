@@ -31,12 +31,12 @@ def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) 
 
 def pixels(own: data.ImageFolder) -> dict[int, list[int]]:
     """The gray values of each class, over both splits."""
-    found: dict[int, list[int]] = {}
+    values_of: dict[int, list[int]] = {}
     for split in ("train", "test"):
         loaded = own.load(split)  # type: ignore[arg-type]
         for value, label in zip(loaded.images[:, 0, 0, 0].tolist(), loaded.labels.tolist(), strict=True):
-            found.setdefault(label, []).append(round(value))
-    return {label: sorted(values) for label, values in found.items()}
+            values_of.setdefault(label, []).append(round(value))
+    return {label: sorted(values) for label, values in values_of.items()}
 
 
 def folder(path: Path) -> data.ImageFolder:

@@ -75,16 +75,16 @@ def test_sixteen_bits_become_parts_of_white(tmp_path: Path) -> None:
         ("a.pgm", pgm(DEEP, 65535)),
     ):
         for channels in (1, 3):
-            found = read(saved(tmp_path, name, content), channels)
-            assert found.dtype == np.float32
-            np.testing.assert_allclose(found, np.repeat(expected[None], channels, axis=0), atol=1e-6)
+            image = read(saved(tmp_path, name, content), channels)
+            assert image.dtype == np.float32
+            np.testing.assert_allclose(image, np.repeat(expected[None], channels, axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("white", [1, 15, 255, 256, 1023, 4095, 65535])
 def test_grey_maps_of_any_white(tmp_path: Path, white: int) -> None:
     pixels = (np.arange(30) * 7919 % (white + 1)).reshape(6, 5)
-    found = read(saved(tmp_path, "a.pgm", pgm(pixels, white)))
-    unit = found[0] / 255 if white <= 255 else found[0]
+    image = read(saved(tmp_path, "a.pgm", pgm(pixels, white)))
+    unit = image[0] / 255 if white <= 255 else image[0]
     np.testing.assert_allclose(unit, pixels / white, atol=0.5 / min(max(white, 255), 65535) + 1e-6)
 
 
@@ -113,8 +113,8 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
     for i in range(5):
         saved(tmp_path, f"a/{i}.png", GREY)
         saved(tmp_path, f"b/{i}.png", png16(GREY.astype(np.uint16) * 257))
-    found = data.ImageFolder(path=str(tmp_path), channels=1, preprocessing="unit").load().images
-    assert float((found - found[0]).abs().max()) < 1e-6
+    images = data.ImageFolder(path=str(tmp_path), channels=1, preprocessing="unit").load().images
+    assert float((images - images[0]).abs().max()) < 1e-6
     saved(tmp_path, "b/5.tif", GREY.astype(np.float32))
     with pytest.raises(
         ValueError, match=r"5\.tif holds plain numbers \(32 bits\), .*a/0\.png parts of white \(8 bits\)"
@@ -148,13 +148,13 @@ def test_modes_of_eight_bits(tmp_path: Path) -> None:
         assert np.array_equal(read(path, 3), expected.transpose(2, 0, 1)), name
         assert np.abs(read(path, 1)[0] - gray_of(expected)).max() <= 1, name
     for mode, pixels in (("1", (GREY > 99) * np.uint8(255)), ("L", GREY), ("LA", GREY)):
-        made = pillow.fromarray(pixels).convert(mode)
+        converted = pillow.fromarray(pixels).convert(mode)
         for channels in (1, 3):
-            found = read(saved(tmp_path, "gray.png", made), channels)
-            assert np.array_equal(found, np.repeat(pixels[None], channels, axis=0)), mode
+            image = read(saved(tmp_path, "gray.png", converted), channels)
+            assert np.array_equal(image, np.repeat(pixels[None], channels, axis=0)), mode
     ink = pillow.merge("CMYK", [pillow.fromarray(GREY)] * 4)
-    found = read(saved(tmp_path, "ink.tif", ink), 3)
-    assert np.abs(found[0] - (255 - GREY.astype(float)) ** 2 / 255).max() <= 2
+    image = read(saved(tmp_path, "ink.tif", ink), 3)
+    assert np.abs(image[0] - (255 - GREY.astype(float)) ** 2 / 255).max() <= 2
 
 
 def test_what_decoding_leaves_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,9 +213,9 @@ def test_the_orientation_of_a_camera_is_applied(tmp_path: Path, suffix: str, ori
     path = saved(
         tmp_path, f"a.{suffix}", pillow.fromarray(stored).convert("RGB" if suffix == "webp" else "L"), exif=exif, **how
     )
-    found = read(path)[0].astype(int)
-    assert found.shape == upright.shape
-    assert np.abs(found - upright).max() <= 3
+    image = read(path)[0].astype(int)
+    assert image.shape == upright.shape
+    assert np.abs(image - upright).max() <= 3
 
 
 def test_an_upright_folder_of_stored_sideways_images(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_an_upright_folder_of_stored_sideways_images(tmp_path: Path) -> None:
     for i in range(5):
         saved(tmp_path, f"a/{i}.png", RGB)
         saved(tmp_path, f"b/{i}.png", np.ascontiguousarray(np.rot90(RGB)), exif=exif)
-    found = data.ImageFolder(path=str(tmp_path), preprocessing="raw").load().images
-    assert float((found - found[0]).abs().max()) == 0
+    images = data.ImageFolder(path=str(tmp_path), preprocessing="raw").load().images
+    assert float((images - images[0]).abs().max()) == 0
 
 
 # ------------------------------------------------------------------------------------ damaged and hostile

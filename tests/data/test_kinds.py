@@ -31,13 +31,13 @@ def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
 
 def test_a_column_in_order_with_the_rows_is_asked_about(tmp_path: Path) -> None:
     """An index with gaps, as of a data frame that lost rows: on sorted labels it tells the class."""
-    kept = np.cumsum(np.random.default_rng(1).integers(1, 4, N))
-    for column in (kept, kept[::-1]):
+    rising = np.cumsum(np.random.default_rng(1).integers(1, 4, N))
+    for column in (rising, rising[::-1]):
         path = csv(tmp_path / "t.csv", passenger=column, a=A, label=np.sort(LABELS))
         with pytest.raises(ValueError, match="column 'passenger' is in order with the rows, as an index is, from"):
             table(path).load()
         assert features(table(path, features=("passenger", "a"))).shape == (N, 2)
-    swapped = kept.copy()
+    swapped = rising.copy()
     swapped[[3, 4]] = swapped[[4, 3]]
     assert features(table(csv(tmp_path / "t.csv", passenger=swapped, a=A, label=LABELS))).shape == (N, 2)
 

@@ -48,11 +48,11 @@ NAMES = np.array(["ant", "bee", "cat"])
 
 def whole(own: data.Arrays | data.Table) -> list[int]:
     """The labels of all samples, by id."""
-    found = {}
+    label_of = {}
     for split in ("train", "test"):
         loaded = own.load(split)  # type: ignore[arg-type]
-        found |= dict(zip(loaded.ids.tolist(), loaded.labels.tolist(), strict=True))
-    return [found[i] for i in range(N)]
+        label_of |= dict(zip(loaded.ids.tolist(), loaded.labels.tolist(), strict=True))
+    return [label_of[i] for i in range(N)]
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -196,13 +196,13 @@ def test_numbered_against_plain_python(texts: list[str]) -> None:
 def test_cells_are_read_exactly_or_refused(cells: list[Any]) -> None:
     """No id is ever rounded, wrapped or made up."""
     for written in (cells, [str(cell) for cell in cells]):
-        said = ""
+        refusal = ""
         try:
             ids = different_ids(written, "t.csv").tolist()
         except ValueError as error:
-            said = str(error)
-        assert "\n" not in said
-        assert said or ids == [int(Decimal(str(cell))) for cell in cells]
+            refusal = str(error)
+        assert "\n" not in refusal
+        assert refusal or ids == [int(Decimal(str(cell))) for cell in cells]
 
 
 def test_typed_reads_what_python_reads() -> None:

@@ -129,8 +129,8 @@ def test_human_labels_and_their_files(
     tmp_path: Path, pinned: Callable[..., Collection], monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
     clean = np.array([3, 1, 4, 1], dtype=np.int64)
-    made = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN_LABELS.values(), start=1)}
-    content = human_file(made | {"clean_label": clean})
+    labels_by_name = {name: (clean + n) % 10 for n, name in enumerate(cifar.HUMAN_LABELS.values(), start=1)}
+    content = human_file(labels_by_name | {"clean_label": clean})
     pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": content}, remotes=())
     if packed:
         with zipfile.ZipFile(tmp_path / "CIFAR-N.zip", "w") as archive:
@@ -138,12 +138,12 @@ def test_human_labels_and_their_files(
     else:
         put(tmp_path, {"CIFAR-10_human.pt": content})
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
-    assert data.human_labels("worst").tolist() == made["worse_label"].tolist() == [5, 3, 6, 3]
-    assert data.human_labels("random3").tolist() == made["random_label3"].tolist()
+    assert data.human_labels("worst").tolist() == labels_by_name["worse_label"].tolist() == [5, 3, 6, 3]
+    assert data.human_labels("random3").tolist() == labels_by_name["random_label3"].tolist()
     path = data.human_labels_file("aggre")
     assert path.read_text() == "id,true,observed\n0,3,4\n1,1,2\n2,4,5\n3,1,2\n"
     recorded = noise.Recorded(path=str(path)).load()
-    assert recorded.observed.tolist() == made["aggre_label"].tolist()
+    assert recorded.observed.tolist() == labels_by_name["aggre_label"].tolist()
     assert recorded.true.tolist() == clean.tolist()
     with pytest.raises(ValueError, match="human labels must be one of aggre"):
         data.human_labels("clean")
@@ -162,9 +162,10 @@ def test_svhn_reads_its_layout(tmp_path: Path, pinned: Callable[..., Collection]
     images = np.random.default_rng(2).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
     stored = np.array([10, 1, 2, 10, 9, 1], dtype=np.uint8)
     content = as_mat(images, stored)
-    made = pinned(svhn, "SVHN_FILES", {"train_32x32.mat": content, "test_32x32.mat": as_mat(images[:3], stored[:3])})
+    test_content = as_mat(images[:3], stored[:3])
+    collection = pinned(svhn, "SVHN_FILES", {"train_32x32.mat": content, "test_32x32.mat": test_content})
     raw_mat = matlab.loadmat(io.BytesIO(content))["X"]
-    put(made.cache, {"train_32x32.mat": content})
+    put(collection.cache, {"train_32x32.mat": content})
     loaded = data.SVHN(classes=(0, 1), preprocessing="raw").load()
     assert loaded.ids.tolist() == [0, 1, 3, 5]
     assert loaded.labels.tolist() == [0, 1, 0, 1]

@@ -48,9 +48,9 @@ def test_the_embedded_subset_is_the_first_of_each_class() -> None:
             assert np.array_equal(raw.ids[raw.labels == c], np.flatnonzero(full.labels == c)[:k])
     same = data.FashionMNIST(classes=(3, 1), per_class=1000).load()
     more = data.FashionMNIST(classes=(3, 1), per_class=1001).load()
-    kept = torch.isin(more.ids, same.ids)
-    assert torch.equal(more.images[kept], same.images)
-    assert int((~kept).sum()) == 2
+    shared = torch.isin(more.ids, same.ids)
+    assert torch.equal(more.images[shared], same.images)
+    assert int((~shared).sum()) == 2
 
 
 @needs("fashion_mnist")

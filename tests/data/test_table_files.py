@@ -24,8 +24,8 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str, suffix: str) -> None:
     write = parquet if suffix == "parquet" else csv
     for other in ("t1", "tt", "t"):
         write(tmp_path / f"{other}.{suffix}", a=np.tile(A, 3), b=np.tile(B, 3), label=np.tile(LABELS, 3))
-    made = write(tmp_path / f"plain.{suffix}", a=A, b=B, label=LABELS)
-    made.replace(path)
+    plain = write(tmp_path / f"plain.{suffix}", a=A, b=B, label=LABELS)
+    plain.replace(path)
     own = table(path, sha256=files.sha256(path))
     np.testing.assert_array_equal(features(own), np.stack([A, B], 1).astype(np.float32))
     assert own.content() == files.sha256(path)

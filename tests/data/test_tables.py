@@ -34,9 +34,9 @@ def table(path: Path, **fields: Any) -> data.Table:
 
 def features(own: data.Table) -> np.ndarray:
     """The features of all samples, by id."""
-    found = [own.load(split) for split in ("train", "test")]  # type: ignore[arg-type]
-    order = np.argsort(np.concatenate([f.ids for f in found]))
-    return np.concatenate([f.images.flatten(1) for f in found])[order]
+    splits = [own.load(split) for split in ("train", "test")]  # type: ignore[arg-type]
+    order = np.argsort(np.concatenate([f.ids for f in splits]))
+    return np.concatenate([f.images.flatten(1) for f in splits])[order]
 
 
 def parquet(path: Path, **columns: np.ndarray) -> Path:
@@ -48,10 +48,10 @@ def parquet(path: Path, **columns: np.ndarray) -> Path:
 
 def replaced(column: np.ndarray, **cells: object) -> list[object]:
     """The column with some cells (r7: the one in row 7) replaced."""
-    made = column.tolist()
+    values = column.tolist()
     for row, cell in cells.items():
-        made[int(row[1:]) - 1] = cell
-    return made
+        values[int(row[1:]) - 1] = cell
+    return values
 
 
 # -------------------------------------------------------------------------------------- what is a feature
@@ -84,9 +84,9 @@ def test_a_column_that_numbers_rows_is_left_out_by_name(tmp_path: Path, name: st
         own = table(csv(tmp_path / "t.csv", **{name: numbers, "a": A, "label": LABELS}))
         assert features(own).shape == (N, 1)
         assert "left out 1 column of row numbers" in own.notes()[0]
-    asked = table(tmp_path / "t.csv", features=("a", "" if name == "_" else name))
-    assert features(asked).shape == (N, 2)
-    assert asked.notes() == ()
+    chosen = table(tmp_path / "t.csv", features=("a", "" if name == "_" else name))
+    assert features(chosen).shape == (N, 2)
+    assert chosen.notes() == ()
 
 
 def test_a_count_under_another_name_is_asked_about(tmp_path: Path) -> None:

@@ -16,18 +16,18 @@ UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 def take(way, monkeypatch):
     """Make this machine go that way, or skip the test where it cannot."""
-    found = kernels()
+    library = kernels()
     if way == "plain":
         return
-    if found is None:
+    if library is None:
         pytest.skip("no C++ compiler on this machine")
-    units = {"tiles": tiles(), "vectors": found.vectors, "pairs": "bf16" in found.vectors}
+    units = {"tiles": tiles(), "vectors": library.vectors, "pairs": "bf16" in library.vectors}
     if not units.get(way, True):
         pytest.skip(f"no units for {way} on this machine")
     monkeypatch.setattr(bfloat16, "units", lambda: UNITS.get(way, ""))
-    monkeypatch.setattr(found, "tiles", tiles() if way == "tiles" else None)
+    monkeypatch.setattr(library, "tiles", tiles() if way == "tiles" else None)
     if way not in ("vectors", "pairs"):
-        monkeypatch.setattr(found, "vectors", {})
+        monkeypatch.setattr(library, "vectors", {})
 
 
 @pytest.fixture(params=WAYS[1:])

@@ -17,9 +17,9 @@ SHIM = Path(__file__).with_name("emulated_tiles.hpp")
 @functools.cache
 def tiles() -> library.Units | None:
     """The processor's own, or the emulated ones; None where the instructions around them are missing too."""
-    found = library.kernels()
-    if found is None or found.tiles is not None:
-        return None if found is None else found.tiles
+    kernels = library.kernels()
+    if kernels is None or kernels.tiles is not None:
+        return None if kernels is None else kernels.tiles
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     flags = [*library._FLAGS, "-mprefer-vector-width=512", "-D__AMX_BF16__", "-include", str(SHIM)]
     return _built([compiler, *flags, *map(str, library._SOURCES)])
@@ -31,12 +31,12 @@ def _built(command: list[str]) -> library.Units | None:
     digest = hashlib.sha256(
         b"\0".join([repr(command).encode(), built._processor().encode(), *(Path(p).read_bytes() for p in sources)])
     )
-    kept = files.cache_folder() / "kernels" / f"emulated-{digest.hexdigest()[:16]}.so"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            made = Path(folder) / "emulated.so"
-            if subprocess.run([*command, "-o", str(made)], capture_output=True, check=False).returncode != 0:
+    cached = files.cache_folder() / "kernels" / f"emulated-{digest.hexdigest()[:16]}.so"
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            fresh = Path(folder) / "emulated.so"
+            if subprocess.run([*command, "-o", str(fresh)], capture_output=True, check=False).returncode != 0:
                 return None
-            os.replace(made, kept)
-    return library.Kernels(kept).tiles
+            os.replace(fresh, cached)
+    return library.Kernels(cached).tiles

@@ -19,7 +19,7 @@ PRECISIONS = ["fp32", "bf16"]
 
 
 def pair(precision, inputs=20, width=24):
-    found = []
+    networks = []
     for options in ({"batched": True}, {"compiled": False}):
         network = stack_of(MLP(3, width, 5), (inputs,), 2, generators(3), precision=precision, **options)
         with torch.no_grad():
@@ -27,9 +27,9 @@ def pair(precision, inputs=20, width=24):
                 norm = network.features.get_submodule(name)
                 norm.bias.copy_(torch.tensor([[6.0], [5.0], [4.0]]).expand_as(norm.bias))[:, s::3] *= -1
                 network.features.get_submodule(str(int(name) - 1)).bias.add_(0.5)
-        found.append(network)
-    assert isinstance(found[0].features.computation, BatchedChain)
-    return found
+        networks.append(network)
+    assert isinstance(networks[0].features.computation, BatchedChain)
+    return networks
 
 
 def near(got, wanted, precision):

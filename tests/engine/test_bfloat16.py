@@ -232,7 +232,7 @@ class _Products(TorchDispatchMode):
 )
 def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(network, compiled, monkeypatch):
     x, y = torch.randn(2, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4)), torch.arange(32).view(2, 16) % 2
-    found = []
+    results = []
     for units in (True, False):
         take("narrow" if units else "rounded", monkeypatch)
         stack = stack_of(network, (1, 8, 8), 2, generators(2), precision="bf16", compiled=compiled)
@@ -240,16 +240,16 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
             features = stack.features(x)
             F.cross_entropy(stack.head(features).flatten(0, 1), y.flatten(), reduction="sum").backward()
         assert (torch.bfloat16 in seen.types) == units
-        found.append([features, *(p.grad for p in stack.features.parameters())])
-    largest = max(g.norm() for g in found[0][1:])
+        results.append([features, *(p.grad for p in stack.features.parameters())])
+    largest = max(g.norm() for g in results[0][1:])
     for one, other in zip(
-        *found, strict=True
+        *results, strict=True
     ):  # gates flip here and there; a bias before a normalization has only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
 
 
 @pytest.mark.parametrize(
-    ("told", "units"),
+    ("flags", "units"),
     [
         ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16 amx_bf16 amx_tile\n", "matrix"),
         ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16\n", ""),
@@ -259,5 +259,5 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
         ("", ""),
     ],
 )
-def test_bfloat16_is_multiplied_as_such_only_where_that_is_faster(told, units):
-    assert bfloat16.units_in(told) == units
+def test_bfloat16_is_multiplied_as_such_only_where_that_is_faster(flags, units):
+    assert bfloat16.units_in(flags) == units

@@ -35,10 +35,10 @@ def features(inputs, width, outputs, **options):
 
 def passed(stack, x, target, index=None):
     """Features, gradients and running statistics of one pass in training."""
-    found = stack(x, index)
-    (found * target.to(found.dtype)).sum().backward()
+    features = stack(x, index)
+    (features * target.to(features.dtype)).sum().backward()
     return {
-        "features": found.detach(),
+        "features": features.detach(),
         **{f"gradient of {name}": p.grad for name, p in stack.named_parameters()},
         **{name: value.double() for name, value in stack.named_buffers()},
     }
@@ -141,10 +141,10 @@ def test_evaluation_is_the_plain_stack_sample_by_sample(rows, way, monkeypatch):
                     value.add_(numbers(*value.shape, seed=len(name)).abs())
             one.eval()
         for batch in (x, x[0]):
-            found, wanted = stack(batch), plain(batch)
-            assert (found - wanted).norm() <= bar * wanted.norm()
+            actual, wanted = stack(batch), plain(batch)
+            assert (actual - wanted).norm() <= bar * wanted.norm()
         assert torch.equal(stack(x[:, -1:]), stack(x)[:, -1:]), "a sample's features do not depend on the others"
-    assert found.shape == (2, rows, 35)
+    assert actual.shape == (2, rows, 35)
 
 
 def test_numbers_that_are_not_finite_pass_through():

@@ -30,12 +30,12 @@ def step(module, x, y, lr=0.1):
     return logits.detach(), grads
 
 
-def assert_same(found, wanted, exactly):
+def assert_same(actual, wanted, exactly):
     """Equal bits; or the rounding of float32 sums taken in another order, over three steps."""
     if exactly:
-        assert torch.equal(found, wanted)
+        assert torch.equal(actual, wanted)
     else:
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max().clamp(min=1)))
+        torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max().clamp(min=1)))
 
 
 # odd sizes on purpose: slices then start at addresses that are not multiples of a vector register
@@ -96,12 +96,12 @@ def test_rows_of_all_samples_are_the_batches_made_of_them(network, precision, wa
     shape = (1, 8, 8)
     x = torch.randn(30, *shape, generator=torch.Generator().manual_seed(3))
     index = torch.stack([torch.arange(29, 29 - 18, -1), torch.arange(0, 18) * 7 % 30])
-    named, made = (stack_of(network, shape, 2, generators(2), precision=precision) for _ in range(2))
-    one, other = named.features(x, index), made.features(x[index])
+    named, gathered = (stack_of(network, shape, 2, generators(2), precision=precision) for _ in range(2))
+    one, other = named.features(x, index), gathered.features(x[index])
     assert torch.equal(one, other)
-    named.eval(), made.eval()
+    named.eval(), gathered.eval()
     with torch.no_grad():
-        assert torch.equal(named.features(x, index), made.features(x[index]))
+        assert torch.equal(named.features(x, index), gathered.features(x[index]))
     named.train()
     for wrong in (30, -1):
         with pytest.raises(IndexError):

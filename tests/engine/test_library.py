@@ -123,11 +123,11 @@ def test_a_library_with_wrong_answers_is_refused(built, change, tmp_path):
     text = Path(answers.__file__).read_text()
     name = change.split("[")[0]
     places = {"narrow": "    library.widen(", "m": "    moved = [", "theta": "    moved = [", "held": "    wanted = ["}
-    head, found, tail = text.partition(places[name])
-    assert found
+    head, place, tail = text.partition(places[name])
+    assert place
     program = tmp_path / "answers.py"
     shutil.copy(Path(answers.__file__).with_name("arguments.py"), tmp_path)
-    program.write_text(f"{head}    {change}\n{found}{tail}")
+    program.write_text(f"{head}    {change}\n{place}{tail}")
     test = [sys.executable, "-I", str(program), str(built.copy)]
     assert subprocess.run(test, capture_output=True).returncode == 1
     program.write_text(text)

@@ -167,13 +167,13 @@ class Operators(TorchDispatchMode):
 
     def __init__(self, shape=()):
         super().__init__()
-        self.shape, self.names, self.made = shape, [], []
+        self.shape, self.names, self.products = shape, [], []
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         out, name = operator(*args, **(kwargs or {})), operator.overloadpacket.__name__
         self.names.append(name)
         if isinstance(out, torch.Tensor) and out.shape == self.shape and name not in ("detach", "transpose"):
-            self.made.append((name, out.dtype))
+            self.products.append((name, out.dtype))
         return out
 
 
@@ -182,11 +182,11 @@ def test_a_pass_makes_nothing_of_the_size_of_a_weight_but_one_narrow_gradient():
     step(network, descending(network))
     with Operators((3, 24, 24)) as seen:
         backward(network, 1)
-    assert seen.made == [("bmm", torch.bfloat16)] * 2
+    assert seen.products == [("bmm", torch.bfloat16)] * 2
     network.eval()
     with Operators((3, 24, 24)) as seen, torch.no_grad():
         network(batch(3, 9, 20)[0])
-    assert not seen.made
+    assert not seen.products
 
 
 def test_a_graph_of_copies_alone_is_refused_too():

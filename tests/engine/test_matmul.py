@@ -13,8 +13,8 @@ from byrote.networks import MLP
 from .conftest import take
 from .stacks import stack_of
 
-found = kernels()
-pytestmark = pytest.mark.skipif(found is None, reason="no C++ compiler on this machine")
+library = kernels()
+pytestmark = pytest.mark.skipif(library is None, reason="no C++ compiler on this machine")
 
 
 def numbers(*shape, seed=0):
@@ -26,10 +26,10 @@ def test_rounding_is_that_of_a_cast(size):
     x = numbers(size) * 10.0 ** torch.arange(size).remainder(20).sub(10)
     x[-1] = float("nan") if size % 2 else float("inf")
     torch.testing.assert_close(
-        Products("rounded", found).operand(x), x.bfloat16().float(), rtol=0, atol=0, equal_nan=True
+        Products("rounded", library).operand(x), x.bfloat16().float(), rtol=0, atol=0, equal_nan=True
     )
-    assert Products("bf16", found).operand(x).dtype == torch.bfloat16
-    assert Products("fp32", found).operand(x) is x
+    assert Products("bf16", library).operand(x).dtype == torch.bfloat16
+    assert Products("fp32", library).operand(x) is x
 
 
 @pytest.mark.parametrize("columns", [3, 16, 70, 128])
@@ -43,7 +43,7 @@ def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
     )
     got = {}
     for kind, given in (("rounded", torch.Tensor.clone), ("bf16", torch.Tensor.bfloat16)):
-        norm_kernels, x, g = getattr(found, kind), given(a), given(dy)
+        norm_kernels, x, g = getattr(library, kind), given(a), given(dy)
         out, da, again = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x)
         mean, inverse, running_mean, running_var, dgamma, dbeta = torch.zeros(6, columns).unbind()
         arguments = NormArguments(x=address(x), out=address(out), rows=40, columns=columns, stride=columns)

@@ -145,8 +145,8 @@ def test_networks_without_kernels_of_their_own_leave_the_step_to_the_optimizer()
 def test_numerics_say_what_runs(way):
     by_kernels = {"compiled": True, "kernels": True, "tiles": False, "vectors": False, "pairs": False}
     units = {way: True} if way in ("tiles", "vectors", "pairs") else {}
-    found = kernels()
-    by_kernels["library"] = "" if found is None else found.digest
+    library = kernels()
+    by_kernels["library"] = "" if library is None else library.digest
     assert numerics(stacked()) == {**by_kernels, **units}
     assert numerics(stacked(37)) == {**by_kernels, **({} if way == "tiles" else units)}
     assert numerics(stacked(precision="fp32")) == {**by_kernels, "vectors": way in ("vectors", "pairs")}

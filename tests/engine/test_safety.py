@@ -48,13 +48,13 @@ def test_an_index_is_one_batch_for_each_run(precision, way):
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("network", [MLP(3, 64, 3), CNN8()], ids=["mlp", "cnn8"])
 def test_states_of_another_type_take_torchs_operators(kind, network, way):
-    made, plain = (
+    stack, plain = (
         stack_of(network, (3, 8, 8), 2, generators(2), compiled=compiled).to(kind) for compiled in (True, False)
     )
     x = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(1)).to(kind)
-    torch.testing.assert_close(made(x), plain(x), rtol=0.1 if kind == torch.bfloat16 else 1e-9, atol=0.05)
+    torch.testing.assert_close(stack(x), plain(x), rtol=0.1 if kind == torch.bfloat16 else 1e-9, atol=0.05)
     with pytest.raises(RuntimeError, match="type"):
-        made.features(x.float())
+        stack.features(x.float())
 
 
 def test_states_that_do_not_fit_the_columns_are_refused(way):
@@ -84,26 +84,26 @@ def test_a_state_with_new_storage_is_read_where_it_is(leaf, layer, training, way
 
 @pytest.mark.parametrize("network", [MLP(3, 64, 3), CNN8()], ids=["mlp", "cnn8"])
 def test_second_derivatives_are_an_error_and_not_wrong(network, way):
-    made = stack_of(network, (3, 8, 8), 2, generators(1))
+    stack = stack_of(network, (3, 8, 8), 2, generators(1))
     x = torch.randn(1, 8, 3, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    (slope,) = torch.autograd.grad(made(x).square().sum(), x, create_graph=True)
+    (slope,) = torch.autograd.grad(stack(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
         slope.square().sum().backward()
 
 
 def test_the_default_type_of_tensors_does_not_matter(way):
-    found = []
+    gradients = []
     for kind in (torch.float32, torch.float64):
-        made = [stack_of(net, (3, 8, 8), 2, generators(1)) for net in (MLP(2, 32, 3), CNN8())]
+        networks = [stack_of(net, (3, 8, 8), 2, generators(1)) for net in (MLP(2, 32, 3), CNN8())]
         x = torch.randn(1, 8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
         torch.set_default_dtype(kind)
         try:
-            for network in made:
+            for network in networks:
                 network(x).square().sum().backward()
-                found.append([p.grad for p in network.parameters()])
+                gradients.append([p.grad for p in network.parameters()])
         finally:
             torch.set_default_dtype(torch.float32)
-    for one, other in zip(found[:2], found[2:], strict=True):
+    for one, other in zip(gradients[:2], gradients[2:], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
@@ -128,7 +128,7 @@ def test_a_frozen_weight_stays(way):
 @pytest.mark.parametrize("rows", [7, 8, 33])
 def test_what_lay_in_the_memory_of_the_passes_does_not_matter(precision, rows, way, monkeypatch):
     """Not a number anywhere in the padding of the batch or of the last features would be seen."""
-    x, found, empty = torch.randn(2, rows, 45, generator=torch.Generator().manual_seed(1)), [], torch.empty
+    x, results, empty = torch.randn(2, rows, 45, generator=torch.Generator().manual_seed(1)), [], torch.empty
 
     def filled(byte, *shape, **options):
         memory = empty(*shape, **options)
@@ -141,8 +141,8 @@ def test_what_lay_in_the_memory_of_the_passes_does_not_matter(precision, rows, w
             features = network.features(x)
             features.square().sum().backward()
             with torch.no_grad():
-                found.append([features, network.eval().features(x), *(p.grad for p in network.features.parameters())])
-    assert all(torch.equal(zeros, others) for zeros, others in zip(*found, strict=True))
+                results.append([features, network.eval().features(x), *(p.grad for p in network.features.parameters())])
+    assert all(torch.equal(zeros, others) for zeros, others in zip(*results, strict=True))
 
 
 def test_room_for_the_passes_is_not_pickled(way):
@@ -166,8 +166,9 @@ def test_a_copy_is_not_stepped_by_the_descent_of_the_first(way):
 def test_momenta_that_kernels_cannot_write_are_refused(way):
     network = stack()
     descent, _ = descending(network)
-    kept = network.features.descent.memory
+    momenta = network.features.descent.memory
     for wrong in (lambda m: m.half(), lambda m: m[:, :1], lambda m: m.repeat(1, 1, 2)[..., ::2]):
-        network.features.descent = Descent({n: wrong(m) for n, m in kept.items()}, 0.9, descent.decays, descent.rates)
+        spoiled = {n: wrong(m) for n, m in momenta.items()}
+        network.features.descent = Descent(spoiled, 0.9, descent.decays, descent.rates)
         with pytest.raises(RuntimeError, match="begin another"):
             network(batch(2, 8, 1, 16, 16)[0])

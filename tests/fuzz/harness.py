@@ -103,8 +103,8 @@ def one_sentence(text: str) -> Refused:
 @cache
 def _raises(path: str) -> frozenset[int]:
     tree = ast.parse(Path(path).read_text("utf-8"))
-    found = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
-    return frozenset(line for node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    statements = (node for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    return frozenset(line for node in statements for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
 def own_line(error: BaseException) -> bool:
@@ -151,7 +151,7 @@ def limits() -> Iterator[None]:
 
 
 def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> None:
-    """Make the inputs and check each; every failure is told once, with what makes it again."""
+    """Make the inputs and check each; every kind of failure is reported once, with the command that repeats it."""
     failures: dict[str, str] = {}
     for number in numbers:
         case = Case(name, number, folder)
@@ -162,10 +162,10 @@ def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> 
             raise
         except BaseException as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
-            made = "\n    ".join(call if len(call) < 3000 else call[:3000] + " ..." for call in case.calls)
+            calls = "\n    ".join(call if len(call) < 3000 else call[:3000] + " ..." for call in case.calls)
             failures.setdefault(
                 f"{type(error).__name__} {last.filename}:{last.lineno}",
-                f"BYROTE_FUZZ={name}:{number}\n    {made}\n    {type(error).__name__}: {str(error)[:1500]}\n"
+                f"BYROTE_FUZZ={name}:{number}\n    {calls}\n    {type(error).__name__}: {str(error)[:1500]}\n"
                 f"    at {last.filename}:{last.lineno}",
             )
     if failures:
@@ -175,7 +175,7 @@ def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> 
 def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A check of one input becomes a test of `count` inputs, and of `TIMES` as many in the long run."""
 
-    def made(check: Callable[..., None]) -> Callable[..., None]:
+    def as_test(check: Callable[..., None]) -> Callable[..., None]:
         name = check.__name__
         COUNTS[name] = count
         chosen, _, number = os.environ.get("BYROTE_FUZZ", "").partition(":")
@@ -197,4 +197,4 @@ def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         test.__name__, test.__doc__ = name, check.__doc__
         return test
 
-    return made
+    return as_test

@@ -143,22 +143,22 @@ VALUES += ["1e999", "true", "{x=1}", '"', "[", "2024-01-01", "9" * 30, "\n", "to
 def arguments(case: Case) -> list[str]:
     """A command with some of its options, mostly well formed; some of it left out, doubled or misspelt."""
     command = case.pick(list(POSITIONS))
-    made = [case.pick(options) for options in POSITIONS[command] if case.chance(0.93)]
+    words = [case.pick(options) for options in POSITIONS[command] if case.chance(0.93)]
     for option in case.rng.permutation(list(OPTIONS[command]))[: case.int(0, 3)]:
         name = (
             str(option) if case.chance(0.95) else case.pick([option[:-1], option + "x", "-x", "--", option + "=", "-"])
         )
         values = OPTIONS[command][str(option)]
-        made.append(name)
+        words.append(name)
         if option == "--set":
-            made.append(case.pick(PATHS) + case.pick(["=", "=", "=", ""]) + case.pick(VALUES))
+            words.append(case.pick(PATHS) + case.pick(["=", "=", "=", ""]) + case.pick(VALUES))
         elif values:
-            made.append(case.pick(values))
+            words.append(case.pick(values))
     if command == "run":  # nothing is trained here: a run that is right is cut off before its first
-        made += ["--limit", "0"] if "--limit" not in made else []
+        words += ["--limit", "0"] if "--limit" not in words else []
     if case.chance(0.05):
-        made.insert(case.int(0, len(made)), case.pick(["extra", "--help", "-q", "-v", "--version", "\0", "\udce4"]))
-    return [*command.split(), *made]
+        words.insert(case.int(0, len(words)), case.pick(["extra", "--help", "-q", "-v", "--version", "\0", "\udce4"]))
+    return [*command.split(), *words]
 
 
 def called(given: list[str]) -> tuple[int, str, str]:
@@ -295,11 +295,11 @@ def test_studies(case: Case) -> None:
     content = text.encode()
     path.write_bytes(damaged(case, content) if case.chance(0.15) else content)
     case.calls.append(text)
-    found = case.call(Study.load, path)
-    if isinstance(found, Refused):
+    loaded = case.call(Study.load, path)
+    if isinstance(loaded, Refused):
         return
-    for scale in [*found.scale_names, "none"][:3]:
-        planned = case.call(found.grid, scale, {case.pick(PATHS): field_value(case)} if case.chance(0.1) else None)
+    for scale in [*loaded.scale_names, "none"][:3]:
+        planned = case.call(loaded.grid, scale, {case.pick(PATHS): field_value(case)} if case.chance(0.1) else None)
         if not isinstance(planned, Refused):
             keys = [experiment.key for _, experiment in planned]
             assert len(set(keys)) == len(keys)

@@ -50,20 +50,20 @@ def test_losses(case: Case) -> None:
         )
         assert isinstance(case.call(_called, loss, N, z, y, rows), Refused)
         return
-    found = case.call(_called, loss, N, z, t, rows)
-    assert isinstance(found, Refused) != fine, found
+    values = case.call(_called, loss, N, z, t, rows)
+    assert isinstance(values, Refused) != fine, values
     if not fine:
         return
     wanted = [exact(loss, z[i].double().tolist(), int(y[i])) for i in range(rows)]
     eps = torch.finfo(dtype).eps
     rounding = max(eps, 2e-5 if dtype != torch.float64 else 1e-11)
-    for value, true in zip(found.double().tolist(), wanted, strict=True):
+    for value, true in zip(values.double().tolist(), wanted, strict=True):
         if abs(true) > torch.finfo(dtype).max / 4:
             continue
         room = rounding * (1 + scale) + 2 * max(eps, 1e-5 if dtype != torch.float64 else 1e-9) * abs(float(true))
         assert abs(mpf(value) - true) <= room, (value, float(true))
     mean = criterion(z, y, "mean")
-    assert torch.isfinite(mean) or not all(math.isfinite(float(v)) for v in found), mean
+    assert torch.isfinite(mean) or not all(math.isfinite(float(v)) for v in values), mean
 
 
 def _called(loss: Loss, num_classes: int, z: Any, y: Any, rows: int) -> Any:
@@ -149,16 +149,16 @@ def test_noise(case: Case) -> None:
         assert isinstance(case.call(noise.corrupt, torch.from_numpy(y), count, torch.Generator()), Refused)
         return
     t, fine = labels(case, y, N, 0.85)
-    found = case.call(noise.corrupt, t, N, torch.Generator().manual_seed(seed), features=x)
+    observed = case.call(noise.corrupt, t, N, torch.Generator().manual_seed(seed), features=x)
     if not fine:
-        assert isinstance(found, Refused), found
+        assert isinstance(observed, Refused), observed
         return
-    if isinstance(found, Refused):
-        assert x is None or not isinstance(noise, TransitionNoise), found
+    if isinstance(observed, Refused):
+        assert x is None or not isinstance(noise, TransitionNoise), observed
         return
-    assert found.dtype == torch.int64
-    assert found.shape == (n,)
-    assert n == 0 or 0 <= int(found.min()) <= int(found.max()) < noise.num_outputs(N)
+    assert observed.dtype == torch.int64
+    assert observed.shape == (n,)
+    assert n == 0 or 0 <= int(observed.min()) <= int(observed.max()) < noise.num_outputs(N)
     if isinstance(noise, TransitionNoise):
         law = noise.transition(N)
         assert float(law.min()) >= 0
@@ -169,7 +169,7 @@ def test_noise(case: Case) -> None:
         away.diagonal().zero_()
         border = (u - away.sum(1)[torch.from_numpy(y)]).abs() < 1e-12
         slow = flip_one_by_one(y.tolist(), law.tolist(), list(zip(u.tolist(), v.tolist(), strict=True)))
-        assert [a for a, b in zip(found.tolist(), border, strict=True) if not b] == [
+        assert [a for a, b in zip(observed.tolist(), border, strict=True) if not b] == [
             a for a, b in zip(slow, border, strict=True) if not b
         ]
 
@@ -196,15 +196,16 @@ def test_conversion_of_rates(case: Case) -> None:
     names = ["uniform", "symmetric", "odds"]
     rate, N = case.pick([number(case), float(case.rng.random())]), case.pick([2, 3, 10, 10, 1, 0])
     source, target = case.pick([*names, "odd"]), case.pick(names)
-    found = case.call(convert_rate, rate, N, source=source, target=target)
-    if isinstance(found, Refused):
+    converted = case.call(convert_rate, rate, N, source=source, target=target)
+    if isinstance(converted, Refused):
         return
     effective = {"uniform": rate * (N - 1) / N, "symmetric": rate, "odds": rate / (1 + rate)}[source]
     wanted = {"uniform": effective * N / (N - 1), "symmetric": effective, "odds": effective / (1 - effective)}[target]
     assert N >= 2
     assert rate >= 0
     room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # of 1 - eps, which is 1 / (1 + rate)
-    assert math.isclose(found, rate if source == target else wanted, rel_tol=room, abs_tol=1e-300), (found, wanted)
+    right = rate if source == target else wanted
+    assert math.isclose(converted, right, rel_tol=room, abs_tol=1e-300), (converted, right)
 
 
 def parameter(case: Case, low: float, high: float) -> float:
@@ -218,20 +219,20 @@ def test_layer_peeled(case: Case) -> None:
     N = case.pick([2, 3, 5, 10, 100]) if case.chance(0.9) else case.pick([1, 0, -1, 2.5, math.nan, 10**9])
     alpha, w, h = parameter(case, 1e-3, 0.99), parameter(case, 1e-8, 1.0), parameter(case, 1e-8, 1.0)
     positive = case.chance(0.5)
-    found = case.call(theory.layer_peeled, N, alpha, w, h, positive)
-    if isinstance(found, Refused):
+    solved = case.call(theory.layer_peeled, N, alpha, w, h, positive)
+    if isinstance(solved, Refused):
         return
     assert N >= 2
     assert 0 <= alpha < 1
     assert w > 0
     assert h > 0
-    room = 1e-9 * max(1.0, abs(found.value))
+    room = 1e-9 * max(1.0, abs(solved.value))
     c = alpha * (N - 1) / N + 2 * (math.sqrt(N * (N - 1) * w * h) if positive else (N - 1) * math.sqrt(w * h))
-    gaps = np.concatenate([[0.0, found.gap], np.geomspace(1e-6, 200, 300)])
-    assert found.value <= (np.log1p((N - 1) * np.exp(-gaps)) + c * gaps).min() + room, found
-    assert found.lower_bound <= found.value + room, found
-    assert math.isfinite(found.value), found
-    assert found.collapsed == (found.gap == 0)
+    gaps = np.concatenate([[0.0, solved.gap], np.geomspace(1e-6, 200, 300)])
+    assert solved.value <= (np.log1p((N - 1) * np.exp(-gaps)) + c * gaps).min() + room, solved
+    assert solved.lower_bound <= solved.value + room, solved
+    assert math.isfinite(solved.value), solved
+    assert solved.collapsed == (solved.gap == 0)
 
 
 @fuzz(40)
@@ -242,23 +243,24 @@ def test_dilation(case: Case) -> None:
     law = case.pick(["two-point", "segment", "circle", "disc", "sphere"]) if case.chance(0.95) else "ring"
     given = {"lambda_w": w, "lambda_h": h, "eta": eta, "slope": slope, "law": law, "width": case.pick([2, 2, 3, 1])}
     given["loss"] = case.pick(["smoothing", "relaxation", "smoothing", "squared"])
-    found = case.call(theory.dilation, alpha, **given)
-    if isinstance(found, Refused):
+    solved = case.call(theory.dilation, alpha, **given)
+    if isinstance(solved, Refused):
         return
-    if found.collapsed or not found.converged or min(w, h) < 1e-12:  # below, the certificate says how far it is off
+    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below, the certificate says how far it is off
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):
         both = theory.dilation([alpha, other], **given)
-        assert math.isclose(both.dilation[0], found.dilation, rel_tol=1e-6, abs_tol=1e-12), (both.dilation, found)
-    assert 0 <= found.r <= found.r_max * (1 + 1e-9), found
-    assert math.isclose(found.dilation, found.r / found.distance, rel_tol=1e-9)
-    assert found.optimality_gap <= 1e-6 * max(1, abs(found.value)), found
-    u = np.asarray(found.features)
+        assert math.isclose(both.dilation[0], solved.dilation, rel_tol=1e-6, abs_tol=1e-12), (both.dilation, solved)
+    assert 0 <= solved.r <= solved.r_max * (1 + 1e-9), solved
+    assert math.isclose(solved.dilation, solved.r / solved.distance, rel_tol=1e-9)
+    assert solved.optimality_gap <= 1e-6 * max(1, abs(solved.value)), solved
+    u = np.asarray(solved.features)
     h1, h2 = np.zeros(u.shape[1]), np.zeros(u.shape[1])
-    h1[0] = h2[1] = found.feature_norm
+    h1[0] = h2[1] = solved.feature_norm
     apart = np.linalg.norm(h2 - u[0])
-    assert math.isclose(found.memorization, eta * apart, rel_tol=1e-6, abs_tol=1e-12), (found.memorization, eta * apart)
+    memorization = eta * apart
+    assert math.isclose(solved.memorization, memorization, rel_tol=1e-6, abs_tol=1e-12), (solved, memorization)
 
 
 @fuzz(100)
@@ -271,10 +273,10 @@ def test_theory_of_symmetric_losses(case: Case) -> None:
     def squared(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return ((logits - np.eye(logits.shape[1])[labels]) ** 2).sum(1)
 
-    found = case.call(theory.noisy_risk, squared, z, t, eta)
-    assert isinstance(found, Refused) == (not fine or not 0 <= eta <= 1), found
-    if not isinstance(found, Refused):
+    risks = case.call(theory.noisy_risk, squared, z, t, eta)
+    assert isinstance(risks, Refused) == (not fine or not 0 <= eta <= 1), risks
+    if not isinstance(risks, Refused):
         table = np.array([[squared(z[i : i + 1], np.array([k]))[0] for k in range(N)] for i in range(rows)])
         share = np.full((rows, N), eta / (N - 1))
         share[np.arange(rows), y] = 1 - eta
-        assert math.isclose(found.noisy, float((share * table).sum(1).mean()), rel_tol=1e-9)
+        assert math.isclose(risks.noisy, float((share * table).sum(1).mean()), rel_tol=1e-9)

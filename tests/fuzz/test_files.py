@@ -27,24 +27,24 @@ LOAD = (FileNotFoundError,)
 
 def damaged(case: Case, content: bytes) -> bytes:
     """The bytes with a few of them gone, changed, doubled or added."""
-    made = bytearray(content)
+    raw = bytearray(content)
     for _ in range(case.int(1, 3)):
-        at, way = case.int(0, max(len(made) - 1, 0)), case.int(0, 6)
+        at, way = case.int(0, max(len(raw) - 1, 0)), case.int(0, 6)
         if way == 0:
-            made = made[:at]
-        elif way == 1 and made:
-            made[at] ^= 1 << case.int(0, 7)
+            raw = raw[:at]
+        elif way == 1 and raw:
+            raw[at] ^= 1 << case.int(0, 7)
         elif way == 2:
-            made[at:at] = case.rng.bytes(case.int(1, 9))
+            raw[at:at] = case.rng.bytes(case.int(1, 9))
         elif way == 3:
-            del made[at : at + case.int(1, 20)]
+            del raw[at : at + case.int(1, 20)]
         elif way == 4:
-            made[at : at + 4] = struct.pack("<I", case.pick([0, 1, 2**31 - 1, 2**32 - 1, 10**6]))
+            raw[at : at + 4] = struct.pack("<I", case.pick([0, 1, 2**31 - 1, 2**32 - 1, 10**6]))
         elif way == 5:
-            made = made + made[at:]
+            raw = raw + raw[at:]
         elif case.chance(0.2):
-            made = bytearray(case.pick([b"", b"\0" * 64, b"\xff\xfe", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"\n\n\n"]))
-    return bytes(made)
+            raw = bytearray(case.pick([b"", b"\0" * 64, b"\xff\xfe", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"\n\n\n"]))
+    return bytes(raw)
 
 
 def place(case: Case, suffix: str) -> Path:
@@ -104,29 +104,29 @@ def test_tables(case: Case) -> None:
     if broken:
         path.write_bytes(damaged(case, path.read_bytes()))
     own = case.call(data.Table, path=str(path), preprocessing="raw")
-    found = loaded(case, own)
+    read = loaded(case, own)
     if broken or cell is not None:
-        if not isinstance(found, Refused):
-            assert np.isfinite(found[0]).all()
-            assert cell is None or broken or _means(cell, found, texts, row, column, d), (cell, found)
+        if not isinstance(read, Refused):
+            assert np.isfinite(read[0]).all()
+            assert cell is None or broken or _means(cell, read, texts, row, column, d), (cell, read)
         return
     whole = texts[0].isdigit()
     if whole and texts != ["0", "1"]:  # numbers that are no numbering of classes
-        assert isinstance(found, Refused), found
+        assert isinstance(read, Refused), read
         return
-    assert not isinstance(found, Refused), found
-    np.testing.assert_allclose(found[0], values.astype(np.float32), rtol=1e-6)
-    assert (found[1] == classes).all(), found[1]
+    assert not isinstance(read, Refused), read
+    np.testing.assert_allclose(read[0], values.astype(np.float32), rtol=1e-6)
+    assert (read[1] == classes).all(), read[1]
     assert own.content() == own.content()
 
 
-def _means(cell: str, found: Any, texts: list[str], row: int, column: int, d: int) -> bool:
+def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int) -> bool:
     """Whether a cell that was taken is taken for what it says."""
     if column == d:  # a text is a class of its own, which then has too few samples, so it was none
         return cell.strip() in texts
     if cell == "true":
         return False
-    return found[0].shape[1] == d and math.isclose(float(cell), found[0][row, column], rel_tol=1e-6)
+    return read[0].shape[1] == d and math.isclose(float(cell), read[0][row, column], rel_tol=1e-6)
 
 
 def _write(case: Case, path: Path, names: list[str], table: list[list[str]], values: Any, classes: list[str]) -> None:
@@ -182,16 +182,16 @@ def test_arrays(case: Case) -> None:
     broken = case.chance(0.35)
     if broken:
         path.write_bytes(damaged(case, path.read_bytes()))
-    found = loaded(case, case.call(data.Arrays, path=str(path), preprocessing="raw"))
-    if isinstance(found, Refused):
+    read = loaded(case, case.call(data.Arrays, path=str(path), preprocessing="raw"))
+    if isinstance(read, Refused):
         odd = broken or not fine or images.ndim not in (2, 3, 4) or not len(images) or images.dtype.kind in "cU"
-        assert odd or images.ndim == 4 or not np.isfinite(images).all(), found
+        assert odd or images.ndim == 4 or not np.isfinite(images).all(), read
         return
     if not broken:
-        assert np.isfinite(found[0]).all()
-        assert (found[1] == classes).all()
+        assert np.isfinite(read[0]).all()
+        assert (read[1] == classes).all()
         flat = images if images.ndim < 4 or images.shape[1] == 3 else images.transpose(0, 3, 1, 2)
-        np.testing.assert_array_equal(found[0], flat.reshape(len(images), -1).astype(np.float32))
+        np.testing.assert_array_equal(read[0], flat.reshape(len(images), -1).astype(np.float32))
 
 
 def _saved(y: Any) -> Any:
@@ -235,18 +235,18 @@ def test_image_folders(case: Case) -> None:
     victim = case.pick(sorted(wanted))
     _spoil(case, root, victim, odd)
     own = case.call(data.ImageFolder, path=str(root), preprocessing="raw")
-    found = loaded(case, own)
-    if isinstance(found, Refused):
-        assert odd not in (None, "hidden", "notebook", "link"), found
+    read = loaded(case, own)
+    if isinstance(read, Refused):
+        assert odd not in (None, "hidden", "notebook", "link"), read
         return
-    assert np.isfinite(found[0]).all()
+    assert np.isfinite(read[0]).all()
     if odd in (None, "hidden", "notebook") and mode in ("L", "RGB"):
         by_class = sorted(names, key=lambda s: (int(s) if s.isdigit() else 1 << 62, s))
         files = sorted(wanted, key=lambda f: str(f.relative_to(root)))
         assert own.class_names() == tuple(by_class)
-        assert sorted(found[1].tolist()) == [0] * 5 + [1] * 5
-        assert sorted(map(bytes, found[0])) == sorted(wanted[f].tobytes() for f in files)
-        for image, label in zip(found[0], found[1], strict=True):
+        assert sorted(read[1].tolist()) == [0] * 5 + [1] * 5
+        assert sorted(map(bytes, read[0])) == sorted(wanted[f].tobytes() for f in files)
+        for image, label in zip(read[0], read[1], strict=True):
             owner = next(f for f in files if np.array_equal(wanted[f], image))
             assert owner.parent.name == by_class[label]
 
@@ -297,9 +297,9 @@ def test_recorded_labels(case: Case) -> None:
         between = case.pick([",", ";"])
         cells = case.pick([["x"], ["1.5"], [""], ["-1"], ["1", "2", "3", "4"], ["99999999999999999999"], ["\0"], ["'"]])
         path.write_text(between.join(["id", "true", "observed"]) + "\n" + between.join([*"01", *cells]) + "\n")
-    found = case.call(load_labels, path, refusals=LOAD)
+    recorded = case.call(load_labels, path, refusals=LOAD)
     again = case.call(load_labels, path, sha256=key, refusals=LOAD)
-    for answer in (found, again) if way < 2 else (again,):
+    for answer in (recorded, again) if way < 2 else (again,):
         if not isinstance(answer, Refused):
             assert answer.ids.tolist() == ids[order].tolist()
             assert answer.true.tolist() == true[order].tolist()
@@ -307,12 +307,12 @@ def test_recorded_labels(case: Case) -> None:
     assert way or not isinstance(again, Refused), again
     noise = case.call(Recorded, str(path), sha256=case.pick([key, "", "0" * 64, "x"]))
     if not isinstance(noise, Refused):
-        asked = case.pick([ids, ids[::-1], ids[:0], ids + 100])
+        wanted_ids = case.pick([ids, ids[::-1], ids[:0], ids + 100])
         own = dict(zip(ids.tolist(), zip(true.tolist(), seen.tolist(), strict=True), strict=True))
-        y = [own.get(i, (0, 0))[0] for i in asked.tolist()]
-        made = case.call(noise.corrupt, y, N, torch.Generator(), ids=asked, refusals=LOAD)
-        if not isinstance(made, Refused) and way < 2:
-            assert made.tolist() == [own[i][1] for i in asked.tolist()]
+        y = [own.get(i, (0, 0))[0] for i in wanted_ids.tolist()]
+        observed = case.call(noise.corrupt, y, N, torch.Generator(), ids=wanted_ids, refusals=LOAD)
+        if not isinstance(observed, Refused) and way < 2:
+            assert observed.tolist() == [own[i][1] for i in wanted_ids.tolist()]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\n", b"\xff\xfe", b"label\n", b"label,a\n", b",\n,\n"])

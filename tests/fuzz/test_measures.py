@@ -20,9 +20,9 @@ def size(case: Case) -> tuple[int, int]:
     return case.pick([0, 1, 2, 3, case.int(4, 40), case.int(4, 40)]), case.pick([1, 2, 2, 3, 10])
 
 
-def same(found: float, wanted: float, tolerance: float = 1e-9) -> bool:
+def same(value: float, wanted: float, tolerance: float = 1e-9) -> bool:
     """Equal up to rounding; NaN equals NaN."""
-    return found == wanted or (found != found and wanted != wanted) or abs(found - wanted) <= tolerance * abs(wanted)
+    return value == wanted or (value != value and wanted != wanted) or abs(value - wanted) <= tolerance * abs(wanted)
 
 
 def share(hits: np.ndarray) -> float:
@@ -39,25 +39,25 @@ def test_agreement(case: Case) -> None:
     (p, ok), (y, fine), (o, good) = (_unbounded(labels(case, column, N)) for column in columns)
     predicted, true, observed = columns
     for measure in (measures.j1, measures.j2):
-        found = case.call(measure, p, y)
-        assert isinstance(found, Refused) != (ok and fine), found
+        measured = case.call(measure, p, y)
+        assert isinstance(measured, Refused) != (ok and fine), measured
         if ok and fine:
-            assert same(found, share(predicted == true)), found
-    found = case.call(measures.fates, p, y, o)
+            assert same(measured, share(predicted == true)), measured
+    measured = case.call(measures.fates, p, y, o)
     whole = ok and fine and good and len(observed) == n
-    assert isinstance(found, Refused) != whole, found
+    assert isinstance(measured, Refused) != whole, measured
     if whole:
         corrupted = true != observed
-        assert found.count == corrupted.sum()
-        assert same(found.realised_rate, share(corrupted))
-        assert same(found.corrupted_as_observed, share((predicted == observed)[corrupted]))
-        assert same(found.corrupted_as_true, share((predicted == true)[corrupted]))
-        assert same(found.clean_accuracy, share((predicted == observed)[~corrupted]))
+        assert measured.count == corrupted.sum()
+        assert same(measured.realised_rate, share(corrupted))
+        assert same(measured.corrupted_as_observed, share((predicted == observed)[corrupted]))
+        assert same(measured.corrupted_as_true, share((predicted == true)[corrupted]))
+        assert same(measured.clean_accuracy, share((predicted == observed)[~corrupted]))
 
 
-def _unbounded(made: tuple[Any, bool]) -> tuple[Any, bool]:
+def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
     """Where nobody says how many classes there are, a label beyond them is legal; here it becomes a negative one."""
-    value, taken = made
+    value, taken = drawn
     if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
     try:
@@ -89,25 +89,25 @@ def test_memorization(case: Case) -> None:
         )
         return
     y, fine = labels(case, true, N, 0.85)
-    found = case.call(measures.memorization, h, y, observed, case.pick([means, torch.from_numpy(means)]))
-    assert isinstance(found, Refused) != fine, found
+    measured = case.call(measures.memorization, h, y, observed, case.pick([means, torch.from_numpy(means)]))
+    assert isinstance(measured, Refused) != fine, measured
     if not fine:
         return
     away = np.array([math.dist(seen[i], means[true[i]]) if np.isfinite(seen[i]).all() else math.nan for i in range(n)])
     bad = true != observed
     D = share(np.array([math.dist(means[i], means[j]) for i in range(N) for j in range(i)]))
-    assert found.count == bad.sum()
-    assert same(found.total, float(away[bad].sum()))
-    assert same(found.mean, share(away[bad]))
-    assert same(found.noise_weighted, away[bad].sum() / n if n else math.nan)
-    assert same(found.clean_mean, share(away[~bad]))
-    assert same(found.class_distance, D)
+    assert measured.count == bad.sum()
+    assert same(measured.total, float(away[bad].sum()))
+    assert same(measured.mean, share(away[bad]))
+    assert same(measured.noise_weighted, away[bad].sum() / n if n else math.nan)
+    assert same(measured.clean_mean, share(away[~bad]))
+    assert same(measured.class_distance, D)
     if eps > 1e-6:  # means of coarse features may count as one point
         return
-    assert same(found.relative, share(away[bad]) / D) or N < 2
+    assert same(measured.relative, share(away[bad]) / D) or N < 2
     if observed.max(initial=0) < N:
         between = np.array([math.dist(means[observed[i]], means[true[i]]) for i in range(n)])
-        assert same(found.observed_ratio, share(away[bad] / between[bad]))
+        assert same(measured.observed_ratio, share(away[bad] / between[bad]))
 
 
 def slow_rate(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -145,23 +145,23 @@ def test_noise_rate(case: Case) -> None:
     o, fine = labels(case, y, N, 0.85)
     if case.chance(0.2):
         z = seen
-    found = case.call(measures.noise_rate, x, o, N, **({"confidence": number(case)} if case.chance(0.1) else {}))
+    estimate = case.call(measures.noise_rate, x, o, N, **({"confidence": number(case)} if case.chance(0.1) else {}))
     if spoiled or shape or not fine:
-        assert isinstance(found, Refused), found
+        assert isinstance(estimate, Refused), estimate
         return
-    if isinstance(found, Refused):
-        assert "confidence" in case.calls[-1], found
+    if isinstance(estimate, Refused):
+        assert "confidence" in case.calls[-1], estimate
         return
     if n and N > 2:
         rate, own = slow_rate(seen, y)
         rounded = len(np.unique(seen)) < seen.size  # ties of coarse numbers may be broken in another order
-        assert rounded or same(found.rate, rate), (found.rate, rate)
-        assert rounded or same(found.own_error, own), (found.own_error, own)
-    if found.verdict == "stated":
-        assert 0 < found.low <= found.rate <= found.high <= 1, found
+        assert rounded or same(estimate.rate, rate), (estimate.rate, rate)
+        assert rounded or same(estimate.own_error, own), (estimate.own_error, own)
+    if estimate.verdict == "stated":
+        assert 0 < estimate.low <= estimate.rate <= estimate.high <= 1, estimate
     else:
-        assert math.isnan(found.low), found
-        assert math.isnan(found.high), found
+        assert math.isnan(estimate.low), estimate
+        assert math.isnan(estimate.high), estimate
 
 
 @fuzz(100)
@@ -235,11 +235,11 @@ def _check_parts(case: Case, whole: ClassMoments, h: np.ndarray, y: np.ndarray, 
     order = case.rng.permutation(len(y))
     parts = np.array_split(order, case.int(1, 4))
     pieces = [(torch.from_numpy(h[rows]), torch.from_numpy(y[rows])) for rows in parts]
-    made = [case.call(ClassMoments.of, x, t, N, counts) for x, t in pieces]
+    moments = [case.call(ClassMoments.of, x, t, N, counts) for x, t in pieces]
     stream = MomentStream(N, counts)
     for x, t in pieces:
         case.call(stream.update, x, t)
-    for other in (sum(made[1:], made[0]), stream.moments()):
+    for other in (sum(moments[1:], moments[0]), stream.moments()):
         assert other.counts.tolist() == counts.tolist()
         scale = float(whole.scatter.abs().max())
         np.testing.assert_allclose(other.means, whole.means, rtol=1e-9, atol=1e-9)
@@ -249,15 +249,15 @@ def _check_parts(case: Case, whole: ClassMoments, h: np.ndarray, y: np.ndarray, 
 
 def _check_nc1(case: Case, whole: ClassMoments, h: object, seen: np.ndarray, y: np.ndarray, N: int, eps: float) -> None:
     counts = np.bincount(y, minlength=N)
-    found, second = measures.nc1(whole), case.call(measures.nc1, h, y, N)
-    assert same(found, second, 1e-5), (found, second)
+    first, second = measures.nc1(whole), case.call(measures.nc1, h, y, N)
+    assert same(first, second, 1e-5), (first, second)
     if N < 2 or counts.min() == 0 or counts.max() < 2:
-        assert math.isnan(found)
+        assert math.isnan(first)
         return
     means = np.array([seen[y == k].mean(0) for k in range(N)])
     between = np.linalg.svd(means - means.mean(0), compute_uv=False)[: min(N - 1, seen.shape[1])]
     if between.min() > 1e-3 * max(between.max(), np.abs(seen).max()) and eps < 1e-6:
-        assert same(found, plain_nc1(seen, y), 1e-5), (found, plain_nc1(seen, y))
+        assert same(first, plain_nc1(seen, y), 1e-5), (first, plain_nc1(seen, y))
         other = measures.nc1_top_share(FeatureSet.of(h, torch.from_numpy(y), N))
         assert same(measures.nc1_top_share(whole), other, 1e-4)
         frame = measures.nc2(whole)

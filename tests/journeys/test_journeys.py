@@ -25,9 +25,9 @@ class Newcomer:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(self.clone)], check=True)
         self.project.mkdir()
         self.home.mkdir()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
         places = [str(self.clone / "src"), *filter(None, [os.environ.get("BYROTE_TEST_LIBRARIES")])]
-        self.environment = kept | {
+        self.environment = inherited | {
             "HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(places),
             "OMP_NUM_THREADS": "1",
@@ -63,8 +63,8 @@ class Newcomer:
 
     def code(self, page):
         """The blocks of Python of a page that are not files."""
-        found = blocks(self.clone / page)
-        return "\n".join(text for language, text in found if language == "python" and not text.startswith("# "))
+        snippets = blocks(self.clone / page)
+        return "\n".join(text for language, text in snippets if language == "python" and not text.startswith("# "))
 
     def examples(self, page):
         """Run the examples of a page."""
@@ -138,12 +138,12 @@ seed = [0, 1]
     newcomer.command(["byrote", "report", "runs/photos"])
     state = json.loads(newcomer.python("-m", "byrote", "status", "runs/photos", "--json").stdout)
     assert (state["done"], state["missing"], state["file"]) == (4, 0, "photos.toml")
-    said = newcomer.script("""
+    printed = newcomer.script("""
 import byrote
 store = byrote.open("runs/photos")
 print(len(store.analysis.runs), store.analysis.last("test_given_agreement").min())
 """)
-    runs, agreement = said.split()
+    runs, agreement = printed.split()
     assert runs == "4"
     assert float(agreement) > 0.9
     assert (newcomer.project / "runs" / "photos" / "index.html").stat().st_size > 50_000
@@ -153,26 +153,26 @@ def test_audit_own_labels(newcomer):
     """docs/audit_tutorial.md: from a folder with flipped labels to a settled interval, and to a cleaned folder."""
     pytest.importorskip("sklearn", reason="needs the extra: pip install 'byrote[audit]'")
     pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
-    told = {}
+    outputs = {}
 
     def command(words):
         if words[0] != "python":
             return newcomer.command(words)
         done = newcomer.python(*words[1:])
         assert done.returncode == 0, done.stderr
-        told[words[1]] = done.stdout.splitlines()
+        outputs[words[1]] = done.stdout.splitlines()
         return 0
 
     page = newcomer.clone / "docs" / "audit_tutorial.md"
     assert follow(page, newcomer.project, command) == (3, 9)
-    (line,) = told["photos.py"]
+    (line,) = outputs["photos.py"]
     assert line in page.read_text("utf-8")
     wrong = float(line.split()[-1])
     settled = json.loads((newcomer.project / "audit" / "settled.json").read_text())
     rate = settled["shares"][0]
     assert settled["verdict"] == "settled"
     assert rate["low"] < wrong < rate["high"] < rate["low"] + 0.15
-    given, without, corrected = (float(line.split(": ")[1].split()[0]) for line in told["accuracy.py"])
+    given, without, corrected = (float(line.split(": ")[1].split()[0]) for line in outputs["accuracy.py"])
     assert min(without, corrected) > given + 0.005
     printed = [
         float(value) for value in re.findall(r"^(?:labels|without|suspects) .*: (\d\.\d+)", page.read_text(), re.M)

@@ -164,8 +164,8 @@ def _projection(loss: Loss, p: np.ndarray, e: np.ndarray, z: np.ndarray) -> floa
         return 0.0
     target = a * p / (p.sum() - p[y])
     target[y] = 1 - a
-    kept = target > 0
-    return float((target[kept] * np.log(target[kept] / p[kept])).sum())
+    positive = target > 0
+    return float((target[positive] * np.log(target[positive] / p[positive])).sum())
 
 
 def _every(loss: Loss, z: np.ndarray) -> np.ndarray:

@@ -167,10 +167,10 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
 
     eager, compiled = z.clone().requires_grad_(), z.clone().requires_grad_()
     expected = step(eager)
-    found = torch.compile(step, fullgraph=True, backend="aot_eager")(compiled)
-    torch.testing.assert_close(found, expected)
+    value = torch.compile(step, fullgraph=True, backend="aot_eager")(compiled)
+    torch.testing.assert_close(value, expected)
     expected.backward()
-    found.backward()
+    value.backward()
     torch.testing.assert_close(compiled.grad, eager.grad)
 
 
@@ -206,10 +206,10 @@ def test_on_a_device_it_neither_waits_nor_differs(loss: Loss, N: int) -> None:
         state.zero_()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        found = criterion.module.per_sample(logits, labels, index)
+        values = criterion.module.per_sample(logits, labels, index)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    torch.testing.assert_close(found.cpu(), expected)
+    torch.testing.assert_close(values.cpu(), expected)
 
 
 @every_example
@@ -218,8 +218,8 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
     each = function(loss, z)
     if loss.stateful:
         return  # its memory belongs to the whole batch
-    found = torch.func.vmap(torch.func.grad(each))(z, y)
-    torch.testing.assert_close(found, gradient(loss, z, y)[1])
+    gradients = torch.func.vmap(torch.func.grad(each))(z, y)
+    torch.testing.assert_close(gradients, gradient(loss, z, y)[1])
 
 
 @every_example
@@ -291,11 +291,11 @@ def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int)
             hidden = torch.zeros(N, dtype=torch.bool)
             hidden[[(masked + k) % N for k in range(others + 1)]] = True
             (far, _), (farther, slopes) = (gradient(loss, base.masked_fill(hidden, end), y) for end in (-1e12, -1e13))
-            values, found = gradient(loss, base.masked_fill(hidden, -torch.inf), y)
+            values, gradients = gradient(loss, base.masked_fill(hidden, -torch.inf), y)
             ends = (far - farther).abs() < 1e-9
             expected = torch.where(ends, farther, (farther - far).sign() * torch.inf)
             torch.testing.assert_close(values, expected, rtol=1e-9, atol=1e-9)
-            torch.testing.assert_close(found[ends][:, ~hidden], slopes[ends][:, ~hidden], rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(gradients[ends][:, ~hidden], slopes[ends][:, ~hidden], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])

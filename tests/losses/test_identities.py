@@ -19,8 +19,8 @@ from .cases import batch, function
 def test_torch_agrees_on_what_it_has() -> None:
     z, y = batch(5)
     for alpha in (0.0, 0.1, 0.6):
-        found = losses.LabelSmoothing(alpha)(z, y)
-        torch.testing.assert_close(found, F.cross_entropy(z, y, label_smoothing=alpha))
+        value = losses.LabelSmoothing(alpha)(z, y)
+        torch.testing.assert_close(value, F.cross_entropy(z, y, label_smoothing=alpha))
     torch.testing.assert_close(losses.CrossEntropy()(z, y), F.cross_entropy(z, y))
     torch.testing.assert_close(losses.MeanSquaredError()(z, y), F.mse_loss(z, F.one_hot(y, 5).double()))
 
@@ -32,13 +32,13 @@ def test_weights_and_ignored_labels_as_in_torch(reduction: str) -> None:
     weights = (1.0, 0.0, 2.5, 0.5)
     given_weights = torch.tensor(weights, dtype=torch.float64)
     for w, tensor in ((weights, given_weights), (None, None)):
-        found = losses.Weighted(losses.CrossEntropy(), w, -100)(z, y, reduction)
+        value = losses.Weighted(losses.CrossEntropy(), w, -100)(z, y, reduction)
         expected = F.cross_entropy(z, y, weight=tensor, ignore_index=-100, reduction=reduction)
-        torch.testing.assert_close(found, expected)
-    found = losses.Weighted(losses.LabelRelaxation(), weights)(z[:4], torch.arange(4), reduction)
+        torch.testing.assert_close(value, expected)
+    value = losses.Weighted(losses.LabelRelaxation(), weights)(z[:4], torch.arange(4), reduction)
     rows = losses.LabelRelaxation()(z[:4], torch.arange(4), "none") * given_weights
     mean = rows.sum() / given_weights.sum()
-    torch.testing.assert_close(found, {"none": rows, "sum": rows.sum(), "mean": mean}[reduction])
+    torch.testing.assert_close(value, {"none": rows, "sum": rows.sum(), "mean": mean}[reduction])
 
 
 def test_an_ignored_sample_does_nothing_whatever_its_logits() -> None:

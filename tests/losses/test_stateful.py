@@ -28,8 +28,8 @@ def test_three_visits_by_hand() -> None:
         z = batch(3, rows=1, seed=visit)[0][0].float()
         p = clipped(z)
         t = 0.6 * t + 0.4 * p / p.sum()
-        found = criterion(z.unsqueeze(0), torch.tensor([1]), index=torch.tensor([4]))
-        assert found.item() == pytest.approx(by_hand(z, 1, t, 2.0), rel=1e-5)
+        value = criterion(z.unsqueeze(0), torch.tensor([1]), index=torch.tensor([4]))
+        assert value.item() == pytest.approx(by_hand(z, 1, t, 2.0), rel=1e-5)
         torch.testing.assert_close(criterion.state[4], t)
     assert criterion.state[:4].abs().max() == 0
 
@@ -39,14 +39,14 @@ def test_eval_mode_only_reads() -> None:
     z, y = batch(2, rows=6)
     index = torch.tensor([5, 3, 1, 0, 2, 4])
     criterion(z.float(), y, index=index)
-    kept = criterion.state.clone()
+    before = criterion.state.clone()
     criterion.eval()
     first = criterion(z.float(), y, "none", index)
-    assert torch.equal(criterion.state, kept)
+    assert torch.equal(criterion.state, before)
     assert torch.equal(criterion(z.float(), y, "none", index), first)
     criterion.train()
     criterion(z.float(), y, index=index)
-    assert not torch.equal(criterion.state, kept)
+    assert not torch.equal(criterion.state, before)
 
 
 def test_no_gradient_reaches_the_memory() -> None:
@@ -74,9 +74,9 @@ def test_stacked_runs_are_separate_runs() -> None:
         z = torch.randn(S, B, N, generator=generator)
         y = torch.randint(0, N, (S, B), generator=generator)
         index = torch.stack([torch.randperm(n, generator=generator)[:B] for _ in range(S)])
-        found = stacked.per_sample(z, y, index)
+        values = stacked.per_sample(z, y, index)
         expected = torch.stack([alone[s].per_sample(z[s], y[s], index[s]) for s in range(S)])
-        assert torch.equal(found, expected)
+        assert torch.equal(values, expected)
         checked = stacked(z, y, "none", index)  # a second visit, through the public call
         assert torch.equal(checked, torch.stack([alone[s](z[s], y[s], "none", index[s]) for s in range(S)]))
     assert torch.equal(stacked.state, torch.stack([criterion.state for criterion in alone]))
@@ -145,9 +145,9 @@ def test_a_bad_batch_does_not_spoil_the_memory(value: float) -> None:
     other(z.flip(0), y, index=index)
     assert values.isnan().tolist() == [False, False, True, False]
     assert torch.equal(criterion.state[2], before[2])
-    kept = [0, 1, 3]
-    assert torch.equal(criterion.state[kept], other.state[kept])
-    assert not torch.equal(criterion.state[kept], before[kept])
+    good = [0, 1, 3]
+    assert torch.equal(criterion.state[good], other.state[good])
+    assert not torch.equal(criterion.state[good], before[good])
 
 
 def test_an_index_in_any_container() -> None:

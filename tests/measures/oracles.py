@@ -21,8 +21,8 @@ def exact_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
         for mean in means:
             between += (mean - centre) * (mean - centre).T / N
         values, vectors = mpmath.eigsy(between)
-        kept = sorted(range(M), key=lambda k: -values[k])[: min(N - 1, M)]
-        trace = sum((vectors[:, k].T * within * vectors[:, k])[0] / values[k] for k in kept)
+        largest = sorted(range(M), key=lambda k: -values[k])[: min(N - 1, M)]
+        trace = sum((vectors[:, k].T * within * vectors[:, k])[0] / values[k] for k in largest)
         return float(trace / N)
 
 

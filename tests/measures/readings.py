@@ -79,8 +79,8 @@ def top_share(features: np.ndarray, labels: np.ndarray) -> float:
         within += members.T @ members / len(members) / N
         between += np.outer(mean - centre, mean - centre) / N
     values, vectors = np.linalg.eigh(between)
-    kept = np.argsort(values)[::-1][: min(N - 1, M)]
-    terms = [vectors[:, j] @ within @ vectors[:, j] / values[j] for j in kept]
+    largest = np.argsort(values)[::-1][: min(N - 1, M)]
+    terms = [vectors[:, j] @ within @ vectors[:, j] / values[j] for j in largest]
     return float(max(terms) / sum(terms))
 
 

@@ -281,11 +281,11 @@ def test_misuse_is_one_sentence() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_features_are_only_read(dtype: torch.dtype) -> None:
     h, y = torch.randn(20, 3, dtype=dtype), torch.arange(4).repeat(5)
-    kept = h.clone(), y.clone()
+    before = h.clone(), y.clone()
     nc1(h, y)
     nc4(h, torch.ones(4, 3), None, ClassMoments.of(h, y, 4, [5] * 4).means)
-    assert torch.equal(h, kept[0])
-    assert torch.equal(y, kept[1])
+    assert torch.equal(h, before[0])
+    assert torch.equal(y, before[1])
 
 
 def test_rank_cut_is_n_minus_one() -> None:

@@ -99,9 +99,9 @@ def test_epochs_count_from_one(epoch, kind, sentence) -> None:
 
 def test_margins_at_the_edges() -> None:
     z = torch.tensor([[1e4, -1e4], [2.0, 2.0], [math.nan, 0.0]])
-    found = margins(z, torch.tensor([1, 0, 0]))
-    assert found[:2].tolist() == [-2e4, 0.0]
-    assert found[2].isnan()
+    values = margins(z, torch.tensor([1, 0, 0]))
+    assert values[:2].tolist() == [-2e4, 0.0]
+    assert values[2].isnan()
     assert margins(z.bfloat16(), torch.tensor([0, 0, 0])).dtype == torch.bfloat16
 
 

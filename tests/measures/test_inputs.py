@@ -148,13 +148,13 @@ def test_other_shapes_and_floats_are_one_sentence(
             continue  # a matrix of logits
         if name == "Observer true" and message == "equal lengths":
             continue  # the size of the data set is read from them
-        said = ""
+        text = ""
         try:
             OF_LABELS[name](bad)
         except error as raised:
-            said = str(raised)
-        assert re.search(message, said), f"{name}: {said!r}"
-        assert "\n" not in said, name
+            text = str(raised)
+        assert re.search(message, text), f"{name}: {text!r}"
+        assert "\n" not in text, name
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_N))
@@ -211,9 +211,9 @@ def test_bad_features_give_nan_where_they_are_read(value: float) -> None:
     right = int((TRUE == OBSERVED).nonzero()[0])
     for row, spoils, spares in ((wrong, "mean", "clean_mean"), (right, "clean_mean", "mean")):
         bad = spoiled(FEATURES, value, row)
-        found, plain = (measures.memorization(h, TRUE, OBSERVED, MEANS) for h in (bad, FEATURES))
-        assert math.isnan(getattr(found, spoils))
-        assert getattr(found, spares) == getattr(plain, spares)
+        broken, plain = (measures.memorization(h, TRUE, OBSERVED, MEANS) for h in (bad, FEATURES))
+        assert math.isnan(getattr(broken, spoils))
+        assert getattr(broken, spares) == getattr(plain, spares)
         assert math.isnan(mem(features=bad)[f"mem_{spoils}"])
         assert math.isnan(measures.nc1(bad, TRUE))
         assert math.isnan(collapse(features=bad))
@@ -240,10 +240,10 @@ def test_masked_classes() -> None:
     two = LOGITS[:, :2]
     predicted = two.argmax(1)
     assert fate(logits=logits)["j1"] == measures.j1(predicted, OBSERVED)
-    found = measures.margins(logits, OBSERVED)
+    margins = measures.margins(logits, OBSERVED)
     rows = OBSERVED < 2
-    assert torch.equal(found[rows], measures.margins(two[rows], OBSERVED[rows]))
-    assert bool((found[~rows] == -math.inf).all())
+    assert torch.equal(margins[rows], measures.margins(two[rows], OBSERVED[rows]))
+    assert bool((margins[~rows] == -math.inf).all())
     assert history(logits=logits)[0] == measures.fates(predicted, TRUE, OBSERVED)
 
 

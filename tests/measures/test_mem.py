@@ -52,9 +52,9 @@ def test_every_reading_equals_the_loop(seed: int, n: int, N: int, M: int, rate: 
     features, means = rng.normal(size=(n, M)), rng.normal(size=(N, M))
     true = rng.integers(N, size=n)
     observed = np.where(rng.random(n) < rate, (true + rng.integers(1, N, size=n)) % N, true)
-    found = memorization(*map(torch.from_numpy, (features, true, observed, means)))
+    measured = memorization(*map(torch.from_numpy, (features, true, observed, means)))
     for name, expected in by_loop(features, true, observed, means).items():
-        assert getattr(found, name) == pytest.approx(expected, rel=1e-12, nan_ok=True), name
+        assert getattr(measured, name) == pytest.approx(expected, rel=1e-12, nan_ok=True), name
 
 
 def test_none_corrupted() -> None:
@@ -101,10 +101,10 @@ def test_many_rows_and_large_offset() -> None:
     true = rng.integers(2, size=9000)
     observed = np.where(rng.random(9000) < 0.2, 1 - true, true)
     means = np.array([[1000.0, 1000.0], [1000.5, 1000.0]])
-    found = memorization(*map(torch.from_numpy, (features, true, observed, means)))
+    measured = memorization(*map(torch.from_numpy, (features, true, observed, means)))
     expected = by_loop(features.astype(np.float64), true, observed, means)
-    assert found.total == pytest.approx(expected["total"], rel=1e-11)
-    assert found.clean_mean == pytest.approx(expected["clean_mean"], rel=1e-11)
+    assert measured.total == pytest.approx(expected["total"], rel=1e-11)
+    assert measured.clean_mean == pytest.approx(expected["clean_mean"], rel=1e-11)
 
 
 def test_latent_labels_nan_and_bad_shapes() -> None:
@@ -177,10 +177,10 @@ def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks
         return plain(rows, centres)
 
     monkeypatch.setattr(mem_module, "_distance", seen)
-    found = memorization(features, true, observed, means)
+    measured = memorization(features, true, observed, means)
     assert len(sizes) > 12
     assert max(sizes) <= 256 * M
     wrong = true != observed
     h, m = features[wrong].double(), means.double()
     expected = ((h - m[true[wrong]]).norm(dim=1) / (m[observed[wrong]] - m[true[wrong]]).norm(dim=1)).mean()
-    assert found.observed_ratio == pytest.approx(float(expected), rel=1e-12)
+    assert measured.observed_ratio == pytest.approx(float(expected), rel=1e-12)

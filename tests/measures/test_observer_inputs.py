@@ -212,10 +212,10 @@ def test_the_head_is_the_module_whose_outputs_are_the_logits() -> None:
     model = Auxiliary()
     with torch.no_grad():
         features = model.body(IMAGES)
-    found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model)
-    assert found["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
-    assert abs(found["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # what the auxiliary one would give
-    assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), found)
+    measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model)
+    assert measured["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
+    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # what the auxiliary one would give
+    assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), measured)
     with pytest.raises(ValueError, match=r"head='early', got others than its outputs: .* with head=, here 'head'"):
         row(loader(IMAGES, NOISY), (), model, head="early")
     observer = Observer(model, TRUE, N, head="head")
@@ -253,10 +253,10 @@ class Masked(nn.Module):
 
 
 def test_masked_classes_after_the_head() -> None:
-    found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), Masked())
+    measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), Masked())
     predicted = net()(IMAGES)[:, :2].argmax(1)
-    assert found["j1"] == pytest.approx((predicted == NOISY).double().mean().item())
-    assert found["nc1_test"] == pytest.approx(PLAIN["nc1_test"], rel=1e-6)
+    assert measured["j1"] == pytest.approx((predicted == NOISY).double().mean().item())
+    assert measured["nc1_test"] == pytest.approx(PLAIN["nc1_test"], rel=1e-6)
 
 
 def test_a_model_called_on_something_else_before_update_is_one_sentence() -> None:
@@ -279,11 +279,11 @@ def test_a_training_that_diverged_has_no_numbers(caplog: pytest.LogCaptureFixtur
     with torch.no_grad():
         model[2].weight.fill_(math.nan)
     with caplog.at_level(logging.WARNING, "byrote"):
-        found = observer.evaluate(2, loader(IMAGES, NOISY), loader(IMAGES, TRUE))
+        measured = observer.evaluate(2, loader(IMAGES, NOISY), loader(IMAGES, TRUE))
     assert "epoch 2: 60 of 60 training samples have logits that are NaN or infinite, the first in row 0" in caplog.text
     for name in ("j1", "j2", "test_accuracy", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true"):
-        assert math.isnan(found[name]), name
-    assert found["realised_rate"] == before["realised_rate"]
+        assert math.isnan(measured[name]), name
+    assert measured["realised_rate"] == before["realised_rate"]
     assert torch.equal(observer.sample_history.margin_sum, history.margin_sum)  # not poisoned
     assert torch.equal(observer.sample_history.evaluations, history.evaluations)
 
@@ -293,10 +293,10 @@ def test_one_bad_row_spoils_its_readings_and_not_the_history() -> None:
     images[5] = math.inf
     model = net()
     observer = Observer(model, TRUE, N, test_observed=NOISY)
-    found = observer.evaluate(1, loader(images, NOISY), loader(IMAGES, TRUE))
-    assert math.isnan(found["j1"])
-    assert math.isnan(found["nc1_train_true"])
-    assert found["test_accuracy"] == PLAIN["test_accuracy"]
+    measured = observer.evaluate(1, loader(images, NOISY), loader(IMAGES, TRUE))
+    assert math.isnan(measured["j1"])
+    assert math.isnan(measured["nc1_train_true"])
+    assert measured["test_accuracy"] == PLAIN["test_accuracy"]
     assert observer.sample_history.evaluations.tolist() == [0 if i == 5 else 1 for i in range(SIZE)]
     assert observer.sample_history.aum.isnan().nonzero().tolist() == [[5]]
     again = observer.evaluate(2, loader(IMAGES, NOISY), loader(images, TRUE))
@@ -315,12 +315,12 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
         model[1].weight.copy_(torch.eye(5))
     train, test = [(images, noisy)], [(x, y) for x, y in zip(images.split(700), true.split(700), strict=True)]
     for labels in (noisy, noisy.numpy().astype(np.uint8), noisy.tolist()):
-        found = Observer(model, true, 5, test_observed=labels).evaluate(1, train, test)
+        measured = Observer(model, true, 5, test_observed=labels).evaluate(1, train, test)
         expected = noise_rate(images @ torch.eye(5) + model[1].bias.detach(), noisy, 5)
-        assert found["rate_estimate"] == pytest.approx(expected.rate)
-        assert found["rate_estimate"] > 0.05
-        assert found["rate_stated"] == 1
-        assert found["rate_high"] == pytest.approx(expected.high)
+        assert measured["rate_estimate"] == pytest.approx(expected.rate)
+        assert measured["rate_estimate"] > 0.05
+        assert measured["rate_stated"] == 1
+        assert measured["rate_high"] == pytest.approx(expected.high)
     assert math.isnan(Observer(model, true, 5).evaluate(1, train, test)["rate_estimate"])
     with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one a test sample, got 2999"):
         Observer(model, true, 5, test_observed=noisy[1:]).evaluate(1, train, test)
@@ -332,11 +332,11 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
 def test_chosen_readings_are_those_of_all() -> None:
     assert PLAIN.keys() > {"j1", "nc1_test", "mem_mean", "collapsed"}
     for name in PLAIN.keys() - {"epoch", "train_loss"}:
-        found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=(name,))
-        assert list(found) == ["epoch", "train_loss", name]
-        assert found[name] == pytest.approx(PLAIN[name], rel=1e-12, nan_ok=True)
-    found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "j1"))
-    assert list(found) == ["epoch", "train_loss", "j1", "nc1_test"]
+        measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=(name,))
+        assert list(measured) == ["epoch", "train_loss", name]
+        assert measured[name] == pytest.approx(PLAIN[name], rel=1e-12, nan_ok=True)
+    measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "j1"))
+    assert list(measured) == ["epoch", "train_loss", "j1", "nc1_test"]
     with pytest.raises(ValueError, match=r"readings has no 'nc1_tets'; did you mean 'nc1_test'\?"):
         row(loader(IMAGES, NOISY), readings=("nc1_tets",))
 
@@ -354,9 +354,9 @@ def test_readings_that_are_not_chosen_are_not_computed(monkeypatch: pytest.Monke
     assert needs_features(("mem_mean",))
     row(loader(IMAGES, NOISY), readings=("j1",))
     assert SIZE not in calls
-    found = row(loader(IMAGES, NOISY), readings=("counted",))
+    measured = row(loader(IMAGES, NOISY), readings=("counted",))
     assert calls.count(SIZE) == 1
-    assert found["counted"] > 0
+    assert measured["counted"] > 0
     assert callable(reading)
 
 
@@ -379,6 +379,6 @@ def test_the_variances_along_the_axes_are_shared_by_the_readings(monkeypatch: py
     monkeypatch.setattr(
         FeatureSet, "variances", lambda own, *rest: (calls.append(len(own.labels)), variances(own, *rest))[1]
     )
-    found = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "nc1_test_top_share"))
-    assert found["nc1_test_top_share"] == PLAIN["nc1_test_top_share"] < 1
+    measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), readings=("nc1_test", "nc1_test_top_share"))
+    assert measured["nc1_test_top_share"] == PLAIN["nc1_test_top_share"] < 1
     assert calls.count(SIZE) == 1

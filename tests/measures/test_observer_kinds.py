@@ -215,12 +215,12 @@ def test_classifiers_and_masks_in_any_container() -> None:
         memorization(IMAGES, TRUE, NOISY, moments.means, wrong).redrawn_mean,
     )
     for convert in (torch.Tensor.tolist, torch.Tensor.numpy):
-        found = (
+        values = (
             nc3(moments, convert(weight)),
             nc4(convert(IMAGES), convert(weight), convert(bias), convert(moments.means)),
             memorization(IMAGES, TRUE, NOISY, convert(moments.means), convert(wrong)).redrawn_mean,
         )
-        assert found == pytest.approx(expected, rel=1e-6)
+        assert values == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_infinite_class_mean_has_no_distance() -> None:

@@ -41,12 +41,12 @@ def test_evenness_is_pearsons_statistic_under_its_exact_law():
     generator = np.random.default_rng(1)
     for seed, uneven in ((1, 0.0), (2, 0.0), (3, 0.15), (4, 0.0)):
         counted = table(seed, s=300, uneven=uneven)
-        room, found = np.zeros((7, 7)), np.zeros((7, 7))
+        room, counts = np.zeros((7, 7)), np.zeros((7, 7))
         for i, row, y in zip(counted.predicted.tolist(), counted.least, counted.observed.tolist(), strict=True):
             room[i] += row.numpy()
-            found[i, y] += bool(row[y])
-        p, m = room[room > 0] / room.sum(), int(found.sum())
-        statistic = (((found[room > 0] - m * p) ** 2) / (m * p)).sum()
+            counts[i, y] += bool(row[y])
+        p, m = room[room > 0] / room.sum(), int(counts.sum())
+        statistic = (((counts[room > 0] - m * p) ** 2) / (m * p)).sum()
         draws = generator.multinomial(m, p, 20_000)
         share = float(((((draws - m * p) ** 2) / (m * p)).sum(1) >= statistic - 1e-9).mean())
         assert evenness(counted) == pytest.approx(share, abs=0.02)

@@ -60,16 +60,16 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
     """200 repetitions of 4,000 samples: stated, and missed on either side no more often than the interval says."""
-    found = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
-    stated = [one for one in found if one.verdict == "stated"]
+    rates = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
+    stated = [one for one in rates if one.verdict == "stated"]
     assert len(stated) >= 172  # 95% expected at least, .05 for each of two ways to lose one; four errors below 190
     assert sum(one.low > rate for one in stated) <= 14  # 2.5% is 5; four standard errors above
     assert sum(one.high < rate for one in stated) <= 14
-    assert abs(np.mean([one.rate for one in found]) - rate) < 0.01
+    assert abs(np.mean([one.rate for one in rates]) - rate) < 0.01
     width = np.mean([one.high - one.low for one in stated])
     assert 0.05 < width < 0.16
-    assert abs(np.mean([one.own_error for one in found]) - error) < 0.03
-    disagreement = np.mean([one.rate + one.own_error * (1 - rate * num_classes / (num_classes - 1)) for one in found])
+    assert abs(np.mean([one.own_error for one in rates]) - error) < 0.03
+    disagreement = np.mean([one.rate + one.own_error * (1 - rate * num_classes / (num_classes - 1)) for one in rates])
     assert error == 0 or disagreement > rate + 0.05  # what 1 - J1 says
 
 
@@ -77,12 +77,12 @@ def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
 @pytest.mark.parametrize("error", [0.0, 0.15])
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
 def test_pair_noise_is_not_stated(num_classes, error, rate):
-    found = [
+    rates = [
         noise_rate(*classifier(4000, num_classes, rate, error, seed, PairFlip(rate))[:2], num_classes)
         for seed in range(40)
     ]
-    assert sum(one.verdict == "stated" for one in found) <= 2
-    assert all(math.isnan(one.low) and math.isnan(one.high) for one in found if one.verdict != "stated")
+    assert sum(one.verdict == "stated" for one in rates) <= 2
+    assert all(math.isnan(one.low) and math.isnan(one.high) for one in rates if one.verdict != "stated")
 
 
 def test_pair_noise_that_the_classifier_does_not_expect_is_uneven():

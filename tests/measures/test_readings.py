@@ -132,16 +132,16 @@ def test_of_two_classes_one_lies_at_zero_just_when_the_norms_vary_by_more_than_1
         return
     means = scale * torch.tensor([[small, 0.0], [0.0, 1.0]], dtype=torch.float64)
     moments = ClassMoments.of(means.repeat(3, 1), torch.arange(2).repeat(3), 2)
-    found = zero_means(moments)
-    assert found.count == (nc2(moments).norm_cv > 1)
-    assert found.smallest_norm == pytest.approx(small, rel=1e-12)
+    zeros = zero_means(moments)
+    assert zeros.count == (nc2(moments).norm_cv > 1)
+    assert zeros.smallest_norm == pytest.approx(small, rel=1e-12)
 
 
 def test_class_means_at_zero_are_counted() -> None:
     norms = torch.tensor([1.0, 0.0, 0.1715, 0.1716, 0.5], dtype=torch.float64)
     labels = torch.arange(5).repeat(2)
-    found = zero_means(ClassMoments.of(torch.diag(norms).repeat(2, 1), labels, 5))
-    assert (found.count, found.smallest_norm) == (2, 0.0), "the bar is .17157"
+    zeros = zero_means(ClassMoments.of(torch.diag(norms).repeat(2, 1), labels, 5))
+    assert (zeros.count, zeros.smallest_norm) == (2, 0.0), "the bar is .17157"
     nothing = zero_means(ClassMoments.of(torch.zeros(10, 3), labels, 5))
     assert nothing.count == 5
     assert math.isnan(nothing.smallest_norm)

@@ -85,9 +85,9 @@ class Hand:
 
     def resnet32(self, x):
         def shortcut(v, new):
-            kept = v[:, :, ::2, ::2]
-            zeros = torch.zeros(len(v), new // 4, *kept.shape[2:], dtype=v.dtype)
-            return torch.cat([zeros, kept, zeros], 1)
+            strided = v[:, :, ::2, ::2]
+            zeros = torch.zeros(len(v), new // 4, *strided.shape[2:], dtype=v.dtype)
+            return torch.cat([zeros, strided, zeros], 1)
 
         h = self.unit("features.0", x)
         for i in range(15):

@@ -43,7 +43,7 @@ def test_features_and_head_are_taken_where_the_module_has_them():
 
 
 @pytest.mark.parametrize(
-    ("factory", "head", "said"),
+    ("factory", "head", "message"),
     [
         ("nowhere.at_all:thing", None, "cannot be imported"),
         (f"{HERE}:missing", None, "cannot be imported"),
@@ -53,8 +53,8 @@ def test_features_and_head_are_taken_where_the_module_has_them():
         ("byrote.networks.own:perceptron", None, "the head 'head'"),
     ],
 )
-def test_what_cannot_be_built_is_named(factory, head, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_built_is_named(factory, head, message):
+    with pytest.raises(ValueError, match=message):
         Own(factory, head=head).build((6,), 2)
     with pytest.raises(ValueError, match="pattern"):
         Own("no_colon")

@@ -12,7 +12,7 @@ SIZES = (2, 3, 10)
 
 def instances(num_classes: int) -> list[Noise]:
     """Each registered model that can be made for N classes: by its defaults, or by its fields' own examples."""
-    found: list[Noise] = []
+    laws: list[Noise] = []
     for kind, model in sorted(Noise.registry.items()):
         if model is Recorded:  # needs a file: tests/noise/test_recorded.py
             continue
@@ -23,9 +23,9 @@ def instances(num_classes: int) -> list[Noise]:
                 noise.effective_rate(num_classes)
             except ValueError:
                 continue  # made for another number of classes
-            found.append(noise)
+            laws.append(noise)
             break
-    return found
+    return laws
 
 
 def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

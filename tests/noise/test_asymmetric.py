@@ -44,14 +44,14 @@ def test_two_classes_pair_flip_is_symmetric() -> None:
 
 def test_asymmetric_moves_the_published_classes() -> None:
     labels, seen = draw(Asymmetric(0.4), 10, 4000)
-    made = realised(labels, seen, 10)
+    counted = realised(labels, seen, 10)
     moves = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}  # truck, bird, deer, cat, dog
     for true in range(10):
         if true in moves:
-            assert made.counts[true, moves[true]] == 4000 - made.counts[true, true]
-            assert made.class_rates[true] == pytest.approx(0.4, abs=0.03)
+            assert counted.counts[true, moves[true]] == 4000 - counted.counts[true, true]
+            assert counted.class_rates[true] == pytest.approx(0.4, abs=0.03)
         else:
-            assert made.class_rates[true] == 0
+            assert counted.class_rates[true] == 0
 
 
 def test_per_class_rates_by_hand() -> None:
@@ -75,10 +75,10 @@ def test_a_given_matrix_is_the_law() -> None:
 
 def test_a_realised_matrix_is_a_law_again() -> None:
     labels, seen = draw(RandomMatrix(0.3, seed=5), 4, 500)
-    made = realised(labels, seen, 4)
-    again = ClassConditional(made.matrix.tolist())
-    torch.testing.assert_close(again.transition(4), made.matrix)
-    assert again.effective_rate(4) == pytest.approx(made.rate)
+    counted = realised(labels, seen, 4)
+    again = ClassConditional(counted.matrix.tolist())
+    torch.testing.assert_close(again.transition(4), counted.matrix)
+    assert again.effective_rate(4) == pytest.approx(counted.rate)
 
 
 @given(st.integers(2, 12), st.floats(0, 0.99), st.integers(0, 2**40))

@@ -82,8 +82,8 @@ def test_realised_flips_follow_the_law(case: Case) -> None:
     """Pearson's chi-square on 4,000 samples a class, at a level that a right model fails once in 10,000."""
     n, noise = case
     labels, observed = corrupt(noise, n, each=4000)
-    made = realised(labels, observed, n, noise.num_outputs(n))
-    assert chi_square(made.counts, noise.transition(n)) > 1e-4
+    counted = realised(labels, observed, n, noise.num_outputs(n))
+    assert chi_square(counted.counts, noise.transition(n)) > 1e-4
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -145,9 +145,9 @@ def test_no_labels_and_missing_classes_are_legal(case: Case) -> None:
     assert none.shape == (0,)
     assert none.dtype == torch.int64
     if n > 2:  # the last class has no sample
-        kept = labels < n - 1
-        observed = noise.corrupt(labels[kept], n, generator, features=features[kept])
-        assert len(observed) == int(kept.sum())
+        present = labels < n - 1
+        observed = noise.corrupt(labels[present], n, generator, features=features[present])
+        assert len(observed) == int(present.sum())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -212,8 +212,8 @@ def test_labels_and_features_in_any_container(case: Case) -> None:
     labels, features = samples(n, 10)
     expected = noise.corrupt(labels, n, torch.Generator().manual_seed(0), features=features).tolist()
     for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: tuple(x.tolist())):
-        made = noise.corrupt(convert(labels), n, torch.Generator().manual_seed(0), features=convert(features))
-        assert made.tolist() == expected
+        observed = noise.corrupt(convert(labels), n, torch.Generator().manual_seed(0), features=convert(features))
+        assert observed.tolist() == expected
         assert noise.redrawn(convert(labels), n, torch.Generator()) is None or noise.kind == "uniform"
     assert noise.corrupt(
         labels.numpy().astype("u1"), n, torch.Generator().manual_seed(0), features=features

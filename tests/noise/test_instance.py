@@ -77,8 +77,8 @@ def test_margin_dependent_noise_one_sample_at_a_time(rate: float, strength: floa
     n = 4
     labels, features = samples(n, 50)
     features = features.double() + shift
-    kept = labels != 2  # a class without samples is never a target
-    labels, features = labels[kept], features[kept]
+    present = labels != 2  # a class without samples is never a target
+    labels, features = labels[present], features[present]
     noise = MarginDependent(rate, strength)
     seen = noise.corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
 
@@ -123,9 +123,10 @@ def resemblance_aloud(x: np.ndarray, labels: list[int]) -> tuple[list[float], li
 def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
     n = 5
     labels, features = samples(n, 30)
-    kept = (labels != 2) | (torch.arange(len(labels)) == int((labels == 2).nonzero()[0, 0]))  # class 2 has one sample
-    kept &= labels != 4  # and class 4 none
-    labels, features = labels[kept], features[kept].double() + 100.0
+    first = int((labels == 2).nonzero()[0, 0])
+    present = (labels != 2) | (torch.arange(len(labels)) == first)  # class 2 has one sample
+    present &= labels != 4  # and class 4 none
+    labels, features = labels[present], features[present].double() + 100.0
     features[7] = features[3]  # a duplicate
     seen = LookAlike(rate).corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
 

@@ -18,37 +18,37 @@ from .oracles import count
 def test_counts_equal_counting_aloud(n: int, extra: int, pairs: list[tuple[int, int]]) -> None:
     true = torch.tensor([a % n for a, _ in pairs], dtype=torch.int32)
     seen = torch.tensor([b % (n + extra) for _, b in pairs], dtype=torch.int64)
-    made = realised(true, seen, n, n + extra)
+    counted = realised(true, seen, n, n + extra)
     table = count(true, seen, n, n + extra)
-    assert made.counts.tolist() == table.tolist()
-    assert made.total == len(pairs)
-    assert made.corrupted == int((true != seen).sum())
+    assert counted.counts.tolist() == table.tolist()
+    assert counted.total == len(pairs)
+    assert counted.corrupted == int((true != seen).sum())
     if pairs:
-        assert made.rate == made.corrupted / len(pairs)
-    for row, share in zip(table, made.matrix, strict=True):
+        assert counted.rate == counted.corrupted / len(pairs)
+    for row, share in zip(table, counted.matrix, strict=True):
         assert torch.allclose(share, torch.tensor(row / row.sum())) if row.sum() else share.isnan().all()
 
 
 def test_an_unbalanced_case_by_hand() -> None:
-    made = realised(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 1, 0, 0]), 3)
-    assert made.counts.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 0]]
-    assert made.rate == 0.5
-    assert made.class_rates[0] == pytest.approx(1 / 3)
-    assert math.isnan(made.class_rates[1])
-    assert made.class_rates[2] == 1
+    counted = realised(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 1, 0, 0]), 3)
+    assert counted.counts.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert counted.rate == 0.5
+    assert counted.class_rates[0] == pytest.approx(1 / 3)
+    assert math.isnan(counted.class_rates[1])
+    assert counted.class_rates[2] == 1
 
 
 def test_no_samples() -> None:
-    made = realised(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), 2)
-    assert math.isnan(made.rate)
-    assert made.corrupted == 0
-    assert made.counts.shape == (2, 2)
+    counted = realised(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), 2)
+    assert math.isnan(counted.rate)
+    assert counted.corrupted == 0
+    assert counted.counts.shape == (2, 2)
 
 
 def test_it_is_frozen_and_bad_labels_are_named() -> None:
-    made = realised(torch.tensor([0]), torch.tensor([1]), 2)
+    counted = realised(torch.tensor([0]), torch.tensor([1]), 2)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        made.counts = made.counts  # type: ignore[misc]
+        counted.counts = counted.counts  # type: ignore[misc]
     with pytest.raises(ValueError, match=r"true labels must lie in 0..1, got 2"):
         realised(torch.tensor([2]), torch.tensor([0]), 2)
     with pytest.raises(ValueError, match=r"observed labels must lie in 0..1, got 2"):

@@ -372,8 +372,8 @@ def test_labels_and_ids_in_any_container(tmp_path: Path) -> None:
     for convert in (torch.Tensor.tolist, torch.Tensor.numpy, lambda x: x.numpy().astype("u1"), lambda x: x.short()):
         ids = IDS.tolist() if convert is torch.Tensor.tolist else IDS.numpy()
         assert save_labels(path, ids, convert(TRUE), convert(SEEN), num_classes=3) == key
-        made = Recorded(str(path)).corrupt(convert(TRUE), 3, torch.Generator(), ids=ids)
-        assert made.tolist() == SEEN.tolist()
+        observed = Recorded(str(path)).corrupt(convert(TRUE), 3, torch.Generator(), ids=ids)
+        assert observed.tolist() == SEEN.tolist()
     with pytest.raises(TypeError, match=r"ids must be integers, got torch\.float64"):
         Recorded(str(path)).corrupt(TRUE, 3, torch.Generator(), ids=IDS.double() + 0.5)
     with pytest.raises(ValueError, match=r"true labels \(n,\) are needed"):

@@ -150,12 +150,12 @@ def cells(runs, *varied):
         family = group[0].family
         if family not in speaking or len(group) > len(speaking[family]):
             speaking[family] = group
-    found = []
+    cells_seen = []
     for number, group in enumerate(groups.values()):
         usable = [run for run in group if not run.collapsed and (run.start is None or "start" in varied)]
         if usable:
-            found.append(Cell(usable, speaking[group[0].family] is group, number))
-    return found
+            cells_seen.append(Cell(usable, speaking[group[0].family] is group, number))
+    return cells_seen
 
 
 def by_seed(runs, reading):

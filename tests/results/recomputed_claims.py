@@ -170,8 +170,8 @@ def varies(values, conditions, counting):
 
 def lf_cells(runs, *varied):
     """The cells of symmetric noise at eta of .6 at most."""
-    found = [cell for cell in cells(runs, *varied) if cell.runs[0].spec["noise"]["kind"] == "symmetric"]
-    low = [replace(cell, runs=[run for run in cell.runs if run.rate <= 0.6]) for cell in found]
+    symmetric = [cell for cell in cells(runs, *varied) if cell.runs[0].spec["noise"]["kind"] == "symmetric"]
+    low = [replace(cell, runs=[run for run in cell.runs if run.rate <= 0.6]) for cell in symmetric]
     return [cell for cell in low if cell.runs]
 
 

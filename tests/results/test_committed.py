@@ -51,8 +51,8 @@ def test_committed_verdicts_of_theory_are_those_computed_today():
 
 
 def test_the_tables_show_the_claims_of_theory_alone():
-    found = summary.folders(ROOT / "results")
-    table = summary.verdicts(found)
+    stores = summary.folders(ROOT / "results")
+    table = summary.verdicts(stores)
     assert table.splitlines()[0].endswith("| theory alone |")
     (row,) = [line for line in table.splitlines() if line.startswith("| A9: ")]
     cells = [part.strip() for part in row.strip("|").split("|")]
@@ -73,8 +73,8 @@ def test_committed_runs_are_those_the_study_asks_for_today(folder):
 
 
 def test_the_table_by_scale_has_each_claim_of_the_papers_once():
-    found = summary.folders(ROOT / "results")
-    rows = [line.strip("| ").split(" | ") for line in summary.by_scale(found).splitlines()[2:]]
+    stores = summary.folders(ROOT / "results")
+    rows = [line.strip("| ").split(" | ") for line in summary.by_scale(stores).splitlines()[2:]]
     assert len(rows) == 23
     assert len({row[0] for row in rows}) == 23
     (a14,) = [row for row in rows if row[0] == "A14"]

@@ -56,9 +56,9 @@ def candidates(folder, precision):
 @cache
 def cheapest(folder, precision):
     """The two runs whose first evaluation comes soonest, of two losses where there are two; fewer if none is cheap."""
-    found = sorted(candidates(folder, precision), key=lambda one: one[:2])
-    other = [one for one in found if one[2]["loss"] != found[0][2]["loss"]] or found[1:]
-    return [one[2:] for one in found[:1] + other[:1]]
+    by_cost = sorted(candidates(folder, precision), key=lambda one: one[:2])
+    other = [one for one in by_cost if one[2]["loss"] != by_cost[0][2]["loss"]] or by_cost[1:]
+    return [one[2:] for one in by_cost[:1] + other[:1]]
 
 
 CASES = [(folder, precision) for folder in FOLDERS for precision in ("fp32", "bf16")]
@@ -73,10 +73,10 @@ def test_there_are_stored_runs_to_train_again():
 @pytest.mark.parametrize(("folder", "precision"), CASES, ids=[f"{name(f)}-{p}" for f, p in CASES])
 @pytest.mark.every(7)
 def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
-    found = cheapest(folder, precision)
-    if len(found) <= place:
+    runs = cheapest(folder, precision)
+    if len(runs) <= place:
         pytest.skip("no run of this precision that is cheap enough")
-    stored, row = found[place]
+    stored, row = runs[place]
     whole = Experiment(**json.loads(stored["spec"]))
     assert whole.key == row["key"]
     short = whole.replace(training=whole.training.replace(epochs=int(row["epoch"])))

@@ -41,13 +41,13 @@ def slow(folder):
 @pytest.mark.parametrize("store", ["small/robust", "medium/loss-function"])
 def test_the_table_is_that_of_slow_loops(store):
     folder = ROOT / "results" / store
-    made = {
+    written = {
         (r["images_a_class"], r["loss"], r["eta"], r["reading"]): r for r in script.rows(byrote.open(folder).analysis)
     }
     wanted = slow(folder)
-    assert {key for key in made if key[1] in NAMES.values()} == set(wanted)
+    assert {key for key in written if key[1] in NAMES.values()} == set(wanted)
     for key, values in wanted.items():
-        row, n = made[key], len(values)
+        row, n = written[key], len(values)
         half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)
         assert row["seeds"] == n
         assert row["value"] == pytest.approx(np.mean(values), rel=1e-9)

@@ -1,4 +1,4 @@
-"""The benchmark of reading: its made table is a whole one, and what it measures is the process."""
+"""The benchmark of reading: its enlarged table is complete, and it measures the whole process."""
 
 import importlib.util
 import subprocess

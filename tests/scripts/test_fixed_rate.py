@@ -26,7 +26,7 @@ def table():
 
 
 def points():
-    """Of each loss and seed the settings with their last readings."""
+    """The last readings of each setting, by loss and seed."""
     with duckdb.connect(":memory:") as connection:
         runs = connection.execute(
             "SELECT key, loss, spec FROM read_parquet(?)", [str(STORE / "runs.parquet")]

@@ -1,4 +1,4 @@
-"""The procedure that chooses learning rates: it never sees a wrong label, and the study has what it chose."""
+"""The procedure that chooses learning rates uses no wrong label, and the study has the rates that it chose."""
 
 import csv
 import importlib.util

@@ -1,4 +1,4 @@
-"""The benchmark of the noise rate: it runs, counts what it says, and its committed table is the one in the docs."""
+"""The benchmark of the noise rate runs and counts correctly, and its committed table is the one in the docs."""
 
 import csv
 import importlib.util

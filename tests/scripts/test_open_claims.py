@@ -1,4 +1,4 @@
-"""What an open claim would cost: which claims are open, and the arithmetic of seeds and core-minutes."""
+"""The cost of open claims: which claims are open, and the arithmetic of seeds and core-minutes."""
 
 import csv
 import importlib.util

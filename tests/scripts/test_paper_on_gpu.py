@@ -1,4 +1,4 @@
-"""The script for a GPU, with tiny slices on the CPU and on the pretended device: it stops, goes on, shares little."""
+"""The script for a GPU, on the CPU and on the pretended device with tiny slices: it stops and continues."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The comparison of precisions: right on made tables, and the committed page says what the committed runs say."""
+"""The comparison of precisions is right on small tables, and the committed page agrees with the committed runs."""
 
 import importlib.util
 import sys

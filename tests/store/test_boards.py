@@ -1,4 +1,4 @@
-"""The contract of a board, in a folder and in a bucket: one creates, a touch is seen, what is gone stays gone."""
+"""The contract of a board, in a folder and in a bucket: one process creates, touches are seen, nothing comes back."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Long: whatever bit flips, is cut off or changes places, no table, verdict or continued training changes silently."""
+"""Long: no flipped bit, cut or swap of files changes a table, verdict or continued training silently."""
 
 import random
 import shutil
@@ -33,7 +33,7 @@ def store(tmp_path_factory):
 
 
 def everything(root):
-    """All that a reader sees: tables, specs, samples, weights, and what is said of the whole."""
+    """Everything that a reader gets: tables, specs, samples, weights, and the facts of the whole store."""
     opened = byrote.open(root)
     results = opened.results
     model = opened.model(KEY)
@@ -61,7 +61,7 @@ def damages(content):
 
 
 def silent(path, read, wanted):
-    """The damages of a file after which reading gives something else and says nothing."""
+    """The kinds of damage of a file after which reading gives another result without an error."""
     whole, unnoticed = path.read_bytes(), []
     for what, content in damages(whole):
         path.write_bytes(content)

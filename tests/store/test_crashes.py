@@ -39,7 +39,7 @@ sys.addaudithook(hook)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = train([RUN], keep_weights=True)[0]
-    commit(tmp_path_factory.mktemp("first"), run)  # what is imported and found out once is not counted
+    commit(tmp_path_factory.mktemp("first"), run)  # imports and cached results are not counted
     return run
 
 
@@ -79,7 +79,7 @@ def child(root, run, happens, at):
 
 
 def points(root, run, happens):
-    """Every call of a commit in turn, until there are no more; gives the exit codes."""
+    """Interrupt a commit at each of its calls in turn; returns the exit codes."""
     for at in range(2000):
         code = child(root, run, happens, at)
         if code == DONE + 1:
@@ -88,7 +88,7 @@ def points(root, run, happens):
 
 
 def clean(root):
-    """Take away what dead processes left, as the next sweep does; nothing else may be there."""
+    """Remove the leftovers of dead processes, as the next sweep does; nothing else may be there."""
     for path in leftovers(root):
         remove(path)
     assert {path.name for path in root.iterdir()} <= {"plan.json", RUN.key, ".running"}

@@ -1,4 +1,4 @@
-"""A run is whole or absent; equal runs are equal files; every file names its run; damage is a sentence."""
+"""A run is whole or absent; equal runs are equal files; every file names its run; damage gives one clear error."""
 
 import json
 
@@ -200,7 +200,7 @@ def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypa
 
 
 def test_a_run_that_must_not_be_committed_is_not(tmp_path, run):
-    """The permit is asked for before anything is written, and again just before the run takes its place."""
+    """The permit is called before anything is written, and again just before the run takes its place."""
     for refused_at in (1, 2):
         calls = iter(range(1, 10))
 

@@ -1,4 +1,4 @@
-"""One process holds a lease; it is lost when its owner is gone or stops touching it, whatever the clocks say."""
+"""One process holds a lease and loses it when it ends or stops touching it, even if clocks are wrong."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock and that of the store, set by hand; how long a lease is believed stays 60 seconds."""
+    """The monotonic clock and that of the store, set by hand; the time of a lease stays 60 seconds."""
 
     class Clock:
         seconds, store = 1000.0, time.time()
@@ -58,7 +58,7 @@ def touch(path, moment):
 
 
 def watched(root, clock, seconds, watch=None, jump=0.0):
-    """What is free after this time of watching, looking every two seconds."""
+    """The names that are free after this time of watching, with a check every two seconds."""
     watch = watch or Watch(root)
     free = watch.look([KEY])
     clock.later(0.0, jump)

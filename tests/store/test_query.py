@@ -1,4 +1,4 @@
-"""A store, its compacted tables and any mixture of the two say the same."""
+"""A store, its compacted tables and any mixture of the two give the same results."""
 
 import json
 from dataclasses import replace

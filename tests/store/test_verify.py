@@ -1,4 +1,4 @@
-"""What is not as byrote wrote it is named, refused by every reader, and made again by the same command."""
+"""A damaged run is named, refused by every reader, and trained again by the same command."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def swap(one, other):
 
 
 def resealed(root, key, **changes):
-    """A manifest that somebody wrote who knows how to seal."""
+    """A forged manifest with a valid seal."""
     path = root / key / "manifest.json"
     manifest = read_sealed(path)[0]
     write_sealed(path, manifest | changes)

@@ -48,14 +48,14 @@ def chosen(study):
     def order(run):
         return run[1].data.kind != "fashion_mnist", -getattr(run[1].noise, "rate", 0)
 
-    covered, found = set(), []
+    covered, selection = set(), []
     for part, e in sorted(Study.load(study).experiments("paper"), key=order):
         configuration = frozenset((place, leaf) for place, leaf in values(e) if not place.startswith("loss."))
         new = {configuration, learning(e)} - covered
         if new:
             covered |= new
-            found.append((part, e))
-    return found
+            selection.append((part, e))
+    return selection
 
 
 def title(study, part, e):

@@ -1,4 +1,4 @@
-"""What is said and written before anything is trained: which runs are meant, what they cost, and SLURM's script."""
+"""What a command prints and writes before anything is trained: the selected runs, their cost, and SLURM's script."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What a run costs: counted by hand, by torch's own counter, and in the order of the tasks."""
+"""The cost of a run: counted by hand, by torch's own counter, and in the order of the tasks."""
 
 import pytest
 import torch
@@ -116,7 +116,7 @@ def test_the_longest_comes_first_whatever_the_network(width, first, tmp_path):
 
 
 class Costs(Watcher):
-    """Keeps the tasks it is told of."""
+    """Keeps the tasks that it receives."""
 
     def begin(self, outcome, todo, experiments):
         self.costs = [(len(task.keys), task.cost) for task in todo]

@@ -1,4 +1,4 @@
-"""The driver: what it hands out, what it notes, and how it waits for what others have in hand."""
+"""The driver: the tasks that it hands out, the events that it records, and how it waits for other drivers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Several drivers on one store: no run is trained twice or lost, whoever is killed, stopped, or moved meanwhile."""
+"""Several drivers on one store: no run is trained twice or lost when one is killed, stopped, or moved."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What holds of every executor: tasks in, events out, the same bits, nothing after a stop; and what Ray is told."""
+"""What holds for every executor: tasks in, events out, the same bits, nothing after a stop; and Ray's options."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What people and machines do to a sweep: kill workers, drivers and nodes, press Ctrl-C. Nothing changes.
+"""Sweeps whose workers, drivers and nodes are killed, or that are stopped by Ctrl-C, give the same results.
 
 Each test compares the store with that of an undisturbed sweep, bit for bit, and ends the processes it started by pid.
 """
@@ -71,7 +71,7 @@ def started(path, root, *more):
 
 
 def children(parent, word):
-    """The pids of the processes below this one whose command holds a word."""
+    """The pids of the descendants of a process whose command contains a word."""
     pids, parents = [], {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -119,7 +119,8 @@ def test_random_workers_are_killed_through_forty_runs(forty, tmp_path):
         while process.poll() is None:
             time.sleep(draw.uniform(0.02, 0.2))
             workers = children(process.pid, "byrote.sweep.worker")
-            if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:  # by progress: no machine is too fast
+            # by progress, so that it works on a machine of any speed
+            if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 kills += 1
         _, stderr = process.communicate()
@@ -222,7 +223,7 @@ def listening(pids):
 
 
 def ray_node(log, *where):
-    """A Ray node of this machine in the foreground, with one CPU, as docs/machines.md starts it; gives its IP too."""
+    """A Ray node in the foreground, with one CPU, as docs/machines.md starts it; returns its IP address too."""
     ray = Path(sys.executable).with_name("ray")
     limits = ["--num-cpus", "1", "--object-store-memory", "80000000", "--disable-usage-stats"]
     ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"]

@@ -1,4 +1,4 @@
-"""How runs are put together into cohorts where nobody says how many."""
+"""The cohorts of a plan where no size is given."""
 
 from dataclasses import replace
 

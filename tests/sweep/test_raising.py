@@ -1,4 +1,4 @@
-"""An exception in a user's own code costs its run, is shown once with the run's key, and spares the rest."""
+"""An exception in a user's own code ends only its run, and is shown once with the run's key."""
 
 from pathlib import Path
 

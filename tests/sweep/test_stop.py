@@ -1,4 +1,4 @@
-"""A sweep that stops early: nothing starts any more, what is in hand keeps a checkpoint, and the bits stay the same."""
+"""A sweep that stops early: no task starts, the tasks in hand keep checkpoints, and the bits stay the same."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from .test_work import FOUR, task
 
 
 class After(Watcher):
-    """Asks for a stop as soon as an event of this kind is heard."""
+    """Requests a stop at the first event of this kind."""
 
     def __init__(self, stop, kind):
         self.stop, self.kind, self.kinds = stop, kind, []

@@ -1,4 +1,4 @@
-"""A run whose data cannot be had here does not stop the study, and everything that lists runs says so."""
+"""A run whose data are not available does not stop the study, and every list of runs shows it with the reason."""
 
 import json
 from typing import ClassVar
@@ -18,7 +18,7 @@ from byrote.sweep import run
 
 
 class Away(toys.Blobs):
-    """Blobs that are only there when the tests say so."""
+    """Blobs whose data exist only when a test switches them on."""
 
     here: ClassVar[bool] = False
 
@@ -140,7 +140,7 @@ def test_a_damaged_note_is_one_sentence(tmp_path):
 
 
 def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
-    """Two machines may share a store: one notes that it lacks the data, the other has them."""
+    """Two machines share a store: one lacks the data and notes it, the other has them."""
     outcome = run(study(HERE), tmp_path / "s", on="serial")
     first = Plan.read(outcome.root).entries[0].key
     mark_unavailable(outcome.root, {first: "blobs are not to be had"})

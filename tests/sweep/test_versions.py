@@ -1,4 +1,4 @@
-"""Edits of data and code are seen: other contents make other runs, and older ones count only when somebody says so."""
+"""Edits of data and code are detected: other contents make other runs, and older ones count only if accepted."""
 
 import importlib
 import json
@@ -77,7 +77,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def command(*arguments, code=0):
-    """What a new process says: one that has imported nothing before."""
+    """The result of the command in a new process, which has imported nothing before."""
     done = subprocess.run([sys.executable, "-m", "byrote", *arguments], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done
@@ -191,7 +191,7 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
 
 
 class Editor(Watcher):
-    """Does something once the study is planned and before anything is trained."""
+    """Calls a function once the study is planned and before anything is trained."""
 
     def __init__(self, edit):
         self._edit = edit

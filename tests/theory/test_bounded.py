@@ -39,7 +39,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
 def test_no_point_of_a_grid_has_a_lower_risk(kind):
     """The objective term by term on a grid of u and r: the slow and obvious counterpart."""
     lam, eta, slope, alpha = 1e-3, 0.2, 1.0, 0.1
-    found = theory.bounded_dilation(theory.Problem(alpha, lam, lam, eta, slope, "two-point", loss=kind))
+    solved = theory.bounded_dilation(theory.Problem(alpha, lam, lam, eta, slope, "two-point", loss=kind))
     geometry = theory.class_geometry(LogitLoss(kind, alpha), 2, lam / 2, lam / 2)
     a, k, D = geometry.feature_norm, geometry.logit_scale, geometry.distance
     psi, counts = LogitLoss(kind, alpha), np.ones(2)
@@ -55,9 +55,9 @@ def test_no_point_of_a_grid_has_a_lower_risk(kind):
     x, y = np.meshgrid(np.linspace(0, 1.5 * a, 301), np.linspace(0, 1.5 * a, 301))
     values = risk(x, y)
     best = np.unravel_index(np.argmin(values), values.shape)
-    assert found.value == pytest.approx(float(risk(np.array(found.observed), np.array(found.true))), rel=1e-12)
-    assert values.min() >= found.value - 1e-12
-    assert (found.observed, found.true) == pytest.approx((x[best], y[best]), abs=0.01 * a)
+    assert solved.value == pytest.approx(float(risk(np.array(solved.observed), np.array(solved.true))), rel=1e-12)
+    assert values.min() >= solved.value - 1e-12
+    assert (solved.observed, solved.true) == pytest.approx((x[best], y[best]), abs=0.01 * a)
 
 
 def test_a_sweep_is_its_points_and_two_minima_are_counted():
@@ -93,8 +93,8 @@ def test_the_one_door_to_the_solvers(kind, variant, num_classes):
     """Each loss and N: the numbers are those of the general model, point by point."""
     etas, lambda_w = np.array([0.05, 0.3]), np.array([1e-3, 1e-3])
     alpha = 0.1 if kind in ("smoothing", "relaxation", "robust-log") else 0.0
-    found = theory.predicted(theory.Problem(alpha, lambda_w, 2e-3, etas, 0.8, loss=kind), variant, num_classes)
-    for eta, memorization, dilation in zip(etas, *found, strict=True):
+    curves = theory.predicted(theory.Problem(alpha, lambda_w, 2e-3, etas, 0.8, loss=kind), variant, num_classes)
+    for eta, memorization, dilation in zip(etas, *curves, strict=True):
         free = variant == "scale-free"
         at = theory.Problem(alpha, 1e-3, 2e-3, eta, 0.8, loss=kind)
         one = theory.multiclass_dilation(at, num_classes, scale_free=free)

@@ -67,10 +67,10 @@ def _reference(alpha, l_w, l_h, eta, slope, points):
         guess = theory.dilation(alpha, l_w, l_h, eta, slope, laws.from_samples([float(z) for z in points]))
         x, y = mpmath.mpf(guess.along), mpmath.mpf(guess.across)
         if guess.across > 0:
-            found = mpmath.findroot(
+            root = mpmath.findroot(
                 lambda x, y: (mpmath.diff(risk, (x, y), (1, 0)), mpmath.diff(risk, (x, y), (0, 1))), (x, y)
             )
-            x, y = found[0], found[1]
+            x, y = root[0], root[1]
         else:
             x = mpmath.findroot(lambda x: mpmath.diff(risk, (x, 0), (1, 0)), x)
         return guess, float(e * mpmath.sqrt(x * x + (y - a) ** 2) / C), float(risk(x, y))
@@ -269,7 +269,7 @@ class TestUsersLaws:
         assert full.dilation == pytest.approx(lopsided.dilation, rel=1e-6)
 
     @pytest.mark.parametrize(
-        ("make", "said"),
+        ("make", "message"),
         [
             (lambda: laws.from_samples([1.0, 2.0]), "not centred"),
             (lambda: laws.from_samples([[1.0, 1.0], [0.0, 0.0]]), "not centred.*h_1"),
@@ -284,8 +284,8 @@ class TestUsersLaws:
             (lambda: laws.named("sphere", 1), "width"),
         ],
     )
-    def test_what_is_not_a_law(self, make, said):
-        with pytest.raises(ValueError, match=said):
+    def test_what_is_not_a_law(self, make, message):
+        with pytest.raises(ValueError, match=message):
             make()
 
 
@@ -298,7 +298,7 @@ def test_the_sphere_in_two_dimensions_is_the_circle_and_in_many_is_narrow():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"alpha": 1.0}, "alpha must be in"),
         ({"lambda_w": -1e-3}, "lambda_w must be above 0"),
@@ -309,8 +309,8 @@ def test_the_sphere_in_two_dimensions_is_the_circle_and_in_many_is_narrow():
         ({"loss": "hinge"}, "loss must be"),
     ],
 )
-def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
-    with pytest.raises(ValueError, match=said):
+def test_outside_its_domain_it_says_which_condition_failed(wrong, message):
+    with pytest.raises(ValueError, match=message):
         theory.dilation(**wrong)
 
 

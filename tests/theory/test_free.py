@@ -24,22 +24,22 @@ def test_the_objective_is_the_papers():
 
 
 def test_two_classes_in_the_plane_have_a_spurious_minimum_with_a_class_at_zero():
-    found = theory.solve_free(2, 0.1, 0.005, 0.005, restarts=40)
-    best, *others = found.stationary_points
+    solved = theory.solve_free(2, 0.1, 0.005, 0.005, restarts=40)
+    best, *others = solved.stationary_points
     assert best.value == pytest.approx(theory.layer_peeled(2, 0.1, 0.005, 0.005).value, rel=1e-10)
     spurious = [point for point in others if point.kind == "minimum"]
     assert spurious
     assert min(np.linalg.norm(spurious[0].features, axis=1)) < 1e-6
     assert spurious[0].value > best.value + 1e-3
-    assert sum(point.times_met for point in found.stationary_points) == 40
+    assert sum(point.times_met for point in solved.stationary_points) == 40
     assert 2 <= spurious[0].times_met <= 20
 
 
 def test_samples_of_a_class_coincide():
-    found = theory.solve_free(3, 0.1, 0.005, 0.005, samples=2, width=4, restarts=4)
-    assert found.features.shape == (6, 4)
-    assert theory.is_nc_configuration(found.weight, found.features.reshape(3, 2, 4)).holds
-    assert found.converged
+    solved = theory.solve_free(3, 0.1, 0.005, 0.005, samples=2, width=4, restarts=4)
+    assert solved.features.shape == (6, 4)
+    assert theory.is_nc_configuration(solved.weight, solved.features.reshape(3, 2, 4)).holds
+    assert solved.converged
 
 
 def test_signed_features_have_a_flat_orbit():

@@ -118,8 +118,8 @@ def test_between_the_thresholds_the_minimiser_is_zero():
     exact, printed = theory.thresholds(10, 0.1, 0.08, 0.08)
     assert exact < 0 < printed
     assert theory.layer_peeled(10, 0.1, 0.08, 0.08).collapsed
-    found = theory.solve_free(3, 0.1, 0.3, 0.3, restarts=3)
-    assert np.abs(found.features).max() < 1e-6
+    free = theory.solve_free(3, 0.1, 0.3, 0.3, restarts=3)
+    assert np.abs(free.features).max() < 1e-6
     assert theory.thresholds(3, 0.1, 0.3, 0.3)[1] > 0 > theory.thresholds(3, 0.1, 0.3, 0.3)[0]
 
 
@@ -164,17 +164,17 @@ def test_with_a_bias_two_classes_have_a_curve_of_minimisers():
     assert np.abs(curve[-1][1][1]).max() == 0
     W, H, b = curve[0]  # with any penalty on the bias the curve's ends lose
     assert abs(b[0]) > 0.1
-    found = theory.solve_free(2, 0.1, 0.005, 0.005, bias=True, restarts=6)
-    assert found.value == pytest.approx(solved.value, rel=1e-12)
-    equal = [point for point in found.stationary_points if abs(point.value - solved.value) < 1e-9]
+    free = theory.solve_free(2, 0.1, 0.005, 0.005, bias=True, restarts=6)
+    assert free.value == pytest.approx(solved.value, rel=1e-12)
+    equal = [point for point in free.stationary_points if abs(point.value - solved.value) < 1e-9]
     norms = {round(float(np.linalg.norm(point.features[0])), 2) for point in equal}
     assert len(norms) > 1
 
 
 def test_with_a_bias_three_classes_are_collapsed_all_the_same():
-    found = theory.solve_free(3, 0.1, 0.005, 0.005, bias=True, restarts=6)
-    assert found.value == pytest.approx(theory.layer_peeled(3, 0.1, 0.005, 0.005, bias=True).value, rel=1e-12)
-    assert theory.is_nc_configuration(found.weight, found.features).holds
+    free = theory.solve_free(3, 0.1, 0.005, 0.005, bias=True, restarts=6)
+    assert free.value == pytest.approx(theory.layer_peeled(3, 0.1, 0.005, 0.005, bias=True).value, rel=1e-12)
+    assert theory.is_nc_configuration(free.weight, free.features).holds
 
 
 def test_each_deviation_names_its_own_condition():
@@ -203,7 +203,7 @@ def test_each_deviation_names_its_own_condition():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"alpha": 1.0}, "alpha must be in"),
         ({"alpha": -0.1}, "alpha must be in"),
@@ -218,8 +218,8 @@ def test_each_deviation_names_its_own_condition():
         ({"alpha": np.zeros(2), "lambda_w": np.ones(3)}, "broadcast"),
     ],
 )
-def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
-    with pytest.raises(ValueError, match=said):
+def test_outside_its_domain_it_says_which_condition_failed(wrong, message):
+    with pytest.raises(ValueError, match=message):
         theory.layer_peeled(**wrong)
 
 

@@ -100,7 +100,7 @@ def test_the_quadrature_says_its_error():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"law": "sphere"}, "sphere law needs"),
         ({"eta": 0.0}, "eta must be above 0"),
@@ -111,7 +111,7 @@ def test_the_quadrature_says_its_error():
         ({"slope": -1.0}, "slope"),
     ],
 )
-def test_outside_its_domain_it_says_which_condition_failed(wrong, said):
+def test_outside_its_domain_it_says_which_condition_failed(wrong, message):
     num_classes = wrong.pop("num_classes", 3)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         theory.multiclass_dilation(theory.Problem(**wrong), num_classes)

@@ -58,11 +58,11 @@ def test_relaxation_is_convex_in_the_logits():
 
 
 @pytest.mark.parametrize(
-    ("kind", "alpha", "said"),
+    ("kind", "alpha", "message"),
     [("hinge", 0.1, "loss must be one of"), ("robust-log", 0.0, "above 0"), ("relaxation", 1.0, "in \\[0, 1\\)")],
 )
-def test_what_is_not_a_loss(kind, alpha, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_is_not_a_loss(kind, alpha, message):
+    with pytest.raises(ValueError, match=message):
         LogitLoss(kind, alpha)
 
 
@@ -96,9 +96,9 @@ def test_the_cubics_find_every_stationary_gap(kind, N, log_lambda, alpha):
     assert geometry.value <= risk.min() + 1e-12
     assert geometry.value >= risk.min() - 1e-2 * cost - 1e-4
     turns = np.flatnonzero(np.diff(np.sign(slopes[:, 0] + cost)))
-    found = np.array(geometry.stationary_gaps[1:])
+    stationary = np.array(geometry.stationary_gaps[1:])
     for turn in turns:
-        assert ((found >= gaps[turn] - 1e-6) & (found <= gaps[turn + 1] + 1e-6)).any()
+        assert ((stationary >= gaps[turn] - 1e-6) & (stationary <= gaps[turn + 1] + 1e-6)).any()
 
 
 def test_relaxation_has_smoothings_geometry_at_a_larger_alpha():

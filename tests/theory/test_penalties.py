@@ -6,8 +6,8 @@ from byrote import theory
 
 def test_lambdas_from_distances():
     ce, ls = (theory.dilation(alpha, 5e-4, 3e-3).distance for alpha in (0.0, 0.2))
-    found = theory.penalties_from_distances(ce, ls, 0.2)
-    assert (found.lambda_w, found.lambda_h) == pytest.approx((5e-4, 3e-3), rel=1e-9)
+    penalties = theory.penalties_from_distances(ce, ls, 0.2)
+    assert (penalties.lambda_w, penalties.lambda_h) == pytest.approx((5e-4, 3e-3), rel=1e-9)
     assert theory.penalties_from_distances(1.0, 1.0, 0.1) is None
     assert theory.penalties_from_distances(1.0, 1.001, 0.1) is None
     least = theory.least_gamma(0.1)
@@ -22,8 +22,8 @@ def test_many_pairs_of_distances_at_once():
     """An array of distances gives each pair its own penalties, and NaN where none exist."""
     pairs = [(3.0, 2.0), (3.0, 2.5), (1.0, 1.0)]
     first, second = np.array(pairs).T
-    found = theory.penalties.penalties(first, second, 0.1, 2)
-    for (ce, ls), lambda_w, lambda_h in zip(pairs, *found, strict=True):
+    penalties = theory.penalties.penalties(first, second, 0.1, 2)
+    for (ce, ls), lambda_w, lambda_h in zip(pairs, *penalties, strict=True):
         alone = theory.penalties_from_distances(ce, ls, 0.1)
         if alone is None:
             assert np.isnan(lambda_w)

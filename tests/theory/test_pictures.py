@@ -16,12 +16,12 @@ from byrote.figures.theory_paths import two_minima
 
 
 def _tables(chart):
-    found = []
+    tables = []
 
     def walk(node):
         if isinstance(node, dict):
             if isinstance(node.get("values"), list) and node["values"] and isinstance(node["values"][0], dict):
-                found.append(node["values"])
+                tables.append(node["values"])
             for part in node.values():
                 walk(part)
         elif isinstance(node, list):
@@ -29,7 +29,7 @@ def _tables(chart):
                 walk(part)
 
     walk(chart.to_dict())
-    return found
+    return tables
 
 
 def test_the_model_is_to_scale():

@@ -23,9 +23,9 @@ def _logits(seed=0, N=10):
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_the_constant(name):
     loss, constant = SYMMETRIC[name]
-    found = theory.check_symmetry(theory.from_torch(loss), _logits()[0])
-    assert found.holds
-    assert found.constant == pytest.approx(constant, rel=1e-12)
+    checked = theory.check_symmetry(theory.from_torch(loss), _logits()[0])
+    assert checked.holds
+    assert checked.constant == pytest.approx(constant, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [*SYMMETRIC, *OTHERS])

@@ -20,19 +20,19 @@ def test_scale_free_is_the_model_at_a_slope_of_c_times_d():
 def test_scale_free_dilation_forgets_the_loss_at_small_noise(law, alpha, l_w, l_h):
     C = 0.5
     for eta in (1e-3, 1e-4):
-        found = theory.scale_free_dilation(theory.Problem(alpha, l_w, l_h, eta, C, law)).dilation
-        second = 1 - found * C / eta
+        dilation = theory.scale_free_dilation(theory.Problem(alpha, l_w, l_h, eta, C, law)).dilation
+        second = 1 - dilation * C / eta
         assert second == pytest.approx(eta / (2 * C**2), rel=200 * eta)
 
 
 def test_the_two_point_law_does_not_forget_it():
     eta, C = 1e-6, 0.5
     for alpha, lam in ((0.0, 1e-3), (0.4, 1e-3), (0.1, 0.05)):
-        found = theory.scale_free_dilation(theory.Problem(alpha, lam, lam, eta, C, "two-point"))
-        k, p = found.classifier_scale * found.feature_norm, 1 / (1 + np.exp(found.gap))
+        solved = theory.scale_free_dilation(theory.Problem(alpha, lam, lam, eta, C, "two-point"))
+        k, p = solved.classifier_scale * solved.feature_norm, 1 / (1 + np.exp(solved.gap))
         bend = k * k * p * (1 - p)
         expected = eta / (2 * C**2) * (2 * bend + 2 * lam) / (bend + 2 * lam)
-        assert 1 - found.dilation * C / eta == pytest.approx(expected, rel=1e-4)
+        assert 1 - solved.dilation * C / eta == pytest.approx(expected, rel=1e-4)
 
 
 @given(st.floats(-3, 3), st.floats(1.01, 5), st.floats(-1, 1))

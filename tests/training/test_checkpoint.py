@@ -44,11 +44,11 @@ def write(path, line, saved):
 
 
 def stop_after(epochs):
-    def heard(progress):
+    def stop_at(progress):
         if progress.epoch == epochs:
             raise Stop
 
-    return heard
+    return stop_at
 
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (2, 5, 6)])

@@ -62,7 +62,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
     """What an accelerator computes, here on the CPU: an epoch later every state is near that of the other way."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
-    found = []
+    results = []
     for batched in (False, True):
         monkeypatch.setattr(cohort, "prefers_batched", lambda module, device, batched=batched: batched)
         prepared = prepare(chosen)
@@ -70,9 +70,9 @@ def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
         optimizer = optimizer_of(prepared.network, [e.training for e in prepared.experiments])
         losses = train_epoch(prepared, optimizer, 0)
         states = prepared.network.state_dict().values()
-        found.append([torch.tensor(losses), *states, *answers(prepared, prepared.test.images)])
+        results.append([torch.tensor(losses), *states, *answers(prepared, prepared.test.images)])
     bar = 1e-3 if precision == "fp32" else 0.1
-    for one, other in zip(*found, strict=True):
+    for one, other in zip(*results, strict=True):
         assert (one - other).double().norm() <= bar * one.double().norm()
 
 
@@ -214,9 +214,9 @@ def test_batches_cover_every_sample_once_and_none_is_single():
             bounds = batches(n, size, drop_last=False)
             assert [i for a, b in bounds for i in range(a, b)] == list(range(n))
             assert min(b - a for a, b in bounds) > 1
-            kept = batches(n, size, drop_last=True)
-            assert kept
-            assert all(b - a >= size for a, b in kept) or n < size
+            full = batches(n, size, drop_last=True)
+            assert full
+            assert all(b - a >= size for a, b in full) or n < size
 
 
 def test_cohort_keys():

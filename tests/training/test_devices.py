@@ -54,8 +54,8 @@ def after_an_epoch(experiments, device):
 def test_an_epoch_on_a_device_leads_where_it_leads_on_the_cpu(network, change, device):
     experiments = members(network, **change)
     bar = 0.1 if change.get("training.precision") == "bf16" else 0.01
-    for found, wanted in zip(after_an_epoch(experiments, device), after_an_epoch(experiments, "cpu"), strict=True):
-        same(found, wanted, device, bar)
+    for actual, wanted in zip(after_an_epoch(experiments, device), after_an_epoch(experiments, "cpu"), strict=True):
+        same(actual, wanted, device, bar)
 
 
 def test_the_loss_of_each_run_is_that_of_its_own_slice(device):
@@ -63,17 +63,17 @@ def test_the_loss_of_each_run_is_that_of_its_own_slice(device):
     draw = torch.Generator().manual_seed(1)
     logits, labels = torch.randn(3, 8, 2, generator=draw).to(device), torch.randint(0, 2, (3, 8), generator=draw)
     index = torch.stack([torch.randperm(32, generator=draw)[:8] for _ in range(3)])
-    found = cohort.per_run_loss(logits, labels.to(device), index.to(device))
+    losses = cohort.per_run_loss(logits, labels.to(device), index.to(device))
     wanted = prepare(members("mlp")).per_run_loss(logits.cpu(), labels, index)
-    assert found.device.type == device
-    torch.testing.assert_close(found.cpu(), wanted)
+    assert losses.device.type == device
+    torch.testing.assert_close(losses.cpu(), wanted)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("network", ["mlp", "cnn8"])
 def test_the_copies_of_an_epoch_do_not_grow_with_its_batches(network, dropout):
     """The host waits for a copy: there may be some around the steps of an epoch, and none between them."""
-    found = []
+    counts = []
     for size in (4, 16):
         with pretended() as accelerator:
             settings = {"training.batch_size": size, "training.dropout": dropout}
@@ -81,8 +81,8 @@ def test_the_copies_of_an_epoch_do_not_grow_with_its_batches(network, dropout):
             optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
             before = accelerator.copies
             train_epoch(cohort, optimizer, 0)
-            found.append(accelerator.copies - before)
-    assert found[0] == found[1] > 0
+            counts.append(accelerator.copies - before)
+    assert counts[0] == counts[1] > 0
 
 
 def test_the_pretended_device_refuses_what_a_real_one_would():

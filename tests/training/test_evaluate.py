@@ -139,14 +139,14 @@ def _on_cpu(snapshot):
 def test_features_are_kept_for_a_plane_only(device):
     cohort = prepare([tiny()], device)
     (snapshot,) = snapshots(cohort)
-    kept = features_of(snapshot, cohort.train.ids, cohort.test.ids)
-    train_rows = kept["split"] == "train"
-    wrong = kept["true"] != kept["observed"]
+    features = features_of(snapshot, cohort.train.ids, cohort.test.ids)
+    train_rows = features["split"] == "train"
+    wrong = features["true"] != features["observed"]
     assert wrong.sum() == int(snapshot.corrupted.sum())
     assert not wrong[~train_rows].any()
     row = int(np.flatnonzero(wrong)[0])
-    place = int((cohort.train.ids == int(kept["id"][row])).nonzero())
-    assert kept["x"][row] == snapshot.features[place, 0].item()
+    place = int((cohort.train.ids == int(features["id"][row])).nonzero())
+    assert features["x"][row] == snapshot.features[place, 0].item()
     (wide,) = snapshots(prepare([tiny(**{"data.num": 3})], device))
     assert features_of(wide, cohort.train.ids, cohort.test.ids) == Table({})
 

@@ -19,9 +19,9 @@ def test_nothing_is_shown_unless_asked(capsys):
 def test_lines_are_shown_on_standard_error(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_LINE_EVERY", 0.0)
     run = tiny().run(progress=True)
-    said = capsys.readouterr()
-    assert said.out == ""
-    lines = said.err.splitlines()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert lines[0].split() == ["epoch", "1/4"], "the first epoch is not evaluated"
     final = run.final

@@ -60,9 +60,9 @@ def test_a_snapshot_keeps_its_classifier_when_the_network_is_trained_on(device):
 def test_redrawn_samples_are_those_of_the_labels_each_run_trains_on(device):
     laws = [{"kind": "uniform", "rate": 0.4}, {"kind": "uniform", "rate": 0.1}, {"kind": "symmetric", "rate": 0.4}]
     cohort = prepare([tiny(noise=law, seed=seed) for law in laws for seed in (0, 1)], device)
-    found = list(snapshots(cohort))
-    assert len(found) == 6
-    for experiment, snapshot in zip(cohort.experiments, found, strict=True):
+    taken = list(snapshots(cohort))
+    assert len(taken) == 6
+    for experiment, snapshot in zip(cohort.experiments, taken, strict=True):
         row = read(snapshot)
         if experiment.noise.kind == "symmetric":
             assert snapshot.redrawn is None

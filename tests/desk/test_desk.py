@@ -64,7 +64,7 @@ def test_a_few_answers_by_keyboard(browser, tmp_path):
     folder = tmp_path / "audit"
     draw_plan(folder, checks=6, twice=1)
     checks = Checks(folder)
-    with desk(folder) as (process, address), watched(browser) as (tab, said, asked):
+    with desk(folder) as (process, address), watched(browser) as (tab, messages, requests):
         tab.goto(address)
         shows(tab, 0)
         press(tab, "y", 1)
@@ -84,8 +84,8 @@ def test_a_few_answers_by_keyboard(browser, tmp_path):
         shows(tab, 4)
         for place in range(4, 6):
             press(tab, "y", place + 1 if place < 5 else -1)
-        assert said == []
-        assert {one.split("/")[2] for one in asked if not one.startswith("data:")} == {address.split("/")[2]}
+        assert messages == []
+        assert {one.split("/")[2] for one in requests if not one.startswith("data:")} == {address.split("/")[2]}
         assert "All 6 looks are answered" in tab.locator("h1").inner_text()
         tab.keyboard.press("Enter")
         tab.wait_for_selector("[data-ended]")
@@ -125,7 +125,11 @@ def test_two_hundred_answers_with_a_reload_a_kill_and_a_second_tab(browser, tmp_
     keys = ["y" if true[row] == given[row] else str(true[row] + 1) for row in checks.rows]
     at, kills = 0, (37, 111, 150)
     for stop in (*kills, 200):
-        with desk(folder) as (process, address), watched(browser) as (tab, said, _), watched(browser) as (other, _, _):
+        with (
+            desk(folder) as (process, address),
+            watched(browser) as (tab, messages, _),
+            watched(browser) as (other, _, _),
+        ):
             tab.goto(address)
             shows(tab, at)
             other.goto(address)
@@ -140,7 +144,7 @@ def test_two_hundred_answers_with_a_reload_a_kill_and_a_second_tab(browser, tmp_
                     shows(tab, place + 1)
             shows(other, stop if stop < 200 else -1)
             assert len(given_answers(folder)) == stop
-            assert said == []
+            assert messages == []
             at = stop
             if stop < 200:
                 tab.keyboard.press(keys[stop])  # on its way while the server is killed
@@ -179,7 +183,7 @@ def test_who_lacks_the_token_gets_nothing_and_an_idle_desk_ends(browser, tmp_pat
     table(tmp_path)
     folder = tmp_path / "audit"
     draw_plan(folder, checks=20)
-    with desk(folder, "--idle", "0.1") as (process, address), watched(browser, 390, "dark") as (tab, said, _):
+    with desk(folder, "--idle", "0.1") as (process, address), watched(browser, 390, "dark") as (tab, messages, _):
         home = address.rpartition("/")[0]
         for path in ("/", "/picture/0", f"/{'x' * 22}", f"/{'x' * 22}/picture/0"):
             try:
@@ -197,7 +201,7 @@ def test_who_lacks_the_token_gets_nothing_and_an_idle_desk_ends(browser, tmp_pat
         tab.wait_for_selector("[data-ended]", timeout=30_000)
         assert process.wait(30) == 0
         assert "1 of 20 looks are answered; to go on" in process.stderr.read()
-        assert said == []
+        assert messages == []
 
 
 @pytest.mark.parametrize(
@@ -220,9 +224,9 @@ def test_a_wrong_request_is_one_sentence(prepare, options, sentence, tmp_path, c
     images(tmp_path, 60)
     prepare(tmp_path / "audit")
     assert main(["audit", "check", str(tmp_path / "audit"), "--no-browser", *options]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert len(said.strip().splitlines()) == 1
+    messages = capsys.readouterr().err
+    assert sentence in messages
+    assert len(messages.strip().splitlines()) == 1
 
 
 def test_without_the_extra_it_is_one_sentence(tmp_path, capsys, monkeypatch):

@@ -31,9 +31,9 @@ def test_a_sample_its_given_label_and_nothing_that_networks_think(tmp_path):
         assert audit.samples["reason"][row] not in html or not audit.samples["reason"][row]
         for word in ("suggested", "suspect", "probability", f"{audit.samples['probability'][row]:.2f}"):
             assert word not in html
-        said = re.findall(r'data-said="([^"]+)"', html)
+        keys = re.findall(r'data-said="([^"]+)"', html)
         others = [f"class:{name}" for name in audit.names if name != checks.given(row)]
-        assert said == ["y", "n", "unsure", *others, *(["undo"] if place else [])]
+        assert keys == ["y", "n", "unsure", *others, *(["undo"] if place else [])]
         checks.answer(place, "y")
     html = shown(checks)
     assert "All 10 looks are answered" in html

@@ -84,12 +84,12 @@ TEN = TWO | {
 
 def runs(cells: Cells) -> Table:
     """Every run of a part, one row an evaluated epoch."""
-    made: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for loss in cells.losses:
         for rate in cells.rates:
             for seed in range(cells.seeds):
-                made += run(cells, loss, rate, seed)
-    return Table.of(made)
+                rows += run(cells, loss, rate, seed)
+    return Table.of(rows)
 
 
 def run(cells: Cells, loss: str, rate: float, seed: int) -> list[dict[str, Any]]:
@@ -225,22 +225,22 @@ def past() -> Table:
     for row in started:
         row["corrupted_as_observed"] = 0.9
     photographs = facts | {"part": "human-noise", "dataset": "cifar10", "network": "cnn8"}
-    made = runs(Cells(photographs, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
+    rows = runs(Cells(photographs, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
     people = runs(Cells(photographs | {"noise": "recorded"}, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
     for row in people:
         row["labels"] = "worst" if row["rate"] > 0.2 else "vote"
     for row in people:  # the rate of recorded labels is not known beforehand
         row |= {"rate": float("nan"), "effective_rate": float("nan")}
-    for place, row in enumerate(scratch + made):
+    for place, row in enumerate(scratch + rows):
         off = 0.02 if row["loss"] == "nMSE" else 0.004 * (place % 3)
         stated = {"rate_estimate": row["realised_rate"] + off, "underfits": row["seed"] == 2}
         row |= stated | {"rate_low": stated["rate_estimate"] - 0.015, "rate_high": stated["rate_estimate"] + 0.015}
-    return Table.of(scratch + started + made + people)
+    return Table.of(scratch + started + rows + people)
 
 
 def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
     """Last features of every M = 2 run of CE and LS at that rate."""
-    made: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     last = history.final()
     for row in last.where(feature_width=2, rate=rate, loss=("CE", "LS")).rows():
         rng = np.random.default_rng(abs(hash_of(row["key"])))
@@ -254,14 +254,14 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
                 if wrong:
                     mean = 0.45 * mean + 0.55 * mean[::-1]
                 x, y = np.maximum(mean + rng.normal(0, spread * (1.6 if wrong else 0.8), 2), 0)
-                made.append(
+                rows.append(
                     {"key": row["key"], "split": split, "id": place, "true": true, "x": float(x), "y": float(y)}
                     | {"observed": 1 - true if wrong else true}
                 )
-    return Table.of(made)
+    return Table.of(rows)
 
 
 def analysis(history: Table, features: Table | None = None, **about: Any) -> Analysis:
     """Made tables as they are analyzed when a store is opened."""
-    told = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
-    return Analysis.of(results_of(history.rows(), features, told | about))
+    defaults = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
+    return Analysis.of(results_of(history.rows(), features, defaults | about))

@@ -62,13 +62,13 @@ def beside(rows, change, name):
 
 def panels(analysis):
     """By figure and panel the rows drawn in each layer; the legend, which names all losses, apart."""
-    found = {}
+    drawn = {}
     for figure in figures.draw(analysis):
         for place, panel in enumerate(figure.spec["concat"]):
             layers = [layer for layer in panel["layer"] if not layer.get("name", "").startswith("panel")]
             rows = [figure.spec["datasets"][layer["data"]["name"]] for layer in layers]
-            found[figure.name, place, json.dumps(panel["title"])] = rows
-    return found
+            drawn[figure.name, place, json.dumps(panel["title"])] = rows
+    return drawn
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["built-in", "own"])
@@ -129,7 +129,7 @@ def test_another_form_of_a_loss_is_another_line(plain, loss):
         by_figure.setdefault(figure, []).append((title, layers))
     for (figure, place, _), layers in wanted.items():
         without = [
-            numbers([[row for row in layer if row.get("loss") != name] for layer in found])
-            for _, found in by_figure[figure]
+            numbers([[row for row in layer if row.get("loss") != name] for layer in drawn])
+            for _, drawn in by_figure[figure]
         ]
         assert numbers(layers) in without, f"{figure}, panel {place}"

@@ -127,11 +127,11 @@ def test_legends_take_clicks_in_every_panel(drawn):
 def test_a_tooltip_gives_one_run_no_interval(drawn, name):
     """It said "95% from 60.9% to 60.9%"."""
     shown = [layer for panel in drawn[name].spec["concat"] for layer in panel["layer"] if _tips(layer)]
-    told = [layer for layer in shown if "95% interval" in _tips(layer)]
-    assert told
+    layers = [layer for layer in shown if "95% interval" in _tips(layer)]
+    assert layers
     for layer in shown:
         assert not {"95% from", "to"} & set(_tips(layer))
-    for layer in told:
+    for layer in layers:
         (one,) = layer["transform"]
         assert one["as"] == "interval"
         assert one["calculate"].startswith("datum['")

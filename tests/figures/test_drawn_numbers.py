@@ -16,16 +16,16 @@ from figures.made import analysis
 
 def drawn_rows(figure, *names):
     """All rows of all datasets of a figure that have the named fields."""
-    found = [row for rows in figure.spec["datasets"].values() for row in rows]
-    return [row for row in found if all(name in row for name in names)]
+    every = [row for rows in figure.spec["datasets"].values() for row in rows]
+    return [row for row in every if all(name in row for name in names)]
 
 
 def test_dropout_and_starting_weights_make_a_setting_of_their_own():
     base = made.runs(made.Cells(made.TWO | {"dropout": 0.0}, ("CE", "RLL"), (0.2,), seeds=2, every=30))
     dropped = made.runs(made.Cells(made.TWO | {"part": "b10", "dropout": 0.5}, ("CE",), (0.2,), seeds=2))
     started = made.runs(made.Cells(made.TWO | {"part": "c4", "dropout": 0.0, "start": "CE"}, ("RLL",), (0.2,), seeds=2))
-    found = made.analysis(Table.concat([base, dropped, started])).settings
-    assert {(one.title, len(one.runs)) for one in found} == {
+    settings = made.analysis(Table.concat([base, dropped, started])).settings
+    assert {(one.title, len(one.runs)) for one in settings} == {
         ("Fashion-MNIST subset 0/1, MLP", 4),
         ("Fashion-MNIST subset 0/1, MLP, dropout 0.5", 2),
         ("Fashion-MNIST subset 0/1, MLP, started under cross entropy", 2),
@@ -35,12 +35,12 @@ def test_dropout_and_starting_weights_make_a_setting_of_their_own():
 def test_unequal_classes_of_one_total_are_another_setting():
     equal = made.runs(made.Cells(made.TWO | {"balance": "equal"}, ("CE",), (0.1, 0.2), seeds=2))
     unequal = made.runs(made.Cells(made.TWO | {"part": "imbalance", "balance": "900,100"}, ("CE",), (0.2,), seeds=2))
-    found = made.analysis(Table.concat([equal, unequal]))
-    assert {(one.title, len(one)) for one in rated(found)} == {
+    analysis = made.analysis(Table.concat([equal, unequal]))
+    assert {(one.title, len(one)) for one in rated(analysis)} == {
         ("Fashion-MNIST subset 0/1, MLP", 4),
         ("Fashion-MNIST subset 0/1, MLP, balance 900,100", 2),
     }
-    assert [one.setting.fields["data.balance"] for one in one_each(rated(found), DATA)] == ["equal"]
+    assert [one.setting.fields["data.balance"] for one in one_each(rated(analysis), DATA)] == ["equal"]
 
 
 def test_figure_1_draws_the_runs_and_their_means(demo_table):
@@ -137,8 +137,8 @@ def test_landmarks_against_a_loop():
         {"key": "a", "split": "train", "id": 1, "true": 1, "observed": 0, "x": 3.0, "y": 2.0},
         {"key": "a", "split": "train", "id": 2, "true": 0, "observed": 1, "x": 2.0, "y": 3.0},
     ]
-    found = {name: at.tolist() for name, at in landmarks(Table.of(rows)).items()}
-    assert found == {"h1": [5.0, 0.0], "h2": [0.0, 5.0], "u1": [3.0, 2.0], "u2": [2.0, 3.0]}
+    places = {name: at.tolist() for name, at in landmarks(Table.of(rows)).items()}
+    assert places == {"h1": [5.0, 0.0], "h2": [0.0, 5.0], "u1": [3.0, 2.0], "u2": [2.0, 3.0]}
 
 
 def test_the_feature_plane_joins_h2_with_u1(demo, drawn, demo_table):

@@ -43,17 +43,17 @@ def points(figure):
 def test_each_point_is_the_mean_over_seeds_with_its_interval():
     (one,) = drawn(rows())
     assert [panel["title"]["text"] for panel in one.spec["concat"]] == ["η .2", "η .4"]
-    found = {}
+    by_cell = {}
     for row in points(one):
-        found.setdefault((row["loss"], row["images"]), set()).add((row[M], row[f"{M}_low"], row[f"{M}_high"]))
+        by_cell.setdefault((row["loss"], row["images"]), set()).add((row[M], row[f"{M}_low"], row[f"{M}_high"]))
     for loss in ("CE", "RLL"):
         for size in SIZES:
             for rate in (0.2, 0.4):
                 sample = np.array([m_of(loss, rate, size, seed) for seed in range(3)])
                 low, high = map(float, student(sample))
                 wanted = pytest.approx((sample.mean(), low, min(high, 1.0)), abs=1e-9)
-                assert any(values == wanted for values in found[loss, size]), (loss, size, rate)
-    assert len(found) == 6
+                assert any(values == wanted for values in by_cell[loss, size]), (loss, size, rate)
+    assert len(by_cell) == 6
     assert "n: 36 runs (3 seeds a cell)" in one.caption
     assert re.search(r"<svg", one.svg())
 

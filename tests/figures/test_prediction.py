@@ -48,8 +48,8 @@ def test_measured_memorization_is_eta_times_the_mean(table):
     (figure,) = figures.draw(analysis(table), "prediction")
     last = table.final().where(loss="LS", rate=0.2)
     eta = last["realised_rate"] / (1 - last["realised_rate"])
-    found = [row["measured"] for row in points(figure, 0) if row["loss"] == "LS"]
-    assert np.mean(eta * last["mem_mean"]) == pytest.approx(sorted(found)[1])
+    measured = [row["measured"] for row in points(figure, 0) if row["loss"] == "LS"]
+    assert np.mean(eta * last["mem_mean"]) == pytest.approx(sorted(measured)[1])
 
 
 def test_both_axes_have_one_range_and_marks_lie_in_it(table):

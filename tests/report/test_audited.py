@@ -34,24 +34,24 @@ def answered(folder, count):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def audited(tmp_path_factory):
     at = tmp_path_factory.mktemp("audited")
     return images(at), at / "audit"
 
 
 @pytest.fixture(scope="module")
-def page(made):
-    return write_audit_page(made[1]).read_text("utf-8")
+def page(audited):
+    return write_audit_page(audited[1]).read_text("utf-8")
 
 
-def test_three_sentences_and_the_premise(made):
-    audit, _ = made
-    said = answer(audit, None, "audit")
-    assert len(said) == 3
+def test_three_sentences_and_the_premise(audited):
+    audit, _ = audited
+    messages = answer(audit, None, "audit")
+    assert len(messages) == 3
     known = "provided that the noise is symmetric" if audit.rate.verdict == "stated" else "Labels alone cannot tell"
-    assert known in said[0]
-    assert f"{len(audit.ranked):,} labels" in said[1]
-    assert "byrote audit plan audit --checks 200" in said[2]
+    assert known in messages[0]
+    assert f"{len(audit.ranked):,} labels" in messages[1]
+    assert "byrote audit plan audit --checks 200" in messages[2]
     name, words = premise(audit, None)
     assert words == audit.rate.premise if audit.rate.verdict == "stated" else name == "What would help"
 
@@ -59,17 +59,17 @@ def test_three_sentences_and_the_premise(made):
 def test_what_was_settled_comes_first(tmp_path):
     audit = images(tmp_path)
     _, so_far = answered(tmp_path / "audit", 12)
-    said = answer(audit, so_far, "audit")
-    assert "as far as 12 of 36 planned checks tell" in said[0]
+    messages = answer(audit, so_far, "audit")
+    assert "as far as 12 of 36 planned checks tell" in messages[0]
     for place in range(12, 40):
         checks = Checks(tmp_path / "audit")
         true, given = truth()
         row = checks.rows[place]
         checks.answer(place, "y" if true[row] == given[row] else "n")
     settled, outcome = settle_folder(tmp_path / "audit")
-    said = answer(audit, outcome, "audit")
-    assert said[0].startswith(f"Between {share(settled.rate.low)} and {share(settled.rate.high)} of the 300 labels")
-    assert f"{share(settled.precision.low)} to {share(settled.precision.high)} are wrong" in said[1]
+    messages = answer(audit, outcome, "audit")
+    assert messages[0].startswith(f"Between {share(settled.rate.low)} and {share(settled.rate.high)} of the 300 labels")
+    assert f"{share(settled.precision.low)} to {share(settled.precision.high)} are wrong" in messages[1]
     page = text_of(write_audit_page(tmp_path / "audit").read_text("utf-8"))
     for word in ("What the checks settle", settled.premise, "Checked by stratum", "wrong among bee"):
         assert word in page
@@ -89,8 +89,8 @@ def test_another_plans_outcome_is_not_shown(tmp_path):
     assert "What the checks settle" not in write_audit_page(tmp_path / "audit").read_text("utf-8")
 
 
-def test_every_suspect_has_a_picture_with_both_labels_probability_reason_and_name(made, page):
-    audit, _ = made
+def test_every_suspect_has_a_picture_with_both_labels_probability_reason_and_name(audited, page):
+    audit, _ = audited
     words = text_of(page)
     assert f"All {len(audit.ranked)} suspects are shown" in words
     assert page.count('<img src="data:image/png') >= len(audit.ranked)
@@ -111,8 +111,8 @@ def test_nothing_is_asked_of_a_network(page):
     assert "default-src 'none'" in page
 
 
-def test_links_lead_to_files_that_are_there(made, page):
-    _, folder = made
+def test_links_lead_to_files_that_are_there(audited, page):
+    _, folder = audited
     links = re.findall(r'<a href="([^"#]+)"', page)
     assert links
     assert all((folder / one).exists() for one in links)
@@ -155,8 +155,8 @@ def test_shares_of_the_page_are_even():
         assert not open_ or max(taken) - min(open_) <= 1
 
 
-def test_the_picture_counts_every_label_once(made):
-    audit, _ = made
+def test_the_picture_counts_every_label_once(audited):
+    audit, _ = audited
     figure = picture(audit)
     assert json.dumps(figure.spec, allow_nan=False)
     rows = [json.loads(text) if isinstance(text, str) else text for text in figure.spec["datasets"].values()]
@@ -177,15 +177,15 @@ def test_the_picture_counts_every_label_once(made):
 @pytest.mark.browser
 @pytest.mark.every(2)
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1300, "light"), (1300, "dark"), (390, "light")])
-def test_the_page_in_a_browser(width, scheme, browser, made, page):
+def test_the_page_in_a_browser(width, scheme, browser, audited, page):
     from browsers import watched
 
-    address = (made[1] / "index.html").as_uri()
-    with watched(browser, width, scheme) as (tab, said, asked):
+    address = (audited[1] / "index.html").as_uri()
+    with watched(browser, width, scheme) as (tab, messages, requests):
         tab.goto(address)
         tab.wait_for_selector("html[data-drawn]", timeout=90_000)
-        assert said == []
-        assert [one for one in asked if not one.startswith("data:")] == [address]
+        assert messages == []
+        assert [one for one in requests if not one.startswith("data:")] == [address]
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.locator(".chart svg").count() == 1
         broken = "[...document.images].filter((one) => one.complete && !one.naturalWidth).length"

@@ -26,20 +26,20 @@ def opened(browser, site):
     """The page once all charts are drawn, and what the browser reported until then."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     tab = context.new_page()
-    said, asked = [], []
-    tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-    tab.on("request", lambda request: asked.append(request.url))
+    messages, requests = [], []
+    tab.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: messages.append(f"error: {error}"))
+    tab.on("request", lambda request: requests.append(request.url))
     tab.goto(site, timeout=PATIENCE)
     tab.wait_for_selector("html[data-drawn]", timeout=PATIENCE)
-    yield tab, said, asked
+    yield tab, messages, requests
     context.close()
 
 
 def test_every_chart_is_drawn_silently_and_nothing_is_requested(opened, site):
-    tab, said, asked = opened
-    assert said == []
-    assert asked == [site]
+    tab, messages, requests = opened
+    assert messages == []
+    assert requests == [site]
     charts = tab.locator(".chart")
     assert charts.count() == 9
     for place in range(charts.count()):
@@ -161,14 +161,14 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
     address = (tmp_path / "index.html").as_uri()
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
-    said, asked = [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+    messages, requests = [], []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
     tab.goto(address)
     tab.wait_for_selector("html[data-drawn]", timeout=PATIENCE)
-    assert said == []
-    assert asked == [address]
+    assert messages == []
+    assert requests == [address]
     assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6
     assert "112 runs" in tab.locator("body").inner_text()
     context.close()
@@ -185,12 +185,12 @@ def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_p
     page = f"<html><body style='background:{ground};color:{ink}'><div>{cell}</div></body></html>"
     (tmp_path / "book.html").write_text(f"<!doctype html><meta charset='utf-8'>{page}", "utf-8")
     tab = browser.new_page(color_scheme="light")
-    said = []
-    tab.on("pageerror", lambda error: said.append(str(error)))
+    messages = []
+    tab.on("pageerror", lambda error: messages.append(str(error)))
     tab.goto((tmp_path / "book.html").as_uri())
     inner = tab.frame_locator("iframe")
     inner.locator("svg .mark-line path").first.wait_for(timeout=60_000)
-    assert said == []
+    assert messages == []
     body = inner.locator("body")
     assert body.evaluate("b => getComputedStyle(b).color") == ink
     drawn = {one.evaluate("p => getComputedStyle(p).stroke") for one in inner.locator("svg .mark-line path").all()}

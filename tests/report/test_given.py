@@ -149,16 +149,16 @@ def test_in_one_store_each_is_treated_right(tmp_path, capsys):
     alone, mixed = tmp_path / "alone", tmp_path / "mixed"
     run(study(tmp_path, source | {"labels": "known"}), alone, on="serial")
     run(study(tmp_path, source, axes='"data.labels" = ["given", "known"]'), mixed, on="serial")
-    found = {}
+    pages = {}
     for root in (alone, mixed):
         capsys.readouterr()
         assert main(["claims", str(root), "--json"]) == 0
-        found[root] = {verdict["id"]: verdict for verdict in json.loads(capsys.readouterr().out)}
-    words = {id: verdict["word"] for id, verdict in found[alone].items()}
-    assert {id: verdict["word"] for id, verdict in found[mixed].items()} == words
+        pages[root] = {verdict["id"]: verdict for verdict in json.loads(capsys.readouterr().out)}
+    words = {id: verdict["word"] for id, verdict in pages[alone].items()}
+    assert {id: verdict["word"] for id, verdict in pages[mixed].items()} == words
     assert len([word for word in words.values() if word != "not tested"]) >= 3
-    assert found[mixed]["B7"]["runs"] == found[alone]["B7"]["runs"] == 8
-    assert "runs whose labels are only given (data.labels) left out: 8" in found[mixed]["B7"]["reason"]
+    assert pages[mixed]["B7"]["runs"] == pages[alone]["B7"]["runs"] == 8
+    assert "runs whose labels are only given (data.labels) left out: 8" in pages[mixed]["B7"]["reason"]
     page = Words(page_of(mixed, tmp_path / "page")).seen
     text = " ".join(page)
     assert "8 of the 16 runs have data (arrays) whose labels are only given" in text

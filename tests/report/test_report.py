@@ -86,12 +86,14 @@ def test_the_first_sentence_says_who_repeats_the_wrong_labels(table):
     last = table.where(num_classes=2, epochs=60, rate=0.2).final()
     m = {loss: float(np.mean(last.where(loss=loss)["corrupted_as_observed"])) for loss in set(last["loss"])}
     most, least = max(m, key=m.get), min(m, key=m.get)
-    said = sentences(table)[0]
-    assert f"{most} ends by repeating {percent(m[most])} of the wrong labels and {least} {percent(m[least])}" in said
-    assert "of six losses" in said
+    sentence = sentences(table)[0]
+    assert (
+        f"{most} ends by repeating {percent(m[most])} of the wrong labels and {least} {percent(m[least])}" in sentence
+    )
+    assert "of six losses" in sentence
     t = float(np.mean(last.where(loss=least)["corrupted_as_true"]))
-    assert f"{least} gives {percent(t)} of them their true class" in said
-    assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in said
+    assert f"{least} gives {percent(t)} of them their true class" in sentence
+    assert f"With {percent(float(np.mean(last['realised_rate'])))} of the labels wrong" in sentence
 
 
 def test_swapped_losses_swap_the_sentence(table):
@@ -112,15 +114,15 @@ def test_the_second_sentence_follows_the_sign_of_the_data(table):
 def test_the_rank_correlation_is_spearmans_with_an_interval_over_seeds(table):
     from scipy.stats import spearmanr
 
-    said = sentences(table)[1]
+    sentence = sentences(table)[1]
     last = table.where(num_classes=2, epochs=60).final()
     last = last.where(last["rate"] > 0)
     rho = spearmanr(last["mem_noise_weighted_relative"], last["nc1_test"]).statistic
-    found = re.search(r"class distance: (\S+) \[(\S+), (\S+)\] over (\d+) runs", said)
-    assert found is not None
-    assert float(found[1]) == pytest.approx(rho, abs=0.006)
-    assert float(found[2]) < rho < float(found[3]) <= 1
-    assert int(found[4]) == len(last)
+    rows_found = re.search(r"class distance: (\S+) \[(\S+), (\S+)\] over (\d+) runs", sentence)
+    assert rows_found is not None
+    assert float(rows_found[1]) == pytest.approx(rho, abs=0.006)
+    assert float(rows_found[2]) < rho < float(rows_found[3]) <= 1
+    assert int(rows_found[4]) == len(last)
     one = sentences(table.where(seed=0))[1]
     assert re.search(r"class distance: [\d.]+ over \d+ runs", one), "one seed has no interval"
 
@@ -220,30 +222,30 @@ def test_shares_as_written(share, text):
 def test_resistance_against_a_loop(analysis, table):
     tables = {one["title"]: one for one in resistance_tables(analysis)}
     rows = tables["Fashion-MNIST subset, MLP"]["rows"]
-    (found,) = [one for one in rows if (one["loss"], one["rate"]) == ("RLL", "0.4")]
+    (rows_found,) = [one for one in rows if (one["loss"], one["rate"]) == ("RLL", "0.4")]
     last = table.where(num_classes=10, loss="RLL").final()
     noisy, clean = last.where(rate=0.4), last.where(rate=0.0)
     columns = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
-    assert [cell["text"] for cell in found["cells"]] == [percent(float(noisy[name][0])) for name in columns]
-    assert [cell["half"] for cell in found["cells"]] == [""] * 5
-    assert found["gap"] == f"{100 * (noisy['j2'][0] - clean['j2'][0]):+.1f}".replace("-", "−")
+    assert [cell["text"] for cell in rows_found["cells"]] == [percent(float(noisy[name][0])) for name in columns]
+    assert [cell["half"] for cell in rows_found["cells"]] == [""] * 5
+    assert rows_found["gap"] == f"{100 * (noisy['j2'][0] - clean['j2'][0]):+.1f}".replace("-", "−")
     two = tables["Fashion-MNIST subset 0/1, MLP"]["rows"]
-    (found,) = [one for one in two if (one["loss"], one["rate"]) == ("LS", "0.4")]
+    (rows_found,) = [one for one in two if (one["loss"], one["rate"]) == ("LS", "0.4")]
     last = table.where(num_classes=2, epochs=60, loss="LS").final()
     pairs = {seed: last.where(seed=seed) for seed in range(5)}
     gaps = [one.where(rate=0.4)["j2"][0] - one.where(rate=0.0)["j2"][0] for one in pairs.values()]
-    assert found["gap"] == f"{100 * np.mean(gaps):+.1f}".replace("-", "−")
-    assert found["n"] == 5
+    assert rows_found["gap"] == f"{100 * np.mean(gaps):+.1f}".replace("-", "−")
+    assert rows_found["n"] == 5
     j1 = last.where(rate=0.4)["j1"]
     low, high = stats.t.interval(0.95, 4, j1.mean(), stats.sem(j1))
-    assert found["cells"][0]["half"] == f"±{100 * (high - low) / 2:.1f}"
+    assert rows_found["cells"][0]["half"] == f"±{100 * (high - low) / 2:.1f}"
 
 
 def test_gaps_are_of_seeds_that_have_both_rates():
     rows = made.runs(made.Cells(made.TEN, ("CE",), (0.0, 0.4), seeds=3, every=60)).rows()
-    kept = [row for row in rows if (row["rate"], row["seed"]) != (0.0, 1)]
-    (table,) = resistance_tables(made.analysis(Table.of(kept)))
-    last = {(row["rate"], row["seed"]): row["j2"] for row in kept if row["epoch"] == 60}
+    remaining = [row for row in rows if (row["rate"], row["seed"]) != (0.0, 1)]
+    (table,) = resistance_tables(made.analysis(Table.of(remaining)))
+    last = {(row["rate"], row["seed"]): row["j2"] for row in remaining if row["epoch"] == 60}
     gap = np.mean([last[0.4, seed] - last[0.0, seed] for seed in (0, 2)])
     assert [row["gap"] for row in table["rows"]] == ["–", f"{100 * gap:+.1f}".replace("-", "−")]
     (alone,) = resistance_tables(made.analysis(Table.of([row for row in rows if row["rate"] > 0])))
@@ -251,11 +253,11 @@ def test_gaps_are_of_seeds_that_have_both_rates():
 
 
 def test_parts_say_what_was_run(analysis):
-    found = {part["name"]: part for part in parts(analysis)}
-    assert list(found) == ["two-class", "two-class-others", "two-class-doubled", "ten-class"]
-    assert found["two-class"]["rates"] == "0, 0.05, 0.1, 0.2, 0.4"
-    assert found["two-class"]["runs"] == 50
-    facts = {name: {one["name"]: one["value"] for one in part["facts"]} for name, part in found.items()}
+    rows_found = {part["name"]: part for part in parts(analysis)}
+    assert list(rows_found) == ["two-class", "two-class-others", "two-class-doubled", "ten-class"]
+    assert rows_found["two-class"]["rates"] == "0, 0.05, 0.1, 0.2, 0.4"
+    assert rows_found["two-class"]["runs"] == 50
+    facts = {name: {one["name"]: one["value"] for one in part["facts"]} for name, part in rows_found.items()}
     assert facts["two-class"]["optimizer weight decay"] == "0.001"
     assert facts["two-class"]["training images"] == "2,000"
     assert (facts["two-class"]["epochs"], facts["two-class-doubled"]["epochs"]) == ("60", "120")
@@ -277,24 +279,24 @@ def test_limits_say_what_is_missing(table):
     rows = [*history.rows(), history.rows()[0] | failed]
     about = {"planned": history.runs + 5, "older_versions": {"module:mine 0f3a": 3, "file:mine.npz 77ab": 1}}
     about |= {"not_run": [{"key": "k", "part": "cifar", "reason": "not run: data not available: no files"}]}
-    told = " ".join(limits(Analysis.of(results_of(rows, about=about))))
-    assert "1 of 112 runs collapsed" in told
-    assert "Failed: two-class abc: loss is NaN at epoch 3" in told
-    assert "3 planned runs are not done" in told
-    assert "cifar, one run: not run: data not available" in told
-    assert "Left out: three runs of an older version of a file or module (module:mine 0f3a)." in told
-    assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in told
-    assert "Fashion-MNIST subset, MLP: one seed" in told
-    assert "2,000 to 5,000 training images" in told
-    assert "in the figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in told
+    text = " ".join(limits(Analysis.of(results_of(rows, about=about))))
+    assert "1 of 112 runs collapsed" in text
+    assert "Failed: two-class abc: loss is NaN at epoch 3" in text
+    assert "3 planned runs are not done" in text
+    assert "cifar, one run: not run: data not available" in text
+    assert "Left out: three runs of an older version of a file or module (module:mine 0f3a)." in text
+    assert "Left out: one run of an older version of a file or module (file:mine.npz 77ab)." in text
+    assert "Fashion-MNIST subset, MLP: one seed" in text
+    assert "2,000 to 5,000 training images" in text
+    assert "in the figures of what they vary: Fashion-MNIST subset 0/1, MLP, 120 epochs." in text
 
 
 def test_of_many_failed_runs_twenty_are_named():
     rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=1, every=60)).rows()
     failed = [rows[0] | {"key": f"k{n}", "seed": 5 + n, "status": "failed", "error": "diverged"} for n in range(23)]
-    told = limits(Analysis.of(results_of(rows + failed)))
-    assert sum(text.startswith("Failed: ") for text in told) == 20
-    assert "23 runs failed in all; they are left out." in told
+    text = limits(Analysis.of(results_of(rows + failed)))
+    assert sum(text.startswith("Failed: ") for text in text) == 20
+    assert "23 runs failed in all; they are left out." in text
 
 
 def test_environment_has_machine_and_versions(analysis):
@@ -355,18 +357,18 @@ def test_the_command_of_a_run_from_scratch_beside_started_ones(tmp_path):
 
 
 def test_the_command_repeats_scale_overrides_and_imports():
-    told = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
-    words = shlex.split(command({"seed": 1}, varying([{"seed": 1}, {"seed": 2}]), told, "abc"))
+    text = {"study": "own.toml", "scale": "small", "imports": ["mine"], "overrides": {"training.epochs": 3}}
+    words = shlex.split(command({"seed": 1}, varying([{"seed": 1}, {"seed": 2}]), text, "abc"))
     assert words[:6] == ["byrote", "run", "own.toml", "--scale", "small", "--import"]
     assert "training.epochs=3" in words
     assert words[-1] == "seed=1"
     assert "runs/again/abc" in words
 
 
-def commands(found):
+def commands(rows_found):
     """The command of each run of the cells, by its key."""
     filled = {}
-    for cell in found:
+    for cell in rows_found:
         for words in cell["runs"].values():
             text = cell["command"]
             for name, value in words.items():
@@ -378,14 +380,14 @@ def commands(found):
 def test_cells_give_the_command_of_each_run():
     history = made.runs(made.Cells(made.TWO, ("CE", "LS"), (0.1, 0.2), seeds=3, every=60))
     one = made.analysis(history)
-    found = cells(one)
-    assert [(cell["part"], cell["loss"], cell["rate"], list(cell["runs"])) for cell in found] == [
+    rows_found = cells(one)
+    assert [(cell["part"], cell["loss"], cell["rate"], list(cell["runs"])) for cell in rows_found] == [
         ("two-class", loss, rate, ["0", "1", "2"]) for loss in ("CE", "LS") for rate in ("0.1", "0.2")
     ]
-    assert {cell["setting"] for cell in found} == {"Fashion-MNIST subset 0/1, MLP"}
+    assert {cell["setting"] for cell in rows_found} == {"Fashion-MNIST subset 0/1, MLP"}
     specs = one.results.specs
     wanted = {key: command(spec, varying(specs.values()), one.results.about, key) for key, spec in specs.items()}
-    assert {key: sorted(shlex.split(text)) for key, text in commands(found).items()} == {
+    assert {key: sorted(shlex.split(text)) for key, text in commands(rows_found).items()} == {
         key: sorted(shlex.split(text)) for key, text in wanted.items()
     }
 
@@ -393,12 +395,12 @@ def test_cells_give_the_command_of_each_run():
 def test_settings_of_one_part_have_cells_of_their_own():
     rows = made.runs(made.Cells(made.TWO, ("CE",), (0.2,), seeds=2, every=60)).rows()
     clipped = [row | {"key": f"{row['key']}-clipped", "spec": {"training.clip": 1.0}} for row in rows]
-    found = cells(Analysis.of(results_of(rows + clipped)))
-    assert [(cell["setting"], len(cell["runs"])) for cell in found] == [
+    rows_found = cells(Analysis.of(results_of(rows + clipped)))
+    assert [(cell["setting"], len(cell["runs"])) for cell in rows_found] == [
         ("Fashion-MNIST subset 0/1, MLP", 2),
         ("Fashion-MNIST subset 0/1, MLP, clipping 1", 2),
     ]
-    assert len(commands(found)) == 4
+    assert len(commands(rows_found)) == 4
 
 
 def test_seeds_given_apart_are_named_and_repeated():

@@ -126,10 +126,10 @@ class _Desk:
         @app.get(f"/{self.token}/picture/{{place}}")
         def picture(place: int) -> Response:
             known = 0 <= place < len(self.checks.rows)
-            found = self.samples.picture(self.checks.rows[place], _SIDE) if known else None
-            if found is None:
+            image = self.samples.picture(self.checks.rows[place], _SIDE) if known else None
+            if image is None:
                 return Response(status_code=404)
-            return Response(found.data, media_type=found.kind, headers={"Cache-Control": "private, max-age=600"})
+            return Response(image.data, media_type=image.kind, headers={"Cache-Control": "private, max-age=600"})
 
         async def started() -> None:
             on_start(address)
@@ -158,7 +158,7 @@ class _Desk:
         ui.add_css(text("byrote.pages", "page.css") + text("byrote.desk", "desk.css"))
         ui.add_body_html(f"<script>{text('byrote.desk', 'desk.js')}</script>")
         self.areas.append(ui.html(self._html(), sanitize=False))
-        ui.on("said", self._said)
+        ui.on("said", self._answered)
         self.last = time.monotonic()
 
     def _html(self, ended: str = "") -> str:
@@ -171,18 +171,18 @@ class _Desk:
             ended=ended,
         )
 
-    def _said(self, event: Any) -> None:
+    def _answered(self, event: Any) -> None:
         """A person pressed a key or a button at a look."""
         self.last, self.message = time.monotonic(), ""
         try:
-            place, said = int(event.args["place"]), str(event.args["said"])
+            place, answer = int(event.args["place"]), str(event.args["said"])
             shown = None if place < 0 else place
-            if said == "undo":
+            if answer == "undo":
                 self.checks.undo(shown)
-            elif said == "end" and self.checks.place is None:
+            elif answer == "end" and self.checks.place is None:
                 self.reason = "done"
             elif shown is not None:
-                self.checks.answer(shown, said)
+                self.checks.answer(shown, answer)
         except (ValueError, OSError) as error:
             self.message = f"Not written down: {error}"
         self._show()

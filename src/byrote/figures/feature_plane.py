@@ -61,12 +61,12 @@ def _chosen(analysis: Analysis) -> Selection | None:
     possible = [_drawable(one) for one in rated(analysis)]
     if not any(map(len, possible)):
         return None
-    kept = set(analysis.results.features["key"].tolist()) if len(analysis.results.features) else set()
-    stored = [one.where(np.array([key in kept for key in one.text("key")], dtype=bool)) for one in possible]
-    found = one_each(stored, DATA, len)
-    if not found:
+    stored_keys = set(analysis.results.features["key"].tolist()) if len(analysis.results.features) else set()
+    stored = [one.where(np.array([key in stored_keys for key in one.text("key")], dtype=bool)) for one in possible]
+    points = one_each(stored, DATA, len)
+    if not points:
         return None
-    best = max(found, key=lambda one: len(one.losses))
+    best = max(points, key=lambda one: len(one.losses))
     best = best.at_rate(min(best.rates, key=lambda rate: abs(rate - 0.2)))
     seed = max(np.unique(best.seeds).tolist(), key=lambda seed: _clarity(best.where(best.seeds == seed)))
     return best.where(best.seeds == seed)
@@ -108,14 +108,14 @@ def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
     Classes are numbered in sorted order. One that is absent has no entry.
     """
     classes = sorted(set(features["true"].tolist()))
-    found = {}
+    points = {}
     for number, c in enumerate(classes, start=1):
         test = features.where(split="test", true=c)
         wrong = features.where((features["true"] != features["observed"]) & (features["observed"] == c), split="train")
         for letter, rows in (("h", test), ("u", wrong)):
             if len(rows):
-                found[f"{letter}{number}"] = np.array([rows["x"].mean(), rows["y"].mean()])
-    return found
+                points[f"{letter}{number}"] = np.array([rows["x"].mean(), rows["y"].mean()])
+    return points
 
 
 def _cosines(pair: list[tuple[dict[str, Any], Table]]) -> str:
@@ -158,15 +158,15 @@ def _panel(loss: str, features: Table, reach: float) -> list[Any]:
 
 
 def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.Chart]:
-    found = landmarks(features)
+    points = landmarks(features)
     layers: list[alt.Chart] = []
     for start, end in (("h2", "u1"), ("h1", "u2")):
-        if start in found and end in found:
-            ends = [{"x": float(found[name][0]), "y": float(found[name][1])} for name in (start, end)]
+        if start in points and end in points:
+            ends = [{"x": float(points[name][0]), "y": float(points[name][1])} for name in (start, end)]
             layers.append(alt.Chart(values(ends)).mark_line(color=INK, strokeWidth=2.2).encode(x=x, y=y))
     rows = [
         {"x": float(at[0]), "y": float(at[1]), "kind": name[0], "name": name[0] + "₁₂"[int(name[1]) - 1]}
-        for name, at in found.items()
+        for name, at in points.items()
     ]
     base = alt.Chart(values(rows)).encode(x=x, y=y)
     shape = alt.Shape("kind:N", scale=fixed(["h", "u"], ["circle", "diamond"]), legend=None)

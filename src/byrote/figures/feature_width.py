@@ -47,7 +47,7 @@ def feature_width(analysis: Analysis) -> Drawing | None:
 
 def _family(analysis: Analysis) -> tuple[str, dict[int, Selection]]:
     """The setting with most widths M, of the main ones with M left out: its title, and the runs of each width."""
-    found: list[tuple[str, dict[int, Selection]]] = []
+    columns: list[tuple[str, dict[int, Selection]]] = []
     for setting in analysis.grouped(without=("network.feature_width",)):
         every = Selection.of(analysis, setting)
         width = every.last("feature_width")
@@ -57,8 +57,8 @@ def _family(analysis: Analysis) -> tuple[str, dict[int, Selection]]:
         }
         drawable = {one: runs for one, runs in family.items() if has_line(runs)}
         if setting.speaks:
-            found.append((setting.title, dict(list(drawable.items())[:5])))
-    return max(found, key=lambda one: (len(one[1]), sum(map(len, one[1].values()))), default=("", {}))
+            columns.append((setting.title, dict(list(drawable.items())[:5])))
+    return max(columns, key=lambda one: (len(one[1]), sum(map(len, one[1].values()))), default=("", {}))
 
 
 def _slopes(one: Selection, x: str) -> str:

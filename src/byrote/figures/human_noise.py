@@ -53,10 +53,10 @@ def _pairs(one: Selection) -> list[Selection]:
         one: runs that differ in the noise law. A file has one rate, the mean realized one of its runs.
     """
     law, whole = one.text("noise"), one.analysis.runs["setting"][one.runs]
-    made = whole[(law == MADE) & (one.rate > 0)]
-    if not len(made):
+    simulated = whole[(law == MADE) & (one.rate > 0)]
+    if not len(simulated):
         return []
-    main = one.where((whole == np.bincount(made).argmax()) & (one.rate > 0))
+    main = one.where((whole == np.bincount(simulated).argmax()) & (one.rate > 0))
     pairs = []
     for code in dict.fromkeys(whole[law == PEOPLE].tolist()):
         people = one.where(whole == code)
@@ -73,8 +73,8 @@ def _of_law(one: Selection, law: str) -> Selection:
 
 def _shares(one: Selection) -> str:
     """How many labels are wrong in either."""
-    people, made = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, MADE))
-    return f"{people:.1%} wrong; made {made:.1%}"
+    people, simulated = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, MADE))
+    return f"{people:.1%} wrong; made {simulated:.1%}"
 
 
 def _tenths(rows: list[dict[str, Any]], field: str) -> tuple[float, float]:

@@ -51,12 +51,12 @@ def _sizes(one: Selection) -> list[float]:
 def _sized(one: Selection) -> Selection:
     """The runs with wrong labels of the losses that were run at enough sizes, at the rates where they were."""
     noisy = one.where(np.isfinite(one.rate) & (one.rate > 0))
-    kept = np.zeros(len(noisy), dtype=bool)
+    chosen = np.zeros(len(noisy), dtype=bool)
     for loss in noisy.losses:
         for rate in noisy.rates:
             cell = (noisy.labels == loss) & (noisy.rate == rate)
-            kept |= cell & (len(np.unique(noisy.last("n_train")[cell])) >= _FEWEST)
-    return noisy.where(kept)
+            chosen |= cell & (len(np.unique(noisy.last("n_train")[cell])) >= _FEWEST)
+    return noisy.where(chosen)
 
 
 def _panel(one: Selection, names: list[str]) -> list[Any]:

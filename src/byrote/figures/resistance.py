@@ -69,8 +69,8 @@ def _panel(one: Selection, names: list[str]) -> list[Any]:
     mean = mean.encode(**marks, opacity=dimmed(), tooltip=[*tips, alt.Tooltip("j1_n:Q", title="runs")])
     ends = [{"j1": 1 - rho, "j2": 1.0}, {"j1": 1.0, "j2": 1 - rho}]
     line = alt.Chart(values(ends)).mark_line(strokeDash=[2, 3], color="currentColor", opacity=0.55, strokeWidth=1.2)
-    said: dict[str, Any] = {"fontStyle": "italic", "fontSize": 10, "opacity": 0.85, "clip": False}
-    resists = alt.Chart(values(ends[:1])).mark_text(text="resists", dy=-9, **said).encode(x=x, y=y)
-    memorizes = alt.Chart(values(ends[1:])).mark_text(text="memorizes", dy=-9, angle=90, **said).encode(x=x, y=y)
+    style: dict[str, Any] = {"fontStyle": "italic", "fontSize": 10, "opacity": 0.85, "clip": False}
+    resists = alt.Chart(values(ends[:1])).mark_text(text="resists", dy=-9, **style).encode(x=x, y=y)
+    memorizes = alt.Chart(values(ends[1:])).mark_text(text="memorizes", dy=-9, angle=90, **style).encode(x=x, y=y)
     words = [resists, memorizes, note("underfits", 8, 180)]
     return [line.encode(x=x, y=y), every, mean, *words]

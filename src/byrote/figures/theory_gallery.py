@@ -34,32 +34,32 @@ def theory_figures(
     for name in names or GALLERY:
         if name == "theory-model":
             pair = {n: dilation(a, penalty, penalty, eta, slope, law) for n, a in (("CE", 0.0), ("LS", alpha))}
-            said = (
+            subtitle = (
                 f"Solutions at {at}, eta = {eta:g}, C_MD = {slope:g}, LS alpha = {alpha:g}. Crosses: class means; "
                 "circles: standard deviation r of the clean samples; diamonds: corrupted samples; line from h2 to u1: "
                 "what was memorized; dashed: the path of u1 as C_MD grows from 0; dotted: the constraint."
             )
             title = "The memorization-dilation model, to scale"
-            drawn.append(Figure.of(name, title, "MD Fig. 3", said, model_plane(pair)))
+            drawn.append(Figure.of(name, title, "MD Fig. 3", subtitle, model_plane(pair)))
         elif name == "theory-collapse":
-            said = (
+            subtitle = (
                 "Logit gap of the global minimum, positive features. In the orange strip the printed condition of "
                 "Theorem 3.2 holds and the minimiser is W = H = 0."
             )
             title = "When the layer-peeled model collapses to zero"
-            drawn.append(Figure.of(name, title, "MD Theorem 3.2", said, collapse_diagram()))
+            drawn.append(Figure.of(name, title, "MD Theorem 3.2", subtitle, collapse_diagram()))
         elif name == "theory-order":
-            said = f"Dilation under CE over dilation under LS (alpha = {alpha:g}) at {at}; 4,160 solved points."
+            subtitle = f"Dilation under CE over dilation under LS (alpha = {alpha:g}) at {at}; 4,160 solved points."
             chart = order_map(alpha, penalty)
-            drawn.append(Figure.of(name, "Where Theorem 4.3's order holds", "MD Theorem 4.3", said, chart))
+            drawn.append(Figure.of(name, "Where Theorem 4.3's order holds", "MD Theorem 4.3", subtitle, chart))
         elif name == "theory-noise":
-            said = f"Optima of CE, LS, LR (alpha = {alpha:g}) and MSE on logits at {at}, {law} law."
+            subtitle = f"Optima of CE, LS, LR (alpha = {alpha:g}) and MSE on logits at {at}, {law} law."
             chart = dilation_against_noise(alpha, penalty, slope, law)
-            drawn.append(Figure.of(name, "Optimal dilation against noise, by loss", "MD Theorem 4.3", said, chart))
+            drawn.append(Figure.of(name, "Optimal dilation against noise, by loss", "MD Theorem 4.3", subtitle, chart))
         else:
-            said = (
+            subtitle = (
                 "All local minima met at lambda_W = lambda_H = 1e-4, C_MD = .3, N = 2. Filled: the lowest. "
                 "Which of two is reached depends on the start."
             )
-            drawn.append(Figure.of(name, "Bounded losses have two minima", "past the paper", said, two_minima()))
+            drawn.append(Figure.of(name, "Bounded losses have two minima", "past the paper", subtitle, two_minima()))
     return drawn

@@ -95,11 +95,11 @@ def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any
     eta = np.geomspace(1e-4, 1, 160)
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")
     order = order_of_dilations(Problem(alpha, penalty, penalty, grid, slope, law))
-    found = []
+    rows = []
     for above in (np.asarray(order.ratio) > 1, np.asarray(order.memorized) > 0.5):
         last = above.sum(axis=0)
-        found.append(np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan))
-    return found[0], found[1]
+        rows.append(np.where((last > 0) & (last < len(eta)), eta[np.minimum(last, len(eta) - 1)], np.nan))
+    return rows[0], rows[1]
 
 
 def _curve(alt: Any, x: Any, y: Any, at: Any, slopes: Any, dash: list[int], width: float) -> Any:

@@ -41,10 +41,10 @@ def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, 
     for position, (name, kind, alpha) in enumerate(_LOSSES):
         rows = []
         for eta in np.geomspace(3e-3, 1, points):
-            found = multiclass_dilation(Problem(alpha, penalty, penalty, float(eta), slope, loss=kind), num_classes)
-            for rank, one in enumerate(found.minima):
-                kept = "global minimum" if rank == 0 else "local minimum"
-                rows.append({"eta": float(eta), "share": one.r / found.r_max, "kept": kept})
+            solution = multiclass_dilation(Problem(alpha, penalty, penalty, float(eta), slope, loss=kind), num_classes)
+            for rank, one in enumerate(solution.minima):
+                kind_of_minimum = "global minimum" if rank == 0 else "local minimum"
+                rows.append({"eta": float(eta), "share": one.r / solution.r_max, "kept": kind_of_minimum})
         panels.append(_panel(vega, name, rows, position))
     chart: alt.HConcatChart = vega.hconcat(*panels, spacing=18)
     return chart

@@ -97,8 +97,8 @@ def _panel(one: Selection, names: list[str]) -> list[Any]:
     label = alt.Chart(values(apart(ends, "j1"))).mark_text(align="left", dx=5, fontSize=10, clip=False)
     label = label.encode(x=x, y=alt.Y("place:Q"), text=alt.Text("eta:N"), opacity=dimmed(0.9))
     levels = [{"level": 1 - rho} for rho in _rhos(one)]
-    kept = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y=alt.Y("level:Q"))
-    return [kept, band(rows, x, "j1", y, names, "rate:N"), lines, label]
+    level_rules = alt.Chart(values(levels)).mark_rule(strokeDash=[1, 3], opacity=0.6).encode(y=alt.Y("level:Q"))
+    return [level_rules, band(rows, x, "j1", y, names, "rate:N"), lines, label]
 
 
 def _rhos(one: Selection) -> list[float]:

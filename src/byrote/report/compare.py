@@ -112,19 +112,19 @@ def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequ
     """The runs whose evaluated epochs or readings differ; of other epochs, nothing further is known."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
-    found: dict[str, _Found] = {}
+    differing: dict[str, _Found] = {}
     rows: list[list[NDArray[np.intp]]] = [[], []]
     keys: list[str] = []
     for key in shared:
         mine = [span.get(key, slice(0, 0)) for span in spans]
         if not np.array_equal(epochs[0][mine[0]], epochs[1][mine[1]]):
-            found[key] = {}
+            differing[key] = {}
             continue
         for place, span in enumerate(mine):
             rows[place].append(np.arange(span.start, span.stop))
         keys += [key] * (mine[0].stop - mine[0].start)
     if not keys:
-        return found
+        return differing
     at = [np.concatenate(one) for one in rows]
     for name in readings:
         values = [np.asarray(history[name][places]) for history, places in zip(histories, at, strict=True)]
@@ -132,9 +132,9 @@ def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequ
         for row in np.flatnonzero(apart).tolist():
             key, epoch = keys[row], int(epochs[0][at[0][row]])
             gap = _gap(values[0][row], values[1][row])
-            before = found.setdefault(key, {}).get(name, (epoch, 0.0))
-            found[key][name] = (before[0], max(before[1], gap))
-    return found
+            before = differing.setdefault(key, {}).get(name, (epoch, 0.0))
+            differing[key][name] = (before[0], max(before[1], gap))
+    return differing
 
 
 def _spans(history: Table) -> dict[str, slice]:
@@ -165,17 +165,19 @@ def _gap(one: Any, two: Any) -> float:
     return gap if np.isfinite(gap) else float("inf")
 
 
-def _sentence(found: _Found | None, files: tuple[str, ...], count: int) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    if found == {}:
+def _sentence(
+    differing: _Found | None, files: tuple[str, ...], count: int
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    if differing == {}:
         return "other epochs were evaluated", (), files
-    if not found:
+    if not differing:
         return f"the readings are equal, and these files are not: {', '.join(files)}", (), files
-    name = min(found, key=lambda name: (found[name][0], -found[name][1]))
-    epoch, gap = found[name]
+    name = min(differing, key=lambda name: (differing[name][0], -differing[name][1]))
+    epoch, gap = differing[name]
     by = f", by at most {gap:.3g}" if np.isfinite(gap) else ""
     return (
-        f"{name} differs from epoch {epoch} on{by}; {len(found)} of {count} readings differ",
-        tuple(sorted(found)),
+        f"{name} differs from epoch {epoch} on{by}; {len(differing)} of {count} readings differ",
+        tuple(sorted(differing)),
         files,
     )
 

@@ -84,10 +84,10 @@ def _set(settings: Mapping[str, Any]) -> list[str]:
 
 def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted paths to values; a component (a mapping with a `kind`) stays whole, since its fields go together."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in spec.items():
         if isinstance(value, Mapping) and "kind" not in value:
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat

@@ -59,14 +59,14 @@ class Stop:
         """Stop from now on; the first reason stays."""
         self.reason = self.reason or reason
 
-    def also(self, reason: str, asked: Callable[[], bool]) -> None:
+    def also(self, reason: str, wanted: Callable[[], bool]) -> None:
         """Stop for this reason too, once `asked()` is true."""
-        self._others.append((reason, asked))
+        self._others.append((reason, wanted))
 
     def __call__(self) -> bool:
         if self._end is not None and time.monotonic() >= self._end:
             self.ask("the time is up")
-        for reason, asked in self._others:
-            if not self.reason and asked():
+        for reason, wanted in self._others:
+            if not self.reason and wanted():
                 self.ask(reason)
         return bool(self.reason)

@@ -40,11 +40,11 @@ def answer(audit: Audit, settled: Outcome | None, folder: str) -> list[str]:
 def _how_many(audit: Audit, settled: Outcome | None) -> str:
     n, rate = f"{len(audit):,}", audit.rate
     if settled:
-        found = _shares(settled)["wrong labels"]
-        ends = f"{share(found['low'])} and {share(found['high'])}"
+        wrong = _shares(settled)["wrong labels"]
+        ends = f"{share(wrong['low'])} and {share(wrong['high'])}"
         if settled["verdict"] == "settled":
             return (
-                f"Between {ends} of the {n} labels are wrong (95% interval, estimate {share(found['value'])}): "
+                f"Between {ends} of the {n} labels are wrong (95% interval, estimate {share(wrong['value'])}): "
                 f"{settled['checked']} checked samples settle it for any kind of noise."
             )
         return (
@@ -108,23 +108,25 @@ def likelihood(value: float) -> str:
 def ways(audit: Audit, settled: Outcome | None) -> list[dict[str, Any]]:
     """Every way of telling the share of wrong labels: its name, value, interval where there is one, and premise."""
     rate, transition = audit.rate, audit.transition
-    made = [
+    sentences = [
         _way("labels that differ from the prediction", rate.disagreement, nan, nan, "counts the networks' errors too"),
     ]
     if transition.verdict == "stated":
         note = "if a label depends on the class alone, and nearest samples share it"
-        made.append(_way("labels of nearest samples", transition.rate, nan, nan, note))
+        sentences.append(_way("labels of nearest samples", transition.rate, nan, nan, note))
     if rate.verdict == "stated":
-        made.append(_way("labels alone", rate.value, rate.low, rate.high, "if the noise is symmetric; tests passed"))
-    else:
-        made.append(_way("labels alone", nan, nan, nan, f"cannot tell: {rate.reason}"))
-    if settled:
-        found, word = _shares(settled)["wrong labels"], settled["verdict"]
-        value = nan if found["value"] is None else found["value"]
-        made.append(
-            _way(f"checks, {word}", value, found["low"], found["high"], "for any noise, if the plan was followed")
+        sentences.append(
+            _way("labels alone", rate.value, rate.low, rate.high, "if the noise is symmetric; tests passed")
         )
-    return made
+    else:
+        sentences.append(_way("labels alone", nan, nan, nan, f"cannot tell: {rate.reason}"))
+    if settled:
+        wrong, word = _shares(settled)["wrong labels"], settled["verdict"]
+        value = nan if wrong["value"] is None else wrong["value"]
+        sentences.append(
+            _way(f"checks, {word}", value, wrong["low"], wrong["high"], "for any noise, if the plan was followed")
+        )
+    return sentences
 
 
 def _way(name: str, value: float, low: float, high: float, note: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ _COLORS = {"fits": "#5B5B5B", "doubtful": "#E69F00", "suspect": "#D55E00", "coun
 def margins(audit: Audit) -> NDArray[np.float64]:
     """The log-odds of each given label, mean over epochs and networks, cut to [-5, 5]. # (n,)"""
     score = np.clip(audit.samples["score"].astype(np.float64), 1e-12, 1 - 1e-12)
-    found: NDArray[np.float64] = np.clip(np.log((1 - score) / score), -_REACH, _REACH)
-    return found
+    log_odds: NDArray[np.float64] = np.clip(np.log((1 - score) / score), -_REACH, _REACH)
+    return log_odds
 
 
 def picture(audit: Audit) -> Figure:
@@ -64,10 +64,10 @@ def _kinds(audit: Audit) -> NDArray[Any]:
 def _bins(audit: Audit, kinds: NDArray[Any], shown: list[str]) -> Iterator[dict[str, Any]]:
     """How many labels of each kind lie in each bin of the margin, stacked."""
     edges = np.linspace(-_REACH, _REACH, _BINS + 1)
-    found = margins(audit)
+    log_odds = margins(audit)
     floor = np.zeros(_BINS, dtype=np.int64)
     for kind in shown:
-        counts = np.histogram(found[kinds == kind], edges)[0]
+        counts = np.histogram(log_odds[kinds == kind], edges)[0]
         for place in np.flatnonzero(counts).tolist():
             low, high = float(edges[place]), float(edges[place + 1])
             base, n = int(floor[place]), int(counts[place])

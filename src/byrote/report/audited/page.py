@@ -117,35 +117,35 @@ def _settled(settled: dict[str, Any]) -> dict[str, Any]:
 
 def _matrix(audit: Audit) -> dict[str, Any]:
     """The transition matrix as cells, of the classes that are confused most where there are many."""
-    told = audit.transition
-    if told.verdict != "stated":
-        return {"reason": told.reason, "rows": [], "premise": told.premise}
-    off = told.matrix.copy()
+    transition = audit.transition
+    if transition.verdict != "stated":
+        return {"reason": transition.reason, "rows": [], "premise": transition.premise}
+    off = transition.matrix.copy()
     np.fill_diagonal(off, 0)
     strength = off.max(axis=0) + off.max(axis=1)
-    kept = sorted(np.argsort(-strength, kind="stable")[:_WIDE].tolist())
+    strongest = sorted(np.argsort(-strength, kind="stable")[:_WIDE].tolist())
     rows = [
         {
             "name": audit.names[k],
             "cells": [
                 {
-                    "value": f"{100 * told.matrix[k, a]:.1f}",
-                    "ends": f"{100 * told.low[k, a]:.0f}–{100 * told.high[k, a]:.0f}",
-                    "faint": bool(told.matrix[k, a] < 0.005),
+                    "value": f"{100 * transition.matrix[k, a]:.1f}",
+                    "ends": f"{100 * transition.low[k, a]:.0f}–{100 * transition.high[k, a]:.0f}",
+                    "faint": bool(transition.matrix[k, a] < 0.005),
                     "own": k == a,
-                    "shade": f"{min(100 * told.matrix[k, a] ** 0.5, 100) * 0.6:.0f}",
+                    "shade": f"{min(100 * transition.matrix[k, a] ** 0.5, 100) * 0.6:.0f}",
                 }
-                for a in kept
+                for a in strongest
             ],
         }
-        for k in kept
+        for k in strongest
     ]
     return {
         "rows": rows,
-        "names": [audit.names[a] for a in kept],
-        "premise": told.premise,
-        "reason": told.reason,
-        "left": len(audit.names) - len(kept),
+        "names": [audit.names[a] for a in strongest],
+        "premise": transition.premise,
+        "reason": transition.reason,
+        "left": len(audit.names) - len(strongest),
     }
 
 

@@ -108,7 +108,7 @@ class Executor(ABC):
         """Take a task; it starts when there is room for it."""
 
     @abstractmethod
-    def wait(self, heard: Heard) -> None:
+    def wait(self, on_event: Heard) -> None:
         """Wait until every submitted task has ended, and pass each event to `heard`.
 
         The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no

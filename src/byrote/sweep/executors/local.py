@@ -58,7 +58,7 @@ class Local(Executor):
     def submit(self, task: Task) -> None:
         self._todo.put(task)
 
-    def wait(self, heard: Heard) -> None:
+    def wait(self, on_event: Heard) -> None:
         if self._stop():
             return
         count = min(self._workers, self._todo.qsize())
@@ -78,7 +78,7 @@ class Local(Executor):
             if event is None:
                 working -= 1
             else:
-                heard(event)
+                on_event(event)
 
     def close(self) -> None:
         for slot in self._slots:

@@ -92,7 +92,7 @@ class Ray(Executor):
     def submit(self, task: Task) -> None:
         self._todo.append(task)
 
-    def wait(self, heard: Heard) -> None:
+    def wait(self, on_event: Heard) -> None:
         if not self._todo or self._stop():
             return
         ray = self._connected()
@@ -106,7 +106,7 @@ class Ray(Executor):
                 share(self._root, self._root / self._flag)
             ready, _ = ray.wait(list(in_hand), num_returns=1, timeout=_TICK)
             for reference in ready:
-                self._end(reference, in_hand.pop(reference), heard)
+                self._end(reference, in_hand.pop(reference), on_event)
 
     def close(self) -> None:
         self._todo.clear()

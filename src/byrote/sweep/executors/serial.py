@@ -32,11 +32,11 @@ class Serial(Executor):
     def submit(self, task: Task) -> None:
         self._todo.append(task)
 
-    def wait(self, heard: Heard) -> None:
+    def wait(self, on_event: Heard) -> None:
         threads = torch.get_num_threads()
         try:
             while self._todo and not self._stop():
-                self._carry_out(self._todo.popleft(), heard)
+                self._carry_out(self._todo.popleft(), on_event)
         finally:
             torch.set_num_threads(threads)
 

@@ -133,7 +133,7 @@ def test_wandb(rows, tmp_path):
     assert {name: value for name, value in config.items() if name in FACTS} == FACTS
 
 
-class Kept:
+class Stored:
     def __init__(self):
         self.facts, self.rows = [], []
 
@@ -200,7 +200,7 @@ def test_what_describes_a_stored_run_is_no_reading():
     other = row | {"key": "b", "seed": 4, "spec": {"training.clip": 1.0}}
     history = [one | {"epoch": epoch, "j1": 0.5, "collapsed": False} for one in (row, other) for epoch in (1, 2)]
     analysis = Analysis.of(results_of(history))
-    table, exporter = analysis.table(), Kept()
+    table, exporter = analysis.table(), Stored()
     export(table.where(key="b"), exporter, facts=set(table.columns) - set(analysis.history.columns))
     assert exporter.rows == [(epoch, {"j1": 0.5, "collapsed": 0.0}) for epoch in (1, 2)]
     (facts,) = exporter.facts
@@ -212,11 +212,11 @@ def test_what_describes_a_stored_run_is_no_reading():
 
 def test_a_fact_that_a_row_lacks_is_an_error():
     with pytest.raises(ValueError, match="each column that facts names, got some without 'seed'"):
-        export([{"epoch": 1, "seed": 3}, {"epoch": 2}], Kept(), facts=["seed"])
+        export([{"epoch": 1, "seed": 3}, {"epoch": 2}], Stored(), facts=["seed"])
 
 
 def test_nothing_to_export_is_nothing_written():
-    exporter = Kept()
+    exporter = Stored()
     export([], exporter)
     assert (exporter.facts, exporter.rows) == ([], [])
 
@@ -232,7 +232,7 @@ def test_values_that_are_no_numbers_leave_a_gap():
 )
 def test_a_mistake_is_one_sentence(rows, words):
     with pytest.raises(ValueError, match=words):
-        export(rows, Kept())
+        export(rows, Stored())
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,9 @@ def test_md_makes_three_by_thirty_two() -> None:
     rows = unit[:, 0][:, low] * (1 - part[:, None]) + unit[:, 0][:, high] * part[:, None]
     expected = rows[:, :, low] * (1 - part) + rows[:, :, high] * part
     torch.testing.assert_close(pixels, expected, atol=1e-5, rtol=0)
-    colour = Toy(preprocessing="md", classes=(0, 1)).load()
-    assert colour.shape == (3, 32, 32)
-    back = colour.images[:, 2] * prepare.CIFAR_STD[2] + prepare.CIFAR_MEAN[2]
+    color = Toy(preprocessing="md", classes=(0, 1)).load()
+    assert color.shape == (3, 32, 32)
+    back = color.images[:, 2] * prepare.CIFAR_STD[2] + prepare.CIFAR_MEAN[2]
     assert back.max() <= 1.0001
     assert back.min() >= -0.0001
 

@@ -102,7 +102,7 @@ def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> No
 # ------------------------------------------------------------------------------------------------- PNG
 
 
-def write_png(pixels: np.ndarray, filters: list[int], colour: int, parts: int = 1) -> bytes:
+def write_png(pixels: np.ndarray, filters: list[int], color: int, parts: int = 1) -> bytes:
     """A PNG by the book, one byte at a time: the slow way, with the filter of each row given."""
     height, width, channels = pixels.shape
     lines = bytearray()
@@ -119,7 +119,7 @@ def write_png(pixels: np.ndarray, filters: list[int], colour: int, parts: int = 
                 lines.append((int(pixels[y, x, c]) - guess) % 256)
     packed = zlib.compress(bytes(lines))
     step = -(-len(packed) // parts)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0))]
     chunks += [(b"IDAT", packed[i : i + step]) for i in range(0, len(packed), step)]
     chunks += [(b"IEND", b"")]
     return wrap(chunks)

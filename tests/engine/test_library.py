@@ -17,14 +17,14 @@ from byrote.engine.kernels import library as native
 from byrote.engine.kernels.built import UnsafeCacheError
 from byrote.files import sha256
 
-FOUND = native.kernels()
-pytestmark = pytest.mark.skipif(FOUND is None, reason="no compiler")
+KERNELS = native.kernels()
+pytestmark = pytest.mark.skipif(KERNELS is None, reason="no compiler")
 
 
 @pytest.fixture
 def built(tmp_path, monkeypatch):
     """Builds with a compiler that copies this machine's own library, and counts how often."""
-    (real,) = [p for p in (library.cache_folder() / "kernels").glob("*.so") if sha256(p).startswith(FOUND.digest)][:1]
+    (real,) = [p for p in (library.cache_folder() / "kernels").glob("*.so") if sha256(p).startswith(KERNELS.digest)][:1]
     copy = shutil.copy(real, tmp_path / "real.so")
     compiler, source = tmp_path / "c++", tmp_path / "source.cpp"
     compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\ncp {copy} "$2"\necho >> {tmp_path}/count\n')

@@ -66,8 +66,8 @@ def scales(node, channel):
             yield from scales(value, channel)
 
 
-@pytest.mark.parametrize(("channel", "field"), [("color", "colour"), ("shape", "shape")])
-def test_one_colour_and_one_mark_a_loss_throughout(drawn, channel, field):
+@pytest.mark.parametrize(("channel", "field"), [("color", "color"), ("shape", "shape")])
+def test_one_color_and_one_mark_a_loss_throughout(drawn, channel, field):
     seen = {}
     for one in drawn.values():
         for scale in scales(one.spec["concat"], channel):
@@ -77,38 +77,38 @@ def test_one_colour_and_one_mark_a_loss_throughout(drawn, channel, field):
     assert set(seen) == {"CE", "LS", "LR", "MSE", "MSE-p", "RLL", "nMSE"}
 
 
-def test_losses_are_told_apart_without_colour():
+def test_losses_are_told_apart_without_color():
     assert len({style.shape for style in LOSSES.values()}) == len(LOSSES)
     assert len({style.dash for style in LOSSES.values()}) == len(LOSSES)
     known = ["GCE", "SCE", "AGCE", "CE"]
     spare = [loss_style(name, known) for name in ("GCE", "SCE", "AGCE")]
-    assert len({style.colour for style in spare} | {style.colour for style in LOSSES.values()}) == 3 + len(LOSSES)
+    assert len({style.color for style in spare} | {style.color for style in LOSSES.values()}) == 3 + len(LOSSES)
 
 
-def _linear(colour):
-    shares = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+def _linear(color):
+    shares = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
 
 
-def _contrast(colour, ground):
-    low, high = sorted(float(_linear(one) @ [0.2126, 0.7152, 0.0722]) for one in (colour, ground))
+def _contrast(color, ground):
+    low, high = sorted(float(_linear(one) @ [0.2126, 0.7152, 0.0722]) for one in (color, ground))
     return (high + 0.05) / (low + 0.05)
 
 
-def _lab(colour):
+def _lab(color):
     """CIE L*a*b* under daylight D65."""
-    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ _linear(colour)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ _linear(color)
     f = np.cbrt(xyz / [0.9505, 1, 1.089])
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
 @pytest.mark.parametrize(("shown", "ground"), [(LIGHT, "#fdfcf9"), (DARK, "#15171a")])
-def test_colours_stand_out_and_differ_on_light_and_dark_ground(shown, ground):
+def test_colors_stand_out_and_differ_on_light_and_dark_ground(shown, ground):
     """CE and MSE-p were one blue on dark ground."""
     known = [*LOSSES, *(f"own{place}" for place in range(6))]
-    colours = {name: loss_style(name, known).colour for name in known}
-    seen = {name: shown.get(colour, colour) for name, colour in colours.items()}
-    assert {name: colour for name, colour in seen.items() if _contrast(colour, ground) < 3} == {}
+    colors = {name: loss_style(name, known).color for name in known}
+    seen = {name: shown.get(color, color) for name, color in colors.items()}
+    assert {name: color for name, color in seen.items() if _contrast(color, ground) < 3} == {}
     pairs = combinations(LOSSES, 2)
     assert [(one, two) for one, two in pairs if np.linalg.norm(_lab(seen[one]) - _lab(seen[two])) < 30] == []
 

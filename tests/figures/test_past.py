@@ -128,11 +128,11 @@ def test_made_noise_of_another_rate_is_no_company(past_table):
     assert len(one.spec["concat"]) == 2
 
 
-def test_more_further_losses_than_spare_colours_differ_in_colour_and_mark():
+def test_more_further_losses_than_spare_colors_differ_in_color_and_mark():
     names = [*LOSSES, *(f"loss {letter}" for letter in "abcdefghijkl")]
     styles = [loss_style(name, names) for name in names]
-    assert len({(one.colour, one.shape) for one in styles}) == len(names)
-    assert len({(one.colour, one.dash) for one in styles}) == len(names)
+    assert len({(one.color, one.shape) for one in styles}) == len(names)
+    assert len({(one.color, one.dash) for one in styles}) == len(names)
 
 
 def test_the_captions_count_the_runs_behind_a_mark(drawn):

@@ -474,12 +474,12 @@ def test_an_empty_store_has_no_page(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_alpha_of_a_loss_has_rows_and_a_colour_of_its_own():
+def test_another_alpha_of_a_loss_has_rows_and_a_color_of_its_own():
     rows = made.runs(made.Cells(made.TEN, ("CE", "RLL"), (0.0, 0.4), seeds=2, every=30)).rows()
     other = [
         row | {"alpha": 0.45, "key": f"{row['key']}-45"} for row in rows if row["loss"] == "RLL" and row["seed"] == 0
     ]
     (table,) = resistance_tables(made.analysis(Table.of(rows + other)))
-    colours = {row["loss"]: row["colour"] for row in table["rows"]}
-    assert set(colours) == {"CE", "RLL", "RLL alpha .45"}
-    assert len(set(colours.values())) == 3
+    colors = {row["loss"]: row["color"] for row in table["rows"]}
+    assert set(colors) == {"CE", "RLL", "RLL alpha .45"}
+    assert len(set(colors.values())) == 3

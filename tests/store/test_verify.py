@@ -125,10 +125,10 @@ def test_the_command_makes_again_what_has_wrong_facts_or_files_of_another_run(tm
     resealed(root, second, files=sums)
     assert {flaw.key for flaw in verify(root).flaws} == {first, second}
     again = byrote.run(MINI, root, imports=["toys"], on="serial")
-    assert again.heard == {first, second}
+    assert again.reported == {first, second}
     assert (again.kept, again.done_before) == (8, 6)
     assert verify(root).flaws == ()
-    assert byrote.run(MINI, root, imports=["toys"], on="serial").heard == set()
+    assert byrote.run(MINI, root, imports=["toys"], on="serial").reported == set()
     assert whole.kept == 8
 
 

@@ -24,7 +24,7 @@ class Away(toys.Blobs):
 
     def decode(self, split):
         if not Away.here:
-            raise DataUnavailableError("blobs are not to be had; tried: the cache")
+            raise DataUnavailableError("blobs could not be obtained; tried: the cache")
         return super().decode(split)
 
     def stamp(self):
@@ -49,7 +49,7 @@ def study(*parts):
 
 HERE = {"name": "here", "base": {"data": {"kind": "toys:Blobs"}}, "axes": {"seed": [0, 1]}}
 GONE = {"name": "gone", "base": {"data": {"kind": f"{__name__}:Away"}}, "axes": {"seed": [0, 1, 2]}}
-REASON = "not run: data not available: blobs are not to be had; tried: the cache"
+REASON = "not run: data not available: blobs could not be obtained; tried: the cache"
 
 
 def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_path, capsys):
@@ -95,7 +95,7 @@ def test_limit_counts_runs_that_can_be_done(tmp_path):
 
 
 def test_a_study_without_any_data_is_an_error_and_leaves_nothing(tmp_path):
-    with pytest.raises(DataUnavailableError, match="blobs are not to be had"):
+    with pytest.raises(DataUnavailableError, match="blobs could not be obtained"):
         run(study(GONE), tmp_path / "s", on="serial")
     assert not (tmp_path / "s").exists()
 
@@ -143,7 +143,7 @@ def test_a_run_that_another_machine_did_is_not_listed(tmp_path):
     """Two machines share a store: one lacks the data and notes it, the other has them."""
     outcome = run(study(HERE), tmp_path / "s", on="serial")
     first = Plan.read(outcome.root).entries[0].key
-    mark_unavailable(outcome.root, {first: "blobs are not to be had"})
+    mark_unavailable(outcome.root, {first: "blobs could not be obtained"})
     state = state_of(outcome.root)
     assert (state["done"], state["unavailable"], state["not_run"]) == (2, 0, [])
     assert byrote.open(outcome.root).results.about["not_run"] == []

@@ -1,4 +1,4 @@
-"""The theory figures show solved numbers, in the colours of the losses, within the row limit."""
+"""The theory figures show solved numbers, in the colors of the losses, within the row limit."""
 
 import json
 
@@ -79,9 +79,9 @@ def test_curves_against_noise_are_solutions():
     eta = rows[100]["eta"]
     values = {round(row["dilation"], 9) for row in rows if row["eta"] == eta}
     assert round(theory.dilation(eta=eta).dilation, 9) in values
-    colours = json.dumps(chart.to_dict())
-    for colour in ("#0072B2", "#D55E00", "#CC79A7", "#009E73"):
-        assert colour in colours
+    colors = json.dumps(chart.to_dict())
+    for color in ("#0072B2", "#D55E00", "#CC79A7", "#009E73"):
+        assert color in colors
 
 
 def test_two_minima_are_drawn():

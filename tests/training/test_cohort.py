@@ -229,7 +229,7 @@ def test_cohort_keys():
         train([])
 
 
-def test_a_diverging_member_fails_and_its_neighbours_go_on(device):
+def test_a_diverging_member_fails_and_its_neighbors_go_on(device):
     good = tiny()
     bad = tiny(loss={"kind": "toys:Explosive"})
     failed, done = train([bad, good], device)

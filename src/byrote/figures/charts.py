@@ -51,11 +51,11 @@ def values(rows: Rows) -> alt.InlineData:
 
 
 def by_loss(names: Sequence[str], channel: str = "color") -> Any:
-    """The encoding of the field `loss` as colour, shape or dash, equal in every panel and figure."""
+    """The encoding of the field `loss` as color, shape or dash, equal in every panel and figure."""
     styles = [loss_style(name, names) for name in names]
     if channel == "color":
         return alt.Color(
-            "loss:N", scale=fixed(names, [s.colour for s in styles]), legend=alt.Legend(title=None, symbolOpacity=1)
+            "loss:N", scale=fixed(names, [s.color for s in styles]), legend=alt.Legend(title=None, symbolOpacity=1)
         )
     if channel == "shape":
         return alt.Shape(

@@ -139,7 +139,7 @@ def _heading(row: dict[str, Any], features: Table) -> alt.Title:
 
 
 def _panel(loss: str, features: Table, reach: float) -> list[Any]:
-    colour = loss_style(loss, [loss]).colour
+    color = loss_style(loss, [loss]).color
     classes = sorted(set(features["true"].tolist()))
     scale = alt.Scale(domain=[-0.03 * reach, reach], nice=False, clamp=True)
     x = alt.X("x:Q", title="feature 1", scale=scale)
@@ -147,17 +147,17 @@ def _panel(loss: str, features: Table, reach: float) -> list[Any]:
     layers: list[alt.Chart] = []
     for number, c in enumerate(classes):
         test = _some(features.where(split="test", true=c), _TEST)
-        dots = alt.Chart(values(test)).mark_point(filled=number == 0, size=18, color=colour, opacity=0.5, strokeWidth=1)
+        dots = alt.Chart(values(test)).mark_point(filled=number == 0, size=18, color=color, opacity=0.5, strokeWidth=1)
         layers.append(dots.encode(x=x, y=y))
     for number, c in enumerate(classes):
         wrong = _some(_wrong(features).where(observed=c), _WRONG)
         cross = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7" if number == 0 else "M-1,0L1,0M0,-1L0,1"
         marks = alt.Chart(values(wrong)).mark_point(shape=cross, size=34, color=INK, opacity=0.55, strokeWidth=1.1)
         layers.append(marks.encode(x=x, y=y))
-    return [*layers, *_landmark_layers(features, x, y, colour)]
+    return [*layers, *_landmark_layers(features, x, y, color)]
 
 
-def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.Chart]:
+def _landmark_layers(features: Table, x: Any, y: Any, color: str) -> list[alt.Chart]:
     points = landmarks(features)
     layers: list[alt.Chart] = []
     for start, end in (("h2", "u1"), ("h1", "u2")):
@@ -171,7 +171,7 @@ def _landmark_layers(features: Table, x: Any, y: Any, colour: str) -> list[alt.C
     base = alt.Chart(values(rows)).encode(x=x, y=y)
     shape = alt.Shape("kind:N", scale=fixed(["h", "u"], ["circle", "diamond"]), legend=None)
     tips = [alt.Tooltip("name:N"), alt.Tooltip("x:Q", format=".3f"), alt.Tooltip("y:Q", format=".3f")]
-    point = base.mark_point(filled=True, size=170, color=colour, opacity=1, stroke="white", strokeWidth=1.6)
+    point = base.mark_point(filled=True, size=170, color=color, opacity=1, stroke="white", strokeWidth=1.6)
     font: dict[str, Any] = {"fontSize": 14, "fontWeight": 700, "fontStyle": "italic"}
     halo: dict[str, Any] = {"stroke": "white", "strokeWidth": 5, "strokeJoin": "round"}
     texts: list[alt.Chart] = []

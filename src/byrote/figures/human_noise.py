@@ -16,7 +16,7 @@ __all__ = ["human_noise"]
 
 MEASURES = {"corrupted_as_observed": "m: wrong labels repeated", "test_accuracy": "accuracy on unseen images"}
 NEAR = 0.05  # recorded labels stand beside made noise of a rate no further from theirs
-PEOPLE, MADE = "recorded", "symmetric"
+PEOPLE, SIMULATED = "recorded", "symmetric"
 
 
 @figure(
@@ -53,7 +53,7 @@ def _pairs(one: Selection) -> list[Selection]:
         one: runs that differ in the noise law. A file has one rate, the mean realized one of its runs.
     """
     law, whole = one.text("noise"), one.analysis.runs["setting"][one.runs]
-    simulated = whole[(law == MADE) & (one.rate > 0)]
+    simulated = whole[(law == SIMULATED) & (one.rate > 0)]
     if not len(simulated):
         return []
     main = one.where((whole == np.bincount(simulated).argmax()) & (one.rate > 0))
@@ -73,7 +73,7 @@ def _of_law(one: Selection, law: str) -> Selection:
 
 def _shares(one: Selection) -> str:
     """How many labels are wrong in either."""
-    people, simulated = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, MADE))
+    people, simulated = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, SIMULATED))
     return f"{people:.1%} wrong; made {simulated:.1%}"
 
 
@@ -96,7 +96,7 @@ def _panel(one: Selection, field: str, names: list[str]) -> list[Any]:
         alt.Tooltip(f"{field}_n:Q", title="runs"),
     ]
     layers = []
-    for law, up in ((PEOPLE, -5), (MADE, 5)):
+    for law, up in ((PEOPLE, -5), (SIMULATED, 5)):
         base = alt.Chart(values([row for row in rows if row["noise"] == law]))
         marks = {"color": by_loss(names), "opacity": dimmed()}
         whisker = base.mark_rule(strokeWidth=1.4, yOffset=up).encode(

@@ -80,14 +80,14 @@ def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
     lines = fits(one, x, y)
     axis_x = alt.X(f"{x}:Q", title=X[x], scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
     axis_y = alt.Y(f"{y}:Q", title=Y[y], scale=alt.Scale(zero=True))
-    colour, shape = by_loss(names), by_loss(names, "shape")
+    color, shape = by_loss(names), by_loss(names, "shape")
     tips = [
         alt.Tooltip("loss:N"),
         alt.Tooltip("rate:Q", title="nominal η"),
         alt.Tooltip(f"{x}:Q", title="mem" if x == "mem_noise_weighted" else "mem / D", format=".3f"),
         alt.Tooltip(f"{y}:Q", title=Y[y], format=".3f"),
     ]
-    marks = {"x": axis_x, "y": axis_y, "color": colour, "shape": shape}
+    marks = {"x": axis_x, "y": axis_y, "color": color, "shape": shape}
     every = alt.Chart(values(runs)).mark_point(filled=True, size=22)
     every = every.encode(**marks, opacity=dimmed(0.3), tooltip=[*tips, alt.Tooltip("seed:Q")])
     mean = alt.Chart(values(means)).mark_point(filled=True, size=70)

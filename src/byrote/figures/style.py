@@ -1,6 +1,6 @@
-"""How every figure looks: one colour, one mark and one dash a loss, and one theme for page, paper and notebook.
+"""How every figure looks: one color, one mark and one dash a loss, and one theme for page, paper and notebook.
 
-All ink (axes, text, reference lines) is `currentColor`, so a chart takes the colour of the text around it, on a
+All ink (axes, text, reference lines) is `currentColor`, so a chart takes the color of the text around it, on a
 light page, on a dark one and in print; SVG and PDF files fall back to black.
 """
 
@@ -22,9 +22,9 @@ SHARE = ".0%"
 
 @dataclass(frozen=True)
 class LossStyle:
-    """One loss on every chart: colour (CSS), mark (Vega shape), dash (pixels on and off)."""
+    """One loss on every chart: color (CSS), mark (Vega shape), dash (pixels on and off)."""
 
-    colour: str
+    color: str
     shape: str
     dash: tuple[int, ...]
 
@@ -38,10 +38,10 @@ LOSSES = {
     "RLL": LossStyle("#E69F00", "cross", (9, 3)),
     "nMSE": LossStyle("#5B5B5B", "triangle-right", (2, 3)),
 }
-"""The losses of the two papers: Okabe and Ito's colours, with violet in place of their second blue."""
+"""The losses of the two papers: Okabe and Ito's colors, with violet in place of their second blue."""
 
 LIGHT = {"#D55E00": "#B84500", "#CC79A7": "#B8558F", "#E69F00": "#B07D00", "#999933": "#85852A", "#44AA99": "#2F8F80"}
-"""What the page shows on a light ground in place of the colours that are too pale there; equal hues."""
+"""What the page shows on a light ground in place of the colors that are too pale there; equal hues."""
 DARK = {
     "#0072B2": "#3FA3E0",
     "#5B5B5B": "#A9A9A9",
@@ -50,7 +50,7 @@ DARK = {
     "#882255": "#D06A9C",
     "#117733": "#45B868",
 }
-"""What the page shows on a dark ground in place of the colours that are too dark there; equal hues."""
+"""What the page shows on a dark ground in place of the colors that are too dark there; equal hues."""
 
 _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#332288", "circle", (5, 3)),
@@ -63,20 +63,20 @@ _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
 
 
 def loss_style(name: str, known: Sequence[str]) -> LossStyle:
-    """The style of a loss among all losses of a report, which share out the spare colours in sorted order.
+    """The style of a loss among all losses of a report, which share out the spare colors in sorted order.
 
-    >>> loss_style("RLL", ["CE", "RLL"]).colour
+    >>> loss_style("RLL", ["CE", "RLL"]).color
     '#E69F00'
-    >>> loss_style("GCE", ["CE", "GCE", "SCE"]).colour, loss_style("SCE", ["CE", "GCE", "SCE"]).colour
+    >>> loss_style("GCE", ["CE", "GCE", "SCE"]).color, loss_style("SCE", ["CE", "GCE", "SCE"]).color
     ('#332288', '#882255')
 
-    Of more further losses than there are spare colours, the next ones have a colour again with another mark and dash.
+    Of more further losses than there are spare colors, the next ones have a color again with another mark and dash.
     """
     if name in LOSSES:
         return LOSSES[name]
     lap, place = divmod(sorted(set(known) - set(LOSSES)).index(name), len(_FURTHER))
     shifted = _FURTHER[(place + lap) % len(_FURTHER)]
-    return LossStyle(_FURTHER[place].colour, shifted.shape, shifted.dash)
+    return LossStyle(_FURTHER[place].color, shifted.shape, shifted.dash)
 
 
 def theme() -> dict[str, Any]:

@@ -49,7 +49,7 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
 
 
 def _panel(alt: Any, name: str, solved: Dilation, domain: list[float], points: int) -> Any:
-    colour = LOSSES[name].colour if name in LOSSES else INK
+    color = LOSSES[name].color if name in LOSSES else INK
     x = alt.X("x:Q", scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(title="along h1", grid=False))
     y = alt.Y("y:Q", scale=alt.Scale(domain=domain, nice=False), axis=alt.Axis(title="along h2", grid=False))
 
@@ -67,19 +67,19 @@ def _panel(alt: Any, name: str, solved: Dilation, domain: list[float], points: i
         strokeDash=[3, 3], strokeWidth=1, stroke=INK, opacity=0.5
     )
     cloud = layer(_disc(h1, r, points, "observed 1") + _disc(h2, r, points, "observed 2")).mark_circle(
-        size=9, color=colour, opacity=0.35
+        size=9, color=color, opacity=0.35
     )
-    spread = layer(_circle(h1, r, 0) + _circle(h2, r, 1)).mark_line(strokeWidth=1.4, stroke=colour)
+    spread = layer(_circle(h1, r, 0) + _circle(h2, r, 1)).mark_line(strokeWidth=1.4, stroke=color)
     reach = layer(_arc(h2, apart, 2)).mark_line(strokeWidth=1, stroke=INK, strokeDash=[2, 3], opacity=0.6)
-    path = layer(_path(solved)).mark_line(strokeWidth=1.6, stroke=colour, opacity=0.75, strokeDash=[5, 3])
-    arrow = layer(_line(h2, u1, 3)).mark_line(strokeWidth=2.2, stroke=colour)
+    path = layer(_path(solved)).mark_line(strokeWidth=1.6, stroke=color, opacity=0.75, strokeDash=[5, 3])
+    arrow = layer(_line(h2, u1, 3)).mark_line(strokeWidth=2.2, stroke=color)
     order = {"order": alt.Order("k:O"), "detail": "g:N"}
     lines = [one.encode(**order) for one in (axes, border, spread, reach, path, arrow)]
     means = layer([{"x": h1[0], "y": h1[1]}, {"x": h2[0], "y": h2[1]}]).mark_point(
         shape="cross", size=130, filled=True, color=INK, opacity=1
     )
     noisy = layer([{"x": u1[0], "y": u1[1]}, {"x": u2[0], "y": u2[1]}]).mark_point(
-        shape="diamond", size=150, filled=True, color=colour, stroke="white", strokeWidth=1, opacity=1
+        shape="diamond", size=150, filled=True, color=color, stroke="white", strokeWidth=1, opacity=1
     )
     words = _words(solved, (h1, h2, u1, u2))
     notes = [

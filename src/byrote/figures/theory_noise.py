@@ -57,9 +57,9 @@ def _panel(alt: Any, eta: Any, solved: dict[str, Dilation | SquaredDilation], ti
             if m <= 2:
                 most.append({"eta": float(e), "dilation": float(m), "loss": name})
     names = list(solved)
-    colour = alt.Color(
+    color = alt.Color(
         "loss:N",
-        scale=alt.Scale(domain=names, range=[LOSSES[name].colour for name in names]),
+        scale=alt.Scale(domain=names, range=[LOSSES[name].color for name in names]),
         legend=alt.Legend(orient="top", symbolType="stroke", title=None),
     )
     x = alt.X(
@@ -76,7 +76,7 @@ def _panel(alt: Any, eta: Any, solved: dict[str, Dilation | SquaredDilation], ti
     lines = alt.Chart(alt.Data(values=rows)).mark_line(strokeWidth=2.4)
     note = alt.Chart(alt.Data(values=[{"eta": 1.25e-3, "dilation": 1.4, "t": "dotted: r_max / D, full memorization"}]))
     return alt.layer(
-        full_lines.encode(x=x, y=y, color=colour),
-        lines.encode(x=x, y=y, color=colour),
+        full_lines.encode(x=x, y=y, color=color),
+        lines.encode(x=x, y=y, color=color),
         note.mark_text(align="left", fontSize=10.5, color=INK, opacity=0.85).encode(x=x, y=y, text="t:N"),
     ).properties(width=330, height=250, title=alt.Title(title, subtitle=subtitle))

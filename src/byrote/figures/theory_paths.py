@@ -58,9 +58,9 @@ def _panel(alt: Any, name: str, rows: list[dict[str, Any]], position: int) -> An
     )
     title = "share of full memorization r/r_max" if position == 0 else None
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(title=title, labels=position == 0, format=".0%"))
-    colour = LOSSES[name].colour
-    dots = alt.Chart(alt.Data(values=rows)).mark_point(size=62, strokeWidth=1.7, color=colour, opacity=1)
-    fill = alt.condition("datum.kept === 'global minimum'", alt.value(colour), alt.value("white"))
+    color = LOSSES[name].color
+    dots = alt.Chart(alt.Data(values=rows)).mark_point(size=62, strokeWidth=1.7, color=color, opacity=1)
+    fill = alt.condition("datum.kept === 'global minimum'", alt.value(color), alt.value("white"))
     subtitle = ("convex: one minimum", "convex: one minimum", "bounded", "bounded; open: local only")[position]
     chart = dots.encode(x=x, y=y, fill=fill)
     half = alt.Chart(alt.Data(values=[{"share": 0.5}])).mark_rule(strokeDash=[2, 3], opacity=0.4, stroke=INK)

@@ -40,7 +40,7 @@ def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
     return [
         {
             "loss": mean["loss"],
-            "colour": loss_style(mean["loss"], names).colour,
+            "color": loss_style(mean["loss"], names).color,
             "rate": f"{mean['rate']:g}",
             "cells": [mean_share(mean, name) for name in _SHARES],
             "n": len(one.of_losses(mean["loss"]).at_rate(mean["rate"])),

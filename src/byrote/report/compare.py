@@ -105,14 +105,14 @@ def _keys(store: Store) -> list[str]:
     return [str(key) for key in runs["key"].tolist()] if len(runs) else []
 
 
-_Found = dict[str, tuple[int, float]]  # of each reading that differs: the first epoch, and by how much at most
+_Differing = dict[str, tuple[int, float]]  # of each reading that differs: the first epoch, and by how much at most
 
 
-def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Found]:
+def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Differing]:
     """The runs whose evaluated epochs or readings differ; of other epochs, nothing further is known."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
-    differing: dict[str, _Found] = {}
+    differing: dict[str, _Differing] = {}
     rows: list[list[NDArray[np.intp]]] = [[], []]
     keys: list[str] = []
     for key in shared:
@@ -166,7 +166,7 @@ def _gap(one: Any, two: Any) -> float:
 
 
 def _sentence(
-    differing: _Found | None, files: tuple[str, ...], count: int
+    differing: _Differing | None, files: tuple[str, ...], count: int
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     if differing == {}:
         return "other epochs were evaluated", (), files

@@ -50,7 +50,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "loss": loss,
-                "colour": loss_style(loss, names).colour,
+                "color": loss_style(loss, names).color,
                 "rate": f"{rate:g}",
                 "realised": percent(mean["realised_rate"]),
                 "cells": [mean_share(mean, name) for name in SHARES],

@@ -1,4 +1,4 @@
-"""Verdicts as a table: plain words with a colour and a sign, and everything behind them on request."""
+"""Verdicts as a table: plain words with a color and a sign, and everything behind them on request."""
 
 from __future__ import annotations
 

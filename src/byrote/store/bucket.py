@@ -16,14 +16,14 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-__all__ = ["Bucket", "Found"]
+__all__ = ["Bucket", "ObjectVersion"]
 
 _TIMEOUT, _RETRIES = "60s", 6
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
 @dataclass(frozen=True)
-class Found:
+class ObjectVersion:
     """An object in the bucket: its version (ETag), and when it was last written, by the bucket's clock."""
 
     tag: str
@@ -89,7 +89,7 @@ class Bucket:
             there = self.read(name)
             return there[1].tag if there is not None and there[0] == data else None
 
-    def read(self, name: str) -> tuple[bytes, Found] | None:
+    def read(self, name: str) -> tuple[bytes, ObjectVersion] | None:
         """Content and version of an object; None where there is none."""
         try:
             with self._asking(name):
@@ -98,7 +98,7 @@ class Bucket:
         except FileNotFoundError:
             return None
 
-    def look(self, name: str) -> Found | None:
+    def look(self, name: str) -> ObjectVersion | None:
         """The version of an object; None where there is none."""
         try:
             with self._asking(name):
@@ -106,7 +106,7 @@ class Bucket:
         except FileNotFoundError:
             return None
 
-    def list(self, prefix: str = "") -> dict[str, Found]:
+    def list(self, prefix: str = "") -> dict[str, ObjectVersion]:
         """All objects whose names begin with a folder, by name."""
         with self._asking(prefix):
             listed = self._obstore.list(self._store, prefix or None, chunk_size=1000)
@@ -142,5 +142,5 @@ def endpoint() -> str:
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
 
 
-def _version_of(meta: Any) -> Found:
-    return Found(str(meta["e_tag"]), meta["last_modified"].timestamp())
+def _version_of(meta: Any) -> ObjectVersion:
+    return ObjectVersion(str(meta["e_tag"]), meta["last_modified"].timestamp())

@@ -29,7 +29,7 @@ class Outcome:
             by the name of the file or module and the first digits of its content.
         without_weights: how many runs were done before and have no weights, although weights were requested.
         stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
-        heard: runs that this sweep put into the store.
+        reported: runs that this sweep put into the store.
     """
 
     root: Path
@@ -43,14 +43,14 @@ class Outcome:
     older_versions: dict[str, int] = field(default_factory=dict)
     without_weights: int = 0
     stopped: str = ""
-    heard: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
     _traces: set[str] = field(default_factory=set, repr=False)
 
     def note(self, event: Event) -> None:
         """Record an event of a worker."""
         if event.kind == "run":
             self.kept += 1
-            self.heard.add(event.data["key"])
+            self.reported.add(event.data["key"])
             if event.data["status"] == "failed":
                 self.failed[event.data["key"]] = event.data["error"]
         elif event.kind == "raised":

@@ -168,7 +168,7 @@ def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
     present = plan.present(committed(outcome.root))
     outcome.kept = len(present)
     discard(outcome.root, list(finished_checkpoints(outcome.root, present.values())))
-    others = {present[key]: key for key in keys if key in present and key not in outcome.heard}
+    others = {present[key]: key for key in keys if key in present and key not in outcome.reported}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():
         if manifest["status"] == "failed":
             outcome.failed[others[name]] = manifest["error"]

@@ -84,12 +84,12 @@ def _seen(image: Any) -> Look:
     if image.mode == "I" or image.mode.startswith("I;16"):
         bits = image.tag_v2.get(258, (16,))[0] if image.format == "TIFF" else 16
         return Look(width, height, "16 bits", (1 << bits) - 1, tuple(notes))
-    if _deep_colours(image):
+    if _deep_colors(image):
         notes.append("colors of 16 bits are read with 8")
     return Look(width, height, "8 bits", 255, tuple(notes))
 
 
-def _deep_colours(image: Any) -> bool:
+def _deep_colors(image: Any) -> bool:
     """Whether the file holds more than the eight bits a color that Pillow gives."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)

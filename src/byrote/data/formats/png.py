@@ -19,7 +19,7 @@ _LIMIT = 1 << 28
 def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode a PNG to uint8 (H, W, C).
 
-    Each row is stored as a difference from its neighbours; the row's first byte says which: 0 nothing, 1 the
+    Each row is stored as a difference from its neighbors; the row's first byte says which: 0 nothing, 1 the
     pixel to the left, 2 the one above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
 
     Raises:
@@ -28,8 +28,8 @@ def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise ValueError("a PNG file is needed")
     chunks = _chunks(content)
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    channels = {0: 1, 2: 3}.get(colour)
+    width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    channels = {0: 1, 2: 3}.get(color)
     if depth != 8 or channels is None or interlaced:
         raise ValueError("only 8-bit grey or RGB PNG files without interlacing are read")
     size = height * (1 + width * channels)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from byrote.sweep.plan import Task
 
-__all__ = ["Event", "Executor", "Heard", "Request", "Setting"]
+__all__ = ["Event", "Executor", "OnEvent", "Request", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Event:
     data: dict[str, Any]
 
 
-Heard = Callable[[Event], object]
+OnEvent = Callable[[Event], object]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Executor(ABC):
         """Take a task; it starts when there is room for it."""
 
     @abstractmethod
-    def wait(self, on_event: Heard) -> None:
+    def wait(self, on_event: OnEvent) -> None:
         """Wait until every submitted task has ended, and pass each event to `heard`.
 
         The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no

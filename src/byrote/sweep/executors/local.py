@@ -15,7 +15,7 @@ from queue import Empty, Queue
 from typing import Any, Self
 
 from byrote.identity import is_own
-from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
+from byrote.sweep.executors.base import Event, Executor, OnEvent, Request, Setting
 from byrote.sweep.plan import Task
 
 __all__ = ["Local", "default_workers"]
@@ -58,7 +58,7 @@ class Local(Executor):
     def submit(self, task: Task) -> None:
         self._todo.put(task)
 
-    def wait(self, on_event: Heard) -> None:
+    def wait(self, on_event: OnEvent) -> None:
         if self._stop():
             return
         count = min(self._workers, self._todo.qsize())

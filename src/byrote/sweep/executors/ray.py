@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from byrote.store.mirror import discard, fetch_file, located, share
-from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
+from byrote.sweep.executors.base import Event, Executor, OnEvent, Request, Setting
 from byrote.sweep.plan import Task
 
 __all__ = ["Ray"]
@@ -92,7 +92,7 @@ class Ray(Executor):
     def submit(self, task: Task) -> None:
         self._todo.append(task)
 
-    def wait(self, on_event: Heard) -> None:
+    def wait(self, on_event: OnEvent) -> None:
         if not self._todo or self._stop():
             return
         ray = self._connected()
@@ -121,7 +121,7 @@ class Ray(Executor):
     def _message(self, task: Task) -> dict[str, Any]:
         return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd()}
 
-    def _end(self, reference: Any, task: Task, pass_on: Heard) -> None:
+    def _end(self, reference: Any, task: Task, pass_on: OnEvent) -> None:
         """Pass on the events of a task, or how its worker died for the last time."""
         try:
             events = self._ray.get(reference)

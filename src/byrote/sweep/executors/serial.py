@@ -7,7 +7,7 @@ from typing import Self
 import torch
 
 from byrote.sweep.attempt import attempt
-from byrote.sweep.executors.base import Event, Executor, Heard, Request, Setting
+from byrote.sweep.executors.base import Event, Executor, OnEvent, Request, Setting
 from byrote.sweep.plan import Task
 
 __all__ = ["Serial"]
@@ -32,7 +32,7 @@ class Serial(Executor):
     def submit(self, task: Task) -> None:
         self._todo.append(task)
 
-    def wait(self, on_event: Heard) -> None:
+    def wait(self, on_event: OnEvent) -> None:
         threads = torch.get_num_threads()
         try:
             while self._todo and not self._stop():
@@ -43,5 +43,5 @@ class Serial(Executor):
     def close(self) -> None:
         self._todo.clear()
 
-    def _carry_out(self, task: Task, pass_on: Heard) -> None:
+    def _carry_out(self, task: Task, pass_on: OnEvent) -> None:
         attempt(self._setting.message(task), lambda data: pass_on(Event(task, data["event"], data)), self._stop)

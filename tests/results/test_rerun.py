@@ -16,7 +16,7 @@ from byrote.training import train
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
 )
-_MOST = 20_000  # samples times epochs: what a test may cost
+_MOST = 100_000  # samples times epochs: what a test may cost
 
 
 def name(folder):

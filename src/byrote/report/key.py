@@ -5,7 +5,7 @@ from __future__ import annotations
 from byrote.analysis import Analysis
 from byrote.analysis.series import in_order
 
-__all__ = ["LETTERS", "LOSSES", "PAPERS", "key"]
+__all__ = ["LETTERS", "LOSSES", "OF_TRUE_LABELS", "PAPERS", "key"]
 
 LOSSES = {
     "CE": "cross-entropy",
@@ -18,7 +18,7 @@ LOSSES = {
 }
 """The losses of the two papers, all of which the claims name."""
 LETTERS = {
-    "η, eta": "nominal rate of wrong labels, which the noise law is asked for",
+    "η, eta": "noise rate: the share of labels that the noise law is asked to change",
     "ρ, rho": "share of labels that are wrong in a run",
     "J1": "share of training images predicted as their observed label, noise included",
     "J2": "share of training images predicted as their true label",
@@ -33,6 +33,8 @@ LETTERS = {
     "M": "number of features",
     "n": "number of seeds, runs or images behind a number",
 }
+OF_TRUE_LABELS = frozenset({"ρ, rho", "J2", "m", "t", "a", "mem", "D", "h, u"})
+"""The letters that no page over labels that are only given uses."""
 PAPERS = {
     "MD": "Memorization-Dilation, Nguyen et al., ICLR 2023",
     "LF": "Does the Loss Function Matter?, Patel and Sastry, PAKDD 2021",
@@ -40,12 +42,14 @@ PAPERS = {
 
 
 def key(analysis: Analysis) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Losses, letters and papers, each an abbreviation with its words; further losses of the runs by their kind."""
+    """Losses, letters and papers, each an abbreviation with its words; further losses of the runs by their kind.
+
+    Where the labels of all runs are only given, letters that depend on true labels and the papers are left out.
+    """
     kinds = dict(zip(analysis.runs["loss"].tolist(), analysis.field("loss.kind").tolist(), strict=True))
     further = {name: str(kinds[name]).replace("_", " ") for name in in_order(list(kinds)) if name not in LOSSES}
     named = {name: words for name, words in further.items() if name.lower() != words.lower()}
-    return [
-        ("Losses", list((LOSSES | named).items())),
-        ("Letters", list(LETTERS.items())),
-        ("Papers", list(PAPERS.items())),
-    ]
+    losses = ("Losses", list((LOSSES | named).items()))
+    if analysis.given.all():
+        return [losses, ("Letters", [(name, words) for name, words in LETTERS.items() if name not in OF_TRUE_LABELS])]
+    return [losses, ("Letters", list(LETTERS.items())), ("Papers", list(PAPERS.items()))]

@@ -99,6 +99,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
     about = analysis.results.about
     words: list[str] = [verdict.word for verdict in verdicts]
     commands = cells(analysis)
+    mapped = [one for one in verdicts if one.word != "not tested"] if analysis.given.all() else verdicts
     return {
         "title": _title(str(about.get("study") or "byrote")),
         "scale": about.get("scale") or "",
@@ -107,7 +108,7 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "headline": headline(analysis, verdicts),
         "tally": [(word, sign, words.count(word)) for word, sign in SIGNS.items() if words.count(word)],
         "groups": grouped(verdicts),
-        "map": claims_map(verdicts),
+        "map": claims_map(mapped),
         "key": key(analysis),
         "figures": drawn,
         "specs": embed_json({one.name: one.spec for one in drawn}),

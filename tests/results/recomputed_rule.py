@@ -15,7 +15,8 @@ def verdict(checks, rows, used, nearly_all=None):
     word, text, pooled = decide(checks, nearly_all)
     subjects = dict.fromkeys(check.cell.dataset for check in checks)
     own = {name: [check for check in checks if check.cell.dataset == name] for name in subjects}
-    headline = next(pooled[check.what] for check in checks if check.what in pooled)
+    first = checks[0]  # shown where no premise is met
+    headline = next((pooled[check.what] for check in checks if check.what in pooled), (first.value, *first.ends))
     return {
         "word": word,
         "verdict": text,

@@ -64,7 +64,8 @@ def test_the_tables_show_the_claims_of_theory_alone():
 def test_committed_runs_are_those_the_study_asks_for_today(folder):
     results = byrote.open(folder).results
     about = results.about
-    planned = {e.key for _, e in Study.load(about["study"]).experiments(about["scale"], about["overrides"])}
+    study = Study.load(ROOT / about["file"] if about.get("file") else about["study"])
+    planned = {e.key for _, e in study.experiments(about["scale"], about["overrides"])}
     assert set(results.runs["key"].tolist()) <= planned
     assert (folder / "command.txt").read_text().strip()
     assert all(run["reason"].startswith("not run: data not available") for run in about["not_run"])

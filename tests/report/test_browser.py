@@ -2,9 +2,16 @@
 
 import pytest
 
+from report import legibility
+
 pytestmark = pytest.mark.browser
 PATIENCE = 300_000
 """How long a page may take to be drawn, in milliseconds: a machine may be busy with other work."""
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +60,8 @@ def test_a_click_in_the_legend_singles_out_a_loss(opened):
     assert before == 0
     assert faint().count() >= 5
     chart.locator(".role-legend-label text", has_text="RLL").first.dblclick()
+    tab.wait_for_timeout(1500)
+    assert faint().count() == 0
 
 
 def test_verdicts_open_with_the_keyboard(opened):
@@ -83,6 +92,65 @@ def test_the_page_fits_a_phone_and_the_dark(phone):
     assert luminance(ground) < 150 < 500 < luminance(ink)
     label = phone.locator("[data-chart=wrong-labels] .role-axis-label text").first
     assert label.evaluate("one => getComputedStyle(one).fill") == ink
+
+
+def test_nothing_is_cut_off_on_a_phone_and_what_scrolls_has_a_hint(phone):
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phone.evaluate(legibility.CUT_OFF) == []
+    wide = phone.evaluate(legibility.WIDE)
+    assert "resistance" in " ".join(one["name"] for one in wide)
+    assert [one["name"] for one in wide if "scroll" not in one["hint"]] == []
+
+
+def test_text_and_marks_stand_out_from_the_ground(opened, scheme):
+    tab, _, _ = opened
+    tab.emulate_media(color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    texts = tab.evaluate(legibility.TEXTS)
+    marks = tab.evaluate(legibility.MARKS)
+    halos = tab.evaluate(legibility.OUTLINES)
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    tab.emulate_media(color_scheme="light")
+    assert len(texts) > 500
+    assert sorted({(one["text"][:40], one["color"]) for one in texts if legibility.contrast(one) < 4.5}) == []
+    assert len(marks) > 100
+    assert sorted({(one["chart"], one["color"]) for one in marks if legibility.contrast(one) < 3}) == []
+    assert set(halos) == {ground}
+
+
+def test_titles_and_legends_never_touch(opened, phone):
+    for tab in (opened[0], phone):
+        boxes = tab.evaluate(legibility.TITLES)
+        assert len(boxes) > 40
+        assert legibility.touching(boxes) == []
+
+
+def test_a_click_in_the_legend_takes_bands_along(opened):
+    tab, _, _ = opened
+    chart = tab.locator("[data-chart=wrong-labels]")
+    bands = "nodes => nodes.map((one) => Number(one.getAttribute('opacity') ?? one.getAttribute('fill-opacity')))"
+    before = chart.locator("svg .mark-area path").evaluate_all(bands)
+    chart.locator(".role-legend-label text", has_text="RLL").first.click()
+    tab.wait_for_timeout(500)
+    after = chart.locator("svg .mark-area path").evaluate_all(bands)
+    chart.locator(".role-legend-label text", has_text="RLL").first.dblclick()
+    tab.wait_for_timeout(1500)
+    assert set(before) == {0.16}
+    assert set(after) == {0.16, 0.0112}
+    assert after.count(0.0112) > after.count(0.16)
+
+
+def test_a_mark_of_the_map_leads_to_the_claim(opened):
+    tab, _, _ = opened
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
+    mark = tab.locator("#map td a:not(.v-not-tested)").first
+    assert ":" in mark.get_attribute("title")
+    mark.click()
+    claim = tab.locator(mark.get_attribute("href"))
+    claim.locator(".more").wait_for(state="visible", timeout=10_000)
+    untested = tab.locator("#map a", has_text="not tested").first
+    untested.click()
+    tab.locator(untested.get_attribute("href")).wait_for(state="visible", timeout=10_000)
 
 
 @pytest.mark.long

@@ -107,7 +107,7 @@ def _lines(
     return (
         alt.Chart(values(corners))
         .mark_line(strokeWidth=1.8)
-        .encode(x=axis_x, y=axis_y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed(0.9))
+        .encode(x=axis_x, y=axis_y, color=by_loss(names), strokeDash=by_loss(names, "dash"), opacity=dimmed())
     )
 
 

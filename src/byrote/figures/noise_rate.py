@@ -110,7 +110,7 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[
         alt.Tooltip("rate:Q", title="stated", format=".1%"),
         alt.Tooltip("says:N", title="says that it"),
     ]
-    base = alt.Chart(values(rows)).encode(x=x, color=by_loss(names), opacity=dimmed(0.9))
+    base = alt.Chart(values(rows)).encode(x=x, color=by_loss(names), opacity=dimmed())
     whisker = base.mark_rule(strokeWidth=1.2).encode(y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q"))
     marks = [
         base.transform_filter(f"datum.says {sign} ''").mark_point(filled=full, size=32).encode(y=y, tooltip=tips)

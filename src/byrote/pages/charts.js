@@ -43,6 +43,13 @@
     clearTimeout(timer);
     timer = setTimeout(() => { busy = busy.then(draw); }, 250);
   });
+  // Vega-Lite keeps a loss singled out: a double click draws the chart anew, with all losses.
+  for (const element of charts) {
+    element.addEventListener("dblclick", () => {
+      delete element.dataset.columns;
+      busy = busy.then(draw);
+    });
+  }
   // A hint above what is wider than its place, also once a closed part of the page is opened.
   const hint = new ResizeObserver((entries) => {
     for (const { target } of entries) target.toggleAttribute("data-wide", target.scrollWidth > target.clientWidth + 1);

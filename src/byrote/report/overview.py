@@ -31,15 +31,17 @@ def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
         return {}
     columns = list(dict.fromkeys(name for one in verdicts for name in one.by_dataset))
     groups = [
-        {
-            "title": FAMILIES.get(letter, f"Claims {letter}"),
-            "rows": [_row(one, columns) for one in verdicts if one.id[:1] == letter],
-        }
+        (FAMILIES.get(letter, f"Claims {letter}"), [_row(one, columns) for one in verdicts if one.id[:1] == letter])
         for letter in dict.fromkeys(one.id[:1] for one in verdicts)
     ]
-    shown = {cell["word"]: cell for group in groups for row in group["rows"] for cell in row["cells"]}
+    rows = [row for _, some in groups for row in some]
+    shown = {cell["word"]: cell for row in rows for cell in row["cells"]}
     legend = [shown[word] for word in (*SIGNS, TOGETHER) if word in shown]
-    return {"columns": columns, "groups": groups, "legend": legend}
+    return {
+        "columns": columns,
+        "groups": [{"title": title, "rows": rows} for title, rows in groups],
+        "legend": legend,
+    }
 
 
 def _row(verdict: Verdict, columns: Sequence[str]) -> dict[str, Any]:

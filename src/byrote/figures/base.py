@@ -195,7 +195,7 @@ class Drawn(NamedTuple):
 
 
 def draw_into(folder: str | Path, analysis: Analysis, *names: str) -> Drawn:
-    """Draw figures and write each one's files; one whose function raises an exception costs itself and no other.
+    """Draw figures and write each one's files; if a figure's function raises an exception, only that figure is missing.
 
     The traceback is logged once.
 

@@ -1,4 +1,4 @@
-"""`byrote prune`: what a store no longer needs."""
+"""`byrote prune`: remove what a store no longer needs."""
 
 import json
 from collections.abc import Collection, Iterator

@@ -1,4 +1,4 @@
-"""What the models' arguments may be: one check a condition, one sentence a failure."""
+"""Checks of the models' arguments: one for each condition, with one sentence for its failure."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Gradients:
         return address_of(dgamma, s), address_of(dbeta, s)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
-        """Block i of run s is done with: its weight's gradient is da^T h."""
+        """Finish block i of run s, whose weight has the gradient da^T h."""
         self._products.weight_gradient(da, h, self._weights[i][s], i == len(self._blocks) - 1)
 
     def returned(self) -> list[Tensor | None]:

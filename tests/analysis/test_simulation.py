@@ -48,7 +48,7 @@ def test_simulated_words_are_those_of_decide(region: str) -> None:
     setting = simulation.Setting(4, "mixed", 0.5, "one tenfold", "normal")
     rng, half = np.random.default_rng(1), 3.0
     noise, margin = simulation.errors(setting, 60, rng), np.array([-2.0, 0.0, 3.0, -2.0])
-    words, named = simulation.said(setting, region, noise, margin, half)
+    words, named = simulation.words_of(setting, region, noise, margin, half)
     sign, base = (-1, half) if region == "two-sided" else (1, half if region == "outside" else 0.0)
     for errors, word, cells in zip(noise, words, named, strict=True):
         checks = [

@@ -109,7 +109,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, on_event: OnEvent) -> None:
-        """Wait until every submitted task has ended, and pass each event to `heard`.
+        """Wait until every submitted task has ended, and pass each event to `on_event`.
 
         The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no
         further task starts, and the tasks in hand end after their epoch, each with a checkpoint.

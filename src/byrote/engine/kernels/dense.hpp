@@ -117,14 +117,20 @@ struct ChainPass {
     Descent descent() const { return {rate, momentum, decay, steps != 0}; }
 };
 
-// What the next strip will read, fetched a little at every step of this one, so that memory is never idle.
+// Memory that will be read soon, fetched a few cache lines at every step of the work before it: `rows` rows of `count`
+// values, `stride` values apart.
 struct Ahead {
-    const char *at, *end;
-    int64_t lines;  // at each step
-    Ahead(const float *p, int64_t count, int64_t steps)
-        : at((const char *)p), end((const char *)(p + count)), lines(count / 16 / steps + 1) {}
+    const float *row = nullptr;
+    int64_t rows = 0, stride = 0, count = 0, lines = 0, at = 0;
+    Ahead() = default;
+    Ahead(const float *p, int64_t count, int64_t steps, int64_t rows = 1, int64_t stride = 0)
+        : row(p), rows(count > 0 ? rows : 0), stride(stride), count(count), lines(count * rows / 16 / steps + 1) {}
     void step() {
-        for (int64_t i = 0; i < lines && at < end; i++, at += 64) _mm_prefetch(at, _MM_HINT_T1);
+        for (int64_t i = 0; i < lines && rows > 0; i++) {
+            _mm_prefetch((const char *)(row + at), _MM_HINT_T1);
+            at += 16;
+            if (at >= count) at = 0, row += stride, rows--;
+        }
     }
 };
 #endif

@@ -114,8 +114,10 @@ inline __attribute__((always_inline)) void multiply_panel(vec (&sums)[TALL][2], 
 }
 
 // A panel: of every sample the product of its `depth` words in `operand`, panels, with the rows of `weight_panel`.
+// Between the products the memory that is read after them, `next`, is fetched into the second cache.
 template <class Number>
-inline void panel_product(const float *operand, int64_t P, const float *weight_panel, int64_t depth, float *to) {
+inline void panel_product(const float *operand, int64_t P, const float *weight_panel, int64_t depth, float *to,
+                          Ahead next) {
     constexpr int64_t ACROSS = WIDE / PER<Number>;
     for (int64_t start = 0; start < depth; start += DEEP)
         for (int64_t b = 0; b < P; b += TALL) {
@@ -124,13 +126,18 @@ inline void panel_product(const float *operand, int64_t P, const float *weight_p
             if (start)
                 for (int m = 0; m < TALL; m++)
                     sums[m][0] = load<vec>(rows + m * WIDE), sums[m][1] = load<vec>(rows + m * WIDE + 16);
-            for (int64_t k = start; k < std::min(depth, start + DEEP); k += ACROSS)
+            for (int64_t k = start; k < std::min(depth, start + DEEP); k += ACROSS) {
+                next.step();
                 multiply_panel<Number, 1, ACROSS>(sums, operand + k * P + b * ACROSS, weight_panel + k * WIDE,
                                             std::min(ACROSS, depth - k));
+            }
             for (int m = 0; m < TALL; m++)
                 store(rows + m * WIDE, sums[m][0]), store(rows + m * WIDE + 16, sums[m][1]);
         }
 }
+
+// How often `panel_product` steps through `next`, for `depth` values.
+inline int64_t steps(int64_t P, int64_t depth) { return P / TALL * panels(depth); }
 
 // Up to 32 rows of weights as columns: weight_panel[k][o] = word k of row o.
 template <class Number> void transpose_weight_rows(const float *w, int64_t rows, int64_t in, float *weight_panel) {
@@ -238,7 +245,9 @@ void block_forward(const Block &block, int64_t rows, Workspace &space, const flo
         float *a = own->a + f * space.P, *out = panel_target<Out>(space, own[1].h, f);
         if (count < WIDE) std::fill(out, out + WIDE * space.P, 0.0f);
         transpose_weight_rows<Number>(block.weight + f * block.in, count, block.in, space.weight_panel);
-        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), a);
+        Ahead next(block.weight + (f + WIDE) * block.in, columns(block.out, f + WIDE) * block.in,
+                   steps(space.P, block.in));
+        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), a, next);
         NormArguments<float, Written<Out>> n = {};
         n.x = a, n.out = (Written<Out> *)out, n.rows = rows, n.columns = count, n.stride = WIDE;
         n.gamma = block.gamma + f, n.beta = block.beta + f, n.offset = block.bias + f;
@@ -260,7 +269,7 @@ void block_evaluate(const Block &block, int64_t rows, Workspace &space, const fl
             shift[j - f] = block.beta[j] + scale[j - f] * (block.bias[j] - block.running_mean[j]);
         }
         transpose_weight_rows<Number>(block.weight + f * block.in, count, block.in, space.weight_panel);
-        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), space.panel);
+        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), space.panel, Ahead());
         NormArguments<float, Written<Out>> n = {};
         n.x = space.panel, n.out = (Written<Out> *)out, n.rows = rows, n.columns = count, n.stride = WIDE;
         n.scale = scale, n.shift = shift;
@@ -302,8 +311,8 @@ void weights_backward(const Block &block, int64_t i, int64_t end, int64_t rows, 
             const int64_t count = std::min(TALL, block.out - o), at = o * block.in + f;
             const __mmask16 low = first_lanes(block.in - f), high = first_lanes(block.in - f - 16);
             for (int64_t m = 0; m < count; m++)
-                for (const float *p : {block.weight, block.to_weight})
-                    _mm_prefetch(p + at + m * block.in, _MM_HINT_T0), _mm_prefetch(p + at + m * block.in + 16, _MM_HINT_T0);
+                for (const float *p : {block.weight + at + m * block.in, block.to_weight + at + m * block.in})
+                    _mm_prefetch(p, _MM_HINT_T0), _mm_prefetch(p + 16, _MM_HINT_T0);
             vec sums[TALL][2] = {};
             multiply_panel<Number, WIDE, 1>(sums, da + o / WIDE * WIDE * space.P / PER<Number> + o % WIDE,
                                             h + f * space.P / PER<Number>, words<Number>(rows));
@@ -353,7 +362,10 @@ void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Wor
         const int64_t end = std::min(block.in, start + GROUP);
         for (int64_t f = start; i && f < end; f += WIDE) {  // before the weights are stepped
             copy_weight_columns<Number>(block, f, space.weight_panel);
-            panel_product<Number>(space.da[0][0], space.P, space.weight_panel, words<Number>(block.out), space.panel);
+            const int64_t count = columns(end, f + WIDE);  // none behind the last panel of this group
+            Ahead next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);
+            panel_product<Number>(space.da[0][0], space.P, space.weight_panel, words<Number>(block.out), space.panel,
+                                  next);
             panel_norm_relu_backward<Below>(below, f, rows, space, space.layers + i - 1, space.da[1], descent);
         }
         weights_backward<Number>(block, start, end, rows, space, h, descent);

@@ -233,13 +233,13 @@ def check_j1(case: Case) -> None:
     """Check that the engine's J1 is that of the plain network it exports, on the same images and labels."""
     (run,) = train(experiments(case, "fp32", 1)[:1], keep_weights=True)
     images = case.data.load("train")
-    twin = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
-    twin.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
+    module = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in run.weights.items()})
     with torch.no_grad():
-        predicted = twin.eval()(images.images).argmax(1)
+        predicted = module.eval()(images.images).argmax(1)
     j1 = (predicted.numpy() == run.samples["observed"]).mean()
     if abs(j1 - run.final["j1"]) > 2 / len(predicted):
-        raise RuntimeError(f"the engine says J1 {run.final['j1']}, its plain twin {j1}")
+        raise RuntimeError(f"the engine says J1 {run.final['j1']}, its plain module {j1}")
 
 
 def faster_precision() -> str:

@@ -1,6 +1,7 @@
 """Audits of labels beside cleanlab: how often intervals hold the truth, how well wrong labels rank, what it costs.
 
     python benchmarks/audit.py [--json] [--quick] [--table FILE.csv]
+    python benchmarks/audit.py --law look-alike --source fashion mnist --seeds 3 9 --table FILE.csv
 
 41 settings: Fashion-MNIST and MNIST pixels and CIFAR-10 features (random patches and k-means, computed here; Coates,
 Lee and Ng 2011), each without noise and with symmetric, pair, part-dependent and look-alike noise of rate .05, .2 and
@@ -29,6 +30,7 @@ import json
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -54,12 +56,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--quick", action="store_true", help="minutes: Fashion-MNIST with 3,000 samples and one seed")
     parser.add_argument("--table", type=Path, help="write a row for each setting and seed as CSV")
+    parser.add_argument("--source", nargs="+", help="these sources alone")
+    parser.add_argument("--law", nargs="+", help="these noise laws alone; no summary is printed")
+    parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "LAST"), help="these seeds in place of 0 to 2")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     judge(torch.randn(64, 8), torch.arange(64) % 10, np.arange(64) % 2, 10)  # the first call compiles kernels
     warnings.filterwarnings("ignore", module="cleanlab|sklearn")
     size, start, rows = QUICK if chosen.quick else FULL, time.process_time(), []
-    for setting in settings(size):
+    if chosen.seeds:
+        size = replace(size, first=chosen.seeds[0], seeds=chosen.seeds[1] - chosen.seeds[0] + 1)
+    if chosen.source:
+        size = replace(size, sources=tuple(chosen.source))
+    for setting in settings(size, chosen.law):
         rows.append(one(setting, size))
         spent = time.process_time() - start
         print(
@@ -72,7 +81,8 @@ def main() -> None:
     if not chosen.json:
         for row in rows:
             print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
-    print(json.dumps(summary(rows) | {"cpu_seconds": round(time.process_time() - start)}))
+    if not chosen.law:
+        print(json.dumps(summary(rows) | {"cpu_seconds": round(time.process_time() - start)}))
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -140,8 +150,12 @@ def auroc(wrong: Array, score: Array) -> float:
     return float((ranks[wrong].sum() - wrong.sum() * (wrong.sum() + 1) / 2) / (wrong.sum() * (~wrong).sum()))
 
 
-def f1(wrong: Array, chosen: Array) -> float:
-    return float(2 * (wrong & chosen).sum() / max(wrong.sum() + chosen.sum(), 1))
+def of_selection(wrong: Array, chosen: Array, name: str = "") -> dict[str, float]:
+    """F1, precision (NaN where none is chosen) and recall (NaN where none is wrong) of the chosen samples."""
+    both, sizes = float((wrong & chosen).sum()), (float(chosen.sum()), float(wrong.sum()))
+    precision, recall = (both / size if size else float("nan") for size in sizes)
+    figures = {"f1": 2 * both / max(sum(sizes), 1), "precision": precision, "recall": recall}
+    return {f"{figure}{name}": value for figure, value in figures.items()}
 
 
 def row_error(estimate: Array, setting: Setting) -> float:
@@ -155,8 +169,8 @@ def of_ranking(audit: Audit, setting: Setting) -> dict[str, Any]:
     s, wrong = audit.samples, setting.wrong
     return {
         "auroc": auroc(wrong, s["score"]),
-        "f1": f1(wrong, s["suspect"]),
-        "f1_disagreement": f1(wrong, s["suggested"] != s["given"]),
+        **of_selection(wrong, s["suspect"]),
+        **of_selection(wrong, s["suggested"] != s["given"], "_disagreement"),
         "t_error": row_error(audit.transition.matrix, setting),
         "brier": float(((s["probability"] - wrong) ** 2).mean()),
     }
@@ -181,7 +195,7 @@ def of_cleanlab(setting: Setting, loss: losses.Loss, name: str) -> dict[str, Any
     off = 1 - np.trace(joint) / joint.sum()
     return {
         f"{name}_auroc": auroc(setting.wrong, -quality),
-        f"{name}_f1": f1(setting.wrong, issues),
+        **of_selection(setting.wrong, issues, f"_{name}"),
         f"{name}_t_error": row_error(matrix.T, setting),
         f"{name}_rate": float(off),
         f"{name}_seconds": time.process_time() - begun,
@@ -224,6 +238,22 @@ def checked(N: list[int], K: list[int], reviewer: float, twice: int, rng: Any) -
 # ------------------------------------------------------------------------------------------------- summary
 
 
+def numbers(row: dict[str, str]) -> dict[str, Any]:
+    """A row of the table as it was before it was written; a seed that was not computed has no entry.
+
+    >>> numbers({"law": "pair", "rate": "0.2", "covered": "False", "checks_half_0": ""})
+    {'law': 'pair', 'rate': 0.2, 'covered': False}
+    """
+    return {name: _number(text) for name, text in row.items() if text}
+
+
+def _number(text: str) -> Any:
+    try:
+        return {"True": True, "False": False}[text] if text in ("True", "False") else float(text)
+    except ValueError:
+        return text
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of the bars."""
     noisy = [row for row in rows if row["wrong"] > 0]
@@ -236,9 +266,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "auroc_over_cleanlab": mean(noisy, "auroc") - mean(noisy, "clean_auroc"),
         "auroc_least": min(row["auroc"] - row["clean_auroc"] for row in noisy),
         "auroc_over_cleanlab_rll": fmean(r["auroc"] - r["clean_auroc_rll"] for r in noisy if "clean_auroc_rll" in r),
-        "f1_best_share": fmean(row["f1"] >= max(row["clean_f1"], row["f1_disagreement"]) for row in noisy),
+        "f1_best_share": fmean(row["f1"] >= max(row["f1_clean"], row["f1_disagreement"]) for row in noisy),
         "f1": mean(noisy, "f1"),
-        "f1_cleanlab": mean(noisy, "clean_f1"),
+        "f1_cleanlab": mean(noisy, "f1_clean"),
         "f1_disagreement": mean(noisy, "f1_disagreement"),
         "t_error_ratio": mean(conditional, "t_error") / mean(conditional, "clean_t_error"),
         "time_ratio_ranking": sum(r["seconds_ranking"] for r in rows) / sum(r["clean_seconds_ranking"] for r in rows),

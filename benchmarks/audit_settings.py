@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,12 @@ class Size:
     sources: tuple[str, ...]
     draws: int
     erring_draws: int
+    first: int = 0  # the first seed
+
+    @property
+    def numbers(self) -> range:
+        """The seeds."""
+        return range(self.first, self.first + self.seeds)
 
 
 FULL = Size(8000, 3, ("fashion", "mnist", "cifar10", "cifar10n"), 200, 60)
@@ -56,16 +62,17 @@ class Setting:
         return self.given != self.true
 
 
-def settings(size: Size) -> Iterator[Setting]:
-    """Every setting, the seeds of one beside each other."""
+def settings(size: Size, laws: Sequence[str] | None = None) -> Iterator[Setting]:
+    """Every setting, or those of some laws, the seeds of one beside each other."""
     for source in size.sources:
         if source == "cifar10n":
-            yield from human(size)
+            yield from (setting for setting in human(size) if laws is None or setting.law in laws)
             continue
         images = loaded(source, size.samples)
         x = features(images) if source == "cifar10" else images.images.numpy()
-        for law, rate in [("none", 0.0), *((law, rate) for law in LAWS for rate in RATES)]:
-            for seed in range(size.seeds):
+        every = [("none", 0.0), *((law, rate) for law in LAWS for rate in RATES)]
+        for law, rate in [one for one in every if laws is None or one[0] in laws]:
+            for seed in size.numbers:
                 yield Setting(source, law, rate, seed, x, corrupted(images, law, rate, seed), images.labels.numpy())
 
 
@@ -91,7 +98,7 @@ def human(size: Size) -> Iterator[Setting]:
     for name in ("aggre", "worst"):
         law = noise.Recorded(path=f"cache:cifar10n/{name}.csv")
         given = law.corrupt(images.labels, 10, torch.Generator(), ids=images.ids).numpy()
-        for seed in range(size.seeds):
+        for seed in size.numbers:
             yield Setting("cifar10n", name, float((given != y).mean()), seed, x, given, y)
 
 

@@ -28,8 +28,8 @@ class Blobs(Dataset):
     def decode(self, split: str) -> Raw:
         rng = np.random.default_rng(0 if split == "train" else 1)
         labels = np.arange(self.samples * self.num) % self.num
-        centres = np.random.default_rng(9).random((self.num, 1, 4, 4))
-        images = centres[labels] + self.spread * rng.standard_normal((len(labels), 1, 4, 4))
+        centers = np.random.default_rng(9).random((self.num, 1, 4, 4))
+        images = centers[labels] + self.spread * rng.standard_normal((len(labels), 1, 4, 4))
         if self.poisoned:
             images[0] = np.nan
         return Raw(images.astype(np.float32), labels, np.arange(len(labels)))

@@ -117,7 +117,7 @@ def test_a_module_of_ones_own_is_trained_anew_in_each_fold():
     ("network", "error", "sentence"),
     [
         ("vgg", ValueError, "network must be"),
-        (nn.Sequential(nn.Linear(3, 5)), ValueError, "3 outputs, one a class, got 5 outputs"),
+        (nn.Sequential(nn.Linear(3, 5)), ValueError, "3 outputs, one per class, got 5 outputs"),
         (nn.Flatten(), ValueError, "got no nn.Linear"),
     ],
 )

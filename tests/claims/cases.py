@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from byrote.analysis import Analysis
 from claims.made import SEEDS, Rows, noise_of, results, spread_over_seeds, ten_class, two_class
-from claims.modelled import modelled
+from claims.modeled import modeled
 
 __all__ = ["CASES", "table"]
 
@@ -75,7 +75,7 @@ def doubled(**changes: object) -> Rows:
 
 
 def plain_and(**kinds: object) -> Rows:
-    """Ten classes plainly, and CE once more with each regulariser, which leaves m as given."""
+    """Ten classes plainly, and CE once more with each regularizer, which leaves m as given."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0)
     for name, m in kinds.items():
         strength = {"weight_decay": 5e-4} if name == "weight_decay" else {"dropout": 0.5}
@@ -90,8 +90,8 @@ def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = N
         for row in ten_class(("RLL",), rates=(0.2, 0.4), seeds=(seed,)):
             own = 2 * seed + (row["rate"] > 0.3)
             row = row | {"spec": {"split_seed": own, "noise_seed": own}}
-            centre = row["realised_rate"] + (0.0 if covered(seed) else 0.05)
-            stated = {"rate_estimate": centre, "rate_low": centre - 0.01, "rate_high": centre + 0.01}
+            center = row["realised_rate"] + (0.0 if covered(seed) else 0.05)
+            stated = {"rate_estimate": center, "rate_low": center - 0.01, "rate_high": center + 0.01}
             rows.append(row | stated | {"underfits": False})
     return rows
 
@@ -222,9 +222,9 @@ CASES: dict[str, Case] = {
         lambda: results(rates_off_one_run(lambda seed: True, SEEDS)),
     ),
     "C3": Case(
-        lambda: results(modelled()),
-        lambda: results(modelled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
-        lambda: results(modelled(seeds=ONE)),
+        lambda: results(modeled()),
+        lambda: results(modeled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
+        lambda: results(modeled(seeds=ONE)),
     ),
     "C4": Case(
         lambda: results(starts(0.97)),

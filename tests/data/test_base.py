@@ -1,4 +1,4 @@
-"""Choosing classes and counts, relabelling, scaling, ids; what is refused and in which words."""
+"""Choosing classes and counts, relabeling, scaling, ids; what is refused and in which words."""
 
 import pickle
 
@@ -66,7 +66,7 @@ def test_nan_is_found_wherever_it_is() -> None:
 # ------------------------------------------------------------------------------------------ selection
 
 
-def test_classes_are_relabelled_in_the_order_given() -> None:
+def test_classes_are_relabeled_in_the_order_given() -> None:
     loaded = Toy(classes=(7, 2)).load()
     raw = Toy().decode("train")
     assert loaded.num_classes == Toy(classes=(7, 2)).num_classes == 2
@@ -171,12 +171,12 @@ def test_standardized_unit_and_raw_differ_by_exactly_their_scale() -> None:
 
 
 def test_md_makes_three_by_thirty_two() -> None:
-    grey = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="md").load()
-    assert grey.shape == (3, 32, 32)
-    assert torch.equal(grey.images[:, 0], grey.images[:, 2])
+    gray = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="md").load()
+    assert gray.shape == (3, 32, 32)
+    assert torch.equal(gray.images[:, 0], gray.images[:, 2])
     unit = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="unit").load().images
-    pixels = grey.images[:, 0] * 0.3081 + 0.1307
-    # enlarging by 8/7 with half-pixel centres: row i reads at (i + .5) 7/8 - .5, edges held
+    pixels = gray.images[:, 0] * 0.3081 + 0.1307
+    # enlarging by 8/7 with half-pixel centers: row i reads at (i + .5) 7/8 - .5, edges held
     where = ((np.arange(32) + 0.5) * 28 / 32 - 0.5).clip(0, 27)
     low = np.floor(where).astype(int)
     high, part = np.minimum(low + 1, 27), torch.from_numpy(where - low).float()

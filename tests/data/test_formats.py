@@ -173,7 +173,7 @@ def test_a_bad_png_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool
     for wrong in (b"", b"GIF89a", good[:-20], good[:8], good[:30] + b"\xff" + good[31:]):
         with pytest.raises(ValueError, match="PNG"):
             read_png(wrong)
-    with pytest.raises(ValueError, match="8-bit grey or RGB"):
+    with pytest.raises(ValueError, match="8-bit gray or RGB"):
         read_png(write_png(np.zeros((2, 2, 1), np.uint8), [0], 3))
     small, large = (struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0) for side in (1, 60_000))
     other_filter = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\x07\0")), (b"IEND", b"")])

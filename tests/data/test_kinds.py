@@ -177,11 +177,11 @@ def test_numbers_that_float32_cannot_hold(tmp_path: Path, change: Any, message: 
 
 
 def test_splits_of_two_scales_are_refused(tmp_path: Path) -> None:
-    grey = np.random.default_rng(0).random((N, 3, 3))
+    gray = np.random.default_rng(0).random((N, 3, 3))
     parts = {"train_labels": LABELS, "test_labels": LABELS}
     with pytest.raises(ValueError, match=r"must have one scale, and they reach .* and 2.*: divide the larger ones by"):
-        npz(tmp_path, train_images=grey, test_images=255 * grey, **parts).load()
-    assert len(npz(tmp_path, train_images=grey, test_images=2 * grey, **parts).load()) == N
+        npz(tmp_path, train_images=gray, test_images=255 * gray, **parts).load()
+    assert len(npz(tmp_path, train_images=gray, test_images=2 * gray, **parts).load()) == N
 
 
 def test_names_of_other_programs_are_answered_with_ours(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ VALUES += ["1e999", "true", "{x=1}", '"', "[", "2024-01-01", "9" * 30, "\n", "to
 
 
 def arguments(case: Case) -> list[str]:
-    """A command with some of its options, mostly well formed; some of it left out, doubled or misspelt."""
+    """A command with some of its options, mostly well formed; some of it left out, doubled or misspelled."""
     command = case.pick(list(POSITIONS))
     words = [case.pick(options) for options in POSITIONS[command] if case.chance(0.93)]
     for option in case.rng.permutation(list(OPTIONS[command]))[: case.int(0, 3)]:

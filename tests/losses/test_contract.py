@@ -223,7 +223,7 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
 
 
 @every_example
-def test_minimising_it_classifies(loss: Loss, N: int) -> None:
+def test_minimizing_it_classifies(loss: Loss, N: int) -> None:
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(60) % N
     x = 4 * torch.eye(N)[y] + 0.5 * torch.randn(60, N, generator=generator)

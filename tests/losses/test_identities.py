@@ -295,7 +295,7 @@ def test_class_counts_must_agree() -> None:
     z, y = batch(3)
     with pytest.raises(ValueError, match="the transition has 2 classes, the logits 3"):
         losses.ForwardCorrection(np.eye(2))(z, y.clamp(max=1))
-    with pytest.raises(ValueError, match="3 weights are needed, one a class, got 2"):
+    with pytest.raises(ValueError, match="3 weights are needed, one per class, got 2"):
         losses.Weighted(losses.CrossEntropy(), (1.0, 2.0))(z, y.clamp(max=1))
 
 

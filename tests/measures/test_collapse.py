@@ -65,9 +65,9 @@ def test_unequal_counts_have_three_answers() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [900, 100])
     features = rng.normal(size=(1000, 1)) * np.where(labels == 0, 1.0, 0.5)[:, None] + 4.0 * labels[:, None]
-    averaged, pooled, centred = (nc1(*tensors(features, labels), convention=c) for c in CONVENTIONS)
+    averaged, pooled, centered = (nc1(*tensors(features, labels), convention=c) for c in CONVENTIONS)
     assert pooled > averaged * 1.2
-    assert centred == pytest.approx(pooled * 0.25 / 0.41, rel=1e-12)
+    assert centered == pytest.approx(pooled * 0.25 / 0.41, rel=1e-12)
 
 
 def test_two_classes_are_a_variance_ratio() -> None:
@@ -192,7 +192,7 @@ def test_nc2_of_known_frames() -> None:
 
 
 def test_a_class_at_zero() -> None:
-    """N = 2 with one class at the origin: norm_cv above 1 tells it (ddof 1), the uncentred cosine has no value."""
+    """N = 2 with one class at the origin: norm_cv above 1 tells it (ddof 1), the uncentered cosine has no value."""
     h, y = torch.tensor([[0.0, 0.0], [2.0, 1.0]]).repeat(3, 1), torch.arange(2).repeat(3)
     frame = nc2(ClassMoments.of(h, y, 2))
     assert frame.norm_cv == pytest.approx(math.sqrt(2))
@@ -289,8 +289,8 @@ def test_features_are_only_read(dtype: torch.dtype) -> None:
 
 
 def test_rank_cut_is_n_minus_one() -> None:
-    """Of N class means centring makes one direction null, also where they were rounded to float32 on the way."""
+    """Of N class means centering makes one direction null, also where they were rounded to float32 on the way."""
     features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
-    rounded = moments(features, labels).centred().float().double()
+    rounded = moments(features, labels).centered().float().double()
     unaware = torch.full((9,), 1e-30, dtype=torch.float64)  # as if nothing had been rounded: only the rank can cut
     assert len(axes_of(rounded, unaware, 0.0, 100).values) == 4

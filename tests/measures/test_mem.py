@@ -172,9 +172,9 @@ def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks
     sizes = []
     plain = mem_module._distance
 
-    def seen(rows, centres):
+    def seen(rows, centers):
         sizes.append(rows.numel())
-        return plain(rows, centres)
+        return plain(rows, centers)
 
     monkeypatch.setattr(mem_module, "_distance", seen)
     measured = memorization(features, true, observed, means)

@@ -27,17 +27,17 @@ OF_THE_REDRAW = (
 
 
 def snapshot(seed: int = 0, N: int = 3, M: int = 4, each: int = 12, outputs: int = 0, **changes: Any) -> Snapshot:
-    """Gaussian clouds about centres of the observed label, in float64; every class occurs in every set."""
+    """Gaussian clouds about centers of the observed label, in float64; every class occurs in every set."""
     rng = np.random.default_rng(seed)
     outputs = outputs or N
     true = np.tile(np.arange(N), each)
     redrawn = rng.random(len(true)) < 0.5
     observed = np.where(redrawn, rng.integers(outputs, size=len(true)), true)
     observed[:outputs], redrawn[:outputs] = np.arange(outputs), np.arange(outputs) != true[:outputs]
-    centres = np.abs(rng.normal(size=(outputs, M))) + 0.1
-    features = centres[observed] + 0.4 * rng.normal(size=(len(true), M))
+    centers = np.abs(rng.normal(size=(outputs, M))) + 0.1
+    features = centers[observed] + 0.4 * rng.normal(size=(len(true), M))
     test_true = np.tile(np.arange(N), each)
-    test_features = centres[test_true] + 0.6 * rng.normal(size=(len(test_true), M))
+    test_features = centers[test_true] + 0.6 * rng.normal(size=(len(test_true), M))
     weight, bias = rng.normal(size=(outputs, M)), rng.normal(size=outputs)
     values = {
         "num_classes": N,
@@ -89,7 +89,7 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])
 def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
-    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centred ones; so NC2 to NC4 as well."""
+    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered ones; so NC2 to NC4 as well."""
     row = read(collapsed_snapshot(N, M))
     zeros = ("def31_norms", "def31_angles", "def31_duality", "train_norm_cv", "train_uncentred_cosine")
     for name in (*zeros, "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "train_classes_at_zero"):
@@ -151,12 +151,12 @@ def test_a_direction_that_all_but_died_holds_nearly_all_of_nc1() -> None:
     """Ten classes, one pair of which has all but met: D hardly moves, NC1 explodes, and the share says why."""
     rng = np.random.default_rng(3)
     labels = np.tile(np.arange(10), 200)
-    centres = 5 * np.eye(10)
+    centers = 5 * np.eye(10)
     noise = rng.normal(size=(2000, 10))
-    near = centres.copy()
+    near = centers.copy()
     near[1] = near[0] + 0.05 * (near[1] - near[0])
     shares, values, distances = [], [], []
-    for c in (centres, near):
+    for c in (centers, near):
         moments = ClassMoments.of(torch.from_numpy(c[labels] + noise), torch.from_numpy(labels), 10)
         shares.append(nc1_top_share(moments))
         values.append(nc1(moments))
@@ -198,7 +198,7 @@ def test_training_columns_have_their_value_where_the_test_means_coincide() -> No
 
 
 def test_training_means_that_coincide_or_lie_at_zero() -> None:
-    """Total collapse: angles about the centre have no value, norms have; at zero no cosine has one."""
+    """Total collapse: angles about the center have no value, norms have; at zero no cosine has one."""
     constant = read(snapshot(features=torch.ones(36, 4, dtype=torch.float64)))
     for name in ("train_centred_cosine", "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "def31_duality"):
         assert math.isnan(constant[name]), name

@@ -77,7 +77,7 @@ def full_problem(
             break
         start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * width + 1)), 0)
     features, r = full.a * x[:-1].reshape(2, width), full.unit * float(x[-1])
-    apart = np.linalg.norm(features - full.a * full.centres, axis=1)
+    apart = np.linalg.norm(features - full.a * full.centers, axis=1)
     value = best * full.eta + full.rest
     return FullSolution(features, r, r / full.distance, full.eta * float(apart.max()), value, converged, steps)
 
@@ -126,7 +126,7 @@ class _Full:
         return self.clean(0.0)[0]
 
     @property
-    def centres(self) -> Array:
+    def centers(self) -> Array:
         """Where u_1 and u_2 come from: h_2 / a and h_1 / a."""
         return np.eye(2, self.width)[::-1]
 
@@ -155,11 +155,11 @@ class _Full:
 
     def room(self, x: Array) -> Array:
         """C_MD r / D - eta ||u - h||, over eta D: at least 0 where feasible."""
-        apart = (x[:-1].reshape(2, self.width) - self.centres) / np.sqrt(2)
+        apart = (x[:-1].reshape(2, self.width) - self.centers) / np.sqrt(2)
         return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
 
     def room_slope(self, x: Array) -> Array:
-        apart = x[:-1].reshape(2, self.width) - self.centres
+        apart = x[:-1].reshape(2, self.width) - self.centers
         apart = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-300) / np.sqrt(2)
         rows = np.zeros((2, x.size))
         rows[0, : self.width], rows[1, self.width : -1], rows[:, -1] = -apart[0], -apart[1], 1.0

@@ -263,7 +263,7 @@ class TestUsersLaws:
         assert ring.bound == pytest.approx(1)
         assert theory.dilation(eta=0.1, law=ring).dilation == pytest.approx(theory.dilation(eta=0.1).dilation, rel=1e-9)
 
-    def test_a_lopsided_law_may_be_used_if_centred(self):
+    def test_a_lopsided_law_may_be_used_if_centered(self):
         lopsided = theory.dilation(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
         full = full_problem(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
         assert full.dilation == pytest.approx(lopsided.dilation, rel=1e-6)
@@ -271,12 +271,12 @@ class TestUsersLaws:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: laws.from_samples([1.0, 2.0]), "not centred"),
-            (lambda: laws.from_samples([[1.0, 1.0], [0.0, 0.0]]), "not centred.*h_1"),
+            (lambda: laws.from_samples([1.0, 2.0]), "not centered"),
+            (lambda: laws.from_samples([[1.0, 1.0], [0.0, 0.0]]), "not centered.*h_1"),
             (lambda: laws.from_samples([0.0, 0.0]), "spread"),
             (lambda: laws.from_samples([np.nan]), "finite"),
             (lambda: laws.from_samples([[1.0], [2.0]]), "M >= 2"),
-            (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centred"),
+            (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centered"),
             (lambda: laws.from_density(lambda z: z**2 - 1, -1.0, 1.0), "non-negative"),
             (lambda: laws.from_density(lambda z: 0 * z, -1.0, 1.0), "mass"),
             (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite low < high"),

@@ -71,7 +71,7 @@ def test_any_admissible_tangent_certifies_and_no_other():
 
 @pytest.mark.parametrize("positive", [True, False])
 @pytest.mark.parametrize("N", [2, 3, 7])
-def test_the_matrices_are_minimisers(N, positive):
+def test_the_matrices_are_minimizers(N, positive):
     solved = theory.layer_peeled(N, 0.2, 0.003, 0.001, positive, width=N + 2)
     W, H = solved.weight, solved.features
     samples = np.repeat(H[:, None, :], 2, axis=1)
@@ -114,7 +114,7 @@ def test_the_exact_threshold_is_where_zero_takes_over(positive):
     assert np.isfinite([at.value, at.lower_bound, at.feature_norm]).all()
 
 
-def test_between_the_thresholds_the_minimiser_is_zero():
+def test_between_the_thresholds_the_minimizer_is_zero():
     exact, printed = theory.thresholds(10, 0.1, 0.08, 0.08)
     assert exact < 0 < printed
     assert theory.layer_peeled(10, 0.1, 0.08, 0.08).collapsed
@@ -154,7 +154,7 @@ def test_a_sweep_is_its_points():
         _ = sweep.features
 
 
-def test_with_a_bias_two_classes_have_a_curve_of_minimisers():
+def test_with_a_bias_two_classes_have_a_curve_of_minimizers():
     solved = theory.layer_peeled(2, 0.1, 0.005, 0.005, bias=True)
     curve = theory.bias_curve(0.1, 0.005, 0.005, points=9)
     for W, H, b in curve:

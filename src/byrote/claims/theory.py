@@ -38,9 +38,9 @@ _RATE = 0.4  # the noise rate of the noisy risk
 
 @claim(
     "A1",
-    statement="Best-of-restarts minimisers of the positive layer-peeled problem are NC configurations (Def. 3.1)",
+    statement="Best-of-restarts minimizers of the positive layer-peeled problem are NC configurations (Def. 3.1)",
     bar="largest relative deviation from the closed form < 1e-6 (with a bias and N = 2: of the value only)",
-    published="Theorem 3.2; its footnote on biases is false for N = 2, where the minimisers form a curve",
+    published="Theorem 3.2; its footnote on biases is false for N = 2, where the minimizers form a curve",
     method="exact, no interval",
     cells="a grid of N, M, alpha, penalties on both sides of the exact threshold, with and without a bias; the "
     "largest deviation decides. Runs count the problems solved",

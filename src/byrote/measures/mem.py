@@ -273,8 +273,8 @@ def class_distance(means: Tensor) -> float:
     return distance if math.isfinite(distance) else _NAN
 
 
-def _distance(features: Tensor, centres: Tensor) -> Tensor:
-    away: Tensor = torch.linalg.vector_norm(features.detach().to(torch.float64) - centres, dim=1)
+def _distance(features: Tensor, centers: Tensor) -> Tensor:
+    away: Tensor = torch.linalg.vector_norm(features.detach().to(torch.float64) - centers, dim=1)
     return away
 
 

@@ -148,7 +148,7 @@ class Observer:
         )
         before = self.sample_history
         if not torch.equal(before.observed, observed):
-            before = _relabelled(before, observed)
+            before = _relabeled(before, observed)
         answers = ~_reported(epoch, "training", unusable(logits))
         _reported(epoch, "test", unusable(test_logits))
         if bool(answers.all()):
@@ -313,7 +313,7 @@ def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _relabelled(history: SampleHistory, observed: Tensor) -> SampleHistory:
+def _relabeled(history: SampleHistory, observed: Tensor) -> SampleHistory:
     """The history with the observed labels now known; the samples that changed had no measurement."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):

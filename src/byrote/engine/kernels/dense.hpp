@@ -23,7 +23,7 @@ static inline ivec pair_lanes(vec lower, vec higher) {
     return pair_lanes(upper(lower), upper(higher));
 #endif
 }
-// Thirty-two neighbouring values as sixteen words of two bfloat16.
+// Thirty-two neighboring values as sixteen words of two bfloat16.
 static inline ivec pair_neighbors(vec first, vec second) {
 #ifdef __AVX512BF16__
     return (ivec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);

@@ -12,7 +12,7 @@
 //
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
 // strips of 32 rows (left) or columns (right), in a strip the steps of 32 along the summed axis, in a step two tiles of
-// 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbours along the summed
+// 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbors along the summed
 // axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which add nothing to any sum.
 #include <algorithm>
 #include <utility>
@@ -322,7 +322,7 @@ static void hidden_backward(const Block &block, int64_t rows, Workspace &space, 
 
 // The weights' gradient da h^T, 32 rows at a time, and what is done with it. On the way the weights as they were go,
 // narrowed, to `weights_for_below`, the right operand of the product that takes da to the block below: of weights as
-// they lie it needs neighbouring rows side by side, no transposing. The product's result is transposed instead, a
+// they lie it needs neighboring rows side by side, no transposing. The product's result is transposed instead, a
 // quarter of that.
 static void weights_backward(const Block &block, Workspace &space, const Workspace::Layer &own, bool is_read_below,
                              const Descent &descent) {

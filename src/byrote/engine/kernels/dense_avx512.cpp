@@ -10,8 +10,8 @@
 // 4. Then the weights' gradient, 8 x 32 of it in registers (`weights_backward`), stored or stepped at once by momentum.
 // 5. Evaluation is step 2 by the running statistics; nothing is kept, so blocks take turns in the same memory.
 //
-// Operands are words of 32 bits: a float32 value, or two bfloat16 neighbours along the summed axis. Of bfloat16 there
-// are therefore two panels, neighbours among features (for products with weights) and among samples (for their
+// Operands are words of 32 bits: a float32 value, or two bfloat16 neighbors along the summed axis. Of bfloat16 there
+// are therefore two panels, neighbors among features (for products with weights) and among samples (for their
 // gradient). The batch is padded to 8 samples and the last panel to 32 columns. What lies there is multiplied and then
 // dropped; it is 0 because numbers left over in memory may be denormal, which is slow.
 #include <algorithm>

@@ -47,7 +47,7 @@ template <class In, class Out = In, class Gate = Out> struct NormArguments {
     template <class T> static T *moved(T *pointer, int64_t c) { return pointer ? pointer + c : pointer; }
 };
 
-// K packs of neighbouring columns at once; `at` steps through them.
+// K packs of neighboring columns at once; `at` steps through them.
 #define EACH for (int k = 0; k < K; k++)
 template <class Pack> static constexpr int64_t at(int k) { return k * LANES<Pack>; }
 

@@ -8,7 +8,7 @@ from typing import Any
 from byrote import theory
 from claims.made import Rows, noise_of, run
 
-__all__ = ["TRUE", "modelled"]
+__all__ = ["TRUE", "modeled"]
 
 TRUE = {"lambda_w": 2e-3, "lambda_h": 1e-3, "slope": 1.3}
 FLOOR = 0.08
@@ -23,7 +23,7 @@ def _solved(loss: str, eta: float) -> Any:
     return theory.dilation(0.0 if loss == "CE" else 0.1, *at, loss="relaxation" if loss == "LR" else "smoothing")
 
 
-def modelled(
+def modeled(
     losses: tuple[str, ...] = ("CE", "LS", "LR", "MSE"),
     rates: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4),
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),

@@ -156,7 +156,7 @@ def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) 
         hint = ": pass them without the second axis, [:, 0]"
     elif values.ndim == 2 and values.shape[1] == (num_classes or values.shape[1]):
         hint = ": one-hot labels become classes with .argmax(1)"
-    raise ValueError(f"{name} (n,) are needed, one number a sample, got shape {tuple(values.shape)}{hint}")
+    raise ValueError(f"{name} (n,) are needed, one number per sample, got shape {tuple(values.shape)}{hint}")
 
 
 def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
@@ -175,7 +175,7 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
     rows = rows if rows.is_floating_point() else rows.double()
     if rows.ndim != 2 or (columns is not None and rows.shape[1] != columns):
         width = columns or ("C" if "logits" in name else "M")
-        raise ValueError(f"{name} (n, {width}) are needed, a row a sample, got shape {tuple(rows.shape)}")
+        raise ValueError(f"{name} (n, {width}) are needed, a row per sample, got shape {tuple(rows.shape)}")
     return rows
 
 

@@ -51,7 +51,7 @@ def test_left_out_error_by_a_loop() -> None:
 
 
 def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
-    """Pseudo-values of a function of a mask of runs, one a seed, by a loop."""
+    """Pseudo-values of a function of a mask of runs, one per seed, by a loop."""
     n, whole = len(np.unique(seeds)), function(np.ones(len(seeds), dtype=bool))
     return np.array([n * whole - (n - 1) * function(seeds != seed) for seed in np.unique(seeds)])
 

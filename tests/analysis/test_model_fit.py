@@ -227,7 +227,7 @@ def test_one_seed_gives_no_interval():
 
 def test_wrong_data():
     columns = _runs()
-    with pytest.raises(ValueError, match="one entry a run"):
+    with pytest.raises(ValueError, match="one entry per run"):
         model_fit.fit_runs(columns[0][1:], *columns[1:], models=MODELS)
     with pytest.raises(ValueError, match="none for MSE"):
         model_fit.fit_runs(*columns, models={name: MODELS[name] for name in ("CE", "LS", "LR")})

@@ -143,7 +143,7 @@ def test_a_reader_sees_ratios_and_correlations() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"values": [1.0, 2.0]}, "one value a seed"),
+        ({"values": [1.0, 2.0]}, "one value per seed"),
         ({"seeds": (0, 0, 1, 2, 3)}, "each seed may come once"),
         ({"region": (1.0, 0.0)}, "from its low to its high end"),
         ({"floor": -1.0}, "least standard error"),
@@ -411,7 +411,7 @@ def test_mixed_checks_are_named(checks: list[Check], what: str) -> None:
 
 def test_nearly_all_needs_one_kind_and_a_share() -> None:
     two = [check(0, 1.0), check(0, 1.0, what="a")]
-    with pytest.raises(ValueError, match="one kind of check, one a cell"):
+    with pytest.raises(ValueError, match="one kind of check, one per cell"):
         decide(two, nearly_all=0.9)
     with pytest.raises(ValueError, match="between 0 and 1"):
         decide(two[:1], nearly_all=1.0)

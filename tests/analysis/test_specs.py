@@ -269,7 +269,7 @@ def test_every_field_below_a_bound_one_is_bound(files, slot, member, name):
 
 
 def test_runs_that_bind_and_runs_that_do_not_are_told_apart():
-    """One learning rate, once chosen for the loss and once a part of the setting."""
+    """One learning rate, once chosen for the loss and once per part of the setting."""
     bound, free = runs_of(with_rate(0.1), bind=BIND).rows(), runs_of(with_rate(0.1, seed=1)).rows()
     specs = Specs.of(Table.of(bound + free))
     assert specs.setting().tolist() == [0, 1]

@@ -254,7 +254,7 @@ def test_one_seed_gives_its_own_statistic() -> None:
 
 
 def test_unequal_lengths_are_named() -> None:
-    with pytest.raises(ValueError, match="one x, one y and one seed a run"):
+    with pytest.raises(ValueError, match="one x, one y and one seed per run"):
         Points.of([1.0], [1.0, 2.0], [0], [0.1])
 
 

@@ -80,7 +80,7 @@ def test_an_index_names_the_batches(precision):
     assert torch.equal(one.features(samples, index), other.features(samples[index]))
     with pytest.raises(ValueError, match="3 runs"):
         one.features(samples, index[:2])
-    with pytest.raises(ValueError, match="20 numbers a sample, got 19"):
+    with pytest.raises(ValueError, match="20 numbers per sample, got 19"):
         one.features(samples[:, 1:])
 
 

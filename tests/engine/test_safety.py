@@ -28,7 +28,7 @@ def stack(precision="fp32", **options):
 @pytest.mark.parametrize("training", [True, False])
 def test_samples_of_another_size_are_refused(precision, side, training, way):
     network = stack(precision).train(training)
-    with torch.no_grad(), pytest.raises(ValueError, match=f"256 numbers a sample, got {side**2}"):
+    with torch.no_grad(), pytest.raises(ValueError, match=f"256 numbers per sample, got {side**2}"):
         network(torch.ones(2, 8, 1, side, side))
 
 

@@ -83,7 +83,7 @@ TEN = TWO | {
 
 
 def runs(cells: Cells) -> Table:
-    """Every run of a part, one row an evaluated epoch."""
+    """Every run of a part, one row per evaluated epoch."""
     rows: list[dict[str, Any]] = []
     for loss in cells.losses:
         for rate in cells.rates:

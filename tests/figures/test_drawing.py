@@ -251,7 +251,7 @@ def test_failed_runs_are_not_drawn():
         if row["loss"] == "RLL" and row["seed"] == 1:
             row |= {"status": "failed", "j1": 7.0, "j2": 7.0}
     (one,) = figures.draw(analysis(Table.of(rows)), "resistance")
-    assert "3 runs (1 to 2 seeds a cell)" in one.caption
+    assert "3 runs (1 to 2 seeds per cell)" in one.caption
     assert all(row.get("j1", 0) <= 1 for rows in one.spec["datasets"].values() for row in rows)
 
 

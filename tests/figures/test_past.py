@@ -137,7 +137,7 @@ def test_more_further_losses_than_spare_colors_differ_in_color_and_mark():
 
 def test_the_captions_count_the_runs_behind_a_mark(drawn):
     assert "12 runs of CIFAR-10, CNN-8; 12 runs of" in re.sub(r" \(.*?\)", "", drawn["human-noise"].caption)
-    assert drawn["human-noise"].caption.count("(3 seeds a cell)") == 2
+    assert drawn["human-noise"].caption.count("(3 seeds per cell)") == 2
 
 
 def test_recorded_labels_find_company_in_their_own_setting(past_table):

@@ -77,7 +77,7 @@ def test_what_the_model_has_not_and_what_collapsed_is_said():
         row |= {"nc1_test": 90.0, "class_distance": 1.0} if row["collapsed"] else {}
     (figure,) = figures.draw(analysis(type(history).of(rows)), "prediction")
     assert "The model has no nMSE." in figure.caption
-    assert "n: 24 runs (3 seeds a cell); left out: 1 collapsed run" in figure.caption
+    assert "n: 24 runs (3 seeds per cell); left out: 1 collapsed run" in figure.caption
     assert {row["loss"] for row in points(figure, 0)} == {"CE", "LS"}
     assert max(row["measured"] for row in points(figure, 1)) < 1
 

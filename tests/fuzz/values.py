@@ -112,7 +112,7 @@ def number(case: Case) -> float:
 
 
 def features(case: Case, values: np.ndarray, width: int, num_classes: int) -> np.ndarray:
-    """Clouds (n, M) around one center a class, near or far from the origin, tight or wide."""
+    """Clouds (n, M) around one center per class, near or far from the origin, tight or wide."""
     spread = 10.0 ** case.rng.uniform(-2, 1)
     centers = case.rng.normal(size=(num_classes, width))
     away = case.pick([0.0, 0.0, 1.0, 100.0])

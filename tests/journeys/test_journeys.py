@@ -106,7 +106,7 @@ def test_measure_an_own_loop(newcomer):
 
 
 def test_load_own_images(newcomer):
-    """docs/data.md: a folder a class; then a study over it, whose labels are only given."""
+    """docs/data.md: a folder per class; then a study over it, whose labels are only given."""
     pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
     newcomer.examples("docs/data.md")
     newcomer.script("""

@@ -52,7 +52,7 @@ def plain_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
 
 
 def clouds(rng: np.random.Generator, counts: list[int], width: int, spread: float = 1.0) -> tuple[np.ndarray, ...]:
-    """Gaussian clouds, one a class, each stretched differently along each axis, rows shuffled."""
+    """Gaussian clouds, one per class, each stretched differently along each axis, rows shuffled."""
     labels = np.repeat(np.arange(len(counts)), counts)
     centers = rng.normal(size=(len(counts), width))
     scales = spread * rng.uniform(0.3, 1.5, size=(len(counts), width))

@@ -189,7 +189,7 @@ def test_an_answer_that_is_not_clear_is_one_sentence() -> None:
     for pack in (lambda z, h: (z, z + 1), lambda z, h: (h, h), lambda z, h: {"a": z, "b": z}, lambda z, h: "logits"):
         with pytest.raises(ValueError, match=r"say which member they are with Observer\(logits=\)"):
             row(loader(IMAGES, NOISY), (), Answering(pack))
-    with pytest.raises(ValueError, match=r"logits \(B, 3\) are needed, one column a class, got shape \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"logits \(B, 3\) are needed, one column per class, got shape \(16, 1\)"):
         row(loader(IMAGES, NOISY), (), Answering(lambda z, h: z[:, :1]))
 
 
@@ -322,7 +322,7 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
         assert measured["rate_stated"] == 1
         assert measured["rate_high"] == pytest.approx(expected.high)
     assert math.isnan(Observer(model, true, 5).evaluate(1, train, test)["rate_estimate"])
-    with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one a test sample, got 2999"):
+    with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one per test sample, got 2999"):
         Observer(model, true, 5, test_observed=noisy[1:]).evaluate(1, train, test)
     shuffled = DataLoader(TensorDataset(images, true), 500, shuffle=True)
     with pytest.raises(ValueError, match="give test_observed for a loader that does not shuffle"):

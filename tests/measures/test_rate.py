@@ -272,7 +272,7 @@ def test_wrong_folds_and_confidence_are_named():
         noise_rate(logits, observed, 4, folds=torch.tensor([0, 1]))
     with pytest.raises(TypeError, match="folds must be integers"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3))
-    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number a sample, got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number per sample, got shape \(3, 1\)"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3, 1, dtype=torch.int64))
     for confidence in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):

@@ -29,7 +29,7 @@ def instances(num_classes: int) -> list[Noise]:
 
 
 def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shuffled balanced labels, and features (n, 2, 3) that lie around one center a class."""
+    """Shuffled balanced labels, and features (n, 2, 3) that lie around one center per class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(num_classes).repeat(each)[torch.randperm(num_classes * each, generator=generator)]
     centers = torch.randn(num_classes, 2, 3, generator=generator)

@@ -216,8 +216,8 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
         (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
         (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
         (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
-        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number a sample, got shape \(\)"),
-        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number a sample, got shape \(4, 1\)"),
+        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number per sample, got shape \(\)"),
+        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number per sample, got shape \(4, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             save_labels(path, ids, true, seen, num_classes=3)

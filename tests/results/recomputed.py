@@ -159,7 +159,7 @@ def cells(runs, *varied):
 
 
 def by_seed(runs, reading):
-    """One value a seed: the mean of the runs of the seed that have a value."""
+    """One value per seed: the mean of the runs of the seed that have a value."""
     values = defaultdict(list)
     for run in runs:
         value = reading(run) if callable(reading) else run[reading]
@@ -207,7 +207,7 @@ def wilson_error(runs, column):
 
 @dataclass
 class Check:
-    """One statistic in one cell, one value a seed, held to a region; its cell is a setting and, mostly, a rate."""
+    """One statistic in one cell, one value per seed, held to a region; its cell is a setting and, mostly, a rate."""
 
     cell: Cell
     rate: float | None

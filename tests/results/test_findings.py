@@ -23,7 +23,7 @@ NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 LONE = re.compile(rf"(?<![\w.]){NUMBER}(?!\w)")
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 # A setting that names a cell: it must stand in the name of a cell of the claims that the paragraph cites.
-CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images a class|epochs(?! per))\b")
+CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images per class|epochs(?! per))\b")
 # What is not a result: the only digits that need no table.
 NO_RESULT = re.compile(
     r"`[^`]*`"  # code

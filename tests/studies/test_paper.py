@@ -1,4 +1,4 @@
-"""One short run of every configuration of the studies' `paper` scale: 8 images a class, one epoch, all else as printed.
+"""A short run of every configuration of the studies' `paper` scale: 8 images per class, one epoch, all else as printed.
 
 A configuration is a data set with its preparation, a network, a recipe, a noise law and a start. Each is trained once,
 and each loss once with each kind of network. Data sets that are not on this machine are skipped one by one.

@@ -103,7 +103,7 @@ def _checked(x: NDArray[Any], name: str) -> NDArray[np.floating]:
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, got {x.dtype}")
     if x.ndim < 2:
-        raise ValueError(f"{name} (n, d) is needed, a row a sample, got shape {x.shape}")
+        raise ValueError(f"{name} (n, d) is needed, a row per sample, got shape {x.shape}")
     if x.ndim > 2:
         x = channels_first(x, "", name)
     if x.dtype.kind != "f":

@@ -47,15 +47,15 @@ def audit(
     Parameters
     ----------
     path
-        A folder of images, one folder a class; or a CSV or Parquet table.
+        A folder of images, one folder per class; or a CSV or Parquet table.
     label
         The column with the labels, in the table or in the file of labels.
     embeddings
-        An .npy file of features (n, d), a row a sample.
+        An .npy file of features (n, d), a row per sample.
     probabilities
         An .npy file of probabilities (n, N) of a model that was not trained on these labels; nothing is trained.
     labels
-        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one a line.
+        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one per line.
     folds
         How many networks share the work; with --probabilities, a file that says which model gave each row.
     groups

@@ -54,7 +54,7 @@ def show_problems(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def watch(folder: Path, as_json: bool) -> int:
-    """Print the state repeatedly until no driver works and no run is running; as JSON, one object a line."""
+    """Print the state repeatedly until no driver works and no run is running; as JSON, one object per line."""
     from byrote.cli.results import state_and_progress
 
     last = ""

@@ -52,7 +52,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     watch
         Look again every two seconds, until no driver works on it any more.
     json
-        Print JSON; with --watch one object a line.
+        Print JSON; with --watch one object per line.
     """
     from byrote.cli import following
     from byrote.store import Plan

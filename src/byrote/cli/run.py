@@ -60,7 +60,7 @@ def run(
     out
         The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        Worker processes (default: one a core, on an accelerator one); with --on slurm those of each task.
+        Worker processes (default: one per core, on an accelerator one); with --on slurm those of each task.
     device
         auto, cpu or cuda.
     precision

@@ -62,7 +62,7 @@ def _from_python(path: Path) -> bytes:
 
 
 def _from_png(path: Path, name: str) -> bytes:
-    """One image a row, its pixels one after another; the labels of all batches in one JSON list."""
+    """One image per row, its pixels one after another; the labels of all batches in one JSON list."""
     pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
     if pixels.size % (32 * 32 * 3):
         raise ValueError(f"{path} needs whole images of 32x32x3, one after another, got {pixels.shape}")

@@ -1,4 +1,4 @@
-"""Dilation against memorization, with one fitted line a loss."""
+"""Dilation against memorization, with one fitted line per loss."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def fits(one: Selection, x: str, y: str) -> dict[str, LineFit]:
 
 
 def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
-    """Every run, the means over seeds, and a line a loss, of one setting."""
+    """Every run, the means over seeds, and a line per loss, of one setting."""
     one = one.where(np.isfinite(one.last(x)) & np.isfinite(one.last("nc1_test")))
     ends = _reading(one, y)
     columns = (one.labels, one.rate, one.seeds, one.last(x), ends)

@@ -76,7 +76,7 @@ class SampleHistory:
     observed: Tensor  # int64
     predicted: Tensor  # int64, at the last evaluation; -1 before the first
     learned_epoch: Tensor  # int64, first epoch predicted as the observed label (epochs count from 1); 0: never
-    forgotten: Tensor  # int64, times a sample predicted as observed was no longer so at its next evaluation
+    forgotten: Tensor  # int64, how often a prediction of the observed label was lost at the next evaluation
     margin: Tensor  # float64, of the observed label, at the last evaluation; NaN before the first
     margin_sum: Tensor  # float64
     evaluations: Tensor  # int64

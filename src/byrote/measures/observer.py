@@ -260,7 +260,7 @@ class Observer:
         checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
         if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
-                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(checked.shape)}: "
+                f"logits (B, {self.num_classes}) are needed, one column per class, got shape {tuple(checked.shape)}: "
                 "give the head "
                 f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
             )
@@ -288,7 +288,7 @@ class Observer:
             return None
         if len(self._test_observed) != len(test_logits):
             raise ValueError(
-                f"test_observed ({len(test_logits)},) are needed, one a test sample, got {len(self._test_observed)}"
+                f"test_observed ({len(test_logits)},) are needed, one per test sample, got {len(self._test_observed)}"
             )
         return self._test_observed
 

@@ -183,7 +183,7 @@ def _to_nearest(
 
 
 def _rows(model: Noise, samples: Samples) -> torch.Tensor:
-    """Features on the CPU, one flat row a sample, (n, S)."""
+    """Features on the CPU, one flat row per sample, (n, S)."""
     features = samples.features
     if features is None:
         raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")

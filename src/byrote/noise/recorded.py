@@ -1,6 +1,6 @@
 """Labels that somebody recorded: noisy labels as a file that others can load, and train on exactly.
 
-A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row a sample, in the order
+A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row per sample, in the order
 of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
 both formats.
 """

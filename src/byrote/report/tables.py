@@ -31,7 +31,7 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta.
+    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table per setting, a row per loss and eta.
 
     Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
     """

@@ -2,7 +2,7 @@
 
 | file | what |
 |---|---|
-| `events-HOST-PID-TOKEN.jsonl` | one JSON object a line, appended by one driver (see `EVENTS`) |
+| `events-HOST-PID-TOKEN.jsonl` | one JSON object per line, appended by one driver (see `EVENTS`) |
 | `KEY.txt` | what happened to one run, in words: its process, its evaluated epochs, its end, a traceback |
 | `costs.json` | multiply-adds of each run's training, by key, from which the remaining time is predicted |
 

@@ -70,7 +70,7 @@ def run(
         imports: modules that define the user's own components.
         accept: the first digits, at least six, of older contents of a file or module whose runs still count; the store
             keeps them.
-        workers: processes (default: one a core, on an accelerator one); ignored when `on` is "serial".
+        workers: processes (default: one per core, on an accelerator one); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local", "serial" or "ray".
         address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private one of this machine.

@@ -231,7 +231,7 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
 
     Args:
         weight: (N, M).
-        features: (N, M), or (N, K, M) with K samples a class.
+        features: (N, M), or (N, K, M) with K samples per class.
         tolerance: bound on all three deviations.
 
     Raises:

@@ -228,7 +228,7 @@ def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64
     if array.dtype.kind not in "biu":
         raise TypeError(f"labels must be integer classes, got a {type(labels).__name__} of {array.dtype}")
     if array.shape != (size,):
-        raise ValueError(f"labels must have shape {(size,)}, one for each row of logits, got {array.shape}")
+        raise ValueError(f"labels must have shape {(size,)}, one per row of logits, got {array.shape}")
     outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if len(outside):
         first = outside[0]

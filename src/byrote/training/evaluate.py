@@ -12,7 +12,7 @@ from byrote.training.cohort import Cohort
 
 __all__ = ["answers", "features_of", "snapshots"]
 
-_CHUNK = 1000  # samples a run in one forward pass
+_CHUNK = 1000  # samples per run in one forward pass
 _SHOWN_TEST, _SHOWN_CLEAN = 1000, 500  # samples whose features are kept for the feature plane
 
 

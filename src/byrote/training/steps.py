@@ -15,7 +15,7 @@ def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> Ense
 
     Args:
         network: S runs.
-        trainings: one a run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
+        trainings: one per run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
 
     Raises:
         ValueError: optimizers that differ in more, or of a kind that the engine does not carry out.

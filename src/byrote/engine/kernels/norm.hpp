@@ -1,6 +1,6 @@
 // Batch normalization, residual and rectifier as one pass in each direction, and the step of momentum.
 //
-// A matrix (rows, columns) is a batch: a column is a feature or a channel, a row a sample or a pixel.
+// A matrix (rows, columns) is a batch: a column is a feature or a channel, a row is a sample or a pixel.
 // 1. Columns go through in packs of 64, 32 and 16 side by side, the rest one by one; a pack stays in registers.
 // 2. Forward: a pack's mean and squared deviations, chunk by chunk; out = max(floor, gamma xhat + beta + residual).
 // 3. Backward: the sums of g and of g xhat, where g is the gradient behind the rectifier; then the gradient of x.

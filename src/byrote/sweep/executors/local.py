@@ -1,4 +1,4 @@
-"""The executor `local`: tasks run in long-lived worker processes of this machine, one task a process at a time.
+"""The executor `local`: tasks run in long-lived worker processes of this machine, one task per process at a time.
 
 A worker that dies costs the task in hand and nothing else: its slot starts another and tries the task once more.
 """

@@ -1,4 +1,4 @@
-"""Small components of a user's own module: what the fast tests train on."""
+"""Small components of a user's own module, on which the fast tests train."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def tiny(**changes: Any) -> Any:
 
 
 class Deadly(Loss):
-    """Ends the process that computes it."""
+    """A loss that ends the process that computes it."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         import os
@@ -70,21 +70,21 @@ class Deadly(Loss):
 
 
 class Broken(Loss):
-    """Raises."""
+    """A loss that raises."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("this loss is broken")
 
 
 class Leaving(Loss):
-    """Ends Python, or tries to."""
+    """A loss that tries to end Python."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise SystemExit(5)
 
 
 class Unreadable(Blobs):
-    """Raises when it is read."""
+    """A data set that raises when it is read."""
 
     def decode(self, split: str) -> Raw:
         return {}["pixels"]

@@ -1,4 +1,4 @@
-"""The rule against slow arithmetic on one set of checks at a time: tests, pooled effects, Holm, words, and power."""
+"""The rule against slow arithmetic, one set of checks at a time: tests, pooled effects, Holm, words, and power."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _no_warning():
 def check(
     cell: object, mean: float, sd: float = 1.0, n: int = 5, what: str = "m", region=(0.0, math.inf), **more
 ) -> Check:
-    """A check whose values have exactly this mean and this SD, on seeds of its own."""
+    """A check whose values have exactly this mean and SD, with its own seeds."""
     seeds = more.pop("seeds", tuple(f"{cell} {i}" for i in range(n)))
     return Check(f"cell {cell}", what, mean + sd * UNIT[n], seeds, region, **more)
 
@@ -535,7 +535,7 @@ def test_power_counts_the_seeds_that_decide() -> None:
 
 
 def test_power_agrees_with_the_textbook_for_one_cell() -> None:
-    """A mean known almost exactly: the chance that a new interval lies inside is that of the noncentral t."""
+    """For a mean that is known almost exactly, a new interval lies inside with the probability of the noncentral t."""
     known = Check("c", "m", 0.45 + np.tile([-1.0, 1.0], 200), tuple(range(400)), at_least(0.0))
     assert power([known]).seeds == 0
     spread = math.sqrt(400 / 399)
@@ -553,7 +553,7 @@ def test_power_agrees_with_the_textbook_for_one_cell() -> None:
 def test_power_of_shares_and_of_few_seeds() -> None:
     share = power([Check("all", "coverage", (), (), at_least(0.9), share=(30, 30))])
     assert share.seeds is not None
-    assert 5 <= share.seeds <= 40  # 36 of 36 hold; a run that misses now and then needs more
+    assert 5 <= share.seeds <= 40  # 36 of 36 hold; if some runs miss, more are needed
     assert "more runs would decide it" in str(share)
     two = power([check(0, 50.0, n=2)])
     assert two.seeds == 1  # three are a check

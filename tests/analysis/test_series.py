@@ -1,4 +1,4 @@
-"""What figures share: which runs they show, means over seeds, lines; against slow and obvious computations."""
+"""Computations that figures share (choice of runs, means over seeds, lines), against slow and obvious ones."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Statistics of runs against slow loops: every fit is made again without each seed, with numpy or scipy."""
+"""Statistics of runs against slow loops: every fit is repeated without each seed, with numpy or scipy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def runs_of(
 
 
 def slow(statistic: Callable[..., float], *groups: Runs) -> Sample:
-    """The brute-force jackknife: the statistic of all runs, and again without each seed."""
+    """The brute-force jackknife: the statistic of all runs, and that without each seed."""
     seeds = [seed for seed in dict.fromkeys(groups[0][2].tolist()) if all(seed in group[2] for group in groups)]
     whole = statistic(*groups)
     without = [statistic(*(tuple(c[g[2] != seed] for c in g) for g in groups)) for seed in seeds]

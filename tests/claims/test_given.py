@@ -1,4 +1,4 @@
-"""Every registered claim, on data whose labels are only given: no word where it speaks of true labels."""
+"""Every registered claim on data whose labels are only given: no verdict where it is about true labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C3 on made runs: where the model holds by construction, and where it is wrong in one way at a time."""
+"""C3 on artificial runs: where the model holds by construction, and where it is wrong in one way at a time."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
     assert slopes(verdict, "scale-free") == pytest.approx({"LS": 1.0, "LR": 1.0}, rel=0.1)
 
 
-def test_distances_no_penalties_give_refute_the_model() -> None:
+def test_distances_that_no_penalties_give_refute_the_model() -> None:
     ce, ls = (modeled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"] for loss in ("CE", "LS"))
     verdict = c3(modeled(distance={"LS": ce / ls}))
     assert verdict.word in WRONG

@@ -1,4 +1,4 @@
-"""Arrays: layouts, npy pairs, and files that announce what they do not hold."""
+"""Arrays: layouts, npy pairs, and files whose headers announce more than they hold."""
 
 import io
 import logging
@@ -30,11 +30,11 @@ def npz(folder: Path, **arrays: Any) -> data.Arrays:
     ("shape", "layout", "expected"),
     [
         ((28, 28, 1), "nhwc", (1, 28, 28)),
-        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA: was read as 32 channels
+        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA, once read as 32 channels
         ((4, 32, 32), "nchw", (4, 32, 32)),
         ((64, 48, 3), "nhwc", (3, 64, 48)),
         ((2, 64, 48), "nchw", (2, 64, 48)),
-        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many bands as a satellite has
+        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many bands as a satellite image has
         ((64, 64, 13), "nhwc", (13, 64, 64)),
         ((3, 4, 4), "nchw", (3, 4, 4)),
         ((4, 4, 3), "nhwc", (3, 4, 4)),
@@ -55,7 +55,7 @@ def test_a_layout_that_is_certain(
 @pytest.mark.parametrize(
     "shape", [(3, 8, 3), (3, 3, 3), (1, 28, 1), (1, 1, 28), (8, 8, 8), (10, 20, 30), (3, 3, 20), (3, 20, 1)]
 )
-def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_an_ambiguous_layout_must_be_given(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = RNG.integers(0, 256, (20, *shape), dtype=np.uint8)
     own = npz(tmp_path, images=images, labels=LABELS)
     with pytest.raises(ValueError, match=r"can be read as .*: set layout='nchw' \(channels first\) or 'nhwc' \(last\)"):
@@ -78,7 +78,7 @@ def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, shape: tuple[
         ),
     ],
 )
-def test_images_that_are_none(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_arrays_that_are_no_images(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, **arrays).load()
 
@@ -98,7 +98,7 @@ def test_splits_that_do_not_belong_together(tmp_path: Path, change: dict[str, An
         npz(tmp_path, **(good | change)).load()
 
 
-def test_other_arrays_are_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_arrays_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     own = npz(tmp_path, images=GRAY, labels=LABELS, names=np.array(["x"]), val_images=GRAY)
     with caplog.at_level(logging.WARNING, "byrote"):
         own.load()
@@ -277,7 +277,7 @@ print("torch" in sys.modules)
 @pytest.mark.parametrize(
     "text", ["{'descr': '|u1', 'shape': (3,", "  {'a': 1\n 'b'", "'''", "9" * 5000, "(" * 400, "{'descr': x}"]
 )
-def test_headers_that_are_no_python_are_one_sentence(tmp_path: Path, text: str) -> None:
+def test_headers_that_are_not_python_give_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "images.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + bytes(30))
     np.save(tmp_path / "labels.npy", LABELS)

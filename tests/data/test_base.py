@@ -1,4 +1,4 @@
-"""Choosing classes and counts, relabeling, scaling, ids; what is refused and in which words."""
+"""Choosing classes and counts, relabeling, scaling, ids; which requests are refused, and with which messages."""
 
 import pickle
 
@@ -199,7 +199,7 @@ def test_area_weights_are_exact_averages(source: int, target: int) -> None:
     weights = prepare.area_weights(source, target)
     assert weights.shape == (target, source)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
-    np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel counts alike
+    np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel has the same weight
     fine = np.repeat(np.arange(source, dtype=float), target)  # cells cut into `target` pieces: exact by counting
     np.testing.assert_allclose(weights @ np.arange(source), fine.reshape(target, source).mean(axis=1), atol=1e-9)
 
@@ -247,7 +247,7 @@ def test_the_embedded_subset() -> None:
     assert train.shape == (1, 28, 28)
     assert abs(float(train.images.mean())) < 0.02
     assert abs(float(train.images.std()) - 1) < 0.02
-    assert 10_000 < int(train.ids.max()) < 60_000  # places in the full set, not in the subset
+    assert 10_000 < int(train.ids.max()) < 60_000  # positions in the full set, not in the subset
     some = data.FashionMNISTSubset(classes=(9, 3), per_class=5).load()
     places = [int((train.ids == i).nonzero()) for i in some.ids]
     assert train.labels[places].tolist() == [(9, 3)[label] for label in some.labels]

@@ -22,7 +22,7 @@ DEEP = RNG.integers(0, 65536, (6, 5), dtype=np.uint16)
 
 
 def png16(pixels: np.ndarray) -> bytes:
-    """A 16-bit PNG by the book: gray (H, W) or RGB (H, W, 3)."""
+    """A 16-bit PNG as the standard defines it: gray (H, W) or RGB (H, W, 3)."""
     height, width = pixels.shape[:2]
     color = 0 if pixels.ndim == 2 else 2
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -42,7 +42,7 @@ def pgm(pixels: np.ndarray, white: int) -> bytes:
 
 
 def tiff32(pixels: np.ndarray) -> bytes:
-    """A TIFF of unsigned 32-bit numbers by the book."""
+    """A TIFF of unsigned 32-bit numbers as the standard defines it."""
     height, width = pixels.shape
     tags = {256: width, 257: height, 258: 32, 259: 1, 262: 1, 273: 134, 277: 1, 278: height, 279: pixels.nbytes, 339: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -126,7 +126,7 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
 
 
 def gray_of(rgb: np.ndarray) -> np.ndarray:
-    """The luma that is documented, as a number."""
+    """The documented luma of a color."""
     return rgb.astype(float) @ np.array([0.299, 0.587, 0.114])
 
 

@@ -280,7 +280,7 @@ def test_tables_with_holes_and_no_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["x" * 5000 + ".csv", "no\0thing.csv", "absent/" * 100 + "t.csv", "~nobody-of-this-name/t.csv"]
 )
-def test_a_path_that_leads_nowhere_is_one_sentence(kind: type[data.Dataset], path: str) -> None:
+def test_a_path_that_leads_nowhere_gives_one_sentence(kind: type[data.Dataset], path: str) -> None:
     own = kind(path=path)
     for call in (own.load, own.stamp, own.content):  # type: ignore[attr-defined]
         with pytest.raises((ValueError, FileNotFoundError), match=r"there is no|cannot be read") as caught:

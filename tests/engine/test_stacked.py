@@ -1,4 +1,4 @@
-"""`stack` takes plain modules by their structure, a user's own too; the table of ways names files that are there."""
+"""`stack` recognizes plain modules by their structure, a user's own too; the table of ways names existing files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .stacks import stack_of
 
 
 class Mine(nn.Module):
-    """A dense chain of a user's, with the two parts a stack needs."""
+    """A user's own dense chain, with the two parts that a stack needs."""
 
     def __init__(self, width=8):
         super().__init__()

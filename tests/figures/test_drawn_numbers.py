@@ -88,7 +88,7 @@ def test_swapping_two_losses_names_swaps_what_is_drawn(demo_table, drawn):
     assert end(other, "RLL") == end(drawn["wrong-labels"], "CE") != end(drawn["wrong-labels"], "RLL")
 
 
-def test_collapsed_runs_are_left_out_and_said(demo_table):
+def test_collapsed_runs_are_left_out_and_named(demo_table):
     key = demo_table.where(loss="MSE", rate=0.2, seed=0)["key"][0]
     history = made.collapse(demo_table, key)
     (figure,) = figures.draw(analysis(history), "memorization-dilation")

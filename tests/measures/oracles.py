@@ -1,4 +1,4 @@
-"""Slow and obvious versions of the measures, in 50 digits or in numpy, against which the fast ones are held."""
+"""Slow and obvious versions of the measures, in 50 digits or in numpy, to which the fast ones are compared."""
 
 import mpmath
 import numpy as np

@@ -69,7 +69,7 @@ def train_duality(
 
 
 def top_share(features: np.ndarray, labels: np.ndarray) -> float:
-    """The largest term of tr(Sigma_W Sigma_B^+) over eigenvectors of whole M x M matrices, over their sum."""
+    """The largest term of tr(Sigma_W Sigma_B^+) over eigenvectors of whole M x M matrices, divided by their sum."""
     N, M = int(labels.max()) + 1, features.shape[1]
     means = class_means(features, labels, N)
     center = sum(means) / N

@@ -1,4 +1,4 @@
-"""The columns of training features, classifier and redrawn samples against plain NumPy; what they say at collapse."""
+"""The columns of training features, classifier and redrawn samples against plain NumPy, and their value at collapse."""
 
 import math
 from dataclasses import replace
@@ -67,7 +67,7 @@ def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapsh
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5), M=st.integers(1, 6), latent=st.booleans())
 def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bool) -> None:
-    """Also with two outputs a class, where the training classes are the outputs and the test classes are not."""
+    """Also with two outputs per class, where the training classes are the outputs and the test classes are not."""
     s = snapshot(seed, N, M, outputs=2 * N if latent else N)
     h, true, observed, redrawn = (getattr(s, name).numpy() for name in ("features", "true", "observed", "redrawn"))
     means = plain.class_means(h, observed, s.num_outputs)
@@ -122,7 +122,7 @@ def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
     unequal = exact.weight.clone()
     unequal[2] *= 3
     four = read(replace(exact, weight=unequal))
-    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "the angle alone; a factor of its own is for NC3"
+    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "only the angle counts; NC3 sees the factor"
     assert four["train_nc3"] > 0.3
 
 
@@ -148,7 +148,7 @@ def test_class_means_at_zero_are_counted() -> None:
 
 
 def test_a_direction_that_all_but_died_holds_nearly_all_of_nc1() -> None:
-    """Ten classes, one pair of which has all but met: D hardly moves, NC1 explodes, and the share says why."""
+    """Ten classes with two means that nearly coincide: D hardly changes, NC1 explodes, and the share shows why."""
     rng = np.random.default_rng(3)
     labels = np.tile(np.arange(10), 200)
     centers = 5 * np.eye(10)
@@ -198,7 +198,7 @@ def test_training_columns_have_their_value_where_the_test_means_coincide() -> No
 
 
 def test_training_means_that_coincide_or_lie_at_zero() -> None:
-    """Total collapse: angles about the center have no value, norms have; at zero no cosine has one."""
+    """Where all means coincide, angles about the center have no value but norms do; at zero no cosine has one."""
     constant = read(snapshot(features=torch.ones(36, 4, dtype=torch.float64)))
     for name in ("train_centred_cosine", "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "def31_duality"):
         assert math.isnan(constant[name]), name

@@ -11,7 +11,7 @@ SIZES = (2, 3, 10)
 
 
 def instances(num_classes: int) -> list[Noise]:
-    """Each registered model that can be made for N classes: by its defaults, or by its fields' own examples."""
+    """Each registered model that exists for N classes, with its defaults or the examples of its fields."""
     laws: list[Noise] = []
     for kind, model in sorted(Noise.registry.items()):
         if model is Recorded:  # needs a file: tests/noise/test_recorded.py

@@ -1,4 +1,4 @@
-"""Counting the noise that a set of labels carries."""
+"""Counting the noise in a set of labels."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from .oracles import count
 
 
 @given(st.integers(1, 6), st.integers(0, 6), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=60))
-def test_counts_equal_counting_aloud(n: int, extra: int, pairs: list[tuple[int, int]]) -> None:
+def test_counts_equal_counting_one_by_one(n: int, extra: int, pairs: list[tuple[int, int]]) -> None:
     true = torch.tensor([a % n for a, _ in pairs], dtype=torch.int32)
     seen = torch.tensor([b % (n + extra) for _, b in pairs], dtype=torch.int64)
     counted = realised(true, seen, n, n + extra)

@@ -1,4 +1,4 @@
-"""Noisy labels as files: saved, loaded, refused."""
+"""Noisy labels as files: how they are saved and loaded, and which files are refused."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def test_round_trip_in_the_order_of_ids(path: Path) -> None:
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    """Equal for both formats, any row order and integer type; its recipe is fixed by hand."""
+    """The hash is equal for both formats, any order of rows and any integer type; it is computed by hand here."""
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
@@ -64,7 +64,7 @@ def test_the_manifest_says_what_was_made(path: Path) -> None:
     }
 
 
-def test_nobody_is_a_legal_crowd(path: Path) -> None:
+def test_a_file_without_samples_is_legal(path: Path) -> None:
     none = torch.zeros(0, dtype=torch.int64)
     key = save_labels(path, none, none, none, num_classes=2)
     assert len(load_labels(path, sha256=key).ids) == 0
@@ -81,7 +81,7 @@ def test_a_changed_label_is_noticed(path: Path) -> None:
     path.write_bytes(other.read_bytes())
     with pytest.raises(ValueError, match="its manifest says sha256"):
         load_labels(path)
-    other.with_name(other.name + ".json").unlink()  # a file without manifest is anyone's own
+    other.with_name(other.name + ".json").unlink()  # a file without a manifest may change
     assert load_labels(other).observed.tolist() == [0, 1, 1, 2]
     with pytest.raises(ValueError, match="you asked for sha256"):
         load_labels(other, sha256="0" * 64)
@@ -116,7 +116,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
         ("", "has no column 'id'"),
     ],
 )
-def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_csv_gives_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "a.csv", text)
     with pytest.raises(ValueError, match=message) as caught:
         load_labels(path)
@@ -147,7 +147,7 @@ def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], m
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
-    """As pandas writes a column that once had a hole."""
+    """pandas writes them for a column that once had a missing value."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
     assert load_labels(path).true.tolist() == [0, 1]
     assert load_labels(path).observed.tolist() == [1, 1]
@@ -192,7 +192,7 @@ def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
                 call(tmp_path / f"{name}{suffix}")
 
 
-def test_bad_files_are_one_sentence(tmp_path: Path, path: Path) -> None:
+def test_bad_files_give_one_sentence(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file of noisy labels at"):
         load_labels(path)
     save_labels(path, IDS, TRUE, SEEN, num_classes=3)
@@ -265,7 +265,7 @@ def test_recorded_refuses_other_data(path: Path) -> None:
 
 
 def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
-    """CIFAR-10N's layout: one clean column, several of what people said."""
+    """The layout of CIFAR-10N: one column of clean labels, several of labels that people gave."""
     path = tmp_path / "cifar10n.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM (VALUES (0, 6, 6, 1), (1, 9, 9, 1)) t(id, clean_label, aggre_label, worse_label)) "

@@ -1,4 +1,4 @@
-"""The page of an audit: what it says, what it never says, and how much of it there is."""
+"""The page of an audit: its sentences, the claims that it never makes, and its size."""
 
 import json
 import re

@@ -43,7 +43,7 @@ def learning(e):
 
 
 def chosen(study):
-    """The runs that cover all; preferred are Fashion-MNIST, whose first images lie in the package, and much noise."""
+    """Runs that cover everything, preferably of Fashion-MNIST, which is partly in the package, and with much noise."""
 
     def order(run):
         return run[1].data.kind != "fashion_mnist", -getattr(run[1].noise, "rate", 0)

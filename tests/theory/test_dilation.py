@@ -48,7 +48,7 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
 
 
 def _reference(alpha, l_w, l_h, eta, slope, points):
-    """The reduced problem at 30 digits, for a law of atoms: Newton on the gradient from the answer found."""
+    """The reduced problem in 30 digits, for a law of atoms: Newton on the gradient from the given solution."""
     with mpmath.workdps(30):
         al, w, h, e, C = (mpmath.mpf(x) for x in (alpha, l_w, l_h, eta, slope))
         c = al / 2 + mpmath.sqrt(2 * w * h)
@@ -320,7 +320,7 @@ def test_the_oracle_refuses_what_has_no_problem():
 
 
 def test_vanishing_penalties_are_certified_or_not_converged():
-    """u_1 comes so near to h_2 that its coordinates have no digit left: the certificate must not subtract them."""
+    """u_1 comes so near to h_2 that their difference has no digit left: the certificate must not subtract them."""
     smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
     assert smoothed.converged.all()
     assert (smoothed.optimality_gap < 1e-15).all()

@@ -108,7 +108,7 @@ def test_a_torch_loss_is_taken_in_double_precision():
         (None, TypeError, "integer classes, got a NoneType"),
     ],
 )
-def test_labels_that_are_no_classes_are_one_sentence(labels, error, message):
+def test_labels_that_are_no_classes_give_one_sentence(labels, error, message):
     squared = lambda z, y: ((z - np.eye(3)[y]) ** 2).sum(axis=1)  # noqa: E731
     logits = np.arange(6.0).reshape(2, 3)
     with pytest.raises(error, match=message):

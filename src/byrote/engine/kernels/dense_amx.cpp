@@ -2,8 +2,8 @@
 //
 // 1. `pack_batch` stores the batch in the layout that the tiles read.
 // 2. Forward, 32 features at a time: `narrow_weight_rows` rounds 32 rows of weights to bfloat16, `strip_product`
-//    multiplies them with the whole batch in float32, and `hidden_forward` normalizes and rectifies the product while it
-//    is in the innermost cache. The last block stays in float32 after its product (`last_forward`).
+//    multiplies them with the whole batch in float32, and `hidden_forward` normalizes and rectifies the product while
+//    it is in the innermost cache. The last block stays in float32 after its product (`last_forward`).
 // 3. Backward, 32 features at a time: `strip_product` multiplies the weights and da of the block above, the product is
 //    transposed, and `feature_norm_relu_backward` takes the gradient through rectifier and normalization.
 // 4. Then `weights_backward`: 32 rows of the gradient of the weights, stored or used for a step at once. The same loop
@@ -13,7 +13,7 @@
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
 // strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis, and a step of two
 // tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbors along
-// the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which add nothing to sums.
+// the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which change no sum.
 #include <algorithm>
 #include <utility>
 

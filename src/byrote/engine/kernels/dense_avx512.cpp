@@ -7,7 +7,7 @@
 //    writes it in the layout that the next product reads.
 // 3. Backward, panel by panel of the block below: `copy_weight_columns` reads 32 columns of weights, `panel_product`
 //    multiplies them with da, and `panel_norm_relu_backward` takes the gradient through rectifier and normalization.
-// 4. Then `weights_backward`: the gradient of the weights, 8 x 32 values in registers, stored or used for a step at once.
+// 4. Then `weights_backward`: the gradient of the weights, 8 x 32 values in registers, stored or used for a step.
 // 5. Evaluation is step 2 with the running statistics; blocks alternate between two buffers.
 //
 // Operands are words of 32 bits: a float32 value, or two bfloat16 neighbors along the summed axis. For bfloat16 there
@@ -304,8 +304,8 @@ void weights_backward(const Block &block, int64_t i, int64_t end, int64_t rows, 
             const __mmask16 low = first_lanes(block.in - f), high = first_lanes(block.in - f - 16);
             for (int64_t m = 0; m < count; m++)
                 for (const float *p : {block.weight, block.to_weight})
-                    _mm_prefetch(p + at + m * block.in, _MM_HINT_T0), _mm_prefetch(p + at + m * block.in + 16,
-                    _MM_HINT_T0);
+                    _mm_prefetch(p + at + m * block.in, _MM_HINT_T0),
+                        _mm_prefetch(p + at + m * block.in + 16, _MM_HINT_T0);
             vec sums[TALL][2] = {};
             multiply_panel<Number, WIDE, 1>(sums, da + o / WIDE * WIDE * space.P / PER<Number> + o % WIDE,
                                             h + f * space.P / PER<Number>, words<Number>(rows));

@@ -180,7 +180,7 @@ def test_overrides_go_over_everything(study):
         ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: a number is needed, got True"),
         ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and paired, got []"),
         ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
-        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in paired"),
+        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' is both in axes and in paired"),
     ],
 )
 def test_a_mistake_in_a_study_gives_one_sentence(tmp_path, find, replace, sentence):

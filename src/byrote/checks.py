@@ -263,7 +263,7 @@ def numbers(name: str, values: Any) -> "torch.Tensor":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
     if hidden:
         raise TypeError(
-            f"{name} must be there for every sample, got a masked array that hides {hidden}: leave those out"
+            f"{name} must be present for every sample, got a masked array that hides {hidden}: leave those out"
         )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")

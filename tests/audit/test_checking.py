@@ -143,7 +143,7 @@ def test_what_another_program_wrote_is_not_overwritten(folder):
 
 def test_another_plans_answers_are_refused(folder):
     (folder / "answers.csv").write_text("row,answer\n299999,y\n")
-    with pytest.raises(ValueError, match="does not ask for so often"):
+    with pytest.raises(ValueError, match="more often than the plan beside it"):
         Checks(folder)
     (folder / "answers.csv").write_text("name\nx\n")
     with pytest.raises(ValueError, match="needs the columns row and answer"):

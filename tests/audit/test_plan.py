@@ -113,7 +113,7 @@ def test_without_suspects_the_rest_is_drawn_from():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"checks": None}, "either checks=, how many to look at, or half_width="),
+        ({"checks": None}, "either checks=, the number of samples to check, or half_width="),
         ({"half_width": 0.1}, "either checks=.* or half_width="),
         ({"checks": 1}, "2 checks or more"),
         ({"checks": 20, "twice": 20}, "twice 20"),

@@ -384,7 +384,7 @@ def test_a_refusal_gives_one_line_whatever_a_path_has_in_it(arguments, capsys):
 def test_what_does_not_fit_into_memory_gives_one_line(capsys):
     assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("byrote: this needs more memory than there is: ")
+    assert line.startswith("byrote: this needs more memory than is available: ")
 
 
 @pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])

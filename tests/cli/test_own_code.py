@@ -340,7 +340,7 @@ def test_an_unfinished_store_is_announced_first(folder, capsys):
     capsys.readouterr()
     assert main(["claims", "store", "--json"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "3 of 4 runs are there; what follows is about these alone\n"
+    assert captured.err == "3 of 4 runs are there; the results below are of these runs only\n"
     assert json.loads(captured.out)
     results = open_store("store").results
     assert results.partial == "3 of 4 runs"

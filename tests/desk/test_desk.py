@@ -200,7 +200,7 @@ def test_who_lacks_the_token_gets_nothing_and_an_idle_desk_ends(browser, tmp_pat
         press(tab, "y", 1)
         tab.wait_for_selector("[data-ended]", timeout=30_000)
         assert process.wait(30) == 0
-        assert "1 of 20 looks are answered; to go on" in process.stderr.read()
+        assert "1 of 20 looks are answered; to continue" in process.stderr.read()
         assert messages == []
 
 

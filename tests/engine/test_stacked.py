@@ -49,7 +49,7 @@ class Elsewhere(Mine):
     ("modules", "problem"),
     [
         ([], "at least one module"),
-        ([Mine(), nn.Linear(6, 2)], "number 2 is a Linear without"),
+        ([Mine(), nn.Linear(6, 2)], "number 2, a Linear, lacks one"),
         ([Mine(), Mine(9)], r"'1.weight' of shape \(8, 6\) in the first and \(9, 6\) in number 2"),
         ([Elsewhere()], "holds 'scale' besides"),
     ],

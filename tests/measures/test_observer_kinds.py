@@ -194,7 +194,7 @@ def test_states_see_labels_that_no_class_has() -> None:
 def test_a_masked_label_is_a_missing_one() -> None:
     masked = np.ma.masked_array(NOISY.numpy(), mask=np.arange(SIZE) == 3)
     for call in (lambda y: row([(IMAGES, y)]), lambda y: memorization(IMAGES, TRUE, y, IMAGES[:N])):
-        with pytest.raises(TypeError, match="must be there for every sample, got a masked array that hides 1"):
+        with pytest.raises(TypeError, match="must be present for every sample, got a masked array that hides 1"):
             call(masked)
         call(np.ma.masked_array(NOISY.numpy(), mask=False))
 

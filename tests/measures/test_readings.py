@@ -253,7 +253,7 @@ def test_over_corrupted_samples_alone_both_readings_of_mem_agree() -> None:
 
 @pytest.mark.parametrize("wrong", [torch.ones(36), torch.ones(35, dtype=torch.bool)])
 def test_a_mask_that_does_not_fit_is_refused(wrong: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"redrawn must be one bool a sample, shape \(36,\), got"):
+    with pytest.raises(ValueError, match=r"redrawn must be one bool per sample, shape \(36,\), got"):
         read(snapshot(redrawn=wrong))
 
 

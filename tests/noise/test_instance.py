@@ -197,7 +197,7 @@ def test_integer_features_and_one_sample_each() -> None:
 @pytest.mark.parametrize("noise", [InstanceDependent(), LookAlike(), MarginDependent()])
 def test_features_are_needed_and_finite(noise: Noise) -> None:
     labels = torch.tensor([0, 1])
-    with pytest.raises(ValueError, match=r"looks at the samples: corrupt\(...\) needs features="):
+    with pytest.raises(ValueError, match=r"depends on the samples: corrupt\(...\) needs features="):
         noise.corrupt(labels, 2, torch.Generator())
     with pytest.raises(ValueError, match="features must be finite, got 1 values"):
         noise.corrupt(labels, 2, torch.Generator(), features=torch.tensor([[0.0], [math.nan]]))

@@ -178,7 +178,7 @@ def test_content_follows_the_file(path: Path) -> None:
 
 def test_labels_from_one_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n0,1,2\n1,2,2\n")
-    with pytest.raises(ValueError, match="differ, id 0 for one; its labels count from 1, labels from 0 are needed"):
+    with pytest.raises(ValueError, match="differ, such as id 0; its labels count from 1, labels from 0 are needed"):
         Recorded(str(path)).corrupt(torch.tensor([0, 1]), 3, torch.Generator(), ids=torch.tensor([0, 1]))
 
 
@@ -256,9 +256,11 @@ def test_recorded_refuses_other_data(path: Path) -> None:
     noise = Recorded(str(path))
     with pytest.raises(ValueError, match=r"needs ids="):
         noise.corrupt(TRUE, 3, torch.Generator())
-    with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, id 8 for one"):
+    with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, such as id 8"):
         noise.corrupt(TRUE, 3, torch.Generator(), ids=torch.tensor([7, 8, 2000000000, 0]))
-    with pytest.raises(ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, id 7"):
+    with pytest.raises(
+        ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, such as id 7"
+    ):
         noise.corrupt(torch.tensor([1, 1, 2, 0]), 3, torch.Generator(), ids=IDS)
     with pytest.raises(ValueError, match=r"observed labels in .* must lie in 0..1, got 2"):
         noise.corrupt(TRUE[[0, 1]], 2, torch.Generator(), ids=IDS[[0, 1]])

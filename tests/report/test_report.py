@@ -1,4 +1,4 @@
-"""The page: every important number is from the tables, nothing from a network, and files are written whole or not at all."""
+"""The page: important numbers are from the tables, nothing is from a network, and files are written whole or not at all."""
 
 import json
 import re

@@ -201,7 +201,7 @@ def test_states(root, runs):
         assert (state["missing"], state["running"], state["done"]) == (1, 1, 2)
         assert state["in_hand"][0]["epoch"] == 1
         (root / ".running" / f"{runs[0].key}.json").write_text("{")
-        assert state_of(root)["in_hand"][0]["epoch"] == 0, "it is in hand, whatever its note says"
+        assert state_of(root)["in_hand"][0]["epoch"] == 0, "it is being trained, whatever its note says"
     assert state_of(root)["running"] == 0, "a note alone is nobody who trains"
 
 

@@ -1,4 +1,4 @@
-"""A sweep that stops early: no task starts, the tasks in hand keep checkpoints, and the bits stay the same."""
+"""A sweep that stops early: no task starts, current tasks keep checkpoints, and the bits stay the same."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_max_time_is_exit_code_zero_with_what_is_left(tmp_path, capsys):
     arguments = ["run", str(MINI), "--import", "toys", "--on", "serial", "--out", str(tmp_path / "s")]
     assert main([*arguments, "--max-time", "0.001s"]) == 0
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"the time is up: 0 of 8 runs are kept in {tmp_path / 's'}, 8 are left; the same command goes on"
+    assert last == f"the time is up: 0 of 8 runs are kept in {tmp_path / 's'}, 8 are left; the same command continues"
     assert main([*arguments, "--max-time", "10m"]) == 0
     assert "8 of 8 runs are kept" in capsys.readouterr().err
     assert len(committed(tmp_path / "s")) == 8

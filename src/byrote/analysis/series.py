@@ -280,7 +280,7 @@ def _runs(shown: Sequence[Selection], by: Sequence[str]) -> str:
     cells = [count for one in shown for count in np.unique(_cell(one._each(by)), return_counts=True)[1].tolist()]
     low, high = min(cells, default=0), max(cells, default=0)
     seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
-    return f"{sum(map(len, shown))} runs ({seeds} a cell)"
+    return f"{sum(map(len, shown))} runs ({seeds} per cell)"
 
 
 def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:

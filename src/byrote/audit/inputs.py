@@ -147,7 +147,7 @@ def group_numbers(groups: Any, n: int) -> Integers | None:
         return None
     column = np.asarray(groups)
     if column.shape != (n,):
-        raise ValueError(f"groups must name one group a sample, shape ({n},), got {column.shape}")
+        raise ValueError(f"groups must name one group per sample, shape ({n},), got {column.shape}")
     _, numbers = np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)
     return numbers.astype(np.int64)
 

@@ -236,7 +236,7 @@ def check(
 ) -> int:
     """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
 
-    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command goes on. When
+    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command continues. When
     all is answered, the answers are settled.
 
     Parameters
@@ -268,7 +268,7 @@ def check(
     ended = serve(folder, port=port, browser=browser, idle=60 * idle, on_start=_at)
     if ended.answered == ended.looks:
         return settle(folder)
-    say(f"{ended.answered} of {ended.looks} looks are answered; to go on: byrote audit check {folder}")
+    say(f"{ended.answered} of {ended.looks} looks are answered; to continue: byrote audit check {folder}")
     return 0
 
 

@@ -4,7 +4,7 @@ torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is 
 views, one per run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
 their run for every S, so a run's bits do not depend on its cohort.
 
-Plain momentum without clipping can be carried out by the network itself: inside the backward pass where it has kernels
+Plain momentum without clipping can be computed by the network itself: inside the backward pass where it has kernels
 for that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
@@ -49,7 +49,7 @@ class EnsembleOptimizer:
         self._descent = self._inside(network, list(rates), list(decays))
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
-        """The descent that the network carries out itself, if optimizer and network allow it."""
+        """The descent that the network computes itself, if optimizer and network allow it."""
         network.end_descent()  # that of an optimizer before this one, and its copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):

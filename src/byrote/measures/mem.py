@@ -300,7 +300,7 @@ def _mask(redrawn: Tensor, size: int) -> Tensor:
     redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(
-            f"redrawn must be one bool a sample, shape {(size,)}, got {redrawn.dtype} of shape "
+            f"redrawn must be one bool per sample, shape {(size,)}, got {redrawn.dtype} of shape "
             f"{tuple(redrawn.shape)}: pass the mask that Noise.redrawn gives"
         )
     return redrawn

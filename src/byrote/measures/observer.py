@@ -262,7 +262,7 @@ class Observer:
             raise ValueError(
                 f"logits (B, {self.num_classes}) are needed, one column per class, got shape {tuple(checked.shape)}: "
                 "give the head "
-                f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
+                f"{self.num_classes} outputs, or say which member of the output they are with Observer(logits=)"
             )
         return checked
 

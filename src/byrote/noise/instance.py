@@ -186,7 +186,7 @@ def _rows(model: Noise, samples: Samples) -> torch.Tensor:
     """Features on the CPU, one flat row per sample, (n, S)."""
     features = samples.features
     if features is None:
-        raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")
+        raise ValueError(f"{type(model).__name__} depends on the samples: corrupt(...) needs features=")
     checks.finite("features", features)
     features = features if features.is_floating_point() else features.double()
     return features.detach().cpu().reshape(len(features), math.prod(features.shape[1:]))

@@ -211,7 +211,7 @@ class Recorded(Noise):
         if absent.any():
             raise ValueError(
                 f"{self.path} has no label for {int(absent.sum())} of {len(wanted)} samples, "
-                f"id {int(wanted[absent][0])} for one"
+                f"such as id {int(wanted[absent][0])}"
             )
         other = recorded.true[place] != labels
         if other.any():
@@ -222,7 +222,7 @@ class Recorded(Noise):
             )
             raise ValueError(
                 f"{self.path} was made for other data: the true labels of {int(other.sum())} of {len(wanted)} "
-                f"samples differ, id {int(wanted[other][0])} for one{from_one}"
+                f"samples differ, such as id {int(wanted[other][0])}{from_one}"
             )
         observed = recorded.observed[place]
         checks.classes(f"observed labels in {self.path}", observed, samples.num_classes)

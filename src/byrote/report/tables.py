@@ -244,5 +244,5 @@ def _left_out(analysis: Analysis) -> list[str]:
         lines.append(f"{part}, {count(runs, 'run')}: {reason}")
     missing = int(about.get("planned") or 0) - len(results.runs) - len(without)
     if missing > 0:
-        lines.append(f"{missing} planned runs are not done; the same command goes on with them.")
+        lines.append(f"{missing} planned runs are not done; the same command continues with them.")
     return lines

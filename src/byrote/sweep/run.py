@@ -79,15 +79,15 @@ def run(
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: receives the progress.
-        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
-            checkpoint after their epoch, from which the next sweep goes on.
+        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the current cohorts keep a
+            checkpoint after their epoch, from which the next sweep continues.
         where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
         worth: computes the worth of each missing run, by key, from the entries and costs; the tasks of the highest
             worth start first (None: the longest).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
-        that could not be carried out, and runs whose data set is not available here are listed there (`failed`,
+        that could not be trained, and runs whose data set is not available here are listed there (`failed`,
         `raised`, `broken`, `unavailable`) and raise no exception: the rest of the grid is kept.
 
     Raises:

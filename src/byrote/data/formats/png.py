@@ -51,7 +51,7 @@ def _inflated(packed: bytes, size: int) -> bytes:
     except zlib.error as error:
         raise ValueError(f"the PNG file is damaged: {error}") from None
     if len(plain) != size:
-        raise ValueError("the PNG file is damaged: it holds another number of pixels than it says")
+        raise ValueError("the PNG file is damaged: its number of pixels is not that in its header")
     return plain
 
 

@@ -135,7 +135,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """Tasks that may be in hand: twice as many as run at a time, so that no worker waits for the driver."""
+        """The number of tasks that Ray may have at a time: twice as many as run at a time, so that no worker waits for the driver."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:
@@ -203,7 +203,7 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
     attempt(task, events.append, _StopRequested(located(task["root"]), task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()  # the worker goes on and shares its GPU
+        sys.modules["torch"].cuda.empty_cache()  # the worker continues and shares its GPU
     return [event for event in events if event["event"] != "epoch"]
 
 

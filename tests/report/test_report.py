@@ -1,4 +1,4 @@
-"""The page: important numbers are from the tables, nothing is from a network, and files are written whole or not at all."""
+"""The page: important numbers come from the tables, nothing from a network, and files are whole or absent."""
 
 import json
 import re

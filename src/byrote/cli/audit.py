@@ -236,8 +236,8 @@ def check(
 ) -> int:
     """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
 
-    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command continues. When
-    all is answered, the answers are settled.
+    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command continues.
+    When all is answered, the answers are settled.
 
     Parameters
     ----------

@@ -152,8 +152,8 @@ def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None
         for state, m in zip(block[:4], held, strict=True):
             if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
                 raise RuntimeError(
-                    f"the momenta of a descent must lie on the CPU, in float32 and in the shape {tuple(state.shape)} of "
-                    f"their parameters, got {m.dtype} {tuple(m.shape)} on {m.device}: begin another descent"
+                    f"the momenta of a descent must lie on the CPU, in float32 and in the shape {tuple(state.shape)} "
+                    f"of their parameters, got {m.dtype} {tuple(m.shape)} on {m.device}: begin another descent"
                 )
 
 

@@ -26,7 +26,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
 @claim(
     "A2",
     statement="Under CE and LS with weight decay, ReLU networks trained on clean labels have training class means of "
-    "equal norm that are orthogonal, uncentered",
+    "equal norm that are orthogonal without centering",
     bar="share of runs with mean uncentered cosine < .1 and CV of the norms < .2, on training data: at least .9",
     published="asserted (Theorem 3.2 and MD's Fig. 3)",
     method="exact (Clopper-Pearson) interval over runs",

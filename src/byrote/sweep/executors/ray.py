@@ -135,7 +135,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """The number of tasks that Ray may have: twice those that run at a time, so that no worker waits for the driver."""
+        """The number of tasks that Ray may have: twice those that run at a time, so that no worker has to wait."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:

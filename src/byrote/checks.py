@@ -183,7 +183,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     """Logits (n, C) that name one class in each row: two columns or more, no NaN, no infinity but -inf for a masked
     class.
 
-    Raises: as `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
+    Raises: see `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
 
     >>> logits("logits", [[0.5, float("-inf")]]).shape
     torch.Size([1, 2])

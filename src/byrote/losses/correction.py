@@ -175,7 +175,7 @@ class SoftBootstrap(Loss):
 class HardBootstrap(Loss):
     """L = -beta log p_y - (1 - beta) log max_k p_k.
 
-    As `SoftBootstrap` with the predicted class instead of the prediction. Reed et al. 2014.
+    Like `SoftBootstrap`, with the predicted class instead of the prediction. Reed et al. 2014.
 
     Args:
         beta: weight of the label, 0 to 1; .8 in the paper.

@@ -186,7 +186,7 @@ def memorization(
 def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
     """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
 
-    Raises: as `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
+    Raises: see `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
 
     >>> observed_of([0, 3], num_classes=2, size=2)
     tensor([0, 3])

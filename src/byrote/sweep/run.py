@@ -197,7 +197,7 @@ def make_store(
     """Make the store of a study without training anything, for drivers that start later; gives its number of runs.
 
     Raises:
-        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+        ValueError, RuntimeError, DataUnavailableError: see `run`.
     """
     plan, experiments, _ = _read(study, scale, overrides, imports)
     root = located(out)
@@ -223,7 +223,7 @@ def price(
     """What `run` would do with these arguments, and how long it would take; nothing is written.
 
     Raises:
-        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+        ValueError, RuntimeError, DataUnavailableError: see `run`.
     """
     root, device = located(out), _device(device)
     refresh(root)

@@ -3,9 +3,9 @@
     python benchmarks/engine.py [--json] [--quick] [--precision bf16|fp32] [--processor] [--out FILE]
 
 Plain: `anchors/plain_loop.py`, one run at a time, float32, torch's default threads. Ours: the local executor with one
-worker process a core, each calling `byrote.training.train`. A figure is seconds a run-epoch: wall time for all runs and
-epochs over their number. Plain and ours are timed in turn, several times; the median ratio is printed. The last line is
-JSON when `--json` is given. Without `--precision` it is the one that the processor multiplies faster.
+worker process per core, each calling `byrote.training.train`. A figure is seconds per run-epoch: wall time for all runs
+and epochs over their number. Plain and ours are timed in turn, several times; the median ratio is printed. The last
+line is JSON when `--json` is given. Without `--precision` it is the one that the processor multiplies faster.
 
 `--processor` is for a machine with other users, where wall time says little: plain loop and engine take turns in one
 process with one thread each, epoch by epoch, and processor seconds are compared. Two workers use two cores fully and a
@@ -133,7 +133,7 @@ def plain(case: Case) -> float:
 
 
 def by_processor(case: Case, precision: str, pairs: int) -> list[tuple[float, float]]:
-    """Processor seconds a run-epoch of the plain loop and of the engine's epoch, in turns in this process."""
+    """Processor seconds per run-epoch of the plain loop and of the engine's epoch, in turns in this process."""
     torch.set_num_threads(1)
     members = experiments(case, precision, 100)[:1]
     cohort = prepare(members)

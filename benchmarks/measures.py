@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def against_pinv(size: int = 50_000, num_classes: int = 100, repeats: int = 2) -> tuple[float, float]:
-    """Times faster than the anchor (best of `repeats`, in turns), and the relative difference of the values."""
+    """How many times faster than the anchor it is (best of `repeats`, in turns), and the relative difference of the values."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat(size // num_classes)
     features = torch.randn(size, WIDTH, generator=generator)
@@ -134,7 +134,7 @@ class Batch:
     """Chunks made on the fly in one buffer: Gaussian clouds about 1,000 class means, the same in both processes."""
 
     def __init__(self) -> None:
-        self._centres = torch.randn(1000, WIDTH, generator=torch.Generator().manual_seed(0))
+        self._centers = torch.randn(1000, WIDTH, generator=torch.Generator().manual_seed(0))
         self._buffer = torch.ones(CHUNK, WIDTH)  # touched: resident from the start
         self.fill(0, CHUNK)
 
@@ -143,7 +143,7 @@ class Batch:
         labels = torch.randint(1000, (size,), generator=generator)
         features = self._buffer[:size].normal_(generator=generator)
         for rows in range(0, size, 128):
-            features[rows : rows + 128] += self._centres[labels[rows : rows + 128]]
+            features[rows : rows + 128] += self._centers[labels[rows : rows + 128]]
         return features, labels
 
 
@@ -159,11 +159,11 @@ def tracked(size: int = 50_000, num_classes: int = 100) -> float:
 def observed(train: int = 30_000, test: int = 10_000, num_classes: int = 1000, repeats: int = 5) -> tuple[float, float]:
     """Processor time of an Observer: all readings over one NC1 of both sets, two of them over one of test data."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(num_classes, WIDTH, generator=generator)
+    centers = torch.randn(num_classes, WIDTH, generator=generator)
     sets = []
     for size in (train, test):
         labels = torch.arange(size) % num_classes
-        sets.append((torch.randn(size, WIDTH, generator=generator).add_(centres[labels]), labels))
+        sets.append((torch.randn(size, WIDTH, generator=generator).add_(centers[labels]), labels))
     (features, true), (test_features, test_true) = sets
     noisy = torch.where(torch.rand(train, generator=generator) < 0.2, (true + 1) % num_classes, true)
     batches = [list(zip(h.split(1000), y.split(1000), strict=True)) for h, y in ((features, noisy), sets[1])]

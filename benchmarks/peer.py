@@ -4,7 +4,7 @@
 
 The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. It and the
 engine train the same network on the same labels in one process with one thread each, and take turns epoch by epoch. A
-figure is processor seconds a run-epoch. The ratio is the median over rounds of that of one turn, with its lowest and
+figure is processor seconds per run-epoch. The ratio is the median over rounds of that of one turn, with its lowest and
 highest value.
 
 The share of the peak compares a training step of a dense chain with products (128, width) x (width, width) that take

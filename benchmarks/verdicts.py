@@ -2,7 +2,7 @@
 
     nice -n 10 python benchmarks/verdicts.py --json --out results/benchmarks/verdicts.json
 
-Values are drawn, one a seed, for k cells whose true mean is known, and `byrote.analysis.core` judges them. A cell "at
+Values are drawn, one per seed, for k cells whose true mean is known, and `byrote.analysis.core` judges them. A cell "at
 the bar" has a true mean that lies exactly on the end of its region, the hardest case for every kind of error.
 Settings: k in {1, 6, 12, 36}; n in {3, 5, 10} seeds, and mixed; correlation 0 and .5 between the cells of a seed; all
 SDs equal, one tenfold, half of them sqrt(10)-fold; one-sided and two-sided regions, and claims that say "outside";

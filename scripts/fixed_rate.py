@@ -41,7 +41,7 @@ def correlation(x: Array, y: Array, group: NDArray[np.int64]) -> float:
 
 
 def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
-    """One row a loss, predictor and comparison."""
+    """One row per loss, predictor and comparison."""
     runs = analysis.runs
     fields = {path: np.array(analysis.field(path).tolist(), dtype=np.float64) for path in (DECAY, EPOCHS)}
     readings = {name: np.asarray(runs[name], dtype=np.float64) for name in ("nc1_test", "class_distance")}

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checked(options.out / "results")
     left = options.max_time - (time.monotonic() - began) / 60
     whole = carry_out(SLICES, options.out, options.device, left)
-    print(f"{whole} of {len(SLICES)} slices are whole; the same command goes on", file=sys.stderr)
+    print(f"{whole} of {len(SLICES)} slices are whole; the same command continues", file=sys.stderr)
     return 0
 
 

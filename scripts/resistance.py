@@ -5,7 +5,7 @@
         --page docs/resistance.md --scale medium
 
 Of the setting that was run at most sizes: the mean over seeds of m, a, J1, J2 and the test accuracy at the last epoch,
-with Student's interval, for each loss, noise rate and number of images a class. docs/resistance.md reads it.
+with Student's interval, for each loss, noise rate and number of images per class. docs/resistance.md reads it.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
 
 
 def table(rows: Sequence[Mapping[str, object]], reading: str) -> str:
-    """One reading as a Markdown table: losses and noise rates at three sizes or more down, images a class across.
+    """One reading as a Markdown table: losses and noise rates at three sizes or more down, images per class across.
 
     >>> row = {"loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98, "high": 1.0}
     >>> print(table([{**row, "images_a_class": size} for size in (100, 200, 1000)], "m"))

@@ -82,7 +82,7 @@ def judged(stores: list[Path]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def verdicts(stores: list[Path]) -> str:
-    """A table with a row a claim and a column a committed study, and theory."""
+    """A table with a row per claim and a column per committed study, and theory."""
     by_study = judged(stores)
     lines = [f"| claim | published | {' | '.join(by_study)} |", f"|---|---|{'---|' * len(by_study)}"]
     for claim in registered():

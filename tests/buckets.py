@@ -11,13 +11,13 @@ _NAMES = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS
 
 
 def variables(address):
-    """What a process needs in its environment to reach the server."""
+    """The environment variables that a process needs to reach the server."""
     return dict(zip(_NAMES, (address, "test", "test", "us-east-1"), strict=True))
 
 
 @contextmanager
 def served():
-    """A server of moto's with one bucket, in this process; gives its address, which the environment names meanwhile."""
+    """Run a moto server with one bucket in this process; yields its address, which is set in the environment."""
     server = importlib.import_module("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,4 @@
-"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory; and the devices tests compute on."""
+"""Shared settings: one torch thread, a fixed Hypothesis seed, no home directory; and the devices that tests use."""
 
 import os
 from collections import Counter
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of a test marked `every(k)` each k-th case belongs to the ordinary run, the others to the long one."""
+    """Mark the cases of a test marked `every(k)`: each k-th is in the ordinary run, the others in the long one."""
     cases = Counter()
     for item in items:
         marker = item.get_closest_marker("every")
@@ -40,7 +40,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    """Where a test computes: the CPU, and this machine's GPU or a pretended one; float32 is not TF32 there."""
+    """The device of a test: the CPU, then this machine's GPU or a pretended one, where float32 is not TF32."""
     if request.param == "pretended":
         with pretended():
             yield "cuda"
@@ -52,6 +52,6 @@ def device(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium; where there is none the test is skipped, or fails if one is required."""
+    """A headless Chromium; without one the test is skipped, or fails if a browser is required."""
     with launched() as chromium:
         yield chromium

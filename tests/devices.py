@@ -1,8 +1,8 @@
-"""A pretended GPU for machines without one: numbers lie in the CPU's memory, and the rules of a second device hold.
+"""A pretended GPU for machines without one: its tensors lie in the CPU's memory and obey the rules of a second device.
 
-What is made on or moved to "cuda" says that it lies there. An operator that is given both kinds, a kernel that asks for
-the address of such a tensor, numpy, and a CPU generator that is to fill one are errors, as they are with CUDA. So every
-branch for an accelerator runs in the tests; what it does not show is CUDA's own kernels and their rounding.
+A tensor that is created on or moved to "cuda" reports that device. As with CUDA, it is an error to give an operator
+tensors of both devices, to give a kernel the address of such a tensor, to pass it to numpy, or to fill it from a CPU
+generator. So every branch for an accelerator runs in the tests, except for CUDA's own kernels and their rounding.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -27,11 +27,11 @@ def _storage(x):
 
 
 class Accelerator:
-    """Which memory counts as the device's, and how often tensors were copied to it or back.
+    """The memory that counts as that of the device, and how often tensors were copied to it or back.
 
     Attributes:
-        copies: copies between host and device, and questions about numbers there, for which the host waits.
-        busy: a call with tensors of the device is under way, and what torch itself makes inside it lies there too.
+        copies: copies between host and device, and reads of single numbers, for which the host waits.
+        busy: whether a call with tensors of the device is running; tensors that torch creates in it lie there too.
     """
 
     def __init__(self):
@@ -40,18 +40,18 @@ class Accelerator:
         self.busy = False
 
     def holds(self, x):
-        """Does x lie on the device?"""
+        """Whether x lies on the device."""
         reference = self._far.get(_storage(x)._cdata)
         return reference is not None and not reference.expired()
 
     def pin(self, x):
-        """A copy of x in memory that the device reads by itself, so that the host need not wait."""
+        """A copy of x in pinned memory, which the device reads without the host."""
         copy = x.clone()
         self._pinned[_storage(copy)._cdata] = StorageWeakRef(_storage(copy))
         return copy
 
     def pinned(self, x):
-        """Does x lie in such memory?"""
+        """Whether x lies in pinned memory."""
         reference = self._pinned.get(_storage(x)._cdata)
         return reference is not None and not reference.expired()
 
@@ -79,7 +79,7 @@ def _tensors(*values):
 
 
 class _Operators(TorchDispatchMode):
-    """Every operator that computes: its operands lie on one device, and so does what it gives."""
+    """Checks that the operands of every operator lie on one device, and puts its result there."""
 
     def __init__(self, device):
         super().__init__()
@@ -103,7 +103,7 @@ class _Operators(TorchDispatchMode):
 
 
 def _check_layouts(parameters, gradients):
-    """CUDA's fused optimizers walk parameter and gradient in the order of memory, and refuse two orders."""
+    """CUDA's fused optimizers read parameter and gradient in memory order, and refuse two different orders."""
     for p, g in zip(parameters, gradients, strict=True):
         strides = zip(p.shape, p.stride(), g.stride(), strict=True)
         if p.shape != g.shape or any(one != other for size, one, other in strides if size > 1):
@@ -111,7 +111,7 @@ def _check_layouts(parameters, gradients):
 
 
 class _Calls(TorchFunctionMode):
-    """Every call that names, asks for or changes a device."""
+    """Handles every call that names, reads or changes a device."""
 
     def __init__(self, device):
         super().__init__()
@@ -139,7 +139,7 @@ class _Calls(TorchFunctionMode):
         return self._created(function, first, args, kwargs)
 
     def _created(self, function, first, args, kwargs):
-        """A call that may say on which device it makes something."""
+        """The result of a call that may name the device of a new tensor."""
         wanted = kwargs.get("device")
         on_device = wanted is not None and torch.device(wanted).type == FAR.type
         if kwargs.get("generator") is not None and (on_device or (first is not None and self.device.holds(first))):
@@ -157,7 +157,7 @@ class _Calls(TorchFunctionMode):
         return tensor
 
     def _moved(self, function, x, args, kwargs):
-        """x on the device that is asked for, with the other changes asked for."""
+        """x on the requested device, with the other requested changes."""
         wanted = {torch.Tensor.cpu: torch.device("cpu"), torch.Tensor.cuda: FAR}.get(function)
         rest = [] if wanted else list(args)
         if wanted is None:
@@ -188,7 +188,7 @@ def _names_device(value):
 
 @contextmanager
 def pretended():
-    """While this is open "cuda" can be used as a device; gives the `Accelerator`."""
+    """A context in which "cuda" can be used as a device; yields the `Accelerator`."""
     device, load = Accelerator(), torch.load
 
     def loaded(path, map_location=None, **options):
@@ -206,10 +206,10 @@ def pretended():
 
 
 def same(actual, wanted, device, bar=1e-3):
-    """Equal bits, which is claimed on the CPU alone.
+    """Whether two results are equal: bit for bit on the CPU, within rounding on another device.
 
-    On another device the kernels of a product may change with the number of runs. There it is within the rounding of
-    their sums, and after one step or epoch only: later, gates that flipped carry it further.
+    On another device the kernels of a product may change with the number of runs. Results then agree within the
+    rounding of their sums, but only after one step or epoch: later, flipped gates increase the difference.
     """
     if device == "cpu":
         assert torch.equal(actual, wanted)

@@ -1,4 +1,4 @@
-"""Made results as they are where the labels of the data are only given, alone or beside the same with known labels."""
+"""Artificial results for data whose labels are only given, alone or together with results for known labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def labels_given(results: Results) -> Results:
 
 
 def beside_given(results: Results) -> Results:
-    """Before each of these runs stands one whose labels are only given, with another key and absurd readings."""
+    """Results with a further run before each one, whose labels are only given, with another key and absurd readings."""
     other = labels_given(results)
     keys = {key: f"given-{key}" for key in results.runs["key"].tolist()}
     renamed = np.array([keys[key] for key in results.runs["key"].tolist()], dtype=object)

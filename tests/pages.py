@@ -1,4 +1,4 @@
-"""What a page of the documentation tells its reader to do: files to write, and commands to type."""
+"""The instructions of a page of the documentation: files to write, and commands to type."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) -> tuple[int, int]:
-    """Do what the page says in a folder: write each file that a block names first, give each command its words.
+    """Follow the page in a folder: write each file that a block names in its first line, and run each command.
 
     A block that begins with `# NAME.EXT` is that file; in a block of `console`, lines that begin with `$ ` are
     commands.
@@ -40,7 +40,7 @@ def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) ->
 
 
 def run_blocks(page: Path) -> tuple[int, dict[str, Any]]:
-    """Execute the blocks of Python that are no files in one namespace; gives their number and the namespace."""
+    """Execute the blocks of Python that are not files in one namespace; returns their number and the namespace."""
     names: dict[str, Any] = {}
     texts = [text for language, text in blocks(page) if language == "python" and not text.startswith("# ")]
     for text in texts:

@@ -1,4 +1,4 @@
-"""Components of a user's own module, each with a line that raises: what a run costs, and what it spares."""
+"""Components of a user's own module that raise an exception at different stages of a run."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from byrote.recipe import Schedule
 
 
 class Law(Noise):
-    """Cannot draw labels."""
+    """A law that raises where it draws labels."""
 
     def effective_rate(self, num_classes):
         return 0.25
@@ -20,21 +20,21 @@ class Law(Noise):
 
 
 class RatelessLaw(Law):
-    """Does not know its own rate."""
+    """A law that raises where its rate is read."""
 
     def effective_rate(self, num_classes):
         raise LookupError("in the rate of the law")
 
 
 class Built(MLP):
-    """Cannot be built."""
+    """A network that raises where it is built."""
 
     def create(self, input_shape, num_outputs, generator):
         raise LookupError("in the network's making")
 
 
 class Forward(nn.Module):
-    """Cannot compute."""
+    """A network that raises in its forward pass."""
 
     def __init__(self, outputs):
         super().__init__()
@@ -56,14 +56,14 @@ def factory(input_shape, num_outputs):
 
 
 class Data(Blobs):
-    """Ends Python where it is read, or tries to."""
+    """A data set that tries to end Python where it is read."""
 
     def decode(self, split):
         raise SystemExit("in the leaving data")
 
 
 class Late(Schedule):
-    """Raises from the second epoch on."""
+    """A loss that raises from the second epoch on."""
 
     def factor(self, epoch, epochs):
         if epoch:
@@ -72,7 +72,7 @@ class Late(Schedule):
 
 
 class Leaving(Schedule):
-    """Ends Python, or tries to."""
+    """A schedule that tries to end Python."""
 
     def factor(self, epoch, epochs):
         raise SystemExit("in the leaving schedule")

@@ -1,4 +1,4 @@
-"""The pattern of every part: built from a spec, rebuilt from its data, named by its content."""
+"""Every component is built from a spec, rebuilt from its data, and identified by its content."""
 
 import pickle
 
@@ -11,7 +11,7 @@ from byrote.component import Component, Spec, canonical, did_you_mean, digest
 
 
 class Shape(Component, family="shapes"):
-    """A family of the tests."""
+    """A family of components for these tests."""
 
 
 class Circle(Shape, kind="circle"):
@@ -67,7 +67,7 @@ def test_digests_are_pinned():
         (lambda: Shape.from_spec("nowhere:Thing"), "'nowhere:Thing' cannot be imported"),
     ],
 )
-def test_a_mistake_is_one_sentence(make, sentence):
+def test_a_mistake_gives_one_sentence(make, sentence):
     with pytest.raises(ValueError) as caught:
         make()
     assert sentence in str(caught.value)

@@ -25,7 +25,7 @@ def test_the_page_on_models(folder):
 
 
 def test_a_stored_model_is_the_one_that_was_trained(folder):
-    """Its answers on the training set are the share of J1 in the history, and another run's are not."""
+    """The share of its right predictions on the training set equals J1 in the history; that of another run does not."""
     store = byrote.open("runs/kept")
     for key, j1, j2 in zip(*(store.analysis.runs[name] for name in ("key", "j1", "j2")), strict=True):
         train, samples = store.experiment(key).data.load("train"), store.samples(key)
@@ -37,7 +37,7 @@ def test_a_stored_model_is_the_one_that_was_trained(folder):
         assert np.mean(predicted == samples["true"]) == pytest.approx(j2, abs=1e-9)
 
 
-def test_a_model_that_is_not_there_is_one_sentence(folder, tmp_path_factory):
+def test_a_model_that_is_not_there_gives_one_sentence(folder, tmp_path_factory):
     store = byrote.open("runs/kept")
     key = str(store.analysis.runs["key"][0])
     with pytest.raises(ValueError, match="has no run '0000000000000000'"):

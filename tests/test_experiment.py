@@ -1,4 +1,4 @@
-"""Keys name content, studies are grids, and a mistake in a study is one sentence."""
+"""Keys identify content, studies are grids, and a mistake in a study gives one sentence."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ from byrote.study import Part, Study, list_studies
 
 
 def test_the_key_is_pinned():
-    """A change here means that every stored run gets a new name: raise the format on purpose or mend the cause."""
+    """A change here gives every stored run a new name: raise the format on purpose, or fix the cause."""
     subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     network = networks.MLP(depth=2, width=8)
     assert (
@@ -180,10 +180,10 @@ def test_overrides_go_over_everything(study):
         ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: a number is needed, got True"),
         ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and paired, got []"),
         ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
-        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' stands in axes and in paired"),
+        ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' is both in axes and in paired"),
     ],
 )
-def test_a_mistake_in_a_study_is_one_sentence(tmp_path, find, replace, sentence):
+def test_a_mistake_in_a_study_gives_one_sentence(tmp_path, find, replace, sentence):
     path = tmp_path / "bad.toml"
     path.write_text(STUDY.replace(find, replace, 1))
     with pytest.raises(ValueError) as caught:
@@ -299,7 +299,7 @@ def test_a_part_binds_what_it_says_or_else_what_its_study_says(tmp_path):
         ("noise", "cannot bind 'noise'"),
     ],
 )
-def test_what_cannot_be_bound_is_one_sentence(tmp_path, path, sentence):
+def test_what_cannot_be_bound_gives_one_sentence(tmp_path, path, sentence):
     study = bound_study(tmp_path, BOUND.replace("training.optimizer.lr", path))
     with pytest.raises(ValueError) as caught:
         study.grid()

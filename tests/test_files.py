@@ -1,4 +1,4 @@
-"""Files are whole or absent; what comes from outside is bounded and checked."""
+"""Files are whole or absent; content from outside is bounded in size and checked."""
 
 import errno
 import hashlib
@@ -65,7 +65,7 @@ def test_atomic_keeps_the_old_file_when_the_block_fails(tmp_path: Path, error: B
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("where", ["fsync", "replace"])
-def test_a_full_or_read_only_disk_is_one_sentence(
+def test_a_full_or_read_only_disk_gives_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, where: str
 ) -> None:
     target = tmp_path / "a.txt"
@@ -341,11 +341,11 @@ def test_no_links_in_a_zip_and_no_member_twice(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_a_broken_archive_is_one_sentence(tmp_path: Path, suffix: str) -> None:
+def test_a_broken_archive_gives_one_sentence(tmp_path: Path, suffix: str) -> None:
     archive = make(tmp_path / f"a{suffix}", {"one": os.urandom(5000)})
     whole = archive.read_bytes()
     bad = [whole[:3000], b"", b"no archive"]
-    if suffix == ".zip":  # a tar says nothing of a changed byte: what is unpacked from one has its own checksum
+    if suffix == ".zip":  # a tar file does not reveal a changed byte; the files in it have their own checksums
         bad.append(whole[:2000] + b"\0\xff" * 500 + whole[3000:])
     for content in bad:
         archive.write_bytes(content)

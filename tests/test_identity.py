@@ -1,4 +1,4 @@
-"""What names a run: contents of files and modules, not their names, and no more of a module than what it does."""
+"""A key depends on the contents of files and modules, not on their names, and only on what a module does."""
 
 import importlib
 import os
@@ -72,7 +72,7 @@ OTHER = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder on the path whose modules are forgotten afterwards."""
+    """A folder on the path, whose modules are removed afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield tmp_path
@@ -203,7 +203,7 @@ def test_the_digest_is_the_same_in_every_process_and_folder(folder, tmp_path_fac
         assert done.stdout.strip() == source_digest("own_two"), done.stderr
 
 
-def test_a_module_that_cannot_be_told_is_one_sentence(folder):
+def test_a_module_that_cannot_be_told_gives_one_sentence(folder):
     with pytest.raises(ValueError, match=r"source of module 'own_nowhere' is needed .* cannot be found"):
         source_digest("own_nowhere")
     write(folder, own_bad="def (")

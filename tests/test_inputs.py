@@ -1,4 +1,4 @@
-"""Files that users name: plain ones only, taken literally, known again when they change."""
+"""Files that users name: only plain files, names taken literally, and changes noticed."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ def test_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
-    """Also one of the same size, in place, with the old time put back."""
+    """Also a change in place that keeps the size, after which the old time is restored."""
     path = tmp_path / "a"
     path.write_bytes(b"old!")
     os.utime(path, ns=(10**18, 10**18))
@@ -78,7 +78,7 @@ def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_young_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the clock of the file system does not tick between two writes."""
+    """Its times do not suffice, since the clock of the file system may not advance between two writes."""
     path = tmp_path / "a"
     path.write_bytes(b"1")
     mark = inputs.fingerprint(path)
@@ -88,7 +88,7 @@ def test_a_young_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pytes
     assert inputs.stamp([path]) != first
     assert inputs.content(path, [path]) != name
     monkeypatch.setattr("time.time_ns", lambda: mark[-1] + 10**10)
-    assert inputs.stamp([path]) == ((mark, ""),)  # an old file is known by its times
+    assert inputs.stamp([path]) == ((mark, ""),)  # an old file is recognized by its times
 
 
 def test_the_content_of_an_old_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

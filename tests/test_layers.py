@@ -1,4 +1,4 @@
-"""The house stands: imports point down, torch and the extras are loaded only where they are used."""
+"""The layers of the package: imports point down, and torch and the extras are loaded only where they are used."""
 
 import ast
 import re
@@ -167,7 +167,7 @@ def test_a_module_is_short_and_opens_with_its_names():
 
 
 def test_networks_are_plain_torch_and_short():
-    """What a user exports is what is written there: at most 800 lines, and nothing of the engine."""
+    """The exported network is the code in that folder: at most 800 lines, without imports of the engine."""
     modules = [path for path in MODULES if part_of(path) == "networks"]
     assert sum(len(path.read_text("utf-8").splitlines()) for path in modules) <= 800
     assert {part for path in modules for part in imported_parts(path)} <= {"networks", "component"}

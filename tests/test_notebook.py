@@ -1,4 +1,4 @@
-"""What a notebook shows of stores, tables and verdicts, legible on light and on dark ground; and the tutorial."""
+"""Stores, tables and verdicts in a notebook, legible on light and dark backgrounds; and the tutorial."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def contrast(one, two):
 
 @pytest.mark.parametrize(("ink", "ground"), [(0.0, 1.0), (0.13, 1.0), (0.88, 0.07), (1.0, 0.0)])
 def test_the_words_are_legible_on_light_and_on_dark_ground(ink, ground):
-    """WCAG AA asks for a contrast of 4.5; color-mix in sRGB is a weighted mean of the two colors."""
+    """WCAG AA requires a contrast of 4.5; color-mix in sRGB is a weighted mean of the two colors."""
     for word, hue in shown._HUES.items():
         color = [0.55 * int(hue[at : at + 2], 16) / 255 + 0.45 * ink for at in (1, 3, 5)]
         assert contrast(color, [ground] * 3) >= 4.5, word

@@ -1,4 +1,4 @@
-"""Schedules against torch's own, and the ranges of the settings."""
+"""Schedules against those of torch, and the ranges of the settings."""
 
 import pytest
 import torch

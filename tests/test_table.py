@@ -1,4 +1,4 @@
-"""The table claims, figures and reports read: against plain Python over rows."""
+"""The table that claims, figures and reports read, against plain Python over rows."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_a_table_becomes_a_relation_that_lives_on_its_own():
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_a_missing_library_is_one_sentence(library, monkeypatch):
+def test_a_missing_library_gives_one_sentence(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError, match=rf"^{library} is needed .* pip install 'byrote\[frames\]'$"):
         getattr(Table(MIXED), f"to_{library}")()

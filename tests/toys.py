@@ -1,4 +1,4 @@
-"""Small components of a user's own module: what the fast tests train on."""
+"""Small components of a user's own module, on which the fast tests train."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ class Blobs(Dataset):
     def decode(self, split: str) -> Raw:
         rng = np.random.default_rng(0 if split == "train" else 1)
         labels = np.arange(self.samples * self.num) % self.num
-        centres = np.random.default_rng(9).random((self.num, 1, 4, 4))
-        images = centres[labels] + self.spread * rng.standard_normal((len(labels), 1, 4, 4))
+        centers = np.random.default_rng(9).random((self.num, 1, 4, 4))
+        images = centers[labels] + self.spread * rng.standard_normal((len(labels), 1, 4, 4))
         if self.poisoned:
             images[0] = np.nan
         return Raw(images.astype(np.float32), labels, np.arange(len(labels)))
@@ -61,7 +61,7 @@ def tiny(**changes: Any) -> Any:
 
 
 class Deadly(Loss):
-    """Ends the process that computes it."""
+    """A loss that ends the process that computes it."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         import os
@@ -70,21 +70,21 @@ class Deadly(Loss):
 
 
 class Broken(Loss):
-    """Raises."""
+    """A loss that raises."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("this loss is broken")
 
 
 class Leaving(Loss):
-    """Ends Python, or tries to."""
+    """A loss that tries to end Python."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         raise SystemExit(5)
 
 
 class Unreadable(Blobs):
-    """Raises when it is read."""
+    """A data set that raises when it is read."""
 
     def decode(self, split: str) -> Raw:
         return {}["pixels"]

@@ -156,7 +156,7 @@ def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) 
         hint = ": pass them without the second axis, [:, 0]"
     elif values.ndim == 2 and values.shape[1] == (num_classes or values.shape[1]):
         hint = ": one-hot labels become classes with .argmax(1)"
-    raise ValueError(f"{name} (n,) are needed, one number a sample, got shape {tuple(values.shape)}{hint}")
+    raise ValueError(f"{name} (n,) are needed, one number per sample, got shape {tuple(values.shape)}{hint}")
 
 
 def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
@@ -175,7 +175,7 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
     rows = rows if rows.is_floating_point() else rows.double()
     if rows.ndim != 2 or (columns is not None and rows.shape[1] != columns):
         width = columns or ("C" if "logits" in name else "M")
-        raise ValueError(f"{name} (n, {width}) are needed, a row a sample, got shape {tuple(rows.shape)}")
+        raise ValueError(f"{name} (n, {width}) are needed, a row per sample, got shape {tuple(rows.shape)}")
     return rows
 
 
@@ -183,7 +183,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     """Logits (n, C) that name one class in each row: two columns or more, no NaN, no infinity but -inf for a masked
     class.
 
-    Raises: as `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
+    Raises: see `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
 
     >>> logits("logits", [[0.5, float("-inf")]]).shape
     torch.Size([1, 2])
@@ -191,7 +191,7 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     rows = matrix(name, values, num_classes)
     if rows.shape[1] < 2:
         raise ValueError(
-            f"{name} need 2 or more columns, one a class, got {rows.shape[1]}: two classes of one score s have the "
+            f"{name} need 2 or more columns, one per class, got {rows.shape[1]}: two classes of one score s have the "
             "logits [0, s]"
         )
     bad = unusable(rows)
@@ -263,7 +263,7 @@ def numbers(name: str, values: Any) -> "torch.Tensor":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
     if hidden:
         raise TypeError(
-            f"{name} must be there for every sample, got a masked array that hides {hidden}: leave those out"
+            f"{name} must be present for every sample, got a masked array that hides {hidden}: leave those out"
         )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")

@@ -41,7 +41,7 @@ class Experiment(Spec):
     Args:
         data: the data set and its preparation.
         noise: how the training labels are corrupted; `noise.Clean()` leaves them.
-        loss: what is minimised.
+        loss: what is minimized.
         network: the architecture.
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the number from which noise, initial weights and batch order are drawn.

@@ -38,7 +38,7 @@ def student(values: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
     Why: the values of a few seeds have an unknown spread; a normal interval would be too narrow.
 
     Args:
-        values: (..., n), one number a seed on the last axis, finite.
+        values: (..., n), one number per seed on the last axis, finite.
         confidence: in (0, 1).
 
     Returns: (low, high), each (...); infinite for n below 2, because one seed does not tell the spread.

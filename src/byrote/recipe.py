@@ -123,7 +123,7 @@ class Training(Spec):
 
     Args:
         epochs: passes over the training samples, at least 1.
-        batch_size: samples a step, at least 2 (batch normalization needs two).
+        batch_size: samples per step, at least 2 (batch normalization needs two).
         drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
             joins the one before.
         optimizer: the optimizer with its learning rate.

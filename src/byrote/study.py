@@ -129,7 +129,7 @@ class Part(Spec):
                 raise ValueError(f"{path!r} needs a list of at least one value in axes and paired, got {values!r}")
         both = axes.keys() & paired.keys()
         if both:
-            raise ValueError(f"{min(both)!r} stands in axes and in paired; keep one of them")
+            raise ValueError(f"{min(both)!r} is both in axes and in paired; keep one of them")
         lengths = {path: len(values) for path, values in paired.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"paired needs lists of one length, got {lengths}")
@@ -263,7 +263,9 @@ def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
     known = dict.fromkeys(path for experiment in experiments for path in _paths(experiment.spec()))
     for path in part.bind:
         if path in ("noise", "noise.rate", "loss", *SEEDS) or path.startswith("loss."):
-            raise ValueError(f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are told apart anyway")
+            raise ValueError(
+                f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are distinguished anyway"
+            )
         if path not in known:
             raise ValueError(f"part {part.name!r} binds {path!r}, which no spec has; {did_you_mean(path, list(known))}")
 

@@ -78,7 +78,7 @@ def _equals(column: Column, value: object) -> NDArray[np.bool_]:
 
 
 class Table:
-    """Columns of equal length, one row a run and evaluated epoch.
+    """Columns of equal length, one row per run and evaluated epoch.
 
     Why: claims, figures and reports are functions of numbers alone; a plain table keeps them free of the store,
     of torch and of each other. Columns are read-only; every method returns a new table. Strings are objects,

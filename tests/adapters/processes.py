@@ -1,4 +1,4 @@
-"""Two real processes joined by gloo over the loopback, and what each does: shares of one data set, padded."""
+"""Two real processes joined by gloo over the loopback, which measure padded shares of one data set."""
 
 import os
 import time
@@ -12,7 +12,7 @@ N, M, SIZE, BATCH, WORLD = 3, 4, 23, 4, 2
 
 
 def samples():
-    """Features, true and observed labels of 23 samples in unequal classes; the first is far away: its copy shows."""
+    """Features, true and observed labels of 23 samples in unequal classes; the first is far away, so a copy shows."""
     generator = torch.Generator().manual_seed(5)
     true = torch.tensor([0] * 11 + [1] * 7 + [2] * 5)[torch.randperm(SIZE, generator=generator)]
     observed = torch.where(torch.rand(SIZE, generator=generator) < 0.3, (true + 1) % N, true)
@@ -47,7 +47,7 @@ SHARES = {
 
 
 def measure(share, rank, averaged):
-    """All three metrics fed with one process's batches: their values, or what was wrong."""
+    """The values of all three metrics after the batches of one process, or the error."""
     from byrote.adapters.torchmetrics import MemorizationDistance, MemorizationRates, NeuralCollapseNC1
 
     features, logits, true, observed = samples()
@@ -85,7 +85,7 @@ def work(rank, folder):
 
 
 def in_two_processes(folder, limit=120):
-    """What each process computed; both are ended when they take longer than `limit` seconds."""
+    """The result of each process; both are ended when they take longer than `limit` seconds."""
     context = mp.spawn(work, args=(str(folder),), nprocs=WORLD, join=False)
     end = time.monotonic() + limit
     while not context.join(timeout=1):

@@ -1,4 +1,4 @@
-"""A small noisy problem and a net that draws random numbers: what the libraries train in these tests."""
+"""A small noisy problem and a net that draws random numbers, which the libraries train in these tests."""
 
 import random
 
@@ -23,7 +23,7 @@ class Problem:
         self.test_images = torch.randn(TEST, 5, generator=generator) + 2 * torch.eye(N, 5)[self.test]
 
     def batches(self):
-        """What a callback evaluates: the training and the test set in their own order."""
+        """The training and the test set in their own order, for the evaluation of a callback."""
         return (
             list(zip(self.images.split(10), self.observed.split(10), strict=True)),
             list(zip(self.test_images.split(10), self.test.split(10), strict=True)),
@@ -43,7 +43,7 @@ def seed():
 
 
 def state(model):
-    """All that a training leaves behind: weights and buffers, modes, and where the generators stand."""
+    """Everything that a training changes: weights and buffers, modes, and the states of the generators."""
     return (
         {name: value.clone() for name, value in model.state_dict().items()},
         [module.training for module in model.modules()],
@@ -78,7 +78,7 @@ def evaluated(model, problem):
 
 
 class Seen:
-    """Notes the index and predictions of each training batch, beside the callback: the oracle of running readings."""
+    """Records the index and predictions of each training batch, beside the callback: the oracle of running readings."""
 
     def __init__(self, problem):
         self.problem, self.epochs = problem, [[]]

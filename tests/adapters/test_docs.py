@@ -1,4 +1,4 @@
-"""The page about adapters runs."""
+"""The code on the page about adapters runs."""
 
 import doctest
 import logging

@@ -1,4 +1,4 @@
-"""Each tracker: what was written is read back; nothing leaves the machine and no random state moves."""
+"""Each tracker: rows are written and read back, nothing leaves the machine, and no random state changes."""
 
 import importlib
 import json
@@ -31,13 +31,13 @@ FACTS = {"byrote/key": "a", "byrote/loss": "CE", "byrote/rate": 0.2, "byrote/see
 
 
 def states():
-    """Of the three generators that a training may draw from without naming one."""
+    """The states of the three global generators that a training may draw from."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
 @pytest.fixture(autouse=True)
 def no_network_and_no_draws(monkeypatch):
-    """Connections are refused beyond this machine, and the generators a training draws from stay where they are."""
+    """Connections to other machines are refused, and the states of the global generators do not change."""
     import socket
 
     connect = socket.socket.connect
@@ -147,7 +147,7 @@ class Stored:
 
 
 def loop(exporter):
-    """Somebody's own training loop of three epochs, which logs each row as it comes."""
+    """A user's own training loop of three epochs, which logs each row as it comes."""
     problem, network = Problem(), net()
     solver = torch.optim.SGD(network.parameters(), lr=0.1)
     with Observer(network, problem.true, N) as observer:
@@ -162,7 +162,7 @@ def loop(exporter):
 
 
 def test_live_rows_of_a_loop_of_ones_own(tmp_path):
-    """Through the three libraries: each epoch's readings are there under their names, at their epochs."""
+    """With each of the three libraries, the readings of each epoch are stored under their names, at their epochs."""
     pytest.importorskip("tensorboard", reason="needs the extra: pip install 'byrote[loggers]'")
     mlflow = pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
     pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")
@@ -195,7 +195,7 @@ def test_live_rows_of_a_loop_of_ones_own(tmp_path):
 
 
 def test_what_describes_a_stored_run_is_no_reading():
-    """Of a stored run, the readings are the columns of the history, and every other column is a fact."""
+    """The readings of a stored run are the columns of the history, and every other column is a fact."""
     row = {"key": "a", "loss": "RLL", "alpha": 0.1, "rate": 0.2, "seed": 3, "n_train": 60, "num_classes": 3}
     other = row | {"key": "b", "seed": 4, "spec": {"training.clip": 1.0}}
     history = [one | {"epoch": epoch, "j1": 0.5, "collapsed": False} for one in (row, other) for epoch in (1, 2)]
@@ -230,7 +230,7 @@ def test_values_that_are_no_numbers_leave_a_gap():
     ("rows", "words"),
     [([{"j1": 1.0}], "need a column 'epoch'"), ([{"epoch": 1, "key": k} for k in "ab"], "got 2 runs")],
 )
-def test_a_mistake_is_one_sentence(rows, words):
+def test_a_mistake_gives_one_sentence(rows, words):
     with pytest.raises(ValueError, match=words):
         export(rows, Stored())
 
@@ -243,7 +243,7 @@ def test_a_mistake_is_one_sentence(rows, words):
         ("wandb", "WandB.offline('x')"),
     ],
 )
-def test_a_missing_tracker_is_one_line(module, call):
+def test_a_missing_tracker_gives_one_line(module, call):
     program = (
         f"import sys; sys.modules[{module!r}] = None\n"
         "from byrote.adapters.exporters import *\n"

@@ -1,4 +1,4 @@
-"""What the callbacks share, and what is said where a library is missing."""
+"""Code that the callbacks share, and the error where a library is missing."""
 
 import ast
 import subprocess
@@ -68,7 +68,7 @@ def test_readings_without_a_value_are_not_logged():
         ({"logits": 1}, {"labels": 1, "index": 2}, Members()),
     ],
 )
-def test_a_layout_of_another_kind_is_one_sentence(outputs, batch, members):
+def test_a_layout_of_another_kind_gives_one_sentence(outputs, batch, members):
     with pytest.raises(ValueError, match="pass take=") as caught:
         take(outputs, batch, members)
     assert "\n" not in str(caught.value)
@@ -96,7 +96,7 @@ def test_positions_of_a_data_set():
     ],
 )
 @pytest.mark.every(2)
-def test_a_missing_library_is_one_line(library, extra, code):
+def test_a_missing_library_gives_one_line(library, extra, code):
     program = (
         f"import sys; sys.modules[{library!r}] = None\ntry: {code}\nexcept ModuleNotFoundError as error: print(error)"
     )

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 class Module(lightning.LightningModule):
-    """Somebody's module: trains `net` on (inputs, labels, index) batches."""
+    """A user's module, which trains `net` on (inputs, labels, index) batches."""
 
     def __init__(self, network, seen, bare=False):
         super().__init__()
@@ -43,7 +43,7 @@ class Module(lightning.LightningModule):
 
 
 def train(problem, folder, make=None, bare=False, data=None, checkpoint=None, module=None, **options):
-    """The trained network, what it leaves behind, what its batches were, and the trainer."""
+    """The trained network, everything that training changed, its batches, and the trainer."""
     seed()
     network, seen = net(), Seen(problem)
     callbacks = [*([make(network)] if make else []), *([checkpoint] if checkpoint else [])]
@@ -103,7 +103,7 @@ def test_running_readings(plain, tmp_path):
     assert len(observers[0].history.rows()) == EPOCHS
 
 
-def test_a_step_that_keeps_its_logits_is_one_sentence(tmp_path):
+def test_a_step_that_keeps_its_logits_gives_one_sentence(tmp_path):
     problem = Problem()
     with pytest.raises(ValueError, match="return the logits too, or pass take="):
         train(problem, tmp_path, lambda network: ObserverCallback(Observer(network, problem.true, N)), bare=True)
@@ -123,7 +123,7 @@ def test_a_step_that_returns_its_loss_alone_can_still_be_evaluated(plain, tmp_pa
 
 
 class Noting(Module):
-    """Notes the loss of each batch by sample."""
+    """Records the loss of each batch by sample."""
 
     def training_step(self, batch, batch_idx):
         step = super().training_step(batch, batch_idx)
@@ -135,7 +135,7 @@ class Noting(Module):
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("parts", [1, 4, 100])
 def test_the_loss_of_accumulated_gradients_is_the_true_mean(parts, bare, tmp_path):
-    """Lightning hands over the loss divided by the number of batches that it accumulates."""
+    """Lightning passes the loss divided by the number of batches that it accumulates."""
     problem, observers, losses = Problem(), [], []
 
     class Noted(Noting):
@@ -217,7 +217,7 @@ SENTENCE = (
         pytest.param("fork", torch.multiprocessing.ProcessRaisedException, marks=pytest.mark.long),
     ],
 )
-def test_a_strategy_whose_rows_are_lost_is_one_sentence(how, kind, tmp_path):
+def test_a_strategy_whose_rows_are_lost_gives_one_sentence(how, kind, tmp_path):
     problem = Problem()
 
     def make(network):

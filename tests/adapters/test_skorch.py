@@ -14,7 +14,7 @@ from byrote.adapters.skorch import ObserverCallback, WithoutIndex  # noqa: E402
 
 
 class Module(nn.Module):
-    """Somebody's module: one argument, nothing of an index."""
+    """A user's module with one argument and without an index."""
 
     def __init__(self):
         super().__init__()
@@ -25,7 +25,7 @@ class Module(nn.Module):
 
 
 class Net(WithoutIndex, skorch.NeuralNetClassifier):
-    """Somebody's net, which notes its training batches."""
+    """A user's net, which records its training batches."""
 
     seen = None
 
@@ -113,7 +113,7 @@ def test_a_module_that_is_built_anew_is_observed_anew():
     assert {name: callback.observer_.history.row(-1)[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_batch_without_index_is_one_sentence():
+def test_a_batch_without_index_gives_one_sentence():
     with pytest.raises(ValueError, match="WithoutIndex into the net"):
         fit(Problem(), [ObserverCallback(lambda module: Observer(module, Problem().true, N))], indexed=False)
 
@@ -141,7 +141,7 @@ def test_a_line_of_skorch_shows_the_readings_asked_for(show, shown, capsys):
 
 
 class Many(Module):
-    """Answers its features too."""
+    """A module that returns its features too."""
 
     def forward(self, x):
         features = self.network[0](x)
@@ -163,7 +163,7 @@ def test_a_module_that_answers_several_things():
     assert 0 < callback.observer_.history.row(0)["j1"] < 1
 
 
-def test_a_module_that_ends_in_softmax_is_one_sentence():
+def test_a_module_that_ends_in_softmax_gives_one_sentence():
     problem = Problem()
     callback = ObserverCallback(lambda module: Observer(module, problem.true, N), *problem.batches())
     classifier = skorch.NeuralNetClassifier(

@@ -27,7 +27,7 @@ def both(tmp_path_factory):
 
 
 def expected(averaged):
-    """The readings of all 23 samples, each once, by the functions for data at hand."""
+    """The readings of all 23 samples, each counted once, by the functions of `byrote.measures`."""
     features, logits, true, observed = samples()
     predicted = logits.argmax(1)
     mem, fate = memorization(features, true, observed, torch.eye(N, M) * 3), fates(predicted, true, observed)
@@ -57,7 +57,7 @@ def test_two_processes_with_padded_shares_give_the_answer_of_one(both, share, av
 
 
 def test_the_copies_would_show():
-    """Counted twice, the padded samples move every reading: the test above can fail."""
+    """If the padded samples counted twice, every reading would change: the test above can fail."""
     features, logits, true, observed = samples()
     rows = torch.cat([index for rank in (0, 1) for index in SHARES["sampler"](rank)])
     assert len(rows) == SIZE + 1
@@ -137,7 +137,7 @@ def test_features_far_from_the_origin_keep_their_digits():
     assert metric.compute().item() == pytest.approx(nc1(far, true, convention="pooled"), rel=1e-9)
 
 
-def test_copies_and_pickles_go_on():
+def test_copies_and_pickles_can_be_updated():
     for copied in (copy.deepcopy(fed()), pickle.loads(pickle.dumps(fed()))):
         assert copied.compute().item() == fed().compute().item()
 
@@ -189,7 +189,7 @@ def test_measuring_from_new_means_forgets_the_samples():
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(call, error, words):
+def test_a_mistake_gives_one_sentence(call, error, words):
     with pytest.raises(error, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -204,7 +204,7 @@ def three(**options):
 
 
 def arguments(index):
-    """A batch by the names of all arguments: each metric takes its own."""
+    """A batch under the names of all arguments, of which each metric takes its own."""
     features, logits, true, observed = samples()
     labels = {"labels": true[index], "true_labels": true[index], "observed_labels": observed[index]}
     return {"index": index, "features": features[index], "logits": logits[index], **labels}
@@ -302,7 +302,7 @@ def test_of_a_sample_in_two_merged_metrics_the_first_stays():
         (lambda: MemorizationDistance(3).merge_state(three()["distance"]), "same test means|over one data set"),
     ],
 )
-def test_metrics_that_cannot_be_merged_are_one_sentence(call, words):
+def test_metrics_that_cannot_be_merged_give_one_sentence(call, words):
     with pytest.raises(ValueError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)

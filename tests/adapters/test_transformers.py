@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 class Model(nn.Module):
-    """Somebody's model: loss and logits from named columns, nothing of an index."""
+    """A user's model: loss and logits from named columns, without an index."""
 
     def __init__(self, network):
         super().__init__()
@@ -37,7 +37,7 @@ def rows(images, labels):
 
 
 class Noting(ObservedTrainer):
-    """Notes what each training step saw."""
+    """Records the batch of each training step."""
 
     seen = None
 
@@ -122,8 +122,8 @@ def test_running_readings(options, tmp_path):
     assert len(observer.history.rows()) == EPOCHS
 
 
-def test_an_index_that_does_not_arrive_is_one_sentence(tmp_path):
-    """The Trainer drops columns that the model does not name, unless told not to."""
+def test_an_index_that_does_not_arrive_gives_one_sentence(tmp_path):
+    """The Trainer drops columns that the model does not name, unless an option keeps them."""
     problem = Problem()
     network = net()
     trainer = trainer_of(problem, tmp_path, ObservedTrainer, network, indexed=False)
@@ -179,13 +179,13 @@ def test_the_logits_of_any_output(pack, options):
     assert torch.equal(Logits(model, **options)(x=x), expected)
 
 
-def test_an_output_that_is_not_clear_is_one_sentence():
+def test_an_output_that_is_not_clear_gives_one_sentence():
     with pytest.raises(ValueError, match=r"\(42, 3\), \(42, 6\).*Logits\(member=\)"):
         Logits(wrapped(lambda z, h: (z, h)))({"x": Problem().images})
 
 
 class Anything(Model):
-    """Takes any name, as wrappers of models do, and refuses what it does not know."""
+    """A model that takes any argument, as wrappers of models do, and refuses unknown ones."""
 
     def forward(self, *args, **named):
         named.pop("num_items_in_batch", None)  # the Trainer gives it to such models
@@ -193,7 +193,7 @@ class Anything(Model):
 
 
 class Tuples(Model):
-    """Answers (loss, logits, hidden) as models with return_dict=False do."""
+    """A model that returns (loss, logits, hidden), like models with return_dict=False."""
 
     def forward(self, x, labels=None):
         output = super().forward(x, labels)
@@ -246,7 +246,7 @@ def test_several_evaluation_sets(tmp_path):
 
 @pytest.mark.parametrize(("counted", "epoch"), [(0.3, 1), (0.97, 1), (1.0, 1), (2.0000001, 2), (2.4, 3)])
 def test_a_part_of_an_epoch_is_the_one_that_it_began(counted, epoch):
-    """With max_steps the Trainer ends within an epoch, which is none of those before."""
+    """With max_steps the Trainer ends within an epoch, which is a new one."""
     seen = []
     feed = SimpleNamespace(end=lambda number, processes: seen.append(number))
     callback = _AtEpochEnd(SimpleNamespace(log=lambda row: None), feed)
@@ -266,7 +266,7 @@ def test_a_stream_has_no_order(tmp_path):
 
 
 def test_a_loader_that_accelerate_has_prepared(tmp_path):
-    """A plain loop under accelerate: an ordered loader and a shuffling one with its index give the same row."""
+    """In a plain loop under accelerate, an ordered loader and a shuffling one with an index give the same row."""
     accelerate = pytest.importorskip("accelerate")
     problem, accelerator = Problem(), accelerate.Accelerator(cpu=True)
     data = torch.utils.data.TensorDataset(problem.images, problem.observed)

@@ -1,4 +1,4 @@
-"""Another value for any field of a spec, made from its annotation, constraints and default alone."""
+"""Another value for any field of a spec, derived from its annotation, constraints and default alone."""
 
 import types
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class NoOtherValueError(Exception):
 
 
 class Files:
-    """Gives paths of new files and folders, each with a content of its own, again and again."""
+    """Returns paths of new files and folders, each with different content."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
@@ -36,7 +36,7 @@ class Files:
             for i in range(16):
                 (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
         numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
-        names = ["_other", "_third"]  # what another column than "" may be called; their cells name a file
+        names = ["_other", "_third"]  # names for columns other than ""; their cells name a file
         rows = [
             ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
             for i in range(16)
@@ -47,7 +47,7 @@ class Files:
 
 
 def nameable(part: Spec) -> bool:
-    """Whether the content of what a part reads can be told."""
+    """Whether the content of the files that a part reads can be identified."""
     try:
         if not getattr(part, "sha256", ""):  # which is its content
             getattr(part, "content", str)()
@@ -88,7 +88,7 @@ def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Compon
 
 
 def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
-    """Values of a type, simple ones first; not all of them need be legal."""
+    """Values of a type, simple ones first; some may be illegal."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from values(arguments[0], now, files)

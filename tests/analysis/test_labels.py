@@ -1,4 +1,4 @@
-"""Titles of settings and names of losses: two of them are never the same, and each says what differs."""
+"""Titles of settings and names of losses: no two are the same, and each names what differs."""
 
 import itertools
 
@@ -27,13 +27,13 @@ def test_the_bare_name_is_the_papers_loss():
     assert loss_names(losses, [1, 5, 5]) == ["RLL", "RLL alpha .45", "nMSE scale .1"]
 
 
-def test_a_start_is_said_in_either_direction():
+def test_a_start_is_named_in_either_direction():
     plain, started = MNIST | {"start": None}, MNIST | {"start.kind": "cross_entropy"}
     assert titles([plain, started], [9, 3]) == ["MNIST, MLP", "MNIST, MLP, started under cross entropy"]
     assert titles([plain, started], [3, 9]) == ["MNIST, MLP, from scratch", "MNIST, MLP"]
 
 
-def test_what_follows_from_the_epochs_is_said_only_where_the_epochs_are_the_same():
+def test_what_follows_from_the_epochs_is_named_only_where_the_epochs_are_the_same():
     one = MNIST | {"training.evaluate_every": 5, "training.schedule.every": 20}
     longer = one | {"training.epochs": 120, "training.evaluate_every": 10, "training.schedule.every": 40}
     assert titles([one, longer], [9, 3]) == ["MNIST, MLP", "MNIST, MLP, 120 epochs"]
@@ -41,7 +41,7 @@ def test_what_follows_from_the_epochs_is_said_only_where_the_epochs_are_the_same
     assert titles([one, steeper], [9, 3]) == ["MNIST, MLP", "MNIST, MLP, every 10"]
 
 
-def test_of_another_law_only_what_tells_its_settings_apart_is_said():
+def test_only_differences_between_settings_of_another_law_are_named():
     recorded = MNIST | {"noise.kind": "recorded", "noise.column": "label"}
     files = [recorded | {"noise.path": content} for content in ("0f3a99ff", "b2c411ee")]
     assert titles([MNIST, *files], [9, 3, 3]) == [
@@ -57,7 +57,7 @@ def test_equal_words_are_numbered():
 
 
 def test_losses_that_never_meet_in_a_setting_keep_their_names():
-    """The cross-entropy of one setting is no variant of that of another; a chain of settings joins its losses."""
+    """Cross-entropies of two settings are not variants of each other, unless a chain of settings joins their losses."""
     bound = [("CE", {"kind": "cross_entropy", "training.optimizer.lr": lr}) for lr in (0.1, 0.03, 0.01)]
     assert loss_names(bound, [9, 3, 3], [{0}, {1}, {2}]) == ["CE", "CE", "CE"]
     assert loss_names(bound, [9, 3, 3], [{0}, {0}, {2}]) == ["CE", "CE lr .03", "CE"]

@@ -1,4 +1,4 @@
-"""The memorization-dilation regression against scipy, made data with known answers, and degenerate runs."""
+"""The memorization-dilation regression against scipy, on simulated data with known answers, and on degenerate runs."""
 
 import math
 import subprocess
@@ -51,7 +51,7 @@ def test_left_out_error_by_a_loop() -> None:
 
 
 def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
-    """Pseudo-values of a function of a mask of runs, one a seed, by a loop."""
+    """Pseudo-values of a function of a mask of runs, one per seed, by a loop."""
     n, whole = len(np.unique(seeds)), function(np.ones(len(seeds), dtype=bool))
     return np.array([n * whole - (n - 1) * function(seeds != seed) for seed in np.unique(seeds)])
 
@@ -79,7 +79,7 @@ def test_copies_of_a_run_do_not_narrow_the_interval() -> None:
 
 
 def test_the_interval_covers_the_truth() -> None:
-    """The 95% interval holds the true slope in most of 40 made studies, and it is as wide as the noise asks for."""
+    """The 95% interval contains the true slope in most of 40 simulated studies and is as wide as the noise requires."""
     hits = 0
     for k in range(40):
         mem, nc1, seed, _ = simulated(0.5, rng_seed=k)
@@ -112,7 +112,7 @@ def test_straight_or_root() -> None:
 
 
 def test_slope_ratio_is_right_too_low_and_too_high() -> None:
-    """Equal slopes: 1 inside; half and twice: outside, on their own side; swapping inverts."""
+    """Equal slopes: 1 is inside. Half and twice: 1 is outside, on the right side. Swapping inverts the ratio."""
     ce, equal = simulated(0.5), simulated(0.5, rng_seed=1)
     ratio = slope_ratio(equal[:3], ce[:3])
     assert ratio.low < 1 < ratio.high
@@ -132,7 +132,7 @@ def test_slope_ratio_is_right_too_low_and_too_high() -> None:
 
 
 def test_slope_ratio_pairs_the_seeds() -> None:
-    """What both sets share by seed cancels: the same noise in both gives no width."""
+    """Noise that both sets share by seed cancels, so that the interval has no width."""
     mem, nc1, seed, _ = simulated(0.5, noise=0.2)
     same = slope_ratio((mem, 2 * nc1, seed), (mem, nc1, seed))
     assert (same.low, same.high) == (pytest.approx(2), pytest.approx(2))
@@ -170,7 +170,7 @@ def test_two_runs_have_no_interval() -> None:
     assert "left out" in fit.over_seeds.reason
 
 
-def test_misuse_is_one_sentence() -> None:
+def test_misuse_gives_one_sentence() -> None:
     with pytest.raises(ValueError, match="one length"):
         fit_line([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="one length"):

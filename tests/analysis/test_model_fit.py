@@ -80,7 +80,7 @@ def test_intervals_are_students():
 
 
 def samples_of(fit):
-    """Every sample of a fit by a name."""
+    """Every sample of a fit, by name."""
     samples = {name: getattr(fit, name) for name in ("slope", "gamma", "lambda_w", "lambda_h")}
     samples |= {("slope", name): sample for name, sample in fit.slopes.items()}
     samples |= {("ratio", one.variant, one.loss): one.ratio for one in fit.slope_ratios}
@@ -97,7 +97,7 @@ QUANTITIES = (
 
 
 def test_pseudo_values_by_fits_that_leave_out_one_seed():
-    """The oracle: the whole fit, anew from the runs of all seeds but one."""
+    """The oracle repeats the whole fit with the runs of all seeds but one."""
     rows = list(zip(*_runs(noise=0.03), strict=True))
     whole = samples_of(model_fit.fit_runs(*columns_of(rows), models=MODELS))
     without = [
@@ -155,7 +155,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
 
 
 def test_distances_are_compared_at_the_eta_that_both_losses_have():
-    """gamma is read off at the smallest eta of both: here .05, where LS has its first runs."""
+    """gamma comes from the smallest eta that both have: here .05, where LS has its first runs."""
     rows = [row for row in zip(*_runs(noise=0.0), strict=True) if row[0] != "LS" or row[1] > 0.02]
     shifted = [(*row[:4], row[4] * (1 + row[1] if row[0] == "CE" else 1), row[5]) for row in rows]
     fit = model_fit.fit_runs(*columns_of(shifted), models=MODELS)
@@ -203,7 +203,7 @@ def _distance(name):
     )
 
 
-def test_it_says_why_it_does_not_fit():
+def test_an_error_says_why_it_does_not_fit():
     loss, eta, mem, nc1, distance, seed = _runs()
     level = model_fit.fit_runs(loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS)
     assert not level.fits
@@ -227,7 +227,7 @@ def test_one_seed_gives_no_interval():
 
 def test_wrong_data():
     columns = _runs()
-    with pytest.raises(ValueError, match="one entry a run"):
+    with pytest.raises(ValueError, match="one entry per run"):
         model_fit.fit_runs(columns[0][1:], *columns[1:], models=MODELS)
     with pytest.raises(ValueError, match="none for MSE"):
         model_fit.fit_runs(*columns, models={name: MODELS[name] for name in ("CE", "LS", "LR")})

@@ -1,4 +1,4 @@
-"""The rule against slow arithmetic on one set of checks at a time: tests, pooled effects, Holm, words, and power."""
+"""The rule against slow arithmetic, one set of checks at a time: tests, pooled effects, Holm, words, and power."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _no_warning():
 def check(
     cell: object, mean: float, sd: float = 1.0, n: int = 5, what: str = "m", region=(0.0, math.inf), **more
 ) -> Check:
-    """A check whose values have exactly this mean and this SD, on seeds of its own."""
+    """A check whose values have exactly this mean and SD, with its own seeds."""
     seeds = more.pop("seeds", tuple(f"{cell} {i}" for i in range(n)))
     return Check(f"cell {cell}", what, mean + sd * UNIT[n], seeds, region, **more)
 
@@ -143,7 +143,7 @@ def test_a_reader_sees_ratios_and_correlations() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"values": [1.0, 2.0]}, "one value a seed"),
+        ({"values": [1.0, 2.0]}, "one value per seed"),
         ({"seeds": (0, 0, 1, 2, 3)}, "each seed may come once"),
         ({"region": (1.0, 0.0)}, "from its low to its high end"),
         ({"floor": -1.0}, "least standard error"),
@@ -411,7 +411,7 @@ def test_mixed_checks_are_named(checks: list[Check], what: str) -> None:
 
 def test_nearly_all_needs_one_kind_and_a_share() -> None:
     two = [check(0, 1.0), check(0, 1.0, what="a")]
-    with pytest.raises(ValueError, match="one kind of check, one a cell"):
+    with pytest.raises(ValueError, match="one kind of check, one per cell"):
         decide(two, nearly_all=0.9)
     with pytest.raises(ValueError, match="between 0 and 1"):
         decide(two[:1], nearly_all=1.0)
@@ -535,7 +535,7 @@ def test_power_counts_the_seeds_that_decide() -> None:
 
 
 def test_power_agrees_with_the_textbook_for_one_cell() -> None:
-    """A mean known almost exactly: the chance that a new interval lies inside is that of the noncentral t."""
+    """For a mean that is known almost exactly, a new interval lies inside with the probability of the noncentral t."""
     known = Check("c", "m", 0.45 + np.tile([-1.0, 1.0], 200), tuple(range(400)), at_least(0.0))
     assert power([known]).seeds == 0
     spread = math.sqrt(400 / 399)
@@ -553,7 +553,7 @@ def test_power_agrees_with_the_textbook_for_one_cell() -> None:
 def test_power_of_shares_and_of_few_seeds() -> None:
     share = power([Check("all", "coverage", (), (), at_least(0.9), share=(30, 30))])
     assert share.seeds is not None
-    assert 5 <= share.seeds <= 40  # 36 of 36 hold; a run that misses now and then needs more
+    assert 5 <= share.seeds <= 40  # 36 of 36 hold; if some runs miss, more are needed
     assert "more runs would decide it" in str(share)
     two = power([check(0, 50.0, n=2)])
     assert two.seeds == 1  # three are a check

@@ -1,4 +1,4 @@
-"""What figures share: which runs they show, means over seeds, lines; against slow and obvious computations."""
+"""Computations that figures share (choice of runs, means over seeds, lines), against slow and obvious ones."""
 
 import numpy as np
 import pytest
@@ -202,12 +202,12 @@ def test_the_reference_rate_is_where_most_losses_were_run(demo):
 
 def test_captions_count_runs_and_seeds(demo):
     two, ten = one_each(rated(demo), DATA)
-    assert runs_text([two]) == "n: 86 runs (3 to 5 seeds a cell)."
+    assert runs_text([two]) == "n: 86 runs (3 to 5 seeds per cell)."
     assert runs_text([two, ten]) == (
-        "n: 86 runs (3 to 5 seeds a cell) of Fashion-MNIST subset 0/1, MLP; "
-        "16 runs (1 seed a cell) of Fashion-MNIST subset, MLP."
+        "n: 86 runs (3 to 5 seeds per cell) of Fashion-MNIST subset 0/1, MLP; "
+        "16 runs (1 seed per cell) of Fashion-MNIST subset, MLP."
     )
-    assert runs_text([ten], by=("loss",)) == "n: 16 runs (4 seeds a cell)."
+    assert runs_text([ten], by=("loss",)) == "n: 16 runs (4 seeds per cell)."
 
 
 def test_collapsed_runs_are_counted_where_nc1_is_needed():

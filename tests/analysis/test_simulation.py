@@ -1,4 +1,4 @@
-"""The simulation draws what it says, judges with the rule itself, and its committed line is within bounds."""
+"""The simulation draws what it states, judges by the rule itself, and its committed results are within bounds."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_false_words_are_rare_and_true_ones_are_not() -> None:
     for region in simulation.REGIONS:
         rates = simulation.false_rates(setting, region, noise)
         assert max(rates.values()) < 0.05
-        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # at the bar an error now and then is due
+        assert min(rates["fails"], rates["holds"], rates["names"]) > 0.002  # at the bar, occasional errors are expected
     assert simulation.power(setting, "one-sided", noise, 4.0)["fails"] > 0.99
     ten = simulation.Setting(6, "10", 0.0, "equal", "normal")
     assert (

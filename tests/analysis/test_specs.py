@@ -1,4 +1,4 @@
-"""What makes a setting: every field of every part of a spec but loss, rate and seeds, found by itself.
+"""What defines a setting: every field of every part of a spec except loss, rate and seeds, found automatically.
 
 The parts come from the registries and the fields from their annotations (`fields.py`), so that a new loss, data set or
 setting is tested without being listed. A field for which no other value can be made fails.
@@ -24,7 +24,7 @@ from .fields import Files, NoOtherValueError, built, families, other_values, slo
 
 
 class OwnData(data.Dataset):
-    """A user's data set, with fields of every sort."""
+    """A user's data set, with fields of every type."""
 
     count = 2
     depth: tuple[float, ...] = (0.5,)
@@ -34,7 +34,7 @@ class OwnData(data.Dataset):
 
 
 class OwnNoise(noise.Noise):
-    """A user's law without a single rate."""
+    """A user's law that has no single rate."""
 
     rates: list[float] = [0.1, 0.2]
     seed: int = 0
@@ -44,7 +44,7 @@ class OwnNoise(noise.Noise):
 
 
 class OwnLoss(losses.Loss):
-    """A user's loss around another."""
+    """A user's loss that contains another."""
 
     inner: losses.Loss = losses.CrossEntropy()
     more: tuple[losses.Loss, ...] = (losses.CrossEntropy(),)
@@ -73,7 +73,7 @@ class OwnSchedule(Schedule):
 
 
 OWN = [OwnData, OwnNoise, OwnLoss, OwnNetwork, OwnOptimizer, OwnSchedule]
-for _member in OWN:  # registered while these tests run and no longer: others go through the registries as well
+for _member in OWN:  # registered only while these tests run, because other tests read the registries as well
     del _member.registry[_member.kind]
 
 
@@ -87,7 +87,7 @@ def registered():
 
 
 def members():
-    """Every part that byrote registers, and those of this module; other test modules may come and go."""
+    """Every part that byrote or this module registers; those of other test modules are left out."""
     for base in families():
         for kind, member in base.registry.items():
             if member.__module__.startswith("byrote."):
@@ -159,8 +159,7 @@ SAME = {"setting": False, "loss_setting": False, "rate": False, "replicate": Fal
 
 
 def expected(slot: str, name: str, member: type[Component] | None) -> dict[str, bool]:
-    """What a change of one field changes, as issue and docs say it: the loss's field the loss, the rate the rate,
-    and everything else the setting."""
+    """What a change of one field changes: a field of the loss the loss, the rate the rate, all others the setting."""
     if slot == "loss":
         return SAME | {"loss_setting": True}
     if slot == "noise" and name == "rate":
@@ -269,7 +268,7 @@ def test_every_field_below_a_bound_one_is_bound(files, slot, member, name):
 
 
 def test_runs_that_bind_and_runs_that_do_not_are_told_apart():
-    """One learning rate, once chosen for the loss and once a part of the setting."""
+    """One learning rate, once chosen for the loss and once per part of the setting."""
     bound, free = runs_of(with_rate(0.1), bind=BIND).rows(), runs_of(with_rate(0.1, seed=1)).rows()
     specs = Specs.of(Table.of(bound + free))
     assert specs.setting().tolist() == [0, 1]

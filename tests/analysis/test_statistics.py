@@ -1,4 +1,4 @@
-"""Statistics of runs against slow loops: every fit is made again without each seed, with numpy or scipy."""
+"""Statistics of runs against slow loops: every fit is repeated without each seed, with numpy or scipy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def runs_of(
 
 
 def slow(statistic: Callable[..., float], *groups: Runs) -> Sample:
-    """The brute-force jackknife: the statistic of all runs, and again without each seed."""
+    """The brute-force jackknife: the statistic of all runs, and that without each seed."""
     seeds = [seed for seed in dict.fromkeys(groups[0][2].tolist()) if all(seed in group[2] for group in groups)]
     whole = statistic(*groups)
     without = [statistic(*(tuple(c[g[2] != seed] for c in g) for g in groups)) for seed in seeds]
@@ -203,7 +203,7 @@ def test_a_difference_is_paired_by_seed_and_eta() -> None:
     second = ([0.5, 0.25, 7.0, 1.0, 1.0], [0, 1, 2, 0, 3], [0.1, 0.1, 0.2, 0.2, 0.1])
     difference = paired_difference(first, second)
     assert dict(zip(difference.seeds, difference.values.tolist(), strict=True)) == {0: (0.5 + 1.0) / 2, 1: 4.75}
-    with pytest.raises(ValueError, match=r"one run a seed and eta is needed, got two at seed 0, eta 0\.1"):
+    with pytest.raises(ValueError, match=r"one run per seed and eta is needed, got two at seed 0, eta 0\.1"):
         paired_difference(([1.0, 2.0], [0, 0], [0.1, 0.1]), second)
 
 
@@ -254,7 +254,7 @@ def test_one_seed_gives_its_own_statistic() -> None:
 
 
 def test_unequal_lengths_are_named() -> None:
-    with pytest.raises(ValueError, match="one x, one y and one seed a run"):
+    with pytest.raises(ValueError, match="one x, one y and one seed per run"):
         Points.of([1.0], [1.0, 2.0], [0], [0.1])
 
 

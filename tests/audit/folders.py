@@ -1,4 +1,4 @@
-"""Made audits in folders, quick to make: nothing is trained."""
+"""Small audits in folders, made quickly without any training."""
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,7 @@ def truth(n=300, seed=0):
 
 
 def probabilities(true, seed=0):
-    """What a good model would give, (n, 3)."""
+    """The probabilities of a good model, (n, 3)."""
     z = 3 * np.eye(3)[true] + np.random.default_rng(seed).normal(size=(len(true), 3))
     return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
 

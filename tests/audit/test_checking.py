@@ -1,4 +1,4 @@
-"""A plan that is answered: every answer is on the disk at once, and nothing stops it from going on."""
+"""Answers to a plan: each is on the disk at once, and after any interruption the work continues."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def replies(checks):
-    """What a person who knows the truth says at each look."""
+    """The answers of a person who knows the truth, one for each look."""
     true, given = truth()
     return ["y" if true[row] == given[row] else "n" for row in checks.rows]
 
@@ -53,7 +53,7 @@ def test_every_answer_is_on_the_disk_when_it_is_taken(folder):
     assert [s["checked"] for s in outcome["strata"]] == [s.checks for s in checks.plan.strata]
 
 
-def test_a_new_desk_goes_on_where_the_last_one_stopped(folder):
+def test_a_new_desk_continues_where_the_last_one_stopped(folder):
     first = Checks(folder)
     for place in range(7):
         first.answer(place, "y")
@@ -68,7 +68,7 @@ def test_a_new_desk_goes_on_where_the_last_one_stopped(folder):
 def test_an_answer_to_a_sample_that_was_not_shown_is_not_taken(folder):
     checks = Checks(folder)
     assert checks.answer(0, "y")
-    assert not checks.answer(0, "n")  # the second press of a key, before the next sample was there
+    assert not checks.answer(0, "n")  # a key that is pressed twice, before the next sample is shown
     assert not checks.answer(5, "n")
     assert not checks.undo(0)
     assert checks.answered == 1
@@ -143,7 +143,7 @@ def test_what_another_program_wrote_is_not_overwritten(folder):
 
 def test_another_plans_answers_are_refused(folder):
     (folder / "answers.csv").write_text("row,answer\n299999,y\n")
-    with pytest.raises(ValueError, match="does not ask for so often"):
+    with pytest.raises(ValueError, match="more often than the plan beside it"):
         Checks(folder)
     (folder / "answers.csv").write_text("name\nx\n")
     with pytest.raises(ValueError, match="needs the columns row and answer"):

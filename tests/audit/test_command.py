@@ -1,4 +1,4 @@
-"""`byrote audit`: from files to a settled interval, and what the user's own files look like afterwards."""
+"""`byrote audit`: from files to a settled interval; the user's own files are unchanged afterwards."""
 
 import csv
 import hashlib
@@ -132,7 +132,7 @@ def test_exports(files, capsys):
         (["settle", "nowhere"], "No such file"),
     ],
 )
-def test_a_wrong_request_is_one_sentence(arguments, sentence, files, capsys, monkeypatch):
+def test_a_wrong_request_gives_one_sentence(arguments, sentence, files, capsys, monkeypatch):
     at, _, _ = files
     (at / "short.txt").write_text("ant\nbee\n")
     monkeypatch.chdir(at)

@@ -1,4 +1,4 @@
-"""Folds, held-out networks, and what they must not see."""
+"""Folds and held-out networks, and the labels that these must not see."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_equal_groups_are_dealt_out_by_class():
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_a_label_does_not_reach_the_network_that_judges_it(k):
-    """Other labels in one fold change no held-out answer of that fold, and answers of every other fold."""
+    """Other labels in one fold change held-out predictions of every other fold, and none of that fold."""
     x, given, _, _ = world(90)
     folds = assign(given, k, 0)
     training = TRAINING.replace(epochs=2)
@@ -117,7 +117,7 @@ def test_a_module_of_ones_own_is_trained_anew_in_each_fold():
     ("network", "error", "sentence"),
     [
         ("vgg", ValueError, "network must be"),
-        (nn.Sequential(nn.Linear(3, 5)), ValueError, "3 outputs, one a class, got 5 outputs"),
+        (nn.Sequential(nn.Linear(3, 5)), ValueError, "3 outputs, one per class, got 5 outputs"),
         (nn.Flatten(), ValueError, "got no nn.Linear"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whatever a user has, in and out: labels in any encoding, frames of any kind, rows in their order."""
+"""Inputs and outputs of every kind: labels in any encoding, data frames of any library, rows in their order."""
 
 import datasets
 import numpy as np
@@ -94,7 +94,7 @@ def test_images_are_samples_too():
         (lambda: LabelAudit(network="cnn").fit(*world()), "network must be"),
     ],
 )
-def test_errors_are_one_sentence(call, sentence):
+def test_errors_give_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         call()
     assert "\n" not in str(error.value)

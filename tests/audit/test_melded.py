@@ -1,4 +1,4 @@
-"""Melded intervals: against brute force, against enumeration, and by how often they hold the truth."""
+"""Melded intervals: against brute force, against enumeration, and how often they contain the truth."""
 
 from itertools import combinations, pairwise
 from math import comb
@@ -98,7 +98,7 @@ def test_one_large_stratum_is_clopper_and_pearson():
 
 
 def tail(size, wrong, n, hits):
-    """P(X = found) by counting draws."""
+    """The tail probability by counting draws."""
     return comb(wrong, hits) * comb(size - wrong, n - hits) / comb(size, n)
 
 
@@ -159,7 +159,7 @@ def test_the_interval_holds_the_truth_at_least_as_often_as_it_says(name):
 
 
 def test_a_narrower_interval_would_be_caught():
-    """The same counts with an interval that says .5: the coverage test would tell it from one that says .95."""
+    """With the same counts and a stated confidence of .5, the coverage test would fail."""
     sizes, wrong, rng = (1200, 1200, 5600), (1140, 360, 112), np.random.default_rng(3)
     hits = 0
     for _ in range(150):
@@ -168,7 +168,7 @@ def test_a_narrower_interval_would_be_caught():
         ]
         _, low, high = share(seen, confidence=0.5)
         hits += low <= sum(wrong) / sum(sizes) <= high
-    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are wider than they must be, not without bound
+    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are wider than necessary, but not unboundedly
 
 
 @pytest.mark.parametrize("name", ["no noise", "half of the suspects", "most suspects"])
@@ -224,6 +224,6 @@ def test_unsure_answers_count_against_both_ends():
         (lambda: share([Counts(9, 3, 0)], 1.0), "confidence must lie"),
     ],
 )
-def test_errors_are_one_sentence(call, sentence):
+def test_errors_give_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()

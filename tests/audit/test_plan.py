@@ -1,4 +1,4 @@
-"""Plans of checks: whom they draw, how many of each, and that they cannot be changed afterwards."""
+"""Plans of checks: which samples they draw, how many of each stratum, and that they cannot be changed afterwards."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ def test_an_allocation_fits_into_the_strata(sizes, checks):
 
 
 def test_an_allocation_is_the_best_by_enumeration():
-    """Of all ways to draw 60 with 10 or more each, Neyman's has the least variance under the shares assumed."""
+    """Of all ways to draw 60 with at least 10 of each, Neyman's has the least variance under the assumed shares."""
     N, p = np.array([300, 200, 1500]), np.array([0.75, 0.75, 0.03])
 
     def variance(n):
@@ -113,7 +113,7 @@ def test_without_suspects_the_rest_is_drawn_from():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"checks": None}, "either checks=, how many to look at, or half_width="),
+        ({"checks": None}, "either checks=, the number of samples to check, or half_width="),
         ({"half_width": 0.1}, "either checks=.* or half_width="),
         ({"checks": 1}, "2 checks or more"),
         ({"checks": 20, "twice": 20}, "twice 20"),
@@ -122,6 +122,6 @@ def test_without_suspects_the_rest_is_drawn_from():
         ({"confidence": 1.0}, "confidence must lie"),
     ],
 )
-def test_errors_are_one_sentence(options, sentence):
+def test_errors_give_one_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         planned(**options)

@@ -1,4 +1,4 @@
-"""Confidence sequences: how often they hold at every moment, and how narrow they get."""
+"""Confidence sequences: how often they hold at every moment, and how narrow they become."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_it_holds_at_every_moment(name):
 
 
 def test_a_fixed_interval_that_is_looked_at_again_and_again_does_not_hold():
-    """What the sequence is for: the fixed interval at each of 200 looks misses far more often than it says."""
+    """A fixed interval, computed at each of 200 looks, misses far more often than it states; hence the sequence."""
     from byrote.intervals import clopper_pearson
 
     rng, missed = np.random.default_rng(5), 0
@@ -49,7 +49,7 @@ def test_a_census_ends_at_the_truth():
 
 
 def test_it_stops_where_a_stratum_runs_out():
-    """Once no planned sample of a stratum is left, later looks no longer tell its share."""
+    """Once no planned sample of a stratum remains, later looks add nothing about its share."""
     stratum = [0] * 10 + [1] * 90
     low, high = running_share(stratum, [True] * 10 + [False] * 90, [500, 500], [10, 90])
     assert low[99] == low[10]

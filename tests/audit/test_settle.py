@@ -1,4 +1,4 @@
-"""Answers against the plan, and what they settle."""
+"""Answers to a plan, and the intervals that follow from them."""
 
 import math
 
@@ -36,7 +36,7 @@ def replies(plan, wrong, error=0.0, seed=0):
 
 
 def counts(plan, wrong, label=None, given=None):
-    """What was seen of each stratum, counted one by one."""
+    """The answers of each stratum, counted one by one."""
     strata_counts = []
     for h, s in enumerate(plan.strata):
         rows = [

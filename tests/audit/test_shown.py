@@ -1,4 +1,4 @@
-"""Samples as a person sees them, from every kind of source, and from files that are gone."""
+"""Samples as a person sees them, from every kind of source, and from files that no longer exist."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The consensus estimator against exhaustive likelihood, against drawn labels, and where it must say cannot tell."""
+"""The consensus estimator against exhaustive likelihood and drawn labels, and where it must answer "cannot tell"."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from byrote.audit.transition import consensus, fit, triples
 
 
 def log_likelihood(keys, counts, T, pi):
-    """Counted triple by triple."""
+    """The log likelihood, triple by triple."""
     total = 0.0
     for (r, a, b, c), n in zip(keys, counts, strict=True):
         p = sum(pi[r][k] * T[k][a] * T[k][b] * T[k][c] for k in range(len(T)))

@@ -1,4 +1,4 @@
-"""For every claim, three made tables: one where it holds, one where it fails, one that cannot decide."""
+"""For every claim, three artificial tables: one where it holds, one where it fails, one that cannot decide."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from byrote.analysis import Analysis
 from claims.made import SEEDS, Rows, noise_of, results, spread_over_seeds, ten_class, two_class
-from claims.modelled import modelled
+from claims.modeled import modeled
 
 __all__ = ["CASES", "table"]
 
 
 class Case(NamedTuple):
-    """Builders of the three tables."""
+    """Functions that build the three tables of a claim."""
 
     holds: Callable[[], Analysis]
     fails: Callable[[], Analysis]
@@ -27,27 +27,27 @@ NINETEEN, FORTY = tuple(range(19)), tuple(range(40))
 
 
 def unrelated(rate: float, seed: int) -> float:
-    """NC1 that has nothing to do with mem."""
+    """NC1 that does not depend on mem."""
     return 0.05 + 0.2 * noise_of("unrelated", rate, seed)
 
 
 def scattered(rate: float, seed: int) -> float:
-    """Mem that has nothing to do with the rate or with NC1."""
+    """Mem that depends neither on the rate nor on NC1."""
     return 1 + noise_of("mem", rate, seed)
 
 
 def by_rate(rate: float, seed: int) -> float:
-    """NC1 that follows the rate and not the run's own mem."""
+    """NC1 that depends on the rate and not on the run's own mem."""
     return 0.03 + 0.4 * rate
 
 
 def by_condition(loss: str) -> Callable[[float, int], float]:
-    """A test error that every loss and rate has for itself, and that has nothing to do with NC1."""
+    """A test error that depends on loss and rate, but not on NC1."""
     return lambda rate, seed: 0.05 + 0.1 * noise_of("error", loss, rate) + 0.001 * noise_of("error", loss, rate, seed)
 
 
 def widths(slopes: dict[int, dict[str, float]]) -> Rows:
-    """Two-class parts of several network widths, with a slope a width and loss."""
+    """Two-class parts of several network widths, with a slope for each width and loss."""
     rows: Rows = []
     for width, of_loss in slopes.items():
         own = {loss: {"slope": wobbling(slope, width)} for loss, slope in of_loss.items()}
@@ -56,7 +56,7 @@ def widths(slopes: dict[int, dict[str, float]]) -> Rows:
 
 
 def wobbling(slope: float, width: int) -> Callable[[float, int], float]:
-    """A slope that differs a little from seed to seed, otherwise at each width."""
+    """A slope that differs slightly from seed to seed, in another way at each width."""
     return lambda rate, seed: slope * (1 + 0.02 * noise_of("slope", width, seed))
 
 
@@ -75,7 +75,7 @@ def doubled(**changes: object) -> Rows:
 
 
 def plain_and(**kinds: object) -> Rows:
-    """Ten classes plainly, and CE once more with each regulariser, which leaves m as given."""
+    """Ten classes without regularizer, and CE again with each regularizer, under which m is as given."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0)
     for name, m in kinds.items():
         strength = {"weight_decay": 5e-4} if name == "weight_decay" else {"dropout": 0.5}
@@ -84,14 +84,14 @@ def plain_and(**kinds: object) -> Rows:
 
 
 def rates_off_one_run(covered: Callable[[int], bool], seeds: tuple[int, ...] = NINETEEN) -> Rows:
-    """RLL runs, each with a split and noise of its own, that state the noise rate with an interval."""
+    """RLL runs, each with its own split and noise, that state the noise rate with an interval."""
     rows: Rows = []
     for seed in seeds:
         for row in ten_class(("RLL",), rates=(0.2, 0.4), seeds=(seed,)):
             own = 2 * seed + (row["rate"] > 0.3)
             row = row | {"spec": {"split_seed": own, "noise_seed": own}}
-            centre = row["realised_rate"] + (0.0 if covered(seed) else 0.05)
-            stated = {"rate_estimate": centre, "rate_low": centre - 0.01, "rate_high": centre + 0.01}
+            center = row["realised_rate"] + (0.0 if covered(seed) else 0.05)
+            stated = {"rate_estimate": center, "rate_low": center - 0.01, "rate_high": center + 0.01}
             rows.append(row | stated | {"underfits": False})
     return rows
 
@@ -222,9 +222,9 @@ CASES: dict[str, Case] = {
         lambda: results(rates_off_one_run(lambda seed: True, SEEDS)),
     ),
     "C3": Case(
-        lambda: results(modelled()),
-        lambda: results(modelled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
-        lambda: results(modelled(seeds=ONE)),
+        lambda: results(modeled()),
+        lambda: results(modeled(mem=dict.fromkeys(FOUR, 2.0), dilation=dict.fromkeys(FOUR[1:], 3.0))),
+        lambda: results(modeled(seeds=ONE)),
     ),
     "C4": Case(
         lambda: results(starts(0.97)),
@@ -236,6 +236,6 @@ CASES: dict[str, Case] = {
 
 @cache
 def table(id: str, word: str) -> Analysis:
-    """The made table of a claim where it holds, fails or is inconclusive."""
+    """The table of a claim in which it holds, fails or is inconclusive."""
     analysis: Analysis = getattr(CASES[id], word)()
     return analysis

@@ -1,4 +1,4 @@
-"""Made tables of runs with realistic columns, and for every claim three that must hold, fail and stay open."""
+"""Artificial tables of runs with realistic columns, with which a claim holds, fails or stays open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEDS = tuple(range(5))
 
 
 def results(*parts: Iterable[dict[str, Any]]) -> Analysis:
-    """What a claim reads, of made rows."""
+    """Results made from rows, as a claim reads them."""
     return Analysis.of(results_of([row for part in parts for row in part]))
 
 
@@ -25,7 +25,7 @@ def _noise(*where: object) -> np.random.Generator:
 
 
 def noise_of(*where: object) -> float:
-    """A number in [0, 1) that only these words decide."""
+    """A number in [0, 1) that depends only on these words."""
     return float(_noise(*where).random())
 
 
@@ -160,12 +160,12 @@ def two_class(
     by_loss: dict[str, dict[str, Any]] | None = None,
     **same: Any,
 ) -> Rows:
-    """The two-class part; `by_loss` and keywords override what `run` is given."""
+    """The two-class part; `by_loss` and keywords override the arguments of `run`."""
     rows: Rows = []
     for loss in losses:
         for rate in rates:
             for seed in seeds:
-                # memorization grows with the seed's own size, so that mem predicts NC1 better than the rate does
+                # memorization has a factor that depends on the seed, so that mem predicts NC1 better than the rate does
                 size = 1 + 0.15 * np.sin(7.0 * seed + 40 * rate)
                 given = {"m": 0.98, "mem": MEM.get(loss, 1.0) * size, "slope": SLOPE.get(loss, 0.5)} | same
                 given |= (by_loss or {}).get(loss, {})
@@ -203,5 +203,5 @@ def ten_class(
 
 
 def spread_over_seeds(low: float, high: float) -> Callable[[float, int], float]:
-    """A value that swings between two by seed, so that the mean is not known."""
+    """A value that alternates between two by seed, so that the mean is not determined."""
     return lambda rate, seed: (low, high, low, high, (low + high) / 2)[seed % 5]

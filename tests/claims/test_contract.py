@@ -1,4 +1,4 @@
-"""The contract of every registered claim: it can hold, fail and stay open, and it says how it decided."""
+"""The contract of every registered claim: it can hold, fail and stay open, and it gives the reason for its verdict."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ EVERY_SETTING = {"B7"}  # an identity of the measuring code
 @pytest.mark.parametrize("what", sorted(BESIDE))
 @pytest.mark.parametrize("id", sorted(set(IDS) - EVERY_SETTING - {"C3"}))
 def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: str) -> None:
-    """As many runs with another spec, for which the claim fails: they are a variation and decide nothing."""
+    """As many runs with another spec, for which the claim fails, are a variation and decide nothing."""
     own, other = (table(id, word).results for word in ("holds", "fails"))
     base = {"another file": {"data.path": "1e" * 32}, "another own network": {"network.kind": "own"}}.get(what, {})
     plain = changed(own, base, "")
@@ -238,7 +238,7 @@ def joined(first, second) -> Analysis:
     return Analysis.of(type(first)(runs, history, "joined", first.about))
 
 
-def test_of_settings_with_equally_many_runs_the_first_speaks_and_of_others_the_largest() -> None:
+def test_the_largest_setting_decides_and_of_equal_ones_the_first() -> None:
     worse = {"LS": {"mem": 1.9}, "CE": {"mem": 1.7}}
     other = [row | {"spec": {"training.clip": 1.0}, "key": row["key"] + "-c"} for row in two_class(by_loss=worse)]
     assert one(results(two_class(), other), "A5").word == "holds"
@@ -299,7 +299,7 @@ def test_resistance_gives_a_row_a_cell_with_the_gap() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
-    """Runs, epochs and readings go missing at random: every claim still answers, in JSON."""
+    """With runs, epochs and readings missing at random, every claim still gives a verdict, in JSON."""
     rng = np.random.default_rng(seed)
     rows = two_class(("CE", "LS", "LR", "MSE"), rates=(0.0, 0.1, 0.2, 0.4), seeds=(0, 1, 2)) + ten_class(
         seeds=(0, 1, 2)
@@ -318,7 +318,7 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
 
 
 def test_runs_whose_features_died_but_for_a_trace_are_left_out_and_counted() -> None:
-    """Their NC1, in the thousands, would be the whole of a line."""
+    """Their NC1, in the thousands, would determine a fitted line alone."""
     good = two_class(("CE", "LS", "LR", "MSE"))
     dead = two_class(("MSE",), seeds=(7,), rates=(0.1,), distance=1e-4, nc1=2000.0)
     verdict = one(results(good, dead), "A4")

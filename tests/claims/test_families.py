@@ -1,4 +1,4 @@
-"""Each condition of a claim can fail by itself, and each statistic is the one that its claim speaks of."""
+"""Each condition of a claim can fail by itself, and each statistic is the one that the claim is about."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a2_is_read_off_training_means_and_not_off_test_means() -> None:
         assert verdict("A2", two_class(test_cosine=0.0, **changes, **forty)).word == "fails"
 
 
-def test_a2_hears_ce_and_ls_with_weight_decay_alone() -> None:
+def test_a2_uses_only_ce_and_ls_with_weight_decay() -> None:
     forty = {"rates": (0.0,), "seeds": tuple(range(40))}
     bad = two_class(("MSE", "RLL"), cosine=0.9, **forty) + two_class(weight_decay=0.0, cosine=0.9, **forty)
     assert verdict("A2", two_class(**forty), bad).word == "holds"
@@ -106,7 +106,7 @@ def test_the_premise_is_m_and_not_j1_which_is_high_at_low_eta_without_memorizati
 
 
 def test_pairs_are_of_one_seed_and_one_rate() -> None:
-    # a seed's level is far larger than the difference of the losses: only pairing sees it
+    # the differences between seeds are far larger than that between losses, which only pairing detects
     level = {"mem": lambda rate, seed: 10.0 * (seed + 1)}
     shift = {"LS": {"mem": lambda rate, seed: 10.0 * (seed + 1) - 0.5 - 0.01 * seed}, "CE": level}
     judged = verdict("A5", two_class(by_loss=shift, jitter=0.0))
@@ -131,7 +131,7 @@ def test_a5_agrees_with_student_by_hand() -> None:
     assert judged.interval == pytest.approx((low, high), rel=1e-9)
 
 
-def test_a6_speaks_of_nearly_all_cells() -> None:
+def test_a6_is_about_nearly_all_cells() -> None:
     rates = tuple(round(0.02 * k, 3) for k in range(1, 21))
     seeds = tuple(range(10))
     error = {"CE": {"error": 0.05}, "LS": {"error": lambda rate, seed: 0.09 if rate < 0.03 else 0.04}}
@@ -141,7 +141,7 @@ def test_a6_speaks_of_nearly_all_cells() -> None:
     assert verdict("A6", two_class(rates=rates, seeds=seeds, by_loss=error)).word == "fails"
 
 
-def test_a6_forgives_half_a_point() -> None:
+def test_a6_tolerates_half_a_point() -> None:
     near = {"CE": {"error": 0.05}, "LS": {"error": 0.052}}
     assert verdict("A6", two_class(by_loss=near)).word == "holds"
     far = {"CE": {"error": 0.05}, "LS": {"error": 0.06}}
@@ -172,7 +172,7 @@ def test_a8_fails_where_curves_are_linear_and_far_apart() -> None:
     assert {row["verdict"] for row in rows(near, "relative distance of the curves")} == {"inside"}
 
 
-def test_a10_wants_the_doubled_cell_to_agree() -> None:
+def test_a10_needs_a_doubled_cell_that_agrees() -> None:
     base = two_class(("CE",), rates=(0.2,))
     assert verdict("A10", base, doubled()).word == "holds"
     moved = verdict("A10", base, doubled(mem=3.0))
@@ -181,7 +181,7 @@ def test_a10_wants_the_doubled_cell_to_agree() -> None:
 
 
 def test_a10_measures_the_drift_in_seed_spreads() -> None:
-    """NC1 falls by late / 4 of its end over the last quarter; its seeds spread by their standard deviation."""
+    """In the last quarter NC1 falls by late / 4 of its final value; the spread of seeds is their standard deviation."""
     run_rows = two_class(("CE",), rates=(0.2,), late=0.2)
     judged = verdict("A10", run_rows)
     ends = np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 60])
@@ -190,7 +190,7 @@ def test_a10_measures_the_drift_in_seed_spreads() -> None:
     assert rows(judged, "drift of nc1_test in seed spreads")[0]["value"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_a11_wants_readings_that_vary_between_conditions() -> None:
+def test_a11_needs_readings_that_vary_between_conditions() -> None:
     same = two_class(FOUR, error=lambda rate, seed: 0.05 + 0.01 * noise_of("same", seed), nc1=lambda rate, seed: 0.1)
     judged = verdict("A11", same)
     assert judged.word == "inconclusive"
@@ -198,7 +198,7 @@ def test_a11_wants_readings_that_vary_between_conditions() -> None:
 
 
 def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
-    """A perfect correlation lies half a step below 1, where one step of 80 runs is 1 on the scale of atanh."""
+    """A perfect correlation counts as half a step below 1, where one step of 80 runs is 1 on the scale of atanh."""
     place = {loss: number for number, loss in enumerate(FOUR)}
     by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
     judged = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))
@@ -224,14 +224,14 @@ def test_a13_names_the_widths_in_which_the_loss_matters_too() -> None:
     assert "width 1024" in judged.reason
 
 
-def test_a14_speaks_of_classes_that_resemble_each_other() -> None:
+def test_a14_is_about_classes_that_resemble_each_other() -> None:
     plain = {"rates": (0.0,), "by_loss": {"CE": {"nc1": 0.3}, "LS": {"nc1": 0.2}}}
     assert verdict("A14", two_class(classes="7,9", **plain)).word == "holds"
     assert verdict("A14", two_class(classes="0,1", **plain)).word == "not tested"
     assert verdict("A14", two_class(classes="0,6", dataset="mnist", **plain)).word == "not tested"
 
 
-def test_a15_wants_a_slope_of_its_own() -> None:
+def test_a15_needs_a_slope_of_its_own() -> None:
     judged = verdict("A15", two_class(clean_slope=0.5))
     assert (judged.word, "clean training over test" in judged.reason) == ("fails", True)
 
@@ -267,7 +267,7 @@ def test_b1_needs_both_losses_in_the_settings_that_decide() -> None:
 
 
 def test_b3_compares_j1_with_the_realized_rate() -> None:
-    """Labels drawn at random move more or fewer samples than the nominal eta says."""
+    """Random labels corrupt more or fewer samples than the nominal eta."""
     run_rows = ten_class()
     for row in run_rows:
         if row["loss"] == "RLL" and row["rate"] == 0.4:
@@ -305,7 +305,7 @@ def test_b2_names_the_step_at_which_j1_rises() -> None:
 def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
     id: str, column: str, what: str, fewest: float
 ) -> None:
-    """Without spread, the interval is as wide as one sample of the runs with the fewest makes it."""
+    """Without spread, the width of the interval is that of one sample of the runs with the fewest samples."""
     run_rows = [
         row
         for rate in (0.0, 0.2)
@@ -349,7 +349,7 @@ def test_b5_must_beat_cross_entropy() -> None:
     assert verdict("B5", run_rows).word == "fails"
 
 
-def test_lf_speaks_of_symmetric_noise_up_to_six_tenths() -> None:
+def test_claims_of_lf_are_about_symmetric_noise_up_to_six_tenths() -> None:
     far = ten_class(("CE", "RLL"), rates=(0.8,), m=0.2, t=0.2, a=0.5)
     other = ten_class(("CE", "RLL"), noise="pair_flip", m=0.2, t=0.2, a=0.5)
     for id in ("B1", "B2", "B3", "B4", "B5", "B6", "B9"):
@@ -371,7 +371,7 @@ def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
 
 
 def test_no_interval_has_zero_width() -> None:
-    """Every seed reaches J1 .95 in the same epoch: the slope is known to an evaluation and no better."""
+    """Every seed reaches J1 .95 in the same epoch: the slope is known no better than to one evaluation."""
     run_rows = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
     low, high = verdict("B9", run_rows).interval  # type: ignore[misc]
     assert high - low == pytest.approx(2 * 2.776445 * 5 / math.sqrt(12) / 0.6, rel=1e-5)
@@ -380,13 +380,13 @@ def test_no_interval_has_zero_width() -> None:
 
 
 def table_rows(id: str) -> Rows:
-    """CE and RLL with dropout beside, all m alike in every seed."""
+    """CE and RLL, and CE with dropout, where m is equal in all seeds."""
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
     run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
     return run_rows + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
 
 
-def test_b10_is_beside_rll() -> None:
+def test_b10_compares_with_rll() -> None:
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, by_loss={"RLL": {"m": 0.9, "t": 0.1}})
     run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, m=0.7)
     judged = verdict("B10", run_rows)
@@ -409,7 +409,7 @@ def test_c1_counts_independent_runs_that_state_a_rate() -> None:
     assert verdict("C1", alone).word == "not tested"
 
 
-def test_rll_started_from_another_loss_is_not_what_c4_speaks_of() -> None:
+def test_c4_is_not_about_rll_started_from_another_loss() -> None:
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,))
     other = ten_class(("RLL",), rates=(0.4,), m=0.97, t=0.0)
     started = [row | {"key": row["key"] + "-s", "spec": {"start": {"kind": "label_smoothing"}}} for row in other]
@@ -464,7 +464,7 @@ def test_claims_read_results_of_any_float_width() -> None:
         assert (a.verdict, a.statistic) == (b.verdict, pytest.approx(b.statistic, rel=1e-2, abs=1e-6))
 
 
-def test_claims_about_a_factor_hear_every_value_of_it() -> None:
+def test_claims_about_a_factor_use_every_value_of_it() -> None:
     """Fewer rates do not make M = 8 a variation."""
     lines = [two_class(), two_class(feature_width=8, rates=(0.05, 0.1, 0.2), nc1=by_rate, mem=scattered)]
     judged = verdict("A7", *lines)
@@ -472,7 +472,7 @@ def test_claims_about_a_factor_hear_every_value_of_it() -> None:
 
 
 def test_slopes_are_compared_on_the_seeds_that_both_settings_have() -> None:
-    """More seeds of one M leave the ratio its interval."""
+    """More seeds of one M do not change the interval of the ratio."""
     apart = verdict("A7", two_class(seeds=tuple(range(8))), two_class(feature_width=8, slope=0.8))
     (ratio, _) = rows(apart, "slope at M = 8 over M = 2")
     assert ratio["seeds"] == 5

@@ -1,4 +1,4 @@
-"""Every registered claim, on data whose labels are only given: no word where it speaks of true labels."""
+"""Every registered claim on data whose labels are only given: no verdict where it is about true labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_claim_about_true_labels_is_not_tested_and_names_the_field(id: str) ->
     )
     count = len(known.runs)
     assert verdict.reason == (
-        f"the claim speaks of true labels, and {count} runs have data whose labels are only given "
+        f"the claim is about true labels, and {count} runs have data whose labels are only given "
         '(data.labels = "given")'
     )
     assert verdict.power() == ""

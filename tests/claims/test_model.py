@@ -1,4 +1,4 @@
-"""C3 on made runs: where the model holds by construction, and where it is wrong in one way at a time."""
+"""C3 on artificial runs: where the model holds by construction, and where it is wrong in one way at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from byrote import claims, theory
 from byrote.claims.model import fits_of
 from claims.made import Rows, results, ten_class
-from claims.modelled import FLOOR, TRUE, modelled
+from claims.modeled import FLOOR, TRUE, modeled
 
 WRONG = ("fails", "fails in", "holds except")
 
@@ -31,13 +31,13 @@ def levels(verdict: claims.Verdict) -> list[claims.verdict.Row]:
 
 
 def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
-    (fitted,) = fits_of(results(modelled(noise=0.0))).values()
+    (fitted,) = fits_of(results(modeled(noise=0.0))).values()
     fit = fitted.fit
     assert np.exp(fit.slope.whole) == pytest.approx(TRUE["slope"], rel=1e-6)
     assert fit.floor == pytest.approx(FLOOR, rel=1e-6)
     lambdas = [np.exp(sample.whole) for sample in (fit.lambda_w, fit.lambda_h)]
     assert lambdas == pytest.approx([TRUE["lambda_w"], TRUE["lambda_h"]], rel=1e-6)
-    verdict = c3(modelled(noise=0.0))
+    verdict = c3(modeled(noise=0.0))
     for row in levels(verdict):
         assert row["value"] == pytest.approx(1, rel=1e-5)
         assert row["predicted_dilation"] == pytest.approx(row["measured_dilation"], rel=1e-5)
@@ -47,7 +47,7 @@ def test_parameters_and_predictions_come_back_from_exact_runs() -> None:
 
 
 def test_it_holds_and_says_with_which_parameters() -> None:
-    verdict = c3(modelled())
+    verdict = c3(modeled())
     assert verdict.word == "holds", verdict.reason
     assert verdict.interval is not None
     assert verdict.statistic is not None
@@ -61,7 +61,7 @@ def test_it_holds_and_says_with_which_parameters() -> None:
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 def test_a_slope_that_is_wrong_either_way_fails(factor: float) -> None:
-    verdict = c3(modelled(dilation={"LR": factor}))
+    verdict = c3(modeled(dilation={"LR": factor}))
     assert verdict.word in WRONG, verdict.reason
     assert "LR" in verdict.reason
     assert slopes(verdict, "raw")["LR"] == pytest.approx(factor, rel=0.1)
@@ -69,7 +69,7 @@ def test_a_slope_that_is_wrong_either_way_fails(factor: float) -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_memorization_that_is_wrong_either_way_fails_though_the_slope_is_right(factor: float) -> None:
-    verdict = c3(modelled(mem={"MSE": factor}, dilation={"MSE": factor}))
+    verdict = c3(modeled(mem={"MSE": factor}, dilation={"MSE": factor}))
     assert slopes(verdict, "raw")["MSE"] == pytest.approx(1, rel=0.1)
     assert verdict.word in WRONG
     assert "memorization, measured over predicted" in verdict.reason
@@ -80,7 +80,7 @@ def test_memorization_that_is_wrong_either_way_fails_though_the_slope_is_right(f
 def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
     @cache
     def distance(loss: str) -> float:
-        return float(modelled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"])
+        return float(modeled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"])
 
     @cache
     def level(loss: str, rate: float) -> float:
@@ -89,7 +89,7 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
         kind = "relaxation" if loss == "LR" else "smoothing"
         return theory.scale_free_dilation(theory.Problem(0.0 if loss == "CE" else 0.1, *at, loss=kind)).memorization
 
-    rows = modelled(("CE", "LS", "LR"))
+    rows = modeled(("CE", "LS", "LR"))
     for row in rows:
         if row["rate"]:
             share = distance("CE") / distance(row["loss"])
@@ -103,9 +103,9 @@ def test_slopes_that_go_as_one_over_d_are_the_scale_free_models() -> None:
     assert slopes(verdict, "scale-free") == pytest.approx({"LS": 1.0, "LR": 1.0}, rel=0.1)
 
 
-def test_distances_no_penalties_give_refute_the_model() -> None:
-    ce, ls = (modelled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"] for loss in ("CE", "LS"))
-    verdict = c3(modelled(distance={"LS": ce / ls}))
+def test_distances_that_no_penalties_give_refute_the_model() -> None:
+    ce, ls = (modeled((loss,), (0.1,), (0,), noise=0.0)[-1]["class_distance"] for loss in ("CE", "LS"))
+    verdict = c3(modeled(distance={"LS": ce / ls}))
     assert verdict.word in WRONG
     assert "D of CE over D of LS" in verdict.reason
     rows = levels(verdict)
@@ -117,21 +117,21 @@ def test_distances_no_penalties_give_refute_the_model() -> None:
 def test_of_two_variants_that_fail_the_one_that_fails_less_is_shown() -> None:
     """LR and MSE are wrong, and CE is too near its bar for "holds except"."""
     wrong = {"LR": 2.0, "MSE": 2.0, "CE": 1.24}
-    verdict = c3(modelled(mem=wrong, dilation=wrong))
+    verdict = c3(modeled(mem=wrong, dilation=wrong))
     assert verdict.word == "fails in"
     assert verdict.reason.startswith("raw model (of the scale-free one: fails);")
 
 
 def test_cells_where_ce_does_not_memorize_do_not_count_against_it() -> None:
     wrong = {"mem": {"MSE": 0.5}, "dilation": {"MSE": 0.5}}
-    assert c3(modelled(**wrong)).word in WRONG
-    verdict = c3(modelled(m=0.3, **wrong))
+    assert c3(modeled(**wrong)).word in WRONG
+    verdict = c3(modeled(m=0.3, **wrong))
     assert verdict.word == "inconclusive"
     assert "CE memorizes too little" in verdict.reason
 
 
 def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
-    rows = modelled(("CE", "LS"), noise=0.0, seeds=(0, 1))
+    rows = modeled(("CE", "LS"), noise=0.0, seeds=(0, 1))
     for row in rows:
         if row["rate"] == 0.2:
             row["realised_rate"] = 0.09 if row["seed"] else 0.11
@@ -144,7 +144,7 @@ def test_memorization_is_the_runs_own_eta_times_the_mean() -> None:
 
 
 def test_bounded_losses_are_predicted_but_do_not_decide() -> None:
-    with_rll = c3(modelled(("CE", "LS", "LR", "MSE", "RLL", "nMSE"), mem={"RLL": 9.0}, dilation={"RLL": 9.0}))
+    with_rll = c3(modeled(("CE", "LS", "LR", "MSE", "RLL", "nMSE"), mem={"RLL": 9.0}, dilation={"RLL": 9.0}))
     assert with_rll.word == "holds", with_rll.reason
     rll = [row for row in levels(with_rll) if row["loss"] == "RLL"]
     assert all(np.isfinite(row["predicted_memorization"]) and row["value"] != 1 for row in rll)
@@ -154,7 +154,7 @@ def test_bounded_losses_are_predicted_but_do_not_decide() -> None:
 
 
 def test_every_setting_must_agree() -> None:
-    good, bad = modelled(), modelled(dataset="mnist", dilation={"LR": 3.0})
+    good, bad = modeled(), modeled(dataset="mnist", dilation={"LR": 3.0})
     fitted = fits_of(results(good, bad))
     assert len(fitted) == 2
     verdict = c3(good + bad)
@@ -165,10 +165,10 @@ def test_every_setting_must_agree() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        modelled(rates=(0.1, 0.2), seeds=(0, 1)),
-        modelled(("CE", "LR"), seeds=(0, 1)),
-        [row | {"noise": "symmetric"} for row in modelled()],
-        modelled(feature_width=8, seeds=(0, 1)),
+        modeled(rates=(0.1, 0.2), seeds=(0, 1)),
+        modeled(("CE", "LR"), seeds=(0, 1)),
+        [row | {"noise": "symmetric"} for row in modeled()],
+        modeled(feature_width=8, seeds=(0, 1)),
         ten_class(seeds=(0,)),
     ],
     ids=["two eta", "no LS", "another noise", "M = 8", "ten classes"],
@@ -179,9 +179,9 @@ def test_without_its_runs_it_is_not_tested(rows: Rows) -> None:
 
 
 def test_collapsed_runs_are_left_out_and_counted() -> None:
-    rows = modelled() + modelled(("MSE",), seeds=(9,), mem={"MSE": 50.0}, collapsed=True)
+    rows = modeled() + modeled(("MSE",), seeds=(9,), mem={"MSE": 50.0}, collapsed=True)
     verdict = c3(rows)
-    assert verdict.statistic == c3(modelled()).statistic
+    assert verdict.statistic == c3(modeled()).statistic
     assert "collapsed runs left out: 4" in verdict.reason
 
 

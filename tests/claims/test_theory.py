@@ -1,4 +1,4 @@
-"""A1, A9, B8: what they say of right and of wrong theory, and that they are ordinary claims."""
+"""A1, A9, B8: their verdicts on right and on wrong theory, and that they are ordinary claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verdict shows itself in a notebook, with nothing that its text could do to the page."""
+"""A verdict as a notebook shows it, where its text cannot change the page."""
 
 from byrote.claims import Verdict
 

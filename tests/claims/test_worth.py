@@ -1,4 +1,4 @@
-"""Missing runs are worth what they add to deciding a claim, per multiply-add."""
+"""The worth of a missing run is what it adds to deciding claims, per multiply-add."""
 
 from types import SimpleNamespace
 

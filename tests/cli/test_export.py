@@ -1,4 +1,4 @@
-"""What one takes away from a store: `export`, `compare`, `show`, `claims --only`, `figures NAME`."""
+"""Commands that read a store: `export`, `compare`, `show`, `claims --only`, `figures NAME`."""
 
 import csv
 import json

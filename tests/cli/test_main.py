@@ -1,4 +1,4 @@
-"""The command line as a person meets it: words, exit codes, and no traceback for a mistake."""
+"""The command line as a person uses it: messages, exit codes, and no traceback for a mistake."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_a_part_is_compacted_and_stores_are_merged(store, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", [["status"], ["compact"], ["claims"], ["report"], RUN])
-def test_a_store_of_the_first_format_is_one_line_that_says_what_to_do(command, tmp_path, capsys):
+def test_a_store_of_the_first_format_gives_one_line_that_says_what_to_do(command, tmp_path, capsys):
     old = tmp_path / "old"
     old.mkdir()
     (old / "plan.json").write_text('{"format": 1, "study": "mini", "entries": [{"key": "0123456789abcdef"}]}')
@@ -203,7 +203,7 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("arguments", "sentence"), MISTAKES, ids=lambda v: " ".join(v)[-40:] if isinstance(v, list) else ""
 )
-def test_a_mistake_is_one_line_and_exit_code_two(arguments, sentence, tmp_path, monkeypatch, capsys):
+def test_a_mistake_gives_one_line_and_exit_code_two(arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -214,7 +214,7 @@ def test_a_mistake_is_one_line_and_exit_code_two(arguments, sentence, tmp_path, 
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
 
-def test_a_component_of_a_module_that_cannot_be_found_is_said(tmp_path):
+def test_a_component_of_a_module_that_cannot_be_found_is_named(tmp_path):
     arguments = [sys.executable, "-m", "byrote", "run", MINI, "--out", str(tmp_path / "s")]
     paths = [Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     alone = dict(os.environ, PYTHONPATH=os.pathsep.join(str(p) for p in paths if p != TESTS))
@@ -235,7 +235,7 @@ def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
     assert f"; 0 of 2 runs are kept in {tmp_path / 's'}" in last
 
 
-def test_a_diverging_run_is_said_and_kept(tmp_path, capsys):
+def test_a_diverging_run_is_reported_and_kept(tmp_path, capsys):
     arguments = [*RUN, "--out", str(tmp_path / "s"), "--set", "loss=toys:Explosive", "--set", "noise.rate=0.1"]
     assert main(arguments) == 3
     assert "2 runs diverged, the first " in capsys.readouterr().err
@@ -304,7 +304,7 @@ def contents(root):
 @pytest.mark.long
 def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     root = tmp_path / "s"
-    process = started(root, "--workers", "2", "--cohort", "1")  # so that much is left when the first run is kept
+    process = started(root, "--workers", "2", "--cohort", "1")  # so that many runs are left when the first is kept
     wait_for(lambda: committed(root))
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
@@ -330,7 +330,7 @@ def _group(leader):
 @pytest.mark.slow
 @pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
-    """Only missing runs are done, and the final table equals that of an undisturbed sweep, bit for bit."""
+    """Only missing runs are trained, and the final table equals that of an undisturbed sweep, bit for bit."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
     undisturbed = started(calm, "--workers", "2")
     for kills in (1, 3):
@@ -355,7 +355,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="a small file system is mounted as root")
 @pytest.mark.long
-def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
+def test_a_disk_that_fills_up_gives_one_line_and_keeps_what_is_whole(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=140k", "tmpfs", str(disk)], capture_output=True).returncode:
@@ -374,21 +374,21 @@ def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["status", "a\nb"], ["compact", "a\rb\x1b[1m"], ["run", "a\nb.toml"]])
-def test_a_refusal_is_one_line_whatever_a_path_has_in_it(arguments, capsys):
+def test_a_refusal_gives_one_line_whatever_a_path_has_in_it(arguments, capsys):
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.isprintable()
     assert f"byrote: {line[8:]}" == line
 
 
-def test_what_does_not_fit_into_memory_is_one_line(capsys):
+def test_what_does_not_fit_into_memory_gives_one_line(capsys):
     assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("byrote: this needs more memory than there is: ")
+    assert line.startswith("byrote: this needs more memory than is available: ")
 
 
 @pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])
-def test_a_sweep_between_odd_ends_is_one_line(low, high, capsys):
+def test_a_sweep_between_odd_ends_gives_one_line(low, high, capsys):
     assert main(["theory", "sweep", "eta", low, high]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "both ends must be above 0" in line or "between finite values" in line

@@ -1,4 +1,4 @@
-"""`byrote new`: each file that it writes runs, its test passes, and nothing is written over."""
+"""`byrote new`: each file that it writes runs, its test passes, and no file is overwritten."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""A user's own modules on the command line: found where they are, remembered by the store, and never in the way."""
+"""A user's own modules on the command line: found where they are, recorded in the store, never used for a library."""
 
 import importlib
 import json
@@ -52,9 +52,9 @@ _NUMBER = iter(range(1000))
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty current folder; what is imported from it is forgotten afterwards."""
+    """An empty current folder; modules that are imported from it are removed afterwards."""
     monkeypatch.chdir(tmp_path)
-    registered()  # byrote's own figures are imported when they are first asked for, and are to stay
+    registered()  # byrote's own figures are imported when they are first needed, and must stay
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
     losses = dict(Loss.registry)
     yield tmp_path
@@ -69,7 +69,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(folder, text=MODULE):
-    """A module of a name that no other test uses."""
+    """Write a module with a name that no other test uses."""
     name = f"own_module_{next(_NUMBER)}"
     (folder / f"{name}.py").write_text(text)
     (folder / "own.toml").write_text(STUDY.replace("KIND", f"{name}:Mine"))
@@ -99,7 +99,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "sentence"), NAMES)
-def test_a_module_that_is_not_named_as_python_does_is_one_sentence(folder, capsys, name, sentence):
+def test_a_module_that_is_not_named_as_python_does_gives_one_sentence(folder, capsys, name, sentence):
     (folder / "mine.py").write_text("raise RuntimeError('it must not be imported')")
     assert main(["run", "demo", f"--import={name}", "--out", "store"]) == 2
     stderr = capsys.readouterr().err
@@ -150,7 +150,7 @@ LITTER = ("random", "json", "torch", "typing", "queue", "threading", "numpy", "d
 
 
 def alone(folder, *arguments, **changes):
-    """The command in a process of its own."""
+    """Run the command in a process of its own."""
     places = [str(Path(sys.modules["byrote"].__file__).parents[1]), str(TESTS)]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(places), OMP_NUM_THREADS="1") | changes
     return subprocess.run(
@@ -203,7 +203,7 @@ def unwritable(analysis):
 """
 
 
-def test_an_own_claim_that_raises_costs_its_own_verdict(folder):
+def test_an_own_claim_that_raises_loses_only_its_own_verdict(folder):
     name = write(folder)
     assert run(name) == 0
     done = alone(folder, "claims", "store")
@@ -219,7 +219,7 @@ def test_an_own_claim_that_raises_costs_its_own_verdict(folder):
     assert "error" not in words.values()
 
 
-def test_an_own_figure_that_raises_costs_itself(folder, capsys):
+def test_an_own_figure_that_raises_is_only_left_out_itself(folder, capsys):
     name = write(folder, MODULE + FIGURES)
     assert run(name) == 0
     capsys.readouterr()
@@ -302,8 +302,8 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
     assert refused.returncode == 2, "a module that is named now is needed"
 
 
-def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
-    """Not for a comment, which makes no other module, and for each command that reads."""
+def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, capsys):
+    """Every command that reads reports it, but not where only a comment was edited."""
     name = write(folder, MODULE.replace("raise NotImplementedError", "return Finding(word='holds')"))
     assert run(name) == 0
     assert main(["compact", "store", "--out", "results"]) == 0
@@ -334,13 +334,13 @@ def test_a_module_that_was_edited_since_is_said_in_one_sentence(folder, capsys):
     assert "has the content" not in stderr_of("claims", "store")
 
 
-def test_part_of_a_store_says_so_before_any_word(folder, capsys):
+def test_an_unfinished_store_is_announced_first(folder, capsys):
     name = write(folder, "import torch\n" + MODULE.partition("@claim")[0].replace("from byrote.claims", "# "))
     assert run(name, "--limit", "3") == 0
     capsys.readouterr()
     assert main(["claims", "store", "--json"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "3 of 4 runs are there; what follows is about these alone\n"
+    assert captured.err == "3 of 4 runs are there; the results below are of these runs only\n"
     assert json.loads(captured.out)
     results = open_store("store").results
     assert results.partial == "3 of 4 runs"
@@ -373,7 +373,7 @@ def test_the_page_names_the_file_of_the_study_and_its_command_trains_the_run(fol
     assert (folder / "runs" / "again" / key / key / "manifest.json").is_file()
 
 
-def test_weights_on_a_finished_store_say_what_they_cannot_do(folder, capsys):
+def test_keep_weights_on_a_finished_store_says_what_it_cannot_do(folder, capsys):
     name = write(folder)
     assert run(name) == 0
     capsys.readouterr()
@@ -384,7 +384,7 @@ def test_weights_on_a_finished_store_say_what_they_cannot_do(folder, capsys):
 
 
 def test_formulas_survive_a_terminal(capsys, monkeypatch):
-    """Square brackets in a summary are text and no markup."""
+    """Square brackets in a summary are text, not markup."""
     from byrote.cli.output import print_table
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

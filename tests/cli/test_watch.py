@@ -1,4 +1,4 @@
-"""What a sweep says of the run in hand."""
+"""How a sweep names the run that it is training."""
 
 from types import SimpleNamespace
 

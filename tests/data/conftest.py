@@ -1,4 +1,4 @@
-"""Tiny files in each format; an empty cache, nothing fetched from elsewhere, whatever this machine has."""
+"""Tiny files in each format, and an empty cache that fetches nothing, on any machine."""
 
 import dataclasses
 import gzip
@@ -30,7 +30,7 @@ def _alone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.delenv("BYROTE_DATA", raising=False)
     places = Collection.local
     mine = tmp_path_factory.getbasetemp()
-    monkeypatch.setattr(  # a package that this machine has installed is none of the tests' business
+    monkeypatch.setattr(  # the tests do not depend on the packages that this machine has installed
         Collection, "local", lambda self: (p for p in places(self) if p[1] not in self.system or mine in p[1].parents)
     )
     for cached in (base._load, own._read, bundled._arrays, cifar._human_arrays):

@@ -1,4 +1,4 @@
-"""Arrays: layouts, npy pairs, and files that announce what they do not hold."""
+"""Arrays: layouts, npy pairs, and files whose headers announce more than they hold."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ import pytest
 from byrote import data, files, inputs
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (20, 6, 6), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (20, 6, 6), dtype=np.uint8)
 LABELS = np.arange(20) % 2
 
 
@@ -30,11 +30,11 @@ def npz(folder: Path, **arrays: Any) -> data.Arrays:
     ("shape", "layout", "expected"),
     [
         ((28, 28, 1), "nhwc", (1, 28, 28)),
-        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA: was read as 32 channels
+        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA, once read as 32 channels
         ((4, 32, 32), "nchw", (4, 32, 32)),
         ((64, 48, 3), "nhwc", (3, 64, 48)),
         ((2, 64, 48), "nchw", (2, 64, 48)),
-        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many bands as a satellite has
+        ((13, 64, 64), "nchw", (13, 64, 64)),  # as many bands as a satellite image has
         ((64, 64, 13), "nhwc", (13, 64, 64)),
         ((3, 4, 4), "nchw", (3, 4, 4)),
         ((4, 4, 3), "nhwc", (3, 4, 4)),
@@ -55,7 +55,7 @@ def test_a_layout_that_is_certain(
 @pytest.mark.parametrize(
     "shape", [(3, 8, 3), (3, 3, 3), (1, 28, 1), (1, 1, 28), (8, 8, 8), (10, 20, 30), (3, 3, 20), (3, 20, 1)]
 )
-def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_an_ambiguous_layout_must_be_given(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = RNG.integers(0, 256, (20, *shape), dtype=np.uint8)
     own = npz(tmp_path, images=images, labels=LABELS)
     with pytest.raises(ValueError, match=r"can be read as .*: set layout='nchw' \(channels first\) or 'nhwc' \(last\)"):
@@ -67,18 +67,18 @@ def test_a_layout_that_is_not_certain_is_asked_for(tmp_path: Path, shape: tuple[
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": GREY[:, :0], "labels": LABELS}, "images need at least one pixel"),
-        ({"images": GREY[0, 0], "labels": LABELS[:6]}, "are needed, got"),
-        ({"images": GREY * 1j, "labels": LABELS}, "images must be numbers, got complex128"),
-        ({"images": GREY.astype("datetime64[s]"), "labels": LABELS}, "plain numbers or texts are needed"),
-        ({"images": GREY[:0], "labels": LABELS[:0]}, "has no train samples"),
+        ({"images": GRAY[:, :0], "labels": LABELS}, "images need at least one pixel"),
+        ({"images": GRAY[0, 0], "labels": LABELS[:6]}, "are needed, got"),
+        ({"images": GRAY * 1j, "labels": LABELS}, "images must be numbers, got complex128"),
+        ({"images": GRAY.astype("datetime64[s]"), "labels": LABELS}, "plain numbers or texts are needed"),
+        ({"images": GRAY[:0], "labels": LABELS[:0]}, "has no train samples"),
         (
-            {"images": np.where(np.arange(20)[:, None] == 7, 1e300, GREY[:, 0]), "labels": LABELS},
+            {"images": np.where(np.arange(20)[:, None] == 7, 1e300, GRAY[:, 0]), "labels": LABELS},
             "values in the sample of id 7",
         ),
     ],
 )
-def test_images_that_are_none(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_arrays_that_are_no_images(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, **arrays).load()
 
@@ -86,32 +86,32 @@ def test_images_that_are_none(tmp_path: Path, arrays: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test_images": GREY[:10] / 255}, "must have one type, got uint8 and float32"),
-        ({"test_images": GREY[:10, :5]}, r"must have one shape, got \(1, 6, 6\) and \(1, 5, 6\)"),
+        ({"test_images": GRAY[:10] / 255}, "must have one type, got uint8 and float32"),
+        ({"test_images": GRAY[:10, :5]}, r"must have one shape, got \(1, 6, 6\) and \(1, 5, 6\)"),
         ({"test_labels": np.array(["a", "b"] * 5)}, "must both be numbers or both be texts"),
     ],
 )
 def test_splits_that_do_not_belong_together(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    good = {"train_images": GREY, "train_labels": LABELS, "test_images": GREY[:10], "test_labels": LABELS[:10]}
+    good = {"train_images": GRAY, "train_labels": LABELS, "test_images": GRAY[:10], "test_labels": LABELS[:10]}
     assert npz(tmp_path, **good).load("test").labels.tolist() == [0, 1] * 5
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, **(good | change)).load()
 
 
-def test_other_arrays_are_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    own = npz(tmp_path, images=GREY, labels=LABELS, names=np.array(["x"]), val_images=GREY)
+def test_other_arrays_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = npz(tmp_path, images=GRAY, labels=LABELS, names=np.array(["x"]), val_images=GRAY)
     with caplog.at_level(logging.WARNING, "byrote"):
         own.load()
     assert own.notes() == (f"{own.path}: left out other arrays (2): names, val_images",) == tuple(caplog.messages)
 
 
 def test_md_needs_numbers_up_to_one(tmp_path: Path) -> None:
-    for images, high in ((GREY.astype(float), 255), (GREY.astype(np.int64), 255), (GREY / 128, 2)):
+    for images, high in ((GRAY.astype(float), 255), (GRAY.astype(np.int64), 255), (GRAY / 128, 2)):
         own = npz(tmp_path, images=images, labels=LABELS).replace(preprocessing="md")
         with pytest.raises(ValueError, match=rf"'md' needs bytes or numbers from 0 to 1, got .* to {high}|to 1\.99"):
             own.load()
-    whole = npz(tmp_path, images=GREY, labels=LABELS).replace(preprocessing="md").load().images
-    parts = npz(tmp_path, images=GREY / 255, labels=LABELS).replace(preprocessing="md").load().images
+    whole = npz(tmp_path, images=GRAY, labels=LABELS).replace(preprocessing="md").load().images
+    parts = npz(tmp_path, images=GRAY / 255, labels=LABELS).replace(preprocessing="md").load().images
     assert float((whole - parts).abs().max()) < 1e-5
 
 
@@ -122,11 +122,11 @@ def test_md_needs_numbers_up_to_one(tmp_path: Path) -> None:
 def test_npy_files_beside_each_other(tmp_path: Path, whole: bool) -> None:
     top = tmp_path / "mine[1]"
     top.mkdir()
-    np.save(top / "images.npy", np.asfortranarray(GREY))
+    np.save(top / "images.npy", np.asfortranarray(GRAY))
     np.save(top / "labels.npy", LABELS)
     np.save(top / "other.npy", LABELS)
     own = data.Arrays(path=str(top if whole else top / "images.npy"), preprocessing="raw")
-    assert np.array_equal(own.load("test").images[:, 0].numpy(), GREY[[8, 9, 18, 19]])
+    assert np.array_equal(own.load("test").images[:, 0].numpy(), GRAY[[8, 9, 18, 19]])
     name = own.content()
     assert name == inputs.content(top, [top / "images.npy", top / "labels.npy"])
     np.save(top / "labels.npy", 1 - LABELS)
@@ -140,9 +140,9 @@ def test_npy_files_beside_each_other(tmp_path: Path, whole: bool) -> None:
 
 def test_npy_files_of_two_splits(tmp_path: Path) -> None:
     for name, array in (
-        ("train_images", GREY),
+        ("train_images", GRAY),
         ("train_labels", LABELS),
-        ("test_images", GREY[:4]),
+        ("test_images", GRAY[:4]),
         ("test_labels", LABELS[:4]),
     ):
         np.save(tmp_path / f"{name}.npy", array)
@@ -151,7 +151,7 @@ def test_npy_files_of_two_splits(tmp_path: Path) -> None:
 
 
 def test_npy_files_under_other_names(tmp_path: Path) -> None:
-    np.save(tmp_path / "X.npy", GREY)
+    np.save(tmp_path / "X.npy", GRAY)
     with pytest.raises(
         ValueError, match=r"X\.npy has no array 'images': \.npy files are named images\.npy and labels\.npy"
     ):
@@ -212,14 +212,14 @@ def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_flipped_bit_and_a_second_copy_are_refused(tmp_path: Path) -> None:
-    own = npz(tmp_path, images=GREY, labels=LABELS)
+    own = npz(tmp_path, images=GRAY, labels=LABELS)
     content = bytearray(Path(own.path).read_bytes())
     content[400] ^= 1
     Path(own.path).write_bytes(bytes(content))
     with pytest.raises(ValueError, match=r"not a whole npz file of plain arrays: Bad CRC-32"):
         own.load()
     stream = io.BytesIO()
-    np.save(stream, GREY)
+    np.save(stream, GRAY)
     with zipfile.ZipFile(own.path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("images.npy", stream.getvalue())
     with pytest.raises(ValueError, match="it holds an array twice"):
@@ -228,7 +228,7 @@ def test_a_flipped_bit_and_a_second_copy_are_refused(tmp_path: Path) -> None:
 
 def test_pipes_and_devices_do_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npz")
-    np.save(tmp_path / "images.npy", GREY)
+    np.save(tmp_path / "images.npy", GRAY)
     (tmp_path / "labels.npy").symlink_to("/dev/zero")
     for name, kind in (("a.npz", "a named pipe"), ("images.npy", "a device")):
         for call in ("load", "content", "stamp", "notes"):
@@ -240,16 +240,16 @@ def test_pipes_and_devices_do_not_hang(tmp_path: Path) -> None:
 
 
 def test_content_is_the_checksum_of_the_file(tmp_path: Path) -> None:
-    own = npz(tmp_path, images=GREY, labels=LABELS)
+    own = npz(tmp_path, images=GRAY, labels=LABELS)
     assert own.content() == files.sha256(own.path)
-    np.savez(own.path, images=255 - GREY, labels=LABELS)
+    np.savez(own.path, images=255 - GRAY, labels=LABELS)
     assert own.content() == files.sha256(own.path)
     with pytest.raises(FileNotFoundError, match="there is no file at"):
         data.Arrays(path=str(tmp_path / "b.npz")).content()
 
 
 def test_labels_are_given_unless_they_are_known(tmp_path: Path) -> None:
-    given = npz(tmp_path, images=GREY, labels=LABELS)
+    given = npz(tmp_path, images=GRAY, labels=LABELS)
     assert given.labels == "given" == given.spec()["labels"]
     known = given.replace(labels="known")
     assert known.digest() != given.digest()
@@ -262,7 +262,7 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    own = npz(tmp_path, images=GREY, labels=LABELS)
+    own = npz(tmp_path, images=GRAY, labels=LABELS)
     code = f"""
 import sys
 from byrote import data
@@ -277,7 +277,7 @@ print("torch" in sys.modules)
 @pytest.mark.parametrize(
     "text", ["{'descr': '|u1', 'shape': (3,", "  {'a': 1\n 'b'", "'''", "9" * 5000, "(" * 400, "{'descr': x}"]
 )
-def test_headers_that_are_no_python_are_one_sentence(tmp_path: Path, text: str) -> None:
+def test_headers_that_are_not_python_give_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "images.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + bytes(30))
     np.save(tmp_path / "labels.npy", LABELS)

@@ -1,4 +1,4 @@
-"""Choosing classes and counts, relabelling, scaling, ids; what is refused and in which words."""
+"""Choosing classes and counts, relabeling, scaling, ids; which requests are refused, and with which messages."""
 
 import pickle
 
@@ -66,7 +66,7 @@ def test_nan_is_found_wherever_it_is() -> None:
 # ------------------------------------------------------------------------------------------ selection
 
 
-def test_classes_are_relabelled_in_the_order_given() -> None:
+def test_classes_are_relabeled_in_the_order_given() -> None:
     loaded = Toy(classes=(7, 2)).load()
     raw = Toy().decode("train")
     assert loaded.num_classes == Toy(classes=(7, 2)).num_classes == 2
@@ -171,12 +171,12 @@ def test_standardized_unit_and_raw_differ_by_exactly_their_scale() -> None:
 
 
 def test_md_makes_three_by_thirty_two() -> None:
-    grey = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="md").load()
-    assert grey.shape == (3, 32, 32)
-    assert torch.equal(grey.images[:, 0], grey.images[:, 2])
+    gray = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="md").load()
+    assert gray.shape == (3, 32, 32)
+    assert torch.equal(gray.images[:, 0], gray.images[:, 2])
     unit = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="unit").load().images
-    pixels = grey.images[:, 0] * 0.3081 + 0.1307
-    # enlarging by 8/7 with half-pixel centres: row i reads at (i + .5) 7/8 - .5, edges held
+    pixels = gray.images[:, 0] * 0.3081 + 0.1307
+    # enlarging by 8/7 with half-pixel centers: row i reads at (i + .5) 7/8 - .5, edges held
     where = ((np.arange(32) + 0.5) * 28 / 32 - 0.5).clip(0, 27)
     low = np.floor(where).astype(int)
     high, part = np.minimum(low + 1, 27), torch.from_numpy(where - low).float()
@@ -199,7 +199,7 @@ def test_area_weights_are_exact_averages(source: int, target: int) -> None:
     weights = prepare.area_weights(source, target)
     assert weights.shape == (target, source)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
-    np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel counts alike
+    np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel has the same weight
     fine = np.repeat(np.arange(source, dtype=float), target)  # cells cut into `target` pieces: exact by counting
     np.testing.assert_allclose(weights @ np.arange(source), fine.reshape(target, source).mean(axis=1), atol=1e-9)
 
@@ -247,7 +247,7 @@ def test_the_embedded_subset() -> None:
     assert train.shape == (1, 28, 28)
     assert abs(float(train.images.mean())) < 0.02
     assert abs(float(train.images.std()) - 1) < 0.02
-    assert 10_000 < int(train.ids.max()) < 60_000  # places in the full set, not in the subset
+    assert 10_000 < int(train.ids.max()) < 60_000  # positions in the full set, not in the subset
     some = data.FashionMNISTSubset(classes=(9, 3), per_class=5).load()
     places = [int((train.ids == i).nonzero()) for i in some.ids]
     assert train.labels[places].tolist() == [(9, 3)[label] for label in some.labels]

@@ -1,4 +1,4 @@
-"""Folders of images: what is a class, what is litter, what is a split; links; names; changes."""
+"""Folders of images: which folders are classes or splits, which files are litter; links; names; changes."""
 
 import hashlib
 import logging

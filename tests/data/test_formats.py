@@ -43,7 +43,7 @@ def test_idx_of_another_length_is_refused(array: np.ndarray, draw: st.DataObject
         idx.read_idx(b"\0\0\x0d" + content[3:])
 
 
-def test_idx_header_that_promises_the_world() -> None:
+def test_idx_header_that_announces_too_much() -> None:
     with pytest.raises(ValueError, match="needs 79228162458924105385300197391 bytes, got 116"):
         idx.read_idx(b"\0\0\x08\x03" + b"\xff" * 12 + b"\0" * 100)
 
@@ -84,7 +84,7 @@ def test_published_files_are_bounded_and_plain(
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
     assert len(data.MNIST(classes=(0, 1)).decode("train").labels) == 30
     with part.open("wb") as file:
-        file.truncate(1 << 40)  # takes no room on the disk
+        file.truncate(1 << 40)  # a sparse file takes no space on the disk
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte of at most 256\.0 MiB is needed, and .* 1\.0 TiB"):
         data.MNIST().decode("train")
     part.unlink()
@@ -103,7 +103,7 @@ def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> No
 
 
 def write_png(pixels: np.ndarray, filters: list[int], color: int, parts: int = 1) -> bytes:
-    """A PNG by the book, one byte at a time: the slow way, with the filter of each row given."""
+    """A PNG as the standard defines it, written byte by byte, with the given filter for each row."""
     height, width, channels = pixels.shape
     lines = bytearray()
     for y in range(height):
@@ -164,7 +164,7 @@ def test_png_against_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("pillow", [True, False])
-def test_a_bad_png_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool) -> None:
+def test_a_bad_png_gives_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool) -> None:
     if pillow:
         pytest.importorskip("PIL")
     else:
@@ -173,14 +173,14 @@ def test_a_bad_png_is_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: bool
     for wrong in (b"", b"GIF89a", good[:-20], good[:8], good[:30] + b"\xff" + good[31:]):
         with pytest.raises(ValueError, match="PNG"):
             read_png(wrong)
-    with pytest.raises(ValueError, match="8-bit grey or RGB"):
+    with pytest.raises(ValueError, match="8-bit gray or RGB"):
         read_png(write_png(np.zeros((2, 2, 1), np.uint8), [0], 3))
     small, large = (struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0) for side in (1, 60_000))
     other_filter = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\x07\0")), (b"IEND", b"")])
     with pytest.raises(ValueError, match="damaged" if pillow else "filter 7"):
         read_png(other_filter)
     too_few = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
-    with pytest.raises(ValueError, match="another number of pixels"):
+    with pytest.raises(ValueError, match="its number of pixels is not that in its header"):
         read_png(too_few)
     bomb = wrap([(b"IHDR", large), (b"IDAT", b""), (b"IEND", b"")])
     with pytest.raises(ValueError, match="at most"):
@@ -257,7 +257,7 @@ def test_a_pickle_that_asks_for_more_is_not_run(tmp_path: Path, value: object, p
         pickle.dumps({"a": np.arange(5)}, protocol=2)[:-20],
     ],
 )
-def test_broken_pickles_are_one_sentence(content: bytes) -> None:
+def test_broken_pickles_give_one_sentence(content: bytes) -> None:
     with pytest.raises(ValueError, match="this pickle is not read"):
         load_arrays(io.BytesIO(content))
 
@@ -272,7 +272,7 @@ def test_an_array_with_too_few_bytes() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"\x80\x02r\xff\xff\xff\x7f.",  # remember at place 2,147,483,647: 34 GB of table
+        b"\x80\x02r\xff\xff\xff\x7f.",  # memoize at index 2,147,483,647: a table of 34 GB
         b"\x80\x02}r\x00\x00\x00\x10.",
         b"p4000000000\n.",
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame of 9 exabytes

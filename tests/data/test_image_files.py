@@ -16,13 +16,13 @@ from byrote.data.formats import images
 pillow = pytest.importorskip("PIL.Image")
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (6, 5), dtype=np.uint16)
 
 
 def png16(pixels: np.ndarray) -> bytes:
-    """A 16-bit PNG by the book: gray (H, W) or RGB (H, W, 3)."""
+    """A 16-bit PNG as the standard defines it: gray (H, W) or RGB (H, W, 3)."""
     height, width = pixels.shape[:2]
     color = 0 if pixels.ndim == 2 else 2
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -42,7 +42,7 @@ def pgm(pixels: np.ndarray, white: int) -> bytes:
 
 
 def tiff32(pixels: np.ndarray) -> bytes:
-    """A TIFF of unsigned 32-bit numbers by the book."""
+    """A TIFF of unsigned 32-bit numbers as the standard defines it."""
     height, width = pixels.shape
     tags = {256: width, 257: height, 258: 32, 259: 1, 262: 1, 273: 134, 277: 1, 278: height, 279: pixels.nbytes, 339: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -81,7 +81,7 @@ def test_sixteen_bits_become_parts_of_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("white", [1, 15, 255, 256, 1023, 4095, 65535])
-def test_grey_maps_of_any_white(tmp_path: Path, white: int) -> None:
+def test_gray_maps_of_any_white(tmp_path: Path, white: int) -> None:
     pixels = (np.arange(30) * 7919 % (white + 1)).reshape(6, 5)
     image = read(saved(tmp_path, "a.pgm", pgm(pixels, white)))
     unit = image[0] / 255 if white <= 255 else image[0]
@@ -111,11 +111,11 @@ def test_deep_images_in_a_folder_are_not_constant(tmp_path: Path) -> None:
 
 def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: Path) -> None:
     for i in range(5):
-        saved(tmp_path, f"a/{i}.png", GREY)
-        saved(tmp_path, f"b/{i}.png", png16(GREY.astype(np.uint16) * 257))
+        saved(tmp_path, f"a/{i}.png", GRAY)
+        saved(tmp_path, f"b/{i}.png", png16(GRAY.astype(np.uint16) * 257))
     images = data.ImageFolder(path=str(tmp_path), channels=1, preprocessing="unit").load().images
     assert float((images - images[0]).abs().max()) < 1e-6
-    saved(tmp_path, "b/5.tif", GREY.astype(np.float32))
+    saved(tmp_path, "b/5.tif", GRAY.astype(np.float32))
     with pytest.raises(
         ValueError, match=r"5\.tif holds plain numbers \(32 bits\), .*a/0\.png parts of white \(8 bits\)"
     ):
@@ -126,7 +126,7 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
 
 
 def gray_of(rgb: np.ndarray) -> np.ndarray:
-    """The luma that is documented, as a number."""
+    """The documented luma of a color."""
     return rgb.astype(float) @ np.array([0.299, 0.587, 0.114])
 
 
@@ -147,18 +147,18 @@ def test_modes_of_eight_bits(tmp_path: Path) -> None:
         path = saved(tmp_path, name, content, **({"lossless": True} if name.endswith("webp") else {}))
         assert np.array_equal(read(path, 3), expected.transpose(2, 0, 1)), name
         assert np.abs(read(path, 1)[0] - gray_of(expected)).max() <= 1, name
-    for mode, pixels in (("1", (GREY > 99) * np.uint8(255)), ("L", GREY), ("LA", GREY)):
+    for mode, pixels in (("1", (GRAY > 99) * np.uint8(255)), ("L", GRAY), ("LA", GRAY)):
         converted = pillow.fromarray(pixels).convert(mode)
         for channels in (1, 3):
             image = read(saved(tmp_path, "gray.png", converted), channels)
             assert np.array_equal(image, np.repeat(pixels[None], channels, axis=0)), mode
-    ink = pillow.merge("CMYK", [pillow.fromarray(GREY)] * 4)
+    ink = pillow.merge("CMYK", [pillow.fromarray(GRAY)] * 4)
     image = read(saved(tmp_path, "ink.tif", ink), 3)
-    assert np.abs(image[0] - (255 - GREY.astype(float)) ** 2 / 255).max() <= 2
+    assert np.abs(image[0] - (255 - GRAY.astype(float)) ** 2 / 255).max() <= 2
 
 
 def test_what_decoding_leaves_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    clear = np.dstack([RGB, GREY])
+    clear = np.dstack([RGB, GRAY])
     for i in range(6):
         saved(tmp_path, f"a/{i}.png", clear if i < 2 else RGB)
         frames = [pillow.fromarray(np.roll(RGB, k)) for k in range(3)]
@@ -286,7 +286,7 @@ def test_a_resolution_above_an_image_names_it(tmp_path: Path) -> None:
 
 
 def test_averaging_keeps_the_mean_in_every_depth(tmp_path: Path) -> None:
-    for name, pixels in (("a.png", GREY), ("a.tif", GREY.astype(np.float32)), ("b.png", png16(DEEP))):
+    for name, pixels in (("a.png", GRAY), ("a.tif", GRAY.astype(np.float32)), ("b.png", png16(DEEP))):
         path = saved(tmp_path, name, pixels)
         full = read(path).astype(float)
         small, _ = images.stack([path], 1, 3)

@@ -1,4 +1,4 @@
-"""Further cases of the kinds of fault: cells, labels, numbers, and folders that were once read as something else."""
+"""Cells, labels, numbers and folders that were once read as something else."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from .test_tables import LABELS, A, B, N, csv, features, parquet, table
 
 
 def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
-    """DuckDB takes 1_2 for the number 12."""
+    """DuckDB reads 1_2 as the number 12."""
     folds = [f"{i % 3}_{i % 2}" for i in range(N)]
     own = table(csv(tmp_path / "t.csv", fold=folds, a=A, label=LABELS))
     np.testing.assert_array_equal(features(own)[:, 0], A.astype(np.float32))
@@ -30,7 +30,7 @@ def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
 
 
 def test_a_column_in_order_with_the_rows_is_asked_about(tmp_path: Path) -> None:
-    """An index with gaps, as of a data frame that lost rows: on sorted labels it tells the class."""
+    """An index with gaps, like that of a data frame that lost rows: with sorted labels it gives away the class."""
     rising = np.cumsum(np.random.default_rng(1).integers(1, 4, N))
     for column in (rising, rising[::-1]):
         path = csv(tmp_path / "t.csv", passenger=column, a=A, label=np.sort(LABELS))
@@ -166,7 +166,7 @@ def test_labels_of_minus_one_and_one_come_with_advice(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_float32_cannot_hold(tmp_path: Path, change: Any, message: str) -> None:
-    """They became one number, and a data set of equal samples."""
+    """Such numbers once became equal, so that all samples of the data set were the same."""
     values = np.stack([A, change(B)], 1)
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, images=values, labels=LABELS).load()
@@ -177,11 +177,11 @@ def test_numbers_that_float32_cannot_hold(tmp_path: Path, change: Any, message: 
 
 
 def test_splits_of_two_scales_are_refused(tmp_path: Path) -> None:
-    grey = np.random.default_rng(0).random((N, 3, 3))
+    gray = np.random.default_rng(0).random((N, 3, 3))
     parts = {"train_labels": LABELS, "test_labels": LABELS}
     with pytest.raises(ValueError, match=r"must have one scale, and they reach .* and 2.*: divide the larger ones by"):
-        npz(tmp_path, train_images=grey, test_images=255 * grey, **parts).load()
-    assert len(npz(tmp_path, train_images=grey, test_images=2 * grey, **parts).load()) == N
+        npz(tmp_path, train_images=gray, test_images=255 * gray, **parts).load()
+    assert len(npz(tmp_path, train_images=gray, test_images=2 * gray, **parts).load()) == N
 
 
 def test_names_of_other_programs_are_answered_with_ours(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_names_of_other_programs_are_answered_with_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [header((True, 40)) + b"\0" * 40, header((20,), "<U0"), header((10**13,), "|S0"), header((2.0,))]
 )
-def test_headers_that_numpy_itself_stumbles_over(tmp_path: Path, content: bytes) -> None:
+def test_headers_that_numpy_itself_cannot_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "images.npy").write_bytes(content)
     with pytest.raises(ValueError, match=r"images\.npy is not a whole npy file of plain arrays"):
         read_npy(tmp_path / "images.npy")
@@ -242,7 +242,7 @@ def test_litter_of_further_systems(tmp_path: Path, name: str) -> None:
     assert pixels(folder(tmp_path)) == PLAIN
 
 
-def test_an_empty_hidden_folder_is_not_worth_a_word(tmp_path: Path) -> None:
+def test_an_empty_hidden_folder_gives_no_note(tmp_path: Path) -> None:
     (classes(tmp_path) / ".cache").mkdir()
     assert folder(tmp_path).notes() == ()
 
@@ -255,7 +255,7 @@ def test_images_that_are_there_twice_are_counted(tmp_path: Path) -> None:
     assert "2 of 12 images are there before, through links, the first: " in note
 
 
-def test_what_is_no_image_is_said_without_python(tmp_path: Path) -> None:
+def test_what_is_no_image_is_named_without_python(tmp_path: Path) -> None:
     (image(tmp_path / "dog" / "a.png").parent / "b.png").write_bytes(b"<html>404</html>")
     classes(tmp_path)
     with pytest.raises(ValueError, match=r"b\.png is not an image that can be read: its content is none of PNG, JPEG"):

@@ -18,18 +18,18 @@ def write(path: Path, **arrays: Any) -> str:
 
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (20, 6, 6), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (20, 6, 6), dtype=np.uint8)
 LABELS = np.arange(20) % 2
 
 # ----------------------------------------------------------------------------------------------- arrays
 
 
 def test_every_fifth_of_each_class_is_held_out(tmp_path: Path) -> None:
-    own = data.Arrays(path=write(tmp_path / "a.npz", images=GREY, labels=LABELS), preprocessing="raw")
+    own = data.Arrays(path=write(tmp_path / "a.npz", images=GRAY, labels=LABELS), preprocessing="raw")
     train, test = own.load(), own.load("test")
     assert test.ids.tolist() == [8, 9, 18, 19]  # the fifth and tenth of the even and of the odd ones
     assert sorted(train.ids.tolist() + test.ids.tolist()) == list(range(20))
-    assert torch.equal(test.images[:, 0], torch.from_numpy(GREY[[8, 9, 18, 19]]).float())
+    assert torch.equal(test.images[:, 0], torch.from_numpy(GRAY[[8, 9, 18, 19]]).float())
     assert own.num_classes == 2
     assert own.available()
     assert own.label == "a.npz"
@@ -38,9 +38,9 @@ def test_every_fifth_of_each_class_is_held_out(tmp_path: Path) -> None:
 def test_own_test_arrays_and_text_labels_share_one_numbering(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.npz",
-        train_images=GREY[:3],
+        train_images=GRAY[:3],
         train_labels=np.array(["dog", "ant", "cat"]),
-        test_images=GREY[3:6],
+        test_images=GRAY[3:6],
         test_labels=np.array(["dog", "cat", "ant"]),
     )
     own = data.Arrays(path=path)
@@ -50,7 +50,7 @@ def test_own_test_arrays_and_text_labels_share_one_numbering(tmp_path: Path) -> 
 
 
 def test_standardized_by_the_training_split_alone(tmp_path: Path) -> None:
-    images = np.concatenate([GREY[:10] // 2, GREY[10:] // 2 + 100])
+    images = np.concatenate([GRAY[:10] // 2, GRAY[10:] // 2 + 100])
     path = write(
         tmp_path / "a.npz",
         train_images=images[:10],
@@ -97,19 +97,19 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": GREY}, "has no array 'labels'"),
-        ({"picture": GREY, "labels": LABELS}, "has no array 'images'"),
-        ({"picture": GREY}, "has no array 'train_images'"),
-        ({"images": GREY, "labels": LABELS, "test_labels": LABELS}, "beside test_labels: name all by their split"),
-        ({"images": GREY, "labels": LABELS[:-1]}, "20 images need as many labels"),
-        ({"images": GREY, "labels": np.stack([LABELS, LABELS], 1)}, "one label for each sample is needed"),
-        ({"images": GREY, "labels": LABELS - 1}, "at least 0"),
-        ({"images": GREY, "labels": LABELS + 0.5}, "integers or texts"),
-        ({"images": GREY, "labels": LABELS * 2}, "no sample of class 1"),
-        ({"images": GREY[None, None], "labels": LABELS}, "are needed"),
-        ({"images": GREY.astype(str), "labels": LABELS}, "must be numbers"),
-        ({"images": np.where(GREY[2, 2, 2] == GREY, np.nan, GREY), "labels": LABELS}, "finite"),
-        ({"images": GREY[:4], "labels": LABELS[:4]}, "has no test samples"),
+        ({"images": GRAY}, "has no array 'labels'"),
+        ({"picture": GRAY, "labels": LABELS}, "has no array 'images'"),
+        ({"picture": GRAY}, "has no array 'train_images'"),
+        ({"images": GRAY, "labels": LABELS, "test_labels": LABELS}, "beside test_labels: name all by their split"),
+        ({"images": GRAY, "labels": LABELS[:-1]}, "20 images need as many labels"),
+        ({"images": GRAY, "labels": np.stack([LABELS, LABELS], 1)}, "one label for each sample is needed"),
+        ({"images": GRAY, "labels": LABELS - 1}, "at least 0"),
+        ({"images": GRAY, "labels": LABELS + 0.5}, "integers or texts"),
+        ({"images": GRAY, "labels": LABELS * 2}, "no sample of class 1"),
+        ({"images": GRAY[None, None], "labels": LABELS}, "are needed"),
+        ({"images": GRAY.astype(str), "labels": LABELS}, "must be numbers"),
+        ({"images": np.where(GRAY[2, 2, 2] == GRAY, np.nan, GRAY), "labels": LABELS}, "finite"),
+        ({"images": GRAY[:4], "labels": LABELS[:4]}, "has no test samples"),
     ],
 )
 def test_arrays_that_do_not_make_a_data_set(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_npz_or_hides_a_pickle(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with pytest.raises(FileNotFoundError, match=r"there is no .*a\.npz"):
         data.Arrays(path=str(path)).load()
-    whole = Path(write(path, images=GREY, labels=LABELS)).read_bytes()
+    whole = Path(write(path, images=GRAY, labels=LABELS)).read_bytes()
     for content in (b"", b"nothing", whole[:300]):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="not a whole npz file"):
@@ -134,13 +134,13 @@ def test_a_file_that_is_no_npz_or_hides_a_pickle(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_is_read_anew_and_a_checksum_pins_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.npz", images=GREY, labels=LABELS)
+    path = write(tmp_path / "a.npz", images=GRAY, labels=LABELS)
     pinned = data.Arrays(path=path, sha256=files.sha256(path))
     free = data.Arrays(path=path)
     before = free.load().images
     assert torch.equal(pinned.load().images, before)
     assert pinned.digest() != free.digest()
-    write(tmp_path / "a.npz", images=255 - GREY, labels=LABELS)
+    write(tmp_path / "a.npz", images=255 - GRAY, labels=LABELS)
     os.utime(path, ns=(1, 1))
     assert not torch.equal(free.load().images, before)
     with pytest.raises(ValueError, match="damaged or another file"):
@@ -167,18 +167,18 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 def test_image_folders_with_and_without_splits(tmp_path: Path) -> None:
     for n in range(10):
-        save(tmp_path / "flat" / ("cat" if n % 2 else "ant") / f"{n}.png", GREY[n])
+        save(tmp_path / "flat" / ("cat" if n % 2 else "ant") / f"{n}.png", GRAY[n])
     flat = data.ImageFolder(path=str(tmp_path / "flat"), channels=1, preprocessing="raw")
     assert flat.load().labels.tolist() == [0] * 4 + [1] * 4
     assert flat.load("test").ids.tolist() == [4, 9]
-    assert torch.equal(flat.load().images[1, 0], torch.from_numpy(GREY[2]).float())
+    assert torch.equal(flat.load().images[1, 0], torch.from_numpy(GRAY[2]).float())
     for n in range(6):
-        save(tmp_path / "split" / ("train" if n < 4 else "test") / f"class{n % 2}" / f"{n}.png", GREY[n])
+        save(tmp_path / "split" / ("train" if n < 4 else "test") / f"class{n % 2}" / f"{n}.png", GRAY[n])
     split = data.ImageFolder(path=str(tmp_path / "split"), preprocessing="raw")
     assert split.load().shape == (3, 6, 6)
     assert split.load("test").labels.tolist() == [0, 1]
     assert split.load("test").ids.tolist() == [4, 5]
-    assert torch.equal(split.load("test").images[1, 2], torch.from_numpy(GREY[5]).float())
+    assert torch.equal(split.load("test").images[1, 2], torch.from_numpy(GRAY[5]).float())
 
 
 def test_images_of_several_sizes_need_a_resolution(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_tables_with_holes_and_no_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["x" * 5000 + ".csv", "no\0thing.csv", "absent/" * 100 + "t.csv", "~nobody-of-this-name/t.csv"]
 )
-def test_a_path_that_leads_nowhere_is_one_sentence(kind: type[data.Dataset], path: str) -> None:
+def test_a_path_that_leads_nowhere_gives_one_sentence(kind: type[data.Dataset], path: str) -> None:
     own = kind(path=path)
     for call in (own.load, own.stamp, own.content):  # type: ignore[attr-defined]
         with pytest.raises((ValueError, FileNotFoundError), match=r"there is no|cannot be read") as caught:

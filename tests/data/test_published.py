@@ -1,4 +1,4 @@
-"""The data sets that others publish: each packing decoded by hand, then damaged and hostile ones."""
+"""Published data sets: each format decoded by hand, then damaged and hostile files."""
 
 import io
 import json

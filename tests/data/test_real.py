@@ -29,11 +29,11 @@ def test_statistics_of_the_full_training_sets(kind: str) -> None:
     counts = np.bincount(raw.labels)
     expected = {"mnist": (5421, 6742), "fashion_mnist": (6000, 6000), "cifar10": (5000, 5000), "svhn": (4659, 13861)}
     assert (counts.min(), counts.max()) == expected[kind]
-    grey = np.arange(256) / 255
+    gray = np.arange(256) / 255
     for channel, (mean, std) in enumerate(zip(*dataset.statistics(), strict=True)):
         share = np.bincount(raw.images[:, channel].ravel(), minlength=256) / raw.images[:, channel].size
-        assert abs(float(share @ grey) - mean) < 6e-5
-        assert abs(float(share @ (grey - share @ grey) ** 2) ** 0.5 - std) < 6e-5
+        assert abs(float(share @ gray) - mean) < 6e-5
+        assert abs(float(share @ (gray - share @ gray) ** 2) ** 0.5 - std) < 6e-5
     assert np.bincount(dataset.decode("test").labels).sum() == (26_032 if kind == "svhn" else 10_000)
 
 

@@ -1,4 +1,4 @@
-"""Sources in their order, each failing in turn; what is kept; the command line over it. Nothing leaves this machine."""
+"""Sources in their order, each of which fails once; what is stored; the commands. No test uses the network."""
 
 import dataclasses
 import http.server
@@ -49,7 +49,7 @@ NOWHERE = Remote("address", "http://127.0.0.1:9/", ("train-images-idx3-ubyte.gz"
 
 
 def remote(collection: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
-    """The same collection with these sources elsewhere, in place of the one `data.MNIST` uses."""
+    """The collection that `data.MNIST` uses, with these remote sources in place of its own."""
     changed = dataclasses.replace(collection, remotes=remotes, **changes)  # type: ignore[arg-type]
     monkeypatch.setattr(mnist, "MNIST_FILES", changed)
     monkeypatch.setitem(data.COLLECTIONS, "mnist", changed)
@@ -123,7 +123,7 @@ def test_damaged_files_are_a_wrong_request(
     assert len(data.MNIST().load("test")) == 20  # the other files are whole
 
 
-def test_a_damaged_folder_is_said_even_when_the_cache_serves(
+def test_a_damaged_folder_is_reported_even_when_the_cache_serves(
     tmp_path: Path,
     tiny_mnist: Collection,
     tiny_idx: dict[str, bytes],

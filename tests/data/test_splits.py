@@ -1,4 +1,4 @@
-"""A split that a seed draws anew: the same samples and sizes by class, put elsewhere."""
+"""A split drawn by a seed: the same samples and the same sizes of classes, divided differently."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_the_seed_alone_decides(some):
 
 
 def test_samples_of_both_splits_are_drawn_alike():
-    """Over many seeds each sample is in the training split as often as its class's share says: 40 of 80."""
+    """Over many seeds, each sample is in the training split as often as the share of its class implies: 40 of 80."""
     some = Blobs(samples=40, num=2)
     times = dict.fromkeys(whole(some), 0)
     for seed in range(100):

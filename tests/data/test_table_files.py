@@ -73,7 +73,7 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
         (b"\0" * 100, "has no column 'label'|not a whole table"),
     ],
 )
-def test_what_is_no_table_is_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+def test_what_is_no_table_gives_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
         table(tmp_path / "t.csv").load()

@@ -111,7 +111,7 @@ def test_truth_values_are_features(tmp_path: Path, words: tuple[str, str]) -> No
         assert own.notes() == ()
 
 
-def test_texts_and_columns_without_values_are_left_out_with_a_word(tmp_path: Path) -> None:
+def test_texts_and_columns_without_values_are_left_out_with_a_note(tmp_path: Path) -> None:
     note = [f"note {i}" for i in range(N)]
     day = [f"2026-01-{i % 28 + 1:02}" for i in range(N)]
     path = csv(

@@ -1,4 +1,4 @@
-"""A data set made up on the spot: 400 + 100 images of 3x6x6 in 10 classes."""
+"""A data set that is generated in memory: 400 + 100 images of 3x6x6 in 10 classes."""
 
 from typing import ClassVar
 

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "byrote", "audit", "check"]
 
 
 def environment():
-    """That of a person: NiceGUI serves otherwise under pytest."""
+    """The environment of a person: NiceGUI behaves differently under pytest."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
 
 
@@ -53,7 +53,7 @@ def shows(tab, place):
 
 
 def press(tab, key, then):
-    """Press a key once the picture is there, and wait for the next look."""
+    """Press a key once the picture is shown, and wait for the next look."""
     tab.wait_for_function("[...document.querySelectorAll('.stage img')].every((one) => one.complete)")
     tab.keyboard.press(key)
     shows(tab, then)
@@ -147,7 +147,7 @@ def test_two_hundred_answers_with_a_reload_a_kill_and_a_second_tab(browser, tmp_
             assert messages == []
             at = stop
             if stop < 200:
-                tab.keyboard.press(keys[stop])  # on its way while the server is killed
+                tab.keyboard.press(keys[stop])  # an answer that is sent while the server is killed
                 process.kill()
                 process.wait(30)
                 at = len(given_answers(folder))
@@ -200,7 +200,7 @@ def test_who_lacks_the_token_gets_nothing_and_an_idle_desk_ends(browser, tmp_pat
         press(tab, "y", 1)
         tab.wait_for_selector("[data-ended]", timeout=30_000)
         assert process.wait(30) == 0
-        assert "1 of 20 looks are answered; to go on" in process.stderr.read()
+        assert "1 of 20 looks are answered; to continue" in process.stderr.read()
         assert messages == []
 
 
@@ -213,7 +213,7 @@ def test_who_lacks_the_token_gets_nothing_and_an_idle_desk_ends(browser, tmp_pat
         (lambda folder: draw_plan(folder, checks=10), ("--idle", "0"), "Must be > 0"),
     ],
 )
-def test_a_wrong_request_is_one_sentence(prepare, options, sentence, tmp_path, capsys, monkeypatch):
+def test_a_wrong_request_gives_one_sentence(prepare, options, sentence, tmp_path, capsys, monkeypatch):
     import socket
 
     class Taken(socket.socket):
@@ -229,7 +229,7 @@ def test_a_wrong_request_is_one_sentence(prepare, options, sentence, tmp_path, c
     assert len(messages.strip().splitlines()) == 1
 
 
-def test_without_the_extra_it_is_one_sentence(tmp_path, capsys, monkeypatch):
+def test_without_the_extra_it_gives_one_sentence(tmp_path, capsys, monkeypatch):
     images(tmp_path, 60)
     draw_plan(tmp_path / "audit", checks=10)
     monkeypatch.setitem(sys.modules, "nicegui", None)

@@ -1,4 +1,4 @@
-"""The ways a dense chain is computed, whichever this machine would take by itself."""
+"""Every way to compute a dense chain, whichever of them this machine would choose."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from byrote.engine.kernels.library import kernels
 
 from .emulated import tiles
 
-# of bfloat16 products: in torch's operators alone; a chain in one call, on tile units or on vector units, there of
-# rounded float32 numbers or of bfloat16 pairs; torch's products with compiled passes between them, of bfloat16 or of
-# rounded float32 numbers
+# Ways to compute bfloat16 products. plain: torch's operators alone. tiles: a chain in one call on tile units. vectors,
+# pairs: a chain in one call on vector units, with rounded float32 numbers or with pairs of bfloat16. narrow, rounded:
+# torch's products with compiled passes between them, with bfloat16 or with rounded float32 numbers.
 WAYS = ["plain", "tiles", "vectors", "pairs", "narrow", "rounded"]
 UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 
 def take(way, monkeypatch):
-    """Make this machine go that way, or skip the test where it cannot."""
+    """Make this machine compute in this way, or skip the test where it cannot."""
     library = kernels()
     if way == "plain":
         return
@@ -38,6 +38,6 @@ def way(request, monkeypatch):
 
 @pytest.fixture(params=WAYS)
 def compiled(request, monkeypatch):
-    """May kernels be used? If so, that way."""
+    """Whether kernels may be used; each way in turn."""
     take(request.param, monkeypatch)
     return request.param != "plain"

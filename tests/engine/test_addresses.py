@@ -1,4 +1,4 @@
-"""Kernels read memory by its address: none of a device that is not the CPU reaches them."""
+"""Kernels read memory by its address, so no address on another device than the CPU may reach them."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_a_descent_begun_on_the_cpu_steps_nothing_that_has_moved(device):
         descent.finish(dict(network.named_parameters()))
 
 
-def test_a_processor_without_bfloat16_units_does_not_speak_for_a_device(device, monkeypatch):
+def test_a_processor_without_bfloat16_units_does_not_decide_for_a_device(device, monkeypatch):
     monkeypatch.setattr(bfloat16, "units", lambda: "")
     seen = []
     for kind in (nn.Linear, nn.Conv2d):

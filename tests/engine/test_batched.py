@@ -23,7 +23,7 @@ def pair(precision, inputs=20, width=24):
     for options in ({"batched": True}, {"compiled": False}):
         network = stack_of(MLP(3, width, 5), (inputs,), 2, generators(3), precision=precision, **options)
         with torch.no_grad():
-            for s, name in enumerate(("2", "5", "8")):  # gates that do not hang on rounding; states that differ by run
+            for s, name in enumerate(("2", "5", "8")):  # no gate depends on rounding; states differ by run
                 norm = network.features.get_submodule(name)
                 norm.bias.copy_(torch.tensor([[6.0], [5.0], [4.0]]).expand_as(norm.bias))[:, s::3] *= -1
                 network.features.get_submodule(str(int(name) - 1)).bias.add_(0.5)
@@ -39,7 +39,7 @@ def near(got, wanted, precision):
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled_yet():
-    """torch compiles one function at most eight times, whichever test asks."""
+    """torch compiles one function at most eight times, counted over all tests."""
     torch.compiler.reset()
 
 
@@ -80,7 +80,7 @@ def test_an_index_names_the_batches(precision):
     assert torch.equal(one.features(samples, index), other.features(samples[index]))
     with pytest.raises(ValueError, match="3 runs"):
         one.features(samples, index[:2])
-    with pytest.raises(ValueError, match="20 numbers a sample, got 19"):
+    with pytest.raises(ValueError, match="20 numbers per sample, got 19"):
         one.features(samples[:, 1:])
 
 
@@ -104,7 +104,7 @@ def test_a_compiled_pass_is_the_same_in_one_graph(precision):
         torch.testing.assert_close(again(x), compiled(x))
 
 
-def test_where_no_compiler_works_it_is_said_once_and_runs_on(caplog):
+def test_where_no_compiler_works_a_pass_runs_uncompiled_and_logs_it_once(caplog):
     network, plain = pair("fp32")[0], pair("fp32")[0]
 
     def broken(graph, inputs):

@@ -1,4 +1,4 @@
-"""The step of all runs at once is that of torch.optim.SGD of every run, compiled or not, and is never made twice."""
+"""The step of all runs at once equals torch.optim.SGD for every run, compiled or not, and is never taken twice."""
 
 import copy
 
@@ -35,12 +35,12 @@ from .test_master_weights import (
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled_yet():
-    """torch compiles one function at most eight times, whichever test asks."""
+    """torch compiles one function at most eight times, counted over all tests."""
     torch.compiler.reset()
 
 
 def torch_optimizer(network):
-    """torch's own, and its parameters run by run."""
+    """torch's own optimizer, and its parameters run by run."""
     views = [[p.detach()[s] for p in network.parameters()] for s in range(network.runs)]
     groups = [{"params": v, "lr": r, "weight_decay": d} for v, r, d in zip(views, RATES, DECAYS, strict=True)]
     return torch.optim.SGD(groups, momentum=MOMENTUM), views
@@ -141,7 +141,7 @@ def test_rates_are_followed_run_by_run(precision):
     assert not torch.equal(network.head.weight[1], before["head.weight"][1])
     descent.decays[2], descent.rates[2] = 0.5, 0.1
     step(network, descent)
-    bias = network.features.get_submodule("1").bias  # its gradient is 0: it decays alone
+    bias = network.features.get_submodule("1").bias  # its gradient is 0, so that only decay changes it
     torch.testing.assert_close(bias[2], 0.95 * before["features.1.bias"][2])
 
 
@@ -207,7 +207,7 @@ def broken(graph, inputs):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_where_no_compiler_works_the_step_is_made_once_and_that_is_said_once(whole, caplog):
+def test_where_no_compiler_works_the_step_is_taken_once_and_logged_once(whole, caplog):
     network, plain = stacked(), stacked()
     (network if whole else network.features.computation.batched_step).compile_with(backend=broken)
     descents = descending(network), descending(plain)
@@ -222,10 +222,10 @@ def test_where_no_compiler_works_the_step_is_made_once_and_that_is_said_once(who
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_half_a_step_is_not_made_again(error, monkeypatch, caplog):
-    """A run's failure is not taken for a compiler's; the copies are no longer trusted, and no gradient is left."""
+    """A failure at run time is not mistaken for one of the compiler; copies are dropped, and so are gradients."""
 
     def half(thetas, *others):
-        thetas[0].data.mul_(2)  # as a device's kernel does, without counting up a version
+        thetas[0].data.mul_(2)  # like a kernel on a device, which does not increase the version
         raise error("the device is lost")
 
     network = stacked()

@@ -37,7 +37,7 @@ def gradients(module, x, y):
 
 
 def exact(stacked, x, y, s):
-    """Run s in float64 with what enters products rounded to bfloat16, values and gradients at the same places."""
+    """Run s in float64, with the operands of products rounded to bfloat16; its logits and gradients."""
 
     def rounded(v):
         return v + (v.detach().to(torch.bfloat16).double() - v.detach())
@@ -55,10 +55,10 @@ def exact(stacked, x, y, s):
     return logits.detach(), {n: v.grad for n, v in state.items()}
 
 
-@pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # multiples of 32 may go by tiles
+@pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles take multiples of 32
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = stack_of(MLP(3, width, 5), (1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
-    for norm in ("2", "5", "8"):  # every third unit shut, the others open: no gate hangs on the rounding
+    for norm in ("2", "5", "8"):  # every third unit closed, the others open: no gate depends on rounding
         beta = stacked.features.get_submodule(norm).bias
         beta.data.fill_(6.0)[:, ::3] = -6.0
     x, y = batch(2, size, 1, 5, 5)
@@ -118,7 +118,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     shared = x[0]
     with torch.no_grad():
         torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
-        assert (low(shared) - full(shared)).abs().max() > 0  # it is another arithmetic
+        assert (low(shared) - full(shared)).abs().max() > 0  # the arithmetic differs
     graded = low(shared)  # in evaluation with gradients: torch's operators
     torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
     graded.sum().backward()
@@ -179,7 +179,7 @@ def test_a_single_sample_cannot_be_normalized():
 
 @pytest.mark.parametrize("width", [37, 64])
 def test_a_fused_optimizer_is_followed(width, compiled):
-    """It changes parameters without counting up their version, also through detached views."""
+    """It changes parameters without increasing their version, also through detached views."""
     stacked = stack_of(MLP(3, width, 3), (6,), 2, generators(2), precision="bf16", compiled=compiled)
     x, y = batch(2, 32, 6)
     views = [p.detach()[s] for p in stacked.parameters() for s in range(2)]
@@ -202,7 +202,7 @@ def test_a_fused_optimizer_is_followed(width, compiled):
 
 
 def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
-    """Collapsed features are compared at 1e-4 of their size: products rounded to 8 bits would be seen in NC1."""
+    """Collapsed features are compared at 1e-4 of their size, so products rounded to 8 bits would change NC1."""
     stacked = stack_of(MLP(2, 32, 2), (6,), 2, generators(1), precision="bf16", compiled=compiled)
     linear = stacked.features.get_submodule("4")
     linear.bias.data.fill_(300.0)  # one unit of bfloat16 is 2 here

@@ -54,7 +54,7 @@ def all_of(module, x, y):
 @pytest.mark.parametrize(("network", "shape", "batch"), SMALL, ids=names)
 @pytest.mark.every(3)
 def test_float32_with_kernels_is_the_plain_twin_within_rounding(network, shape, batch, device):
-    """The error against float64 has the size of the plain float32 twin's; a GPU's convolutions may take other ways."""
+    """The error against float64 is of the size of a plain float32 module's; convolutions on a GPU may differ more."""
     draw = torch.Generator().manual_seed(3)
     x, y = torch.randn(batch, *shape, generator=draw), torch.randint(0, 3, (batch,), generator=draw)
     twin = network.build(shape, 3, generators(1)[0])

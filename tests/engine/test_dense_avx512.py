@@ -1,4 +1,4 @@
-"""Dense chains on vector units against the plain stack in float64, in sizes that fill no panel and more than one."""
+"""Dense chains on vector units against the plain stack in float64, in sizes below and above that of a panel."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def passed(stack, x, target, index=None):
 
 
 def compare(inputs, width, outputs, rows):
-    """Of random numbers; the oracle's own float32 twin says how much rounding there is."""
+    """Compare on random numbers; the plain stack in float32 shows how large rounding errors are."""
     x, target = numbers(2, rows, inputs, seed=rows), numbers(2, rows, outputs, seed=rows + 1)
     stack = features(inputs, width, outputs)
     assert stack.way() == "vectors"
@@ -54,7 +54,7 @@ def compare(inputs, width, outputs, rows):
     plain = passed(features(inputs, width, outputs, compiled=False), x, target)
     for name, value in wanted.items():
         spread = (plain[name] - value).norm() + 1e-6 * value.norm() + 1e-6 * rows
-        # a gate that flips moves a gradient: seldom, and then in the plain twin of float32 as well
+        # a flipped gate changes a gradient, which is rare and then happens in the plain float32 stack as well
         assert (got[name] - value).norm() <= 10 * spread, name
 
 
@@ -72,7 +72,7 @@ def test_any_size_is_the_plain_stack_within_rounding(size):
 @pytest.mark.parametrize("way", ["vectors", "pairs"])
 @pytest.mark.parametrize("size", SIZES[1:], ids=str)
 def test_rounded_operands_are_those_of_bfloat16(size, way, monkeypatch):
-    """Of the first block, before which nothing is rounded, the product is exact arithmetic on rounded operands."""
+    """The first block, before which nothing is rounded, multiplies rounded operands exactly."""
     take(way, monkeypatch)
     inputs, width, _, rows = size
     generators = [torch.Generator().manual_seed(s) for s in range(2)]
@@ -97,7 +97,7 @@ def by_rounding(way, inputs, width, outputs, rows):
 
 
 def compare_pairs(*size):
-    """Where what is summed in another order falls to the other side of a rounding, a number moves by 1 of 256."""
+    """Sums in another order may round differently, which changes a number by 1 in 256."""
     got, wanted = by_rounding("pairs", *size), by_rounding("vectors", *size)
     largest = max(value.norm() for name, value in wanted.items() if "gradient" in name)
     for name, value in wanted.items():

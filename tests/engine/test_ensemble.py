@@ -1,4 +1,4 @@
-"""The law of the stack: slice s of S runs is run s alone, bit for bit, and both are the plain torch twin."""
+"""The law of the stack: slice s of S runs equals run s alone bit for bit, and both equal the plain torch module."""
 
 import copy
 
@@ -180,7 +180,7 @@ def test_bad_requests_are_named():
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_what_enters_a_product_lies_at_an_aligned_address(compiled, monkeypatch):
-    """On AMD its bits depend on that; the slices of 3 runs of 7 samples of 5 numbers do not lie so."""
+    """On AMD, bits depend on alignment, and the slices of 3 runs of 7 samples of 5 numbers are not aligned."""
     stacked = stack_of(MLP(1, 5, 5), (5,), 3, generators(3), compiled=compiled)
     seen = []
 
@@ -207,6 +207,6 @@ def test_a_stack_on_a_device_is_the_formula(batched, device):
     for s, twin in enumerate(twins):
         _, wanted = by_hand(twin, x[s])
         torch.testing.assert_close(logits[s].double(), wanted, rtol=1e-4, atol=1e-4)
-        _ = twin.train()(x[s])  # its own running statistics move
+        _ = twin.train()(x[s])  # its own running statistics change
         for name, value in stacked.run_module(s).state_dict().items():
             torch.testing.assert_close(value, twin.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)

@@ -13,7 +13,7 @@ from byrote.networks import CNN8, InceptionLite, ResNet18, ResNet32
 
 
 def joined(module):
-    """How many rectifiers the joined form of a module has taken into a normalization."""
+    """How many rectifiers the joined form of a module computes together with a normalization."""
     graph = fused_graph(module)
     return 0 if graph is None else sum("rectify" in node.kwargs for node in graph.nodes)
 

@@ -1,4 +1,4 @@
-"""A library of kernels is loaded only from the user's own folder, only as it was built, and only with right answers."""
+"""A library of kernels is loaded only from the user's own folder, unchanged, and only if its answers are right."""
 
 import ctypes
 import logging
@@ -39,7 +39,7 @@ def built(tmp_path, monkeypatch):
         path = tmp_path / "count"
         return path.read_text().count("\n") if path.exists() else 0
 
-    # the command is "compiler *flags -o made": without flags of its own the path is the third word
+    # the command is "compiler *flags -o made": without flags the path is the third word
     monkeypatch.setattr(library, "_build", with_plain_command(library._build))
     build.count, build.folder, build.copy = counted, tmp_path / "cache" / "kernels", tmp_path / "real.so"
     return build
@@ -70,7 +70,7 @@ def test_a_library_that_is_not_as_it_was_built_is_built_again(built, damage, cap
         path.write_bytes(content[damage])
     assert built().read_bytes() == whole
     assert built.count() == 2
-    assert ("are not as they were built" in caplog.text) == (damage != "gone")
+    assert ("were changed after they were built" in caplog.text) == (damage != "gone")
 
 
 @pytest.mark.parametrize("note", ["", "0" * 64, "x" * 64, "../../planted"])
@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_a_warning_and_torch_computes(built, monkeypatch,
         assert native.kernels.__wrapped__() is None
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "torch's own operators take their place" in record.getMessage()
+    assert "torch's own operators replace them" in record.getMessage()
     monkeypatch.setattr(shutil, "which", lambda name: None)
     caplog.clear()
     assert native.kernels.__wrapped__() is None
@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_a_warning_and_torch_computes(built, monkeypatch,
     "change", ["narrow[0] += 1", "m[36] += m[36] / 1000", "theta[20] *= 1.01", 'held["out"][7] += 0.001']
 )
 def test_a_library_with_wrong_answers_is_refused(built, change, tmp_path):
-    """Each answer is changed on its way; a program that runs the test says so by its end."""
+    """Each answer is changed before it returns; the exit status of a program that runs the test shows the result."""
     assert answers.gives_known_answers(ctypes.CDLL(str(built.copy)))
     text = Path(answers.__file__).read_text()
     name = change.split("[")[0]
@@ -136,6 +136,6 @@ def test_a_library_with_wrong_answers_is_refused(built, change, tmp_path):
 
 def test_a_library_that_brings_its_process_down_is_not_kept(built):
     built.copy.write_bytes(built.copy.read_bytes()[:9000])
-    with pytest.raises(OSError, match="do not give the answers that are known"):
+    with pytest.raises(OSError, match="do not give the known answers"):
         built()
     assert list(built.folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What bfloat16 products mean without units for them: rounded numbers, multiplied in float32."""
+"""bfloat16 products on a processor without bfloat16 units: rounded numbers, multiplied in float32."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_rounding_is_that_of_a_cast(size):
 
 @pytest.mark.parametrize("columns", [3, 16, 70, 128])
 def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
-    """On numbers that are not rounded: the kernel rounds them, as a product narrowed to bfloat16 would be."""
+    """Their input is not rounded: the kernel rounds it, as if a product had been stored as bfloat16."""
     a, dy, gamma, beta = (
         numbers(40, columns),
         numbers(40, columns, seed=1),
@@ -58,7 +58,7 @@ def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
         norm_kernels.apply(arguments)
         got[kind] = [t.float() for t in (out, da, again, mean, inverse, running_mean, running_var, dgamma, dbeta)]
     for one, other in zip(got["rounded"], got["bf16"], strict=True):
-        if columns % 16:  # a compiler may fuse the arithmetic of single columns another way
+        if columns % 16:  # a compiler may fuse the arithmetic of single columns differently
             torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-6)
         else:
             assert torch.equal(one, other)

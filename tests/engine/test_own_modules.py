@@ -1,4 +1,4 @@
-"""A user's own modules in a stack, and any module's runs at once through vmap."""
+"""A user's own modules in a stack, and all runs of any module at once by vmap."""
 
 from itertools import product
 
@@ -71,7 +71,7 @@ def shared(input_shape, num_outputs):
 
 
 class Looking(nn.Module):
-    """What a user may do to images and layers: views of the memory, hooks, lists, fields of a layer."""
+    """Operations that a user may apply to images and layers: views, hooks, lists, fields of a layer."""
 
     def __init__(self):
         super().__init__()

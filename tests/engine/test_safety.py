@@ -1,4 +1,4 @@
-"""Kernels are given addresses: what they cannot read never reaches them, and what they cannot do is refused."""
+"""Kernels receive addresses: memory that they cannot read never reaches them, and unsupported requests are refused."""
 
 import copy
 import functools
@@ -28,7 +28,7 @@ def stack(precision="fp32", **options):
 @pytest.mark.parametrize("training", [True, False])
 def test_samples_of_another_size_are_refused(precision, side, training, way):
     network = stack(precision).train(training)
-    with torch.no_grad(), pytest.raises(ValueError, match=f"256 numbers a sample, got {side**2}"):
+    with torch.no_grad(), pytest.raises(ValueError, match=f"256 numbers per sample, got {side**2}"):
         network(torch.ones(2, 8, 1, side, side))
 
 
@@ -126,8 +126,8 @@ def test_a_frozen_weight_stays(way):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("rows", [7, 8, 33])
-def test_what_lay_in_the_memory_of_the_passes_does_not_matter(precision, rows, way, monkeypatch):
-    """Not a number anywhere in the padding of the batch or of the last features would be seen."""
+def test_old_content_of_the_memory_of_the_passes_does_not_matter(precision, rows, way, monkeypatch):
+    """NaN in the padding of the batch or of the last features would change the result."""
     x, results, empty = torch.randn(2, rows, 45, generator=torch.Generator().manual_seed(1)), [], torch.empty
 
     def filled(byte, *shape, **options):
@@ -145,7 +145,7 @@ def test_what_lay_in_the_memory_of_the_passes_does_not_matter(precision, rows, w
     assert all(torch.equal(zeros, others) for zeros, others in zip(*results, strict=True))
 
 
-def test_room_for_the_passes_is_not_pickled(way):
+def test_the_memory_of_the_passes_is_not_pickled(way):
     network = stack()
     before = len(pickle.dumps(network))
     network(batch(2, 8, 1, 16, 16)[0]).sum().backward()

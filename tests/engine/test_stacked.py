@@ -1,4 +1,4 @@
-"""`stack` takes plain modules by their structure, a user's own too; the table of ways names files that are there."""
+"""`stack` recognizes plain modules by their structure, a user's own too; the table of ways names existing files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from .stacks import stack_of
 
 
 class Mine(nn.Module):
-    """A dense chain of a user's, with the two parts a stack needs."""
+    """A user's own dense chain, with the two parts that a stack needs."""
 
     def __init__(self, width=8):
         super().__init__()
@@ -49,7 +49,7 @@ class Elsewhere(Mine):
     ("modules", "problem"),
     [
         ([], "at least one module"),
-        ([Mine(), nn.Linear(6, 2)], "number 2 is a Linear without"),
+        ([Mine(), nn.Linear(6, 2)], "number 2, a Linear, lacks one"),
         ([Mine(), Mine(9)], r"'1.weight' of shape \(8, 6\) in the first and \(9, 6\) in number 2"),
         ([Elsewhere()], "holds 'scale' besides"),
     ],

@@ -1,8 +1,8 @@
-"""Made tables that look like those of real studies: every figure and the page are tried on these.
+"""Artificial tables that look like those of real studies, with which every figure and the page are tested.
 
-Nothing here was measured. A loss has a share m of the wrong labels it ends by repeating; clean samples are
-learned first, wrong labels later; dilation follows memorization. Numbers are drawn from a seed, so
-equal calls give equal tables.
+Nothing here was measured. Each loss has a share m of wrong labels that it repeats in the end. Clean samples are learned
+first, wrong labels later, and dilation follows memorization. Numbers are drawn from a seed, so equal calls give equal
+tables.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MATTERS = ("CE", "MSE-p", "RLL", "nMSE")
 
 @dataclass(frozen=True)
 class Cells:
-    """One part of a made study: facts that all its runs share, and its grid."""
+    """One part of an artificial study: facts that all its runs share, and its grid."""
 
     facts: dict[str, Any]
     losses: tuple[str, ...]
@@ -83,7 +83,7 @@ TEN = TWO | {
 
 
 def runs(cells: Cells) -> Table:
-    """Every run of a part, one row an evaluated epoch."""
+    """Every run of a part, one row per evaluated epoch."""
     rows: list[dict[str, Any]] = []
     for loss in cells.losses:
         for rate in cells.rates:
@@ -121,7 +121,7 @@ def run(cells: Cells, loss: str, rate: float, seed: int) -> list[dict[str, Any]]
 def measured(
     cells: Cells, loss: str, rho: float, time: float, wobble: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The history columns at a time in sixtieths of the training."""
+    """The columns of the history at a time, in sixtieths of the training."""
     end, half, scale, slope, _ = LOSSES[loss]
     n = cells.facts["num_classes"]
     a = (1 - cells.difficulty - 0.02 * (loss in ("RLL", "nMSE"))) * (1 - np.exp(-time / 3)) + 0.004 * wobble[0]
@@ -163,12 +163,12 @@ def measured(
 
 
 def hash_of(text: str) -> int:
-    """A number from a text, the same in every process."""
+    """A number that depends on a text and is the same in every process."""
     return int.from_bytes(text.encode()[-24:], "big") ^ len(text)
 
 
 def collapse(table: Table, key: str) -> Table:
-    """The table with one run's class means coinciding at the end: NC1 and relative mem have no value."""
+    """The table with a run whose class means coincide in the end: NC1 and relative mem have no value."""
     rows = table.rows()
     for row in rows:
         if row["key"] == key and row["epoch"] > 30:
@@ -214,7 +214,7 @@ def matters() -> Table:
 
 
 def past() -> Table:
-    """Past the papers: stated noise rates, weights that had memorized, labels that people gave."""
+    """Studies beyond the papers: stated noise rates, weights that had memorized, labels that people gave."""
     facts = TEN | {"study": "robust", "part": "losses", "start": "scratch", "start_loss": ""}
     scratch = runs(Cells(facts, ("CE", "RLL", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=12)).rows()
     started = runs(
@@ -239,7 +239,7 @@ def past() -> Table:
 
 
 def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
-    """Last features of every M = 2 run of CE and LS at that rate."""
+    """The last features of every run of CE and LS with M = 2 at that rate."""
     rows: list[dict[str, Any]] = []
     last = history.final()
     for row in last.where(feature_width=2, rate=rate, loss=("CE", "LS")).rows():
@@ -262,6 +262,6 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
 
 
 def analysis(history: Table, features: Table | None = None, **about: Any) -> Analysis:
-    """Made tables as they are analyzed when a store is opened."""
+    """The analysis of artificial tables, as of an opened store."""
     defaults = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
     return Analysis.of(results_of(history.rows(), features, defaults | about))

@@ -1,4 +1,4 @@
-"""Other settings and other losses beside the plain runs leave every number that a figure draws of them as it was."""
+"""Other settings and losses beside the plain runs do not change any number that a figure draws of the plain ones."""
 
 import json
 
@@ -23,10 +23,10 @@ BESIDE = {
 
 
 def plain_rows(own):
-    """The rows of small studies that every figure draws something of: those of the papers, and those past them.
+    """The rows of small studies of which every figure draws something: studies of the papers and beyond them.
 
     Args:
-        own: whether all have the user's own data file and network; then without the photographs, a second data set.
+        own: whether all use the user's own data file and network; then the second data set (photographs) is left out.
     """
     two = made.runs(made.Cells(made.TWO, ("CE", "LS", "MSE", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=20)).rows()
     wide = made.TWO | {"part": "wide", "feature_width": 5}
@@ -43,7 +43,7 @@ def plain_rows(own):
 
 
 def beside(rows, change, name):
-    """Fewer runs of another setting, with other readings and other epochs and rates than any plain run."""
+    """Fewer runs of another setting, whose readings, epochs and rates differ from those of any plain run."""
     others = []
     for row in rows:
         if row["seed"] != 0:
@@ -61,7 +61,7 @@ def beside(rows, change, name):
 
 
 def panels(analysis):
-    """By figure and panel the rows drawn in each layer; the legend, which names all losses, apart."""
+    """The rows drawn in each layer, by figure and panel, without the legend, which names all losses."""
     drawn = {}
     for figure in figures.draw(analysis):
         for place, panel in enumerate(figure.spec["concat"]):
@@ -82,7 +82,7 @@ def plain(request):
 
 
 def numbers(rows):
-    """The rows of a panel without what says only where, among the losses of the figure, a mark is put."""
+    """The rows of a panel without the fields that only place a mark among the losses of the figure."""
     return [[{name: value for name, value in row.items() if name != "at"} for row in layer] for layer in rows]
 
 

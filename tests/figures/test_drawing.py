@@ -1,4 +1,4 @@
-"""Every figure: drawn from tables alone, told in words, written whole, shown without a network."""
+"""Every figure is drawn from tables alone, has a caption, is written whole, and is shown without a network."""
 
 import json
 import re
@@ -104,7 +104,7 @@ def _lab(color):
 
 @pytest.mark.parametrize(("shown", "ground"), [(LIGHT, "#fdfcf9"), (DARK, "#15171a")])
 def test_colors_stand_out_and_differ_on_light_and_dark_ground(shown, ground):
-    """CE and MSE-p were one blue on dark ground."""
+    """CE and MSE-p once had the same blue on a dark background."""
     known = [*LOSSES, *(f"own{place}" for place in range(6))]
     colors = {name: loss_style(name, known).color for name in known}
     seen = {name: shown.get(color, color) for name, color in colors.items()}
@@ -125,7 +125,7 @@ def test_legends_take_clicks_in_every_panel(drawn):
 
 @pytest.mark.parametrize("name", ["observed-and-true", "test-accuracy"])
 def test_a_tooltip_gives_one_run_no_interval(drawn, name):
-    """It said "95% from 60.9% to 60.9%"."""
+    """Its tooltip was once "95% from 60.9% to 60.9%"."""
     shown = [layer for panel in drawn[name].spec["concat"] for layer in panel["layer"] if _tips(layer)]
     layers = [layer for layer in shown if "95% interval" in _tips(layer)]
     assert layers
@@ -251,7 +251,7 @@ def test_failed_runs_are_not_drawn():
         if row["loss"] == "RLL" and row["seed"] == 1:
             row |= {"status": "failed", "j1": 7.0, "j2": 7.0}
     (one,) = figures.draw(analysis(Table.of(rows)), "resistance")
-    assert "3 runs (1 to 2 seeds a cell)" in one.caption
+    assert "3 runs (1 to 2 seeds per cell)" in one.caption
     assert all(row.get("j1", 0) <= 1 for rows in one.spec["datasets"].values() for row in rows)
 
 

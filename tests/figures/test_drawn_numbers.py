@@ -88,7 +88,7 @@ def test_swapping_two_losses_names_swaps_what_is_drawn(demo_table, drawn):
     assert end(other, "RLL") == end(drawn["wrong-labels"], "CE") != end(drawn["wrong-labels"], "RLL")
 
 
-def test_collapsed_runs_are_left_out_and_said(demo_table):
+def test_collapsed_runs_are_left_out_and_named(demo_table):
     key = demo_table.where(loss="MSE", rate=0.2, seed=0)["key"][0]
     history = made.collapse(demo_table, key)
     (figure,) = figures.draw(analysis(history), "memorization-dilation")
@@ -170,7 +170,7 @@ def test_feature_widths_are_panels_of_one_family():
     assert [panel["title"]["text"] for panel in figure.spec["concat"]] == ["M = 2", "M = 5", "M = 16"] * 2
     assert {row["loss"] for row in drawn_rows(figure, "loss")} == {"CE", "LS"}
     assert figure.caption.startswith("MNIST 0/1, MLP: ")
-    assert "12 runs (2 seeds a cell) of M = 16." in figure.caption
+    assert "12 runs (2 seeds per cell) of M = 16." in figure.caption
     assert figures.draw(analysis(tables[0]), "feature-width") == []
 
 

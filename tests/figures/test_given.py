@@ -1,4 +1,4 @@
-"""Every registered figure, on data whose labels are only given: none that speaks of true labels is drawn."""
+"""Every registered figure on data whose labels are only given: none that depends on true labels is drawn."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def of_runs():
     return [source for source in figures.registered() if source.needs]
 
 
-def test_every_figure_of_runs_speaks_of_true_labels_but_the_one_on_given_ones():
+def test_every_figure_of_runs_depends_on_true_labels_but_the_one_on_given_ones():
     assert {source.name for source in of_runs() if not source.true_labels} == {OWN}
     assert [source.name for source in of_runs() if speaks_of_true_labels(source.needs)] == [
         source.name for source in of_runs() if source.true_labels

@@ -54,7 +54,7 @@ def test_each_point_is_the_mean_over_seeds_with_its_interval():
                 wanted = pytest.approx((sample.mean(), low, min(high, 1.0)), abs=1e-9)
                 assert any(values == wanted for values in by_cell[loss, size]), (loss, size, rate)
     assert len(by_cell) == 6
-    assert "n: 36 runs (3 seeds a cell)" in one.caption
+    assert "n: 36 runs (3 seeds per cell)" in one.caption
     assert re.search(r"<svg", one.svg())
 
 

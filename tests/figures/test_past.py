@@ -1,4 +1,4 @@
-"""The figures past the papers: a stated noise rate, path dependence, labels that people gave."""
+"""The figures beyond the papers: stated noise rates, path dependence, labels that people gave."""
 
 import re
 
@@ -121,7 +121,7 @@ def test_recorded_labels_stand_beside_made_noise_of_their_rate(drawn, past_table
     assert all(row["corrupted_as_observed_n"] == 3 for row in rows)
 
 
-def test_made_noise_of_another_rate_is_no_company(past_table):
+def test_made_noise_of_another_rate_is_not_compared(past_table):
     table = past_table
     far = table.where(~((table["noise"] == "symmetric") & (table["network"] == "cnn8") & (table["rate"] < 0.2)))
     (one,) = figures.draw(analysis(far), "human-noise")
@@ -137,10 +137,10 @@ def test_more_further_losses_than_spare_colors_differ_in_color_and_mark():
 
 def test_the_captions_count_the_runs_behind_a_mark(drawn):
     assert "12 runs of CIFAR-10, CNN-8; 12 runs of" in re.sub(r" \(.*?\)", "", drawn["human-noise"].caption)
-    assert drawn["human-noise"].caption.count("(3 seeds a cell)") == 2
+    assert drawn["human-noise"].caption.count("(3 seeds per cell)") == 2
 
 
-def test_recorded_labels_find_company_in_their_own_setting(past_table):
+def test_recorded_labels_are_compared_within_their_own_setting(past_table):
     rows = past_table.where(network="mlp", loss=("CE", "RLL"), rate=0.4, start="scratch").rows()
     elsewhere = Table.of([row | {"rate": 0.395, "key": f"{row['key']}-elsewhere"} for row in rows])
     (one,) = figures.draw(analysis(Table.concat([past_table, elsewhere])), "human-noise")

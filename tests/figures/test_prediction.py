@@ -1,4 +1,4 @@
-"""Predicted against measured: the points are the fit's, and nothing is dropped silently."""
+"""Predicted against measured values: the points are those of the fit, and none is dropped silently."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_one_seed_has_no_intervals():
         assert row["measured_low"] == row["measured"] == row["measured_high"]
 
 
-def test_what_the_model_has_not_and_what_collapsed_is_said():
+def test_losses_without_a_model_and_collapsed_runs_are_named():
     history = cells(("CE", "LS", "nMSE"), seeds=3)
     key = history.where(loss="LS", rate=0.2, seed=0)["key"][0]
     rows = made.collapse(history, key).rows()
@@ -77,7 +77,7 @@ def test_what_the_model_has_not_and_what_collapsed_is_said():
         row |= {"nc1_test": 90.0, "class_distance": 1.0} if row["collapsed"] else {}
     (figure,) = figures.draw(analysis(type(history).of(rows)), "prediction")
     assert "The model has no nMSE." in figure.caption
-    assert "n: 24 runs (3 seeds a cell); left out: 1 collapsed run" in figure.caption
+    assert "n: 24 runs (3 seeds per cell); left out: 1 collapsed run" in figure.caption
     assert {row["loss"] for row in points(figure, 0)} == {"CE", "LS"}
     assert max(row["measured"] for row in points(figure, 1)) < 1
 

@@ -1,7 +1,7 @@
-"""What must hold for every made input, and how a failing one is made again.
+"""What must hold for every random input, and how a failing input is generated again.
 
 A check takes a `Case` and draws its input from `case.rng`, which depends on the name of the check and on the number of
-the input alone. Whatever byrote is called with goes through `case.call`, so that a failure prints the call as code, and
+the input alone. Every call of byrote is made by `case.call`, so that a failure prints the call as code, and
 
     BYROTE_FUZZ=test_agreement:123 python -m pytest tests/fuzz
 
@@ -32,8 +32,8 @@ import byrote
 __all__ = ["COUNTS", "Case", "Refused", "as_code", "fuzz", "one_sentence"]
 
 PACKAGE = Path(byrote.__file__).resolve().parent
-SECONDS = 20.0  # of this process's own time, for one input
-MEMORY = 1 << 29  # bytes that one input may add to the most that this process has held
+SECONDS = 20.0  # processor time of this process, for one input
+MEMORY = 1 << 29  # bytes that one input may add to the peak memory of this process
 ROOM = 1 << 33  # bytes of address space that it may ask for (libraries ask for more than they use)
 TIMES = 10  # as many inputs in the long run
 COUNTS: dict[str, int] = {}
@@ -50,7 +50,7 @@ class Refused(str):
 
 
 class Case:
-    """One input: where it draws from, a folder of its own, and the calls that were made with it."""
+    """One input: its random generator, its own folder, and the calls that were made with it."""
 
     def __init__(self, name: str, number: int, folder: Path) -> None:
         self.rng = np.random.default_rng([zlib.crc32(name.encode()), number])
@@ -66,7 +66,7 @@ class Case:
         return bool(self.rng.random() < share)
 
     def pick(self, options: Any) -> Any:
-        """One of the options, as it is."""
+        """One of the options, unchanged."""
         listed = list(options)
         return listed[int(self.rng.integers(len(listed)))]
 
@@ -75,7 +75,7 @@ class Case:
         return int(self.rng.integers(low, high + 1))
 
     def call(self, function: Callable[..., Any], *args: Any, refusals: tuple[type, ...] = (), **named: Any) -> Any:
-        """What the function answers, or `Refused`; `refusals` are further errors that the function documents."""
+        """The result of the function, or `Refused`; `refusals` are further errors that the function documents."""
         parts = [as_code(a) for a in args] + [f"{k}={as_code(v)}" for k, v in named.items()]
         self.calls.append(f"{getattr(function, '__qualname__', function)}({', '.join(parts)})")
         try:
@@ -108,14 +108,14 @@ def _raises(path: str) -> frozenset[int]:
 
 
 def own_line(error: BaseException) -> bool:
-    """Whether a `raise` of byrote's own made the error: no library, and no operation of Python that went wrong."""
+    """Whether a `raise` statement of byrote made the error, and not a library or a failed operation of Python."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = Path(last.filename).resolve()
     return place.is_relative_to(PACKAGE) and last.lineno in _raises(str(place))
 
 
 def as_code(value: Any) -> str:
-    """The value as a person would type it, so that a failing call can be made again."""
+    """The value as a person would type it, so that a failing call can be repeated."""
     if isinstance(value, torch.Tensor):
         return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
     if isinstance(value, np.ndarray):
@@ -130,7 +130,7 @@ def as_code(value: Any) -> str:
 
 @contextmanager
 def limits() -> Iterator[None]:
-    """Bounds on what one input may take: time of this process, and memory."""
+    """Bounds on the processor time and the memory of one input."""
 
     def stop(*_: object) -> None:
         raise Hang(f"took more than {SECONDS:g} s")

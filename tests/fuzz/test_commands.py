@@ -1,4 +1,4 @@
-"""Lists of arguments, studies and stores as people mistype and damage them: exit codes, one sentence, no traceback."""
+"""Mistyped arguments and studies, and damaged stores: the right exit code, one sentence, no traceback."""
 
 import contextlib
 import importlib.util
@@ -141,7 +141,7 @@ VALUES += ["1e999", "true", "{x=1}", '"', "[", "2024-01-01", "9" * 30, "\n", "to
 
 
 def arguments(case: Case) -> list[str]:
-    """A command with some of its options, mostly well formed; some of it left out, doubled or misspelt."""
+    """A command with some of its options, mostly well formed; some words are left out, doubled or misspelled."""
     command = case.pick(list(POSITIONS))
     words = [case.pick(options) for options in POSITIONS[command] if case.chance(0.93)]
     for option in case.rng.permutation(list(OPTIONS[command]))[: case.int(0, 3)]:
@@ -154,7 +154,7 @@ def arguments(case: Case) -> list[str]:
             words.append(case.pick(PATHS) + case.pick(["=", "=", "=", ""]) + case.pick(VALUES))
         elif values:
             words.append(case.pick(values))
-    if command == "run":  # nothing is trained here: a run that is right is cut off before its first
+    if command == "run":  # nothing is trained here: a valid command stops before its first run
         words += ["--limit", "0"] if "--limit" not in words else []
     if case.chance(0.05):
         words.insert(case.int(0, len(words)), case.pick(["extra", "--help", "-q", "-v", "--version", "\0", "\udce4"]))
@@ -189,7 +189,7 @@ def judged(given: list[str], code: int, out: str, err: str) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished store of two runs, and what else a list of arguments may name."""
+    """A finished store of two runs, and the other files that arguments may name."""
     root = tmp_path_factory.mktemp("prepared")
     (root / "empty").mkdir()
     (root / "file").write_text("hello")
@@ -209,7 +209,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copied(case: Case, prepared: Path) -> Path:
-    """What was prepared, in the folder of the case, which becomes the current one."""
+    """A copy of the prepared files in the folder of the case, which becomes the current folder."""
     shutil.copytree(prepared, case.folder, dirs_exist_ok=True)
     os.chdir(case.folder)
     return case.folder
@@ -225,7 +225,7 @@ def test_command_lines(case: Case, prepared: Path) -> None:
 
 
 def study(case: Case) -> dict[str, Any]:
-    """A study as TOML would give it: right for the most part."""
+    """A study as TOML would give it, mostly valid."""
     tree: dict[str, Any] = {
         "name": "mine",
         "base": {"data": {"kind": "fashion_mnist_subset"}, "noise.rate": 0.1},
@@ -274,7 +274,7 @@ def _changed(case: Case, tree: dict[str, Any]) -> None:
 
 
 def toml(value: Any) -> str:
-    """A value in TOML; what TOML cannot say becomes a text."""
+    """A value in TOML; a value that TOML cannot express becomes a text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -288,7 +288,7 @@ def toml(value: Any) -> str:
 
 @fuzz(130)
 def test_studies(case: Case) -> None:
-    """A study of any tables plans its runs, each with a key of its own, or says in one sentence why not."""
+    """A study of any tables plans its runs, each with its own key, or is refused in one sentence."""
     tree = study(case)
     text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tree.items())
     path = case.folder / "mine.toml"
@@ -307,7 +307,7 @@ def test_studies(case: Case) -> None:
 
 
 def _damage(case: Case, store: Path) -> str:
-    """One file of a store is changed; its name."""
+    """Change one file of a store; returns its name."""
     files = sorted(p for p in store.rglob("*") if p.is_file())
     victim = case.pick(files)
     way = case.int(0, 3)
@@ -328,7 +328,7 @@ def _damage(case: Case, store: Path) -> str:
 @pytest.mark.skipif(not SEALED, reason="stores that seal their JSON files are needed")
 @fuzz(25)
 def test_damaged_stores(case: Case, prepared: Path) -> None:
-    """A store with a changed file is read as it was, or one line says which file is not what was written."""
+    """A store with a changed file is read as before, or one line names the file that was changed."""
     root = copied(case, prepared) / "store"
     if case.chance(0.4):
         extra = {"unavailable.json": ["{}", "[]", "3", '{"a": 1}'], ".running/0123456789abcdef.json": ["{}", "[]"]}
@@ -348,7 +348,7 @@ def test_damaged_stores(case: Case, prepared: Path) -> None:
 
 
 def _limited() -> None:
-    """A process may take a minute of a processor, however busy the machine is."""
+    """Limit a process to a minute of processor time, however busy the machine is."""
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
 

@@ -1,4 +1,4 @@
-"""Losses, noise laws, specs and the theory functions at made arguments: the oracle's number, or one sentence."""
+"""Losses, noise laws, specs and functions of theory with random arguments: the oracle's number, or one sentence."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ FAMILIES: dict[str, type[Component]] = {
 
 @fuzz(165)
 def test_losses(case: Case) -> None:
-    """Each loss in 50 digits, for logits of any size and dtype; wrong labels and shapes are one sentence."""
+    """Each loss against 50 digits, for logits of any size and dtype; wrong labels and shapes give one sentence."""
     N, rows = case.pick([2, 3, 5]), case.int(1, 3)
     loss = Loss.member(case.pick(LOSSES)).example(N)
     criterion = Criterion(loss, N)
@@ -94,7 +94,7 @@ def good_value(case: Case) -> Any:
 
 @fuzz(195)
 def test_specs(case: Case) -> None:
-    """A spec of any fields is a component that its own spec gives again, and works; or one sentence."""
+    """A spec of any fields gives a component that works and has an equal spec, or one sentence."""
     family = case.pick(sorted(FAMILIES))
     base = FAMILIES[family]
     kinds = sorted(kind for kind, member in base.registry.items() if member.__module__.startswith("byrote."))
@@ -123,7 +123,7 @@ def test_specs(case: Case) -> None:
 
 
 def _works(case: Case, loss: Loss) -> None:
-    """A loss that could be made gives finite numbers, or says which number of classes it is made for."""
+    """A loss that could be made gives finite numbers, or an error that names its number of classes."""
     z = torch.from_numpy(logits(case, 2, 3))
     values = case.call(_called, loss, 3, z, torch.tensor([0, 2]), 2)
     if not isinstance(values, Refused):
@@ -132,7 +132,7 @@ def _works(case: Case, loss: Loss) -> None:
 
 @fuzz(165)
 def test_noise(case: Case) -> None:
-    """Observed labels against the law in words, one sample at a time; odd labels and class counts are one sentence."""
+    """Observed labels against the law, one sample at a time; odd labels and class counts give one sentence."""
     N = case.pick([2, 2, 3, 4, 10])
     noise = _law(case, N)
     if noise is None:
@@ -209,13 +209,13 @@ def test_conversion_of_rates(case: Case) -> None:
 
 
 def parameter(case: Case, low: float, high: float) -> float:
-    """Mostly a number between, spread evenly in its logarithm; sometimes any number."""
+    """Mostly a number between the two, uniform in its logarithm; sometimes any number."""
     return number(case) if case.chance(0.12) else float(math.exp(case.rng.uniform(math.log(low), math.log(high))))
 
 
 @fuzz(100)
 def test_layer_peeled(case: Case) -> None:
-    """The closed form lies below the objective along the whole ray, and above the bound that holds everywhere."""
+    """The closed form is below the objective along a whole ray, and above the lower bound."""
     N = case.pick([2, 3, 5, 10, 100]) if case.chance(0.9) else case.pick([1, 0, -1, 2.5, math.nan, 10**9])
     alpha, w, h = parameter(case, 1e-3, 0.99), parameter(case, 1e-8, 1.0), parameter(case, 1e-8, 1.0)
     positive = case.chance(0.5)
@@ -237,7 +237,7 @@ def test_layer_peeled(case: Case) -> None:
 
 @fuzz(40)
 def test_dilation(case: Case) -> None:
-    """Dilation and memorization are those of the features they come with; a sweep gives what single calls give."""
+    """Dilation and memorization are those of the returned features; a sweep gives the results of single calls."""
     alpha, w, h = case.pick([0.0, parameter(case, 1e-2, 0.9)]), parameter(case, 1e-5, 0.1), parameter(case, 1e-5, 0.1)
     eta, slope = parameter(case, 1e-4, 1.0), parameter(case, 0.1, 10.0)
     law = case.pick(["two-point", "segment", "circle", "disc", "sphere"]) if case.chance(0.95) else "ring"
@@ -246,7 +246,7 @@ def test_dilation(case: Case) -> None:
     solved = case.call(theory.dilation, alpha, **given)
     if isinstance(solved, Refused):
         return
-    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below, the certificate says how far it is off
+    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below that, the certificate bounds the error
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):
@@ -265,7 +265,7 @@ def test_dilation(case: Case) -> None:
 
 @fuzz(100)
 def test_theory_of_symmetric_losses(case: Case) -> None:
-    """The noisy risk by counting every flip; odd labels and logits are one sentence."""
+    """The noisy risk by counting every flip; odd labels and logits give one sentence."""
     rows, N = case.int(1, 6), case.pick([2, 3, 5])
     z, y, eta = logits(case, rows, N), classes(case, rows, N), case.pick([0.0, 0.3, 1.0, number(case)])
     t, fine = labels(case, y, N, 0.7)

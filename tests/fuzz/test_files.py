@@ -1,4 +1,4 @@
-"""Files as people and accidents make them: the numbers that were written come back, or one sentence says why not."""
+"""Odd and damaged files: the numbers that were written are read, or one sentence gives the reason."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ LOAD = (FileNotFoundError,)
 
 
 def damaged(case: Case, content: bytes) -> bytes:
-    """The bytes with a few of them gone, changed, doubled or added."""
+    """The bytes with a few of them removed, changed, doubled or added."""
     raw = bytearray(content)
     for _ in range(case.int(1, 3)):
         at, way = case.int(0, max(len(raw) - 1, 0)), case.int(0, 6)
@@ -87,7 +87,7 @@ CELLS = [
 
 @fuzz(35)
 def test_tables(case: Case) -> None:
-    """CSV and Parquet: a table of numbers comes back as it was written, a spoiled cell or file is one sentence."""
+    """CSV and Parquet: a table of numbers is read as it was written; a spoiled cell or file gives one sentence."""
     n, d = case.pick([10, 12, 20]), case.int(1, 3)
     names = list(case.rng.permutation(["a", "b c", "x'y", "d;e", "A", "größe", 'f"g', "select", "x,y", "1"])[:d])
     values = case.rng.normal(size=(n, d)).round(case.int(0, 6)) + 0.5
@@ -121,8 +121,8 @@ def test_tables(case: Case) -> None:
 
 
 def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int) -> bool:
-    """Whether a cell that was taken is taken for what it says."""
-    if column == d:  # a text is a class of its own, which then has too few samples, so it was none
+    """Whether a cell that was accepted was read as the value that it shows."""
+    if column == d:  # a text would be a class with too few samples, so it was not read as a text
         return cell.strip() in texts
     if cell == "true":
         return False
@@ -154,7 +154,7 @@ def _write(case: Case, path: Path, names: list[str], table: list[list[str]], val
 
 @fuzz(100)
 def test_arrays(case: Case) -> None:
-    """Arrays in npz and npy files: what was saved comes back; odd shapes, types, headers and bytes are one sentence."""
+    """Arrays in npz and npy files are read as they were saved; odd shapes, types and bytes give one sentence."""
     n, side = case.pick([10, 20]), case.pick([1, 4])
     shape = case.pick([(n, 3), (n, side, side), (n, side, side, 3), (n, 3, side, side), (n,), (0, 3), (n, 2, 2, 2, 2)])
     kind = case.pick(
@@ -216,7 +216,7 @@ def _saved(y: Any) -> Any:
 
 @fuzz(40)
 def test_image_folders(case: Case) -> None:
-    """Folders of images: classes in their order and every pixel, or one sentence about the file that is wrong."""
+    """Folders of images: the classes in their order and every pixel, or one sentence that names the wrong file."""
     root = case.folder / case.pick(NAMES)
     names = list(case.rng.permutation(["cat", "dog", "10", "2", "a b", "t[1]", "it's"])[:2])
     wanted, mode = {}, case.pick(["L", "RGB", "RGBA", "P", "1", "I;16"])
@@ -274,7 +274,7 @@ def _spoil(case: Case, root: Path, victim: Path, odd: str | None) -> None:
 
 @fuzz(15)
 def test_recorded_labels(case: Case) -> None:
-    """Files of noisy labels: saved labels come back, a changed file is never taken for the one that was saved."""
+    """Files of noisy labels: saved labels are read again, and a changed file is never accepted as the saved one."""
     n, N = case.int(1, 8), 3
     ids, true = case.rng.permutation(50)[:n], case.rng.integers(0, N, n)
     seen = case.rng.integers(0, N, n)
@@ -316,7 +316,7 @@ def test_recorded_labels(case: Case) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\n", b"\xff\xfe", b"label\n", b"label,a\n", b",\n,\n"])
-def test_the_smallest_tables_are_one_sentence(content: bytes, tmp_path: Path) -> None:
+def test_the_smallest_tables_give_one_sentence(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError) as caught:

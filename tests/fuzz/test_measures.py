@@ -1,4 +1,4 @@
-"""Measures on made labels, logits and features: the oracle's number, or one sentence."""
+"""Measures on random labels, logits and features: the number of the oracle, or one sentence."""
 
 import math
 from typing import Any
@@ -31,7 +31,7 @@ def share(hits: np.ndarray) -> float:
 
 @fuzz(165)
 def test_agreement(case: Case) -> None:
-    """j1, j2 and fates, of labels in any container."""
+    """j1, j2 and fates for labels in any container."""
     n, N = size(case)
     columns = [classes(case, n, N) for _ in range(3)]
     if case.chance(0.05) and n:
@@ -56,7 +56,7 @@ def test_agreement(case: Case) -> None:
 
 
 def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
-    """Where nobody says how many classes there are, a label beyond them is legal; here it becomes a negative one."""
+    """Without a number of classes a label too large is legal, so here it becomes a negative label."""
     value, taken = drawn
     if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
@@ -203,7 +203,7 @@ def test_history(case: Case) -> None:
 
 @fuzz(130)
 def test_moments(case: Case) -> None:
-    """Class moments in chunks of any order are those of the whole, and NC1 is that of whole matrices."""
+    """Class moments of chunks in any order equal those of the whole, and NC1 equals that of whole matrices."""
     n, N = size(case)
     M = case.pick([1, 2, 3, 8])
     y = classes(case, n, N)
@@ -231,7 +231,7 @@ def test_moments(case: Case) -> None:
 
 
 def _check_parts(case: Case, whole: ClassMoments, h: np.ndarray, y: np.ndarray, N: int, counts: np.ndarray) -> None:
-    """Chunks added, and chunks streamed."""
+    """Compare chunks that are added, and chunks in a stream."""
     order = case.rng.permutation(len(y))
     parts = np.array_split(order, case.int(1, 4))
     pieces = [(torch.from_numpy(h[rows]), torch.from_numpy(y[rows])) for rows in parts]
@@ -273,7 +273,7 @@ def _check_nc1(case: Case, whole: ClassMoments, h: object, seen: np.ndarray, y: 
 
 @fuzz(65)
 def test_observer(case: Case) -> None:
-    """One epoch of an Observer over odd batches: J1 and J2 as counted, or one sentence."""
+    """One epoch of an Observer over odd batches: J1 and J2 agree with counting, or one sentence."""
     n, N, M = case.int(2, 16), case.pick([2, 3]), 3
     true, observed = classes(case, n, N), classes(case, n, N)
     torch.manual_seed(case.number)

@@ -1,4 +1,4 @@
-"""Made values: labels in every container, numbers of every size, and whether byrote has to take or refuse them."""
+"""Random values: labels in every container, numbers of every size, and whether byrote must accept or refuse them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def classes(case: Case, n: int, num_classes: int) -> np.ndarray:
 
 
 def _taken(case: Case, values: np.ndarray) -> Any:
-    """The same classes in one of the containers that have to be taken."""
+    """The same classes in one of the containers that must be accepted."""
     top = int(values.max()) if len(values) else 0
     small = [kind for kind in NUMPY if top <= np.iinfo(kind).max]
     way = case.int(0, 9)
@@ -50,7 +50,7 @@ def _taken(case: Case, values: np.ndarray) -> Any:
 
 
 def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
-    """Labels that have to be refused, because they are none or could be read in two ways."""
+    """Labels that must be refused, because they are not labels or are ambiguous."""
     n, at = len(values), case.int(0, max(len(values) - 1, 0))
     text = [str(v) for v in values]
     broken = [
@@ -95,14 +95,14 @@ def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
 
 
 def labels(case: Case, values: np.ndarray, num_classes: int, good: float = 0.75) -> tuple[Any, bool]:
-    """The classes in some container, and whether it has to be taken."""
-    if case.chance(good) or not len(values):  # nothing has no type that could be wrong
+    """The classes in some container, and whether it must be accepted."""
+    if case.chance(good) or not len(values):  # an empty container has no wrong type
         return _taken(case, values), True
     return _refused(case, values, num_classes), False
 
 
 def number(case: Case) -> float:
-    """A number of any size, with either sign, sometimes none at all."""
+    """A number of any size and sign, sometimes NaN or infinite."""
     kind = case.rng.random()
     if kind < 0.1:
         return case.pick([float("nan"), float("inf"), float("-inf")])
@@ -112,7 +112,7 @@ def number(case: Case) -> float:
 
 
 def features(case: Case, values: np.ndarray, width: int, num_classes: int) -> np.ndarray:
-    """Clouds (n, M) around one centre a class, near or far from the origin, tight or wide."""
+    """Clouds (n, M) around one center per class, near or far from the origin, tight or wide."""
     spread = 10.0 ** case.rng.uniform(-2, 1)
     centers = case.rng.normal(size=(num_classes, width))
     away = case.pick([0.0, 0.0, 1.0, 100.0])

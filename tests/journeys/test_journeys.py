@@ -1,4 +1,4 @@
-"""Three journeys from a fresh clone, with an empty home, doing only what README and docs say (`make long`)."""
+"""Journeys of a newcomer from a fresh clone, with an empty home, by README and docs alone (`make long`)."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # variables of the machine that
 
 
 class Newcomer:
-    """Somebody with a clone, an empty home, and a folder for a project."""
+    """A person with a clone, an empty home, and a folder for a project."""
 
     def __init__(self, folder):
         self.clone, self.project, self.home = folder / "clone", folder / "project", folder / "home"
@@ -46,14 +46,14 @@ class Newcomer:
         return done
 
     def command(self, words, cwd=None):
-        """`byrote ...` as it is typed; gives the exit code."""
+        """Run `byrote ...` as a person types it; returns the exit code."""
         assert words[0] == "byrote"
         done = self.python("-m", *words, cwd=cwd)
         assert done.returncode == 0, done.stderr
         return done.returncode
 
     def script(self, text, cwd=None):
-        """Code of a page, as a script in the project's folder."""
+        """Run code of a page as a script in the folder of the project."""
         folder = cwd or self.project
         (folder / "journey.py").write_text(text)
         done = self.python("journey.py", cwd=folder)
@@ -106,7 +106,7 @@ def test_measure_an_own_loop(newcomer):
 
 
 def test_load_own_images(newcomer):
-    """docs/data.md: a folder a class; then a study over it, whose labels are only given."""
+    """docs/data.md: a folder per class; then a study over it, whose labels are only given."""
     pytest.importorskip("PIL", reason="needs the extra: pip install 'byrote[images]'")
     newcomer.examples("docs/data.md")
     newcomer.script("""

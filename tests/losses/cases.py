@@ -1,4 +1,4 @@
-"""Every registered loss of byrote, found without a list, with the variants its own fields allow."""
+"""Every registered loss of byrote, found without a list, with the variants that its fields allow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args, get_origin
@@ -51,7 +51,7 @@ def batch(num_classes: int, rows: int = 24, scale: float = 3.0, seed: int = 0) -
 
 
 def function(loss: Loss, like: Tensor, visits: int = 1) -> Function:
-    """The loss as a pure function of logits and labels, one value a sample.
+    """The loss as a pure function of logits and labels, one value per sample.
 
     A loss that remembers samples has seen each of them `visits` times, with the logits `like`.
     """

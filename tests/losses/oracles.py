@@ -1,7 +1,7 @@
 """Two slow, obvious re-implementations of every published loss, written from the papers' formulas.
 
-`EXACT` works in 50-digit arithmetic on one sample, `NAIVE` in numpy float64 on one sample with one-hot vectors
-and the definitions before any simplification. Neither shares a line with byrote.
+`EXACT` works in 50-digit arithmetic on one sample. `NAIVE` works in numpy float64 on one sample, with one-hot vectors
+and the definitions before any simplification. Neither shares code with byrote.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Softmax:
 
 
 def exact(loss: Loss, z: Sequence[float], y: int, visited: Sequence[float] | None = None) -> mpmath.mpf:
-    """The loss of one sample in 50 digits; `visited` are the logits its memory comes from, its own if None."""
+    """The loss of one sample in 50 digits; its memory comes from the logits `visited`, or from `z` without them."""
     return EXACT[loss.kind](loss, Softmax(z, Softmax(visited) if visited else None), y)
 
 

@@ -1,4 +1,4 @@
-"""What every registered loss must do; new ones are found by themselves."""
+"""The contract of every registered loss; new losses are found automatically."""
 
 import copy
 import math
@@ -64,7 +64,7 @@ def test_gradcheck(loss: Loss, N: int) -> None:
 
 
 def permuted(value: object, order: list[int]) -> object:
-    """Whatever in a spec is listed class by class, in a new order of the classes."""
+    """The loss with every field that lists values by class in the new order of the classes."""
     if isinstance(value, dict):
         return {key: permuted(part, order) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -128,7 +128,7 @@ def test_extreme_logits_keep_value_and_gradient(loss: Loss, N: int, dtype: torch
     assert values.isfinite().all()
     assert slopes.isfinite().all()
     rounding = 2e-5 if dtype == torch.float32 else 1e-2
-    if loss.stateful:  # 1 - <p, t> goes down to 2e-4, from a memory in float32
+    if loss.stateful:  # 1 - <p, t> can be as small as 2e-4, from a memory in float32
         rounding = max(rounding, 5e-4)
     usual = np.abs(exact_slopes(loss, [1.0] + [0.0] * (N - 1), 0)).max()
     for value, slope, row, k in zip(values.tolist(), slopes.double(), z.double().tolist(), y.tolist(), strict=True):
@@ -175,7 +175,7 @@ def test_compiles_into_one_graph(loss: Loss, N: int) -> None:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses what would make the host wait for the device."""
+    """Refuses operators that would make the host wait for the device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
@@ -223,7 +223,7 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
 
 
 @every_example
-def test_minimising_it_classifies(loss: Loss, N: int) -> None:
+def test_minimizing_it_classifies(loss: Loss, N: int) -> None:
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(60) % N
     x = 4 * torch.eye(N)[y] + 0.5 * torch.randn(60, N, generator=generator)
@@ -284,7 +284,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
 
 @every_small
 def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int) -> None:
-    """A logit of -inf: what the loss tends to as the logit falls, infinite where it grows without bound."""
+    """At a logit of -inf the loss is its limit for falling logits, which is infinite where it grows without bound."""
     base, y = batch(N, rows=4 * N, scale=1.0)
     for masked in range(N):
         for others in range(N - 1):  # one class masked, and all but one
@@ -301,7 +301,7 @@ def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 @every_example
 def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dtype) -> None:
-    """As torch's losses: at GradScaler's first scale, 65,536, a float16 loss is infinite and its step is skipped."""
+    """Like torch's losses: at GradScaler's first scale, 65,536, a float16 loss is infinite and its step is skipped."""
     z, y = batch(N)
     criterion, wide, z = Criterion(loss, N), z.to(half).float(), z.to(half).requires_grad_()
     with torch.autocast("cpu", dtype=half):
@@ -318,7 +318,7 @@ def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dty
 
 @every_example
 def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
-    """Ten steps in float16 at the scaler's default scale: none is skipped, which would halve the scale."""
+    """Ten steps in float16 at the scaler's default scale: a skipped step would halve the scale, and none is skipped."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 8, generator=generator), torch.arange(32) % N
     layer, criterion = torch.nn.Linear(8, N), Criterion(loss, N)
@@ -332,7 +332,7 @@ def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
         scaler.scale(value).backward()
         scaler.step(solver)
         scaler.update()
-    fits = peak < torch.finfo(torch.float16).max  # the gradient of AUL, with its slope of 3 (5.5 - p_y)^2, does not
+    fits = peak < torch.finfo(torch.float16).max  # not for AUL, whose slope is 3 (5.5 - p_y)^2
     assert (scaler.get_scale() == 65536) == bool(fits)
 
 
@@ -349,7 +349,7 @@ def test_symmetry_constant(loss: Loss, N: int) -> None:
 
 
 def corners(N: int, label: int) -> Tensor:
-    """Logits over two planes that hold the extremes: the label and one rival against an even rest."""
+    """Logits over two planes that contain the extremes: the label and one other class, all other logits equal."""
     steps = torch.cat([torch.linspace(-40, 40, 81), torch.tensor([-1e3, 1e3])]).double()
     a, b = torch.meshgrid(steps, steps, indexing="ij")
     z = torch.zeros(*a.shape, N, dtype=torch.float64)

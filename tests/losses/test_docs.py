@@ -1,4 +1,4 @@
-"""The page on losses: its examples run, and its table is that of the code."""
+"""The page on losses: its examples run, and its table agrees with the code."""
 
 import doctest
 import math

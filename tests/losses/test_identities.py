@@ -1,4 +1,4 @@
-"""Known identities, limits and special cases of single losses, each against something written elsewhere."""
+"""Known identities, limits and special cases of single losses, each against an independent formula."""
 
 import itertools
 import math
@@ -70,7 +70,7 @@ def test_weighted_symmetry_and_bounds() -> None:
     assert losses.Weighted(losses.AEL(1.0), (0.5, 3.0)).bounds(2) == (0.5 * math.exp(-1), 3.0)
 
 
-def test_label_relaxation_is_silent_inside_its_set_and_meets_it_smoothly() -> None:
+def test_label_relaxation_is_zero_inside_its_set_and_smooth_at_its_edge() -> None:
     loss, edge = losses.LabelRelaxation(0.2), math.log(0.8 / 0.2)
     z = torch.tensor([[edge + 1e-3, 0.0], [edge - 1e-3, 0.0], [edge - 1.0, 0.0]], dtype=torch.float64)
     z.requires_grad_()
@@ -106,7 +106,7 @@ def test_limits_between_losses() -> None:
 
 
 def test_robust_log_constant_and_the_price_of_memorizing() -> None:
-    # science.md: on one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorized one 0.
+    # On one noisy sample the clean prediction costs eps N/(N-1) log((1+alpha)/alpha), the memorized one 0.
     loss, N, eps = losses.RobustLog(0.1), 10, 0.4
     assert loss.symmetry(N) == pytest.approx(N * math.log(11))
     z = torch.zeros(1, N, dtype=torch.float64)
@@ -151,7 +151,7 @@ def test_any_non_negative_loss_can_be_normalized(inner: losses.Loss) -> None:
     low, high = loss.bounds(5)
     assert low - 1e-9 <= each.min()
     assert each.max() <= high + 1e-9
-    if inner.symmetry(5) is not None:  # then sharp: a constant multiple of the loss
+    if inner.symmetry(5) is not None:  # then the bounds are sharp: a constant multiple of the loss
         assert (low, high) == tuple(end / inner.symmetry(5) for end in inner.bounds(5))
 
 
@@ -295,7 +295,7 @@ def test_class_counts_must_agree() -> None:
     z, y = batch(3)
     with pytest.raises(ValueError, match="the transition has 2 classes, the logits 3"):
         losses.ForwardCorrection(np.eye(2))(z, y.clamp(max=1))
-    with pytest.raises(ValueError, match="3 weights are needed, one a class, got 2"):
+    with pytest.raises(ValueError, match="3 weights are needed, one per class, got 2"):
         losses.Weighted(losses.CrossEntropy(), (1.0, 2.0))(z, y.clamp(max=1))
 
 

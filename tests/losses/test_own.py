@@ -1,4 +1,4 @@
-"""A loss defined outside byrote, from one method."""
+"""A loss that is defined outside byrote by one method."""
 
 import math
 import pickle
@@ -24,7 +24,7 @@ class Hinge(Loss):
 
 
 class Unsure(Loss):
-    """Says nothing of itself."""
+    """A loss that states neither formula, bounds nor symmetry."""
 
 
 def test_one_method_is_enough() -> None:

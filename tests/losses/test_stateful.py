@@ -1,4 +1,4 @@
-"""Losses with a memory: what is remembered, when, and for how many runs."""
+"""Losses with a memory: what they remember, when they update it, and for how many runs."""
 
 import copy
 import io
@@ -118,7 +118,7 @@ def test_bad_use_gets_one_sentence() -> None:
     stacked = loss.module(num_samples=4, num_classes=2, runs=3)
     with pytest.raises(ValueError, match="index must start with the 3 runs"):
         stacked(z, y, index=torch.arange(4))
-    assert criterion.state.abs().max() == 0  # nothing half-remembered
+    assert criterion.state.abs().max() == 0  # no memory was partly updated
 
 
 def test_a_plain_loss_as_a_module() -> None:

@@ -1,4 +1,4 @@
-"""Slow and obvious versions of the measures, in 50 digits or in numpy, against which the fast ones are held."""
+"""Slow and obvious versions of the measures, in 50 digits or in numpy, to which the fast ones are compared."""
 
 import mpmath
 import numpy as np
@@ -11,7 +11,7 @@ def exact_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
         N, M = int(labels.max()) + 1, features.shape[1]
         members = [[rows[i] for i in np.flatnonzero(labels == n)] for n in range(N)]
         means = [_mean(group) for group in members]
-        centre = _mean(rows if convention == "sample-centred" else means)
+        center = _mean(rows if convention == "sample-centred" else means)
         within = mpmath.zeros(M, M)
         for group, mean in zip(members, means, strict=True):
             share = mpmath.mpf(1) / (N * len(group) if convention == "class-averaged" else len(rows))
@@ -19,7 +19,7 @@ def exact_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
                 within += share * (h - mean) * (h - mean).T
         between = mpmath.zeros(M, M)
         for mean in means:
-            between += (mean - centre) * (mean - centre).T / N
+            between += (mean - center) * (mean - center).T / N
         values, vectors = mpmath.eigsy(between)
         largest = sorted(range(M), key=lambda k: -values[k])[: min(N - 1, M)]
         trace = sum((vectors[:, k].T * within * vectors[:, k])[0] / values[k] for k in largest)
@@ -44,18 +44,18 @@ def plain_nc1(features: np.ndarray, labels: np.ndarray, convention: str = "class
         within = sum(S / k for S, k in zip(scatters, counts, strict=True)) / N
     else:
         within = sum(scatters) / len(features)
-    centre = features.mean(0) if convention == "sample-centred" else means.mean(0)
-    between = (means - centre).T @ (means - centre) / N
+    center = features.mean(0) if convention == "sample-centred" else means.mean(0)
+    between = (means - center).T @ (means - center) / N
     U, s, Vt = np.linalg.svd(between)
     r = min(N - 1, M)
     return float(np.trace(within @ (Vt[:r].T / s[:r]) @ U[:, :r].T)) / N
 
 
 def clouds(rng: np.random.Generator, counts: list[int], width: int, spread: float = 1.0) -> tuple[np.ndarray, ...]:
-    """Gaussian clouds, one a class, each stretched differently along each axis, rows shuffled."""
+    """Gaussian clouds, one per class, each stretched differently along each axis, rows shuffled."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    centres = rng.normal(size=(len(counts), width))
+    centers = rng.normal(size=(len(counts), width))
     scales = spread * rng.uniform(0.3, 1.5, size=(len(counts), width))
-    features = centres[labels] + scales[labels] * rng.normal(size=(len(labels), width))
+    features = centers[labels] + scales[labels] * rng.normal(size=(len(labels), width))
     order = rng.permutation(len(labels))
     return features[order], labels[order]

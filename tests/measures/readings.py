@@ -29,16 +29,16 @@ def variation(numbers: list[float]) -> float:
 def train_geometry(means: list[np.ndarray]) -> dict[str, float]:
     N = len(means)
     pairs = list(itertools.combinations(range(N), 2))
-    centre = sum(means) / N
-    centred = [h - centre for h in means]
+    center = sum(means) / N
+    centered = [h - center for h in means]
     norms = [math.dist(h, 0 * h) for h in means]
     return {
         "train_class_distance": float(np.mean([math.dist(means[n], means[k]) for n, k in pairs])),
         "train_norm_cv": variation(norms),
         "train_uncentred_cosine": float(np.mean([cosine(means[n], means[k]) for n, k in pairs])),
-        "train_centred_cosine": float(np.mean([cosine(centred[n], centred[k]) for n, k in pairs])),
-        "train_nc2_norm_cv": variation([math.dist(h, centre) for h in means]),
-        "train_nc2_cosine": float(np.mean([abs(cosine(centred[n], centred[k]) + 1 / (N - 1)) for n, k in pairs])),
+        "train_centred_cosine": float(np.mean([cosine(centered[n], centered[k]) for n, k in pairs])),
+        "train_nc2_norm_cv": variation([math.dist(h, center) for h in means]),
+        "train_nc2_cosine": float(np.mean([abs(cosine(centered[n], centered[k]) + 1 / (N - 1)) for n, k in pairs])),
         "train_classes_at_zero": sum(norm < (2**0.5 - 1) / (2**0.5 + 1) * max(norms) for norm in norms),
         "train_smallest_norm": min(norms) / max(norms),
     }
@@ -48,8 +48,8 @@ def train_duality(
     features: np.ndarray, means: list[np.ndarray], weight: np.ndarray, bias: np.ndarray
 ) -> dict[str, float]:
     N = len(means)
-    centre = sum(means) / N
-    centred = np.stack([h - centre for h in means])
+    center = sum(means) / N
+    centered = np.stack([h - center for h in means])
     norms = [math.dist(h, 0 * h) for h in means]
     mean_norm = sum(norms) / N
     agree = 0
@@ -59,25 +59,25 @@ def train_duality(
         agree += scores.index(max(scores)) == away.index(min(away))
     return {
         "train_nc3": float(
-            np.sqrt(np.sum((weight / np.sqrt(np.sum(weight**2)) - centred / np.sqrt(np.sum(centred**2))) ** 2))
+            np.sqrt(np.sum((weight / np.sqrt(np.sum(weight**2)) - centered / np.sqrt(np.sum(centered**2))) ** 2))
         ),
         "train_nc4": agree / len(features),
         "def31_norms": max(abs(norm - mean_norm) for norm in norms) / mean_norm,
         "def31_angles": max(abs(cosine(means[n], means[k])) for n, k in itertools.combinations(range(N), 2)),
-        "def31_duality": max(1 - cosine(weight[n], centred[n]) for n in range(N)),
+        "def31_duality": max(1 - cosine(weight[n], centered[n]) for n in range(N)),
     }
 
 
 def top_share(features: np.ndarray, labels: np.ndarray) -> float:
-    """The largest term of tr(Sigma_W Sigma_B^+) over eigenvectors of whole M x M matrices, over their sum."""
+    """The largest term of tr(Sigma_W Sigma_B^+) over eigenvectors of whole M x M matrices, divided by their sum."""
     N, M = int(labels.max()) + 1, features.shape[1]
     means = class_means(features, labels, N)
-    centre = sum(means) / N
+    center = sum(means) / N
     within, between = np.zeros((M, M)), np.zeros((M, M))
     for n, mean in enumerate(means):
         members = features[labels == n].astype(float) - mean
         within += members.T @ members / len(members) / N
-        between += np.outer(mean - centre, mean - centre) / N
+        between += np.outer(mean - center, mean - center) / N
     values, vectors = np.linalg.eigh(between)
     largest = np.argsort(values)[::-1][: min(N - 1, M)]
     terms = [vectors[:, j] @ within @ vectors[:, j] / values[j] for j in largest]

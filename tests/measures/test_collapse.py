@@ -29,7 +29,7 @@ def moments(features: np.ndarray, labels: np.ndarray) -> ClassMoments:
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1e3, 1e-3), (-1e3, 1e-3), (1e-3, 1e3)])
 @pytest.mark.parametrize(("counts", "width"), [([9, 9], 3), ([5, 9, 2], 2), ([6, 4, 5, 6, 5], 7), ([8] * 4, 1)])
 def test_nc1_against_50_digits(dtype: type, shift: float, scale: float, counts: list[int], width: int) -> None:
-    """Relative error below 1e-10 on the very numbers stored, shifted by 1000 and scaled by .001; also in chunks."""
+    """Relative error below 1e-10 on the stored numbers, shifted by 1000 and scaled by .001; also in chunks."""
     features, labels = clouds(np.random.default_rng(len(counts)), counts, width)
     features = (features * scale + shift).astype(dtype)
     h, y = tensors(features, labels)
@@ -61,17 +61,17 @@ def test_nc1_against_pinv(seed: int, N: int, M: int) -> None:
 
 
 def test_unequal_counts_have_three_answers() -> None:
-    """A 900/100 case: pooled and class-averaged differ as the class variances do, sample-centred by .25/.41."""
+    """Classes of 900 and 100: pooled and class-averaged differ like the class variances, sample-centred by .25/.41."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [900, 100])
     features = rng.normal(size=(1000, 1)) * np.where(labels == 0, 1.0, 0.5)[:, None] + 4.0 * labels[:, None]
-    averaged, pooled, centred = (nc1(*tensors(features, labels), convention=c) for c in CONVENTIONS)
+    averaged, pooled, centered = (nc1(*tensors(features, labels), convention=c) for c in CONVENTIONS)
     assert pooled > averaged * 1.2
-    assert centred == pytest.approx(pooled * 0.25 / 0.41, rel=1e-12)
+    assert centered == pytest.approx(pooled * 0.25 / 0.41, rel=1e-12)
 
 
 def test_two_classes_are_a_variance_ratio() -> None:
-    """NC1 = 2 s^2 / ||h1 - h2||^2 for N = 2 (science: checked)."""
+    """NC1 = 2 s^2 / ||h1 - h2||^2 for N = 2."""
     features, labels = clouds(np.random.default_rng(1), [40, 40], 3)
     means = [features[labels == n].mean(0) for n in (0, 1)]
     gap = means[1] - means[0]
@@ -95,7 +95,7 @@ def test_rank_cut_survives_float32_means() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_rank_deficient_features(dtype: torch.dtype) -> None:
-    """Dead features, and features of a low-rank layer, leave NC1 as it is in the directions that exist."""
+    """Dead features, and features of a low-rank layer, do not change NC1 in the directions that exist."""
     features, labels = clouds(np.random.default_rng(6), [200] * 8, 3)
     h, y = tensors(features, labels)
     alive = nc1(h.to(dtype), y)
@@ -192,7 +192,7 @@ def test_nc2_of_known_frames() -> None:
 
 
 def test_a_class_at_zero() -> None:
-    """N = 2 with one class at the origin: norm_cv above 1 tells it (ddof 1), the uncentred cosine has no value."""
+    """N = 2 with one class at the origin: norm_cv is above 1 (ddof 1), and the uncentered cosine has no value."""
     h, y = torch.tensor([[0.0, 0.0], [2.0, 1.0]]).repeat(3, 1), torch.arange(2).repeat(3)
     frame = nc2(ClassMoments.of(h, y, 2))
     assert frame.norm_cv == pytest.approx(math.sqrt(2))
@@ -224,7 +224,7 @@ def test_nc4_against_a_loop(seed: int, biased: bool) -> None:
 
 
 def test_nc4_of_shifted_float32_and_bad_shapes() -> None:
-    """Distances far from the origin keep their digits; NaN and nothing are NaN."""
+    """Distances far from the origin keep their digits; features with NaN, and none at all, give NaN."""
     means = torch.tensor([[1000.0], [1000.001]])
     assert (
         nc4(torch.tensor([[1000.0], [1000.001]]), torch.tensor([[0.0], [0.0]]), torch.tensor([1.0, 0.0]), means) == 0.5
@@ -266,7 +266,7 @@ def test_feature_rank() -> None:
         feature_rank(ClassMoments.of(h, y, 4), tolerance=0)
 
 
-def test_misuse_is_one_sentence() -> None:
+def test_misuse_gives_one_sentence() -> None:
     h, y = torch.randn(5, 2), torch.tensor([0, 0, 1, 1, 1])
     with pytest.raises(TypeError, match="labels"):
         nc1(h)
@@ -289,8 +289,8 @@ def test_features_are_only_read(dtype: torch.dtype) -> None:
 
 
 def test_rank_cut_is_n_minus_one() -> None:
-    """Of N class means centring makes one direction null, also where they were rounded to float32 on the way."""
+    """Centering N class means makes one direction null, also where they were rounded to float32 before."""
     features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
-    rounded = moments(features, labels).centred().float().double()
+    rounded = moments(features, labels).centered().float().double()
     unaware = torch.full((9,), 1e-30, dtype=torch.float64)  # as if nothing had been rounded: only the rank can cut
     assert len(axes_of(rounded, unaware, 0.0, 100).values) == 4

@@ -60,7 +60,7 @@ def test_history_equals_the_loop(seed: int, n: int, C: int, epochs: int) -> None
 
 
 def test_history_is_a_value() -> None:
-    """`after` leaves the old history as it was, and takes no gradient with it."""
+    """`after` does not change the old history, and the new one holds no gradient."""
     start = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([1, 1]))
     after = start.after(1, torch.tensor([[0.0, 1.0], [0.0, 1.0]], requires_grad=True))
     assert start.learned_epoch.tolist() == [0, 0]
@@ -84,7 +84,7 @@ def test_history_is_a_value() -> None:
     ],
 )
 def test_epochs_count_from_one(epoch, kind, sentence) -> None:
-    """A sample learned in epoch 0 would be one that was never learned."""
+    """Epoch 0 marks samples that were never learned."""
     history = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([0, 1]))
     with pytest.raises(kind, match=sentence):
         history.after(epoch, torch.eye(2))
@@ -105,7 +105,7 @@ def test_margins_at_the_edges() -> None:
     assert margins(z.bfloat16(), torch.tensor([0, 0, 0])).dtype == torch.bfloat16
 
 
-def test_misuse_is_one_sentence() -> None:
+def test_misuse_gives_one_sentence() -> None:
     start = SampleHistory.start(torch.tensor([0, 1]), torch.tensor([1, 2]))
     with pytest.raises(ValueError, match=r"logits \(2, C\)"):
         start.after(1, torch.zeros(3, 3))

@@ -1,4 +1,4 @@
-"""Labels in any encoding, NaN and masked classes, through every measure and state: the right value, or one sentence."""
+"""Labels in any encoding, NaN and masked classes in every measure and state: the right value, or a clear error."""
 
 import math
 import re
@@ -58,7 +58,7 @@ def observed_row(true: Any = TRUE, labels: Any = OBSERVED, test: Any = TRUE, ind
     return observer.evaluate(1, [(FEATURES, labels, index)], [(FEATURES, test)])
 
 
-# Every function of labels: what it gives for labels in some encoding, each argument alone.
+# Every function of labels: its result for labels in some encoding, one argument at a time.
 OF_LABELS: dict[str, Callable[[Any], Any]] = {
     "j1 predictions": lambda y: measures.j1(y, OBSERVED),
     "j1 labels": lambda y: measures.j1(OBSERVED, y),
@@ -112,7 +112,7 @@ def same(one: Any, other: Any) -> bool:
 @EACH
 def test_labels_in_every_container_and_dtype(name: str) -> None:
     expected = OF_LABELS[name](TRUE)
-    assert not same(OF_LABELS[name](SHUFFLED), expected), "the labels make no difference: the test could not fail"
+    assert not same(OF_LABELS[name](SHUFFLED), expected), "labels make no difference: the test could not fail"
     for encoding, encode in ENCODINGS.items():
         assert same(OF_LABELS[name](encode(TRUE)), expected), encoding
 
@@ -139,7 +139,7 @@ def test_booleans_are_the_classes_0_and_1(name: str) -> None:
     ],
     ids=["column", "row", "one-hot", "0-dim", "float", "NaN", "fractions", "text", "-1", "short"],
 )
-def test_other_shapes_and_floats_are_one_sentence(
+def test_other_shapes_and_floats_give_one_sentence(
     encode: Callable[[Tensor], Any], error: type[Exception], message: str
 ) -> None:
     bad = encode(TRUE)
@@ -234,7 +234,7 @@ def test_a_bad_batch_leaves_a_metric_as_it_was() -> None:
 
 
 def test_masked_classes() -> None:
-    """A logit of -inf is never predicted and is no rival; a masked label has margin -inf."""
+    """A class with logit -inf is never predicted and lowers no margin; a masked label has margin -inf."""
     logits = LOGITS.clone()
     logits[:, 2] = -math.inf
     two = LOGITS[:, :2]

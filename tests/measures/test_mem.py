@@ -58,7 +58,7 @@ def test_every_reading_equals_the_loop(seed: int, n: int, N: int, M: int, rate: 
 
 
 def test_none_corrupted() -> None:
-    """Total 0; means over corrupted samples NaN; what is divided by all samples is 0; the floor stays."""
+    """The total and readings divided by all samples are 0; means over corrupted samples are NaN; the floor stays."""
     labels = torch.tensor([0, 1])
     mem = memorization(torch.tensor([[1.0], [3.0]]), labels, labels, torch.tensor([[0.0], [4.0]]))
     assert (mem.total, mem.count, mem.noise_weighted, mem.noise_weighted_relative) == (0.0, 0, 0.0, 0.0)
@@ -108,7 +108,7 @@ def test_many_rows_and_large_offset() -> None:
 
 
 def test_latent_labels_nan_and_bad_shapes() -> None:
-    """Observed labels beyond N (latent-class noise) are corrupted and lack only the ratio; NaN travels."""
+    """Observed labels beyond N (latent-class noise) count as corrupted and lack only the ratio; NaN gives NaN."""
     h, true = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1])
     means = torch.tensor([[0.0], [4.0]])
     latent = memorization(h, true, torch.tensor([2, 1]), means)
@@ -164,7 +164,7 @@ def test_the_package_exports_functions_not_modules() -> None:
 
 
 def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks(monkeypatch):
-    """As from one gathered matrix, to rounding, and no block holds more than the working memory."""
+    """It equals that of the whole matrix but for rounding, and no block exceeds the working memory."""
     draw = torch.Generator().manual_seed(3)
     N, M, n = 40, 3000, 2500
     means, features = torch.randn(N, M, generator=draw), torch.randn(n, M, generator=draw)
@@ -172,9 +172,9 @@ def test_the_ratio_to_the_distance_of_the_means_is_that_of_all_samples_in_blocks
     sizes = []
     plain = mem_module._distance
 
-    def seen(rows, centres):
+    def seen(rows, centers):
         sizes.append(rows.numel())
-        return plain(rows, centres)
+        return plain(rows, centers)
 
     monkeypatch.setattr(mem_module, "_distance", seen)
     measured = memorization(features, true, observed, means)

@@ -40,7 +40,7 @@ def same(one: ClassMoments, other: ClassMoments, rtol: float = 1e-11) -> None:
     cuts=st.lists(st.integers(0, 40), max_size=5),
 )
 def test_any_chunking_equals_two_passes(seed: int, N: int, M: int, size: int, announced: bool, cuts: list[int]) -> None:
-    """Sum of parts, a stream and the whole agree with numpy, whatever the cuts and whichever classes a part lacks."""
+    """Sums of parts, a stream and the whole agree with numpy for any division, also where a part lacks classes."""
     rng = np.random.default_rng(seed)
     features, labels = 3 + rng.normal(size=(size, M)), rng.integers(N, size=size)
     counts = np.bincount(labels, minlength=N)
@@ -123,7 +123,7 @@ def test_cancellation_is_controlled() -> None:
 
 
 def test_input_kinds() -> None:
-    """numpy, half precision, integers, a graph: all are read; the coarsest dtype is remembered."""
+    """numpy arrays, half precision, integers and tensors with a graph are read; the coarsest dtype is stored."""
     h, y = torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1], dtype=torch.int32)
     assert ClassMoments.of(h.numpy(), y.numpy(), 2).means.tolist() == [[2.0], [5.0]]
     assert ClassMoments.of(h.long(), y, 2).epsilon == torch.finfo(torch.float64).eps
@@ -135,7 +135,7 @@ def test_input_kinds() -> None:
 
 
 def test_missing_classes() -> None:
-    """A class never seen has NaN means and is named; `present` renumbers the rest."""
+    """A class without samples has NaN means and is named in the error; `present` renumbers the others."""
     moments = ClassMoments.of(torch.tensor([[1.0], [3.0], [7.0]]), torch.tensor([0, 0, 2]), 4)
     assert moments.absent == [1, 3]
     assert moments.means[1].isnan().all()
@@ -185,7 +185,7 @@ def test_nan_travels() -> None:
         ),
     ],
 )
-def test_bad_input_is_one_sentence(call: object, message: str) -> None:
+def test_bad_input_gives_one_sentence(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         call()  # type: ignore[operator]
     assert "\n" not in str(error.value)
@@ -197,7 +197,7 @@ def test_float_labels_are_refused() -> None:
 
 
 def test_within_says_which_counts_it_needs() -> None:
-    """The class-averaged scatter of unequal counts cannot be had afterwards; nor the pooled one the other way."""
+    """With unequal counts, neither the class-averaged nor the pooled scatter can be computed from the other."""
     h, y = torch.arange(6.0).reshape(3, 2), torch.tensor([0, 0, 1])
     with pytest.raises(ValueError, match="counts="):
         ClassMoments.of(h, y, 2).within()
@@ -211,7 +211,7 @@ def test_within_says_which_counts_it_needs() -> None:
 
 @pytest.mark.parametrize("width", [1, 5, 256, 257, 600])
 def test_packed_matrices(width: int) -> None:
-    """A symmetric matrix by half: products, the whole, the diagonal and quadratic forms."""
+    """A symmetric matrix stored by its upper half: products, the whole, the diagonal and quadratic forms."""
     rows = torch.randn(20, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     directions = torch.randn(3, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     packed = torch.zeros(packed_size(width), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The Observer measures what byrote measures, and leaves no trace in somebody else's training."""
+"""The Observer gives the readings of the library, and does not change the training that it observes."""
 
 import copy
 import math
@@ -79,7 +79,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
 
 
 class Half(nn.Module):
-    """A model that gives a part of its head's outputs."""
+    """A model that returns only a part of the outputs of its head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_the_classifier_is_read_where_it_is_the_linear_head(
 def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
     second: int, known: bool, data: dict[str, torch.Tensor]
 ) -> None:
-    """No call of the model shows then which module the head is."""
+    """In this case no call of the model shows which module is the head."""
     model = nn.ModuleList([nn.Linear(5, N), nn.Linear(5, second)])
     with Observer(model, data["true"], N) as observer:
         observer.update(torch.arange(TRAIN), model[0](data["images"]), data["observed"], features=data["images"])
@@ -125,7 +125,7 @@ def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
 
 
 def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: bool) -> list[torch.Tensor]:
-    """Three epochs of somebody's loop with dropout, batch norm and shuffling from the global generator."""
+    """Three epochs of a user's loop with dropout, batch norm and shuffling from the global generator."""
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
@@ -180,7 +180,7 @@ def test_running_readings_are_of_the_logits_given(model: nn.Sequential, data: di
 
 
 def test_a_sample_that_comes_twice_counts_once(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    """Padded or repeated batches: the last answer counts, and samples that never came are left out."""
+    """In padded or repeated batches the last logits count, and samples that never came are left out."""
     observer = Observer(model, data["true"], N)
     h = torch.randn(4, 8)
     z = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0, 9.0, 0], [0, 0, 9.0]])
@@ -199,7 +199,7 @@ def test_close_removes_the_hook(model: nn.Sequential, data: dict[str, torch.Tens
         observer.update(torch.arange(2), model(data["images"][:2]), data["observed"][:2])
 
 
-def test_misuse_is_one_sentence(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
+def test_misuse_gives_one_sentence(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
     with pytest.raises(ValueError, match="known are"):
         Observer(model, data["true"], N, head="fc")
     with pytest.raises(ValueError, match=r"without nn\.Linear"):

@@ -95,7 +95,7 @@ class Stream(IterableDataset[Any]):
 
 
 class Odd(BatchSampler):
-    """Somebody's batch sampler."""
+    """A user's own batch sampler."""
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ Output = namedtuple("Output", ["hidden", "logits"])
 
 
 class Answering(nn.Module):
-    """A model that answers more than its logits."""
+    """A model that returns more than its logits."""
 
     def __init__(self, pack: Any) -> None:
         super().__init__()
@@ -185,11 +185,11 @@ def test_models_that_answer_more_than_logits(pack: Any, options: dict[str, Any])
     assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), Answering(pack), **options), PLAIN)
 
 
-def test_an_answer_that_is_not_clear_is_one_sentence() -> None:
+def test_an_answer_that_is_not_clear_gives_one_sentence() -> None:
     for pack in (lambda z, h: (z, z + 1), lambda z, h: (h, h), lambda z, h: {"a": z, "b": z}, lambda z, h: "logits"):
         with pytest.raises(ValueError, match=r"say which member they are with Observer\(logits=\)"):
             row(loader(IMAGES, NOISY), (), Answering(pack))
-    with pytest.raises(ValueError, match=r"logits \(B, 3\) are needed, one column a class, got shape \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"logits \(B, 3\) are needed, one column per class, got shape \(16, 1\)"):
         row(loader(IMAGES, NOISY), (), Answering(lambda z, h: z[:, :1]))
 
 
@@ -214,7 +214,7 @@ def test_the_head_is_the_module_whose_outputs_are_the_logits() -> None:
         features = model.body(IMAGES)
     measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model)
     assert measured["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
-    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # what the auxiliary one would give
+    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # the reading of the auxiliary head
     assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), measured)
     with pytest.raises(ValueError, match=r"head='early', got others than its outputs: .* with head=, here 'head'"):
         row(loader(IMAGES, NOISY), (), model, head="early")
@@ -230,7 +230,7 @@ def test_what_leaves_the_logits_alike_may_follow_the_head(after: nn.Module) -> N
 
 
 @pytest.mark.parametrize("after", [nn.Softmax(1), nn.Sigmoid(), nn.BatchNorm1d(N, momentum=0.7, eps=2.0)])
-def test_what_changes_the_logits_is_one_sentence(after: nn.Module) -> None:
+def test_what_changes_the_logits_gives_one_sentence(after: nn.Module) -> None:
     model = nn.Sequential(*net(), after)
     if isinstance(after, nn.BatchNorm1d):
         after.running_var = torch.tensor([1.0, 4.0, 9.0])
@@ -259,7 +259,7 @@ def test_masked_classes_after_the_head() -> None:
     assert measured["nc1_test"] == pytest.approx(PLAIN["nc1_test"], rel=1e-6)
 
 
-def test_a_model_called_on_something_else_before_update_is_one_sentence() -> None:
+def test_a_model_called_on_something_else_before_update_gives_one_sentence() -> None:
     model = net()
     observer = Observer(model, TRUE, N)
     observer.update(INDEX[:16], model(IMAGES[:16]), NOISY[:16])
@@ -322,7 +322,7 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
         assert measured["rate_stated"] == 1
         assert measured["rate_high"] == pytest.approx(expected.high)
     assert math.isnan(Observer(model, true, 5).evaluate(1, train, test)["rate_estimate"])
-    with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one a test sample, got 2999"):
+    with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one per test sample, got 2999"):
         Observer(model, true, 5, test_observed=noisy[1:]).evaluate(1, train, test)
     shuffled = DataLoader(TensorDataset(images, true), 500, shuffle=True)
     with pytest.raises(ValueError, match="give test_observed for a loader that does not shuffle"):
@@ -361,7 +361,7 @@ def test_readings_that_are_not_chosen_are_not_computed(monkeypatch: pytest.Monke
 
 
 def test_the_decomposition_is_shared_by_the_readings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for each set of features: test, and training by true label, by observed label, and the clean part."""
+    """One decomposition per set of features: test, training by true label, by observed label, and the clean part."""
     shapes = []
     svd = torch.linalg.svd
     monkeypatch.setattr(torch.linalg, "svd", lambda x, **options: (shapes.append(tuple(x.shape)), svd(x, **options))[1])

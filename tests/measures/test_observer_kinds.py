@@ -1,4 +1,4 @@
-"""Further cases of the kinds of fault in the Observer: hidden shuffling, two labels a sample, arrays, heads alike."""
+"""Inputs that the Observer once misread: hidden shuffling, two labels for a sample, arrays, similar heads."""
 
 import itertools
 from collections import namedtuple
@@ -18,7 +18,7 @@ from .test_observer_inputs import IMAGES, INDEX, NOISY, PLAIN, SIZE, TRUE, N, lo
 
 
 class Wrapped:
-    """What people build around a loader: it moves batches, counts them, or shows a bar."""
+    """A wrapper as people build it around a loader: it moves batches, counts them, or shows a progress bar."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = self.also = inner
@@ -38,7 +38,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_shuffling_is_seen_through_what_wraps_a_loader(name: str) -> None:
-    """The labels then belong to other samples: .6 and more of them seem wrong."""
+    """With shuffling, labels belong to other samples: a share of .6 or more seems wrong."""
     wrap = WRAPPERS[name]
     with pytest.raises(ValueError, match=r"but of the loader it shuffles \(RandomSampler\)"):
         row(wrap(loader(IMAGES, NOISY, shuffle=True)))
@@ -55,7 +55,7 @@ def test_a_wrapper_of_two_loaders_is_taken_as_it_comes() -> None:
     assert same(row(both, loader(IMAGES, TRUE)), PLAIN)
 
 
-def test_a_sample_with_two_labels_is_one_sentence() -> None:
+def test_a_sample_with_two_labels_gives_one_sentence() -> None:
     other = NOISY.clone()
     other[7] = (other[7] + 1) % N
     twice = [(IMAGES, NOISY, INDEX), (IMAGES, other, INDEX)]
@@ -129,7 +129,7 @@ def test_an_answer_that_holds_no_logits(answer: Any) -> None:
 
 
 class TwoHeads(nn.Module):
-    """Two heads that start alike; the one called last is not the one that answers."""
+    """Two heads with equal weights at first; the one that is called last does not give the logits."""
 
     def __init__(self, copied: bool) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class TwoHeads(nn.Module):
 
 
 def test_heads_that_answer_alike_are_told_apart_or_asked_about() -> None:
-    """Both start at zero: the last one was taken, and its features were measured for good."""
+    """Both start at zero: the last one was once chosen, and its features were measured from then on."""
     model = TwoHeads(copied=False)
     measured = row([(IMAGES, NOISY)], [(IMAGES, TRUE)], model=model)
     expected = nc1(ClassMoments.of(model.near(IMAGES).relu().detach(), TRUE, N))
@@ -194,7 +194,7 @@ def test_states_see_labels_that_no_class_has() -> None:
 def test_a_masked_label_is_a_missing_one() -> None:
     masked = np.ma.masked_array(NOISY.numpy(), mask=np.arange(SIZE) == 3)
     for call in (lambda y: row([(IMAGES, y)]), lambda y: memorization(IMAGES, TRUE, y, IMAGES[:N])):
-        with pytest.raises(TypeError, match="must be there for every sample, got a masked array that hides 1"):
+        with pytest.raises(TypeError, match="must be present for every sample, got a masked array that hides 1"):
             call(masked)
         call(np.ma.masked_array(NOISY.numpy(), mask=False))
 
@@ -224,7 +224,7 @@ def test_classifiers_and_masks_in_any_container() -> None:
 
 
 def test_an_infinite_class_mean_has_no_distance() -> None:
-    """D was infinite, and what is relative to it 0."""
+    """D was once infinite, and readings relative to D were 0."""
     means = torch.tensor([[0.0, 0.0], [4.0, 0.0], [torch.inf, 0.0]])
     mem = memorization(torch.tensor([[3.0, 0.0]]), [0], [1], means)
     assert mem.mean == 3

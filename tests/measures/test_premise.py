@@ -1,4 +1,4 @@
-"""Tests of the premise and the interval of a noise rate, against loops, scipy and simulation."""
+"""The premise and the interval of a noise rate, against loops, scipy and simulation."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 
 def table(seed, s=600, num_classes=7, k=3, rate=0.3, uneven=0.0, follow=0.0, often=None):
-    """Surest samples of a perfect classifier; shares of the flips go to one class and to the top logit."""
+    """The surest samples of a perfect classifier; given shares of the flips go to one class and to the top logit."""
     draw = torch.Generator().manual_seed(seed)
     weights = torch.tensor(often or [1.0] * (num_classes - 1))  # the last class is never predicted
     predicted = torch.multinomial(weights, s, replacement=True, generator=draw)
@@ -37,7 +37,7 @@ def test_the_counts_are_those_of_loops():
 
 
 def test_evenness_is_pearsons_statistic_under_its_exact_law():
-    """The p value against 20,000 multinomial draws from the pairs, counted aloud."""
+    """The p value against 20,000 multinomial draws from the pairs, counted one by one."""
     generator = np.random.default_rng(1)
     for seed, uneven in ((1, 0.0), (2, 0.0), (3, 0.15), (4, 0.0)):
         counted = table(seed, s=300, uneven=uneven)
@@ -56,7 +56,7 @@ def test_a_right_table_fails_each_test_as_often_as_its_level_says():
     tables = [table(seed, s=1500, num_classes=10, k=4) for seed in range(1000)]
     for test in (evenness, preference, excess):
         share = np.mean([test(one) < 0.05 for one in tables])
-        assert 0.02 < share < 0.075, test.__name__  # 3.6 standard errors of .05 above; discrete tests lie below
+        assert 0.02 < share < 0.075, test.__name__  # 3.6 standard errors above .05; discrete tests reject less often
 
 
 def test_evenness_keeps_its_level_where_counts_are_few_and_some_classes_rare():
@@ -112,7 +112,7 @@ def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
     k, K, s, rho, error = 4, 9, 2000, 0.2, 0.06
     missed = {}
     for share in (0.0, 0.5, 1.0):
-        reach = share * k / K  # of own errors, the part whose true class is counted
+        reach = share * k / K  # the part of the classifier's own errors whose true class is counted
         p = error * reach * (1 - rho) + (1 - error * reach) * k / K * rho
         d = error * (1 - rho / K) + (1 - error) * rho
         draws = generator.multinomial(s, [p, d - p, 1 - d], 4000)
@@ -148,7 +148,7 @@ def test_shared_labels_against_ranks_made_of_nothing_but_other_folds_labels(k, K
 
 @pytest.mark.parametrize("pairs", [2, 3, 6])
 def test_one_hit_among_pairs_of_equal_room_says_nothing_of_evenness(pairs):
-    """Wherever it falls, the statistic is the same, and its variance under the law is 0."""
+    """Wherever the hit falls, the statistic is the same, and its variance under the law is 0."""
     N = pairs + 1
     predicted, observed = torch.zeros(12, dtype=torch.int64), torch.zeros(12, dtype=torch.int64)
     observed[5] = 1

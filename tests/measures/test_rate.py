@@ -1,4 +1,4 @@
-"""The rate of symmetric noise off held-out samples: against made classifiers whose errors are known."""
+"""The rate of symmetric noise from held-out samples, against constructed classifiers whose errors are known."""
 
 import math
 
@@ -13,7 +13,7 @@ from byrote.noise import PairFlip, Symmetric
 
 
 def classifier(n, num_classes, rate, error, seed, noise=None):
-    """Logits of a classifier that errs to the next class, knows whom it confuses and where; noisy and true labels."""
+    """Logits of a classifier that confuses classes with the next one and is less sure there; noisy and true labels."""
     draw = torch.Generator().manual_seed(seed)
     true = torch.randint(num_classes, (n,), generator=draw)
     wrong = torch.rand(n, generator=draw) < error
@@ -95,7 +95,7 @@ def test_pair_noise_that_the_classifier_does_not_expect_is_uneven():
 
 
 def test_look_alikes_labeled_as_what_they_look_like_are_not_stated():
-    """The classifier predicts the observed label of every look-alike, so that nothing but its errors disagrees."""
+    """The classifier predicts the observed label of every look-alike, so only its errors differ from the labels."""
     for seed in range(20):
         logits, _, true = classifier(6000, 10, 0.0, 0.15, seed)
         observed = torch.where(torch.rand(6000, generator=torch.Generator().manual_seed(seed)) < 0.5,
@@ -113,9 +113,9 @@ def test_clean_labels_are_not_stated_as_rate_zero():
 
 @pytest.mark.parametrize(("memorized", "least"), [(0.3, 20), (0.8, 14)])
 def test_learned_labels_give_themselves_away(memorized, least):
-    """A network that was trained on the labels: some it repeats, of the others it has raised the logit.
+    """A network that was trained on the labels repeats some of them, and has raised the logit of the others.
 
-    Where it repeats nearly all, few are left to test, and a part of the cases goes unseen.
+    Where it repeats nearly all labels, few remain to be tested, and some cases are not recognized.
     """
     caught = 0
     for seed in range(20):
@@ -139,7 +139,7 @@ def test_samples_said_to_be_trained_on_have_no_interval():
 
 
 def test_folds_keep_a_network_that_is_sure_of_its_errors_from_ruling_the_choice():
-    """Of two networks one is ten times as sure as the other, and wrong on many of its samples."""
+    """One of two networks is ten times as sure as the other, and wrong on many of its samples."""
     pooled, apart = [], []
     for seed in range(10):
         logits, observed, _ = classifier(8000, 10, 0.1, 0.0, seed)
@@ -167,7 +167,7 @@ def test_shared_labels_widen_the_interval_of_several_folds_alone():
 
 
 def test_probabilities_that_round_to_one_are_still_ordered():
-    """Leads of 50 and 90 are both probability 1; only the latter's samples carry their labels."""
+    """Leads of 50 and 90 both give probability 1; only the samples with a lead of 90 have right labels."""
     true = torch.arange(4000) % 10
     sure = torch.arange(4000) >= 3000
     logits = torch.where(sure[:, None], 90.0, 50.0) * torch.eye(10)[true]
@@ -272,7 +272,7 @@ def test_wrong_folds_and_confidence_are_named():
         noise_rate(logits, observed, 4, folds=torch.tensor([0, 1]))
     with pytest.raises(TypeError, match="folds must be integers"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3))
-    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number a sample, got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number per sample, got shape \(3, 1\)"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3, 1, dtype=torch.int64))
     for confidence in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):

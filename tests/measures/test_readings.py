@@ -1,4 +1,4 @@
-"""The columns of training features, classifier and redrawn samples against plain NumPy; what they say at collapse."""
+"""The columns of training features, classifier and redrawn samples against plain NumPy, and their value at collapse."""
 
 import math
 from dataclasses import replace
@@ -27,17 +27,17 @@ OF_THE_REDRAW = (
 
 
 def snapshot(seed: int = 0, N: int = 3, M: int = 4, each: int = 12, outputs: int = 0, **changes: Any) -> Snapshot:
-    """Gaussian clouds about centres of the observed label, in float64; every class occurs in every set."""
+    """Gaussian clouds about centers of the observed label, in float64; every class occurs in every set."""
     rng = np.random.default_rng(seed)
     outputs = outputs or N
     true = np.tile(np.arange(N), each)
     redrawn = rng.random(len(true)) < 0.5
     observed = np.where(redrawn, rng.integers(outputs, size=len(true)), true)
     observed[:outputs], redrawn[:outputs] = np.arange(outputs), np.arange(outputs) != true[:outputs]
-    centres = np.abs(rng.normal(size=(outputs, M))) + 0.1
-    features = centres[observed] + 0.4 * rng.normal(size=(len(true), M))
+    centers = np.abs(rng.normal(size=(outputs, M))) + 0.1
+    features = centers[observed] + 0.4 * rng.normal(size=(len(true), M))
     test_true = np.tile(np.arange(N), each)
-    test_features = centres[test_true] + 0.6 * rng.normal(size=(len(test_true), M))
+    test_features = centers[test_true] + 0.6 * rng.normal(size=(len(test_true), M))
     weight, bias = rng.normal(size=(outputs, M)), rng.normal(size=outputs)
     values = {
         "num_classes": N,
@@ -67,7 +67,7 @@ def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapsh
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5), M=st.integers(1, 6), latent=st.booleans())
 def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bool) -> None:
-    """Also with two outputs a class, where the training classes are the outputs and the test classes are not."""
+    """Also with two outputs per class, where the training classes are the outputs and the test classes are not."""
     s = snapshot(seed, N, M, outputs=2 * N if latent else N)
     h, true, observed, redrawn = (getattr(s, name).numpy() for name in ("features", "true", "observed", "redrawn"))
     means = plain.class_means(h, observed, s.num_outputs)
@@ -89,7 +89,7 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])
 def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
-    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centred ones; so NC2 to NC4 as well."""
+    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered ones; so NC2 to NC4 as well."""
     row = read(collapsed_snapshot(N, M))
     zeros = ("def31_norms", "def31_angles", "def31_duality", "train_norm_cv", "train_uncentred_cosine")
     for name in (*zeros, "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "train_classes_at_zero"):
@@ -122,7 +122,7 @@ def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
     unequal = exact.weight.clone()
     unequal[2] *= 3
     four = read(replace(exact, weight=unequal))
-    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "the angle alone; a factor of its own is for NC3"
+    assert four["def31_duality"] == pytest.approx(0, abs=1e-12), "only the angle counts; NC3 sees the factor"
     assert four["train_nc3"] > 0.3
 
 
@@ -148,15 +148,15 @@ def test_class_means_at_zero_are_counted() -> None:
 
 
 def test_a_direction_that_all_but_died_holds_nearly_all_of_nc1() -> None:
-    """Ten classes, one pair of which has all but met: D hardly moves, NC1 explodes, and the share says why."""
+    """Ten classes with two means that nearly coincide: D hardly changes, NC1 explodes, and the share shows why."""
     rng = np.random.default_rng(3)
     labels = np.tile(np.arange(10), 200)
-    centres = 5 * np.eye(10)
+    centers = 5 * np.eye(10)
     noise = rng.normal(size=(2000, 10))
-    near = centres.copy()
+    near = centers.copy()
     near[1] = near[0] + 0.05 * (near[1] - near[0])
     shares, values, distances = [], [], []
-    for c in (centres, near):
+    for c in (centers, near):
         moments = ClassMoments.of(torch.from_numpy(c[labels] + noise), torch.from_numpy(labels), 10)
         shares.append(nc1_top_share(moments))
         values.append(nc1(moments))
@@ -198,7 +198,7 @@ def test_training_columns_have_their_value_where_the_test_means_coincide() -> No
 
 
 def test_training_means_that_coincide_or_lie_at_zero() -> None:
-    """Total collapse: angles about the centre have no value, norms have; at zero no cosine has one."""
+    """Where all means coincide, angles about the center have no value but norms do; at zero no cosine has one."""
     constant = read(snapshot(features=torch.ones(36, 4, dtype=torch.float64)))
     for name in ("train_centred_cosine", "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "def31_duality"):
         assert math.isnan(constant[name]), name
@@ -253,7 +253,7 @@ def test_over_corrupted_samples_alone_both_readings_of_mem_agree() -> None:
 
 @pytest.mark.parametrize("wrong", [torch.ones(36), torch.ones(35, dtype=torch.bool)])
 def test_a_mask_that_does_not_fit_is_refused(wrong: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"redrawn must be one bool a sample, shape \(36,\), got"):
+    with pytest.raises(ValueError, match=r"redrawn must be one bool per sample, shape \(36,\), got"):
         read(snapshot(redrawn=wrong))
 
 

@@ -1,4 +1,4 @@
-"""The convolutional networks: counted by hand, and computed by hand."""
+"""The convolutional networks: parameters counted by hand, outputs computed by hand."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_cnn8_counted_by_hand():
 
 
 class Hand:
-    """Networks spelled out as functions of a float64 state; nothing shared with the modules but the names."""
+    """Networks written as functions of a float64 state, which share only names with the modules."""
 
     def __init__(self, twin):
         self.state = {name: value.double() for name, value in twin.state_dict().items()}
@@ -115,7 +115,7 @@ class Hand:
         return h.mean((2, 3))
 
     def inception(self, x, paper):
-        pad, at = (1 if paper else 0), (1 if paper else 0)  # the crop takes a place in the paper's variant
+        pad, at = (1 if paper else 0), (1 if paper else 0)  # in the variant of the paper, the crop is one more module
         if paper:
             rows, columns = (x.shape[2] - 28) // 2, (x.shape[3] - 28) // 2
             x = x[:, :, rows : rows + 28, columns : columns + 28]
@@ -154,7 +154,7 @@ def test_features_and_logits_are_the_formula(network, shape, batch):
 
 
 def test_inception_lite_takes_smaller_images_whole():
-    """Averaged to 16 x 16 every pixel counts; only what is larger than 28 is cropped, each side for itself."""
+    """Of images averaged to 16 x 16 every pixel is used; only sides longer than 28 are cropped, each by itself."""
     net = InceptionLite().build((3, 16, 16), 10)
     assert sum(p.numel() for p in net.parameters()) == 1_652_826
     net.eval()

@@ -29,7 +29,7 @@ def test_the_feature_width_defaults_to_the_number_of_outputs(feature_width, expe
 
 
 def by_hand(twin, x):
-    """Every block spelled out in float64: product, normalization by the batch's biased variance, rectifier."""
+    """Every block written out in float64: product, normalization by the biased variance of the batch, rectifier."""
     state = {name: value.double() for name, value in twin.state_dict().items()}
     h, layer = x.double().flatten(1), 1
     while f"features.{layer}.weight" in state:

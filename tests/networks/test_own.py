@@ -1,4 +1,4 @@
-"""A user's own module as a network: where it is found, what it starts from, and what is refused."""
+"""A user's own module as a network: how it is found and initialized, and which modules are refused."""
 
 import pytest
 import torch

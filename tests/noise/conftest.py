@@ -11,7 +11,7 @@ SIZES = (2, 3, 10)
 
 
 def instances(num_classes: int) -> list[Noise]:
-    """Each registered model that can be made for N classes: by its defaults, or by its fields' own examples."""
+    """Each registered model that exists for N classes, with its defaults or the examples of its fields."""
     laws: list[Noise] = []
     for kind, model in sorted(Noise.registry.items()):
         if model is Recorded:  # needs a file: tests/noise/test_recorded.py
@@ -29,11 +29,11 @@ def instances(num_classes: int) -> list[Noise]:
 
 
 def samples(num_classes: int, each: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shuffled balanced labels, and features (n, 2, 3) that lie around one centre a class."""
+    """Shuffled balanced labels, and features (n, 2, 3) that lie around one center per class."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(num_classes).repeat(each)[torch.randperm(num_classes * each, generator=generator)]
-    centres = torch.randn(num_classes, 2, 3, generator=generator)
-    return labels, centres[labels] + torch.randn(len(labels), 2, 3, generator=generator)
+    centers = torch.randn(num_classes, 2, 3, generator=generator)
+    return labels, centers[labels] + torch.randn(len(labels), 2, 3, generator=generator)
 
 
 CASES = [pytest.param((n, noise), id=f"{noise.kind}-{n}") for n in SIZES for noise in instances(n)]

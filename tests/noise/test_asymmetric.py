@@ -1,4 +1,4 @@
-"""Laws that are a matrix of the true class, and latent classes."""
+"""Laws with a matrix that depends on the true class alone, and latent classes."""
 
 import pytest
 import torch
@@ -138,7 +138,7 @@ def test_latent_class_moves_by_n() -> None:
         ({"kind": "pair_flp"}, "did you mean 'pair_flip'"),
     ],
 )
-def test_bad_specs_are_one_sentence(spec: dict[str, object], message: str) -> None:
+def test_bad_specs_give_one_sentence(spec: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Noise.from_spec(spec)
     assert "\n" not in str(caught.value)
@@ -152,7 +152,7 @@ def test_bad_specs_are_one_sentence(spec: dict[str, object], message: str) -> No
         (Asymmetric(), 9, "moves class 9, so it needs 10 classes, got 9"),
     ],
 )
-def test_another_number_of_classes_is_one_sentence(noise: Noise, n: int, message: str) -> None:
+def test_another_number_of_classes_gives_one_sentence(noise: Noise, n: int, message: str) -> None:
     labels = torch.zeros(4, dtype=torch.int64)
     with pytest.raises(ValueError, match=message):
         noise.corrupt(labels, n, torch.Generator())

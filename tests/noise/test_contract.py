@@ -1,4 +1,4 @@
-"""What every registered noise model promises."""
+"""The contract of every registered noise model."""
 
 import pickle
 
@@ -79,7 +79,7 @@ def test_a_law_tells_which_samples_it_redrew_or_has_no_redraw(case: Case) -> Non
 
 @pytest.mark.parametrize("case", MATRICES)
 def test_realised_flips_follow_the_law(case: Case) -> None:
-    """Pearson's chi-square on 4,000 samples a class, at a level that a right model fails once in 10,000."""
+    """Pearson's chi-square on 4,000 samples per class, at a level at which a right model fails once in 10,000 times."""
     n, noise = case
     labels, observed = corrupt(noise, n, each=4000)
     counted = realised(labels, observed, n, noise.num_outputs(n))
@@ -181,7 +181,7 @@ def test_labels_and_features_in_other_containers_are_the_same(case: Case) -> Non
 
 
 @pytest.mark.parametrize("num_classes", [1, 0, -5, 2.5, "3", None])
-def test_fewer_than_two_classes_are_one_sentence(num_classes: object) -> None:
+def test_fewer_than_two_classes_give_one_sentence(num_classes: object) -> None:
     for _, law in [case.values[0] for case in MATRICES]:
         for ask in (law.transition, law.effective_rate):
             with pytest.raises(ValueError, match=r"classes, (got|the data has) "):
@@ -189,20 +189,20 @@ def test_fewer_than_two_classes_are_one_sentence(num_classes: object) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_one_sentence(case: Case) -> None:
+def test_bad_input_gives_one_sentence(case: Case) -> None:
     n, noise = case
     labels, features = samples(n, 4)
     generator = torch.Generator()
     for bad, error in ((labels + 1, ValueError), (labels - 1, ValueError), (labels.float(), TypeError)):
         with pytest.raises(error, match="labels must"):
             noise.corrupt(bad, n, generator, features=features)
-    with pytest.raises(ValueError, match="one number a sample"):
+    with pytest.raises(ValueError, match="one number per sample"):
         noise.corrupt(labels[None], n, generator, features=features)
     with pytest.raises(ValueError, match="at least two classes"):
         noise.corrupt(torch.zeros(3, dtype=torch.int64), 1, generator, features=features[:3])
-    with pytest.raises(ValueError, match="one row a label"):
+    with pytest.raises(ValueError, match="one row per label"):
         noise.corrupt(labels, n, generator, features=features[1:])
-    with pytest.raises(ValueError, match="ids must be one a label"):
+    with pytest.raises(ValueError, match="ids must be one per label"):
         noise.corrupt(labels, n, generator, features=features, ids=torch.arange(1))
 
 

@@ -1,4 +1,4 @@
-"""The page about noise runs."""
+"""The code on the page about noise runs."""
 
 import doctest
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Noise that looks at the samples."""
+"""Noise that depends on the samples."""
 
 import math
 
@@ -14,7 +14,7 @@ from .conftest import samples
 
 
 def test_part_dependent_noise_one_sample_at_a_time() -> None:
-    """Algorithm 2 of Xia et al. in words, with scipy's truncated normal law, on the same random numbers."""
+    """Algorithm 2 of Xia et al. written out, with scipy's truncated normal law, on the same random numbers."""
     n, rate, spread = 4, 0.45, 0.3
     labels, features = samples(n, 40)
     seen = InstanceDependent(rate, spread).corrupt(labels, n, torch.Generator().manual_seed(9), features=features)
@@ -41,7 +41,7 @@ def test_the_effective_rate_is_the_mean_of_the_truncated_law(rate: float, spread
 
 
 def test_equal_samples_get_equal_targets() -> None:
-    """The point of the model: where to depends on the sample, not on chance, once features are large."""
+    """With large features, the class that a label moves to depends on the sample and not on chance."""
     labels = torch.arange(3).repeat(300)
     features = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))[labels] * 1000
     seen = InstanceDependent(0.5).corrupt(labels, 3, torch.Generator().manual_seed(1), features=features)
@@ -58,7 +58,7 @@ def test_without_features_to_tell_by_all_targets_are_alike() -> None:
     assert int(off.max()) < 1350
 
 
-def margins_aloud(x: np.ndarray, labels: list[int], n: int) -> tuple[list[float], list[int]]:
+def slow_margins(x: np.ndarray, labels: list[int], n: int) -> tuple[list[float], list[int]]:
     """Distances to class means, one at a time, and the plane halfway between two of them."""
     means = {k: np.mean([a for a, b in zip(x, labels, strict=True) if b == k], axis=0) for k in set(labels)}
     margin, nearest = [], []
@@ -82,7 +82,7 @@ def test_margin_dependent_noise_one_sample_at_a_time(rate: float, strength: floa
     noise = MarginDependent(rate, strength)
     seen = noise.corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
 
-    margin, nearest = margins_aloud(features.flatten(1).numpy(), labels.tolist(), n)
+    margin, nearest = slow_margins(features.flatten(1).numpy(), labels.tolist(), n)
     score = strength * (np.array(margin) - np.mean(margin)) / np.std(margin)
     with np.errstate(over="ignore"):
         a = brentq(lambda a: float(np.mean(1 / (1 + np.exp(score - a)))) - rate, -1000, 1000, xtol=1e-13)
@@ -94,7 +94,7 @@ def test_margin_dependent_noise_one_sample_at_a_time(rate: float, strength: floa
 
 def test_small_margins_flip_more() -> None:
     labels, features = samples(3, 3000)
-    margin = torch.tensor(margins_aloud(features.flatten(1).numpy(), labels.tolist(), 3)[0])
+    margin = torch.tensor(slow_margins(features.flatten(1).numpy(), labels.tolist(), 3)[0])
     shares = []
     for strength in (0.0, 2.0):
         seen = MarginDependent(0.3, strength).corrupt(labels, 3, torch.Generator().manual_seed(0), features=features)
@@ -104,7 +104,7 @@ def test_small_margins_flip_more() -> None:
     assert shares[1][0] > shares[1][1] + 0.1 > shares[1][2] + 0.2
 
 
-def resemblance_aloud(x: np.ndarray, labels: list[int]) -> tuple[list[float], list[int]]:
+def slow_resemblance(x: np.ndarray, labels: list[int]) -> tuple[list[float], list[int]]:
     """Distances to the nearest other sample of each class, one pair at a time."""
     s, nearest = [], []
     for i, true in enumerate(labels):
@@ -130,7 +130,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
     features[7] = features[3]  # a duplicate
     seen = LookAlike(rate).corrupt(labels, n, torch.Generator().manual_seed(4), features=features)
 
-    s, nearest = resemblance_aloud(features.flatten(1).numpy(), labels.tolist())
+    s, nearest = slow_resemblance(features.flatten(1).numpy(), labels.tolist())
     order = sorted(range(len(s)), key=lambda i: -s[i])
     p = np.zeros(len(s))
     for place, i in enumerate(order):
@@ -145,9 +145,9 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
 
 
 def test_look_alikes_always_move_and_others_never() -> None:
-    """At rate .2 the first tenth by resemblance moves, the last seven tenths stay, whatever the random numbers."""
+    """At rate .2 the first tenth by resemblance moves and the last seven tenths stay, for any random numbers."""
     labels, features = samples(3, 200)
-    s = torch.tensor(resemblance_aloud(features.flatten(1).double().numpy(), labels.tolist())[0])
+    s = torch.tensor(slow_resemblance(features.flatten(1).double().numpy(), labels.tolist())[0])
     order = s.argsort(descending=True)
     for seed in range(5):
         seen = LookAlike(0.2).corrupt(labels, 3, torch.Generator().manual_seed(seed), features=features)
@@ -176,7 +176,7 @@ def test_scale_rotation_and_order_of_axes_do_not_matter(noise: Noise) -> None:
 
 
 def test_constant_features_still_have_the_rate() -> None:
-    """No margin, no resemblance: every sample flips alike."""
+    """Without margins or resemblance, every sample flips with the same probability."""
     labels = torch.arange(2).repeat_interleave(2000)
     for noise in (MarginDependent(0.3), LookAlike(0.3)):
         moved = (
@@ -197,7 +197,7 @@ def test_integer_features_and_one_sample_each() -> None:
 @pytest.mark.parametrize("noise", [InstanceDependent(), LookAlike(), MarginDependent()])
 def test_features_are_needed_and_finite(noise: Noise) -> None:
     labels = torch.tensor([0, 1])
-    with pytest.raises(ValueError, match=r"looks at the samples: corrupt\(...\) needs features="):
+    with pytest.raises(ValueError, match=r"depends on the samples: corrupt\(...\) needs features="):
         noise.corrupt(labels, 2, torch.Generator())
     with pytest.raises(ValueError, match="features must be finite, got 1 values"):
         noise.corrupt(labels, 2, torch.Generator(), features=torch.tensor([[0.0], [math.nan]]))

@@ -1,4 +1,4 @@
-"""Counting the noise that a set of labels carries."""
+"""Counting the noise in a set of labels."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from .oracles import count
 
 
 @given(st.integers(1, 6), st.integers(0, 6), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=60))
-def test_counts_equal_counting_aloud(n: int, extra: int, pairs: list[tuple[int, int]]) -> None:
+def test_counts_equal_counting_one_by_one(n: int, extra: int, pairs: list[tuple[int, int]]) -> None:
     true = torch.tensor([a % n for a, _ in pairs], dtype=torch.int32)
     seen = torch.tensor([b % (n + extra) for _, b in pairs], dtype=torch.int64)
     counted = realised(true, seen, n, n + extra)
@@ -62,5 +62,5 @@ def test_it_is_frozen_and_bad_labels_are_named() -> None:
 def test_labels_in_any_container() -> None:
     for convert in (list, np.array, tuple):
         assert realised(convert([0, 0, 1]), convert([0, 1, 1]), 2).counts.tolist() == [[1, 1], [0, 1]]
-    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed, one number a sample, got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed, one number per sample, got shape \(3, 1\)"):
         realised(torch.zeros(3, 1).long(), torch.zeros(3).long(), 2)

@@ -1,4 +1,4 @@
-"""Noisy labels as files: saved, loaded, refused."""
+"""Noisy labels as files: how they are saved and loaded, and which files are refused."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def test_round_trip_in_the_order_of_ids(path: Path) -> None:
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    """Equal for both formats, any row order and integer type; its recipe is fixed by hand."""
+    """The hash is equal for both formats, any order of rows and any integer type; it is computed by hand here."""
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
@@ -64,7 +64,7 @@ def test_the_manifest_says_what_was_made(path: Path) -> None:
     }
 
 
-def test_nobody_is_a_legal_crowd(path: Path) -> None:
+def test_a_file_without_samples_is_legal(path: Path) -> None:
     none = torch.zeros(0, dtype=torch.int64)
     key = save_labels(path, none, none, none, num_classes=2)
     assert len(load_labels(path, sha256=key).ids) == 0
@@ -81,7 +81,7 @@ def test_a_changed_label_is_noticed(path: Path) -> None:
     path.write_bytes(other.read_bytes())
     with pytest.raises(ValueError, match="its manifest says sha256"):
         load_labels(path)
-    other.with_name(other.name + ".json").unlink()  # a file without manifest is anyone's own
+    other.with_name(other.name + ".json").unlink()  # a file without a manifest may change
     assert load_labels(other).observed.tolist() == [0, 1, 1, 2]
     with pytest.raises(ValueError, match="you asked for sha256"):
         load_labels(other, sha256="0" * 64)
@@ -116,7 +116,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
         ("", "has no column 'id'"),
     ],
 )
-def test_bad_csv_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_csv_gives_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "a.csv", text)
     with pytest.raises(ValueError, match=message) as caught:
         load_labels(path)
@@ -147,7 +147,7 @@ def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], m
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
-    """As pandas writes a column that once had a hole."""
+    """pandas writes them for a column that once had a missing value."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
     assert load_labels(path).true.tolist() == [0, 1]
     assert load_labels(path).observed.tolist() == [1, 1]
@@ -178,7 +178,7 @@ def test_content_follows_the_file(path: Path) -> None:
 
 def test_labels_from_one_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n0,1,2\n1,2,2\n")
-    with pytest.raises(ValueError, match="differ, id 0 for one; its labels count from 1, labels from 0 are needed"):
+    with pytest.raises(ValueError, match="differ, such as id 0; its labels count from 1, labels from 0 are needed"):
         Recorded(str(path)).corrupt(torch.tensor([0, 1]), 3, torch.Generator(), ids=torch.tensor([0, 1]))
 
 
@@ -192,7 +192,7 @@ def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
                 call(tmp_path / f"{name}{suffix}")
 
 
-def test_bad_files_are_one_sentence(tmp_path: Path, path: Path) -> None:
+def test_bad_files_give_one_sentence(tmp_path: Path, path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file of noisy labels at"):
         load_labels(path)
     save_labels(path, IDS, TRUE, SEEN, num_classes=3)
@@ -216,8 +216,8 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
         (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
         (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
         (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
-        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number a sample, got shape \(\)"),
-        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number a sample, got shape \(4, 1\)"),
+        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number per sample, got shape \(\)"),
+        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number per sample, got shape \(4, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             save_labels(path, ids, true, seen, num_classes=3)
@@ -256,16 +256,18 @@ def test_recorded_refuses_other_data(path: Path) -> None:
     noise = Recorded(str(path))
     with pytest.raises(ValueError, match=r"needs ids="):
         noise.corrupt(TRUE, 3, torch.Generator())
-    with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, id 8 for one"):
+    with pytest.raises(ValueError, match=r"no label for 2 of 4 samples, such as id 8"):
         noise.corrupt(TRUE, 3, torch.Generator(), ids=torch.tensor([7, 8, 2000000000, 0]))
-    with pytest.raises(ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, id 7"):
+    with pytest.raises(
+        ValueError, match=r"made for other data: the true labels of 2 of 4 samples differ, such as id 7"
+    ):
         noise.corrupt(torch.tensor([1, 1, 2, 0]), 3, torch.Generator(), ids=IDS)
     with pytest.raises(ValueError, match=r"observed labels in .* must lie in 0..1, got 2"):
         noise.corrupt(TRUE[[0, 1]], 2, torch.Generator(), ids=IDS[[0, 1]])
 
 
 def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
-    """CIFAR-10N's layout: one clean column, several of what people said."""
+    """The layout of CIFAR-10N: one column of clean labels, several of labels that people gave."""
     path = tmp_path / "cifar10n.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM (VALUES (0, 6, 6, 1), (1, 9, 9, 1)) t(id, clean_label, aggre_label, worse_label)) "

@@ -48,7 +48,7 @@ def test_drawing_equals_one_sample_at_a_time(rate: float, n: int, seed: int) -> 
 
 @given(st.floats(0, 0.999), sizes, st.integers(0, 2**32))
 def test_who_is_corrupted_was_redrawn(rate: float, n: int, seed: int) -> None:
-    """One sample at a time: redrawn for u < eta, whatever its label; the labels are those without the question."""
+    """One sample at a time: it is redrawn for u < eta, whatever its label; asking for the mask changes no label."""
     labels = torch.arange(60) % n
     numbers = torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).tolist()
     redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(seed))
@@ -146,7 +146,7 @@ def test_conversions_that_have_no_answer(arguments: tuple[float, int, str, str],
 
 
 @pytest.mark.parametrize("target", ["uniform", "symmetric"])
-def test_odds_so_large_that_no_sample_is_clean_are_one_sentence(target: str) -> None:
+def test_odds_so_large_that_no_sample_is_clean_give_one_sentence(target: str) -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 1\), got .*, which odds 1e\+38 at N = 10 would be"):
         convert_rate(1e38, 10, source="odds", target=target)  # type: ignore[arg-type]
     assert convert_rate(1e38, 10, source="odds", target="odds") == 1e38

@@ -1,4 +1,4 @@
-"""One made store's analysis, its verdicts and its page, for all tests of this folder."""
+"""The analysis, verdicts and page of an artificial store, for all tests of this folder."""
 
 import pytest
 from figures import made

@@ -1,4 +1,4 @@
-"""What a browser measures of a page: contrast by WCAG 2, boxes that touch, and what is cut off or scrolls."""
+"""Measurements of a page in a browser: contrast by WCAG 2, boxes that touch, text that is cut off or scrolls."""
 
 from itertools import combinations
 
@@ -34,7 +34,7 @@ TEXTS = f"""() => {{ {_HELP}
   }}
   return texts;
 }}"""
-"""Each visible text with its color, opacity and ground; of a chart's texts those that a click has not faded."""
+"""Each visible text with its color, opacity and background; in charts only the texts that a click has not faded."""
 
 MARKS = f"""() => {{ {_HELP}
   const drawn = document.querySelectorAll("[data-chart] svg :is(.mark-symbol, .mark-line) path");
@@ -61,7 +61,7 @@ TITLES = """() => [...document.querySelectorAll(".chart svg")].flatMap((svg, cha
 WIDE = """() => [...document.querySelectorAll(".scroll, .chart")]
   .filter((one) => one.checkVisibility() && one.clientWidth && one.scrollWidth > one.clientWidth + 1)
   .map((one) => ({ name: one.getAttribute("aria-label"), hint: getComputedStyle(one, "::before").content }))"""
-"""What is wider than its place, with its hint."""
+"""Elements that are wider than their place, with their hints."""
 
 CUT_OFF = """() => [...document.querySelectorAll("body *")]
   .filter((one) => !one.closest(".scroll *, .chart *, .hidden, .skip, script, style"))
@@ -83,7 +83,7 @@ def luminance(channels):
 
 
 def contrast(one):
-    """The contrast of a color, blended by its opacity, with its ground: from 1 to 21."""
+    """The contrast of a color, blended by its opacity, with its background: from 1 to 21."""
     color, alpha = _channels(one["color"])
     ground, _ = _channels(one["ground"])
     opacity = alpha * one["opacity"]
@@ -93,7 +93,7 @@ def contrast(one):
 
 
 def touching(boxes):
-    """The pairs of texts of one chart whose boxes share more than a pixel both ways."""
+    """The pairs of texts of one chart whose boxes overlap by more than a pixel in both directions."""
     return [
         (one["text"], other["text"])
         for one, other in combinations(boxes, 2)

@@ -1,4 +1,4 @@
-"""The page of an audit: what it says, what it never says, and how much of it there is."""
+"""The page of an audit: its sentences, the claims that it never makes, and its size."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def test_what_was_settled_comes_first(tmp_path):
     audit = images(tmp_path)
     _, so_far = answered(tmp_path / "audit", 12)
     messages = answer(audit, so_far, "audit")
-    assert "as far as 12 of 36 planned checks tell" in messages[0]
+    assert "after 12 of 36 planned checks" in messages[0]
     for place in range(12, 40):
         checks = Checks(tmp_path / "audit")
         true, given = truth()

@@ -1,4 +1,4 @@
-"""The page in a real browser: every chart drawn, nothing said on the console, nothing asked of any network."""
+"""The page in a real browser: every chart is drawn, and no message reaches the console and no request the network."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from report import legibility
 
 pytestmark = pytest.mark.browser
 PATIENCE = 300_000
-"""How long a page may take to be drawn, in milliseconds: a machine may be busy with other work."""
+"""The milliseconds that a page may take until it is drawn, also on a busy machine."""
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -155,7 +155,7 @@ def test_a_mark_of_the_map_leads_to_the_claim(opened):
 
 @pytest.mark.long
 def test_the_page_that_the_command_line_writes(browser, tmp_path):
-    """`byrote report` on the committed demo: drawn, silent, offline, with every claim that the command judges."""
+    """`byrote report` on the committed demo: drawn, without messages or requests, with every claim that was judged."""
     from pathlib import Path
 
     from byrote.cli import main

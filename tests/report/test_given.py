@@ -1,4 +1,4 @@
-"""Studies over one's own files whose labels are only given: every word of the page, the commands and the columns."""
+"""Studies of own files whose labels are only given: every word of the page, the commands and the columns."""
 
 import json
 import re
@@ -73,7 +73,7 @@ seed = [0, 1]
 
 
 class Words(HTMLParser):
-    """What a reader of the page sees: texts, titles and labels, without scripts and the claims that are not tested."""
+    """The words that a reader of the page sees: texts, titles and labels, without scripts and untested claims."""
 
     def __init__(self, page):
         super().__init__()
@@ -103,7 +103,7 @@ def page_of(root, out):
 @pytest.mark.parametrize(
     "source", [arrays, *(pytest.param(one, marks=pytest.mark.long) for one in (table, image_folder))]
 )
-def test_no_word_claim_figure_or_column_speaks_of_true_labels(source, tmp_path, capsys):
+def test_no_word_claim_figure_or_column_is_about_true_labels(source, tmp_path, capsys):
     root = tmp_path / "store"
     outcome = run(study(tmp_path, source(tmp_path)), root, on="serial")
     assert (outcome.kept, outcome.failed) == (8, {})

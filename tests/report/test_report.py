@@ -1,4 +1,4 @@
-"""The page: every notable number from the tables, nothing from any network, written whole or not at all."""
+"""The page: important numbers come from the tables, nothing from a network, and files are whole or absent."""
 
 import json
 import re
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def sentences(table, **columns):
-    """The computed sentences at the top, of a table with some columns replaced."""
+    """The computed sentences at the top, for a table with some columns replaced."""
     for name, values in columns.items():
         table = table.with_column(name, values)
     return heads.headline(made.analysis(table), [])

@@ -97,7 +97,7 @@ def read(folder):
     runs = []
     for row in rows_of(folder / "runs.parquet"):
         if row["status"] != "done":
-            raise ValueError(f"run {row['key']} failed: teach this module about that")
+            raise ValueError(f"run {row['key']} failed, which this module does not handle yet")
         runs.append(Run(row["key"], json.loads(row["spec"]), row, bind=tuple(json.loads(row["bind"]))))
     for row in sorted(rows_of(folder / "table.parquet"), key=lambda row: row["epoch"]):
         runs[row["run"]].epochs.append(row)
@@ -113,7 +113,7 @@ def read(folder):
 
 @dataclass
 class Cell:
-    """The usable runs of one setting, and whether it speaks for its family."""
+    """The usable runs of one setting, and whether it decides for its family."""
 
     runs: list
     speaks: bool
@@ -146,7 +146,7 @@ def cells(runs, *varied):
     for run in runs:
         groups[run.setting(*varied)].append(run)
     speaking = {}
-    for group in groups.values():  # the most runs speak; of equals, the first
+    for group in groups.values():  # the setting with the most runs decides; of equal ones, the first
         family = group[0].family
         if family not in speaking or len(group) > len(speaking[family]):
             speaking[family] = group
@@ -159,7 +159,7 @@ def cells(runs, *varied):
 
 
 def by_seed(runs, reading):
-    """One value a seed: the mean of the runs of the seed that have a value."""
+    """One value per seed: the mean of the runs of the seed that have a value."""
     values = defaultdict(list)
     for run in runs:
         value = reading(run) if callable(reading) else run[reading]
@@ -174,7 +174,7 @@ def mean(runs, column):
 
 
 def paired(first, second, column):
-    """first - second of equal seed and rate; of each seed the mean over its rates."""
+    """first - second at equal seed and rate, averaged over the rates of each seed."""
     differences = defaultdict(list)
     for one in first:
         for other in second:
@@ -184,7 +184,7 @@ def paired(first, second, column):
 
 
 def samples(runs, column):
-    """How many samples a share counts in all runs together; 0 for what is no share."""
+    """How many samples a share counts in all runs together; 0 for a reading that is not a share."""
     total = 0.0
     for run in runs:
         n, rho = run.facts["n_train"], run["realised_rate"]
@@ -207,7 +207,7 @@ def wilson_error(runs, column):
 
 @dataclass
 class Check:
-    """One statistic in one cell, one value a seed, held to a region; its cell is a setting and, mostly, a rate."""
+    """One statistic in one cell, one value per seed, held to a region; its cell is a setting and, mostly, a rate."""
 
     cell: Cell
     rate: float | None
@@ -242,12 +242,12 @@ class Check:
 
     @property
     def p_outside(self):
-        """The p of the claim being false here: the smaller one-sided p."""
+        """The p of the test that the claim is false here: the smaller one-sided p."""
         return smaller_p(self.value, self.error, self.n - 1, self.region)
 
     @property
     def p_inside(self):
-        """The p of the claim being true here: the larger one-sided p for lying inside."""
+        """The p of the test that the claim is true here: the larger one-sided p for lying inside."""
         if self.n < 2:
             return 1.0
         below = stats.t.sf((self.value - self.region[0]) / self.error, self.n - 1)

@@ -1,4 +1,4 @@
-"""The ten claims that docs/studies.md prints apart, written out the plainest way: the checks of each, and its premises.
+"""The ten claims of the separate table in docs/studies.md, written in the plainest way: their checks and premises.
 
 Like in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """
@@ -158,7 +158,7 @@ def atanh_of_ranks(runs):
 
 
 def varies(values, conditions, counting):
-    """The variance within a condition is at most half of the total, and that at least twice that of counting."""
+    """Variance within a condition is at most half of the total, and the total at least twice that of counting."""
     squares = 0.0
     for condition in set(conditions):
         own = [value for value, other in zip(values, conditions, strict=True) if other == condition]

@@ -1,4 +1,4 @@
-"""The rule that makes one word of the checks of a claim, written out the plainest way.
+"""The rule that turns the checks of a claim into one word, written in the plainest way.
 
 Like in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """
@@ -11,7 +11,7 @@ __all__ = ["decide", "verdict"]
 
 
 def verdict(checks, rows, used, nearly_all=None):
-    """What verdicts.json says of a claim; `rows` are shown and decide nothing."""
+    """The verdict on a claim as in verdicts.json; `rows` are shown and decide nothing."""
     word, text, pooled = decide(checks, nearly_all)
     subjects = dict.fromkeys(check.cell.dataset for check in checks)
     own = {name: [check for check in checks if check.cell.dataset == name] for name in subjects}
@@ -30,7 +30,7 @@ def verdict(checks, rows, used, nearly_all=None):
 
 
 def decide(checks, nearly_all=None):
-    """The word, the words of the verdict, and by kind the pooled estimate with its interval."""
+    """The word, the text of the verdict, and the pooled estimate of each kind with its interval."""
     main_kinds = {check.what for check in checks if check.cell.speaks}
     deciding = [check for check in checks if check.cell.speaks or check.what not in main_kinds]
     met = [check for check in deciding if check.n >= 3 and not check.unmet]
@@ -63,7 +63,7 @@ def decide(checks, nearly_all=None):
 
 
 def holm(checks, level):
-    """Holm's step-down test: p-values ascending against level / how many are left, up to the first that misses."""
+    """Holm's step-down test: ascending p-values against level / the number of those that remain, up to a failure."""
     rejected = []
     for check in sorted(checks, key=lambda check: check.p_outside):
         if check.p_outside > level / (len(checks) - len(rejected)):

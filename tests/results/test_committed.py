@@ -1,4 +1,4 @@
-"""The committed evidence: its verdicts are those its tables give, and its runs are those of the study."""
+"""The committed evidence: its verdicts follow from its tables, and its runs are those of the study."""
 
 import importlib.util
 import json

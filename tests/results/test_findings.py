@@ -1,4 +1,4 @@
-"""docs/findings.md: every finding has a number, and every number stands in the committed table its paragraph names.
+"""docs/findings.md: every finding has a number, and every number is in the committed table that its paragraph names.
 
 A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is a folder of
 results/small or results, and `NAME medium` one of results/medium; its verdicts.json must judge each CLAIM. A finding is
@@ -22,9 +22,9 @@ SOURCE = re.compile(r"\(Source: ([^()]+)\)\Z")
 NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)"
 LONE = re.compile(rf"(?<![\w.]){NUMBER}(?!\w)")
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
-# A setting that names a cell: it must stand in the name of a cell of the claims that the paragraph cites.
-CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images a class|epochs(?! per))\b")
-# What is not a result: the only digits that need no table.
+# A setting that names a cell: it must occur in the name of a cell of the claims that the paragraph cites.
+CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images per class|epochs(?! per))\b")
+# Digits that need no table, because they are not results.
 NO_RESULT = re.compile(
     r"`[^`]*`"  # code
     r"|CIFAR-10N?|ResNet-\d+|CNN-8"  # data sets and networks
@@ -38,7 +38,7 @@ NO_RESULT = re.compile(
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
-    """(finding, block) of each heading, paragraph, list item and table; a table takes the source note below it."""
+    """(finding, block) of each heading, paragraph, list item and table; a table belongs to the source note below it."""
     finding = ""
     page = re.sub(r"^(#.*)$", r"\n\1\n", re.sub(r"\|\n\n\(Source", "|\n(Source", page), flags=re.MULTILINE)
     for block in re.split(r"\n\s*\n", page.strip()):
@@ -49,7 +49,7 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
 
 
 def named(source: str) -> list[object]:
-    """The committed tables that a source note names: a verdict each claim, or the content of a file."""
+    """The committed tables that a source note names: a verdict for each claim, or the content of a file."""
     tables: list[object] = []
     for part in source.split("; "):
         store, *ids = part.split(", ")
@@ -70,7 +70,7 @@ def named(source: str) -> list[object]:
 
 
 def leaves(table: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Every number and text of a table with the key it stands under."""
+    """Every number and text of a table with its key."""
     if isinstance(table, dict):
         for name, value in table.items():
             yield from leaves(value, name)
@@ -102,7 +102,7 @@ def is_printed(printed: str, value: float) -> bool:
 
 
 def values(tables: list[object]) -> tuple[list[float], str]:
-    """The numbers of the tables, also those in their words and reasons, and the names of their cells as one text."""
+    """The numbers of the tables, also those in verdicts and reasons, and the names of their cells as one text."""
     numbers, cells = [], []
     for key, leaf in (pair for table in tables for pair in leaves(table)):
         if isinstance(leaf, (int, float)):
@@ -115,7 +115,7 @@ def values(tables: list[object]) -> tuple[list[float], str]:
 
 
 def missing(text: str, tables: list[object]) -> list[str]:
-    """The numbers of a text (its settings taken out) that the tables do not hold."""
+    """The numbers of a text, without its settings, that the tables do not contain."""
     numbers, cells = values(tables)
     intervals = [triple for table in tables for triple in triples(table)]
     absent = []
@@ -131,7 +131,7 @@ def missing(text: str, tables: list[object]) -> list[str]:
 
 
 def faults(page: str) -> list[str]:
-    """What is wrong with a page of findings, a sentence each."""
+    """The mistakes of a page of findings, a sentence for each."""
     wrong, empty = [], {}
     for finding, block in blocks(page):
         source = SOURCE.search(block)
@@ -193,7 +193,7 @@ def test_each_verdict_that_fails_or_cannot_be_decided_has_a_finding():
 
 A5 = next(one for one in named("memorization-dilation, A5") if isinstance(one, dict))
 SIZE = "{:.3f} [{:.3f}, {:.3f}]".format(A5["statistic"], *A5["interval"])
-# the interval of one cell behind the value of another: each number stands in the table, and not together
+# the value of one cell with the interval of another: both are in the table, but not together
 OTHER = "{:.3f} [{:.3f}, {:.3f}]".format(A5["details"][0]["value"], A5["details"][1]["low"], A5["details"][1]["high"])
 RIGHT = f"# Page\n\n### A5 holds\n\nOn {A5['runs']} runs with width 512 at eta .2 it is {SIZE}.\n"
 NOTE = "(Source: memorization-dilation, A5)"

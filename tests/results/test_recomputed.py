@@ -1,4 +1,4 @@
-"""Ten verdicts, recomputed from the committed tables by a second program, agree in every number and word."""
+"""Ten verdicts, recomputed from the committed tables by a second program, which agrees in every number and word."""
 
 import ast
 import json
@@ -38,14 +38,14 @@ def again(study, id, scale="small"):
 
 
 def close(number, stored, relative):
-    """Equal to the relative tolerance; what was not finite is stored as null."""
+    """Equal within the relative tolerance; numbers that are not finite are stored as null."""
     if stored is None:
         return number is None or not math.isfinite(number)
     return number is not None and math.isclose(number, stored, rel_tol=relative)
 
 
 def differences(mine, stored):
-    """What differs between a recomputed verdict and a stored one, a remark each."""
+    """The differences between a recomputed verdict and a stored one, a remark for each."""
     wrong = [name for name in ("word", "verdict", "runs") if mine[name] != stored[name]]
     ends = stored["interval"]
     if not close(mine["statistic"], stored["statistic"], 1e-9):
@@ -101,7 +101,7 @@ def test_a_committed_verdict_at_medium_is_the_recomputed_one(study, id):
 
 
 def tampered(verdict, part, sign):
-    """The verdict with one number or word of one part changed, a number by three times what may differ."""
+    """The verdict with one number or word of one part changed, a number by three times the tolerance."""
     value, end = 1 + sign * 3e-9, 1 + sign * 3e-6
     kind = next(iter(verdict["pooled"]))
     if part == "statistic":
@@ -160,7 +160,7 @@ def test_the_recomputation_imports_nothing_of_byrote(name):
 
 
 def printed_rows(text):
-    """The rows of the table of ten verdicts in docs/studies.md, each as its cells, without the head."""
+    """The rows of the table of ten verdicts in docs/studies.md as lists of cells, without the header."""
     (table,) = MARKS.findall(text)
     rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines()]
     assert rows[0] == ["claim", "study", "statement", "verdict", "mean over cells, 95% interval", "runs"]

@@ -1,4 +1,4 @@
-"""The rule of `recomputed_rule` and that of byrote give one word on drawn checks, which reach what no table reaches."""
+"""`recomputed_rule` and byrote give the same word on random checks, which cover cases that occur in no table."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ SPREADS, SHIFTS = (0.02, 0.1, 0.5), (-2.0, -0.3, 0.0, 0.3, 2.0)
 
 
 def drawn(number, kinds):
-    """Checks of 1 to 8 cells: means around the bar, shared seeds, some premises unmet, some cells variations."""
+    """Random checks of 1 to 8 cells: means around the bar, shared seeds, some premises unmet, some variations."""
     generator = np.random.default_rng(number)
     k, spread, shift = generator.integers(1, 9), generator.choice(SPREADS), generator.choice(SHIFTS)
     unmet_share, few_share, variation_share = generator.choice([0.0, 0.0, 0.5], 3)

@@ -1,4 +1,4 @@
-"""Stored runs trained again at reduced length: their first evaluation comes out as it is stored."""
+"""Stored runs, trained again at reduced length: their first evaluation agrees with the stored one."""
 
 import json
 from functools import cache
@@ -16,7 +16,7 @@ from byrote.training import train
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
 )
-_MOST = 100_000  # samples times epochs: what a test may cost
+_MOST = 100_000  # samples times epochs that a test may train
 
 
 def name(folder):
@@ -37,9 +37,9 @@ def candidates(folder, precision):
         row = history.row(place)
         run = results.runs.row(row["run"])
         spec = json.loads(run["spec"])
-        # smooth losses: nMSE at a large rate passes through spikes, where the paths of one machine differ by a quarter
+        # smooth losses: with nMSE at a large rate the loss has spikes, where ways of one machine differ by a quarter
         smooth = run["loss"] in ("CE", "LS")
-        # a shorter training has the same first epochs, but under cosine, which looks at the length, or after a start
+        # a shorter training has the same first epochs, except with a cosine schedule, set by the length, or a start
         alike = spec["training"]["schedule"]["kind"] != "cosine" and spec["start"] is None
         samples = row["epoch"] * run["n_train"]
         if (
@@ -55,7 +55,7 @@ def candidates(folder, precision):
 
 @cache
 def cheapest(folder, precision):
-    """The two runs whose first evaluation comes soonest, of two losses where there are two; fewer if none is cheap."""
+    """The two runs that reach their first evaluation soonest, with two losses if possible; fewer if none is cheap."""
     by_cost = sorted(candidates(folder, precision), key=lambda one: one[:2])
     other = [one for one in by_cost if one[2]["loss"] != by_cost[0][2]["loss"]] or by_cost[1:]
     return [one[2:] for one in by_cost[:1] + other[:1]]
@@ -84,7 +84,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
         (run,) = train([short])
     except DataUnavailableError as error:
         pytest.skip(f"the data are not on this machine: {error}")
-    assert set(row) - {"run", "key"} <= set(run.history.columns), "what is stored has today's names"
+    assert set(row) - {"run", "key"} <= set(run.history.columns), "stored columns have today's names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
     assert run.history["realised_rate"][-1] == row["realised_rate"]  # the labels are exactly the same
@@ -100,7 +100,7 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_stored_run_has_the_key_of_its_spec(folder: Path):
-    """The runs are named by what made them, and the spec is one that today's byrote reads."""
+    """The key is the digest of the spec, and today's byrote reads the spec."""
     results = stored_results(folder)
     for run in results.runs.rows():
         spec, contents = json.loads(run["spec"]), json.loads(run["contents"])

@@ -1,4 +1,4 @@
-"""The table of m by images a class: recomputed by loops over the stored rows, and committed as it is computed."""
+"""The table of m by images per class: recomputed by loops over the stored rows, and committed as it is computed."""
 
 import csv
 import importlib.util

@@ -248,7 +248,7 @@ def test_without_obstore_one_sentence_says_what_to_install(here, monkeypatch):
         byrote.open("s3://bucket/x")
 
 
-def test_a_bucket_that_cannot_be_reached_is_one_sentence(here, monkeypatch, capsys):
+def test_a_bucket_that_cannot_be_reached_gives_one_sentence(here, monkeypatch, capsys):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("byrote.store.bucket._RETRIES", 0)
     assert main(["status", "s3://bucket/x"]) == 1

@@ -170,7 +170,7 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 4000, 20_000])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(root, run, limit):
+def test_a_full_disk_gives_one_sentence_and_leaves_nothing(root, run, limit):
     """The system refuses to write beyond a size, as it does on a full disk; also the weights, which once were lost."""
     tables._connection.cache_clear()
     pid = os.fork()

@@ -138,7 +138,7 @@ def test_damaged_files_are_named(tmp_path, run):
 
 
 @pytest.mark.parametrize("name", ["history.parquet", "features.parquet"])
-def test_one_bit_that_flips_is_one_sentence_that_names_the_file(tmp_path, run, name):
+def test_one_bit_that_flips_gives_one_sentence_that_names_the_file(tmp_path, run, name):
     plan_of(tiny()).write(tmp_path)
     path = commit(tmp_path, run) / name
     whole = path.read_bytes()

@@ -92,7 +92,7 @@ def test_stores_of_different_studies_are_refused(other, message, runs, tmp_path)
         merge([first, second], tmp_path / "c")
 
 
-def test_what_cannot_be_merged_is_one_sentence(runs, tmp_path):
+def test_what_cannot_be_merged_gives_one_sentence(runs, tmp_path):
     first, second = store(tmp_path / "a", runs[:1]), store(tmp_path / "b", runs[1:])
     with pytest.raises(ValueError, match="at least two stores, got 1"):
         merge([first], tmp_path / "c")

@@ -118,7 +118,7 @@ def test_a_part_needs_a_folder_of_its_own_and_a_name_of_the_study(root, tmp_path
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "runs.parquet", "features.parquet"])
-def test_one_bit_of_a_compacted_file_that_flips_is_one_sentence(root, tmp_path, name):
+def test_one_bit_of_a_compacted_file_that_flips_gives_one_sentence(root, tmp_path, name):
     path = byrote.open(root).compact(tmp_path / "results") / name
     whole = path.read_bytes()
     for place in (9, len(whole) // 2, len(whole) - 9):
@@ -134,7 +134,7 @@ def test_one_bit_of_a_compacted_file_that_flips_is_one_sentence(root, tmp_path, 
     assert len(byrote.open(path.parent).results.features)
 
 
-def test_what_an_older_byrote_wrote_is_one_sentence_that_says_what_to_do(root, tmp_path):
+def test_what_an_older_byrote_wrote_gives_one_sentence_that_says_what_to_do(root, tmp_path):
     results = byrote.open(root).compact(tmp_path / "results")
     about, is_sealed = read_sealed(results / "about.json")
     assert is_sealed
@@ -201,7 +201,7 @@ def test_states(root, runs):
         assert (state["missing"], state["running"], state["done"]) == (1, 1, 2)
         assert state["in_hand"][0]["epoch"] == 1
         (root / ".running" / f"{runs[0].key}.json").write_text("{")
-        assert state_of(root)["in_hand"][0]["epoch"] == 0, "it is in hand, whatever its note says"
+        assert state_of(root)["in_hand"][0]["epoch"] == 0, "it is being trained, whatever its note says"
     assert state_of(root)["running"] == 0, "a note alone is nobody who trains"
 
 
@@ -290,7 +290,7 @@ def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
         ("abc", r"`accept=` needs at least the first 6 digits of a content, got 'abc'"),
     ],
 )
-def test_an_accepted_digest_that_no_run_has_is_one_sentence(root, digits, sentence):
+def test_an_accepted_digest_that_no_run_has_gives_one_sentence(root, digits, sentence):
     old = EXPERIMENTS[0].contents["module:toys"]
     plan = replace(Plan.read(root), entries=tuple(renamed(e, "f" * 16) for e in EXPERIMENTS))
     with pytest.raises(ValueError, match=sentence.format(old=old[:12])):

@@ -167,7 +167,7 @@ def test_status_counts_what_is_damaged_apart(root, capsys):
 
 
 @pytest.mark.parametrize("name", ["plan.json", "unavailable.json"])
-def test_a_damaged_file_of_the_store_is_one_sentence(root, name, capsys):
+def test_a_damaged_file_of_the_store_gives_one_sentence(root, name, capsys):
     if name == "unavailable.json":
         write_sealed(root / name, {A: "no data"})
     whole = (root / name).read_bytes()

@@ -1,4 +1,4 @@
-"""One short run of every configuration of the studies' `paper` scale: 8 images a class, one epoch, all else as printed.
+"""A short run of every configuration of the studies' `paper` scale: 8 images per class, one epoch, all else as printed.
 
 A configuration is a data set with its preparation, a network, a recipe, a noise law and a start. Each is trained once,
 and each loss once with each kind of network. Data sets that are not on this machine are skipped one by one.
@@ -43,7 +43,7 @@ def learning(e):
 
 
 def chosen(study):
-    """The runs that cover all; preferred are Fashion-MNIST, whose first images lie in the package, and much noise."""
+    """Runs that cover everything, preferably of Fashion-MNIST, which is partly in the package, and with much noise."""
 
     def order(run):
         return run[1].data.kind != "fashion_mnist", -getattr(run[1].noise, "rate", 0)

@@ -1,4 +1,4 @@
-"""Built-in studies ask for the runs that the claims read: checked on the plans, nothing is trained here."""
+"""Built-in studies plan the runs that the claims read; these tests read the plans and train nothing."""
 
 import json
 from functools import cache
@@ -44,7 +44,7 @@ def n_train(data):
 
 
 def facts(study, scale, monkeypatch):
-    """A row a planned run: its spec by dotted path, and its facts as the engine writes them."""
+    """A row per planned run: its spec by dotted path, and its facts as the engine writes them."""
     monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # the labels are not read here
     monkeypatch.setattr("byrote.noise.Recorded.content", lambda own: own.path, raising=False)
     return _facts(study, scale)
@@ -73,7 +73,7 @@ STORED += ("feature_width", "effective_rate", "start_loss")
 
 
 def imagined(rows):
-    """A table with four evaluations a run, in which every premise is met and no two runs are alike."""
+    """A table with four evaluations per run, in which every premise is met and no two runs are equal."""
     rng = np.random.default_rng(0)
     runs, table = [], []
     for place, row in enumerate(rows):
@@ -140,7 +140,7 @@ def test_every_scale_is_valid_and_of_the_size_it_should_be(study, scale):
     [("memorization-dilation", MD), ("loss-function", LF), ("robust", {"A5", "A5r", "B7", "C4"})],
 )
 def test_the_claims_find_their_cells(study, wanted, monkeypatch):
-    """On tables in which every premise holds no claim of the study is "not tested"."""
+    """On tables in which every premise holds, no claim of the study is "not tested"."""
     analysis = imagined(facts(study, "small", monkeypatch))
     for name in sorted(wanted):
         verdict = judged(analysis, name)

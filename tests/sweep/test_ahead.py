@@ -54,7 +54,7 @@ def test_runs_are_chosen_by_their_fields(entries, where, count):
         ({"seed": [True]}, "no run has seed = True"),
     ],
 )
-def test_what_no_run_has_is_one_sentence(entries, where, sentence):
+def test_what_no_run_has_gives_one_sentence(entries, where, sentence):
     with pytest.raises(ValueError, match=sentence):
         chosen(entries, where)
 
@@ -140,7 +140,7 @@ def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
         (["--partition", "a\nb"], "--partition needs names"),
     ],
 )
-def test_what_sbatch_would_not_take_is_one_sentence_and_nothing_is_written(tmp_path, options, sentence, capsys):
+def test_what_sbatch_would_not_take_gives_one_sentence_and_nothing_is_written(tmp_path, options, sentence, capsys):
     assert main([*RUN, "--out", str(tmp_path / "s"), "--on", "slurm", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line

@@ -201,12 +201,12 @@ def test_a_cancelled_sweep_keeps_a_checkpoint_and_is_130(tmp_path, monkeypatch, 
     monkeypatch.setattr(Bar, "event", lambda self, event, outcome: cancel(root))
     assert main([*RUN, "--out", str(root)]) == 130
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("byrote: ")]
-    assert line == f"byrote: cancelled: 0 of 8 runs are kept in {root}, 8 are left; the same command goes on"
+    assert line == f"byrote: cancelled: 0 of 8 runs are kept in {root}, 8 are left; the same command continues"
     assert len(list((root / ".running").glob("*.checkpoint"))) == 1
     monkeypatch.undo()
     assert main([*RUN, "--out", str(root)]) == 0
     assert main(["cancel", str(root)]) == 0
-    assert "stops after the epoch in hand" in capsys.readouterr().err
+    assert "stops after the current epoch" in capsys.readouterr().err
     assert main(["cancel", str(tmp_path)]) == 2
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_once_ends_after_the_epoch_with_one_sentence(tmp_path, whole, mon
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "0/8 runs",
-        f"byrote: interrupted: 0 of 8 runs are kept in {root}, 8 are left; the same command goes on",
+        f"byrote: interrupted: 0 of 8 runs are kept in {root}, 8 are left; the same command continues",
     ]
     assert kinds == ["epoch", "stopped"]
     assert signal.getsignal(signal.SIGINT) is handler

@@ -69,7 +69,7 @@ def until(true, seconds=240.0):
 
 
 def in_hand(root, process=None):
-    """The runs that some driver trains, past their first evaluated epoch; or all that this process had in hand."""
+    """The runs that some driver trains, past their first evaluated epoch; or all that this process was training."""
     keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
@@ -132,7 +132,7 @@ def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohor
     assert [process.returncode for process in drivers[1:]] == [0, 0], ended
     assert all(out.splitlines()[-1] == "kept 12" for out, _ in ended[1:])
     twice = {key for key, count in trained(out for out, _ in ended).items() if count > 1}
-    assert twice <= set(lost), "no run was trained twice, but what was killed in hand"
+    assert twice <= set(lost), "no run was trained twice, but those that were killed while training"
     assert files(root) == files(whole.root)
     assert byrote.open(root).results.history == byrote.open(whole.root).results.history
     assert verify(root).flaws == ()

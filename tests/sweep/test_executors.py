@@ -192,7 +192,7 @@ def test_run_on_ray_gives_the_bits_of_serial(tmp_path, pretended):
     assert files(one.root) == files(other.root)
 
 
-def test_without_ray_it_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_without_ray_it_gives_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert main(["run", str(MINI), "--import", "toys", "--on", "ray", "--out", str(tmp_path / "s")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -209,6 +209,6 @@ def test_without_ray_it_is_one_sentence(tmp_path, monkeypatch, capsys):
         (("", None, "cuda:1"), "give `device='cuda'` instead of cuda:1"),
     ],
 )
-def test_what_ray_cannot_be_asked_for_is_one_sentence(arguments, sentence):
+def test_what_ray_cannot_be_asked_for_gives_one_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
         Ray.check(Request(None, *arguments[:2]), arguments[2])

@@ -242,7 +242,7 @@ def test_a_watcher_hears_everything(tmp_path):
         ({"imports": ["no_such_module"]}, "no_such_module"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_nothing_is_written(tmp_path, settings, sentence):
+def test_a_wrong_request_gives_one_sentence_and_nothing_is_written(tmp_path, settings, sentence):
     with pytest.raises(ValueError) as caught:
         run(MINI, tmp_path / "out", **({"imports": ["toys"], "on": "serial"} | settings))
     assert sentence in str(caught.value)

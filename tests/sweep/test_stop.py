@@ -1,4 +1,4 @@
-"""A sweep that stops early: no task starts, the tasks in hand keep checkpoints, and the bits stay the same."""
+"""A sweep that stops early: no task starts, current tasks keep checkpoints, and the bits stay the same."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_a_duration_is_read(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "0", "0m", "-5", "2 weeks", "h", "30m1h", "inf", "nan", "1e3"])
-def test_what_is_no_duration_is_one_sentence(text):
+def test_what_is_no_duration_gives_one_sentence(text):
     with pytest.raises(ValueError, match="a duration needs seconds above 0 or units such as 90m, 2h or 1h30m"):
         read_seconds(text)
 
@@ -100,7 +100,7 @@ def test_max_time_is_exit_code_zero_with_what_is_left(tmp_path, capsys):
     arguments = ["run", str(MINI), "--import", "toys", "--on", "serial", "--out", str(tmp_path / "s")]
     assert main([*arguments, "--max-time", "0.001s"]) == 0
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"the time is up: 0 of 8 runs are kept in {tmp_path / 's'}, 8 are left; the same command goes on"
+    assert last == f"the time is up: 0 of 8 runs are kept in {tmp_path / 's'}, 8 are left; the same command continues"
     assert main([*arguments, "--max-time", "10m"]) == 0
     assert "8 of 8 runs are kept" in capsys.readouterr().err
     assert len(committed(tmp_path / "s")) == 8

@@ -130,7 +130,7 @@ def test_recorded_labels_that_do_not_cover_a_new_split_are_an_error_before_anyth
     assert not (tmp_path / "t").exists()
 
 
-def test_a_damaged_note_is_one_sentence(tmp_path):
+def test_a_damaged_note_gives_one_sentence(tmp_path):
     outcome = run(study(HERE, GONE), tmp_path / "s", on="serial")
     path = outcome.root / "unavailable.json"
     assert set(json.loads(path.read_text())) == {*outcome.unavailable, "digest"}

@@ -168,7 +168,7 @@ def _first_losses(results, kind):
     return keys, [float(results.history.where(key=key, epoch=1)["train_loss"][0]) for key in keys]
 
 
-def test_a_digest_that_no_run_has_is_one_sentence_and_nothing_happens(folder, here):
+def test_a_digest_that_no_run_has_gives_one_sentence_and_nothing_happens(folder, here):
     here("--limit", "1")
     old = file_digest("mine.npz")
     arrays("mine.npz", 1)

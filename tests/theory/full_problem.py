@@ -1,5 +1,6 @@
-"""The full memorization-dilation problem by general constrained optimization: slow, obvious, and independent of the
-reduction that `byrote.theory.dilation` uses.
+"""The full memorization-dilation problem by general constrained optimization.
+
+It is slow, obvious, and independent of the reduction that `byrote.theory.dilation` uses.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ __all__ = ["FullSolution", "full_problem"]
 
 @dataclass(frozen=True)
 class FullSolution:
-    """What SLSQP found for the problem as the paper states it: u_1, u_2 in R^M, r, the risk, the worst
-    violated constraint.
-    """
+    """The solution by SLSQP of the problem in the paper: u_1, u_2 in R^M, r, the risk, the worst violation."""
 
     features: Array
     r: float
@@ -44,8 +43,8 @@ def full_problem(
 ) -> FullSolution:
     """MD Definition 4.1 in all its 2 M + 1 variables, with both constraints, from a random start.
 
-    The expectation is a plain sum over 1,200 fixed points of the law's own parameter; nothing is
-    assumed symmetric or active. Arguments as in `dilation`, one point only.
+    The expectation is a plain sum over 1,200 fixed points of the parameter of the law. Neither symmetry nor an active
+    constraint is assumed. The arguments are those of `dilation`, for one point only.
 
     >>> round(full_problem().dilation, 5)
     0.00605
@@ -56,7 +55,7 @@ def full_problem(
     constraints = [{"type": "ineq", "fun": full.room, "jac": full.room_slope}]
     start = np.concatenate([generator.uniform(0, 1, 2 * width), [2.0]])
     x, best, converged, steps = start, np.inf, False, 0
-    for _ in range(6):  # SLSQP stops early now and then: start it again near where it stopped
+    for _ in range(6):  # SLSQP sometimes stops early: start it again near where it stopped
         bounds = [(0.0, None)] * (2 * width + 1)
         run = minimize(
             full.risk,
@@ -77,15 +76,16 @@ def full_problem(
             break
         start = np.maximum(x * (1 + 1e-3 * generator.standard_normal(2 * width + 1)), 0)
     features, r = full.a * x[:-1].reshape(2, width), full.unit * float(x[-1])
-    apart = np.linalg.norm(features - full.a * full.centres, axis=1)
+    apart = np.linalg.norm(features - full.a * full.centers, axis=1)
     value = best * full.eta + full.rest
     return FullSolution(features, r, r / full.distance, full.eta * float(apart.max()), value, converged, steps)
 
 
 @dataclass(frozen=True)
 class _Full:
-    """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max); the risk less its value at r = 0 without
-    noise, over eta.
+    """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max).
+
+    The risk is taken less its value at r = 0 without noise, and divided by eta.
     """
 
     alpha: float
@@ -126,8 +126,8 @@ class _Full:
         return self.clean(0.0)[0]
 
     @property
-    def centres(self) -> Array:
-        """Where u_1 and u_2 come from: h_2 / a and h_1 / a."""
+    def centers(self) -> Array:
+        """The true class means of u_1 and u_2: h_2 / a and h_1 / a."""
         return np.eye(2, self.width)[::-1]
 
     def clean(self, r: float) -> tuple[float, float]:
@@ -154,12 +154,12 @@ class _Full:
         return (f - self.rest) / self.eta + p1 + p2, gradient
 
     def room(self, x: Array) -> Array:
-        """C_MD r / D - eta ||u - h||, over eta D: at least 0 where feasible."""
-        apart = (x[:-1].reshape(2, self.width) - self.centres) / np.sqrt(2)
+        """(C_MD r / D - eta ||u - h||) / (eta D), which is at least 0 for feasible points."""
+        apart = (x[:-1].reshape(2, self.width) - self.centers) / np.sqrt(2)
         return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
 
     def room_slope(self, x: Array) -> Array:
-        apart = x[:-1].reshape(2, self.width) - self.centres
+        apart = x[:-1].reshape(2, self.width) - self.centers
         apart = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-300) / np.sqrt(2)
         rows = np.zeros((2, x.size))
         rows[0, : self.width], rows[1, self.width : -1], rows[:, -1] = -apart[0], -apart[1], 1.0

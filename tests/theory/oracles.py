@@ -1,4 +1,4 @@
-"""Slow, obvious counterparts of what byrote.theory computes."""
+"""Slow, obvious versions of the functions of byrote.theory."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def circle(count=400):
 
 
 def full_multiclass(loss, geometry, penalty, eta, slope, plane, seed=0):
-    """Every u_ij free in R^N and r free; one constraint a true class. Nothing is assumed symmetric. Returns
-    (r / D, risk).
-    """
+    """(r / D, risk) with every u_ij free in R^N, r free, and one constraint per true class, without any symmetry."""
     N, a, k, D = geometry.num_classes, geometry.feature_norm, geometry.logit_scale, geometry.distance
     pairs = [(i, j) for i in range(N) for j in range(N) if i != j]
     counts = np.ones(N)
@@ -93,7 +91,7 @@ def full_multiclass(loss, geometry, penalty, eta, slope, plane, seed=0):
 
 
 def clean_memorization_by_slsqp(alpha, l_w, l_h, eta, slope, clean_slope):
-    """Both u, the training spread s and the displacement w free; returns (s, w, memorization)."""
+    """(s, w, memorization) with both u, the training spread s and the displacement w free."""
     c = alpha / 2 + np.sqrt(2 * l_w * l_h)
     d = np.log((1 - c) / c)
     a, scale = np.sqrt(d * np.sqrt(l_w / (2 * l_h))), np.sqrt(2 * l_h / l_w)

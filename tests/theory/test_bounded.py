@@ -1,4 +1,4 @@
-"""Bounded losses at N = 2 against the search of the general model, and against a grid of the objective itself."""
+"""Bounded losses at N = 2 against the search of the general model, and against the objective on a grid."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
 
 @pytest.mark.parametrize("kind", ["robust-log", "squared-probabilities"])
 def test_no_point_of_a_grid_has_a_lower_risk(kind):
-    """The objective term by term on a grid of u and r: the slow and obvious counterpart."""
+    """The objective term by term on a grid of u and r: the slow and obvious version."""
     lam, eta, slope, alpha = 1e-3, 0.2, 1.0, 0.1
     solved = theory.bounded_dilation(theory.Problem(alpha, lam, lam, eta, slope, "two-point", loss=kind))
     geometry = theory.class_geometry(LogitLoss(kind, alpha), 2, lam / 2, lam / 2)
@@ -90,7 +90,7 @@ def test_collapsed_and_wrong_arguments():
 @pytest.mark.parametrize("kind", theory.KINDS)
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_the_one_door_to_the_solvers(kind, variant, num_classes):
-    """Each loss and N: the numbers are those of the general model, point by point."""
+    """For each loss and N, the numbers equal those of the general model, point by point."""
     etas, lambda_w = np.array([0.05, 0.3]), np.array([1e-3, 1e-3])
     alpha = 0.1 if kind in ("smoothing", "relaxation", "robust-log") else 0.0
     curves = theory.predicted(theory.Problem(alpha, lambda_w, 2e-3, etas, 0.8, loss=kind), variant, num_classes)

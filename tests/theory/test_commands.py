@@ -55,7 +55,7 @@ def test_theorem_and_sweep(capsys):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A1 and A9 without their seconds of computation."""
+    """Replace A1 and A9, which compute for seconds, by quick claims."""
     findings = {
         "A1": claims.Finding("holds", statistic=1e-8, runs=3),
         "A9": claims.Finding("fails", statistic=0.5, interval=(0.4, 0.6), runs=3),
@@ -97,7 +97,7 @@ def test_claims_need_runs_or_the_flag(capsys):
         (["figures", "theory-nothing"], "theory figures are"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_code_2(arguments, message, capsys):
+def test_a_mistake_gives_one_sentence_and_code_2(arguments, message, capsys):
     assert main(["theory", *arguments]) == 2
     captured = capsys.readouterr()
     assert message in captured.err

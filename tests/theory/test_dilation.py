@@ -48,7 +48,7 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
 
 
 def _reference(alpha, l_w, l_h, eta, slope, points):
-    """The reduced problem at 30 digits, for a law of atoms: Newton on the gradient from the answer found."""
+    """The reduced problem in 30 digits, for a law of atoms: Newton on the gradient from the given solution."""
     with mpmath.workdps(30):
         al, w, h, e, C = (mpmath.mpf(x) for x in (alpha, l_w, l_h, eta, slope))
         c = al / 2 + mpmath.sqrt(2 * w * h)
@@ -263,7 +263,7 @@ class TestUsersLaws:
         assert ring.bound == pytest.approx(1)
         assert theory.dilation(eta=0.1, law=ring).dilation == pytest.approx(theory.dilation(eta=0.1).dilation, rel=1e-9)
 
-    def test_a_lopsided_law_may_be_used_if_centred(self):
+    def test_a_lopsided_law_may_be_used_if_centered(self):
         lopsided = theory.dilation(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
         full = full_problem(eta=0.2, law=laws.from_samples([-1.0, -1.0, 2.0]))
         assert full.dilation == pytest.approx(lopsided.dilation, rel=1e-6)
@@ -271,12 +271,12 @@ class TestUsersLaws:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: laws.from_samples([1.0, 2.0]), "not centred"),
-            (lambda: laws.from_samples([[1.0, 1.0], [0.0, 0.0]]), "not centred.*h_1"),
+            (lambda: laws.from_samples([1.0, 2.0]), "not centered"),
+            (lambda: laws.from_samples([[1.0, 1.0], [0.0, 0.0]]), "not centered.*h_1"),
             (lambda: laws.from_samples([0.0, 0.0]), "spread"),
             (lambda: laws.from_samples([np.nan]), "finite"),
             (lambda: laws.from_samples([[1.0], [2.0]]), "M >= 2"),
-            (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centred"),
+            (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centered"),
             (lambda: laws.from_density(lambda z: z**2 - 1, -1.0, 1.0), "non-negative"),
             (lambda: laws.from_density(lambda z: 0 * z, -1.0, 1.0), "mass"),
             (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite low < high"),
@@ -320,7 +320,7 @@ def test_the_oracle_refuses_what_has_no_problem():
 
 
 def test_vanishing_penalties_are_certified_or_not_converged():
-    """u_1 comes so near to h_2 that its coordinates have no digit left: the certificate must not subtract them."""
+    """u_1 comes so near to h_2 that their difference has no digit left: the certificate must not subtract them."""
     smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
     assert smoothed.converged.all()
     assert (smoothed.optimality_gap < 1e-15).all()

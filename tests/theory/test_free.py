@@ -53,7 +53,11 @@ def test_signed_features_have_a_flat_orbit():
     [
         ([[1.0, 0.0], [0.0, -2.0]], [False, False], -2.0),
         ([[1.0, 2.0], [2.0, 1.0]], [False, False], -1.0),
-        ([[1.0, 2.0], [2.0, 1.0]], [True, True], 1.0),  # the bad direction (1, -1) is not allowed
+        (
+            [[1.0, 2.0], [2.0, 1.0]],
+            [True, True],
+            1.0,
+        ),  # the direction of negative curvature, (1, -1), is not admissible
         ([[1.0, -2.0], [-2.0, 1.0]], [True, True], -1.0),
         ([[1.0, 2.0], [2.0, 1.0]], [True, False], -1.0),
     ],

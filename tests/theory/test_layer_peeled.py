@@ -36,7 +36,7 @@ def test_the_checked_example():
 def test_closed_form_equals_the_free_solver(N, alpha, log_w, log_h, positive, bias, wider, seed):
     l_w, l_h = 10**log_w, 10**log_h
     exact = theory.layer_peeled(N, alpha, l_w, l_h, positive, bias, N + wider)
-    for restarts in (2, 10, 60):  # spurious minima exist: more starts only where two did not meet the best one
+    for restarts in (2, 10, 60):  # spurious minima exist: more starts only where two starts did not reach the best one
         free = theory.solve_free(N, alpha, l_w, l_h, positive, bias, N + wider, restarts=restarts, seed=seed)
         if abs(free.value / exact.value - 1) < 1e-9:
             break
@@ -71,7 +71,7 @@ def test_any_admissible_tangent_certifies_and_no_other():
 
 @pytest.mark.parametrize("positive", [True, False])
 @pytest.mark.parametrize("N", [2, 3, 7])
-def test_the_matrices_are_minimisers(N, positive):
+def test_the_matrices_are_minimizers(N, positive):
     solved = theory.layer_peeled(N, 0.2, 0.003, 0.001, positive, width=N + 2)
     W, H = solved.weight, solved.features
     samples = np.repeat(H[:, None, :], 2, axis=1)
@@ -114,7 +114,7 @@ def test_the_exact_threshold_is_where_zero_takes_over(positive):
     assert np.isfinite([at.value, at.lower_bound, at.feature_norm]).all()
 
 
-def test_between_the_thresholds_the_minimiser_is_zero():
+def test_between_the_thresholds_the_minimizer_is_zero():
     exact, printed = theory.thresholds(10, 0.1, 0.08, 0.08)
     assert exact < 0 < printed
     assert theory.layer_peeled(10, 0.1, 0.08, 0.08).collapsed
@@ -154,7 +154,7 @@ def test_a_sweep_is_its_points():
         _ = sweep.features
 
 
-def test_with_a_bias_two_classes_have_a_curve_of_minimisers():
+def test_with_a_bias_two_classes_have_a_curve_of_minimizers():
     solved = theory.layer_peeled(2, 0.1, 0.005, 0.005, bias=True)
     curve = theory.bias_curve(0.1, 0.005, 0.005, points=9)
     for W, H, b in curve:
@@ -162,7 +162,7 @@ def test_with_a_bias_two_classes_have_a_curve_of_minimisers():
     assert [theory.is_nc_configuration(W, H).holds for W, H, _ in curve] == [k == 4 for k in range(9)]
     assert np.abs(curve[0][1][0]).max() == 0
     assert np.abs(curve[-1][1][1]).max() == 0
-    W, H, b = curve[0]  # with any penalty on the bias the curve's ends lose
+    W, H, b = curve[0]  # with any penalty on the bias, the ends of the curve have a higher value
     assert abs(b[0]) > 0.1
     free = theory.solve_free(2, 0.1, 0.005, 0.005, bias=True, restarts=6)
     assert free.value == pytest.approx(solved.value, rel=1e-12)

@@ -24,7 +24,9 @@ def test_with_two_classes_it_is_the_papers_model(alpha, log_w, log_h, log_eta, l
     if two.gap < 0.1:
         return
     many = theory.multiclass_dilation(theory.Problem(*point, law=law, loss=loss), 2)
-    smooth = loss == "smoothing" or law == "two-point"  # the kink of relaxation costs the fixed quadrature some digits
+    smooth = (
+        loss == "smoothing" or law == "two-point"
+    )  # at the kink of relaxation the fixed quadrature loses some digits
     assert many.dilation == pytest.approx(two.dilation, rel=1e-8 if smooth else 1e-4)
     assert many.value == pytest.approx(two.value, rel=1e-9 if smooth else 1e-5, abs=1e-9)
     assert (many.observed, many.true) == pytest.approx(
@@ -83,7 +85,9 @@ def test_bounded_losses_have_two_minima_and_convex_ones_one():
     assert np.isnan(robust.optimality_gap)
     more = theory.multiclass_dilation(replace(problem, eta=0.6), 2)
     assert more.fraction > 0.6  # now memorizing is the global minimum ...
-    assert more.from_true_class.r / more.r_max < 0.01  # ... which a network that starts without does not reach
+    assert (
+        more.from_true_class.r / more.r_max < 0.01
+    )  # ... which a network that starts without memorization does not reach
     assert len(theory.multiclass_dilation(replace(problem, loss="smoothing"), 2).minima) == 1
 
 

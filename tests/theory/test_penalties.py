@@ -19,7 +19,7 @@ def test_lambdas_from_distances():
 
 
 def test_many_pairs_of_distances_at_once():
-    """An array of distances gives each pair its own penalties, and NaN where none exist."""
+    """For arrays of distances, each pair has its own penalties, or NaN where there are none."""
     pairs = [(3.0, 2.0), (3.0, 2.5), (1.0, 1.0)]
     first, second = np.array(pairs).T
     penalties = theory.penalties.penalties(first, second, 0.1, 2)

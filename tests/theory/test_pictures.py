@@ -1,4 +1,4 @@
-"""The theory figures show solved numbers, in the colors of the losses, within the row limit."""
+"""The figures of theory show computed numbers, in the colors of the losses, within the limit of rows."""
 
 import json
 

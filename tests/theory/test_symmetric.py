@@ -80,7 +80,7 @@ def test_wrong_requests():
         theory.noisy_risk(loss, np.zeros((2, 2)), [0, 1], 1.1)
     with pytest.raises(ValueError, match="eta must be in \\(0"):
         theory.find_reversal(loss, 2, 0.5)
-    with pytest.raises(ValueError, match="one value a sample"):
+    with pytest.raises(ValueError, match="one value per sample"):
         theory.class_sums(lambda z, y: 0.0, np.zeros((3, 2)))
 
 
@@ -103,12 +103,12 @@ def test_a_torch_loss_is_taken_in_double_precision():
         ([0, 1.5], TypeError, "integer classes, got a list of float64"),  # would be 1
         (["0", "1"], TypeError, "integer classes, got a list of <U1"),
         ([0, 10**30], TypeError, "integer classes, got a list of object"),
-        ([[0], [1]], ValueError, r"shape \(2,\), one a row of logits, got \(2, 1\)"),
+        ([[0], [1]], ValueError, r"shape \(2,\), one per row of logits, got \(2, 1\)"),
         ([0, [1]], TypeError, "integer classes"),
         (None, TypeError, "integer classes, got a NoneType"),
     ],
 )
-def test_labels_that_are_no_classes_are_one_sentence(labels, error, message):
+def test_labels_that_are_no_classes_give_one_sentence(labels, error, message):
     squared = lambda z, y: ((z - np.eye(3)[y]) ** 2).sum(axis=1)  # noqa: E731
     logits = np.arange(6.0).reshape(2, 3)
     with pytest.raises(error, match=message):

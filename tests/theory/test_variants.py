@@ -79,7 +79,7 @@ def test_clean_memorization_against_its_full_problem(alpha, log_w, log_h, log_et
 def test_what_clean_memorization_predicts():
     both = theory.clean_memorization(theory.Problem(eta=0.1), 1.0)
     alone = theory.dilation(eta=0.1)
-    assert both.memorization > alone.memorization  # a network that memorizes its clean samples memorizes more noise
+    assert both.memorization > alone.memorization  # a network that memorizes clean samples memorizes more wrong labels
     assert both.train_dilation < alone.dilation < both.test_dilation
     assert both.train_dilation / both.test_dilation == pytest.approx(both.omega**2, rel=1e-13)
     assert both.test_dilation == pytest.approx(both.memorization / both.omega, rel=1e-12)

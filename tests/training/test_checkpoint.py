@@ -1,4 +1,4 @@
-"""A cohort that was stopped goes on to the same final numbers, also when some of its members are done."""
+"""A cohort that was stopped continues to the same final numbers, also when some of its members are done."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ class Stop(Exception):
 
 
 def read(path):
-    """The line about a checkpoint, and what it holds."""
+    """The first line of a checkpoint, and its content."""
     line, _, tensors = path.read_bytes().partition(b"\n")[2].partition(b"\n")
     return line, torch.load(io.BytesIO(tensors), weights_only=True)
 
@@ -62,14 +62,14 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
             train(experiments, device, stop_after(epochs), checkpoint=Checkpoint(path, seconds=0))
     seen = []
     again = train(experiments, device, lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=0))
-    assert seen[0] == stops[-1] + 1, "it went on instead of starting anew"
+    assert seen[0] == stops[-1] + 1, "it continued instead of starting anew"
     for a, b in zip(whole, again, strict=True):
         same(a, b, device)
 
 
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
-    """Every state and the loss of the second epoch, also where bits hang on the kernels of a device."""
+    """Every state and the loss of the second epoch, also where bits depend on the kernels of a device."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
     optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]
@@ -90,7 +90,7 @@ def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, d
 
 
 @pytest.mark.every(2)
-def test_the_members_that_are_left_go_on_alone(tmp_path, device):
+def test_the_remaining_members_continue_alone(tmp_path, device):
     path = tmp_path / "c.checkpoint"
     with pytest.raises(Stop):
         train(EXPERIMENTS, device, stop_after(4), checkpoint=Checkpoint(path, seconds=0))
@@ -137,7 +137,7 @@ def test_a_diverged_member_stays_failed_after_a_stop(tmp_path, device):
 
 
 def test_every_state_of_the_engine_is_saved(tmp_path):
-    """Resuming is exact because nothing else is remembered: without any one part the numbers differ."""
+    """The saved parts are complete, and each is necessary: without any one of them the numbers differ."""
     whole = train([EXPERIMENTS[2]])[0]
     path = tmp_path / "c.checkpoint"
     for part in ("network", "optimizer", "order", "loss"):

@@ -1,4 +1,4 @@
-"""A run's numbers do not depend on what is trained beside it, and are those of a plain loop."""
+"""The numbers of a run do not depend on the runs that are trained with it, and are those of a plain loop."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from byrote.training.steps import optimizer_of
 def same(a, b, device="cpu", bar=1e-2):
     """One run's numbers, bit for bit on the CPU.
 
-    On another device bits may depend on the runs of a cohort. What is exact there are the draws, which are the CPU's,
-    and the first mean loss is near; later rows hang on gates that flipped.
+    On another device bits may depend on the runs of a cohort. There, the random draws are exact, because the CPU makes
+    them, and the first mean loss is near; later rows depend on gates that flipped.
     """
     assert a.history.columns == b.history.columns
     if device != "cpu":
@@ -60,7 +60,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
-    """What an accelerator computes, here on the CPU: an epoch later every state is near that of the other way."""
+    """The computation of an accelerator, here on the CPU: after an epoch every state is near that of the other way."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
     results = []
     for batched in (False, True):
@@ -100,7 +100,7 @@ def test_a_step_is_compiled_where_that_pays():
 
 
 class Waits(TorchDispatchMode):
-    """The operators for which a host waits until a device has come so far."""
+    """The operators for which the host waits for the device."""
 
     def __init__(self):
         super().__init__()
@@ -139,7 +139,7 @@ def test_adam_runs_do_not_depend_on_the_cohort_either(device):
 
 
 def plain_loop(experiment):
-    """The same training written the long way: a plain module, torch.optim, one batch after another."""
+    """The same training written out: a plain module, torch.optim, one batch after another."""
     data = experiment.data.load("train")
     observed = experiment.noise.corrupt(
         data.labels, experiment.data.num_classes, experiment.generator("noise"), features=data.images.flatten(1)
@@ -229,7 +229,7 @@ def test_cohort_keys():
         train([])
 
 
-def test_a_diverging_member_fails_and_its_neighbors_go_on(device):
+def test_a_diverging_member_fails_and_its_neighbors_continue(device):
     good = tiny()
     bad = tiny(loss={"kind": "toys:Explosive"})
     failed, done = train([bad, good], device)
@@ -250,7 +250,7 @@ def test_weights_are_those_of_the_twin(device):
     twin.eval()
     with torch.no_grad():
         hits = twin(data.images).argmax(1).numpy()
-    near_ties = 0 if device == "cpu" else 1  # samples that another kernel's rounding may put on the other side
+    near_ties = 0 if device == "cpu" else 1  # samples whose prediction may differ by the rounding of another kernel
     assert (hits == run.samples["observed"]).mean() == pytest.approx(run.final["j1"], abs=near_ties / 80 + 1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Dropout of features before the classifier: its mean, its streams, and that a stop does not change it."""
+"""Dropout of features before the classifier: its mean, its random streams, and that a stop does not change it."""
 
 import pytest
 import torch

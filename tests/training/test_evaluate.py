@@ -1,4 +1,4 @@
-"""What is measured at the end of an epoch, against the same numbers computed the long way."""
+"""The readings at the end of an epoch, against the same numbers computed step by step."""
 
 from dataclasses import fields
 
@@ -49,7 +49,7 @@ def test_readings_are_made_in_eval_mode_on_the_whole_training_set(device):
         "class_distance": D,
         "nc1_test": 2 * within / D**2,
     }
-    bar = 2e-5 if device == "cpu" else 1e-3  # the weights are the device's, the numbers beside them the CPU's
+    bar = 2e-5 if device == "cpu" else 1e-3  # the weights lie on the device, the other numbers on the CPU
     for name, value in expected.items():
         assert run.final[name] == pytest.approx(value, rel=bar), name
     assert run.history["epoch"].tolist() == [2, 3], "every second epoch, and the last"
@@ -90,7 +90,7 @@ def test_the_course_of_each_sample_is_that_of_shorter_runs():
     data = experiment.data.load("train")
     (run,) = train([experiment])
     for epochs in range(1, 7):
-        # the same run stopped earlier: constant schedule, so its first epochs are those of the longer one
+        # the same run with fewer epochs: with a constant schedule they are the first epochs of the longer run
         (short,) = train([experiment.replace(training=experiment.training.replace(epochs=epochs))], keep_weights=True)
         twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
         twin.load_state_dict({name: torch.from_numpy(value) for name, value in short.weights.items()})
@@ -110,7 +110,7 @@ def test_the_course_of_each_sample_is_that_of_shorter_runs():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_snapshots_on_a_device_are_those_of_the_plain_twin(classes, device):
-    """Features and logits of all runs before any step, so that nothing but one forward pass lies between."""
+    """Features and logits of all runs before any step, so that only one forward pass can differ."""
     cohort = prepare([tiny(**{"data.num": classes}), tiny(seed=1, **{"data.num": classes})], device)
     for s, snapshot in enumerate(snapshots(cohort)):
         twin = cohort.network.run_module(s).eval()

@@ -75,7 +75,7 @@ def test_the_model_of_a_run_is_the_one_that_was_trained():
     assert (logits.argmax(1) == test.labels).double().mean().item() == pytest.approx(run.final["test_accuracy"])
 
 
-def test_a_run_without_a_model_is_one_sentence():
+def test_a_run_without_a_model_gives_one_sentence():
     with pytest.raises(ValueError, match=r"keeps no weights; train it with experiment\.run\(keep_weights=True\)"):
         tiny().run().model()
     with pytest.raises(ValueError, match=r"a finished run is needed for its network, run \w+ failed: diverged"):

@@ -1,4 +1,4 @@
-"""A start under another loss: its weights are handed on, its optimizer is not."""
+"""A start under another loss: the training continues from its weights, not from the state of its optimizer."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from .test_cohort import same
 
 
 class Idle(Loss):
-    """Nothing to descend: what it leaves behind is what it was given."""
+    """A loss without gradient, which leaves the weights as they are."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return 0 * z.gather(-1, y[..., None])[..., 0]
@@ -57,7 +57,7 @@ def test_runs_with_one_start_train_together_to_the_same_numbers(device):
         train([pair[0], tiny()])
 
 
-def test_a_stop_after_the_start_goes_on_without_it(tmp_path, monkeypatch, device):
+def test_a_stop_after_the_start_continues_without_it(tmp_path, monkeypatch, device):
     experiment = tiny(loss="robust_log", start="cross_entropy")
     (whole,) = train([experiment], device, keep_weights=True)
 

@@ -1,4 +1,4 @@
-"""Training and test class means of one trained network say different things; training carries what both need."""
+"""Training and test class means of one network differ, and a snapshot holds what readings of both need."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from byrote.training.evaluate import snapshots
 
 @pytest.mark.every(2)
 def test_training_means_are_orthogonal_where_test_means_are_not(device):
-    """T-shirts and shirts: at test accuracy near .8 the test means mix two directions that training keeps apart."""
+    """T-shirts and shirts: at a test accuracy near .8, the test means mix two directions that differ in training."""
     shirts = Experiment(
         data={"kind": "fashion_mnist_subset", "classes": (0, 6), "per_class": 200},
         noise="clean",
@@ -68,7 +68,7 @@ def test_redrawn_samples_are_those_of_the_labels_each_run_trains_on(device):
             assert snapshot.redrawn is None
             assert np.isnan(row["redrawn_rate"])
             continue
-        assert bool(snapshot.redrawn[snapshot.corrupted].all()), "who was corrupted was redrawn"
+        assert bool(snapshot.redrawn[snapshot.corrupted].all()), "every corrupted sample was redrawn"
         wanted = experiment.noise.redrawn(cohort.train.labels.cpu(), 2, experiment.generator("noise"))
         assert torch.equal(snapshot.redrawn.cpu(), wanted)
         assert row["redrawn_rate"] == pytest.approx(experiment.noise.rate, abs=0.15)

@@ -39,7 +39,7 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
             `lambda module: Observer(module, true_labels, num_classes)`.
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings run over the training batches, which then need their index (see `WithoutIndex`).
-        show: readings that skorch prints in its line an epoch; all are in `net.history`.
+        show: readings that skorch prints in its line per epoch; all are in `net.history`.
 
     Attributes: `observer_`, once training has begun.
 

@@ -48,7 +48,7 @@ _LAST = ("last_index", "last_labels", "last_features")
 class NeuralCollapseNC1(Metric):
     """Variability collapse NC1 over every process, each sample counted once; on test data it is the dilation.
 
-    Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centred
+    Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centered
     (N x M means, M x M scatter), one byte a sample, and the last batch.
 
     How a padded sample is counted once: padding sits in the last batch of a process, so the last batch of each is
@@ -230,7 +230,7 @@ class MemorizationRates(PerSample):
     """J1, J2 and the fate of clean and corrupted samples over every process, each sample counted once.
 
     Formula: J1 = share predicted as the observed label, J2 = as the true one (Patel & Sastry, PAKDD 2021), see
-    `byrote.measures.j1` and `fates`. State: 25 bytes a sample. Feed it in eval mode, at the end of an epoch.
+    `byrote.measures.j1` and `fates`. State: 25 bytes per sample. Feed it in eval mode, at the end of an epoch.
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
@@ -279,7 +279,7 @@ class MemorizationDistance(PerSample):
     """The readings of mem over every process, each sample counted once.
 
     Formula: sum over corrupted i of ||h_i - mu_true(i)||, mu_n the TEST class means (Nguyen et al., ICLR 2023, eq. 3),
-    see `byrote.measures.memorization`. State: 25 bytes a sample; features are not kept. The test means come first,
+    see `byrote.measures.memorization`. State: 25 bytes per sample; features are not kept. The test means come first,
     from `NeuralCollapseNC1.moments().means` over the test set, and must be set again at each evaluation, because they
     change.
 

@@ -71,7 +71,7 @@ class Check:
     Args:
         cell: the name of the cell: data set, network, loss, eta, and whatever else distinguishes it.
         what: the kind of statistic. Checks of one kind share region, `outside` and scale, and are pooled over cells.
-        values: (n,), one number a seed on `scale`; () for a share of runs. NaN: the statistic is not determined.
+        values: (n,), one number per seed on `scale`; () for a share of runs. NaN: the statistic is not determined.
         seeds: (n,), the seeds; cells that share a seed are not taken as independent.
         region: (low, high) on the scale of the values; infinite where it has no end.
         outside: whether the value lies outside the region according to the claim.
@@ -86,7 +86,7 @@ class Check:
         tried: the number of epochs of which this is the best (see `at_some_epoch`); 1 for an ordinary check.
 
     Raises:
-        ValueError: not one value a seed, a seed that comes twice, an empty region, or a negative floor.
+        ValueError: not one value per seed, a seed that comes twice, an empty region, or a negative floor.
 
     >>> check = Check("mnist", "m", [0.95, 0.97, 0.96], (0, 1, 2), at_least(0.9))
     >>> check.estimate.value, check.verdict
@@ -111,7 +111,7 @@ class Check:
     def __post_init__(self) -> None:
         name = f"{self.what} in {self.cell}"
         if self.numbers.shape != (len(self.seeds),):
-            raise ValueError(f"one value a seed is needed, got {self.numbers.shape} for {len(self.seeds)}: {name}")
+            raise ValueError(f"one value per seed is needed, got {self.numbers.shape} for {len(self.seeds)}: {name}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"each seed may come once, got {self.seeds} for {name}: average its runs first")
         if not self.region[0] <= self.region[1]:
@@ -203,7 +203,7 @@ def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> 
 
     Args:
         check: cell, kind, seeds, region and the rest; its own values are ignored.
-        values: (E, n), one row an epoch.
+        values: (E, n), one row per epoch.
         epochs: (E,), their names, which become the column `epoch` of the details.
     """
     rows = np.asarray(values, dtype=np.float64)

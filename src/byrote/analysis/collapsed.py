@@ -32,7 +32,7 @@ def coincident(
     """The rows of a history in which the class means practically coincide.
 
     The distance D is compared with the median over the last rows of the runs of the same setting and loss: below 1% of
-    it, NC1 and what is divided by D have no value.
+    it, NC1 and readings that are divided by D have no value.
 
     Args:
         distance: (H,), D in each row.

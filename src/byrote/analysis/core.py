@@ -104,7 +104,7 @@ def student_tests(values: Array, member: Mask, held: Held) -> Tests:
     """Each check by Student's t with n - 1 degrees of freedom and its own spread, at least its floor.
 
     Args:
-        values: (R, C, S), one value a seed; what `member` excludes is ignored.
+        values: (R, C, S), one value per seed; what `member` excludes is ignored.
         member: (C, S), the seeds that each check has.
         held: the regions.
 

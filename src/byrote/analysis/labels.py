@@ -37,8 +37,8 @@ _NETWORKS = {
     "cnn8": "CNN-8",
 }
 _WORDS = {
-    "data.per_class": "{} images a class",
-    "data.test_per_class": "{} test images a class",
+    "data.per_class": "{} images per class",
+    "data.test_per_class": "{} test images per class",
     "data.preprocessing": "{} inputs",
     "data.resolution": "{} pixels",
     "data.labels": "labels {}",

@@ -24,7 +24,7 @@ class LineFit:
 
     slope: float  # NaN where the runs do not determine a line
     intercept: float
-    over_seeds: Sample  # the slope as one pseudo-value a seed; `over_seeds.estimate()` has the interval
+    over_seeds: Sample  # the slope as one pseudo-value per seed; `over_seeds.estimate()` has the interval
     r_squared: float  # share of the variance of y explained
     left_out_r_squared: float  # the same with each group predicted from the others; NaN without groups
     left_out_error: float  # root mean square error of those predictions, in units of y
@@ -116,7 +116,7 @@ def fit_dilation(
     measured on NC1 for both (predictions of the root squared, below 0 taken as 0).
 
     Args:
-        mem: (n,) memorization, one number a run.
+        mem: (n,) memorization, one number per run.
         nc1: (n,) NC1 on test data, at least 0.
         seeds: (n,) as for `fit_line`.
         groups: (n,) keys such as noise rates; without them each run is a group.

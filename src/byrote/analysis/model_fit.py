@@ -1,6 +1,6 @@
 """From measured runs to the parameters of the two-class model, and from those to predictions that can fail (claim C3).
 
-`fit_history` takes the last readings of stored runs as columns, `fit_runs` plain arrays with one entry a run. The
+`fit_history` takes the last readings of stored runs as columns, `fit_runs` plain arrays with one entry per run. The
 measured dilation is read off NC1: NC1 = 2 s (r/D)^2, s the share of the variance that the law puts along the
 differences of class means (1 - 1/N for circle and disc, 1 for two-point and segment). Intervals are over seeds, by the
 jackknife: the model is fitted once to all runs and once without each seed.
@@ -60,7 +60,7 @@ _NO_SLOPE = "dilation does not rise with memorization under the reference loss, 
 class Fit:
     """The fit of the model to the data. `fits` is True only if `reasons` is empty.
 
-    Each `Sample` has the value of all runs in `whole` and one pseudo-value a seed; `log` ones are logarithms. slope:
+    Each `Sample` has the value of all runs in `whole` and one pseudo-value per seed; `log` ones are logarithms. slope:
     C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least. slopes: of
     dilation against memorization, by loss.
     """
@@ -122,7 +122,7 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
     clean ones), and 0 without noise.
 
     Args:
-        final: columns with one entry a run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
+        final: columns with one entry per run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
             class_distance. Runs of losses unknown to the model, or without a reading, are left out.
         law: of the spread of a class.
         predict: whether to solve the model for each loss and eta; without it, slopes and parameters only.

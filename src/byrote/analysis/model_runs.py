@@ -41,7 +41,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Runs:
-    """One entry a run in each array, all readings finite."""
+    """One entry per run in each array, all readings finite."""
 
     loss: NDArray[np.str_]
     eta: Array
@@ -63,7 +63,7 @@ class Runs:
         names, seeds = np.asarray(list(loss), dtype=np.str_), np.asarray(seed, dtype=np.int64)
         columns = [np.asarray(column, dtype=np.float64) for column in (eta, memorization, nc1, distance)]
         if any(column.shape != names.shape for column in (*columns, seeds)):
-            raise ValueError("loss, eta, memorization, nc1, distance and seed must have one entry a run each")
+            raise ValueError("loss, eta, memorization, nc1, distance and seed must have one entry per run each")
         good = np.all([np.isfinite(column) for column in columns], axis=0) & (columns[2] >= 0) & (columns[3] > 0)
         spread = np.sqrt(columns[2][good] / (2 * share))
         return cls(names[good], columns[0][good], columns[1][good], spread, columns[3][good], seeds[good])

@@ -37,7 +37,9 @@ class Store:
         self.root = located(root)
         refresh(self.root)
         if not is_results(self.root):
-            raise ValueError(f"{self.root} is neither a store nor a results folder; name what `byrote run` made")
+            raise ValueError(
+                f"{self.root} is neither a store nor a results folder; name a folder that `byrote run` made"
+            )
 
     def _repr_html_(self) -> str:
         """The notebook view of the folder: the study, and one row for each setting."""

@@ -1,4 +1,4 @@
-"""Points (x, y) of runs: slopes, leave-one-eta-out errors and distances of curves, each as one value a seed."""
+"""Points (x, y) of runs: slopes, leave-one-eta-out errors and distances of curves, each as one value per seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Points:
         """The points of runs; runs where x or y is not finite are left out.
 
         Args:
-            x, y: (R,), one point a run.
+            x, y: (R,), one point per run.
             seeds, etas: (R,), the seed and the noise rate of each run.
 
         >>> points = Points.of([0, 1, 2, 3], [1, 3, 5, 7], [0, 0, 1, 1], [0.1, 0.2, 0.1, 0.2])

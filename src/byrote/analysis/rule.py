@@ -17,7 +17,7 @@ Details of the rule:
   the met checks of an unmet cell are tested all the same.
 - *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
   fewer than three seeds was not tested.
-- Where a cell has several checks of a kind (one an epoch), they share the cell's weight in the pooled mean.
+- Where a cell has several checks of a kind (one per epoch), they share the cell's weight in the pooled mean.
 - A check whose statistic is not determined is never inside, and does not reject. It counts in Holm's number of checks
   and among the cells, and enters no pooled mean.
 """
@@ -182,7 +182,7 @@ def _judged(
     codes, cells = judge(tests, pooled, held, holds)
     if share is not None:
         if len(set(held.kind.tolist())) > 1 or len(set(held.cell.tolist())) < len(checks):
-            raise ValueError("a claim about nearly all cells needs one kind of check, one a cell")
+            raise ValueError("a claim about nearly all cells needs one kind of check, one per cell")
         if not 0 < share < 1:
             raise ValueError(f"the share of cells must lie between 0 and 1, got {share}")
         codes = nearly_all(tests, share, holds)

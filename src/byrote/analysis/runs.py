@@ -56,9 +56,10 @@ class Analysis:
 
     Attributes:
         results: the tables that it was computed from.
-        runs: one row a finished run: key, part, dataset, network, noise, loss (a name that distinguishes variants of
+        runs: one row per finished run: key, part, dataset, network, noise, loss (a name that distinguishes variants of
             one loss), rate, seed, the facts of the run, and its last readings.
-        history: one row a finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings. Columns
+        history: one row per finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        Columns
             that depend on true labels are NaN in runs whose labels are only given (`byrote.given`); there the columns
             `given_agreement` and `test_given_agreement` measure the agreement of predictions with the given labels.
         failed: how many runs failed.

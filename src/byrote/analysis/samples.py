@@ -1,6 +1,6 @@
-"""One value a seed of a statistic: the sample that Student's interval over seeds applies to.
+"""One value per seed of a statistic: the sample that Student's interval over seeds applies to.
 
-A mean or a paired difference has one value a seed by itself. A statistic of many runs (a slope, an error, a rank
+A mean or a paired difference has one value per seed by itself. A statistic of many runs (a slope, an error, a rank
 correlation) gets one by the jackknife: with theta of all runs and theta_i of all runs but those of seed i, the
 pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). All eta of a seed are left out together, because they
 share their initial weights. Ratios and errors are taken as logarithms and rank correlations as atanh, where their
@@ -54,7 +54,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """One value a seed of a statistic: the values' mean is the estimate, their spread gives its error.
+    """One value per seed of a statistic: the values' mean is the estimate, their spread gives its error.
 
     A statistic that the runs do not determine is NaN in every value; `reason` states why.
     """
@@ -112,7 +112,7 @@ def finite_points(
     """The points where both are finite, their seeds in order of first appearance, and which seed each point has."""
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not a.shape == b.shape == (len(seeds),):
-        raise ValueError(f"one x, one y and one seed a run are needed, got {a.shape}, {b.shape} and {len(seeds)}")
+        raise ValueError(f"one x, one y and one seed per run are needed, got {a.shape}, {b.shape} and {len(seeds)}")
     known = np.isfinite(a) & np.isfinite(b)
     order, at = numbered([seed for seed, good in zip(seeds, known, strict=True) if good])
     return a[known], b[known], order, at

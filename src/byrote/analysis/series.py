@@ -141,7 +141,7 @@ class Selection:
         Args:
             by: the columns that make a cell: "loss" for the lines, "rate", or a fact.
             columns: the readings that are averaged.
-            more: further numbers by name, one a run, (R,).
+            more: further numbers by name, one per run, (R,).
             within: the range that an interval is cut to: (0, 1) for shares.
         """
         return _means(self._each(by), {name: self.last(name) for name in columns} | dict(more), within)
@@ -280,7 +280,7 @@ def _runs(shown: Sequence[Selection], by: Sequence[str]) -> str:
     cells = [count for one in shown for count in np.unique(_cell(one._each(by)), return_counts=True)[1].tolist()]
     low, high = min(cells, default=0), max(cells, default=0)
     seeds = f"{high} seed{'s' * (high != 1)}" if low == high else f"{low} to {high} seeds"
-    return f"{sum(map(len, shown))} runs ({seeds} a cell)"
+    return f"{sum(map(len, shown))} runs ({seeds} per cell)"
 
 
 def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
@@ -338,7 +338,7 @@ def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
 
     Args:
         one: the runs.
-        x, y: one number a run, (R,).
+        x, y: one number per run, (R,).
     """
     lines = {}
     for loss in one.losses:

@@ -1,4 +1,4 @@
-"""Means over seeds, paired differences and rank correlations, each as one value a seed."""
+"""Means over seeds, paired differences and rank correlations, each as one value per seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
     """The mean of runs, each seed's own runs averaged first. Runs whose value is not finite are left out.
 
     Args:
-        values: (R,), one number a run.
+        values: (R,), one number per run.
         seeds: (R,), the seed of each run.
 
     >>> mean_over_seeds([1.0, 3.0, 5.0], [0, 0, 1]).values
@@ -56,7 +56,7 @@ def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
     to the next possible value is 12 / (R^3 - R).
 
     Args:
-        x, y: (R,), one point a run; runs where either is not finite are left out.
+        x, y: (R,), one point per run; runs where either is not finite are left out.
         seeds: (R,).
 
     >>> found = spearman([1, 2, 3, 4, 5, 6], [1, 3, 2, 5, 4, 6], [0, 1, 2, 0, 1, 2])
@@ -83,7 +83,7 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
     binomial variance that counting finitely many samples gives by itself.
 
     Args:
-        values: (R,), one number a run, finite.
+        values: (R,), one number per run, finite.
         conditions: (R,), the condition of each run, such as its loss and eta. Runs of one condition differ by seed.
         binomial: the variance of one value from counting alone, p (1 - p) / samples; 0 for a reading that is not a
             share.
@@ -121,7 +121,7 @@ def _by_seed_and_eta(reading: Reading) -> dict[tuple[Hashable, Hashable], float]
         key = (plain_key(seed), plain_key(eta))
         if key in value_of:
             raise ValueError(
-                f"one run a seed and eta is needed, got two at seed {key[0]}, eta {key[1]}: split settings"
+                f"one run per seed and eta is needed, got two at seed {key[0]}, eta {key[1]}: split settings"
             )
         value_of[key] = value
     return {key: value for key, value in value_of.items() if np.isfinite(value)}

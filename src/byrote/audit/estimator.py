@@ -46,7 +46,7 @@ class LabelAudit(_Base):  # type: ignore[misc]
     Attributes:
         rate_: .value, .low, .high, .premise, .verdict, .reason, .help
         transition_: .matrix (rows true, columns given), .low, .high, .verdict, .premise
-        suspects_: a frame of the kind that was given, one row a sample in the same order: given, suggested, score,
+        suspects_: a frame of the kind that was given, one row per sample in the same order: given, suggested, score,
             probability, suspect, reason.
         audit_: everything, as a value with `save`.
         classes_: names of the classes.

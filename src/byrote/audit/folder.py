@@ -87,6 +87,6 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"another desk is open on {folder}: go on there, or end it with Ctrl-C and try again"
+                f"another desk is open on {folder}: continue there, or end it with Ctrl-C and try again"
             ) from None
         yield

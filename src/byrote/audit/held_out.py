@@ -29,7 +29,7 @@ __all__ = ["LOSS", "TRAINING", "HeldOut", "judge", "log_odds", "stored_or_traine
 LOSS = RobustLog(alpha=0.1)
 TRAINING = Training(epochs=20, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
 _EXTREME = 5.0  # log-odds
-_CHUNK = 1024  # samples a network in one forward pass
+_CHUNK = 1024  # samples per network in one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ def _bounded(margins: Tensor) -> Tensor:
 
 
 class _Sums:
-    """Sums over epochs, a row a sample."""
+    """Sums over epochs, a row per sample."""
 
     def __init__(self, n: int, num_classes: int) -> None:
         self.probabilities = torch.zeros(n, num_classes)

@@ -103,7 +103,7 @@ def _checked(x: NDArray[Any], name: str) -> NDArray[np.floating]:
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, got {x.dtype}")
     if x.ndim < 2:
-        raise ValueError(f"{name} (n, d) is needed, a row a sample, got shape {x.shape}")
+        raise ValueError(f"{name} (n, d) is needed, a row per sample, got shape {x.shape}")
     if x.ndim > 2:
         x = channels_first(x, "", name)
     if x.dtype.kind != "f":
@@ -147,7 +147,7 @@ def group_numbers(groups: Any, n: int) -> Integers | None:
         return None
     column = np.asarray(groups)
     if column.shape != (n,):
-        raise ValueError(f"groups must name one group a sample, shape ({n},), got {column.shape}")
+        raise ValueError(f"groups must name one group per sample, shape ({n},), got {column.shape}")
     _, numbers = np.unique(column.astype(str) if column.dtype == object else column, return_inverse=True)
     return numbers.astype(np.int64)
 

@@ -60,7 +60,7 @@ class GivenModule:
         if not linear or linear[-1][1].out_features != num_outputs:
             last = f"{linear[-1][1].out_features} outputs" if linear else "no nn.Linear"
             raise ValueError(
-                f"the network must end in an nn.Linear with {num_outputs} outputs, one a class, got {last}"
+                f"the network must end in an nn.Linear with {num_outputs} outputs, one per class, got {last}"
             )
         name, head = linear[-1]
         if not name:

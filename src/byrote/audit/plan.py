@@ -257,7 +257,9 @@ def draw(
 
 def _check(checks: int | None, half_width: float | None, twice: int, confidence: float) -> None:
     if (checks is None) == (half_width is None):
-        raise ValueError("a plan needs either checks=, how many to look at, or half_width=, how narrow to get")
+        raise ValueError(
+            "a plan needs either checks=, the number of samples to check, or half_width=, the half-width to reach"
+        )
     if checks is not None and (checks < 2 or not 0 <= twice < checks):
         raise ValueError(
             f"a plan needs 2 checks or more, fewer of them second looks, got checks {checks}, twice {twice}"
@@ -275,8 +277,8 @@ def _fewest(width: Callable[[int], float], wanted: float, most: int, twice: int)
     low, high = twice + 2, most
     if width(high) > wanted:
         raise ValueError(
-            f"a half-width of {wanted:g} cannot be promised: checking all samples leaves {width(high):.3f}, because "
-            f"{twice} second looks tell the reviewer's own error no better; ask for more of them"
+            f"a half-width of {wanted:g} cannot be reached: checking all samples leaves {width(high):.3f}, because "
+            f"{twice} second looks do not determine the reviewer's own error any better; ask for more of them"
         )
     while low < high:
         middle = (low + high) // 2

@@ -76,7 +76,7 @@ class Audit:
 
     Attributes:
         names: of the classes.
-        samples: columns, one row a sample in the order they came: row, id, given, suggested (numbers of classes),
+        samples: columns, one row per sample in the order they came: row, id, given, suggested (numbers of classes),
             score, probability, suspect, doubtful, kind (see `suspects.KINDS`), reason, twin (row of a near duplicate,
             -1: none), fold (-1: none).
         rate: the share of wrong labels, estimated from labels alone.

@@ -157,7 +157,9 @@ def audit_probabilities(
 
 def _enough(labels: Integers, N: int) -> None:
     if N < 2:
-        raise ValueError(f"labels of at least two classes are needed, got {N}: one class alone has nothing to confuse")
+        raise ValueError(
+            f"labels of at least two classes are needed, got {N}: with a single class no label can be wrong"
+        )
 
 
 def _from_training(read: HeldOut, labels: Integers, seed: int) -> Readings:

@@ -62,7 +62,7 @@ def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
         free = places.get((line["row"] or "").strip())
         if not free:
             raise ValueError(
-                f"{path} asks about row {line['row']!r}, which the plan beside it does not ask for so often: move both "
+                f"{path} asks about row {line['row']!r} more often than the plan beside it: move both "
                 "away and draw a new plan"
             )
         answers[free.pop(0)] = (line["answer"] or "").strip()

@@ -46,7 +46,7 @@ class Source:
 
 
 def image_folder(place: Path, resolution: int | None = None) -> Source:
-    """All images of a folder, one folder a class, those of its splits together.
+    """All images of a folder, one folder per class, those of its splits together.
 
     Args:
         resolution: side that the images are averaged down to; None needs images of one size.
@@ -95,7 +95,7 @@ def table_file(path: Path, label: str, groups: str | None = None) -> Source:
 
 
 def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
-    """One value a sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
+    """One value per sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
 
     Args:
         column: of the table; None: its only column, or the one called label.

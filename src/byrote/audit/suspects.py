@@ -25,7 +25,7 @@ _BINS = 4  # of confidence within a predicted class
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One row a sample, (n,) each.
+    """One row per sample, (n,) each.
 
     Attributes:
         suggested: the class that the networks predict; equal to the given label where they agree with it.

@@ -121,7 +121,7 @@ def _unknown(N: int, count: int, reason: str) -> Transition:
 def triples(
     labels: Integers, probabilities: NDArray[np.floating], features: NDArray[np.floating], folds: Integers
 ) -> Integers:
-    """(t, 4): predicted class, a sample's label, and those of its two nearest, among the surest quarter.
+    """(t, 4): predicted class, label of a sample, and labels of its two nearest samples, for the surest quarter.
 
     Distances are Euclidean between features of unit length.
     """

@@ -61,7 +61,7 @@ def _resolution(atanh: float, runs: int) -> float:
 
 @claim(
     "A11",
-    statement="Dilation goes with generalization: test NC1 and test error rise together",
+    statement="Dilation is tied to generalization: test NC1 and test error rise together",
     bar="Spearman correlation of test NC1 and test error over runs above .7",
     published="asserted (after Kornblith et al. 2021)",
     method="t interval over jackknife pseudo-values of the seeds of atanh of the correlation, all runs of a seed "
@@ -113,9 +113,9 @@ def _a12(analysis: Analysis) -> Finding:
 
 @claim(
     "A14",
-    statement="Classes that resemble each other, without noise: LS dilates less than CE",
+    statement="Without noise, LS dilates less than CE on classes that resemble each other",
     bar="test NC1 of LS - CE on two similar classes at eta 0 below 0",
-    published="said of classes that share similarities",
+    published="stated for classes that share similarities",
     method="t interval over seeds, paired",
     cells="each setting of Fashion-MNIST with two classes that resemble each other: 0/6, 2/4, 2/6, 7/9",
     minimum="3 seeds",

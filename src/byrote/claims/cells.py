@@ -58,7 +58,7 @@ class Group:
         return set(self.analysis.runs["key"][self.rows].tolist())
 
     def where(self, mask: NDArray[np.bool_]) -> Group:
-        """The runs where the mask, one entry a run, is true."""
+        """The runs where the mask, one entry per run, is true."""
         return Group(self.analysis, self.rows[mask])
 
     def noisy(self) -> Group:
@@ -66,7 +66,7 @@ class Group:
         return self.where(np.array(self.rates) > 0)
 
     def mean(self, column: str) -> Sample:
-        """The last reading, one value a seed."""
+        """The last reading, one value per seed."""
         return mean_over_seeds(self[column], self.seeds)
 
     def value(self, column: str) -> float:
@@ -169,7 +169,7 @@ class Cell:
         return Group(self.analysis, self.rows)
 
     def where(self, mask: NDArray[np.bool_]) -> Cell:
-        """The same cell with the runs where the mask, one entry a run of the analysis, is true."""
+        """The same cell with the runs where the mask, one entry per run of the analysis, is true."""
         return Cell(self.analysis, self.setting, self.rows[mask[self.rows]], self.decides)
 
     def by(self, path: str) -> dict[object, Cell]:

@@ -39,7 +39,7 @@ def _drift(group: Group, column: str) -> np.ndarray:
 
 
 def _movement(cell: Cell, column: str) -> Sample:
-    """The size of the drift in seed spreads, one value a seed: the mean over its losses and eta."""
+    """The size of the drift in seed spreads, one value per seed: the mean over its losses and eta."""
     sizes: list[float] = []
     seeds: list[int] = []
     for loss in cell.losses:

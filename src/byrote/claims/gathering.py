@@ -87,7 +87,7 @@ class Gathered:
         used: Iterable[Group] = (),
         shown: bool = False,
     ) -> None:
-        """Hold a statistic with one value a seed to a region.
+        """Hold a statistic with one value per seed to a region.
 
         Args:
             cell: gives the check its title and data set, and whether it decides.

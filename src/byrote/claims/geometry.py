@@ -18,7 +18,7 @@ _WIDTH = ("network.feature_width",)
 
 
 def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
-    """Which runs have training class means that are orthogonal (uncentred cosine < .1) and of equal norm (CV < .2)."""
+    """Which runs have training class means that are orthogonal (uncentered cosine < .1) and of equal norm (CV < .2)."""
     cosine, spread = group["train_uncentred_cosine"], group["train_norm_cv"]
     return np.asarray((np.abs(cosine) < COSINE) & (spread < SPREAD))
 
@@ -26,8 +26,8 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
 @claim(
     "A2",
     statement="Under CE and LS with weight decay, ReLU networks trained on clean labels have training class means of "
-    "equal norm that are orthogonal, uncentred",
-    bar="share of runs with mean uncentred cosine < .1 and CV of the norms < .2, on training data: at least .9",
+    "equal norm that are orthogonal without centering",
+    bar="share of runs with mean uncentered cosine < .1 and CV of the norms < .2, on training data: at least .9",
     published="asserted (Theorem 3.2 and MD's Fig. 3)",
     method="exact (Clopper-Pearson) interval over runs",
     cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",

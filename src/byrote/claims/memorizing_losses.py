@@ -140,7 +140,7 @@ def _first_epoch(group: Group) -> tuple[Array, float]:
     "epochs",
     cells="each setting under symmetric noise",
     minimum="2 rates of 3 seeds",
-    premise="J1 >= .95 is reached at one rate at least",
+    premise="J1 >= .95 is reached at least at one rate",
     needs=("j1",),
 )
 def _b9(analysis: Analysis) -> Finding:
@@ -171,7 +171,7 @@ def _b9(analysis: Analysis) -> Finding:
     "B10",
     statement="Weight decay and dropout do not stop memorization",
     bar="m under CE with each: above .5, and above RLL's m without them",
-    published="said, not shown",
+    published="stated, not shown",
     method=_EACH + "; of the difference paired by seed",
     cells="each setting under symmetric noise and eta > 0, with more weight decay or dropout than its plain "
     "counterpart",

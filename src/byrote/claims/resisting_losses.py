@@ -46,7 +46,7 @@ def _steps(cell: Cell) -> Iterator[tuple[float, float]]:
 
 
 def _change(low: Group, high: Group) -> Sample:
-    """The change of J1 from one rate to the next, one value a seed."""
+    """The change of J1 from one rate to the next, one value per seed."""
     before, after = (dict(zip(group.seeds, group["j1"].tolist(), strict=True)) for group in (low, high))
     seeds = [seed for seed in before if seed in after]
     return mean_over_seeds(np.array([after[seed] - before[seed] for seed in seeds]), seeds)
@@ -167,7 +167,7 @@ def _b6(analysis: Analysis) -> Finding:
 
 
 def resistance(analysis: Analysis) -> list[Row]:
-    """One row a setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
+    """One row per setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
 
     Args:
         analysis: the runs of a store, `byrote.open(DIR).analysis`; those whose labels are only given are left out.

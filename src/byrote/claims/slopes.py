@@ -52,8 +52,8 @@ def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
 @claim(
     "A3",
     statement="For CE and LS, NC1 on test data is linear in memorization",
-    bar="the error of the line on the eta that it has not seen below that of a line in the effective rate. R^2 of at "
-    "least .8 is shown beside it and does not decide",
+    bar="the error of the line at an eta left out is below that of a line in the effective rate. R^2 of at least .8 is "
+    "shown beside it and does not decide",
     published="approximately linear while mem is not large (MD Fig. 1)",
     method=_JACKKNIFE + ", of the logarithm",
     cells="each setting with N = 2 and M = N, and each loss. Raw mem (the sum over corrupted samples by the number of "
@@ -140,7 +140,7 @@ def _a7(analysis: Analysis) -> Finding:
 
 @claim(
     "A13",
-    statement="The slope of NC1 on mem is a matter of the network's expressivity, not of the loss",
+    statement="The slope of NC1 on mem depends on the network's expressivity, not on the loss",
     bar="slope at the largest width over the smallest outside [.8, 1.25]; LS/CE at each width inside",
     published="suggested, not measured",
     method=_JACKKNIFE + ", of the log ratio, paired by seed and eta",

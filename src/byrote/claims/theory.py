@@ -38,12 +38,12 @@ _RATE = 0.4  # the noise rate of the noisy risk
 
 @claim(
     "A1",
-    statement="Best-of-restarts minimisers of the positive layer-peeled problem are NC configurations (Def. 3.1)",
+    statement="The best minimizers over restarts of the positive layer-peeled problem are NC configurations (Def. 3.1)",
     bar="largest relative deviation from the closed form < 1e-6 (with a bias and N = 2: of the value only)",
-    published="Theorem 3.2; its footnote on biases is false for N = 2, where the minimisers form a curve",
+    published="Theorem 3.2; its footnote on biases is false for N = 2, where the minimizers form a curve",
     method="exact, no interval",
     cells="a grid of N, M, alpha, penalties on both sides of the exact threshold, with and without a bias; the "
-    "largest deviation decides. Runs count the problems solved",
+    "largest deviation decides. The number of runs is that of the problems solved",
     minimum="none: no run is needed",
     theory=True,
 )
@@ -84,11 +84,11 @@ def _deviation(exact: LayerPeeled, solution: FreeSolution) -> float:
 @claim(
     "A9",
     statement="Theorem 4.3: the optimal dilation of CE exceeds that of LS under Assumption 4.2",
-    bar="share of the grid inside the assumption where r/D of CE exceeds that of LS = 1",
+    bar="share of the grid points inside the assumption where r/D of CE exceeds that of LS: 1",
     published="Theorem 4.3",
     method="exact, no interval",
-    cells="a grid of alpha, penalties, C_MD and eta for five laws of the spread; those points count that lie "
-    "inside Assumption 4.2. Runs count them",
+    cells="a grid of alpha, penalties, C_MD and eta for five laws of the spread; only points inside Assumption 4.2 "
+    "count. The number of runs is theirs",
     minimum="none: no run is needed",
     theory=True,
 )
@@ -130,8 +130,8 @@ def orders(points: int) -> Finding:
     bar="relative error of constant and identity < 1e-9; every other loss has a pair whose order noise reverses",
     published="the theorem quoted by LF",
     method="exact, no interval",
-    cells="each loss of the box with its defaults, on random logits; one loss that does not do what it states "
-    "decides. Runs count the losses",
+    cells="each built-in loss with its defaults, on random logits; one loss that differs from what it states "
+    "decides. The number of runs is that of the losses",
     minimum="one symmetric loss; no run is needed",
     theory=True,
 )

@@ -325,8 +325,8 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
             `ids` are always judged.
 
     Returns:
-        A verdict a claim, in a list that a notebook shows as a table. Where a claim's function raises an exception, its
-        word is `error`, the traceback is logged once, and the other claims are still judged.
+        One verdict per claim, in a list that a notebook shows as a table. Where a claim's function raises an exception,
+        its word is `error`, the traceback is logged once, and the other claims are still judged.
 
     Raises:
         ValueError: an id that no claim has, with the nearest one.

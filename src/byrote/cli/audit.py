@@ -47,15 +47,15 @@ def audit(
     Parameters
     ----------
     path
-        A folder of images, one folder a class; or a CSV or Parquet table.
+        A folder of images, one folder per class; or a CSV or Parquet table.
     label
         The column with the labels, in the table or in the file of labels.
     embeddings
-        An .npy file of features (n, d), a row a sample.
+        An .npy file of features (n, d), a row per sample.
     probabilities
         An .npy file of probabilities (n, N) of a model that was not trained on these labels; nothing is trained.
     labels
-        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one a line.
+        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one per line.
     folds
         How many networks share the work; with --probabilities, a file that says which model gave each row.
     groups
@@ -236,8 +236,8 @@ def check(
 ) -> int:
     """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
 
-    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command goes on. When
-    all is answered, the answers are settled.
+    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command continues.
+    When all is answered, the answers are settled.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ def check(
     ended = serve(folder, port=port, browser=browser, idle=60 * idle, on_start=_at)
     if ended.answered == ended.looks:
         return settle(folder)
-    say(f"{ended.answered} of {ended.looks} looks are answered; to go on: byrote audit check {folder}")
+    say(f"{ended.answered} of {ended.looks} looks are answered; to continue: byrote audit check {folder}")
     return 0
 
 

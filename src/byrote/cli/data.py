@@ -43,7 +43,7 @@ def listing(*, json: bool = False) -> int:
                 "name": collection.name,
                 "title": collection.title,
                 "size": collection.size,
-                "licence": collection.licence,
+                "licence": collection.license,
                 "here": f"{place.source}, {place.folder}" if place else None,
             }
         )

@@ -96,7 +96,7 @@ def compare(first: Path, second: Path, /, *, imports: Imports = None, json: bool
     counts |= {"only in the first": comparison.only_first, "only in the second": comparison.only_second}
     print_table("runs", list(counts), [counts])
     if comparison.unshared:
-        say(f"not compared, since one folder alone has them: {', '.join(comparison.unshared)}")
+        say(f"not compared, since only one folder has them: {', '.join(comparison.unshared)}")
     if comparison.different:
         rows: list[dict[str, Any]] = [vars(one) for one in comparison.different[:_LISTED]]
         print_table("runs that differ", ("key", "part", "what"), rows)

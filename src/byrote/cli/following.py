@@ -15,9 +15,9 @@ _COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
 
 
 def cancel(folder: Path, /) -> int:
-    """Ask every `byrote run` on a store to stop after the epoch in hand.
+    """Ask every `byrote run` on a store to stop after the current epoch.
 
-    Each run in hand keeps a checkpoint, from which the same command goes on.
+    Each current run keeps a checkpoint, from which the same command continues.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def cancel(folder: Path, /) -> int:
 
     folder = located(folder)
     ask(folder)
-    say(f"every byrote run on {folder} stops after the epoch in hand; the same command goes on later")
+    say(f"every byrote run on {folder} stops after the current epoch; the same command continues later")
     return 0
 
 
@@ -54,7 +54,7 @@ def show_problems(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def watch(folder: Path, as_json: bool) -> int:
-    """Print the state repeatedly until no driver works and no run is running; as JSON, one object a line."""
+    """Print the state repeatedly until no driver works and no run is running; as JSON, one object per line."""
     from byrote.cli.results import state_and_progress
 
     last = ""

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done, or stopped at a requested limit; 1 the work failed; 2 the request was wrong; 3 every run was
-        carried out and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
+        trained and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     if not tokens or tokens[0] in ("--help", "-h"):
@@ -121,7 +121,7 @@ def _failed(error: Exception) -> int:
     if own and error.__cause__ is None:
         return fail(described(error), 1)
     if isinstance(error, MemoryError):
-        return fail(f"this needs more memory than there is: {error}", 1)
+        return fail(f"this needs more memory than is available: {error}", 1)
     if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
         raise error
     return fail(str(error), 2 if isinstance(error, ValueError) else 1)

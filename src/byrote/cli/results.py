@@ -52,7 +52,7 @@ def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
     watch
         Look again every two seconds, until no driver works on it any more.
     json
-        Print JSON; with --watch one object a line.
+        Print JSON; with --watch one object per line.
     """
     from byrote.cli import following
     from byrote.store import Plan
@@ -97,7 +97,7 @@ def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
     if not len(store.analysis.runs):
         raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
     if store.results.partial:
-        say(f"{store.results.partial} are there; what follows is about these alone")
+        say(f"{store.results.partial} are there; the results below are of these runs only")
     return store.analysis
 
 
@@ -131,7 +131,9 @@ def claims(
     from byrote import claims as family
 
     if folder is None and not theory and not only:
-        raise ValueError("byrote claims needs a store or a results folder, or --theory; name what `byrote run` wrote")
+        raise ValueError(
+            "byrote claims needs a store or a results folder, or --theory; name a folder that `byrote run` wrote"
+        )
     analysis = None if folder is None else analysis_of(folder, imports)
     if analysis is None:
         import_own({}, imports)

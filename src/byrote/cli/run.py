@@ -47,9 +47,9 @@ def run(
     partition: str = "",
     script: Path | None = None,
 ) -> int:
-    """Train a study; the same command goes on after a stop.
+    """Train a study; the same command continues after a stop.
 
-    Ctrl-C once ends it after the epoch in hand, with a checkpoint; twice, at once.
+    Ctrl-C once ends it after the current epoch, with a checkpoint; twice, at once.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def run(
     out
         The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        Worker processes (default: one a core, on an accelerator one); with --on slurm those of each task.
+        Worker processes (default: one per core, on an accelerator one); with --on slurm those of each task.
     device
         auto, cpu or cuda.
     precision
@@ -77,8 +77,8 @@ def run(
     limit
         Do at most this many runs, the first of the plan.
     max_time
-        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, those in hand finish their epoch
-        and keep a checkpoint, and the same command goes on from there.
+        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, current ones finish their epoch
+        and keep a checkpoint, and the same command continues from there.
     where
         path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy; may be given
         several times, for one path to mean either value, for several paths to mean all.
@@ -144,7 +144,9 @@ def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | No
             outcome = sweep(study, folder, watcher=watcher, stop=stop, **options)
     except KeyboardInterrupt:
         watcher.close()
-        return fail(f"interrupted: {_progress(folder)}" if watcher.begun else "interrupted: nothing begun", 130)
+        return fail(
+            f"interrupted: {_progress(folder)}" if watcher.begun else "interrupted before the first run began", 130
+        )
     finally:
         watcher.close()
     return _conclude(outcome, folder)
@@ -179,7 +181,7 @@ def _progress(folder: Path) -> str:
 
     plan = Plan.read(folder)
     planned, done = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
-    return f"{done} of {planned} runs are kept in {folder}, {planned - done} are left; the same command goes on"
+    return f"{done} of {planned} runs are kept in {folder}, {planned - done} are left; the same command continues"
 
 
 def _conclude(outcome: "Outcome", folder: Path) -> int:
@@ -191,8 +193,8 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {progress}", 1)
     if outcome.stopped in ("interrupted", "cancelled"):
-        return fail(f"{outcome.stopped}: {progress}, {outcome.left} are left; the same command goes on", 130)
-    left = f", {outcome.left} are left; the same command goes on" if outcome.stopped else ""
+        return fail(f"{outcome.stopped}: {progress}, {outcome.left} are left; the same command continues", 130)
+    left = f", {outcome.left} are left; the same command continues" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
         return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {progress}{left}", 3)

@@ -122,7 +122,9 @@ def dilation(
     problem = theory.Problem(alpha, lambda_w, lambda_h, eta, slope, law, width, loss)
     two = num_classes == 2 and loss in ("smoothing", "relaxation")
     if clean_slope is not None and not (two and not scale_free):
-        raise ValueError("--clean-slope needs two classes, smoothing or relaxation, and not --scale-free")
+        raise ValueError(
+            "--clean-slope needs two classes, smoothing or relaxation, and cannot be combined with --scale-free"
+        )
     if clean_slope is not None:
         both = theory.clean_memorization(problem, clean_slope)
         answer = _plain({name: value for name, value in vars(both).items() if name != "training"})

@@ -93,7 +93,7 @@ class Dataset(Component, family="data"):
     """Base of the data sets: which classes, how many of each, and how the pixels are scaled.
 
     Args:
-        classes: classes to keep, relabelled 0 .. N-1 in the order given; None keeps all.
+        classes: classes to keep, relabeled 0 .. N-1 in the order given; None keeps all.
         per_class: training samples of each class, the first of each in the original order: one number, or
             one for each class (imbalance); None keeps all.
         test_per_class: the same for the test samples.

@@ -1,4 +1,4 @@
-"""The data set inside the package: a subset of Fashion-MNIST (MIT licence), made by `scripts/make_subset.py`."""
+"""The data set inside the package: a subset of Fashion-MNIST (MIT license), made by `scripts/make_subset.py`."""
 
 import hashlib
 from functools import lru_cache

@@ -62,7 +62,7 @@ def _from_python(path: Path) -> bytes:
 
 
 def _from_png(path: Path, name: str) -> bytes:
-    """One image a row, its pixels one after another; the labels of all batches in one JSON list."""
+    """One image per row, its pixels one after another; the labels of all batches in one JSON list."""
     pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
     if pixels.size % (32 * 32 * 3):
         raise ValueError(f"{path} needs whole images of 32x32x3, one after another, got {pixels.shape}")
@@ -86,7 +86,7 @@ def _binary_members(folder: str) -> tuple[str, ...]:
 CIFAR10_FILES = Collection(
     name="cifar10",
     title="CIFAR-10",
-    licence="for research, with citation",
+    license="for research, with citation",
     size="139 to 170 MB",
     parts={
         "data_batch_1.bin": "md5:5dd7e06a14cb22eb9f671a540d1b7c25",
@@ -178,7 +178,7 @@ def _member(archive: bytes, name: str) -> bytes:
 CIFAR10N_FILES = Collection(
     name="cifar10n",
     title="CIFAR-10N (human labels of CIFAR-10's training images)",
-    licence="CC BY-NC 4.0",
+    license="CC BY-NC 4.0",
     size="1 MB",
     parts={_HUMAN_PART: "sha256:873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310"},
     find=_find_human,

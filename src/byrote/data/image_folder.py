@@ -1,4 +1,4 @@
-"""The user's own images, one folder a class."""
+"""The user's own images, one folder per class."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ __all__ = ["ImageFolder"]
 
 
 class ImageFolder(Own):
-    """Images in one folder a class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
+    """Images in one folder per class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
 
     Classes are numbered in alphabetical order, or by value where their names are whole numbers ("10" after "2");
     ids follow the order of the files' paths. Hidden files and files created by systems and notebooks are not samples;

@@ -45,7 +45,7 @@ _DEBIAN = "usr/share/datasets/fashion-mnist"
 MNIST_FILES = Collection(
     name="mnist",
     title="MNIST",
-    licence="CC BY-SA 3.0",
+    license="CC BY-SA 3.0",
     size="11 MB",
     parts={
         "train-images-idx3-ubyte": "md5:6bbc9ace898e44ae57da46a324031adb",
@@ -68,7 +68,7 @@ MNIST_FILES = Collection(
 FASHION_MNIST = Collection(
     name="fashion_mnist",
     title="Fashion-MNIST",
-    licence="MIT",
+    license="MIT",
     size="31 MB",
     parts={
         "train-images-idx3-ubyte": "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a",

@@ -93,9 +93,9 @@ def pixels(
             raise ValueError(f"preprocessing 'md' needs bytes or numbers from 0 to 1, got {low:g} to {high:g}")
         if values.shape[-2:] != (32, 32):
             values = functional.interpolate(values, (32, 32), mode="bilinear", align_corners=False)
-        grey = values.shape[1] == 1
-        values = values.repeat(1, 3, 1, 1) if grey else values
-        mean, std = (MNIST_MEAN * 3, MNIST_STD * 3) if grey else (CIFAR_MEAN, CIFAR_STD)
+        gray = values.shape[1] == 1
+        values = values.repeat(1, 3, 1, 1) if gray else values
+        mean, std = (MNIST_MEAN * 3, MNIST_STD * 3) if gray else (CIFAR_MEAN, CIFAR_STD)
     if resolution is not None and values.shape[-2:] != (resolution, resolution):
         values = resize_area(values, resolution)
     if preprocessing == "raw":

@@ -37,7 +37,7 @@ def _find(folder: Path, part: str) -> bytes | None:
 SVHN_FILES = Collection(
     name="svhn",
     title="SVHN (cropped digits)",
-    licence="for non-commercial research",
+    license="for non-commercial research",
     size="246 MB",
     parts={
         "train_32x32.mat": "md5:e26dedcc434d2e4c54c9b2d4a06d8373",

@@ -1,4 +1,4 @@
-"""The user's own tables: a row a sample, of numbers or of the names of image files."""
+"""The user's own tables: a row per sample, of numbers or of the names of image files."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ __all__ = ["Table"]
 
 
 class Table(Own):
-    """A CSV or Parquet table: a row a sample, one label column, the other columns its features or its image.
+    """A CSV or Parquet table: a row per sample, one label column, the other columns its features or its image.
 
     A CSV file has a header. Columns of texts, columns without any value, and a column that numbers the rows (such
     as the index that pandas writes) are not features; those left out are logged and returned by `notes()`. A column in

@@ -55,7 +55,7 @@ def serve(
 
     It ends when all is answered and the person leaves the page or presses Enter, when nobody answers for `idle`
     seconds, or on Ctrl-C. Every answer is in `answers.csv` before the next sample is shown, so that a desk that was
-    killed goes on where it was.
+    killed continues where it was.
 
     Args:
         folder: an audit with its plan.

@@ -148,7 +148,7 @@ class _Norm(torch.autograd.Function):
         residual = None if residual is None else _rows_first(residual)
         size = _size(x)
         if size["rows"] < 2:
-            raise ValueError(f"normalization in training needs at least 2 values a column, got {size['rows']}")
+            raise ValueError(f"normalization in training needs at least 2 values per column, got {size['rows']}")
         out = torch.empty_like(x)
         mean, inverse = torch.empty(2, size["columns"], dtype=torch.float32).unbind()
         arguments = NormArguments(x=address(x), residual=address(residual), out=address(out), **size)

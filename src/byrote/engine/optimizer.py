@@ -1,10 +1,10 @@
 """The optimizer of stacked runs: every run has its own learning rate and weight decay.
 
 torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore handed over as S
-views, one a run, in parameter groups of the runs that share hyperparameters. The views start at the same place of their
-run for every S, so a run's bits do not depend on its cohort.
+views, one per run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
+their run for every S, so a run's bits do not depend on its cohort.
 
-Plain momentum without clipping can be carried out by the network itself: inside the backward pass where it has kernels
+Plain momentum without clipping can be computed by the network itself: inside the backward pass where it has kernels
 for that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
@@ -24,7 +24,7 @@ class EnsembleOptimizer:
 
     Args:
         network: its parameters, each (S, ...), are stepped.
-        make: takes parameter groups with their `lr` and `weight_decay`, one a run, to one of torch's optimizers.
+        make: takes parameter groups with their `lr` and `weight_decay`, one per run, to one of torch's optimizers.
         rates, decays: learning rate and weight decay of each run.
         clips: largest norm of each run's gradient, 0 for any.
     """
@@ -49,7 +49,7 @@ class EnsembleOptimizer:
         self._descent = self._inside(network, list(rates), list(decays))
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
-        """The descent that the network carries out itself, if optimizer and network allow it."""
+        """The descent that the network computes itself, if optimizer and network allow it."""
         network.end_descent()  # that of an optimizer before this one, and its copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):

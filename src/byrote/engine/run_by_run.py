@@ -80,7 +80,7 @@ class RunByRun:
         return False
 
     def compile_with(self, **options: Any) -> None:
-        """A user's code is not compiled."""
+        """Compile nothing, because the modules may hold a user's code."""
 
 
 class Vmapped:
@@ -124,7 +124,7 @@ class Vmapped:
         return False
 
     def compile_with(self, **options: Any) -> None:
-        """A user's code is not compiled."""
+        """Compile nothing, because the modules may hold a user's code."""
 
 
 def gathered(x: Tensor, index: Tensor | None) -> Tensor:

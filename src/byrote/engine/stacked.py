@@ -34,11 +34,11 @@ def stack(
     blocks goes through kernels for dense chains, any other through the plain module (`ways.WAYS`).
 
     Args:
-        modules: one a run, of one class and one shape, each with parts `features` and `head` and the forward pass
+        modules: one per run, of one class and one shape, each with parts `features` and `head` and the forward pass
             `head(features(x))`. Their values are copied; the modules are not changed.
         input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
         precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16 inputs and
-            weights, cast once a step from the float32 parameters, and keeps normalization, the head and all states in
+            weights, cast once per step from the float32 parameters, and keeps normalization, the head and all states in
             float32.
         compiled: let dense chains and normalization use kernels compiled on this machine, where it has a C++ compiler.
             They round differently from torch's operators, so this belongs to a run's recorded numerics, and have no
@@ -80,14 +80,14 @@ def stack(
 def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
     """The feature maps and the heads."""
     if not modules:
-        raise ValueError("a stack needs at least one module, one a run, got none")
+        raise ValueError("a stack needs at least one module, one per run, got none")
     features, heads = [], []
     for s, module in enumerate(modules):
         parts = [getattr(module, name, None) for name in ("features", "head")]
         if not all(isinstance(part, nn.Module) for part in parts):
             raise ValueError(
-                f"a stack needs modules with parts called 'features' and 'head', number {s + 1} is a "
-                f"{type(module).__name__} without: put its feature map and its last layer under these names"
+                f"a stack needs modules with parts called 'features' and 'head', and number {s + 1}, a "
+                f"{type(module).__name__}, lacks one: put its feature map and its last layer under these names"
             )
         features.append(module.get_submodule("features"))
         heads.append(module.get_submodule("head"))
@@ -119,7 +119,7 @@ class StackedNetwork(nn.Module):
     each run's own batch and updates its own running statistics.
 
     Args:
-        modules: the plain ones, one a run.
+        modules: the plain ones, one per run.
         input_shape: of one input.
         features, head: their parts, stacked.
     """

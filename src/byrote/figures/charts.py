@@ -135,7 +135,7 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
 
 
 def share_lines(rows: Rows, field: str, y: Any, words: str, names: Sequence[str], last: int) -> list[Layer]:
-    """A share against the epoch, a line a loss: its band, the line, and a point at the last epoch.
+    """A share against the epoch, a line per loss: its band, the line, and a point at the last epoch.
 
     Args:
         rows: with `loss`, `epoch`, the field, its ends `_low` and `_high`, and its number of runs `_n`.
@@ -222,8 +222,8 @@ def panels(
 
     Args:
         charts: of each panel its layers, the lowest first.
-        titles: one a panel; broken into lines where it is wider than the panel.
-        columns: panels a row.
+        titles: one per panel; broken into lines where it is wider than the panel.
+        columns: panels per row.
         size: width and height of a panel in pixels.
         names: the losses of the legend, which takes clicks; none: no legend.
     """

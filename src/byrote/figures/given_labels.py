@@ -19,7 +19,7 @@ READINGS = {"given_agreement": "training samples", "test_given_agreement": "samp
 
 @figure("given-labels", title="Agreement with the given labels", order=4, needs=tuple(READINGS))
 def given_labels(analysis: Analysis) -> Drawing | None:
-    """Agreement with the given labels against the epoch on training and on test samples, one line a loss."""
+    """Agreement with the given labels against the epoch on training and on test samples, one line per loss."""
     given = (one.where(analysis.given[one.runs]) for one in rated(analysis))
     chosen = one_each(given, NETWORK, lambda one: len(one) > 0 and len(one.epochs) >= 2)
     if not chosen:

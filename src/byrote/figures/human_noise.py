@@ -26,7 +26,7 @@ PEOPLE, SIMULATED = "recorded", "symmetric"
     needs=(*MEASURES, "realised_rate"),
 )
 def human_noise(analysis: Analysis) -> Drawing | None:
-    """m and test accuracy of each loss under recorded labels and under symmetric noise, a panel a rate and measure."""
+    """m and test accuracy of each loss under recorded and under symmetric noise, a panel per rate and measure."""
     every = [Selection.of(analysis, setting) for setting in analysis.grouped(without=("noise",))]
     pairs = [pair for one in one_each(every, NETWORK, _pairs) for pair in _pairs(one)]
     names = losses_of(pairs)

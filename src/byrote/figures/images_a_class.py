@@ -26,7 +26,7 @@ _FEWEST = 3  # sizes of a line
     needs=(_M, "n_train"),
 )
 def images_a_class(analysis: Analysis) -> Drawing | None:
-    """m against the training images a class, a panel a noise rate, for the setting run at most sizes."""
+    """m against the training images per class, a panel per noise rate, for the setting run at most sizes."""
     families = [_sized(Selection.of(analysis, one)) for one in analysis.grouped(without=("data.per_class",))]
     one = max(families, key=lambda family: (len(_sizes(family)), len(family)), default=None)
     if one is None or len(_sizes(one)) < _FEWEST:
@@ -65,14 +65,14 @@ def _panel(one: Selection, names: list[str]) -> list[Any]:
     low, high = float(images.min()), float(images.max())
     x = alt.X(
         "images:Q",
-        title="training images a class",
+        title="training images per class",
         scale=alt.Scale(type="log", domain=[low / 1.2, high * 1.2], nice=False),
         axis=alt.Axis(values=sorted({float(image) for image in images}), format=",.0f"),
     )
     y = share_axis(alt.Y, _M, "m, wrong labels repeated")
     tips = [
         alt.Tooltip("loss:N"),
-        alt.Tooltip("images:Q", title="images a class", format=",.0f"),
+        alt.Tooltip("images:Q", title="images per class", format=",.0f"),
         alt.Tooltip(f"{_M}:Q", title="m", format=".1%"),
         alt.Tooltip(f"{_M}_n:Q", title="runs"),
     ]

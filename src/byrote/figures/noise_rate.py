@@ -26,7 +26,7 @@ _LAWS = ("symmetric", "uniform")  # what the estimate assumes
     needs=("rate_estimate", "rate_low", "rate_high", "underfits", "realised_rate"),
 )
 def noise_rate(analysis: Analysis) -> Drawing | None:
-    """Stated minus realised rate, with its interval, a panel a setting and loss, a mark a run."""
+    """Stated minus realised rate, with its interval, a panel per setting and loss, a mark per run."""
     chosen = one_each((_stated(one) for one in rated(analysis)), NETWORK, len)
     cells = [(one.of_losses(loss), loss) for one in chosen for loss in LOSSES if loss in one.losses]
     if not cells:
@@ -38,7 +38,7 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
     titles = [alt.Title(f"{loss}: {_covered(one)}", subtitle=one.title) for one, loss in cells]
     caption = (
         "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
-        "share of labels that are wrong, in percent of the samples, against that share. A mark a run with its "
+        "share of labels that are wrong, in percent of the samples, against that share. A mark per run with its "
         "stated 95% interval; hollow: the run says that it underfits or cannot tell the rate, so that it is not to be "
         "believed. The dotted line is the truth: an honest interval crosses it. "
         f"Above each panel how many of the others' intervals do. {runs_text(chosen)}"

@@ -43,7 +43,7 @@ _LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_l
     needs=("j1", "j2", "realised_rate"),
 )
 def observed_and_true(analysis: Analysis) -> Drawing | None:
-    """J1 solid and J2 dashed against the epoch: a row a noise rate above 0, a column a loss."""
+    """J1 solid and J2 dashed against the epoch: a row per noise rate above 0, a column per loss."""
     chosen = with_many_classes(analysis)
     charts, titles, marked = [], [], 0
     names = losses_of(chosen)

@@ -88,7 +88,7 @@ def _whole(one: Selection) -> dict[str, NDArray[Any]]:
 
 
 def _rows(fit: Fit, variant: str, quantity: str) -> list[_Row]:
-    """A row a loss and eta for which the model predicts something."""
+    """A row per loss and eta for which the model predicts something."""
     rows: list[_Row] = []
     for one in fit.predictions:
         predicted, measured = (printed(getattr(one, f"{side}_{quantity}")) for side in ("predicted", "measured"))

@@ -23,7 +23,7 @@ def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True
     """The logit gap d* of the global minimum over sqrt(lambda_W lambda_H) and alpha, one panel for each N.
 
     The solid line is where W = H = 0 becomes the minimum; the dashed one is the condition printed in MD's
-    Theorem 3.2. Between them the theorem's condition holds and the minimiser is zero.
+    Theorem 3.2. Between them the theorem's condition holds and the minimizer is zero.
 
     >>> len(collapse_diagram((2, 3)).hconcat)
     2
@@ -37,8 +37,8 @@ def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True
 def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
     edges = np.geomspace(1e-4, 1, _CELLS[0] + 1)
     steps = np.linspace(0, 1, _CELLS[1] + 1)
-    centres, heights = np.sqrt(edges[:-1] * edges[1:]), (steps[:-1] + steps[1:]) / 2
-    root, alpha = np.meshgrid(centres, heights, indexing="ij")
+    centers, heights = np.sqrt(edges[:-1] * edges[1:]), (steps[:-1] + steps[1:]) / 2
+    root, alpha = np.meshgrid(centers, heights, indexing="ij")
     gap = np.asarray(layer_peeled(N, alpha, root, root, positive).gap)
     corner, floor = np.meshgrid(edges[:-1], steps[:-1], indexing="ij")
     touched = ~np.asarray(layer_peeled(N, floor, corner, corner, positive).collapsed)
@@ -81,7 +81,7 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
     ]
     title = alt.Title(
         f"N = {N}",
-        subtitle="solid: exact threshold; dashed: printed; orange: printed condition holds, minimiser is 0",
+        subtitle="solid: exact threshold; dashed: printed; orange: printed condition holds, minimizer is 0",
         subtitleFontSize=9.5,
     )
     return alt.layer(cells, between.encode(x=x, x2="x2:Q", y=y), *lines, *notes).properties(

@@ -44,7 +44,7 @@ def theory_figures(
         elif name == "theory-collapse":
             subtitle = (
                 "Logit gap of the global minimum, positive features. In the orange strip the printed condition of "
-                "Theorem 3.2 holds and the minimiser is W = H = 0."
+                "Theorem 3.2 holds and the minimizer is W = H = 0."
             )
             title = "When the layer-peeled model collapses to zero"
             drawn.append(Figure.of(name, title, "MD Theorem 3.2", subtitle, collapse_diagram()))

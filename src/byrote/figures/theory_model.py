@@ -39,7 +39,7 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
     """
     vega = require("altair", "report")
     if not solutions or any(not isinstance(one.r, float) for one in solutions.values()):
-        raise ValueError("model_plane draws one solved parameter point a panel, got none or a sweep")
+        raise ValueError("model_plane draws one solved parameter point per panel, got none or a sweep")
     ends = [float(one.feature_norm) + 1.5 * float(one.r) for one in solutions.values()]
     bottom = min(-1.5 * float(one.r) for one in solutions.values())
     domain = [min(bottom, -0.12 * max(ends)), max(ends)]
@@ -116,25 +116,25 @@ def _line(start: tuple[float, float], end: tuple[float, float], group: int) -> l
     return [{"x": p[0], "y": p[1], "k": k, "g": group} for k, p in enumerate((start, end))]
 
 
-def _circle(centre: tuple[float, float], radius: float, group: int) -> list[dict[str, Any]]:
+def _circle(center: tuple[float, float], radius: float, group: int) -> list[dict[str, Any]]:
     return [
-        {"x": centre[0] + radius * float(np.cos(t)), "y": centre[1] + radius * float(np.sin(t)), "k": k, "g": group}
+        {"x": center[0] + radius * float(np.cos(t)), "y": center[1] + radius * float(np.sin(t)), "k": k, "g": group}
         for k, t in enumerate(np.linspace(0, 2 * np.pi, 73))
     ]
 
 
-def _arc(centre: tuple[float, float], radius: float, group: int) -> list[dict[str, Any]]:
+def _arc(center: tuple[float, float], radius: float, group: int) -> list[dict[str, Any]]:
     """The part of the constraint's circle around h2 that lies below it and in the positive quadrant."""
     angles = np.linspace(-np.pi / 2, 0, 61)
-    points = [(centre[0] + radius * np.cos(t), centre[1] + radius * np.sin(t)) for t in angles]
+    points = [(center[0] + radius * np.cos(t), center[1] + radius * np.sin(t)) for t in angles]
     return [{"x": float(x), "y": float(y), "k": k, "g": group} for k, (x, y) in enumerate(points) if y >= 0]
 
 
-def _disc(centre: tuple[float, float], r: float, points: int, name: str) -> list[dict[str, Any]]:
+def _disc(center: tuple[float, float], r: float, points: int, name: str) -> list[dict[str, Any]]:
     """Equal-area points of the disc of radius sqrt(2) r, whose standard deviation is r."""
     k = np.arange(points) + 0.5
     radius, angle = np.sqrt(2 * k / points) * r, k * np.pi * (3 - np.sqrt(5))
-    x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
+    x, y = center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)
     return [{"x": float(p), "y": float(q), "of": name} for p, q in zip(x, y, strict=True)]
 
 

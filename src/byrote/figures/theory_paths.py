@@ -27,7 +27,7 @@ _LOSSES: tuple[tuple[str, Kind, float], ...] = (
 
 
 def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, points: int = 16) -> alt.HConcatChart:
-    """Share of full memorization at every local minimum against eta, one panel a loss; the global minimum is
+    """Share of full memorization at every local minimum against eta, one panel per loss; the global minimum is
     filled.
 
     Convex losses (CE, MSE on logits) have one. The bounded ones have two over a range of eta: which one

@@ -1,4 +1,4 @@
-"""Accuracy on the noisy training labels while a network trains, by noise rate, one panel a loss."""
+"""Accuracy on the noisy training labels while a network trains, by noise rate, one panel per loss."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DASHES: list[Any] = [[1, 0], [7, 3], [4, 3], [1.5, 2.5], [9, 2, 2, 2], [3, 1]]
     needs=("j1", "realised_rate"),
 )
 def training_accuracy(analysis: Analysis) -> Drawing | None:
-    """J1 against the epoch: one panel a loss, one curve a noise rate."""
+    """J1 against the epoch: one panel per loss, one curve per noise rate."""
     chosen = with_many_classes(analysis)
     if not chosen:
         return None

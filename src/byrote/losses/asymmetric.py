@@ -1,7 +1,7 @@
 """Asymmetric losses: bounded functions of p_y that prefer the commonest label (Zhou et al. 2021).
 
 Xiong Zhou, Xianming Liu, Junjun Jiang, Xin Gao, Xiangyang Ji, "Asymmetric Loss Functions for Learning with Noisy
-Labels", ICML 2021. Where one label is likelier than every other, the prediction that minimises such a loss
+Labels", ICML 2021. Where one label is likelier than every other, the prediction that minimizes such a loss
 is that label, without the class sum having to be constant. The defaults are those of the authors' CIFAR-10 runs.
 """
 
@@ -19,9 +19,9 @@ __all__ = ["AEL", "AGCE", "AUL"]
 
 
 class AGCE(Loss):
-    """L = ((a+1)^q - (a+p_y)^q) / q, the asymmetric generalised cross-entropy.
+    """L = ((a+1)^q - (a+p_y)^q) / q, the asymmetric generalized cross-entropy.
 
-    At a = 0 it would be generalised cross-entropy; q = 1 is 1 - p_y, the only symmetric case.
+    At a = 0 it would be generalized cross-entropy; q = 1 is 1 - p_y, the only symmetric case.
 
     Args:
         a: above 0; .6 in the authors' CIFAR-10 runs.

@@ -34,15 +34,15 @@ def widen(logits: Tensor) -> Tensor:
 
 
 def result_dtype(logits: Tensor) -> torch.dtype:
-    """The dtype of a loss: that of the logits, and float32 for half-precision logits under autocast.
+    """The dtype of a loss: that of the logits, but float32 for half-precision logits under autocast.
 
-    Why: torch's losses do so, since a GradScaler multiplies the loss by 65,536: in float16 that is infinite.
+    Why: torch's own losses do the same, because a GradScaler multiplies the loss by 65,536, which overflows float16.
     """
     return widen(logits).dtype if torch.is_autocast_enabled(logits.device.type) else logits.dtype
 
 
 def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
-    """Inside, autocast takes nothing back to half precision, products of matrices included."""
+    """A context in which autocast computes nothing in half precision, matrix products included."""
     kind = logits.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -50,9 +50,9 @@ def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
 class Loss(Component, family="losses"):
     """A classification loss of logits z (..., N) and integer labels y (...).
 
-    Members give `formula`; those whose loss of all N labels at once is cheap also give `formula_of_all`. What a member
-    knows of its range and of the sum over its labels it states in `_bounds` and `_symmetry`, which `bounds` and
-    `symmetry` check and return.
+    Subclasses define `formula`; those that can compute the loss of all N labels at once cheaply also define
+    `formula_of_all`. A subclass whose range is known, or whose sum over the labels is constant, states so in `_bounds`
+    and `_symmetry`; `bounds` and `symmetry` check their argument and return these values.
 
     Example:
         >>> import torch
@@ -75,7 +75,7 @@ class Loss(Component, family="losses"):
     def formula_of_all(self, z: Tensor) -> Tensor:
         """The loss of each sample under every label, (..., N) to (..., N).
 
-        This default asks `formula` N times over in one call, at N times its memory.
+        This default evaluates `formula` for all N labels in one call, at N times its memory.
         """
         N = z.shape[-1]
         every = torch.arange(N, device=z.device).expand(z.shape)  # (..., N)
@@ -104,10 +104,10 @@ class Loss(Component, family="losses"):
 
     @final
     def symmetry(self, num_classes: int) -> float | None:
-        """The constant C with sum_j L(z, j) = C for every z, or None: no such constant, the loss is not symmetric.
+        """The constant C with sum_j L(z, j) = C for every z, or None where the loss is not symmetric.
 
-        Why: under `Symmetric(eta)` noise a symmetric loss has noisy risk C eta/(N-1) + (1 - eta N/(N-1)) times
-        the clean risk, so that the order of risks is kept for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
+        Why: under `Symmetric(eta)` noise the noisy risk of a symmetric loss is C eta/(N-1) + (1 - eta N/(N-1)) times
+        the clean risk, so noise keeps the order of risks for eta < (N-1)/N (Ghosh, Kumar & Sastry 2017).
 
         Args:
             num_classes: N, at least 2.
@@ -120,16 +120,16 @@ class Loss(Component, family="losses"):
         return self._symmetry(_at_least_two(num_classes))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        """What `bounds` gives; a loss that does not know its range leaves the whole line."""
+        """What `bounds` returns; by default the whole real line, for a loss whose range is not known."""
         return -math.inf, math.inf
 
     def _symmetry(self, num_classes: int) -> float | None:
-        """What `symmetry` gives; a loss whose sum over all labels depends on z leaves None."""
+        """What `symmetry` returns; by default None, for a loss whose sum over all labels depends on z."""
         return None
 
     @classmethod
     def example(cls, num_classes: int) -> Self:
-        """A member with its defaults; losses that cannot do without an argument give a typical one."""
+        """The loss with its defaults; a loss with a required argument takes a typical value."""
         return cls()
 
     @property
@@ -143,7 +143,7 @@ class Loss(Component, family="losses"):
         return math.nan if self.main is None else float(getattr(self, self.main))
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each sample, nothing checked and no wait for the device: what a training loop calls.
+        """The loss of each sample, without any check and without waiting for the device, for training loops.
 
         Args:
             logits: (..., N), any floating dtype; half precision is computed in float32.
@@ -168,7 +168,7 @@ class Loss(Component, family="losses"):
             index: (...), the samples' numbers; only losses that remember samples use it.
 
         Returns:
-            A scalar, or (...) without reduction, in the dtype of the logits; under autocast at least float32, as
+            A scalar, or (...) without reduction, in the dtype of the logits; under autocast at least float32, like
             torch's losses.
 
         Raises:
@@ -181,11 +181,11 @@ class Loss(Component, family="losses"):
             return self.reduced(self.formula(widen(logits), y), y, reduction).to(dtype)
 
     def ignores(self, y: Tensor) -> Tensor | None:
-        """Where a label stands for no class at all, or None."""
+        """A mask (...) of the labels that stand for no class, or None where every label is a class."""
         return None
 
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The labels as int64, once shapes, dtypes and range are right; while compiling, shapes alone."""
+        """The labels as int64, after shapes, dtypes and range are checked; not the range while torch compiles."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")
@@ -205,7 +205,7 @@ class Loss(Component, family="losses"):
         return labels.long()
 
     def reduced(self, values: Tensor, y: Tensor, reduction: str) -> Tensor:
-        """Values (...) reduced; a weighted mean divides by the sum of the weights, as in torch."""
+        """The values (...) after their reduction; a weighted mean divides by the sum of the weights, as in torch."""
         if reduction == "none":
             return values
         if reduction == "sum":
@@ -230,7 +230,7 @@ class Loss(Component, family="losses"):
 
 def _plain(loss: Loss) -> Loss:
     if loss.stateful:
-        raise ValueError(f"a loss without memory is needed inside another, {loss.label} remembers every sample")
+        raise ValueError(f"the inner loss must be one without memory, but {loss.label} remembers every sample")
     return loss
 
 
@@ -245,13 +245,13 @@ class LossModule(nn.Module):
         self.loss = loss
 
     def per_sample(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
-        """As `Loss.per_sample`; the index is for losses that remember samples."""
+        """Like `Loss.per_sample`; the index is for losses that remember samples."""
         return self.loss.per_sample(logits, labels)
 
     def forward(
         self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
     ) -> Tensor:
-        """As calling the loss itself."""
+        """Like a call of the loss itself."""
         return self.loss(logits, labels, reduction, index)
 
     def extra_repr(self) -> str:

@@ -33,7 +33,7 @@ Transition = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_rows), Af
 
 
 def _even(num_classes: int, rate: float = 0.3) -> tuple[tuple[float, ...], ...]:
-    """Some transition with unequal columns: rate spread so that class 0 is the commonest mistake."""
+    """An example of a transition with unequal columns: most wrong labels are of class 0."""
     N = num_classes
     weights = [2.0] + [1.0] * (N - 1)
     rows = []
@@ -49,9 +49,9 @@ def _columns(rows: tuple[tuple[float, ...], ...], z: Tensor) -> None:
 
 
 class ForwardCorrection(Loss):
-    """L = -log sum_k p_k T[k, y]: cross-entropy of the prediction after it went through the noise.
+    """L = -log sum_k p_k T[k, y]: cross-entropy of the prediction passed through the noise.
 
-    With T the true transition, the minimiser of the noisy risk is that of the clean one. Patrini et al., "Making Deep
+    With T the true transition, the minimizer of the noisy risk is that of the clean one. Patrini et al., "Making Deep
     Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
 
     Args:
@@ -98,8 +98,8 @@ class ForwardCorrection(Loss):
 class BackwardCorrection(Loss):
     """L = -sum_j T^-1[y, j] log p_j: the combination of losses whose mean over the noise is the clean loss.
 
-    sum_k T[n, k] L(z, k) = -log p_n for every z: unbiased whatever the model. Without lower bound, since
-    T^-1 has negative entries. Patrini et al., CVPR 2017.
+    sum_k T[n, k] L(z, k) = -log p_n for every z: unbiased for any model. The loss has no lower bound, since T^-1 has
+    negative entries. Patrini et al., CVPR 2017.
 
     Args:
         transition: T, as in `ForwardCorrection`; must be invertible.
@@ -131,7 +131,7 @@ class BackwardCorrection(Loss):
         matrix = torch.tensor(self.transition, dtype=torch.float64)
         inverse: Tensor = torch.linalg.inv_ex(matrix).inverse.to(z, non_blocking=True)
         rows, log_p = row_of(inverse, y), z.log_softmax(-1)
-        masked = (rows * log_p.isneginf()).sum(-1)  # what the masked classes weigh: their logarithms end alike
+        masked = (rows * log_p.isneginf()).sum(-1)  # the total weight of the masked classes
         return torch.where(masked == 0, -(rows * finite_log(log_p)).sum(-1), masked.sign() * torch.inf)
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
@@ -175,7 +175,7 @@ class SoftBootstrap(Loss):
 class HardBootstrap(Loss):
     """L = -beta log p_y - (1 - beta) log max_k p_k.
 
-    As `SoftBootstrap` with the predicted class instead of the prediction. Reed et al. 2014.
+    Like `SoftBootstrap`, with the predicted class instead of the prediction. Reed et al. 2014.
 
     Args:
         beta: weight of the label, 0 to 1; .8 in the paper.

@@ -40,8 +40,8 @@ class CrossEntropy(Loss):
 class LabelSmoothing(Loss):
     """L = -sum_k t_k log p_k with t = (1 - alpha) e_y + (alpha/N) 1.
 
-    Keeps the logit gap finite: it is least at p_y = 1 - alpha + alpha/N. Equal to torch's `label_smoothing`.
-    Szegedy et al. 2016; MD uses alpha = .1.
+    The optimal logit gap is finite, because the loss is least at p_y = 1 - alpha + alpha/N. Equal to torch's
+    `label_smoothing`. Szegedy et al. 2016; MD uses alpha = .1.
 
     Args:
         alpha: share of the target spread evenly over all classes, 0 <= alpha < 1; 0 is cross-entropy.
@@ -80,7 +80,7 @@ class LabelRelaxation(Loss):
     Relaxation", AAAI 2021; MD uses alpha = .1.
 
     Written in the margin m = log(p_y/(1-p_y)) it is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and
-    the boundary p_y = 1 - alpha is m = log((1-alpha)/alpha): no 1 - p_y to lose, no branch that turns NaN.
+    the boundary p_y = 1 - alpha is m = log((1-alpha)/alpha): no 1 - p_y is rounded away, and no branch becomes NaN.
 
     Args:
         alpha: share of the target left open, 0 <= alpha < 1; 0 is cross-entropy.

@@ -19,11 +19,12 @@ __all__ = ["ActivePassive", "NCEAndAGCE", "NCEAndMAE", "NCEAndRCE", "NFLAndRCE",
 class Normalized(Loss):
     """L(z, y) / sum_j L(z, j) of any non-negative loss: symmetric with constant 1.
 
-    Needs only that the class sum is positive and finite, which cross-entropy fulfils: `Normalized(CrossEntropy())`
-    is NCE, `Normalized(Focal(.5))` NFL. Where the class sum is 0 (label relaxation with alpha >= 1 - 1/N) the
-    value is 0. Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
+    The class sum must be positive and finite, as that of cross-entropy is: `Normalized(CrossEntropy())` is NCE,
+    `Normalized(Focal(.5))` NFL. Where the class sum is 0 (label relaxation with alpha >= 1 - 1/N) the value is 0.
+    Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
 
-    `bounds` gives an enclosure, sharp for cross-entropy, focal and symmetric losses.
+    The interval that `bounds` returns contains the range; for cross-entropy, focal and symmetric losses it is the
+    range.
 
     Args:
         loss: a loss that is never negative.
@@ -58,7 +59,7 @@ class Normalized(Loss):
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         values = self.loss.formula_of_all(z)  # (..., N)
-        endless = values.isposinf()  # a masked class: in the limit it takes the whole sum, several share it
+        endless = values.isposinf()  # in the limit a masked class makes up the whole sum; several of them share it
         share = values.masked_fill(endless, 0) / values.masked_fill(endless, 0).sum(-1, keepdim=True).clamp_min(
             torch.finfo(z.dtype).tiny
         )
@@ -120,14 +121,17 @@ class _Sum(Loss, abstract=True):
 class ActivePassive(_Sum):
     """L = alpha L_active + beta L_passive.
 
-    Active losses only push p_y up, passive ones also push some p_k down; each robust loss alone underfits, a pair
-    fits and stays robust, being symmetric when both parts are. Ma et al. 2020.
+    Active losses only push p_y up; passive ones also push some p_k down. A robust loss alone underfits, while a pair
+    fits and stays robust: it is symmetric when both parts are. Ma et al. 2020.
 
-    `bounds` adds the ranges of the parts: sharp when both have their extremes at the same p, as all pairs here.
+    `bounds` adds the ranges of the parts. The sum is the range of the pair where both parts have their extremes at the
+    same p, as in all pairs of this module.
 
     Args:
-        active, passive: two losses.
-        alpha, beta: their weights, at least 0; 1 and 1 in the paper's CIFAR-10 runs.
+        active: a loss.
+        passive: a loss.
+        alpha: weight of the active loss, at least 0; 1 in the paper's CIFAR-10 runs.
+        beta: weight of the passive loss, at least 0; 1 in the paper's CIFAR-10 runs.
 
     Example:
         >>> import torch
@@ -153,7 +157,7 @@ _AGCE = AGCE(a=6.0, q=1.5)
 
 
 class _Pair(_Sum, abstract=True):
-    """A pair of losses with a name of its own, which specs and so keys of runs hold: only the weights are fields."""
+    """A pair of losses with a name of its own, which is part of a run's key; its fields are the two weights alone."""
 
     parts: ClassVar[tuple[Loss, Loss]]
     alpha: float = Field(default=1.0, ge=0)
@@ -167,7 +171,8 @@ class NCEAndMAE(_Pair, kind="nce_mae"):
     """L = alpha NCE + beta (1 - p_y). Ma et al. 2020.
 
     Args:
-        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and 1 for CIFAR-100.
+        alpha: weight of NCE, at least 0; 1 in the paper's CIFAR-10 runs, 10 for CIFAR-100.
+        beta: weight of 1 - p_y, at least 0; 1 in the paper's CIFAR-10 runs and for CIFAR-100.
 
     Example:
         >>> import torch
@@ -182,7 +187,8 @@ class NCEAndRCE(_Pair, kind="nce_rce"):
     """L = alpha NCE + beta RCE, with A = log 1e-4. Ma et al. 2020.
 
     Args:
-        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and .1 for CIFAR-100.
+        alpha: weight of the normalized loss, at least 0; 1 in the paper's CIFAR-10 runs, 10 for CIFAR-100.
+        beta: weight of RCE, at least 0; 1 in the paper's CIFAR-10 runs, .1 for CIFAR-100.
 
     Example:
         >>> import torch
@@ -197,7 +203,8 @@ class NFLAndRCE(_Pair, kind="nfl_rce"):
     """L = alpha NFL + beta RCE, with gamma = .5 and A = log 1e-4. Ma et al. 2020.
 
     Args:
-        alpha, beta: at least 0; 1 and 1 in the paper's CIFAR-10 runs, 10 and .1 for CIFAR-100.
+        alpha: weight of the normalized loss, at least 0; 1 in the paper's CIFAR-10 runs, 10 for CIFAR-100.
+        beta: weight of RCE, at least 0; 1 in the paper's CIFAR-10 runs, .1 for CIFAR-100.
 
     Example:
         >>> import torch
@@ -214,7 +221,8 @@ class NCEAndAGCE(_Pair, kind="nce_agce"):
     Not symmetric, since AGCE is not.
 
     Args:
-        alpha, beta: at least 0; 1 and 4 in the authors' CIFAR-10 runs.
+        alpha: weight of NCE, at least 0; 1 in the authors' CIFAR-10 runs.
+        beta: weight of AGCE, at least 0; 4 in the authors' CIFAR-10 runs.
 
     Example:
         >>> import torch

@@ -52,7 +52,7 @@ class RobustLog(Loss):
         return math.log1p(1 / self.alpha) + logs.sum(-1, keepdim=True) / (N - 1) - logs * (N / (N - 1))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # The last term is concave in p: largest at p_y = 0 and the rest even.
+        # The last term is concave in p, so it is largest where p_y = 0 and the other probabilities are equal.
         return 0.0, math.log1p(1 / self.alpha) + math.log1p(1 / (self.alpha * (num_classes - 1)))
 
     def _symmetry(self, num_classes: int) -> float | None:
@@ -164,7 +164,8 @@ class SymmetricCrossEntropy(Loss):
     part is unbounded. Wang et al., ICCV 2019.
 
     Args:
-        alpha, beta: weights of CE and of RCE, above 0; .1 and 1 for CIFAR-10 in the paper, 6 and .1 for CIFAR-100.
+        alpha: weight of CE, above 0; .1 for CIFAR-10 in the paper, 6 for CIFAR-100.
+        beta: weight of RCE, above 0; 1 for CIFAR-10 in the paper, .1 for CIFAR-100.
         log_zero: A, see `ReverseCrossEntropy`.
 
     Example:

@@ -58,7 +58,8 @@ class NormalizedMSE(Loss):
     MSE does not. LF's released code multiplies it by .1, which acts on the learning rate.
 
     At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal but for rounding: the closed
-    form needs no value of the other classes. Specs name it, so keys of runs do, and their bits are those of this form.
+    form needs no value of the other classes. It keeps a class of its own because keys of stored runs contain its name,
+    and their results have the rounding of this form.
 
     Args:
         scale: factor on the loss, above 0; 1 as published, .1 as in LF's released code.
@@ -86,7 +87,7 @@ class NormalizedMSE(Loss):
         return self.scale * (squares - 2 * p + 1) / (N * squares + (N - 2))
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # Largest at p_y = 0 and the rest even: ||p||^2 = 1/(N-1).
+        # Largest where p_y = 0 and the other probabilities are equal: ||p||^2 = 1/(N-1).
         N = num_classes
         return 0.0, self.scale * N / (N + (N - 1) * (N - 2))
 

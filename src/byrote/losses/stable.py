@@ -1,4 +1,4 @@
-"""The logit arithmetic every loss is built on, with neither value nor gradient lost at large logits.
+"""Arithmetic on logits that every loss uses, with values and gradients that stay accurate at large logits.
 
 Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that
 depends on p_y alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then
@@ -40,14 +40,14 @@ def one_hot(z: Tensor, y: Tensor) -> Tensor:
 
 
 def row_of(table: Tensor, y: Tensor) -> Tensor:
-    """table[y], (N, ...) and (...) to (..., ...), without the wait that indexing by a single number brings."""
+    """table[y], (N, ...) and (...) to (..., ...); unlike indexing by a single number, never waits for the device."""
     return table.index_select(0, y.reshape(-1)).view((*y.shape, *table.shape[1:]))
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
-    """log sum_k exp(v_k), (..., N) to (...); where every v_k is -inf, -inf with gradient 0.
+    """log sum_k exp(v_k), (..., N) to (...); -inf with gradient 0 where every v_k is -inf.
 
-    The largest value is taken out and kept out of the graph: the gradient of torch's logsumexp divides by the
+    The largest value is subtracted first and detached from the graph: the gradient of torch's logsumexp divides by the
     rounded total and is off by up to 5e-4 near 1e4 in float32.
     """
     top, none = _top(values)
@@ -56,14 +56,14 @@ def log_sum_exp(values: Tensor) -> Tensor:
 
 
 def _top(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest value (..., 1), out of the graph, 0 where all are -inf; and where that is so (...)."""
+    """The largest value (..., 1), detached, 0 where all are -inf; and a mask (...) of where all are -inf."""
     top = values.detach().amax(-1, keepdim=True)
     none = top.isneginf()
     return top.masked_fill(none, 0), none.squeeze(-1)
 
 
 def weighted(weight: float, values: Tensor) -> Tensor:
-    """weight times values, where a weight of 0 leaves infinite values out."""
+    """weight times values; 0 for a weight of 0, even where values are infinite."""
     return weight * (values if weight else torch.zeros_like(values))
 
 
@@ -75,8 +75,9 @@ def finite_log(log_p: Tensor) -> Tensor:
 def margin(z: Tensor, y: Tensor) -> Tensor:
     """m = z_y - log sum_{k != y} exp(z_k), the log odds of the label, (..., N) and (...) to (...).
 
-    As in `log_sum_exp` the largest rival is taken out, here of both terms, so that classes close to each other keep
-    their distance however large the logits are. Rivals that are masked (-inf) do not count; infinite where all are.
+    As in `log_sum_exp`, the largest other logit is subtracted first, here from both terms, so that the difference of
+    two close logits stays exact however large they are. Masked classes (-inf) do not count; the margin is infinite
+    where all others are masked.
     """
     label = y.unsqueeze(-1)
     others = z.scatter(-1, label, -torch.inf)  # (..., N)

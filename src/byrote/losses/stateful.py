@@ -15,12 +15,12 @@ __all__ = ["EarlyLearning", "RememberingLoss", "RememberingModule"]
 
 
 class RememberingLoss(Loss, abstract=True):
-    """Base of the losses with one vector t (N,) a sample: members give `remembered` and `formula_with`."""
+    """Base of the losses with one vector t (N,) per sample; subclasses define `remembered` and `formula_with`."""
 
     stateful: ClassVar[bool] = True
 
     def remembered(self, z: Tensor, t: Tensor) -> Tensor:
-        """The new t (..., N) after a visit with logits z (..., N)."""
+        """The new t (..., N) after the samples were seen with logits z (..., N)."""
         raise NotImplementedError(f"{type(self).__name__} needs a method remembered(z, t)")
 
     def formula_with(self, z: Tensor, y: Tensor, t: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class RememberingLoss(Loss, abstract=True):
     def module(
         self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
     ) -> "RememberingModule":
-        """The loss with its memory, all zero.
+        """The loss with its memory, which starts at zero.
 
         Args:
             num_samples: n, training samples; index runs over 0..n-1.
@@ -57,8 +57,8 @@ class RememberingLoss(Loss, abstract=True):
 class RememberingModule(LossModule):
     """A loss and its memory: buffer `state` (n, N), or (S, n, N) over S runs.
 
-    In train mode each call updates the rows it is given, once an index a call; in eval mode it only reads. A sample
-    whose logits are NaN or infinite keeps the memory it had.
+    In train mode each call updates the rows that `index` names, each of them once; in eval mode it only reads them. A
+    sample whose logits are NaN or infinite keeps the memory it had.
     """
 
     loss: RememberingLoss
@@ -86,7 +86,7 @@ class RememberingModule(LossModule):
             return self.loss.formula_with(z, labels, t).to(dtype)
 
     def _updated(self, z: Tensor, t: Tensor) -> Tensor:
-        """The new t (..., N); the old one where logits are NaN or infinite: a bad batch must not spoil the memory."""
+        """The new t (..., N); the old one where logits are NaN or infinite, so that a bad batch spoils no memory."""
         new = self.loss.remembered(z, t)
         return torch.where(new.isfinite().all(-1, keepdim=True), new, t)
 
@@ -100,7 +100,7 @@ class RememberingModule(LossModule):
     def forward(
         self, logits: Tensor, labels: Tensor, reduction: Reduction = "mean", index: Tensor | None = None
     ) -> Tensor:
-        """As calling a plain loss, with index (...) the number of each sample."""
+        """Like a call of a plain loss, with `index` (...), the number of each sample."""
         y = self.loss.checked(logits, labels, reduction)
         if logits.shape[-1] != self.state.shape[-1]:
             raise ValueError(f"the module remembers {self.state.shape[-1]} classes, the logits have {logits.shape[-1]}")
@@ -120,13 +120,12 @@ class RememberingModule(LossModule):
 
 
 class EarlyLearning(RememberingLoss):
-    """L = -log p_y + lambda log(1 - <p, t>), early-learning regularisation (ELR).
+    """L = -log p_y + lambda log(1 - <p, t>), early-learning regularization (ELR).
 
-    t is the running mean of the sample's own predictions, t <- beta t + (1 - beta) p, held fixed in the gradient:
-    what the network believed early keeps pulling it when the wrong labels start to be memorized. As in the
-    authors' code, p is clipped to [1e-4, 1 - 1e-4] in both terms of the regulariser and renormalized in t; without
-    the clip the loss has no lower bound. Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy
-    Labels", NeurIPS 2020.
+    t is the running mean of the sample's own predictions, t <- beta t + (1 - beta) p, held fixed in the gradient: the
+    early predictions still attract the network when it starts to memorize wrong labels. As in the authors' code, p is
+    clipped to [1e-4, 1 - 1e-4] in both terms of the regularizer and renormalized in t; without the clip the loss has no
+    lower bound. Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
 
     Args:
         beta: memory, 0 <= beta < 1; .7 in the authors' CIFAR-10 runs, .9 for CIFAR-100.
@@ -137,7 +136,7 @@ class EarlyLearning(RememberingLoss):
         >>> criterion = EarlyLearning().module(num_samples=4, num_classes=2)
         >>> z, y, index = torch.tensor([[2.0, 0.0]]), torch.tensor([1]), torch.tensor([3])
         >>> first = criterion(z, y, index=index)
-        >>> bool(criterion(z, y, index=index) < first)  # the prediction is now remembered, and preferred
+        >>> bool(criterion(z, y, index=index) < first)  # the loss now prefers the prediction that it remembers
         True
         >>> criterion.state[3]
         tensor([0.4492, 0.0608])
@@ -159,7 +158,7 @@ class EarlyLearning(RememberingLoss):
         return self.strength * torch.log1p(-agreement) - pick(log_p, y)
 
     def _bounds(self, num_classes: int) -> tuple[float, float]:
-        # Least where p_y = 1 and t has converged to the same clipped p.
+        # The loss is least where p_y = 1 and t has converged to the same clipped p.
         rest = (num_classes - 1) * self.clip
         top = 1 - self.clip
         return self.strength * math.log1p(-(top**2 + rest * self.clip) / (top + rest)), math.inf

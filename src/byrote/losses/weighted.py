@@ -16,12 +16,12 @@ __all__ = ["Weighted"]
 class Weighted(Loss):
     """w_y L(z, y), and 0 where y is `ignore_index`; the mean divides by the sum of the weights, as in torch.
 
-    An ignored sample has value 0 and gradient 0 whatever its logits, NaN included. A batch with nothing to
-    count has mean NaN.
+    An ignored sample has value 0 and gradient 0 whatever its logits are, even NaN. The mean of a batch in which every
+    sample is ignored is NaN.
 
     Args:
         loss: the loss to weigh.
-        weights: one number a class, at least 0 and not all 0; None: all 1.
+        weights: one number per class, at least 0 and not all 0; None: all 1.
         ignore_index: the label that stands for no class (-100 in torch); None: there is none.
 
     Example:
@@ -53,7 +53,7 @@ class Weighted(Loss):
 
     @property
     def label(self) -> str:
-        """w and the name of the loss."""
+        """The letter w and the name of the loss."""
         return f"w{self.loss.label}"
 
     @property
@@ -76,7 +76,7 @@ class Weighted(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         if self.weights is not None and len(self.weights) != z.shape[-1]:
-            raise ValueError(f"{z.shape[-1]} weights are needed, one a class, got {len(self.weights)}")
+            raise ValueError(f"{z.shape[-1]} weights are needed, one per class, got {len(self.weights)}")
         weight = self.sample_weight(y, z.dtype)
         ignored = self.ignores(y)
         if ignored is not None:

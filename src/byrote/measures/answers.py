@@ -71,7 +71,7 @@ class Answers:
         if bool(other.any()):
             raise ValueError(
                 f"a sample must keep its observed label, and {int(other.sum())} came with two, the first at position "
-                f"{int(index[other][0])}: the index must number the samples, each by its own number"
+                f"{int(index[other][0])}: each sample needs its own number in the index"
             )
         if len(rows) == len(index) and bool((rows[1:] > rows[:-1]).all()):
             return index, features, logits, labels

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "axes_of", "less_centre"]
+__all__ = ["Axes", "axes_of", "less_center"]
 
 _EPSILON = torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """Singular values and right singular vectors of the centred class means over sqrt(N), without null ones.
+    """Singular values and right singular vectors of the centered class means over sqrt(N), without null ones.
 
     Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
     """
@@ -23,14 +23,14 @@ class Axes:
     directions: Tensor  # (r, M) float64, orthonormal rows
 
 
-def axes_of(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
-    """A thin singular value decomposition of the N x M centred class means, its null directions left out.
+def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
+    """A thin singular value decomposition of the N x M centered class means, its null directions left out.
 
     Null are the values past rank min(N-1, M), and those within rounding: that of the decomposition, plus that of N
     means of K stored values each (the largest singular value of N x M such errors, over sqrt(N)).
 
     Args:
-        centred: (N, M) float64, class means less their mean.
+        centered: (N, M) float64, class means less their mean.
         scale: (M,) float64, the root mean square of each feature, which its rounding is relative to.
         epsilon: machine epsilon of the dtype the features came in.
         total: samples in all classes, N K.
@@ -40,8 +40,8 @@ def axes_of(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
     >>> round(axes.values.item(), 12), axes.directions.abs().tolist()
     (3.0, [[1.0, 0.0]])
     """
-    N, M = centred.shape
-    _, values, directions = torch.linalg.svd(centred, full_matrices=False)
+    N, M = centered.shape
+    _, values, directions = torch.linalg.svd(centered, full_matrices=False)
     rank = min(N - 1, M)
     values, directions = values[:rank] / N**0.5, directions[:rank]
     stored = epsilon * (N / total) ** 0.5 + 4 * _EPSILON
@@ -50,12 +50,12 @@ def axes_of(centred: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
     return Axes(values[keep], directions[keep])
 
 
-def less_centre(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
+def less_center(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
     """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples.
 
     >>> import torch
     >>> means, counts = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([3, 1])
-    >>> less_centre(means, counts).flatten().tolist(), less_centre(means, counts, by_sample=True).flatten().tolist()
+    >>> less_center(means, counts).flatten().tolist(), less_center(means, counts, by_sample=True).flatten().tolist()
     ([-2.0, 2.0], [-1.0, 3.0])
     """
     return offsets - (counts.to(torch.float64) / counts.sum() @ offsets if by_sample else offsets.mean(0))

@@ -187,7 +187,7 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     if len(candidates) != 1:
         needed = f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__}"
         if not members:
-            raise ValueError(f"{needed}: let it answer with a tensor, or with a tuple or mapping that holds one")
+            raise ValueError(f"{needed}: let it return a tensor, or a tuple or mapping that holds one")
         shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
         raise ValueError(
             f"{needed} of {shapes}, {len(candidates)} of which fit: say which member they are with Observer(logits=) "

@@ -30,13 +30,13 @@ class NC2:
 
 
 def nc2(moments: ClassMeans) -> NC2:
-    """Equal norms and equal angles of the class means: simplex frame (centred), orthogonal frame (uncentred).
+    """Equal norms and equal angles of the class means: simplex frame (centered), orthogonal frame (uncentered).
 
-    Claim: at collapse the centred class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
+    Claim: at collapse the centered class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
     non-negative features the class means themselves have equal norm and are orthogonal (Nguyen et al. 2023, Def. 3.1).
-    For N = 2 the centred cosine is -1 whatever the features are, so look at the uncentred readings.
+    For N = 2 the centered cosine is -1 whatever the features are, so look at the uncentered readings.
 
-    Returns: an `NC2`. NaN: an absent or single class, NaN features; centred readings also where class means coincide.
+    Returns: an `NC2`. NaN: an absent or single class, NaN features; centered readings also where class means coincide.
 
     >>> import torch
     >>> frame = nc2(ClassMoments.of(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), 3))
@@ -49,15 +49,15 @@ def nc2(moments: ClassMeans) -> NC2:
     norm_cv, cosines = _frame(moments.means)
     if class_means_coincide(moments):
         return NC2(norm_cv, float(cosines.mean()), _NAN, _NAN, _NAN)
-    centred_cv, angles = _frame(moments.centred())
+    centered_cv, angles = _frame(moments.centered())
     deviation = float((angles + 1 / (N - 1)).abs().mean())
-    return NC2(norm_cv, float(cosines.mean()), centred_cv, float(angles.mean()), deviation)
+    return NC2(norm_cv, float(cosines.mean()), centered_cv, float(angles.mean()), deviation)
 
 
 def nc3(moments: ClassMeans, weight: Tensor) -> float:
-    """Self-duality: distance between the classifier and the centred class means, each scaled to Frobenius norm 1.
+    """Self-duality: distance between the classifier and the centered class means, each scaled to Frobenius norm 1.
 
-    Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centred class means, W the classifier `weight` (N, M)
+    Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centered class means, W the classifier `weight` (N, M)
     (Papyan et al. 2020). In [0, 2]; 0: every w_n is parallel to h_n - hbar with one common factor.
 
     Returns NaN where class means coincide or a class is absent. Raises ValueError when W is not N x M.
@@ -67,8 +67,8 @@ def nc3(moments: ClassMeans, weight: Tensor) -> float:
     >>> round(nc3(moments, torch.tensor([[5.0, -5.0], [-5.0, 5.0]])), 12)
     0.0
     """
-    weight, centred = _dual(moments, weight)
-    return float(torch.linalg.norm(weight / torch.linalg.norm(weight) - centred / torch.linalg.norm(centred)))
+    weight, centered = _dual(moments, weight)
+    return float(torch.linalg.norm(weight / torch.linalg.norm(weight) - centered / torch.linalg.norm(centered)))
 
 
 def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
     >>> nc3_by_class(moments, torch.tensor([[5.0, -5.0], [1.0, 1.0]])).round(decimals=6).abs().tolist()
     [1.0, 0.0]
     """
-    weight, centred = _dual(moments, weight)
-    norms = torch.linalg.vector_norm(weight, dim=1) * torch.linalg.vector_norm(centred, dim=1)
-    cosines: Tensor = (weight * centred).sum(1) / norms
+    weight, centered = _dual(moments, weight)
+    norms = torch.linalg.vector_norm(weight, dim=1) * torch.linalg.vector_norm(centered, dim=1)
+    cosines: Tensor = (weight * centered).sum(1) / norms
     return cosines
 
 
@@ -112,11 +112,11 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     weight, means = weight.to(torch.float64), means.to(torch.float64)
     offset = torch.zeros(N, dtype=torch.float64, device=means.device) if bias is None else bias.double()
     origin = means.mean(0)
-    centres, threshold = means - origin, 0.5 * (means - origin).square().sum(1)
+    centers, threshold = means - origin, 0.5 * (means - origin).square().sum(1)
     agree = 0
     for rows in blocks(features):
         h = features[rows].to(torch.float64)
-        nearest = ((h - origin) @ centres.T - threshold).argmax(1)
+        nearest = ((h - origin) @ centers.T - threshold).argmax(1)
         agree += int((torch.addmm(offset, h, weight.T).argmax(1) == nearest).sum())
     return agree / len(features)
 
@@ -137,8 +137,8 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     moments = moments.present()
     averaged = moments.final is not None
     share = (torch.ones_like(moments.counts) if averaged else moments.counts).to(torch.float64)
-    centred = moments.centred(by_sample=not averaged)
-    covariance = moments.within(averaged) + (centred * (share / share.sum())[:, None]).T @ centred
+    centered = moments.centered(by_sample=not averaged)
+    covariance = moments.within(averaged) + (centered * (share / share.sum())[:, None]).T @ centered
     if not bool(covariance.isfinite().all()):
         raise ValueError("features must be finite to have a rank, got NaN or infinite ones")
     variances, directions = torch.linalg.eigh(covariance)
@@ -160,7 +160,7 @@ def _dual(moments: ClassMeans, weight: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"the classifier weight must be (N, M) = {tuple(moments.offsets.shape)}, got {tuple(weight.shape)}"
         )
-    centred = moments.centred()
+    centered = moments.centered()
     if moments.absent or class_means_coincide(moments):
-        centred = torch.full_like(centred, _NAN)
-    return weight.to(centred), centred
+        centered = torch.full_like(centered, _NAN)
+    return weight.to(centered), centered

@@ -75,7 +75,7 @@ def _curve(epochs: Numbers, *columns: Numbers) -> tuple[NDArray[np.float64], ...
     arrays = tuple(np.asarray(column, dtype=np.float64) for column in (epochs, *columns))
     if any(array.shape != (len(arrays[0]),) for array in arrays) or (np.diff(arrays[0]) <= 0).any():
         raise ValueError(
-            "epochs must rise and every curve needs a value an epoch, got lengths "
+            "epochs must rise and every curve needs a value per epoch, got lengths "
             f"{[len(np.atleast_1d(array)) for array in arrays]}"
         )
     return arrays

@@ -28,7 +28,7 @@ _ROWS = 1024  # rows copied at a time
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the logit of the labelled class lies above the largest other one; negative: not predicted.
+    """How far the logit of the labeled class lies above the largest other one; negative: not predicted.
 
     Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN; a
     masked class, of logit -inf, is no rival, and a masked label has margin -inf.
@@ -41,7 +41,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """
     logits = matrix("logits", logits)
     if logits.shape[1] < 2:
-        raise ValueError(f"logits need 2 or more columns, one a class, got {logits.shape[1]}")
+        raise ValueError(f"logits need 2 or more columns, one per class, got {logits.shape[1]}")
     labels = class_labels("labels", labels, logits.shape[1], len(logits)).to(logits.device)
     parts = [_margins(rows, own[:, None]) for rows, own in zip(logits.split(_ROWS), labels.split(_ROWS), strict=True)]
     return torch.cat(parts)
@@ -76,7 +76,7 @@ class SampleHistory:
     observed: Tensor  # int64
     predicted: Tensor  # int64, at the last evaluation; -1 before the first
     learned_epoch: Tensor  # int64, first epoch predicted as the observed label (epochs count from 1); 0: never
-    forgotten: Tensor  # int64, times a sample predicted as observed was no longer so at its next evaluation
+    forgotten: Tensor  # int64, how often a prediction of the observed label was lost at the next evaluation
     margin: Tensor  # float64, of the observed label, at the last evaluation; NaN before the first
     margin_sum: Tensor  # float64
     evaluations: Tensor  # int64

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from byrote.measures.axes import Axes, axes_of, less_centre
+from byrote.measures.axes import Axes, axes_of, less_center
 from byrote.measures.blocks import add_by_class_, blocks, checked
 
 __all__ = ["ClassMeans", "FeatureSet"]
@@ -38,7 +38,7 @@ class ClassMeans(Protocol):
     def axes(self) -> Axes: ...  # about the mean of the class means
     @property
     def axis_variances(self) -> Tensor: ...  # (r,) class-averaged within-class variance along the axes
-    def centred(self, by_sample: bool = False) -> Tensor: ...  # (N, M) class means less hbar
+    def centered(self, by_sample: bool = False) -> Tensor: ...  # (N, M) class means less hbar
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor: ...  # (r,) along directions (r, M)
 
 
@@ -94,11 +94,11 @@ class FeatureSet:
         weight = 1 / (N * self.counts.clamp(min=1).to(torch.float64))
         for rows in blocks(self.features):
             owners = self.labels[rows]
-            centred = self.features[rows].to(torch.float64) - self.origin
-            add_by_class_(offsets, owners, centred)
-            centred.square_()
-            squares += weight[owners] @ centred
-            add_by_class_(lengths, owners, centred.sum(1))
+            centered = self.features[rows].to(torch.float64) - self.origin
+            add_by_class_(offsets, owners, centered)
+            centered.square_()
+            squares += weight[owners] @ centered
+            add_by_class_(lengths, owners, centered.sum(1))
         offsets /= self.counts.clamp(min=1)[:, None]
         spread = (lengths - self.counts * offsets.square().sum(1)).clamp(min=0)
         return offsets, spread, (squares - offsets.square().mean(0)).clamp(min=0)
@@ -135,14 +135,14 @@ class FeatureSet:
         offsets, _, variances = self._sums
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 
-    def centred(self, by_sample: bool = False) -> Tensor:
+    def centered(self, by_sample: bool = False) -> Tensor:
         """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
-        return less_centre(self.offsets, self.counts, by_sample)
+        return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property
     def axes(self) -> Axes:
         """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
-        return axes_of(self.centred(), self.scale, self.epsilon, len(self.features))
+        return axes_of(self.centered(), self.scale, self.epsilon, len(self.features))
 
     @cached_property
     def axis_variances(self) -> Tensor:

@@ -26,7 +26,7 @@ class Head:
 
     Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier has other features, and
     every reading of them would be silently wrong. So until the first batch every module is watched, and the head is the
-    `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number a row
+    `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number per row
     (log_softmax) or by masked classes (-inf) count as the same.
 
     Args:
@@ -65,7 +65,7 @@ class Head:
         call = calls.get(name or "")
         if call is None:
             raise ValueError(
-                f"features (B, M) are needed at head={name!r}, got none: it was not called with one vector a sample; "
+                f"features (B, M) are needed at head={name!r}, got none: it was not called with one vector per sample; "
                 "name the "
                 "module that gives the logits with head=, or pass features="
             )
@@ -179,7 +179,7 @@ def _needed(logits: Tensor, came: str) -> str:
 
 
 def _same(answer: Tensor, logits: Tensor) -> bool | None:
-    """Whether a module's answer is the logits, up to a number a row and masked classes; None: nothing to compare.
+    """Whether a module's answer is the logits, up to a number per row and masked classes; None: nothing to compare.
 
     The answer may have more columns, of which the logits are the first: a model may give a part of its head's outputs.
     """

@@ -186,7 +186,7 @@ def memorization(
 def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
     """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
 
-    Raises: as `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
+    Raises: see `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
 
     >>> observed_of([0, 3], num_classes=2, size=2)
     tensor([0, 3])
@@ -273,8 +273,8 @@ def class_distance(means: Tensor) -> float:
     return distance if math.isfinite(distance) else _NAN
 
 
-def _distance(features: Tensor, centres: Tensor) -> Tensor:
-    away: Tensor = torch.linalg.vector_norm(features.detach().to(torch.float64) - centres, dim=1)
+def _distance(features: Tensor, centers: Tensor) -> Tensor:
+    away: Tensor = torch.linalg.vector_norm(features.detach().to(torch.float64) - centers, dim=1)
     return away
 
 
@@ -300,7 +300,7 @@ def _mask(redrawn: Tensor, size: int) -> Tensor:
     redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(
-            f"redrawn must be one bool a sample, shape {(size,)}, got {redrawn.dtype} of shape "
+            f"redrawn must be one bool per sample, shape {(size,)}, got {redrawn.dtype} of shape "
             f"{tuple(redrawn.shape)}: pass the mask that Noise.redrawn gives"
         )
     return redrawn

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from byrote.checks import integers
-from byrote.measures.axes import Axes, axes_of, less_centre
+from byrote.measures.axes import Axes, axes_of, less_center
 from byrote.measures.blocks import add_by_class_, add_gram_, along, blocks, checked, packed_size, panels, unpacked
 
 __all__ = ["ClassMoments", "MomentStream"]
@@ -104,9 +104,9 @@ class ClassMoments:
         absent: list[int] = torch.nonzero(self.counts == 0)[:, 0].tolist()
         return absent
 
-    def centred(self, by_sample: bool = False) -> Tensor:
+    def centered(self, by_sample: bool = False) -> Tensor:
         """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
-        return less_centre(self.offsets, self.counts, by_sample)
+        return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property
     def scale(self) -> Tensor:
@@ -120,7 +120,7 @@ class ClassMoments:
     @cached_property
     def axes(self) -> Axes:
         """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
-        return axes_of(self.centred(), self.scale, self.epsilon, int(self.counts.sum()))
+        return axes_of(self.centered(), self.scale, self.epsilon, int(self.counts.sum()))
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
         """d^T Sigma_W d of each direction d, a row of `directions` (r, M), (r,); Sigma_W and errors as of `within`."""
@@ -248,12 +248,12 @@ class MomentStream:
         self._counts += added
         for rows in blocks(features):
             owners = labels[rows]
-            centred = features[rows].to(torch.float64) - self._references[owners]
-            add_by_class_(self._sums, owners, centred)
-            add_by_class_(self._spread, owners, torch.linalg.vector_norm(centred, dim=1).square_())
+            centered = features[rows].to(torch.float64) - self._references[owners]
+            add_by_class_(self._sums, owners, centered)
+            add_by_class_(self._spread, owners, torch.linalg.vector_norm(centered, dim=1).square_())
             if self._final is not None:
-                centred *= self._final[owners].to(torch.float64).rsqrt_()[:, None]
-            add_gram_(self._packed, centred)
+                centered *= self._final[owners].to(torch.float64).rsqrt_()[:, None]
+            add_gram_(self._packed, centered)
 
     def moments(self) -> ClassMoments:
         """The moments of everything seen so far; later updates do not change them."""

@@ -148,7 +148,7 @@ class Observer:
         )
         before = self.sample_history
         if not torch.equal(before.observed, observed):
-            before = _relabelled(before, observed)
+            before = _relabeled(before, observed)
         answers = ~_reported(epoch, "training", unusable(logits))
         _reported(epoch, "test", unusable(test_logits))
         if bool(answers.all()):
@@ -260,9 +260,9 @@ class Observer:
         checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
         if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
-                f"logits (B, {self.num_classes}) are needed, one column a class, got shape {tuple(checked.shape)}: "
+                f"logits (B, {self.num_classes}) are needed, one column per class, got shape {tuple(checked.shape)}: "
                 "give the head "
-                f"{self.num_classes} outputs, or say which member of the answer they are with Observer(logits=)"
+                f"{self.num_classes} outputs, or say which member of the output they are with Observer(logits=)"
             )
         return checked
 
@@ -288,7 +288,7 @@ class Observer:
             return None
         if len(self._test_observed) != len(test_logits):
             raise ValueError(
-                f"test_observed ({len(test_logits)},) are needed, one a test sample, got {len(self._test_observed)}"
+                f"test_observed ({len(test_logits)},) are needed, one per test sample, got {len(self._test_observed)}"
             )
         return self._test_observed
 
@@ -313,7 +313,7 @@ def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _relabelled(history: SampleHistory, observed: Tensor) -> SampleHistory:
+def _relabeled(history: SampleHistory, observed: Tensor) -> SampleHistory:
     """The history with the observed labels now known; the samples that changed had no measurement."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):

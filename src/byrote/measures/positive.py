@@ -30,11 +30,11 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
     """The largest deviations of class means and classifier from the configuration of Definition 3.1.
 
     Definition: (i) all features of a class equal their class mean h_n; (ii) the h_n have equal norms and are mutually
-    orthogonal, without centring; (iii) w_n = C P h_n with one constant C, P the projection orthogonal to
+    orthogonal, without centering; (iii) w_n = C P h_n with one constant C, P the projection orthogonal to
     hbar = (1/N) sum_n h_n.
 
     How each reading follows: (i) is `nc1` and not repeated here. (ii) gives `norms` and `angles`. In (iii), under
-    (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centred class mean: `duality`.
+    (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centered class mean: `duality`.
     `nc3` also measures whether C is the same number for all classes.
 
     Why the largest and not the mean: the definition is about every class and every pair.
@@ -80,7 +80,7 @@ class ZeroMeans:
 def zero_means(moments: ClassMeans) -> ZeroMeans:
     """How many class means lie at zero, and how small the smallest is.
 
-    Why: with a bias, the layer-peeled model of two classes has minimisers with one class at zero, and trained networks
+    Why: with a bias, the layer-peeled model of two classes has minimizers with one class at zero, and trained networks
     end there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The bar AT_ZERO = .1716 is
     (sqrt 2 - 1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b),
     and it exceeds 1 just when a / b is below the bar.

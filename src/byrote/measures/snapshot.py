@@ -239,7 +239,7 @@ def nc1_test_top_share(snapshot: Snapshot) -> float:
 
 @reading
 def geometry(snapshot: Snapshot) -> dict[str, float]:
-    """Norms and angles of the test class means, centred and not, and their mean distance D."""
+    """Norms and angles of the test class means, centered and not, and their mean distance D."""
     shape = nc2(snapshot.test)
     return {
         "class_distance": snapshot.mem.class_distance,
@@ -251,7 +251,7 @@ def geometry(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def train_geometry(snapshot: Snapshot) -> dict[str, float]:
-    """Norms and angles of the TRAINING class means by observed label, centred and not, and class means at zero."""
+    """Norms and angles of the TRAINING class means by observed label, centered and not, and class means at zero."""
     moments = snapshot.by_observed
     shape, zero = nc2(moments), zero_means(moments)
     return {

@@ -32,14 +32,14 @@ def nc1(
     Sigma_B = (1/N) sum_n (h_n - hbar)(h_n - hbar)^T. For N = 2 it is 2 s^2 / ||h_1 - h_2||^2, s^2 the within-class
     variance along h_1 - h_2: a ratio of variances.
 
-    How: a thin SVD of the N x M centred class means, cut at rank min(N-1, M), since one of N singular values is
-    null by centring; a further direction is dropped when the class means differ along it by no more than rounding of
+    How: a thin SVD of the N x M centered class means, cut at rank min(N-1, M), since one of N singular values is
+    null by centering; a further direction is dropped when the class means differ along it by no more than rounding of
     the features' dtype. No M x M pseudo-inverse is formed.
 
     On equal class counts the conventions agree; on unequal ones they are different numbers (.056, .061, .037 in one
     900/100 case):
         "class-averaged": every class covariance weighs 1/N; hbar is the mean of the class means (the default, it
-            generalises the balanced formula);
+            generalizes the balanced formula);
         "pooled": every sample weighs the same in Sigma_W; hbar as before;
         "sample-centred": as pooled, and hbar is the mean of all samples.
 
@@ -85,9 +85,9 @@ def nc1_top_share(moments: ClassMeans) -> float:
     Returns: a float in [1/r, 1], r <= N - 1 the number of axes; 1 for N = 2. NaN as `nc1`, and where NC1 is 0.
 
     >>> import torch
-    >>> centres = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 0.1]])
+    >>> centers = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 0.1]])
     >>> noise = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    >>> features = (centres[:, None] + noise).flatten(0, 1)
+    >>> features = (centers[:, None] + noise).flatten(0, 1)
     >>> moments = ClassMoments.of(features, torch.arange(3).repeat_interleave(4), 3)
     >>> round(nc1(moments), 1), round(nc1_top_share(moments), 4)
     (75.0, 1.0)
@@ -148,7 +148,7 @@ def _ratios(moments: ClassMeans, convention: Convention) -> Tensor:
 
 def _about_all_samples(moments: ClassMeans) -> Axes:
     """The axes of Sigma_B about the mean of all samples."""
-    return axes_of(moments.centred(by_sample=True), moments.scale, moments.epsilon, int(moments.counts.sum()))
+    return axes_of(moments.centered(by_sample=True), moments.scale, moments.epsilon, int(moments.counts.sum()))
 
 
 def _average(ratios: Tensor, num_classes: int) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from byrote.component import Component
-from byrote.networks.initial import initialise, unallocated
+from byrote.networks.initial import initialize, unallocated
 
 __all__ = ["Classifier", "Layered", "Network", "unstarted"]
 
@@ -89,7 +89,7 @@ class Layered(Network, abstract=True):
     def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
         with unallocated():
             module = self.assemble(input_shape, num_outputs)
-        return initialise(module, generator)
+        return initialize(module, generator)
 
 
 def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from byrote.networks.base import Classifier, Layered
-from byrote.networks.layers import CentreCrop, GlobalMean, Unit, images
+from byrote.networks.layers import CenterCrop, GlobalMean, Unit, images
 
 __all__ = ["InceptionLite"]
 
@@ -40,7 +40,7 @@ class InceptionLite(Layered, kind="inception_lite"):
 
     Args:
         variant: "paper" takes 28x28 pixels, pads by 1 everywhere (28-14-7) and ends in the global mean of 336 channels:
-            1,652,826 parameters at 3 channels and 10 outputs. A larger image is cropped to its centre here, inside
+            1,652,826 parameters at 3 channels and 10 outputs. A larger image is cropped to its center here, inside
             the network, as the papers do with CIFAR-10's 32x32: every network gets the same data. A smaller
             one, from 8 pixels a side, is taken whole, for experiments at reduced resolution.
             "released" is LF's published code: 32x32 pixels, an unpadded stem and halvings (30-14-6), an average pool of
@@ -65,7 +65,7 @@ class InceptionLite(Layered, kind="inception_lite"):
         padding = 1 if self.variant == "paper" else 0
         end = [GlobalMean()] if self.variant == "paper" else [nn.AvgPool2d(7, stride=1, padding=1), nn.Flatten()]
         layers = [
-            *([CentreCrop(28)] if self.variant == "paper" else []),
+            *([CenterCrop(28)] if self.variant == "paper" else []),
             Unit(channels, 96, 3, padding=padding, bias=True),
             *(Mixed(96, 32, 32), Mixed(64, 32, 48), Halved(80, 80, padding)),
             *(

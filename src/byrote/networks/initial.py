@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-__all__ = ["initialise", "unallocated"]
+__all__ = ["initialize", "unallocated"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -22,7 +22,7 @@ def unallocated() -> Iterator[None]:
         yield
 
 
-def initialise(module: ModuleT, generator: torch.Generator) -> ModuleT:
+def initialize(module: ModuleT, generator: torch.Generator) -> ModuleT:
     """Give memory and initial values to a module made `unallocated`.
 
     Linear and convolution weights and biases are uniform on +-1/sqrt(fan_in) (torch's default: Kaiming-uniform

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CentreCrop", "GlobalMean", "Unit", "images"]
+__all__ = ["CenterCrop", "GlobalMean", "Unit", "images"]
 
 
 class Unit(nn.Module):
@@ -31,7 +31,7 @@ class GlobalMean(nn.Module):
         return x.mean((-2, -1), dtype=torch.promote_types(x.dtype, torch.float32))
 
 
-class CentreCrop(nn.Module):
+class CenterCrop(nn.Module):
     """The central size x size part of an image; where the margin is odd its larger half is cut below and right.
 
     A side that is no longer than `size` is left as it is.

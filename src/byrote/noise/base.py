@@ -27,7 +27,7 @@ class Samples:
         labels: true classes, int64 (n,).
         num_classes: N.
         generator: the only source of randomness.
-        features: one row a sample, for the laws that depend on them.
+        features: one row per sample, for the laws that depend on them.
         ids: int64 (n,), for labels that were recorded.
     """
 
@@ -92,7 +92,7 @@ class Noise(Component, family="noise"):
             num_classes: N, at least 2.
             generator: a CPU generator, the only source of randomness: the same state gives the same labels, whatever
                 the state of the global generator. A model draws the same numbers at every rate.
-            features: one row a sample, any further shape (images, say), for the models that depend on them.
+            features: one row per sample, any further shape (images, say), for the models that depend on them.
             ids: the samples' stable ids, int64 (n,), for labels that were recorded.
 
         Returns:
@@ -112,9 +112,11 @@ class Noise(Component, family="noise"):
         features = None if features is None else checks.numbers("features", features)
         ids = None if ids is None else checks.integers("ids", ids)
         if features is not None and (features.ndim == 0 or len(features) != len(true)):
-            raise ValueError(f"features must have one row a label, got {tuple(features.shape)} for {len(true)} labels")
+            raise ValueError(
+                f"features must have one row per label, got {tuple(features.shape)} for {len(true)} labels"
+            )
         if ids is not None and ids.shape != true.shape:
-            raise ValueError(f"ids must be one a label, got shape {tuple(ids.shape)} for {len(true)} labels")
+            raise ValueError(f"ids must be one per label, got shape {tuple(ids.shape)} for {len(true)} labels")
         samples = Samples(true.detach().cpu(), num_classes, generator, features, ids)
         return self._observe(samples).to(true.device)
 

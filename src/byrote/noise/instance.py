@@ -183,10 +183,10 @@ def _to_nearest(
 
 
 def _rows(model: Noise, samples: Samples) -> torch.Tensor:
-    """Features on the CPU, one flat row a sample, (n, S)."""
+    """Features on the CPU, one flat row per sample, (n, S)."""
     features = samples.features
     if features is None:
-        raise ValueError(f"{type(model).__name__} looks at the samples: corrupt(...) needs features=")
+        raise ValueError(f"{type(model).__name__} depends on the samples: corrupt(...) needs features=")
     checks.finite("features", features)
     features = features if features.is_floating_point() else features.double()
     return features.detach().cpu().reshape(len(features), math.prod(features.shape[1:]))
@@ -210,13 +210,13 @@ def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[t
     for true in counts.nonzero()[:, 0].tolist():
         own = (labels == true).nonzero()[:, 0]
         means[true] = torch.stack([x[part].double().sum(0) for part in torch.split(own, _ROWS)]).sum(0) / len(own)
-    centre = means[counts > 0].mean(0)
-    means = means - centre
+    center = means[counts > 0].mean(0)
+    means = means - center
     between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
     margins, nearest = [], []
     for rows, true in zip(torch.split(x, _ROWS), torch.split(labels, _ROWS), strict=True):
         # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so differences of s are half differences of squared distances
-        s = (rows.double() - centre) @ means.T - means.square().sum(1) / 2  # (B, N)
+        s = (rows.double() - center) @ means.T - means.square().sum(1) / 2  # (B, N)
         own_s = s.gather(1, true[:, None])[:, 0]
         s[:, counts == 0] = -math.inf
         other_s, other = s.scatter(1, true[:, None], -math.inf).max(1)

@@ -1,6 +1,6 @@
 """Labels that somebody recorded: noisy labels as a file that others can load, and train on exactly.
 
-A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row a sample, in the order
+A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row per sample, in the order
 of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
 both formats.
 """
@@ -211,7 +211,7 @@ class Recorded(Noise):
         if absent.any():
             raise ValueError(
                 f"{self.path} has no label for {int(absent.sum())} of {len(wanted)} samples, "
-                f"id {int(wanted[absent][0])} for one"
+                f"such as id {int(wanted[absent][0])}"
             )
         other = recorded.true[place] != labels
         if other.any():
@@ -222,7 +222,7 @@ class Recorded(Noise):
             )
             raise ValueError(
                 f"{self.path} was made for other data: the true labels of {int(other.sum())} of {len(wanted)} "
-                f"samples differ, id {int(wanted[other][0])} for one{from_one}"
+                f"samples differ, such as id {int(wanted[other][0])}{from_one}"
             )
         observed = recorded.observed[place]
         checks.classes(f"observed labels in {self.path}", observed, samples.num_classes)

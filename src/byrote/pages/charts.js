@@ -4,7 +4,7 @@
   const specs = read("specs"), options = read("options");
   const charts = [...document.querySelectorAll("[data-chart]")];
 
-  // As many panels a row as fit, always a divisor of the printed number, so that rows keep their meaning;
+  // As many panels per row as fit, always a divisor of the printed number, so that rows keep their meaning;
   // the panels then share out the width that is there.
   const fitted = (spec, width) => {
     const copy = structuredClone(spec), gap = 26, axes = 68;

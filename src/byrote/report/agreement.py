@@ -26,7 +26,7 @@ def given_settings(analysis: Analysis) -> list[Selection]:
 
 
 def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """A table for each setting whose labels are only given, a row a loss and added noise, means over seeds.
+    """A table for each setting whose labels are only given, a row per loss and added noise, means over seeds.
 
     J1 is the agreement with the labels as trained on, noise included; the other two are that with the given labels.
     """

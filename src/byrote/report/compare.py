@@ -48,7 +48,7 @@ class Comparison:
         only_first, only_second: the number of runs in one folder alone.
         different: the runs in both that are not equal.
         unshared: the readings that only one of the folders has; they are not compared.
-        claims: a row a claim that at least one folder tests: `claim`, `same` (the verdicts are the same words),
+        claims: a row per claim that at least one folder tests: `claim`, `same` (the verdicts are the same words),
             `first`, `first_estimate`, `first_interval`, `first_runs`, and the same of `second`.
     """
 

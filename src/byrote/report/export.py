@@ -20,11 +20,11 @@ __all__ = ["export_figures", "export_tables", "table_rows"]
 Row = dict[str, Any]
 _AGREEMENT = ("j1", "given_agreement", "test_given_agreement")
 _CAPTIONS = {
-    "verdicts": "one row a claim: its verdict and its first estimate with the 95% interval",
-    "cells": "one row a check: what each claim measured in each cell",
-    "resistance": "one row a setting, loss and noise rate: means over seeds at the end of training, 95% intervals",
-    "agreement": "one row a setting, loss and added noise rate: agreement with the given labels, means over seeds",
-    "parts": "one row a part of the study: what was run",
+    "verdicts": "one row per claim: its verdict and its first estimate with the 95% interval",
+    "cells": "one row per check: what each claim measured in each cell",
+    "resistance": "one row per setting, loss and noise rate: means over seeds at the end of training, 95% intervals",
+    "agreement": "one row per setting, loss and added noise rate: agreement with the given labels, means over seeds",
+    "parts": "one row per part of the study: what was run",
 }
 
 
@@ -64,7 +64,7 @@ def export_tables(tables: dict[str, list[Row]], folder: str | Path, form: Form) 
 
 
 def export_figures(figures: Sequence[Figure], folder: str | Path, form: Form) -> list[Path]:
-    """Write the numbers behind figures into a folder, a file a figure.
+    """Write the numbers behind figures into a folder, a file per figure.
 
     Args:
         figures: what `byrote.figures.draw(analysis)` gave.

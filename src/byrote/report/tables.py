@@ -31,7 +31,7 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table a setting, a row a loss and eta.
+    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table per setting, a row per loss and eta.
 
     Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
     """
@@ -244,5 +244,5 @@ def _left_out(analysis: Analysis) -> list[str]:
         lines.append(f"{part}, {count(runs, 'run')}: {reason}")
     missing = int(about.get("planned") or 0) - len(results.runs) - len(without)
     if missing > 0:
-        lines.append(f"{missing} planned runs are not done; the same command goes on with them.")
+        lines.append(f"{missing} planned runs are not done; the same command continues with them.")
     return lines

@@ -1,4 +1,4 @@
-"""`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the epoch in hand.
+"""`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the current epoch.
 
 The request is one file in the store with a random token. A driver notes the token that is there when it starts, and
 stops when another one appears; so the file need not be removed, and a driver that starts later is not concerned.

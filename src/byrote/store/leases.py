@@ -10,7 +10,7 @@ next generation, which only one can:
   for a third of that time by the monotonic clock; where the store's clock was set back and does not show that the lease
   is old, it is watched for the whole time.
 
-A process that was paused for longer than its lease is no longer the owner when it goes on, and what it trained is
+A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
 discarded. Leases only save work. Results do not depend on them: a whole run stays as it is, see `byrote.store.drafts`.
 """
 
@@ -47,10 +47,10 @@ class LeaseLostError(RuntimeError):
 
 
 class HeldError(RuntimeError):
-    """Another driver has some runs of a task in hand; the other runs are done."""
+    """Another driver is training some runs of a task; the other runs are done."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(f"another driver has {len(keys)} runs in hand")
+        super().__init__(f"another driver is training {len(keys)} of these runs")
         self.keys = list(keys)
 
 
@@ -170,7 +170,7 @@ class Leases:
         if latest is None and mine is not None and _create(self.root, name, mine, self.owner):
             return
         if latest is None or latest.generation != mine or latest.owner != self.owner:
-            raise LeaseLostError(f"another driver has taken over {name}; what was trained of it here is discarded")
+            raise LeaseLostError(f"another driver has taken over {name}; its training here is discarded")
 
     def renew(self) -> None:
         """Touch every lease, by the clock of the store, which may be another machine's, and note which are lost."""
@@ -210,7 +210,7 @@ class Leases:
 def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
     """Hold the lease of a task and those of its runs while the block lasts.
 
-    No run is taken of a task that another driver has in hand. Where another driver has some of the runs in hand as part
+    No run is taken of a task that another driver is training. Where another driver trains some of these runs as part
     of another task, the free ones are taken.
 
     Args:

@@ -2,11 +2,11 @@
 
 | file | what |
 |---|---|
-| `events-HOST-PID-TOKEN.jsonl` | one JSON object a line, appended by one driver (see `EVENTS`) |
+| `events-HOST-PID-TOKEN.jsonl` | one JSON object per line, appended by one driver (see `EVENTS`) |
 | `KEY.txt` | what happened to one run, in words: its process, its evaluated epochs, its end, a traceback |
 | `costs.json` | multiply-adds of each run's training, by key, from which the remaining time is predicted |
 
-Nothing here is needed to go on or to read results. A line that cannot be written is left out; the sweep goes on.
+Nothing here is needed to continue or to read results. A line that cannot be written is left out; the sweep continues.
 """
 
 import json
@@ -32,7 +32,7 @@ EVENTS = {
     "raised": "a run raised an exception: key, error",
     "held": "another driver trains the runs: keys",
     "lost": "a worker died: keys, how (its exit code), attempt, again (whether the runs start again)",
-    "error": "the runs could not be carried out: keys, type, message",
+    "error": "the runs could not be trained: keys, type, message",
     "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
     "end": "the driver ends: kept, left, reason (empty, interrupted, cancelled, or the time is up)",
 }

@@ -8,7 +8,7 @@ handles the difference:
 | `plan.json`, `unavailable.json`, compacted tables, a report | as in a folder |
 | `runs/KEY.tar` | all files of a run in one object, so that one conditional put commits it |
 | `.running/` | leases (`byrote.store.board`), notes, checkpoints |
-| `log/` | the events of the drivers, costs, a text a run |
+| `log/` | the events of the drivers, costs, a text per run |
 
 Whatever is written goes to the bucket first and into the copy afterwards, so that the copy never holds a run that the
 bucket lacks. `refresh` fetches what is new there. For a store in a folder every function here does nothing.
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _URL = re.compile(r"s3:/+([a-z0-9][a-z0-9.-]+)(?:/+(.*?))?/*")
-_NOTE = ".bucket"  # in the copy: the URL, and then the last known version of each object, one a line
+_NOTE = ".bucket"  # in the copy: the URL, and then the last known version of each object, one per line
 _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
 _AT_ONCE = 16  # downloads

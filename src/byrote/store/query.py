@@ -40,9 +40,9 @@ class Results:
     """The tables of a store as they are stored; `byrote.analysis.Analysis` makes them comparable.
 
     Attributes:
-        runs: one row a run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
+        runs: one row per run: key, part, status ("done" or "failed"), error, its spec, the contents of the files and
             modules it names and the fields bound to its loss (each as JSON), and the facts of `training.facts`.
-        history: one row a run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
+        history: one row per run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
         source: where the tables were read from, for captions.
         about: study, scale, machine, and the runs that were left out, for the head of a report.
         load_features: returns the features of runs with M = 2, see `features`.

@@ -1,6 +1,6 @@
-"""How far a store is: which runs are done, failed, in hand, or left out.
+"""How far a store is: which runs are done, failed, being trained, or left out.
 
-A run is in hand while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` says how far it is.
+A run is being trained while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` holds its progress.
 `DIR/unavailable.json` names the runs whose data were not available when the study was last run, with the reason.
 """
 
@@ -39,7 +39,7 @@ def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> N
 
 
 def clear_running(root: Path, keys: Iterable[str]) -> None:
-    """Remove the notes of runs that are no longer in hand."""
+    """Remove the notes of runs that are no longer being trained."""
     discard(root, [root / ".running" / f"{key}.json" for key in keys])
 
 
@@ -72,7 +72,7 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
-        raise ValueError(f"{error}; delete it, the next `byrote run` writes it anew") from None
+        raise ValueError(f"{error}; delete it, and the next `byrote run` writes it again") from None
     whole = set(done)
     return [
         {"key": entry.key, "part": entry.part, "reason": f"not run: data not available: {reasons[entry.key]}"}

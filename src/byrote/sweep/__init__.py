@@ -1,4 +1,4 @@
-"""Sweeps: a study's missing runs, planned into cohorts and carried out by worker processes."""
+"""Sweeps: a study's missing runs, planned into cohorts and trained by worker processes."""
 
 from byrote.sweep.executors import Event
 from byrote.sweep.outcome import Outcome, Watcher

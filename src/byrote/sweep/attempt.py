@@ -29,6 +29,6 @@ def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], s
         last = {"event": "held", "keys": held.keys}
     except Stopped as stopped:
         last = {"event": "stopped", "epoch": stopped.epoch}
-    except Exception as error:  # the driver reports it; the next task goes on
+    except Exception as error:  # the driver reports it, and the next task follows
         last = {"event": "error", "type": type(error).__name__, "message": str(error) or repr(error)}
     emit(last)

@@ -24,7 +24,7 @@ _TICK = 0.25  # seconds between two checks of whether to stop
 
 
 class Driver:
-    """Has an executor carry out tasks, and records their events.
+    """Gives tasks to an executor, and records their events.
 
     Args:
         executor: where they run.
@@ -45,7 +45,7 @@ class Driver:
         self._executor, self._plan, self._costs, self._stop = executor, plan, costs, stop
         self._outcome, self._watcher, self._root = outcome, watcher, outcome.root
         self._log = EventLog(outcome.root)
-        self._held: dict[str, Task] = {}  # another driver has them in hand
+        self._held: dict[str, Task] = {}  # another driver is training them
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
         """Carry out these tasks. Even after an early end, the workers are ended and the notes of their runs removed.
@@ -84,7 +84,7 @@ class Driver:
             self._executor.submit(task)
 
     def _freed(self, others: Watch) -> list[Task]:
-        """Wait until some runs that other drivers had in hand are done or free; returns the tasks that are left."""
+        """Wait until some runs that other drivers were training are done or free; returns the tasks that are left."""
         held, self._held = list(self._held.values()), {}
         names = [name for task in held for name in (task.name, *task.keys)]
         wait, longest = _LOOK, seconds_of_a_lease() / 6
@@ -120,7 +120,7 @@ class Driver:
             again = "starts again" if event.data["again"] else "is given up"
             note_run(self._root, keys, f"the worker died ({event.data['how']}); the run {again}")
         elif event.kind == "error":
-            note_run(self._root, keys, f"could not be carried out: {event.data['message']}")
+            note_run(self._root, keys, f"could not be trained: {event.data['message']}")
             if event.data["type"] in _DISK:
                 progress = f"{self._outcome.kept} of {self._outcome.planned} runs are kept in {self._root}"
                 raise OSError(f"{event.data['message']}; {progress}")

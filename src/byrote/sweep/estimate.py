@@ -34,7 +34,7 @@ class Estimate:
     """What a sweep would do.
 
     Attributes:
-        planned, done, runs, tasks: runs of the plan, runs that are there, runs and tasks that would be carried out.
+        planned, done, runs, tasks: runs of the plan, runs that are there, runs and tasks that would be trained.
         flop: floating-point operations of their training, two a multiply-add, evaluations left out.
         core_seconds: the time that one worker would need for all; NaN where no rate is known.
         seconds: the time that the workers would need together, at least that of the longest task.
@@ -180,7 +180,7 @@ def _first(images: Images, samples: int) -> Images:
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """The seconds that an action takes when it is carried out for the second time."""
+    """The seconds that an action takes when it is repeated."""
     action()
     began = time.perf_counter()
     action()

@@ -23,7 +23,7 @@ class Outcome:
         planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
         failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
         raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
-        broken: tasks that could not be carried out at all, such as those whose worker died twice, in words.
+        broken: tasks that could not be trained at all, such as those whose worker died twice, in words.
         unavailable: runs that were left out, by key, with the reason why their data are not available.
         older_versions: how many runs in the store were made with other contents of a file or module and do not count,
             by the name of the file or module and the first digits of its content.
@@ -84,7 +84,7 @@ class Watcher:
     """Receives the progress of a sweep and does nothing; the command line has a subclass that draws a progress bar."""
 
     def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        """The plan is complete, and these tasks will be carried out."""
+        """The plan is complete, and these tasks will be trained."""
 
     def event(self, event: Event, outcome: Outcome) -> None:
         """A worker reported an event."""

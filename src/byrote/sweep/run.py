@@ -70,7 +70,7 @@ def run(
         imports: modules that define the user's own components.
         accept: the first digits, at least six, of older contents of a file or module whose runs still count; the store
             keeps them.
-        workers: processes (default: one a core, on an accelerator one); ignored when `on` is "serial".
+        workers: processes (default: one per core, on an accelerator one); ignored when `on` is "serial".
         device: "cpu", "cuda", or "auto".
         on: "local", "serial" or "ray".
         address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private one of this machine.
@@ -79,15 +79,15 @@ def run(
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: receives the progress.
-        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the cohorts in hand keep a
-            checkpoint after their epoch, from which the next sweep goes on.
+        stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the current cohorts keep a
+            checkpoint after their epoch, from which the next sweep continues.
         where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
         worth: computes the worth of each missing run, by key, from the entries and costs; the tasks of the highest
             worth start first (None: the longest).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
-        that could not be carried out, and runs whose data set is not available here are listed there (`failed`,
+        that could not be trained, and runs whose data set is not available here are listed there (`failed`,
         `raised`, `broken`, `unavailable`) and raise no exception: the rest of the grid is kept.
 
     Raises:
@@ -197,7 +197,7 @@ def make_store(
     """Make the store of a study without training anything, for drivers that start later; gives its number of runs.
 
     Raises:
-        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+        ValueError, RuntimeError, DataUnavailableError: see `run`.
     """
     plan, experiments, _ = _read(study, scale, overrides, imports)
     root = located(out)
@@ -223,7 +223,7 @@ def price(
     """What `run` would do with these arguments, and how long it would take; nothing is written.
 
     Raises:
-        ValueError, RuntimeError, DataUnavailableError: as `run` does.
+        ValueError, RuntimeError, DataUnavailableError: see `run`.
     """
     root, device = located(out), _device(device)
     refresh(root)

@@ -1,7 +1,7 @@
 """`--on slurm`: an array script whose tasks are drivers on one shared store, without Ray.
 
 Each array task runs the same `byrote run` command on one node. The drivers share the store: each leaves alone the runs
-that another has in hand. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
+that another is training. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
 """
 
 import re

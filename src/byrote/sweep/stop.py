@@ -1,7 +1,7 @@
 """When a sweep stops before all is done: at a time limit, on Ctrl-C, or because another process asks for it.
 
-Whatever the reason, the same happens: no further task starts, and each cohort in hand finishes its epoch and keeps a
-checkpoint, from which the same command goes on to the same numbers.
+Whatever the reason, the same happens: no further task starts, and each current cohort finishes its epoch and keeps a
+checkpoint, from which the same command continues to the same numbers.
 """
 
 import re

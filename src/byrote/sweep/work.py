@@ -36,7 +36,7 @@ _imported: dict[str, tuple[object, str]] = {}  # by module: its import, and the 
 def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
     """Train the experiments of one task and commit each run; `_carry_out` handles runs that raise or do not fit.
 
-    Runs that another driver has in hand are left to it, and those that it has finished are not trained again.
+    Runs that another driver is training are left to it, and those that it has finished are not trained again.
 
     Args:
         task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
@@ -47,7 +47,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
         OSError: the store cannot be written to, or is gone.
-        HeldError: another driver has some of the runs in hand, or has taken them over; the others are done.
+        HeldError: another driver is training some of the runs, or has taken them over; the others are done.
         Stopped: `stop` returned True before the last epoch.
     """
     if stop():

@@ -1,8 +1,8 @@
 """A worker process: trains one cohort after another, importing torch once.
 
-`python -m byrote.sweep.worker` reads one JSON task a line from its standard input and writes one JSON event a line
+`python -m byrote.sweep.worker` reads one JSON task per line from its standard input and writes one JSON event per line
 to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "held" | "stopped" | "error", ...}. Results
-go straight into the store. The line "stop" ends the task in hand after its epoch. The process ends when its input
+go straight into the store. The line "stop" ends the current task after its epoch. The process ends when its input
 closes, also in the middle of a task, so that no worker outlives its driver.
 """
 

@@ -1,4 +1,4 @@
-"""The theory laboratory: the papers' optimization problems, solved and certified, and what lies past them."""
+"""The optimization problems of the papers, solved with certificates, and extensions of them."""
 
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations

@@ -1,4 +1,4 @@
-"""Theorem 4.3 of MD: its assumption term by term, and the map of where its order holds."""
+"""Theorem 4.3 of MD: each term of its assumption, and where the order that it states holds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ __all__ = ["Condition", "Order", "check_assumption", "eta_bound", "order_of_dila
 
 @dataclass(frozen=True)
 class Condition:
-    """One term of Assumption 4.2: what it asks, in words, the two sides as numbers, and whether it holds
-    here.
+    """One term of Assumption 4.2 at a parameter point.
+
+    Attributes:
+        term: its number in the paper.
+        says: the condition in words.
+        left: the left side of its inequality.
+        right: the right side.
+        holds: whether the condition holds.
     """
 
     term: str
@@ -31,10 +37,15 @@ class Condition:
 class Order:
     """CE against LS(alpha) at equal lambdas, eta and C_MD; arrays over a sweep.
 
-    ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0. holds: ratio > 1.
-    inside: every term of Assumption 4.2 holds. gamma: ||H_CE|| / ||H_LS||. eta_bound: the eta below which
-    Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
-    memorized: r_CE / r_max, 1 when the corrupted samples are memorized in full.
+    Attributes:
+        ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0.
+        holds: ratio > 1.
+        inside: every term of Assumption 4.2 holds.
+        gamma: ||H_CE|| / ||H_LS||.
+        eta_bound: the eta below which Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
+        memorized: r_CE / r_max, 1 when the corrupted samples are memorized in full.
+        ce: the optimum under cross entropy.
+        ls: the optimum under LS(alpha).
     """
 
     ratio: Real
@@ -51,7 +62,7 @@ def order_of_dilations(problem: Problem) -> Order:
     """Solve the model for cross entropy and for LS(alpha), and compare their dilations.
 
     Args:
-        problem: of two classes under smoothing; CE takes 0 in the place of its alpha.
+        problem: a point or a sweep under smoothing; for CE its alpha is replaced by 0.
 
     >>> order = order_of_dilations(Problem(alpha=.1, eta=.003))
     >>> round(order.ratio, 3), order.holds, order.inside, round(order.eta_bound, 5)
@@ -84,8 +95,10 @@ def eta_bound(problem: Problem) -> Array:
     under CE.
 
     Args:
-        problem: its alpha, lambdas and slope; their shape is that of the bound, 0 where LS has larger features than CE
-            or both have collapsed.
+        problem: only its alpha, lambdas and slope are used.
+
+    Returns:
+        The bound, in the common shape of these numbers; 0 where LS has larger features than CE or both have collapsed.
 
     >>> round(float(eta_bound(Problem(alpha=.1))), 5)
     0.00599
@@ -98,10 +111,10 @@ def eta_bound(problem: Problem) -> Array:
 
 
 def check_assumption(problem: Problem) -> list[Condition]:
-    """Assumption 4.2 for one parameter point, term by term, in words.
+    """The terms of Assumption 4.2 at one parameter point, each in words.
 
     Args:
-        problem: one point of the model of two classes under smoothing.
+        problem: one point under smoothing.
 
     >>> [condition.holds for condition in check_assumption(Problem(eta=.5))]
     [True, True, True, True, True, True, False]
@@ -121,14 +134,14 @@ def check_assumption(problem: Problem) -> list[Condition]:
         Condition("4.2.1", "alpha_0 > 0: LS is not CE under another name", alpha, 0, alpha > 0),
         Condition(
             "4.2.1",
-            "both layer-peeled minimisers are non-zero, the logit gap of LS is above 0 (implied in the paper)",
+            "both layer-peeled minimizers are non-zero, the logit gap of LS is above 0 (implied in the paper)",
             _number(order.ls.gap),
             0,
             not order.ls.collapsed,
         ),
         Condition(
             "4.2.2",
-            f"the law ({chosen.name}) is centred and bounded: ||v|| <= A r with A finite",
+            f"the law ({chosen.name}) is centered and bounded: ||v|| <= A r with A finite",
             chosen.bound,
             float("inf"),
             bool(np.isfinite(chosen.bound)),

@@ -2,8 +2,8 @@
 
 Robust log loss and squared error on probabilities are not convex, so the model can have several minima. At N = 2 both
 depend on the margin x - y of u = x h_j/a + y h_i/a alone. Along the stationarity conditions x, y, the distance
-t = ||u - h_i|| and the multiplier m are then explicit functions of delta = x - y, as in `dilation`. What is left is
-one scalar equation, m t = (D / C_MD) F'(r), whose roots a grid separates.
+t = ||u - h_i|| and the multiplier m are then explicit functions of delta = x - y, as in `dilation`. One scalar equation
+remains, m t = (D / C_MD) F'(r), whose roots are separated by a grid.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["Bounded", "BoundedDilation", "bounded_dilation"]
 Bounded = Literal["robust-log", "squared-probabilities"]
 
 _EVEN = np.linspace(-0.99, 0.99, 97)  # delta / a
-# u from h_j (omega = 0) to h_i: even steps in delta; near h_i, where r runs through all scales, four points a decade;
-# near h_j, where both sides of the equation are smooth in omega, a bracket alone
+# u from h_j (omega = 0) to h_i: even steps in delta; four points per decade near h_i, where r takes all scales; and
+# only a bracket near h_j, where both sides of the equation are smooth in omega
 _OMEGA = np.unique(
     np.concatenate(
         [[1e-13, 1e-9, 1e-6, 1e-4, 1e-3], (1 - _EVEN) / (1 + _EVEN), np.geomspace(1e2, 1e7, 21), [1e10, 1e13]]
@@ -40,8 +40,11 @@ _STEPS = 60
 class BoundedDilation:
     """The global minimum of the two-class model; a number, or an array over a sweep, in each field.
 
-    Names as in `Dilation`. observed, true: u = observed h_j/||h_j|| + true h_i/||h_i||. stationary: how many stationary
-    points there are; three where two minima compete.
+    Attributes:
+        r, dilation, memorization, distance, value, collapsed: see `Dilation`.
+        observed: coordinate of u along h_j: u = observed h_j/||h_j|| + true h_i/||h_i||.
+        true: coordinate of u along h_i.
+        stationary: the number of stationary points; three where there are two minima.
     """
 
     r: Real
@@ -58,16 +61,18 @@ class BoundedDilation:
 def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilation:
     """How much a two-class network memorizes and dilates at the model's global minimum under a bounded loss.
 
-    Why: `multiclass_dilation` searches from five starts and serves any N; at N = 2 one scalar equation has every
-    stationary point, so that none is missed and many points are solved together. The two agree (tested).
+    Why: `multiclass_dilation` searches from five starts for any N. At N = 2 the roots of one scalar equation are all
+    stationary points, so that none is missed and many parameter points are solved together. Tests show that the two
+    functions agree.
 
     Args:
-        problem: its loss is robust-log, with alpha above 0, or squared-probabilities, which has no alpha; its law one
-            of the plane (two-point, segment, circle, disc, or samples); alpha and the lambdas are numbers, eta (above
-            0) and slope may be arrays.
+        problem: its loss is robust-log, with alpha above 0, or squared-probabilities, which has no alpha; its law lies
+            in the plane (two-point, segment, circle, disc, or samples); alpha and the lambdas are numbers, while eta
+            (above 0) and slope may be arrays.
         scale_free: memorization is measured in units of D, so that `slope` is C_MD / D.
 
-    Returns: the optimum; zeros where the class means have collapsed.
+    Returns:
+        The optimum; zeros where the class means have collapsed.
 
     Raises:
         ValueError: a parameter outside its domain, another loss, or a law without a plane.
@@ -101,7 +106,7 @@ def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilat
 
 @dataclass(frozen=True)
 class _Two:
-    """One loss psi of the margin at one geometry; every point of a sweep shares it."""
+    """The loss psi of the margin at one geometry, which all points of a sweep share."""
 
     loss: Bounded
     alpha: float
@@ -173,14 +178,14 @@ class _Two:
         )
 
     def balance(self, omega: Array, eta: Array, slope: Array) -> Array:
-        """m t - (D / C_MD) F'(r), 0 at a stationary point; above 0 where u wants to leave h_i further behind."""
+        """m t - (D / C_MD) F'(r), 0 at a stationary point; above 0 where u must move further away from h_i."""
         _, _, t, force = self.path(omega)
         reach = np.sqrt(2) * self.a / slope
         return np.asarray(force - reach * self.clean_slope(eta * reach * t))
 
 
 def _best(problem: _Two, eta: Array, slope: Array) -> tuple[Array, NDArray[np.int64]]:
-    """omega at the stationary point of least risk, and how many stationary points there are; each (P,)."""
+    """omega at the stationary point of least risk, and the number of stationary points; each (P,)."""
     heights = problem.balance(_OMEGA[None, :], eta[:, None], slope[:, None])  # (P, G)
     heights[:, 0], heights[:, -1] = np.minimum(heights[:, 0], 0.0), np.maximum(heights[:, -1], 0.0)
     point, cell = np.nonzero((heights[:, :-1] <= 0) != (heights[:, 1:] <= 0))
@@ -196,7 +201,7 @@ def _best(problem: _Two, eta: Array, slope: Array) -> tuple[Array, NDArray[np.in
 def _roots(
     problem: _Two, eta: Array, slope: Array, bracket: tuple[Array, Array], heights: tuple[Array, Array]
 ) -> Array:
-    """One root in each bracket, in log omega: regula falsi, the height of an end that stays halved (Illinois)."""
+    """One root in each bracket, in log omega: regula falsi that halves the value at an end that stays (Illinois)."""
     low, high = np.log(bracket[0]), np.log(bracket[1])
     below, above = heights[0].copy(), heights[1].copy()
     side = np.zeros(len(low))  # which end moved last

@@ -1,12 +1,11 @@
-"""The memorization-dilation model of two classes, solved (MD Definition 4.1): one monotone scalar equation a
-parameter point.
+"""The memorization-dilation model of two classes (MD Definition 4.1): one scalar equation for each parameter point.
 
-    minimise over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))   subject to   eta ||u_1 -
-    h_2|| <= C_MD r / ||h_1 - h_2||
+    minimize over u_1, u_2 >= 0 and r >= 0   F(r) + eta (phi(u_1) + phi(u_2))
+    subject to   eta ||u_1 - h_2|| <= C_MD r / ||h_1 - h_2||   and its mirror image
 
-and its mirror image. `docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the
-constraint is active, and along the stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the
-multiplier m are explicit functions of delta = x - y; m t falls and F' rises.
+`docs/theory/dilation.md` derives the reduction. In short: u_1 = x h_1/a + y h_2/a, the constraint is active, and along
+the stationarity conditions x, y, the distance t = ||u_1 - h_2|| and the multiplier m are explicit functions of
+delta = x - y. The equation has one root, because m t falls and F' rises along delta.
 """
 
 from __future__ import annotations
@@ -38,18 +37,19 @@ class Dilation:
         dilation: r / D.
         memorization: eta ||u_1 - h_2||.
         memorization_relative: that over D.
-        r_max: eta D^2 / C_MD, what full memorization would cost.
+        r_max: eta D^2 / C_MD, the r that full memorization would need.
         distance: D = ||h_1 - h_2||.
         gap: logit gap d of the class means.
         feature_norm: a, the norm of a class mean.
         classifier_scale: C of w_n = C (h_n - hbar).
-        along, across: u_1 = along h_1/||h_1|| + across h_2/||h_2||.
+        along: coordinate of u_1 along h_1: u_1 = along h_1/||h_1|| + across h_2/||h_2||.
+        across: coordinate of u_1 along h_2.
         value: the MD risk.
         residual: of the scalar equation, relative to its larger side.
         optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
         collapsed: the class means are 0.
-        converged: the search came to its end, and the residual is at most 1e-9.
-        iterations: the most steps that a point took.
+        converged: the search ended, and the residual is at most 1e-9.
+        iterations: the largest number of steps that a point took.
     """
 
     alpha: Real
@@ -80,9 +80,7 @@ class Dilation:
 
     @property
     def features(self) -> Array:
-        """The corrupted samples' features, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a
-        e_2.
-        """
+        """Features of the corrupted samples, (..., 2, M), rows u_1 and u_2, in the frame h_1 = a e_1, h_2 = a e_2."""
         x, y = np.asarray(self.along), np.asarray(self.across)
         rows = np.zeros((*x.shape, 2, self.width))
         rows[..., 0, 0], rows[..., 0, 1] = x, y
@@ -177,7 +175,7 @@ def solve_dilation(problem: Problem) -> Dilation:
 
 
 def _sweep(columns: list[Array], problem: Problem, law: Law) -> tuple[dict[str, Array], int]:
-    """All points, solved in chunks of alike spread: those share quadrature panels."""
+    """All points, solved in chunks of similar spread, because those share quadrature panels."""
     alpha, l_w, l_h, eta, slope = columns
     whole = TwoClass.of(alpha, l_w, l_h, eta, slope, law, problem.loss)
     order = np.argsort(whole.gap * eta * whole.a / slope, kind="stable")

@@ -1,6 +1,4 @@
-"""The free layer-peeled problem, solved numerically with no use of the closed form: bounded quasi-Newton
-with restarts.
-"""
+"""The free layer-peeled problem, solved by bounded quasi-Newton with restarts, without use of the closed form."""
 
 from __future__ import annotations
 
@@ -19,11 +17,19 @@ __all__ = ["FreeSolution", "StationaryPoint", "free_problem", "solve_free"]
 
 @dataclass(frozen=True)
 class StationaryPoint:
-    """A stationary point met by the restarts, up to the problem's symmetries.
+    """A stationary point that some restarts reached, up to the symmetries of the problem.
 
-    `kind` comes from the Hessian on the critical cone (entries of H held at 0 by a positive multiplier stay
-    there): `minimum` has no direction of curvature below -tolerance, `saddle` has one. `flat` counts its
-    flat directions (a rotation of signed features, say).
+    Attributes:
+        value: of the objective.
+        weight: W, (N, M).
+        features: H, (N K, M).
+        bias: b, (N,); unused without a bias.
+        kind: from the Hessian on the critical cone, where entries of H that a positive multiplier holds at 0 stay at 0:
+            `minimum` has no direction of curvature below -tolerance, `saddle` has one.
+        flat: the number of flat directions, such as a rotation of signed features.
+        lowest_curvature: the lowest curvature on the critical cone.
+        times_met: how many restarts ended here.
+        residual: the largest entry of the projected gradient.
     """
 
     value: float
@@ -39,8 +45,14 @@ class StationaryPoint:
 
 @dataclass(frozen=True)
 class FreeSolution:
-    """The best of the restarts, and every distinct stationary point, best first. `converged`: some restart
-    met the tolerance.
+    """The best of the restarts, and every distinct stationary point.
+
+    Attributes:
+        value, weight, features, bias: of the best stationary point, see `StationaryPoint`.
+        stationary_points: all that were reached, best first.
+        converged: the residual of the best one is at most 100 times the tolerance.
+        iterations: steps of all restarts together.
+        restarts: the number of random starts.
     """
 
     value: float
@@ -67,15 +79,15 @@ def solve_free(
     seed: int = 0,
     tolerance: float = 1e-10,
 ) -> FreeSolution:
-    """Minimise the layer-peeled problem over all of W, H (and b), knowing nothing of neural collapse.
+    """Minimize the layer-peeled problem over all entries of W, H (and b), without assuming neural collapse.
 
     Args:
-        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: as in `layer_peeled`.
-        samples: K, samples a class.
-        loss: any of `KINDS`; for the non-convex ones no certificate exists and the restarts are the evidence.
-        restarts: random starts (a start in five ends in a spurious minimum at N = M = 2).
+        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
+        samples: K, samples per class.
+        loss: any of `KINDS`; the non-convex ones have no certificate, so that the restarts are the only evidence.
+        restarts: random starts (at N = M = 2 one start in five ends in a spurious minimum).
         seed: of the starts.
-        tolerance: bound on the projected gradient, in variables scaled so that both penalties weigh alike.
+        tolerance: bound on the projected gradient, in variables scaled so that both penalties are equal.
 
     Raises:
         ValueError: a parameter outside its domain.
@@ -124,11 +136,10 @@ def free_problem(
     samples: int,
     loss: LogitLoss,
 ) -> tuple[Objective, list[tuple[int, ...]], tuple[float, float]]:
-    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and
-    H.
+    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and H.
 
-    The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2, w h = 1: the products W H are
-    unchanged and both penalties weigh alike.
+    The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2 and w h = 1, so that the products W H are
+    unchanged and both penalties are equal.
     """
     N = int(class_count(num_classes))
     l_w, l_h = float(positive("lambda_w", lambda_w)), float(positive("lambda_h", lambda_h))
@@ -157,7 +168,7 @@ def free_problem(
 
 
 class _Met:
-    """One end of a descent: its matrices in the problem's own units, and what names it up to symmetry."""
+    """The end of one descent: its matrices in the problem's own units, and invariants under its symmetries."""
 
     def __init__(
         self, objective: Objective, end: Array, lower: Array, shapes: list[tuple[int, ...]], scales: tuple[float, float]
@@ -208,8 +219,9 @@ def _classified(group: list[_Met], tolerance: float) -> StationaryPoint:
 
 
 def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
-    """Lowest v.Av over unit v with v >= 0 on the `weak` entries: an eigenvalue if there are none, else the
-    best of projected descents.
+    """Lowest v.Av over unit v with v >= 0 on the `weak` entries.
+
+    An eigenvalue if there are no such entries, else the best of several projected descents.
     """
     levels, vectors = np.linalg.eigh(matrix)
     if not weak.any() or levels[0] >= 0:

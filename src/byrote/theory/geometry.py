@@ -1,10 +1,9 @@
-"""Where each loss puts its class means: the layer-peeled model's symmetric minimum for losses other than
-label smoothing.
+"""The class means of each loss: the symmetric minimum of the layer-peeled model for losses other than label smoothing.
 
 Restricted to the symmetric configurations ||h_n|| = a, h_n orthogonal, w_n = C (h_n - hbar) (squared error
-on logits: w_n = C h_n), the problem is one-dimensional: minimise ell(d) + cost d over the logit gap d >= 0.
-`docs/theory/losses.md` says for which losses that restriction is a theorem (convex ones) and where the free
-solver finds better for the others.
+on logits: w_n = C h_n), the problem is one-dimensional: minimize ell(d) + cost d over the logit gap d >= 0.
+For convex losses the restriction is a theorem. `docs/theory/losses.md` proves it, and shows where the free solver finds
+lower minima for the others.
 """
 
 from __future__ import annotations
@@ -24,14 +23,20 @@ __all__ = ["Geometry", "class_geometry"]
 
 @dataclass(frozen=True)
 class Geometry:
-    """One symmetric configuration: the gap d, the norm a of class means, the scale C of the classifier, the
-    objective's value.
+    """One symmetric configuration of the layer-peeled model.
 
-    logit_scale: k = C a, so that a feature sum_n u_n h_n / a has logits k u_n (up to a common shift for
-    centred losses).
-    certified: the configuration is the global minimum of the free problem, by convexity; otherwise the best
-    of the symmetric ones only.
-    stationary_gaps: every gap at which the reduced problem is stationary, 0 included.
+    Attributes:
+        num_classes: N.
+        gap: the logit gap d.
+        feature_norm: a, the norm of a class mean.
+        classifier_scale: C of w_n = C (h_n - hbar).
+        value: of the objective.
+        collapsed: the class means are 0.
+        certified: the configuration is the global minimum of the free problem, by convexity; otherwise it is only the
+            best of the symmetric ones.
+        stationary_gaps: every gap at which the reduced problem is stationary, 0 included.
+        logit_scale: k = C a: a feature sum_n u_n h_n / a has logits k u_n (up to a common shift for centered losses).
+        distance: D, the distance of two class means.
     """
 
     num_classes: int
@@ -55,15 +60,14 @@ class Geometry:
 
 
 def class_geometry(loss: LogitLoss, num_classes: int = 2, lambda_w: float = 1e-3, lambda_h: float = 1e-3) -> Geometry:
-    """The symmetric minimum of (1/N) sum_n loss(W h_n) + lambda_W ||W||^2 + lambda_H ||H||^2 with H >= 0,
-    for any of the losses.
+    """The symmetric minimum of (1/N) sum_n loss(W h_n) + lambda_W ||W||^2 + lambda_H ||H||^2 with H >= 0.
 
     Relaxation: label smoothing's formulas with alpha N/(N-1) in the place of alpha. Squared on logits: the
     singular values of W H are shrunk, to 1 - N^2 sqrt(lambda_W lambda_H). Robust log and squared on
     probabilities: the roots of a cubic in e^d or in p.
 
     Args:
-        loss: with its alpha.
+        loss: any of `KINDS`, with its alpha.
         num_classes: N >= 2.
         lambda_w: penalty on the classifier, above 0.
         lambda_h: penalty on the features, above 0.

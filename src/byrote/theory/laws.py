@@ -1,8 +1,7 @@
-"""Laws of the spread v of a class around its centre, in units of its standard deviation r (MD Definition 4.1
-leaves mu_r open).
+"""Laws of the spread v of a class around its center, in units of its standard deviation r.
 
-Everything the two-class model needs of a law is Z, the component of v / r along w_1 - w_2, with E ||v||^2 =
-r^2. The second class has the mirrored law.
+MD's Definition 4.1 leaves the law mu_r open. The two-class model only needs Z, the component of v / r along w_1 - w_2,
+with E ||v||^2 = r^2. The second class has the mirrored law.
 """
 
 from __future__ import annotations
@@ -22,17 +21,18 @@ LAWS = ("two-point", "segment", "circle", "disc", "sphere")
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
-# Where the logistic function of w bends: between these breaks twelve Gauss nodes integrate it to full
-# relative precision.
+# Between these breaks of its argument, twelve Gauss nodes integrate the logistic function to full relative precision.
 KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.0, 40.0])
 
 
 @dataclass(frozen=True)
 class Law:
-    """A centred, bounded law of Z: atoms with weights, or a smooth parametrisation Z(theta), theta in [0, 1].
+    """A centered, bounded law of Z: atoms with weights, or a smooth parametrization Z(theta), theta in [0, 1].
 
-    bound: A of Assumption 4.2.2, ||v|| <= A r. second_moment: E Z^2, the share of the variance that lies
-    along w_1 - w_2.
+    Attributes:
+        name: what errors and results call the law.
+        bound: A of Assumption 4.2.2, ||v|| <= A r.
+        second_moment: E Z^2, the share of the variance that lies along w_1 - w_2.
     """
 
     name: str
@@ -75,8 +75,10 @@ class Law:
 
 
 def named(name: str, width: int = 2) -> Law:
-    """One of `LAWS`. two-point: +-r along w_1 - w_2; segment: uniform there, half-length sqrt(3) r; circle:
-    radius r and disc: radius sqrt(2) r, both in span(h_1, h_2); sphere: radius r in R^M, M = `width`.
+    """One of `LAWS`.
+
+    two-point: +-r along w_1 - w_2. segment: uniform along w_1 - w_2, half-length sqrt(3) r. circle: radius r, in
+    span(h_1, h_2). disc: radius sqrt(2) r, in span(h_1, h_2). sphere: radius r in R^M, M = `width`.
 
     >>> named("sphere", width=8).second_moment
     0.125
@@ -123,10 +125,10 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
         samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first two
             coordinates are those along h_1 and h_2, in the frame of class 1.
         name: what errors and results call the law.
-        tolerance: how far from centred is still centred, relative to the spread.
+        tolerance: the largest mean that counts as 0, relative to the spread.
 
     Raises:
-        ValueError: the law is not centred in the sense of Assumption 4.2.2, or has no spread.
+        ValueError: the law is not centered in the sense of Assumption 4.2.2, or has no spread.
 
     >>> round(from_samples([-1., -1., 2.]).second_moment, 12)
     1.0
@@ -143,10 +145,10 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
     norms = np.abs(points) if points.ndim == 1 else np.linalg.norm(points, axis=1)
     spread = float(np.sqrt((norms**2).mean()))
     if spread == 0:
-        raise ValueError("samples must have a spread, got the same zero vector in all")
-    _centred("E <w_1 - w_2, v>", float(along.mean()), spread, tolerance)
+        raise ValueError("samples must have a spread, but all of them are the zero vector")
+    _centered("E <w_1 - w_2, v>", float(along.mean()), spread, tolerance)
     if points.ndim == 2:
-        _centred("E <h_1, v>", float(points[:, 0].mean()), spread, tolerance)
+        _centered("E <h_1, v>", float(points[:, 0].mean()), spread, tolerance)
     weights = np.full(len(points), 1 / len(points))
     second = float(((along / spread) ** 2).mean())
     vectors = None if points.ndim == 1 else points[:, :2] / spread
@@ -154,11 +156,10 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
 
 
 def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
-    """Quadrature for a law in the plane of h_n and one other h_m: points (Q, 2), along h_n and h_m, and
-    weights (Q,).
+    """Quadrature for a law in the plane of h_n and one other h_m: points (Q, 2), along h_n and h_m, and weights (Q,).
 
-    circle: equispaced angles; disc: the same at Gauss radii; two-point and segment: along (h_n - h_m) /
-    ||h_n - h_m||. `fine=False` takes fewer nodes: the difference tells the error.
+    circle: equispaced angles; disc: equispaced angles at Gauss radii; two-point and segment: along
+    (h_n - h_m) / ||h_n - h_m||. `fine=False` takes fewer nodes, so that the difference estimates the error.
 
     Raises:
         ValueError: the law is not one of the plane (sphere).
@@ -197,11 +198,17 @@ def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
 def from_density(
     density: Callable[[Array], Array], low: float, high: float, name: str = "density", knots: tuple[float, ...] = ()
 ) -> Law:
-    """The law with a density on [low, high] along w_1 - w_2, smooth between `knots`, rescaled to total mass
-    1 and E Z^2 = 1.
+    """The law with a density on [low, high] along w_1 - w_2, rescaled to total mass 1 and E Z^2 = 1.
+
+    Args:
+        density: maps an array to non-negative numbers of the same shape; smooth between `knots`.
+        low: left end of the interval.
+        high: right end of the interval.
+        knots: points where the density may have a kink or a step.
+        name: what errors and results call the law.
 
     Raises:
-        ValueError: the density is negative, has no mass or is not centred.
+        ValueError: the density is negative, has no mass or is not centered.
 
     >>> import numpy as np
     >>> triangle = from_density(lambda z: 1 - np.abs(z), -1., 1., knots=(0.,))
@@ -221,7 +228,7 @@ def from_density(
     if mass <= 0:
         raise ValueError(f"density must have mass on [{low}, {high}], got {mass}")
     spread = float(np.sqrt((weights * points**2).sum() / mass))
-    _centred("E <w_1 - w_2, v>", float((weights * points).sum() / mass), spread, 1e-9)
+    _centered("E <w_1 - w_2, v>", float((weights * points).sum() / mass), spread, 1e-9)
     length = high - low
     return Law(
         name,
@@ -236,8 +243,8 @@ def from_density(
     )
 
 
-def _centred(what: str, mean: float, spread: float, tolerance: float) -> None:
+def _centered(what: str, mean: float, spread: float, tolerance: float) -> None:
     if abs(mean) > tolerance * spread:
         raise ValueError(
-            f"the law is not centred (Assumption 4.2.2): {what} is {mean:.3g} with spread {spread:.3g}, not 0"
+            f"the law is not centered (Assumption 4.2.2): {what} is {mean:.3g} with spread {spread:.3g}, not 0"
         )

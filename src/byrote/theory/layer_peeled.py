@@ -2,8 +2,8 @@
 
     min over W, H   (1/NK) sum_{n,k} loss_alpha(W h_n^k) + lambda_W ||W||^2 + (lambda_H / K) ||H||^2
 
-with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md`
-derives what is coded here.
+with H >= 0 entrywise (`positive`, features after a ReLU) or free (`signed`). `docs/theory/layer_peeled.md` derives
+these formulas.
 """
 
 from __future__ import annotations
@@ -30,9 +30,19 @@ __all__ = [
 class LayerPeeled:
     """The global minimum of the layer-peeled problem; a number, or an array over a sweep, in each field.
 
-    `gap` is the logit gap d*, `feature_norm` the norm a of every class mean, `classifier_scale` the C of w_n
-    = C (h_n - hbar). `lower_bound` holds for every (W, H, b) whatever; `optimality_gap` = value -
-    lower_bound is the certificate.
+    Attributes:
+        num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
+        value: the minimum of the objective.
+        gap: the logit gap d*.
+        feature_norm: a, the norm of every class mean.
+        classifier_scale: C of w_n = C (h_n - hbar).
+        collapsed: the minimum is W = H = 0.
+        lower_bound: a lower bound of the objective at every (W, H, b).
+        optimality_gap: value - lower_bound, the certificate.
+        exact_margin: see `thresholds`.
+        printed_margin: see `thresholds`.
+        converged: always true; numerical solutions have the field as well.
+        iterations: always 0; numerical solutions have the field as well.
     """
 
     num_classes: int | Array
@@ -56,9 +66,7 @@ class LayerPeeled:
 
     @property
     def features(self) -> Array:
-        """One minimiser's class means, (N, M), rows h_n; every other is its image under a map that keeps the
-        constraint.
-        """
+        """The class means of one minimizer, (N, M), rows h_n; the others are images of it under symmetries."""
         num_classes, width = self._one_point()
         frame = np.eye(num_classes, width)
         if not self.positive:  # the simplex: project the unit vectors off their mean, then to norm one
@@ -68,7 +76,7 @@ class LayerPeeled:
 
     @property
     def weight(self) -> Array:
-        """The classifier of the same minimiser, (N, M), rows w_n = C (h_n - hbar)."""
+        """The classifier of the same minimizer, (N, M), rows w_n = C (h_n - hbar)."""
         means = self.features
         return np.asarray(self.classifier_scale * (means - means.mean(axis=0)))
 
@@ -90,10 +98,10 @@ def layer_peeled(
 ) -> LayerPeeled:
     """The layer-peeled problem's global minimum, in closed form and certified.
 
-    On the minimisers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) a unit of the logit gap d (2 (N-1)
-    sqrt(lambda_W lambda_H) with signed features), so f(d) = log(1 + (N-1) e^-d) + c d is all there is, and
-    d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalised bias changes nothing in the value; with N
-    = 2 it frees a curve of minimisers, see `bias_curve`.
+    On the minimizers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) per unit of the logit gap d
+    (2 (N-1) sqrt(lambda_W lambda_H) with signed features). The problem is then to minimize
+    f(d) = log(1 + (N-1) e^-d) + c d, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalized bias does not
+    change the value; with N = 2 the minimizers then form a curve, see `bias_curve`.
 
     Args:
         num_classes: N >= 2.
@@ -101,13 +109,13 @@ def layer_peeled(
         lambda_w: penalty on the classifier, above 0.
         lambda_h: penalty on the features, above 0. These four may be arrays; they broadcast.
         positive: features are constrained to H >= 0.
-        bias: the classifier has an unpenalised bias.
+        bias: the classifier has an unpenalized bias.
         width: M >= N, used for the matrices only (default N). K does not matter: all samples of a class coincide.
 
     Raises:
         ValueError: alpha outside [0, 1), a penalty that is not positive, N < 2, M < N.
 
-    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one:
+    Reference: Nguyen et al., ICLR 2023, Theorem 3.2 (its printed condition is weaker than the exact one, see
     `thresholds`).
 
     >>> solution = layer_peeled(num_classes=3, alpha=.1, lambda_w=.005, lambda_h=.005)
@@ -153,19 +161,19 @@ def layer_peeled(
 def lower_bound(
     num_classes: int, alpha: float, lambda_w: float, lambda_h: float, positive: bool = True, p: float | None = None
 ) -> float:
-    """A number below the layer-peeled objective at EVERY (W, H, b): weak duality, no solver involved.
+    """A lower bound of the layer-peeled objective at every (W, H, b), from weak duality, without a solver.
 
-    Convexity of the loss in the logits, taken at any point of the family Z = d (I - J/N), gives
+    By convexity of the loss in the logits, at any point of the family Z = d (I - J/N),
     objective >= Entropy(p, (1-p)/(N-1), ...) as long as s = (1 - alpha + alpha/N - p) N/(N-1) satisfies
-    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). The best
-    p closes the gap.
+    0 <= s <= 2 N sqrt(N lambda_W lambda_H / (N-1)) (signed features: 2 N sqrt(lambda_W lambda_H)). At the best p the
+    bound equals the minimum.
 
     Args:
-        p: the softmax probability of the own class at the point of tangency; default: the best admissible
-        one.
+        num_classes, alpha, lambda_w, lambda_h, positive: see `layer_peeled`.
+        p: the softmax probability of the own class at the point of tangency; default: the best admissible one.
 
     Raises:
-        ValueError: p is not admissible, so that nothing would be certified.
+        ValueError: p is not admissible, so that it gives no bound.
 
     >>> round(lower_bound(3, .1, .005, .005), 10), round(lower_bound(3, .1, .005, .005, p=.93), 3)
     (0.3684054341, 0.302)
@@ -182,12 +190,11 @@ def lower_bound(
 def thresholds(
     num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
 ) -> tuple[Real, Real]:
-    """Margins (exact, printed) of the two conditions for a minimiser other than W = H = 0; above 0 means the
-    condition holds.
+    """Margins (exact, printed) of the conditions for a minimizer other than W = H = 0; above 0 where they hold.
 
-    Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)); printed in Theorem 3.2: 1 - (N-1)/N alpha - 2
-    sqrt((N-1) lambda_W lambda_H). Printed > 0 >= exact is the strip where the theorem speaks of the zero
-    configuration only.
+    Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)). Printed in Theorem 3.2:
+    1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H). Where printed > 0 >= exact, the theorem's condition holds but
+    the only minimizer is W = H = 0.
 
     >>> exact, printed = thresholds(2, 0., .08, .08)
     >>> round(exact, 4), round(printed, 4)
@@ -200,8 +207,13 @@ def thresholds(
 
 @dataclass(frozen=True)
 class NCDeviation:
-    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; 0 in all three is an NC
-    configuration.
+    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; an NC configuration has 0 in all three.
+
+    Attributes:
+        within_class: deviation from condition (i).
+        orthogonality: deviation from condition (ii).
+        duality: deviation from condition (iii).
+        holds: all three are at most the tolerance.
     """
 
     within_class: float
@@ -219,7 +231,7 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
 
     Args:
         weight: (N, M).
-        features: (N, M), or (N, K, M) with K samples a class.
+        features: (N, M), or (N, K, M) with K samples per class.
         tolerance: bound on all three deviations.
 
     Raises:
@@ -240,22 +252,25 @@ def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float
     within = float(np.linalg.norm(samples - means[:, None, :], axis=-1).max() / size)
     orthogonality = float(np.abs(gram - square * np.eye(len(gram))).max() / (square or 1.0))
     orthogonality = max(orthogonality, float(-samples.min(initial=0.0) / size))
-    centred = means - means.mean(axis=0)
-    spread = float((centred**2).sum())
-    scale = float((W * centred).sum()) / spread if spread > 0 else 0.0
-    duality = float(np.abs(W - scale * centred).max() / (np.abs(W).max(initial=0.0) or 1.0))
+    centered = means - means.mean(axis=0)
+    spread = float((centered**2).sum())
+    scale = float((W * centered).sum()) / spread if spread > 0 else 0.0
+    duality = float(np.abs(W - scale * centered).max() / (np.abs(W).max(initial=0.0) or 1.0))
     return NCDeviation(within, orthogonality, duality, max(within, orthogonality, duality) <= tolerance)
 
 
 def bias_curve(
     alpha: float = 0.1, lambda_w: float = 0.005, lambda_h: float = 0.005, points: int = 11
 ) -> list[tuple[Array, Array, Array]]:
-    """With N = 2, positive features and an unpenalised bias, the minimisers form a curve: `points` of it,
-    from end to end.
+    """The curve of minimizers with N = 2, positive features and an unpenalized bias, at `points` points.
 
-    ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and b_1 - b_2 = d - C
-    ||h_1||^2: every one of them has the same value. At the ends a class sits at 0; only the middle one is an
-    NC configuration. (MD's footnote on biases misses this case.)
+    All pairs with ||h_1||^2 + ||h_2||^2 = 2 a^2, h_1 orthogonal to h_2, w_n = C (h_n - hbar) and
+    b_1 - b_2 = d - C ||h_1||^2 have the same value. At either end the mean of one class is 0; only the middle of the
+    curve is an NC configuration. (MD's footnote on biases misses this case.)
+
+    Args:
+        alpha, lambda_w, lambda_h: see `layer_peeled`.
+        points: how many points of the curve, evenly spaced in ||h_1||^2 from end to end.
 
     Returns:
         A list of (weight (2, 2), features (2, 2), bias (2,)).
@@ -285,7 +300,7 @@ def _parameters(num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, l
 
 
 def _cost_of_gap(N: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """What one unit of logit gap costs in penalties at the best balance of W and H."""
+    """The penalties per unit of logit gap at the best balance of W and H."""
     root = np.sqrt(l_w) * np.sqrt(l_h)  # not sqrt(l_w l_h): that product can underflow
     return np.asarray(2 * np.sqrt(N * (N - 1)) * root if is_positive else 2 * (N - 1) * root)
 
@@ -300,9 +315,7 @@ def _entropy(p: Array, N: Array) -> Array:
 
 
 def _entropy_bound(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """The best lower bound; s is taken a few units in the last place inside its range, so that rounding
-    cannot make it inadmissible.
-    """
+    """The best lower bound; s is a few units in the last place below its limit, admissible in spite of rounding."""
     s = np.minimum(_largest_dual(N, l_w, l_h, is_positive) * (1 - 1e-15), 1 - smooth)
     rest = (smooth + s) / N  # probability of each other class at the point of tangency
     p = 1 - (N - 1) * rest

@@ -1,8 +1,8 @@
 """The losses of the models as functions of logits, with gradients, in float64 numpy.
 
-Logits come in groups: group g stands for `counts[g]` classes that share one logit, so that the same code
-serves a full row of N logits (all counts 1) and the three-group reduction of the multi-class model (observed
-class, true class, the N - 2 others).
+Logits come in groups: group g stands for `counts[g]` classes that share one logit. The same code computes with a full
+row of N logits (all counts 1) and with the three groups of the multi-class model (the observed class, the true class,
+the N - 2 others).
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ KINDS: tuple[Kind, ...] = ("smoothing", "relaxation", "squared", "squared-probab
 class LogitLoss:
     """A loss by name, with its parameter alpha (unused by the two squared ones).
 
-    smoothing: cross entropy against (1-alpha) e_y + alpha/N. relaxation: 0 if p_y > 1-alpha, else
-    (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)). squared: mean over classes of (z - e_y)^2.
-    squared-probabilities: sum over classes of (p - e_y)^2. robust-log: log((alpha+1)/alpha) - log(alpha+p_y)
-    + sum_{k != y} log(alpha+p_k)/(N-1).
+    smoothing: cross entropy against (1-alpha) e_y + alpha/N.
+    relaxation: 0 if p_y > 1-alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
+    squared: mean over classes of (z - e_y)^2.
+    squared-probabilities: sum over classes of (p - e_y)^2.
+    robust-log: log((alpha+1)/alpha) - log(alpha+p_y) + sum_{k != y} log(alpha+p_k)/(N-1).
 
     >>> import numpy as np
     >>> loss = LogitLoss("smoothing", 0.)
@@ -51,20 +52,19 @@ class LogitLoss:
 
     @property
     def convex(self) -> bool:
-        """Convex in the logits; then the certificates hold."""
+        """Whether the loss is convex in the logits, which the certificates need."""
         return self.kind in ("smoothing", "relaxation", "squared")
 
     @property
-    def centred(self) -> bool:
-        """Blind to a shift of all logits; then the best classifier has rows w_n parallel to h_n - hbar, else
-        to h_n.
+    def centered(self) -> bool:
+        """Whether a common shift of all logits leaves the loss unchanged.
+
+        Then the rows w_n of the best classifier are parallel to h_n - hbar, otherwise to h_n.
         """
         return self.kind != "squared"
 
     def __call__(self, logits: Array, labels: NDArray[np.intp], counts: Array) -> tuple[Array, Array]:
-        """Values (...) and gradients (..., G) at logits (..., G) with label groups `labels` (...), whose own
-        count is 1.
-        """
+        """Values (...) and gradients (..., G) at logits (..., G), where the group of each label (...) has one class."""
         own = np.arange(logits.shape[-1]) == np.asarray(labels)[..., None]  # (..., G)
         total = float(counts.sum())  # N
         if self.kind == "smoothing":
@@ -85,25 +85,26 @@ class LogitLoss:
         return value, p * (by_p - counts * (by_p * p).sum(axis=-1, keepdims=True))
 
     def _relaxation(self, logits: Array, own: NDArray[np.bool_], counts: Array) -> tuple[Array, Array]:
-        """With g = z_y - logsumexp of the others, p_y = sigmoid(g): a convex non-increasing function of a
-        concave one.
+        """Values and gradients as functions of the margin g = z_y - logsumexp of the others, with p_y = sigmoid(g).
+
+        A convex, non-increasing function of the concave g is convex in the logits.
         """
         others = np.where(own, -np.inf, logits)
         margin = (own * logits).sum(axis=-1) - logsumexp_of(others, counts)
         alpha = self.alpha
         floor = (1 - alpha) * np.log1p(-alpha) + (alpha * np.log(alpha) if alpha > 0 else 0.0)
-        slope = np.minimum(alpha - expit(-margin), 0.0)  # 0 from p_y = 1 - alpha on
+        slope = np.minimum(alpha - expit(-margin), 0.0)  # 0 for p_y >= 1 - alpha
         value = np.where(slope < 0, np.logaddexp(0, -margin) + alpha * margin + floor, 0.0)
         return value, slope[..., None] * (own - counts * softmax_of(others, counts))
 
 
 def logsumexp_of(logits: Array, counts: Array) -> Array:
-    """log of the sum over all classes of exp(logit)."""
+    """The logarithm of the sum of exp(logit) over all classes."""
     top = logits.max(axis=-1)
     return np.asarray(top + np.log((counts * np.exp(logits - top[..., None])).sum(axis=-1)))
 
 
 def softmax_of(logits: Array, counts: Array) -> Array:
-    """The probability of ONE class of each group; `counts` times it sums to 1."""
+    """The probability of a single class of each group; times `counts` it sums to 1."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / (counts * powers).sum(axis=-1, keepdims=True))

@@ -1,13 +1,13 @@
-"""A memorization-dilation model for any number of classes and any of the losses: our extension of MD section
-4.
+"""A memorization-dilation model for any number of classes and any of the losses: our extension of MD section 4.
 
-    minimise   sum_n E loss(W(h_n + v), n) + lambda E ||h_n + v||^2  +  eta/(N-1) sum_{i != j} loss(W u_ij,
-    j) + lambda ||u_ij||^2 over u_ij >= 0 and r, subject to   eta/(N-1) sum_{j != i} ||u_ij - h_i|| <= C_MD r
-    / D   for every true class i
+    minimize over u_ij >= 0 and r
+        sum_n E loss(W(h_n + v), n) + lambda E ||h_n + v||^2
+        + eta/(N-1) sum_{i != j} loss(W u_ij, j) + lambda ||u_ij||^2
+    subject to   eta/(N-1) sum_{j != i} ||u_ij - h_i|| <= C_MD r / D   for every true class i
 
-u_ij are the corrupted samples of true class i and observed class j. `docs/theory/multiclass.md` proves the
-reduction used here: for a convex loss and laws that treat all other classes alike, u_ij = x e_j + y e_i + z
-(all others), three numbers. N = 2 is the paper's model.
+u_ij are the corrupted samples of true class i and observed class j. `docs/theory/multiclass.md` proves the reduction
+used here: for a convex loss and a law that is the same for all other classes, three numbers determine
+u_ij = x e_j + y e_i + z (all others). N = 2 is the paper's model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ __all__ = ["LocalMinimum", "MulticlassDilation", "multiclass_dilation"]
 
 @dataclass(frozen=True)
 class LocalMinimum:
-    """One local minimum of the reduced problem. `basin` names the start it was reached from."""
+    """A local minimum of the reduced problem.
+
+    Attributes:
+        value, r, dilation, memorization, observed, true, others: see `MulticlassDilation`.
+        residual: the largest entry of the projected gradient.
+        basin: the name of the start from which it was reached.
+    """
 
     value: float
     r: float
@@ -44,15 +50,28 @@ class LocalMinimum:
 
 @dataclass(frozen=True)
 class MulticlassDilation:
-    """The optimum: u_ij has the coordinates `observed` along h_j, `true` along h_i and `others` along every
-    other class mean.
+    """The optimum of the model of N classes.
 
-    r, dilation = r/D, memorization = eta ||u_ij - h_i||, memorization_relative = that over D, r_max as in
-    `Dilation`. fraction: r / r_max.
-    minima: every local minimum met, best first (one for a convex loss). from_true_class: the one reached
-    from u_ij at h_i, that is from a network that has learned the classes and memorized nothing.
-    optimality_gap: certified for convex losses, NaN otherwise.
-    quadrature_error: change of the clean risk's slope F' at r when the expectation takes a third fewer nodes.
+    Attributes:
+        geometry: the class means and the classifier.
+        eta: the corrupted samples' share of the clean ones.
+        r: optimal standard deviation.
+        dilation: r / D.
+        memorization: eta ||u_ij - h_i||.
+        memorization_relative: that over D.
+        r_max: eta D^2 / C_MD, the r that full memorization would need.
+        fraction: r / r_max.
+        observed: coordinate of u_ij along h_j.
+        true: coordinate of u_ij along h_i.
+        others: coordinate of u_ij along every other class mean.
+        value: the risk.
+        minima: every local minimum that was reached, best first (one for a convex loss).
+        from_true_class: the minimum reached from u_ij at h_i, from a network that has learned the classes and memorized
+            nothing.
+        optimality_gap: the risk is at most this far above its minimum; NaN for losses that are not convex.
+        quadrature_error: change of the clean risk's slope F' at r when the expectation takes a third fewer nodes.
+        converged: the residual is at most 1e-7.
+        iterations: steps from all starts together.
     """
 
     geometry: Geometry
@@ -79,15 +98,15 @@ def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool
     """The optimal dilation for N classes and any of `KINDS` of losses.
 
     Args:
-        problem: one point under any of `KINDS` of losses; its eta, above 0, is the corrupted samples' share of the
+        problem: one point under any of `KINDS` of losses. Its eta, above 0, is the corrupted samples' share of the
             clean ones, spread evenly over the wrong classes. Its law is two-point, segment, circle or disc in the plane
-            of h_n and h_m, m uniform among the other classes, or `from_samples` of (S, M).
+            of h_n and h_m, with m uniform among the other classes, or `from_samples` of (S, M).
         num_classes: N >= 2.
-        scale_free: memorization is measured in units of D, so that C_MD reads C_MD D.
+        scale_free: memorization is measured in units of D, so that C_MD D replaces C_MD.
 
     Raises:
-        ValueError: a parameter outside its domain, a law without a plane (sphere), or class means that have
-        collapsed to 0.
+        ValueError: a parameter outside its domain, a law without a plane (sphere), or class means that have collapsed
+            to 0.
 
     >>> from byrote.theory import dilation
     >>> abs(multiclass_dilation(Problem(), num_classes=2).dilation / dilation().dilation - 1) < 1e-8
@@ -138,7 +157,7 @@ _STARTS = (  # (observed, true, others) in units of a; the first is the network 
 
 @dataclass(frozen=True)
 class _Reduced:
-    """J(x, y, z) = F(kappa t) + eta phi, one class's share of the risk; variables in units of a."""
+    """J(x, y, z) = F(kappa t) + eta phi, the part of the risk that one class contributes; variables in units of a."""
 
     loss: LogitLoss
     geometry: Geometry
@@ -212,8 +231,9 @@ class _Reduced:
         return LocalMinimum(risk, r, spread, self.eta * t, float(u[0]), float(u[1]), others, residual, name), steps
 
     def certificate(self, at: LocalMinimum) -> float:
-        """J is 2 eta lambda-strongly convex: N J exceeds its minimum by at most N |projected gradient|^2 /
-        (4 eta lambda).
+        """A bound on how far N J lies above its minimum: N |projected gradient|^2 / (4 eta lambda).
+
+        It holds because J is strongly convex with constant 2 eta lambda.
         """
         a, size = self.geometry.feature_norm, len(self.counts)
         scaled = np.array([at.observed, at.true, at.others][:size]) / a

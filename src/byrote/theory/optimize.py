@@ -1,4 +1,4 @@
-"""The one door to scipy's optimizers (whose types are looser than ours)."""
+"""Minimization with bounds: the only module that calls scipy's optimizers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .parameters import Array
 
-__all__ = ["Minimum", "Objective", "descend", "hessian", "minimise", "projected"]
+__all__ = ["Minimum", "Objective", "descend", "hessian", "minimize", "projected"]
 
 Objective: TypeAlias = Callable[[Array], tuple[float, Array]]  # value and gradient
 
@@ -26,9 +26,9 @@ class Minimum:
     iterations: int
 
 
-def minimise(objective: Objective, start: Array, lower: Array, options: Mapping[str, float]) -> Minimum:
+def minimize(objective: Objective, start: Array, lower: Array, options: Mapping[str, float]) -> Minimum:
     """Minimize from `start` by bounded L-BFGS, with every entry at least `lower`."""
-    from scipy import optimize  # a fifth of a second, which only the free solver needs
+    from scipy import optimize  # its import takes a fifth of a second, and only the free solver needs it
 
     bounds = [(None if low == -np.inf else float(low), None) for low in lower]
     call = cast(Any, optimize.minimize)
@@ -37,11 +37,9 @@ def minimise(objective: Objective, start: Array, lower: Array, options: Mapping[
 
 
 def descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
-    """Bounded L-BFGS to its limit, then Newton steps on the entries not held at their bound; the point and
-    the steps taken.
-    """
+    """Bounded L-BFGS, then Newton steps on the entries that are not at their bound; the point and the steps taken."""
     options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
-    run = minimise(objective, start, lower, options)
+    run = minimize(objective, start, lower, options)
     point, steps = run.point, run.iterations
     gradient = objective(point)[1]
     for _ in range(8):
@@ -50,7 +48,7 @@ def descend(objective: Objective, start: Array, lower: Array, tolerance: float) 
             break
         free = ~((point <= lower) & (gradient > 0))
         levels, vectors = np.linalg.eigh(hessian(objective, point, free))
-        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # flat directions are left alone
+        keep = np.abs(levels) > 1e-8 * max(1e-12, np.abs(levels).max())  # no step along flat directions
         step = vectors[:, keep] @ ((vectors[:, keep].T @ gradient[free]) / np.abs(levels[keep]))
         trial = point.copy()
         trial[free] -= step

@@ -1,4 +1,4 @@
-"""Checks of the models' arguments: one for each condition, with one sentence for its failure."""
+"""Checks of the models' arguments: a function for each condition, which raises an error of one sentence."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def smoothing(alpha: ArrayLike) -> Array:
 def class_count(num_classes: ArrayLike) -> Array:
     """The number of classes N as float64, or ValueError unless it is a whole number from 2 to a billion.
 
-    Above that, 1 less a probability near 1 is rounded away.
+    Above a billion, 1 - p is rounded away for a probability p near 1.
     """
     return _checked(
         "num_classes",

@@ -1,4 +1,4 @@
-"""The penalties at which the layer-peeled model has two measured distances of class means, and when none do."""
+"""The penalties at which the layer-peeled model has two measured distances of class means, where there are any."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _log_gamma_squared(log_e: Array | float, alpha: float, N: int) -> Array:
 
 
 def _falls(log_e: float, alpha: float, N: int) -> bool:
-    """Whether gamma falls at log e: the sign of its derivative, from gap'(c) = -1 / (c (1 - c))."""
+    """Whether gamma falls at log e: the sign of its derivative, by gap'(c) = -1 / (c (1 - c))."""
     e = float(np.exp(log_e))
     other = e + alpha * (N - 1) / N
     rises = e / (other * (1 - other) * _gap(np.asarray(other), N))
@@ -38,7 +38,7 @@ def _falls(log_e: float, alpha: float, N: int) -> bool:
 
 
 def _turn(alpha: float, N: int) -> tuple[float, float, float]:
-    """Where gamma is least, as log e, and the ends of the search. Bisection on the sign of the derivative."""
+    """The log e at which gamma is least, and the ends of the search, by bisection on the sign of the derivative."""
     low_end, high_end = float(np.log(1e-14)), float(np.log((N - 1) / N * (1 - alpha))) - 1e-9
     low, high = low_end, high_end  # gamma falls at low and rises at high
     for _ in range(60):
@@ -78,11 +78,11 @@ def penalties(distance: Array, other: Array, alpha: float, N: int) -> tuple[Arra
 def penalties_from_distances(
     distance_ce: float, distance_ls: float, alpha: float, num_classes: int = 2
 ) -> Penalties | None:
-    """lambda_W and lambda_H for which the layer-peeled model has D_CE and D_LS; None where no lambdas do.
+    """lambda_W and lambda_H for which the layer-peeled model has D_CE and D_LS; None where there are none.
 
-    gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes their
-    ratio. gamma has a smallest value, above 1: a measured gamma below it refutes the model. Of the two
-    solutions above it, the one with the larger features is taken.
+    gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes the ratio of
+    lambda_W and lambda_H. gamma has a smallest value, above 1, and a measured gamma below it refutes the model. Above
+    it there are two solutions, of which the one with the larger features is returned.
 
     >>> found = penalties_from_distances(3.0458, 2.0302, .1)
     >>> round(found.lambda_w, 4), round(found.lambda_h, 4)

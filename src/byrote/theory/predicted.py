@@ -1,4 +1,4 @@
-"""Memorization and dilation of any loss at many parameter points: the one door to the solvers of the model."""
+"""Memorization and dilation of any loss at many parameter points, by the solver that fits the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIANTS: tuple[Variant, ...] = ("raw", "scale-free")
 
 
 def solved_at_once(kind: Kind, num_classes: int) -> bool:
-    """Whether the model of a loss has one minimum that a whole sweep of parameters finds in one call."""
+    """Whether the model has one minimum under a loss, so that a whole sweep of parameters is solved in one call."""
     return kind == "squared" or (num_classes == 2 and kind in ("smoothing", "relaxation"))
 
 
@@ -32,12 +32,13 @@ def predicted(problem: Problem, variant: Variant = "raw", num_classes: int = 2) 
     """Memorization eta ||u - h|| and dilation r/D of a loss at its global minimum.
 
     Args:
-        problem: a point or a sweep under any of `KINDS` of losses (for losses with several minima, the lowest); its eta
-            above 0, its slope for the scale-free variant C_MD / D, D the distance of the loss's own class means.
+        problem: a point or a sweep under any of `KINDS` of losses, with eta above 0. Of several minima the lowest
+            counts. For the scale-free variant its slope is C_MD / D, with D the distance of the loss's own class means.
         variant: raw, or scale-free, which measures memorization in units of D.
-        num_classes: N.
+        num_classes: N, at least 2.
 
-    Returns: both as (P,) arrays over the flattened points; NaN where the class means have collapsed.
+    Returns:
+        Both as (P,) arrays over the flattened points; NaN where the class means have collapsed.
 
     Raises:
         ValueError: a parameter outside its domain.
@@ -71,7 +72,7 @@ def _known(memorization: ArrayLike, spread: ArrayLike, collapsed: bool | NDArray
 
 
 def _searched(problem: Problem, free: bool, num_classes: int) -> Array:
-    """(2, P) of losses with several minima, and of more than two classes, at one geometry."""
+    """Both readings (2, P) at one geometry, for losses with several minima and for more than two classes."""
     eta, slope = np.asarray(problem.eta), np.asarray(problem.slope)
     if num_classes == 2 and problem.loss in ("robust-log", "squared-probabilities"):
         one = bounded_dilation(problem, free)

@@ -19,7 +19,7 @@ LawLike: TypeAlias = str | Law
 
 @dataclass(frozen=True)
 class Problem:
-    """A point of the model, or a sweep: each of the five numbers may be an array, and they broadcast.
+    """A point of the model, or a sweep: each of the first five may be an array, and they broadcast.
 
     Args:
         alpha: the loss's parameter; for smoothing and relaxation in [0, 1), where 0 is cross entropy.
@@ -63,7 +63,7 @@ class Problem:
 
     @property
     def spread(self) -> Law:
-        """The law itself."""
+        """The law as a `Law`."""
         return self.law if isinstance(self.law, Law) else named(self.law, self.width)
 
     @property
@@ -85,9 +85,9 @@ class Problem:
 
 
 def two_class_geometry(beta: Array, lambda_w: Array, lambda_h: Array) -> tuple[Array, Array, Array]:
-    """(d, a, C) of Assumption 4.2.1, which SUMS the two class losses: c = beta + sqrt(2 lambda_W lambda_H).
+    """(d, a, C) of Assumption 4.2.1, which sums the losses of the two classes: c = beta + sqrt(2 lambda_W lambda_H).
 
-    beta is the slope the loss has at an infinite gap: alpha/2 for smoothing, alpha for relaxation. All (P,).
+    beta is the slope of the loss at an infinite gap: alpha/2 for smoothing, alpha for relaxation. All are (P,).
     """
     c = beta + np.sqrt(2 * lambda_w) * np.sqrt(lambda_h)
     gap = np.where(c < 0.5, np.log1p(np.maximum(1 - 2 * c, 0) / c), 0.0)

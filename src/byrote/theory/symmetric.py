@@ -1,8 +1,7 @@
-"""Symmetric losses (LF): the noisy-risk identity on arrays of logits, and, for a loss that is not symmetric,
-classifiers whose order noise reverses.
+"""Symmetric losses (LF): the noisy-risk identity, and two classifiers whose order noise reverses for other losses.
 
-A loss is any callable `loss(logits, labels)` that returns one value a sample: logits (S, N), labels (S,)
-whole numbers. Torch losses go through `from_torch`.
+A loss is any callable `loss(logits, labels)` that returns one value per sample, for logits (S, N) and labels (S,) of
+whole numbers. `from_torch` wraps torch losses.
 """
 
 from __future__ import annotations
@@ -33,8 +32,13 @@ SampleLoss: TypeAlias = Callable[[Array, NDArray[np.int64]], ArrayLike]
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Is sum_j L(z, j) one constant C? `deviation` is the spread of the sum over the logits tried, relative
-    to its mean.
+    """Whether sum_j L(z, j) is one constant C on the given logits.
+
+    Attributes:
+        constant: the mean of the sum over the logits.
+        deviation: the spread of the sum over the logits, relative to its mean.
+        holds: the deviation is at most the tolerance of `check_symmetry`.
+        samples: the number of logits.
     """
 
     constant: float
@@ -45,7 +49,16 @@ class Symmetry:
 
 @dataclass(frozen=True)
 class Identity:
-    """Noisy risk measured label by label, against the formula; `deviation` is relative."""
+    """The noisy risk, summed label by label, against its formulas.
+
+    Attributes:
+        clean: the clean risk.
+        noisy: the noisy risk, summed label by label.
+        formula: the noisy risk by the formula for any loss.
+        symmetric_formula: the noisy risk by the formula for symmetric losses.
+        deviation: of the noisy risk from `formula`, relative.
+        symmetric_deviation: of the noisy risk from `symmetric_formula`, relative.
+    """
 
     clean: float
     noisy: float
@@ -57,8 +70,15 @@ class Identity:
 
 @dataclass(frozen=True)
 class Reversal:
-    """Two classifiers as logits on the same samples: the first has the lower clean risk and the higher noisy
-    risk.
+    """Two classifiers: the first has the lower clean risk and the higher noisy risk.
+
+    Attributes:
+        logits_better_clean: logits of the first, (S, N).
+        logits_better_noisy: logits of the second on the same samples, (S, N).
+        labels: true classes, (S,).
+        eta: the flip rate.
+        clean: the two clean risks.
+        noisy: the two noisy risks.
     """
 
     logits_better_clean: Array
@@ -100,7 +120,13 @@ def class_sums(loss: SampleLoss, logits: ArrayLike) -> Array:
 
 
 def check_symmetry(loss: SampleLoss, logits: ArrayLike, tolerance: float = 1e-9) -> Symmetry:
-    """Whether the class sum is one constant over the given logits (S, N)."""
+    """Whether the class sum is one constant over the given logits (S, N).
+
+    Args:
+        loss: returns values (S,) for logits (S, N) and labels (S,).
+        logits: (S, N).
+        tolerance: the largest relative spread of the sums that counts as rounding.
+    """
     sums = class_sums(loss, logits)
     constant = float(sums.mean())
     deviation = float(np.ptp(sums)) / max(abs(constant), np.finfo(float).tiny)
@@ -111,10 +137,10 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
     """The risk under `Symmetric(eta)` labels, in expectation over the labels, and the identity it obeys.
 
     For every loss:   noisy = (1 - eta N/(N-1)) clean + eta/(N-1) mean of the class sums.
-    For symmetric ones the last mean is C: the order of any two risks is kept as long as eta < (N-1)/N.
+    For symmetric losses the mean of the class sums is C, so noise keeps the order of any two risks for eta < (N-1)/N.
 
     Args:
-        loss: values (S,) of logits (S, N) and labels (S,).
+        loss: returns values (S,) for logits (S, N) and labels (S,).
         logits: (S, N).
         labels: (S,) true classes, integers in 0..N-1.
         eta: flip rate in [0, 1].
@@ -145,15 +171,14 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
 
 
 def find_reversal(loss: SampleLoss, num_classes: int = 3, eta: float = 0.3, seed: int = 0) -> Reversal | None:
-    """Two classifiers whose risks noise puts in the other order, or None when the loss is symmetric on the
-    classifiers tried.
+    """Two classifiers whose order of risks noise reverses, or None where no pair of those tried has that property.
 
-    Noise adds eta/(N-1) mean class sum: so look for a small clean advantage bought with a large class sum.
-    The classifiers tried are all constant on one sample of class 0: confident, modest and wrong logits along
-    e_0 and random ones; the pair with the widest margin is returned.
+    Noise adds eta/(N-1) times the mean class sum. The search is therefore for a small advantage in clean risk together
+    with a large class sum. Each classifier tried is a row of logits for one sample of class 0: confident, modest or
+    wrong logits along e_0, or random ones. The pair with the widest margin is returned.
 
     Raises:
-        ValueError: eta is not below (N-1)/N, where even a symmetric loss loses the order.
+        ValueError: eta is not in (0, (N-1)/N): from (N-1)/N on, noise changes the order even under a symmetric loss.
 
     >>> import numpy as np
     >>> cross_entropy = lambda z, y: np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(y)), y]
@@ -195,7 +220,7 @@ def _rows(logits: ArrayLike) -> Array:
 
 
 def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64]:
-    """Labels (S,) in 0..N-1; floats, texts and negative labels would be taken for other classes."""
+    """Labels (S,) in 0..N-1, checked because floats, texts and negative labels would index other classes."""
     try:
         array = np.asarray(labels)
     except (ValueError, TypeError):  # uneven rows
@@ -203,7 +228,7 @@ def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64
     if array.dtype.kind not in "biu":
         raise TypeError(f"labels must be integer classes, got a {type(labels).__name__} of {array.dtype}")
     if array.shape != (size,):
-        raise ValueError(f"labels must have shape {(size,)}, one a row of logits, got {array.shape}")
+        raise ValueError(f"labels must have shape {(size,)}, one per row of logits, got {array.shape}")
     outside = np.flatnonzero((array < 0) | (array >= num_classes))
     if len(outside):
         first = outside[0]
@@ -222,6 +247,6 @@ def _by_label(loss: SampleLoss, rows: Array) -> Array:
     for label in range(rows.shape[1]):
         values = np.asarray(loss(rows, np.full(len(rows), label, dtype=np.int64)), dtype=np.float64)
         if values.shape != rows.shape[:1]:
-            raise ValueError(f"the loss must return one value a sample, shape {rows.shape[:1]}, got {values.shape}")
+            raise ValueError(f"the loss must return one value per sample, shape {rows.shape[:1]}, got {values.shape}")
         columns.append(values)
     return np.stack(columns, axis=1)

@@ -1,8 +1,8 @@
-"""The scalar problem of two classes: its loss, the path of stationary u_1, and the one equation that is left.
+"""The scalar problem of two classes: its loss, the path of stationary u_1, and the one equation that remains.
 
 u_1 = x h_1/a + y h_2/a, the constraint is active, and along the stationarity conditions x, y, the distance
-t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y; m t falls and F' rises.
-`docs/theory/dilation.md` derives it.
+t = ||u_1 - h_2|| and the multiplier m are explicit functions of delta = x - y; m t falls and F' rises along delta.
+`docs/theory/dilation.md` derives the equation.
 """
 
 from __future__ import annotations
@@ -26,8 +26,16 @@ _STEPS = 100
 
 
 class Path(NamedTuple):
-    """The stationary u_1 = (x, y) for its multiplier m; `short` is a - y without cancellation, t its distance to h_2,
-    `force` is m t, and the `d...` are slopes in delta. Each (P,).
+    """The stationary u_1 = (x, y) and its multiplier m along the path, each field (P,).
+
+    Attributes:
+        x: coordinate of u_1 along h_1.
+        y: coordinate of u_1 along h_2.
+        short: a - y without cancellation.
+        t: the distance of u_1 to h_2.
+        dt: slope of t in delta.
+        force: m t.
+        dforce: slope of m t in delta.
     """
 
     x: Array
@@ -73,10 +81,10 @@ class TwoClass:
         return TwoClass(self.beta[index], cap, cost, penalty, eta, reach, gap, a, scale, self.law)
 
     def spread_slopes(self, r: Array) -> tuple[Array, Array]:
-        """F'(r) / 2 and F''(r) / 2 with positive terms only: no cancellation however small r is.
+        """F'(r) / 2 and F''(r) / 2 as sums of positive terms, so that nothing cancels however small r is.
 
-        E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] as E Z = 0, and with e = exp(-|sZ|) the difference
-        of two logistic functions is sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, over (e + e^-d)
+        E[Z psi'(d + sZ)] = E[Z (psi'(d + sZ) - psi'(d))] because E Z = 0. With e = exp(-|sZ|), the difference of the
+        two logistic functions is sign(Z) (1 - e) sigmoid(-d) / (1 + e^-d e) for Z >= 0, and the same over (e + e^-d)
         for Z < 0.
         """
         q = self.scale * self.a * np.sqrt(2)
@@ -97,12 +105,10 @@ class TwoClass:
         return q * mean_first + 2 * self.penalty * r, q * q * mean_second + 2 * self.penalty
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
-        """g - 2 lambda a, and the slope in delta, of g = -k psi'(k delta), the pull of the loss on u_1, at
-        delta = a - theta.
+        """g - 2 lambda a and the slope of g in delta, at delta = a - theta; g = -k psi'(k delta) is the pull on u_1.
 
-        sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) -
-        sigmoid(-d)): positive terms only. (u_1 never passes the cap of the relaxed loss: its gap stays below
-        d.)
+        sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) - sigmoid(-d)), a
+        sum of positive terms. (The cap of the relaxed loss plays no part, because the gap of u_1 stays below d.)
         """
         k = self.scale * self.a
         p = expit(k * theta - self.gap)
@@ -110,9 +116,7 @@ class TwoClass:
         return k * rise, -k * k * p * expit(self.gap - k * theta)
 
     def path(self, omega: Array) -> Path:
-        """The path at delta = a - theta, theta = 2a omega/(1+omega): omega runs from 0 (u_1 = h_1) to infinity (u_1 =
-        h_2).
-        """
+        """The path at delta = a - theta, theta = 2a omega/(1+omega), omega from 0 (u_1 = h_1) to inf (u_1 = h_2)."""
         a, lam = self.a, self.penalty
         tau, theta = 2 * a / (1 + omega), 2 * a * (omega / (1 + omega))
         delta = a - theta
@@ -143,9 +147,7 @@ class TwoClass:
 
 
 def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
-    """The zero of m t - (D / C_MD) F'(r) / 2, which falls as delta rises: Newton in log omega, kept inside a
-    bracket that shrinks.
-    """
+    """The zero of m t - (D / C_MD) F'(r) / 2, which falls along delta, by Newton in log omega inside a bracket."""
     low, high = np.zeros_like(problem.a), np.full_like(problem.a, np.inf)
     omega = problem.eta * problem.reach**2  # exact for a quadratic loss
     done = np.zeros(len(omega), dtype=np.bool_)
@@ -157,14 +159,14 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
         _, _, _, t, dt, force, dforce = part.path(here)
         kappa = part.eta * part.reach
         first, second = part.spread_slopes(kappa * t)
-        balance = force - part.reach * first  # above 0: u_1 wants to go further, so omega is too large
+        balance = force - part.reach * first  # above 0: u_1 must move further away, so omega is too large
         slope = dforce - part.reach * kappa * second * dt
         low[index] = np.where(balance <= 0, here, low[index])
         high[index] = np.where(balance > 0, here, high[index])
         bottom, top = low[index], high[index]
-        with np.errstate(over="ignore", invalid="ignore"):  # a step that is no number halves the bracket
+        with np.errstate(over="ignore", invalid="ignore"):  # a NaN step halves the bracket
             move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # in log omega
-        settled = np.abs(move) <= 1e-11  # the step after this one would be rounding
+        settled = np.abs(move) <= 1e-11  # the next step would be smaller than rounding
         trial = here * np.exp(np.clip(move, -5, 5))
         inside = (trial > bottom) & (trial < top)
         halfway = np.sqrt(np.maximum(bottom, here / 1e6)) * np.sqrt(np.minimum(top, here * 1e6))
@@ -174,8 +176,9 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
 
 
 def certificate(problem: TwoClass, omega: Array, end: Path, first: Array) -> Array:
-    """risk - optimum <= |projected gradient|^2 / (2 mu), mu = 4 eta lambda, and <= |gradient| 2 D as the
-    optimum lies within D of h_2.
+    """A bound on risk - optimum: the least of |projected gradient|^2 / (2 mu), mu = 4 eta lambda, and |gradient| 2 D.
+
+    The second holds because the optimum lies within D of h_2.
     """
     a, lam, eta = problem.a, problem.penalty, problem.eta
     x, y, short, t = end[:4]

@@ -1,6 +1,4 @@
-"""Variants of the two-class model that reduce to it: scale-free memorization, squared error, memorization of
-clean samples.
-"""
+"""Variants that reduce to the two-class model: scale-free memorization, squared error, memorized clean samples."""
 
 from __future__ import annotations
 
@@ -19,15 +17,15 @@ __all__ = ["CleanMemorization", "SquaredDilation", "clean_memorization", "scale_
 def scale_free_dilation(problem: Problem) -> Dilation:
     """The model with memorization measured in units of D: eta ||u_1 - h_2|| / D <= C r / D.
 
-    It is the paper's model at C_MD = C D, a different C_MD for each loss. For laws with E Z^2 = 1/2 (circle,
-    disc) and small eta, r / D = (eta / C) (1 - eta / (2 C^2)) + O(eta^3) whatever alpha and the lambdas are:
-    the gap between CE and LS is of third order in eta.
+    It is the paper's model at C_MD = C D, a different C_MD for each loss. For laws with E Z^2 = 1/2 (circle, disc) and
+    small eta, r / D = (eta / C) (1 - eta / (2 C^2)) + O(eta^3) for every alpha and all lambdas, so the gap between CE
+    and LS is of third order in eta.
 
     Args:
-        problem: of two classes under smoothing or relaxation; its slope is C, without unit.
+        problem: a point or a sweep under smoothing or relaxation; its slope is C, which has no unit.
 
     Returns:
-        The optimum, its `slope` that of the paper's model, C D.
+        The optimum; its `slope` is that of the paper's model, C D.
 
     >>> ce, ls = (scale_free_dilation(Problem(alpha, slope=.3)) for alpha in (0., .1))
     >>> 1 < ce.dilation / ls.dilation < 1.002
@@ -40,8 +38,12 @@ def scale_free_dilation(problem: Problem) -> Dilation:
 
 @dataclass(frozen=True)
 class SquaredDilation:
-    """The optimum under squared error on logits; a number, or an array over a sweep, in each field. Names as
-    in `Dilation`.
+    """The optimum under squared error on logits; a number, or an array over a sweep, in each field.
+
+    The other fields are those of `Dilation`.
+
+    Attributes:
+        shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 where that is negative.
     """
 
     r: Real
@@ -60,16 +62,16 @@ class SquaredDilation:
 
 
 def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDilation:
-    """The model under squared error on logits (mean over classes), in closed form, for any N and any law in
-    the span of the class means.
+    """The model under squared error on logits (mean over classes) in closed form.
 
-    D^2 = 2 (1 - N sqrt(lambda_W lambda_H)) sqrt(lambda_W / lambda_H); with s = eta D^2 / C_MD^2 the
-    corrupted samples sit on the segment from h_2 to h_1, at u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta
-    D / C_MD) / (1 + s). So of two settings with distances D and D' the larger one dilates more exactly as
-    long as eta D D' < C_MD^2, and less beyond: Theorem 4.3's order and its reversal in one line.
+    It holds for any N and any law in the span of the class means. D^2 = 2 (1 - N sqrt(lambda_W lambda_H))
+    sqrt(lambda_W / lambda_H). With s = eta D^2 / C_MD^2, the corrupted samples lie on the segment from h_2 to h_1, at
+    u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta D / C_MD) / (1 + s). Of two settings with distances D and D', the
+    one with the larger distance therefore dilates more if and only if eta D D' < C_MD^2: the order of Theorem 4.3 below
+    this bound, the reverse order above it.
 
     Args:
-        problem: its lambdas, eta and slope; what it says of the loss, the law and the width plays no part.
+        problem: only its lambdas, eta and slope are used.
         num_classes: N, at least 2; may be an array, and broadcasts with the numbers of the problem.
 
     Raises:
@@ -111,9 +113,17 @@ def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDil
 class CleanMemorization:
     """The optimum when clean training samples are memorized too.
 
-    train_spread: s, standard deviation of the clean training features; test_spread: r; displacement: w = r -
-    s, how far clean samples are moved (root mean square). train_dilation = s/D, test_dilation = r/D. shrink:
-    s / r = omega^2. training: the paper's model that the training side obeys, at slope C_MD / omega.
+    Attributes:
+        train_spread: s, standard deviation of the clean training features.
+        test_spread: r, standard deviation of the test features.
+        displacement: w = r - s, how far clean samples are moved (root mean square).
+        train_dilation: s / D.
+        test_dilation: r / D.
+        memorization: see `Dilation`.
+        memorization_relative: see `Dilation`.
+        shrink: s / r = omega^2.
+        omega: sqrt(1 - C_cl^2 / D^2).
+        training: the optimum of the paper's model at slope C_MD / omega, which describes the training side.
     """
 
     train_spread: Real
@@ -129,20 +139,19 @@ class CleanMemorization:
 
 
 def clean_memorization(problem: Problem, clean_slope: ArrayLike = 0.5) -> CleanMemorization:
-    """Our model of total memorization: clean training samples are pulled from h + v to h + (s/r) v, at a
-    price in test dilation.
+    """Our model of total memorization: clean training samples move from h + v to h + (s/r) v, which adds test dilation.
 
-        minimise F(s) + eta (phi(u_1) + phi(u_2))  subject to  r / D >= sqrt((eta ||u - h|| / C_MD)^2 + (w /
-        C_cl)^2),  w = r - s >= 0
+        minimize F(s) + eta (phi(u_1) + phi(u_2))
+        subject to  r / D >= sqrt((eta ||u - h|| / C_MD)^2 + (w / C_cl)^2),  w = r - s >= 0
 
-    The variances that the two memorizations cause add. With omega = sqrt(1 - C_cl^2 / D^2) the training side
-    is the paper's model at slope C_MD / omega, and the test side dilates 1 / omega^2 times as much: s / D =
-    omega mem / C_MD, r / D = mem / (omega C_MD). No label noise, no memorization: at eta = 0 nothing moves.
+    The variances that the two kinds of memorization cause add up. With omega = sqrt(1 - C_cl^2 / D^2), the training
+    side is the paper's model at slope C_MD / omega, and the test side dilates 1 / omega^2 times as much: s / D = omega
+    mem / C_MD, r / D = mem / (omega C_MD). Without label noise (eta = 0) nothing is memorized and nothing moves.
 
     Args:
-        problem: of two classes under smoothing or relaxation.
-        clean_slope: C_cl > 0, below D: from C_cl = D on, memorizing clean samples would cost nothing and the
-        training side collapse for free.
+        problem: a point or a sweep under smoothing or relaxation.
+        clean_slope: C_cl > 0, below D: from C_cl = D on, memorizing clean samples would cost nothing, and the training
+            side would collapse without adding test dilation.
 
     Raises:
         ValueError: clean_slope is not above 0 or not below D.

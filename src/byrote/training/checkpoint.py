@@ -1,6 +1,6 @@
 """Checkpoints: a cohort in the middle of its training, run by run, in one file that is whole or absent.
 
-Every run's part is separate, so a cohort that lost some members (they were committed before a kill) goes on with the
+Every run's part is separate, so a cohort that lost some members (they were committed before a kill) continues with the
 others. What is restored is everything the next epoch depends on: weights and running statistics, the optimizer's
 memory, the order generator, the memory of a stateful loss, and the notes taken so far.
 

@@ -124,7 +124,7 @@ def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
 
 
 def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
-    """Load the data, draw the noise and initialise the stacked network of experiments with one cohort key.
+    """Load the data, draw the noise and initialize the stacked network of experiments with one cohort key.
 
     The experiments are sorted by loss, so that each loss is applied to one slice of the stack.
 

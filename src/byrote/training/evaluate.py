@@ -12,7 +12,7 @@ from byrote.training.cohort import Cohort
 
 __all__ = ["answers", "features_of", "snapshots"]
 
-_CHUNK = 1000  # samples a run in one forward pass
+_CHUNK = 1000  # samples per run in one forward pass
 _SHOWN_TEST, _SHOWN_CLEAN = 1000, 500  # samples whose features are kept for the feature plane
 
 
@@ -34,7 +34,7 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
     """One snapshot a run, in the cohort's order."""
     features, logits = answers(cohort, cohort.train.images)
     test_features, test_logits = answers(cohort, cohort.test.images)
-    head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # weights go on moving
+    head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # the weights change later
     bias = head.get("bias")
     for s, experiment in enumerate(cohort.experiments):
         yield Snapshot(

@@ -77,7 +77,7 @@ def train(
 
     Returns:
         One `Run` an experiment, in the order given. A run whose loss or features stop being finite ends with
-        status "failed" and the epoch; its neighbors go on.
+        status "failed" and the epoch; its neighbors continue.
 
     Raises:
         Stopped: `stop` returned true before the last epoch.

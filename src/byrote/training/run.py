@@ -22,7 +22,7 @@ class Run:
         experiment: its spec.
         status: "done" or "failed".
         error: one sentence when it failed.
-        history: one row an evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
+        history: one row per evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
         samples: one row a training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
             margin, aum.
         features: split, id, true, observed, x, y of a share of the samples where M = 2, else empty.

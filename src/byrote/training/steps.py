@@ -15,14 +15,14 @@ def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> Ense
 
     Args:
         network: S runs.
-        trainings: one a run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
+        trainings: one per run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
 
     Raises:
-        ValueError: optimizers that differ in more, or of a kind that the engine does not carry out.
+        ValueError: optimizers that differ in more, or of a kind that the engine does not support.
     """
     first = trainings[0].optimizer
     if len({t.optimizer.replace(lr=first.lr, weight_decay=first.weight_decay) for t in trainings}) > 1:
-        raise ValueError("a cohort's optimizers may differ in lr and weight_decay alone")
+        raise ValueError("the optimizers of a cohort may differ only in lr and weight_decay")
     return EnsembleOptimizer(
         network,
         lambda groups: _torch_optimizer(first, groups),
@@ -42,4 +42,4 @@ def _torch_optimizer(recipe: Optimizer, groups: list[dict[str, object]]) -> torc
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
     if isinstance(recipe, Adam):
         return torch.optim.Adam(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.eps, fused=True)
-    raise ValueError(f"the engine carries out sgd and adam, got optimizer {recipe.kind!r}")
+    raise ValueError(f"the engine supports sgd and adam, got optimizer {recipe.kind!r}")

@@ -43,7 +43,7 @@ class Collection:
 
     Args:
         name: its name in the cache and in `byrote data get`.
-        title, licence, size: for people (size is what a fetch transfers).
+        title, license, size: for people (size is what a fetch transfers).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
         find: (folder, part) -> decoded content, from any layout it knows, or None when it is not there.
         system: folders where a system package puts the files.
@@ -53,7 +53,7 @@ class Collection:
 
     name: str
     title: str
-    licence: str
+    license: str
     size: str
     parts: dict[str, str]
     find: Callable[[Path, str], bytes | None]

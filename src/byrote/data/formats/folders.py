@@ -1,4 +1,4 @@
-"""Folders of images, one a class: which files are samples, which are litter, and what is left out."""
+"""Folders of images, one per class: which files are samples, which are litter, and what is left out."""
 
 import os
 from collections import Counter
@@ -187,7 +187,7 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
             f"{', '.join(map(shown, empty[:5]))} holds none: fill or remove it"
         )
     if len(empty) == len(images_of):
-        raise ValueError(f"{shown(place)} holds no images in folders, one a class")
+        raise ValueError(f"{shown(place)} holds no images in folders, one per class")
 
 
 def list_classes(place: Path) -> Listing:
@@ -202,7 +202,7 @@ def list_classes(place: Path) -> Listing:
     """
     if not is_folder(place):
         if place.exists():
-            raise ValueError(f"a folder is needed, in it one folder a class, and {shown(place)} is a file")
+            raise ValueError(f"a folder is needed, in it one folder per class, and {shown(place)} is a file")
         raise FileNotFoundError(f"there is no {shown(place)}")
     left = _Left(Counter(), Counter(), Counter())
     splits = _split_folders(place)

@@ -22,7 +22,7 @@ class _Dtype:
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("ascii", "replace") if isinstance(code, bytes) else str(code)
         if text not in ("u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8", "b1"):
-            raise pickle.UnpicklingError(f"arrays of type {text!r} are not admitted")
+            raise pickle.UnpicklingError(f"arrays of type {text!r} are not allowed")
         self.text = text
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -48,7 +48,7 @@ class _Array:
 
 def _latin1(text: str, encoding: str) -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"encoding {encoding!r} is not admitted")
+        raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
     return text.encode("latin1")
 
 
@@ -84,7 +84,7 @@ def _check_sizes(program: bytes) -> None:
         raise pickle.UnpicklingError(f"it has more than {_LIMIT} bytes")
     for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
-            raise pickle.UnpicklingError(f"it asks for {argument} places of memory")
+            raise pickle.UnpicklingError(f"it asks for {argument} entries of memory")
         if opcode.name == "FRAME" and isinstance(argument, int) and argument > len(program):
             raise pickle.UnpicklingError(f"it announces {argument} bytes, and has {len(program)}")
 

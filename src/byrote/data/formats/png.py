@@ -1,4 +1,4 @@
-"""A reader of plain PNG files (8 bits, grey or RGB, not interlaced), enough for images packed as one large PNG.
+"""A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
 
 Header, size and checksums are checked here; Pillow then decodes where it is installed, which is hundreds of times
 faster. Without it, as `pip install byrote` leaves it, the rows are decoded here: no core dependency reads PNG files.
@@ -31,7 +31,7 @@ def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     channels = {0: 1, 2: 3}.get(color)
     if depth != 8 or channels is None or interlaced:
-        raise ValueError("only 8-bit grey or RGB PNG files without interlacing are read")
+        raise ValueError("only 8-bit gray or RGB PNG files without interlacing are read")
     size = height * (1 + width * channels)
     if not 0 < size <= _LIMIT:
         raise ValueError(f"a PNG of at most {_LIMIT} bytes is read, this one has {size}")
@@ -51,7 +51,7 @@ def _inflated(packed: bytes, size: int) -> bytes:
     except zlib.error as error:
         raise ValueError(f"the PNG file is damaged: {error}") from None
     if len(plain) != size:
-        raise ValueError("the PNG file is damaged: it holds another number of pixels than it says")
+        raise ValueError("the PNG file is damaged: its number of pixels is not that in its header")
     return plain
 
 

@@ -89,7 +89,7 @@ def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) ->
     shared = ensemble.is_shared(x)
     x = x.flatten(1 if shared else 2)
     if x.shape[-1] != inputs:
-        raise ValueError(f"the first layer takes {inputs} numbers a sample, got {x.shape[-1]}")
+        raise ValueError(f"the first layer takes {inputs} numbers per sample, got {x.shape[-1]}")
     if index is not None and index.device != x.device:
         raise RuntimeError(f"an index lies on the same device as its samples: {x.device}, got {index.device}")
     if index is not None and (not shared or index.dim() != 2 or len(index) != ensemble.runs):
@@ -98,7 +98,7 @@ def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) ->
         )
     rows = x.shape[-2] if index is None else index.shape[-1]
     if ensemble.training and rows < 2:
-        raise ValueError(f"normalization in training needs at least 2 samples a run, got {rows}")
+        raise ValueError(f"normalization in training needs at least 2 samples per run, got {rows}")
     return x
 
 

@@ -152,8 +152,8 @@ def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None
         for state, m in zip(block[:4], held, strict=True):
             if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
                 raise RuntimeError(
-                    f"momenta of a descent lie on the CPU in float32, as their parameters {tuple(state.shape)}, got "
-                    f"{m.dtype} {tuple(m.shape)} on {m.device}: begin another"
+                    f"the momenta of a descent must lie on the CPU, in float32 and in the shape {tuple(state.shape)} "
+                    f"of their parameters, got {m.dtype} {tuple(m.shape)} on {m.device}: begin another descent"
                 )
 
 
@@ -212,7 +212,7 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:
-            raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
+            raise RuntimeError("a graph in descent allows one backward pass, since its weights have changed")
         features, *gammas = ctx.saved_tensors  # after the gammas, tensors that are only watched for changes
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, updates = True, _updates(chain, products)

@@ -148,7 +148,7 @@ class Fused(torch.autograd.Function):
         chain: FusedChain = ctx.chain
         descent, dy = chain.descent, upstream[0].contiguous()
         if descent and ctx.stepped:
-            raise RuntimeError("a graph in descent can be passed backward once, its weights have moved on")
+            raise RuntimeError("a graph in descent allows one backward pass, since its weights have changed")
         ctx.stepped, _ = True, ctx.saved_tensors
         gradients = [] if descent else [[torch.empty_like(state) for state in block[:4]] for block in chain.blocks]
         blocks = chain.addresses if descent else chain.towards(gradients)

@@ -51,7 +51,7 @@ def built(compiler: str, flags: Sequence[str], sources: Sequence[Path], headers:
     if digest and path.is_file():
         if sha256(path) == digest:
             return path
-        log.warning("the compiled kernels %s are not as they were built; they are built again", path)
+        log.warning("the compiled kernels %s were changed after they were built; they are built again", path)
     return _build(compiler, flags, sources, note)
 
 
@@ -62,7 +62,7 @@ def _build(compiler: str, flags: Sequence[str], sources: Sequence[Path], note: P
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         test = [sys.executable, "-I", str(Path(known_answers.__file__)), str(library)]
         if subprocess.run(test, check=False, capture_output=True, timeout=60).returncode != 0:
-            raise OSError("the compiled kernels do not give the answers that are known")
+            raise OSError("the compiled kernels do not give the known answers")
         digest = sha256(library)
         path = note.with_name(f"{note.stem}-{digest[:16]}.so")
         put(library, path)

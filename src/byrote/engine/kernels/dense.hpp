@@ -1,4 +1,4 @@
-// What chains of dense blocks share, on tile units (`dense_amx.cpp`) and on vector units (`dense_avx512.cpp`).
+// Code for chains of dense blocks that `dense_amx.cpp` (tile units) and `dense_avx512.cpp` (vector units) share.
 #pragma once
 #include <cmath>
 
@@ -10,7 +10,7 @@ static inline vec load(const float *p, __mmask16 lanes) { return (vec)_mm512_mas
 static inline void store(float *p, __mmask16 lanes, vec x) { _mm512_mask_storeu_ps(p, lanes, (__m512)x); }
 static inline __mmask16 first_lanes(int64_t lanes) { return lanes >= 16 ? 0xffff : lanes > 0 ? (1 << lanes) - 1 : 0; }
 
-// Sixteen bfloat16 in the lower halves of words and sixteen in the upper ones.
+// Sixteen words, each with one bfloat16 in its lower half and one in its upper half.
 static inline ivec wide(half x) { return __builtin_convertvector(x, ivec); }
 static inline ivec pair_lanes(half lower, half upper) { return wide(lower) | (wide(upper) << 16); }
 static inline ivec pair_lanes(vec lower, vec higher) {
@@ -23,7 +23,7 @@ static inline ivec pair_lanes(vec lower, vec higher) {
     return pair_lanes(upper(lower), upper(higher));
 #endif
 }
-// Thirty-two neighbouring values as sixteen words of two bfloat16.
+// Thirty-two neighboring values as sixteen words of two bfloat16.
 static inline ivec pair_neighbors(vec first, vec second) {
 #ifdef __AVX512BF16__
     return (ivec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
@@ -60,7 +60,8 @@ static inline void transpose(ivec *r) {
           (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
 }
 
-// One block of all runs. `to_` is where gradients go, or, in descent, where the momenta are.
+// One block of all runs. The pointers `to_...` are the destination of gradients or, where the backward pass steps, the
+// momenta.
 struct Block {
     float *weight, *bias, *gamma, *beta, *running_mean, *running_var;
     int64_t *batches;
@@ -78,7 +79,7 @@ struct Block {
     }
 };
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where it is not on, the gradient is stored.
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where `on` is false, the gradient is stored instead.
 struct Descent {
     float rate, momentum, decay;
     bool on;
@@ -93,22 +94,23 @@ struct Descent {
     void update(float *theta, float *to, float g) const { update(theta, to, 1, (vec){g}); }
 };
 
-// One run's pass through a chain, as Python hands it over (`arguments.py`). What a pass does not use is null.
-// bytes: of memory (64-byte aligned) that the passes of one run share.
-// forward: training mode; 1, and nothing done, where the index names a row that x has not, else 0.
-// backward: the gradients of run `run` from that of its features, or a step of descent against them.
+// One run's pass through a chain, as Python passes it (`arguments.py`). Pointers that a pass does not use are null.
+// bytes: the size of the memory (64-byte aligned) that the passes of one run share.
+// forward: in training mode; returns 0, or 1 without doing anything where the index names a row that x does not have.
+// backward: computes the gradients of run `run` from the gradient of its features, and stores them or takes a step of
+// descent.
 struct ChainPass {
     const Block *blocks;
-    int64_t depth, run;    // blocks; the run, in their stacked states
+    int64_t depth, run;    // the number of blocks; the position of the run in their stacked states
     const float *x;        // (rows, in), or with an index (samples, in)
     int64_t samples;
-    const int64_t *index;  // (rows): the batch as rows of x; or null
+    const int64_t *index;  // (rows): which rows of x are the batch; or null
     int64_t rows;
     char *workspace;
-    float *features;       // (rows, out): written forward and in evaluation
+    float *features;       // (rows, out): written by the forward pass and by evaluation
     const float *dy;       // (rows, out): the gradient of the features
     float rate, momentum, decay;
-    int32_t steps;         // does the backward pass step? Else it stores gradients
+    int32_t steps;         // whether the backward pass takes a step of descent; otherwise it stores gradients
     bool index_fits() const {
         for (int64_t b = 0; index && b < rows; b++)
             if (index[b] < 0 || index[b] >= samples) return false;
@@ -117,13 +119,14 @@ struct ChainPass {
     Descent descent() const { return {rate, momentum, decay, steps != 0}; }
 };
 
-// Memory that will be read soon, fetched a few cache lines at every step of the work before it: `rows` rows of `count`
-// values, `stride` values apart.
-struct Ahead {
+// Fetches memory that will be read soon, a few cache lines at each step of the work before it, so that memory is never
+// idle: `rows` rows of `count` values, `stride` values apart.
+struct Prefetch {
     const float *row = nullptr;
-    int64_t rows = 0, stride = 0, count = 0, lines = 0, at = 0;
-    Ahead() = default;
-    Ahead(const float *p, int64_t count, int64_t steps, int64_t rows = 1, int64_t stride = 0)
+    int64_t rows = 0, stride = 0, count = 0, at = 0;
+    int64_t lines = 0;  // cache lines that each step fetches
+    Prefetch() = default;
+    Prefetch(const float *p, int64_t count, int64_t steps, int64_t rows = 1, int64_t stride = 0)
         : row(p), rows(count > 0 ? rows : 0), stride(stride), count(count), lines(count * rows / 16 / steps + 1) {}
     void step() {
         for (int64_t i = 0; i < lines && rows > 0; i++) {

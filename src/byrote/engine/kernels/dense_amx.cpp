@@ -1,19 +1,19 @@
 // Chains of dense blocks on the tile units of processors that have AMX, with bfloat16 operands.
 //
-// 1. `pack_batch` lays the batch out as the tiles read it.
-// 2. Forward, 32 features at a time: 32 rows of weights are narrowed (`narrow_weight_rows`), the tiles compute the
-//    product of the whole batch in float32 (`product`), and it is normalized and rectified while it lies in the
-//    innermost cache (`hidden_forward`). The last block keeps float32 after its product (`last_forward`).
-// 3. Backward, 32 features at a time: the product of the weights and da of the block above, transposed, then through
-//    rectifier and normalization (`feature_norm_relu_backward`).
-// 4. Then 32 rows of the weights' gradient (`weights_backward`), stored or stepped at once by momentum. On the way the
-//    old weights are narrowed for step 3 of the block below.
-// 5. Evaluation has no kernel here: torch's products and the passes of `norm.hpp` do it.
+// 1. `pack_batch` stores the batch in the layout that the tiles read.
+// 2. Forward, 32 features at a time: `narrow_weight_rows` rounds 32 rows of weights to bfloat16, `strip_product`
+//    multiplies them with the whole batch in float32, and `hidden_forward` normalizes and rectifies the product while
+//    it is in the innermost cache. The last block stays in float32 after its product (`last_forward`).
+// 3. Backward, 32 features at a time: `strip_product` multiplies the weights and da of the block above, the product is
+//    transposed, and `feature_norm_relu_backward` takes the gradient through rectifier and normalization.
+// 4. Then `weights_backward`: 32 rows of the gradient of the weights, stored or used for a step at once. The same loop
+//    rounds the old weights to bfloat16 for step 3 of the block below.
+// 5. Evaluation has no kernel here: it uses torch's products and the passes of `norm.hpp`.
 //
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
-// strips of 32 rows (left) or columns (right), in a strip the steps of 32 along the summed axis, in a step two tiles of
-// 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbours along the summed
-// axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which add nothing to any sum.
+// strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis, and a step of two
+// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbors along
+// the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which change no sum.
 #include <algorithm>
 #include <utility>
 
@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern "C" int dense_amx_ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ask for the tile registers
+extern "C" int dense_amx_ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // asks for the tile registers
 
 struct Shape { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; };
 alignas(64) static const Shape SHAPE = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
@@ -37,17 +37,17 @@ static inline float sum_lanes(vec x) { return _mm512_reduce_add_ps((__m512)x); }
 static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
 
 namespace {
-// What one run's backward pass needs, and memory for what is written and read again at once.
+// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once.
 struct Workspace {
-    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
-    uint16_t *pairs[2];  // summed over features: outputs as right operands (forward), da as left ones (backward)
-    uint16_t *da;        // the gradient of a block's product, summed over samples
+    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, to be summed over samples
+    uint16_t *pairs[2];  // to be summed over features: outputs as right operands (forward), da as left ones (backward)
+    uint16_t *da;        // the gradient of a block's product, to be summed over samples
     uint16_t *weight_strip;       // 32 rows of weights as a left operand
     uint16_t *weights_for_below;  // all weights of a block as a right operand, for the product that da enters
     uint16_t *output_strip;       // 32 features of a block's output
-    float *product_strip, *product_square;  // 32 features of a product; 32 x 32 of one
-    float *weight_gradient;                 // 32 rows
-    float *last_xhat, *last_da, *last_dx;   // of the last block: normalized input, gradients of product and input
+    float *product_strip, *product_square;  // 32 features of a product; 32 x 32 values of a product
+    float *weight_gradient;                 // 32 rows of the gradient of the weights
+    float *last_xhat, *last_da, *last_dx;   // last block: normalized product, gradients of product and input
     int64_t P, size;
 
     Workspace(const Block *blocks, int64_t n, int64_t rows, char *memory) : P(padded(rows)) {
@@ -85,9 +85,9 @@ static inline uint16_t *tile(uint16_t *operand, uint64_t m, uint64_t k, uint64_t
     return operand + ((m / 32 * (depth / 32) + k / 32) * 2 + m / 16 % 2) * TILE;
 }
 
-// 32 x 32 of C = A B from one strip of each operand.
-static inline void product(const uint16_t *A, const uint16_t *B, int64_t depth, float *C, int64_t ldc,
-                           Ahead *one = nullptr, Ahead *two = nullptr) {
+// 32 x 32 values of C = A B, from one strip of each operand.
+static inline void strip_product(const uint16_t *A, const uint16_t *B, int64_t depth, float *C, int64_t ldc,
+                                 Prefetch *one = nullptr, Prefetch *two = nullptr) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -109,9 +109,9 @@ static inline void product(const uint16_t *A, const uint16_t *B, int64_t depth, 
     _tile_stored(2, C + 16 * ldc, ldc * 4);
     _tile_stored(3, C + 16 * ldc + 16, ldc * 4);
 }
-static inline void fence() { __asm__ volatile("" ::: "memory"); }  // the tiles read what was just written
+static inline void fence() { __asm__ volatile("" ::: "memory"); }  // keeps reads of tiles after the writes before them
 
-// Up to 32 rows of float32 weights as a strip of a left operand.
+// Store up to 32 rows of float32 weights as a strip of a left operand.
 static void narrow_weight_rows(const float *w, int64_t rows, int64_t in, uint16_t *to) {
     for (int64_t o = 0; o < 32; o++) {
         const float *row = w + o * in;
@@ -124,9 +124,9 @@ static void narrow_weight_rows(const float *w, int64_t rows, int64_t in, uint16_
     }
 }
 
-// A batch (rows, in) as right operands, summed over features (pairs) and over samples (h).
+// Store a batch (rows, in) as two right operands: one to be summed over features (pairs), one over samples (h).
 static void pack_batch(const float *x, const int64_t *index, int64_t rows, int64_t in, int64_t P, uint16_t *pairs,
-                 uint16_t *h) {
+                       uint16_t *h) {
     for (int64_t b = 0; b < P; b += 16)
         for (int64_t i = 0; i < padded(in); i += 32) {
             ivec r[16];
@@ -146,9 +146,9 @@ static void pack_batch(const float *x, const int64_t *index, int64_t rows, int64
         }
 }
 
-// The batch's mean and 1/std of feature j from its products c; the running statistics move.
+// Mean and 1/std of feature j over the batch, from its products c; also updates the running statistics.
 static inline void batch_statistics(const Block &block, int64_t j, const float *c, int64_t rows, int64_t P, float *mean,
-                              float *inverse) {
+                                    float *inverse) {
     vec sum = {0}, square = {0};
     for (int64_t b = 0; b < P; b += 16) sum += *(const vec *)(c + b);  // padding is 0
     *mean = sum_lanes(sum) / rows;
@@ -170,9 +170,9 @@ static void hidden_forward(const Block &block, int64_t rows, Workspace &space, W
         narrow_weight_rows(block.weight + f * block.in, 32, block.in, space.weight_strip);
         fence();
         const int64_t ahead = f + 32 < block.out ? 32 * block.in : 0;
-        Ahead weights(block.weight + (f + 32) * block.in, ahead, in * P / 1024 + 2 * P);
+        Prefetch weights(block.weight + (f + 32) * block.in, ahead, in * P / 1024 + 2 * P);
         for (int64_t b = 0; b < P; b += 32)
-            product(space.weight_strip, tile(space.pairs[0], b, 0, in), in, space.product_strip + b, P, &weights);
+            strip_product(space.weight_strip, tile(space.pairs[0], b, 0, in), in, space.product_strip + b, P, &weights);
         for (int64_t j = f; j < f + 32; j++) {
             float mean, inv, *c = space.product_strip + (j - f) * P;
             uint16_t *y = space.output_strip + (j - f) * P;
@@ -204,7 +204,7 @@ static void hidden_forward(const Block &block, int64_t rows, Workspace &space, W
     std::swap(space.pairs[0], space.pairs[1]);
 }
 
-// The last block: bfloat16 operands, everything after the product in float32. features (rows, out).
+// The last block: bfloat16 operands, and float32 for everything after the product. features: (rows, out).
 static void last_forward(const Block &block, int64_t rows, Workspace &space, Workspace::Layer &own, float *features) {
     const int64_t P = space.P;
     for (int64_t f = 0; f < block.out; f += 32) {
@@ -212,7 +212,8 @@ static void last_forward(const Block &block, int64_t rows, Workspace &space, Wor
         narrow_weight_rows(block.weight + f * block.in, count, block.in, space.weight_strip);
         fence();
         for (int64_t b = 0; b < P; b += 32)
-            product(space.weight_strip, tile(space.pairs[0], b, 0, block.in), block.in, space.product_strip + b, P);
+            strip_product(space.weight_strip, tile(space.pairs[0], b, 0, block.in), block.in,
+                          space.product_strip + b, P);
         for (int64_t j = f; j < f + count; j++) {
             float mean, *c = space.product_strip + (j - f) * P;
             batch_statistics(block, j, c, rows, P, &mean, own.inverse + j);
@@ -227,8 +228,8 @@ static void last_forward(const Block &block, int64_t rows, Workspace &space, Wor
     }
 }
 
-// Through rectifier and normalization of feature j: c, the gradient of the output (0 in the padding),
-// becomes that of the product in `da`; `hat(b)` is the normalized input. Updates scale and shift.
+// The gradient of feature j before its normalization, from c, the gradient of its output (0 in the padding). `hat(b)`
+// returns the normalized product, `put(b, g)` stores the gradient of the product. Also updates scale, shift and bias.
 template <class Hat, class Put>
 static inline void feature_norm_relu_backward(const Block &block, int64_t j, const uint16_t *gates, float inverse,
                                               const float *c, int64_t rows, int64_t P, const Descent &descent, Hat hat,
@@ -247,10 +248,10 @@ static inline void feature_norm_relu_backward(const Block &block, int64_t j, con
     }
     descent.update(block.beta + j, block.to_beta + j, dbeta);
     descent.update(block.gamma + j, block.to_gamma + j, dgamma);
-    descent.update(block.bias + j, block.to_bias + j, 0);  // the batch mean takes the bias away
+    descent.update(block.bias + j, block.to_bias + j, 0);  // the batch mean cancels the bias
 }
 
-// From dy (rows, out) to the gradient of the input, `last_dx` (in, P), in float32 but for the weights' rounding.
+// From dy (rows, out) to the gradient of the input, `last_dx` (in, P), in float32 with weights rounded to bfloat16.
 static void last_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                           const float *dy, const Descent &descent) {
     const int64_t P = space.P, in = block.in;
@@ -280,16 +281,16 @@ static void last_backward(const Block &block, int64_t rows, Workspace &space, co
     }
 }
 
-// From `last_dx`, or where `next` is not 0 from the weights and da of the next block, of that width, to this one's da.
+// The da of this block: from `last_dx` where `next` is 0, else from weights and da of the next block, of width `next`.
 static void hidden_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                             int64_t next, const Descent &descent) {
     const int64_t P = space.P;
-    Ahead weights(block.weight, 32 * block.in, block.out), momenta(block.to_weight, 32 * block.in, block.out);
+    Prefetch weights(block.weight, 32 * block.in, block.out), momenta(block.to_weight, 32 * block.in, block.out);
     for (int64_t f = 0; f < block.out; f += 32) {
         const float *c = next ? space.product_strip : space.last_dx + f * P;
         for (int64_t b = 0; b < P && next; b += 32) {
-            product(tile(space.pairs[0], b, 0, next), tile(space.weights_for_below, f, 0, next), next,
-                    space.product_square, 32);
+            strip_product(tile(space.pairs[0], b, 0, next), tile(space.weights_for_below, f, 0, next), next,
+                          space.product_square, 32);
             for (int part = 0; part < 4; part++) {
                 ivec r[16];
                 const float *corner = space.product_square + part / 2 * 512 + part % 2 * 16;
@@ -320,20 +321,21 @@ static void hidden_backward(const Block &block, int64_t rows, Workspace &space, 
     fence();
 }
 
-// The weights' gradient da h^T, 32 rows at a time, and what is done with it. On the way the weights as they were go,
-// narrowed, to `weights_for_below`, the right operand of the product that takes da to the block below: of weights as
-// they lie it needs neighbouring rows side by side, no transposing. The product's result is transposed instead, a
-// quarter of that.
+// The gradient of the weights, da h^T, 32 rows at a time, which is stored or used for a step. The same loop rounds the
+// old weights to bfloat16 and stores them in `weights_for_below`, the right operand of the product for the block below.
+// This layout only interleaves neighboring rows of weights and transposes nothing. The result of the product is
+// transposed instead, which is a quarter of the work.
 static void weights_backward(const Block &block, Workspace &space, const Workspace::Layer &own, bool is_read_below,
                              const Descent &descent) {
     const int64_t P = space.P, in = block.in, wide_in = padded(in);
     float *g = space.weight_gradient;
     for (int64_t f = 0; f < block.out; f += 32) {
         const int64_t steps = wide_in * P / 1024 + in, next = f + 32 < block.out ? 32 * in : 0;
-        Ahead weights(block.weight + (f + 32) * in, next, steps), momenta(block.to_weight + (f + 32) * in, next, steps);
+        Prefetch weights(block.weight + (f + 32) * in, next, steps);
+        Prefetch momenta(block.to_weight + (f + 32) * in, next, steps);
         for (int64_t i = 0; i < in; i += 32)
-            product(tile(space.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
-        for (int64_t j = 0; j < 32; j += 2) {  // two whole rows: memory is read and written in order
+            strip_product(tile(space.da, f, 0, P), tile(own.h, i, 0, P), P, g + i, wide_in, &weights, &momenta);
+        for (int64_t j = 0; j < 32; j += 2) {  // two whole rows, so that memory is read and written in order
             float *w = block.weight + (f + j) * in, *to = block.to_weight + (f + j) * in;
             for (int64_t i = 0; i < in; i += 16) {
                 const __mmask16 lanes = first_lanes(in - i);

@@ -1,19 +1,19 @@
 // Chains of dense blocks on 512-bit vector units, for processors without tile units: in float32, with operands rounded
 // to bfloat16, or with bfloat16 operands multiplied two at a time (AVX-512 BF16).
 //
-// 1. `pack_batch` lays the batch into panels: 32 features of all samples, sample after sample.
-// 2. Forward, panel by panel: 32 rows of weights are transposed on their way (`transpose_weight_rows`), the product
-//    fills a panel (`panel_product`, 8 samples x 32 features in registers), it is normalized and rectified while it
-//    lies in the innermost cache (`norm.hpp`), and leaves it in the layout that the next product reads (`store_panel`).
-// 3. Backward, panel by panel of the block below: 32 columns of weights (`copy_weight_columns`), the product with da,
-//    and through rectifier and normalization (`panel_norm_relu_backward`).
-// 4. Then the weights' gradient, 8 x 32 of it in registers (`weights_backward`), stored or stepped at once by momentum.
-// 5. Evaluation is step 2 by the running statistics; nothing is kept, so blocks take turns in the same memory.
+// 1. `pack_batch` stores the batch in panels: 32 features of all samples, sample after sample.
+// 2. Forward, panel by panel: `transpose_weight_rows` reads 32 rows of weights, `panel_product` fills a panel (8 x 32
+//    values in registers), `norm.hpp` normalizes and rectifies it while it is in the innermost cache, and `store_panel`
+//    writes it in the layout that the next product reads.
+// 3. Backward, panel by panel of the block below: `copy_weight_columns` reads 32 columns of weights, `panel_product`
+//    multiplies them with da, and `panel_norm_relu_backward` takes the gradient through rectifier and normalization.
+// 4. Then `weights_backward`: the gradient of the weights, 8 x 32 values in registers, stored or used for a step.
+// 5. Evaluation is step 2 with the running statistics; blocks alternate between two buffers.
 //
-// Operands are words of 32 bits: a float32 value, or two bfloat16 neighbours along the summed axis. Of bfloat16 there
-// are therefore two panels, neighbours among features (for products with weights) and among samples (for their
-// gradient). The batch is padded to 8 samples and the last panel to 32 columns. What lies there is multiplied and then
-// dropped; it is 0 because numbers left over in memory may be denormal, which is slow.
+// Operands are words of 32 bits: a float32 value, or two bfloat16 neighbors along the summed axis. For bfloat16 there
+// are therefore two panels: neighbors among features (for products with weights) and neighbors among samples (for the
+// gradient of the weights). The batch is padded to a multiple of 8 samples and the last panel to 32 columns. Padding is
+// multiplied and then dropped; it is set to 0 because numbers left over in memory may be denormal, which is slow.
 #include <algorithm>
 #include <type_traits>
 
@@ -22,32 +22,32 @@
 #ifdef __AVX512F__
 
 namespace {
-constexpr int64_t WIDE = 32, TALL = 8;  // columns of a panel; samples whose sums registers hold
-constexpr int64_t DEEP = 256;           // rows of a weight panel that lie in the innermost cache
-constexpr int64_t GROUP = 128;          // columns of weights that are stepped in order
-constexpr int64_t AHEAD = 64;           // values of a row of weights that are fetched before they are read
+constexpr int64_t WIDE = 32, TALL = 8;  // columns of a panel; samples whose sums fit in registers
+constexpr int64_t DEEP = 256;           // rows of a weight panel that fit in the innermost cache
+constexpr int64_t GROUP = 128;          // columns of weights that are updated together
+constexpr int64_t AHEAD = 64;           // how many values ahead of its reads a row of weights is fetched
 
 template <class Number> constexpr bool PAIRED = std::is_same<Number, bf16>::value;
 template <class Number> constexpr int64_t PER = PAIRED<Number> ? 2 : 1;  // values in a word
-// Of the last block, whose sums, output and gradients are float32 with any operands.
+// Operands of the last block, whose sums, output and gradients are always float32.
 template <class Number> using Last = typename std::conditional<PAIRED<Number>, rounded, Number>::type;
 template <class Number> using Gate = typename std::conditional<PAIRED<Number>, bf16, float>::type;
-// As what a float32 panel is written that `store_panel` will finish.
+// The type of a panel before `store_panel` converts it.
 template <class Number> using Written = typename std::conditional<PAIRED<Number>, float, Number>::type;
 
 inline int64_t panels(int64_t size) { return (size + WIDE - 1) / WIDE; }
 inline int64_t columns(int64_t size, int64_t from) { return std::min(WIDE, size - from); }
 template <class Number> int64_t words(int64_t values) { return (values + PER<Number> - 1) / PER<Number>; }
 
-// What one run's backward pass needs, and memory for what is written and read again at once. In evaluation, where
-// nothing is kept, blocks take turns in the same memory. Of `h`, the input, and of `da` the second panels are paired
-// among samples; where numbers are not paired they are the first.
+// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once. In
+// evaluation, which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the
+// input, and of `da` hold pairs of samples; where numbers are not paired they are the first panels.
 struct Workspace {
-    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // behind the last block, the output
-    float *da[2][2];      // the gradient of the product: of this block and of the block below, in turns
+    struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
+    float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
     float *weight_panel;  // 32 rows or columns of weights as the right operand of a product
-    float *panel;         // 32 columns of a product: evaluation, before they are normalized; backward, of the output's
-                          // gradient
+    float *panel;         // 32 columns: in evaluation a product before it is normalized, backward the gradient of an
+                          // output
     float *float_panel;   // a panel in float32 before it is narrowed to bfloat16
     float *wide_input;    // the input of the last block in float32, where operands are bfloat16
     float *dgamma, *dbeta;
@@ -86,11 +86,11 @@ struct Workspace {
     }
 };
 
-// x as an operand of that type holds it.
+// x as an operand of type Number holds it.
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
-template <> inline vec round_operand<bf16>(vec x) { return x; }  // rounded where words are made
+template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round it
 
 template <class Number> inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
 #ifdef __AVX512BF16__
@@ -113,11 +113,11 @@ inline __attribute__((always_inline)) void multiply_panel(vec (&sums)[TALL][2], 
     }
 }
 
-// A panel: of every sample the product of its `depth` words in `operand`, panels, with the rows of `weight_panel`.
-// Between the products the memory that is read after them, `next`, is fetched into the second cache.
+// A panel of the product: for every sample, its `depth` words in the panels of `operand` times the rows of
+// `weight_panel`. Meanwhile the memory that is read next is fetched into the second cache.
 template <class Number>
 inline void panel_product(const float *operand, int64_t P, const float *weight_panel, int64_t depth, float *to,
-                          Ahead next) {
+                          Prefetch next) {
     constexpr int64_t ACROSS = WIDE / PER<Number>;
     for (int64_t start = 0; start < depth; start += DEEP)
         for (int64_t b = 0; b < P; b += TALL) {
@@ -136,12 +136,12 @@ inline void panel_product(const float *operand, int64_t P, const float *weight_p
         }
 }
 
-// How often `panel_product` steps through `next`, for `depth` values.
+// How many steps of the prefetch `panel_product` makes for `depth` values.
 inline int64_t steps(int64_t P, int64_t depth) { return P / TALL * panels(depth); }
 
-// Up to 32 rows of weights as columns: weight_panel[k][o] = word k of row o.
+// Store up to 32 rows of weights as columns: weight_panel[k][o] = word k of row o.
 template <class Number> void transpose_weight_rows(const float *w, int64_t rows, int64_t in, float *weight_panel) {
-    constexpr bool merged = std::is_same<Number, rounded>::value;  // two rows in one block, as halves of its words
+    constexpr bool merged = std::is_same<Number, rounded>::value;  // two rows in one block, as the halves of its words
     for (int64_t i = 0; i < in; i += 16 * PER<Number>) {
         ivec low[16], high[16];
         for (int64_t o = 0; o < 16; o++) {
@@ -168,7 +168,7 @@ template <class Number> void transpose_weight_rows(const float *w, int64_t rows,
     }
 }
 
-// 32 columns of weights from f on: weight_panel[k][i] = word k of column f + i.
+// Store 32 columns of weights from f on: weight_panel[k][i] = word k of column f + i.
 template <class Number> void copy_weight_columns(const Block &block, int64_t f, float *weight_panel) {
     for (int64_t o = 0; o < block.out; o += PER<Number>)
         for (int64_t j = 0; j < WIDE; j += 16) {
@@ -184,12 +184,12 @@ template <class Number> void copy_weight_columns(const Block &block, int64_t f, 
         }
 }
 
-// Where a panel of Number from feature f on is written in float32, for `store_panel` to finish.
+// The memory for a panel from feature f on, before `store_panel` converts it to Number.
 template <class Number> float *panel_target(const Workspace &space, float *const *to, int64_t f) {
     return PAIRED<Number> ? space.float_panel : to[0] + f * space.P;
 }
 
-// The padding becomes 0, and bfloat16 panels are made of a float32 one, paired among features and among samples.
+// Set the padding to 0, and make the bfloat16 panels from a float32 one: pairs of features, and pairs of samples.
 template <class Number>
 void store_panel(float *panel, int64_t f, int64_t rows, const Workspace &space, float *const *to) {
     std::fill(panel + rows * WIDE, panel + space.P * WIDE, 0.0f);
@@ -204,7 +204,7 @@ void store_panel(float *panel, int64_t f, int64_t rows, const Workspace &space, 
     }
 }
 
-// A batch (rows, in), or of x the rows that `index` names, as panels.
+// Store a batch (rows, in), or the rows of x that `index` names, as panels.
 template <class Number>
 void pack_batch(const float *x, const int64_t *index, int64_t rows, int64_t in, const Workspace &space,
                 float *const *to) {
@@ -230,14 +230,14 @@ const float *widen_input(const Block &block, const Workspace &space, const Works
     return space.wide_input;
 }
 
-// The features of the last block leave their panels.
+// Copy the features of the last block from their panels.
 inline void unpack_features(const float *from, int64_t rows, int64_t out, int64_t P, float *features) {
     for (int64_t f = 0; f < out; f += WIDE)
         for (int64_t b = 0; b < rows; b++)
             std::copy_n(from + f * P + b * WIDE, columns(out, f), features + b * out + f);
 }
 
-// From h, the operand of a product of Number, to an output of type Out.
+// From the input h, with operands of type Number, to an output of type Out.
 template <class Number, class Out>
 void block_forward(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -245,7 +245,7 @@ void block_forward(const Block &block, int64_t rows, Workspace &space, const flo
         float *a = own->a + f * space.P, *out = panel_target<Out>(space, own[1].h, f);
         if (count < WIDE) std::fill(out, out + WIDE * space.P, 0.0f);
         transpose_weight_rows<Number>(block.weight + f * block.in, count, block.in, space.weight_panel);
-        Ahead next(block.weight + (f + WIDE) * block.in, columns(block.out, f + WIDE) * block.in,
+        Prefetch next(block.weight + (f + WIDE) * block.in, columns(block.out, f + WIDE) * block.in,
                    steps(space.P, block.in));
         panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), a, next);
         NormArguments<float, Written<Out>> n = {};
@@ -258,7 +258,7 @@ void block_forward(const Block &block, int64_t rows, Workspace &space, const flo
     }
 }
 
-// By the running statistics.
+// The same with the running statistics, for evaluation.
 template <class Number, class Out>
 void block_evaluate(const Block &block, int64_t rows, Workspace &space, const float *h, Workspace::Layer *own) {
     for (int64_t f = 0; f < block.out; f += WIDE) {
@@ -269,7 +269,7 @@ void block_evaluate(const Block &block, int64_t rows, Workspace &space, const fl
             shift[j - f] = block.beta[j] + scale[j - f] * (block.bias[j] - block.running_mean[j]);
         }
         transpose_weight_rows<Number>(block.weight + f * block.in, count, block.in, space.weight_panel);
-        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), space.panel, Ahead());
+        panel_product<Number>(h, space.P, space.weight_panel, words<Number>(block.in), space.panel, Prefetch());
         NormArguments<float, Written<Out>> n = {};
         n.x = space.panel, n.out = (Written<Out> *)out, n.rows = rows, n.columns = count, n.stride = WIDE;
         n.scale = scale, n.shift = shift;
@@ -278,8 +278,8 @@ void block_evaluate(const Block &block, int64_t rows, Workspace &space, const fl
     }
 }
 
-// Through rectifier and normalization of 32 features, from the gradient of their output in `space.panel` to that of
-// their product in `da`. The output is of type Out, and so is that gradient.
+// The gradient of the product of 32 features, in `da`, from the gradient of their output, in `space.panel`, through
+// rectifier and normalization. The output and the gradient in `da` have type Out.
 template <class Out>
 void panel_norm_relu_backward(const Block &block, int64_t f, int64_t rows, Workspace &space,
                               const Workspace::Layer *own, float *const *da, const Descent &descent) {
@@ -297,11 +297,11 @@ void panel_norm_relu_backward(const Block &block, int64_t f, int64_t rows, Works
         const __mmask16 lanes = first_lanes(count - j);
         descent.update(block.gamma + f + j, block.to_gamma + f + j, lanes, load<vec>(space.dgamma + j));
         descent.update(block.beta + f + j, block.to_beta + f + j, lanes, load<vec>(space.dbeta + j));
-        descent.update(block.bias + f + j, block.to_bias + f + j, lanes, vec{});  // the batch mean takes the bias away
+        descent.update(block.bias + f + j, block.to_bias + f + j, lanes, vec{});  // the batch mean cancels the bias
     }
 }
 
-// The gradient of the columns of the weights from `i` up to `end`, and what is done with it.
+// The gradient of the columns of the weights from `i` up to `end`, which is stored or used for a step.
 template <class Number>
 void weights_backward(const Block &block, int64_t i, int64_t end, int64_t rows, const Workspace &space, const float *h,
                       const Descent &descent) {
@@ -353,17 +353,17 @@ template <class Number> void chain_evaluate(const ChainPass &p) {
     unpack_features(own[1].h[0], rows, last.out, space.P, p.features);
 }
 
-// From space.da[0] of block i with operands of Number and input h, to da of the block below, of type Below.
+// From da of block i in space.da[0], with operands of type Number and input h, to da of the block below (type Below).
 template <class Number, class Below>
 void block_backward(const Block *blocks, int64_t i, int64_t s, int64_t rows, Workspace &space, const float *h,
                     const Descent &descent) {
     const Block block = blocks[i].run(s), below = blocks[i ? i - 1 : 0].run(s);
     for (int64_t start = 0; start < block.in; start += GROUP) {
         const int64_t end = std::min(block.in, start + GROUP);
-        for (int64_t f = start; i && f < end; f += WIDE) {  // before the weights are stepped
+        for (int64_t f = start; i && f < end; f += WIDE) {  // before the step changes the weights
             copy_weight_columns<Number>(block, f, space.weight_panel);
             const int64_t count = columns(end, f + WIDE);  // none behind the last panel of this group
-            Ahead next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);
+            Prefetch next(block.weight + f + WIDE, count, steps(space.P, block.out), block.out, block.in);
             panel_product<Number>(space.da[0][0], space.P, space.weight_panel, words<Number>(block.out), space.panel,
                                   next);
             panel_norm_relu_backward<Below>(below, f, rows, space, space.layers + i - 1, space.da[1], descent);
@@ -390,7 +390,7 @@ template <class Number> void chain_backward(const ChainPass &p) {
 }
 }  // namespace
 
-// See `ChainPass`; `evaluate` takes the rows of x in order.
+// See `ChainPass`; `evaluate` reads the rows of x in order.
 #define EXPORT(SUFFIX, Number)                                                                             \
     extern "C" int64_t dense_avx512_bytes_##SUFFIX(const ChainPass *p) {                                   \
         return Workspace(p->blocks, p->depth, p->rows, nullptr, true, PER<Number>).size;                   \

@@ -77,7 +77,7 @@ class Kernels:
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         if not gives_known_answers(library):
-            raise OSError(f"{path} does not give the answers that are known")
+            raise OSError(f"{path} does not give the known answers")
         self.digest = sha256(path)[:16]
         self.bf16, self.fp32, self.rounded = (self._norm_kernels(library, kind) for kind in ("bf16", "fp32", "rounded"))
         for name in ("cast", "widen", "to_nearest"):
@@ -122,11 +122,11 @@ def kernels() -> Kernels | None:
     """The compiled kernels, built on first use; None, with a warning, where that fails."""
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     if os.name == "nt" or compiler is None:
-        log.warning("no C++ compiler was found: torch's own operators take the place of the compiled kernels")
+        log.warning("no C++ compiler was found: torch's own operators replace the compiled kernels")
         return None
     flags = [*_FLAGS, _WIDE] if platform.machine().lower() in ("x86_64", "amd64") else [*_FLAGS]
     try:
         return Kernels(built(compiler, flags, _SOURCES, _HEADERS))
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        log.warning("the compiled kernels cannot be used here (%s): torch's own operators take their place", error)
+        log.warning("the compiled kernels cannot be used here (%s): torch's own operators replace them", error)
         return None

@@ -1,5 +1,5 @@
-// What Python calls of `norm.hpp` (`library.py`): for bfloat16 numbers, float32 ones, and float32 ones that are rounded
-// to bfloat16 when read and when written.
+// The functions of `norm.hpp` that Python calls (`library.py`), for three kinds of numbers: bfloat16, float32, and
+// float32 rounded to bfloat16 when read and when written. Beside them, conversions between these kinds.
 #include "norm.hpp"
 
 #define EXPORT(SUFFIX, T)                                                                                        \

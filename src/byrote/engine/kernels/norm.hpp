@@ -1,39 +1,41 @@
-// Batch normalization, residual and rectifier as one pass in each direction, and the step of momentum.
+// Batch normalization, residual and rectifier in one pass for each direction, and the step of SGD with momentum.
 //
-// A matrix (rows, columns) is a batch: a column is a feature or a channel, a row a sample or a pixel.
-// 1. Columns go through in packs of 64, 32 and 16 side by side, the rest one by one; a pack stays in registers.
-// 2. Forward: a pack's mean and squared deviations, chunk by chunk; out = max(floor, gamma xhat + beta + residual).
-// 3. Backward: the sums of g and of g xhat, where g is the gradient behind the rectifier; then the gradient of x.
-// 4. Evaluation: out = max(floor, scale x + shift + residual) by the running statistics.
-// 5. One thread and one fixed order of sums, so that equal inputs give equal bits.
+// A batch is a matrix (rows, columns): a column is a feature or a channel, a row is a sample or a pixel.
+// 1. Columns are processed in packs of 64, 32 and 16, the remaining ones one by one; the sums of a pack stay in
+//    registers.
+// 2. Forward: mean and squared deviations of a pack, chunk by chunk; out = max(floor, gamma xhat + beta + residual).
+// 3. Backward: the sums of g and of g xhat, where g is the gradient that passes the rectifier; then the gradient of x.
+// 4. Evaluation: out = max(floor, scale x + shift + residual), with the running statistics.
+// 5. One thread and a fixed order of summation, so that equal inputs give equal bits.
 #pragma once
 #include <cmath>
 
 #include "numbers.hpp"
 
-// Inlined always: a stride and an absent pointer that the caller fixes are constants then, and on that hangs which
-// multiplications and additions a compiler fuses.
+// Always inlined: a stride or a null pointer that the caller fixes is then a constant, and such constants determine
+// which multiplications and additions a compiler fuses.
 #define INLINED static inline __attribute__((always_inline))
 
-constexpr int64_t CHUNK = 128;  // rows whose squares are taken about their own mean and then merged
+constexpr int64_t CHUNK = 128;  // rows whose squared deviations are from their own mean, before chunks are merged
 
-// All that one pass reads and writes, as Python hands it over (`arguments.py`). What a pass does not use is null.
+// Everything that one pass reads and writes, as Python passes it (`arguments.py`). Pointers that a pass does not use
+// are null.
 template <class In, class Out = In, class Gate = Out> struct NormArguments {
-    const In *x, *residual;             // the input; what is added before the rectifier, or null
+    const In *x, *residual;             // the input; a term that is added before the rectifier, or null
     Out *out;                           // forward and evaluation
-    const Gate *gate;                   // backward: the output, on its floor where the rectifier is shut
+    const Gate *gate;                   // backward: the output, equal to `floor` where the rectifier passes nothing
     const In *dy;                       // backward: the gradient of the output
-    Out *dx, *dresidual;                // backward: those of the inputs
+    Out *dx, *dresidual;                // backward: the gradients of x and of the residual
     const float *gamma, *beta;          // (columns), as all below
-    const float *offset;                // a bias left out of x, which moves the running mean alone; or null
+    const float *offset;                // a bias that x lacks and that changes only the running mean; or null
     const float *scale, *shift;         // evaluation
-    float *running_mean, *running_var;  // forward: move by `momentum` towards this batch's
-    float *mean, *inverse;              // the batch's mean and 1 / std: written forward, read backward
+    float *running_mean, *running_var;  // forward: move by the share `momentum` toward those of this batch
+    float *mean, *inverse;              // mean and 1 / std of the batch: written forward, read backward
     float *dgamma, *dbeta;              // backward
-    int64_t rows, columns, stride;      // stride: from a row to the next
+    int64_t rows, columns, stride;      // stride: numbers from one row to the next
     float eps, momentum, floor;         // floor: 0 with a rectifier, -infinity without
 
-    // The same from column c on.
+    // The same arguments from column c on.
     __attribute__((always_inline)) NormArguments from(int64_t c) const {
         NormArguments n = *this;
         n.x = moved(x, c), n.residual = moved(residual, c), n.out = moved(out, c), n.gate = moved(gate, c);
@@ -47,11 +49,11 @@ template <class In, class Out = In, class Gate = Out> struct NormArguments {
     template <class T> static T *moved(T *pointer, int64_t c) { return pointer ? pointer + c : pointer; }
 };
 
-// K packs of neighbouring columns at once; `at` steps through them.
+// K packs of neighboring columns at once; `at` steps through them.
 #define EACH for (int k = 0; k < K; k++)
 template <class Pack> static constexpr int64_t at(int k) { return k * LANES<Pack>; }
 
-// Mean and summed squared deviations, merged chunk by chunk (Chan, Golub & LeVeque 1983).
+// Mean and sum of squared deviations, merged chunk by chunk (Chan, Golub & LeVeque 1983).
 template <class Pack, int K, class In>
 INLINED void moments(const In *x, int64_t rows, int64_t stride, Pack *mean, Pack *m2) {
     EACH mean[k] = m2[k] = fill<Pack>(0);
@@ -74,7 +76,7 @@ INLINED void moments(const In *x, int64_t rows, int64_t stride, Pack *mean, Pack
     }
 }
 
-// out = max(floor, scale x + shift + residual); no residual where the pointer is null.
+// out = max(floor, scale x + shift + residual), without a residual where the pointer is null.
 template <class Pack, int K, class In, class Out>
 INLINED void scale_shift_relu(const In *x, const In *residual, Out *out, int64_t rows, int64_t stride,
                               const Pack *scale, const Pack *shift, float floor) {
@@ -111,7 +113,7 @@ INLINED void columns_forward(const NormArguments<In, Out, Gate> n) {
     scale_shift_relu<Pack, K>(n.x, n.residual, n.out, n.rows, n.stride, scale, shift, n.floor);
 }
 
-// With xhat the normalized input and g the gradient behind the rectifier (0 where `gate` sits on its floor):
+// With xhat the normalized input and g the gradient that passes the rectifier (0 where `gate` equals `floor`):
 // dx = gamma/std (g - mean(g) - xhat mean(g xhat)), dgamma = sum(g xhat), dbeta = sum(g), dresidual = g.
 template <class Pack, int K, class In, class Out, class Gate>
 INLINED void columns_backward(const NormArguments<In, Out, Gate> n) {
@@ -149,7 +151,7 @@ INLINED void columns_backward(const NormArguments<In, Out, Gate> n) {
         }
 }
 
-// Columns go through in packs of 64, 32 and 16, the rest one by one.
+// Columns in packs of 64, 32 and 16, the remaining ones one by one.
 #define ALL_COLUMNS(PASS)                                           \
     int64_t c = 0;                                                  \
     for (; c + 64 <= n.columns; c += 64) PASS<vec, 4>(n.from(c));   \
@@ -167,7 +169,7 @@ template <class In, class Out, class Gate> INLINED void norm_relu_backward(const
     ALL_COLUMNS(columns_backward)
 }
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Without g, where the pointer is null, g = 0.
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where the pointer g is null, g = 0.
 template <class Pack, class T>
 static void momentum_step(const T *g, float *m, float *theta, float rate, float momentum, float decay) {
     const Pack old = load<Pack>(theta), slope = g ? load<Pack>(g) : fill<Pack>(0);

@@ -1,5 +1,5 @@
-// Types of numbers, one by one and in packs of sixteen. bfloat16 is the upper half of a float32, rounded to nearest
-// even.
+// Types of numbers, as single values and in packs of sixteen. bfloat16 is the upper half of a float32, rounded to
+// nearest even.
 #pragma once
 #include <cstdint>
 #include <cstring>

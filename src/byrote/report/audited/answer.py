@@ -48,8 +48,8 @@ def _how_many(audit: Audit, settled: Outcome | None) -> str:
                 f"{settled['checked']} checked samples settle it for any kind of noise."
             )
         return (
-            f"Between {ends} of the {n} labels are wrong, as far as {settled['checked']} of {settled['planned']} "
-            "planned checks tell; the interval narrows with every further one."
+            f"Between {ends} of the {n} labels are wrong, after {settled['checked']} of {settled['planned']} "
+            "planned checks; each further check narrows the interval."
         )
     if rate.verdict == "stated":
         return (
@@ -80,7 +80,7 @@ def _next(settled: Outcome | None, folder: str) -> str:
             "rest as it is."
         )
     if settled:
-        return f"To go on checking: byrote audit check {folder}"
+        return f"To continue checking: byrote audit check {folder}"
     return (
         "A person who checks some 200 samples settles it, whatever the noise: "
         f"byrote audit plan {folder} --checks 200, then byrote audit check {folder}"

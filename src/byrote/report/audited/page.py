@@ -26,7 +26,7 @@ __all__ = ["render", "write_audit_page"]
 
 _WIDE = 20  # classes of the matrix that is shown
 _FILES = (
-    ("labels.csv", "csv", "a row a sample: given and suggested label, score, probability, reason"),
+    ("labels.csv", "csv", "a row per sample: given and suggested label, score, probability, reason"),
     ("labels.parquet", "parquet", "the same as Parquet"),
     ("labelstudio.json", "labelstudio", "the suspects as tasks of Label Studio"),
     ("cleaned", "imagefolder", "the images by the labels that a person gave"),

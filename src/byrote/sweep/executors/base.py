@@ -76,7 +76,7 @@ class Request:
 class Executor(ABC):
     """Where tasks run. A subclass is registered under its name in lower case, by being defined.
 
-    Whatever the executor, a task is carried out by `work.work` with one torch thread, its results go straight into the
+    Whatever the executor, a task is executed by `work.work` with one torch thread, its results go straight into the
     store, and only events come back. So the same study gives the same bits everywhere.
     """
 
@@ -112,9 +112,9 @@ class Executor(ABC):
         """Wait until every submitted task has ended, and pass each event to `on_event`.
 
         The executor calls its `stop` at least twice a second (`Serial`: after every epoch). Once that returns True, no
-        further task starts, and the tasks in hand end after their epoch, each with a checkpoint.
+        further task starts, and the current tasks end after their epoch, each with a checkpoint.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End all tasks now. A task in hand keeps its last checkpoint."""
+        """End all tasks now. A current task keeps its last checkpoint."""

@@ -1,6 +1,6 @@
-"""The executor `local`: tasks run in long-lived worker processes of this machine, one task a process at a time.
+"""The executor `local`: tasks run in long-lived worker processes of this machine, one task per process at a time.
 
-A worker that dies costs the task in hand and nothing else: its slot starts another and tries the task once more.
+A worker that dies loses only its current task: its slot starts another and tries the task once more.
 """
 
 import json
@@ -108,7 +108,7 @@ class _Slot(threading.Thread):
             self._say(None)
 
     def ask_to_stop(self) -> None:
-        """Start no further task, and have the worker leave the one in hand after its epoch."""
+        """Start no further task, and have the worker stop the current one after its epoch."""
         with self._lock:
             self._stopping.set()
             if self._process is not None and self._process.stdin is not None:

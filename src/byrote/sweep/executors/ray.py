@@ -30,7 +30,7 @@ from byrote.sweep.plan import Task
 __all__ = ["Ray"]
 
 _RETRIES = 3  # times a task starts again when its worker or node dies; one that kills its worker is given up then
-_CALLS = 50  # tasks a worker process does before it is replaced: what it leaks stays bounded, its start costs little
+_CALLS = 50  # tasks after which a worker process is replaced, which bounds what it leaks and costs little
 _MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one
 _TICK = 0.25  # seconds between two checks of whether to stop
@@ -135,7 +135,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """Tasks that may be in hand: twice as many as run at a time, so that no worker waits for the driver."""
+        """The number of tasks that Ray may have: twice those that run at a time, so that no worker has to wait."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:
@@ -203,7 +203,7 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
     attempt(task, events.append, _StopRequested(located(task["root"]), task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()  # the worker goes on and shares its GPU
+        sys.modules["torch"].cuda.empty_cache()  # the worker continues and shares its GPU
     return [event for event in events if event["event"] != "epoch"]
 
 

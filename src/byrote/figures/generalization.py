@@ -1,4 +1,4 @@
-"""Generalisation: test accuracy against the noise rate, and against what was memorized."""
+"""Generalization: test accuracy against the noise rate, and against what was memorized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from byrote.analysis.series import DATA, Selection, losses_of, one_each, rated, 
 from byrote.figures.base import Drawing, figure
 from byrote.figures.charts import by_loss, dimmed, interval_words, panels, values
 
-__all__ = ["generalisation"]
+__all__ = ["generalization"]
 
 X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature units)"}
 
@@ -24,7 +24,7 @@ X = {"rate": "noise rate η (nominal)", "mem_noise_weighted": "mem (feature unit
     order=20,
     needs=("test_accuracy", "mem_noise_weighted"),
 )
-def generalisation(analysis: Analysis) -> Drawing | None:
+def generalization(analysis: Analysis) -> Drawing | None:
     """Test accuracy at the end of training against eta and against mem, mean over seeds with its 95% interval."""
     chosen = one_each(rated(analysis), DATA, lambda one: len(one.rates) >= 2)
     if not chosen:
@@ -34,7 +34,7 @@ def generalisation(analysis: Analysis) -> Drawing | None:
     caption = (
         "Share of test images given their true class at the end of training, in percent: the mean over seeds at each "
         "noise rate with its 95% interval (Student t; none for one seed). Left of each pair against the nominal noise "
-        "rate η; right against mem, the distance of wrongly labelled images from the test mean of their true class, "
+        "rate η; right against mem, the distance of wrongly labeled images from the test mean of their true class, "
         f"summed and divided by the number of training samples, in the units of the features. "
         f"{runs_text(chosen)}"
     )

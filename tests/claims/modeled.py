@@ -1,4 +1,4 @@
-"""Made runs in which the memorization-dilation model holds by construction: every reading is the solver's own."""
+"""Artificial runs in which the memorization-dilation model holds by construction: the solver computes every reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from byrote import theory
 from claims.made import Rows, noise_of, run
 
-__all__ = ["TRUE", "modelled"]
+__all__ = ["TRUE", "modeled"]
 
 TRUE = {"lambda_w": 2e-3, "lambda_h": 1e-3, "slope": 1.3}
 FLOOR = 0.08
@@ -19,11 +19,11 @@ def _solved(loss: str, eta: float) -> Any:
     if loss == "MSE":
         return theory.squared_dilation(theory.Problem(0.0, *at))
     if loss in ("RLL", "nMSE"):
-        return theory.dilation(0.0, *at)  # whatever: the model does not decide these
+        return theory.dilation(0.0, *at)  # arbitrary values, which the model does not determine
     return theory.dilation(0.0 if loss == "CE" else 0.1, *at, loss="relaxation" if loss == "LR" else "smoothing")
 
 
-def modelled(
+def modeled(
     losses: tuple[str, ...] = ("CE", "LS", "LR", "MSE"),
     rates: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4),
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
@@ -33,9 +33,9 @@ def modelled(
     distance: Mapping[str, float] | None = None,
     **facts: Any,
 ) -> Rows:
-    """Runs at TRUE, each reading off by a factor within 1 +- noise.
+    """Runs with the parameters TRUE, each reading multiplied by a factor within 1 +- noise.
 
-    mem, dilation, distance: a factor a loss, by which the runs leave the model.
+    mem, dilation, distance: for each loss, a factor by which the runs deviate from the model.
     """
     rows: Rows = []
     for loss in losses:

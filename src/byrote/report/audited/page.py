@@ -97,7 +97,7 @@ def render(audit: Audit, settled: dict[str, Any] | None, folder: Path) -> str:
         options=embed_json(OPTIONS),
         legible={"light": LIGHT, "dark": DARK},
         style=text("byrote.pages", "page.css") + text("byrote.report.audited", "audit.css"),
-        script=text("byrote.pages", "charts.js"),
+        script=text("byrote.pages", "charts.js") + text("byrote.pages", "parts.js"),
         bundle=bundle(),
     )  # fmt: skip
 

@@ -58,7 +58,9 @@
         await vegaEmbed(element, spec, options);
         // words on the right of a panel may reach past the width: the panels then leave room for them
         const past = element.querySelector("svg").width.baseVal.value - width;
-        if (past > 0 && past < 80 && width >= PHONE) await vegaEmbed(element, fitted(specs[element.dataset.chart], width - past), options);
+        if (past > 0 && past < 80 && width >= PHONE) {
+          await vegaEmbed(element, fitted(specs[element.dataset.chart], width - past - spec.columns), options);
+        }
         element.dataset.columns = `${spec.columns}/${spec.concat[0].width}`;
         element.dataset.drawn = "yes";
         stops(element);
@@ -84,7 +86,8 @@
   }
   // The legend stays in sight while panels are swiped through.
   for (const element of charts) {
-    element.addEventListener("scroll", () => element.style.setProperty("--swiped", `${element.scrollLeft}px`), { passive: true });
+    const swiped = () => element.style.setProperty("--swiped", `${element.scrollLeft}px`);
+    element.addEventListener("scroll", swiped, { passive: true });
   }
   // A hint above what is wider than its place, also once a closed part of the page is opened.
   const hint = new ResizeObserver((entries) => {

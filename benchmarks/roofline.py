@@ -10,6 +10,7 @@ momentum read and written once while the gradient lies in a tile (5 words). Acti
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,16 @@ def panel(figures: dict[str, Any]) -> alt.LayerChart:
     return (line + points + names).properties(width=360, height=260, title=title)
 
 
+def picture(sources: Sequence[Path]) -> str:
+    """The rooflines of some machines side by side, as an SVG document."""
+    chart = alt.hconcat(*(panel(json.loads(source.read_text())) for source in sources)).resolve_scale(y="shared")
+    return str(vl_convert.vegalite_to_svg(chart.to_dict()))
+
+
 def main() -> None:
     """Run the command."""
     *sources, target = map(Path, sys.argv[1:])
-    chart = alt.hconcat(*(panel(json.loads(source.read_text())) for source in sources)).resolve_scale(y="shared")
-    target.write_text(vl_convert.vegalite_to_svg(chart.to_dict()))
+    target.write_text(picture(sources))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,22 @@ from itertools import combinations
 __all__ = ["CUT_OFF", "MARKS", "OUTLINES", "TEXTS", "TITLES", "WIDE", "contrast", "luminance", "touching"]
 
 _HELP = """
-const ground = (one) => {
-  for (let at = one; at; at = at.parentElement) {
-    const color = getComputedStyle(at).backgroundColor;
-    if (color !== "rgba(0, 0, 0, 0)" && color !== "transparent") return color;
+const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true }), known = new Map();
+const channels = (color) => {
+  if (!known.has(color)) {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = color;
+    pen.fillRect(0, 0, 1, 1);
+    known.set(color, [...pen.getImageData(0, 0, 1, 1).data]);
   }
-  return "rgb(255, 255, 255)";
+  return known.get(color);
+};
+const ground = (one) => {
+  const layers = [];
+  for (let at = one; at; at = at.parentElement) layers.unshift(channels(getComputedStyle(at).backgroundColor));
+  const blend = (below, [red, green, blue, alpha]) =>
+    below.map((part, place) => part + ([red, green, blue][place] - part) * alpha / 255);
+  return `rgb(${layers.reduce(blend, [255, 255, 255]).map(Math.round).join(", ")})`;
 };
 const share = (one) => {
   let opacity = 1;

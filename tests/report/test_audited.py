@@ -14,6 +14,10 @@ from byrote.report.audited import write_audit_page
 from byrote.report.audited.answer import answer, premise, share, ways
 from byrote.report.audited.charts import margins, picture
 from byrote.report.audited.samples import SHOWN, chosen
+from report import legibility
+
+LONGEST = {390: 9_000, 1300: 6_500}
+"""How long the page of an audit may be, in pixels, by the width of the screen."""
 
 
 def text_of(page):
@@ -191,5 +195,16 @@ def test_the_page_in_a_browser(width, scheme, browser, audited, page):
         broken = "[...document.images].filter((one) => one.complete && !one.naturalWidth).length"
         assert tab.evaluate(broken) == 0
         assert tab.locator("h1").count() == 1
+        assert tab.evaluate("document.documentElement.scrollHeight") <= LONGEST[width]
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.textContent") == "Skip to the suspects"
+        assert tab.locator(".cards .reason:visible").count() < len(audited[0].ranked)
+        tab.locator("button[data-opens=suspects]").click()
+        assert tab.locator("#suspects .cards .reason:visible").count() == len(audited[0].ranked)
+        tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        tab.wait_for_timeout(300)
+        texts = tab.evaluate(legibility.TEXTS)
+        assert len(texts) > 300
+        assert sorted({(one["text"][:40], one["color"]) for one in texts if legibility.contrast(one) < 4.5}) == []
+        assert tab.evaluate(legibility.CUT_OFF) == []
+        assert [one["name"] for one in tab.evaluate(legibility.WIDE) if "scroll" not in one["hint"]] == []

@@ -73,12 +73,15 @@ class Figure:
         return numbers(self.spec)
 
     def svg(self) -> str:
-        """The chart as an SVG document, without what only a pointer would show."""
-        return str(require("vl_convert", "report").vegalite_to_svg(_still(self.spec), allowed_base_urls=[]))
+        """The chart as an SVG document, without what only a pointer would show, legible on light and dark ground."""
+        return offline.with_schemes(self._drawn())
 
     def pdf(self) -> bytes:
         """The chart as a one-page PDF."""
-        return _pdf(self.svg())
+        return _pdf(self._drawn())
+
+    def _drawn(self) -> str:
+        return str(require("vl_convert", "report").vegalite_to_svg(_still(self.spec), allowed_base_urls=[]))
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None
@@ -242,9 +245,11 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
         byrote.files.WriteError: the disk is full or read-only.
     """
     folder = Path(folder)
-    svg = figure.svg()
-    pdf = _pdf(svg)
-    drawn = (write_atomic(folder / f"{figure.name}.svg", svg), write_atomic(folder / f"{figure.name}.pdf", pdf))
+    plain = figure._drawn()
+    drawn = (
+        write_atomic(folder / f"{figure.name}.svg", offline.with_schemes(plain)),
+        write_atomic(folder / f"{figure.name}.pdf", _pdf(plain)),
+    )
     rows = figure.numbers()
     return (*drawn, write_rows(folder / figure.name, rows, "csv")) if rows else drawn
 

@@ -6,6 +6,8 @@ import contextlib
 import functools
 import html
 import json
+import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,10 +15,13 @@ from byrote.checks import require
 from byrote.figures.style import DARK, LIGHT
 from byrote.files import cache_folder, write_atomic
 
-__all__ = ["OPTIONS", "bundle", "embed_json", "frame"]
+__all__ = ["OPTIONS", "bundle", "embed_json", "frame", "with_schemes"]
 
 OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
 """How vega-embed draws: SVG, no menu (its editor link leaves the machine), expressions without `eval`."""
+
+_NIGHT, _MOON = "#15171a", "#e9e6e1"
+"""The dark ground and the ink on it, as on the page."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -60,14 +65,34 @@ def _legible() -> str:
 
     White outlines, which set a mark apart from what is below it, take the color of the ground.
     """
-    grounds = ((":root:not(.dark)", LIGHT), (".dark", DARK))
-    rules = [
+    return _replaced(":root:not(.dark)", LIGHT) + _replaced(".dark", DARK | {"white": _NIGHT})
+
+
+def _replaced(ground: str, colors: Mapping[str, str]) -> str:
+    """The rules that show other colors than the drawn ones within the elements that a selector names."""
+    return "".join(
         f"{ground} [{part}='{drawn}']{{{part}:{shown}}}"
-        for ground, colors in grounds
         for drawn, shown in colors.items()
         for part in ("fill", "stroke")
-    ]
-    return "".join([*rules, ".dark [stroke='white']{stroke:#15171a}"])
+    )
+
+
+def with_schemes(svg: str) -> str:
+    """An SVG document that a browser shows legibly on a light ground and on a dark one.
+
+    Its colors are replaced as on the page, and its ink is light where the reader prefers dark. Programs without media
+    queries show it as drawn, black ink on a light ground; so does print.
+    """
+    start = svg.index(">") + 1
+    drawn = set(re.findall(r"(?:fill|stroke)=\"([^\"]+)\"", svg))
+    light, dark = ({one: shown for one, shown in colors.items() if one in drawn} for colors in (LIGHT, DARK))
+    outline = {"white": _NIGHT} if "white" in drawn else {}
+    rules = (
+        f"@media screen and (prefers-color-scheme:light){{{_replaced('svg:root', light)}}}"
+        "@media screen and (prefers-color-scheme:dark)"
+        f"{{svg:root{{color-scheme:dark;color:{_MOON}}}{_replaced('svg:root', dark | outline)}}}"
+    )
+    return f"{svg[:start]}<style>{rules}</style>{svg[start:]}"
 
 
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:

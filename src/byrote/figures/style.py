@@ -1,7 +1,7 @@
 """How every figure looks: one color, one mark and one dash a loss, and one theme for page, paper and notebook.
 
 All ink (axes, text, reference lines) is `currentColor`, so a chart takes the color of the text around it, on a
-light page, on a dark one and in print; SVG and PDF files fall back to black.
+light page, on a dark one and in print. PDF files are black, and so are SVG files where the reader does not prefer dark.
 """
 
 from __future__ import annotations

@@ -29,10 +29,14 @@ def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
     """A table for each setting whose labels are only given, a row per loss and added noise, means over seeds.
 
     J1 is the agreement with the labels as trained on, noise included; the other two are that with the given labels.
+    `rate` is the noise rate of the rows that the page shows first.
     """
     every = given_settings(analysis)
     names = losses_of(every)
-    tables = [{"title": one.title, "rows": _rows(one, names), "runs": len(one)} for one in every]
+    tables = [
+        {"title": one.title, "rate": f"{min(one.rates):g}", "rows": _rows(one, names), "runs": len(one)}
+        for one in every
+    ]
     return sorted(tables, key=lambda table: -len(table["rows"]))
 
 

@@ -23,8 +23,15 @@ from byrote.report.key import key
 from byrote.report.overview import claims_map
 from byrote.report.tables import cells, environment, limits, parts, resistance_tables
 from byrote.report.verdicts import grouped
+from byrote.report.words import opening
 
-__all__ = ["render", "write_report"]
+__all__ = ["OPENED", "render", "write_report"]
+
+OPENED = 4
+"""How many figures are open when the page is opened; the others are lines that open."""
+
+
+_SCRIPTS = (("byrote.pages", "charts.js"), ("byrote.pages", "parts.js"), ("byrote.report", "page.js"))
 
 
 def write_report(
@@ -110,7 +117,8 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "groups": grouped(verdicts),
         "map": claims_map(mapped),
         "key": key(analysis),
-        "figures": drawn,
+        "figures": [(one, *opening(one.caption, analysis.results.partial)) for one in drawn],
+        "opened": OPENED,
         "specs": embed_json({one.name: one.spec for one in drawn}),
         "options": embed_json(OPTIONS),
         "resistance": resistance_tables(analysis),
@@ -123,6 +131,6 @@ def _context(analysis: Analysis, verdicts: Sequence[Verdict], drawn: Sequence[Fi
         "limits": limits(analysis),
         "legible": {"light": LIGHT, "dark": DARK},
         "style": text("byrote.pages", "page.css"),
-        "script": text("byrote.pages", "charts.js") + text("byrote.report", "page.js"),
+        "script": "".join(text(*place) for place in _SCRIPTS),
         "bundle": bundle(),
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from byrote.analysis import Analysis
 from byrote.analysis.labels import dataset_name, network_name
-from byrote.analysis.series import NETWORK, Selection, in_order, losses_of, one_each, rated
+from byrote.analysis.series import NETWORK, Selection, in_order, losses_of, one_each, rated, reference_rate
 from byrote.analysis.statistics import paired_difference
 from byrote.figures.style import loss_style
 from byrote.identity import SEEDS
@@ -33,12 +33,21 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
     """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table per setting, a row per loss and eta.
 
+    `rate` is the noise rate of the rows that the page shows first.
     Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
     """
     every = rated(analysis.known)
     names = losses_of(every)
     noisy = [one for one in every if max(one.rates) > 0]
-    tables = [{"title": one.title, "rows": _resistance_rows(one, names), "runs": len(one)} for one in noisy]
+    tables = [
+        {
+            "title": one.title,
+            "rate": f"{reference_rate(one):g}",
+            "rows": _resistance_rows(one, names),
+            "runs": len(one),
+        }
+        for one in noisy
+    ]
     return sorted(tables, key=lambda table: -len(table["rows"]))
 
 

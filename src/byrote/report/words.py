@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-__all__ = ["count", "joined", "mean_share", "number", "percent", "span"]
+__all__ = ["count", "joined", "mean_share", "number", "opening", "percent", "span"]
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -60,6 +61,25 @@ def joined(words: list[str]) -> str:
     ('A2', 'A2, A3 and B1')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def opening(text: str, before: str = "") -> tuple[str, str]:
+    """The first sentence of a text, and the rest; a full stop of an abbreviation ends no sentence.
+
+    Args:
+        text: some sentences.
+        before: a sentence, without its full stop, that may stand before the first one and then belongs to it.
+
+    >>> opening("Beside MD Fig. 1 and eq. 3. The mean over seeds.")
+    ('Beside MD Fig. 1 and eq. 3.', 'The mean over seeds.')
+    >>> opening("One sentence.")
+    ('One sentence.', '')
+    >>> opening("3 of 5 runs. One a loss. Marks.", "3 of 5 runs")
+    ('3 of 5 runs. One a loss.', 'Marks.')
+    """
+    sentences = re.split(r"(?<=\.)(?<!\bFig\.)(?<!\bFigs\.)(?<!\beq\.) ", text)
+    first = 2 if before and sentences[0] == f"{before}." else 1
+    return " ".join(sentences[:first]), " ".join(sentences[first:])
 
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

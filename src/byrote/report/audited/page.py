@@ -20,7 +20,7 @@ from byrote.pages import fill, text
 from byrote.report.audited.answer import answer, bar, premise, share, ways
 from byrote.report.audited.charts import picture
 from byrote.report.audited.samples import SHOWN, ambiguous, by_class, duplicates
-from byrote.report.words import number
+from byrote.report.words import number, opening
 
 __all__ = ["render", "write_audit_page"]
 
@@ -79,6 +79,7 @@ def render(audit: Audit, settled: dict[str, Any] | None, folder: Path) -> str:
         ways=ways(audit, settled),
         settled=settled and _settled(settled),
         figure=figure,
+        caption=opening(figure.caption),
         matrix=_matrix(audit),
         confused=_confused(audit),
         groups=groups,
@@ -97,7 +98,7 @@ def render(audit: Audit, settled: dict[str, Any] | None, folder: Path) -> str:
         options=embed_json(OPTIONS),
         legible={"light": LIGHT, "dark": DARK},
         style=text("byrote.pages", "page.css") + text("byrote.report.audited", "audit.css"),
-        script=text("byrote.pages", "charts.js"),
+        script=text("byrote.pages", "charts.js") + text("byrote.pages", "parts.js"),
         bundle=bundle(),
     )  # fmt: skip
 
@@ -133,7 +134,7 @@ def _matrix(audit: Audit) -> dict[str, Any]:
                     "ends": f"{100 * transition.low[k, a]:.0f}–{100 * transition.high[k, a]:.0f}",
                     "faint": bool(transition.matrix[k, a] < 0.005),
                     "own": k == a,
-                    "shade": f"{min(100 * transition.matrix[k, a] ** 0.5, 100) * 0.6:.0f}",
+                    "shade": f"{min(100 * transition.matrix[k, a] ** 0.5, 100) * 0.45:.0f}",
                 }
                 for a in strongest
             ],

@@ -1,0 +1,114 @@
+"""Every committed picture, drawn from the committed tables beside it.
+
+    python scripts/figures.py                       name the pictures that differ from what the code draws
+    python scripts/figures.py --write               draw them again
+    python scripts/figures.py --write results/demo  the pictures of one folder of results alone
+
+`results/**/figures/NAME.svg` are the figures of the tables in the folder above: each figure that the tables hold enough
+for, and no other. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without `--write`
+the script ends with 1 where a picture differs.
+
+The place of words and of panels depends on the fonts of the machine that drew them, and the last digits of a statistic
+on its processor. So a picture counts as the same where words, colors and marks are equal, and numbers nearly so.
+"""
+
+import argparse
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import byrote
+from byrote import figures
+from byrote.files import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = Path("results/demo")
+BENCHMARKS = Path("results/benchmarks")
+ROOFLINES = ("engine.json", "engine-pairs.json")
+CLOSE = 0.01  # pixels, or the unit of another number
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
+_LAYOUT = re.compile(r'<svg[^>]*>|<rect[^>]*>|<path class="(?:back|fore)ground"[^>]*>|(?<=<g) transform="[^"]*"')
+
+
+def folders() -> list[Path]:
+    """The folders of results with pictures, those of the pages included, relative to the root."""
+    stores = {path.parent.relative_to(ROOT) for path in (ROOT / "results").rglob("figures")}
+    return sorted(stores | {DEMO, BENCHMARKS})
+
+
+def pictures(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The pictures that a folder's tables give: each one's path relative to the root, and its text.
+
+    Args:
+        folder: relative to the root.
+    """
+    if folder == BENCHMARKS:
+        yield Path("docs/images/roofline.svg"), _roofline()
+        return
+    analysis = byrote.open(ROOT / folder).analysis
+    if folder == DEMO:
+        (one,) = figures.draw(analysis, "memorization-dilation")
+        yield Path("docs/images/mem-nc1.svg"), one.svg()
+    if (ROOT / folder / "figures").is_dir():
+        for one in figures.draw(analysis):
+            yield folder / "figures" / f"{one.name}.svg", one.svg()
+
+
+def _roofline() -> str:
+    spec = importlib.util.spec_from_file_location("roofline", ROOT / "benchmarks" / "roofline.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError("benchmarks/roofline.py, which draws the roofline, is not in this checkout")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.picture([ROOT / BENCHMARKS / name for name in ROOFLINES]))
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two pictures show the same: equal words, colors and marks, and numbers at most `CLOSE` apart."""
+    if one == other:
+        return True
+    parts, others = (_NUMBER.split(_LAYOUT.sub("", text)) for text in (one, other))
+    if len(parts) != len(others) or parts[::2] != others[::2]:
+        return False
+    return all(abs(float(a) - float(b)) <= CLOSE for a, b in zip(parts[1::2], others[1::2], strict=True))
+
+
+def differing(folder: Path) -> dict[Path, str | None]:
+    """The pictures of a folder that are not what its tables give: the text that each should have; None: none at all."""
+    drawn = dict(pictures(folder))
+    committed = [path.relative_to(ROOT) for path in (ROOT / folder / "figures").glob("*.svg")]
+    changed = {path: text for path, text in drawn.items() if not _committed(path, text)}
+    return {path: None for path in committed if path not in drawn} | changed
+
+
+def _committed(path: Path, text: str) -> bool:
+    return (ROOT / path).is_file() and same((ROOT / path).read_text("utf-8"), text)
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="*", type=Path, help="folders of results; none: all")
+    parser.add_argument("--write", action="store_true", help="draw what differs, delete what the tables do not give")
+    options = parser.parse_args()
+    known = folders()
+    chosen = [path.resolve() for path in options.folder] or [ROOT / path for path in known]
+    for path in chosen:
+        if path not in [ROOT / one for one in known]:
+            parser.error(f"needed one of {', '.join(map(str, known))}, got {path}")
+    wrong = {path: text for folder in chosen for path, text in differing(folder.relative_to(ROOT)).items()}
+    for path, text in wrong.items():
+        if not options.write:
+            print(f"{path}: {'the tables give no such picture' if text is None else 'differs from what is drawn now'}")
+        elif text is None:
+            (ROOT / path).unlink()
+            print(f"{path}: deleted, the tables give no such picture")
+        else:
+            write_atomic(ROOT / path, text)
+            print(f"{path}: drawn")
+    return 1 if wrong and not options.write else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

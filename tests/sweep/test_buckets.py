@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from byrote.cli import main
+from byrote.files import cache_folder
 from byrote.store import Plan, mirror
 from byrote.store.bucket import public_settings
 from byrote.store.mirror import bucket_of, located, refresh
@@ -38,11 +39,18 @@ def server():
         yield address
 
 
+def cache_of(folder):
+    """A cache folder for a machine of its own; it has the compiled kernels of this one, which take long to build."""
+    with suppress(FileNotFoundError):
+        shutil.copytree(cache_folder() / "kernels", folder / "kernels")
+    return str(folder)
+
+
 @pytest.fixture
 def url(server, tmp_path, monkeypatch):
     """The address of a new store, whose copy on this machine is new too."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("BYROTE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BYROTE_CACHE", cache_of(tmp_path / "cache"))
     return f"s3://bucket/{tmp_path.name}/store"
 
 
@@ -157,7 +165,7 @@ def test_two_array_tasks_of_slurm_share_the_bucket(url, calm, tmp_path, monkeypa
         own = {
             "SLURM_ARRAY_TASK_ID": number,
             "SLURM_ARRAY_JOB_ID": "7",
-            "BYROTE_CACHE": str(tmp_path / f"node-{number}"),
+            "BYROTE_CACHE": cache_of(tmp_path / number),
         }
         there = {name: value for name, value in os.environ.items() if name not in ("AWS_ENDPOINT_URL", "AWS_REGION")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -200,7 +208,7 @@ def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster,
         with monkeypatch.context() as there:  # the node has credentials, and the driver gives the rest
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
-            there.setenv("BYROTE_CACHE", str(tmp_path / "there"))
+            there.setenv("BYROTE_CACHE", cache_of(tmp_path / "there"))
             node, address = ray_node(tmp_path / "head.txt", *head, "--temp-dir", folder)
         ended_nodes.append(node)
         command += ["--address", f"{address}:{port}"]
@@ -209,7 +217,7 @@ def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster,
         assert done.returncode == 0, done.stderr
         refresh(located(url))
         assert files(located(url)) == calm
-        assert (tmp_path / "there").exists() == (cluster == "running")
+        assert (tmp_path / "there" / "stores").exists() == (cluster == "running")
         assert not written_down(tmp_path, folder)
         assert not any(SECRET.encode() in data for data in in_bucket(url).values())
     finally:

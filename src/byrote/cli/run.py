@@ -105,7 +105,7 @@ def run(
     partition
         With --on slurm, the partition.
     script
-        With --on slurm, where the script goes (default: slurm.sh in the store).
+        With --on slurm, where the script goes (default: slurm.sh in the store; a store in a bucket needs it).
     """
     from byrote.store.mirror import located
 

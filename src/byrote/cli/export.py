@@ -1,4 +1,4 @@
-"""`export`, `compare` and `show`: take data out of a store. Never loads torch."""
+"""`export`, `compare` and `show`: take data out of a store. Loads torch at most to compute facts."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,7 @@
-"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. `status` never loads torch.
+
+The others load it only where they meet facts that are not known yet, see `byrote.store.facts`.
+"""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The tables of a store, or of a folder of compacted results. Never loads torch."""
+"""The tables of a store, or of a folder of compacted results. Loads torch at most for `byrote.store.facts`."""
 
 import json
 import re

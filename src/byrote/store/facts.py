@@ -28,7 +28,7 @@ __all__ = ["Facts"]
 
 _FIELDS = ("data", "noise", "loss", "start")
 _MEMORY = "facts.json"
-_KEPT = 5000  # combinations that are remembered, the newest ones
+_MOST = 5000  # combinations that are remembered, the newest ones
 _COUNTS = ("n_train", "n_test", "feature_width")  # these need the data and the network, and are taken as stored
 
 
@@ -43,11 +43,11 @@ class Facts:
     def __init__(self, *, compute: bool = True, own: bool = False) -> None:
         self._compute, self._own = compute, own
         self._by_content: dict[bytes, dict[str, Any] | None] = {}
-        self._kept: dict[str, dict[str, Any]] = {}
+        self._remembered: dict[str, dict[str, Any]] = {}
         self._new = False
         with suppress(OSError, ValueError, KeyError, TypeError):  # it is made again
             stored = read_sealed(cache_folder() / _MEMORY)[0]
-            self._kept = dict(stored["facts"]) if stored["code"] == _code() else {}
+            self._remembered = dict(stored["facts"]) if stored["code"] == _code() else {}
 
     def of(self, spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
         """The facts of a run, without counts of samples and features; None where they are unknown.
@@ -59,17 +59,17 @@ class Facts:
         parts = {name: spec.get(name) for name in _FIELDS}
         content = marshal.dumps((parts, dict(contents)), 2)  # the fastest name for plain data; equal data may get two
         if content not in self._by_content:
-            self._by_content[content] = self._found(parts, contents)
+            self._by_content[content] = self._look_up(parts, contents)
         return self._by_content[content]
 
-    def _found(self, parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
+    def _look_up(self, parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
         name = digest(identity(parts, contents))
         may = self._own or all(module in sys.modules for module in modules_in(parts))
-        if name in self._kept or not self._compute or not may:
-            return self._kept.get(name)
+        if name in self._remembered or not self._compute or not may:
+            return self._remembered.get(name)
         computed = _computed(parts, contents)
         if computed is not None:
-            self._kept[name], self._new = computed, True
+            self._remembered[name], self._new = computed, True
         return computed
 
     def wrong(self, spec: Mapping[str, Any], contents: Mapping[str, str], stored: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ class Facts:
     def keep(self) -> None:
         """Remember what was computed, where the cache folder can be written to."""
         if self._new:
-            newest = dict(list(self._kept.items())[-_KEPT:])
+            newest = dict(list(self._remembered.items())[-_MOST:])
             with suppress(OSError):
                 write_sealed(cache_folder() / _MEMORY, {"code": _code(), "facts": newest}, durable=False)
 

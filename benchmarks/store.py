@@ -1,6 +1,7 @@
 """What a store of many runs costs: status, a run with nothing missing, compact, verify; claims and commits of a run.
 
     python benchmarks/store.py [--json] [--runs 100,1000,10000]
+    python benchmarks/store.py --bucket [--json] [--runs 100,1000]
 
 A store is made whose runs are one trained run (two classes, M = 2, 20 evaluated epochs, 1,000 samples) under many
 seeds. Then each command runs in a process of its own. The last line is one JSON object: for each number of runs,
@@ -8,6 +9,10 @@ seconds of processor time and the most megabytes of memory that its process held
 of a store that nobody has read yet, whose files are read and verified; `status`, `run` those that follow. lease_ms:
 milliseconds a run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
 what claiming is of a run of one second, in percent.
+
+With `--bucket` a folder is compared with a bucket of moto's on the loopback (`benchmarks/bucket.py`): for each number
+of runs, elapsed milliseconds and requests of `status` by a machine that has no copy yet (`status, first`) and of the
+next one, of claiming and releasing a task of four runs, of committing a run, and of one look at another driver's runs.
 """
 
 import argparse
@@ -141,15 +146,25 @@ def single() -> dict[str, float]:
     return {"lease_ms": round(lease, 3), "commit_ms": round(committed, 2), "share_of_a_second": round(lease / 10, 3)}
 
 
+def in_bucket(runs: int) -> dict[str, object]:
+    """What operations cost in a folder and in a bucket that hold so many runs."""
+    import bucket
+
+    with tempfile.TemporaryDirectory() as folder, bucket.served(Path(folder)) as server:
+        return bucket.costs(runs, server, fill, study_of)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--runs", default="100,1000,10000", help="numbers of runs, with commas between; up to 30000")
+    parser.add_argument("--runs", default="", help="numbers of runs, with commas between; up to 30000")
+    parser.add_argument("--bucket", action="store_true", help="compare a folder with a bucket")
     chosen = parser.parse_args()
-    figures: dict[str, object] = {**single()}
-    for runs in map(int, chosen.runs.split(",")):
-        figures[str(runs)] = costs(runs)
+    figures: dict[str, object] = {} if chosen.bucket else {**single()}
+    numbers = chosen.runs or ("100,1000" if chosen.bucket else "100,1000,10000")
+    for runs in map(int, numbers.split(",")):
+        figures[str(runs)] = in_bucket(runs) if chosen.bucket else costs(runs)
         if not chosen.json:
             print(runs, figures[str(runs)], flush=True)
     print(json.dumps(figures))

@@ -120,6 +120,10 @@ def test_what_is_written_beside_a_store_goes_into_its_bucket(root, url, here, tm
     assert any(name.endswith(".svg") for name in objects(located(f"{url}-drawn")))
     assert main(["export", url, "--to", "parquet", "--out", f"{url}-out"]) == 0
     assert "tables/verdicts.parquet" in objects(located(f"{url}-out"))
+    assert main(["compact", url, "--out", f"{url}-tables"]) == 0
+    assert "table.parquet" in objects(located(f"{url}-tables"))
+    assert main(["theory", "figures", "theory-collapse", "--out", f"{url}-theory"]) == 0
+    assert "theory-collapse.svg" in objects(located(f"{url}-theory"))
     capsys.readouterr()
     assert main(["show", url, A, "--json"]) == 0
     assert A in capsys.readouterr().out

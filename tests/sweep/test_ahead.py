@@ -160,11 +160,14 @@ def test_time_limits_of_slurm():
 
 
 def test_words_are_quoted_in_the_script():
-    text = array_script(["byrote", "run", "it's"], Job(), name="n", folder="/a b", store="/s")
+    text = array_script(
+        ["byrote", "run", "it's"], Job(), name="n", folder="/a b", output="/s", variables={"PYTHONPATH": "it's"}
+    )
     assert "cd '/a b'" in text
+    assert """export PYTHONPATH='it'"'"'s'""" in text
     assert """exec byrote run 'it'"'"'s' --max-time 3480""" in text
     with pytest.raises(ValueError, match="cannot hold quotes"):
-        array_script(["byrote"], Job(), name='a"b', folder="/", store="/s")
+        array_script(["byrote"], Job(), name='a"b', folder="/", output="/s", variables={})
 
 
 def test_tasks_of_the_highest_worth_start_first():

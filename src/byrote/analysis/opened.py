@@ -1,4 +1,4 @@
-"""`byrote.open(DIR)`: a store opened for reading. Never loads torch."""
+"""`byrote.open(DIR)`: a store opened for reading. Loads torch at most for facts, see `byrote.store.facts`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from byrote.audit.result import Audit
-from byrote.files import atomic, write_atomic
+from byrote.files import atomic, on_this_machine, write_atomic
 from byrote.store.parquet import write_parquet
 
 __all__ = ["FORMATS", "export"]
@@ -37,7 +37,7 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
     """
     if form not in _WRITERS:
         raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")
-    _WRITERS[form](audit, target, corrected or {})
+    _WRITERS[form](audit, on_this_machine(target, "an export"), corrected or {})
     return target
 
 

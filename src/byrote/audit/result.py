@@ -160,7 +160,6 @@ class Audit:
     def save(self, folder: str | Path) -> Path:
         """Write the audit as three files: samples.parquet, transition.parquet, and audit.json with their checksums."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         t = self.transition
         place = np.indices(t.matrix.shape).reshape(2, -1)
         entries = {"true": place[0], "given": place[1]}

@@ -39,6 +39,7 @@ def write_script(
     keep_weights: bool,
 ) -> int:
     """Make the store, and write the script whose array tasks are drivers on it."""
+    from byrote.store.bucket import public_settings
     from byrote.store.mirror import address_of, bucket_of
     from byrote.study import list_studies
     from byrote.sweep.run import make_store
@@ -48,16 +49,22 @@ def write_script(
     gpus = 0 if options["device"] == "cpu" else 1
     chosen = Job(array or "0-3", limit or "1:00:00", partition, workers or 1, gpus)
     named = study if study in list_studies() else str(Path(study).resolve())
-    store = folder.resolve() if bucket_of(folder) is None else Path.cwd()  # for the script and the output of the tasks
-    command = [sys.executable, "-m", "byrote", "run", named, "--out", address_of(folder)]
+    address, bucket = address_of(folder), bucket_of(folder)
+    if bucket is not None and script is None:
+        raise ValueError(
+            f"--on slurm with the store {address} needs --script, a file in a folder that every node reaches"
+        )
+    target = script or folder / "slurm.sh"
+    place = (folder if bucket is None else target.parent).resolve()  # for the output of the tasks
+    command = [sys.executable, "-m", "byrote", "run", named, "--out", address]
     command += ["--workers", str(chosen.workers)]
     command += _options(options) + ["--keep-weights"] * keep_weights
-    path = os.environ.get("PYTHONPATH", "")
-    named = folder.resolve().name
-    text = array_script(command, chosen, name=named, folder=os.getcwd(), store=str(store), python_path=path)
+    variables = {name: os.environ[name] for name in ("PYTHONPATH",) if os.environ.get(name)}
+    variables |= {} if bucket is None else public_settings()
+    name = address.rpartition("/")[2]
+    text = array_script(command, chosen, name=name, folder=os.getcwd(), output=str(place), variables=variables)
     runs = make_store(study, folder, **{name: options[name] for name in ("scale", "overrides", "imports", "accept")})
-    (store / "log").mkdir(exist_ok=True)
-    target = script or store / "slurm.sh"
+    (place / "log").mkdir(parents=True, exist_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, "utf-8")
     target.chmod(0o755)

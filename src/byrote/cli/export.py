@@ -1,6 +1,5 @@
-"""`export`, `compare` and `show`: take data out of a store. Never loads torch."""
+"""`export`, `compare` and `show`: take data out of a store. Loads torch at most to compute facts."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -8,6 +7,7 @@ from cyclopts import Parameter
 from byrote.cli.completion import figure_names, run_keys
 from byrote.cli.output import print_json, print_table, say
 from byrote.cli.own import Imports, import_own
+from byrote.cli.places import Place
 from byrote.cli.results import analysis_of
 from byrote.store.written import Form
 
@@ -17,12 +17,12 @@ _LISTED = 20  # most differing runs in the table
 
 
 def export(
-    folder: Path,
+    folder: Place,
     /,
     *,
     to: Form,
     figure: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True, completer=figure_names)] = None,
-    out: Path | None = None,
+    out: Place | None = None,
     imports: Imports = None,
     json: bool = False,
 ) -> int:
@@ -64,7 +64,7 @@ def export(
     return 0
 
 
-def compare(first: Path, second: Path, /, *, imports: Imports = None, json: bool = False) -> int:
+def compare(first: Place, second: Place, /, *, imports: Imports = None, json: bool = False) -> int:
     """Compare two stores: runs, readings to the bit, and verdicts.
 
     Parameters
@@ -135,7 +135,7 @@ def _short(value: float | None) -> str:
 
 
 def show(
-    folder: Path,
+    folder: Place,
     key: Annotated[str, Parameter(completer=run_keys)] = "",
     /,
     *,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from byrote.cli.output import duration, say
+from byrote.cli.places import Place
 
 __all__ = ["cancel", "pace", "show_problems", "watch"]
 
@@ -14,7 +15,7 @@ _EVERY = 2.0  # seconds between two looks
 _COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
 
 
-def cancel(folder: Path, /) -> int:
+def cancel(folder: Place, /) -> int:
     """Ask every `byrote run` on a store to stop after the current epoch.
 
     Each current run keeps a checkpoint, from which the same command continues.

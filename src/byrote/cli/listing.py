@@ -1,10 +1,10 @@
 """`byrote list`: what is in the box."""
 
-from pathlib import Path
 from typing import Literal
 
 from byrote.cli.output import print_json, print_table
 from byrote.cli.own import Imports, import_own
+from byrote.cli.places import Place
 
 __all__ = ["listing"]
 
@@ -13,7 +13,7 @@ _FAMILIES = {"losses": "Loss", "noise": "Noise", "networks": "Network", "data": 
 
 def listing(
     what: Literal["losses", "noise", "networks", "data", "studies", "claims"],
-    folder: Path | None = None,
+    folder: Place | None = None,
     /,
     *,
     imports: Imports = None,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from byrote import __version__
 from byrote.cli.output import as_options, fail, show_trace, shown
+from byrote.cli.places import local, request_error
 from byrote.own_code import described, own_trace
 
 __all__ = ["app", "main"]
@@ -20,6 +21,7 @@ app = App(
     help="What a classifier learned by rote: memorization and neural collapse under label noise.",
     version=f"byrote {__version__}",
     version_flags=["--version"],
+    default_parameter=Parameter(validator=local),
 )
 _COMMANDS = {
     "Run a study": {
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
-        return fail(" ".join(str(error).split()), 2)
+        return fail(request_error(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

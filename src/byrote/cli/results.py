@@ -1,4 +1,7 @@
-"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. Never loads torch."""
+"""`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. `status` never loads torch.
+
+The others load it only where they meet facts that are not known yet, see `byrote.store.facts`.
+"""
 
 import json
 from collections import Counter
@@ -11,6 +14,7 @@ from cyclopts import Parameter
 from byrote.cli.completion import claim_ids, figure_names
 from byrote.cli.output import fail, older, print_json, print_table, say, show_trace
 from byrote.cli.own import Imports, import_own, say_changed
+from byrote.cli.places import Place
 from byrote.files import write_atomic
 from byrote.own_code import described
 
@@ -42,7 +46,7 @@ def state_and_progress(folder: Path) -> dict[str, Any]:
     return state | progress_of(folder, state)
 
 
-def status(folder: Path, /, *, watch: bool = False, json: bool = False) -> int:
+def status(folder: Place, /, *, watch: bool = False, json: bool = False) -> int:
     """Count the runs that are missing, running, done and failed.
 
     Parameters
@@ -102,7 +106,7 @@ def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
 
 
 def claims(
-    folder: Path | None = None,
+    folder: Place | None = None,
     /,
     *,
     only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=(), completer=claim_ids)] = None,
@@ -173,10 +177,10 @@ def _ended(raised: Mapping[str, str]) -> int:
 
 
 def figures(
-    folder: Path,
+    folder: Place,
     /,
     *names: Annotated[str, Parameter(completer=figure_names)],
-    out: Path | None = None,
+    out: Place | None = None,
     imports: Imports = None,
     json: bool = False,
 ) -> int:
@@ -217,7 +221,7 @@ def figures(
     return _ended({f"figure {name}": error for name, error in drawn.raised.items()})
 
 
-def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None) -> int:
+def report(folder: Place, /, *, out: Place | None = None, imports: Imports = None) -> int:
     """Write one page of verdicts, figures and tables: FOLDER/index.html.
 
     Parameters
@@ -249,7 +253,7 @@ def report(folder: Path, /, *, out: Path | None = None, imports: Imports = None)
     return _ended(raised | {f"figure {name}": error for name, error in drawn.raised.items()})
 
 
-def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
+def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> int:
     """Join the tables of all runs into a few files, to read and to share.
 
     Parameters
@@ -270,7 +274,7 @@ def compact(folder: Path, /, *, out: Path | None = None, part: str = "") -> int:
     return 0
 
 
-def merge(*folders: Path, out: Path) -> int:
+def merge(*folders: Place, out: Place) -> int:
     """Copy the runs of several stores of one study into one.
 
     Parameters

@@ -11,6 +11,7 @@ from byrote.cli.completion import scales, studies
 from byrote.cli.interrupts import interruptible
 from byrote.cli.output import fail, say
 from byrote.cli.own import Imports
+from byrote.cli.places import Place
 
 if TYPE_CHECKING:
     from byrote.sweep import Outcome, Stop
@@ -25,7 +26,7 @@ def run(
     /,
     *,
     scale: Annotated[str, Parameter(completer=scales)] = "",
-    out: Path | None = None,
+    out: Place | None = None,
     workers: int | None = None,
     device: str = "cpu",
     precision: Literal["fp32", "bf16"] | None = None,
@@ -104,7 +105,7 @@ def run(
     partition
         With --on slurm, the partition.
     script
-        With --on slurm, where the script goes (default: slurm.sh in the store).
+        With --on slurm, where the script goes (default: slurm.sh in the store; a store in a bucket needs it).
     """
     from byrote.store.mirror import located
 

@@ -1,14 +1,14 @@
 """`verify` and `prune`: check a store for damage, and remove what it no longer needs."""
 
 from collections import Counter
-from pathlib import Path
 
 from byrote.cli.output import print_json, print_table, say
+from byrote.cli.places import Place
 
 __all__ = ["prune", "verify"]
 
 
-def verify(folder: Path, /, *, json: bool = False) -> int:
+def verify(folder: Place, /, *, json: bool = False) -> int:
     """Read every byte of a store and name the damaged runs.
 
     A run may be torn, altered, swapped, missing, or foreign.
@@ -44,7 +44,7 @@ def verify(folder: Path, /, *, json: bool = False) -> int:
     return 1 if result.flaws else 0
 
 
-def prune(folder: Path, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:
+def prune(folder: Place, /, *, foreign: bool = False, dry_run: bool = False, json: bool = False) -> int:
     """Remove what a store no longer needs.
 
     These are drafts and leases of processes that are gone, and checkpoints of runs that are done.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from byrote.cli.output import print_json, print_table, say
+from byrote.cli.places import Place
 from byrote.cli.results import show_verdicts
 
 __all__ = ["app"]
@@ -255,7 +256,7 @@ def sweep(
 
 
 @app.command
-def claims(*, runs: Path | None = None, json: bool = False) -> int:
+def claims(*, runs: Place | None = None, json: bool = False) -> int:
     """Judge A1, A9 and B8, computed now (some seconds): `byrote claims --theory`; and C3, which needs stored runs.
 
     Parameters
@@ -274,7 +275,7 @@ def claims(*, runs: Path | None = None, json: bool = False) -> int:
 
 
 @app.command
-def figures(*names: str, out: Path = Path("figures"), json: bool = False) -> int:
+def figures(*names: str, out: Place = Path("figures"), json: bool = False) -> int:
     """Draw the theory figures into a folder as SVG and PDF.
 
     Parameters
@@ -282,14 +283,18 @@ def figures(*names: str, out: Path = Path("figures"), json: bool = False) -> int
     names
         Which; default all: theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
     out
-        The folder.
+        The folder, or s3://BUCKET/PREFIX.
     json
         Print the paths as JSON.
     """
     from byrote.figures import save
     from byrote.figures.theory_gallery import theory_figures
+    from byrote.store.mirror import located, share
 
-    paths = [str(path) for figure in theory_figures(*names) for path in save(figure, out)]
+    target = located(out)
+    files = [path for figure in theory_figures(*names) for path in save(figure, target)]
+    share(target, *files)
+    paths = [str(path) for path in files]
     return _show("figures", paths, [{"path": path} for path in paths], json)
 
 

@@ -8,6 +8,7 @@ from byrote.files.archive import extract
 from byrote.files.atomic import WriteError, atomic, write_atomic
 from byrote.files.checksums import cache_folder, md5, sha256, verify
 from byrote.files.download import DataUnavailableError, Progress, download
+from byrote.files.place import is_address, on_this_machine
 from byrote.files.process import Process, this_process
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "cache_folder",
     "download",
     "extract",
+    "is_address",
     "md5",
+    "on_this_machine",
     "sha256",
     "this_process",
     "verify",

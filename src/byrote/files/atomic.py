@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from byrote.files.place import on_this_machine
 from byrote.files.process import signed
 
 __all__ = [
@@ -75,6 +76,7 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
 
     Raises:
         WriteError: the disk is full or read-only, or the folder may not be written; `path` is as it was.
+        ValueError: `path` is an address such as `s3://bucket/x`.
 
     Example:
         >>> import tempfile
@@ -84,7 +86,7 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
         >>> [p.name for p in folder.iterdir()], (folder / "a.txt").read_text()
         (['a.txt'], 'whole')
     """
-    path = Path(path)
+    path = on_this_machine(path)
     temporary = path.with_name(f".{path.stem[:100]}.{signed()}.tmp{path.suffix}")
     try:
         if parents:

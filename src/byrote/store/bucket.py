@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-__all__ = ["Bucket", "ObjectVersion"]
+__all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_settings"]
 
 _TIMEOUT, _RETRIES = "60s", 6
+_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last serves a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # by what they set; none of them is a secret
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Bucket:
             raise
         except (self._error, OSError) as error:
             line = str(error).splitlines()[0]
+            if any(words in line for words in _UNSIGNED):
+                line = "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             raise OSError(f"{self.url}/{name} cannot be reached: {line}") from None
 
     def create(self, name: str, data: bytes) -> str | None:
@@ -140,6 +144,18 @@ class Bucket:
 def endpoint() -> str:
     """The address of the object store where it is not Amazon's; empty where it is."""
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
+
+
+def public_settings() -> dict[str, str]:
+    """The endpoint and the region of the environment: what names a bucket and is no secret, for another process."""
+    return {name: os.environ[name] for names in _PUBLIC for name in names if os.environ.get(name)}
+
+
+def adopt_settings(given: Mapping[str, str]) -> None:
+    """Set the endpoint and the region that another process gave, each unless this process has one of its own."""
+    for names in _PUBLIC:
+        if not any(os.environ.get(name) for name in names):
+            os.environ.update({name: given[name] for name in names if name in given})
 
 
 def _version_of(meta: Any) -> ObjectVersion:

@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from byrote.files import cache_folder, write_atomic
+from byrote.files import cache_folder, is_address, write_atomic
 from byrote.store.bucket import Bucket, endpoint
 from byrote.store.drafts import draft, publish, remove
 
@@ -65,7 +65,7 @@ def located(name: str | Path) -> Path:
         ImportError: obstore is not installed.
     """
     text = str(name)
-    if not re.match(r"[a-z][a-z0-9+.-]+:/", text):
+    if not is_address(text):
         root = Path(name)
         bucket_of(root)
         return root

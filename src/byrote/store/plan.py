@@ -94,16 +94,32 @@ class Plan:
         try:
             data, is_sealed = _sealed(path)
             entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
-            wrong = [] if is_sealed else [e.key for e in entries if run_key(e.spec, e.contents) != e.key]
-            if wrong:
-                raise ValueError(f"{path} is not as byrote wrote it (the spec of run {wrong[0]} differs); restore it")
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
             request = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
-            return cls(*request, entries, accepted, str(data.get("file", "")))
+            plan = cls(*request, entries, accepted, str(data.get("file", "")))
+            if not is_sealed:
+                plan.check_keys(path)
+            return plan
         except FileNotFoundError:
             raise
         except (OSError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
+
+    def check_keys(self, path: Path) -> None:
+        """Check that the spec of each entry gives its key; a seal does not show that.
+
+        Args:
+            path: the file of the plan.
+
+        Raises:
+            ValueError: the spec of an entry does not.
+        """
+        for entry in self.entries:
+            if run_key(entry.spec, entry.contents) != entry.key:
+                raise ValueError(
+                    f"{path} is not as byrote wrote it (the spec of run {entry.key} differs); restore it, or start the "
+                    "same `byrote run` command again, which writes it anew"
+                )
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
         """For each finished entry, by key, the key of the committed run that stands for it.

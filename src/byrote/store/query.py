@@ -1,4 +1,4 @@
-"""The tables of a store, or of a folder of compacted results. Never loads torch."""
+"""The tables of a store, or of a folder of compacted results. Loads torch at most for `byrote.store.facts`."""
 
 import json
 import re
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from byrote.component import did_you_mean
 from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
+from byrote.store.directory import PLAN
+from byrote.store.facts import Facts
 from byrote.store.mirror import located, refresh, share
 from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
 from byrote.store.plan import Plan, older_versions
@@ -118,6 +120,7 @@ def _compacted(folder: Path) -> Results:
         _verify(folder, name, about)
     files = partial(_compacted_features, folder, about)
     runs = Table(read_parquet(folder / _RUNS))
+    _check_facts(folder / _RUNS, runs)
     return Results(runs, lazy_table(folder / _TABLE), str(folder), about, partial(_features, files), files)
 
 
@@ -135,6 +138,19 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     if not path.is_file() or sha256(path) != wanted:
         state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
         raise ValueError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
+
+
+def _check_facts(path: Path, runs: Table) -> None:
+    """Check that the facts of compacted runs are those that their specs give."""
+    facts = Facts()
+    for row in runs.rows():
+        wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
+        if wrong:
+            raise ValueError(
+                f"{path} has facts of run {row['key']} that its spec does not give ({wrong}); restore it, or run "
+                "`byrote compact` again where the runs are"
+            )
+    facts.keep()
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -158,6 +174,9 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     entries = [entry for entry in plan.entries if entry.key in present]
     fresh = [present[entry.key] for entry in entries if present[entry.key] not in compacted]
     manifests = _whole(folder, fresh, (_HISTORY,))
+    plan.check_keys(folder / PLAN)
+    for flaw in Facts().flaws((entry, manifests.get(present[entry.key])) for entry in entries).values():
+        raise DamagedRunError(folder, flaw)
     rows: list[dict[str, Any]] = []
     for entry in entries:
         key = present[entry.key]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from byrote.files import write_atomic
+from byrote.store.facts import Facts
 from byrote.store.leases import leased
 from byrote.store.mirror import discard, refresh, share
 from byrote.store.plan import Plan, older_versions
@@ -84,7 +85,8 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 def state_of(root: Path) -> dict[str, Any]:
     """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
 
-    A run is damaged where its manifest is not as it was written; its other files are left to `byrote verify`.
+    A run is damaged where its manifest is not as it was written, or has facts that its spec does not give, as far as
+    these are known (`byrote.store.facts`). Its other files are left to `byrote verify`.
 
     Raises:
         ValueError: the folder is not a store.
@@ -95,6 +97,8 @@ def state_of(root: Path) -> dict[str, Any]:
         raise ValueError(f"{root} is not a store: it has no plan.json; name the folder that `byrote run` made")
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values(), ())
+    runs = ((entry, manifests.get(present.get(entry.key, ""))) for entry in plan.entries)
+    flaws |= Facts(compute=False).flaws(runs)
     states: Counter[str] = Counter(missing=0, running=0, done=0, failed=0, damaged=0, unavailable=0)
     missing, failures, running, left_out = [], [], [], not_run(root, plan, present)
     without_data, in_hand = {run["key"] for run in left_out}, leased(root)

@@ -1,11 +1,12 @@
 """`byrote verify`: read every byte of a store or of a results folder, and name each run that is not as it should be."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from byrote.store.directory import PLAN
+from byrote.store.facts import Facts
 from byrote.store.mirror import refresh
 from byrote.store.plan import Plan, older_versions
 from byrote.store.query import is_results, read_results
@@ -62,13 +63,16 @@ def verify(root: Path) -> Verification:
         _ = results.history, results.features
         if plan is None:
             return Verification(root, 0, len(results.runs), ())
+    plan.check_keys(root / PLAN)
     with os.scandir(root) as entries:
         there = sorted(entry.name for entry in entries if is_key(entry.name))
     manifests, flaws = whole_runs(root, there, believed=False)
+    facts = Facts(own=True)
     for key, manifest in manifests.items():
-        flaw = _wrong_facts(root, manifest)
-        if flaw is not None:
-            flaws[key] = flaw
+        wrong = facts.wrong(*read_spec(root, key), manifest["facts"])
+        if wrong:
+            flaws[key] = facts_flaw(key, wrong)
+    facts.keep()
     present = plan.present(there)
     left_out = {run["key"] for run in not_run(root, plan, present)}
     older = {key for keys in older_versions(root, plan).values() for key in keys}
@@ -82,17 +86,3 @@ def verify(root: Path) -> Verification:
         forget(root)  # so that the next `byrote run` reads all files and finds the same
     ordered = tuple(flaws[key] for key in sorted(flaws))
     return Verification(root, len(plan.entries), whole, ordered, len(left_out), len(older))
-
-
-def _wrong_facts(root: Path, manifest: Mapping[str, Any]) -> Flaw | None:
-    """Check what checksums cannot show: whether the facts of a manifest are those that the run's spec gives."""
-    from byrote.experiment import Experiment
-    from byrote.training.facts import wrong_facts
-
-    key = str(manifest["key"])
-    try:
-        experiment: Experiment = Experiment(**read_spec(root, key)[0])
-    except ValueError:  # a user's own module cannot be imported here: nothing can be checked
-        return None
-    wrong = wrong_facts(experiment, manifest["facts"])
-    return facts_flaw(key, wrong) if wrong else None

@@ -14,12 +14,13 @@ from byrote.own_code import described, import_modules, own_trace
 from byrote.store import Entry, Plan
 from byrote.store.cancel import Cancelled
 from byrote.store.drafts import leftovers, remove
+from byrote.store.facts import Facts
 from byrote.store.leases import clear_leases
 from byrote.store.log import write_costs
 from byrote.store.mirror import address_of, bucket_of, discard, fetch_run, located, refresh
 from byrote.store.plan import older_versions
 from byrote.store.prune import finished_checkpoints
-from byrote.store.runs import WEIGHTS, committed, facts_flaw
+from byrote.store.runs import WEIGHTS, committed
 from byrote.store.status import clear_abandoned, mark_unavailable
 from byrote.store.verified import whole_runs
 from byrote.study import Study, list_studies
@@ -32,7 +33,6 @@ from byrote.sweep.executors.local import default_workers
 from byrote.sweep.outcome import Outcome, Watcher
 from byrote.sweep.plan import by_worth, plan_study, tasks
 from byrote.sweep.stop import Stop
-from byrote.training.facts import wrong_facts
 
 __all__ = ["make_store", "price", "run"]
 
@@ -107,7 +107,7 @@ def run(
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
-    manifests = _whole(root, plan, experiments)
+    manifests = _whole(root, plan)
     before = plan.present(manifests)
     for key in before:
         data.unavailable.pop(key, None)
@@ -136,7 +136,7 @@ def run(
     return outcome
 
 
-def _whole(root: Path, plan: Plan, experiments: Mapping[str, Experiment]) -> dict[str, dict[str, Any]]:
+def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
     """The manifests of the runs that are present and whole, with the facts of their specs; flaws are logged."""
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values())
@@ -145,14 +145,12 @@ def _whole(root: Path, plan: Plan, experiments: Mapping[str, Experiment]) -> dic
             fetch_run(root, key)
         mended, flaws = whole_runs(root, flaws)
         manifests |= mended
-    for key, name in present.items():
-        wrong = wrong_facts(experiments[key], manifests[name]["facts"]) if name in manifests else ""
-        if wrong:
-            flaws[name] = facts_flaw(name, wrong)
-            del manifests[name]
-    for flaw in flaws.values():
+    facts = Facts(own=True)
+    facts.learn(plan.entries)
+    wrong = facts.flaws((entry, manifests.get(present.get(entry.key, ""))) for entry in plan.entries)
+    for flaw in (*flaws.values(), *wrong.values()):
         log.warning("%s", flaw.sentence(root))
-    return manifests
+    return {name: manifest for name, manifest in manifests.items() if name not in wrong}
 
 
 def _check_counts(workers: int | None, limit: int | None) -> None:

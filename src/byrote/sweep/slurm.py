@@ -6,7 +6,7 @@ that another is training. Two minutes before SLURM's time limit a driver stops b
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Job", "array_script", "slurm_seconds"]
@@ -72,7 +72,9 @@ def slurm_seconds(text: str) -> float:
     return total
 
 
-def array_script(command: Sequence[str], job: Job, *, name: str, folder: str, store: str, python_path: str = "") -> str:
+def array_script(
+    command: Sequence[str], job: Job, *, name: str, folder: str, output: str, variables: Mapping[str, str]
+) -> str:
     """The script for sbatch.
 
     Args:
@@ -80,8 +82,8 @@ def array_script(command: Sequence[str], job: Job, *, name: str, folder: str, st
         job: the resources to request.
         name: the name of the job.
         folder: where the command runs and finds the user's modules, an absolute path that every node can reach.
-        store: the folder of the store, also an absolute path; the output of a task goes into its `log`.
-        python_path: the PYTHONPATH of the command; empty: none.
+        output: a folder, also an absolute path; the output of a task goes into its `log`.
+        variables: environment variables of the command; no secrets, since the script is a file.
     """
     limit = slurm_seconds(job.time)
     lines = ["#!/bin/bash", f"#SBATCH --job-name={_directive(name)}", f"#SBATCH --array={job.array}"]
@@ -89,10 +91,12 @@ def array_script(command: Sequence[str], job: Job, *, name: str, folder: str, st
     lines += [f"#SBATCH --cpus-per-task={job.workers}"]
     lines += [f"#SBATCH --partition={job.partition}"] * bool(job.partition)
     lines += [f"#SBATCH --gpus-per-node={job.gpus}"] * bool(job.gpus)
-    lines += [f"#SBATCH --output={_directive(f'{store}/log/slurm-%A_%a.txt')}", "#SBATCH --open-mode=append", ""]
+    lines += [f"#SBATCH --output={_directive(f'{output}/log/slurm-%A_%a.txt')}", "#SBATCH --open-mode=append", ""]
     lines += ["# Each array task is a driver on the same store. Submit with: sbatch THIS_FILE", "set -eu"]
     lines += [f"cd {shlex.quote(folder)}", "export OMP_NUM_THREADS=1"]
-    lines += [f"export PYTHONPATH={shlex.quote(python_path)}"] * bool(python_path)
+    if any(word.startswith("s3://") for word in command):
+        lines += ["# Credentials come from the environment of sbatch or the role of the node, never from this file."]
+    lines += [f"export {variable}={shlex.quote(value)}" for variable, value in variables.items()]
     lines += ['echo "task ${SLURM_ARRAY_TASK_ID:-0} of job ${SLURM_ARRAY_JOB_ID:-0} on $(hostname)"']
     words = [*command, "--max-time", f"{max(limit - _MARGIN, limit / 2):.0f}"]
     return "\n".join([*lines, f"exec {shlex.join(words)}"]) + "\n"

@@ -15,13 +15,13 @@ from byrote.experiment import Experiment
 from byrote.own_code import described, own_trace, traced
 from byrote.store import commit
 from byrote.store.directory import present_plan
+from byrote.store.facts import Facts
 from byrote.store.leases import HeldError, LeaseLostError, Leases, held
 from byrote.store.mirror import discard, fetch_file, fetch_run, located, share
 from byrote.store.status import clear_running, mark_running
 from byrote.store.verified import whole_runs
 from byrote.sweep.run_log import logged
 from byrote.training import Checkpoint, Progress, Stopped, train
-from byrote.training.facts import wrong_facts
 
 __all__ = ["work"]
 
@@ -62,8 +62,9 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
             if key in leases and not (root / key).exists():
                 fetch_run(root, key)
         done = whole_runs(root, [key for key in keys if key in leases and (root / key).exists()])[0]
+        facts = Facts(own=True)
         for e in experiments:  # such a run is trained again
-            if e.key in done and wrong_facts(e, done[e.key]["facts"]):
+            if e.key in done and facts.wrong(e.spec(), e.contents, done[e.key]["facts"]):
                 del done[e.key]
         for key, manifest in done.items():
             emit({"event": "run", "key": key, "status": manifest["status"], "error": manifest["error"]})

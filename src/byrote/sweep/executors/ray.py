@@ -1,8 +1,11 @@
 """The executor `ray`: tasks run on a Ray cluster, or on a private one of this machine. Ray Core alone is used.
 
 A task carries a cohort and takes one CPU, on an accelerator also a share of a GPU. Results go into the store, which
-every node must reach under the same path; only the keys of the runs and how they ended come back. When a worker or its
-node dies, Ray starts the tasks that were in its hands again, on any node, from their last checkpoint.
+every node must reach under the same path or address; only the keys of the runs and how they ended come back. When a
+worker or its node dies, Ray starts the tasks that were in its hands again, on any node, from their last checkpoint.
+
+Where the store is a bucket, a task carries the endpoint and the region. It carries no credentials, because Ray may
+write what it transports to a disk: each worker has those of its own environment.
 """
 
 import gc
@@ -23,7 +26,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from byrote.store.mirror import discard, fetch_file, located, share
+from byrote.store.bucket import adopt_settings, public_settings
+from byrote.store.mirror import bucket_of, discard, fetch_file, located, share
 from byrote.sweep.executors.base import Event, Executor, OnEvent, Request, Setting
 from byrote.sweep.plan import Task
 
@@ -119,7 +123,8 @@ class Ray(Executor):
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _message(self, task: Task) -> dict[str, Any]:
-        return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd()}
+        settings = {} if bucket_of(self._root) is None else public_settings()
+        return self._setting.message(task) | {"stop": self._flag, "cwd": os.getcwd(), "bucket": settings}
 
     def _end(self, reference: Any, task: Task, pass_on: OnEvent) -> None:
         """Pass on the events of a task, or how its worker died for the last time."""
@@ -199,8 +204,14 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
 
     with suppress(OSError):  # a file that a spec names is looked for from the driver's folder
         os.chdir(task["cwd"])
+    adopt_settings(task["bucket"])
+    try:
+        root = located(task["root"])
+    except OSError as error:
+        message = f"{error}; a worker of a running cluster has the environment of `ray start` on its node"
+        return [{"event": "error", "type": "OSError", "message": message}]
     events: list[dict[str, Any]] = []
-    attempt(task, events.append, _StopRequested(located(task["root"]), task["stop"]))
+    attempt(task, events.append, _StopRequested(root, task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
         sys.modules["torch"].cuda.empty_cache()  # the worker continues and shares its GPU

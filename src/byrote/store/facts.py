@@ -1,0 +1,144 @@
+"""Whether the facts of stored runs are those that their specs give, which no checksum can show.
+
+The facts depend on the loss, the data set, the noise and the start of a run alone. So they are computed once for each
+combination of these and remembered in byrote's cache folder, outside of every store. `byrote run` computes those of
+its whole plan; readers that meet unknown ones load torch once.
+"""
+
+import hashlib
+import marshal
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byrote.component import digest
+from byrote.files import cache_folder
+from byrote.identity import identity, modules_in
+from byrote.store.runs import Flaw, facts_flaw
+from byrote.store.sealed import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from byrote.store.plan import Entry
+
+__all__ = ["Facts"]
+
+_FIELDS = ("data", "noise", "loss", "start")
+_MEMORY = "facts.json"
+_MOST = 5000  # combinations that are remembered, the newest ones
+_COUNTS = ("n_train", "n_test", "feature_width")  # these need the data and the network, and are taken as stored
+
+
+class Facts:
+    """The facts that specs give.
+
+    Args:
+        compute: whether to compute those that are not remembered, which loads torch; False: they count as unknown.
+        own: whether the user's own modules may be imported for that; False: only those count that are imported already.
+    """
+
+    def __init__(self, *, compute: bool = True, own: bool = False) -> None:
+        self._compute, self._own = compute, own
+        self._by_content: dict[bytes, dict[str, Any] | None] = {}
+        self._remembered: dict[str, dict[str, Any]] = {}
+        self._new = False
+        with suppress(OSError, ValueError, KeyError, TypeError):  # it is made again
+            stored = read_sealed(cache_folder() / _MEMORY)[0]
+            self._remembered = dict(stored["facts"]) if stored["code"] == _code() else {}
+
+    def of(self, spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
+        """The facts of a run, without counts of samples and features; None where they are unknown.
+
+        Args:
+            spec: the spec of the run.
+            contents: the digests of the files and modules that it names.
+        """
+        parts = {name: spec.get(name) for name in _FIELDS}
+        content = marshal.dumps((parts, dict(contents)), 2)  # the fastest name for plain data; equal data may get two
+        if content not in self._by_content:
+            self._by_content[content] = self._look_up(parts, contents)
+        return self._by_content[content]
+
+    def _look_up(self, parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
+        name = digest(identity(parts, contents))
+        may = self._own or all(module in sys.modules for module in modules_in(parts))
+        if name in self._remembered or not self._compute or not may:
+            return self._remembered.get(name)
+        computed = _computed(parts, contents)
+        if computed is not None:
+            self._remembered[name], self._new = computed, True
+        return computed
+
+    def wrong(self, spec: Mapping[str, Any], contents: Mapping[str, str], stored: Mapping[str, Any]) -> str:
+        """The stored facts that contradict the spec, in words; empty if none does, or if the right ones are unknown."""
+        given = self.of(spec, contents) or {}
+        if stored.items() >= given.items():
+            return ""
+        wrong = {name: value for name, value in sorted(given.items()) if not _same(stored.get(name), value)}
+        return ", ".join(f"{name}: {stored.get(name)}, needs {value}" for name, value in wrong.items())
+
+    def learn(self, entries: Iterable["Entry"]) -> None:
+        """Compute the facts of a plan, so that the readers of its store need not."""
+        for entry in entries:
+            self.of(entry.spec, entry.contents)
+        self.keep()
+
+    def flaws(self, runs: Iterable[tuple["Entry", Mapping[str, Any] | None]]) -> dict[str, Flaw]:
+        """The runs whose manifests have other facts than the specs of their entries give, by key.
+
+        Args:
+            runs: entries of a plan, each with the manifest of the run that stands for it; None where there is none.
+        """
+        flaws = {}
+        for entry, manifest in runs:
+            wrong = "" if manifest is None else self.wrong(entry.spec, entry.contents, manifest["facts"])
+            if manifest is not None and wrong:
+                flaws[manifest["key"]] = facts_flaw(manifest["key"], wrong)
+        self.keep()
+        return flaws
+
+    def keep(self) -> None:
+        """Remember what was computed, where the cache folder can be written to."""
+        if self._new:
+            newest = dict(list(self._remembered.items())[-_MOST:])
+            with suppress(OSError):
+                write_sealed(cache_folder() / _MEMORY, {"code": _code(), "facts": newest}, durable=False)
+
+
+def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
+    """The facts by the code of this byrote; None where a file or module has another content here, or code raises."""
+    from byrote.experiment import Experiment
+    from byrote.training.facts import facts_of
+
+    try:
+        experiment = Experiment(**parts)
+        if any(contents.get(name) != content for name, content in experiment.contents.items()):
+            return None
+        facts = facts_of(experiment, 0, 0, 0)
+    except Exception:  # a user's own code, or a file that is not here
+        return None
+    return {name: value for name, value in facts.items() if name not in _COUNTS}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two facts are equal, numbers up to the last digits, in which processors may differ; a table has NaN for
+    None.
+    """
+    if isinstance(one, float) and math.isnan(one):
+        one = None
+    numbers = isinstance(one, float) and isinstance(other, float)
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) if numbers else bool(one == other)
+
+
+@cache
+def _code() -> str:
+    """What changes with the code of byrote: the names, sizes and times of its files."""
+    root = Path(__file__).resolve().parents[1]
+    state = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        about = path.stat()
+        state.update(f"{path.relative_to(root)} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return state.hexdigest()

@@ -24,9 +24,7 @@ from typing import Any
 
 from byrote.analysis import Check, Decision, at_least, decide
 
-STATEMENT = (
-    "The suspects of a run under a symmetric loss are the mislabeled samples, as well as confident learning finds them"
-)
+STATEMENT = "The suspects of a run under a symmetric loss are the mislabeled samples, at least as often as cleanlab's"
 KINDS = {"AUROC over cleanlab's": ("auroc", "clean_auroc"), "F1 over cleanlab's": ("f1", "f1_clean")}
 FLOOR = 0.001  # least standard error: a spread over three seeds may be small by chance
 SHOWN = {

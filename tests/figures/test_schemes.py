@@ -1,10 +1,10 @@
 """A figure's SVG file in a browser: its ink and its colors are legible on a light ground and on a dark one."""
 
 import pytest
+from report import legibility
 
 from byrote import figures
 from byrote.figures.offline import with_schemes
-from report import legibility
 
 GROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 18, 18)"}
 

@@ -59,7 +59,7 @@ class Specs:
     """The specs of R runs as columns.
 
     Attributes:
-        codes: by path an integer a run, (R,); equal integers mean equal values.
+        codes: by path one integer per run, (R,); equal integers mean equal values.
         values: by path the values in the order of their codes.
         bound: the paths that a run's study chooses for each loss, by path a mask (R,).
     """

@@ -1,4 +1,4 @@
-"""Whether a loss resists, or only does not get there: from its own start, and from weights that had memorized."""
+"""Whether a loss resists or only never gets there: training from random weights, and from weights that memorized."""
 
 from __future__ import annotations
 

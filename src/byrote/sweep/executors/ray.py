@@ -2,7 +2,7 @@
 
 A task carries a cohort and takes one CPU, on an accelerator also a share of a GPU. Results go into the store, which
 every node must reach under the same path; only the keys of the runs and how they ended come back. When a worker or its
-node dies, Ray starts the tasks that were in its hands again, on any node, from their last checkpoint.
+node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
 """
 
 import gc

@@ -39,8 +39,8 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
     caption = (
         "The noise rate that one run by itself states (from noisy labels that it was not trained on), minus the "
         "share of labels that are wrong, in percent of the samples, against that share. One mark per run with its "
-        "stated 95% interval; hollow: the run underfits or cannot tell the rate, so its mark should not be trusted. The "
-        "dotted line is the truth, which a correct interval crosses. "
+        "stated 95% interval; hollow: the run underfits or cannot tell the rate, so its mark should not be trusted. "
+        "The dotted line is the truth, which a correct interval crosses. "
         f"Above each panel: how many of the stated intervals do. {runs_text(chosen)}"
     )
     return Drawing(

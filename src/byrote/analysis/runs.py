@@ -26,7 +26,7 @@ _FAMILY = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs of equal specs but for loss, rate and seeds.
+    """Runs whose specs are equal apart from loss, rate and seeds.
 
     Attributes:
         digest: identifies the setting wherever it is stored.
@@ -169,7 +169,7 @@ class Analysis:
             without: the paths, with everything below them.
 
         Returns:
-            A setting for each group of runs of equal specs but for loss, rate, seeds and these paths.
+            A setting for each group of runs whose specs are equal apart from loss, rate, seeds and these paths.
         """
         codes = self._specs.setting(without)
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)

@@ -118,7 +118,7 @@ class Specs:
         return np.array([numbers[row] for row in seeds], dtype=np.int64)
 
     def setting(self, without: Sequence[str] = ()) -> Codes:
-        """The setting of each run as an integer, (R,): equal specs but for loss, rate and seeds.
+        """The setting of each run as an integer, (R,); runs share one if only loss, rate and seeds differ.
 
         A field that is bound to the loss belongs to the loss and not to the setting.
 

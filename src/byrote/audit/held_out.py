@@ -188,7 +188,7 @@ def _learn(
     training: Training,
     sums: _Sums | None,
 ) -> NDArray[np.float64]:
-    """One epoch; the mean loss of each network."""
+    """Train for one epoch; returns the mean loss of each network."""
     network.train()
     total = torch.zeros(len(index), dtype=torch.float64, device=x.device)
     for start, stop in batches(index.shape[1], training.batch_size, training.drop_last):

@@ -76,7 +76,7 @@ def dimmed(full: float = 1.0) -> Any:
 
 
 def _legend(names: Sequence[str]) -> dict[str, Any]:
-    """A layer of invisible marks that makes the legend one and complete, whatever else a panel holds."""
+    """A layer of invisible marks that gives every panel the same complete legend."""
     chart = alt.Chart(values([{"loss": name} for name in names])).mark_point(opacity=0, size=0)
     encoded = {"color": by_loss(names), "shape": by_loss(names, "shape")}
     layer: dict[str, Any] = chart.encode(**_pixels(0, 0), **encoded).to_dict(validate=False)

@@ -70,8 +70,8 @@ def estimate(
         done: the manifests of the runs that are there, by key of the plan.
         experiments: all runs of the plan, by key.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
-        workers: how many work at the same time.
-        device: where they would train.
+        workers: the number of workers.
+        device: the device on which they would train.
     """
 
     def cost(e: Experiment) -> float:

@@ -3,9 +3,10 @@
     python benchmarks/roofline.py results/benchmarks/engine.json results/benchmarks/engine-pairs.json \\
         docs/images/roofline.svg
 
-Bytes of a step are counted by hand, 4 per float32, for each weight. Plain: read forward, read backward, gradient written,
-then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward, then weight and
-momentum read and written once while the gradient lies in a tile (5 words). Activations stay in the caches.
+Bytes of a step are counted by hand for each weight, in words of 4 bytes (float32). Plain: read forward, read backward,
+gradient written, then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward,
+then weight and momentum read and written once while the gradient lies in a tile (5 words). Activations stay in the
+caches.
 """
 
 import json

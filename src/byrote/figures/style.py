@@ -1,6 +1,6 @@
 """How every figure looks: one color, one mark and one dash per loss, and one theme for page, paper and notebook.
 
-All ink (axes, text, reference lines) is `currentColor`, so a chart takes the color of the text around it, on a
+The color of axes, text and reference lines is `currentColor`, so a chart takes the color of the text around it, on a
 light page, on a dark one and in print; SVG and PDF files fall back to black.
 """
 

@@ -6,10 +6,10 @@
 Network and images are those of MD's Figure 1: nine blocks, M = 2, 3 x 32 x 32 pixels, batch 128; 4,000 images of the
 embedded Fashion-MNIST. Plain: `anchors/plain_loop.py` on the device, one run at a time, float32 without TF32 (torch's
 default), batches moved there one by one. Ours: `train_epoch` of a prepared cohort, as an executor's worker calls it; a
-cohort of 200 epochs, so that the step is compiled where it would be. Both take turns in this process, and the median
+cohort of 200 epochs, so that the step is compiled where it would be. The two alternate in this process, and the median
 ratio is printed. The device has finished whenever a clock is read. The last line is JSON when `--json` is given.
 
-The roofline of a step: 6 x 128 FLOP a weight (4 x 128 in the first layer, whose input needs no gradient) against the
+The roofline of a step: 6 x 128 FLOP per weight (4 x 128 in the first layer, whose input needs no gradient) against the
 bytes of BYTES; activations are left out. Its corners are measured in turns with the step: batched products
 (runs, 128, width) x (runs, width, width), and a read-read-write of memory larger than any cache. Of each the best round
 counts.
@@ -83,7 +83,7 @@ def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: i
 
 
 def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: int) -> tuple[float, float, float]:
-    """The best round of each: seconds of an epoch, FLOP a second of batched products, bytes a second of memory."""
+    """The best round of each: seconds of an epoch, FLOP per second of batched products, bytes per second of memory."""
     device, bf16 = cohort.device, cohort.experiments[0].training.precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     a = torch.randn(cohort.size, BATCH, width, device=device, dtype=dtype)
@@ -228,7 +228,7 @@ def main() -> None:
     if device.type == "cuda":
         settings |= {"accelerator": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     print("plain {plain_s:.4g} s a run-epoch, ours {ours_s:.4g} s, ratio {ratio:.1f}".format(**figures))
-    print("{flop_a_weight:.0f} FLOP and {bytes_a_weight:.0f} bytes a weight and step;".format(**figures), end=" ")
+    print("{flop_a_weight:.0f} FLOP and {bytes_a_weight:.0f} bytes per weight and step;".format(**figures), end=" ")
     print("products {peak_tflops:.4g} TFLOP/s, memory {bandwidth_gbs:.4g} GB/s".format(**figures))
     print("step {step_tflops:.4g} of {roofline_tflops:.4g} TFLOP/s, {share_of_roofline:.2f} of it".format(**figures))
     print("Figure 1 at width {}, {figure1_runs:.0f} runs: {figure1_hours:.3g} hours".format(options.width, **figures))

@@ -9,8 +9,8 @@ line is JSON when `--json` is given. Without `--precision` it is the one that th
 
 `--processor` is for a machine with other users, where wall time says little: plain loop and engine take turns in one
 process with one thread each, epoch by epoch, and processor seconds are compared. Two workers use two cores fully and a
-second thread at most halves the plain loop's time, so this ratio is a lower bound of the other but for what two workers
-take from each other (memory, caches).
+second thread at most halves the plain loop's time. So this ratio is a lower bound of the ratio without `--processor`,
+apart from what two workers take from each other (memory, caches).
 """
 
 import argparse
@@ -159,10 +159,10 @@ def machine() -> dict[str, str | int]:
 
 
 def against_peak(case: Case, precision: str, rounds: int = 25) -> tuple[float, float]:
-    """FLOP a second of the training step, and of products (128, width) x (width, width), of one thread each.
+    """FLOP per second of the training step, and of products (128, width) x (width, width), both on one thread.
 
-    Both take turns in this process, a few milliseconds of products before each epoch, and of each the best round
-    counts: other users of the machine slow down single rounds of either.
+    The two alternate in this process, a few milliseconds of products before each epoch. The best round of each counts,
+    because other users of the machine slow down single rounds.
     """
     torch.set_num_threads(1)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -2,9 +2,10 @@
 
     python benchmarks/growth.py [--json] [--precision bf16|fp32] [--rounds N] [--out FILE]
 
-Milliseconds of one run's epoch, one thread, in this process. All sizes of a row take turns, and of each the best round
-counts: other users of the machine slow down single rounds. Memory is what a fresh process needs at most, above what it
-held before, to prepare and train a cohort of width 512 for two epochs. The last line is JSON when `--json` is given.
+Milliseconds of one run's epoch, one thread, in this process. All sizes of a row take turns, and the best round of each
+counts, because other users of the machine slow down single rounds. Memory is what a fresh process needs at most, above
+what it held before, to prepare and train a cohort of width 512 for two epochs. The last line is JSON when `--json` is
+given.
 """
 
 import argparse

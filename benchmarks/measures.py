@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def against_pinv(size: int = 50_000, num_classes: int = 100, repeats: int = 2) -> tuple[float, float]:
-    """How many times faster than the anchor it is (best of `repeats`, in turns), and the relative difference."""
+    """How many times faster `nc1` is than `nc1_pinv` (best of `repeats`, in turns), and the relative difference."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(num_classes).repeat(size // num_classes)
     features = torch.randn(size, WIDTH, generator=generator)

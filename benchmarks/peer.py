@@ -3,12 +3,12 @@
     python benchmarks/peer.py [--json] [--quick] [--precision bf16|fp32] [--rounds N] [--only NAME ...] [--out FILE]
 
 The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. It and the
-engine train the same network on the same labels in one process with one thread each, and take turns epoch by epoch. A
-figure is processor seconds per run-epoch. The ratio is the median over rounds of that of one turn, with its lowest and
-highest value.
+engine train the same network on the same labels in one process with one thread each, and alternate epoch by epoch. A
+figure is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest of them
+are printed.
 
-The share of the peak compares a training step of a dense chain with products (128, width) x (width, width) that take
-turns with it; of each the best round counts. The last line is JSON when `--json` is given.
+The share of the peak compares a training step of a dense chain with products (128, width) x (width, width). The two
+alternate, and the best round of each counts. The last line is JSON when `--json` is given.
 """
 
 import argparse

@@ -3,9 +3,10 @@
     python benchmarks/roofline.py results/benchmarks/engine.json results/benchmarks/engine-pairs.json \\
         docs/images/roofline.svg
 
-Bytes of a step are counted by hand, 4 a float32, for each weight. Plain: read forward, read backward, gradient written,
-then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward, then weight and
-momentum read and written once while the gradient lies in a tile (5 words). Activations stay in the caches.
+Bytes of a step are counted by hand for each weight, in words of 4 bytes (float32). Plain: read forward, read backward,
+gradient written, then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward,
+then weight and momentum read and written once while the gradient lies in a tile (5 words). Activations stay in the
+caches.
 """
 
 import json
@@ -31,7 +32,7 @@ def panel(figures: dict[str, Any]) -> alt.LayerChart:
         {"x": FLOP_A_WEIGHT / (WORDS[kind] * WORD), "y": rate, "name": f"{name} ({rate:.0f})"}
         for kind, (name, rate) in rates.items()
     ]
-    x = alt.X("x:Q", scale=alt.Scale(type="log"), title="FLOP a byte of memory traffic")
+    x = alt.X("x:Q", scale=alt.Scale(type="log"), title="FLOP per byte of memory traffic")
     y = alt.Y("y:Q", scale=alt.Scale(type="log"), title="GFLOP/s (roof and ours: one core)")
     line = alt.Chart(alt.Data(values=roof)).mark_line(color="#5B5B5B").encode(x=x, y=y)
     points = alt.Chart(alt.Data(values=reached)).mark_point(filled=True, size=80, color="#0072B2").encode(x=x, y=y)

@@ -119,7 +119,7 @@ def _draw(error: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array
 
 
 def held(setting: Setting, region: str, half: float) -> Held:
-    """k cells, one check a kind, held to [0, inf), [-half, half], or to lie outside of [-half, half]."""
+    """k cells, one check per kind, held to [0, inf), [-half, half], or to lie outside of [-half, half]."""
     k, kinds = setting.k, setting.kinds
     low, high = (0.0, math.inf) if region == "one-sided" else (-half, half)
     like = np.ones(k * kinds)

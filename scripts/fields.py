@@ -44,7 +44,7 @@ def tables() -> dict[str, str]:
 
 
 def _of_spec(spec: type[Spec]) -> str:
-    """A row a field: what it takes, its default, and what the docstring says of it."""
+    """One row per field: what it takes, its default, and its description in the docstring."""
     meanings = _meanings(inspect.getdoc(spec) or "")
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in spec.model_fields.items():

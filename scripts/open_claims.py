@@ -61,7 +61,7 @@ def seeds_of(forecast: str) -> int | None:
 
 
 def rows(studies: list[Path]) -> Iterator[dict[str, object]]:
-    """One row an open claim and study."""
+    """One row per open claim and study."""
     for id, folders in open_claims(studies):
         for folder in folders:
             store = byrote.open(folder)

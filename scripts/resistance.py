@@ -31,7 +31,7 @@ COLUMNS = ("images_a_class", "loss", "eta", "reading", "seeds", "value", "low", 
 
 
 def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
-    """One row a number of images, loss, noise rate and reading; m without noise is left out."""
+    """One row per number of images, loss, noise rate and reading; m without noise is left out."""
     families = cells(analysis, vary=(SIZE,))
     family = max(families, key=lambda one: (len(one.by(SIZE)), len(one.all)))
     for images, cell in family.by(SIZE).items():

@@ -40,7 +40,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    """The device of a test: the CPU, then this machine's GPU or a pretended one, where float32 is not TF32."""
+    """The device of a test: the CPU, then this machine's GPU or a simulated one, where float32 is not TF32."""
     if request.param == "pretended":
         with pretended():
             yield "cuda"

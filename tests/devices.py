@@ -1,4 +1,4 @@
-"""A pretended GPU for machines without one: its tensors lie in the CPU's memory and obey the rules of a second device.
+"""A simulated GPU for machines without one: its tensors lie in the CPU's memory and obey the rules of a second device.
 
 A tensor that is created on or moved to "cuda" reports that device. As with CUDA, it is an error to give an operator
 tensors of both devices, to give a kernel the address of such a tensor, to pass it to numpy, or to fill it from a CPU

@@ -142,7 +142,7 @@ def test_equal_runs_are_planned_once(study):
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, study):
-    """Some editors write one."""
+    """Some editors begin a file with a byte order mark."""
     path = tmp_path / "s.toml"
     path.write_text(STUDY, "utf-8-sig")
     assert Study.load(str(path)) == study

@@ -18,7 +18,7 @@ class CompiledLoop:
         module: the network, trained in place; convolutional where `images` have three axes a sample.
         images, labels: all of them, in memory.
         precision: "bf16" (autocast) or "fp32".
-        batch_size, lr, momentum, weight_decay: of plain SGD.
+        batch_size, lr, momentum, weight_decay: the settings of plain SGD.
         backend: of `torch.compile`.
     """
 

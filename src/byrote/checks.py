@@ -118,7 +118,7 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
     """Class labels (n,) in any integer container as int64, each within 0 .. num_classes - 1.
 
     Args:
-        name: of the labels in error messages.
+        name: the name of the labels in error messages.
         labels: see `integers`.
         num_classes: N.
         size: n, the required number; None: any number.

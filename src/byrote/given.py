@@ -56,8 +56,8 @@ TRUE_LABELS = (
 """
 
 AGREEMENT = {"given_agreement": "j2", "test_given_agreement": "test_accuracy"}
-"""By column the reading whose number it holds where labels are only given: the share of training samples, and of test
-samples, that are predicted as their given label.
+"""For runs whose labels are only given: each column of agreement, and the reading whose number it holds. They are the
+shares of training samples, and of test samples, that are predicted as their given label.
 """
 
 

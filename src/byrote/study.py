@@ -66,7 +66,7 @@ def _experiment(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) 
     """An experiment that reuses the equal parts of earlier ones, because the parts of many runs are the same.
 
     Args:
-        fields: of the experiment.
+        fields: the fields of the experiment.
         shared: the parts by field and given value; new ones are added.
     """
     given = {name: (name, repr(value)) for name, value in fields.items()}

@@ -131,7 +131,7 @@ def test_class_absent_from_a_chunk_is_legal_and_overall_is_nan() -> None:
 @pytest.mark.parametrize(
     ("features", "labels"),
     [
-        (torch.randn(3, 4), torch.arange(3)),  # one sample a class
+        (torch.randn(3, 4), torch.arange(3)),  # one sample per class
         (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # constant
         (torch.zeros(6, 4), torch.arange(3).repeat(2)),
         (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)),  # one class

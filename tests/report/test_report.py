@@ -135,7 +135,7 @@ def test_the_third_sentence_counts_verdicts():
     )
     partly = [verdict("A2"), verdict("A3", "holds except"), verdict("A4", "fails in")]
     assert heads.claims_sentence(partly) == (
-        "Of three claims tested, 1 holds (A2), 1 holds but for some cells (A3), none fails, "
+        "Of three claims tested, 1 holds (A2), 1 holds except in some cells (A3), none fails, "
         "1 fails in some cells (A4) and none is open."
     )
     assert "None of the papers' claims" in heads.claims_sentence([verdict("C1", "not tested")])

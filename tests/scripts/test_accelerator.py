@@ -56,7 +56,7 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
 
 
 def test_a_rate_counts_the_products_of_every_run(monkeypatch):
-    """4 x 128 FLOP a weight and batch of the first layer, 6 x 128 of the others; 400 images are 3.125 batches."""
+    """4 x 128 FLOP per weight and batch of the first layer, 6 x 128 of the others; 400 images are 3.125 batches."""
     spec = importlib.util.spec_from_file_location("accelerator_benchmark", ROOT / "benchmarks" / "accelerator.py")
     benchmark = importlib.util.module_from_spec(spec)
     for name in [name for name in sys.modules if name.partition(".")[0] == "engine"]:

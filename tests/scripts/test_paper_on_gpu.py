@@ -1,4 +1,4 @@
-"""The script for a GPU, on the CPU and on the pretended device with tiny slices: it stops and continues."""
+"""The script for a GPU, on the CPU and on the simulated device with tiny slices: it stops and continues."""
 
 import importlib.util
 import json

@@ -33,7 +33,7 @@ def leaves(spec, path=()):
 
 
 def values(e):
-    """Every field with its value, but for the rate and the seed."""
+    """Every field with its value, except the rate and the seed."""
     return {(place, str(leaf)) for place, leaf in leaves(e.spec()).items() if place not in VARIED}
 
 

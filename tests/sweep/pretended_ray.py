@@ -1,4 +1,4 @@
-"""A pretended `ray` module for tests of the executor: tasks run in this process when they are waited for."""
+"""A simulated `ray` module for tests of the executor: tasks run in this process when they are waited for."""
 
 from types import SimpleNamespace
 

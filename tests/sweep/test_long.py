@@ -57,7 +57,7 @@ def forty(tmp_path_factory):
 
 
 def started(path, root, *more):
-    """A driver at the head of a group of its own, as a terminal starts it."""
+    """A driver as a terminal starts it: the leader of its own process group."""
     search = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "byrote", "run", str(path), "--import", "toys", "--out", str(root), *more],

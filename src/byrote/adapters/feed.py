@@ -88,7 +88,7 @@ class Feed:
         observer: watches the model that is being trained.
         train, test: (inputs, labels), whole data sets in a fixed order, such as a DataLoader without shuffling that
             nothing else iterates; with an index if the Observer declares which member it is.
-        prefix: of the names in the library's log.
+        prefix: prepended to the names in the library's log.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         take: a function of the result of `training_step` and the batch that returns (index, logits, labels); by default
             the step returns {"loss", "logits"} and the data set is wrapped in `Indexed`, or the Observer declares the
             member `index`.
-        prefix: of the logged names; "byrote_" where a checkpoint's file is named by a reading.
+        prefix: prepended to the logged names; "byrote_" where a checkpoint's file is named by a reading.
 
     Raises: ValueError for running readings under several processes, for strategies that start processes by spawn or
         fork (their rows never reach this process; where a process is forked, Lightning's error ends with ours), and

@@ -90,7 +90,7 @@ def side_by_side(stacked: Tensor) -> Tensor:
 
 
 def positions(index: Tensor, size: int, beside: Tensor) -> Tensor:
-    """Positions (B,) int64 where the batch is, checked against the data set and the batch."""
+    """Positions (B,), int64 on the batch's device, checked against the data set and the batch."""
     index = class_labels("index", index, size)
     same_length(index=index, batch=beside)
     return index.to(beside.device)

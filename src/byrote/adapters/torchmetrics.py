@@ -49,7 +49,7 @@ class NeuralCollapseNC1(Metric):
     """Variability collapse NC1 over every process, each sample counted once; on test data it is the dilation.
 
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centered
-    (N x M means, M x M scatter), one byte a sample, and the last batch.
+    (N x M means, M x M scatter), one byte per sample, and the last batch.
 
     How a padded sample is counted once: padding sits in the last batch of a process, so the last batch of each is
     kept apart and added only in `compute`, when the samples of the other processes are known.

@@ -81,7 +81,7 @@ class Check:
         share: (successes, runs) of a share of independent runs, which has the exact interval and no values.
         facts: further columns of its row in the details.
         decides: False for a variation; it is shown, and decides only where its kind has no other check.
-        scale: of the values: "plain", or "log" or "atanh" of the number that is shown.
+        scale: the scale of the values: "plain", or "log" or "atanh" of the number that is shown.
         reason: why the values are NaN.
         tried: the number of epochs of which this is the best (see `at_some_epoch`); 1 for an ordinary check.
 
@@ -139,7 +139,7 @@ class Check:
 
     @cached_property
     def tests(self) -> Tests:
-        """Its own estimate, interval and p-values, arrays of shape (1, 1)."""
+        """The check's estimate, interval and p-values, arrays of shape (1, 1)."""
         return all_tests([self], held_of([self]))
 
     @property

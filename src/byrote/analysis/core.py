@@ -198,7 +198,7 @@ def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tu
     """The verdict of each repetition, as an index of `WORDS`, and the cells it names.
 
     Args:
-        tests, pooled: of the checks whose premise is met.
+        tests, pooled: the tests of the checks whose premise is met.
         may_hold: false where too few cells reach their premise, or a part of the claim was not tested.
 
     Returns: (R,) words; (R, K) the cells in which Holm rejects a check.
@@ -262,7 +262,7 @@ def _tests(
 
 
 def _centered(values: Array, member: Mask, n: Numbers) -> tuple[Array, Array]:
-    """(R, C) means over each check's seeds, and (R, C, S) deviations from them, 0 for the seeds it has not."""
+    """(R, C) means over each check's seeds, and (R, C, S) deviations from them, 0 for other seeds."""
     mean = np.where(member, values, 0.0).sum(-1) / np.maximum(n, 1)
     return mean, np.where(member, values - mean[..., None], 0.0)
 

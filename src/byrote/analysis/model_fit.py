@@ -124,7 +124,7 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
     Args:
         final: columns with one entry per run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
             class_distance. Runs of losses unknown to the model, or without a reading, are left out.
-        law: of the spread of a class.
+        law: the law of the spread of a class.
         predict: whether to solve the model for each loss and eta; without it, slopes and parameters only.
 
     Raises:
@@ -182,7 +182,7 @@ def fit_runs(
         seed: (R,) whole numbers.
         models: kind and alpha of each loss in the data, such as {"CE": ("smoothing", 0.), "LS": ("smoothing", .1)}.
         num_classes: N.
-        law: of the spread of a class.
+        law: the law of the spread of a class.
         reference: the loss that gives C_MD and the floor.
         partner: the loss that gives the lambdas together with the reference.
         predict: whether to solve the model for each loss and eta.

@@ -62,7 +62,7 @@ class Store:
     def history(self) -> Table:
         """The table behind claims and figures: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
-        One row a finished run and evaluated epoch. Beside the readings stand the run's key, part, setting (its digest
+        One row per finished run and evaluated epoch. Beside the readings stand the run's key, part, setting (its digest
         and its title), loss, rate and seed, the facts of its data, and each field of the specs that differs within the
         table under its dotted path.
 

@@ -26,7 +26,7 @@ _FAMILY = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs of equal specs but for loss, rate and seeds.
+    """Runs whose specs are equal apart from loss, rate and seeds.
 
     Attributes:
         digest: identifies the setting wherever it is stored.
@@ -59,9 +59,9 @@ class Analysis:
         runs: one row per finished run: key, part, dataset, network, noise, loss (a name that distinguishes variants of
             one loss), rate, seed, the facts of the run, and its last readings.
         history: one row per finished run and evaluated epoch: `run` (the row of `runs`), epoch, and the readings.
-        Columns
-            that depend on true labels are NaN in runs whose labels are only given (`byrote.given`); there the columns
-            `given_agreement` and `test_given_agreement` measure the agreement of predictions with the given labels.
+            Columns that depend on true labels are NaN in runs whose labels are only given (`byrote.given`); there the
+            columns `given_agreement` and `test_given_agreement` measure the agreement of predictions with the given
+            labels.
         failed: how many runs failed.
         given: which finished runs have data whose labels are only given, (R,).
     """
@@ -169,7 +169,7 @@ class Analysis:
             without: the paths, with everything below them.
 
         Returns:
-            A setting for each group of runs of equal specs but for loss, rate, seeds and these paths.
+            A setting for each group of runs whose specs are equal apart from loss, rate, seeds and these paths.
         """
         codes = self._specs.setting(without)
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
@@ -240,7 +240,7 @@ class Analysis:
         return np.asarray(self.runs[column], dtype=np.float64)
 
     def need(self, *columns: str) -> list[str]:
-        """Those of the columns that neither the runs nor the history have."""
+        """The columns that this analysis lacks, in the runs as in the history."""
         return [name for name in columns if name not in self.runs]
 
     @cached_property

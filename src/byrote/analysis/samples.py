@@ -62,7 +62,7 @@ class Sample:
     values: Array = field(repr=False)  # (n,), on `scale`
     seeds: tuple[Hashable, ...]
     scale: Scale = "plain"
-    whole: float = float("nan")  # the statistic of all runs at once, on `scale`; the estimate less the jackknife's bias
+    whole: float = float("nan")  # the statistic of all runs at once, on `scale`; the estimate minus its jackknife bias
     reason: str = ""
 
     def estimate(self, confidence: float = 0.95) -> Estimate:

@@ -294,7 +294,7 @@ def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
 def _means(
     by: Mapping[str, tuple[list[Any], Codes]], columns: Mapping[str, Array], within: tuple[float, float] | None
 ) -> list[Row]:
-    """One row a combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
+    """One row per combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
 
     Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. With a single finite
     value there is no interval: both ends equal the mean, so that a band closes there.

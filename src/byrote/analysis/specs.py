@@ -59,7 +59,7 @@ class Specs:
     """The specs of R runs as columns.
 
     Attributes:
-        codes: by path an integer a run, (R,); equal integers mean equal values.
+        codes: by path one integer per run, (R,); equal integers mean equal values.
         values: by path the values in the order of their codes.
         bound: the paths that a run's study chooses for each loss, by path a mask (R,).
     """
@@ -118,7 +118,7 @@ class Specs:
         return np.array([numbers[row] for row in seeds], dtype=np.int64)
 
     def setting(self, without: Sequence[str] = ()) -> Codes:
-        """The setting of each run as an integer, (R,): equal specs but for loss, rate and seeds.
+        """The setting of each run as an integer, (R,); runs share one if only loss, rate and seeds differ.
 
         A field that is bound to the loss belongs to the loss and not to the setting.
 

@@ -24,7 +24,7 @@ class Matched:
 
     Attributes:
         wrong: for each planned sample in order True, False, or None where unsure; as many as were answered.
-        second: of the samples asked twice and answered both times surely, whether the two answers differ.
+        second: whether the two answers differ, for each sample that was asked twice and never answered "unsure".
         corrected: the label that the reviewer gave instead, by row.
     """
 
@@ -85,7 +85,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
     Args:
         plan: the plan.
         answers: in the order they were given; the second answer about a sample is its second look.
-        names: of the classes.
+        names: the names of the classes.
 
     Raises:
         ValueError: an answer about a sample that is not planned or was answered too often, an unknown answer, or
@@ -136,7 +136,7 @@ def spelled(meaning: str, names: Sequence[str]) -> str:
 
     Args:
         meaning: "y" (the label is right), "n" (wrong), or "unsure".
-        names: of the classes.
+        names: the names of the classes.
 
     >>> spelled("n", ["m", "n"]), spelled("y", ["m", "n"])
     ('no', 'y')

@@ -1,4 +1,4 @@
-"""Carry out a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
+"""Follow a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
 
 Every answer is on the disk before the next question is asked. The sheet is written whole under another name and then
 put in its place, so that a kill at any moment leaves it with the answer or without, never with a part of it.

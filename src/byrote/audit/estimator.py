@@ -37,9 +37,9 @@ class LabelAudit(_Base):  # type: ignore[misc]
 
     Args:
         network: None or "mlp", "linear" (for embeddings), "knn" (nothing is trained), a byrote network, or an
-            `nn.Module` that ends in an `nn.Linear` with one output a class.
+            `nn.Module` that ends in an `nn.Linear` with one output per class.
         folds: k, at least 2.
-        epochs: of training, at least 1.
+        epochs: the number of training epochs, at least 1.
         pilot: compare three losses on the held-out given labels first (three times the training).
         random_state: an integer; the same gives the same audit.
 

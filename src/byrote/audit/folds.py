@@ -19,7 +19,7 @@ def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = No
     Args:
         labels: (n,) classes.
         folds: k, from 2 to n.
-        seed: of the draw.
+        seed: the seed of the draw.
         groups: (n,) integers; None: every sample is its own group.
 
     Returns:

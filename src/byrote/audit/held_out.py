@@ -1,4 +1,4 @@
-"""Predictions for samples by networks that have not seen their labels: one network a fold, all trained side by side.
+"""Predictions for samples by networks that have not seen their labels: one network per fold, all trained side by side.
 
 Two halves cost little more than one run: each of two networks learns one half and judges the other. Readings of all
 epochs are averaged, because a wrong label is contradicted early and long, and any single epoch is noisy.
@@ -69,7 +69,7 @@ def judge(
     followed: bool = True,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> HeldOut:
-    """Train one network a fold on the other folds, and read every sample in every epoch.
+    """Train one network per fold on the other folds, and read every sample in every epoch.
 
     Args:
         samples: (n, ...) float32.
@@ -78,7 +78,7 @@ def judge(
         num_classes: N.
         network, loss, training: the network, its loss, and the training settings. Every network takes as many samples
             an epoch as the smallest of the training sets holds.
-        seed: of initial weights and order.
+        seed: the seed of initial weights and order.
         device: where.
         followed: read every epoch; False reads only the last, as a plain cross-validation does.
         on_epoch: called with the epoch, from 1, and the number of epochs.
@@ -188,7 +188,7 @@ def _learn(
     training: Training,
     sums: _Sums | None,
 ) -> NDArray[np.float64]:
-    """One epoch; the mean loss of each network."""
+    """Train for one epoch; returns the mean loss of each network."""
     network.train()
     total = torch.zeros(len(index), dtype=torch.float64, device=x.device)
     for start, stop in batches(index.shape[1], training.batch_size, training.drop_last):

@@ -8,7 +8,7 @@ sum W_h p_h is the alpha/2 quantile of the sum of independent draws from the low
 confidence procedures for inference in the two-sample case", Biometrics 71, 146).
 
 The quantiles are computed, not simulated: the distributions are laid out on a grid of step 2^-14 and convolved. Each
-value is rounded outward, so that an end lies at most one step a stratum too far out.
+value is rounded outward, so that an end lies at most one step per stratum too far out.
 """
 
 from collections.abc import Sequence

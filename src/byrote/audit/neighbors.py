@@ -12,14 +12,14 @@ _BLOCK = 1 << 24  # distances at a time
 def neighbor_probabilities(
     features: NDArray[np.floating], labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float32]:
-    """(m_a + 1/N) / (m + 1) for each class a: m_a of the m = 20 nearest samples of the other folds carry it.
+    """(m_a + 1/N) / (m + 1) for each class a: m_a of the m = 20 nearest samples of the other folds have it.
 
     Distances are Euclidean between features of unit length.
 
     Args:
         features: (n, d).
         labels: (n,).
-        folds: (n,); no sample's own fold is looked at, as its labels are judged together with it.
+        folds: (n,); a sample's own fold is left out, because its labels are judged together with the sample's.
         num_classes: N.
 
     >>> x = np.array([[1., 0.], [1., .1], [0., 1.], [.1, 1.]])

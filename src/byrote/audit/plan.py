@@ -33,7 +33,7 @@ class Stratum:
     """A stratum: samples from which a random sample is drawn.
 
     Attributes:
-        name: of the stratum.
+        name: the name of the stratum.
         suspects: whether they are suspects.
         size: how many samples it holds.
         checks: how many of them are drawn.
@@ -55,8 +55,8 @@ class Plan:
 
     Attributes:
         labels: digest of the labels that are audited.
-        seed: of the draw.
-        confidence: of the intervals that settle it.
+        seed: the seed of the draw.
+        confidence: the confidence level of the intervals that settle it.
         strata: the strata that the samples are drawn from.
         rows: samples to check, in order.
         stratum: the number of the stratum of each.
@@ -211,8 +211,8 @@ def draw(
         checks: looks in all, at least 2; or
         half_width: the half-width to reach, in (0, .5); the smallest sufficient number of looks is used.
         twice: how many of the looks are second looks, which show how often the reviewer errs.
-        seed: of the draw.
-        confidence: of the intervals.
+        seed: the seed of the draw.
+        confidence: the confidence level of the intervals.
 
     Raises:
         ValueError: neither or both of `checks` and `half_width`, or one out of range.

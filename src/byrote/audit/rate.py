@@ -33,7 +33,7 @@ def label_only(
         folds: (n,) number of the network that judged each sample; None: a single network.
         transition: the consensus estimate, for a value where no interval can be stated.
         disagreement: share of labels that differ from the prediction.
-        seed: of the random part that is used where the samples do not fit in memory.
+        seed: the seed of the random part that is used where the samples do not fit in memory.
     """
     n, N = len(labels), num_classes
     rows = np.arange(n)

@@ -75,7 +75,7 @@ class Audit:
     """The outcome of an audit.
 
     Attributes:
-        names: of the classes.
+        names: the names of the classes.
         samples: columns, one row per sample in the order they came: row, id, given, suggested (numbers of classes),
             score, probability, suspect, doubtful, kind (see `suspects.KINDS`), reason, twin (row of a near duplicate,
             -1: none), fold (-1: none).
@@ -124,8 +124,8 @@ class Audit:
             checks: how many looks to take, second looks included.
             twice: how many of the looks are second ones; None: a tenth of `checks`, and 20 with `half_width`. 0 takes
                 each answer as right.
-            seed: of the draw.
-            confidence: of the intervals.
+            seed: the seed of the draw.
+            confidence: the confidence level of the intervals.
         """
         columns = self.samples
         strata = split(columns["suspect"], columns["doubtful"])

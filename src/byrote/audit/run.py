@@ -1,4 +1,4 @@
-"""Carry out an audit: from samples, by training; or from probabilities that the user has, without."""
+"""Run an audit: from samples, by training networks; or without training, from probabilities that the user has."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,13 +75,13 @@ def audit_samples(
     Args:
         x: (n, d) features or embeddings, or (n, C, H, W) images; finite.
         labels: (n,) in 0..N-1.
-        names: of the N classes.
+        names: the names of the N classes.
         groups: (n,) samples of one group are never split between folds.
         network: None or "mlp", "linear", "knn" (nothing is trained), a byrote network, or an `nn.Module`.
         folds: k, at least 2; two halves cost little more than one run.
-        epochs: of training.
+        epochs: the number of training epochs.
         pilot: compare RLL, CE and GCE on the held-out given labels, and audit under the one that agrees most.
-        seed: of folds, weights and order.
+        seed: the seed of folds, weights and order.
         device: where to train.
         ids: what the samples are called; None: their rows.
         keep: a folder in which finished trainings are kept, so that the same audit does not train again.
@@ -135,10 +135,10 @@ def audit_probabilities(
     Args:
         probabilities: (n, N), each row summing to about 1; a memory map is read in blocks.
         labels: (n,) in 0..N-1.
-        names: of the N classes.
+        names: the names of the N classes.
         folds: (n,) number of the model that gave each row, where there are several.
         features: (n, M) of the same samples, in which neighbors are looked for; None: the probabilities themselves.
-        seed: of what is drawn.
+        seed: the seed of what is drawn.
         ids: what the samples are called; None: their rows.
 
     Raises:

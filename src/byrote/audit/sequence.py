@@ -38,7 +38,7 @@ def running_share(
         stratum: the stratum of each look, in the order of the plan; may stop before the plan ends.
         wrong: whether its label was wrong.
         sizes: N_h, samples in each stratum.
-        checks: n_h, how many of each the plan draws, in random order.
+        checks: n_h, how many samples of each stratum the plan draws, in random order.
         confidence: that the interval holds at all moments together, in (0, 1).
 
     Returns:

@@ -110,7 +110,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
     Args:
         plan: what was drawn.
         answers: (row, answer) pairs, see `answers.read_answers`.
-        names: of the classes.
+        names: the names of the classes.
 
     Raises:
         ValueError: no answers, or answers that the plan does not allow.
@@ -185,7 +185,7 @@ def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
 
 
 def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
-    """Given how many of them were drawn, the samples of one label are a random draw from each stratum's."""
+    """The share among samples of one label: given their number in a stratum's draw, they are a random draw too."""
     counts = [_counts(plan, seen, h, label) for h in range(len(plan.strata))]
     checked = sum(c.checked for c in counts)
     if not checked:

@@ -73,7 +73,7 @@ class Samples:
         """A picture of a sample, None where it cannot be read.
 
         Args:
-            row: of the sample.
+            row: the row of the sample.
             side: most pixels of its longer side; a smaller picture keeps its size.
         """
         try:
@@ -91,7 +91,7 @@ class Samples:
         """The fields of samples by row, without picture and given label.
 
         Args:
-            rows: of the samples.
+            rows: the rows of the samples.
             length: most characters of a text.
         """
         cells = self._cells(rows, length)

@@ -29,7 +29,7 @@ class Source:
     Attributes:
         x: (n, d) or (n, C, H, W).
         labels: (n,) in 0..N-1.
-        names: of the classes.
+        names: the names of the classes.
         ids: the name of each sample: the path of its file within the folder, or its row.
         groups: (n,), or None.
         about: where it came from, for the record.
@@ -98,7 +98,7 @@ def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
     """One value per sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
 
     Args:
-        column: of the table; None: its only column, or the one called label.
+        column: a column of the table; None: its only column, or the one called label.
     """
     if path.suffix.lower() == ".npy":
         return read_npy(path)

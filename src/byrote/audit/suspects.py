@@ -19,7 +19,7 @@ __all__ = ["KINDS", "Judged", "judge_labels", "probability_wrong", "reasons"]
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 KINDS = ("fits", "doubtful", "wrong", "ambiguous", "duplicate")
-_AMBIGUOUS = 0.2  # lead of the likeliest class over the given one, up to which a sample fits both
+_AMBIGUOUS = 0.2  # a sample fits both classes while the likeliest leads the given one by at most this
 _BINS = 4  # of confidence within a predicted class
 
 

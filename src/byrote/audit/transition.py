@@ -73,7 +73,7 @@ def consensus(
         features: (n, M), by the same networks: neighbors are searched within one fold, so that no feature depends on
             the labels that are compared.
         folds: (n,) number of the network that judged each sample.
-        seed: of resampling.
+        seed: the seed of resampling.
     """
     N = probabilities.shape[1]
     if N > MOST_CLASSES:

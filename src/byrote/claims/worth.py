@@ -31,7 +31,7 @@ def worth(
     beyond that number add nothing. A claim whose cells have no finished run yet has no forecast.
 
     Args:
-        settings: of the finished runs, see `Analysis.settings`.
+        settings: the settings of the finished runs, see `Analysis.settings`.
         verdicts: on the finished runs.
         missing: the runs that could be done, in the order of the plan.
         costs: multiply-adds of each, by key.

@@ -63,13 +63,13 @@ def audit(
     network
         mlp, linear (for embeddings), knn (nothing is trained), or module:callable of your own.
     epochs
-        Of training.
+        The number of training epochs.
     resolution
         Side in pixels that images are averaged down to.
     pilot
         Compare three losses on the held-out given labels (three times the training).
     seed
-        Of folds, weights and order.
+        The seed of folds, weights and order.
     device
         Where to train: cpu or cuda.
     out
@@ -196,7 +196,7 @@ def plan(
     twice
         How many of the looks are second ones, which show how often the reviewer errs (default: a tenth).
     seed
-        Of the draw.
+        The seed of the draw.
     json
         Print JSON.
     """
@@ -244,7 +244,7 @@ def check(
     folder
         The folder of the audit.
     port
-        Of the loopback address (default: a free one).
+        The port of the loopback address (default: a free one).
     browser
         Open the page in the browser.
     idle
@@ -256,7 +256,7 @@ def check(
     twice
         How many of the looks are second ones (default: a tenth).
     seed
-        Of the draw.
+        The seed of the draw.
     """
     from byrote.audit.folder import PLAN, draw_plan
     from byrote.desk import serve

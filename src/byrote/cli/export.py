@@ -37,7 +37,7 @@ def export(
     figure
         The numbers of these figures alone.
     out
-        Where to (default: FOLDER); tables go to OUT/tables and figures to OUT/figures.
+        The folder to write to (default: FOLDER); tables go to OUT/tables and figures to OUT/figures.
     imports
         A module of your own with further claims or figures, besides those that the store was made with.
     json

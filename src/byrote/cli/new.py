@@ -31,7 +31,7 @@ def new(
     name
         Its name, as Python writes one: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
     folder
-        Where to (default: this folder).
+        The folder to write to (default: this folder).
     """
     _checked(name)
     target = folder / f"{name}.{'toml' if kind == 'study' else 'py'}"

@@ -193,7 +193,7 @@ def figures(
     names
         Which figures (default: all for which the folder holds runs).
     out
-        Where to (default: FOLDER/figures).
+        The folder to write to (default: FOLDER/figures).
     imports
         A module of your own with further figures, besides those that the store was made with.
     json
@@ -229,7 +229,7 @@ def report(folder: Place, /, *, out: Place | None = None, imports: Imports = Non
     folder
         A store or a results folder.
     out
-        Where to (default: FOLDER).
+        The folder to write to (default: FOLDER).
     imports
         A module of your own with further claims or figures, besides those that the store was made with.
     """
@@ -261,7 +261,7 @@ def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> in
     folder
         The store.
     out
-        Where to (default: the store itself).
+        The folder to write to (default: the store itself).
     part
         Only the runs of this part of the study; needs --out.
     """

@@ -220,7 +220,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
 
 def human_labels_file(name: str = "worst") -> Path:
-    """Those labels as a CSV file in the cache with the columns id, true, observed, which `noise.Recorded` reads.
+    """The labels of `human_labels` as a CSV file in the cache (id, true, observed) that `noise.Recorded` reads.
 
     The file is written if it does not exist yet; see `human_labels` for names and errors.
     """

@@ -21,7 +21,7 @@ def select(
     Args:
         labels: (n,) classes of the complete split.
         counts: how many of each class, its first ones; None takes all.
-        name: of the data in error messages.
+        name: the name of the data in error messages.
 
     Example:
         >>> select(np.array([2, 0, 1, 2, 2, 0]), (2, 0), (2, 1), "toy")

@@ -33,7 +33,7 @@ class Table(Own):
         id_column: a column of different integers; empty numbers the rows.
         image_column: a column with the path of each row's image; empty takes features.
         image_folder: the folder these paths start from; empty takes the table's own.
-        channels: of these images, 3, or 1 for gray.
+        channels: the channels of these images: 3, or 1 for gray.
 
     Example:
         >>> import tempfile

@@ -6,10 +6,10 @@ __all__ = ["class_keys"]
 
 
 def class_keys(names: Sequence[str]) -> dict[str, str]:
-    """The class by its key; none where a key would not say which class it means.
+    """The class of each key; empty where a key would not say which class it means.
 
-    Classes that are called by digits have these as their keys. Up to ten others are numbered 1 to 9, then 0. Where
-    digits are names of some classes only, or there are more, a class is chosen from a list.
+    Classes whose names are digits have these digits as keys. Up to ten classes with other names have the keys 1 to 9,
+    then 0. Where only some names are digits, or there are more than ten classes, a class is chosen from a list.
 
     >>> class_keys(["ant", "bee"])
     {'1': 'ant', '2': 'bee'}

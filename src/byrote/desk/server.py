@@ -59,7 +59,7 @@ def serve(
 
     Args:
         folder: an audit with its plan.
-        port: of the loopback address; 0 takes a free one.
+        port: a port of the loopback address; 0 takes a free one.
         browser: whether to open the page in the browser of this machine.
         idle: seconds.
         on_start: called with the address, whose token lets its holder in.
@@ -104,7 +104,7 @@ class _Desk:
     reason: str = ""
     message: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    areas: list[Any] = field(default_factory=list)  # one a page that is open
+    areas: list[Any] = field(default_factory=list)  # one per open page
     last: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:

@@ -23,10 +23,10 @@ def view(
 
     Args:
         checks: the answers.
-        texts: what is shown of samples that are no pictures, by row; empty where they are. What networks think of a
-            sample is never shown, since it would sway the answer.
-        folder: as a command names it.
-        pictures: where a look's picture is served, up to its number.
+        texts: by row, what is shown of a sample that is not a picture; empty for pictures. What networks predict for
+            a sample is never shown, since it would sway the answer.
+        folder: the audit's folder, as a command names it.
+        pictures: the address of a look's picture, up to the look's number.
         message: what went wrong with the last answer.
         ended: why the desk takes no more answers; empty while it does.
     """

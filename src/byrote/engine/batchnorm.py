@@ -1,9 +1,9 @@
 """Batch normalization, an optional residual and a rectifier as one operation: y = max(0, BN(x) + r).
 
-BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with the batch's mean and biased variance a column (Ioffe & Szegedy
-2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma and beta
-are float32 for any type of x. The compiled kernels read x three times forward and twice backward; without them torch's
-operators compute in the same types.
+BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with each column's mean and biased variance in the batch (Ioffe &
+Szegedy 2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma
+and beta are float32 for any type of x. The compiled kernels read x three times forward and twice backward; without them
+torch's operators compute in the same types.
 """
 
 import math

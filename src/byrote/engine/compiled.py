@@ -17,7 +17,7 @@ class CompiledFunction:
     memory is not a failure of the compiler.
 
     Args:
-        function: of tensors.
+        function: a function of tensors.
         refused: called once with the reason why it cannot be compiled.
         options: of `torch.compile`.
     """

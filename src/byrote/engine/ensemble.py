@@ -1,8 +1,8 @@
 """S modules of one shape as one module: every parameter and buffer gains a leading axis of runs.
 
 An `Ensemble` holds the stacked states under the names that they have in one module; a separate `Computation` defines
-how the runs are computed: run after run (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain of
-dense blocks in compiled kernels (`dense.chain`).
+how the runs are computed: one after another (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain
+of dense blocks in compiled kernels (`dense.chain`).
 """
 
 from __future__ import annotations

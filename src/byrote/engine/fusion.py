@@ -45,7 +45,7 @@ def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
 
 
 class _Tensor(fx.Proxy):
-    """What is recorded; `torch.fx` would record `h += x` as `h = h + x`, whoever else holds h."""
+    """A recorded value that refuses `h += x`; `torch.fx` would record `h = h + x`, wrong where others share h."""
 
     def __setitem__(self, *changed: object) -> None:
         raise TypeError("a change in place cannot be recorded")

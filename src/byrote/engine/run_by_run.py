@@ -76,7 +76,7 @@ class RunByRun:
         return self._compiled and any(isinstance(part, Norm) for part in self._bound.module.modules())
 
     def steps_backward(self) -> bool:
-        """Torch's operators make no optimizer's step."""
+        """Never, because torch's backward pass updates no weight."""
         return False
 
     def compile_with(self, **options: Any) -> None:
@@ -116,11 +116,11 @@ class Vmapped:
         return "vmap"
 
     def uses_kernels(self) -> bool:
-        """Kernels take one run."""
+        """Never, because a kernel computes one run at a time."""
         return False
 
     def steps_backward(self) -> bool:
-        """Torch's operators make no optimizer's step."""
+        """Never, because torch's backward pass updates no weight."""
         return False
 
     def compile_with(self, **options: Any) -> None:

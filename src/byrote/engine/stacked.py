@@ -100,8 +100,8 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
 def prefers_batched(module: nn.Module, device: torch.device) -> bool:
     """Whether a layer of all runs is faster as one batched operation: for dense feature maps on an accelerator.
 
-    On a CPU run after run is faster, and the bits are then those of a run alone. Convolutional networks go run after
-    run everywhere: all at once they would be grouped convolutions.
+    On a CPU one run after another is faster, and the bits are then those of a run alone. Convolutional networks are
+    computed one run after another everywhere, because all at once they would be grouped convolutions.
 
     Args:
         module: one of those to be stacked.
@@ -120,7 +120,7 @@ class StackedNetwork(nn.Module):
 
     Args:
         modules: the plain ones, one per run.
-        input_shape: of one input.
+        input_shape: the shape of one input.
         features, head: their parts, stacked.
     """
 

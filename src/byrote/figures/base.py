@@ -108,7 +108,7 @@ class Source:
     def __call__(self, analysis: Analysis) -> Figure | None:
         """The figure of these runs; None where they hold nothing for it or lack a column that it needs.
 
-        A figure that speaks of true labels sees the runs alone whose labels are known.
+        A figure about true labels draws only the runs whose true labels are known.
         """
         seen = analysis.known if self.true_labels else analysis
         if not len(seen.runs) or seen.need(*self.needs):
@@ -142,7 +142,7 @@ def figure(
 ) -> Callable[[Draws], Source]:
     """Register a function that draws one figure from an analysis, or gives None when it holds nothing for it.
 
-    What stands under the function's name afterwards is the `Source`: called with an analysis, it gives a `Figure`.
+    The decorated function becomes a `Source`: called with an analysis, it gives a `Figure`.
 
     Args:
         name: unique; used as file name and anchor: lower case and hyphens.
@@ -151,7 +151,7 @@ def figure(
         order: its place on the page, low first.
         needs: the columns of the history without which there is nothing to draw. Where one of them depends on true
             labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
-        true_labels: it speaks of true labels though no column in `needs` depends on them.
+        true_labels: the figure is about true labels, although no column in `needs` depends on them.
 
     Raises:
         ValueError: the name is taken by another function.

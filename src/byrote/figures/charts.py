@@ -76,7 +76,7 @@ def dimmed(full: float = 1.0) -> Any:
 
 
 def _legend(names: Sequence[str]) -> dict[str, Any]:
-    """A layer of invisible marks that makes the legend one and complete, whatever else a panel holds."""
+    """A layer of invisible marks that gives every panel the same complete legend."""
     chart = alt.Chart(values([{"loss": name} for name in names])).mark_point(opacity=0, size=0)
     encoded = {"color": by_loss(names), "shape": by_loss(names, "shape")}
     layer: dict[str, Any] = chart.encode(**_pixels(0, 0), **encoded).to_dict(validate=False)
@@ -119,7 +119,7 @@ def epoch_axis(last: int, title: str = "epoch") -> alt.X:
 
 
 def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: str = "loss:N") -> Layer:
-    """The 95% interval of a column around its mean, one band a line."""
+    """The 95% interval of a column around its mean, one band per line."""
     return (
         alt.Chart(values(rows))
         .mark_area(line=False)
@@ -221,7 +221,7 @@ def panels(
     and `concat` copy every part of every panel several times over, a minute where this takes a second.
 
     Args:
-        charts: of each panel its layers, the lowest first.
+        charts: the layers of each panel, the lowest first.
         titles: one per panel; broken into lines where it is wider than the panel.
         columns: panels per row.
         size: width and height of a panel in pixels.

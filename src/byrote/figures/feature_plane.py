@@ -92,7 +92,7 @@ def _places(one: Selection) -> list[int]:
 
 
 def _end(one: Selection, place: int) -> dict[str, Any]:
-    """What the figure says of one run at the end of training."""
+    """What the figure states about one run at the end of training."""
     columns = ("nc1_test", "mem_mean", "mem_relative", "uncentred_cosine", "rate")
     readings = {name: float(one.last(name)[place]) for name in columns}
     return readings | {"loss": one.labels[place], "seed": int(one.seeds[place])}

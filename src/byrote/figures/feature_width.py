@@ -24,7 +24,7 @@ __all__ = ["feature_width"]
     needs=("feature_width", *X, "nc1_test"),
 )
 def feature_width(analysis: Analysis) -> Drawing | None:
-    """NC1 against raw and relative mem, one panel each a width M, for the data set run at most widths."""
+    """NC1 against raw and relative mem, one panel per width M, for the data set run at most widths."""
     where, family = _family(analysis)
     if len(family) < 2:
         return None

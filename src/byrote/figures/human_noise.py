@@ -72,7 +72,7 @@ def _of_law(one: Selection, law: str) -> Selection:
 
 
 def _shares(one: Selection) -> str:
-    """How many labels are wrong in either."""
+    """The share of wrong labels among people's labels and among simulated ones, as text."""
     people, simulated = (float(np.mean(_of_law(one, law).last("realised_rate"))) for law in (PEOPLE, SIMULATED))
     return f"{people:.1%} wrong; made {simulated:.1%}"
 

@@ -49,7 +49,7 @@ def _sizes(one: Selection) -> list[float]:
 
 
 def _sized(one: Selection) -> Selection:
-    """The runs with wrong labels of the losses that were run at enough sizes, at the rates where they were."""
+    """The runs with wrong labels at each loss and rate that were run at enough sizes."""
     noisy = one.where(np.isfinite(one.rate) & (one.rate > 0))
     chosen = np.zeros(len(noisy), dtype=bool)
     for loss in noisy.losses:

@@ -15,7 +15,7 @@ from byrote.figures.charts import by_loss, dimmed, panels, rule, values
 
 __all__ = ["noise_rate"]
 
-LOSSES = ("CE", "RLL", "nMSE")  # the two symmetric losses that claim C1 speaks of, and what most people train with
+LOSSES = ("CE", "RLL", "nMSE")  # the two symmetric losses of claim C1, and the loss that most people train with
 _LAWS = ("symmetric", "uniform")  # what the estimate assumes
 
 
@@ -37,11 +37,11 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
     charts = [_panel(one, names, reach, most) for one, _ in cells]
     titles = [alt.Title(f"{loss}: {_covered(one)}", subtitle=one.title) for one, loss in cells]
     caption = (
-        "What one run by itself says the noise rate is (from noisy labels that it was not trained on), less the "
-        "share of labels that are wrong, in percent of the samples, against that share. A mark per run with its "
-        "stated 95% interval; hollow: the run says that it underfits or cannot tell the rate, so that it is not to be "
-        "believed. The dotted line is the truth: an honest interval crosses it. "
-        f"Above each panel how many of the others' intervals do. {runs_text(chosen)}"
+        "The noise rate that one run by itself states (from noisy labels that it was not trained on), minus the "
+        "share of labels that are wrong, in percent of the samples, against that share. One mark per run with its "
+        "stated 95% interval; hollow: the run underfits or cannot tell the rate, so its mark should not be trusted. "
+        "The dotted line is the truth, which a correct interval crosses. "
+        f"Above each panel: how many of the stated intervals do. {runs_text(chosen)}"
     )
     return Drawing(
         panels(charts, titles, len(names) if len(names) > 1 else min(len(cells), 3), size=(230, 170), names=names),
@@ -58,7 +58,7 @@ def _stated(one: Selection) -> Selection:
 
 
 def _off(one: Selection, name: str) -> NDArray[np.float64]:
-    """The stated rate or an end of its interval, less the realised rate, (R,)."""
+    """The stated rate or an end of its interval, minus the realised rate, (R,)."""
     return one.last(f"rate_{name}") - one.last("realised_rate")
 
 
@@ -72,7 +72,7 @@ def _doubted(one: Selection) -> NDArray[np.bool_]:
 
 
 def _covered(one: Selection) -> str:
-    """How many of the intervals that their runs stand by hold the true rate."""
+    """How many of the stated intervals contain the true rate."""
     one = one.where(~_doubted(one))
     if not len(one):
         return "none is stated"

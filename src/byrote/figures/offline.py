@@ -57,7 +57,7 @@ _INK = (
     "document.body.style.color=`rgb(${ink})`;"
     "document.documentElement.classList.toggle('dark',Math.max(...ink)>127);"
 )
-"""What reads the color of the text around the frame: light ink means a dark notebook."""
+"""The script that reads the color of the text around the frame: light text means a dark notebook."""
 
 
 def _legible() -> str:
@@ -98,7 +98,7 @@ def with_schemes(svg: str) -> str:
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
     """One chart as an <iframe> that holds everything it needs.
 
-    It sets its own height, and takes the ink of the text around it, so that it is legible in a dark notebook as well.
+    It sets its own height, and takes the color of the text around it, so that it is legible in a dark notebook as well.
     """
     script = (
         f"(()=>{{{_INK}vegaEmbed('#chart',{embed_json(spec)},{embed_json(OPTIONS)}).then(()=>{{"

@@ -1,4 +1,4 @@
-"""Whether a loss resists, or only does not get there: from its own start, and from weights that had memorized."""
+"""Whether a loss resists or only never gets there: training from random weights, and from weights that memorized."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _named(analysis: Analysis, setting: Setting) -> Selection:
 
 
 def _shown(one: Selection) -> Selection:
-    """Cross-entropy, and the losses that were started twice, at the rates where they were; otherwise nothing."""
+    """CE and the losses that were started twice, at the rates of the second starts; nothing if there are none."""
     twice = [name for name in one.losses if _FROM in name]
     plain = [name.partition(_FROM)[0] for name in twice]
     return one.of_losses("CE", *plain, *twice).at_rate(*one.of_losses(*twice).rates)

@@ -70,7 +70,7 @@ def _caption(fits: dict[str, tuple[Selection, Fit]], drawn: dict[str, tuple[Sele
 
 
 def _chosen(analysis: Analysis) -> list[Selection]:
-    """Of each data set, the setting that the figures show among those that the model speaks of."""
+    """For each data set, the setting that the figures show among those that the model describes."""
     return one_each((_modeled(one) for one in rated(analysis)), DATA, lambda one: len(one) and fittable(_whole(one)))
 
 

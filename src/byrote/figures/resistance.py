@@ -1,4 +1,4 @@
-"""Who resists, who memorizes, who merely underfits: J2 against J1 at the end of training."""
+"""Which losses resist, which memorize, which merely underfit: J2 against J1 at the end of training."""
 
 from __future__ import annotations
 

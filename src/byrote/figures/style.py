@@ -1,6 +1,6 @@
-"""How every figure looks: one color, one mark and one dash a loss, and one theme for page, paper and notebook.
+"""How every figure looks: one color, one mark and one dash per loss, and one theme for page, paper and notebook.
 
-All ink (axes, text, reference lines) is `currentColor`, so a chart takes the color of the text around it, on a
+The color of axes, text and reference lines is `currentColor`, so a chart takes the color of the text around it, on a
 light page, on a dark one and in print. PDF files are black, and so are SVG files where the reader does not prefer dark.
 """
 
@@ -63,7 +63,7 @@ _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
 
 
 def loss_style(name: str, known: Sequence[str]) -> LossStyle:
-    """The style of a loss among all losses of a report, which share out the spare colors in sorted order.
+    """The style of a loss among all losses of a report, which get the spare colors in sorted order.
 
     >>> loss_style("RLL", ["CE", "RLL"]).color
     '#E69F00'

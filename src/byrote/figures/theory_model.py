@@ -22,8 +22,7 @@ _SIDE = 330  # pixels of a panel
 
 
 def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HConcatChart:
-    """One panel a solution, all on one scale: class means, spread of the clean samples, memorized samples,
-    forces.
+    """One panel per solution, on one scale: class means, spread of clean samples, memorized samples, and forces.
 
     Args:
         solutions: loss name to one solved point each (their law is drawn as the disc that has the same r).

@@ -22,10 +22,10 @@ _CELLS = (52, 40)
 def order_map(
     alpha: float = 0.1, penalty: float = 1e-3, laws: Sequence[str] = ("circle", "two-point")
 ) -> alt.HConcatChart:
-    """Ratio of dilations, CE over LS, over eta and C_MD, one panel a law, at lambda_W = lambda_H = penalty.
+    """Ratio of dilations, CE over LS, over eta and C_MD, one panel per law, at lambda_W = lambda_H = penalty.
 
-    Blue: CE dilates more, the theorem's order; orange: LS does. Left of the dashed line Assumption 4.2
-    holds. Dotted: half of full memorization under CE, r*/r_max = 1/2.
+    Blue: CE dilates more, as the theorem says; orange: LS dilates more. Left of the dashed line Assumption 4.2
+    holds. On the dotted line memorization under CE is half of the full one, r*/r_max = 1/2.
 
     >>> len(order_map(laws=("circle",)).hconcat)
     1

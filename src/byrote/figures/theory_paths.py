@@ -27,8 +27,7 @@ _LOSSES: tuple[tuple[str, Kind, float], ...] = (
 
 
 def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, points: int = 16) -> alt.HConcatChart:
-    """Share of full memorization at every local minimum against eta, one panel per loss; the global minimum is
-    filled.
+    """Share of full memorization at each local minimum against eta, one panel per loss; filled: the global minimum.
 
     Convex losses (CE, MSE on logits) have one. The bounded ones have two over a range of eta: which one
     training ends in depends on where it starts (claim C4).

@@ -1,4 +1,4 @@
-"""What becomes of the wrong labels while a network trains: repeated (m) or seen through (t)."""
+"""Predictions for samples with wrong labels during training: the wrong label (share m) or the true one (share t)."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ class Axes:
 def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
     """A thin singular value decomposition of the N x M centered class means, its null directions left out.
 
-    Null are the values past rank min(N-1, M), and those within rounding: that of the decomposition, plus that of N
-    means of K stored values each (the largest singular value of N x M such errors, over sqrt(N)).
+    A value is null past rank min(N-1, M), or within the rounding of the decomposition plus the rounding of N means of K
+    stored values each (the largest singular value of N x M such errors, over sqrt(N)).
 
     Args:
-        centered: (N, M) float64, class means less their mean.
-        scale: (M,) float64, the root mean square of each feature, which its rounding is relative to.
+        centered: (N, M) float64, class means minus their mean.
+        scale: (M,) float64, the root mean square of each feature; rounding is relative to it.
         epsilon: machine epsilon of the dtype the features came in.
         total: samples in all classes, N K.
 

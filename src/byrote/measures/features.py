@@ -87,7 +87,7 @@ class FeatureSet:
 
     @cached_property
     def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Class means less the origin (N, M); spread (N,); mean over classes of each feature's variance (M,)."""
+        """Class means minus the origin (N, M); spread (N,); mean over classes of each feature's variance (M,)."""
         N, M = self.num_classes, self.features.shape[1]
         zeros = self.origin.new_zeros
         offsets, squares, lengths = zeros(N, M), zeros(M), zeros(N)
@@ -105,7 +105,7 @@ class FeatureSet:
 
     @property
     def offsets(self) -> Tensor:
-        """Class means less the origin, (N, M) float64; 0 for a class not seen."""
+        """Class means minus the origin, (N, M) float64; 0 for a class not seen."""
         return self._sums[0]
 
     @property

@@ -31,7 +31,7 @@ class Head:
 
     Args:
         model: the model to watch.
-        name: of the head in `model.named_modules()`; None: found with the first batch.
+        name: the name of the head in `model.named_modules()`; None: found with the first batch.
 
     Raises: ValueError for a name that the model does not have, or a model without `nn.Linear` and no name.
     """

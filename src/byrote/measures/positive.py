@@ -40,7 +40,7 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
     Why the largest and not the mean: the definition is about every class and every pair.
 
     Args:
-        moments: of the training features, by the observed label, which the loss was computed with.
+        moments: the moments of the training features, by observed label, with which the loss was computed.
         weight: (N, M), the classifier's rows w_n; None: unknown, and `duality` is NaN.
 
     Returns: a `Def31`. NaN: an absent or single class, or NaN features; `norms` also where all class means are exactly

@@ -54,7 +54,7 @@ class Counted:
 
 
 def evenness(counted: Counted) -> float:
-    """P value of equal shares: the hits fall on all pairs (predicted class, least confused class) alike.
+    """P-value of the hypothesis that hits fall evenly on all pairs (predicted class, least confused class).
 
     Pearson's statistic X^2 = sum (O - E)^2 / E over the C pairs that occur, E the hits spread over the pairs in
     proportion to the samples that could fall there. Given the number m of hits it has mean C - 1 and variance
@@ -63,7 +63,7 @@ def evenness(counted: Counted) -> float:
     interval only their number.
 
     Returns:
-        In [0, 1]; 1 without hits, with a single pair, and for one hit among pairs of equal room.
+        In [0, 1]; 1 without hits, with a single pair, and for one hit among equally likely pairs.
     """
     N, hit = counted.least.shape[1], counted.hit
     room = torch.zeros(N, N, dtype=torch.float64).index_add_(0, counted.predicted, counted.least.double())
@@ -75,13 +75,13 @@ def evenness(counted: Counted) -> float:
         return 1.0
     statistic = float(((hits - m * p).square() / (m * p)).sum())
     mean, variance = C - 1, 2 * (C - 1) + (float((1 / p).sum()) - C * C - 2 * C + 2) / m
-    if variance < 1e-9 * mean:  # one hit among pairs of equal room: the statistic has one value only
+    if variance < 1e-9 * mean:  # one hit among equally likely pairs: the statistic has only one value
         return 1.0
     return float(gammaincc(mean * mean / variance, statistic * mean / variance))
 
 
 def preference(counted: Counted) -> float:
-    """P value of blind labels: among the k classes, the label of a hit is drawn without regard to the logits.
+    """P-value of the hypothesis that the label of a hit is drawn from the k classes without regard to the logits.
 
     The rank of the label's logit among those of the k classes is uniform on 1..k where the label was drawn blindly.
     It is high where the network was trained on this label, where the label follows the sample, and where the true
@@ -103,7 +103,7 @@ def preference(counted: Counted) -> float:
 
 
 def excess(counted: Counted) -> float:
-    """P value of at most an even share: of the labels that disagree, k / (N - 1) or fewer are hits.
+    """P-value of the hypothesis that at most k / (N - 1) of the disagreeing labels, an even share, are hits.
 
     Errors of the classifier's own can only lower that share. Exact binomial upper tail.
     """
@@ -152,7 +152,7 @@ def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[
 
     Args:
         counted: the table.
-        confidence: of the interval, in (0, 1).
+        confidence: the confidence level of the interval, in (0, 1).
         spread: how much larger than binomial the variance of the counts is, at least 1.
 
     Returns:

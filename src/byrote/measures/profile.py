@@ -53,7 +53,7 @@ def split_moments(
 def layer_profile(
     activations: Mapping[str, Tensor], labels: Tensor, num_classes: int
 ) -> list[dict[str, str | int | float]]:
-    """How collapse builds up with depth: one row a layer, in the order given.
+    """How collapse builds up with depth: one row per layer, in the order given.
 
     Args: activations by layer name, (n, M), or (n, channels, ...) whose places are averaged (global mean pooling, so
         that M is the number of channels); labels (n,).

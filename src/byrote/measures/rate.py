@@ -50,7 +50,7 @@ class RateEstimate:
         premise: what must be true for a stated interval to be right.
         profile: (N - 1,) among the samples that the classifier is surest of, how many labels name the class that it
             confuses least with its prediction, second least, and so on; empty where nothing was counted.
-        counted: k, how many of these from the first the estimate rests on.
+        counted: k, how many entries of `profile`, from the first, the estimate uses.
     """
 
     rate: float
@@ -91,18 +91,19 @@ def noise_rate(
     even one (`excess`). It is not stated where the lower end is 0: then no symmetric noise is established, and labels
     without noise, labels that follow the image, and learned labels are all possible.
 
-    With `folds` the surest samples and the classes confused least are chosen within each fold. Networks differ in how
-    sure they are, and another fold's network has seen the labels that are counted. It has seen them nevertheless where
-    it chooses classes for its own fold, which widens the interval (`premise.shared_labels`).
+    With `folds` the surest samples and the classes confused least are chosen within each fold, because networks differ
+    in how sure they are, and because the other folds' networks were trained on the labels that are counted. These
+    labels still influence the classes that those networks choose for their own folds, which widens the interval
+    (`premise.shared_labels`).
 
     Args:
         logits: (n, N), finite, of samples that were not trained on.
         observed: (n,) their noisy labels, integers in 0..N-1 in any container.
         num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
-        confidence: of the interval, in (0, 1).
+        confidence: the confidence level of the interval, in (0, 1).
         folds: (n,) integers that name the network which gave each row, where several did (cross-validation).
-        held_out: False if the networks were trained on these samples. Some labels are learned by heart then, and
-            the floor is too low by an unknown part: the estimate is given, never an interval.
+        held_out: False if the networks were trained on these samples. Some labels are then memorized, and the floor
+            is too low by an unknown amount: an estimate is given, but no interval.
 
     Raises:
         TypeError: labels or folds that are not integers.

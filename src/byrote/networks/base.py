@@ -78,7 +78,7 @@ class Network(Component, family="networks"):
 
 
 class Layered(Network, abstract=True):
-    """Base of the networks made of `torch.nn` layers, started by torch's default laws. A member writes `assemble`."""
+    """Base of the networks made of `torch.nn` layers, initialized by torch's defaults. A member writes `assemble`."""
 
     layers_only: ClassVar[bool] = True
 

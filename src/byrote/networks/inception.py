@@ -42,7 +42,7 @@ class InceptionLite(Layered, kind="inception_lite"):
         variant: "paper" takes 28x28 pixels, pads by 1 everywhere (28-14-7) and ends in the global mean of 336 channels:
             1,652,826 parameters at 3 channels and 10 outputs. A larger image is cropped to its center here, inside
             the network, as the papers do with CIFAR-10's 32x32: every network gets the same data. A smaller
-            one, from 8 pixels a side, is taken whole, for experiments at reduced resolution.
+            one, from 8 pixels per side, is taken whole, for experiments at reduced resolution.
             "released" is LF's published code: 32x32 pixels, an unpadded stem and halvings (30-14-6), an average pool of
             7 with padding 1 and stride 1, hence 4 x 336 = 1344 features: 1,662,906 parameters.
     """

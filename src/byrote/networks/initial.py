@@ -1,4 +1,4 @@
-"""Initial weights from one given generator: torch's default laws without torch's global generator."""
+"""Initial weights from one given generator: torch's default initialization without its global generator."""
 
 import math
 from collections.abc import Iterator

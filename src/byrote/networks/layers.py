@@ -47,7 +47,7 @@ class CenterCrop(nn.Module):
 
 
 def images(kind: str, shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:
-    """(channels, height, width) of an input that must be an image of at least `smallest` pixels a side."""
+    """(channels, height, width) of an input that must be an image of at least `smallest` pixels per side."""
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise ValueError(f"{kind} needs images (channels, height, width) of at least {smallest} pixels, got {shape}")
     channels, height, width = shape

@@ -121,7 +121,7 @@ class Noise(Component, family="noise"):
         return self._observe(samples).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
-        """Which samples `corrupt` draws a new label for, from the same generator state.
+        """The samples for which `corrupt` draws a new label from the same generator state.
 
         A law that redraws from all classes may draw the sample's own class again, and the observed label is then the
         true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.

@@ -20,7 +20,7 @@ def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
 
     Args:
         path: a plain .csv file with a header and commas, or a .parquet file.
-        names: of the columns.
+        names: the names of the columns.
 
     Raises:
         ValueError: not such a file, no column of a name, a cell that holds no integer.

@@ -1,4 +1,4 @@
-"""What noise was in fact made: counts, matrix and rate of a set of labels."""
+"""The noise that a set of labels actually has: its counts, its matrix and its rate."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Realised", "realised"]
 
 @dataclass(frozen=True)
 class Realised:
-    """The noise that a set of labels carries.
+    """The noise that a set of labels actually has.
 
     Attributes:
         counts: samples of true class n observed as k, int64 (N, num_outputs).

@@ -12,7 +12,7 @@ from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, 
 __all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert_rate"]
 
 Convention = Literal["uniform", "symmetric", "odds"]
-"""What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples a clean one."""
+"""What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples per clean one."""
 
 
 class Clean(TransitionNoise):
@@ -95,7 +95,7 @@ def convert_rate(rate: float, num_classes: int, *, source: Convention, target: C
     - "uniform": eta of `Uniform`, the share of redrawn labels; effective rate eps = eta (N-1)/N.
     - "symmetric": eta of `Symmetric`, the share of corrupted samples; eps = eta. Every model's
       `effective_rate` and the realised rate speak this.
-    - "odds": corrupted samples a clean one, eps / (1 - eps): the eta of the memorization-dilation model.
+    - "odds": corrupted samples per clean one, eps / (1 - eps): the eta of the memorization-dilation model.
 
     Args:
         rate: a rate in the source's meaning, at least 0.

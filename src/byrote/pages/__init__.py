@@ -1,6 +1,6 @@
 """What all pages share: the layout of an offline page, its style, the script that draws charts, and how one is filled.
 
-An offline page is one file that asks nothing of any network: scripts, styles, pictures and data are inside it.
+An offline page is one file that loads nothing over any network: scripts, styles, pictures and data are inside it.
 """
 
 from importlib import resources

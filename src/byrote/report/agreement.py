@@ -1,4 +1,4 @@
-"""What the page says of runs whose labels are only given: agreement with those labels, and nothing about true ones."""
+"""What the page states about runs with given labels alone: agreement with those labels, nothing about true ones."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _with_interval(mean: dict[str, Any]) -> str:
 
 
 def given_limits(analysis: Analysis) -> list[str]:
-    """What the page leaves unsaid of runs whose labels are only given."""
+    """What the page cannot state about runs whose true labels are unknown."""
     if not analysis.given.any():
         return []
     runs = int(analysis.given.sum())

@@ -121,7 +121,7 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
 
 _VERBS = {
     "holds": ("holds", "hold"),
-    "holds except": ("holds but for some cells", "hold but for some cells"),
+    "holds except": ("holds except in some cells", "hold except in some cells"),
     "fails": ("fails", "fail"),
     "fails in": ("fails in some cells", "fail in some cells"),
     "inconclusive": ("is open", "are open"),

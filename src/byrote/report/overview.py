@@ -25,7 +25,7 @@ def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
     Returns:
         `columns`, the data sets; `groups`, the rows of each paper, each with the id and statement of its claim and a
-        cell a column; `legend`, the signs that occur, each with its word. It is empty where nothing was tested.
+        cell per column; `legend`, the signs that occur, each with its word. It is empty where nothing was tested.
     """
     if all(one.word == "not tested" for one in verdicts):
         return {}

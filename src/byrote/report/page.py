@@ -39,7 +39,7 @@ def write_report(
 ) -> Path:
     """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; gives the page's path.
 
-    The page is one file that asks nothing of any network: scripts, styles and data are inside. It is written last,
+    The page is one file that loads nothing over any network: scripts, styles and data are inside. It is written last,
     so a page that exists has its figures and tables.
 
     Args:

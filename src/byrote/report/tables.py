@@ -199,7 +199,7 @@ def environment(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def limits(analysis: Analysis) -> list[str]:
-    """What a reader should hold against this page, from the tables."""
+    """The limits of this page's results, from the tables."""
     alone = [one.title for one in rated(analysis) if len(np.unique(one.seeds)) == 1 and max(one.rates) > 0]
     lines = [f"{title}: one seed, so no interval over seeds; intervals there count samples." for title in alone]
     if "n_train" in analysis.runs:

@@ -77,11 +77,11 @@ class Bucket:
         return self._put(name, data, "create")
 
     def replace(self, name: str, data: bytes, tag: str) -> str | None:
-        """Write over the version `tag`; the new version, None where the object has another one now, or is gone."""
+        """Overwrite the version `tag`; returns the new version, None if the object has another one now, or is gone."""
         return self._put(name, data, {"e_tag": tag})
 
     def put(self, name: str, data: bytes) -> str:
-        """Write an object whatever is there; its version."""
+        """Write an object, over any earlier version; returns the new version."""
         with self._asking(name):
             return str(self._obstore.put(self._store, name, data)["e_tag"])
 

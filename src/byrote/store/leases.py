@@ -82,7 +82,7 @@ def _read(board: Board, name: str, generation: int) -> _File | None:
 
 
 def _latest(board: Board, name: str) -> _File | None:
-    """The lease that counts."""
+    """The newest generation of a lease, or None where there is none."""
     numbers = board.generations(name)
     return _read(board, name, numbers[-1]) if numbers else None
 

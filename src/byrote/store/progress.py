@@ -84,13 +84,13 @@ def problems_of(
     """Failures by kind, the most frequent first.
 
     Args:
-        events: of the store, by time.
+        events: the events of the store, by time.
         failures: the runs that ended "failed": key and error.
         missing: the keys of the runs that are not there; earlier problems of finished runs are left out.
 
     Returns:
-        A mapping a kind: kind (diverged, the type of an exception, "worker died", or "not carried out"), runs, first
-        (the first line of the message of one of them), and key (of that run, whose log holds the rest).
+        One mapping per kind: kind (diverged, the type of an exception, "worker died", or "not carried out"), runs,
+        first (the first line of the message of one of them), and key (of that run, whose log holds the rest).
     """
     latest: dict[str, tuple[str, str]] = {failure["key"]: ("diverged", failure["error"]) for failure in failures}
     for event in events:

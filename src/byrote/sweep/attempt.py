@@ -13,7 +13,7 @@ __all__ = ["attempt"]
 
 
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
-    """Carry out a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
+    """Run a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
 
     The driver's search path is appended to this process's own, so that no module of the user shadows a library.
 

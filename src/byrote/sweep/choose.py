@@ -14,7 +14,7 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
     """The keys of the entries that have one of the given values at every path.
 
     Args:
-        entries: of a plan.
+        entries: the entries of a plan.
         where: by dotted path of the spec, such as "noise.rate", the values that are wanted. The path of a component,
             such as "loss", stands for its kind, and "part" for the part of the study.
 

@@ -48,7 +48,7 @@ class Driver:
         self._held: dict[str, Task] = {}  # another driver is training them
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
-        """Carry out these tasks. Even after an early end, the workers are ended and the notes of their runs removed.
+        """Run these tasks. Even after an early end, the workers are ended and the notes of their runs removed.
 
         Raises:
             OSError: the store cannot be written to.

@@ -35,7 +35,7 @@ class Estimate:
 
     Attributes:
         planned, done, runs, tasks: runs of the plan, runs that are there, runs and tasks that would be trained.
-        flop: floating-point operations of their training, two a multiply-add, evaluations left out.
+        flop: floating-point operations of their training, two per multiply-add, evaluations left out.
         core_seconds: the time that one worker would need for all; NaN where no rate is known.
         seconds: the time that the workers would need together, at least that of the longest task.
         source: where the rate comes from, in words.
@@ -70,8 +70,8 @@ def estimate(
         done: the manifests of the runs that are there, by key of the plan.
         experiments: all runs of the plan, by key.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
-        workers: how many work at the same time.
-        device: where they would train.
+        workers: the number of workers.
+        device: the device on which they would train.
     """
 
     def cost(e: Experiment) -> float:

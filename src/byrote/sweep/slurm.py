@@ -22,8 +22,8 @@ class Job:
     """The resources to request from SLURM.
 
     Args:
-        array: the tasks, as sbatch takes them: "0-15", or "0-15%4" for four at a time.
-        time: the time limit of each task, as sbatch takes it: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+        array: the tasks, in a form of sbatch: "0-15", or "0-15%4" for four at a time.
+        time: the time limit of each task, in a form of sbatch: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
         partition: the partition; empty: SLURM's default.
         workers: CPUs, and worker processes, of each task.
         gpus: GPUs of each task.
@@ -40,14 +40,14 @@ class Job:
 
     def __post_init__(self) -> None:
         if not _ARRAY.fullmatch(self.array):
-            raise ValueError(f"`array=` needs tasks as sbatch takes them, such as 0-15 or 0-15%4, got {self.array!r}")
+            raise ValueError(f"`array=` needs tasks in a form of sbatch, such as 0-15 or 0-15%4, got {self.array!r}")
         if self.partition and not _NAME.fullmatch(self.partition):
             raise ValueError(f"`partition=` needs names of letters, digits and _.,-, got {self.partition!r}")
         slurm_seconds(self.time)
 
 
 def slurm_seconds(text: str) -> float:
-    """The seconds of a time limit as sbatch takes it.
+    """The seconds of a time limit in a form of sbatch.
 
     >>> slurm_seconds("90"), slurm_seconds("2:00:00"), slurm_seconds("1-12"), slurm_seconds("1-0:30")
     (5400.0, 7200.0, 129600.0, 88200.0)
@@ -67,7 +67,7 @@ def slurm_seconds(text: str) -> float:
     total = float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds)
     if not total > 0:
         raise ValueError(
-            f"`time=` needs a limit as sbatch takes it, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
+            f"`time=` needs a limit in a form of sbatch, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
         )
     return total
 

@@ -45,7 +45,7 @@ class Dilation:
         along: coordinate of u_1 along h_1: u_1 = along h_1/||h_1|| + across h_2/||h_2||.
         across: coordinate of u_1 along h_2.
         value: the MD risk.
-        residual: of the scalar equation, relative to its larger side.
+        residual: the residual of the scalar equation, relative to its larger side.
         optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
         collapsed: the class means are 0.
         converged: the search ended, and the residual is at most 1e-9.

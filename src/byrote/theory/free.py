@@ -20,7 +20,7 @@ class StationaryPoint:
     """A stationary point that some restarts reached, up to the symmetries of the problem.
 
     Attributes:
-        value: of the objective.
+        value: the value of the objective.
         weight: W, (N, M).
         features: H, (N K, M).
         bias: b, (N,); unused without a bias.
@@ -48,7 +48,7 @@ class FreeSolution:
     """The best of the restarts, and every distinct stationary point.
 
     Attributes:
-        value, weight, features, bias: of the best stationary point, see `StationaryPoint`.
+        value, weight, features, bias: those of the best stationary point, see `StationaryPoint`.
         stationary_points: all that were reached, best first.
         converged: the residual of the best one is at most 100 times the tolerance.
         iterations: steps of all restarts together.
@@ -86,7 +86,7 @@ def solve_free(
         samples: K, samples per class.
         loss: any of `KINDS`; the non-convex ones have no certificate, so that the restarts are the only evidence.
         restarts: random starts (at N = M = 2 one start in five ends in a spurious minimum).
-        seed: of the starts.
+        seed: the seed of the starts.
         tolerance: bound on the projected gradient, in variables scaled so that both penalties are equal.
 
     Raises:

@@ -30,7 +30,7 @@ class Geometry:
         gap: the logit gap d.
         feature_norm: a, the norm of a class mean.
         classifier_scale: C of w_n = C (h_n - hbar).
-        value: of the objective.
+        value: the value of the objective.
         collapsed: the class means are 0.
         certified: the configuration is the global minimum of the free problem, by convexity; otherwise it is only the
             best of the symmetric ones.

@@ -37,7 +37,7 @@ def minimize(objective: Objective, start: Array, lower: Array, options: Mapping[
 
 
 def descend(objective: Objective, start: Array, lower: Array, tolerance: float) -> tuple[Array, int]:
-    """Bounded L-BFGS, then Newton steps on the entries that are not at their bound; the point and the steps taken."""
+    """Bounded L-BFGS, then Newton steps on the entries off their bounds; returns the point and the number of steps."""
     options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-17, "gtol": tolerance, "maxcor": 20}
     run = minimize(objective, start, lower, options)
     point, steps = run.point, run.iterations

@@ -56,8 +56,8 @@ class Identity:
         noisy: the noisy risk, summed label by label.
         formula: the noisy risk by the formula for any loss.
         symmetric_formula: the noisy risk by the formula for symmetric losses.
-        deviation: of the noisy risk from `formula`, relative.
-        symmetric_deviation: of the noisy risk from `symmetric_formula`, relative.
+        deviation: the deviation of the noisy risk from `formula`, relative.
+        symmetric_deviation: the deviation of the noisy risk from `symmetric_formula`, relative.
     """
 
     clean: float

@@ -2,7 +2,7 @@
 
 Every run's part is separate, so a cohort that lost some members (they were committed before a kill) continues with the
 others. What is restored is everything the next epoch depends on: weights and running statistics, the optimizer's
-memory, the order generator, the memory of a stateful loss, and the notes taken so far.
+memory, the order generator, the memory of a stateful loss, and the readings so far.
 
 A file has three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
 made it), and tensors. Training resumes from it only if all of it fits: checksum, code, arithmetic, and the names,

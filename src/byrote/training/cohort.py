@@ -48,7 +48,7 @@ def batches(samples: int, size: int, drop_last: bool) -> list[tuple[int, int]]:
 
 @dataclass
 class Cohort:
-    """S prepared runs: data on the device, noisy labels, the stacked network, and one order generator a run."""
+    """S prepared runs: data on the device, noisy labels, the stacked network, and one order generator per run."""
 
     experiments: list[Experiment]
     device: torch.device
@@ -96,7 +96,7 @@ class Cohort:
 
 
 def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
-    """Does a step compiled in half a minute pay? From 10^15 FLOP on, 6 a weight and sample: seconds of a GPU."""
+    """Whether half a minute of compiling a step pays: from 10^15 FLOP (6 per weight and sample), seconds on a GPU."""
     return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
 
 

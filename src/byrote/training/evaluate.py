@@ -31,7 +31,7 @@ def answers(cohort: Cohort, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
-    """One snapshot a run, in the cohort's order."""
+    """One snapshot per run, in the cohort's order."""
     features, logits = answers(cohort, cohort.train.images)
     test_features, test_logits = answers(cohort, cohort.test.images)
     head = {name: value.clone() for name, value in cohort.network.head.state_dict().items()}  # the weights change later

@@ -23,7 +23,7 @@ class Run:
         status: "done" or "failed".
         error: one sentence when it failed.
         history: one row per evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
-        samples: one row a training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
+        samples: one row per training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
             margin, aum.
         features: split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
         facts: numbers about the run besides its spec (number of classes, effective rate, ...).

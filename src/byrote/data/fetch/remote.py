@@ -61,7 +61,7 @@ class Remote:
                 files.extract(got, folder, members=self.members, limit=_LIMIT)
 
     def _package(self, folder: Path, progress: Progress | None) -> Path:
-        """Let the client fetch the package; gives the one archive it left."""
+        """Let the client fetch the package; returns the one archive that it left."""
         inside = folder / "package.download"
         inside.mkdir()
         _run(self._command(inside), inside, self.what, progress)

@@ -1,7 +1,7 @@
 """Where the files of a data set come from: a named folder, the cache, a system package, an address, a registry.
 
-A `Collection` names its parts, each with the checksum of its decoded bytes, so that whoever serves them, in
-whatever packing, the same bytes arrive or an error does. Nothing is kept that was not checked.
+A `Collection` names its parts, each with the checksum of its decoded bytes. So the bytes are the same from every server
+and in every packing, or an error is raised. Nothing is kept that was not checked.
 """
 
 import hashlib

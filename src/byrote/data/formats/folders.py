@@ -173,7 +173,7 @@ def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
 
 
 def _holds_folders(place: Path) -> bool:
-    """Whether a folder holds folders and no images of its own, as that of a split does."""
+    """Whether a folder holds folders and no images of its own, as the folder of a split does."""
     folders, rest = _entries(place)
     images = any(p.suffix.lower() in SUFFIXES and not is_litter(p.name) for p in rest)
     return not images and (any(not is_litter(p.name) for p in folders) or not folders)

@@ -90,7 +90,7 @@ def _seen(image: Any) -> Look:
 
 
 def _deep_colors(image: Any) -> bool:
-    """Whether the file holds more than the eight bits a color that Pillow gives."""
+    """Whether the file holds more than the eight bits per color that Pillow gives."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(";16" in arg if isinstance(arg, str) else image.format == "PPM" and arg > 255 for arg in args):

@@ -173,7 +173,7 @@ def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
     if isinstance(value, list | tuple | dict | set | np.ndarray):
         raise ValueError(
             f"{where}: labels must be integers or texts, got a {type(value).__name__} in {unit} {place}: write one "
-            "class a sample"
+            "class per sample"
         )
     return value
 

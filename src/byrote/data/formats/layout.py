@@ -14,8 +14,9 @@ _FEW = 4  # gray, gray and alpha, RGB, RGBA: an image usually has at most 4 chan
 def _certain(shape: tuple[int, ...]) -> Layout:
     """The layout of (n, a, b, c), empty where both are possible.
 
-    The channels are the only end that is 1 to 4 long, unless the other reading is of square images; where both
-    ends are so short, or neither is, the reading of square images holds, if only one is.
+    The channels are the first or the last of the axes a, b, c. If only one of the two has a length of 1 to 4, it is
+    the channels', unless only the other choice makes the images square. If both or neither are so short, the choice
+    that makes the images square holds, if only one does.
     """
     _, a, b, c = shape
     square: dict[Layout, bool] = {"nchw": b == c, "nhwc": a == b}

@@ -77,7 +77,7 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list[str]]:
-    """Those of the named arrays that an npz file holds, and the names of the others it holds.
+    """The arrays among `names` that an npz file holds, and the names of its other arrays.
 
     Raises:
         ValueError: not a whole npz file, a damaged array, Python objects (pickles), or more than fits in memory.

@@ -40,7 +40,7 @@ class Table:
     Inside DuckDB, which takes "a" and "A" for one name, the columns are called c0, c1, ...
 
     Args:
-        index: the columns that pandas says it wrote as the index of a data frame.
+        index: the columns that are the index of a data frame, according to the metadata that pandas wrote.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Dense chains of all runs side by side, for accelerators: one batched product a layer, in torch's operators.
+"""Dense chains of all runs side by side, for accelerators: one batched product per layer, in torch's operators.
 
 Between products there are a few operators on (S, B, features), which `compile_with` lets a compiler fuse. In "bf16"
 products have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in
@@ -6,7 +6,7 @@ products have bfloat16 operands; the last block's sums, normalization, states an
 exactly 0.
 
 In descent the products of "bf16" read copies that the step has narrowed, and leave bfloat16 gradients in them.
-Compiled, that is 26 bytes a weight: 6 of the products, 20 of the step.
+Compiled, that is 26 bytes per weight: 6 by the products, 20 by the step.
 """
 
 import logging
@@ -77,11 +77,11 @@ class BatchedChain:
         return "batched"
 
     def uses_kernels(self) -> bool:
-        """Kernels take one run."""
+        """Never, because a kernel computes one run at a time."""
         return False
 
     def steps_backward(self) -> bool:
-        """The step is made for all runs afterwards."""
+        """Never, because the step is made for all runs at once after the backward pass."""
         return False
 
     def __getstate__(self) -> dict[str, object]:

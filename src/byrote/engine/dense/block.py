@@ -117,5 +117,5 @@ def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKe
 
 
 def run_of(x: Tensor, s: int) -> Tensor:
-    """Run s of a stacked batch; the batch itself where it is shared."""
+    """The batch of run s: its slice of a stacked batch, or the batch itself where it is shared."""
     return x if x.dim() == 2 else x[s]

@@ -67,7 +67,7 @@ class Products:
         return torch.mm(da.t(), h.float(), out=buffer)
 
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
-        """dweight = da^T h as float32 numbers, rounded but for the last block.
+        """dweight = da^T h as float32 numbers, rounded except in the last block.
 
         Products are made at aligned addresses (see `stack.aligned`), and dweight is a run's slice.
         """

@@ -45,7 +45,7 @@ class Steps:
     """Every parameter is updated as soon as its gradient is known and its old value is no longer needed.
 
     Args:
-        momenta: of weight, bias, gamma and beta of each block.
+        momenta: the momenta of weight, bias, gamma and beta of each block.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Steps:
         return address_of(self._norm, 0), address_of(self._norm, 1)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
-        """Block i of run s is done with: its weight's gradient is da^T h."""
+        """End the backward pass of block i of run s: its weight's gradient is da^T h."""
         block, last = self._blocks[i], i == len(self._blocks) - 1
         step = self._descent.rates[s], self._descent.momentum, self._descent.decays[s]
         slope = self._products.slope(da, h, self._buffers[block.weight.shape[1:]], last)

@@ -46,8 +46,8 @@ struct Workspace {
     struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
     float *weight_panel;  // 32 rows or columns of weights as the right operand of a product
-    float *panel;         // 32 columns: in evaluation a product before it is normalized, backward the gradient of an
-                          // output
+    float *panel;         // 32 columns: in evaluation a product before it is normalized, in the backward pass the
+                          // gradient of an output
     float *float_panel;   // a panel in float32 before it is narrowed to bfloat16
     float *wide_input;    // the input of the last block in float32, where operands are bfloat16
     float *dgamma, *dbeta;

@@ -1,4 +1,4 @@
-"""The answer of an audit in three sentences, and every way of telling the rate beside the others."""
+"""The answer of an audit in three sentences, and its estimates of the rate side by side."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _next(settled: Outcome | None, folder: str) -> str:
 
 
 def premise(audit: Audit, settled: Outcome | None) -> tuple[str, str]:
-    """What must be true for the first sentence to be right; where nothing is stated, what would tell more."""
+    """What must be true for the first sentence to be right; where no rate is stated, what would help."""
     if settled:
         return "Premise", str(settled["premise"])
     if audit.rate.verdict == "stated":
@@ -106,7 +106,7 @@ def likelihood(value: float) -> str:
 
 
 def ways(audit: Audit, settled: Outcome | None) -> list[dict[str, Any]]:
-    """Every way of telling the share of wrong labels: its name, value, interval where there is one, and premise."""
+    """Each estimate of the share of wrong labels: its name, value, interval where there is one, and premise."""
     rate, transition = audit.rate, audit.transition
     sentences = [
         _way("labels that differ from the prediction", rate.disagreement, nan, nan, "counts the networks' errors too"),

@@ -42,9 +42,10 @@ _OTHER = (
 
 
 def write_audit_page(folder: str | Path) -> Path:
-    """Write `index.html` into the folder of an audit; gives its path.
+    """Write `index.html` into the folder of an audit; returns its path.
 
-    The page is one file that asks nothing of any network. It shows at most 600 suspects, and says how many of how many.
+    The page is one file that loads nothing over any network. It shows at most 600 suspects, and states how many there
+    are in all.
 
     Args:
         folder: an audit; where it was settled, the page says what was settled.

@@ -1,4 +1,4 @@
-"""Samples on the page: which are shown, as small pictures or as rows of text, and how many of how many."""
+"""Samples on the page: which are shown, as small pictures or as rows of text, and how many there are in all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CELLS = 8  # of a row
 
 
 def chosen(sizes: Sequence[int], most: int) -> list[int]:
-    """How many of each class are shown: as equally many as there are, at most so many together, larger shares first.
+    """How many samples of each class are shown: at most `most` in all, as equal in number as the sizes allow.
 
     >>> chosen([2, 50, 50], 42)
     [2, 20, 20]

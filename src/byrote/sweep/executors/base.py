@@ -44,9 +44,8 @@ class Event:
     Args:
         task: the task.
         kind: "epoch"; "run" (one of its runs is in the store) or "raised" (one of its runs raised an exception);
-            "lost" (its worker died); and, as its last event, "done", "held" (another driver has some of its runs in
-            hand), "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be carried
-            out).
+            "lost" (its worker died); and, as its last event, "done", "held" (another driver trains some of its runs),
+            "stopped" (it was left after an epoch, because the sweep stops), or "error" (it could not be run).
         data: plain data about it.
     """
 
@@ -64,7 +63,7 @@ class Request:
 
     Args:
         workers: the largest number of tasks at a time; None: as many as there is room for.
-        address: of a running cluster; empty: a private one.
+        address: the address of a running cluster; empty: a private one.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
 

@@ -117,7 +117,7 @@ class _Slot(threading.Thread):
                     self._process.stdin.flush()
 
     def kill(self) -> None:
-        """End the worker now, whatever it does."""
+        """End the worker now, whatever it is doing."""
         with self._lock:
             self._stopping.set()
             if self._process is not None:

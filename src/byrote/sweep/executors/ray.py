@@ -2,7 +2,7 @@
 
 A task carries a cohort and takes one CPU, on an accelerator also a share of a GPU. Results go into the store, which
 every node must reach under the same path or address; only the keys of the runs and how they ended come back. When a
-worker or its node dies, Ray starts the tasks that were in its hands again, on any node, from their last checkpoint.
+worker or its node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
 
 Where the store is a bucket, a task carries the endpoint and the region. It carries no credentials, because Ray may
 write what it transports to a disk: each worker has those of its own environment.

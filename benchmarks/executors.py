@@ -3,11 +3,11 @@
     python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2] [--pairs 1]
 
 Both executors in turn train runs of about `--seconds` each (as estimated from a timed run) into fresh stores; every
-other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last, which
-leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is one
-JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the load
-average per core before it; then the median of `ray_over_local`, its smallest and its largest value. Where `busy` is
-above .5, other programs were running, and a single pair means little.
+other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
+which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
+one JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the
+load average per core before it; then the median of `ray_over_local`, its smallest and its largest value. Where `busy`
+is above .5, other programs were running, and a single pair means little.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2] [--pairs 1]
 
-Both executors in turn train runs of about `--seconds` each (as estimated from a timed run) into fresh stores; every
+Both executors in turn train runs of about `--seconds` of processor time each into fresh stores; every
 other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
 which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
 one JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the
@@ -41,10 +41,13 @@ def study_of(folder: Path, epochs: int, runs: int) -> Path:
 
 
 def seconds_of_an_epoch(folder: Path) -> float:
-    """The seconds of one epoch of a run that trains alone."""
-    outcome = byrote.run(study_of(folder, 20, 1), folder / "one", on="serial", cohort=1)
-    (manifest,) = outcome.root.glob("*/manifest.json")
-    return float(json.loads(manifest.read_text())["seconds"]["training"]) / 20
+    """The processor seconds of one epoch of a run that trains alone, which other programs hardly change."""
+    spent = {}
+    for epochs in (1, 20, 120):  # the first warms up
+        began = time.process_time()
+        byrote.run(study_of(folder, epochs, 1), folder / f"one-{epochs}", on="serial", cohort=1)
+        spent[epochs] = time.process_time() - began
+    return (spent[120] - spent[20]) / 100
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:

@@ -1,17 +1,19 @@
 """Ray against local worker processes: the same runs on the same cores, and how many of them are done a minute.
 
-    python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2]
+    python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2] [--pairs 1]
 
-Both executors in turn, local first, train runs of about `--seconds` each (as estimated from a timed run) into fresh
-stores. The rate is computed from the end of the first run to the end of the last, which leaves out the start of Python,
-torch and Ray; `start` is the time until the first run has ended. The last line is one JSON object: for each executor
-runs a minute and `start`, then `ray_over_local` (throughput), and `busy`, the load average per core before the start:
-above .5 other programs were running, and the figures mean little.
+Both executors in turn train runs of about `--seconds` of processor time each into fresh stores; every
+other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
+which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
+one JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the
+load average per core before it; then the median of `ray_over_local`, its smallest and its largest value. Where `busy`
+is above .5, other programs were running, and a single pair means little.
 """
 
 import argparse
 import json
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -39,10 +41,13 @@ def study_of(folder: Path, epochs: int, runs: int) -> Path:
 
 
 def seconds_of_an_epoch(folder: Path) -> float:
-    """The seconds of one epoch of a run that trains alone."""
-    outcome = byrote.run(study_of(folder, 20, 1), folder / "one", on="serial", cohort=1)
-    (manifest,) = outcome.root.glob("*/manifest.json")
-    return float(json.loads(manifest.read_text())["seconds"]["training"]) / 20
+    """The processor seconds of one epoch of a run that trains alone, which other programs hardly change."""
+    spent = {}
+    for epochs in (1, 20, 120):  # the first warms up
+        began = time.process_time()
+        byrote.run(study_of(folder, epochs, 1), folder / f"one-{epochs}", on="serial", cohort=1)
+        spent[epochs] = time.process_time() - began
+    return (spent[120] - spent[20]) / 100
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
@@ -62,18 +67,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=1)
     options = parser.parse_args()
-    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    pairs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         epochs = max(round(options.seconds / seconds_of_an_epoch(folder)), 1)
         study = study_of(folder, epochs, options.runs)
-        results = {on: measured(study, folder / on, on, options.workers) for on in ("local", "ray")}
-    ratio = results["ray"]["runs_a_minute"] / results["local"]["runs_a_minute"]
-    if not options.json:
-        for on, figures in results.items():
-            print(f"{on:6} {figures['runs_a_minute']:7.2f} runs a minute, the first after {figures['start']:.1f} s")
-    print(json.dumps({**results, "ray_over_local": ratio, "epochs": epochs, "busy": busy}))
+        for place in range(options.pairs):
+            busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+            order = ("ray", "local") if place % 2 else ("local", "ray")
+            pair = {on: measured(study, folder / f"{on}-{place}", on, options.workers) for on in order}
+            ratio = pair["ray"]["runs_a_minute"] / pair["local"]["runs_a_minute"]
+            pairs.append({**pair, "ray_over_local": ratio, "busy": busy})
+            if not options.json:
+                print(json.dumps(pairs[-1]), flush=True)
+    ratios = [pair["ray_over_local"] for pair in pairs]
+    spread = {"ray_over_local": statistics.median(ratios), "smallest": min(ratios), "largest": max(ratios)}
+    print(json.dumps({"pairs": pairs, **spread, "epochs": epochs}))
 
 
 if __name__ == "__main__":

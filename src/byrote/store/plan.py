@@ -18,6 +18,7 @@ from byrote.store.directory import PLAN
 from byrote.store.mirror import bucket_of, refresh, share
 from byrote.store.runs import DamagedRunError, committed, read_spec
 from byrote.store.sealed import read_sealed, sealed, write_sealed
+from byrote.store.uncollected import uncollected
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
@@ -93,7 +94,8 @@ class Plan:
         """The plan in a file."""
         try:
             data, is_sealed = _sealed(path)
-            entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
+            with uncollected():
+                entries = tuple(Entry(**{**entry, "bind": tuple(entry["bind"])}) for entry in _of_format(data, path))
             accepted = {name: tuple(digests) for name, digests in data["accepted"].items()}
             request = (data["study"], data["scale"], data["overrides"], tuple(data["imports"]))
             plan = cls(*request, entries, accepted, str(data.get("file", "")))

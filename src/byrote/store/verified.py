@@ -15,6 +15,7 @@ from typing import Any
 
 from byrote.store.runs import MANIFEST, SPEC, DamagedRunError, Flaw, check_file, check_sizes, read_manifest
 from byrote.store.sealed import read_sealed, write_sealed_line
+from byrote.store.uncollected import uncollected
 
 __all__ = ["flaw_of", "forget", "whole_runs"]
 
@@ -78,8 +79,9 @@ class _Memory:
             with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # it is made again
                 stored = read_sealed(self._path)[0]
                 machines = [json.loads(text) for text in stored["machines"]]
-                for key, (stamps, manifest, machine) in stored["runs"].items():
-                    self._known[key] = stamps, manifest | {"machine": machines[machine]}
+                with uncollected():
+                    for key, (stamps, manifest, machine) in stored["runs"].items():
+                        self._known[key] = stamps, manifest | {"machine": machines[machine]}
 
     def look(self, key: str, names: Collection[str] | None) -> dict[str, Any]:
         """The manifest of a run whose files are whole.
@@ -89,6 +91,8 @@ class _Memory:
         """
         stamps = self._stamps(key, names)
         known, manifest = self._known.get(key, ({}, {}))
+        if names == () and known.get(MANIFEST) == stamps[MANIFEST]:
+            return manifest
         checked = {name for name, stamp in known.items() if stamps.get(name) == stamp}
         fresh = MANIFEST not in checked
         if fresh:

@@ -25,7 +25,7 @@ def test_colors_that_a_picture_lacks_have_no_rule():
 def test_the_file_is_legible_on_either_ground(browser, drawn, tmp_path, scheme):
     context = browser.new_context(color_scheme=scheme)
     tab = context.new_page()
-    for name in ("wrong-labels", "memorization-dilation", "feature-plane"):
+    for name in ("wrong-labels", "memorization-dilation", "resistance"):
         path = figures.save(drawn[name], tmp_path)[0]
         tab.goto(path.as_uri())
         ink = tab.evaluate(

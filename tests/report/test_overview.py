@@ -7,29 +7,10 @@ from figures import made
 from stored import results_of
 
 from byrote.analysis import Analysis
-from byrote.claims import Verdict
 from byrote.claims.shown import SIGNS
 from byrote.report.key import LETTERS, LOSSES, key
 from byrote.report.overview import TOGETHER, claims_map, first_estimate
-
-
-def verdict(id="A5", word="holds", **more):
-    fields = {
-        "id": id,
-        "statement": "LS memorizes less than CE",
-        "word": word,
-        "verdict": word,
-        "statistic": None if word == "not tested" else -0.25,
-        "interval": None if word == "not tested" else (-0.5, -0.125),
-        "bar": "interval < 0",
-        "runs": 12,
-        "published": "yes",
-        "method": "paired t",
-        "cells": "all cells",
-        "minimum": "3 seeds",
-        "premise": "",
-    }
-    return Verdict(**(fields | more))
+from report.made_verdicts import verdict
 
 
 def check(cell, value=0.5, low=0.25, high=0.75, seeds=3, **more):

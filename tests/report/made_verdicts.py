@@ -1,0 +1,25 @@
+"""A made verdict, for tests of what the page shows of verdicts."""
+
+from byrote.claims import Verdict
+
+__all__ = ["verdict"]
+
+
+def verdict(id="A5", word="holds", **more):
+    """A verdict on claim `id`, with the fields that a test names in place of made ones."""
+    fields = {
+        "id": id,
+        "statement": "LS memorizes less than CE",
+        "word": word,
+        "verdict": word,
+        "statistic": None if word == "not tested" else -0.25,
+        "interval": None if word == "not tested" else (-0.5, -0.125),
+        "bar": "interval < 0",
+        "runs": 12,
+        "published": "yes",
+        "method": "paired t",
+        "cells": "all cells",
+        "minimum": "3 seeds",
+        "premise": "CE reaches J1 .98",
+    }
+    return Verdict(**(fields | more))

@@ -7,6 +7,10 @@ engine train the same network on the same labels in one process with one thread 
 figure is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest of them
 are printed.
 
+What bounds a ratio is measured by torch's profiler in one more epoch of the engine: the share of its time that is spent
+inside the products and the kernels around them (dense chains), or inside oneDNN's convolutions, which both sides call.
+If everything around the convolutions cost nothing, the ratio would be `bound`.
+
 The share of the peak compares a training step of a dense chain with products (128, width) x (width, width). The two
 alternate, and the best round of each counts. The last line is JSON when `--json` is given.
 """
@@ -20,6 +24,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -32,6 +37,7 @@ from byrote.training.loop import train_epoch
 from byrote.training.steps import optimizer_of
 
 WIDTHS = (512, 1024, 2048)  # of the share of the peak
+_INSIDE = {"Fused", "FusedBackward", "aten::convolution_backward", "aten::mkldnn_convolution"}  # the profiler's names
 
 
 def turns(case: Case, precision: str, rounds: int) -> list[tuple[float, float]]:
@@ -52,6 +58,19 @@ def turns(case: Case, precision: str, rounds: int) -> list[tuple[float, float]]:
         train_epoch(cohort, optimizer, epoch)
         seconds.append((middle - start, time.process_time() - middle))
     return seconds
+
+
+def share_inside(case: Case, precision: str) -> float:
+    """The share of an epoch's processor time that the engine spends inside dense kernels or convolutions."""
+    members = experiments(case, precision, 100)[:1]
+    cohort = prepare(members)
+    optimizer = optimizer_of(cohort.network, [e.training for e in members])
+    train_epoch(cohort, optimizer, 0)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        train_epoch(cohort, optimizer, 1)
+    events = profiler.key_averages()
+    inside = sum(event.self_cpu_time_total for event in events if event.key in _INSIDE)
+    return float(inside / sum(event.self_cpu_time_total for event in events))
 
 
 def peaks(case: Case, precision: str, quick: bool) -> dict[str, float]:
@@ -86,9 +105,13 @@ def main() -> None:
         ratio = statistics.median(ratios)
         figures |= {f"peer_{case.name}_s": peer, f"ours_{case.name}_s": ours, f"ratio_{case.name}": ratio}
         figures |= {f"ratio_{case.name}_low": min(ratios), f"ratio_{case.name}_high": max(ratios)}
+        inside = share_inside(case, options.precision)
+        figures[f"inside_{case.name}"] = inside
+        if not isinstance(case.network, networks.MLP):
+            figures[f"bound_{case.name}"] = ratio / inside
         print(
             f"{case.name:>10}: peer {peer:.3f} s a run-epoch, ours {ours:.3f} s, "
-            f"ratio {ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}] in {len(ratios)} turns",
+            f"ratio {ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}] in {len(ratios)} turns, {inside:.2f} inside",
             flush=True,
         )
     if not options.only:

@@ -82,7 +82,7 @@ def audit_samples(
         epochs: the number of training epochs.
         pilot: compare RLL, CE and GCE on the held-out given labels, and audit under the one that agrees most.
         seed: the seed of folds, weights and order.
-        device: where to train.
+        device: the device to train on.
         ids: what the samples are called; None: their rows.
         keep: a folder in which finished trainings are kept, so that the same audit does not train again.
         on_epoch: called with the epoch and the number of epochs.

@@ -21,7 +21,7 @@ def theory_figures(
     """The named figures of `GALLERY`, or all of them, computed now from the solvers.
 
     Args:
-        names: which. alpha, penalty (both lambdas), eta, slope, law: the parameter point they are drawn at.
+        names: the figures to draw. alpha, penalty (both lambdas), eta, slope, law: the parameter point they are drawn at.
 
     Raises:
         ValueError: there is no figure of that name.

@@ -51,7 +51,7 @@ def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes
 
 
 def less_center(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
-    """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples.
+    """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples.
 
     >>> import torch
     >>> means, counts = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([3, 1])

@@ -136,7 +136,7 @@ class FeatureSet:
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 
     def centered(self, by_sample: bool = False) -> Tensor:
-        """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+        """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples."""
         return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property

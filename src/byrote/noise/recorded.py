@@ -1,4 +1,4 @@
-"""Labels that somebody recorded: noisy labels as a file that others can load, and train on exactly.
+"""Recorded labels: noisy labels in a file, so that others can train on exactly the same ones.
 
 A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row per sample, in the order
 of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
@@ -143,7 +143,7 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
 
 class Recorded(Noise):
-    """Observed labels read from a file, found by sample id: human labels, or somebody's noise to repeat.
+    """Observed labels read from a file, found by sample id: labels by people, or noise that was made elsewhere.
 
     The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of
     the whole file. `corrupt` needs `ids`, uses no random number, and refuses a file whose true labels are not

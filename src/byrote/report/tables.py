@@ -62,7 +62,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _gap(one: Selection, rate: float) -> str:
-    """J2 at a rate less J2 at 0 in points, the mean over seeds that have both; a dash where none has."""
+    """J2 at a rate minus J2 at 0 in points, the mean over seeds that have both; a dash if no seed has both."""
     noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
     gap = paired_difference(noisy, clean).estimate()
     return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"

@@ -49,7 +49,7 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
     """Put a finished folder into its place.
 
     Args:
-        folder: what was written, in the same folder as `target`.
+        folder: the finished draft, in the same folder as `target`.
         target: its place.
         is_whole: whether a whole run is there already, which then stays.
 

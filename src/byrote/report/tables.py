@@ -130,7 +130,7 @@ def _word(value: Any) -> str:
 
 
 def cells(analysis: Analysis) -> list[dict[str, Any]]:
-    """For each part, setting, loss and rate: a command, and by seed what stands for `SEEDS` and `KEY` in it."""
+    """For each part, setting, loss and rate: a command, and for each seed the values of `SEEDS` and `KEY` in it."""
     runs, specs = analysis.runs, analysis.results.specs
     differing = varying(specs.values())
     title = {int(run): setting.title for setting in analysis.settings for run in setting.runs}

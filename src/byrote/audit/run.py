@@ -27,7 +27,7 @@ from byrote.measures.rate import UNDERFITS
 __all__ = ["Readings", "audit_probabilities", "audit_samples", "scaled"]
 
 Integers = NDArray[np.int64]
-_BLOCK = 1 << 22  # numbers of a block of probabilities
+_BLOCK = 1 << 22  # how many probabilities a block holds
 _SAMPLE = 50_000  # samples from which the transition matrix is estimated where probabilities were given
 _TINY = 1e-12
 PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losses.GeneralizedCrossEntropy()}

@@ -21,7 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
-_LIMIT = 1 << 28  # bytes of a file that is read
+_LIMIT = 1 << 28  # the most bytes of a file that is read
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),

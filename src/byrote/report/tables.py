@@ -26,7 +26,7 @@ __all__ = ["SHARES", "cells", "environment", "limits", "parts", "resistance_tabl
 SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 """The shares at the end of training in the table of resistance: J1, J2, m, t and a."""
 _SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
-_LISTED = 20  # failed runs that are named
+_LISTED = 20  # how many failed runs are named
 _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 

@@ -21,7 +21,7 @@ from byrote.store.sealed import read_sealed, sealed, write_sealed
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_DIGITS = 6  # of a content that is accepted
+_DIGITS = 6  # the fewest digits that name a content to accept
 
 
 @dataclass(frozen=True)

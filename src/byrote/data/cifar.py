@@ -212,7 +212,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
         int64 (50000,), the label of the sample with that id.
 
     Raises:
-        ValueError: another name.
+        ValueError: an unknown name.
         FileNotFoundError: the file could not be obtained; the message lists what was tried.
     """
     checks.one_of("human labels", name, tuple(HUMAN_LABELS))

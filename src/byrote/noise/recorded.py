@@ -73,7 +73,7 @@ def save_labels(
         The SHA-256 of the content: what `load_labels(..., sha256=...)` and `Recorded(..., sha256=...)` take.
 
     Raises:
-        ValueError, TypeError: another suffix, labels out of range, an id twice, different lengths.
+        ValueError, TypeError: an unknown suffix, labels out of range, a repeated id, or different lengths.
         WriteError: the disk is full or read-only; what was there before is still there.
 
     Example:
@@ -126,7 +126,7 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, not a plain file, not such a file, a missing column, labels that are negative or
+        ValueError: an unknown suffix, not a plain file, not such a file, a missing column, labels that are negative or
             not integers, an id twice, or another hash than `sha256` or the manifest's.
     """
     path = inputs.expanded(path)

@@ -173,7 +173,7 @@ def open_table(path: Path) -> Iterator[Table]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, not a plain file, not a whole table.
+        ValueError: an unknown suffix, not a plain file, or not a whole table.
     """
     import duckdb
 

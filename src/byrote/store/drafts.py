@@ -135,7 +135,7 @@ def store_time(root: Path) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; one that is gone already is no error."""
+    """Remove a file or a folder; one that is gone already is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -55,7 +55,7 @@ def main() -> None:
     print(f"trackers, 50,000 x 100: {1e3 * tracked():.0f} ms an epoch", file=say, flush=True)
     every, chosen = observed()
     print(f"Observer, 1,000 classes x {WIDTH}: all readings take {every:.2f} times as long as NC1 of training and "
-          f"test data, j1 and nc1_test {chosen:.2f} times as long as NC1 of test data", file=say, flush=True)  # fmt: skip
+          f"test data, j1 and nc1_test {chosen:.2f} times NC1 of test data", file=say, flush=True)  # fmt: skip
     if arguments.json:
         figures = {
             "nc1_speedup": round(speedup, 2),

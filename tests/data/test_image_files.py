@@ -1,4 +1,4 @@
-"""Image files of any depth, mode and format: the values by hand, or one sentence."""
+"""Image files of any depth, mode and format: the values by hand, or an error of one sentence."""
 
 import logging
 import os

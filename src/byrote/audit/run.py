@@ -142,7 +142,7 @@ def audit_probabilities(
         ids: what the samples are called; None: their rows.
 
     Raises:
-        ValueError: rows that are no probabilities.
+        ValueError: rows that are not probabilities.
     """
     began = time.perf_counter()
     _enough(labels, len(names))

@@ -19,7 +19,7 @@ class Axes:
     Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
     """
 
-    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M); none: the class means coincide
+    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M), 0 if all class means coincide
     directions: Tensor  # (r, M) float64, orthonormal rows
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="a made table of 2,000 runs and no report: a smoke test")
+    parser.add_argument("--quick", action="store_true", help="2,000 artificial runs and no report: a smoke test")
     parser.add_argument("--folder", type=Path, default=TABLE, help="the compacted results to read and to repeat")
     chosen = parser.parse_args()
     figures: dict[str, float] = {}

@@ -54,8 +54,8 @@ def main() -> None:
           f"{share:.2f} of a bare float64 X^T X", file=say, flush=True)  # fmt: skip
     print(f"trackers, 50,000 x 100: {1e3 * tracked():.0f} ms an epoch", file=say, flush=True)
     every, chosen = observed()
-    print(f"Observer, 1,000 classes x {WIDTH}: all readings {every:.2f} NC1 of training plus test data, "
-          f"j1 and nc1_test {chosen:.2f} NC1 of test data", file=say, flush=True)  # fmt: skip
+    print(f"Observer, 1,000 classes x {WIDTH}: all readings take {every:.2f} times as long as NC1 of training and "
+          f"test data, j1 and nc1_test {chosen:.2f} times NC1 of test data", file=say, flush=True)  # fmt: skip
     if arguments.json:
         figures = {
             "nc1_speedup": round(speedup, 2),

@@ -191,8 +191,8 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     rows = matrix(name, values, num_classes)
     if rows.shape[1] < 2:
         raise ValueError(
-            f"{name} need 2 or more columns, one per class, got {rows.shape[1]}: two classes of one score s have the "
-            "logits [0, s]"
+            f"{name} need 2 or more columns, one per class, got {rows.shape[1]}: a single score s of two classes means "
+            "the logits [0, s]"
         )
     bad = unusable(rows)
     if bool(bad.any()):

@@ -272,7 +272,7 @@ def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
     """The names in the header of a CSV file, and the one of the `separators` between them, outside quotes.
 
     Raises:
-        ValueError: no header, other bytes than UTF-8, a broken quotation, a name twice.
+        ValueError: no header, bytes that are not UTF-8, a broken quotation, or a repeated name.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,4 +1,4 @@
-"""Image files of any depth, mode and format: the values by hand, or one sentence."""
+"""Image files of any depth, mode and format: the values by hand, or an error of one sentence."""
 
 import logging
 import os
@@ -173,7 +173,7 @@ def test_what_decoding_leaves_out_is_counted(tmp_path: Path, caplog: pytest.LogC
     assert own.notes() == tuple(caplog.messages)
     assert sorted(note.split(": ")[1] for note in own.notes()) == [
         "colors of 16 bits are read with 8 (2 of 14 images)",
-        "of several frames the first is read (3 of 14 images)",
+        "only the first of several frames is read (3 of 14 images)",
         "transparency is left out (2 of 14 images)",
     ]
 
@@ -185,7 +185,7 @@ def test_the_first_frame(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path, f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:], **how)
     pixels, seen = images.decode(path, 3)
     assert pixels.max() == 0
-    assert seen.notes == ("of several frames the first is read",)
+    assert seen.notes == ("only the first of several frames is read",)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

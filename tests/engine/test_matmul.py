@@ -77,7 +77,7 @@ def by_casts(module, x):
 
 
 class _Cast(torch.autograd.Function):
-    """To bfloat16 and back, in either direction."""
+    """Round to bfloat16 and back, in both directions of the pass."""
 
     @staticmethod
     def forward(ctx, x):

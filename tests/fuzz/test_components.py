@@ -1,4 +1,4 @@
-"""Losses, noise laws, specs and functions of theory with random arguments: the oracle's number, or one sentence."""
+"""Losses, noise laws, specs and functions of theory with random arguments: the oracle's number, or an error of one sentence."""
 
 import math
 from typing import Any
@@ -94,7 +94,7 @@ def good_value(case: Case) -> Any:
 
 @fuzz(195)
 def test_specs(case: Case) -> None:
-    """A spec of any fields gives a component that works and has an equal spec, or one sentence."""
+    """A spec of any fields gives a component that works and has an equal spec, or an error of one sentence."""
     family = case.pick(sorted(FAMILIES))
     base = FAMILIES[family]
     kinds = sorted(kind for kind, member in base.registry.items() if member.__module__.startswith("byrote."))

@@ -1,4 +1,4 @@
-"""Odd and damaged files: the numbers that were written are read, or one sentence gives the reason."""
+"""Odd and damaged files: the numbers that were written are read, or an error gives the reason in one sentence."""
 
 import csv
 import io
@@ -111,7 +111,7 @@ def test_tables(case: Case) -> None:
             assert cell is None or broken or _means(cell, read, texts, row, column, d), (cell, read)
         return
     whole = texts[0].isdigit()
-    if whole and texts != ["0", "1"]:  # numbers that are no numbering of classes
+    if whole and texts != ["0", "1"]:  # numbers that do not count classes
         assert isinstance(read, Refused), read
         return
     assert not isinstance(read, Refused), read
@@ -216,7 +216,7 @@ def _saved(y: Any) -> Any:
 
 @fuzz(40)
 def test_image_folders(case: Case) -> None:
-    """Folders of images: the classes in their order and every pixel, or one sentence that names the wrong file."""
+    """Folders of images: the classes in their order and every pixel, or an error that names the wrong file."""
     root = case.folder / case.pick(NAMES)
     names = list(case.rng.permutation(["cat", "dog", "10", "2", "a b", "t[1]", "it's"])[:2])
     wanted, mode = {}, case.pick(["L", "RGB", "RGBA", "P", "1", "I;16"])

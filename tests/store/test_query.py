@@ -261,7 +261,7 @@ def test_runs_of_an_older_version_do_not_count_until_they_are_accepted(root, run
     assert Plan.read(root).accepted == {}, "nothing is written before the plan is"
     accepted.write(root)
     assert plan.accepting(root).accepted == accepted.accepted, "a store keeps what it accepted"
-    assert plan.accepting(root, [old[:8]]).accepted == accepted.accepted, "once more is no error"
+    assert plan.accepting(root, [old[:8]]).accepted == accepted.accepted, "once more is not an error"
     assert older_versions(root, accepted) == {}
     state = state_of(root)
     assert (state["done"], state["missing"], state["older_versions"]) == (4, 0, {})

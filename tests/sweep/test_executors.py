@@ -33,7 +33,7 @@ def pretended(monkeypatch):
 
 def executor(name, root, stop=lambda: False):
     root.mkdir(exist_ok=True)
-    (root / "plan.json").touch()  # without one a folder is no store
+    (root / "plan.json").touch()  # without one a folder is not a store
     setting = Setting(str(root))
     return {
         "serial": lambda: Serial(setting, stop),

@@ -59,7 +59,7 @@ class PerSample(Metric):
         """Merge the samples that another metric over the same data set has seen, and this one has not.
 
         Raises:
-            ValueError: another kind or size.
+            ValueError: the kinds or sizes differ.
         """
         other = states_of(self, incoming_state)
         new = ((other["seen"].amax(0) > 0) & (self.seen[0] == 0)).nonzero()[:, 0]

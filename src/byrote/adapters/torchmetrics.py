@@ -148,7 +148,7 @@ class NeuralCollapseNC1(Metric):
         """Merge another metric over the same data set; each sample of a last batch counts once.
 
         Raises:
-            ValueError: another kind or size, or samples that both have seen before their last batch.
+            ValueError: the kinds or sizes differ, or both have seen a sample before their last batch.
         """
         other = states_of(self, incoming_state)
         twice = int(((self.seen[0] > 0) & (other["seen"].amax(0) > 0)).sum())
@@ -348,7 +348,7 @@ class MemorizationDistance(PerSample):
         """As for every metric of samples; a metric must have measured from the same test means.
 
         Raises:
-            ValueError: another kind or size, or other test means.
+            ValueError: the kinds, the sizes or the test means differ.
         """
         if isinstance(incoming_state, MemorizationDistance):
             mine, theirs = self.test_means, incoming_state.test_means

@@ -60,7 +60,7 @@ def power(
     4
     """
     if not 0 < chance < 1 or most < 1 or draws < 1:
-        raise ValueError(f"a chance in (0, 1), seeds and draws from 1 on are needed, got {chance}, {most}, {draws}")
+        raise ValueError(f"a chance in (0, 1) and at least 1 seed and draw are needed, got {chance}, {most}, {draws}")
     parts = Parts.of(checks)
     known = [check for check in parts.deciding if not check.unmet]
     if not known:

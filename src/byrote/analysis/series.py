@@ -52,8 +52,8 @@ class Selection:
     """Finished runs of one setting, all or some.
 
     Attributes:
-        analysis: what they belong to.
-        setting: their setting.
+        analysis: the analysis that the runs belong to.
+        setting: the setting of the runs.
         runs: (R,), their places in `analysis.runs`.
         labels: (R,), the name of the line of each run: its loss, unless a figure distinguishes more.
     """
@@ -97,7 +97,7 @@ class Selection:
         return np.asarray(self.analysis.runs["seed"][self.runs], dtype=np.int64)
 
     def last(self, column: str) -> Array:
-        """The last reading or a fact of each run, (R,); NaN of a column that the tables do not have."""
+        """The last reading or a fact of each run, (R,); NaN for a column that the tables do not have."""
         if column not in self.analysis.runs:
             return np.full(len(self), np.nan)
         return self.analysis.last(column)[self.runs]

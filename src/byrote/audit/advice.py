@@ -10,7 +10,7 @@ from byrote.audit.transition import Transition
 
 __all__ = ["advise", "confused_classes"]
 
-_MANY = 20  # pairs that are listed
+_MANY = 20  # how many pairs are listed
 _PLAIN = 0.01  # share from which a confusion is named
 
 

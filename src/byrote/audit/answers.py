@@ -41,7 +41,7 @@ def read_answers(answers: Any) -> list[Answer]:
             (pandas, polars) with those columns.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or no such columns, or a row that is no number.
+        FileNotFoundError, ValueError: no such file, or no such columns, or a row that is not a number.
     """
     if isinstance(answers, (str, Path)):
         with Path(answers).open(encoding="utf-8-sig", newline="") as file:

@@ -42,7 +42,7 @@ class Checks:
         torn: whether the last answer was cut off and is asked for again.
 
     Raises:
-        FileNotFoundError, ValueError: no audit, no plan, another plan's answers, or unreadable answers.
+        FileNotFoundError, ValueError: no audit, no plan, answers of a different plan, or unreadable answers.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -33,7 +33,7 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
         The target.
 
     Raises:
-        ValueError: another form, a folder that is not empty, or an audit that was not made from images.
+        ValueError: an unknown form, a folder that is not empty, or an audit that was not made from images.
     """
     if form not in _WRITERS:
         raise ValueError(f"export needs one of {', '.join(FORMATS)}, got {form!r}")

@@ -79,7 +79,7 @@ def judge(
         network, loss, training: the network, its loss, and the training settings. Every network takes as many samples
             an epoch as the smallest of the training sets holds.
         seed: the seed of initial weights and order.
-        device: where.
+        device: the device to train on.
         followed: read every epoch; False reads only the last, as a plain cross-validation does.
         on_epoch: called with the epoch, from 1, and the number of epochs.
 

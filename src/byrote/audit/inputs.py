@@ -141,7 +141,7 @@ def group_numbers(groups: Any, n: int) -> Integers | None:
     """Groups of any encoding as integers (n,).
 
     Raises:
-        ValueError: another length or shape.
+        ValueError: a wrong length or shape.
     """
     if groups is None:
         return None

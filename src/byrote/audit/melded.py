@@ -139,13 +139,13 @@ def share(
 def share_of(
     part: Sequence[Counts], rest: Sequence[Counts], confidence: float = 0.95, errors: Errors | None = None
 ) -> tuple[float, float, float]:
-    """Of all wrong samples, the share that lies in `part`: recall, where the part are the suspects.
+    """The share of all wrong samples that lies in `part`; if the part is the suspects, this is their recall.
 
     Formula: A / (A + B), A the wrong samples in the part and B those in the rest. It rises in A and falls in B, so
     the lower end melds the lower distribution of A with the upper one of B, and the upper end the other way.
 
     Returns:
-        value, low, high in [0, 1]; the value is NaN where no wrong sample was found, and with it [0, 1].
+        value, low, high in [0, 1]; NaN with the interval [0, 1] where no wrong sample was found.
 
     >>> [round(x, 2) for x in share_of([Counts(1000, 100, 90)], [Counts(9000, 100, 0)])]
     [1.0, 0.73, 1.0]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 __all__ = ["NEIGHBORS", "neighbor_probabilities"]
 
 NEIGHBORS = 20
-_BLOCK = 1 << 24  # distances at a time
+_BLOCK = 1 << 24  # distances computed at a time
 
 
 def neighbor_probabilities(

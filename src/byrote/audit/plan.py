@@ -24,7 +24,7 @@ __all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"
 Rows = NDArray[np.int64]
 FORMAT = 1
 LEAST = 10  # samples drawn from each stratum, where it has that many
-SHARES = (0.75, 0.25, 0.03)  # of wrong labels, which the allocation assumes
+SHARES = (0.75, 0.25, 0.03)  # shares of wrong labels that the allocation assumes
 _NAMES = ("suspects", "doubtful", "the rest")
 
 

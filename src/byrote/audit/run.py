@@ -27,7 +27,7 @@ from byrote.measures.rate import UNDERFITS
 __all__ = ["Readings", "audit_probabilities", "audit_samples", "scaled"]
 
 Integers = NDArray[np.int64]
-_BLOCK = 1 << 22  # numbers of a block of probabilities
+_BLOCK = 1 << 22  # how many probabilities a block holds
 _SAMPLE = 50_000  # samples from which the transition matrix is estimated where probabilities were given
 _TINY = 1e-12
 PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losses.GeneralizedCrossEntropy()}
@@ -82,7 +82,7 @@ def audit_samples(
         epochs: the number of training epochs.
         pilot: compare RLL, CE and GCE on the held-out given labels, and audit under the one that agrees most.
         seed: the seed of folds, weights and order.
-        device: where to train.
+        device: the device to train on.
         ids: what the samples are called; None: their rows.
         keep: a folder in which finished trainings are kept, so that the same audit does not train again.
         on_epoch: called with the epoch and the number of epochs.
@@ -142,7 +142,7 @@ def audit_probabilities(
         ids: what the samples are called; None: their rows.
 
     Raises:
-        ValueError: rows that are no probabilities.
+        ValueError: rows that are not probabilities.
     """
     began = time.perf_counter()
     _enough(labels, len(names))

@@ -24,7 +24,7 @@ __all__ = ["Fields", "Picture", "Samples"]
 Fields = tuple[tuple[str, str], ...]
 """The fields of a sample, as pairs of name and text, in order."""
 _SHARP = 64  # pixels of a side up to which a picture is stored without loss
-_NUMBERS = 16  # numbers of a row that are shown
+_NUMBERS = 16  # how many numbers of a row are shown
 _LIKELIEST = 5  # classes whose probabilities are shown
 
 

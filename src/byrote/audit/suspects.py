@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 KINDS = ("fits", "doubtful", "wrong", "ambiguous", "duplicate")
 _AMBIGUOUS = 0.2  # a sample fits both classes while the likeliest leads the given one by at most this
-_BINS = 4  # of confidence within a predicted class
+_BINS = 4  # bins of confidence within a predicted class
 
 
 @dataclass(frozen=True, eq=False)

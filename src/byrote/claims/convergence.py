@@ -55,8 +55,8 @@ def _movement(cell: Cell, column: str) -> Sample:
 @claim(
     "A10",
     statement="Training has converged",
-    bar="size of the drift of J1, mem and NC1 over the last quarter of the epochs: at most one seed spread; one cell "
-    "rerun with every stage doubled: within two",
+    bar="size of the drift of J1, mem and NC1 over the last quarter of the epochs: at most one seed spread; for one "
+    "cell rerun with every stage doubled: at most two",
     published="the last 50 of 200 epochs made no significant change",
     method="t interval over seeds, in seed spreads (at least .002 of J1, 1% of mem and NC1), its standard error at "
     "least .01; the doubled cell paired by seed",

@@ -145,10 +145,10 @@ class Gathered:
     def share(
         self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region
     ) -> None:
-        """Hold a share of independent runs to a region: one check a data set, and one of all runs.
+        """Hold a share of independent runs to a region: one check per data set, and one of all runs.
 
         Args:
-            of: the cells and the runs of each that count.
+            of: each cell with those of its runs that count.
             good: for each cell, which of its runs are successes.
         """
         counts: dict[tuple[str, bool], list[int]] = {}

@@ -56,9 +56,9 @@ def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
     "shown beside it and does not decide",
     published="approximately linear while mem is not large (MD Fig. 1)",
     method=_JACKKNIFE + ", of the logarithm",
-    cells="each setting with N = 2 and M = N, and each loss. Raw mem (the sum over corrupted samples by the number of "
-    "training samples) and NC1 decide; relative mem, sqrt(NC1), R^2 and the control 1/D^2 are rows. The interval of "
-    "R^2 covers the true value too seldom to decide (`benchmarks/verdicts.py`)",
+    cells="each setting with N = 2 and M = N, and each loss. Raw mem (the sum over corrupted samples divided by the "
+    "number of training samples) and NC1 decide; relative mem, sqrt(NC1), R^2 and the control 1/D^2 are rows. The "
+    "interval of R^2 covers the true value too seldom to decide (`benchmarks/verdicts.py`)",
     minimum="3 eta above 0 and 3 seeds",
     needs=_NEEDS,
 )

@@ -73,7 +73,7 @@ def write_script(
 
 
 def _options(options: Mapping[str, Any]) -> list[str]:
-    """The options as the command line takes them."""
+    """The options in the form of the command line."""
     named = {"--scale": options["scale"], "--device": options["device"], "--cohort": options["cohort"]}
     named["--max-runs"] = options["limit"]
     words = [word for option, value in named.items() if value for word in (option, str(value))]
@@ -87,7 +87,7 @@ def _options(options: Mapping[str, Any]) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value as `path=value` takes it."""
+    """A value in the form that `path=value` accepts."""
     if value is None:
         return "none"
     if isinstance(value, dict):

@@ -250,9 +250,9 @@ def check(
     idle
         Minutes without an answer after which the desk ends.
     half_width
-        Draw a plan first, by how narrow the interval shall be; or
+        First draw a plan for an interval of this half width; or
     checks
-        by how many looks to take.
+        a plan of this many looks.
     twice
         How many of the looks are second ones (default: a tenth).
     seed

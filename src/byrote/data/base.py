@@ -40,7 +40,7 @@ class Images:
         num_classes: N; None takes the largest label + 1.
 
     Raises:
-        TypeError, ValueError: another type, shape, length or range; NaN; a repeated id.
+        TypeError, ValueError: a wrong type, shape, length or range; NaN; a repeated id.
 
     Example:
         >>> import torch
@@ -180,7 +180,7 @@ class Dataset(Component, family="data"):
                 different. None: the data set's own splits.
 
         Raises:
-            ValueError: another split, a class that is empty or has too few samples, a resolution above the
+            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above the
                 image's, damaged content.
             FileNotFoundError: the files are not on this machine and could not be fetched; the message lists what was
                 tried.

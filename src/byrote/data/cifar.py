@@ -21,7 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
-_LIMIT = 1 << 28  # bytes of a file that is read
+_LIMIT = 1 << 28  # the most bytes of a file that is read
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
@@ -212,7 +212,7 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
         int64 (50000,), the label of the sample with that id.
 
     Raises:
-        ValueError: another name.
+        ValueError: an unknown name.
         FileNotFoundError: the file could not be obtained; the message lists what was tried.
     """
     checks.one_of("human labels", name, tuple(HUMAN_LABELS))

@@ -18,7 +18,7 @@ from byrote.data.base import Dataset, Raw, Split
 __all__ = ["Content", "Own", "held_out"]
 
 log = logging.getLogger("byrote")
-_PIECE = 1024  # samples that are converted at a time
+_PIECE = 1024  # samples converted at a time
 
 
 class Content(NamedTuple):

@@ -20,7 +20,7 @@ def select(
 
     Args:
         labels: (n,) classes of the complete split.
-        counts: how many of each class, its first ones; None takes all.
+        counts: how many samples of each class are taken, its first ones; None takes all.
         name: the name of the data in error messages.
 
     Example:

@@ -23,8 +23,8 @@ from byrote.pages import text
 __all__ = ["Ended", "serve"]
 
 _HOST = "127.0.0.1"
-_SIDE = 1400  # pixels of a large picture
-_LENGTH = 20_000  # characters of a cell
+_SIDE = 1400  # pixels per side of a large picture
+_LENGTH = 20_000  # the most characters shown of a cell
 _GRACE = 120.0  # seconds in which the last answer can be taken back
 _SOON = 3.0  # seconds after which a finished desk without a visitor ends
 

@@ -105,7 +105,7 @@ def prefers_batched(module: nn.Module, device: torch.device) -> bool:
 
     Args:
         module: one of those to be stacked.
-        device: where they will be trained.
+        device: the device that they will be trained on.
     """
     return device.type != "cpu" and is_dense(getattr(module, "features", module))
 

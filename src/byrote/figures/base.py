@@ -180,7 +180,7 @@ def draw(analysis: Analysis, *names: str) -> list[Figure]:
 
     Args:
         analysis: `byrote.open(DIR).analysis`.
-        names: which figures; none: all.
+        names: the names of figures; without names, all are drawn.
 
     Raises:
         ValueError: there is no figure of that name (with the nearest).

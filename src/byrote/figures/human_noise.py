@@ -15,13 +15,13 @@ from byrote.figures.charts import by_loss, dimmed, panels, share_axis, values
 __all__ = ["human_noise"]
 
 MEASURES = {"corrupted_as_observed": "m: wrong labels repeated", "test_accuracy": "accuracy on unseen images"}
-NEAR = 0.05  # recorded labels stand beside made noise of a rate no further from theirs
+NEAR = 0.05  # recorded labels stand beside simulated noise of a rate no further from theirs
 PEOPLE, SIMULATED = "recorded", "symmetric"
 
 
 @figure(
     "human-noise",
-    title="Recorded labels beside made noise of the same rate",
+    title="Recorded labels beside simulated noise of the same rate",
     order=55,
     needs=(*MEASURES, "realised_rate"),
 )

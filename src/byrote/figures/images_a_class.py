@@ -15,8 +15,8 @@ from byrote.figures.charts import by_loss, dimmed, panels, rate_text, rule, shar
 __all__ = ["images_a_class"]
 
 _M = "corrupted_as_observed"
-_BAR = 0.1  # what claim B3 allows of m
-_FEWEST = 3  # sizes of a line
+_BAR = 0.1  # the largest m that claim B3 allows
+_FEWEST = 3  # the fewest sizes of a line
 
 
 @figure(

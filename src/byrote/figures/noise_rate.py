@@ -102,7 +102,7 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[
     across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)
     x = alt.X("at:Q", title="share of wrong labels", scale=across, axis=alt.Axis(format=".0%"))
     scale = alt.Scale(domain=[-reach, reach], nice=False)
-    y = alt.Y("estimate:Q", title="stated less true rate", scale=scale, axis=alt.Axis(format="+.0%"))
+    y = alt.Y("estimate:Q", title="stated minus true rate", scale=scale, axis=alt.Axis(format="+.0%"))
     tips = [
         alt.Tooltip("loss:N"),
         alt.Tooltip("seed:Q"),

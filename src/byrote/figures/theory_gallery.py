@@ -21,7 +21,8 @@ def theory_figures(
     """The named figures of `GALLERY`, or all of them, computed now from the solvers.
 
     Args:
-        names: which. alpha, penalty (both lambdas), eta, slope, law: the parameter point they are drawn at.
+        names: the figures to draw.
+        alpha, penalty, eta, slope, law: the parameter point that they are drawn at; `penalty` is both lambdas.
 
     Raises:
         ValueError: there is no figure of that name.

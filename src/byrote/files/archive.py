@@ -24,7 +24,7 @@ _BROKEN = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    NotImplementedError,  # a compression zipfile does not know
+    NotImplementedError,  # a compression that the module zipfile does not support
     RuntimeError,  # an encrypted zip
 )
 

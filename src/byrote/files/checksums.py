@@ -28,7 +28,7 @@ def verify(path: str | Path, check: str) -> None:
     """The file must have the checksum `check`, written "md5:..." or "sha256:...".
 
     Raises:
-        ValueError: another checksum, with both.
+        ValueError: the checksum differs; the message gives both.
     """
     name, _, wanted = check.partition(":")
     if name not in ("md5", "sha256"):

@@ -19,7 +19,7 @@ class Axes:
     Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
     """
 
-    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M); none: the class means coincide
+    values: Tensor  # (r,) float64, the largest first; r <= min(N-1, M), 0 if all class means coincide
     directions: Tensor  # (r, M) float64, orthonormal rows
 
 
@@ -51,7 +51,7 @@ def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes
 
 
 def less_center(offsets: Tensor, counts: Tensor, by_sample: bool = False) -> Tensor:
-    """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples.
+    """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples.
 
     >>> import torch
     >>> means, counts = torch.tensor([[0.0], [4.0]]).double(), torch.tensor([3, 1])

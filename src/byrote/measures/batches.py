@@ -61,7 +61,7 @@ class Members:
         return self.index is not None or self.indexed
 
     def split(self, batch: Any, indexed: bool = True) -> tuple[Any, Any, Any]:
-        """(inputs, labels, index or None) of a batch; `indexed` False: one that needs no index, as of test data.
+        """(inputs, labels, index or None) of a batch; with `indexed` False no index is needed, as for test data.
 
         Raises: ValueError for a batch without such a member.
         """

@@ -63,7 +63,7 @@ def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
 
 
 def resistance_gap(j2: float, j2_clean: float) -> float:
-    """J2 at noise eta less J2 at eta = 0, same seed and settings (Patel & Sastry 2021); 0: the loss resisted.
+    """J2 at noise eta minus J2 at eta = 0, same seed and settings (Patel & Sastry 2021); 0 if the loss resisted.
 
     >>> resistance_gap(0.75, 1.0)
     -0.25

@@ -71,7 +71,7 @@ class FeatureSet:
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> FeatureSet:
         """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it propagates.
 
-        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are no integers.
+        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are not integers.
         """
         return cls(*checked(features, labels, num_classes), num_classes)
 
@@ -136,7 +136,7 @@ class FeatureSet:
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 
     def centered(self, by_sample: bool = False) -> Tensor:
-        """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+        """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples."""
         return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property

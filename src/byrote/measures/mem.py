@@ -78,7 +78,7 @@ class Fates:
         )
 
     def columns(self) -> dict[str, float]:
-        """The four that are columns of a history."""
+        """The four readings that are columns of a history."""
         names = ("realised_rate", "clean_accuracy", "corrupted_as_observed", "corrupted_as_true")
         return {name: getattr(self, name) for name in names}
 
@@ -284,7 +284,7 @@ def _agreement(predictions: Tensor, labels: Tensor) -> float:
 
 
 def _columns(**columns: Tensor) -> list[Tensor]:
-    """Classes (n,) in any integer container as int64, of one length and where the first is."""
+    """Classes (n,) from any integer containers, as int64 of equal length on the device of the first."""
     checked = {name: counted(name, values) for name, values in columns.items()}
     same_length(**checked)
     device = next(iter(checked.values())).device

@@ -105,7 +105,7 @@ class ClassMoments:
         return absent
 
     def centered(self, by_sample: bool = False) -> Tensor:
-        """Class means (N, M) less hbar, the mean of the class means or, `by_sample`, of all samples."""
+        """Class means (N, M) minus hbar, the mean of the class means or, `by_sample`, of all samples."""
         return less_center(self.offsets, self.counts, by_sample)
 
     @cached_property
@@ -123,7 +123,7 @@ class ClassMoments:
         return axes_of(self.centered(), self.scale, self.epsilon, int(self.counts.sum()))
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
-        """d^T Sigma_W d of each direction d, a row of `directions` (r, M), (r,); Sigma_W and errors as of `within`."""
+        """d^T Sigma_W d for each row d of `directions` (r, M), (r,); Sigma_W and errors are those of `within`."""
         return along(self.packed, directions) / self.within_size(averaged)
 
     @cached_property

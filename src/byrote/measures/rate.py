@@ -34,7 +34,7 @@ PREMISE = (
     "spread evenly over all other classes would."
 )
 _SURE = 0.25  # share of the samples that are counted
-_TESTS = 3  # of the premise; they share one level
+_TESTS = 3  # the number of tests of the premise, which share one level
 
 
 @dataclass(frozen=True)

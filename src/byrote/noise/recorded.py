@@ -1,4 +1,4 @@
-"""Labels that somebody recorded: noisy labels as a file that others can load, and train on exactly.
+"""Recorded labels: noisy labels in a file, so that others can train on exactly the same ones.
 
 A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row per sample, in the order
 of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
@@ -73,7 +73,7 @@ def save_labels(
         The SHA-256 of the content: what `load_labels(..., sha256=...)` and `Recorded(..., sha256=...)` take.
 
     Raises:
-        ValueError, TypeError: another suffix, labels out of range, an id twice, different lengths.
+        ValueError, TypeError: an unknown suffix, labels out of range, a repeated id, or different lengths.
         WriteError: the disk is full or read-only; what was there before is still there.
 
     Example:
@@ -126,7 +126,7 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, not a plain file, not such a file, a missing column, labels that are negative or
+        ValueError: an unknown suffix, not a plain file, not such a file, a missing column, labels that are negative or
             not integers, an id twice, or another hash than `sha256` or the manifest's.
     """
     path = inputs.expanded(path)
@@ -143,7 +143,7 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
 
 class Recorded(Noise):
-    """Observed labels read from a file, found by sample id: human labels, or somebody's noise to repeat.
+    """Observed labels read from a file, found by sample id: labels by people, or noise that was made elsewhere.
 
     The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of
     the whole file. `corrupt` needs `ids`, uses no random number, and refuses a file whose true labels are not

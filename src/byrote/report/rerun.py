@@ -13,7 +13,7 @@ __all__ = ["command", "seeds", "toml", "varying"]
 
 
 def toml(value: object) -> str:
-    """A value as `--set` reads it, TOML on one line; absent ones (None) are left out of tables: their default stands.
+    """A value in the form of `--set`, TOML on one line; tables leave out None, which means the default.
 
     >>> toml({"kind": "step", "every": 12, "gamma": 0.1, "seed": None})
     '{kind = "step", every = 12, gamma = 0.1}'

@@ -26,7 +26,7 @@ __all__ = ["SHARES", "cells", "environment", "limits", "parts", "resistance_tabl
 SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 """The shares at the end of training in the table of resistance: J1, J2, m, t and a."""
 _SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
-_LISTED = 20  # failed runs that are named
+_LISTED = 20  # how many failed runs are named
 _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
@@ -71,7 +71,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _gap(one: Selection, rate: float) -> str:
-    """J2 at a rate less J2 at 0 in points, the mean over seeds that have both; a dash where none has."""
+    """J2 at a rate minus J2 at 0 in points, the mean over seeds that have both; a dash if no seed has both."""
     noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
     gap = paired_difference(noisy, clean).estimate()
     return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"
@@ -139,7 +139,7 @@ def _word(value: Any) -> str:
 
 
 def cells(analysis: Analysis) -> list[dict[str, Any]]:
-    """For each part, setting, loss and rate: a command, and by seed what stands for `SEEDS` and `KEY` in it."""
+    """For each part, setting, loss and rate: a command, and for each seed the values of `SEEDS` and `KEY` in it."""
     runs, specs = analysis.runs, analysis.results.specs
     differing = varying(specs.values())
     title = {int(run): setting.title for setting in analysis.settings for run in setting.runs}

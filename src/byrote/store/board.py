@@ -62,7 +62,7 @@ class Board(Protocol):
         """Set the time of a file that this process created to now; a file that is gone stays gone."""
 
     def delete(self, name: str, generation: int) -> None:
-        """Remove a file; one that is gone is no error."""
+        """Remove a file; one that is gone is not an error."""
 
     def clock(self) -> float:
         """The time by the board's own clock, in seconds since 1970."""

@@ -117,7 +117,7 @@ class Bucket:
             return {str(one["path"]): _version_of(one) for some in listed for one in some}
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is gone already is no error."""
+        """Remove an object; one that is gone already is not an error."""
         try:
             with self._asking(name):
                 self._obstore.delete(self._store, name)

@@ -49,7 +49,7 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
     """Put a finished folder into its place.
 
     Args:
-        folder: what was written, in the same folder as `target`.
+        folder: the finished draft, in the same folder as `target`.
         target: its place.
         is_whole: whether a whole run is there already, which then stays.
 
@@ -135,7 +135,7 @@ def store_time(root: Path) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; one that is gone already is no error."""
+    """Remove a file or a folder; one that is gone already is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -30,7 +30,7 @@ from byrote.store.directory import StoreLostError, is_committed, present_plan
 __all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "clear_leases", "held", "leased", "seconds_of_a_lease"]
 
 _FREE = "free"  # the owner of a lease that was declared expired
-_RENEWALS = 6  # in the time of a lease
+_RENEWALS = 6  # how often a lease is touched while it is valid
 
 
 def seconds_of_a_lease() -> float:

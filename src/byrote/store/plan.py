@@ -22,7 +22,7 @@ from byrote.store.uncollected import uncollected
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_DIGITS = 6  # of a content that is accepted
+_DIGITS = 6  # the fewest digits that name a content to accept
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from byrote.store.log import read_costs, read_events
 
 __all__ = ["problems_of", "progress_of"]
 
-_LATEST = 50  # finished runs that the rate is computed from
+_LATEST = 50  # how many finished runs the rate is computed from
 
 Event = Mapping[str, Any]
 

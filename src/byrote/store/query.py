@@ -168,7 +168,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
-    """The runs of a plan, in its order: from the compacted tables where they are there, else from their folders."""
+    """The runs of a plan, in its order: from the compacted tables if they exist, else from the runs' folders."""
     compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
     present = plan.present({*committed(folder), *compacted})
     entries = [entry for entry in plan.entries if entry.key in present]

@@ -25,8 +25,8 @@ from byrote.training.evaluate import snapshots
 
 __all__ = ["Estimate", "estimate"]
 
-_TIMED = 6  # kinds of networks that are timed at most; the others take the median rate
-_SECONDS = 1.0  # of training that is timed
+_TIMED = 6  # the most kinds of networks that are timed; the others take the median rate
+_SECONDS = 1.0  # seconds of training that are timed
 
 
 @dataclass(frozen=True)

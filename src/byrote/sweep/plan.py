@@ -106,7 +106,7 @@ def tasks(
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: the largest number of runs that train together; None: see `together`.
         limit: do at most this many runs, the first of the plan.
-        device: where they are trained.
+        device: the device that they are trained on.
         only: the keys of the selected runs; None: all.
     """
     entries = [entry for entry in plan.entries if entry.key in experiments]

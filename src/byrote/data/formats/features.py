@@ -16,7 +16,7 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # number of rows from which a column that counts them is no coincidence
+_MANY = 20  # with at least so many rows, a column that counts them is not a coincidence
 
 
 def choose(

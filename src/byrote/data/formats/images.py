@@ -78,7 +78,7 @@ def _seen(image: Any) -> Look:
         raise ValueError(f"it has {width:,} x {height:,} pixels, and at most {_PIXELS:,} are read")
     notes = []
     if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's second picture is a preview
-        notes.append("of several frames the first is read")
+        notes.append("only the first of several frames is read")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         return Look(width, height, "numbers", 1, tuple(notes))
     if image.mode == "I" or image.mode.startswith("I;16"):

@@ -121,7 +121,7 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
     """(n,) from (n,), (n, 1) or one-hot rows (n, N).
 
     Raises:
-        ValueError: another shape.
+        ValueError: a wrong shape.
     """
     if column.ndim == 2 and column.shape[1] == 1:
         return column[:, 0]

@@ -39,7 +39,7 @@ def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -
         where: the name of the source in error messages.
 
     Raises:
-        ValueError: another rank, an empty image, or a shape that can be read both ways.
+        ValueError: a wrong rank, an empty image, or a shape that can be read both ways.
 
     Example:
         >>> channels_first(np.zeros((5, 28, 28, 3)), "", "a.npz").shape

@@ -8,7 +8,7 @@ import numpy as np
 __all__ = ["single"]
 
 Array = np.ndarray[Any, Any]
-_PIECE = 1024  # samples that are converted at a time
+_PIECE = 1024  # samples converted at a time
 _LEAST = 2.0**-149  # the smallest number of float32
 
 

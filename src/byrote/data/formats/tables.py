@@ -125,7 +125,7 @@ class Table:
         }
 
     def numbers(self, names: list[str]) -> "np.ndarray[Any, Any]":
-        """Columns as float64 (n, d), NaN where a cell is no number."""
+        """Columns as float64 (n, d), NaN where a cell is not a number."""
         return self._values([self._parts(name)[1] for name in names])
 
     def truths(self, names: list[str]) -> "np.ndarray[Any, Any]":
@@ -173,7 +173,7 @@ def open_table(path: Path) -> Iterator[Table]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another suffix, not a plain file, not a whole table.
+        ValueError: an unknown suffix, not a plain file, or not a whole table.
     """
     import duckdb
 

@@ -22,7 +22,7 @@ from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # blocks that a pass takes
+_MOST = 64  # the most blocks of one pass
 _CHUNK = 256  # samples of one pass in evaluation: their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
 _STATES = (*_STEPPED, "running_mean", "running_var", "batches")

@@ -97,7 +97,7 @@ def premise(audit: Audit, settled: Outcome | None) -> tuple[str, str]:
 
 
 def likelihood(value: float) -> str:
-    """A probability in whole percents, never a certain one.
+    """A probability in whole percents, never shown as 0% or 100%.
 
     >>> likelihood(0.708), likelihood(1.0), likelihood(0.0)
     ('71%', '> 99%', '< 1%')

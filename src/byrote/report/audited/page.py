@@ -24,7 +24,7 @@ from byrote.report.words import number, opening
 
 __all__ = ["render", "write_audit_page"]
 
-_WIDE = 20  # classes of the matrix that is shown
+_WIDE = 20  # the most classes of the matrix that is shown
 _FILES = (
     ("labels.csv", "csv", "a row per sample: given and suggested label, score, probability, reason"),
     ("labels.parquet", "parquet", "the same as Parquet"),

@@ -18,8 +18,8 @@ __all__ = ["SHOWN", "ambiguous", "by_class", "chosen", "duplicates"]
 SHOWN = 600  # suspects on the page
 FEW = 60  # ambiguous samples, and pairs of near duplicates
 _SIDE = 112  # pixels of a thumbnail
-_TEXT = 300  # characters of a cell
-_CELLS = 8  # of a row
+_TEXT = 300  # the most characters shown of a cell
+_CELLS = 8  # the most fields shown of a row
 
 
 def chosen(sizes: Sequence[int], most: int) -> list[int]:

@@ -20,7 +20,7 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Local", "default_workers"]
 
-_ATTEMPTS = 2  # times a task is tried when its worker dies
+_ATTEMPTS = 2  # how often a task is tried when its worker dies
 _TICK = 0.25  # seconds between two checks of whether to stop
 
 

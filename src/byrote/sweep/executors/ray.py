@@ -33,7 +33,7 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Ray"]
 
-_RETRIES = 3  # times a task starts again when its worker or node dies; one that kills its worker is given up then
+_RETRIES = 3  # how often a task starts again after its worker or node died; then it is given up
 _CALLS = 50  # tasks after which a worker process is replaced, which bounds what it leaks and costs little
 _MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one

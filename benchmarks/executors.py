@@ -8,6 +8,9 @@ which leaves out the start of Python, torch and Ray; `start` is the time until t
 one JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the
 load average per core before it; then the median of `ray_over_local`, its smallest and its largest value. Where `busy`
 is above .5, other programs were running, and a single pair means little.
+
+Ray gives its workers the niceness 15, which leaves them little of a core that other programs want. Here they have the
+priority of local workers (`RAY_worker_niceness=0`), so that the executors alone are compared.
 """
 
 import argparse
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=1)
     options = parser.parse_args()
+    os.environ.setdefault("RAY_worker_niceness", "0")
     pairs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from toys import tiny
 
@@ -159,3 +160,30 @@ def test_a_reader_imports_no_module_of_the_users(tmp_path, monkeypatch):
     spec = EXPERIMENTS[0].spec() | {"loss": {"kind": "planted:Loss"}}
     assert Facts().of(spec, {"module:planted": "0" * 64}) is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_only_run_and_verify_read_a_file_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, "cache_folder", lambda: tmp_path)
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.zeros((90, 4, 4), np.uint8), labels=np.arange(90) % 3)
+    experiment = EXPERIMENTS[0].replace(data=data.Arrays(path=str(path)))
+    about = experiment.spec(), experiment.contents
+    assert Facts().of(*about) is None
+    known = Facts(own=True)
+    assert known.of(*about)["num_classes"] == 3
+    known.keep()
+    assert Facts().of(*about)["num_classes"] == 3
+    np.savez(path, images=np.zeros((90, 4, 4), np.uint8), labels=np.arange(90) % 9)
+    other = experiment.replace(seed=5)
+    (tmp_path / "facts.json").unlink()
+    assert Facts(own=True).of(other.spec(), about[1]) is None, "the file has another content now"
+
+
+def test_the_tab_key_computes_no_facts(root):
+    from types import SimpleNamespace
+
+    from byrote.cli.completion import run_keys
+
+    context = {"folder": SimpleNamespace(raw=str(root))}
+    assert set(run_keys(context)) == {A, B}
+    assert not (root.parent / "cache" / "facts.json").exists()

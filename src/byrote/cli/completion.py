@@ -71,11 +71,12 @@ def figure_names(context: CompletionContext) -> dict[str, str]:
 def run_keys(context: CompletionContext) -> dict[str, str]:
     """The keys of the runs in the folder that has been typed, with the part of the study that each belongs to."""
     from byrote.store import read_results
+    from byrote.store.facts import Facts
 
     folder = context.get("folder")
     if folder is None or not folder.raw:
         return {}
     with suppress(OSError, ValueError):
-        runs = read_results(folder.raw).runs
+        runs = read_results(folder.raw, Facts(compute=False)).runs
         return dict(zip(runs["key"].tolist(), runs["part"].tolist(), strict=True)) if len(runs) else {}
     return {}

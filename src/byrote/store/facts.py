@@ -37,7 +37,8 @@ class Facts:
 
     Args:
         compute: whether to compute those that are not remembered, which loads torch; False: they count as unknown.
-        own: whether the user's own modules may be imported for that; False: only those count that are imported already.
+        own: whether files may be read and the user's own modules imported for that; False: only modules count that are
+            imported already, and no file is read.
     """
 
     def __init__(self, *, compute: bool = True, own: bool = False) -> None:
@@ -64,8 +65,8 @@ class Facts:
 
     def _look_up(self, parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
         name = digest(identity(parts, contents))
-        may = self._own or all(module in sys.modules for module in modules_in(parts))
-        if name in self._remembered or not self._compute or not may:
+        plain = all(module in sys.modules for module in modules_in(parts)) and not any(map(_is_file, contents))
+        if name in self._remembered or not self._compute or not (self._own or plain):
             return self._remembered.get(name)
         computed = _computed(parts, contents)
         if computed is not None:
@@ -121,6 +122,11 @@ def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str
     except Exception:  # a user's own code, or a file that is not here
         return None
     return {name: value for name, value in facts.items() if name not in _COUNTS}
+
+
+def _is_file(name: str) -> bool:
+    """Whether an entry of the contents is a file, which may take long to read."""
+    return name.startswith("file:")
 
 
 def _same(one: Any, other: Any) -> bool:

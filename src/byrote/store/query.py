@@ -96,8 +96,12 @@ def is_results(root: Path) -> bool:
     return (root / "plan.json").is_file() or (root / _TABLE).is_file()
 
 
-def read_results(root: str | Path) -> Results:
+def read_results(root: str | Path, facts: Facts | None = None) -> Results:
     """The tables of a store (`byrote run --out`) or of a folder of compacted results (`results/...`).
+
+    Args:
+        root: the folder.
+        facts: what the facts of the runs are compared with; None: `Facts()`, which loads torch for unknown ones.
 
     Raises:
         ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
@@ -106,21 +110,22 @@ def read_results(root: str | Path) -> Results:
     if not is_results(folder):
         raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
     plan = Plan.read(folder)
-    stored = _compacted(folder) if (folder / _TABLE).is_file() else None
+    facts = facts or Facts()
+    stored = _compacted(folder, facts) if (folder / _TABLE).is_file() else None
     if plan is None:
         if stored is None:
             raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
         return stored
-    return _planned(folder, plan, stored)
+    return _planned(folder, plan, stored, facts)
 
 
-def _compacted(folder: Path) -> Results:
+def _compacted(folder: Path, facts: Facts) -> Results:
     about = _about(folder)
     for name in (_TABLE, _RUNS):
         _verify(folder, name, about)
     files = partial(_compacted_features, folder, about)
     runs = Table(read_parquet(folder / _RUNS))
-    _check_facts(folder / _RUNS, runs)
+    _check_facts(folder / _RUNS, runs, facts)
     return Results(runs, lazy_table(folder / _TABLE), str(folder), about, partial(_features, files), files)
 
 
@@ -140,9 +145,8 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
 
 
-def _check_facts(path: Path, runs: Table) -> None:
+def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
     """Check that the facts of compacted runs are those that their specs give."""
-    facts = Facts()
     for row in runs.rows():
         wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
         if wrong:
@@ -167,7 +171,7 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
+def _planned(folder: Path, plan: Plan, stored: Results | None, facts: Facts) -> Results:
     """The runs of a plan, in its order: from the compacted tables if they exist, else from the runs' folders."""
     compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
     present = plan.present({*committed(folder), *compacted})
@@ -175,15 +179,15 @@ def _planned(folder: Path, plan: Plan, stored: Results | None) -> Results:
     fresh = [present[entry.key] for entry in entries if present[entry.key] not in compacted]
     manifests = _whole(folder, fresh, (_HISTORY,))
     plan.check_keys(folder / PLAN)
-    for flaw in Facts().flaws((entry, manifests.get(present[entry.key])) for entry in entries).values():
+    for flaw in facts.flaws((entry, manifests.get(present[entry.key])) for entry in entries).values():
         raise DamagedRunError(folder, flaw)
     rows: list[dict[str, Any]] = []
     for entry in entries:
         key = present[entry.key]
         described = stored.runs.row(compacted[key]) if stored is not None and key in compacted else None
-        facts = described or _described(manifests[key])
+        row = described or _described(manifests[key])
         same = {name: json.dumps(getattr(entry, name), sort_keys=True) for name in ("spec", "contents", "bind")}
-        rows.append(facts | same | {"key": key, "part": entry.part})
+        rows.append(row | same | {"key": key, "part": entry.part})
     runs = Table.of(rows)
     places = {row["key"]: place for place, row in enumerate(rows)}
     history = _history(folder, stored, compacted, manifests, places)
@@ -328,7 +332,8 @@ def _of_part(root: Path, part: str) -> Results:
     parts = list(dict.fromkeys(entry.part for entry in plan.entries)) if plan is not None else []
     if plan is None or part not in parts:
         raise ValueError(f"{root} is a store without a part {part!r}; {did_you_mean(part, parts)}")
-    results = _planned(root, replace(plan, entries=tuple(one for one in plan.entries if one.part == part)), None)
+    entries = tuple(one for one in plan.entries if one.part == part)
+    results = _planned(root, replace(plan, entries=entries), None, Facts())
     return replace(results, about=results.about | {"part": part})
 
 

@@ -62,9 +62,8 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
             if key in leases and not (root / key).exists():
                 fetch_run(root, key)
         done = whole_runs(root, [key for key in keys if key in leases and (root / key).exists()])[0]
-        facts = Facts(own=True)
         for e in experiments:  # such a run is trained again
-            if e.key in done and facts.wrong(e.spec(), e.contents, done[e.key]["facts"]):
+            if e.key in done and Facts(own=True).wrong(e.spec(), e.contents, done[e.key]["facts"]):
                 del done[e.key]
         for key, manifest in done.items():
             emit({"event": "run", "key": key, "status": manifest["status"], "error": manifest["error"]})

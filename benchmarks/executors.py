@@ -57,7 +57,7 @@ def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]
     """Runs a minute between the first and the last that ended, and seconds until the first."""
     began = time.time()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)
-    if outcome.kept < outcome.planned:
+    if outcome.done < outcome.planned:
         raise RuntimeError(f"{on}: {outcome.broken or outcome.raised}")
     ends = sorted(path.stat().st_mtime for path in root.glob("*/manifest.json"))
     return {"runs_a_minute": 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1]), "start": ends[0] - began}

@@ -148,11 +148,11 @@ def carry_out(
             break
         store = out / "stores" / one.name
         outcome = byrote.run(one.grid(), store, scale=one.scale, device=device, stop=Stop(60 * left), **options)
-        if outcome.kept:
+        if outcome.done:
             share(store, out / "results", one.name)
             check_size(out / "results")
-        print(f"{one.name}: {outcome.kept} of {outcome.planned} runs", file=sys.stderr)
-        whole += outcome.kept == outcome.planned
+        print(f"{one.name}: {outcome.done} of {outcome.planned} runs", file=sys.stderr)
+        whole += outcome.done == outcome.planned
     return whole
 
 

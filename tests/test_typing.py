@@ -31,7 +31,7 @@ reveal_type(run.history.columns)  # tuple[str, ...]
 reveal_type(run.model())  # byrote.networks.base.Classifier
 reveal_type(run.history.to_polars())  # polars.dataframe.frame.DataFrame
 reveal_type(byrote.open("runs/demo").history())  # byrote.table.Table
-reveal_type(byrote.run("demo", "runs/demo").kept)  # int
+reveal_type(byrote.run("demo", "runs/demo").done)  # int
 split = images.load("train")
 moments = measures.ClassMoments.of(split.images.flatten(1), split.labels, 2)
 reveal_type(measures.nc1(moments))  # float

@@ -106,7 +106,7 @@ def page_of(root, out):
 def test_no_word_claim_figure_or_column_is_about_true_labels(source, tmp_path, capsys):
     root = tmp_path / "store"
     outcome = run(study(tmp_path, source(tmp_path)), root, on="serial")
-    assert (outcome.kept, outcome.failed) == (8, {})
+    assert (outcome.done, outcome.failed) == (8, {})
     page = page_of(root, tmp_path / "page")
     words = Words(page)
     text = " ".join(word for word in words.seen if word not in FAMILIES.values())
@@ -190,5 +190,5 @@ def test_the_line_of_progress_names_what_it_shows(tmp_path, labels, words):
         task=SimpleNamespace(keys=("k",), cost=1.0),
         data={"epoch": 1, "epochs": 2, "rows": {"k": {"j1": 0.25, "j2": 0.5}}},
     )
-    bar.event(event, SimpleNamespace(kept=0))
+    bar.event(event, SimpleNamespace(done=0))
     assert f"J1 0.250 {words}" in bar._latest

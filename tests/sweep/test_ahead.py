@@ -66,7 +66,7 @@ def test_where_trains_those_runs_and_the_rest_stays_planned(tmp_path, capsys):
     assert len(Plan.read(root).entries) == 8
     assert main([*RUN, "--on", "serial", "--out", str(root), "--where", "noise.rat=0.4"]) == 2
     rest = run(MINI, root, imports=["toys"], on="serial")
-    assert (rest.done_before, rest.kept) == (2, 8)
+    assert (rest.done_before, rest.done) == (2, 8)
 
 
 def test_a_dry_run_writes_nothing_and_adds_up(tmp_path, capsys):

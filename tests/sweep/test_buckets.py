@@ -85,7 +85,7 @@ def test_a_ray_worker_on_another_machine_works_on_the_bucket(url, server, calm, 
 
     monkeypatch.setattr(pretended, "wait", elsewhere)
     outcome = run(MINI, url, imports=["toys"], on="ray", workers=2, cohort=2)
-    assert outcome.kept == 8
+    assert outcome.done == 8
     assert files(outcome.root) == calm
     assert (tmp_path / "there" / "stores").is_dir()
     assert {task["root"] for task in pretended.calls} == {url}

@@ -133,5 +133,5 @@ def test_a_sweep_counts_the_samples_that_are_there_and_a_network_that_cannot_be_
     outcome = run(Study(name="s", base=base, part=parts), tmp_path / "s", on="serial", watcher=costs)
     each = 3 * 2 * (16 * 8 + 8 * 2 + 2 * 2)
     assert costs.costs == [(2, 2 * 20 * each), (1, 40 * each), (1, 0)]
-    assert outcome.kept == 3
+    assert outcome.done == 3
     assert [error.split(" (")[0] for error in outcome.raised.values()] == ["RuntimeError: this network cannot be made"]

@@ -38,14 +38,14 @@ def test_events_say_what_happened_and_a_reader_needs_no_byrote(whole):
     assert [event["event"] for event in events] == ["begin", *["run"] * 8, "end"]
     assert {event["event"] for event in events} <= set(EVENTS)
     begin, end = events[0], events[-1]
-    assert (begin["pid"], begin["on"], begin["planned"], begin["kept"], begin["todo"]) == (
+    assert (begin["pid"], begin["on"], begin["planned"], begin["done"], begin["todo"]) == (
         os.getpid(),
         "serial",
         8,
         0,
         8,
     )
-    assert (end["kept"], end["left"], end["reason"]) == (8, 0, "")
+    assert (end["done"], end["left"], end["reason"]) == (8, 0, "")
     assert {event["key"] for event in events[1:-1]} == set(committed(whole.root))
     assert sum(event["cost"] for event in events[1:-1]) == pytest.approx(begin["cost"])
     assert read_costs(whole.root).keys() == set(committed(whole.root))
@@ -238,7 +238,7 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
 
     def interrupt(self, event, outcome):
         kinds.append(event.kind)
-        if outcome.kept == 2 and event.kind == "epoch":
+        if outcome.done == 2 and event.kind == "epoch":
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -44,7 +44,7 @@ class Notes(Watcher):
             print("trained", *event.data["rows"], flush=True)
 study, root = sys.argv[1:3]
 outcome = run(study, root, imports=["toys"], on="serial", cohort=int(sys.argv[3]), watcher=Notes())
-print("kept", outcome.kept, flush=True)
+print("done", outcome.done, flush=True)
 """
 
 
@@ -112,7 +112,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
     monkeypatch.setattr(Driver, "_pause", lambda driver, seconds: look(seconds))
     outcome = sweep(MINI, root, imports=["toys"], on="serial")
     assert looks == [set(committed(whole.root)) - {waiting}] * 3, "all but that run was done first"
-    assert (outcome.kept, first.kept) == (8, 1)
+    assert (outcome.done, first.done) == (8, 1)
     assert files(root) == files(whole.root)
     assert nothing_left(root)
 
@@ -130,7 +130,7 @@ def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohor
     lost = in_hand(root, drivers[0].pid)
     ended = [process.communicate(timeout=300) for process in drivers]
     assert [process.returncode for process in drivers[1:]] == [0, 0], ended
-    assert all(out.splitlines()[-1] == "kept 12" for out, _ in ended[1:])
+    assert all(out.splitlines()[-1] == "done 12" for out, _ in ended[1:])
     twice = {key for key, count in trained(out for out, _ in ended).items() if count > 1}
     assert twice <= set(lost), "no run was trained twice, but those that were killed while training"
     assert files(root) == files(whole.root)
@@ -151,13 +151,13 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
         assert committed(root) == []
         heir = driver(path, root, 2)
         out, error = heir.communicate(timeout=300)
-        assert (heir.returncode, out.splitlines()[-1]) == (0, "kept 2"), error
+        assert (heir.returncode, out.splitlines()[-1]) == (0, "done 2"), error
         stamps = {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
         assert files(root) == files(whole.root)
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
     out, error = stopped.communicate(timeout=300)  # what it trained is discarded
-    assert (stopped.returncode, out.splitlines()[-1]) == (0, "kept 2"), error
+    assert (stopped.returncode, out.splitlines()[-1]) == (0, "done 2"), error
     assert stamps == {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
     assert nothing_left(root)
 
@@ -180,5 +180,5 @@ def test_a_store_that_goes_away_stops_the_sweep_and_is_not_made_again(tmp_path, 
     if what == "moved":
         outcome = sweep(path, aside, imports=["toys"], on="serial", cohort=1)
         assert files(aside) == files(whole.root)
-        assert outcome.kept == 4
+        assert outcome.done == 4
         assert nothing_left(aside)

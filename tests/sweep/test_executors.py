@@ -188,7 +188,7 @@ def test_run_on_ray_gives_the_bits_of_serial(tmp_path, pretended):
     settings = {"imports": ["toys"], "limit": 3}
     one = run(MINI, tmp_path / "ray", on="ray", workers=2, cohort=2, **settings)
     other = run(MINI, tmp_path / "serial", on="serial", **settings)
-    assert one.kept == other.kept == 3
+    assert one.done == other.done == 3
     assert files(one.root) == files(other.root)
 
 

@@ -43,7 +43,7 @@ def test_what_raises_in_a_component_costs_its_own_runs(where, tmp_path, caplog):
     mine = {entry.key for entry in Plan.read(outcome.root).entries if entry.part == "raising"}
     assert set(outcome.raised) == mine
     assert len(mine) == 2
-    assert (outcome.planned, outcome.kept, outcome.broken) == (4, 2, [])
+    assert (outcome.planned, outcome.done, outcome.broken) == (4, 2, [])
     assert state_of(outcome.root)["missing"] == 2
     for error in outcome.raised.values():
         assert where in error
@@ -70,7 +70,7 @@ def test_an_own_reading_that_raises_costs_the_runs_in_which_it_does(on, tmp_path
     outcome = run(MINI, tmp_path / "out", imports=imports, on=on, workers=1, cohort=8)
     rates = {entry.key: entry.spec["noise"]["rate"] for entry in Plan.read(outcome.root).entries}
     assert {rates[key] for key in outcome.raised} == {0.4}
-    assert (len(outcome.raised), outcome.kept, outcome.broken) == (4, 4, [])
+    assert (len(outcome.raised), outcome.done, outcome.broken) == (4, 4, [])
     assert set(outcome.raised.values()) == {"LookupError: in the reading (raising.py, line 84, in busy)"}
     (trace,) = errors(caplog)
     assert trace.startswith(f"run {next(iter(outcome.raised))} raised an exception\nTraceback")

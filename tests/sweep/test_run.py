@@ -43,7 +43,7 @@ def files(root):
 
 
 def test_serial_does_the_whole_grid(serial):
-    assert serial.planned == serial.kept == 8
+    assert serial.planned == serial.done == 8
     assert not serial.broken
     assert not serial.failed
     assert state_of(serial.root)["done"] == 8
@@ -59,24 +59,24 @@ def test_local_workers_and_cohorts_give_the_same_bits(serial, tmp_path):
 
 def test_a_sweep_does_only_what_is_missing(serial, tmp_path):
     some = run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=3)
-    assert (some.kept, some.done_before) == (3, 0)
+    assert (some.done, some.done_before) == (3, 0)
     stamps = {key: (some.root / key).stat().st_mtime_ns for key in committed(some.root)}
     rest = run(MINI, tmp_path / "out", imports=["toys"], on="serial")
-    assert (rest.kept, rest.done_before) == (8, 3)
+    assert (rest.done, rest.done_before) == (8, 3)
     assert all((rest.root / key).stat().st_mtime_ns == stamp for key, stamp in stamps.items())
     assert files(rest.root) == files(serial.root)
     again = run(MINI, tmp_path / "out", imports=["toys"], on="serial")
-    assert again.done_before == again.kept == 8
+    assert again.done_before == again.done == 8
 
 
 @pytest.mark.parametrize("on", ["local", "serial"])
 def test_a_sweep_stops_when_its_time_is_over_and_goes_on_to_the_same_bits(on, serial, tmp_path):
     first = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, stop=Stop(1e-5))
     assert first.stopped
-    assert first.kept == len(committed(first.root)) < 8
+    assert first.done == len(committed(first.root)) < 8
     rest = run(MINI, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=2, stop=Stop(3600))
-    assert (rest.kept, rest.stopped) == (8, "")
-    assert rest.done_before == first.kept
+    assert (rest.done, rest.stopped) == (8, "")
+    assert rest.done_before == first.done
     assert files(rest.root) == files(serial.root)
 
 
@@ -122,7 +122,7 @@ def test_a_task_whose_worker_always_dies_is_said_and_the_rest_goes_on(tmp_path, 
     study = Study.load(MINI)
     deadly = study.replace(part=(study.part[0], {"name": "deadly", "base": {"loss": "toys:Deadly", "seed": 9}}))
     outcome = run(deadly, tmp_path / "out", imports=["toys"], workers=2)
-    assert outcome.kept == 8
+    assert outcome.done == 8
     assert outcome.planned == 9
     assert outcome.broken == ["1 runs: their worker died twice (exit code 7)"]
     assert state_of(outcome.root)["missing"] == 1
@@ -132,7 +132,7 @@ def test_a_task_that_raises_is_said_and_the_rest_goes_on(tmp_path):
     study = Study.load(MINI)
     broken = study.replace(part=(study.part[0], {"name": "broken", "base": {"loss": "toys:Broken", "seed": 9}}))
     outcome = run(broken, tmp_path / "out", imports=["toys"], on="serial")
-    assert outcome.kept == 8
+    assert outcome.done == 8
     assert outcome.broken == []
     ((key, error),) = outcome.raised.items()
     assert key in {entry.key for entry in Plan.read(outcome.root).entries if entry.part == "broken"}
@@ -146,7 +146,7 @@ def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_pat
     axes = study.part[0].axes | {"loss": ["cross_entropy", "robust_log", "toys:Broken"]}
     mixed = study.replace(part=(study.part[0].replace(axes=axes),))
     outcome = run(mixed, tmp_path / "out", imports=["toys"], on=on, workers=1, cohort=12)
-    assert (outcome.planned, outcome.kept, len(outcome.raised)) == (12, 8, 4)
+    assert (outcome.planned, outcome.done, len(outcome.raised)) == (12, 8, 4)
     assert files(outcome.root) == files(serial.root)
     assert state_of(outcome.root)["missing"] == 4
     assert not list((outcome.root / ".running").iterdir())
@@ -164,7 +164,7 @@ def test_a_loss_that_exits_costs_its_run_and_not_the_process(tmp_path):
     study = Study.load(MINI)
     leaving = study.replace(part=(study.part[0], {"name": "exit", "base": {"loss": "toys:Leaving", "seed": 9}}))
     outcome = run(leaving, tmp_path / "out", imports=["toys"], on="serial")
-    assert outcome.kept == 8
+    assert outcome.done == 8
     assert [error.split(" (")[0] for error in outcome.raised.values()] == ["SystemExit: 5"]
 
 
@@ -172,7 +172,7 @@ def test_a_data_set_that_raises_spares_the_runs_of_others(tmp_path, caplog):
     study = Study.load(MINI)
     bad = study.replace(part=(study.part[0], {"name": "bad", "base": {"data": "toys:Unreadable", "seed": 9}}))
     outcome = run(bad, tmp_path / "out", imports=["toys"], on="serial")
-    assert (outcome.planned, outcome.kept) == (9, 8)
+    assert (outcome.planned, outcome.done) == (9, 8)
     assert [error.split(" (")[0] for error in outcome.raised.values()] == ["KeyError: 'pixels'"]
     assert sum("KeyError: 'pixels'" in record.getMessage() for record in caplog.records) == 1
 
@@ -186,7 +186,7 @@ def test_a_data_set_that_raises_in_every_run_is_an_error_and_nothing_is_written(
 def test_weights_of_runs_that_are_done_are_counted_as_missing(tmp_path):
     run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=3)
     again = run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=2, keep_weights=True)
-    assert (again.kept, again.without_weights) == (5, 3)
+    assert (again.done, again.without_weights) == (5, 3)
     assert len(list(again.root.glob("*/weights.safetensors"))) == 2
     assert run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1).without_weights == 0
 
@@ -202,7 +202,7 @@ def test_a_store_remembers_the_modules_and_the_file_of_its_study(tmp_path):
 def test_a_diverging_run_is_kept_as_failed_and_not_tried_again(tmp_path):
     over = {"loss": "toys:Explosive", "noise.rate": 0.1}
     outcome = run(MINI, tmp_path / "out", imports=["toys"], on="serial", overrides=over)
-    assert outcome.kept == 2
+    assert outcome.done == 2
     assert len(outcome.failed) == 2
     assert all("diverged in epoch 1" in error for error in outcome.failed.values())
     assert state_of(outcome.root)["failed"] == 2
@@ -218,10 +218,10 @@ def test_a_watcher_hears_everything(tmp_path):
             self.notes.append(("begin", len(todo)))
 
         def event(self, event, outcome):
-            self.notes.append((event.kind, outcome.kept))
+            self.notes.append((event.kind, outcome.done))
 
         def end(self, outcome):
-            self.notes.append(("end", outcome.kept))
+            self.notes.append(("end", outcome.done))
 
     notes = Notes()
     run(MINI, tmp_path / "out", imports=["toys"], on="serial", limit=1, watcher=notes)

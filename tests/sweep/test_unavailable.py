@@ -54,7 +54,7 @@ REASON = "not run: data not available: blobs could not be obtained; tried: the c
 
 def test_the_rest_of_the_study_runs_and_the_status_says_what_was_left_out(tmp_path, capsys):
     outcome = run(study(GONE, HERE), tmp_path / "s", on="serial")
-    assert (outcome.planned, outcome.kept, outcome.broken, outcome.failed) == (5, 2, [], {})
+    assert (outcome.planned, outcome.done, outcome.broken, outcome.failed) == (5, 2, [], {})
     assert len(outcome.unavailable) == 3
     state = state_of(outcome.root)
     counts = {name: state[name] for name in ("missing", "running", "done", "failed", "unavailable")}
@@ -79,18 +79,18 @@ def test_once_the_data_are_there_the_same_command_does_what_was_left_out(tmp_pat
     first = run(study(HERE, GONE), tmp_path / "s", on="serial")
     Away.here = True
     second = run(study(HERE, GONE), tmp_path / "s", on="serial")
-    assert (second.done_before, second.kept, second.unavailable) == (2, 5, {})
+    assert (second.done_before, second.done, second.unavailable) == (2, 5, {})
     assert state_of(first.root)["done"] == 5
     assert state_of(first.root)["not_run"] == []
     Away.here = False
     third = run(study(HERE, GONE), tmp_path / "s", on="serial")
-    assert (third.kept, third.unavailable) == (5, {}), "runs that are done need no data"
+    assert (third.done, third.unavailable) == (5, {}), "runs that are done need no data"
     assert state_of(first.root)["unavailable"] == 0
 
 
 def test_limit_counts_runs_that_can_be_done(tmp_path):
     outcome = run(study(GONE, HERE), tmp_path / "s", on="serial", limit=1)
-    assert outcome.kept == 1
+    assert outcome.done == 1
     assert state_of(outcome.root)["missing"] == 1
 
 
@@ -105,12 +105,12 @@ def test_labels_of_the_cache_folder_that_are_not_there_count_as_data(tmp_path, m
     human = {"kind": "recorded", "path": "cache:human/labels.csv"}
     both = study(HERE, {**HERE, "name": "human", "base": {**HERE["base"], "noise": human}})
     outcome = run(both, tmp_path / "s", on="serial")
-    assert outcome.kept == 2
+    assert outcome.done == 2
     (reason,) = {row["reason"] for row in state_of(outcome.root)["not_run"]}
     assert "try `byrote data get human`" in reason
     train = toys.Blobs().load("train")
     save_labels(tmp_path / "cache" / "human" / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
-    assert run(both, tmp_path / "s", on="serial").kept == 4
+    assert run(both, tmp_path / "s", on="serial").done == 4
 
 
 def test_a_recorded_file_that_is_named_wrongly_is_an_error_before_anything_is_trained(tmp_path):
@@ -124,8 +124,8 @@ def test_recorded_labels_that_do_not_cover_a_new_split_are_an_error_before_anyth
     train = toys.Blobs().load("train")
     save_labels(tmp_path / "labels.csv", train.ids, train.labels, 1 - train.labels, num_classes=2)
     human = {**HERE["base"], "noise": {"kind": "recorded", "path": str(tmp_path / "labels.csv")}}
-    assert run(study({**HERE, "base": human}), tmp_path / "s", on="serial").kept == 2
-    with pytest.raises(ValueError, match=r"labels.csv has no label for \d+ of 80 samples, id -\d+ for one"):
+    assert run(study({**HERE, "base": human}), tmp_path / "s", on="serial").done == 2
+    with pytest.raises(ValueError, match=r"labels.csv has no label for \d+ of 80 samples, such as id -\d+"):
         run(study(HERE, {**HERE, "name": "h", "base": human | {"split_seed": 0}}), tmp_path / "t", on="serial")
     assert not (tmp_path / "t").exists()
 

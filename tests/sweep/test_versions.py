@@ -214,23 +214,23 @@ def test_what_changes_after_the_plan_is_refused_by_its_name(folder, on, edit, na
     refused = f"1 runs: {named} changed after the study was planned; start the same command again"
     count = 0 if named.startswith("file") else 2
     assert outcome.broken == [refused] * (4 - count)
-    assert outcome.kept == len(committed(folder / "s")) == count
+    assert outcome.done == len(committed(folder / "s")) == count
     kinds = {spec["loss"]["kind"] for spec in byrote.open("s").results.specs.values()}
     assert kinds == ({"cross_entropy"} if count else set())
 
 
 def test_a_process_that_imported_the_older_code_does_not_train_under_the_newer_name(folder):
     settings = {"imports": ["own_loss"], "on": "serial"}
-    assert run("own.toml", "s", **settings).kept == 4
+    assert run("own.toml", "s", **settings).done == 4
     (folder / "own_loss.py").write_text(MODULE.replace("-factor()", "-0.5 * factor()"))
     outcome = run("own.toml", "s", **settings)
     assert outcome.broken == [
         "2 runs: module own_loss changed after the study was planned; start the same command again"
     ]
-    assert outcome.kept == 2
+    assert outcome.done == 2
     importlib.reload(sys.modules["own_loss"])
     again = run("own.toml", "s", **settings)
-    assert (again.broken, again.kept) == ([], 4)
+    assert (again.broken, again.done) == ([], 4)
 
 
 def test_a_component_without_a_source_file_is_refused_before_anything_is_trained(folder, monkeypatch):

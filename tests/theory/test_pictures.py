@@ -85,8 +85,8 @@ def test_curves_against_noise_are_solutions():
 
 
 def test_two_minima_are_drawn():
-    tables = [table for table in _tables(two_minima(points=3)) if "kept" in table[0]]
-    assert [any(row["kept"] == "local minimum" for row in table) for table in tables] == [False, False, True, True]
+    tables = [table for table in _tables(two_minima(points=3)) if "minimum" in table[0]]
+    assert [any(row["minimum"] == "local minimum" for row in table) for table in tables] == [False, False, True, True]
 
 
 def test_the_gallery_writes_files(tmp_path):

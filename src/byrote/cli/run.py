@@ -187,7 +187,7 @@ def _progress(folder: Path) -> str:
 
 def _conclude(outcome: "Outcome", folder: Path) -> int:
     """Report how a sweep ended, and return the exit code; see `byrote.cli.main`."""
-    progress = f"{outcome.kept} of {outcome.planned} runs are kept in {folder}"
+    progress = f"{outcome.done} of {outcome.planned} runs are kept in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
         return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {progress}", 1)

@@ -43,7 +43,7 @@ def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, 
             solution = multiclass_dilation(Problem(alpha, penalty, penalty, float(eta), slope, loss=kind), num_classes)
             for rank, one in enumerate(solution.minima):
                 kind_of_minimum = "global minimum" if rank == 0 else "local minimum"
-                rows.append({"eta": float(eta), "share": one.r / solution.r_max, "kept": kind_of_minimum})
+                rows.append({"eta": float(eta), "share": one.r / solution.r_max, "minimum": kind_of_minimum})
         panels.append(_panel(vega, name, rows, position))
     chart: alt.HConcatChart = vega.hconcat(*panels, spacing=18)
     return chart
@@ -59,7 +59,7 @@ def _panel(alt: Any, name: str, rows: list[dict[str, Any]], position: int) -> An
     y = alt.Y("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(title=title, labels=position == 0, format=".0%"))
     color = LOSSES[name].color
     dots = alt.Chart(alt.Data(values=rows)).mark_point(size=62, strokeWidth=1.7, color=color, opacity=1)
-    fill = alt.condition("datum.kept === 'global minimum'", alt.value(color), alt.value("white"))
+    fill = alt.condition("datum.minimum === 'global minimum'", alt.value(color), alt.value("white"))
     subtitle = ("convex: one minimum", "convex: one minimum", "bounded", "bounded; open: local only")[position]
     chart = dots.encode(x=x, y=y, fill=fill)
     half = alt.Chart(alt.Data(values=[{"share": 0.5}])).mark_rule(strokeDash=[2, 3], opacity=0.4, stroke=INK)

@@ -27,14 +27,14 @@ __all__ = ["EVENTS", "EventLog", "note_run", "read_costs", "read_events", "write
 _EVERY = 10.0  # seconds between two uploads of the events, where the store is a bucket
 
 EVENTS = {
-    "begin": "a driver starts: host, pid, study, on (its executor), planned, kept, todo (runs), tasks, cost",
+    "begin": "a driver starts: host, pid, study, on (its executor), planned, done, todo (runs), tasks, cost",
     "run": "a run is in the store: key, status (done or failed), error, cost",
     "raised": "a run raised an exception: key, error",
     "held": "another driver trains the runs: keys",
     "lost": "a worker died: keys, how (its exit code), attempt, again (whether the runs start again)",
     "error": "the runs could not be trained: keys, type, message",
     "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
-    "end": "the driver ends: kept, left, reason (empty, interrupted, cancelled, or the time is up)",
+    "end": "the driver ends: done, left, reason (empty, interrupted, cancelled, or the time is up)",
 }
 """The events by name, with their fields besides `event`, `driver` and `time` (seconds since 1970, by its clock)."""
 

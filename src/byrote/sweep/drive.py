@@ -56,7 +56,7 @@ class Driver:
         runs, cost = sum(len(task.keys) for task in todo), sum(task.cost for task in todo)
         host, pid = self._log.driver.rsplit("-", 2)[:2]
         about = {"host": host, "pid": int(pid), "study": self._plan.study, "on": on, "planned": self._outcome.planned}
-        about |= {"kept": self._outcome.kept, "todo": runs, "tasks": len(todo), "cost": cost}
+        about |= {"done": self._outcome.done, "todo": runs, "tasks": len(todo), "cost": cost}
         self._log.write("begin", about)
         reason = "interrupted"
         try:
@@ -77,7 +77,7 @@ class Driver:
                 remove(path)
             clear_leases(self._root)
             clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also those of drivers that died
-            self._log.write("end", {"kept": self._outcome.kept, "left": self._outcome.left, "reason": reason})
+            self._log.write("end", {"done": self._outcome.done, "left": self._outcome.left, "reason": reason})
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
@@ -122,7 +122,7 @@ class Driver:
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be trained: {event.data['message']}")
             if event.data["type"] in _DISK:
-                progress = f"{self._outcome.kept} of {self._outcome.planned} runs are kept in {self._root}"
+                progress = f"{self._outcome.done} of {self._outcome.planned} runs are kept in {self._root}"
                 raise OSError(f"{event.data['message']}; {progress}")
 
 

@@ -20,7 +20,7 @@ class Outcome:
     """The result of a sweep.
 
     Attributes:
-        planned, kept, done_before: runs of the plan, runs that are whole now, runs that were whole before.
+        planned, done, done_before: runs of the plan, runs that are whole now, runs that were whole before.
         failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
         raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
         broken: tasks that could not be trained at all, such as those whose worker died twice, in words.
@@ -35,7 +35,7 @@ class Outcome:
     root: Path
     planned: int = 0
     done_before: int = 0
-    kept: int = 0
+    done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     raised: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Outcome:
     def note(self, event: Event) -> None:
         """Record an event of a worker."""
         if event.kind == "run":
-            self.kept += 1
+            self.done += 1
             self.reported.add(event.data["key"])
             if event.data["status"] == "failed":
                 self.failed[event.data["key"]] = event.data["error"]
@@ -72,7 +72,7 @@ class Outcome:
     @property
     def left(self) -> int:
         """Runs that a further sweep would train."""
-        return self.planned - self.kept - len(self.unavailable.keys() | self.raised.keys())
+        return self.planned - self.done - len(self.unavailable.keys() | self.raised.keys())
 
     @property
     def store(self) -> Store:

@@ -164,7 +164,7 @@ def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
     """Count what the store holds now, since other drivers may have done some runs, and remove old checkpoints."""
     refresh(outcome.root)
     present = plan.present(committed(outcome.root))
-    outcome.kept = len(present)
+    outcome.done = len(present)
     discard(outcome.root, list(finished_checkpoints(outcome.root, present.values())))
     others = {present[key]: key for key in keys if key in present and key not in outcome.reported}
     for name, manifest in whole_runs(outcome.root, others, ())[0].items():

@@ -29,7 +29,7 @@ _TEST, _WRONG = 240, 160  # most points drawn of each class
     needs=("feature_width", "num_classes", "nc1_test", "mem_mean", "mem_relative", "uncentred_cosine"),
 )
 def feature_plane(analysis: Analysis) -> Drawing | None:
-    """Test features and wrongly labelled training features of CE and LS, with h1, h2, u1 and u2."""
+    """Test features and wrongly labeled training features of CE and LS, with h1, h2, u1 and u2."""
     chosen = _chosen(analysis)
     if chosen is None:
         return None
@@ -43,9 +43,9 @@ def feature_plane(analysis: Analysis) -> Drawing | None:
         "The two features (penultimate layer, after ReLU; feature units, one scale for all panels) of one run a loss "
         f"at {rate_text(first['rate'])} ({chosen.title}), end of training; seed {first['seed']}, the one "
         f"of all whose class means are closest to orthogonal (cosines {_cosines(pair)}). Dots: test images, "
-        "filled the first class, hollow the second. Crosses: training images whose label was made wrong, × labelled as "
-        "the first class (truly the second), + labelled as the second. h₁, h₂: means of the test features by true "
-        "class; u₁, u₂: means of the wrongly labelled training features by the label they were given. The lines h₂u₁ "
+        "filled the first class, hollow the second. Crosses: training images whose label was made wrong, × labeled as "
+        "the first class (truly the second), + labeled as the second. h₁, h₂: means of the test features by true "
+        "class; u₁, u₂: means of the wrongly labeled training features by the label they were given. The lines h₂u₁ "
         f"and h₁u₂ are the distances that mem sums. n: {counts}; of each class at most {_TEST} test and {_WRONG} wrong "
         "points are drawn, all enter the means."
     )
@@ -103,7 +103,7 @@ def _features(one: Selection, place: int) -> Table:
 
 
 def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
-    """h1, h2: test means by true class; u1, u2: means of wrongly labelled training samples by observed class.
+    """h1, h2: test means by true class; u1, u2: means of wrongly labeled training samples by observed class.
 
     Classes are numbered in sorted order. One that is absent has no entry.
     """

@@ -34,7 +34,7 @@ def generalisation(analysis: Analysis) -> Drawing | None:
     caption = (
         "Share of test images given their true class at the end of training, in percent: the mean over seeds at each "
         "noise rate with its 95% interval (Student t; none for one seed). Left of each pair against the nominal noise "
-        "rate η; right against mem, the distance of wrongly labelled images from the test mean of their true class, "
+        "rate η; right against mem, the distance of wrongly labeled images from the test mean of their true class, "
         f"summed and divided by the number of training samples, in the units of the features. "
         f"{runs_text(chosen)}"
     )

@@ -45,7 +45,7 @@ def memorization_dilation(analysis: Analysis) -> Drawing | None:
     caption = (
         "Each faint mark is a run at the end of training, each full mark the mean over seeds at one noise rate, each "
         "line a least-squares fit over runs, its R² above the panel. mem is MD eq. 3 divided by the number of training "
-        "samples: how far the features of wrongly labelled images lie from the test mean of their true class, in the "
+        "samples: how far the features of wrongly labeled images lie from the test mean of their true class, in the "
         "units of the features; mem / D counts it in distances D between test class means, a pure number. NC1 is a "
         "ratio of variances and √NC1 one of standard deviations, both pure numbers. "
         f"{runs_text(chosen, nc1=True)}"

@@ -219,7 +219,9 @@ class Table:
         )
         rows = "".join(
             "<tr>"
-            + "".join(f'<td style="{cell}:{_side(v)}{_kept(v)}">{html.escape(_words(v))}</td>' for v in row.values())
+            + "".join(
+                f'<td style="{cell}:{_side(v)}{_unbroken(v)}">{html.escape(_words(v))}</td>' for v in row.values()
+            )
             + "</tr>"
             for row in shown.rows()
         )
@@ -362,7 +364,7 @@ def _side(value: Any) -> str:
     return "right" if isinstance(value, (int, float)) and not isinstance(value, bool) else "left"
 
 
-def _kept(value: Any) -> str:
+def _unbroken(value: Any) -> str:
     """The style that keeps a short value on one line, since a table scrolls sideways and long rows are hard to read."""
     return ";white-space:nowrap" if len(_words(value)) <= _LINE else ""
 

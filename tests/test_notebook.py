@@ -122,3 +122,9 @@ def test_an_empty_analysis_shows_itself():
     from byrote.analysis.shown import store_html
 
     assert "0 finished runs" in store_html(Path("runs/x"), {}, empty)
+
+
+def test_short_values_of_a_table_stay_on_one_line():
+    text = Table({"part": ["two-class"], "error": ["word " * 40]})._repr_html_()
+    assert re.search(r'<td style="[^"]*white-space:nowrap">two-class</td>', text)
+    assert not re.search(r'nowrap">word word', text)

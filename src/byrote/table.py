@@ -27,6 +27,7 @@ __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
 _ROWS, _WIDTH, _CELL = 10, 110, 20  # most rows, characters per line, and characters per value of a table that is shown
+_LINE = 60  # characters of a value that a notebook keeps on one line
 
 
 def _column(values: object) -> Column:
@@ -218,7 +219,9 @@ class Table:
         )
         rows = "".join(
             "<tr>"
-            + "".join(f'<td style="{cell}:{_side(v)}">{html.escape(_words(v))}</td>' for v in row.values())
+            + "".join(
+                f'<td style="{cell}:{_side(v)}{_unbroken(v)}">{html.escape(_words(v))}</td>' for v in row.values()
+            )
             + "</tr>"
             for row in shown.rows()
         )
@@ -359,6 +362,11 @@ class Table:
 
 def _side(value: Any) -> str:
     return "right" if isinstance(value, (int, float)) and not isinstance(value, bool) else "left"
+
+
+def _unbroken(value: Any) -> str:
+    """The style that keeps a short value on one line, since a table scrolls sideways and long rows are hard to read."""
+    return ";white-space:nowrap" if len(_words(value)) <= _LINE else ""
 
 
 def _words(value: Any) -> str:

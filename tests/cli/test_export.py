@@ -16,6 +16,7 @@ from byrote.store.parquet import read_parquet, write_parquet
 from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.written import write_rows
 
+DEMO = Path(__file__).resolve().parent.parent.parent / "results" / "demo"
 MINI = str(Path(__file__).resolve().parent.parent / "sweep" / "mini.toml")
 
 
@@ -256,3 +257,20 @@ def test_only_the_figures_that_are_named(store, tmp_path, capsys):
     assert main(["figures", str(store), "human-noise", "resistance", "--out", str(tmp_path)]) == 1
     assert "holds no run for the figure human-noise; all others are there" in capsys.readouterr().err
     assert (tmp_path / "resistance.svg").is_file()
+
+
+def test_claims_may_be_separated_by_commas(store, capsys):
+    assert [one["id"] for one in answer(capsys, "claims", store, "--only", "B7,A3")] == ["B7", "A3"]
+
+
+def test_a_list_is_no_interval(store, tmp_path, capsys):
+    """Printed tables write "to" between the ends of an interval alone, and commas in lists of classes and files."""
+    low, high = answer(capsys, "claims", DEMO, "--only", "A5")[0]["interval"]
+    capsys.readouterr()
+    main(["claims", str(DEMO), "--only", "A5"])
+    assert f"\t{low:.4g} to {high:.4g}\t" in capsys.readouterr().out
+    main(["show", str(DEMO), byrote.open(DEMO).results.runs["key"][0]])
+    assert "data.classes\t0, 1\n" in capsys.readouterr().out
+    main(["figures", str(store), "resistance", "--out", str(tmp_path)])
+    files = ", ".join(str(tmp_path / f"resistance.{end}") for end in ("svg", "pdf", "csv"))
+    assert capsys.readouterr().out.endswith(f"\t{files}\n")

@@ -1,6 +1,9 @@
 """The page in a real browser: every chart is drawn, and no message reaches the console and no request the network."""
 
+import io
+
 import pytest
+from PIL import Image
 
 from report import legibility
 
@@ -176,19 +179,26 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
     assert requests == [address]
     assert tab.locator(".chart svg").count() == tab.locator(".chart").count() >= 6
     assert "112 runs" in tab.locator("body").inner_text()
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_function("document.querySelector('.chart svg').clientWidth > innerWidth", timeout=PATIENCE)
+    assert tab.evaluate("document.documentElement.scrollHeight") <= 10_000
     context.close()
 
 
 @pytest.mark.parametrize(
-    ("ink", "ground", "line"), [("rgb(17, 17, 17)", "white", "#0072B2"), ("rgb(224, 224, 224)", "#111", "#3FA3E0")]
+    ("ink", "ground", "line"),
+    [("rgb(17, 17, 17)", "#ffffff", "#0072B2"), ("rgb(224, 224, 224)", "#111111", "#3FA3E0")],
 )
-def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_path, ink, ground, line):
+@pytest.mark.parametrize("notebook", ["", "light", "dark"])
+def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_path, ink, ground, line, notebook):
+    """Whatever color scheme the notebook's page declares, or none: the ground of the figure is that around it."""
     from byrote import figures
 
     (figure,) = figures.draw(analysis, "wrong-labels")
     cell = figure._repr_mimebundle_()["text/html"]
-    page = f"<html><body style='background:{ground};color:{ink}'><div>{cell}</div></body></html>"
-    (tmp_path / "book.html").write_text(f"<!doctype html><meta charset='utf-8'>{page}", "utf-8")
+    page = f"<html><body style='margin:0;background:{ground};color:{ink}'><div>{cell}</div></body></html>"
+    scheme = f"<meta name='color-scheme' content='{notebook}'>" if notebook else ""
+    (tmp_path / "book.html").write_text(f"<!doctype html><meta charset='utf-8'>{scheme}{page}", "utf-8")
     tab = browser.new_page(color_scheme="light")
     messages = []
     tab.on("pageerror", lambda error: messages.append(str(error)))
@@ -200,4 +210,6 @@ def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_p
     assert body.evaluate("b => getComputedStyle(b).color") == ink
     drawn = {one.evaluate("p => getComputedStyle(p).stroke") for one in inner.locator("svg .mark-line path").all()}
     assert f"rgb({', '.join(str(int(line[at : at + 2], 16)) for at in (1, 3, 5))})" in drawn
+    picture = Image.open(io.BytesIO(tab.locator("iframe").screenshot())).convert("RGB")
+    assert picture.getpixel((2, 2)) == tuple(int(ground[at : at + 2], 16) for at in (1, 3, 5))
     tab.close()

@@ -124,10 +124,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, 
 
 
 def _text(value: object) -> str:
+    """A cell: a pair that is a tuple is an interval, other lists are joined by commas.
+
+    >>> _text((0.25, 0.5)), _text([0, 1]), _text(("a.svg", "a.pdf", "a.csv")), _text(None)
+    ('0.25 to 0.5', '0, 1', 'a.svg, a.pdf, a.csv', '')
+    """
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, (list, tuple)):
-        return " to ".join(_text(part) for part in value)
+        interval = isinstance(value, tuple) and len(value) == 2
+        return (" to " if interval else ", ").join(_text(part) for part in value)
     return shown(" ".join(str(value).split()))

@@ -122,7 +122,7 @@ def claims(
     folder
         A store or a results folder. Without one, --theory or --only is needed.
     only
-        Judge these claims alone, such as A5 B7.
+        Judge these claims alone, such as A5 B7 or A5,B7.
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
@@ -143,7 +143,8 @@ def claims(
         import_own({}, imports)
     partial = "" if analysis is None else analysis.results.partial
     title = f"claims, from {partial}" if partial else "claims"
-    return show_verdicts(title, family.evaluate(analysis, only, theory=theory), json, power)
+    chosen = None if only is None else [id for word in only for id in word.split(",") if id]
+    return show_verdicts(title, family.evaluate(analysis, chosen, theory=theory), json, power)
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
@@ -163,7 +164,8 @@ def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, powe
         print_json(rows)
     else:
         names = ("id", "verdict", "statistic", "interval", "bar", "runs", "statement", *(["power"] if power else []))
-        print_table(title, names, rows)
+        pairs = [row | {"interval": row["interval"] and tuple(row["interval"])} for row in rows]
+        print_table(title, names, pairs)
     return _ended(raised)
 
 

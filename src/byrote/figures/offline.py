@@ -53,11 +53,14 @@ def embed_json(value: object) -> str:
 _INK = (
     "const f=window.frameElement,around=f?getComputedStyle(f.parentElement):null;"
     "const ink=around?around.color.match(/[\\d.]+/g).slice(0,3).map(Number):[0,0,0];"
-    "document.documentElement.style.colorScheme=f?getComputedStyle(f).colorScheme:'light';"
-    "document.body.style.color=`rgb(${ink})`;"
-    "document.documentElement.classList.toggle('dark',Math.max(...ink)>127);"
+    "const dark=Math.max(...ink)>127,root=document.documentElement;"
+    "for(const one of f?[root,f]:[root])one.style.colorScheme=dark?'dark':'light';"
+    "document.body.style.color=`rgb(${ink})`;root.classList.toggle('dark',dark);"
 )
-"""The script that reads the color of the text around the frame: light text means a dark notebook."""
+"""The script that reads the color of the text around the frame: light text means a dark notebook.
+
+A browser paints a frame white, or black, unless the frame and the document in it have one color scheme.
+"""
 
 
 def _legible() -> str:

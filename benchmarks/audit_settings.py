@@ -57,7 +57,7 @@ class Setting:
 
 
 def settings(size: Size) -> Iterator[Setting]:
-    """Every setting, the seeds of one beside each other."""
+    """All settings, each with its seeds side by side."""
     for source in size.sources:
         if source == "cifar10n":
             yield from human(size)

@@ -280,7 +280,7 @@ def figures(*names: str, out: Path = Path("figures"), json: bool = False) -> int
     Parameters
     ----------
     names
-        Which; default all: theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
+        The figures (default: all): theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
     out
         The folder.
     json

@@ -53,7 +53,7 @@ print(json.dumps([code, used.user + used.system, peak]), file=sys.stderr)
 
 
 def study_of(runs: int, path: Path) -> Path:
-    """A study of so many runs: five losses, at most ten noise rates, and seeds."""
+    """A study of this many runs: five losses, at most ten noise rates, and seeds."""
     rates = min(10, max(1, runs // 10))
     noises = ", ".join(f'{{ kind = "uniform", rate = {0.04 * (i + 1):.2f} }}' for i in range(rates))
     path.write_text(STUDY.format(noises=f"[{noises}]", seeds=list(range(runs // (5 * rates)))))
@@ -98,7 +98,7 @@ def measured(*command: str) -> tuple[float, float]:
 
 
 def costs(runs: int) -> dict[str, float]:
-    """What the commands cost in a store of so many runs."""
+    """What the commands cost in a store of this many runs."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"

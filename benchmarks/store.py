@@ -6,7 +6,7 @@ A store is made whose runs are one trained run (two classes, M = 2, 20 evaluated
 seeds. Then each command runs in a process of its own. The last line is one JSON object: for each number of runs,
 seconds of processor time and the most megabytes of memory that its process held. `status_first`, `run_first` are those
 of a store that nobody has read yet, whose files are read and verified; `status`, `run` those that follow. lease_ms:
-milliseconds a run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
+milliseconds per run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
 what claiming is of a run of one second, in percent.
 """
 

@@ -87,7 +87,7 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 
 
 def ours(case: Case, precision: str) -> float:
-    """Seconds per run-epoch of training in the local executor, in its cohorts, averaged over the workers' clocks."""
+    """Seconds per run-epoch in the local executor, in its cohorts: the workers' clocks over the number of workers."""
     workers = default_workers()
     members = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:

@@ -66,7 +66,7 @@ def now(device: torch.device) -> float:
 
 
 def in_turns(cohort: Cohort, optimizer: EnsembleOptimizer, epochs: int, pairs: int) -> list[tuple[float, float]]:
-    """Seconds a run-epoch of the plain loop and of the engine."""
+    """Seconds per run-epoch of the plain loop and of the engine."""
     first, device = cohort.experiments[0], cohort.device
     images, labels = first.data.load("train").images, cohort.observed[0].cpu()
     module = first.network.build(tuple(images.shape[1:]), first.num_outputs, first.generator("weights"))

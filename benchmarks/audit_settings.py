@@ -63,7 +63,7 @@ class Setting:
 
 
 def settings(size: Size, laws: Sequence[str] | None = None) -> Iterator[Setting]:
-    """Every setting, or those of some laws, the seeds of one beside each other."""
+    """All settings, or those of some laws, each with its seeds side by side."""
     for source in size.sources:
         if source == "cifar10n":
             yield from (setting for setting in human(size) if laws is None or setting.law in laws)

@@ -87,7 +87,7 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 
 
 def ours(case: Case, precision: str) -> float:
-    """Seconds a run-epoch of training in the local executor, in its cohorts: the workers' clocks, over the workers."""
+    """Seconds per run-epoch in the local executor, in its cohorts: the workers' clocks over the number of workers."""
     workers = default_workers()
     members = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:
@@ -124,7 +124,7 @@ print((time.perf_counter() - start) / {epochs})
 
 
 def plain(case: Case) -> float:
-    """Seconds a run-epoch of the plain loop in a fresh process with torch's default threads."""
+    """Seconds per run-epoch of the plain loop in a fresh process with torch's default threads."""
     spec = experiments(case, "fp32", 1)[0].spec()
     program = _PLAIN.format(folder=str(Path(__file__).resolve().parent), spec=spec, epochs=case.plain_epochs)
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}

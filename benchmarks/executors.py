@@ -54,7 +54,7 @@ def seconds_of_an_epoch(folder: Path) -> float:
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
-    """Runs a minute between the first and the last that ended, and seconds until the first."""
+    """Runs per minute from the end of the first run to the end of the last, and seconds until the first ended."""
     began = time.time()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)
     if outcome.done < outcome.planned:

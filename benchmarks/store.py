@@ -7,7 +7,7 @@ A store is made whose runs are one trained run (two classes, M = 2, 20 evaluated
 seeds. Then each command runs in a process of its own. The last line is one JSON object: for each number of runs,
 seconds of processor time and the most megabytes of memory that its process held. `status_first`, `run_first` are those
 of a store that nobody has read yet, whose files are read and verified; `status`, `run` those that follow. lease_ms:
-milliseconds a run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
+milliseconds per run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
 what claiming is of a run of one second, in percent.
 
 With `--bucket` a folder is compared with a bucket of moto's on the loopback (`benchmarks/bucket.py`): for each number
@@ -58,7 +58,7 @@ print(json.dumps([code, used.user + used.system, peak]), file=sys.stderr)
 
 
 def study_of(runs: int, path: Path) -> Path:
-    """A study of so many runs: five losses, at most ten noise rates, and seeds."""
+    """A study of this many runs: five losses, at most ten noise rates, and seeds."""
     rates = min(10, max(1, runs // 10))
     noises = ", ".join(f'{{ kind = "uniform", rate = {0.04 * (i + 1):.2f} }}' for i in range(rates))
     path.write_text(STUDY.format(noises=f"[{noises}]", seeds=list(range(runs // (5 * rates)))))
@@ -103,7 +103,7 @@ def measured(*command: str) -> tuple[float, float]:
 
 
 def costs(runs: int) -> dict[str, float]:
-    """What the commands cost in a store of so many runs."""
+    """What the commands cost in a store of this many runs."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"

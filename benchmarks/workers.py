@@ -30,7 +30,7 @@ FOUR = 4
 
 
 def store_with(folder: Path, workers: int, runs: int) -> Path:
-    """A store with the leases of so many workers, and with so many run folders that hold a manifest."""
+    """A store with leases of this many workers, and with this many run folders that hold a manifest."""
     root = folder / f"{workers}-workers"
     (root / ".running").mkdir(parents=True)
     (root / "log").mkdir()

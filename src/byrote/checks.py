@@ -98,7 +98,7 @@ def integers(name: str, values: Any) -> "torch.Tensor":
 
     Floats are refused even where they are whole, because a column with missing values becomes one of floats.
 
-    Raises: TypeError for floats, text, and what is no array of numbers.
+    Raises: TypeError for floats, text, and anything that is not an array of numbers.
 
     >>> integers("labels", [0, 2, 1])
     tensor([0, 2, 1])
@@ -246,7 +246,7 @@ def counted(name: str, values: Any) -> "torch.Tensor":
 def numbers(name: str, values: Any) -> "torch.Tensor":
     """Numbers of any shape in any container (tensor, array, list, pandas column) as a tensor.
 
-    Raises: TypeError for text and what is no array of numbers.
+    Raises: TypeError for text, and for anything that is not an array of numbers.
 
     >>> numbers("features", [[0.5], [1.5]]).shape
     torch.Size([2, 1])

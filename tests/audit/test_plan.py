@@ -118,7 +118,7 @@ def test_without_suspects_the_rest_is_drawn_from():
         ({"checks": 1}, "2 checks or more"),
         ({"checks": 20, "twice": 20}, "twice 20"),
         ({"checks": None, "half_width": 0.7}, r"between 0 and \.5, got 0\.7"),
-        ({"checks": None, "half_width": 0.001, "twice": 5}, "cannot be promised"),
+        ({"checks": None, "half_width": 0.001, "twice": 5}, "cannot be reached"),
         ({"confidence": 1.0}, "confidence must lie"),
     ],
 )

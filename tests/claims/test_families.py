@@ -198,7 +198,7 @@ def test_a11_needs_readings_that_vary_between_conditions() -> None:
 
 
 def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
-    """A perfect correlation counts as half a step below 1, where one step of 80 runs is 1 on the scale of atanh."""
+    """A perfect rank correlation of 80 runs is taken half a step below 1; the standard error on atanh is then 1."""
     place = {loss: number for number, loss in enumerate(FOUR)}
     by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
     judged = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))

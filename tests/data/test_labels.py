@@ -1,4 +1,4 @@
-"""Labels in every encoding, through every reader of a user's data: the right classes, or an error of one sentence."""
+"""Labels in every encoding, through every reader of the user's own data: right classes, or an error of one sentence."""
 
 from decimal import Decimal
 from pathlib import Path

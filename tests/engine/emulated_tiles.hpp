@@ -53,4 +53,4 @@ static void multiply(int c, int a, int b) {
 #define _tile_loadd emulated::load
 #define _tile_stored emulated::store
 #define _tile_dpbf16ps emulated::multiply
-#define syscall(...) 0  // the system lends the registers
+#define syscall(...) 0  // the system grants the use of the registers

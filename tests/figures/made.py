@@ -262,6 +262,6 @@ def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
 
 
 def analysis(history: Table, features: Table | None = None, **about: Any) -> Analysis:
-    """The analysis of artificial tables, as of an opened store."""
+    """The analysis of artificial tables, made like that of an opened store."""
     defaults = {"study": "demo", "scale": "quick", "planned": history.runs, "seconds": 300.0}
     return Analysis.of(results_of(history.rows(), features, defaults | about))

@@ -1,4 +1,4 @@
-"""Losses, noise laws, specs and theory with random arguments: the number of the oracle, or an error of one sentence."""
+"""Losses, noise laws, specs and theory with random arguments: the oracle's number, or an error of one sentence."""
 
 import math
 from typing import Any

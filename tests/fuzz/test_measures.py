@@ -273,7 +273,7 @@ def _check_nc1(case: Case, whole: ClassMoments, h: object, seen: np.ndarray, y: 
 
 @fuzz(65)
 def test_observer(case: Case) -> None:
-    """One epoch of an Observer over odd batches: J1 and J2 agree with counting, or an error of one sentence."""
+    """One epoch of an Observer over odd batches: J1 and J2 agree with counting, or one sentence states the error."""
     n, N, M = case.int(2, 16), case.pick([2, 3]), 3
     true, observed = classes(case, n, N), classes(case, n, N)
     torch.manual_seed(case.number)

@@ -1,4 +1,4 @@
-"""Journeys of a newcomer from a fresh clone, with an empty home, by README and docs alone (`make long`)."""
+"""Journeys of a newcomer who follows only README and docs, from a fresh clone with an empty home (`make long`)."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """The rule that turns the checks of a claim into one word, written in the plainest way.
 
-Like in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
+As in `recomputed`, nothing here uses byrote's analysis, claims or intervals.
 """
 
 import math

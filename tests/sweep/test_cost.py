@@ -1,4 +1,4 @@
-"""The cost of a run: counted by hand, by torch's own counter, and in the order of the tasks."""
+"""The cost of a run equals a count by hand and torch's own counter, and the costliest tasks come first."""
 
 import pytest
 import torch

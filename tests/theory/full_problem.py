@@ -85,7 +85,7 @@ def full_problem(
 class _Full:
     """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max).
 
-    The risk is taken less its value at r = 0 without noise, and divided by eta.
+    The value of the risk at r = 0 without noise is subtracted from it, and the result divided by eta.
     """
 
     alpha: float

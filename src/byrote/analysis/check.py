@@ -214,11 +214,12 @@ def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> 
 
 
 def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> Check:
-    """A claim about at least one epoch: the best epoch, whose p for lying inside counts times the number of epochs.
+    """A claim about at least one epoch: the check of the best epoch, corrected for the choice among E epochs.
 
-    The interval is widened alike (Bonferroni: confidence 1 - .05 / E). The claim is false in the cell only if it is
-    false at every epoch, so the p for that is the largest over epochs, the best epoch's own. The best epoch is chosen
-    from the data, so checks of this kind have no pooled estimate.
+    Its p-value for lying inside is multiplied by E, and its interval is widened to the confidence 1 - .05 / E
+    (Bonferroni). The claim is false in the cell only if it is false at every epoch. So the p-value against the claim is
+    the largest over epochs, which is that of the best epoch. The best epoch is chosen from the data, so checks of this
+    kind have no pooled estimate.
 
     Arguments as for `at_every_epoch`; the floor is the check's at every epoch.
     """

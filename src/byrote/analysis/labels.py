@@ -177,11 +177,11 @@ def _vary(path: str, settings: Sequence[Mapping[str, Any]]) -> bool:
 def loss_names(
     losses: Sequence[tuple[str, Mapping[str, Any]]], counts: Sequence[int], settings: Sequence[Collection[int]] = ()
 ) -> list[str]:
-    """A name for each loss with its fields: that of the papers for the papers' own, the bare one for the commonest.
+    """A name for each loss with its fields: the papers' names for their losses, the bare name for the main variant.
 
-    A variant carries the fields in which it differs from those that it is compared with, so that no two losses of a
-    setting share a name. Losses that never occur in one setting may share a name: each is the cross-entropy of its own
-    setting.
+    The main variant has the most runs. The name of another has the fields in which it differs from those that it is
+    compared with, so that no two losses of a setting share a name. Losses that never occur in one setting may share a
+    name: each is the cross-entropy of its own setting.
 
     Args:
         losses: the short name and the fields of each, fields that are bound to it under their dotted paths.

@@ -87,8 +87,8 @@ def _lead_check(cell: Cell, loss: str, rate: float, group: Group, what: str, unm
     statement="Under RLL J2 stays above J1 throughout; under CE and MSE the curves cross",
     bar="RLL: t > m at every epoch; CE, MSE: t > m at some epoch and m > t at the last",
     published="yes (LF Figs. 5, 6)",
-    method="t interval over seeds of t - m, its standard error at least one sample; of the best epoch the interval of "
-    "confidence 1 - .05 / E",
+    method="t interval over seeds of t - m, its standard error at least the share of one sample; of the best epoch "
+    "the interval of confidence 1 - .05 / E",
     cells="each setting under symmetric noise, eta > 0 and loss; under RLL each epoch",
     minimum="3 seeds of RLL and of CE or MSE, 2 evaluated epochs",
     premise=_CE_MEMORIZES,

@@ -120,7 +120,7 @@ def _sample(by_seed: dict[int, float]) -> Sample:
     bar="gap J2(eta) - J2(0) >= -.05, and above that of CE",
     published="-5/-13 points (Inception-Lite at .2/.4), -1.4/-3.4 (MNIST); at .6 Inception-Lite 50 against 98, MNIST "
     "87 against 99.9",
-    method="t interval over seeds, paired, its standard error at least one sample",
+    method="t interval over seeds, paired, its standard error at least the share of one sample",
     cells=_CELLS,
     minimum="RLL and CE at eta 0 and at one eta above, of 3 seeds",
     premise=_PREMISE,
@@ -145,7 +145,7 @@ def _b5(analysis: Analysis) -> Finding:
     statement="Normalized MSE behaves like RLL",
     bar="abs differences of J1, J2 and m <= .05",
     published="yes (LF Fig. 6)",
-    method="t interval over seeds, paired, its standard error at least one sample",
+    method="t interval over seeds, paired, its standard error at least the share of one sample",
     cells=_CELLS,
     minimum="3 seeds of each at one eta",
     premise="CE reaches a clean accuracy of .98 and m >= .95 in the same cell",

@@ -190,7 +190,7 @@ def plan(
     folder
         The folder that `byrote audit --out` wrote.
     half_width
-        How narrow the interval shall be; or
+        The half-width that the interval should have; or
     checks
         How many looks to take, second looks included.
     twice

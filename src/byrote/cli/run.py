@@ -74,7 +74,7 @@ def run(
     gpus_per_task
         With --on ray, the share of a GPU that a cohort takes (default: 1 with --device cuda).
     cohort
-        Most runs that train together as one stack.
+        The largest number of runs that train together as one stack.
     limit
         Do at most this many runs, the first of the plan.
     max_time

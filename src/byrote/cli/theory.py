@@ -281,7 +281,7 @@ def figures(*names: str, out: Place = Path("figures"), json: bool = False) -> in
     Parameters
     ----------
     names
-        Which; default all: theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
+        The figures (default: all): theory-model, theory-collapse, theory-order, theory-noise, theory-two-minima.
     out
         The folder, or s3://BUCKET/PREFIX.
     json

@@ -37,7 +37,7 @@ def _arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
     except Exception as error:  # a damaged zip can raise anything
         raise ValueError(f"{path} is damaged, install byrote again: {error}") from None
     if content_digest(arrays) != CONTENT:
-        raise ValueError(f"{path} is damaged or another file, install byrote again")
+        raise ValueError(f"{path} is damaged or another file: install byrote again")
     return arrays
 
 

@@ -25,7 +25,7 @@ _STANDARD = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Whether it is one of torch's own normalization layers, with gamma, beta and running statistics with momentum.
+    """Whether a module is one of torch's normalization layers, with gamma, beta and running statistics with momentum.
 
     >>> is_standard(nn.BatchNorm2d(3)), is_standard(nn.BatchNorm2d(3, momentum=None)), is_standard(nn.Identity())
     (True, False, False)

@@ -18,7 +18,7 @@ class Bound:
     """The module of a single run, without its own values.
 
     Args:
-        module: to copy; it is not changed.
+        module: the module to copy; it is not changed.
         precision, compiled, fuse: as for `RunByRun`.
         batched: states and inputs are those of all runs at once, under `torch.func.vmap`.
     """

@@ -1,4 +1,4 @@
-"""What can be said of data whose labels are only given: how far predictions agree with them."""
+"""Figures of data whose labels are only given: how far predictions agree with these labels."""
 
 from __future__ import annotations
 

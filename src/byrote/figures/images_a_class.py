@@ -16,7 +16,7 @@ __all__ = ["images_a_class"]
 
 _M = "corrupted_as_observed"
 _BAR = 0.1  # the largest m that claim B3 allows
-_FEWEST = 3  # the fewest sizes of a line
+_FEWEST = 3  # the fewest sizes that make a line
 
 
 @figure(

@@ -105,7 +105,7 @@ def _ends(name: str, estimate: Estimate) -> _Row:
 
 
 def _domain(rows: list[_Row]) -> tuple[float, float]:
-    """One range for both axes: every mark, and of the intervals what lies within a factor of 2 beyond."""
+    """One range for both axes: it holds every mark, and the intervals up to a factor of 2 beyond the marks."""
     seen = np.array([row[name] for row in rows for name in ("predicted", "measured")])
     return float(seen.min()) / 2, float(seen.max()) * 2
 

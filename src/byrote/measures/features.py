@@ -71,7 +71,7 @@ class FeatureSet:
     def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> FeatureSet:
         """`features` (n, M) with integer `labels` (n,) in 0..num_classes-1. NaN is not an error: it propagates.
 
-        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels that are no integers.
+        Raises: ValueError for labels out of range or shapes that do not fit, TypeError for labels of another type.
         """
         return cls(*checked(features, labels, num_classes), num_classes)
 

@@ -48,8 +48,8 @@ class RateEstimate:
         verdict: "stated" or "cannot tell".
         reason: why, in one sentence.
         premise: what must be true for a stated interval to be right.
-        profile: (N - 1,) among the samples that the classifier is surest of, how many labels name the class that it
-            confuses least with its prediction, second least, and so on; empty where nothing was counted.
+        profile: (N - 1,), counted over the samples with the surest predictions: how many labels name the class that is
+            confused least with the predicted one, the second least, and so on; empty where nothing was counted.
         counted: k, how many entries of `profile`, from the first, the estimate uses.
     """
 

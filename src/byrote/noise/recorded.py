@@ -170,7 +170,7 @@ class Recorded(Noise):
         return inputs.expanded(self.path) if inside == self.path else cache_folder() / inside
 
     def content(self) -> str:
-        """The digest of the labels, by which runs are named: one content in two formats has one.
+        """The digest of the labels, which is part of a run's name; equal labels in two formats have equal digests.
 
         Empty for "cache:NAME": that name stands for what `byrote data get` writes, so that a run has one name on every
         machine, whether the file is there or not.

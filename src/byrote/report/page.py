@@ -85,7 +85,7 @@ def render(
 
 
 def _title(study: str) -> str:
-    """The title of a built-in study, read as data; another study's own name."""
+    """The title of a built-in study, read as data; the name of any other study."""
     try:
         return str(tomllib.loads(text("byrote.studies", f"{study}.toml")).get("title") or study)
     except (OSError, ValueError):

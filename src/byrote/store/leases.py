@@ -210,8 +210,8 @@ class Leases:
 def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
     """Hold the lease of a task and those of its runs while the block lasts.
 
-    No run is taken of a task that another driver is training. Where another driver trains some of these runs as part
-    of another task, the free ones are taken.
+    If another driver is training this task, none of its runs is taken. If another driver trains some of these runs as
+    part of another task, the free ones are taken.
 
     Args:
         task: the name of the task.

@@ -122,7 +122,7 @@ def train(
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
     """Train under the loss that the experiments start with, and return a fresh optimizer for the measured training.
 
-    Weights and running statistics stay. Nothing is saved on the way: a stop costs this stage.
+    Weights and running statistics stay. Nothing is saved on the way: after a stop, this stage starts again.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]

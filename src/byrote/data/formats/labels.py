@@ -161,7 +161,7 @@ def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
 
 
 def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
-    """A cell, as text where it is bytes; refused where it holds several values."""
+    """The value of a cell, bytes decoded to text; a cell that holds several values is refused."""
     if isinstance(value, bytes | bytearray):
         try:
             text = bytes(value).decode()

@@ -69,7 +69,7 @@ class Gathered:
     rows: list[Row] = field(default_factory=list)
     shown: list[Check] = field(default_factory=list)  # checks that appear in the details and do not decide
     keys: set[str] = field(default_factory=set)
-    subjects: dict[str, str] = field(default_factory=dict)  # of each cell's name its data set
+    subjects: dict[str, str] = field(default_factory=dict)  # the data set of each cell, by the cell's name
     pooled: list[Check] = field(default_factory=list)  # shares of all runs, used in place of those of each data set
 
     def sample(

@@ -32,7 +32,7 @@ def worth(
 
     Args:
         settings: the settings of the finished runs, see `Analysis.settings`.
-        verdicts: on the finished runs.
+        verdicts: the verdicts on the finished runs.
         missing: the runs that could be done, in the order of the plan.
         costs: multiply-adds of each, by key.
 

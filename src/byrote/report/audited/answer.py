@@ -32,7 +32,7 @@ def answer(audit: Audit, settled: Outcome | None, folder: str) -> list[str]:
     Args:
         audit: what was found.
         settled: what the checks settled, None where nobody has checked.
-        folder: as a command names it.
+        folder: the audit's folder, as a command names it.
     """
     return [_how_many(audit, settled), _suspects(audit, settled), _next(settled, folder)]
 

@@ -5,9 +5,10 @@
 Both executors in turn train runs of about `--seconds` of processor time each into fresh stores; every
 other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
 which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
-one JSON object: for each pair and executor runs a minute and `start`, `ray_over_local` (throughput), and `busy`, the
-load average per core before it; then the median of `ray_over_local`, its smallest and its largest value. Where `busy`
-is above .5, other programs were running, and a single pair means little.
+one JSON object: for each pair and executor runs a minute, `processor_seconds` a run, of all processes together, and
+`start`; `ray_over_local` (throughput), `by_processor_time` (how much processor time local takes of what Ray takes), and
+`busy`, the load average per core before the pair; then the median, the smallest and the largest of both ratios. Where
+`busy` is above .5, other programs were running: `ray_over_local` means little then, and `by_processor_time` counts.
 
 Ray gives its workers the niceness 15, which leaves them little of a core that other programs want. Here they have the
 priority of local workers (`RAY_worker_niceness=0`), so that the executors alone are compared.
@@ -18,7 +19,9 @@ import json
 import os
 import statistics
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import byrote
@@ -53,14 +56,51 @@ def seconds_of_an_epoch(folder: Path) -> float:
     return (spent[120] - spent[20]) / 100
 
 
+class Spent(threading.Thread):
+    """The processor seconds of this process and all its descendants, looked at twice a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seconds: dict[int, float] = {}  # by process, also of those that have ended
+        self.series: list[tuple[float, float]] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.5):
+            self.look()
+
+    def look(self) -> None:
+        """Add what was spent until now to the series."""
+        parents, spent = {}, {}
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                parents[int(place.name)] = int(fields[1])
+                spent[int(place.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        family = {os.getpid()}
+        while more := {pid for pid, parent in parents.items() if parent in family} - family:
+            family |= more
+        self.seconds |= {pid: spent[pid] for pid in family if pid in spent}
+        self.series.append((time.time(), sum(self.seconds.values())))
+
+    def at(self, moment: float) -> float:
+        """What had been spent at a moment."""
+        return next((spent for when, spent in self.series if when >= moment), self.series[-1][1])
+
+
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
-    """Runs per minute from the end of the first run to the end of the last, and seconds until the first ended."""
-    began = time.time()
+    """Runs per minute and processor seconds per run between the first and the last that ended; seconds until the first."""
+    began, spent = time.time(), Spent()
+    spent.start()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)
+    spent.ended.set()
+    spent.join()
     if outcome.done < outcome.planned:
         raise RuntimeError(f"{on}: {outcome.broken or outcome.raised}")
     ends = sorted(path.stat().st_mtime for path in root.glob("*/manifest.json"))
-    return {"runs_a_minute": 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1]), "start": ends[0] - began}
+    first, last, runs = ends[workers - 1], ends[-1], len(ends) - workers
+    used = (spent.at(last) - spent.at(first)) / runs
+    return {"runs_a_minute": 60 * runs / (last - first), "processor_seconds": used, "start": ends[0] - began}
 
 
 def main() -> None:
@@ -83,11 +123,14 @@ def main() -> None:
             order = ("ray", "local") if place % 2 else ("local", "ray")
             pair = {on: measured(study, folder / f"{on}-{place}", on, options.workers) for on in order}
             ratio = pair["ray"]["runs_a_minute"] / pair["local"]["runs_a_minute"]
-            pairs.append({**pair, "ray_over_local": ratio, "busy": busy})
+            work = pair["local"]["processor_seconds"] / pair["ray"]["processor_seconds"]
+            pairs.append({**pair, "ray_over_local": ratio, "by_processor_time": work, "busy": busy})
             if not options.json:
                 print(json.dumps(pairs[-1]), flush=True)
-    ratios = [pair["ray_over_local"] for pair in pairs]
-    spread = {"ray_over_local": statistics.median(ratios), "smallest": min(ratios), "largest": max(ratios)}
+    spread = {}
+    for name in ("ray_over_local", "by_processor_time"):
+        ratios = [pair[name] for pair in pairs]
+        spread[name] = {"median": statistics.median(ratios), "smallest": min(ratios), "largest": max(ratios)}
     print(json.dumps({"pairs": pairs, **spread, "epochs": epochs}))
 
 

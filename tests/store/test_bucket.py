@@ -232,10 +232,10 @@ def test_an_upload_that_breaks_off_leaves_nothing(url, here, runs, monkeypatch):
 def test_a_sweep_into_a_bucket_makes_the_same_files(url, here, tmp_path):
     whole = byrote.run(MINI, tmp_path / "whole", imports=["toys"], on="serial")
     some = byrote.run(MINI, url, imports=["toys"], on="serial", limit=3)
-    assert (some.kept, some.done_before) == (3, 0)
+    assert (some.done, some.done_before) == (3, 0)
     here("two")
     outcome = byrote.run(MINI, url, imports=["toys"], on="serial")
-    assert (outcome.kept, outcome.done_before) == (8, 3)
+    assert (outcome.done, outcome.done_before) == (8, 3)
     results = {key: files(outcome.root, key) for key in committed(outcome.root)}
     for key, stored in results.items():
         assert {n: d for n, d in stored.items() if n != "manifest.json"} == {
@@ -274,7 +274,7 @@ class Notes(Watcher):
         if event.kind == "epoch" and event.data["epoch"] == 60:
             print("trained", *event.data["rows"], flush=True)
 outcome = byrote.run(sys.argv[1], sys.argv[2], imports=["toys"], on="serial", cohort=1, watcher=Notes())
-print("kept", outcome.kept, flush=True)
+print("done", outcome.done, flush=True)
 """
 
 

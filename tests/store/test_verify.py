@@ -126,10 +126,10 @@ def test_the_command_makes_again_what_has_wrong_facts_or_files_of_another_run(tm
     assert {flaw.key for flaw in verify(root).flaws} == {first, second}
     again = byrote.run(MINI, root, imports=["toys"], on="serial")
     assert again.reported == {first, second}
-    assert (again.kept, again.done_before) == (8, 6)
+    assert (again.done, again.done_before) == (8, 6)
     assert verify(root).flaws == ()
     assert byrote.run(MINI, root, imports=["toys"], on="serial").reported == set()
-    assert whole.kept == 8
+    assert whole.done == 8
 
 
 def test_verify_forgets_what_was_remembered_of_files_that_changed_unseen(root, monkeypatch):

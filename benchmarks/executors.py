@@ -89,7 +89,7 @@ class Spent(threading.Thread):
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
-    """Runs per minute and processor seconds per run, from the first end of a run to the last; seconds until the first."""
+    """Runs per minute and processor seconds per run, from the first ended run to the last; seconds until the first."""
     began, spent = time.time(), Spent()
     spent.start()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)

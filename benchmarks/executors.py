@@ -5,7 +5,7 @@
 Both executors in turn train runs of about `--seconds` of processor time each into fresh stores; every
 other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
 which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
-one JSON object: for each pair and executor runs a minute, `processor_seconds` a run, of all processes together, and
+one JSON object: for each pair and executor runs per minute, `processor_seconds` a run, of all processes together, and
 `start`; `ray_over_local` (throughput), `by_processor_time` (how much processor time local takes of what Ray takes), and
 `busy`, the load average per core before the pair; then the median, the smallest and the largest of both ratios. Where
 `busy` is above .5, other programs were running: `ray_over_local` means little then, and `by_processor_time` counts.

@@ -154,7 +154,7 @@ def _short(number: str) -> str:
 
 
 def verdict(rows: Sequence[Row]) -> dict[str, Any]:
-    """The verdict as JSON-ready data, a row a check."""
+    """The verdict as JSON-ready data, one row per check."""
     word = decision(rows)
     return {
         "id": "C2",
@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("table", type=Path, help="what `benchmarks/audit.py --table` wrote")
     parser.add_argument("--fresh", type=Path, help="the same for more seeds of some cells")
     parser.add_argument("--summary", type=Path, required=True, help="the last line that the benchmark printed")
-    parser.add_argument("--write", type=Path, required=True, help="the verdict with one row a check, as JSON")
+    parser.add_argument("--write", type=Path, required=True, help="the verdict with one row per check, as JSON")
     parser.add_argument("--page", type=Path, required=True, help="replace the tables and the verdict on this page")
     options = parser.parse_args()
     rows, fresh = read(options.table), read(options.fresh) if options.fresh else []

@@ -40,7 +40,7 @@ def nothing_is_compiled_yet():
 
 
 def torch_optimizer(network):
-    """torch's own optimizer, and its parameters run by run."""
+    """An optimizer of torch with one group of parameters per run, and these parameters."""
     views = [[p.detach()[s] for p in network.parameters()] for s in range(network.runs)]
     groups = [{"params": v, "lr": r, "weight_decay": d} for v, r, d in zip(views, RATES, DECAYS, strict=True)]
     return torch.optim.SGD(groups, momentum=MOMENTUM), views

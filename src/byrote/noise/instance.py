@@ -95,7 +95,7 @@ class MarginDependent(Noise):
     strength: float = Field(default=2.0, ge=0, le=1000)
 
     def effective_rate(self, num_classes: int) -> float:
-        """eta itself: the flip probabilities are scaled to this mean."""
+        """The rate eta itself, since the flip probabilities are scaled to the mean eta."""
         return self.rate
 
     def _observe(self, samples: Samples) -> torch.Tensor:
@@ -144,7 +144,7 @@ class LookAlike(Noise):
     rate: float = Field(default=0.2, ge=0, lt=1)
 
     def effective_rate(self, num_classes: int) -> float:
-        """eta itself: the flip probabilities have this mean."""
+        """The rate eta itself, since the mean of the flip probabilities is eta."""
         return self.rate
 
     def _observe(self, samples: Samples) -> torch.Tensor:

@@ -61,7 +61,7 @@ class Cohort:
     order: list[torch.Generator]
     masks: list[torch.Generator]
     losses: list[tuple[LossModule, slice]]  # runs of one loss are adjacent
-    start: LossModule | None = None  # the loss that all runs are trained under first
+    start: LossModule | None = None  # the loss of the first phase of training, for all runs
 
     @property
     def size(self) -> int:

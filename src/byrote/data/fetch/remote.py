@@ -41,11 +41,12 @@ class Remote:
         return f"the address {self.what}" if self.client == "address" else f"the {self.client} package {self.what}"
 
     def download(self, folder: Path, progress: Progress | None = None) -> None:
-        """Put the needed files into `folder`, unpacked.
+        """Download the files that are needed and unpack them into `folder`.
 
         Raises:
             ValueError: a wrong checksum or a broken archive.
-            OSError: no connection, no such client, or the client failed (with its last line).
+            OSError: there is no connection, the download client is not installed, or it fails (with the last line that it
+                printed).
         """
         if self.client != "address":
             package = self._package(folder, progress)

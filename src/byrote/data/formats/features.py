@@ -66,7 +66,7 @@ def choose(
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
-    """Fill in a column of truth values; else return why it is no feature, with "!" in front where it is refused."""
+    """Fill in a column of features, or return why it cannot be one; with "!" in front the table is an error."""
     held = table.count(name)
     if held.truths == table.rows:
         column[:] = table.truths([name])[:, 0]

@@ -77,11 +77,11 @@ class BatchedChain:
         return "batched"
 
     def uses_kernels(self) -> bool:
-        """Never, because a kernel computes one run at a time."""
+        """False: a kernel computes one run at a time."""
         return False
 
     def steps_backward(self) -> bool:
-        """Never, because the step is made for all runs at once after the backward pass."""
+        """False: the step of all runs is taken at once, after the backward pass."""
         return False
 
     def __getstate__(self) -> dict[str, object]:

@@ -45,8 +45,7 @@ class Remote:
 
         Raises:
             ValueError: a wrong checksum or a broken archive.
-            OSError: there is no connection, the download client is not installed, or it fails (with the last line that it
-                printed).
+            OSError: there is no connection, the download client is not installed, or it fails (with the last line it wrote).
         """
         if self.client != "address":
             package = self._package(folder, progress)

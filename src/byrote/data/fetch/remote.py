@@ -45,7 +45,7 @@ class Remote:
 
         Raises:
             ValueError: a wrong checksum or a broken archive.
-            OSError: there is no connection, the download client is not installed, or it fails (with the last line it wrote).
+            OSError: no connection, or the download client is missing or failed (with its last line of output).
         """
         if self.client != "address":
             package = self._package(folder, progress)

@@ -75,7 +75,7 @@ def test_there_are_stored_runs_to_train_again():
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize(("folder", "precision"), CASES, ids=[f"{name(f)}-{p}" for f, p in CASES])
-@pytest.mark.every(7)
+@pytest.mark.every(12)
 def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     runs = cheapest(folder, precision)
     if len(runs) <= place:

@@ -52,7 +52,7 @@ def _checked(name: str) -> None:
     """Check that the name can be the name of a module."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
         raise ValueError(
-            f"a name needs letters, digits and underscores, with a letter first (such as my_loss), got {name!r}"
+            f"needed a name of letters, digits and underscores that starts with a letter, such as my_loss; got {name!r}"
         )
     if name != name.lower():
         raise ValueError(f"a name in small letters is needed, such as {name.lower()}, got {name!r}")

@@ -85,7 +85,7 @@ def test_an_index_names_the_batches(precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_a_compiled_pass_is_the_same_in_one_graph(precision):
     compiled, plain = pair(precision)[0], pair(precision)[0]
     compiled.compile_with(backend="aot_eager", fullgraph=True)

@@ -21,7 +21,7 @@ def called(*options):
 
 
 @pytest.mark.parametrize(("precision", "bytes_a_weight"), [("bf16", 26), ("fp32", 32)])
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight):
     out = tmp_path / "accelerator.json"
     done = called("--device", "cpu", "--precision", precision, "--json", "--out", str(out), *TINY)

@@ -37,7 +37,7 @@ FOUR = [tiny(seed=s) for s in range(4)]
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")]
 )
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_a_cohort_that_does_not_fit_is_trained_in_halves(tmp_path, monkeypatch, error):
     sizes = []
 

@@ -71,7 +71,7 @@ def test_without_noise_nothing_is_corrupted_and_means_are_nan(device):
     assert run.final["realised_rate"] == 0
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 def test_a_network_whose_features_are_constant_is_collapsed_not_a_number(device):
     (run,) = train(
         [tiny(**{"training.optimizer": {"kind": "sgd", "lr": 0.1, "weight_decay": 9.0}, "training.epochs": 40})],

@@ -268,8 +268,8 @@ def test_the_batch_value_needs_no_announced_counts_and_is_nan_without_a_class():
 @pytest.mark.parametrize("name", ["collapse", "rates", "distance"])
 @pytest.mark.parametrize("as_states", [False, True])
 def test_merged_metrics_are_one_that_has_seen_all(name, as_states):
-    """Shares of two loaders, the last batches of which overlap."""
-    first = [range(6), range(6, 12), [12, 13, 14, 20]]
+    """The shares of two loaders whose last batches repeat samples of the other share."""
+    first = [range(6), range(6, 12), [12, 13, 14, 20, 15]]
     second = [range(15, 20), [20, 21, 22, 12, 13]]
     one, other, whole = (feed(three()[name], some) for some in (first, second, [range(SIZE)]))
     assert not math.isnan(next(iter(readings(one.compute()).values()))), "a value is cached"

@@ -296,7 +296,7 @@ def test_two_drivers_of_which_one_is_killed_do_everything_once(url, here, tmp_pa
         refresh(root)
     processes[0].kill()
     ended = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes[1:]] == [0, 0], ended
+    assert [process.returncode for process in processes[1:]] == [0, 0], "\n".join(error for _, error in ended)
     lines = [line.split() for out, _ in ended[1:] for line in out.splitlines()]
     assert [words for words in lines if words[0] == "done"] == [["done", "8"]] * 2
     trained = [words[1] for words in lines if words[0] == "trained"]

@@ -5,7 +5,7 @@ use.
 """
 
 from byrote.files.archive import extract
-from byrote.files.atomic import WriteError, atomic, write_atomic
+from byrote.files.atomic import WriteError, atomic, create_atomic, write_atomic
 from byrote.files.checksums import cache_folder, md5, sha256, verify
 from byrote.files.download import DataUnavailableError, Progress, download
 from byrote.files.place import is_address, on_this_machine
@@ -18,6 +18,7 @@ __all__ = [
     "WriteError",
     "atomic",
     "cache_folder",
+    "create_atomic",
     "download",
     "extract",
     "is_address",

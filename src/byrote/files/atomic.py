@@ -15,6 +15,7 @@ __all__ = [
     "WriteError",
     "about_the_disk",
     "atomic",
+    "create_atomic",
     "put",
     "sync",
     "sync_folder",
@@ -109,6 +110,37 @@ def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, p
     with atomic(path, durable=durable, parents=parents) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
     return Path(path)
+
+
+def create_atomic(path: Path, data: str) -> bool:
+    """Write a new file, whole or not at all; of several processes that try at once, one succeeds.
+
+    Args:
+        path: the file, in a folder that exists.
+        data: its content.
+
+    Returns:
+        False where the path exists already; nothing is changed then.
+
+    Raises:
+        WriteError: the disk is full or read-only, or the folder may not be written.
+    """
+    draft = path.with_name(f".{path.stem[:100]}.{signed()}.tmp{path.suffix}")
+    try:
+        write_atomic(draft, data, parents=False)
+        try:
+            os.link(draft, path)  # unlike a rename, a link never replaces a file
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+            put(draft, path)
+        sync_folder(path.parent)
+        return True
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def sync(path: Path) -> None:

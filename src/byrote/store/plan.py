@@ -5,6 +5,7 @@ also holds which older contents of files and modules still count (`byrote run --
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from byrote.component import digest
+from byrote.files import create_atomic
 from byrote.identity import FORMAT, content_name, identity, run_key
-from byrote.store.bucket import Bucket
 from byrote.store.directory import PLAN
 from byrote.store.mirror import bucket_of, refresh, share
 from byrote.store.runs import DamagedRunError, committed, read_spec
@@ -23,6 +24,7 @@ from byrote.store.uncollected import uncollected
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
 _DIGITS = 6  # the fewest digits that name a content to accept
+_PLAN_DRAFT = re.compile(r"\.+plan\..*\.tmp\.json")
 
 
 @dataclass(frozen=True)
@@ -186,14 +188,8 @@ class Plan:
             if there != self:
                 self._store(root)
             return
-        bucket = bucket_of(root)
-        if bucket is not None:
-            self._begin(root, bucket)
-            return
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ValueError(f"{root} is not a store and not an empty folder; choose another `out=`")
-        root.mkdir(parents=True, exist_ok=True)
-        self._store(root)
+        if not self._create(root):  # another driver was faster, so its plan counts
+            self.write(root)
 
     def _store(self, root: Path) -> None:
         write_sealed(root / PLAN, self._sealed(), parents=False)
@@ -202,13 +198,28 @@ class Plan:
     def _sealed(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}
 
-    def _begin(self, root: Path, bucket: Bucket) -> None:
-        """Write the plan of a new store in a bucket; where another driver was faster, adopt its plan."""
-        if bucket.list():
-            raise ValueError(f"{bucket.url} is not a store and not empty; choose another prefix")
-        bucket.create(PLAN, sealed(self._sealed()).encode())
-        refresh(root)
-        self.write(root)
+    def _create(self, root: Path) -> bool:
+        """Write the plan of a new store; False where another driver has written one in the meantime.
+
+        A driver writes the plan before anything else. So files beside a plan are a store, even if the plan was absent
+        a moment ago.
+        """
+        text, bucket = sealed(self._sealed()), bucket_of(root)
+        if bucket is not None:
+            if bucket.list() and bucket.look(PLAN) is None:
+                raise ValueError(f"{bucket.url} is not a store and not empty; choose another prefix")
+            created = bucket.create(PLAN, text.encode()) is not None
+            refresh(root)
+            return created
+        if root.exists() and (not root.is_dir() or (_has_files(root) and not (root / PLAN).exists())):
+            raise ValueError(f"{root} is not a store and not an empty folder; choose another `out=`")
+        root.mkdir(parents=True, exist_ok=True)
+        return create_atomic(root / PLAN, text)
+
+
+def _has_files(root: Path) -> bool:
+    """Whether a folder holds anything but drafts of a plan, which a driver that starts now or was killed leaves."""
+    return any(not _PLAN_DRAFT.fullmatch(path.name) for path in root.iterdir())
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,20 @@ def test_each_mutation_applies_exactly_once_and_names_tests_that_exist(part):
         assert mutation.needs in ("", "tiles", "vectors", "pairs"), mutation
         assert named, mutation
         assert all((ROOT / path).exists() for path in named), mutation
+
+
+@pytest.mark.parametrize("part", [path.stem for path in sorted((ROOT / "tests" / "mutations.d").glob("*.toml"))])
+def test_what_each_mutation_selects_occurs_in_its_tests(part):
+    """A renamed test would otherwise select nothing, and its mutation would survive."""
+    for mutation in mutations.load([part]):
+        files, _, selection = mutation.tests.partition(" -k ")
+        paths = [ROOT / word.partition("::")[0] for word in files.split()]
+        sources = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
+        text = " ".join(source.read_text("utf-8").lower() for source in sources)
+        named = [name for word in files.split() for name in word.split("::")[1:]]
+        selected = [word for word in re.findall(r"\w+", selection) if word not in ("and", "or", "not", "long")]
+        assert all(name.partition("[")[0].lower() in text for name in named), mutation
+        assert all(word.lower() in text for word in selected), mutation
 
 
 def test_a_source_of_equal_length_in_the_same_second_is_compiled_anew(tmp_path):

@@ -19,8 +19,9 @@ from byrote.store.bucket import public_settings
 from byrote.store.mirror import bucket_of, located, refresh
 from byrote.sweep import run
 
+from .sweeps import children
 from .test_executors import pretended  # noqa: F401
-from .test_long import children, free_port, ray_node
+from .test_long_ray import free_port, ray_node
 from .test_run import MINI, files, importable  # noqa: F401
 
 for package in ("obstore", "moto", "flask", "boto3"):

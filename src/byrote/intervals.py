@@ -18,7 +18,7 @@ def t_quantile(df: float, confidence: float = ...) -> float: ...
 @overload
 def t_quantile(df: Array, confidence: float = ...) -> Array: ...
 def t_quantile(df: float | Array, confidence: float = 0.95) -> float | Array:
-    """How many standard errors a two-sided Student interval reaches to each side.
+    """How many standard errors a two-sided Student interval extends to each side.
 
     Args:
         df: degrees of freedom, n - 1 for a mean over n seeds; a number or an array. 0 or less gives infinity.
@@ -41,7 +41,7 @@ def student(values: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
         values: (..., n), one number per seed on the last axis, finite.
         confidence: in (0, 1).
 
-    Returns: (low, high), each (...); infinite for n below 2, because one seed does not tell the spread.
+    Returns: (low, high), each (...); infinite for n below 2, because a single seed does not show the spread.
 
     >>> low, high = student([1.0, 2.0, 3.0])
     >>> round(float(low), 3), round(float(high), 3)
@@ -66,10 +66,10 @@ def wilson(
     """Wilson's score interval of a share (Wilson 1927), with z the normal quantile and p = successes / trials:
     (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
 
-    Why: it is right at 0 and at 1, where the interval p +- z sqrt(p(1-p)/n) has no width.
+    Why: it is also valid for shares of 0 and 1, where the interval p +- z sqrt(p(1-p)/n) has zero width.
 
     Args:
-        successes: in [0, trials]; a number or an array. Fractions are allowed: a mean share times its trials.
+        successes: in [0, trials]; a number or an array. Fractions are allowed, such as a mean share times its trials.
         trials: n; 0 trials give [0, 1].
         confidence: in (0, 1).
 

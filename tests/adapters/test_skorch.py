@@ -169,5 +169,5 @@ def test_a_module_that_ends_in_softmax_gives_one_sentence():
     classifier = skorch.NeuralNetClassifier(
         lambda: nn.Sequential(net(), nn.Softmax(-1)), max_epochs=1, train_split=None, verbose=0, callbacks=[callback]
     )
-    with pytest.raises(ValueError, match="as the head gives them, without softmax"):
+    with pytest.raises(ValueError, match="as the head outputs them, without softmax"):
         classifier.fit(problem.images.numpy(), problem.observed.numpy())

@@ -171,9 +171,9 @@ def test_two_runs_have_no_interval() -> None:
 
 
 def test_misuse_gives_one_sentence() -> None:
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         fit_line([1, 2], [1, 2, 3])
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         fit_line([1, 2], [1, 2], groups=[1])
     with pytest.raises(ValueError, match="confidence"):
         slope_ratio(simulated(0.5)[:3], simulated(0.4)[:3], confidence=95)

@@ -253,5 +253,5 @@ def test_columns_of_stored_runs_with_holes():
     assert np.exp(part.slope.whole) == pytest.approx(1.3, rel=1e-6)
     assert model_fit.fittable(holed)
     assert not model_fit.fittable(columns | {"rate": np.zeros(len(loss))})
-    with pytest.raises(ValueError, match=r"LS at 0\.1, 0\.2"):
+    with pytest.raises(ValueError, match=r"LS with alpha 0\.1, 0\.2"):
         model_fit.fit_history(columns | {"alpha": np.where((loss == "LS") & (seed == 1), 0.2, alpha)})

@@ -144,10 +144,10 @@ def test_a_reader_sees_ratios_and_correlations() -> None:
     ("change", "what"),
     [
         ({"values": [1.0, 2.0]}, "one value per seed"),
-        ({"seeds": (0, 0, 1, 2, 3)}, "each seed may come once"),
-        ({"region": (1.0, 0.0)}, "from its low to its high end"),
+        ({"seeds": (0, 0, 1, 2, 3)}, "each seed may occur only once"),
+        ({"region": (1.0, 0.0)}, "must not exceed its high end"),
         ({"floor": -1.0}, "least standard error"),
-        ({"share": (3, 2)}, "successes of runs"),
+        ({"share": (3, 2)}, "successes <= runs"),
     ],
 )
 def test_a_wrong_check_is_named(change: dict, what: str) -> None:
@@ -399,9 +399,9 @@ def test_the_check_that_decides_is_the_clearest_against_or_the_farthest_from_hol
     ("checks", "what"),
     [
         ([], "at least one check"),
-        ([check(0, 1.0), check(1, 1.0, region=at_least(0.5))], "held to one region"),
-        ([check(0, 1.0), check(1, 1.0, scale="log")], "held to one region on one scale"),
-        ([check(0, 1.0), check(1, 1.0, outside=True)], "held to one region"),
+        ([check(0, 1.0), check(1, 1.0, region=at_least(0.5))], "must have the same region"),
+        ([check(0, 1.0), check(1, 1.0, scale="log")], "must have the same region and scale"),
+        ([check(0, 1.0), check(1, 1.0, outside=True)], "must have the same region"),
     ],
 )
 def test_mixed_checks_are_named(checks: list[Check], what: str) -> None:

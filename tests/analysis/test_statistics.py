@@ -203,7 +203,7 @@ def test_a_difference_is_paired_by_seed_and_eta() -> None:
     second = ([0.5, 0.25, 7.0, 1.0, 1.0], [0, 1, 2, 0, 3], [0.1, 0.1, 0.2, 0.2, 0.1])
     difference = paired_difference(first, second)
     assert dict(zip(difference.seeds, difference.values.tolist(), strict=True)) == {0: (0.5 + 1.0) / 2, 1: 4.75}
-    with pytest.raises(ValueError, match=r"one run per seed and eta is needed, got two at seed 0, eta 0\.1"):
+    with pytest.raises(ValueError, match=r"expected one run per seed and eta, got two at seed 0, eta 0\.1"):
         paired_difference(([1.0, 2.0], [0, 0], [0.1, 0.1]), second)
 
 

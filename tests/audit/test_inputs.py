@@ -83,7 +83,7 @@ def test_images_are_samples_too():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: features_of(np.zeros(3), None), r"X \(n, d\) is needed"),
+        (lambda: features_of(np.zeros(3), None), r"expected X \(n, d\)"),
         (lambda: features_of(np.array([[1.0], [np.nan]]), None), "infinity in row 1"),
         (lambda: features_of(np.zeros((3, 2)), "y"), "need a frame"),
         (lambda: features_of(pd.DataFrame({"a": [1]}), "b"), "no column 'b'"),

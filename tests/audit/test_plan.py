@@ -115,7 +115,7 @@ def test_without_suspects_the_rest_is_drawn_from():
     [
         ({"checks": None}, "either checks=, the number of samples to check, or half_width="),
         ({"half_width": 0.1}, "either checks=.* or half_width="),
-        ({"checks": 1}, "2 checks or more"),
+        ({"checks": 1}, "at least 2 checks"),
         ({"checks": 20, "twice": 20}, "twice 20"),
         ({"checks": None, "half_width": 0.7}, r"between 0 and \.5, got 0\.7"),
         ({"checks": None, "half_width": 0.001, "twice": 5}, "cannot be reached"),

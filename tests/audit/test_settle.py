@@ -107,7 +107,7 @@ def test_looking_on_the_way_gives_a_sequence():
     assert early.rate.low <= wrong.mean() <= early.rate.high
     assert (early.precision.low, early.precision.high, early.by_class) == (0, 1, ())
     assert math.isnan(early.recall.value)
-    assert "whenever one stops" in early.premise
+    assert "whenever the checking stops" in early.premise
     later = settle(plan, answers[:120], NAMES)
     assert later.rate.low >= early.rate.low
     assert later.rate.high <= early.rate.high
@@ -159,7 +159,7 @@ def unplanned(plan):
         (lambda plan, a: [*a, a[0]], "more than one answer"),
         (lambda plan, a: a[1:], "planned as number 1 and has no answer"),
         (lambda plan, a: [(a[0][0], "maybe"), *a[1:]], "got 'maybe'"),
-        (lambda plan, a: [], "at least one answer"),
+        (lambda plan, a: [], "expected at least one answer"),
     ],
 )
 def test_answers_outside_the_plan_are_refused_in_one_sentence(spoil, sentence):

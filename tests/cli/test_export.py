@@ -228,7 +228,7 @@ def test_a_run_of_compacted_results_is_shown_without_files(store, compacted, cap
 
 def test_a_key_that_names_no_run_or_several_is_refused(store, capsys):
     assert main(["show", str(store), "xyz"]) == 2
-    assert f"it has no run 'xyz'; `byrote show {store}` lists the keys" in capsys.readouterr().err
+    assert f"there is no run 'xyz'; `byrote show {store}` lists the keys" in capsys.readouterr().err
     firsts = [row["key"][0] for row in answer(capsys, "show", store)]
     twice = [first for first in firsts if firsts.count(first) > 1]
     if twice:

@@ -164,7 +164,7 @@ def test_normalized_where_the_class_sum_vanishes() -> None:
 
 
 def test_normalized_refuses_what_can_be_negative_or_remembers() -> None:
-    with pytest.raises(ValueError, match="never negative, BWD has -inf to inf"):
+    with pytest.raises(ValueError, match="never negative, got BWD with values from -inf to inf"):
         losses.Normalized(losses.BackwardCorrection(((0.9, 0.1), (0.1, 0.9))))
     for outer in (losses.Normalized, losses.Weighted):
         with pytest.raises(ValueError, match="ELR remembers every sample"):
@@ -293,9 +293,9 @@ def test_bad_parameters_get_one_sentence(make, sentence: str) -> None:
 
 def test_class_counts_must_agree() -> None:
     z, y = batch(3)
-    with pytest.raises(ValueError, match="the transition has 2 classes, the logits 3"):
+    with pytest.raises(ValueError, match="the transition has 2 classes, but the logits have 3"):
         losses.ForwardCorrection(np.eye(2))(z, y.clamp(max=1))
-    with pytest.raises(ValueError, match="3 weights are needed, one per class, got 2"):
+    with pytest.raises(ValueError, match="expected 3 weights, one per class, got 2"):
         losses.Weighted(losses.CrossEntropy(), (1.0, 2.0))(z, y.clamp(max=1))
 
 

@@ -45,7 +45,9 @@ def test_one_method_is_enough() -> None:
 
 
 def test_what_is_not_known_is_not_assumed() -> None:
-    with pytest.raises(ValueError, match="Normalized needs a loss that is never negative, Hinge has -inf to inf"):
+    with pytest.raises(
+        ValueError, match="Normalized needs a loss that is never negative, got Hinge with values from -inf to inf"
+    ):
         losses.Normalized(Hinge())
     with pytest.raises(NotImplementedError, match=r"Unsure needs a method formula\(z, y\)"):
         Unsure()(*batch(3))

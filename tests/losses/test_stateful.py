@@ -113,7 +113,7 @@ def test_bad_use_gets_one_sentence() -> None:
         criterion(z, y, index=torch.arange(1, 5))
     with pytest.raises(ValueError, match=r"index must have the shape \(4,\)"):
         criterion(z, y, index=torch.arange(3))
-    with pytest.raises(ValueError, match="remembers 2 classes, the logits have 3"):
+    with pytest.raises(ValueError, match="remembers 2 classes, but the logits have 3"):
         criterion(batch(3, rows=4)[0], y, index=torch.arange(4))
     stacked = loss.module(num_samples=4, num_classes=2, runs=3)
     with pytest.raises(ValueError, match="index must start with the 3 runs"):

@@ -42,5 +42,5 @@ def test_gap_and_misuse() -> None:
     assert math.isnan(area_between([1], [0.5], [0.5]))
     assert math.isnan(area_between([1, 2], [0.5, math.nan], [0.5, 0.5]))
     for bad in (([1, 1], [0, 0], [0, 0]), ([1, 2], [0], [0, 0])):
-        with pytest.raises(ValueError, match="epochs must rise"):
+        with pytest.raises(ValueError, match="epochs must increase"):
             area_between(*bad)

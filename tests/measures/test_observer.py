@@ -200,7 +200,7 @@ def test_close_removes_the_hook(model: nn.Sequential, data: dict[str, torch.Tens
 
 
 def test_misuse_gives_one_sentence(model: nn.Sequential, data: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(ValueError, match="known are"):
+    with pytest.raises(ValueError, match="known names are"):
         Observer(model, data["true"], N, head="fc")
     with pytest.raises(ValueError, match=r"without nn\.Linear"):
         Observer(nn.ReLU(), data["true"], N)

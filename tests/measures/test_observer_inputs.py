@@ -67,7 +67,7 @@ MORE = {
 @pytest.mark.parametrize("columns", MORE.values(), ids=MORE)
 def test_further_members_of_a_batch_are_no_index_by_themselves(columns: tuple[Tensor, ...]) -> None:
     assert same(row(loader(*columns), loader(*columns[:1], TRUE, OTHER)), PLAIN)  # the order is certain
-    with pytest.raises(ValueError, match=r"it shuffles \(RandomSampler\): say which member .* Observer\(index=\)"):
+    with pytest.raises(ValueError, match=r"it shuffles \(RandomSampler\): use Observer\(index=\)"):
         row(loader(*columns, shuffle=True))
     with pytest.raises(
         ValueError, match=rf"batches of {len(columns)} members came from a list whose order is not known"
@@ -85,7 +85,7 @@ def test_a_declared_index_is_used_wherever_it_stands() -> None:
     assert same(row(DataLoader(Indexed(TensorDataset(IMAGES, NOISY)), 16, shuffle=True), test), PLAIN)
     part = Subset(Indexed(TensorDataset(IMAGES, NOISY)), list(range(SIZE)))
     assert same(row(DataLoader(part, 16, shuffle=True), test), PLAIN)
-    with pytest.raises(ValueError, match="index=2 must name a member, got members 2"):
+    with pytest.raises(ValueError, match="index=2 must name a member, but there are only 2 positions"):
         row(loader(IMAGES, NOISY), index=2)
 
 
@@ -105,7 +105,10 @@ class Odd(BatchSampler):
         ({"sampler": WeightedRandomSampler(torch.ones(SIZE).tolist(), SIZE)}, "WeightedRandomSampler does not go"),
         ({"sampler": SubsetRandomSampler(range(SIZE))}, "SubsetRandomSampler does not go"),
         ({"sampler": DistributedSampler(range(SIZE), 1, 0, shuffle=True)}, r"shuffles \(DistributedSampler\)"),
-        ({"sampler": DistributedSampler(range(SIZE), 2, 0, shuffle=False)}, "gives one of 2 processes its share"),
+        (
+            {"sampler": DistributedSampler(range(SIZE), 2, 0, shuffle=False)},
+            "gives each of 2 processes only a share of it",
+        ),
     ],
     ids=["shuffle", "weighted", "subset", "distributed", "share"],
 )
@@ -124,7 +127,7 @@ def test_streams_and_other_batch_samplers_have_no_order_that_is_known() -> None:
 
 def test_missing_and_repeated_samples() -> None:
     with pytest.raises(
-        ValueError, match="each of the 60 training samples is needed, 12 did not come, the first at position 48"
+        ValueError, match="expected each of the 60 training samples, but 12 are missing, the first at position 48"
     ):
         row(loader(IMAGES, NOISY, drop_last=True))
     twice = torch.cat([INDEX, INDEX[:7]])
@@ -143,11 +146,13 @@ def test_a_last_batch_of_one_and_batches_as_mappings() -> None:
         for x, y, i in zip(IMAGES.split(16), NOISY.split(16), INDEX.split(16), strict=True)
     ]
     assert same(row(named[::-1], [{"x": IMAGES, "y": TRUE}], inputs="x", labels="y", index="i"), PLAIN)
-    with pytest.raises(ValueError, match="labels='labels' must name a member, got members x, y, domain, i"):
+    with pytest.raises(
+        ValueError, match="labels='labels' must name a member, but there are only the keys x, y, domain, i"
+    ):
         row(named)
     with pytest.raises(TypeError, match=r"cannot be called with the members x, domain, i .* inputs="):
         row(named, labels="y")
-    with pytest.raises(ValueError, match=r"a batch \(inputs, labels\) or a mapping is needed, got a Tensor"):
+    with pytest.raises(ValueError, match=r"expected a batch \(inputs, labels\) or a mapping, got a Tensor"):
         row([IMAGES])
 
 
@@ -187,9 +192,9 @@ def test_models_that_answer_more_than_logits(pack: Any, options: dict[str, Any])
 
 def test_an_answer_that_is_not_clear_gives_one_sentence() -> None:
     for pack in (lambda z, h: (z, z + 1), lambda z, h: (h, h), lambda z, h: {"a": z, "b": z}, lambda z, h: "logits"):
-        with pytest.raises(ValueError, match=r"say which member they are with Observer\(logits=\)"):
+        with pytest.raises(ValueError, match=r"name the member that holds .* with Observer\(logits=\)"):
             row(loader(IMAGES, NOISY), (), Answering(pack))
-    with pytest.raises(ValueError, match=r"logits \(B, 3\) are needed, one column per class, got shape \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"expected logits \(B, 3\), one column per class, got shape \(16, 1\)"):
         row(loader(IMAGES, NOISY), (), Answering(lambda z, h: z[:, :1]))
 
 
@@ -216,11 +221,15 @@ def test_the_head_is_the_module_whose_outputs_are_the_logits() -> None:
     assert measured["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
     assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # the reading of the auxiliary head
     assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), measured)
-    with pytest.raises(ValueError, match=r"head='early', got others than its outputs: .* with head=, here 'head'"):
+    with pytest.raises(
+        ValueError,
+        match=r"head='early', but they differ from them: use head= to name the module "
+        r"that outputs them, here 'head'",
+    ):
         row(loader(IMAGES, NOISY), (), model, head="early")
     observer = Observer(model, TRUE, N, head="head")
     model(IMAGES)
-    with pytest.raises(ValueError, match=r"head='head', got others .* with head=, here 'early'"):
+    with pytest.raises(ValueError, match=r"head='head', but they differ .* use head= .*, here 'early'"):
         observer.update(INDEX, model.seen, NOISY)
 
 
@@ -236,7 +245,7 @@ def test_what_changes_the_logits_gives_one_sentence(after: nn.Module) -> None:
         after.running_var = torch.tensor([1.0, 4.0, 9.0])
         after.running_mean = torch.tensor([1.0, 0.0, -2.0])
     with pytest.raises(
-        ValueError, match=r"no nn\.Linear has the logits of the model as its outputs: .* without softmax; .*'0', '2'"
+        ValueError, match=r"no nn\.Linear outputs the logits of the model: .* without softmax; .*'0', '2'"
     ):
         row(loader(IMAGES, NOISY), (), model)
 
@@ -266,7 +275,7 @@ def test_a_model_called_on_something_else_before_update_gives_one_sentence() -> 
     logits = model(IMAGES[16:32])
     model(IMAGES[32:48])
     with pytest.raises(
-        ValueError, match="got others than those of the last call: call the model on the batch right before"
+        ValueError, match="but they differ from those of its last call: call the model on the batch right before"
     ):
         observer.update(INDEX[16:32], logits, NOISY[16:32])
 
@@ -322,7 +331,7 @@ def test_noisy_test_labels_give_a_rate_estimate() -> None:
         assert measured["rate_stated"] == 1
         assert measured["rate_high"] == pytest.approx(expected.high)
     assert math.isnan(Observer(model, true, 5).evaluate(1, train, test)["rate_estimate"])
-    with pytest.raises(ValueError, match=r"test_observed \(3000,\) are needed, one per test sample, got 2999"):
+    with pytest.raises(ValueError, match=r"expected test_observed \(3000,\), one label per test sample, got 2999"):
         Observer(model, true, 5, test_observed=noisy[1:]).evaluate(1, train, test)
     shuffled = DataLoader(TensorDataset(images, true), 500, shuffle=True)
     with pytest.raises(ValueError, match="give test_observed for a loader that does not shuffle"):

@@ -40,7 +40,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 def test_shuffling_is_seen_through_what_wraps_a_loader(name: str) -> None:
     """With shuffling, labels belong to other samples: a share of .6 or more seems wrong."""
     wrap = WRAPPERS[name]
-    with pytest.raises(ValueError, match=r"but of the loader it shuffles \(RandomSampler\)"):
+    with pytest.raises(ValueError, match=r"in the order of their labels, but it shuffles \(RandomSampler\)"):
         row(wrap(loader(IMAGES, NOISY, shuffle=True)))
     with pytest.raises(ValueError, match=r"its list does not go through the data set in order"):
         row(wrap(loader(IMAGES, NOISY, sampler=torch.randperm(SIZE).tolist())))
@@ -59,7 +59,9 @@ def test_a_sample_with_two_labels_gives_one_sentence() -> None:
     other = NOISY.clone()
     other[7] = (other[7] + 1) % N
     twice = [(IMAGES, NOISY, INDEX), (IMAGES, other, INDEX)]
-    with pytest.raises(ValueError, match="must keep its observed label, and 1 came with two, the first at position 7"):
+    with pytest.raises(
+        ValueError, match="must keep its observed label, but 1 came with two labels, the first at position 7"
+    ):
         row(twice, index=2)
     assert same(row([twice[0], twice[0]], loader(IMAGES, TRUE), index=2), PLAIN)
     with Observer(net(), TRUE, N, index=2) as observer:  # a first try that fails leaves nothing behind
@@ -69,7 +71,7 @@ def test_a_sample_with_two_labels_gives_one_sentence() -> None:
 
 
 def test_more_samples_than_labels_are_not_called_an_index() -> None:
-    with pytest.raises(ValueError, match="each of the 60 training samples is needed once, more of them came"):
+    with pytest.raises(ValueError, match="expected each of the 60 training samples once, got more samples"):
         row([(IMAGES, NOISY), (IMAGES, NOISY)])
 
 
@@ -84,7 +86,9 @@ def test_members_of_a_namedtuple_have_names() -> None:
     batches = [Batch(p, IMAGES[p], NOISY[p]) for p in torch.randperm(SIZE).split(16)]
     names = {"inputs": "image", "labels": "label", "index": "index"}
     assert same(row(batches, [Batch(INDEX, IMAGES, TRUE)], **names), PLAIN)
-    with pytest.raises(ValueError, match="index='id' must name a member, got members index, image, label"):
+    with pytest.raises(
+        ValueError, match="index='id' must name a member, but there are only the keys index, image, label"
+    ):
         row(batches, inputs="image", labels="label", index="id")
 
 
@@ -124,7 +128,11 @@ def test_an_answer_that_holds_no_logits(answer: Any) -> None:
             self.head(x)
             return answer
 
-    with pytest.raises(ValueError, match=rf"are needed of the model, got a {type(answer).__name__}"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected the model to return logits \(B, .*\), got a "
+        rf"{type(answer).__name__}",
+    ):
         row(loader(IMAGES, NOISY), model=Silent())
 
 
@@ -154,7 +162,7 @@ def test_heads_that_answer_alike_are_told_apart_or_asked_about() -> None:
     expected = nc1(ClassMoments.of(model.near(IMAGES).relu().detach(), TRUE, N))
     assert measured["nc1_test"] == pytest.approx(expected, rel=1e-5)
     model = TwoHeads(copied=True)
-    with pytest.raises(ValueError, match=r"2 modules have the logits of the model .* with head=, here 'head' or"):
+    with pytest.raises(ValueError, match=r"2 modules output the logits of the model: .* with head=, here 'head' or"):
         row([(IMAGES, NOISY)], model=model)
     measured = row([(IMAGES, NOISY)], [(IMAGES, TRUE)], model=model, head="head")
     assert measured["nc1_test"] == pytest.approx(
@@ -175,7 +183,7 @@ def test_a_head_that_is_a_convolution_is_measured_when_it_is_named() -> None:
     expected = nc1(ClassMoments.of(model.body(IMAGES).relu().detach(), TRUE, N))
     measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model=model, head="head")
     assert measured["nc1_test"] == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ValueError, match="with head=, here 'head'"):
+    with pytest.raises(ValueError, match="use head= to name the module that outputs them, here 'head'"):
         row(loader(IMAGES, NOISY), model=model)
 
 

@@ -131,7 +131,7 @@ def test_latent_class_moves_by_n() -> None:
         ({"kind": "class_conditional", "matrix": [[1.0]]}, "ClassConditional.matrix"),
         ({"kind": "per_class", "rates": [0.1, 1.0]}, "PerClass.rates.1"),
         ({"kind": "per_class", "rates": [0.1]}, "PerClass.rates"),
-        ({"kind": "asymmetric", "moves": [[0, 1], [0, 2]]}, "may move a class once"),
+        ({"kind": "asymmetric", "moves": [[0, 1], [0, 2]]}, "may move each class only once"),
         ({"kind": "asymmetric", "moves": [[1, 1]]}, "must lead to another class"),
         ({"kind": "asymmetric", "moves": [[-1, 1]]}, "Asymmetric.moves.0.0"),
         ({"kind": "random_matrix", "seed": -1}, "RandomMatrix.seed"),
@@ -147,8 +147,8 @@ def test_bad_specs_give_one_sentence(spec: dict[str, object], message: str) -> N
 @pytest.mark.parametrize(
     ("noise", "n", "message"),
     [
-        (ClassConditional(((0.9, 0.1), (0.4, 0.6))), 3, "a matrix of 2 classes, the data has 3"),
-        (PerClass((0.1, 0.2)), 3, "rates for 2 classes, the data has 3"),
+        (ClassConditional(((0.9, 0.1), (0.4, 0.6))), 3, "a matrix of 2 classes, but the data has 3"),
+        (PerClass((0.1, 0.2)), 3, "rates for 2 classes, but the data has 3"),
         (Asymmetric(), 9, "moves class 9, so it needs 10 classes, got 9"),
     ],
 )

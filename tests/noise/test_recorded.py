@@ -100,7 +100,7 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,true,observed\n1,0,1\n1,0,0\n", "each id may occur once, got 1 more than once"),
+        ("id,true,observed\n1,0,1\n1,0,0\n", "each id may occur only once, got 1 more than once"),
         ("id,true,observed\n1,0,-1\n", "observed labels must be at least 0, got -1"),
         ("id,true,observed\n1,-2,1\n", "true labels must be at least 0, got -2"),
         ("id,true,observed\n1,0,1.5\n", "column 'observed' must hold an integer in every row"),
@@ -128,15 +128,15 @@ def test_bad_csv_gives_one_sentence(tmp_path: Path, text: str, message: str) -> 
     [
         (
             ["0", "", "1"],
-            "column 'observed' must hold an integer in every row, and 1 of 3 hold no value, the first row 2",
+            "column 'observed' must hold an integer in every row, but 1 of 3 hold no value, the first in row 2",
         ),
-        (["0", "1", "2.5"], r"1 of 3 hold another value, the first row 3 \(2\.5\)"),
-        (["0", "NaN", "1"], r"the first row 2"),
-        (["0", "?", "1"], r"1 of 3 hold another value, the first row 2 \(\?\)"),
-        (["0", "1", "1_0"], r"1 of 3 hold another value, the first row 3 \(1_0\)"),
-        (["0", "0x1", "1"], r"1 of 3 hold another value, the first row 2 \(0x1\)"),
-        (["0", "True", "1"], r"1 of 3 hold another value, the first row 2 \(True\)"),
-        (["cat", "dog", "cat"], r"3 of 3 hold another value, the first row 1 \(cat\)"),
+        (["0", "1", "2.5"], r"1 of 3 hold another value, the first in row 3 \(2\.5\)"),
+        (["0", "NaN", "1"], r"the first in row 2"),
+        (["0", "?", "1"], r"1 of 3 hold another value, the first in row 2 \(\?\)"),
+        (["0", "1", "1_0"], r"1 of 3 hold another value, the first in row 3 \(1_0\)"),
+        (["0", "0x1", "1"], r"1 of 3 hold another value, the first in row 2 \(0x1\)"),
+        (["0", "True", "1"], r"1 of 3 hold another value, the first in row 2 \(True\)"),
+        (["cat", "dog", "cat"], r"3 of 3 hold another value, the first in row 1 \(cat\)"),
     ],
 )
 def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], message: str) -> None:
@@ -178,7 +178,7 @@ def test_content_follows_the_file(path: Path) -> None:
 
 def test_labels_from_one_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n0,1,2\n1,2,2\n")
-    with pytest.raises(ValueError, match="differ, such as id 0; its labels count from 1, labels from 0 are needed"):
+    with pytest.raises(ValueError, match="differ, such as id 0; its labels count from 1 and must count from 0"):
         Recorded(str(path)).corrupt(torch.tensor([0, 1]), 3, torch.Generator(), ids=torch.tensor([0, 1]))
 
 
@@ -212,7 +212,7 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
     key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
     for ids, true, seen, message in (
-        (torch.zeros(4, dtype=torch.int64), TRUE, SEEN, "each id may occur once, got 0"),
+        (torch.zeros(4, dtype=torch.int64), TRUE, SEEN, "each id may occur only once, got 0"),
         (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
         (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
         (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
@@ -349,7 +349,7 @@ def test_types_of_parquet(tmp_path: Path, kind: str, expected: list[int] | None)
     rows = ", ".join(f"({i}, 0, {cell}::{kind})" for i, cell in enumerate(cells))
     duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(id, \"true\", observed)) TO '{path}'")
     if expected is None:
-        with pytest.raises(ValueError, match=r"2 of 2 hold another value, the first row 1 \(\[0\]\)"):
+        with pytest.raises(ValueError, match=r"2 of 2 hold another value, the first in row 1 \(\[0\]\)"):
             load_labels(path)
     else:
         assert load_labels(path).observed.tolist() == expected

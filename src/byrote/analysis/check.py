@@ -71,22 +71,24 @@ class Check:
     Args:
         cell: the name of the cell: data set, network, loss, eta, and whatever else distinguishes it.
         what: the kind of statistic. Checks of one kind share region, `outside` and scale, and are pooled over cells.
-        values: (n,), one number per seed on `scale`; () for a share of runs. NaN: the statistic is not determined.
-        seeds: (n,), the seeds; cells that share a seed are not taken as independent.
+        values: (n,), one number per seed on `scale`; () for a check of a share of runs. NaN: the statistic is not
+            determined.
+        seeds: (n,), the seeds; cells that share a seed are not treated as independent.
         region: (low, high) on the scale of the values; infinite where it has no end.
         outside: whether the value lies outside the region according to the claim.
-        floor: the least standard error: `wilson_error` over all samples of the cell for a share of samples, one over
-            the number of samples for a difference of shares, one step of a statistic that changes in steps; 0 for none.
-        unmet: the premise that was not reached in this cell; "" where it was.
-        share: (successes, runs) of a share of independent runs, which has the exact interval and no values.
+        floor: the smallest standard error that is allowed: `wilson_error` over all samples of the cell for a share of
+            samples, 1 / (number of samples) for a difference of shares, one step for a statistic that changes in steps;
+            0 for no limit.
+        unmet: the premise that this cell does not meet; "" if it meets its premise.
+        share: (successes, runs) for a check of a share of independent runs, which has an exact interval and no values.
         facts: further columns of its row in the details.
-        decides: False for a variation; it is shown, and decides only where its kind has no other check.
+        decides: False for a variation, which is shown, but decides only where its kind has no other check.
         scale: the scale of the values: "plain", or "log" or "atanh" of the number that is shown.
         reason: why the values are NaN.
         tried: the number of epochs of which this is the best (see `at_some_epoch`); 1 for an ordinary check.
 
     Raises:
-        ValueError: not one value per seed, a seed that comes twice, an empty region, or a negative floor.
+        ValueError: not exactly one value per seed, a repeated seed, an empty region, or a negative floor.
 
     >>> check = Check("mnist", "m", [0.95, 0.97, 0.96], (0, 1, 2), at_least(0.9))
     >>> check.estimate.value, check.verdict
@@ -111,15 +113,19 @@ class Check:
     def __post_init__(self) -> None:
         name = f"{self.what} in {self.cell}"
         if self.numbers.shape != (len(self.seeds),):
-            raise ValueError(f"one value per seed is needed, got {self.numbers.shape} for {len(self.seeds)}: {name}")
+            raise ValueError(
+                f"expected one value per seed, got shape {self.numbers.shape} and {len(self.seeds)} seeds for {name}"
+            )
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"each seed may come once, got {self.seeds} for {name}: average its runs first")
+            raise ValueError(
+                f"each seed may occur only once, got {self.seeds} for {name}: average the runs of each seed first"
+            )
         if not self.region[0] <= self.region[1]:
-            raise ValueError(f"a region runs from its low to its high end, got {self.region} for {name}")
+            raise ValueError(f"the low end of a region must not exceed its high end, got {self.region} for {name}")
         if not 0 <= self.floor < math.inf:
             raise ValueError(f"the least standard error must be finite and not negative, got {self.floor} for {name}")
         if self.share is not None and not 0 <= self.share[0] <= self.share[1]:
-            raise ValueError(f"a share counts successes of runs, got {self.share} for {name}")
+            raise ValueError(f"a share must have 0 <= successes <= runs, got {self.share} for {name}")
 
     @cached_property
     def numbers(self) -> Array:
@@ -157,12 +163,12 @@ class Check:
 
     @property
     def p_false(self) -> float:
-        """One-sided p value against the claim: the chance of values this far beyond the bar if it is just true."""
+        """One-sided p-value against the claim: the chance of values this far beyond the bar if it is just true."""
         return float(self.tests.false_p[0, 0])
 
     @property
     def p_true(self) -> float:
-        """One-sided p value for the claim: the chance of values this far on its side of the bar if it is just false."""
+        """One-sided p-value for the claim: the chance of values this far inside the bar if it is just false."""
         return float(self.tests.true_p[0, 0])
 
     @property
@@ -221,7 +227,7 @@ def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> C
     the largest over epochs, which is that of the best epoch. The best epoch is chosen from the data, so checks of this
     kind have no pooled estimate.
 
-    Arguments as for `at_every_epoch`; the floor is the check's at every epoch.
+    The arguments are as for `at_every_epoch`; the floor of the check applies at every epoch.
     """
     each = [one for one in at_every_epoch(check, values, epochs) if np.isfinite(one.numbers).all()]
     if not each:
@@ -259,7 +265,7 @@ def held_of(checks: Sequence[Check]) -> Held:
 
 
 def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
-    """The values of checks on their common seeds, (C, S), and which seeds each has, (C, S)."""
+    """The values of checks over the seeds of all of them, (C, S), and which seeds each check has, (C, S)."""
     seeds: dict[Hashable, int] = {}
     for check in checks:
         for seed in check.seeds:

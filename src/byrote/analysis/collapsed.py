@@ -1,8 +1,8 @@
 """Runs that learned nothing: ReLU networks whose features are zero, or nearly so.
 
-A run whose class means coincide to the last digit has no NC1, and its history says so (`collapsed`). A run whose means
-lie a thousandth of the usual distance apart has one, in the thousands, that is unrelated to collapse and hides every
-other run on a line or an axis.
+A run whose class means coincide to the last digit has no NC1, and its history is marked (`collapsed`). A run whose
+means lie a thousandth of the usual distance apart has an NC1 in the thousands. That number is unrelated to collapse,
+and it hides every other run on a line or an axis.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Held:
     high: Array
     outside: Mask  # (C,) whether the value lies outside the region according to the claim
     floor: Array  # (C,) the least standard error
-    tried: Array  # (C,) the number of epochs of which it is the best, 1 for an ordinary check
+    tried: Array  # (C,) the number of epochs that its epoch was chosen from, 1 for an ordinary check
     pools: Mask  # (C,) whether it enters the pooled estimate of its kind
 
     def take(self, index: Numbers) -> Held:
@@ -101,10 +101,10 @@ class Pooled:
 
 
 def student_tests(values: Array, member: Mask, held: Held) -> Tests:
-    """Each check by Student's t with n - 1 degrees of freedom and its own spread, at least its floor.
+    """Test each check by Student's t with n - 1 degrees of freedom and its own standard error, at least its floor.
 
     Args:
-        values: (R, C, S), one value per seed; what `member` excludes is ignored.
+        values: (R, C, S), one value per seed; values that `member` excludes are ignored.
         member: (C, S), the seeds that each check has.
         held: the regions.
 
@@ -126,7 +126,7 @@ def student_tests(values: Array, member: Mask, held: Held) -> Tests:
 
 
 def exact_tests(successes: Array, trials: Array, held: Held) -> Tests:
-    """Each check as a share of independent runs: Clopper-Pearson's interval and exact binomial p-values.
+    """Test each check as a share of independent runs, by Clopper-Pearson's interval and exact binomial p-values.
 
     Args:
         successes, trials: (R, C), whole numbers.
@@ -143,11 +143,12 @@ def exact_tests(successes: Array, trials: Array, held: Held) -> Tests:
 
 
 def pool(values: Array, member: Mask, held: Held) -> Pooled:
-    """The mean over the cells of each kind, with a standard error that sums over the seeds which cells share.
+    """The mean over the cells of each kind, with a standard error that allows for seeds shared by cells.
 
-    Formula: with weight w = 1 / (cells x checks of the kind in the cell), 1 / k where each cell has one check,
-    se^2 = sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the weighted
-    mean of the floors; t with the smallest n - 1. Why: cells that share seeds vary together, and are not independent.
+    Formula: with weight w = 1 / (cells x checks of the kind in the cell), 1 / k where each cell has one check, se^2 =
+    sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the weighted mean of
+    the floors; Student's t has the smallest n - 1 degrees of freedom. Why: cells that share seeds vary together and are
+    not independent.
 
     Arguments as for `student_tests`; only checks with `held.pools` enter.
     """
@@ -199,7 +200,7 @@ def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tu
 
     Args:
         tests, pooled: the tests of the checks whose premise is met.
-        may_hold: false where too few cells reach their premise, or a part of the claim was not tested.
+        may_hold: false where too few cells meet their premise, or a part of the claim was not tested.
 
     Returns: (R,) words; (R, K) the cells in which Holm rejects a check.
     """
@@ -224,9 +225,9 @@ def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tu
 def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
     """The verdict on a claim about nearly all cells: at least u = ceil(share k) of k cells lie inside.
 
-    Rule: with p for lying inside in ascending order it holds where (k - u + 1) p(u) <= .025, and with p' for lying
-    outside it fails where u p'(k - u + 1) <= .025: Bonferroni's tests of partial conjunctions (Benjamini and Heller
-    2008). Each is valid for any dependence between cells.
+    Rule: let p(1) <= p(2) <= ... be the p-values for lying inside, and p'(1) <= p'(2) <= ... those for lying outside.
+    The claim holds where (k - u + 1) p(u) <= .025, and it fails where u p'(k - u + 1) <= .025. These are Bonferroni's
+    tests of partial conjunctions (Benjamini and Heller 2008). Each is valid for any dependence between cells.
 
     Returns: (R,) indices of `WORDS`.
     """
@@ -242,7 +243,7 @@ def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
 def _tests(
     value: Array, ends: tuple[Array, Array], tails: tuple[Array, Array, Array, Array], known: Mask, held: Held
 ) -> Tests:
-    """From the p-values for lying below the region, above it, not below it and not above it, to those of the claim."""
+    """The p-values of the claim, from those for lying below the region, above it, not below it and not above it."""
     below, above, inside_low, inside_high = tails
     apart, within = np.minimum(below, above), np.maximum(inside_low, inside_high)
     false_p, true_p = np.where(held.outside, within, apart), np.where(held.outside, apart, within)

@@ -18,7 +18,7 @@ PAPERS: dict[str, dict[str, Any]] = {
     "RLL": {"kind": "robust_log", "alpha": 0.1},
     "nMSE": {"kind": "normalized_mse", "scale": 1.0},
 }
-"""The losses of the two papers, by the names that claims use, as specs; another parameter is another loss."""
+"""The losses of the two papers as specs, by the names that claims use; another parameter makes it another loss."""
 
 _DATASETS = {
     "fashion_mnist": "Fashion-MNIST",
@@ -58,7 +58,10 @@ _WORDS = {
     "training.clip": "clipping {}",
 }
 _NONE = {"start": "from scratch"}
-_FOLLOWS = ("training.evaluate_every", "training.schedule.every")  # they differ wherever the number of epochs does
+_FOLLOWS = (
+    "training.evaluate_every",
+    "training.schedule.every",
+)  # they differ wherever the epochs differ
 
 
 def dataset_name(kind: str) -> str:
@@ -127,14 +130,14 @@ def _phrase(path: str, value: Any) -> str:
 
 
 def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[str]:
-    """A title for each setting: its data, its network, and how it differs from the main setting of the same two.
+    """A title for each setting: its data, its network, and how it differs from the main setting of that pair.
 
-    The main setting is the one with the most runs, of equals the first. Noise laws are always named where they differ.
-    Two settings never share a title: where the words of their fields are alike, a number is added.
+    The main setting is the one with the most runs, the first among equals. Noise laws are always named where they
+    differ. Two settings never share a title: where the words of their fields are alike, a number is added.
 
     Args:
         settings: the fields of each, by path.
-        runs: how many runs each has.
+        runs: the number of runs of each.
 
     >>> titles([{"data.kind": "mnist", "network.kind": "mlp", "network.width": w} for w in (8, 16)], [9, 3])
     ['MNIST, MLP', 'MNIST, MLP, width 16']
@@ -148,7 +151,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
         law = fields.get("noise.kind")
         same_law = [settings[place] for place in alike if settings[place].get("noise.kind") == law]
         differing = [path for path in fields if _differs(path, main, fields)]
-        if law != main.get("noise.kind"):  # the differences among the settings of another law
+        if law != main.get("noise.kind"):  # the differences among the settings with another law
             differing = [path for path in differing if not path.startswith("noise.")]
             differing += [path for path in fields if path.startswith("noise.") and _vary(path, same_law)]
         words = [_phrase("noise.kind", law)] if len(laws) > 1 and law is not None else []
@@ -165,7 +168,7 @@ def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> b
     """Whether a field distinguishes a setting from the main one; a field that only follows from its epochs does not."""
     if path in _FOLLOWS and main.get("training.epochs") != fields.get("training.epochs"):
         return False
-    if fields[path] is None and path not in main:  # the main one has a component where this one has none
+    if fields[path] is None and path not in main:  # the main setting has a component where this one has none
         return any(other.startswith(f"{path}.") for other in main)
     return _value(main.get(path)) != _value(fields[path])
 
@@ -179,13 +182,13 @@ def loss_names(
 ) -> list[str]:
     """A name for each loss with its fields: the papers' names for their losses, the bare name for the main variant.
 
-    The main variant has the most runs. The name of another has the fields in which it differs from those that it is
-    compared with, so that no two losses of a setting share a name. Losses that never occur in one setting may share a
-    name: each is the cross-entropy of its own setting.
+    The main variant has the most runs. The names of the others add the fields in which they differ from the losses that
+    they are compared with, so that no two losses of a setting share a name. Losses that never occur in the same setting
+    may share a name: each is, for example, the cross-entropy of its own setting.
 
     Args:
         losses: the short name and the fields of each, fields that are bound to it under their dotted paths.
-        counts: how many runs each has.
+        counts: the number of runs of each.
         settings: the numbers of the settings that each was run in (default: all were run in one).
 
     >>> variants = [("RLL", {"kind": "robust_log", "alpha": 0.1}), ("RLL", {"kind": "robust_log", "alpha": 0.45})]
@@ -204,7 +207,7 @@ def loss_names(
         name = _loss_name(short, fields, plain.setdefault(company[place], {**fields, **PAPERS.get(short, {})}))
         seen[company[place], name] += 1
         number = seen[company[place], name]
-        names[place] = f"{name} ({number})" if number > 1 else name  # the commonest keeps the bare name
+        names[place] = f"{name} ({number})" if number > 1 else name  # the most common variant keeps the bare name
     return names
 
 

@@ -1,4 +1,4 @@
-"""The memorization-dilation regression on plain arrays: NC1 and its square root on mem, with intervals over seeds."""
+"""The memorization-dilation regression on arrays: NC1 and its square root against mem, with intervals over seeds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LineFit:
 
 @dataclass(frozen=True)
 class DilationFit:
-    """NC1 on mem as a line (MD Fig. 1) and its square root as a line (MD's model), and the better predictor."""
+    """NC1 as a line in mem (MD Fig. 1), its square root as a line in mem (MD's model), and the better predictor."""
 
     straight: LineFit  # NC1 = a + b mem
     root: LineFit  # sqrt(NC1) = a + b mem
@@ -46,7 +46,7 @@ class DilationFit:
 def printed(sample: Sample, confidence: float = 0.95) -> Estimate:
     """A sample's estimate as a reader sees it: a ratio for logs, a correlation for atanh.
 
-    Without an interval, the value of all runs at once with infinite ends.
+    Without an interval, it is the value of all runs at once, with infinite ends.
 
     >>> printed(Sample(np.log([2.0, 2.0]), (0, 1), "log", float(np.log(2.0)))).value
     2.0
@@ -67,14 +67,14 @@ def fit_line(
 ) -> LineFit:
     """Least-squares line through runs, the slope's interval over seeds, and its error on groups it has not seen.
 
-    Formula: slope = cov(x, y) / var(x). Left-out R^2 = 1 - sum (y - yhat)^2 / sum (y - ymean)^2, yhat of a group (say
-    a noise rate) from the line through the other groups; it is negative when a constant would do better. R^2 alone is
-    nearly automatic where both axes grow with the noise rate.
+    Formula: slope = cov(x, y) / var(x). Left-out R^2 = 1 - sum (y - yhat)^2 / sum (y - ymean)^2, where yhat of a group
+    (such as a noise rate) comes from the line through the other groups; it is negative when a constant would predict
+    better. An ordinary R^2 is nearly always high where both axes grow with the noise rate.
 
     Args:
         x, y: (n,) numbers; runs with a NaN in either are dropped and counted.
         seeds: (n,) keys. All runs of a seed share their noise and initial weights, so the jackknife leaves them out
-            together. Without seeds each run counts as one of its own.
+            together. Without seeds, each run counts as a seed of its own.
         groups: (n,) keys, for the left-out error; needs three or more.
 
     Returns: a `LineFit`; NaN where the runs left do not determine a line (fewer than two different x).
@@ -113,7 +113,7 @@ def fit_dilation(
 
     Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls it linear; its model makes the ratio of
     standard deviations linear, hence NC1 quadratic. Both are fitted; the better one has the smaller left-out error,
-    measured on NC1 for both (predictions of the root squared, below 0 taken as 0).
+    measured on NC1 for both (predictions of the root are squared, and negative ones are taken as 0).
 
     Args:
         mem: (n,) memorization, one number per run.
@@ -148,14 +148,14 @@ def slope_ratio(
     *,
     confidence: float = 0.95,
 ) -> Estimate:
-    """Slope of one set of runs over that of another, say label smoothing over cross-entropy (claim A4).
+    """The slope of one set of runs divided by that of another, such as label smoothing and cross-entropy (claim A4).
 
-    Why: the logarithm of the ratio has one pseudo-value for each seed that both sets hold, so that common effects of a
-    seed cancel. Runs of other seeds are left out.
+    Why: the logarithm of the ratio has one pseudo-value for each seed that both sets contain, so that common effects of
+    a seed cancel. Runs of other seeds are left out.
 
     Args:
-        above: (x, y, seeds) of the runs whose slope stands above, each (n,).
-        below: the same of the runs below.
+        above: (x, y, seeds) of the runs whose slope is the numerator, each (n,).
+        below: the same for the runs whose slope is the denominator.
         confidence: in (0, 1).
 
     Returns: the ratio with its interval; NaN where a slope is not above 0, with all seeds or with one left out.
@@ -178,7 +178,7 @@ def _points(
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     lengths = [len(column) for column in (a, b, seeds, groups) if column is not None]
     if a.ndim != 1 or len(set(lengths)) > 1:
-        raise ValueError(f"x, y, seeds and groups of one length are needed, got {lengths}")
+        raise ValueError(f"x, y, seeds and groups must have the same length, got {lengths}")
     known = np.isfinite(a) & np.isfinite(b)
     units: Sequence[Hashable] = range(len(a)) if seeds is None else seeds
     points = Points.of(a, b, units, [0] * len(a))

@@ -1,9 +1,9 @@
-"""From measured runs to the parameters of the two-class model, and from those to predictions that can fail (claim C3).
+"""Fit the two-class model to measured runs, and derive predictions that can fail from its parameters (claim C3).
 
-`fit_history` takes the last readings of stored runs as columns, `fit_runs` plain arrays with one entry per run. The
-measured dilation is read off NC1: NC1 = 2 s (r/D)^2, s the share of the variance that the law puts along the
-differences of class means (1 - 1/N for circle and disc, 1 for two-point and segment). Intervals are over seeds, by the
-jackknife: the model is fitted once to all runs and once without each seed.
+`fit_history` takes the last readings of stored runs as columns, `fit_runs` takes plain arrays with one entry per run.
+The measured dilation r/D is computed from NC1 = 2 s (r/D)^2, where s is the share of the variance that the law puts
+along the differences of class means (1 - 1/N for circle and disc, 1 for two-point and segment). Intervals are over
+seeds, by the jackknife: the model is fitted once to all runs and once without each seed.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _NO_SLOPE = "dilation does not rise with memorization under the reference loss, 
 class Fit:
     """The fit of the model to the data. `fits` is True only if `reasons` is empty.
 
-    Each `Sample` has the value of all runs in `whole` and one pseudo-value per seed; `log` ones are logarithms. slope:
-    C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least. slopes: of
+    Each `Sample` has the value of all runs in `whole` and one pseudo-value per seed; those marked `log` are logarithms.
+    slope: C_MD. gamma: D of the reference over D of the partner, which in the model is at least gamma_least. slopes: of
     dilation against memorization, by loss.
     """
 
@@ -107,7 +107,7 @@ def readable(final: Columns) -> NDArray[np.bool_]:
 
 
 def fittable(final: Columns) -> bool:
-    """Whether CE and LS share three rates at equal seeds (one of them may be 0), which a fit needs."""
+    """Whether CE and LS have three rates with equal seeds in common (one rate may be 0), as a fit needs."""
     loss, rate, seed = (np.asarray(final[name])[readable(final)] for name in ("loss", "rate", "seed"))
     pairs = [set(zip(rate[loss == name].tolist(), seed[loss == name].tolist(), strict=True)) for name in ("CE", "LS")]
     return len({one for one, _ in pairs[0] & pairs[1]}) >= FEWEST_RATES
@@ -116,19 +116,19 @@ def fittable(final: Columns) -> bool:
 def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fit:
     """Fit the model to runs of one setting (two classes) that differ by loss, rate and seed.
 
-    A run's eta is n_corrupted / n_clean = rho / (1 - rho), rho its realised rate; runs of one nominal rate make a
-    cell, at the mean of their eta. The model's memorization is eta times the mean distance of a corrupted sample to
-    the test mean of its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the
-    clean ones), and 0 without noise.
+    A run's eta is n_corrupted / n_clean = rho / (1 - rho), rho its realised rate; runs of one nominal rate form a cell
+    at their mean eta. The model's memorization is eta times the mean distance of a corrupted sample to the test mean of
+    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean ones), and 0
+    without noise.
 
     Args:
         final: columns with one entry per run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
             class_distance. Runs of losses unknown to the model, or without a reading, are left out.
         law: the law of the spread of a class.
-        predict: whether to solve the model for each loss and eta; without it, slopes and parameters only.
+        predict: whether to solve the model for each loss and eta; if not, only slopes and parameters are computed.
 
     Raises:
-        ValueError: a loss at several alpha, or fewer than three runs of CE.
+        ValueError: a loss with several values of alpha, or fewer than three runs of CE.
     """
     names = np.asarray(final["loss"]).astype(str)
     usable = np.isin(names, list(KINDS_OF)) & readable(final)
@@ -149,7 +149,7 @@ def _models(names: NDArray[np.str_], alphas: NDArray[np.float64]) -> Models:
     for name, kind in KINDS_OF.items():
         used = np.unique(alphas[(names == name) & np.isfinite(alphas)])
         if len(used) > 1:
-            raise ValueError(f"runs of one alpha are needed for each loss, got {name} at {', '.join(map(str, used))}")
+            raise ValueError(f"expected one alpha for each loss, got {name} with alpha {', '.join(map(str, used))}")
         if (names == name).any():
             models[name] = (kind, float(used[0]) if len(used) else 0.0)
     return models
@@ -191,8 +191,9 @@ def fit_runs(
         ValueError: arrays of unequal length, a loss without a model, or fewer than three runs of the
             reference loss.
 
-    `fits` requires for every loss a rising line with an R^2 of at least .8; for the pair, that lambdas exist; for every
-    cell, predicted over measured memorization (raw model) within a factor 1.25. `reasons` lists the failures.
+    `fits` requires three things: every loss has a rising line with an R^2 of at least .8; lambdas exist for the pair;
+    and in every cell the predicted memorization (raw model) is within a factor of 1.25 of the measured. `reasons` lists
+    the failures.
     """
     share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
     runs = Runs.of(loss, eta, memorization, nc1, distance, seed, share)

@@ -1,4 +1,4 @@
-"""The runs that the two-class model is fitted to, and its parameters of all runs and without each seed."""
+"""The runs that the two-class model is fitted to, and its parameters from all runs and without each seed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Mask = NDArray[np.bool_]
 class Seeds:
     """The seeds that a statistic is taken over, and how often each run counts in its n + 2 readings.
 
-    The first reading has every run; the second has the runs of these seeds, and each of the others lacks one of them.
-    The first two are the same where no other seed was run.
+    The first reading uses every run, the second the runs of these seeds, and each of the others leaves out one of these
+    seeds. The first two are the same if no other seed was run.
     """
 
     seeds: tuple[int, ...]
@@ -33,7 +33,7 @@ class Seeds:
         return replace(sampled(readings[1:], self.seeds, scale, why), whole=float(readings[0]))
 
     def mean(self, mine: Mask, values: Array) -> Array:
-        """Mean of some runs' values in each reading, (n + 2,); NaN where it has none of them."""
+        """Mean of some runs' values in each reading, (n + 2,); NaN where the reading has none of these runs."""
         w = self.weights[:, mine]
         count = w.sum(axis=1)
         return np.where(count > 0, w @ values[mine] / np.where(count > 0, count, 1.0), np.nan)
@@ -55,7 +55,7 @@ class Runs:
         cls, loss: Sequence[str], eta: ArrayLike, memorization: ArrayLike, nc1: ArrayLike, distance: ArrayLike,
         seed: ArrayLike, share: float,
     ) -> Runs:  # fmt: skip
-        """Runs whose readings are all finite and whose D is above 0; dilation r/D off NC1 = 2 share (r/D)^2.
+        """Runs whose readings are all finite and whose D is above 0, with the dilation r/D from NC1 = 2 share (r/D)^2.
 
         Raises:
             ValueError: arrays of different lengths.
@@ -69,7 +69,7 @@ class Runs:
         return cls(names[good], columns[0][good], columns[1][good], spread, columns[3][good], seeds[good])
 
     def of_loss(self, name: str) -> Mask:
-        """Which runs are of one loss."""
+        """Which runs have this loss."""
         return np.asarray(self.loss == name)
 
     def points(self, name: str) -> Points:
@@ -91,7 +91,7 @@ class Runs:
     def distances(self, at: Seeds, first: str, second: str) -> tuple[Array, Array]:
         """Mean D of two losses at the smallest eta they share, where memorization disturbs the class means least.
 
-        Each (n + 2,), over the eta and the seeds that both have.
+        Each is (n + 2,), over the seeds that both losses have at that eta.
         """
         both = [self.of_loss(first), self.of_loss(second)]
         for fact in (self.eta, self.seed):
@@ -104,7 +104,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The model's parameters in each reading of `at`, (n + 2,): NaN where the runs do not give them."""
+    """The model's parameters in each reading of `at`, (n + 2,): NaN where the runs do not determine them."""
 
     at: Seeds
     slope: Array  # C_MD
@@ -116,7 +116,7 @@ class Parameters:
 
 
 def parameters(runs: Runs, at: Seeds, reference: str, partner: str, alpha: float, num_classes: int) -> Parameters:
-    """C_MD and the floor from the line of the reference loss; the penalties from D under reference and partner.
+    """C_MD and the floor from the line of the reference loss; the penalties from D under both losses.
 
     Args:
         runs: all of them.

@@ -26,10 +26,10 @@ _NO_RATIO = "the two losses share no eta and seed, with all seeds or with one le
 
 @dataclass(frozen=True)
 class SlopeRatio:
-    """log of the measured over the predicted slope of dilation against memorization of one loss.
+    """log(measured slope / predicted slope) of dilation against memorization, for one loss.
 
-    The slope of the reference loss sets the prediction: over the eta and seeds that both have, the slopes are equal in
-    the raw model and go as 1/D in the scale-free one.
+    The prediction comes from the slope of the reference loss. Over the eta and seeds that both losses have, the slopes
+    are equal in the raw model and proportional to 1/D in the scale-free model.
     """
 
     variant: Variant
@@ -43,9 +43,9 @@ class Prediction:
 
     Predictions are NaN where the model has none; where minima had to be searched for, they have no pseudo-values.
 
-    predicted_dilation: r/D and the floor of the reference loss, which the measured dilation has too.
-    memorization_ratio: log of measured over predicted, paired by seed. gave_parameters: the loss is one of the two
-    whose slope or distances determine the parameters (its memorization does not).
+    predicted_dilation: r/D plus the floor of the reference loss, which the measured dilation also contains.
+    memorization_ratio: log(measured / predicted), paired by seed. gave_parameters: the loss is one of the two whose
+    slope or distances determine the parameters (their memorization does not).
     """
 
     variant: Variant
@@ -81,7 +81,7 @@ class Task:
 
 
 def slope_ratios(task: Task, name: str) -> list[SlopeRatio]:
-    """One of each variant; none of the reference, nor of a loss that shares fewer than three eta with it."""
+    """One for each variant and loss, except the reference and losses that share fewer than three eta with it."""
     mine, theirs = task.runs.points(name), task.runs.points(task.reference)
     if name == task.reference or len(mine.shared_with(theirs)[0].etas) < FEWEST_RATES:
         return []
@@ -141,8 +141,8 @@ _Answers: TypeAlias = dict[tuple[str, float], tuple[Array, Array]]
 def _answers(task: Task, variant: Variant, kind: Kind, cells: Sequence[_Cell]) -> _Answers:
     """Memorization and r/D of the cells of one kind of loss in each reading; NaN where the model has none.
 
-    All readings of all cells are solved in one call, equal ones once. Where several minima must be searched for, only
-    the first reading is solved.
+    All readings of all cells are solved in one call, and equal readings only once. Where several minima must be
+    searched for, only the first reading is solved.
     """
     own = [cell for cell in cells if task.models[cell.loss][0] == kind]
     whole = solved_at_once(kind, task.num_classes)

@@ -25,7 +25,7 @@ class Power:
     """How many seeds (runs, where all checks are shares) to add."""
 
     seeds: int | None  # None: more than `most`, or no forecast is possible
-    chance: float  # the share of draws that are decided with that many, or with `most`
+    chance: float  # the share of draws that are decided with that many more, or with `most`
     words: dict[Word, float]  # the share of draws that end in each word
     reason: str
 
@@ -45,8 +45,8 @@ def power(
     """The smallest number of added seeds with which the rule decides in `chance` of the draws.
 
     Method: the true mean of each check is drawn from its posterior given all checks of its kind, which is normal with
-    the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate x with variance v counts
-    B = tau^2 / (tau^2 + v), the common mean 1 - B. New seeds vary as the seeds so far do, and share the average
+    the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate with variance v has weight B = tau^2 /
+    (tau^2 + v), and the common mean has weight 1 - B. New seeds vary like the seeds so far, and have the average
     correlation between cells. They are added to the seeds so far, and the rule is applied. Premises stay as they are.
 
     Args:
@@ -60,11 +60,13 @@ def power(
     4
     """
     if not 0 < chance < 1 or most < 1 or draws < 1:
-        raise ValueError(f"a chance in (0, 1) and at least 1 seed and draw are needed, got {chance}, {most}, {draws}")
+        raise ValueError(
+            f"expected a chance in (0, 1), at least 1 seed and at least 1 draw, got {chance}, {most}, {draws}"
+        )
     parts = Parts.of(checks)
     known = [check for check in parts.deciding if not check.unmet]
     if not known:
-        return Power(None, 0.0, {}, "more seeds decide nothing: the premise is met in no cell")
+        return Power(None, 0.0, {}, "more seeds decide nothing, because no cell meets its premise")
     short = [one for one in known if not np.isfinite(one.numbers).all() or (one.share is None and one.n < 2)]
     if short:
         return Power(None, 0.0, {}, f"no forecast: {short[0].what} has no spread over seeds in {short[0].cell}")
@@ -104,7 +106,7 @@ class _Future:
     held: Held
     values: Array  # (C, S) so far
     member: Mask  # (C, S)
-    new: Array  # (D, C, most) values to come; of a share, 1 for a success
+    new: Array  # (D, C, most) values to come; for a share, 1 is a success
     shares: Mask  # (C,)
     counts: Array  # (C, 2) successes and runs so far
 
@@ -175,7 +177,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
 
 
 def _smallest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The smallest number in least .. most that is enough, if more never is less; None if none is."""
+    """The smallest number in least .. most that is enough, provided that every larger one is too; None if none is."""
     low, high = least - 1, least
     while not enough(high):
         if high == most:

@@ -17,7 +17,7 @@ _RAW = ("spec", "contents", "bind", "key", "part", "status", "error")
 
 
 def find_key(keys: Sequence[str], text: str, where: str) -> str:
-    """The one key that begins with a text.
+    """The only key that begins with the text.
 
     Args:
         keys: the keys of the runs.
@@ -25,7 +25,7 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
         where: the folder, for the error.
 
     Raises:
-        ValueError: no key begins so, or several do.
+        ValueError: no key or several keys begin with the text.
 
     >>> find_key(["0f3a5c9e21b4d6e8", "0f9a1c2e21b4d6e8"], "0f3", "runs/demo")
     '0f3a5c9e21b4d6e8'
@@ -35,9 +35,9 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
         many = (
             f"{len(matches)} runs begin with {text!r}: {', '.join(matches[:3])}"
             if matches
-            else f"it has no run {text!r}"
+            else f"there is no run {text!r}"
         )
-        raise ValueError(f"the key of one run in {where} is needed, and {many}; `byrote show {where}` lists the keys")
+        raise ValueError(f"expected the key of one run in {where}, but {many}; `byrote show {where}` lists the keys")
     return matches[0]
 
 
@@ -79,7 +79,7 @@ def _readings(store: Store, key: str) -> dict[str, Any]:
 
 
 def _files(store: Store, key: str) -> dict[str, Any]:
-    """The entries of the manifest of the run's folder; none where the results are compacted."""
+    """The entries of the manifest of the run's folder; empty for compacted results."""
     if not is_key(key) or not (store.root / key / MANIFEST).is_file():
         return {}
     manifest: Mapping[str, Any] = read_manifest(store.root, key)

@@ -1,4 +1,4 @@
-"""`byrote.open(DIR)`: a store opened for reading. Loads torch at most for facts, see `byrote.store.facts`."""
+"""`byrote.open(DIR)`: a store opened for reading. It loads torch only for some facts (`byrote.store.facts`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Store:
         root: the folder, or `s3://bucket/prefix`, whose copy in byrote's cache folder is updated first.
 
     Raises:
-        ValueError: the folder is neither.
+        ValueError: the folder is neither a store nor compacted results.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -62,9 +62,9 @@ class Store:
     def history(self) -> Table:
         """The table behind claims and figures: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
-        One row per finished run and evaluated epoch. Beside the readings stand the run's key, part, setting (its digest
-        and its title), loss, rate and seed, the facts of its data, and each field of the specs that differs within the
-        table under its dotted path.
+        One row per finished run and evaluated epoch. Besides the readings, it has the run's key, part, setting (its
+        digest and its title), loss, rate and seed, the facts of its data, and, under its dotted path, each field of the
+        specs that differs within the table.
 
         >>> import byrote
         >>> byrote.open("runs/demo").history().where(loss="CE").to_pandas()  # doctest: +SKIP
@@ -75,7 +75,7 @@ class Store:
         """The outcome of every training sample of one run: id, true, observed, learned_epoch, margin.
 
         Raises:
-            ValueError: the folder keeps no samples of that run, or the file is not as it was written.
+            ValueError: the folder keeps no samples of that run, or the file has changed since it was written.
         """
         path = self.root / key / "samples.parquet"
         if not path.is_file():
@@ -84,9 +84,9 @@ class Store:
         return Table(read_parquet(path))
 
     def experiment(self, key: str) -> Experiment:
-        """The specification of one run, which loads its data, draws its noise, and trains it again.
+        """The specification of one run, which can load its data, draw its noise, and train it again.
 
-        Components of a user's own modules need these modules where Python can import them.
+        If it has components from a user's own modules, Python must be able to import these modules.
 
         Raises:
             ValueError: the folder has no run of that key, or a module cannot be imported.
@@ -107,7 +107,7 @@ class Store:
             key: a key of a run that was trained with `keep_weights=True`.
 
         Raises:
-            ValueError: no such run, no weights of it, a damaged file, or a module that cannot be imported.
+            ValueError: no such run, no stored weights, a damaged file, or a module that cannot be imported.
 
         >>> import byrote
         >>> byrote.open("runs/mine").model("0f3a5c9e21b4d6e8")  # doctest: +SKIP

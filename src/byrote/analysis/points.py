@@ -19,7 +19,7 @@ _NO_ERROR = "fewer than three eta determine no left-out line, or an error is 0, 
 
 @dataclass(frozen=True)
 class Points:
-    """Points (x, y) of the runs of one setting, as sums over seed and eta: a fit without a seed costs a subtraction.
+    """Points (x, y) of the runs of one setting, as sums by seed and eta: a fit without a seed costs one subtraction.
 
     `sums` is (S, E, 6): the sums of 1, u, v, uu, uv, vv with u = (x - center) / unit and v likewise, O(1) numbers.
     """
@@ -74,13 +74,13 @@ class Points:
         return sampled(self._log_errors(), self.seeds, "log", _NO_ERROR)
 
     def log_unexplained(self) -> Sample:
-        """log(1 - R^2), the share of the variance of y that the line leaves: log .2 is an R^2 of .8."""
+        """log(1 - R^2), where 1 - R^2 is the unexplained share of the variance of y; log .2 is an R^2 of .8."""
         return sampled(self._log_unexplained(), self.seeds, "log", "x or y does not vary, or the line is exact")
 
     def log_error_ratio(self, other: Points) -> Sample:
         """log(leave-one-eta-out error / the other's), over the seeds and eta that both have.
 
-        Below 0, this x predicts better. The y of both must be the same reading.
+        A value below 0 means that this x predicts better. The y of both must be the same reading.
         """
         mine, theirs = self.shared_with(other)
         return sampled(mine._log_errors() - theirs._log_errors(), mine.seeds, "log", _NO_ERROR)
@@ -100,7 +100,7 @@ class Points:
         return sampled(logs, mine.seeds, "log", why)
 
     def shared_with(self, other: Points) -> tuple[Points, Points]:
-        """Both restricted to the eta that both have, and there to the seeds with runs in both, in one order."""
+        """Both sets of points, restricted to common eta and to seeds with runs in both there, in the same order."""
         etas = [eta for eta in self.etas if eta in other.etas]
         mine, theirs = self._of_etas(etas), other._of_etas(etas)
         with_runs = [set(np.array(one.seeds, dtype=object)[one.sums[..., 0].sum(1) > 0]) for one in (mine, theirs)]
@@ -147,7 +147,7 @@ class Points:
         return np.where(known, np.log(np.where(known, mean, 1.0)) / 2 + np.log(self.unit[1]), np.nan)
 
     def _curves(self) -> list[tuple[Array, Array]]:
-        """The curve of all seeds, then of all but each: its x ascending, and its y."""
+        """The curve of all seeds, then the curves without each seed: ascending x, and y."""
         curves = []
         for totals in self._totals():
             some = totals[totals[:, 0] > 0]

@@ -1,20 +1,19 @@
 """The rule that turns the checks of all cells into a verdict of one word.
 
-A claim is about every cell. It *holds* when the 95% interval of every check agrees with it. It *fails* when that is
-disproved and most cells contradict it; it *fails in K of k cells* when it is disproved there, and *holds except in K of
-k* when all other cells hold. Otherwise the runs do not decide: *inconclusive*.
+A claim is about every cell. It *holds* when the 95% interval of every check agrees with it. It *fails* when it is
+disproved and most cells contradict it. It *fails in K of k cells* when it is disproved in K cells, and *holds except in
+K of k* when it also holds in all other cells. Otherwise the runs do not decide: *inconclusive*.
 
 Where a claim is true everywhere, the chance of a verdict that calls it false is at most .025 (at most .05 for a
-two-sided region that is narrow), whatever the number of cells: half of it is spent on one pooled test per kind, half on
-Holm's test of all checks. `benchmarks/verdicts.py` checks this by simulation with the code below.
+two-sided region that is narrow), whatever the number of cells. Half of this chance is spent on one pooled test per
+kind, half on Holm's test of all checks. `benchmarks/verdicts.py` checks this by simulation with the code below.
 
 Details of the rule:
-- The number of kinds that divides .0125 counts the kinds that have a pooled test. Kinds of the form "outside", kinds of
-  shares and kinds of best epochs have none. Where no kind has one, nothing is spent on pooled tests, and Holm has all
-  of .025.
+- The kinds that have a pooled test share .0125 equally. Kinds of the form "outside", kinds of shares and kinds of best
+  epochs have no pooled test. If no kind has a pooled test, Holm's test has all of .025.
 - A cell lies outside when the estimate of any of its checks does; k counts the cells with a met check.
-- *holds* requires at least as many met cells as unmet ones. There a cell is met if the premises of all its checks are;
-  the met checks of an unmet cell are tested all the same.
+- *holds* requires at least as many met cells as unmet ones. For this, a cell counts as met if the premises of all its
+  checks are met; the met checks of an unmet cell are still tested.
 - *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
   fewer than three seeds was not tested.
 - Where a cell has several checks of a kind (one per epoch), they share the cell's weight in the pooled mean.
@@ -49,7 +48,7 @@ class Decision:
     word: Word
     cells: int  # k, the cells with a check whose premise is met
     named: tuple[str, ...]  # the cells in which the claim is shown to be false
-    met: int  # cells all of whose premises are met, and the others
+    met: int  # cells whose premises are all met, and the other cells
     unmet: int
     pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, in displayed units
     deciding: Check | None = field(repr=False)  # the deciding check, which is shown first
@@ -88,7 +87,7 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
     ('holds', 'holds except in 1 of 5 cells', 'fails')
     """
     if not checks:
-        raise ValueError("a word needs at least one check, got none")
+        raise ValueError("a verdict needs at least one check, got none")
     parts = Parts.of(checks)
     met = parts.met
     _same_in_each_kind(met)
@@ -165,7 +164,7 @@ def _same_in_each_kind(checks: list[Check]) -> None:
         mine, other = ((c.region, c.outside, c.scale, c.share is None) for c in (check, one))
         if mine != other:
             raise ValueError(
-                f"checks of one kind are held to one region on one scale, got {other} in {one.cell} and {mine} in "
+                f"checks of one kind must have the same region and scale, got {other} in {one.cell} and {mine} in "
                 f"{check.cell} for {check.what}: give them different kinds"
             )
 

@@ -74,7 +74,7 @@ class Analysis:
         setting = specs.setting()
         _check_unique(results.runs, specs, setting)
         done = np.flatnonzero(results.runs["status"] == "done") if len(results.runs) else np.zeros(0, dtype=np.intp)
-        self._origin: Rows = done  # the places of the finished runs among all
+        self._origin: Rows = done  # the places of the finished runs among all runs
         self.failed = len(results.runs) - len(done)
         self._all_settings = setting
         self.given = np.array([specs.at(FIELD, int(place)) == GIVEN for place in done], dtype=bool)
@@ -163,7 +163,7 @@ class Analysis:
         return self.grouped()
 
     def grouped(self, *, without: Sequence[str] = ()) -> list[Setting]:
-        """Settings that ignore some paths, those that a claim varies.
+        """The settings without some paths, such as those that a claim varies.
 
         Args:
             without: the paths, with everything below them.
@@ -240,7 +240,7 @@ class Analysis:
         return np.asarray(self.runs[column], dtype=np.float64)
 
     def need(self, *columns: str) -> list[str]:
-        """The columns that this analysis lacks, in the runs as in the history."""
+        """Which of the named columns this analysis lacks, both in its runs and in its history."""
         return [name for name in columns if name not in self.runs]
 
     @cached_property
@@ -263,7 +263,7 @@ _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind", "noise.rate
 
 
 def _plain(values: Any) -> NDArray[Any]:
-    """Values as an array: texts where they are not all numbers."""
+    """Values as an array, of texts if they are not all numbers."""
     listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in listed):
         if any(value is None for value in listed):
@@ -292,7 +292,7 @@ def _at(history: Table, name: str, rows: Rows) -> NDArray[Any]:
 
 
 def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
-    """The rows of the finished runs, numbered anew and with coincident class means marked; where each run's begin, end.
+    """The rows of the finished runs, renumbered, with coincident class means marked; where each run's rows begin, end.
 
     Raises:
         ValueError: a finished run without a row.

@@ -102,17 +102,17 @@ def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: s
 
 
 def leaving_out(n: int) -> Array:
-    """(n + 1, n): how often each seed counts: all once, then all but one."""
+    """(n + 1, n): how often each seed counts; first all count once, then all but one."""
     return np.concatenate([np.ones((1, n)), 1.0 - np.eye(n)])
 
 
 def finite_points(
     x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]
 ) -> tuple[Array, Array, tuple[Hashable, ...], NDArray[np.intp]]:
-    """The points where both are finite, their seeds in order of first appearance, and which seed each point has."""
+    """The points with finite x and y, their seeds in order of first appearance, and which seed each point has."""
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if not a.shape == b.shape == (len(seeds),):
-        raise ValueError(f"one x, one y and one seed per run are needed, got {a.shape}, {b.shape} and {len(seeds)}")
+        raise ValueError(f"expected one x, one y and one seed per run, got {a.shape}, {b.shape} and {len(seeds)}")
     known = np.isfinite(a) & np.isfinite(b)
     order, at = numbered([seed for seed, good in zip(seeds, known, strict=True) if good])
     return a[known], b[known], order, at

@@ -118,7 +118,7 @@ class Selection:
         return np.asarray(self.analysis.collapsed[self.runs])
 
     def where(self, mask: NDArray[np.bool_]) -> Selection:
-        """The runs that a mask (R,) names."""
+        """The runs that a mask (R,) selects."""
         return Selection(self.analysis, self.setting, self.runs[mask], self.labels[mask])
 
     def of_losses(self, *losses: str) -> Selection:
@@ -158,7 +158,7 @@ class Selection:
         within: tuple[float, float] | None = None,
         most: int = 50,
     ) -> list[Row]:
-        """Means over seeds by epoch, see `_means`; of at most `most` epochs, the first and the last among them."""
+        """Means over seeds by epoch, see `_means`; of at most `most` epochs, including the first and the last."""
         chosen = thinned(self.epochs, most)
         at = self._history("epoch")
         shown = np.isin(at, chosen)
@@ -203,7 +203,7 @@ class Selection:
 def rated(analysis: Analysis) -> list[Selection]:
     """The runs of every setting with a nominal noise rate, largest settings first.
 
-    Recorded labels have no nominal rate, so that they have no place on a grid of rates.
+    Recorded labels have no nominal rate, so they have no place on a grid of rates.
     """
     every = [Selection.of(analysis, setting) for setting in analysis.settings]
     known = [one.where(np.isfinite(one.rate)) for one in every]
@@ -215,9 +215,9 @@ def one_each(
 ) -> list[Selection]:
     """For each combination of some fields, the setting that a figure shows; largest settings first.
 
-    It is the main setting of its family (`Setting.speaks`) where that one has something to show, and otherwise the
-    variation with the most runs. Of main settings that differ in the noise law, it is the one with the most runs and,
-    among equals, the one under the law that most runs have.
+    The figure shows the main setting of a family (`Setting.speaks`) if it has something to show, and otherwise the
+    variation with the most runs. If main settings differ in the noise law, it shows the one with the most runs and,
+    among equals, the one with the law that most runs have.
 
     Args:
         selections: settings.
@@ -266,7 +266,8 @@ def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] =
 
     Args:
         shown: the settings drawn.
-        nc1: the figure needs NC1, which a collapsed run (class means coincide) does not have: say how many.
+        nc1: whether the figure needs NC1, which a collapsed run (class means coincide) does not have; the text then
+            gives the number of collapsed runs.
         by: the columns that make a cell.
     """
     parts = [f"{_runs([one], by)} of {one.title}" for one in shown] if 1 < len(shown) <= 3 else []

@@ -50,7 +50,7 @@ def _leaves(spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, A
 
 
 def under(path: str, parents: Iterable[str]) -> bool:
-    """Whether a path is one of these or lies below one."""
+    """Whether a path is one of these paths or lies below one of them."""
     return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
 
@@ -61,7 +61,7 @@ class Specs:
     Attributes:
         codes: by path one integer per run, (R,); equal integers mean equal values.
         values: by path the values in the order of their codes.
-        bound: the paths that a run's study chooses for each loss, by path a mask (R,).
+        bound: for each path that a study chooses separately for each loss, a mask (R,) of its runs.
     """
 
     codes: dict[str, Codes]
@@ -97,7 +97,7 @@ class Specs:
 
     @cached_property
     def rate(self) -> NDArray[np.float64]:
-        """The nominal noise rate of each run, (R,): that of its law, 0 without noise, NaN of a law without a rate."""
+        """The nominal noise rate of each run, (R,): that of its law, 0 without noise, NaN for a law without a rate."""
         rates = [0.0 if kind == "clean" else rate for rate, kind in zip(*self._noise, strict=True)]
         return np.array([rate if isinstance(rate, (int, float)) else np.nan for rate in rates], dtype=np.float64)
 

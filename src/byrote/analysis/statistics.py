@@ -121,7 +121,7 @@ def _by_seed_and_eta(reading: Reading) -> dict[tuple[Hashable, Hashable], float]
         key = (plain_key(seed), plain_key(eta))
         if key in value_of:
             raise ValueError(
-                f"one run per seed and eta is needed, got two at seed {key[0]}, eta {key[1]}: split settings"
+                f"expected one run per seed and eta, got two at seed {key[0]}, eta {key[1]}: split settings"
             )
         value_of[key] = value
     return {key: value for key, value in value_of.items() if np.isfinite(value)}

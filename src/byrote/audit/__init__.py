@@ -1,6 +1,6 @@
-"""Audit of a user's own labels: how many are wrong, which, and how sure that is.
+"""Audit of a user's own labels: how many are wrong, which of them, and how certain the answers are.
 
-Each name is loaded when first used, so that what was audited can be read, planned and settled without torch.
+Each name is loaded when first used, so that a stored audit can be read, planned and settled without torch.
 """
 
 import importlib

@@ -11,7 +11,7 @@ from byrote.audit.transition import Transition
 __all__ = ["advise", "confused_classes"]
 
 _MANY = 20  # how many pairs are listed
-_PLAIN = 0.01  # share from which a confusion is named
+_PLAIN = 0.01  # smallest share of a confusion that is named
 
 
 def confused_classes(
@@ -58,7 +58,7 @@ def advise(
         n: number of samples.
         duplicates: samples with a near duplicate of another label.
         underfits: whether the networks themselves err on many samples.
-        pilot: agreement with held-out noisy labels by the name of a loss, where losses were compared.
+        pilot: for each loss by name its agreement with held-out noisy labels, if losses were compared.
     """
     sentences = []
     if rate.verdict == "stated" and rate.low > 0.02:
@@ -69,7 +69,9 @@ def advise(
     elif rate.verdict == "stated":
         sentences.append(f"At most {rate.high:.1%} of the labels are wrong, if the noise is symmetric.")
     else:
-        sentences.append(f"Labels alone cannot tell how many are wrong here: {rate.reason}. What would: {rate.help}.")
+        sentences.append(
+            f"Labels alone cannot tell how many are wrong here: {rate.reason}. What would help: {rate.help}."
+        )
     if suspects:
         sentences.append(
             f"Look at the {suspects} suspects first ({suspects / n:.1%} of the samples), from the top of the list."
@@ -81,8 +83,8 @@ def advise(
         )
     if underfits:
         sentences.append(
-            "The networks err on many samples by themselves, and a robust loss learns more slowly: train longer, or "
-            "give features of a stronger network, before trusting the list."
+            "The networks themselves err on many samples, and a robust loss learns more slowly: train longer, or "
+            "use features of a stronger network, before trusting the list."
         )
     if pilot:
         best = max(pilot, key=lambda name: pilot[name])

@@ -20,11 +20,11 @@ Answer = tuple[int, str]
 
 @dataclass(frozen=True)
 class Matched:
-    """The answers beside the plan.
+    """The answers, matched to the plan.
 
     Attributes:
         wrong: for each planned sample in order True, False, or None where unsure; as many as were answered.
-        second: whether the two answers differ, for each sample that was asked twice and never answered "unsure".
+        second: whether the two answers differ, for each sample that was asked about twice and never answered "unsure".
         corrected: the label that the reviewer gave instead, by row.
     """
 

@@ -1,7 +1,7 @@
 """Follow a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
 
 Every answer is on the disk before the next question is asked. The sheet is written whole under another name and then
-put in its place, so that a kill at any moment leaves it with the answer or without, never with a part of it.
+put in its place, so that a kill at any moment leaves the sheet with or without the answer, never with a part of it.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ __all__ = ["Checks", "Narrowing"]
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The interval of the share of wrong labels after each sample that was checked, the ends beside each other.
+    """The interval for the share of wrong labels after each checked sample.
 
-    The ends hold at every moment together.
+    The intervals hold at all moments together.
     """
 
     low: tuple[float, ...]
@@ -34,7 +34,7 @@ class Checks:
     """The answers to the plan of an audit.
 
     Args:
-        folder: an audit with its plan; answers that it already holds stay.
+        folder: an audit with its plan; answers in it are kept.
 
     Attributes:
         audit, plan: what is checked.
@@ -68,7 +68,7 @@ class Checks:
 
     @property
     def answered(self) -> int:
-        """How many looks are answered."""
+        """The number of looks that are answered."""
         return sum(bool(answer) for answer in self._answers)
 
     def given(self, row: int) -> str:
@@ -140,7 +140,7 @@ class Checks:
         return [(row, answer) for row, answer in zip(self.rows, known, strict=False)]
 
     def narrowing(self) -> Narrowing:
-        """How the interval narrowed, as far as looks are answered without a gap."""
+        """How the interval narrowed, up to the first look without an answer."""
         seen = match(self.plan, self._pairs(), self.audit.names)
         low, high = running(self.plan, seen)
         return Narrowing(tuple(low.tolist()), tuple(high.tolist()))

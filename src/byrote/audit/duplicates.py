@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 __all__ = ["near_duplicates"]
 
 Integers = NDArray[np.int64]
-_NEAR = 0.1  # part of the usual distance to the nearest sample, below which two samples are nearly the same
+_NEAR = 0.1  # fraction of the usual distance to the nearest sample, below which two samples are nearly the same
 _MOST = 20_000  # largest number of samples for which all pairs are compared; beyond it, only equal samples are reported
 _BLOCK = 1024
 _WIDE = 64  # number of features from which random projections are used to look for neighbors

@@ -31,9 +31,9 @@ __all__ = ["LabelAudit"]
 class LabelAudit(_Base):  # type: ignore[misc]
     """Estimate how many labels are wrong, list the suspects, and state how certain the estimate is.
 
-    Two networks each learn one half of the samples and judge the other half, which costs little more than one run.
-    From labels alone no interval is right for every kind of noise, so `rate_` names its premise or says "cannot tell";
-    `plan` and `settle` then estimate the rate under any noise, from about 200 samples that a person checks.
+    Two networks each learn one half of the samples and judge the other half, which costs little more than one run. From
+    labels alone no interval is right for every kind of noise, so `rate_` has a premise or is "cannot tell"; `plan` and
+    `settle` then estimate the rate under any noise, from about 200 samples that a person checks.
 
     Args:
         network: None or "mlp", "linear" (for embeddings), "knn" (nothing is trained), a byrote network, or an
@@ -41,7 +41,7 @@ class LabelAudit(_Base):  # type: ignore[misc]
         folds: k, at least 2.
         epochs: the number of training epochs, at least 1.
         pilot: compare three losses on the held-out given labels first (three times the training).
-        random_state: an integer; the same gives the same audit.
+        random_state: an integer; equal integers give equal audits.
 
     Attributes:
         rate_: .value, .low, .high, .premise, .verdict, .reason, .help
@@ -80,7 +80,7 @@ class LabelAudit(_Base):  # type: ignore[misc]
 
         Args:
             X: features or embeddings (n, d), images (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame.
-            y: labels (n,) of any encoding; or, where X is a frame, the name of the column with them.
+            y: labels (n,) of any encoding; or, if X is a frame, the name of the column of labels.
             groups: (n,) samples of one group are never split between the halves.
 
         Raises:
@@ -99,7 +99,7 @@ class LabelAudit(_Base):  # type: ignore[misc]
             self.n_features_in_ = int(x.shape[1])
         labels, names = class_numbers(y)
         if len(labels) != len(x):
-            raise ValueError(f"equal lengths are needed, got {len(x)} samples and {len(labels)} labels")
+            raise ValueError(f"expected equal lengths, got {len(x)} samples and {len(labels)} labels")
         self.audit_: Audit = audit_samples(
             x,
             labels,

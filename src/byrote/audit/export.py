@@ -23,11 +23,12 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
 
     Args:
         audit: the audit to export.
-        target: a file ("csv", "parquet", "labelstudio": a list of tasks with the suggested label as prediction, the
-            suspects alone, the likeliest wrong first), or a new folder ("imagefolder").
+        target: a file ("csv", "parquet", "labelstudio") or a new folder ("imagefolder"). "labelstudio" is a list of
+            tasks:
+            only the suspects, the likeliest wrong first, with the suggested label as prediction.
         form: one of `FORMATS`.
-        corrected: labels that a person gave, by row. "imagefolder" copies each image into the folder of this label,
-            else of its given one; a network's prediction alone never changes a label.
+        corrected: labels that a person gave, by row. "imagefolder" copies each image into the folder of this label, or
+            of its given label if there is none; a network's prediction alone never changes a label.
 
     Returns:
         The target.

@@ -35,7 +35,8 @@ def draw_plan(
         half_width, checks, twice, seed: see `Audit.plan`.
 
     Raises:
-        ValueError: there is a plan already, whose answers a new plan would make worthless; or no such plan exists.
+        ValueError: there is a plan already, whose answers a new plan would make worthless; or no plan can do what is
+            asked.
     """
     if (folder / PLAN).exists() and (folder / SHEET).exists():
         raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")

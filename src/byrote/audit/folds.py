@@ -11,10 +11,10 @@ Integers = NDArray[np.int64]
 def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = None) -> Integers:
     """The fold of each sample; it is judged by the network that was trained on the other folds.
 
-    Without groups each class is dealt out in random order, so that the folds hold it in equal numbers, give or take
-    one, and the folds themselves differ by at most one sample. With groups (patients, near duplicates, videos) no
-    group is split: a network that has seen a duplicate has seen the label. Groups are dealt out from the largest to
-    the smallest, each to the fold in which its classes are rarest.
+    Without groups, each class is dealt out in random order, so that its numbers in the folds differ by at most one, and
+    so do the sizes of the folds. With groups (patients, near duplicates, videos) no group is split: a network that has
+    seen a duplicate has seen the label. Groups are dealt out from the largest to the smallest, each to the fold in
+    which its classes are rarest.
 
     Args:
         labels: (n,) classes.
@@ -34,7 +34,7 @@ def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = No
     if folds < 2:
         raise ValueError(f"folds must be 2 or more, got {folds}: a network cannot judge labels that it was trained on")
     if len(labels) < folds:
-        raise ValueError(f"{folds} folds need as many samples, got {len(labels)}")
+        raise ValueError(f"{folds} folds need at least as many samples, got {len(labels)}")
     generator = np.random.default_rng(seed)
     if groups is None:
         order = generator.permutation(len(labels))
@@ -48,7 +48,7 @@ def assign(labels: Integers, folds: int, seed: int, groups: Integers | None = No
 def _by_group(labels: Integers, folds: int, generator: np.random.Generator, groups: Integers) -> Integers:
     names, members = np.unique(groups, return_inverse=True)
     if len(names) < folds:
-        raise ValueError(f"{folds} folds need as many groups, got {len(names)}")
+        raise ValueError(f"{folds} folds need at least as many groups, got {len(names)}")
     classes = int(labels.max()) + 1
     held = np.zeros((folds, classes))
     sizes = np.bincount(members)

@@ -1,7 +1,7 @@
 """Predictions for samples by networks that have not seen their labels: one network per fold, all trained side by side.
 
 Two halves cost little more than one run: each of two networks learns one half and judges the other. Readings of all
-epochs are averaged, because a wrong label is contradicted early and long, and any single epoch is noisy.
+epochs are averaged, because a wrong label is contradicted early and for long, and a single epoch is noisy.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class HeldOut:
         logits: (n, N) float32, of the last epoch.
         probabilities: (n, N) float32, the mean over epochs.
         margin: (n,) float32, log-odds of the given label, cut to [-5, 5] in each epoch, mean over epochs.
-        trained: (n,) float32, the same under the networks that were trained on the sample, as it was trained on.
+        trained: (n,) float32, the same for the networks that were trained on the sample, read while they were trained.
         features: (n, M) float32, the inputs of the classifier in the last epoch.
         folds: (n,) int64, the number of the network that judged the sample.
         loss: mean training loss of each epoch and fold, (epochs, k).
@@ -76,8 +76,8 @@ def judge(
         labels: (n,) int64 in 0..N-1.
         folds: (n,) int64, see `folds.assign`.
         num_classes: N.
-        network, loss, training: the network, its loss, and the training settings. Every network takes as many samples
-            an epoch as the smallest of the training sets holds.
+        network, loss, training: the network, its loss, and the training settings. In each epoch every network takes as
+            many samples as the smallest training set has.
         seed: the seed of initial weights and order.
         device: the device to train on.
         followed: read every epoch; False reads only the last, as a plain cross-validation does.
@@ -129,8 +129,7 @@ def stored_or_trained(
 ) -> HeldOut:
     """The result of `train`, read from a file of `folder` if the same arrays and settings were trained before.
 
-    The file is named by a digest of the arrays' bytes and the settings. An interrupted training
-    starts over.
+    The file is named by a digest of the arrays' bytes and the settings. An interrupted training run starts over.
     """
     if folder is None:
         return train()
@@ -161,7 +160,7 @@ def _bounded(margins: Tensor) -> Tensor:
 
 
 class _Sums:
-    """Sums over epochs, a row per sample."""
+    """Sums over epochs, one row per sample."""
 
     def __init__(self, n: int, num_classes: int) -> None:
         self.probabilities = torch.zeros(n, num_classes)
@@ -210,7 +209,7 @@ def _read(network: StackedNetwork, x: Tensor, judged: list[Tensor]) -> tuple[Ten
     """Logits (n, N) and features (n, M) of every sample by the network that has not seen it, in eval mode."""
     network.eval()
     longest = max(map(len, judged))
-    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # the shorter ones repeat
+    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # the shorter folds repeat
     logits = features = torch.empty(0)
     for part in index.split(_CHUNK, 1):
         h = network.features(x, part.to(x.device))

@@ -1,7 +1,7 @@
 """Read arrays, frames, data sets and labels in any encoding, and return frames of the same kind.
 
 Frames (pandas, polars, Arrow) are read through narwhals, Hugging Face data sets through their Arrow tables. Rows keep
-their order, and a pandas frame its index.
+their order, and a pandas frame keeps its index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArra
     """
     if not is_frame(x):
         if label is not None:
-            raise ValueError(f"labels by the name of a column, {label!r}, need a frame, got a {type(x).__name__}")
+            raise ValueError(f"labels given by the name of a column, {label!r}, need a frame, got a {type(x).__name__}")
         return _checked(np.asarray(x), "X"), None, None
     frame = read_frame(x)
     if label is not None and label not in frame.columns:
@@ -103,7 +103,7 @@ def _checked(x: NDArray[Any], name: str) -> NDArray[np.floating]:
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, got {x.dtype}")
     if x.ndim < 2:
-        raise ValueError(f"{name} (n, d) is needed, a row per sample, got shape {x.shape}")
+        raise ValueError(f"expected {name} (n, d) with one row per sample, got shape {x.shape}")
     if x.ndim > 2:
         x = channels_first(x, "", name)
     if x.dtype.kind != "f":

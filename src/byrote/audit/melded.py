@@ -2,10 +2,10 @@
 
 A stratum of N_h samples, n_h of them drawn and checked and k_h found wrong, has two confidence distributions for its
 share p_h: the lower Beta(k_h, n_h - k_h + 1) and the upper Beta(k_h + 1, n_h - k_h), whose quantiles are the ends of
-Clopper and Pearson's interval; from a finite stratum, the same with the hypergeometric law. The lower end of
-sum W_h p_h is the alpha/2 quantile of the sum of independent draws from the lower ones, the upper end the
-1 - alpha/2 quantile of the sum of draws from the upper ones (Fay, Proschan and Brittain 2015, "Combining one-sample
-confidence procedures for inference in the two-sample case", Biometrics 71, 146).
+Clopper and Pearson's interval; for a finite stratum, the hypergeometric law replaces the binomial. The lower end of sum
+W_h p_h is the alpha/2 quantile of the sum of independent draws from the lower distributions, the upper end the 1 -
+alpha/2 quantile of the sum of draws from the upper distributions (Fay, Proschan and Brittain 2015, "Combining
+one-sample confidence procedures for inference in the two-sample case", Biometrics 71, 146).
 
 The quantiles are computed, not simulated: the distributions are laid out on a grid of step 2^-14 and convolved. Each
 value is rounded outward, so that an end lies at most one step per stratum too far out.
@@ -24,7 +24,7 @@ __all__ = ["Counts", "Errors", "at_random", "share", "share_of"]
 Array = NDArray[np.float64]
 _CELLS = 1 << 14
 _PLACES = np.arange(_CELLS + 1)
-_FINITE = 0.1  # share of a stratum from which drawing without replacement is taken into account
+_FINITE = 0.1  # drawn share of a stratum above which drawing without replacement is taken into account
 _LEVELS = 32  # quantiles of the reviewer's error that are averaged over
 
 
@@ -64,12 +64,12 @@ class Counts:
 class Errors:
     """How often a reviewer, asked twice about the same samples, disagreed with the first answer.
 
-    Premise: the reviewer takes a right label for wrong as often as a wrong one for right, with probability
-    epsilon < 1/2, at each look anew. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
+    Premise: the reviewer takes a right label for wrong as often as a wrong one for right, with probability epsilon <
+    1/2, independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
 
     Args:
         twice: samples looked at twice, at least 1.
-        differ: how many of them got two answers, at most `twice`.
+        differ: how many of them got two different answers, at most `twice`.
     """
 
     twice: int
@@ -78,7 +78,7 @@ class Errors:
     def __post_init__(self) -> None:
         if not 0 <= self.differ <= self.twice or self.twice < 1:
             raise ValueError(
-                f"0 <= differ <= twice and twice >= 1 are needed, got differ {self.differ}, twice {self.twice}"
+                f"expected 0 <= differ <= twice and twice >= 1, got differ {self.differ}, twice {self.twice}"
             )
 
     @property
@@ -106,9 +106,9 @@ def share(
 ) -> tuple[float, float, float]:
     """The share of wrong samples in the union of the strata: estimate, lower end, upper end.
 
-    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the share q_h that the reviewer calls wrong is
-    p_h (1 - epsilon) + (1 - p_h) epsilon, and p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]; the ends then
-    average over the confidence distributions of epsilon; at each draw every p_h takes its least favorable value.
+    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the share q_h that the reviewer calls wrong is p_h (1 -
+    epsilon) + (1 - p_h) epsilon, and p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends then average over
+    the confidence distributions of epsilon; for each draw of epsilon, every p_h takes its least favorable value.
 
     Args:
         strata: at least one sample in all. The share of a stratum without checked samples may be anything from 0 to 1.
@@ -141,8 +141,9 @@ def share_of(
 ) -> tuple[float, float, float]:
     """The share of all wrong samples that lies in `part`; if the part is the suspects, this is their recall.
 
-    Formula: A / (A + B), A the wrong samples in the part and B those in the rest. It rises in A and falls in B, so
-    the lower end melds the lower distribution of A with the upper one of B, and the upper end the other way.
+    Formula: A / (A + B), A the wrong samples in the part and B those in the rest. It rises with A and falls with B, so
+    the lower end combines the lower distribution of A with the upper distribution of B, and the upper end combines the
+    other two.
 
     Returns:
         value, low, high in [0, 1]; NaN with the interval [0, 1] where no wrong sample was found.
@@ -212,7 +213,7 @@ def _masses(counts: Counts, weight: float, upper: bool, ends: tuple[float, float
         below = steps[np.floor(x * counts.size + 1e-9).astype(np.int64)]
     else:
         below = np.interp(x * _CELLS, _PLACES, _beta(counts.checked, k, upper))
-    masses = np.diff(below, prepend=0.0)  # of (x_{j-1}, x_j]; the first of what is at most 0
+    masses = np.diff(below, prepend=0.0)  # masses of (x_{j-1}, x_j]; the first is that of x <= 0
     if upper:
         return masses
     masses[1] += masses[0]
@@ -222,7 +223,7 @@ def _masses(counts: Counts, weight: float, upper: bool, ends: tuple[float, float
 @lru_cache(maxsize=256)
 def _beta(n: int, k: int, upper: bool) -> Array:
     """P(p_h <= x) for x = 0, 2^-14, ..., 1 in a large stratum, under one of its confidence distributions."""
-    if k == (n if upper else 0):  # one value alone: 1 or 0
+    if k == (n if upper else 0):  # all mass at one value, 1 or 0
         return ((_CELLS if upper else 0) <= _PLACES).astype(np.float64)
     a, b = (k + 1, n - k) if upper else (k, n - k + 1)
     return np.asarray(special.betainc(a, b, _PLACES / _CELLS), dtype=np.float64)
@@ -271,7 +272,7 @@ def _sum(parts: Sequence[Array]) -> Array:
 
 
 def _quantile(masses: Array, level: float) -> float:
-    """The least grid value below or at which lies at least `level` of the distribution."""
+    """The least grid value x such that at least `level` of the distribution is at most x."""
     reached = np.cumsum(masses) >= level - 1e-12
     return float(np.argmax(reached)) / _CELLS if reached.any() else 1.0
 

@@ -12,7 +12,7 @@ _BLOCK = 1 << 24  # distances computed at a time
 def neighbor_probabilities(
     features: NDArray[np.floating], labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float32]:
-    """(m_a + 1/N) / (m + 1) for each class a: m_a of the m = 20 nearest samples of the other folds have it.
+    """(m_a + 1/N) / (m + 1) for each class a, where m_a of the m = 20 nearest samples of the other folds have class a.
 
     Distances are Euclidean between features of unit length.
 

@@ -1,9 +1,9 @@
 """Draw the samples that a person should check, so that the answers determine how many labels are wrong.
 
-Samples are drawn at random within three strata: the suspects, the doubtful (whose label is less likely than not, though
-they are no suspects), and the rest. The estimate is then right for any noise and any model; the model only makes the
-interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone looks: answers
-chosen afterwards would bias it.
+Samples are drawn at random within three strata: the suspects, the doubtful samples (which the networks find more likely
+wrong than right, but which are not suspects), and the rest. The estimate is then right for any noise and any model; the
+model only makes the interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone
+looks: answers chosen afterwards would bias it.
 """
 
 import json
@@ -35,7 +35,7 @@ class Stratum:
     Attributes:
         name: the name of the stratum.
         suspects: whether they are suspects.
-        size: how many samples it holds.
+        size: how many samples it has.
         checks: how many of them are drawn.
         likely: the share of wrong labels that the audit expects there.
         by_class: how many of its samples have each given label.
@@ -62,7 +62,7 @@ class Plan:
         stratum: the number of the stratum of each.
         given: the given label of each.
         twice: samples among `rows` to check a second time, after all others.
-        half_width: the half-width of the interval to expect.
+        half_width: the expected half-width of the interval.
         fingerprint: digest of all this; a plan that was changed by hand is refused.
     """
 
@@ -103,7 +103,7 @@ class Plan:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a plan, or one that was changed since it was drawn.
+            ValueError: not a plan, or a plan that was changed since it was drawn.
         """
         text = Path(path).read_text("utf-8")
         try:
@@ -120,7 +120,7 @@ class Plan:
 
 
 def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]:
-    """The rows of the three strata: suspects, the other doubtful samples, the rest; empty ones stay.
+    """The rows of the three strata: suspects, the other doubtful samples, and the rest; any of them may be empty.
 
     Args:
         suspect: (n,) which samples are suspects.
@@ -180,7 +180,7 @@ def _rounded(drawn: NDArray[np.float64], most: Rows, total: int) -> list[int]:
 def expected_half_width(
     sizes: Sequence[int], likely: Sequence[float], drawn: Sequence[int], twice: int, confidence: float
 ) -> float:
-    """Half of the width of the interval if every stratum shows as many wrong labels as the audit expects."""
+    """Half the width of the interval if every stratum has as many wrong labels as the audit expects."""
     strata = [Counts(N, n, round(n * p)) for N, p, n in zip(sizes, likely, drawn, strict=True)]
     _, low, high = share(strata, confidence, Errors(twice, 0) if twice else None)
     return (high - low) / 2
@@ -215,7 +215,7 @@ def draw(
         confidence: the confidence level of the intervals.
 
     Raises:
-        ValueError: neither or both of `checks` and `half_width`, or one out of range.
+        ValueError: neither or both of `checks` and `half_width`, or a value out of range.
     """
     _check(checks, half_width, twice, confidence)
     sizes = [len(rows) for rows in strata]
@@ -262,7 +262,7 @@ def _check(checks: int | None, half_width: float | None, twice: int, confidence:
         )
     if checks is not None and (checks < 2 or not 0 <= twice < checks):
         raise ValueError(
-            f"a plan needs 2 checks or more, fewer of them second looks, got checks {checks}, twice {twice}"
+            f"a plan needs at least 2 checks, and fewer second looks than checks, got checks {checks}, twice {twice}"
         )
     if half_width is not None and not 0 < half_width < 0.5:
         raise ValueError(f"half_width must lie between 0 and .5, got {half_width:g}")

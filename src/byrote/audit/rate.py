@@ -27,11 +27,11 @@ def label_only(
     """The rate by `measures.noise_rate`, with the same verdict and premise.
 
     Args:
-        logits: gives the held-out logits (r, N) of r rows.
+        logits: a function that gives the held-out logits (r, N) of r rows.
         labels: (n,).
         num_classes: N.
         folds: (n,) number of the network that judged each sample; None: a single network.
-        transition: the consensus estimate, for a value where no interval can be stated.
+        transition: the consensus estimate, which gives the value where no interval can be stated.
         disagreement: share of labels that differ from the prediction.
         seed: the seed of the random part that is used where the samples do not fit in memory.
     """

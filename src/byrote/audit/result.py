@@ -28,12 +28,12 @@ class Rate:
     """The share of wrong labels, estimated from labels alone.
 
     Attributes:
-        value: the estimate: under symmetric noise where an interval is stated, else that of the transition matrix
-            where there is one, else NaN.
+        value: the estimate. Where an interval is stated, it assumes symmetric noise; otherwise it comes from the
+            transition matrix, or is NaN if there is none.
         low, high: ends of the 95% interval; NaN where the verdict is "cannot tell".
         verdict: "stated" or "cannot tell".
-        reason: why, in one sentence.
-        premise: what must be true for it to be right.
+        reason: the reason for the verdict, in one sentence.
+        premise: what must be true for the estimate to be right.
         help: what would narrow it down; empty where an interval is stated.
         disagreement: share of labels that differ from the held-out prediction.
         profile, counted: the labels that were counted; see `measures.rate.RateEstimate`.
@@ -58,7 +58,7 @@ class Confused:
     Attributes:
         true, given: names of the classes.
         share: estimated share of the samples of the true class that carry the given label, with its interval.
-        low, high: the ends; NaN where it comes from the suspects alone.
+        low, high: the ends; NaN where the share comes from the suspects alone.
         count: suspects with this given label, for which the true class is suggested.
     """
 
@@ -82,7 +82,7 @@ class Audit:
         rate: the share of wrong labels, estimated from labels alone.
         transition: how labels were confused.
         confused: the pairs of classes that are confused most.
-        advice: what to do, a sentence each.
+        advice: what to do, one sentence per step.
         about: how the audit was made: source, method, network, loss, epochs, folds, seed, seconds, notes, ...
     """
 
@@ -120,12 +120,11 @@ class Audit:
         """Draw the samples to check.
 
         Args:
-            half_width: how narrow the interval shall be, in (0, .5); or
+            half_width: the half-width that the interval should have, in (0, .5); or
             checks: how many looks to take, second looks included.
-            twice: how many of the looks are second ones; None: a tenth of `checks`, and 20 with `half_width`. 0 takes
-                each answer as right.
-            seed: the seed of the draw.
-            confidence: the confidence level of the intervals.
+            twice: how many of the looks are second looks; None: a tenth of `checks`, or 20 with `half_width`. With 0,
+            each answer is taken as right. seed: the seed of the draw. confidence: the confidence level of the
+            intervals.
         """
         columns = self.samples
         strata = split(columns["suspect"], columns["doubtful"])
@@ -199,7 +198,9 @@ class Audit:
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{folder / _ABOUT} is not the record of an audit: audit again") from None
         if version != FORMAT:
-            raise ValueError(f"{folder} holds an audit of format {version}, and {FORMAT} is read: audit again")
+            raise ValueError(
+                f"{folder} holds an audit of format {version}, but only format {FORMAT} can be read: audit again"
+            )
         for name, wanted in checksums.items():
             if not (folder / name).is_file() or sha256(folder / name) != wanted:
                 raise ValueError(f"{folder / name} is missing or was changed since the audit: audit again")
@@ -234,7 +235,7 @@ _MATRICES = ("matrix", "low", "high")
 
 
 def digest_labels(given: NDArray[np.int64], names: Sequence[str]) -> str:
-    """Sixteen hexadecimal digits that name the labels."""
+    """Sixteen hexadecimal digits that identify the labels."""
     state = hashlib.sha256("\0".join(names).encode())
     state.update(np.ascontiguousarray(given, dtype="<i8").tobytes())
     return state.hexdigest()[:16]

@@ -27,7 +27,7 @@ from byrote.measures.rate import UNDERFITS
 __all__ = ["Readings", "audit_probabilities", "audit_samples", "scaled"]
 
 Integers = NDArray[np.int64]
-_BLOCK = 1 << 22  # how many probabilities a block holds
+_BLOCK = 1 << 22  # how many probabilities one block has
 _SAMPLE = 50_000  # samples from which the transition matrix is estimated where probabilities were given
 _TINY = 1e-12
 PILOT: dict[str, Loss] = {"RLL": LOSS, "CE": losses.CrossEntropy(), "GCE": losses.GeneralizedCrossEntropy()}
@@ -83,8 +83,8 @@ def audit_samples(
         pilot: compare RLL, CE and GCE on the held-out given labels, and audit under the one that agrees most.
         seed: the seed of folds, weights and order.
         device: the device to train on.
-        ids: what the samples are called; None: their rows.
-        keep: a folder in which finished trainings are kept, so that the same audit does not train again.
+        ids: the names of the samples; None: their row numbers.
+        keep: a folder for the results of finished training runs, so that the same audit does not train again.
         on_epoch: called with the epoch and the number of epochs.
     """
     began, N = time.perf_counter(), len(names)
@@ -116,7 +116,7 @@ def audit_samples(
             name = max(agreement, key=lambda other: agreement[other])
             read = tried[name]
         known = _from_training(read, labels, seed)
-        about |= {"method": "held-out networks, one a fold", "loss": name, "epochs": epochs}
+        about |= {"method": "held-out networks, one per fold", "loss": name, "epochs": epochs}
     return _concluded(known, x.reshape(len(x), -1), labels, tuple(names), ids, about, agreement, began)
 
 
@@ -137,9 +137,9 @@ def audit_probabilities(
         labels: (n,) in 0..N-1.
         names: the names of the N classes.
         folds: (n,) number of the model that gave each row, where there are several.
-        features: (n, M) of the same samples, in which neighbors are looked for; None: the probabilities themselves.
-        seed: the seed of what is drawn.
-        ids: what the samples are called; None: their rows.
+        features: (n, M) of the same samples, by which neighbors are found; None: the probabilities themselves.
+        seed: the seed of all random draws.
+        ids: the names of the samples; None: their row numbers.
 
     Raises:
         ValueError: rows that are not probabilities.
@@ -157,9 +157,7 @@ def audit_probabilities(
 
 def _enough(labels: Integers, N: int) -> None:
     if N < 2:
-        raise ValueError(
-            f"labels of at least two classes are needed, got {N}: with a single class no label can be wrong"
-        )
+        raise ValueError(f"expected labels of at least two classes, got {N}: with a single class no label can be wrong")
 
 
 def _from_training(read: HeldOut, labels: Integers, seed: int) -> Readings:

@@ -2,14 +2,14 @@
 
 A confidence sequence by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
 betting", JRSS B 86, 1; without replacement: their section 5). At look t, with N samples in all, let each stratum hold
-u_h samples that nobody has looked at, m_h of them still in the plan, and let w be the wrong ones found so far. The next
-sample comes from stratum h with probability m_h / m, as the plan is in random order, and
+u_h samples that nobody has looked at, m_h of them still in the plan, and let w be the number of wrong labels found so
+far. The next sample comes from stratum h with probability m_h / m, as the plan is in random order, and
 
     Y = w / N + (u_h / N) (m / m_h) X,    X = 1 where its label is wrong,
 
 has the mean theta, the share of wrong labels, whatever was seen before. So a gambler who bets on Y against the value
-theta = c, with stakes that depend on the past alone, has a capital that exceeds 2 / alpha with probability alpha / 2
-at most if c is right. The values against which no capital has ever exceeded it are the interval.
+theta = c, with stakes that depend on the past alone, has a capital that ever exceeds 2 / alpha with probability at most
+alpha / 2 if c is right. The interval consists of the values against which no capital has ever exceeded 2 / alpha.
 """
 
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ def running_share(
     """The interval for the share of wrong labels after each look.
 
     Args:
-        stratum: the stratum of each look, in the order of the plan; may stop before the plan ends.
-        wrong: whether its label was wrong.
+        stratum: the stratum of each look, in the order of the plan; the looks may stop before the plan ends.
+        wrong: whether the label was wrong at each look.
         sizes: N_h, samples in each stratum.
         checks: n_h, how many samples of each stratum the plan draws, in random order.
-        confidence: that the interval holds at all moments together, in (0, 1).
+        confidence: the probability that the interval holds at all moments together, in (0, 1).
 
     Returns:
-        low, high, each (t,), the first falling never and the second rising never. From the moment at which a stratum
-        has no planned sample left while others have, the interval no longer changes.
+        low, high, each (t,); low never falls, and high never rises. From the moment at which a stratum has no planned
+        sample left while others have, the interval no longer changes.
 
     >>> low, high = running_share([0] * 60, [look % 10 == 5 for look in range(60)], [1000], [60])
     >>> bool(low[-1] < .1 < high[-1]), bool((np.diff(high) <= 0).all())
@@ -52,7 +52,10 @@ def running_share(
     total, planned = sum(sizes), np.array(checks, dtype=np.float64)
     unseen = np.array(sizes, dtype=np.float64)
     candidates = (np.arange(_GRID) + 0.5) / _GRID
-    up, down = np.zeros(_GRID), np.zeros(_GRID)  # logarithms of the capital of those who bet on more, on less
+    up, down = (
+        np.zeros(_GRID),
+        np.zeros(_GRID),
+    )  # log capitals of bets on a larger, on a smaller theta
     most = np.zeros(_GRID)
     bar = log(2 / (1 - confidence))
     wrong_seen, seen, mean, spread = 0, 0, 0.5, 0.25
@@ -86,7 +89,7 @@ def _open(planned: Array, unseen: Array) -> bool:
 
 
 def _ends(plausible: NDArray[np.bool_], wrong: int, unseen: float, total: int) -> tuple[float, float]:
-    """The ends of the candidates not ruled out, half a step outward, never beyond the shares that were counted."""
+    """The ends of the candidates not ruled out, half a step outward, but never beyond the shares that were counted."""
     places = np.flatnonzero(plausible)
     sure_low, sure_high = wrong / total, (wrong + unseen) / total
     if not len(places):

@@ -18,10 +18,10 @@ __all__ = ["ClassShare", "Settled", "Share", "running", "settle"]
 _DRAWN = "The samples were drawn by the plan, and nobody chose which to answer."
 _RIGHT = "Each answer is right: no sample was looked at twice."
 _ERRING = (
-    "The reviewer errs equally often on right and on wrong labels, less than half of the time, and anew at a second "
-    "look; {differ} of {twice} second looks differ from the first."
+    "The reviewer errs equally often on right and on wrong labels, less than half of the time, and independently at a "
+    "second look; {differ} of {twice} second looks differ from the first."
 )
-_ANY_TIME = "The interval holds whenever one stops looking, and takes each answer as right."
+_ANY_TIME = "The interval is valid whenever the checking stops, and it takes each answer as right."
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Settled:
     counted: tuple[Counts, ...]
 
     def plain(self, plan: Plan) -> dict[str, Any]:
-        """As it is stored and printed: texts, numbers and lists; None where a share cannot be estimated."""
+        """The results as stored and printed: texts, numbers and lists; None where a share cannot be estimated."""
         named: list[tuple[str, Share]] = [("wrong labels", self.rate), ("wrong among suspects", self.precision)]
         named += [("suspects among wrong labels", self.recall)]
         named += [(f"wrong among {one.name}", one) for one in self.by_class]
@@ -105,7 +105,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
 
     Once every planned sample is answered, the intervals are melded Clopper-Pearson. Before that, the interval of the
     rate is a confidence sequence, because a reviewer who watches it may stop at a convenient moment; precision, recall
-    and the classes are estimated at the end only.
+    and the classes are estimated only at the end.
 
     Args:
         plan: what was drawn.
@@ -116,7 +116,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
         ValueError: no answers, or answers that the plan does not allow.
     """
     if not answers:
-        raise ValueError("at least one answer is needed, got none: answer the plan's samples in its order")
+        raise ValueError("expected at least one answer, got none: answer the plan's samples in its order")
     seen = match(plan, answers, names)
     errors = Errors(len(seen.second), sum(seen.second)) if seen.second else None
     done = len(seen.wrong) == len(plan.rows)

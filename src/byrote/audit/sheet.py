@@ -22,9 +22,9 @@ def sheet(audit: Audit, plan: Plan, answers: Sequence[str] = ()) -> str:
     """The text of the sheet.
 
     Args:
-        audit: whose samples are asked about.
-        plan: which looks.
-        answers: so far, "" where there is none; fewer than looks leave the rest blank.
+        audit: the audit whose samples are asked about.
+        plan: the plan of the looks.
+        answers: the answers so far, "" where there is none; looks beyond the last of them stay blank.
     """
     ids, given = audit.samples["id"], audit.samples["given"]
     text = io.StringIO()
@@ -44,7 +44,7 @@ def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a row that the plan does not ask for, or one too often.
+        ValueError: a row that the plan does not ask for, or not that often.
     """
     text = path.read_text("utf-8-sig")
     torn = bool(text) and not text.endswith(("\n", "\r"))

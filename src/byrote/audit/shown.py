@@ -74,7 +74,7 @@ class Samples:
 
         Args:
             row: the row of the sample.
-            side: most pixels of its longer side; a smaller picture keeps its size.
+            side: the largest number of pixels of its longer side; a smaller picture keeps its size.
         """
         try:
             if self._kind == "images":
@@ -92,13 +92,13 @@ class Samples:
 
         Args:
             rows: the rows of the samples.
-            length: most characters of a text.
+            length: the largest number of characters of a text.
         """
         cells = self._cells(rows, length)
         return {row: (*cells.get(row, ()), *self._numbers(row)) for row in rows}
 
     def _cells(self, rows: Sequence[int], length: int) -> dict[int, Fields]:
-        """The cells of the table, or of the table of labels beside an array."""
+        """The cells of the table, or of the table with the labels of an array."""
         place = self._source.get("path" if self._kind == "table" else "labels")
         if not rows or place is None or Path(place).suffix.lower() not in (".csv", ".parquet"):
             return {}
@@ -110,7 +110,7 @@ class Samples:
                 texts = table.texts(rows, length + 1)
         except (OSError, ValueError):
             return {}
-        if len(next(iter(texts.values()), {})) == 1:  # nothing but the labels
+        if len(next(iter(texts.values()), {})) == 1:  # a table with nothing but the labels
             return {}
         return {
             row: tuple((name, _cut(text, length)) for name, text in cells.items() if name != label)
@@ -147,7 +147,7 @@ def _encoded(pixels: NDArray[Any], side: int) -> Picture:
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes as they are; parts of white as parts of 255; other numbers from their least to their largest."""
+    """Pixels as bytes: bytes stay, [0, 1] is scaled to [0, 255], other numbers from their minimum to their maximum."""
     if pixels.dtype == np.uint8:
         return pixels
     values = pixels.astype(np.float64)

@@ -33,7 +33,7 @@ class Source:
         ids: the name of each sample: the path of its file within the folder, or its row.
         groups: (n,), or None.
         about: where it came from, for the record.
-        notes: what was left out, a sentence each.
+        notes: what was left out, one sentence for each kind.
     """
 
     x: NDArray[Any]
@@ -46,10 +46,10 @@ class Source:
 
 
 def image_folder(place: Path, resolution: int | None = None) -> Source:
-    """All images of a folder, one folder per class, those of its splits together.
+    """All images of a folder with one folder per class, with the images of its splits together.
 
     Args:
-        resolution: side that the images are averaged down to; None needs images of one size.
+        resolution: the side that the images are averaged down to; with None, all images must have the same size.
     """
     listing = list_classes(place)
     pairs = [pair for entries in listing.splits.values() for pair in entries]
@@ -116,7 +116,7 @@ def array_file(path: Path, labels: Path, column: str | None, groups: Path | None
     """Embeddings or features in an .npy file, with labels in another file."""
     x = read_npy(path)
     if x.dtype.kind not in "biuf" or x.ndim < 2:
-        raise ValueError(f"{inputs.shown(path)}: numbers (n, d) are needed, got {x.dtype} of shape {x.shape}")
+        raise ValueError(f"{inputs.shown(path)}: expected numbers (n, d), got {x.dtype} of shape {x.shape}")
     return _beside(x, path, labels, column, groups, "embeddings")
 
 
@@ -129,7 +129,7 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
             raise
         raise ValueError(f"{inputs.shown(path)} is not a whole npy file of plain numbers") from None
     if p.dtype.kind != "f" or p.ndim != 2:
-        raise ValueError(f"{inputs.shown(path)}: probabilities (n, N) are needed, got {p.dtype} of shape {p.shape}")
+        raise ValueError(f"{inputs.shown(path)}: expected probabilities (n, N), got {p.dtype} of shape {p.shape}")
     source = _beside(p, path, labels, column, None, "probabilities")
     if len(source.names) != p.shape[1]:
         raise ValueError(

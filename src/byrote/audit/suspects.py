@@ -1,8 +1,9 @@
 """Which labels are suspect: score, suggested label, probability that the label is wrong, and the reason in words.
 
 The score comes from all epochs and networks: the mean log-odds of the given label, held out and in training, turned
-into a number from 0 to 1, the higher the likelier wrong. Averages over epochs rank wrong labels best in most settings
-("Benchmarking noisy label detection methods", 2025; Pleiss et al. 2020), because a wrong label is learned late.
+into a number from 0 to 1; the higher it is, the likelier the label is wrong. Averages over epochs rank wrong labels
+best in most settings ("Benchmarking noisy label detection methods", 2025; Pleiss et al. 2020), because a wrong label is
+learned late.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ __all__ = ["KINDS", "Judged", "judge_labels", "probability_wrong", "reasons"]
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 KINDS = ("fits", "doubtful", "wrong", "ambiguous", "duplicate")
-_AMBIGUOUS = 0.2  # a sample fits both classes while the likeliest leads the given one by at most this
+_AMBIGUOUS = 0.2  # a sample fits both classes if the likeliest class leads the given class by at most this
 _BINS = 4  # bins of confidence within a predicted class
 
 
@@ -29,11 +30,12 @@ class Judged:
 
     Attributes:
         suggested: the class that the networks predict; equal to the given label where they agree with it.
-        score: in [0, 1], the higher the likelier wrong.
+        score: in [0, 1]; the higher it is, the likelier the label is wrong.
         probability: that the label is wrong, in [0, 1], never falling in the score.
-        suspect: the labels to look at first: as many as the estimated rate says, those of the highest scores.
-        doubtful: the given label is less likely than not; without an estimated rate these are the suspects.
-        kind: place in `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
+        suspect: the labels to look at first: those with the highest scores, as many as the estimated rate implies.
+        doubtful: the networks find the given label more likely wrong than right; without an estimated rate these are
+            the suspects.
+        kind: an index of `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
             suggested one, or "duplicate" where a near duplicate has another label.
     """
 
@@ -83,13 +85,13 @@ def judge_labels(
 def probability_wrong(
     labels: Integers, predicted: Integers, confidence: Array, own: Array, score: Array, transition: Transition
 ) -> Array:
-    """P(wrong), never falling in the score.
+    """P(wrong), which never falls as the score rises.
 
     Where T is known, let pi_k be the shares of the true classes among the samples of one predicted class and one
-    quarter of confidence, which follow from their labels by EM. A label a is then wrong with probability
-    1 - pi_a T_aa / sum_k pi_k T_ka. Over all samples in the order of the score these are made to rise (isotonic
-    regression). Where T is not known it is one minus the network's own probability of the label, made to rise in the
-    same way; it is then not known to be calibrated.
+    quarter of confidence, which follow from their labels by EM. A label a is then wrong with probability 1 - pi_a T_aa
+    / sum_k pi_k T_ka. Over all samples in the order of the score, these probabilities are made to rise by isotonic
+    regression. Where T is not known, P(wrong) is one minus the network's own probability of the label, made to rise in
+    the same way; it may then be uncalibrated.
     """
     raw = 1 - own
     if transition.verdict == "stated":

@@ -27,8 +27,8 @@ PREMISE = (
 SURE = 0.25  # share of the samples of each fold and predicted class that are used
 FEWEST = 25  # samples of each class that an estimate needs
 MOST_CLASSES = 100
-_LARGEST_GROUP = 3000  # most samples of one fold and predicted class among which neighbors are searched
-_OVERLAP = 3  # triples in which a label occurs on average: counts carry a third of the information
+_LARGEST_GROUP = 3000  # largest number of samples of one fold and predicted class among which neighbors are searched
+_OVERLAP = 3  # triples in which a label occurs on average, so counts carry a third of the information
 _RESAMPLED = 40
 
 
@@ -41,9 +41,9 @@ class Transition:
         low, high: (N, N), ends of 95% intervals for each entry, from resampled counts.
         prior: (N,) share of each true class.
         rate: 1 - sum_k prior_k T_kk, the share of wrong labels under the premise.
-        triples: how many were counted.
+        triples: how many triples were counted.
         verdict: "stated" or "cannot tell".
-        reason: why, in one sentence.
+        reason: the reason for the verdict, in one sentence.
         premise: what must be true for the matrix to be right.
     """
 
@@ -87,8 +87,8 @@ def consensus(
         return _unknown(
             N,
             len(counted),
-            f"only {seen[rare]} of the surest samples are predicted as class {rare}, and {FEWEST} are needed: more "
-            "samples of rare classes would help, or more epochs",
+            f"only {seen[rare]} of the surest samples are predicted as class {rare}, but at least {FEWEST} are needed: "
+            "more samples of rare classes would help, or more epochs",
         )
     keys, counts = np.unique(counted, axis=0, return_counts=True)
     shares = np.bincount(labels, minlength=N) / len(labels)
@@ -105,7 +105,7 @@ def consensus(
         rate=float(1 - (prior * np.diag(T)).sum()),
         triples=len(counted),
         verdict="stated",
-        reason=f"{len(counted)} samples are compared with their two nearest",
+        reason=f"{len(counted)} samples are compared with their two nearest samples",
     )
 
 

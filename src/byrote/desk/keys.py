@@ -1,4 +1,4 @@
-"""Which key of the keyboard gives which class."""
+"""The keys of the keyboard that stand for classes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ __all__ = ["class_keys"]
 
 
 def class_keys(names: Sequence[str]) -> dict[str, str]:
-    """The class of each key; empty where a key would not say which class it means.
+    """The class of each key; empty if it would be unclear which class a key means.
 
     Classes whose names are digits have these digits as keys. Up to ten classes with other names have the keys 1 to 9,
     then 0. Where only some names are digits, or there are more than ten classes, a class is chosen from a list.

@@ -1,4 +1,4 @@
-"""The server of a desk: NiceGUI, on the loopback address alone, behind a token; it ends by itself."""
+"""The server of a desk: NiceGUI on the loopback address only, protected by a token; it ends by itself."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ __all__ = ["Ended", "serve"]
 
 _HOST = "127.0.0.1"
 _SIDE = 1400  # pixels per side of a large picture
-_LENGTH = 20_000  # the most characters shown of a cell
+_LENGTH = 20_000  # largest number of characters shown of a cell
 _GRACE = 120.0  # seconds in which the last answer can be taken back
 _SOON = 3.0  # seconds after which a finished desk without a visitor ends
 
@@ -35,7 +35,7 @@ class Ended:
 
     Attributes:
         reason: "done", "idle" or "stopped".
-        answered, looks: how many looks are answered, of how many.
+        answered, looks: how many looks are answered, and how many there are.
     """
 
     reason: str
@@ -53,7 +53,7 @@ def serve(
 ) -> Ended:
     """Open a desk on an audit with a plan, and return when it has ended.
 
-    It ends when all is answered and the person leaves the page or presses Enter, when nobody answers for `idle`
+    It ends when all looks are answered and the person leaves the page or presses Enter, when nobody answers for `idle`
     seconds, or on Ctrl-C. Every answer is in `answers.csv` before the next sample is shown, so that a desk that was
     killed continues where it was.
 
@@ -62,11 +62,11 @@ def serve(
         port: a port of the loopback address; 0 takes a free one.
         browser: whether to open the page in the browser of this machine.
         idle: seconds.
-        on_start: called with the address, whose token lets its holder in.
+        on_start: called with the address, which contains the token that gives access.
 
     Raises:
-        FileNotFoundError, ValueError: no audit or plan, answers that nobody can read, a port that is taken, or another
-            desk on the same folder.
+        FileNotFoundError, ValueError: no audit or plan, unreadable answers, a port that is taken, or another desk on
+            the same folder.
         ModuleNotFoundError: the `ui` extra is not installed.
     """
     with alone(folder):
@@ -90,13 +90,15 @@ def _listening(port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise ValueError(f"port {port} cannot be used ({error.strerror}): name another one, or none") from None
+        raise ValueError(
+            f"port {port} cannot be used ({error.strerror}): name another port, or none to use a free port"
+        ) from None
     return listener
 
 
 @dataclass
 class _Desk:
-    """One desk: the answers, who looks at it, and when somebody last did something."""
+    """One desk: the answers, the open pages, and the time of the last action."""
 
     checks: Checks
     folder: str
@@ -110,7 +112,7 @@ class _Desk:
     def __post_init__(self) -> None:
         self.samples = Samples(self.checks.audit)
         rows = () if self.samples.pictured else sorted(set(self.checks.rows))
-        self.texts = self.samples.fields(rows, _LENGTH)  # read once: a table is walked from its start
+        self.texts = self.samples.fields(rows, _LENGTH)  # read once, because a table is read from its start
         if self.checks.torn:
             self.message = "The last line of answers.csv was cut off; its sample is asked about again."
 
@@ -184,7 +186,7 @@ class _Desk:
             elif shown is not None:
                 self.checks.answer(shown, answer)
         except (ValueError, OSError) as error:
-            self.message = f"Not written down: {error}"
+            self.message = f"Not recorded: {error}"
         self._show()
 
     def _show(self, ended: str = "") -> None:
@@ -194,7 +196,7 @@ class _Desk:
             area.set_content(html)
 
     async def _until_the_end(self) -> None:
-        """Watch for the end, tell the open pages, and let the server go."""
+        """Wait for the end, announce it on the open pages, and shut the server down."""
         from nicegui import app
 
         while not self.reason:
@@ -206,6 +208,6 @@ class _Desk:
             elif self.checks.place is not None and quiet > self.idle:
                 self.reason = "idle"
         self.message = ""
-        self._show("All is answered." if self.reason == "done" else "Nobody answered for a while.")
-        await asyncio.sleep(0.5)  # so that the pages show it
+        self._show("All looks are answered." if self.reason == "done" else "Nobody answered for a while.")
+        await asyncio.sleep(0.5)  # so that the pages have time to show it
         app.shutdown()

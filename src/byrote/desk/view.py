@@ -25,10 +25,10 @@ def view(
         checks: the answers.
         texts: by row, what is shown of a sample that is not a picture; empty for pictures. What networks predict for
             a sample is never shown, since it would sway the answer.
-        folder: the audit's folder, as a command names it.
-        pictures: the address of a look's picture, up to the look's number.
+        folder: the audit's folder, as it is written in a command.
+        pictures: the start of the address of a picture, which the number of the look completes.
         message: what went wrong with the last answer.
-        ended: why the desk takes no more answers; empty while it does.
+        ended: why the desk takes no more answers; empty while it takes answers.
     """
     place = checks.place
     shown: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def band(low: tuple[float, ...], high: tuple[float, ...], planned: int) -> dict[
     """The interval after each sample as a polygon in a box, and the share at the top of the box.
 
     Args:
-        low, high: its ends, as many as samples are checked.
+        low, high: its ends, one of each per checked sample.
         planned: how many samples the plan has.
 
     >>> chart = band((0.0, 0.1), (1.0, 0.4), 4)

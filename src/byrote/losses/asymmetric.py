@@ -1,8 +1,8 @@
-"""Asymmetric losses: bounded functions of p_y that prefer the commonest label (Zhou et al. 2021).
+"""Asymmetric losses: bounded functions of p_y that favor the most common label (Zhou et al. 2021).
 
 Xiong Zhou, Xianming Liu, Junjun Jiang, Xin Gao, Xiangyang Ji, "Asymmetric Loss Functions for Learning with Noisy
-Labels", ICML 2021. Where one label is likelier than every other, the prediction that minimizes such a loss
-is that label, without the class sum having to be constant. The defaults are those of the authors' CIFAR-10 runs.
+Labels", ICML 2021. Where one label is likelier than every other, the prediction that minimizes such a loss is that
+label, even if the class sum is not constant. The defaults are those of the authors' CIFAR-10 runs.
 """
 
 import math
@@ -25,7 +25,7 @@ class AGCE(Loss):
 
     Args:
         a: above 0; .6 in the authors' CIFAR-10 runs.
-        q: above 0; .6 there.
+        q: above 0; .6 in the same runs.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class AUL(Loss):
 
     Args:
         a: above 1; 5.5 in the authors' CIFAR-10 runs.
-        q: above 0; 3 there.
+        q: above 0; 3 in the same runs.
 
     Example:
         >>> import torch
@@ -96,7 +96,7 @@ class AUL(Loss):
 class AEL(Loss):
     """L = exp(-p_y / a), the asymmetric exponential loss.
 
-    Never 0: it lies between exp(-1/a) and 1.
+    It is never 0, but lies between exp(-1/a) and 1.
 
     Args:
         a: above 0; 2.5 in the authors' CIFAR-10 runs.

@@ -185,7 +185,7 @@ class Loss(Component, family="losses"):
         return None
 
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The labels as int64, after shapes, dtypes and range are checked; not the range while torch compiles."""
+        """The labels as int64, after checks of shapes, dtypes and, except while torch compiles, range."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")
@@ -216,7 +216,7 @@ class Loss(Component, family="losses"):
     def module(
         self, num_samples: int | None = None, num_classes: int | None = None, runs: int | None = None
     ) -> "LossModule":
-        """This loss as an `nn.Module`; the arguments matter only to losses that remember samples.
+        """This loss as an `nn.Module`; only losses that remember samples use the arguments.
 
         Example:
             >>> import torch

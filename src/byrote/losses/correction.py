@@ -22,7 +22,7 @@ def _rows(value: Any) -> Any:
 def _stochastic(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
     N = len(rows)
     if N < 2 or any(len(row) != N for row in rows):
-        raise ValueError(f"a square matrix of at least 2 classes is needed, got rows of {[len(r) for r in rows]}")
+        raise ValueError(f"expected a square matrix of at least 2 classes, got rows of length {[len(r) for r in rows]}")
     for n, row in enumerate(rows):
         if min(row) < 0 or abs(sum(row) - 1) > 1e-6:
             raise ValueError(f"each row must be non-negative and sum to 1, row {n} is {row}")
@@ -45,13 +45,15 @@ def _even(num_classes: int, rate: float = 0.3) -> tuple[tuple[float, ...], ...]:
 
 def _columns(rows: tuple[tuple[float, ...], ...], z: Tensor) -> None:
     if len(rows) != z.shape[-1]:
-        raise ValueError(f"the transition has {len(rows)} classes, the logits {z.shape[-1]}: they must agree")
+        raise ValueError(
+            f"the transition has {len(rows)} classes, but the logits have {z.shape[-1]}: both must be equal"
+        )
 
 
 class ForwardCorrection(Loss):
     """L = -log sum_k p_k T[k, y]: cross-entropy of the prediction passed through the noise.
 
-    With T the true transition, the minimizer of the noisy risk is that of the clean one. Patrini et al., "Making Deep
+    If T is the true transition, the minimizer of the noisy risk is that of the clean risk. Patrini et al., "Making Deep
     Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
 
     Args:
@@ -98,8 +100,8 @@ class ForwardCorrection(Loss):
 class BackwardCorrection(Loss):
     """L = -sum_j T^-1[y, j] log p_j: the combination of losses whose mean over the noise is the clean loss.
 
-    sum_k T[n, k] L(z, k) = -log p_n for every z: unbiased for any model. The loss has no lower bound, since T^-1 has
-    negative entries. Patrini et al., CVPR 2017.
+    sum_k T[n, k] L(z, k) = -log p_n for every z, so the loss is unbiased for any model. The loss has no lower bound,
+    since T^-1 has negative entries. Patrini et al., CVPR 2017.
 
     Args:
         transition: T, as in `ForwardCorrection`; must be invertible.
@@ -119,7 +121,7 @@ class BackwardCorrection(Loss):
     def _invertible(self) -> Self:
         condition = float(np.linalg.cond(np.array(self.transition)))
         if condition > 1e12:
-            raise ValueError(f"BackwardCorrection.transition must be invertible, its condition is {condition:.1e}")
+            raise ValueError(f"BackwardCorrection.transition must be invertible, got condition number {condition:.1e}")
         return self
 
     @classmethod
@@ -141,9 +143,9 @@ class BackwardCorrection(Loss):
 class SoftBootstrap(Loss):
     """L = -sum_k (beta [k = y] + (1 - beta) p_k) log p_k = beta CE + (1 - beta) H(p).
 
-    The label is mixed with the prediction itself; the gradient also runs through the target, so the second
-    part is a pull towards low entropy. Reed et al., "Training Deep Neural Networks on Noisy Labels with
-    Bootstrapping", 2014 (ICLR 2015 workshop).
+    The label is mixed with the prediction itself; the gradient also runs through the target, so the second part pulls
+    toward low entropy. Reed et al., "Training Deep Neural Networks on Noisy Labels with Bootstrapping", 2014 (ICLR 2015
+    workshop).
 
     Args:
         beta: weight of the label, 0 to 1; .95 in the paper.
@@ -175,7 +177,7 @@ class SoftBootstrap(Loss):
 class HardBootstrap(Loss):
     """L = -beta log p_y - (1 - beta) log max_k p_k.
 
-    Like `SoftBootstrap`, with the predicted class instead of the prediction. Reed et al. 2014.
+    Like `SoftBootstrap`, but with the predicted class instead of the predicted probabilities. Reed et al. 2014.
 
     Args:
         beta: weight of the label, 0 to 1; .8 in the paper.

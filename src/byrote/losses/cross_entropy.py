@@ -75,8 +75,8 @@ class LabelSmoothing(Loss):
 class LabelRelaxation(Loss):
     """L = 0 if p_y > 1 - alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
 
-    The divergence of the prediction from the nearest of all distributions that give the label 1 - alpha or
-    more: the label is believed, but not to the last. Lienen & Huellermeier, "From Label Smoothing to Label
+    The divergence of the prediction from the nearest of all distributions that give the label a probability of 1 -
+    alpha or more: the label is trusted, but not completely. Lienen & Huellermeier, "From Label Smoothing to Label
     Relaxation", AAAI 2021; MD uses alpha = .1.
 
     Written in the margin m = log(p_y/(1-p_y)) it is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and
@@ -116,8 +116,8 @@ class LabelRelaxation(Loss):
 class Focal(Loss):
     """L = -(1 - p_y)^gamma log p_y.
 
-    Cross-entropy with the samples that are already right weighed down. The factor is differentiated too (some
-    released codes hold it fixed). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+    Cross-entropy with less weight on samples that are already predicted correctly. The factor is differentiated too
+    (some released code holds it fixed). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
 
     Args:
         gamma: strength, at least 0; 0 is cross-entropy. 2 in the paper; .5 in the studies of label noise

@@ -41,7 +41,10 @@ class Normalized(Loss):
     def _never_negative(self) -> Self:
         low, high = self.loss.bounds(2)
         if low < 0:
-            raise ValueError(f"Normalized needs a loss that is never negative, {self.loss.label} has {low} to {high}")
+            raise ValueError(
+                f"Normalized needs a loss that is never negative, got {self.loss.label} with values from {low} to "
+                f"{high}"
+            )
         return self
 
     @property

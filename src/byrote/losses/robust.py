@@ -27,8 +27,8 @@ class RobustLog(Loss):
     Multi-Class Classifiers", SMC 2018; studied by LF.
 
     Args:
-        alpha: softening of the logarithm, above 0. LF does not state it; its released driver uses .1, with
-            .01 and .45 tried.
+        alpha: softening of the logarithm, above 0. LF does not state it; the driver in its released code uses .1, and
+            .01 and .45 were tried.
 
     Example:
         >>> import torch
@@ -160,8 +160,8 @@ class GeneralizedCrossEntropy(Loss):
 class SymmetricCrossEntropy(Loss):
     """L = -alpha log p_y - beta A (1 - p_y): cross-entropy plus reverse cross-entropy (SCE).
 
-    Symmetric in its two arguments, label and prediction, not in the sense of `symmetry`: the cross-entropy
-    part is unbounded. Wang et al., ICCV 2019.
+    Symmetric in its two arguments, label and prediction, but not in the sense of `symmetry`: the cross-entropy part is
+    unbounded. Wang et al., ICCV 2019.
 
     Args:
         alpha: weight of CE, above 0; .1 for CIFAR-10 in the paper, 6 for CIFAR-100.

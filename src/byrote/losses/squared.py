@@ -54,12 +54,12 @@ class MeanSquaredError(Loss):
 class NormalizedMSE(Loss):
     """L = scale ||p - e_y||^2 / (N ||p||^2 + N - 2): the squared error on probabilities over its class sum.
 
-    The class sum makes it symmetric, with constant `scale`; LF finds that it resists memorization where plain
-    MSE does not. LF's released code multiplies it by .1, which acts on the learning rate.
+    The class sum makes it symmetric, with constant `scale`; LF finds that it resists memorization where plain MSE does
+    not. LF's released code multiplies it by .1, which acts like a lower learning rate.
 
-    At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal but for rounding: the closed
-    form needs no value of the other classes. It keeps a class of its own because keys of stored runs contain its name,
-    and their results have the rounding of this form.
+    At scale 1 it is `Normalized(MeanSquaredError("probabilities"))` in closed form, equal up to rounding; the closed
+    form does not need the losses of the other classes. It keeps a class of its own because keys of stored runs contain
+    its name, and their results have the rounding of this form.
 
     Args:
         scale: factor on the loss, above 0; 1 as published, .1 as in LF's released code.

@@ -1,9 +1,9 @@
 """Arithmetic on logits that every loss uses, with values and gradients that stay accurate at large logits.
 
-Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that
-depends on p_y alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then
-log p_y = logsigmoid(m) and log(1 - p_y) = logsigmoid(-m): no subtraction from 1, which in float32 ends in
-NaN or in a gradient of exactly zero from logit gaps of about 17 on.
+Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that depends on p_y
+alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then log p_y = logsigmoid(m) and log(1 -
+p_y) = logsigmoid(-m). This avoids the subtraction from 1, which in float32 gives NaN or a gradient of exactly zero once
+logit gaps exceed about 17.
 """
 
 import torch

@@ -41,7 +41,7 @@ class RememberingLoss(Loss, abstract=True):
         Args:
             num_samples: n, training samples; index runs over 0..n-1.
             num_classes: N.
-            runs: S, where S runs train side by side: logits (S, ..., N), labels and index (S, ...).
+            runs: S, if S runs train side by side, with logits (S, ..., N), labels and index (S, ...).
 
         Raises:
             ValueError: num_samples or num_classes missing or too small.
@@ -86,7 +86,7 @@ class RememberingModule(LossModule):
             return self.loss.formula_with(z, labels, t).to(dtype)
 
     def _updated(self, z: Tensor, t: Tensor) -> Tensor:
-        """The new t (..., N); the old one where logits are NaN or infinite, so that a bad batch spoils no memory."""
+        """The new t (..., N); the old t where logits are NaN or infinite, so that a bad batch does no damage."""
         new = self.loss.remembered(z, t)
         return torch.where(new.isfinite().all(-1, keepdim=True), new, t)
 
@@ -103,7 +103,9 @@ class RememberingModule(LossModule):
         """Like a call of a plain loss, with `index` (...), the number of each sample."""
         y = self.loss.checked(logits, labels, reduction)
         if logits.shape[-1] != self.state.shape[-1]:
-            raise ValueError(f"the module remembers {self.state.shape[-1]} classes, the logits have {logits.shape[-1]}")
+            raise ValueError(
+                f"the module remembers {self.state.shape[-1]} classes, but the logits have {logits.shape[-1]}"
+            )
         if index is not None:
             index = checks.integers("index", index).to(y.device)
             self._check_index(index, y)

@@ -20,7 +20,7 @@ class Weighted(Loss):
     sample is ignored is NaN.
 
     Args:
-        loss: the loss to weigh.
+        loss: the loss to weight.
         weights: one number per class, at least 0 and not all 0; None: all 1.
         ignore_index: the label that stands for no class (-100 in torch); None: there is none.
 
@@ -44,7 +44,7 @@ class Weighted(Loss):
     @classmethod
     def _usable(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if weights is not None and (len(weights) < 2 or min(weights) < 0 or max(weights) == 0):
-            raise ValueError(f"two or more weights of at least 0, not all 0, are needed, got {weights}")
+            raise ValueError(f"expected two or more weights of at least 0, not all 0, got {weights}")
         return weights
 
     @classmethod
@@ -76,7 +76,7 @@ class Weighted(Loss):
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         if self.weights is not None and len(self.weights) != z.shape[-1]:
-            raise ValueError(f"{z.shape[-1]} weights are needed, one per class, got {len(self.weights)}")
+            raise ValueError(f"expected {z.shape[-1]} weights, one per class, got {len(self.weights)}")
         weight = self.sample_weight(y, z.dtype)
         ignored = self.ignores(y)
         if ignored is not None:

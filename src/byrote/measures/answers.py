@@ -14,10 +14,9 @@ __all__ = ["Answers", "undisturbed"]
 
 
 class Answers:
-    """Batches of (index, features, logits, labels), collected until they are read together, each written once into one
-    table.
+    """Collects batches of (index, features, logits, labels) in one table until they are read together.
 
-    Args: `rows`, how many samples are expected; more make the table grow.
+    Args: `rows`, the expected number of samples; the table grows if there are more.
     """
 
     def __init__(self, rows: int = 0) -> None:
@@ -32,7 +31,7 @@ class Answers:
     def add(self, index: Tensor, features: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Copy a batch to the CPU: float64 as it is, every other float as float32.
 
-        Raises: ValueError for features or logits of another width than before.
+        Raises: ValueError if features or logits do not have the same width as in earlier batches.
         """
         batch = [index, features, logits, labels]
         end = self._used + len(index)
@@ -41,7 +40,7 @@ class Answers:
         widths = [(part.shape[1], column.shape[1]) for part, column in zip(batch[1:3], self._columns[1:3], strict=True)]
         if any(now != before for now, before in widths):
             raise ValueError(
-                f"features and logits must keep their width, got {[now for now, _ in widths]} after "
+                f"features and logits must have the same width in every batch, got {[now for now, _ in widths]} after "
                 f"{[before for _, before in widths]}"
             )
         if end > len(self._columns[0]):
@@ -51,16 +50,16 @@ class Answers:
         self._used = end
 
     def missing(self, size: int) -> Tensor:
-        """Positions of 0..size-1 that were in no batch, in order."""
+        """The positions in 0..size-1 that no batch contained, in order."""
         came = torch.zeros(size, dtype=torch.bool)
         if self._columns:
             came[self._columns[0][: self._used]] = True
         return (~came).nonzero()[:, 0]
 
     def take(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All batches as one, in the order of the index, with the last entry of each sample; clears the collection."""
+        """All batches as one, sorted by index, with only the last entry of each sample; empties the collection."""
         if self.empty:
-            raise ValueError("a training batch is needed before a row can be measured, got none: call update first")
+            raise ValueError("expected a training batch before a row is measured, got none: call update first")
         index, features, logits, labels = (column[: self._used] for column in self._columns)
         self._columns, self._used = [], 0
         if not len(index):
@@ -70,8 +69,8 @@ class Answers:
         other = labels != labels[last[index]]
         if bool(other.any()):
             raise ValueError(
-                f"a sample must keep its observed label, and {int(other.sum())} came with two, the first at position "
-                f"{int(index[other][0])}: each sample needs its own number in the index"
+                f"a sample must keep its observed label, but {int(other.sum())} came with two labels, the first at "
+                f"position {int(index[other][0])}: give each sample its own number in the index"
             )
         if len(rows) == len(index) and bool((rows[1:] > rows[:-1]).all()):
             return index, features, logits, labels
@@ -91,7 +90,7 @@ def _grown(column: Tensor, used: int, rows: int) -> Tensor:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; outside, every module's mode and every random state are as before."""
+    """Put the model in eval mode inside the block; afterwards restore every module's mode and every random state."""
     modes = [(module, module.training) for module in model.modules()]
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():

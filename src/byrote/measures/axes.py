@@ -14,7 +14,7 @@ _EPSILON = torch.finfo(torch.float64).eps
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """Singular values and right singular vectors of the centered class means over sqrt(N), without null ones.
+    """Singular values (without zeros) and right singular vectors of the centered class means divided by sqrt(N).
 
     Sigma_B = sum_j values_j^2 d_j d_j^T, with d_j the rows of `directions`.
     """
@@ -24,10 +24,11 @@ class Axes:
 
 
 def axes_of(centered: Tensor, scale: Tensor, epsilon: float, total: int) -> Axes:
-    """A thin singular value decomposition of the N x M centered class means, its null directions left out.
+    """A thin singular value decomposition of the N x M centered class means, without their null directions.
 
-    A value is null past rank min(N-1, M), or within the rounding of the decomposition plus the rounding of N means of K
-    stored values each (the largest singular value of N x M such errors, over sqrt(N)).
+    A direction is null if it lies beyond rank min(N-1, M), or if its singular value does not exceed the rounding error
+    of the decomposition plus that of N means of K stored values each (the largest singular value of an N x M matrix of
+    such errors, divided by sqrt(N)).
 
     Args:
         centered: (N, M) float64, class means minus their mean.

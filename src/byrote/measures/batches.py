@@ -31,9 +31,9 @@ Place = int | str
 class Members:
     """Which members of a batch are the input, the labels and the index: positions in a tuple, keys of a mapping.
 
-    Defaults: (inputs, labels), that is 0 and 1; of a mapping "labels", and all the other members by name as input. No
-    member is used as the index unless it is declared, or the data set is an `Indexed`, which puts it last or under
-    "index".
+    By default a tuple is (inputs, labels), and a mapping has the labels under "labels"; all its other members are
+    inputs, passed by name. No member is used as the index unless it is declared, or the data set is an `Indexed`, which
+    puts the index last or under "index".
 
     >>> Members().split(("x", "y", "domain"))
     ('x', 'y', None)
@@ -49,10 +49,10 @@ class Members:
     indexed: bool = False  # the data set is an `Indexed`
 
     def of(self, loader: Any) -> Members:
-        """The same, with the index of a loader whose data set is an `Indexed`."""
+        """The same members, with the index if the data set of the loader is an `Indexed`."""
         dataset = getattr(_bare(loader), "dataset", None)
         while dataset is not None and not getattr(dataset, "gives_index", False):
-            dataset = getattr(dataset, "dataset", None)  # of a Subset
+            dataset = getattr(dataset, "dataset", None)  # the data set inside a Subset
         return replace(self, indexed=dataset is not None)
 
     @property
@@ -61,18 +61,17 @@ class Members:
         return self.index is not None or self.indexed
 
     def split(self, batch: Any, indexed: bool = True) -> tuple[Any, Any, Any]:
-        """(inputs, labels, index or None) of a batch; with `indexed` False no index is needed, as for test data.
+        """(inputs, labels, index or None) of a batch; with `indexed` False the index is not read, as for test data.
 
-        Raises: ValueError for a batch without such a member.
+        Raises: ValueError if one of these members is missing.
         """
         if isinstance(batch, Mapping):
             return self._of_mapping(batch, indexed)
         if not isinstance(batch, Sequence) or isinstance(batch, str) or len(batch) < 2:
             size = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
             raise ValueError(
-                f"a batch (inputs, labels) or a mapping is needed, got a {type(batch).__name__}{size}: let the "
-                "loader give "
-                "inputs and labels"
+                f"expected a batch (inputs, labels) or a mapping, got a {type(batch).__name__}{size}: let the loader "
+                "give inputs and labels"
             )
         place = -1 if self.index is None else self.index
         index = _member(batch, "index", place) if indexed and self.has_index else None
@@ -92,7 +91,7 @@ class Members:
 
 
 def disorder(loader: Any) -> str:
-    """Why the samples of a loader do not come in the order of its data set; "" where they do, or where it is unknown.
+    """Why the samples of a loader do not come in the order of its data set; "" if they do or it is unknown.
 
     >>> from torch.utils.data import TensorDataset
     >>> samples = TensorDataset(torch.zeros(3))
@@ -119,7 +118,7 @@ def disorder(loader: Any) -> str:
 
 
 def share(loader: Any) -> str:
-    """Why a loader gives only one process's share of its data set; "" where it gives all, or where it is unknown."""
+    """Why a loader gives each process only a share of its data set; "" if it gives all of it, or if that is unknown."""
     loader = _inmost(loader)
     if isinstance(loader, _BaseDataLoaderIter):
         batches, own = _samplers(loader)
@@ -130,19 +129,19 @@ def share(loader: Any) -> str:
     for sampler in (batches, getattr(batches, "sampler", None), own):
         processes = getattr(sampler, "num_replicas", getattr(sampler, "num_processes", 1))
         if isinstance(sampler, DistributedSampler | BatchSampler) and processes > 1:
-            return f"its {type(sampler).__name__} gives one of {processes} processes its share"
+            return f"its {type(sampler).__name__} gives each of {processes} processes only a share of it"
     return ""
 
 
 def known_order(loader: Any) -> bool:
-    """Whether the samples certainly come in the order of the data set: a DataLoader that goes through it once."""
+    """Whether the samples certainly come in the order of the data set: only a DataLoader that goes through it once."""
     return isinstance(_bare(loader), DataLoader) and not disorder(loader)
 
 
 def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -> Any:
-    """The model's answer on a batch's input, moved to its device; `named`: members of a mapping, by name.
+    """The model's answer to an input, moved to `device`; with `named`, the members of a mapping are passed by name.
 
-    Raises: TypeError where the model takes no arguments of these names.
+    Raises: TypeError if the model has no arguments of these names.
     """
     moved = _moved(inputs, device)
     if not named:
@@ -151,9 +150,8 @@ def answered(model: nn.Module, inputs: Any, named: bool, device: torch.device) -
         inspect.signature(model.forward).bind(**moved)
     except TypeError as error:
         raise TypeError(
-            f"the model cannot be called with the members {', '.join(map(str, moved))} of the batch ({error}): name "
-            "the one "
-            "that is its input with inputs="
+            f"the model cannot be called with the members {', '.join(map(str, moved))} of the batch ({error}): use "
+            "inputs= to name the member that is its input"
         ) from None
     return model(**moved)
 
@@ -163,10 +161,11 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
 
     Args:
         outputs: the model's answer.
-        num_classes: N; None: not known.
-        member: which member they are; None: "logits" of a mapping, and of a tuple the one matrix that has N columns.
+        num_classes: N, or None if it is unknown.
+        member: the member that holds the logits; None: "logits" in a mapping, otherwise the only matrix of floats, or
+            among several the only one with N columns.
 
-    Raises: ValueError where no member, or more than one, can be the logits: then `member` has to be given.
+    Raises: ValueError if no member or several members can be the logits; `member` must then be given.
 
     >>> hidden, logits = torch.zeros(2, 8), torch.ones(2, 3)
     >>> logits_of((hidden, logits), num_classes=3) is logits, logits_of({"logits": logits}, 3) is logits
@@ -185,13 +184,13 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
     candidates = [part for part in members if isinstance(part, Tensor) and part.ndim == 2 and part.is_floating_point()]
     candidates = candidates if len(candidates) == 1 else [part for part in candidates if part.shape[1] == num_classes]
     if len(candidates) != 1:
-        needed = f"logits (B, {num_classes or 'N'}) are needed of the model, got a {type(outputs).__name__}"
+        expected = f"expected the model to return logits (B, {num_classes or 'N'}), got a {type(outputs).__name__}"
         if not members:
-            raise ValueError(f"{needed}: let it return a tensor, or a tuple or mapping that holds one")
+            raise ValueError(f"{expected}: let it return a tensor, or a tuple or mapping that holds a tensor")
         shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in members]
         raise ValueError(
-            f"{needed} of {shapes}, {len(candidates)} of which fit: say which member they are with Observer(logits=) "
-            "or Logits(member=)"
+            f"{expected} of {shapes}, and {len(candidates)} of these fit: name the member that holds the logits with "
+            "Observer(logits=) or Logits(member=)"
         )
     return candidates[0]
 
@@ -199,7 +198,8 @@ def logits_of(outputs: Any, num_classes: int | None, member: Place | None = None
 def _matrix(logits: Any) -> Tensor:
     if not isinstance(logits, Tensor):
         raise TypeError(
-            f"logits (B, C) are needed, got a {type(logits).__name__}: say which member they are with Observer(logits=)"
+            f"expected logits (B, C), got a {type(logits).__name__}: name the member that holds them with "
+            "Observer(logits=)"
         )
     return logits
 
@@ -211,9 +211,10 @@ def _member(batch: Any, name: str, place: Place) -> Any:
         return batch._asdict()[place] if named and isinstance(place, str) else batch[place]
     except (KeyError, IndexError, TypeError):
         known = batch._asdict() if named else batch
-        members = ", ".join(map(str, known)) if isinstance(known, Mapping) else f"{len(batch)} of a tuple"
+        keys = isinstance(known, Mapping)
+        members = f"the keys {', '.join(map(str, known))}" if keys else f"{len(batch)} positions"
         raise ValueError(
-            f"{name}={place!r} must name a member, got members {members}: say which it is with {name}="
+            f"{name}={place!r} must name a member, but there are only {members}: name the right one with {name}="
         ) from None
 
 
@@ -224,7 +225,7 @@ def _bare(loader: Any) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """Tensors at any depth, on the device."""
+    """The value with the tensors at any depth in it moved to the device."""
     if hasattr(value, "to"):
         return value.to(device)
     if isinstance(value, Mapping):
@@ -236,7 +237,7 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _rows_of_numbers(outputs: Any) -> bool:
-    """Whether logits are an array, or lists of numbers."""
+    """Whether the outputs are an array, or a list of lists of numbers."""
     if isinstance(outputs, list | tuple):
         return bool(outputs) and all(
             isinstance(row, list | tuple) and all(isinstance(cell, int | float) for cell in row) for row in outputs
@@ -261,7 +262,7 @@ def _inmost(loader: Any) -> Any:
         inside = {id(part): part for part in names.values()}.values()
         loaders: list[Any] = [part for part in inside if isinstance(part, DataLoader | _BaseDataLoaderIter)]
         loaders = loaders or [part for part in inside if isinstance(part, GeneratorType)]
-        if not loaders and frame and "self" in names:  # __iter__ written with yield
+        if not loaders and frame and "self" in names:  # an __iter__ that uses yield
             loaders = [names["self"]]
         if len(loaders) != 1:
             return loader

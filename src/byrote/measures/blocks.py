@@ -1,4 +1,4 @@
-"""Features in blocks: read as float64 a few rows at a time, summed by class; symmetric matrices kept by half."""
+"""Features in blocks, read as float64 a few rows at a time and summed by class; half-stored symmetric matrices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from byrote.checks import class_labels, matrix
 
 __all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "ranges", "unpacked"]
 
-_ROWS, _ELEMENTS = 256, 2**19  # a block turned into float64 at a time: bounds the working memory
+_ROWS, _ELEMENTS = 256, 2**19  # rows and numbers in one float64 block: they bound the working memory
 _PANEL = 256  # rows of one panel of a symmetric matrix
 
 
@@ -27,13 +27,13 @@ def blocks(features: Tensor) -> Iterator[slice]:
 
 
 def ranges(rows: int, width: int) -> Iterator[slice]:
-    """The same for a number of rows of that width, which need not exist yet."""
+    """The row ranges that `blocks` gives for `rows` rows of that width, which need not exist yet."""
     step = max(_ROWS, _ELEMENTS // max(width, 1))
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:
-    """target[n] += sum of the values of class n; on CUDA by a product, as atomic float64 adds are not reproducible."""
+    """target[n] += sum of the values of class n; on CUDA by a product, since atomic float64 adds vary."""
     if values.is_cuda:
         one_hot = torch.zeros(len(target), len(values), dtype=torch.float64, device=values.device)
         one_hot[owners, torch.arange(len(values), device=values.device)] = 1.0
@@ -52,12 +52,16 @@ def panels(packed: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
 
 
 def packed_size(width: int) -> int:
-    """The number of entries of a packed symmetric (M, M) matrix: M^2 up to 256, then about half."""
+    """The number of entries of a packed symmetric (M, M) matrix: M^2 for M up to 256, about half of it for large M."""
     return sum(min(_PANEL, width - start) * (width - start) for start in range(0, width, _PANEL))
 
 
 def unpacked(packed: Tensor, width: int) -> Tensor:
-    """The whole symmetric matrix (M, M); of a panel's own square, which products may sum in two orders, one half."""
+    """The whole symmetric matrix (M, M).
+
+    Only the upper half of the square on the diagonal of each panel is read: a product may round the two halves
+    differently.
+    """
     whole = packed.new_empty(width, width)
     for start, panel in panels(packed, width):
         stop = start + len(panel)
@@ -75,7 +79,7 @@ def add_gram_(packed: Tensor, rows: Tensor, sign: float = 1.0) -> None:
 
 
 def along(packed: Tensor, directions: Tensor) -> Tensor:
-    """d^T S d for each row d of directions (r, M), S the packed symmetric matrix. # (r,)"""
+    """d^T S d for each row d of `directions` (r, M), as (r,); S is the packed symmetric matrix."""
     total = directions.new_zeros(len(directions))
     for start, panel in panels(packed, directions.shape[1]):
         own, later = directions[:, start : start + len(panel)], directions[:, start + len(panel) :]

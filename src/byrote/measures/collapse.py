@@ -22,7 +22,7 @@ _NAN = float("nan")
 class NC2:
     """Geometry of the class means. Cosines are means over pairs of classes; a class mean of norm 0 makes them NaN."""
 
-    norm_cv: float  # coefficient of variation (ddof 1) of ||h_n||; 0: positive collapse, N = 2 and > 1: one at zero
+    norm_cv: float  # coefficient of variation (ddof 1) of ||h_n||; 0: positive collapse; > 1 at N = 2: one at zero
     uncentred_cosine: float  # mean cos(h_n, h_k); 0: positive-feature collapse, mutually orthogonal (MD Def. 3.1)
     centred_norm_cv: float  # the same of ||h_n - hbar||; 0: NC2
     centred_cosine: float  # mean cos(h_n - hbar, h_k - hbar); -1/(N-1): NC2
@@ -36,7 +36,8 @@ def nc2(moments: ClassMeans) -> NC2:
     non-negative features the class means themselves have equal norm and are orthogonal (Nguyen et al. 2023, Def. 3.1).
     For N = 2 the centered cosine is -1 whatever the features are, so look at the uncentered readings.
 
-    Returns: an `NC2`. NaN: an absent or single class, NaN features; centered readings also where class means coincide.
+    Returns: an `NC2`. It is NaN with an absent class, a single class or NaN features; the centered readings are NaN
+        also where class means coincide.
 
     >>> import torch
     >>> frame = nc2(ClassMoments.of(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), 3))
@@ -57,8 +58,8 @@ def nc2(moments: ClassMeans) -> NC2:
 def nc3(moments: ClassMeans, weight: Tensor) -> float:
     """Self-duality: distance between the classifier and the centered class means, each scaled to Frobenius norm 1.
 
-    Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centered class means, W the classifier `weight` (N, M)
-    (Papyan et al. 2020). In [0, 2]; 0: every w_n is parallel to h_n - hbar with one common factor.
+    Formula: || W/||W||_F - H/||H||_F ||_F, H the N x M centered class means, W the classifier `weight` (N, M) (Papyan
+    et al. 2020). The value lies in [0, 2]; 0 means that every w_n is h_n - hbar times one common positive factor.
 
     Returns NaN where class means coincide or a class is absent. Raises ValueError when W is not N x M.
 
@@ -72,7 +73,7 @@ def nc3(moments: ClassMeans, weight: Tensor) -> float:
 
 
 def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
-    """Self-duality class by class: cos(w_n, h_n - hbar), (N,) float64; 1 is collapse, whatever the row's length.
+    """Self-duality class by class: cos(w_n, h_n - hbar), (N,) float64; 1 is collapse, whatever the norm of w_n.
 
     >>> import torch
     >>> moments = ClassMoments.of(torch.eye(2).repeat(2, 1), torch.arange(2).repeat(2), 2)
@@ -88,10 +89,12 @@ def nc3_by_class(moments: ClassMeans, weight: Tensor) -> Tensor:
 def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) -> float:
     """Share of samples on which the classifier and the nearest class mean agree; 1 is collapse.
 
-    Formula: (1/n) #{i: argmax_n (W h_i + b)_n = argmin_n ||h_i - h_n||}. The bias counts.
+    Formula: (1/n) #{i: argmax_n (W h_i + b)_n = argmin_n ||h_i - h_n||}.
 
-    Args: features (n, M); weight (N, M); bias (N,) or None for a head without one; means (N, M), of the training
-        classes as a rule. Raises ValueError for shapes that do not fit. NaN means, features, weight or bias: NaN.
+    Args: features (n, M); weight (N, M); bias (N,) or None for a head without one; means (N, M), usually those of the
+        training classes.
+
+    Returns NaN if means, features, weight or bias contain NaN. Raises ValueError for shapes that do not fit.
 
     >>> import torch
     >>> means = torch.tensor([[0.0], [4.0]])
@@ -103,7 +106,7 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
     bias = None if bias is None else numbers("bias", bias)
     if weight.shape != (N, M) or features.shape[1:] != (M,) or (bias is not None and bias.shape != (N,)):
         raise ValueError(
-            f"weight ({N}, {M}), bias ({N},) and features (n, {M}) are needed for means ({N}, {M}), got "
+            f"expected weight ({N}, {M}), bias ({N},) and features (n, {M}) for means ({N}, {M}), got "
             f"{tuple(weight.shape)}, {None if bias is None else tuple(bias.shape)} and {tuple(features.shape)}"
         )
     known = [means, features, weight] if bias is None else [means, features, weight, bias]
@@ -125,7 +128,7 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     """Numerical rank of the features about their mean: singular values above `tolerance` times the largest.
 
     The covariance is Sigma_W + Sigma_B; tolerance .001 is that of Masarczyk et al. 2023 (the tunnel effect). 0 for
-    constant features. Raises ValueError for NaN features (a rank cannot say NaN), and a tolerance outside (0, 1).
+    constant features. Raises ValueError for NaN features (an integer cannot be NaN) and for a tolerance outside (0, 1).
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [9.0, 5.0, 1.0], [11.0, 5.0, 1.0]])

@@ -1,4 +1,4 @@
-"""Readings of curves over epochs: when J1 overtakes J2, the area between them, the epoch that reaches a bar."""
+"""Readings of curves over epochs: when J1 overtakes J2, the area between them, the first to reach a threshold."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Numbers = Sequence[float] | NDArray[np.float64]
 def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
     """Mean of J2 - J1 over training: the area between the two curves (trapezoids) over the epochs they span.
 
-    In [-1, 1]: positive when the network followed the true labels for longer, negative when the observed ones. NaN
-    with a NaN, or fewer than two epochs.
+    In [-1, 1]: positive when the network agreed more with the true labels, negative when more with the observed labels.
+    NaN if a value is NaN or there are fewer than two epochs.
 
     >>> area_between([1, 2, 4], j2=[0.5, 0.75, 0.75], j1=[0.5, 0.5, 1.0])
     0.041666666666666664
@@ -29,10 +29,10 @@ def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
 
 
 def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
-    """Epoch at which J1 passes above J2 for the last time, between two evaluations on the straight line.
+    """Epoch at which J1 rises above J2 for the last time, linearly interpolated between two evaluations.
 
-    From there on the network agrees with the observed labels more than with the true ones: memorization has set in.
-    The first epoch when J1 is above throughout; NaN when it is not above at the end, and with a NaN.
+    From there on the network agrees with the observed labels more than with the true ones: memorization has set in. The
+    first epoch if J1 is above J2 throughout; NaN if J1 is not above J2 at the end, or if a value is NaN.
 
     >>> crossing_epoch([1, 2, 3], j2=[0.5, 0.75, 0.75], j1=[0.25, 0.5, 1.0])
     2.5
@@ -51,8 +51,9 @@ def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
 
 
 def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
-    """First evaluated epoch with a value of at least `bar`; one past the last when there is none (censored). NaNs do
-    not reach it.
+    """First evaluated epoch with a value of at least `bar`; the last epoch + 1 if no value reaches it (censored).
+
+    A NaN does not reach `bar`.
 
     >>> first_reaching([5, 10, 15], [0.5, 0.96, 0.9], bar=0.95), first_reaching([5, 10, 15], [0.5, 0.6, 0.7], bar=0.95)
     (10.0, 16.0)
@@ -63,7 +64,7 @@ def first_reaching(epochs: Numbers, values: Numbers, bar: float) -> float:
 
 
 def resistance_gap(j2: float, j2_clean: float) -> float:
-    """J2 at noise eta minus J2 at eta = 0, same seed and settings (Patel & Sastry 2021); 0 if the loss resisted.
+    """J2 at noise eta minus J2 at eta = 0, with the same seed and settings (Patel & Sastry 2021); 0 is full resistance.
 
     >>> resistance_gap(0.75, 1.0)
     -0.25
@@ -75,7 +76,7 @@ def _curve(epochs: Numbers, *columns: Numbers) -> tuple[NDArray[np.float64], ...
     arrays = tuple(np.asarray(column, dtype=np.float64) for column in (epochs, *columns))
     if any(array.shape != (len(arrays[0]),) for array in arrays) or (np.diff(arrays[0]) <= 0).any():
         raise ValueError(
-            "epochs must rise and every curve needs a value per epoch, got lengths "
+            "epochs must increase and every curve needs one value per epoch, got lengths "
             f"{[len(np.atleast_1d(array)) for array in arrays]}"
         )
     return arrays

@@ -1,4 +1,4 @@
-"""The course of each sample over training: when it is learned or forgotten, and by which margin."""
+"""The course of each sample over training: when it is learned or forgotten, and by what margin."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """How far the logit of the labeled class lies above the largest other one; negative: not predicted.
 
     Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN; a
-    masked class, of logit -inf, is no rival, and a masked label has margin -inf.
+        masked class (logit -inf) is not compared, and a masked label has margin -inf.
 
-    Raises: ValueError for one column, or labels that do not fit; TypeError for labels that are not integers.
+    Raises: ValueError for a single column, or labels that do not fit; TypeError for labels that are not integers.
 
     >>> import torch
     >>> margins(torch.tensor([[3.0, 1.0, 2.5], [0.0, 4.0, 1.0]]), torch.tensor([0, 2])).tolist()
@@ -54,13 +54,14 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SampleHistory:
-    """The course of n samples, as a value: `after(epoch, logits)` gives the next one. All tensors are (n,).
+    """The course of n samples over training, as a value: `after(epoch, logits)` gives the next one. Tensors are (n,).
 
-    Why: wrong labels are learned late (first-learned epoch), lost again (forgetting events: Toneva et al. 2019) and
-    held by small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).
+    Why: wrong labels are learned late (first-learned epoch), forgotten again (forgetting events: Toneva et al. 2019)
+    and predicted with small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).
 
-    `start` with the labels, then `after` each evaluated epoch with the logits of every sample, or batch by batch with
-    the `index` of its samples. One epoch of 50,000 samples and 100 classes costs tens of milliseconds.
+    Call `start` with the labels, then `after` at each evaluated epoch with the logits of every sample, or with those of
+    one batch after the other and the `index` of its samples. One epoch of 50,000 samples and 100 classes costs tens of
+    milliseconds.
 
     >>> import torch
     >>> history = SampleHistory.start(true=torch.tensor([0, 1]), observed=torch.tensor([0, 0]))
@@ -83,7 +84,7 @@ class SampleHistory:
 
     @classmethod
     def start(cls, true: Tensor, observed: Tensor) -> SampleHistory:
-        """Before training: `true` and `observed` labels, (n,) integers in any container.
+        """The history before training, from `true` and `observed` labels, (n,) integers in any container.
 
         Raises: ValueError for other shapes or negative labels, TypeError for floats.
         """
@@ -143,12 +144,14 @@ class SampleHistory:
             one_axis("index", index)
         size = len(self.true) if index is None else len(index)
         if len(logits) != size:
-            raise ValueError(f"logits ({size}, C) are needed for {size} samples, got shape {tuple(logits.shape)}")
+            raise ValueError(f"expected logits ({size}, C) for {size} samples, got shape {tuple(logits.shape)}")
         if index is None:
             return slice(None)
         classes("index", index, len(self.true))
         if len(torch.unique(index)) < size:
-            raise ValueError(f"each sample must occur once in index, got {size - len(torch.unique(index))} repeated")
+            raise ValueError(
+                f"each sample must occur once in index, got {size - len(torch.unique(index))} repeated entries"
+            )
         return index.to(self.true.device)
 
 

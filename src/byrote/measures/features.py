@@ -21,7 +21,7 @@ class ClassMeans(Protocol):
     @property
     def counts(self) -> Tensor: ...  # (N,) int64
     @property
-    def offsets(self) -> Tensor: ...  # (N, M) float64, class means less some origin; 0 for a class not seen
+    def offsets(self) -> Tensor: ...  # (N, M) float64, class means minus some origin; 0 for a class not seen
     @property
     def spread(self) -> Tensor: ...  # (N,) float64, sum of squared distances to the class mean
     @property
@@ -38,7 +38,7 @@ class ClassMeans(Protocol):
     def axes(self) -> Axes: ...  # about the mean of the class means
     @property
     def axis_variances(self) -> Tensor: ...  # (r,) class-averaged within-class variance along the axes
-    def centered(self, by_sample: bool = False) -> Tensor: ...  # (N, M) class means less hbar
+    def centered(self, by_sample: bool = False) -> Tensor: ...  # (N, M) class means minus hbar
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor: ...  # (r,) along directions (r, M)
 
 
@@ -49,7 +49,7 @@ class FeatureSet:
     Why: with features in memory, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
     means: n M r flops in place of n M^2. What several measures need (the class means, their singular value
     decomposition) is computed for all of them together. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a
-    `FeatureSet` as they take `ClassMoments`, which cannot be merged from one: for chunks and workers use those.
+    `FeatureSet` or `ClassMoments`. Only `ClassMoments` can be merged: use them for chunks and workers.
 
     Build it with `of`. Memory: the features themselves, two N x M matrices.
 
@@ -141,7 +141,7 @@ class FeatureSet:
 
     @cached_property
     def axes(self) -> Axes:
-        """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
+        """The axes of Sigma_B about the mean of the class means, which must be finite."""
         return axes_of(self.centered(), self.scale, self.epsilon, len(self.features))
 
     @cached_property
@@ -150,7 +150,7 @@ class FeatureSet:
         return self.variances(self.axes.directions)
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
-        """Within-class variance along each direction (r, M), (r,): averaged over classes, or pooled over samples."""
+        """Within-class variance along each of r directions (r, M), averaged over classes or pooled over samples."""
         projected = self.offsets @ directions.T  # (N, r)
         if averaged:
             weight = 1 / (self.num_classes * self.counts.to(torch.float64))

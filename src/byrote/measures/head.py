@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["Head"]
 
-_TOLERANCE = 1e-3  # relative: logits may have passed through a half precision
+_TOLERANCE = 1e-3  # relative tolerance: logits may have passed through half precision
 
 
 class _Call(NamedTuple):
@@ -24,26 +24,28 @@ class _Call(NamedTuple):
 class Head:
     """Records the inputs of a model's head, and checks in every batch that its outputs are the model's logits.
 
-    Why: the last `nn.Linear` of a model need not be its head; that of an auxiliary classifier has other features, and
-    every reading of them would be silently wrong. So until the first batch every module is watched, and the head is the
-    `nn.Linear` whose outputs are the logits, wherever it stands. Logits that differ from them by one number per row
-    (log_softmax) or by masked classes (-inf) count as the same.
+    Why: the last `nn.Linear` of a model need not be its head. It may belong to an auxiliary classifier with other
+    features, and every reading would be silently wrong. So until the first batch every module is watched, and the head
+    is the `nn.Linear` whose outputs are the logits, wherever it is in the model. Logits that differ from these outputs
+    by one number per row (log_softmax) or by masked classes (-inf) count as the same.
 
     Args:
         model: the model to watch.
         name: the name of the head in `model.named_modules()`; None: found with the first batch.
 
-    Raises: ValueError for a name that the model does not have, or a model without `nn.Linear` and no name.
+    Raises: ValueError if the model has no module of that name, or if no name is given and it has no `nn.Linear`.
     """
 
     def __init__(self, model: nn.Module, name: str | None = None) -> None:
         self._modules: dict[str, nn.Module] = dict(model.named_modules())
         if name is not None and name not in self._modules:
             known = ", ".join(module for module in self._modules if module)
-            raise ValueError(f"head= must name a module of the model, got {name!r}: known are {known}")
+            raise ValueError(f"head= must name a module of the model, got {name!r}: known names are {known}")
         self._linear = [known for known, module in self._modules.items() if isinstance(module, nn.Linear)]
         if name is None and not self._linear:
-            raise ValueError("a head is needed, got a model without nn.Linear: name it with head=")
+            raise ValueError(
+                "expected an nn.Linear as the head, got a model without nn.Linear: name its head with head="
+            )
         self._name = name
         self._settled = False
         self._calls: dict[str, _Call] = {}
@@ -65,17 +67,16 @@ class Head:
         call = calls.get(name or "")
         if call is None:
             raise ValueError(
-                f"features (B, M) are needed at head={name!r}, got none: it was not called with one vector per sample; "
-                "name the "
-                "module that gives the logits with head=, or pass features="
+                f"expected features (B, M) at head={name!r}, got none, as it was not called with one vector per "
+                "sample: use head= to name the module that outputs the logits, or pass features="
             )
         if len(call.given) != len(logits):
             raise ValueError(_needed(logits, f"shape {tuple(call.given.shape)}"))
         if _same(call.answer, logits) is False:
-            wrong = "others than those of the last call" if self._settled else "others than its outputs"
+            others = "those of its last call" if self._settled else "them"
             advice = "call the model on the batch right before, or pass features="
             raise ValueError(
-                f"the logits of the model must be the outputs of head={name!r}, got {wrong}: "
+                f"the logits of the model must be the outputs of head={name!r}, but they differ from {others}: "
                 f"{advice if self._settled else self._advice(calls, logits)}"
             )
         self._settle(name, call, logits)
@@ -94,7 +95,7 @@ class Head:
         return _copied(fit[0].weight), None if fit[0].bias is None else _copied(fit[0].bias)
 
     def forget(self) -> None:
-        """Forget the recorded calls, which belong to no later batch."""
+        """Forget the recorded calls, so that they are not used for a later batch."""
         self._calls = {}
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class Head:
             self._calls[name] = _Call(given, answer)
 
     def _head_of(self, calls: dict[str, _Call], logits: Tensor) -> str:
-        """The head, by a batch: the one named, or the last `nn.Linear` whose outputs are the logits."""
+        """The name of the head: the given name, or that of the last `nn.Linear` whose outputs are the logits."""
         if self._name is not None:
             return self._name
         same = {name: _same(calls[name].answer, logits) for name in calls if name in self._linear}
@@ -120,19 +121,19 @@ class Head:
             raise ValueError(_needed(logits, f"{len(next(iter(calls.values())).answer)} rows"))
         if not candidates:
             raise ValueError(
-                "the head is not known, as no nn.Linear has the logits of the model as its outputs: "
+                "the head is unknown, because no nn.Linear outputs the logits of the model: "
                 f"{self._advice(calls, logits)}"
             )
         own = [name for name in candidates if calls[name].answer.data_ptr() == logits.data_ptr()]
         if not own and not all(_equal(calls[name].given, calls[candidates[-1]].given) for name in candidates):
             raise ValueError(
-                f"the head is not known, as {len(candidates)} modules have the logits of the model as their outputs: "
+                f"the head is unknown, because {len(candidates)} modules output the logits of the model: "
                 f"name it with head=, here {' or '.join(map(repr, candidates))}"
             )
         return (own or candidates)[-1]
 
     def _settle(self, name: str | None, call: _Call, logits: Tensor) -> None:
-        """Watch only the head once its outputs are known to be the logits (NaN throughout shows nothing)."""
+        """Watch only the head once its outputs are known to be the logits (logits that are all NaN prove nothing)."""
         if not self._settled and name is not None and _same(call.answer, logits):
             self._name, self._settled = name, True
             for other in [other for other in self._hooks if other != name]:
@@ -142,15 +143,14 @@ class Head:
         """Advice on the modules that head= could name."""
         fit = [
             name
-            for name, call in calls.items()  # what keeps the shape, a softmax say, is an activation and no head
+            for name, call in calls.items()  # a module that keeps the shape, such as a softmax, is not a head
             if name and call.given.shape != call.answer.shape and _same(call.answer, logits)
         ]
         if fit:
-            return f"name the module whose outputs they are with head=, here {' or '.join(map(repr, fit))}"
+            return f"use head= to name the module that outputs them, here {' or '.join(map(repr, fit))}"
         return (
-            "name the module whose outputs they are with head=, or pass the logits as the head gives them, without "
-            "softmax; the last nn.Linear "
-            f"are {', '.join(map(repr, self._linear[-5:]))}"
+            "use head= to name the module that outputs them, or pass the logits as the head outputs them, without "
+            f"softmax; the last nn.Linear modules are {', '.join(map(repr, self._linear[-5:]))}"
         )
 
 
@@ -172,16 +172,15 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 def _needed(logits: Tensor, came: str) -> str:
     return (
-        f"features ({len(logits)}, M) of this batch are needed, got {came}: call the model on the batch just before, "
-        "or pass "
-        "features="
+        f"expected features ({len(logits)}, M) of this batch, got {came}: call the model on the batch right before, or "
+        "pass features="
     )
 
 
 def _same(answer: Tensor, logits: Tensor) -> bool | None:
-    """Whether a module's answer is the logits, up to a number per row and masked classes; None: nothing to compare.
+    """Whether a module's answer is the logits, up to one number per row and masked classes; None: nothing to compare.
 
-    The answer may have more columns, of which the logits are the first: a model may give a part of its head's outputs.
+    The answer may have further columns after those of the logits: a model may return only a part of its head's outputs.
     """
     if len(answer) != len(logits) or answer.shape[1] < logits.shape[1]:
         return False
@@ -193,7 +192,7 @@ def _same(answer: Tensor, logits: Tensor) -> bool | None:
         and answer.stride() == logits.stride()
         and bool(logits[0].isfinite().all())
     ):
-        return True  # one and the same tensor
+        return True  # the very same tensor
     coarser = max(torch.finfo(answer.dtype).eps, torch.finfo(logits.dtype).eps)
     one, other = answer.float(), logits.detach().to(answer.device).float()
     apart = one - other

@@ -1,4 +1,4 @@
-"""How much of the wrong labels a network has learned: J1, J2, the fate of corrupted samples, and mem."""
+"""How many of the wrong labels a network has learned: J1, J2, the fate of corrupted samples, and mem."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _NAN = float("nan")
 def j1(predictions: Tensor, observed: Tensor) -> float:
     """Share of training samples predicted as their OBSERVED (possibly wrong) label; 1 is complete memorization.
 
-    Formula: J1 = (1/n) #{i: prediction_i = observed_i} (Patel & Sastry, PAKDD 2021), with predictions (n,) int64
-    classes, of a network in eval mode on the whole training set. NaN without samples. Both in any integer container.
+    Formula: J1 = (1/n) #{i: prediction_i = observed_i} (Patel & Sastry, PAKDD 2021), with the predictions of a network
+    in eval mode on the whole training set. NaN without samples. Predictions and labels are classes (n,) in any integer
+    container.
 
-    Raises: ValueError for another shape than (n,) or a negative class, TypeError for floats.
+    Raises: ValueError for a shape other than (n,) or a negative class, TypeError for floats.
 
     >>> import torch
     >>> j1(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 0]))
@@ -67,7 +68,7 @@ class Fates:
 
     @classmethod
     def of(cls, corrupted: Tensor, as_observed: Tensor, as_true: Tensor) -> Fates:
-        """The fates from which samples are corrupted, and predicted as observed or as true: three bool (n,)."""
+        """The fates from three bool masks (n,): corrupted samples, and samples predicted as observed and as true."""
         return cls(
             realised_rate=_share(corrupted),
             clean_accuracy=_share(as_observed[~corrupted]),
@@ -84,10 +85,10 @@ class Fates:
 
 
 def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> Fates:
-    """Fate of every sample under label noise: m, t, neither, a and rho, each (n,) int64 classes in.
+    """The shares m, t, neither, a and rho of the samples under label noise, from classes (n,) in any integer container.
 
-    Why: J1 mixes underfitting and memorization, which can cancel. Exactly J1 - J2 = rho (m - t), and
-    J1 = (1 - rho) a + rho m.
+    Why: J1 mixes underfitting and memorization, which can cancel each other. The identities J1 - J2 = rho (m - t) and
+    J1 = (1 - rho) a + rho m are exact.
 
     >>> import torch
     >>> true, observed = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 0, 2])
@@ -117,8 +118,8 @@ class Memorization:
     clean_mean: float  # the same mean distance over CLEAN samples: the floor to compare mem with
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
-    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, the label's own class included;
-    redrawn_noise_weighted: float = _NAN  # NaN where the law of the noise redraws no label
+    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, even if the label is true again;
+    redrawn_noise_weighted: float = _NAN  # NaN for a noise that redraws no label
     redrawn_relative: float = _NAN
     redrawn_noise_weighted_relative: float = _NAN
     redrawn_rate: float = _NAN  # redrawn samples / all samples
@@ -131,15 +132,15 @@ def memorization(
     test_means: Tensor,
     redrawn: Tensor | None = None,
 ) -> Memorization:
-    """How far the training samples with wrong labels lie from where their true class is on test data.
+    """How far the training samples with wrong labels lie from the mean of their true class on test data.
 
     Formula: mem = sum over corrupted i of ||h_i - mu_true(i)||, unsquared, with mu_n the mean of the TEST features
     of class n (Nguyen et al., ICLR 2023, eq. 3); corrupted means observed != true. D = mean over pairs of classes
     of ||mu_n - mu_k||.
 
-    A second reading of the paper: there, corruption means drawing a label from all classes, and the observed label
-    "may be the true label or not". The `redrawn_...` readings are over all samples whose label was redrawn, of which
-    1/N have their true label again.
+    The paper can be read in a second way: corruption means drawing a label from all classes, and the observed label
+    "may be the true label or not". The `redrawn_...` readings cover all samples whose label was redrawn; about 1/N of
+    these have their true label again.
 
     Why so many readings: mem grows with the number of corrupted samples and with the scale of the features. The
     noise-weighted relative reading predicts dilation best; `clean_mean` is the distance that is due to scatter, not to
@@ -147,13 +148,14 @@ def memorization(
 
     Args:
         features: (n, M) training features, any float dtype; measured in float64.
-        true_labels, observed_labels: (n,) integers. True labels need a test mean; an observed label may lie beyond
-            them (latent-class noise), then `observed_ratio` is NaN.
-        test_means: (N, M), say `ClassMoments.of(test_features, test_labels, N).means`.
-        redrawn: (n,) bool, the samples whose label was redrawn (`Noise.redrawn`); None: the law has no redraw.
+        true_labels, observed_labels: (n,) integers. Every true label needs a test mean. An observed label may be N or
+            more (latent-class noise); `observed_ratio` is then NaN.
+        test_means: (N, M), such as `ClassMoments.of(test_features, test_labels, N).means`.
+        redrawn: (n,) bool, the samples whose label was redrawn (`Noise.redrawn`); None if the noise redraws no label.
 
-    Returns: a `Memorization`, in units of the features (relative readings: of D). Class means that coincide to
-        rounding leave no D to divide by: relative readings are NaN. A true class without test mean: NaN.
+    Returns: a `Memorization`, in units of the features (relative readings: of D). If the class means coincide up to
+        rounding, there is no D to divide by and the relative readings are NaN. Readings are NaN also for a true class
+        without a test mean.
 
     NaN and infinite features make the readings that depend on them NaN.
 
@@ -172,8 +174,8 @@ def memorization(
     features, test_means = matrix("features", features), matrix("test_means", test_means)
     if features.shape[1] != test_means.shape[1]:
         raise ValueError(
-            "features (n, M) and test_means (N, M) are needed, got shapes "
-            f"{tuple(features.shape)} and {tuple(test_means.shape)}"
+            f"expected features (n, M) and test_means (N, M), got shapes {tuple(features.shape)} and "
+            f"{tuple(test_means.shape)}"
         )
     true_labels = class_labels("true_labels", true_labels, len(test_means), len(features)).to(features.device)
     observed_labels = observed_of(observed_labels, len(test_means), len(features)).to(features.device)
@@ -186,7 +188,7 @@ def memorization(
 def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
     """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
 
-    Raises: see `class_labels`; ValueError where more than 2N labels are 1..N, each of them there and no other.
+    Raises: see `class_labels`; also ValueError if there are more than 2N labels and exactly the labels 1..N occur.
 
     >>> observed_of([0, 3], num_classes=2, size=2)
     tensor([0, 3])
@@ -198,7 +200,7 @@ def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
 
 
 def distances(features: Tensor, true_labels: Tensor, test_means: Tensor) -> Tensor:
-    """||h_i - mu_true(i)|| of each sample, (n,) float64, NaN where features are not finite; as for `memorization`."""
+    """||h_i - mu_true(i)|| of each sample, (n,) float64, NaN where features are not finite; see `memorization`."""
     means = test_means.to(torch.float64)
     away = torch.empty(len(features), dtype=torch.float64, device=features.device)
     for rows in blocks(features):
@@ -216,7 +218,7 @@ def memorization_of(
 ) -> Memorization:
     """The readings of mem from `away` (n,), the `distances` of all samples.
 
-    `epsilon` is the machine epsilon of the dtype the features came in; the rest is as for `memorization`.
+    `epsilon` is the machine epsilon of the dtype the features came in; the other arguments are as in `memorization`.
     """
     means = test_means.to(torch.float64)
     corrupted = true_labels != observed_labels
@@ -255,7 +257,7 @@ def _observed_ratio(
     if bool((observed >= len(means)).any()):
         return _NAN
     codes, place = torch.unique(observed[corrupted] * len(means) + true[corrupted], return_inverse=True)
-    pairs = away.new_empty(len(codes))  # the distance of each pair of classes that occurs, once and in blocks
+    pairs = away.new_empty(len(codes))  # the distance of each pair of classes that occurs, computed once and in blocks
     for rows in ranges(len(codes), means.shape[1]):
         pairs[rows] = _distance(means[codes[rows] // len(means)], means[codes[rows] % len(means)])
     between = pairs.masked_fill(pairs.isinf() | (pairs <= rounding), torch.nan)[place]
@@ -263,7 +265,7 @@ def _observed_ratio(
 
 
 def class_distance(means: Tensor) -> float:
-    """D, the mean distance between two of the class means (N, M); NaN with fewer than two, or one that is not finite.
+    """D, the mean distance over pairs of class means (N, M); NaN with fewer than two, or if one is not finite.
 
     >>> import torch
     >>> class_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
@@ -296,7 +298,7 @@ def _share(hits: Tensor) -> float:
 
 
 def _mask(redrawn: Tensor, size: int) -> Tensor:
-    """One bool a sample (n,)."""
+    """A mask (n,) with one bool per sample."""
     redrawn = numbers("redrawn", redrawn)
     if redrawn.dtype != torch.bool or redrawn.shape != (size,):
         raise ValueError(

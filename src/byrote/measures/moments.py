@@ -22,14 +22,14 @@ class ClassMoments:
     """Counts, means and within-class scatter of features h (K_n samples in each of N classes), as a value that can be
     added.
 
-    Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update),
-    so chunks, workers and devices merge in any order, and a class may be absent from any of them.
+    Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update), so the
+    moments of chunks, workers and devices can be added in any order, and any of them may lack a class.
 
     Formula: h_n = mean of class n; scatter = sum_n w_n sum_i (h_i - h_n)(h_i - h_n)^T, with w_n = 1 (pooled), or
     w_n = 1/K_n when the final `counts` are given, which is what the class-averaged Sigma_W of unequal classes needs.
 
-    Why: raw float32 sums were 114% off with features shifted by 100. Everything here is float64, measured from a
-    reference close to each class mean, and the means are kept as offsets from a common `origin`.
+    Why: sums of raw float32 numbers were 114% off for features shifted by 100. Everything here is float64, measured
+    from a reference close to each class mean, and the means are kept as offsets from a common `origin`.
 
     Build one with `of` (a set of features), `stream` (an iterable of chunks), `MomentStream` (a loop of your own).
 
@@ -62,7 +62,7 @@ class ClassMoments:
     ) -> ClassMoments:
         """Moments of `features` (B, M), any float dtype, with integer `labels` (B,) in 0..num_classes-1.
 
-        `counts` (N,): final class counts of the whole set, of which this may be a chunk. Raises ValueError for
+        `counts` (N,): final class counts of the whole set, if `features` may be a chunk of it. Raises ValueError for
         labels out of range, and for shapes that do not fit. NaN is not an error: it propagates, and NC1 is NaN.
         """
         return cls.stream([(features, labels)], num_classes, counts)
@@ -119,11 +119,11 @@ class ClassMoments:
 
     @cached_property
     def axes(self) -> Axes:
-        """The axes of Sigma_B about the mean of the class means; finite class means are needed."""
+        """The axes of Sigma_B about the mean of the class means, which must be finite."""
         return axes_of(self.centered(), self.scale, self.epsilon, int(self.counts.sum()))
 
     def variances(self, directions: Tensor, averaged: bool = True) -> Tensor:
-        """d^T Sigma_W d for each row d of `directions` (r, M), (r,); Sigma_W and errors are those of `within`."""
+        """d^T Sigma_W d for each row d of `directions` (r, M), as (r,); Sigma_W and errors are those of `within`."""
         return along(self.packed, directions) / self.within_size(averaged)
 
     @cached_property
@@ -132,7 +132,7 @@ class ClassMoments:
         return self.variances(self.axes.directions)
 
     def present(self) -> ClassMoments:
-        """The same moments over the classes that were seen, renumbered: N becomes their number."""
+        """The same moments over only the classes that were seen, which are renumbered; N becomes their number."""
         seen = self.counts > 0
         final = None if self.final is None else self.final[seen]
         return ClassMoments(
@@ -146,17 +146,17 @@ class ClassMoments:
         )
 
     def within(self, averaged: bool = True) -> Tensor:
-        """Sigma_W (M, M): `averaged` over classes, each class covariance weighing 1/N, or pooled over samples.
+        """Sigma_W (M, M): `averaged` over classes, with weight 1/N for each class covariance, or pooled over samples.
 
-        The two are equal on equal counts. Raises ValueError as `within_size` does.
+        The two are equal for equal counts. Raises ValueError as `within_size` does.
         """
         return self.scatter / self.within_size(averaged)
 
     def within_size(self, averaged: bool = True) -> int:
         """The divisor that turns the scatter into Sigma_W: the number of samples, or N with final counts.
 
-        Raises ValueError on unequal counts when the other Sigma_W was accumulated, and when the final `counts`
-        announced are not the counts seen.
+        Raises ValueError on unequal counts if the other Sigma_W was accumulated, and if the final `counts` announced
+        differ from the counts seen.
         """
         total, equal = int(self.counts.sum()), bool((self.counts == self.counts[0]).all())
         if self.final is None:
@@ -168,18 +168,18 @@ class ClassMoments:
             return total
         if not torch.equal(self.counts, self.final):
             raise ValueError(
-                f"the class counts announced with counts= must be those seen, got {total} of "
+                f"the class counts announced with counts= must equal those seen, got {total} of "
                 f"{int(self.final.sum())} samples: merge every chunk, or correct counts="
             )
         if not averaged and not equal:
             raise ValueError(
-                "the pooled scatter is needed, and moments made with counts= keep the class-averaged one: "
+                "the pooled scatter was requested, but moments built with counts= hold the class-averaged scatter: "
                 "build them without counts="
             )
         return self.num_classes
 
     def __add__(self, other: ClassMoments) -> ClassMoments:
-        """Moments of both sets together; the same classes, width and final counts are needed."""
+        """Moments of both sets together, which must agree in their classes, width and final counts."""
         _check_mergeable(self, other)
         counts = self.counts + other.counts
         share = (other.counts.to(torch.float64) / counts.clamp(min=1))[:, None]  # (N, 1)
@@ -281,10 +281,10 @@ class MomentStream:
     def _close(self) -> ClassMoments:
         """Turn sums about the references into moments, in place: the stream cannot be used afterwards."""
         if not self._started:
-            raise ValueError("moments need features, got none: update with a chunk first")
+            raise ValueError("moments need features, got none: call update with a chunk first")
         seen, size = self._counts > 0, self._counts.to(torch.float64)
         origin = self._references[int(seen.to(torch.int64).argmax())].clone()
-        drift = self._sums.div_(self._counts.clamp(min=1)[:, None])  # (N, M) class mean less reference
+        drift = self._sums.div_(self._counts.clamp(min=1)[:, None])  # (N, M) class mean minus reference
         offsets = self._references.sub_(origin).add_(drift).masked_fill_(~seen[:, None], 0.0)
         spread = self._spread.sub_(size * torch.linalg.vector_norm(drift, dim=1).square_()).clamp_(min=0.0)
         if self._moved:
@@ -296,9 +296,9 @@ class MomentStream:
 def _check_mergeable(one: ClassMoments, other: ClassMoments) -> None:
     if one.offsets.shape != other.offsets.shape:
         raise ValueError(
-            f"moments of the same classes and width are needed to add them, got (N, M) {tuple(one.offsets.shape)} and "
+            f"moments to add must have the same classes and width, got (N, M) {tuple(one.offsets.shape)} and "
             f"{tuple(other.offsets.shape)}"
         )
     equal = torch.equal(one.final, other.final) if one.final is not None and other.final is not None else False
     if not equal and not (one.final is None and other.final is None):
-        raise ValueError("moments to add must share their final counts: give every part the same counts=")
+        raise ValueError("moments to add must have the same final counts: give every part the same counts=")

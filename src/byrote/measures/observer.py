@@ -30,13 +30,14 @@ Row = dict[str, float | bool | int]
 class Observer:
     """Measures memorization and collapse of any `nn.Module` with a linear head, and keeps their history.
 
-    Two ways, which may be mixed. In eval mode, once an epoch: `evaluate(epoch, train_loader, test_loader)`. Or with
-    the batches of your own loop as they come: `update(index, logits, labels)` after each forward pass, then
-    `finish(epoch)`; those are running readings while the weights move (and dropout is on), not J1 as defined.
+    It can be used in two ways, which may be mixed. Once an epoch, `evaluate(epoch, train_loader, test_loader)` measures
+    in eval mode. Or pass the batches of your own loop as they come: call `update(index, logits, labels)` after each
+    forward pass, then `finish(epoch)`. These are running readings while the weights change (and dropout is on), not J1
+    as defined.
 
-    It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers:
-    the features are read by a hook on the head, whose outputs must be the logits, and `evaluate` runs without
-    gradients. `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, as n samples are
+    It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers: the
+    features are read by a hook on the head, whose outputs must be the logits, and `evaluate` runs without gradients.
+    `close()`, or leaving a `with` block, removes the hook. Memory: n (M + C) numbers, because all n samples are
     measured together.
 
     Labels may be in any integer container: tensors, arrays, lists, small and unsigned dtypes, booleans. Floats, even
@@ -48,14 +49,15 @@ class Observer:
         model: any module whose head gets features (B, M).
         true_labels: (n,) integers, one for each training sample, in the order of `index`; if they are unknown, pass the
             labels of the data set, with `truth="given"`.
-        num_classes: N; a head may have more outputs (latent-class noise), output k then standing for class k mod N.
+        num_classes: N; a head may have more outputs (latent-class noise), output k then stands for class k mod N.
         head: name of the head in `model.named_modules()`; when left out, the `nn.Linear` whose outputs are the logits.
         readings: names of the columns to measure, such as ("j1", "nc1_test"): only what they need is computed; default:
             all.
-        test_observed: (n',) noisy labels of the test samples in the order of the test loader, which `rate_estimate`
-            reads.
-        inputs, labels, index: the positions or keys of these members of a batch. Left out: (inputs, labels), or
-            "labels" and all others by name; no member is taken for the index.
+        test_observed: (n',) noisy labels of the test samples in the order of the test loader, needed for the column
+            `rate_estimate`.
+        inputs, labels, index: the positions or keys of these members of a batch. When left out, a tuple is (inputs,
+            labels); of a mapping, "labels" are the labels and all other members are inputs by name. No member is then
+            used as the index.
         logits: the position or key of the logits in the model's answer, where it has several members.
         truth: "known", or "given" where `true_labels` and the test labels may be wrong. Rows
             then have no column that depends on true labels, and `given_agreement` and `test_given_agreement` instead:
@@ -127,7 +129,10 @@ class Observer:
         self._observed[index] = labels
 
     def finish(self, epoch: int, train_loss: float = float("nan")) -> Row:
-        """Measure the batches since the last row, and add a row to the history; the last entry of a sample counts."""
+        """Measure the batches since the last row, and add a row to the history.
+
+        If a sample occurs in several batches, its last entry counts.
+        """
         epoch = epoch_number(epoch)
         index, features, logits, _ = self._train.take()
         observed = self._observed
@@ -167,10 +172,10 @@ class Observer:
         """Run the model in eval mode over both loaders, and add a row to the history.
 
         Batches are (inputs, labels), or what `inputs=`, `labels=` and `index=` of the Observer say. Without an index
-        the samples must come in the order of `true_labels`: a loader that shuffles is refused, and so are further
-        members which could be an index, unless the loader certainly goes through its data set in order. Each training
-        sample is required; of a repeated sample the last entry counts. Batches of `update` not yet finished are
-        dropped.
+        the samples must come in the order of `true_labels`. A loader that shuffles is then refused. Batches with
+        further members, which could be an index, are refused too, unless the loader certainly goes through its data set
+        in order. Every training sample is required; if a sample is repeated, its last entry counts. Batches passed to
+        `update` since the last row are dropped.
 
         Raises: ValueError or TypeError for loaders and batches that do not fit, and for an epoch below 1.
         """
@@ -183,9 +188,8 @@ class Observer:
             missing = self._train.missing(len(self._true))
             if len(missing):
                 raise ValueError(
-                    f"each of the {len(self._true)} training samples is needed, {len(missing)} did not come, the "
-                    "first at "
-                    f"position {int(missing[0])}: evaluate the whole set, with drop_last=False"
+                    f"expected each of the {len(self._true)} training samples, but {len(missing)} are missing, the "
+                    f"first at position {int(missing[0])}: evaluate the whole set, with drop_last=False"
                 )
             return self.finish(epoch, train_loss)
         finally:
@@ -214,9 +218,8 @@ class Observer:
             if training and not ordered and index is None and len(batch) > 2 and isinstance(batch, list | tuple):
                 raise ValueError(
                     f"batches of {len(batch)} members came from a {type(loader).__name__} whose order is not known: "
-                    "say which "
-                    "member is the index with Observer(index=), or give batches (inputs, labels) in the order of "
-                    "true_labels"
+                    "use Observer(index=) to name the member that is the index, or give batches (inputs, labels) in "
+                    "the order of true_labels"
                 )
             labels = integers("labels", labels)
             one_axis("labels", labels, self.num_classes)
@@ -224,9 +227,7 @@ class Observer:
             logits = answered(self._model, inputs, named, device)
             if training:
                 if index is None and place + len(labels) > len(self._true):
-                    raise ValueError(
-                        f"each of the {len(self._true)} training samples is needed once, more of them came"
-                    )
+                    raise ValueError(f"expected each of the {len(self._true)} training samples once, got more samples")
                 start = torch.arange(place, place + len(labels))
                 self.update(start if index is None else index, logits, labels)
             else:
@@ -237,22 +238,25 @@ class Observer:
             place += len(labels)
 
     def _order(self, loader: Any, members: Members, training: bool) -> bool:
-        """Whether samples certainly come in their order; an error where they must but do not."""
+        """Whether the samples certainly come in the order of their labels; an error if they must but do not."""
         part = share(loader)
         if part:
             raise ValueError(
-                f"the whole {'training' if training else 'test'} set is needed in each process, but {part}"
+                f"expected a loader that gives each process the whole {'training' if training else 'test'} set, but "
+                f"{part}"
             )
         needs_order = not members.has_index if training else self._test_observed is not None
         why = disorder(loader) if needs_order else ""
         if why:
             advice = (
-                "say which member of its batches is the index with Observer(index=), or wrap the data set in "
+                "use Observer(index=) to name the member of its batches that is the index, or wrap the data set in "
                 "byrote.adapters.feed.Indexed"
                 if training
                 else "give test_observed for a loader that does not shuffle"
             )
-            raise ValueError(f"samples are needed in the order of their labels, but of the loader {why}: {advice}")
+            raise ValueError(
+                f"expected a loader that gives the samples in the order of their labels, but {why}: {advice}"
+            )
         return known_order(loader)
 
     def _checked(self, logits: Any) -> Tensor:
@@ -260,20 +264,20 @@ class Observer:
         checked = matrix("logits", logits_of(logits, self.num_classes, self._logits))
         if checked.shape[1] < 2 or checked.shape[1] % self.num_classes:
             raise ValueError(
-                f"logits (B, {self.num_classes}) are needed, one column per class, got shape {tuple(checked.shape)}: "
-                "give the head "
-                f"{self.num_classes} outputs, or say which member of the output they are with Observer(logits=)"
+                f"expected logits (B, {self.num_classes}), one column per class, got shape {tuple(checked.shape)}: "
+                f"give the head {self.num_classes} outputs, or use Observer(logits=) to name the member of the output "
+                "that holds them"
             )
         return checked
 
     def _seen(self, features: Tensor | None, logits: Tensor) -> Tensor:
-        """The features of the batch, given or just seen at the head; each is used once, so that none is outdated."""
+        """The features of the batch, given or just seen at the head; each is used only once, so none is outdated."""
         if features is None:
             return self._head.features(logits)
         self._head.forget()
         checked = matrix("features", features)
         if len(checked) != len(logits):
-            raise ValueError(f"features ({len(logits)}, M) of this batch are needed, got shape {tuple(checked.shape)}")
+            raise ValueError(f"expected features ({len(logits)}, M) of this batch, got shape {tuple(checked.shape)}")
         return checked
 
     def _test_answers(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -283,23 +287,23 @@ class Observer:
         return labels, test_features, test_logits
 
     def _noisy(self, test_logits: Tensor) -> Tensor | None:
-        """The noisy test labels, where every test sample has an answer."""
+        """The noisy test labels; None if there are none, or if a test sample has no usable logits."""
         if self._test_observed is None or len(test_logits) == 0 or bool(unusable(test_logits).any()):
             return None
         if len(self._test_observed) != len(test_logits):
             raise ValueError(
-                f"test_observed ({len(test_logits)},) are needed, one per test sample, got {len(self._test_observed)}"
+                f"expected test_observed ({len(test_logits)},), one label per test sample, got "
+                f"{len(self._test_observed)}"
             )
         return self._test_observed
 
 
 def _reported(epoch: int, which: str, bad: Tensor) -> Tensor:
-    """The same rows; logs a warning if there are any."""
+    """The rows `bad`, unchanged; logs a warning if there are any."""
     if bool(bad.any()):
         log.warning(
             "epoch %d: %d of %d %s samples have logits that are NaN or infinite, the first in row %d: readings that "
-            "need them "
-            "are NaN",
+            "need them are NaN",
             epoch,
             int(bad.sum()),
             len(bad),
@@ -314,8 +318,10 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _relabeled(history: SampleHistory, observed: Tensor) -> SampleHistory:
-    """The history with the observed labels now known; the samples that changed had no measurement."""
+    """The history with the observed labels that are known now; only samples that were never evaluated may change."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):
-        raise ValueError("observed labels must stay the same over training, got other ones for samples already seen")
+        raise ValueError(
+            "observed labels must stay the same over training, got other labels for samples already evaluated"
+        )
     return replace(history, observed=observed.clone())

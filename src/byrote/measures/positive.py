@@ -33,18 +33,19 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
     orthogonal, without centering; (iii) w_n = C P h_n with one constant C, P the projection orthogonal to
     hbar = (1/N) sum_n h_n.
 
-    How each reading follows: (i) is `nc1` and not repeated here. (ii) gives `norms` and `angles`. In (iii), under
-    (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centered class mean: `duality`.
-    `nc3` also measures whether C is the same number for all classes.
+    How each reading follows: (i) is measured by `nc1` and not repeated here. (ii) gives `norms` and `angles`. In (iii),
+    under (ii), <h_n, hbar> = ||hbar||^2, so P h_n = h_n - hbar, and w_n is parallel to the centered class mean:
+    `duality`. `nc3` also measures whether C is the same number for all classes.
 
     Why the largest and not the mean: the definition is about every class and every pair.
 
     Args:
-        moments: the moments of the training features, by observed label, with which the loss was computed.
+        moments: the moments of the training features by observed label, the label that the loss was computed with.
         weight: (N, M), the classifier's rows w_n; None: unknown, and `duality` is NaN.
 
     Returns: a `Def31`. NaN: an absent or single class, or NaN features; `norms` also where all class means are exactly
-        0; `angles` where one is; `duality` where class means coincide, one of them is hbar, or a row of W is 0.
+        0; `angles` also where one class mean is 0; `duality` also where class means coincide, one of them is hbar, or a
+        row of W is 0.
 
     Raises: ValueError when the weight is not N x M.
 
@@ -80,10 +81,10 @@ class ZeroMeans:
 def zero_means(moments: ClassMeans) -> ZeroMeans:
     """How many class means lie at zero, and how small the smallest is.
 
-    Why: with a bias, the layer-peeled model of two classes has minimizers with one class at zero, and trained networks
-    end there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The bar AT_ZERO = .1716 is
-    (sqrt 2 - 1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b),
-    and it exceeds 1 just when a / b is below the bar.
+    Why: with a bias, the layer-peeled model of two classes has minimizers with one class at zero, and training can end
+    there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The threshold AT_ZERO = .1716 is (sqrt 2 -
+    1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b), which exceeds
+    1 exactly when a / b is below the threshold.
 
     Returns: a `ZeroMeans`. NaN: an absent class or NaN features; `smallest_norm` also where all class means are 0.
 

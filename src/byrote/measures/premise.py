@@ -2,7 +2,7 @@
 
 All tests use one table: the samples that a classifier is surest of, its prediction on each, and whether the label is
 among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not trained
-on, such a label is each of those classes equally often, whatever the sample looks like.
+on, a label among those classes is equally likely to be each of them, whatever the sample looks like.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Counted:
 
     @property
     def scale(self) -> float:
-        """(N - 1) / k: from the share of such samples to a rate."""
+        """(N - 1) / k, the factor that turns the share of hits into a rate."""
         return (self.least.shape[1] - 1) / self.k
 
     @property
@@ -49,18 +49,18 @@ class Counted:
 
     @property
     def disagree(self) -> int:
-        """Samples whose label is not the predicted class, the hits among them."""
+        """The number of samples whose label is not the predicted class, including the hits."""
         return int((self.predicted != self.observed).sum())
 
 
 def evenness(counted: Counted) -> float:
     """P-value of the hypothesis that hits fall evenly on all pairs (predicted class, least confused class).
 
-    Pearson's statistic X^2 = sum (O - E)^2 / E over the C pairs that occur, E the hits spread over the pairs in
-    proportion to the samples that could fall there. Given the number m of hits it has mean C - 1 and variance
-    2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law with these two moments gives
-    the p value, so that small counts do little harm. The test uses the distribution of the hits, the upper end of the
-    interval only their number.
+    Pearson's statistic X^2 = sum (O - E)^2 / E runs over the C pairs that occur. O is the number of hits on a pair, and
+    E spreads all hits over the pairs in proportion to the samples that could fall there. Given the number m of hits,
+    X^2 has mean C - 1 and variance 2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law
+    with these two moments gives the p value, so that small counts do little harm. The test uses how the hits are
+    distributed; the upper end of the interval uses only their number.
 
     Returns:
         In [0, 1]; 1 without hits, with a single pair, and for one hit among equally likely pairs.
@@ -83,9 +83,10 @@ def evenness(counted: Counted) -> float:
 def preference(counted: Counted) -> float:
     """P-value of the hypothesis that the label of a hit is drawn from the k classes without regard to the logits.
 
-    The rank of the label's logit among those of the k classes is uniform on 1..k where the label was drawn blindly.
-    It is high where the network was trained on this label, where the label follows the sample, and where the true
-    class itself is among the k. One-sided normal test of the mean rank, whose variance is (k^2 - 1) / (12 m).
+    The rank of the label's logit among those of the k classes is uniform on 1..k where the label was drawn without
+    regard to the logits. It is high where the network was trained on this label, where the label follows the sample,
+    and where the true class itself is among the k. The test is a one-sided normal test of the mean rank, whose variance
+    for m hits is (k^2 - 1) / (12 m).
 
     Returns:
         In [0, 1]; 1 without hits or for k = 1.
@@ -105,20 +106,20 @@ def preference(counted: Counted) -> float:
 def excess(counted: Counted) -> float:
     """P-value of the hypothesis that at most k / (N - 1) of the disagreeing labels, an even share, are hits.
 
-    Errors of the classifier's own can only lower that share. Exact binomial upper tail.
+    The classifier's own errors can only lower this share. The p-value is the exact binomial upper tail.
     """
     hits, disagree = counted.hits, counted.disagree
     return float(betainc(hits, disagree - hits + 1, 1 / counted.scale)) if hits else 1.0
 
 
 def shared_labels(k: int, K: int, folds: int) -> float:
-    """How much larger than binomial the variance of a count pooled over F folds can be.
+    """The largest factor by which the variance of a count pooled over F folds can exceed the binomial variance.
 
     The network that judges one fold was trained on the labels that the other folds are judged by, so the classes that
-    it confuses least can be those into which few of these labels were flipped. In the worst case nothing but these
-    flips ranks the K = N - 1 classes. Take the counts of one cell in each fold as independent and normal, and the ranks
-    as a threshold at the quantile q = k / K, z its normal quantile. Then two folds' counts have the covariance
-    K E[phi((z sqrt(F - 1) - S))^2], S normal with variance F - 2, in units of one cell's variance, and
+    it confuses least can be those into which few of these labels were flipped. In the worst case these flips alone rank
+    the K = N - 1 classes. Treat the counts of one cell in each fold as independent and normal, and the ranking as a
+    threshold at the quantile q = k / K, with normal quantile z. Then the counts of two folds have the covariance K *
+    E[phi((z sqrt(F - 1) - S))^2] in units of one cell's variance, where S is normal with variance F - 2, and
 
         spread = 1 + (F - 1) / q * exp(-z^2 (F - 1) / (2 F - 3)) / (2 pi sqrt(2 F - 3)).
 
@@ -143,12 +144,12 @@ def shared_labels(k: int, K: int, folds: int) -> float:
 def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[float, float]:
     """Both ends for the rate rho.
 
-    With f = (N - 1)/k hits / s and d the share of labels that disagree, E f = rho + b and E d = rho + a, where a is
-    the part of d that the classifier's own errors make and b the part that they add to f. b >= 0, so the upper end is
-    that of f (Clopper and Pearson). Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0.
-    The premise is b <= a / 2, half way between; then E(2 f - d) <= rho, and the lower end is that of 2 f - d, and never
-    above that of f. 2 f - d is a difference of the shares of hits and of other disagreements; its end is put together
-    from theirs by MOVER (Zou & Donner 2008), with their multinomial correlation.
+    With f = (N - 1)/k hits / s and d the share of labels that disagree, E f = rho + b and E d = rho + a, where the
+    classifier's own errors add a to d and b to f. b >= 0, so the upper end is the Clopper-Pearson upper end of f.
+    Errors spread evenly over the classes give b = a, a perfect ranking gives b = 0. The premise is b <= a / 2, halfway
+    between; then E(2 f - d) <= rho, and the lower end is the smaller of the lower ends of 2 f - d and of f. 2 f - d is
+    a weighted difference between the share of hits and the share of other disagreements; MOVER (Zou & Donner 2008)
+    combines its lower end from the ends of these two, with their multinomial correlation.
 
     Args:
         counted: the table.
@@ -172,7 +173,7 @@ def interval(counted: Counted, confidence: float, spread: float = 1.0) -> tuple[
 
 
 def _clopper_pearson(count: float, n: float, tail: float) -> tuple[float, float]:
-    """Exact ends for a share, with `tail` beyond each."""
+    """Exact ends of an interval for a share, with probability `tail` beyond each end."""
     low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, tail))
     high = 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
     return low, high

@@ -18,7 +18,7 @@ __all__ = ["layer_profile", "split_moments"]
 def split_moments(
     features: Tensor, true_labels: Tensor, observed_labels: Tensor, num_classes: int
 ) -> dict[str, ClassMoments]:
-    """Class moments of training features under label noise, by which samples and by which label.
+    """Class moments of training features under label noise, for several groups of samples and by either label.
 
     Why: under memorization the features follow the observed labels, so NC1 by observed label falls while NC1 by true
     label rises; NC1 of the clean samples alone shows whether memorizing the others dilated them too.
@@ -26,8 +26,8 @@ def split_moments(
     Args: features (n, M); both labels (n,) in 0..num_classes-1.
 
     Returns: moments with class-averaged scatter under "observed" and "true" (all samples), "clean" (the labels agree),
-        "corrupted_observed" and "corrupted_true" (they do not). A class without a corrupted sample is absent there:
-        NC1 NaN, or take `.present()`.
+        "corrupted_observed" and "corrupted_true" (they do not). In the last two, a class without a corrupted sample is
+        absent and NC1 is NaN; `.present()` leaves out such classes.
 
     >>> import torch
     >>> true, observed = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0])
@@ -55,7 +55,7 @@ def layer_profile(
 ) -> list[dict[str, str | int | float]]:
     """How collapse builds up with depth: one row per layer, in the order given.
 
-    Args: activations by layer name, (n, M), or (n, channels, ...) whose places are averaged (global mean pooling, so
+    Args: activations by layer name, (n, M), or (n, channels, ...), averaged over all positions (global mean pooling, so
         that M is the number of channels); labels (n,).
 
     Returns: rows of {layer, width, nc1, cdnv, rank, collapsed}; `rank` is that of `feature_rank`, NaN for features that

@@ -6,9 +6,10 @@ probability
 
     q_ij = e_ij (1 - rho) + (1 - e_ij) rho / (N - 1),    j != i.
 
-Disagreement as such (1 - J1) counts the classifier's own errors e_ij as noise. Two choices exclude them, both based
-only on its logits, which do not depend on these labels: the samples it is most sure of, and of all pairs of classes
-those it confuses least. There e_ij is near 0, and the observed labels lie on a flat floor of height rho / (N - 1).
+The total disagreement (1 - J1) counts the classifier's own errors e_ij as noise. Two choices exclude these errors: only
+the samples that the classifier is most sure of are used, and only the pairs of classes that it confuses least. Both
+choices are based only on its logits, which do not depend on these labels. There e_ij is near 0, and all q_ij are close
+to the same floor rho / (N - 1).
 
 No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): labels that follow the
 image look like clean labels. So an estimate states its premise and tests it as far as possible; otherwise its verdict
@@ -27,14 +28,14 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 __all__ = ["PREMISE", "UNDERFITS", "RateEstimate", "noise_rate"]
 
-UNDERFITS = 0.3  # the classifier's own errors, over all samples, above which the floor is not trusted
+UNDERFITS = 0.3  # share of the classifier's own errors over all samples, above which the floor is not trusted
 PREMISE = (
     "The noise is symmetric, no sample was trained on by the network that gave its logits, and among the samples that "
     "the classifier is surest of, its own errors reach the classes it confuses least at most half as often as errors "
     "spread evenly over all other classes would."
 )
 _SURE = 0.25  # share of the samples that are counted
-_TESTS = 3  # the number of tests of the premise, which share one level
+_TESTS = 3  # the number of tests of the premise, which share one significance level
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ class RateEstimate:
     Attributes:
         rate: the point estimate of rho in [0, 1], even without an interval; NaN for N = 2 and without samples.
         low, high: ends of the interval; NaN where `verdict` is "cannot tell".
-        own_error: share of all predictions that the rate does not explain, the classifier's own errors, in [0, 1].
+        own_error: estimated share of the classifier's own errors: the disagreement that the rate does not explain, in
+            [0, 1].
         verdict: "stated" or "cannot tell".
-        reason: why, in one sentence.
+        reason: the reason for the verdict, in one sentence.
         premise: what must be true for a stated interval to be right.
         profile: (N - 1,), counted over the samples with the surest predictions: how many labels name the class that is
             confused least with the predicted one, the second least, and so on; empty where nothing was counted.
-        counted: k, how many entries of `profile`, from the first, the estimate uses.
+        counted: k, the number of leading entries of `profile` that the estimate uses.
     """
 
     rate: float
@@ -80,16 +82,16 @@ def noise_rate(
 ) -> RateEstimate:
     """The rate of symmetric noise among held-out samples, or the reason why it cannot be estimated.
 
-    Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the largest lead
-    (log-odds of the predicted class), n_ij of them predicted as i and observed as j, least_k(i) the
-    k = floor((N - 1)/2) classes with the lowest mean probability among those predicted as i. The interval is that of
-    `premise.interval`.
+    Formula: rho = (N - 1)/k sum_i sum_{j in least_k(i)} n_ij / n over the quarter of the samples with the largest
+    log-odds of the predicted class. n is their number, n_ij of them are predicted as i and observed as j, and
+    least_k(i) are the k = floor((N - 1)/2) classes with the lowest mean probability over those predicted as i. The
+    interval is that of `premise.interval`.
 
-    It is stated where three tests of the premise pass, at the level (1 - confidence) together, so that they lose about
-    as many right cases as the interval may miss. The labels counted fall on all pairs of classes
-    alike (`evenness`), do not follow the logits (`preference`), and are no larger a share of the disagreements than an
-    even one (`excess`). It is not stated where the lower end is 0: then no symmetric noise is established, and labels
-    without noise, labels that follow the image, and learned labels are all possible.
+    The interval is stated if three tests of the premise pass. Their joint level is 1 - confidence, so they reject about
+    as many correct cases as the interval may miss. They test that the counted labels are spread evenly over all pairs
+    of classes (`evenness`), do not follow the logits (`preference`), and make up at most an even share of the
+    disagreements (`excess`). The interval is not stated if its lower end is 0: then no symmetric noise is established,
+    and labels without noise, labels that follow the image, and learned labels are all possible.
 
     With `folds` the surest samples and the classes confused least are chosen within each fold, because networks differ
     in how sure they are, and because the other folds' networks were trained on the labels that are counted. These
@@ -101,7 +103,7 @@ def noise_rate(
         observed: (n,) their noisy labels, integers in 0..N-1 in any container.
         num_classes: N, at least 2; with 2 no pair of classes is left to count, and the estimate is NaN.
         confidence: the confidence level of the interval, in (0, 1).
-        folds: (n,) integers that name the network which gave each row, where several did (cross-validation).
+        folds: (n,) numbers of the networks that gave the rows, if there were several (cross-validation).
         held_out: False if the networks were trained on these samples. Some labels are then memorized, and the floor
             is too low by an unknown amount: an estimate is given, but no interval.
 
@@ -132,7 +134,12 @@ def noise_rate(
         return RateEstimate(nan, nan, nan, nan, "cannot tell", "there are no samples")
     if num_classes == 2:
         return RateEstimate(
-            nan, nan, nan, nan, "cannot tell", "with two classes no pair is left that the classifier does not confuse"
+            nan,
+            nan,
+            nan,
+            nan,
+            "cannot tell",
+            "with two classes, no pair of classes is left that the classifier does not confuse",
         )
     z = rows.to("cpu", torch.float64)
     return _estimate(z, observed, networks, confidence, held_out)
@@ -156,9 +163,9 @@ def _estimate(z: Tensor, observed: Tensor, networks: Tensor, confidence: float, 
 
 
 def _doubt(counted: Counted, own: float, low: float, level: float, held_out: bool) -> str:
-    """Why no interval can be stated; empty where one can."""
+    """Why no interval can be stated; empty if an interval can be stated."""
     if not held_out:
-        return "the samples were trained on, and the labels learned by heart are not counted"
+        return "the samples were trained on, and wrong labels that were memorized are not counted"
     if own > UNDERFITS:
         return f"the classifier itself errs on {own:.0%} of the samples, above {UNDERFITS:.0%}"
     if (p := evenness(counted)) < level:
@@ -169,19 +176,19 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
             "trained on, or the noise depends on them"
         )
     if (p := excess(counted)) < level:
-        return f"more labels fall on the classes confused least than an even share (p = {p:.1g})"
+        return f"more than an even share of the labels falls on the classes confused least (p = {p:.1g})"
     if low > 0:
         return ""
     if counted.disagree == 0:
-        return "no label disagrees: clean labels, labels that follow the sample and learned labels look like this"
+        return "no label disagrees, which is also so for clean labels, labels that follow the sample and learned labels"
     return (
         f"{counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, too few "
-        "to set symmetric noise apart from the classifier's errors and from labels that follow the sample"
+        "to tell symmetric noise from the classifier's errors and from labels that follow the sample"
     )
 
 
 def _count(z: Tensor, observed: Tensor, networks: Tensor) -> tuple[Counted, tuple[int, ...]]:
-    """The surest samples of each network, with the classes that it confuses least; how many labels have each rank."""
+    """The surest samples of each network with the classes it confuses least, and the number of labels by rank."""
     N = z.shape[1]
     k = (N - 1) // 2
     top, predicted = z.max(-1)
@@ -208,6 +215,6 @@ def _fold_numbers(folds: Tensor | None, n: int) -> Tensor:
     numbers = integers("folds", folds).cpu()
     one_axis("folds", numbers)
     if len(numbers) != n:
-        raise ValueError(f"equal lengths are needed, got {len(numbers)} folds for {n} samples")
+        raise ValueError(f"expected equal lengths, got {len(numbers)} folds for {n} samples")
     numbered: Tensor = numbers.unique(return_inverse=True)[1]
     return numbered

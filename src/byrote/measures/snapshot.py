@@ -1,4 +1,4 @@
-"""One evaluation of a classifier, and the readings computed from it; the name of a reading is a history column.
+"""One evaluation of a classifier, and the readings computed from it, named after the columns of the history.
 
 A reading is a function of the `Snapshot`; `@reading` registers it under its name, or under several names when it
 returns a mapping. To add a measure, write one such function.
@@ -49,10 +49,10 @@ class Snapshot:
     test_true: Tensor  # (n',)
     test_features: Tensor  # (n', M)
     test_logits: Tensor  # (n', outputs)
-    test_observed: Tensor | None = None  # (n',) noisy labels by the same law, for estimates; None: cannot be drawn
+    test_observed: Tensor | None = None  # (n',) noisy labels drawn in the same way; None: cannot be drawn
     weight: Tensor | None = None  # (outputs, M) of the linear classifier; None: unknown
     bias: Tensor | None = None  # (outputs,); None: the classifier has none
-    redrawn: Tensor | None = None  # (n,) bool, samples whose label was redrawn; None: the law has no redraw
+    redrawn: Tensor | None = None  # (n,) bool, samples whose label was redrawn; None: the noise redraws no label
 
     @property
     def num_outputs(self) -> int:
@@ -72,7 +72,7 @@ class Snapshot:
 
     @cached_property
     def by_observed(self) -> FeatureSet:
-        """Training features over all outputs by the observed label, which the loss was computed with."""
+        """Training features by the observed label that the loss was computed with, with one class per output."""
         return FeatureSet.of(self.features, self.observed, self.num_outputs)
 
     @cached_property
@@ -89,7 +89,7 @@ class Snapshot:
 
     @property
     def clean(self) -> FeatureSet:
-        """The clean part of the training features; a copy of them, so it is not kept."""
+        """The clean part of the training features; it is a copy, so it is not cached."""
         clean = ~self.corrupted
         return FeatureSet.of(self.features[clean], self.true[clean], self.num_classes)
 
@@ -105,14 +105,14 @@ class Snapshot:
 
     @cached_property
     def collapsed(self) -> bool:
-        """The test class means coincide: NC1 and everything relative to their distance has no value."""
+        """Whether the test class means coincide: then NC1 and everything relative to their distance have no value."""
         return class_means_coincide(self.test)
 
 
 def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str, float | bool]:
     """The registered readings of the snapshot as one row of the history: all, or the `columns` named (see `chosen`).
 
-    A reading none of whose columns is named is not computed.
+    A reading is computed only if one of its columns is named.
     """
     row: dict[str, float | bool] = {}
     for name, function in READINGS.items():
@@ -122,7 +122,7 @@ def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str
 
 
 def chosen(columns: Collection[str] | None) -> frozenset[str] | None:
-    """Names of existing columns, checked; None: all.
+    """The names, checked to be existing columns; None: all columns.
 
     Raises: ValueError for an unknown name, with the nearest known one.
 
@@ -148,7 +148,7 @@ def needs_features(columns: Collection[str] | None) -> bool:
     if columns is None:
         return True
     functions = [f for name, f in READINGS.items() if not _columns(name, f).isdisjoint(columns)]
-    without = replace(_small(), features=None)  # type: ignore[arg-type]  # what looks at them fails
+    without = replace(_small(), features=None)  # type: ignore[arg-type]  # a reading that uses them fails
     try:
         for function in functions:
             function(without)
@@ -159,7 +159,7 @@ def needs_features(columns: Collection[str] | None) -> bool:
 
 @cache
 def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
-    """The columns that a reading gives, seen by reading a snapshot of twelve samples; its name where that raises."""
+    """The columns of a reading, found by applying it to twelve samples; the reading's own name if it raises on them."""
     try:
         return frozenset(_row(name, function(_small())))
     except Exception:  # a user's own reading that needs more than twelve samples of three classes
@@ -303,7 +303,8 @@ def mem(snapshot: Snapshot) -> dict[str, float]:
 def rate(snapshot: Snapshot) -> dict[str, float]:
     """The rate of symmetric noise estimated from held-out noisy labels, and whether it is stated (see `noise_rate`).
 
-    `rate_stated` is 1 or 0; the ends of the interval are NaN where it is 0, and all columns where there is no estimate.
+    `rate_stated` is 1 or 0; the ends of the interval are NaN where it is 0, and all columns are NaN where there is no
+    estimate.
     """
     names = ("rate_estimate", "rate_low", "rate_high", "rate_stated", "underfits")
     if snapshot.test_observed is None or snapshot.test_logits.shape[-1] != snapshot.num_classes:

@@ -36,11 +36,11 @@ def nc1(
     null by centering; a further direction is dropped when the class means differ along it by no more than rounding of
     the features' dtype. No M x M pseudo-inverse is formed.
 
-    On equal class counts the conventions agree; on unequal ones they are different numbers (.056, .061, .037 in one
-    900/100 case):
-        "class-averaged": every class covariance weighs 1/N; hbar is the mean of the class means (the default, it
+    The conventions agree for equal class counts and give different numbers for unequal counts (.056, .061 and .037 in
+    one case with 900 and 100 samples):
+        "class-averaged": every class covariance has weight 1/N; hbar is the mean of the class means (the default, which
             generalizes the balanced formula);
-        "pooled": every sample weighs the same in Sigma_W; hbar as before;
+        "pooled": every sample has the same weight in Sigma_W; hbar as before;
         "sample-centred": as pooled, and hbar is the mean of all samples.
 
     Args:
@@ -49,11 +49,11 @@ def nc1(
         num_classes: N, with features only; when left out, the classes are the labels that occur.
         convention: see above.
 
-    Returns: a float >= 0. NaN, never a silent zero, when it has no value: a class without a sample (see
+    Returns: a float >= 0. Where NC1 has no value, it is NaN and never a silent zero: a class without a sample (see
         `ClassMoments.absent` and `.present()`), a single class, one sample in every class (no within-class variance to
         see), class means that coincide (`class_means_coincide`), or NaN or infinite features.
 
-    Raises: ValueError when unequal counts need `counts=` (see `ClassMoments.within`), or a convention is unknown.
+    Raises: ValueError if unequal counts need `counts=` (see `ClassMoments.within`), or if the convention is unknown.
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [12.0, 0.0]])
@@ -65,24 +65,24 @@ def nc1(
     one_of("convention", convention, CONVENTIONS)
     if not isinstance(moments, ClassMoments | FeatureSet):
         if labels is None:
-            raise TypeError("nc1 needs labels beside features, got none: call nc1(features, labels) or nc1(moments)")
+            raise TypeError("nc1 needs labels with the features, got none: call nc1(features, labels) or nc1(moments)")
         moments = _feature_set(moments, labels, num_classes)
     elif labels is not None or num_classes is not None:
-        raise TypeError("labels and num_classes go with features, got them beside moments: pass the moments alone")
+        raise TypeError("labels and num_classes belong to features, but nc1 got moments: pass the moments alone")
     return _average(_ratios(moments, convention), moments.num_classes)
 
 
 def nc1_top_share(moments: ClassMeans) -> float:
-    """The largest share of NC1 that one axis of Sigma_B holds; near 1 for N > 2, one axis alone decides NC1.
+    """The largest share of NC1 that comes from one axis of Sigma_B; near 1 for N > 2, one axis alone determines NC1.
 
     Formula: tr(Sigma_W Sigma_B^+) = sum_j d_j^T Sigma_W d_j / lambda_j over the eigenvectors d_j of Sigma_B with
-    eigenvalues lambda_j; the largest term over the sum.
+    eigenvalues lambda_j; the share is the largest term over the sum.
 
-    Why: a direction between class means that has nearly vanished makes an NC1 of 193 where the median of similar runs
-    is .95, and the mean distance D of class means does not show it. Among equal eigenvalues the axes are not unique,
-    and the share is that of the axes which the decomposition gives.
+    Why: if the class means nearly coincide along one axis, NC1 becomes very large: it was 193 in a run where the median
+    of similar runs was .95. The mean distance D of class means does not show this. Among equal eigenvalues the axes are
+    not unique, and the share is that of the axes that the decomposition gives.
 
-    Returns: a float in [1/r, 1], r <= N - 1 the number of axes; 1 for N = 2. NaN as `nc1`, and where NC1 is 0.
+    Returns: a float in [1/r, 1], r <= N - 1 the number of axes; 1 for N = 2. NaN as for `nc1`, and where NC1 is 0.
 
     >>> import torch
     >>> centers = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 0.1]])
@@ -114,10 +114,11 @@ def cdnv(moments: ClassMeans) -> float:
 
 
 def class_means_coincide(moments: ClassMeans) -> bool:
-    """Whether all class means are one point, up to rounding of the features: total collapse, no geometry left.
+    """Whether all class means are one point, up to rounding of the features: total collapse.
 
-    Relative to the scale of each feature and to the precision the features came in (float32, bfloat16, ...): NC1 and
-    everything relative to the distance of class means is then NaN. False where a class is absent or features are NaN.
+    Rounding depends on the scale of each feature and on the precision the features came in (float32, bfloat16, ...).
+    Where the class means coincide, NC1 and everything relative to their distance are NaN. False where a class is absent
+    or features are NaN.
 
     >>> import torch
     >>> labels = torch.arange(2).repeat(50)
@@ -152,7 +153,7 @@ def _about_all_samples(moments: ClassMeans) -> Axes:
 
 
 def _average(ratios: Tensor, num_classes: int) -> float:
-    """(1/N) tr(Sigma_W Sigma_B^+) from its terms, one an axis of Sigma_B; NaN without an axis."""
+    """(1/N) tr(Sigma_W Sigma_B^+) from its terms, one per axis of Sigma_B; NaN without an axis."""
     return float(ratios.sum()) / num_classes if len(ratios) else _NAN
 
 

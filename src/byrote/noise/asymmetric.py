@@ -16,7 +16,7 @@ _THIRD = 1 / 3
 class PairFlip(TransitionNoise):
     """With probability eta the label moves to the next class, y -> y + 1 mod N.
 
-    T[n, n] = 1 - eta, T[n, n+1] = eta. Mistakes between similar classes, made crude (Han et al., Co-teaching,
+    T[n, n] = 1 - eta, T[n, n+1] = eta. A crude model of mistakes between similar classes (Han et al., Co-teaching,
     NeurIPS 2018). Beyond eta = .5 the wrong class is the majority.
 
     Args:
@@ -58,7 +58,7 @@ class Asymmetric(TransitionNoise):
     def _one_way_out(self) -> "Asymmetric":
         sources = [source for source, _ in self.moves]
         if len(set(sources)) < len(sources):
-            raise ValueError(f"Asymmetric.moves may move a class once, got {self.moves}")
+            raise ValueError(f"Asymmetric.moves may move each class only once, got {self.moves}")
         if any(source == target for source, target in self.moves):
             raise ValueError(f"Asymmetric.moves must lead to another class, got {self.moves}")
         return self
@@ -75,7 +75,7 @@ class Asymmetric(TransitionNoise):
 
 
 class PerClass(TransitionNoise):
-    """Class n is corrupted with its own probability eta_n, to one of the other classes alike.
+    """Class n is corrupted with its own probability eta_n, with equal chance for each of the other classes.
 
     T[n, n] = 1 - eta_n, T[n, k] = eta_n / (N-1).
 
@@ -93,7 +93,7 @@ class PerClass(TransitionNoise):
 
     def transition(self, num_classes: int) -> torch.Tensor:
         if num_classes != len(self.rates):
-            raise ValueError(f"PerClass has rates for {len(self.rates)} classes, the data has {num_classes}")
+            raise ValueError(f"PerClass has rates for {len(self.rates)} classes, but the data has {num_classes}")
         rates = torch.tensor(self.rates, dtype=torch.float64)
         away = (rates[:, None] / (num_classes - 1)).repeat(1, num_classes)
         away.diagonal().zero_()
@@ -107,7 +107,7 @@ class ClassConditional(TransitionNoise):
     lists: `ClassConditional(made.matrix.tolist())`.
 
     Args:
-        matrix: N rows of N probabilities; a row may miss the sum 1 by 1e-6 and is then scaled to it.
+        matrix: N rows of N probabilities; the sum of a row may differ from 1 by up to 1e-6 and is then scaled to 1.
 
     Example:
         >>> ClassConditional(((.9, .1), (.4, .6))).effective_rate(2)
@@ -132,7 +132,9 @@ class ClassConditional(TransitionNoise):
 
     def transition(self, num_classes: int) -> torch.Tensor:
         if num_classes != len(self.matrix):
-            raise ValueError(f"ClassConditional has a matrix of {len(self.matrix)} classes, the data has {num_classes}")
+            raise ValueError(
+                f"ClassConditional has a matrix of {len(self.matrix)} classes, but the data has {num_classes}"
+            )
         matrix = torch.tensor(self.matrix, dtype=torch.float64)
         return matrix / matrix.sum(1, keepdim=True)
 
@@ -140,7 +142,7 @@ class ClassConditional(TransitionNoise):
 class RandomMatrix(TransitionNoise):
     """Class-conditional noise with a matrix that is drawn once, with the trace N (1 - eta).
 
-    The matrix belongs to the model, not to the run: it depends on `seed` and N alone. See `random_transition`.
+    The matrix belongs to the model and not to the run: it depends only on `seed` and N. See `random_transition`.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples when classes are equally large.
@@ -163,8 +165,8 @@ class RandomMatrix(TransitionNoise):
 def random_transition(num_classes: int, trace: float, generator: torch.Generator) -> torch.Tensor:
     """Draw a transition matrix with a given trace.
 
-    With eta = 1 - trace / N, class n is corrupted with probability eta + min(eta, 1 - eta) (a_n - mean a), a_n
-    uniform in [0, 1); where to is uniform on the simplex of the other classes.
+    With eta = 1 - trace / N, class n is corrupted with probability eta + min(eta, 1 - eta) (a_n - mean a), a_n uniform
+    in [0, 1); the probabilities of its new classes are uniform on the simplex of the other classes.
 
     Args:
         num_classes: N, at least 2.
@@ -189,7 +191,7 @@ def random_transition(num_classes: int, trace: float, generator: torch.Generator
         )
     eta = 1 - trace / num_classes
     a = torch.rand(num_classes, dtype=torch.float64, generator=generator)
-    rates = eta + min(eta, 1 - eta) * (a - a.mean())  # within (0, 1), of mean eta
+    rates = eta + min(eta, 1 - eta) * (a - a.mean())  # within (0, 1), with mean eta
     where = -torch.log1p(-torch.rand(num_classes, num_classes, dtype=torch.float64, generator=generator))
     where.diagonal().zero_()
     return transition_matrix(rates[:, None] * where / where.sum(1, keepdim=True))

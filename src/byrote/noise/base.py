@@ -1,8 +1,8 @@
 """The base of noise models: a law that turns true labels into observed ones.
 
-Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in
-one way, so that noise is nested in its rate: a sample has one number u that decides whether it flips (u < flip
-probability) and one number v that decides where to, whatever the rate.
+Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in one
+way, so that noise is nested in its rate: a sample has one number u that decides whether it flips (u < flip probability)
+and one number v that selects the new class, whatever the rate.
 """
 
 import math
@@ -57,14 +57,14 @@ class Noise(Component, family="noise"):
         return float(getattr(self, "rate", math.nan))
 
     def num_outputs(self, num_classes: int) -> int:
-        """Labels that can be observed, hence outputs a network needs: N, or 2N under latent-class noise."""
+        """The number of labels that can be observed, and of network outputs: N, or 2N under latent-class noise."""
         return self.outputs_per_class * num_classes
 
     def transition(self, num_classes: int) -> torch.Tensor:
         """T[n, k] = P(observed k | true n), float64 (N, num_outputs); `TransitionNoise` has one.
 
         Raises:
-            ValueError: the law is no matrix, because a flip depends on more than the true class.
+            ValueError: the law has no matrix, because a flip depends on more than the true class.
         """
         raise ValueError(
             f"{type(self).__name__} has no transition matrix, since its flips depend on more than the true class; "
@@ -92,7 +92,7 @@ class Noise(Component, family="noise"):
             num_classes: N, at least 2.
             generator: a CPU generator, the only source of randomness: the same state gives the same labels, whatever
                 the state of the global generator. A model draws the same numbers at every rate.
-            features: one row per sample, any further shape (images, say), for the models that depend on them.
+            features: one row per sample, any further shape (such as images), for the models that depend on them.
             ids: the samples' stable ids, int64 (n,), for labels that were recorded.
 
         Returns:
@@ -127,7 +127,8 @@ class Noise(Component, family="noise"):
         true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.
 
         Args:
-            labels, num_classes, generator: as for `corrupt`; the generator in the state that `corrupt` starts from.
+            labels, num_classes, generator: as for `corrupt`; the generator must be in the state that `corrupt` starts
+                from.
 
         Returns:
             bool (n,), on the device of `labels`; None for a law without a redraw.
@@ -158,7 +159,7 @@ class Noise(Component, family="noise"):
 
 
 class TransitionNoise(Noise, abstract=True):
-    """Base of the models that are a matrix T[n, k] = P(observed k | true n): a member gives `transition`."""
+    """Base of the models that are a matrix T[n, k] = P(observed k | true n): a subclass defines `transition`."""
 
     def effective_rate(self, num_classes: int) -> float:
         """1 - tr(T) / N: the expected share of corrupted samples when the N classes are equally large."""
@@ -174,16 +175,16 @@ def flip(
 ) -> torch.Tensor:
     """Flip each label with its probability; every model draws in this way.
 
-    Sample i takes two uniform numbers: it flips if u_i < probability_i, and v_i picks the new class by inverting
-    the distribution function of its targets. As neither depends on the probabilities, a larger probability
-    corrupts a superset of the samples, and those corrupted in both cases get the same new class.
+    Sample i takes two uniform numbers: it flips if u_i < probability_i, and v_i picks the new class by inverting the
+    distribution function of its targets. Neither number depends on the probabilities. So a larger probability corrupts
+    a superset of the samples, and samples corrupted in both cases get the same new class.
 
     Args:
         samples: their generator is advanced by 2n numbers.
         probability: float64 (n,), the probability that the label is changed.
-        targets: called once for each true class, in order, with the class and the indices of its f samples that
-            flip; gives the weights of the new classes, (num_outputs,) for all or (f, num_outputs). They need
-            not sum to 1; that of the class itself is 0.
+        targets: called once for each true class, in order, with the class and the indices of its f samples that flip;
+            returns the weights of the new classes, (num_outputs,) for all of them or (f, num_outputs). The weights need
+            not sum to 1; the weight of the true class is 0.
 
     Returns:
         int64 (n,).
@@ -204,7 +205,7 @@ def flip(
 
 
 def uniforms(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two uniform numbers of each sample: u, which decides whether it flips, and v, which decides where to."""
+    """The two uniform numbers of each sample: u, which decides whether it flips, and v, which selects its class."""
     u, v = torch.rand(size, 2, dtype=torch.float64, generator=generator).T
     return u, v
 
@@ -227,7 +228,7 @@ def at_least_two(law: str, num_classes: int) -> int:
     """N, the number of classes that a law is made for.
 
     Raises:
-        ValueError: fewer than two, or no whole number.
+        ValueError: fewer than two, or not a whole number.
     """
     if not isinstance(num_classes, Integral) or num_classes < 2:
         raise ValueError(f"{law} needs at least two classes, got {num_classes!r}")
@@ -239,5 +240,7 @@ def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Gener
     at_least_two(type(model).__name__, num_classes)
     checked = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":
-        raise ValueError(f"a CPU generator is needed, so that labels agree everywhere, got {generator.device}")
+        raise ValueError(
+            f"expected a CPU generator, so that labels agree on every machine, got one on {generator.device}"
+        )
     return checked

@@ -23,7 +23,7 @@ def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
         names: the names of the columns.
 
     Raises:
-        ValueError: not such a file, no column of a name, a cell that holds no integer.
+        ValueError: not such a file, a missing column, or a cell that is not an integer.
     """
     kind = path.suffix[1:].lower()
     with inputs.table_name(path) as link, duckdb.connect() as connection:
@@ -84,11 +84,10 @@ def _integer(cell: str, kind: str) -> tuple[str, str, str]:
     text = f"trim({cell}::VARCHAR)"
     number = f"try_cast({text} AS DOUBLE)"
     value = (
-        f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+(\\.0*)?') "
-        f"THEN try_cast(ltrim(split_part({text}, '.', 1), '+') AS BIGINT) "
-        f"WHEN regexp_full_match({text}, '[+-]?[0-9]+(\\.[0-9]*)?[eE][+-]?[0-9]+') AND floor({number}) = {number} "
-        f"AND abs({number}) <= {1 << 53} THEN {number}::BIGINT "
-        f"WHEN lower({text}) = 'true' THEN 1 WHEN lower({text}) = 'false' THEN 0 END"
+        f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+(\\.0*)?') THEN try_cast(ltrim(split_part({text}, '.', 1), "
+        f"'+') AS BIGINT) WHEN regexp_full_match({text}, '[+-]?[0-9]+(\\.[0-9]*)?[eE][+-]?[0-9]+') AND floor({number}) "
+        f"= {number} AND abs({number}) <= {1 << 53} THEN {number}::BIGINT WHEN lower({text}) = 'true' THEN 1 WHEN "
+        f"lower({text}) = 'false' THEN 0 END"
     )
     return f"({cell} IS NULL OR {text} = '' OR lower({text}) = 'nan')", value, f"lower({text}) IN ('true', 'false')"
 
@@ -109,7 +108,7 @@ def _whole(
             at = f"SELECT {cell}::VARCHAR FROM {source} LIMIT 1 OFFSET {first}"
             text = "" if what == "no value" else f" ({connection.execute(at).fetchall()[0][0]})"
             raise ValueError(
-                f"{needed}, and {int(rows.sum())} of {len(rows)} hold {what}, the first row {first + 1}{text}"
+                f"{needed}, but {int(rows.sum())} of {len(rows)} hold {what}, the first in row {first + 1}{text}"
             )
     whole: np.ndarray[Any, Any] = np.ma.getdata(cells["value"]).astype(np.int64)
     return whole

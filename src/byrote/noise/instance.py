@@ -18,13 +18,14 @@ _PAIRS = 2**24  # distances in memory at a time
 class InstanceDependent(Noise):
     """Part-dependent noise: similar samples are corrupted to similar classes.
 
-    Sample i flips with probability q_i from the normal law (eta, spread^2) truncated to [0, 1]. With one random
-    matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from softmax(x_i W_y) over
-    the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm 2).
+    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2 truncated to [0,
+    1]. With one random matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from
+    softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm
+    2).
 
-    The S features are taken as they come: the larger their norm, the surer the new class. Flatten and normalize
-    as the network's inputs are. As the truncation moves the mean, the effective rate is that of the truncated
-    law: .2055 for eta = .2. At eta = 0 nothing flips (the truncated law would still give .08).
+    The S features are used as they are: the larger their norm, the more certain the new class. Flatten and normalize
+    them like the network's inputs. Truncation moves the mean, so the effective rate is the mean of the truncated law:
+    .2055 for eta = .2. At eta = 0 nothing flips (the truncated law would still give .08).
 
     Args:
         rate: eta, in [0, 1), the mean of the law before truncation.
@@ -75,14 +76,14 @@ class MarginDependent(Noise):
 
         m = (||x - mu_k||^2 - ||x - mu_y||^2) / (2 ||mu_k - mu_y||),
 
-    and the sample moves to k with log-odds a - strength (m - mean m) / std m; a is solved for so that the
-    probabilities have mean eta, whatever the class sizes. A simple stand-in for annotators who err where
-    classes meet: the polynomial-margin noise of Zhang et al. (ICLR 2021) without the classifier it needs.
+    and the sample moves to k with log-odds a - strength (m - mean m) / std m; a is chosen so that the probabilities
+    have mean eta, whatever the class sizes. This is a simple stand-in for annotators who err where classes meet: the
+    polynomial-margin noise of Zhang et al. (ICLR 2021) without the classifier that it needs.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
-        strength: fall of the log-odds with one standard deviation of the margin, in [0, 1000]; 0: every
-            sample flips alike, still to its nearest other class.
+        strength: fall of the log-odds with one standard deviation of the margin, in [0, 1000]; 0: every sample flips
+            with the same probability, still to its nearest other class.
 
     Example:
         >>> x = torch.tensor([[0.], [1.], [4.], [5.]])
@@ -117,19 +118,19 @@ class LookAlike(Noise):
 
         s = (d_y - d_k) / (d_y + d_k),    in [-1, 1]; above 0 the nearest neighbor belongs to class k.
 
-    Samples are ranked by s, the highest first. The one of rank i of n (from 0) has r = (i + 1/2) / n and moves to
-    its k with probability
+    The n samples are ranked by s, the highest first. The sample of rank i (from 0) has r = (i + 1/2) / n and moves to
+    its class k with probability
 
         p = clip(1/2 + (eta - r) / min(eta, 1 - eta), 0, 1),
 
-    which has mean eta and never falls as eta rises: at eta = .2 the first tenth of the samples always moves, the
-    seven last tenths never do. Samples of equal s share the mean of their p.
+    which has mean eta and never falls as eta rises: at eta = .2 the first tenth of the samples always moves, and the
+    last seven tenths never do. Samples of equal s share the mean of their p.
 
-    The difference from `MarginDependent`: there the pull comes from class means, falls off smoothly, and leaves a
-    share of flips among samples that resemble nothing else. Here it comes from single neighbors, and such samples
-    never flip while eta is small. The observed label is then as predictable from the sample as the true one, so samples
-    and observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S
-    operations in float64.
+    The difference from `MarginDependent`: there the flip probability depends on class means, falls off smoothly, and
+    stays above 0 for samples that resemble no other class. Here it depends on single neighbors, and such samples never
+    flip while eta is small. The observed label is then as predictable from the sample as the true one, so samples and
+    observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S operations
+    in float64.
 
     Args:
         rate: eta, in [0, 1), the expected share of corrupted samples.
@@ -193,7 +194,7 @@ def _rows(model: Noise, samples: Samples) -> torch.Tensor:
 
 
 def _counts(law: type[Noise], labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Samples of each class, (N,), of which at least two must have some."""
+    """The number of samples of each class, (N,); at least two classes must have samples."""
     counts = labels.bincount(minlength=num_classes)
     if int((counts > 0).sum()) < 2:
         raise ValueError(
@@ -239,7 +240,7 @@ def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
 def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     """How much more each sample resembles its nearest other class than its own, and that class: (n,), (n,)."""
     sizes = _counts(LookAlike, labels, num_classes).tolist()
-    order = labels.argsort(stable=True)  # so that a class is one slice
+    order = labels.argsort(stable=True)  # so that each class is one slice
     points = x[order].double()
     points -= points.mean(0)
     half = points.square().sum(1) / 2
@@ -247,7 +248,7 @@ def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tup
     s, nearest = torch.empty(len(x), dtype=torch.float64), torch.empty_like(labels)
     for rows in torch.arange(len(x)).split(max(_PAIRS // len(x), 1)):
         squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)  # (B, n), halved
-        squared[torch.arange(len(rows)), rows] = math.inf  # not to itself
+        squared[torch.arange(len(rows)), rows] = math.inf  # a sample is not its own neighbor
         by_class = [part.amin(1) if part.shape[1] else squared.new_full((len(rows),), math.inf)
                     for part in squared.split(sizes, 1)]  # fmt: skip
         away = torch.stack(by_class, 1).sqrt()  # (B, N)

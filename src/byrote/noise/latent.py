@@ -13,9 +13,9 @@ __all__ = ["LatentClass"]
 class LatentClass(TransitionNoise):
     """With probability q the label y is moved to the new class y + N: 2N outputs are trained, N classes tested.
 
-    T[n, n] = 1 - q, T[n, N + n] = q, of shape (N, 2N). The label stays right about what the sample is and wrong
-    about what can be learned from it (appendix of the memorization-dilation paper, known from its released
-    code). A moved sample counts as corrupted; in test accuracy an output k >= N counts as class k - N.
+    T[n, n] = 1 - q, T[n, N + n] = q, of shape (N, 2N). A moved label still names the right class, but nothing in the
+    sample shows that it was moved (appendix of the memorization-dilation paper, known from its released code). A moved
+    sample counts as corrupted; in test accuracy an output k >= N counts as class k - N.
 
     Args:
         rate: q, in [0, 1), the expected share of moved samples.

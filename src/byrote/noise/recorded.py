@@ -1,8 +1,7 @@
 """Recorded labels: noisy labels in a file, so that others can train on exactly the same ones.
 
-A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), a row per sample, in the order
-of the ids. Beside it lies a manifest, `<file>.json`, with the SHA-256 of the content, which is the same for
-both formats.
+A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), one row per sample, in the order of
+the ids. A manifest beside it, `<file>.json`, has the SHA-256 of the content, which is the same for both formats.
 """
 
 import hashlib
@@ -118,8 +117,8 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
 
     Args:
         path: a .csv (with a header) or .parquet file with an `id` column.
-        true, observed: names of the two label columns, for files that call them otherwise.
-        sha256: the content's hash, when you know which labels you want; else the manifest's, where there is one.
+        true, observed: names of the two label columns, for files with other column names.
+        sha256: the expected hash of the content; if left out, the hash in the manifest, if there is a manifest.
 
     Returns:
         The labels in the order of their ids.
@@ -127,7 +126,7 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
     Raises:
         FileNotFoundError: no such file.
         ValueError: an unknown suffix, not a plain file, not such a file, a missing column, labels that are negative or
-            not integers, an id twice, or another hash than `sha256` or the manifest's.
+            not integers, a repeated id, or a hash that is not `sha256` or the manifest's.
     """
     path = inputs.expanded(path)
     try:
@@ -138,24 +137,26 @@ def load_labels(path: str | Path, *, true: str = "true", observed: str = "observ
     labels = _labels(path, *integer_columns(path, ("id", true, observed)))
     for wanted, origin in ((sha256, "you asked for"), (_manifest_hash(path, true, observed), "its manifest says")):
         if wanted and wanted != labels.sha256:
-            raise ValueError(f"{path} holds other labels: {origin} sha256 {wanted}, its content has {labels.sha256}")
+            raise ValueError(
+                f"{path} holds other labels: {origin} sha256 {wanted}, but its content has {labels.sha256}"
+            )
     return labels
 
 
 class Recorded(Noise):
     """Observed labels read from a file, found by sample id: labels by people, or noise that was made elsewhere.
 
-    The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of
-    the whole file. `corrupt` needs `ids`, uses no random number, and refuses a file whose true labels are not
-    the data set's.
+    The law is unknown, so there is neither a nominal rate nor a transition matrix; the effective rate is that of the
+    whole file. `corrupt` needs `ids`, uses no random number, and raises an error if the true labels of the file are not
+    those of the data set.
 
     Args:
         path: a .csv or .parquet file with the columns `id`, `true_column` and `observed_column`. "cache:NAME" is the
             file NAME in this machine's cache folder, so that a run has the same spec everywhere:
             "cache:cifar10n/worst.csv" is what `byrote data get cifar10n` writes.
         true_column, observed_column: the label columns' names.
-        sha256: the content's hash; pins the labels in the spec. Empty: any content (the manifest's hash is
-            checked all the same).
+        sha256: the content's hash; pins the labels in the spec. Empty: any content (the hash in the manifest is still
+            checked).
     """
 
     path: str = Field(min_length=1)
@@ -165,15 +166,15 @@ class Recorded(Noise):
 
     @property
     def file(self) -> Path:
-        """Where the file lies on this machine."""
+        """The path of the file on this machine."""
         inside = self.path.removeprefix(_CACHE)
         return inputs.expanded(self.path) if inside == self.path else cache_folder() / inside
 
     def content(self) -> str:
         """The digest of the labels, which is part of a run's name; equal labels in two formats have equal digests.
 
-        Empty for "cache:NAME": that name stands for what `byrote data get` writes, so that a run has one name on every
-        machine, whether the file is there or not.
+        It is empty for "cache:NAME", which stands for what `byrote data get` writes. So a run has the same name on
+        every machine, whether the file is there or not.
 
         Raises:
             FileNotFoundError, ValueError: see `load_labels`.
@@ -216,7 +217,7 @@ class Recorded(Noise):
         other = recorded.true[place] != labels
         if other.any():
             from_one = (
-                "; its labels count from 1, labels from 0 are needed"
+                "; its labels count from 1 and must count from 0"
                 if bool((recorded.true[place] == labels + 1).all())
                 else ""
             )
@@ -246,7 +247,7 @@ def _manifest(path: Path) -> Path:
 
 
 def _manifest_hash(path: Path, true: str, observed: str) -> str:
-    """The hash the manifest states for the standard columns; empty without a manifest."""
+    """The hash that the manifest has for the standard columns; empty without a manifest."""
     manifest = _manifest(path)
     if (true, observed) != ("true", "observed") or not manifest.is_file():
         return ""
@@ -258,7 +259,7 @@ def _manifest_hash(path: Path, true: str, observed: str) -> str:
 
 
 def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.Tensor) -> NoisyLabels:
-    """Checked and in the order of the ids."""
+    """The labels, checked and in the order of the ids."""
     for name, column in (("id", ids), ("true", true), ("observed", observed)):
         if column.is_floating_point() or column.is_complex():
             raise TypeError(f"{path}: {name} must be integers, got {column.dtype}")
@@ -267,5 +268,5 @@ def _labels(path: Path, ids: torch.Tensor, true: torch.Tensor, observed: torch.T
     ids, order = ids.long().sort(stable=True)
     twice = ids[1:] == ids[:-1]
     if twice.any():
-        raise ValueError(f"{path}: each id may occur once, got {int(ids[1:][twice][0])} more than once")
+        raise ValueError(f"{path}: each id may occur only once, got {int(ids[1:][twice][0])} more than once")
     return NoisyLabels(ids, true.long()[order], observed.long()[order])

@@ -12,7 +12,7 @@ from byrote.noise.base import TransitionNoise, at_least_two, transition_matrix, 
 __all__ = ["Clean", "Convention", "Symmetric", "Uniform", "convert_rate"]
 
 Convention = Literal["uniform", "symmetric", "odds"]
-"""What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples per clean one."""
+"""What a noise rate counts: redrawn labels, corrupted samples, or corrupted samples per clean sample."""
 
 
 class Clean(TransitionNoise):
@@ -29,10 +29,10 @@ class Clean(TransitionNoise):
 
 
 class Uniform(TransitionNoise):
-    """With probability eta the label is redrawn from ALL N classes, its own included.
+    """With probability eta the label is redrawn from ALL N classes, including its own.
 
-    T[n, k] = (1 - eta) [n = k] + eta / N, so only eta (N-1)/N of the samples are corrupted: half of eta when
-    N = 2. The law of the memorization-dilation paper (Nguyen et al., ICLR 2023).
+    T[n, k] = (1 - eta) [n = k] + eta / N, so only eta (N-1)/N of the samples are corrupted: half of eta when N = 2.
+    This is the law of the memorization-dilation paper (Nguyen et al., ICLR 2023).
 
     From one generator state `Uniform(eta)` and `Symmetric(eta (N-1)/N)` give the same labels, and a larger eta
     corrupts a superset of the samples.
@@ -55,17 +55,17 @@ class Uniform(TransitionNoise):
         return _evenly(self.rate * (N - 1) / N, N)
 
     def _redrawn(self, size: int, generator: torch.Generator) -> torch.Tensor:
-        """A sample is redrawn for u < eta; of these it is corrupted for u < eta (N-1)/N, the probability to flip."""
+        """A sample is redrawn for u < eta, and it is also corrupted for u < eta (N-1)/N, the flip probability."""
         u, _ = uniforms(size, generator)
         return u < self.rate
 
 
 class Symmetric(TransitionNoise):
-    """With probability eta the label moves to one of the OTHER classes, each with eta / (N-1).
+    """With probability eta the label moves to one of the OTHER classes, each with probability eta / (N-1).
 
-    T[n, n] = 1 - eta, T[n, k] = eta / (N-1): eta is the expected share of corrupted samples. The law of most
-    work on robust losses (Ghosh et al., AAAI 2017; Patel & Sastry, PAKDD 2021). A symmetric loss keeps the
-    order of risks under it for eta < (N-1)/N. A larger eta corrupts a superset of the samples.
+    T[n, n] = 1 - eta, T[n, k] = eta / (N-1): eta is the expected share of corrupted samples. This is the law of most
+    work on robust losses (Ghosh et al., AAAI 2017; Patel & Sastry, PAKDD 2021). Under this noise a symmetric loss keeps
+    the order of risks for eta < (N-1)/N. A larger eta corrupts a superset of the samples.
 
     Args:
         rate: eta, in [0, 1).
@@ -84,7 +84,7 @@ class Symmetric(TransitionNoise):
 
 
 def _evenly(rate: float, num_classes: int) -> torch.Tensor:
-    """The matrix that moves away with probability `rate`, to every other class alike."""
+    """The matrix that moves a label with probability `rate`, with equal chance for each other class."""
     away = torch.full((num_classes, num_classes), rate / (num_classes - 1), dtype=torch.float64)
     return transition_matrix(away.fill_diagonal_(0))
 
@@ -93,9 +93,9 @@ def convert_rate(rate: float, num_classes: int, *, source: Convention, target: C
     """The same amount of noise under another meaning of eta.
 
     - "uniform": eta of `Uniform`, the share of redrawn labels; effective rate eps = eta (N-1)/N.
-    - "symmetric": eta of `Symmetric`, the share of corrupted samples; eps = eta. Every model's
-      `effective_rate` and the realised rate speak this.
-    - "odds": corrupted samples per clean one, eps / (1 - eps): the eta of the memorization-dilation model.
+    - "symmetric": eta of `Symmetric`, the share of corrupted samples; eps = eta. Every model's `effective_rate` and the
+      realised rate have this meaning.
+    - "odds": corrupted samples per clean sample, eps / (1 - eps): the eta of the memorization-dilation model.
 
     Args:
         rate: a rate in the source's meaning, at least 0.
@@ -106,7 +106,7 @@ def convert_rate(rate: float, num_classes: int, *, source: Convention, target: C
         The rate in the target's meaning.
 
     Raises:
-        ValueError: an unknown meaning, or a rate outside [0, 1) (odds: at least 0) on either side.
+        ValueError: an unknown meaning, or a rate outside [0, 1) (odds: below 0) before or after the conversion.
 
     Example:
         >>> convert_rate(.4, 2, source="uniform", target="symmetric")

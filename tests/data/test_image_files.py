@@ -273,7 +273,9 @@ def test_headers_that_announce_more_than_memory_holds(tmp_path: Path, monkeypatc
     monkeypatch.setattr(images, "decode", lambda path, _: decoded.append(path))
     for i in range(10):
         saved(tmp_path, f"f/{'ab'[i % 2]}/{i}.png", header_only(4000, 4000))
-    with pytest.raises(ValueError, match=r"10 images of 16,000,000 pixels needs 2\.9 GiB of memory, and 1\.0 GiB are"):
+    with pytest.raises(
+        ValueError, match=r"10 images of 16,000,000 pixels would take 2\.9 GiB of memory, but only"
+    ):
         data.ImageFolder(path=str(tmp_path / "f")).load()
     assert decoded == []
 
@@ -298,5 +300,5 @@ def test_averaging_keeps_the_mean_in_every_depth(tmp_path: Path) -> None:
 
 def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"an image is needed, and .* is a named pipe"):
+    with pytest.raises(ValueError, match=r"expected an image, but .* is a named pipe"):
         read(tmp_path / "a.png")

@@ -89,8 +89,8 @@ def test_an_error_names_the_file_and_no_other(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"a,label\r\n1,0\r\n2,1\n", r"its lines end in two ways, some with \\r\\n and some with \\n"),
-        (b"\n\na,label\n1,0\n", "its first line is blank, a header with the names of the columns is needed"),
-        (b"", "it is empty, a header with the names of the columns is needed"),
+        (b"\n\na,label\n1,0\n", "its first line is blank, but a header with the names of the columns is expected"),
+        (b"", "it is empty, but a header with the names of the columns is expected"),
         ("a,label\n1,0\n".encode("utf-16"), "it is not written in UTF-8: save it as UTF-8"),
     ],
 )

@@ -60,7 +60,7 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is empty, a header with the names of the columns is needed"),
+        (b"", "it is empty, but a header with the names of the columns is expected"),
         (b"a,label\n", "has no rows"),
         (b"a,label\n1,0\n2\n", "CSV Error on Line: 3"),
         (b"a,label\n1,0\n2,1,3\n", "CSV Error on Line: 3"),
@@ -84,7 +84,7 @@ def test_what_is_no_table_gives_one_sentence(tmp_path: Path, content: bytes, mes
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"t.{suffix}")
-    with pytest.raises(ValueError, match=r"is needed, and .* is a named pipe"):
+    with pytest.raises(ValueError, match=r"expected .*, but .* is a named pipe"):
         table(tmp_path / f"t.{suffix}").load()
     (tmp_path / f"u.{suffix}").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="is a device"):
@@ -97,7 +97,7 @@ def test_rows_that_do_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Mo
     duckdb.sql(f"COPY (SELECT 1.5 AS a, 0 AS label FROM range(3000000)) TO '{path}' (FORMAT parquet)")
     assert path.stat().st_size < 1 << 20
     monkeypatch.setattr(inputs, "available_memory", lambda: 1 << 20)
-    with pytest.raises(ValueError, match=r"3000000 rows .* MiB of memory, and 1\.0 MiB are available"):
+    with pytest.raises(ValueError, match=r"3000000 rows .* MiB of memory, but only 1\.0 MiB are available"):
         table(path).load()
 
 

@@ -48,7 +48,7 @@ class Images:
         Images(2 of 1x4x4, 2 classes)
         >>> Images(torch.full((1, 1, 4, 4), torch.nan), torch.tensor([0]), torch.tensor([5]))
         Traceback (most recent call last):
-        ValueError: images must be finite, got 16 values that are NaN or infinite of 16
+        ValueError: images must be finite, but 16 of 16 values are NaN or infinite
     """
 
     images: "torch.Tensor"  # (n, C, H, W)

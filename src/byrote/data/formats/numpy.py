@@ -94,7 +94,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
                     headers[name] = _header(stream, members[name].file_size)
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"array {name!r}: {error}") from None
-    inputs.fits(sum(header.size for header in headers.values()), f"what {inputs.shown(path)} unpacks to")
+    inputs.fits(sum(header.size for header in headers.values()), f"the content of {inputs.shown(path)}")
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end checks its checksum
         arrays = {name: _array(archive.read(members[name]), header) for name, header in headers.items()}
     return arrays, sorted(members.keys() - arrays.keys())

@@ -66,11 +66,11 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
         (b"a,label\n1,0\n2,1,3\n", "CSV Error on Line: 3"),
         (b'a,label\n1,"0\n2,1\n', "CSV Error"),
         (b"a,a,label\n1,2,0\n", "its header has the column 'a' twice"),
-        ("a,label\né,0\n".encode("latin-1"), "not a whole table"),
+        ("a,label\né,0\n".encode("latin-1"), "not a complete table"),
         ("é,label\n1,0\n".encode("latin-1"), "it is not written in UTF-8"),
         ("a,label\n1,0\n".encode("utf-16"), "it is not written in UTF-8"),
-        (b"PK\x03\x04\0\0\0\0", "has no column 'label'|not a whole table"),
-        (b"\0" * 100, "has no column 'label'|not a whole table"),
+        (b"PK\x03\x04\0\0\0\0", "has no column 'label'|not a complete table"),
+        (b"\0" * 100, "has no column 'label'|not a complete table"),
     ],
 )
 def test_what_is_no_table_gives_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
@@ -143,10 +143,14 @@ def test_the_content_of_such_a_table_covers_its_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        ({"r3": "gone.png"}, FileNotFoundError, r"there is no .*gone\.png \(row 3\); paths start from image_folder"),
-        ({"r3": "gone.png", "r5": "too"}, FileNotFoundError, r"\(row 3, and 1 others are not there either\)"),
-        ({"r3": "pics[1]/0 *.png"}, ValueError, r"an image can have one row, and .* is in the rows 1 and 3"),
-        ({"r3": ""}, ValueError, r"the name of a file is needed, got None in row 3"),
+        (
+            {"r3": "gone.png"},
+            FileNotFoundError,
+            r"there is no file .*gone\.png \(row 3\); paths are relative to",
+        ),
+        ({"r3": "gone.png", "r5": "too"}, FileNotFoundError, r"\(row 3, and 1 other files are missing\)"),
+        ({"r3": "pics[1]/0 *.png"}, ValueError, r"each image can have only one row, but .* is in rows 1 and 3"),
+        ({"r3": ""}, ValueError, r"expected the name of a file, got None in row 3"),
         ({"r3": "l.csv"}, ValueError, r"l\.csv is not an image that can be read"),
         ({"r3": "/dev/zero"}, ValueError, r"is a device"),
     ],

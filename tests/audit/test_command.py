@@ -120,12 +120,12 @@ def test_exports(files, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "name one of a folder or table, --embeddings, and --probabilities, got 0"),
+        ([], "give exactly one of a folder or table, --embeddings, and --probabilities, got 0"),
         (["t.csv"], "--label must name the column"),
         (["t.csv", "--label", "z"], "has no column 'z'"),
         (["--embeddings", "e.npy"], "--labels must name the file"),
         (["--embeddings", "e.npy", "--labels", "short.txt"], "has 240 rows and"),
-        (["--probabilities", "t.csv", "--labels", "y.txt"], "is not a complete npy file"),
+        (["--probabilities", "t.csv", "--labels", "y.txt"], "is not a whole npy file"),
         (["t.csv", "--label", "y", "--folds", "many"], "--folds must be a whole number"),
         (["t.csv", "--label", "y", "--network", "vgg"], "network must be"),
         (["plan", "photos"], "needs either checks="),

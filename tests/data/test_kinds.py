@@ -25,9 +25,7 @@ def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
     np.testing.assert_array_equal(features(own)[:, 0], A.astype(np.float32))
     assert own.notes() == (f"{own.path}: left out 1 column without numbers: 'fold'",)
     csv(tmp_path / "t.csv", a=A, b=[*B[:-1], "1_000"], label=LABELS)
-    with pytest.raises(
-        ValueError, match=r"no finite number \(of 40 cells\), the first in row 40 \('1_000'\)"
-    ):
+    with pytest.raises(ValueError, match=r"no finite number \(of 40 cells\), the first in row 40 \('1_000'\)"):
         own.load()
 
 

@@ -161,9 +161,7 @@ def test_one_missing_cell_in_parquet(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.parquet"
         rows = ", ".join(f"({A[i]}, {cell if i == 6 else B[i]}, {i % 2})" for i in range(N))
         duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(a, b, label)) TO '{path}' (FORMAT parquet)")
-        with pytest.raises(
-            ValueError, match=r"'b' 1 cell holds no value \(of 40 cells\), the first in row 7"
-        ):
+        with pytest.raises(ValueError, match=r"'b' 1 cell holds no value \(of 40 cells\), the first in row 7"):
             table(path).load()
 
 

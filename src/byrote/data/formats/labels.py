@@ -90,8 +90,10 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
     Args:
         column: integers, booleans, whole floats or texts of shape (n,) or (n, 1); or one-hot rows (n, N).
         where: the name of the source in error messages.
-        unit: the word for a position in error messages, such as "row". Raises: ValueError: a missing, negative or
-            fractional label (the message names the first), or another shape or type.
+        unit: the word for a position in error messages, such as "row".
+
+    Raises:
+        ValueError: a missing, negative or fractional label (the message names the first), or another shape or type.
 
     Example:
         >>> numbered(np.array(["dog", "ant", "dog"]), "a.csv")
@@ -181,8 +183,10 @@ def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np
 
     Args:
         needed: the start of an error message, which states what is expected.
-        unit: the word for a position in error messages, such as "row". Raises: ValueError: a value that is missing,
-            fractional, or beyond what its type holds exactly.
+        unit: the word for a position in error messages, such as "row".
+
+    Raises:
+        ValueError: a value that is missing, fractional, or beyond what its type holds exactly.
     """
     if column.dtype.kind in "bi":
         return column.astype(np.int64)

@@ -53,8 +53,8 @@ def test_a_model_that_is_not_there_gives_one_sentence(folder, tmp_path_factory):
     weights.write_bytes(content)
     assert main(["run", "kept.toml", "--out", "runs/without", "--on", "serial", "--limit", "1"]) == 0
     without = byrote.open("runs/without")
-    with pytest.raises(ValueError, match="keeps no weights; train it again into another `out=`"):
+    with pytest.raises(ValueError, match="were not kept; train it again into another `out=`"):
         without.model(str(without.analysis.runs["key"][0]))
     compacted = byrote.open(store.compact(tmp_path_factory.mktemp("results")))
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="has no run"):
         compacted.model(key)

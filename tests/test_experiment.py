@@ -163,7 +163,7 @@ def test_overrides_go_over_everything(study):
         ("[0.1, 0.2]", "[0.1, 1.0]", "less than 1"),
         ("alpha = 0.2", "alhpa = 0.2", "did you mean 'alpha'"),
         ('name = "product"', 'nam = "product"', "nam"),
-        ("[0.1, 0.3]", "[0.1]", "lists of one length"),
+        ("[0.1, 0.3]", "[0.1]", "lists of equal length"),
         ('name = "s"', "name = s", "not valid TOML"),
         ("[part.scales.long.axes]", "[part.scales.long.axis]", "part 'paired' at scale 'long' has no 'axis'"),
         ("[part.scales.long.axes]", "[part.scales.long.axis]", "did you mean 'axes'?"),
@@ -177,7 +177,7 @@ def test_overrides_go_over_everything(study):
         ("[base]", "[bsae]", "Study has no 'bsae'; did you mean 'base'?"),
         ("[base]", "[base]\ntrainnig = {}", "did you mean 'training'?"),
         ("[base]", '[base]\n"training.optimizer" = {}', "'training.optimizer' is set to an empty table"),
-        ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: a number is needed, got True"),
+        ("seed = [4, 5]", "seed = [true, 5]", "Experiment.seed: expected a number, got True"),
         ("seed = [4, 5]", "seed = []", "'seed' needs a list of at least one value in axes and paired, got []"),
         ('"noise.rate" = [0.1, 0.2]', '"noise.rate" = 0.1', "input should be a valid list, got 0.1"),
         ("seed = [4, 5]", "seed = [4, 5]\n'network.width' = [4, 5]", "'network.width' is both in axes and in paired"),
@@ -201,7 +201,7 @@ def test_a_study_without_a_part_is_a_mistake(tmp_path):
 
 
 def test_a_study_without_scales_says_so():
-    with pytest.raises(ValueError, match=r"study 'demo' has no scale 'quick', and no other; leave the scale out$"):
+    with pytest.raises(ValueError, match=r"study 'demo' has a single size and no scale 'quick'; leave the scale out$"):
         Study.load("demo").experiments("quick")
     part = {"name": "p", "base": {"data": "toys:Blobs"}, "only": ["quick"]}
     with pytest.raises(ValueError, match=r"names scale 'quick', which the study does not have; it has no \[scales"):
@@ -289,7 +289,10 @@ def test_a_part_binds_what_it_says_or_else_what_its_study_says(tmp_path):
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("training.optimizer.rl", "binds 'training.optimizer.rl', which no spec has; did you mean 'training.opt"),
+        (
+            "training.optimizer.rl",
+            "binds 'training.optimizer.rl', which is not a field of its experiments; did you",
+        ),
         ("loss", "cannot bind 'loss'"),
         ("loss.alpha", "cannot bind 'loss.alpha'"),
         ("seed", "cannot bind 'seed'"),

@@ -204,7 +204,7 @@ def test_the_digest_is_the_same_in_every_process_and_folder(folder, tmp_path_fac
 
 
 def test_a_module_that_cannot_be_told_gives_one_sentence(folder):
-    with pytest.raises(ValueError, match=r"source of module 'own_nowhere' is needed .* cannot be found"):
+    with pytest.raises(ValueError, match=r"source of module 'own_nowhere' cannot be found"):
         source_digest("own_nowhere")
     write(folder, own_bad="def (")
     with pytest.raises(ValueError, match=r"module 'own_bad' .* cannot be parsed"):

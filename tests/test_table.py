@@ -115,7 +115,7 @@ def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
 
 
 def test_what_is_no_table() -> None:
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="equal length"):
         Table({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="one dimension"):
         Table({"a": [[1]]})
@@ -275,7 +275,7 @@ def test_a_table_becomes_a_relation_that_lives_on_its_own():
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_a_missing_library_gives_one_sentence(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"^{library} is needed .* pip install 'byrote\[frames\]'$"):
+    with pytest.raises(ModuleNotFoundError, match=rf"^{library} is required .* pip install 'byrote\[frames\]'$"):
         getattr(Table(MIXED), f"to_{library}")()
 
 

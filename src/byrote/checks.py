@@ -1,4 +1,4 @@
-"""Input checks shared by all parts; each error is one sentence: what was needed, what came, what to do."""
+"""Input checks shared by all parts; each error is one sentence: what was expected, what came, and what to do."""
 
 import importlib
 import operator
@@ -37,32 +37,32 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"{module} is needed for this and is not installed ({error}): pip install 'byrote[{extra}]'"
+            f"{module} is required here but is not installed ({error}): pip install 'byrote[{extra}]'"
         ) from None
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    """`value` must be one of `known`."""
+    """Check that `value` is one of `known`."""
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def same_length(**columns: "torch.Tensor") -> None:
-    """All named tensors must have the same first dimension."""
+    """Check that all named tensors have the same first dimension."""
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"equal lengths are needed, got {', '.join(f'{k} {v}' for k, v in lengths.items())}")
+        raise ValueError(f"expected equal lengths, got {', '.join(f'{k} {v}' for k, v in lengths.items())}")
 
 
 def finite(name: str, values: "torch.Tensor") -> None:
-    """No NaN and no infinity."""
+    """Check that no value is NaN or infinite."""
     bad = int((~values.isfinite()).sum())
     if bad:
-        raise ValueError(f"{name} must be finite, got {bad} values that are NaN or infinite of {values.numel()}")
+        raise ValueError(f"{name} must be finite, but {bad} of {values.numel()} values are NaN or infinite")
 
 
 def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
-    """Integer class labels within 0 .. num_classes - 1."""
+    """Check that class labels are integers within 0 .. num_classes - 1."""
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"{name} must be integer classes, got {labels.dtype}")
     if labels.numel() == 0:
@@ -81,22 +81,23 @@ def classes(name: str, labels: "torch.Tensor", num_classes: int) -> None:
 
 
 def _range_hint(name: str, low: int, high: int, num_classes: int) -> str:
-    """Advice on labels out of range, where their range suggests one."""
+    """Advice on labels out of range, if their range suggests a cause."""
     if name == "index":
         return ""
     if low >= 1 and high == num_classes:
-        return f": labels count from 0, these from {low} to {high}; subtract 1"
+        return f": labels count from 0, but these run from {low} to {high}; subtract 1"
     if low == -1 and high == 1 and num_classes == 2:
-        return ": labels count from 0, these are -1 and 1; add 1 and halve them"
+        return ": labels count from 0, but these are -1 and 1; add 1 and halve them"
     if low < 0:
         return ": a negative label marks a sample without a class; leave those samples out"
     return ""
 
 
 def integers(name: str, values: Any) -> "torch.Tensor":
-    """Whole numbers in any container and integer dtype (tensor, array, list, pandas column; booleans too) as int64.
+    """Convert whole numbers (or booleans) in a tensor, an array, a list or a pandas column to int64.
 
-    Floats are refused even where they are whole, because a column with missing values becomes one of floats.
+    Floats are refused even if they are whole, because a column of integers with missing values becomes a column of
+    floats.
 
     Raises: TypeError for floats, text, and anything that is not an array of numbers.
 
@@ -115,15 +116,15 @@ def integers(name: str, values: Any) -> "torch.Tensor":
 
 
 def class_labels(name: str, labels: Any, num_classes: int, size: int | None = None) -> "torch.Tensor":
-    """Class labels (n,) in any integer container as int64, each within 0 .. num_classes - 1.
+    """Convert class labels (n,) to int64 and check that each is within 0 .. num_classes - 1.
 
     Args:
         name: the name of the labels in error messages.
         labels: see `integers`.
         num_classes: N.
-        size: n, the required number; None: any number.
+        size: n, the required number of labels; None: any number.
 
-    Raises: TypeError as `integers`; ValueError for another shape, another length, or a label out of range.
+    Raises: TypeError like `integers`; ValueError for another shape, another length, or a label out of range.
 
     >>> class_labels("labels", [0, 2, 1], num_classes=3)
     tensor([0, 2, 1])
@@ -131,24 +132,24 @@ def class_labels(name: str, labels: Any, num_classes: int, size: int | None = No
     tensor = integers(name, labels)
     one_axis(name, tensor, num_classes)
     if size is not None and len(tensor) != size:
-        raise ValueError(f"equal lengths are needed, got {len(tensor)} {name} for {size} samples")
+        raise ValueError(f"expected equal lengths, got {len(tensor)} {name} for {size} samples")
     classes(name, tensor, num_classes)
     return tensor
 
 
 def epoch_number(epoch: Any) -> int:
-    """An epoch as an int; 0 is refused, because it marks samples that were never learned."""
+    """Convert an epoch to an int; 0 is refused, because it marks samples that were never learned."""
     try:
         number = operator.index(epoch)
     except TypeError:
-        raise TypeError(f"a whole epoch is needed, got {epoch!r}") from None
+        raise TypeError(f"expected a whole number as the epoch, got {epoch!r}") from None
     if number < 1 or isinstance(epoch, bool):
         raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 where a loop counts from 0")
     return number
 
 
 def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) -> None:
-    """`values` must be (n,): two columns would be broadcast against each other, not compared."""
+    """Check that `values` has shape (n,), because a second axis would be broadcast instead of compared."""
     if values.ndim == 1:
         return
     hint = ""
@@ -156,11 +157,11 @@ def one_axis(name: str, values: "torch.Tensor", num_classes: int | None = None) 
         hint = ": pass them without the second axis, [:, 0]"
     elif values.ndim == 2 and values.shape[1] == (num_classes or values.shape[1]):
         hint = ": one-hot labels become classes with .argmax(1)"
-    raise ValueError(f"{name} (n,) are needed, one number per sample, got shape {tuple(values.shape)}{hint}")
+    raise ValueError(f"expected {name} (n,), one number per sample, got shape {tuple(values.shape)}{hint}")
 
 
 def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor":
-    """Floating-point rows (n, C) without a graph: logits or features, as a tensor, an array or lists.
+    """Convert logits or features (n, C) in a tensor, an array or lists to a floating-point tensor without a graph.
 
     Raises: TypeError for another dtype, ValueError for another shape.
 
@@ -175,15 +176,15 @@ def matrix(name: str, values: Any, columns: int | None = None) -> "torch.Tensor"
     rows = rows if rows.is_floating_point() else rows.double()
     if rows.ndim != 2 or (columns is not None and rows.shape[1] != columns):
         width = columns or ("C" if "logits" in name else "M")
-        raise ValueError(f"{name} (n, {width}) are needed, a row per sample, got shape {tuple(rows.shape)}")
+        raise ValueError(f"expected {name} (n, {width}), one row per sample, got shape {tuple(rows.shape)}")
     return rows
 
 
 def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Tensor":
-    """Logits (n, C) that name one class in each row: two columns or more, no NaN, no infinity but -inf for a masked
+    """Logits (n, C) that predict one class in each row: two or more columns, all finite, except that -inf masks a
     class.
 
-    Raises: see `matrix`; ValueError for one column, and for rows without a largest number, the first of which is named.
+    Raises: see `matrix`; also ValueError for a single column, and for rows without a largest number.
 
     >>> logits("logits", [[0.5, float("-inf")]]).shape
     torch.Size([1, 2])
@@ -191,32 +192,31 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
     rows = matrix(name, values, num_classes)
     if rows.shape[1] < 2:
         raise ValueError(
-            f"{name} need 2 or more columns, one per class, got {rows.shape[1]}: a single score s of two classes means "
-            "the logits [0, s]"
+            f"{name} need 2 or more columns, one per class, got {rows.shape[1]}: a single score s for two classes "
+            "means the logits [0, s]"
         )
     bad = unusable(rows)
     if bool(bad.any()):
         raise ValueError(
-            f"{name} must be finite (or -inf for a masked class, not for all), got {int(bad.sum())} of {len(rows)} "
-            f"rows that are not, the first at row {int(bad.int().argmax())}: leave those samples out, or measure "
-            "before "
-            "the training diverges"
+            f"{name} must be finite (or -inf to mask some of the classes), but {int(bad.sum())} of {len(rows)} rows "
+            f"are not, the first at row {int(bad.int().argmax())}: leave those samples out, or measure before the "
+            "training diverges"
         )
     return rows
 
 
 def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
-    """No NaN and no infinity in any row (n, C); the error states the number of such rows and what to do."""
+    """Check that no row (n, C) has a NaN or an infinity; the error states how many rows have and what to do."""
     bad = ~rows.isfinite().all(1)
     if bool(bad.any()):
         raise ValueError(
-            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, row "
-            f"{int(bad.int().argmax())} first; {advice}"
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(rows)} rows, the first at row "
+            f"{int(bad.int().argmax())}; {advice}"
         )
 
 
 def unusable(logits: "torch.Tensor") -> "torch.Tensor":
-    """Rows of logits (n, C) that predict no class: a NaN, an infinity, or every class masked with -inf. # (n,) bool
+    """Which rows of logits (n, C) predict no class: NaN or +inf in the row, or -inf for every class. # (n,) bool
 
     The largest entry of a row decides: NaN counts as larger than every number.
     """
@@ -228,7 +228,7 @@ def unusable(logits: "torch.Tensor") -> "torch.Tensor":
 
 
 def counted(name: str, values: Any) -> "torch.Tensor":
-    """Classes (n,) as int64 for an unknown number of classes: none may be negative.
+    """Convert classes (n,) to int64 where the number of classes is unknown; none may be negative.
 
     >>> counted("predictions", [0, 4, 1])
     tensor([0, 4, 1])
@@ -244,7 +244,7 @@ def counted(name: str, values: Any) -> "torch.Tensor":
 
 
 def numbers(name: str, values: Any) -> "torch.Tensor":
-    """Numbers of any shape in any container (tensor, array, list, pandas column) as a tensor.
+    """Convert numbers of any shape in a tensor, an array, a list or a pandas column to a tensor.
 
     Raises: TypeError for text, and for anything that is not an array of numbers.
 
@@ -263,7 +263,7 @@ def numbers(name: str, values: Any) -> "torch.Tensor":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of uneven rows") from None
     if hidden:
         raise TypeError(
-            f"{name} must be present for every sample, got a masked array that hides {hidden}: leave those out"
+            f"{name} must be present for every sample, got a masked array that hides {hidden} of them: leave those out"
         )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be an array of numbers, got a {type(values).__name__} of {array.dtype}")
@@ -277,7 +277,7 @@ def _float_hint(values: "torch.Tensor") -> str:
     missing = ~values.isfinite()
     if bool(missing.any()):
         first = int(missing.flatten().int().argmax())
-        return f" with {int(missing.sum())} missing (NaN or infinite), the first at position {first}: leave those out"
+        return f" with {int(missing.sum())} missing (NaN or infinite), the first at position {first}: leave them out"
     if values.is_floating_point() and bool((values == values.round()).all()):
         return ": convert them with .long() if they are classes"
     return ": these are not classes"

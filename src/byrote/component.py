@@ -43,7 +43,7 @@ def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
 
 
 def canonical(value: object) -> str:
-    """One JSON text for one value: sorted keys, no spaces, so that equal specs give equal digests."""
+    """The JSON text of a value with sorted keys and no spaces, so that equal specs have equal digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -53,7 +53,7 @@ def digest(value: object, length: int = 16) -> str:
 
 
 def _sentence(owner: str, error: ValidationError, known: tuple[str, ...]) -> str:
-    """The first problem of a pydantic error in one sentence: what was needed, what came."""
+    """The first problem of a pydantic error in one sentence: what was expected and what came."""
     problem = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -129,7 +129,7 @@ class Spec(BaseModel):
         """Refuse truth values, which Python would accept as 1 and 0."""
         parts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(part, bool) for part in parts) and _only_numbers(cls, str(info.field_name)):
-            raise ValueError(f"a number is needed, got {value!r}")
+            raise ValueError(f"expected a number, got {value!r}")
         return value
 
     def spec(self) -> dict[str, Any]:
@@ -148,8 +148,8 @@ class Spec(BaseModel):
 class Component(Spec):
     """A member of an open family, found by its `kind`.
 
-    A family is opened by a direct subclass with `family="..."`; its members subclass that base. Inside byrote
-    the kind is the class name in snake case (or the class keyword `kind=`), elsewhere it is `module:Class`.
+    A direct subclass with `family="..."` is the base of a family, and the members subclass that base. Inside byrote the
+    kind is the class name in snake case (or the class keyword `kind=`), elsewhere it is `module:Class`.
     """
 
     family: ClassVar[str] = ""
@@ -169,7 +169,7 @@ class Component(Spec):
         cls.kind = kind or (snake if inside else f"{cls.__module__}:{cls.__qualname__}")
         known = cls.registry.get(cls.kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"{cls.family} has a {cls.kind!r} already: {known.__module__}.{known.__qualname__}")
+            raise TypeError(f"{cls.family} already has a member {cls.kind!r}: {known.__module__}.{known.__qualname__}")
         cls.registry[cls.kind] = cls
 
     def spec(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Component(Spec):
 
     @classmethod
     def from_spec(cls, source: object) -> Self:
-        """An instance from an instance, a kind, or a mapping with `kind` and fields.
+        """Make an instance from an instance, a kind, or a mapping with `kind` and fields.
 
         Raises:
             ValueError: unknown kind or field (the message names the nearest one), or a value out of its range.
@@ -199,7 +199,7 @@ class Component(Spec):
 
     @classmethod
     def member(cls, kind: str) -> type[Self]:
-        """The registered class of that kind; a `module:Class` kind is imported when it is not yet known."""
+        """The registered class of a kind; the module of a kind `module:Class` is imported if necessary."""
         if kind not in cls.registry and ":" in kind:
             try:
                 importlib.import_module(kind.partition(":")[0])

@@ -1,4 +1,4 @@
-"""The digests of all files and user's modules that the spec of an experiment names."""
+"""The digests of all files and of all the user's own modules that the spec of an experiment names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -10,7 +10,7 @@ __all__ = ["contents_of", "digest_contents"]
 
 
 def digest_contents(experiments: Iterable[Spec]) -> None:
-    """Compute the contents of several experiments; files and modules that they share are read once."""
+    """Compute the digests of `contents_of` for several experiments; files and modules that they share are read once."""
     known: dict[str, str] = {}
     contents_by_part: dict[int, tuple[Spec, dict[str, str]]] = {}  # by part, which experiments may share
     for experiment in experiments:
@@ -25,7 +25,8 @@ def digest_contents(experiments: Iterable[Spec]) -> None:
 
 
 def contents_of(part: object, known: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """The files and the user's modules that a spec names, with the digest of each; `known` holds those found before."""
+    """The files and the user's modules that a spec names, with the digest of each; `known` holds digests found
+    before."""
     if isinstance(part, Component):
         for name in (part.kind, getattr(part, "factory", "")):
             module = module_of(name)
@@ -55,7 +56,8 @@ def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
 def _file_content(part: Component, path: str) -> str:
     """The digest of the file or folder that a component reads; empty where there is none.
 
-    A component may have a method `content` that returns it, so that one content in two formats has one digest.
+    A component may have a method `content` that returns the digest, so that equal content in two formats has the same
+    digest.
     """
     content: Callable[[], str] = getattr(part, "content", partial(file_digest, path))
     try:

@@ -1,7 +1,7 @@
 """An `Experiment` is the complete specification of one run.
 
-An experiment's key digests every field that changes its result, defaults included, and nothing else: not the
-device, the folder or the number of workers. Two studies that contain the same experiment share its run.
+The key of an experiment is a digest of every field that changes its result, defaults included, but not of the device,
+the folder or the number of workers. Two studies that contain the same experiment share its run.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ __all__ = ["Experiment", "stream"]
 def stream(seed: int, purpose: str) -> torch.Generator:
     """The random stream of a run for one purpose ("noise", "weights", "order"): a CPU generator.
 
-    Runs of one seed share their streams whatever their loss, so differences between losses are paired.
+    Runs with the same seed share their streams even if their losses differ, so differences between losses are paired.
     """
     number = hashlib.sha256(f"byrote/{purpose}/{seed}".encode()).digest()[:8]
     return torch.Generator().manual_seed(int.from_bytes(number, "big") >> 1)
@@ -40,16 +40,17 @@ class Experiment(Spec):
 
     Args:
         data: the data set and its preparation.
-        noise: how the training labels are corrupted; `noise.Clean()` leaves them.
+        noise: how the training labels are corrupted; `noise.Clean()` leaves them unchanged.
         loss: what is minimized.
         network: the architecture.
         training: epochs, batch size, optimizer, schedule, precision.
-        seed: the number from which noise, initial weights and batch order are drawn.
-        noise_seed: the number from which the noise of training and held-out labels is drawn instead; None: `seed`.
-        split_seed: the number from which a new split into training and test samples is drawn, of the same sizes by
-            class, from both splits of the data set together; None: the data set's own split.
-        start: a loss under which the weights are trained first, by the same recipe and on the same labels; then the
-            optimizer starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
+        seed: the seed for noise, initial weights and batch order.
+        noise_seed: another seed for the noise of training and held-out labels; None: `seed`.
+        split_seed: the seed for a new split of all samples into training and test samples, with the same numbers per
+            class as in the data set's own splits; None: those splits.
+        start: a loss with which the weights are trained first, with the same recipe and on the same labels; then the
+            optimizer is reset and training continues with `loss`. Only this second phase is measured. None: training
+            starts from scratch.
 
     >>> from byrote import data, losses, networks, noise
     >>> from byrote.recipe import Training
@@ -71,10 +72,10 @@ class Experiment(Spec):
 
     @cached_property
     def contents(self) -> dict[str, str]:
-        """The digest of each file and of each user's module that the spec names; see `byrote.identity`.
+        """The digest of each file and of each of the user's modules that the spec names; see `byrote.identity`.
 
-        A file that is not on this machine has no entry, nor does a module without a source file, such as an interactive
-        session.
+        Files that are not on this machine have no entry, and neither do modules without a source file, such as an
+        interactive session.
         """
         return dict(contents_of(self, {}))
 
@@ -110,7 +111,8 @@ class Experiment(Spec):
         >>> run.history["epoch"], run.model().head
         (array([1, 2]), Linear(in_features=2, out_features=2, bias=True))
         """
-        # The one import upwards, listed in tests/test_layers.py: a convenience; everything else calls training itself.
+        # The only import from a higher layer (listed in tests/test_layers.py), for convenience; other code calls
+        # training.
         from byrote.training import shown, train
 
         with shown(self, progress) as on_epoch:

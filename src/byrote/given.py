@@ -1,8 +1,8 @@
 """Data whose labels are only given (`labels = "given"`): it is unknown which of them are wrong.
 
-A reading that compares with true labels then compares with the given ones, so that its name would be misleading.
-Claims, figures and pages read such a run through this module: the columns about true labels have no value, and the two
-shares that remain meaningful have names of their own. Never loads torch.
+A reading that compares predictions with true labels then uses the given labels instead, so its name would be
+misleading. Claims, figures and pages read such a run through this module: the columns about true labels have no value,
+and the two shares that remain meaningful have names of their own. This module never loads torch.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ TRUE_LABELS = (
 """
 
 AGREEMENT = {"given_agreement": "j2", "test_given_agreement": "test_accuracy"}
-"""For runs whose labels are only given: each column of agreement, and the reading whose number it holds. They are the
-shares of training samples, and of test samples, that are predicted as their given label.
+"""For runs whose labels are only given: each column of agreement, and the reading whose value it takes. The columns
+hold the shares of training samples and of test samples that are predicted as their given label.
 """
 
 
@@ -71,7 +71,7 @@ def speaks_of_true_labels(columns: Iterable[str]) -> bool:
 
 
 def not_tested(runs: int) -> str:
-    """Why a claim about true labels has no verdict where all runs are of data whose labels are only given.
+    """The reason why a claim about true labels has no verdict when all runs have data whose labels are only given.
 
     >>> not_tested(1)
     'the claim is about true labels, and 1 run has data whose labels are only given (data.labels = "given")'
@@ -81,7 +81,7 @@ def not_tested(runs: int) -> str:
 
 
 def left_out(runs: int) -> str:
-    """A remark on the runs that a statement about true labels leaves out; empty where there are none.
+    """A remark on the runs that a statement about true labels leaves out; empty if there are none.
 
     >>> left_out(2), left_out(0)
     ('runs whose labels are only given (data.labels) left out: 2', '')
@@ -100,7 +100,7 @@ def as_given(row: Mapping[str, float | bool | int]) -> dict[str, float | bool | 
 
 
 def behind(columns: Collection[str] | None) -> Collection[str] | None:
-    """The readings needed for columns of such a row; None: all.
+    """The readings from which `as_given` makes these columns; None: all.
 
     Raises: ValueError for a column that depends on true labels.
 
@@ -113,6 +113,8 @@ def behind(columns: Collection[str] | None) -> Collection[str] | None:
     instead = {reading: name for name, reading in AGREEMENT.items()}
     for column in columns:
         if column in TRUE_LABELS:
-            known = f"; name {instead[column]!r}" if column in instead else ""
-            raise ValueError(f"readings names {column!r}, which depends on true labels, with labels only given{known}")
+            known = f"; use {instead[column]!r}" if column in instead else ""
+            raise ValueError(
+                f"`readings=` names {column!r}, which depends on true labels, but the labels are only given{known}"
+            )
     return [AGREEMENT.get(column, column) for column in columns]

@@ -1,8 +1,9 @@
-"""The identity of a run: its spec, with each name of a file or user's module replaced by a digest of the content.
+"""The identity of a run: its spec, with the name of each file and of each of the user's modules replaced by a digest of
+the content.
 
-Two files with the same name are two data sets, and one file under two names is one data set. The same holds for the
-source of a user's module, without comments, docstrings, and layout. Everything here works on plain data, so that a
-reader of stored specs needs neither torch nor the user's modules.
+Two files with the same name and different content are two data sets, and the same content under two names is one data
+set. The same applies to the source of a user's module, without comments, docstrings, and layout. Everything here works
+on plain data, so that stored specs can be read without torch and without the user's modules.
 """
 
 import ast
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 FORMAT = 2
-"""The format of specs, keys, and stores: raised when the meaning of a spec or the layout of a store changes."""
+"""The format of specs, keys, and stores: increased when the meaning of a spec or the layout of a store changes."""
 
 SEEDS = ("seed", "noise_seed", "split_seed")
 """The fields of an experiment that distinguish repetitions of one run."""
@@ -62,11 +63,11 @@ def identity(spec: object, contents: Mapping[str, str]) -> Any:
 
     Args:
         spec: plain data, as `Spec.spec()` gives it.
-        contents: the digest of each file, under `file:PATH`, and of each module, under `module:NAME`. A name that is
-            missing here stays as it is.
+        contents: the digest of each file, under `file:PATH`, and of each module, under `module:NAME`. A name without a
+            digest stays as it is.
 
     Returns:
-        Plain data of the same shape; a checksum that stands beside a path is left out, since the digest replaces it.
+        Plain data of the same shape; a checksum given along with a path is left out, since the digest replaces it.
 
     >>> identity({"kind": "arrays", "path": "a.npz", "sha256": ""}, {"file:a.npz": "0f"})
     {'kind': 'arrays', 'path': '0f'}
@@ -136,7 +137,7 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, or of the relative paths and bytes of all files in a folder, in sorted order.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is no such file or folder.
     """
     place = Path(path).expanduser()
     if place.is_file():
@@ -150,7 +151,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def _bytes_digest(path: Path) -> str:
-    """The digest of a file, computed once unless the file changes, because every run of a study needs it."""
+    """The digest of a file, cached until the file changes, because every run of a study needs it."""
     state = path.stat()
     if time.time() - max(state.st_mtime, state.st_ctime) < _SETTLED:
         return _hashed(path)
@@ -171,7 +172,7 @@ def source_digest(module: str) -> str:
     """A digest of the source of a module and of the user's other modules that it imports.
 
     Modules of the standard library, of byrote, and of installed packages do not count. No module is imported. Modules
-    loaded in another way than by an import statement are not seen.
+    that are loaded without an import statement are not included.
 
     Raises:
         ValueError: the module cannot be found, or its source cannot be parsed.
@@ -186,7 +187,7 @@ def source_digest(module: str) -> str:
         if name != module and (place is None or not is_own(place)):
             continue
         if place is None:
-            raise ValueError(f"the source of module {name!r} is needed to name its runs, and cannot be found")
+            raise ValueError(f"the source of module {name!r} cannot be found, and the keys of its runs depend on it")
         if place.suffix == ".py":
             sources[name], imports = _parsed(place.read_bytes(), str(place), name)
             waiting += (*imports, *_packages(name))
@@ -202,7 +203,7 @@ def has_source(module: str) -> bool:
 
 
 def _place(module: str) -> Path | None:
-    """The file of a module, found without importing it or a package around it."""
+    """The file of a module, found without importing it or a package that contains it."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         top, *inner = module.split(".")
@@ -218,7 +219,7 @@ def _place(module: str) -> Path | None:
 
 
 def _packages(module: str) -> list[str]:
-    """The packages around a module, whose `__init__.py` runs before it.
+    """The packages that contain a module; importing it runs their `__init__.py` first.
 
     >>> _packages("mine.losses.robust"), _packages("mine")
     (['mine', 'mine.losses'], [])
@@ -228,7 +229,7 @@ def _packages(module: str) -> list[str]:
 
 
 def _is_foreign(top: str) -> bool:
-    """Whether a top-level name is certainly not the user's: the names that most modules import."""
+    """Whether a top-level name is certainly not the user's: it is in the standard library, or it is byrote."""
     return top in sys.stdlib_module_names or top == "byrote"
 
 

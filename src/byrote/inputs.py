@@ -41,10 +41,10 @@ __all__ = [
 Fingerprint = tuple[str, int, int, int, int, int]
 """Path, device, inode, size, and the times of the last change to content and to status, in nanoseconds."""
 
-_LINKS = "byrote-"  # prefix of the folder of a link to a table
-_HEADER = 1 << 24  # bytes of a header line
+_LINKS = "byrote-"  # prefix of the temporary folder for a link to a table
+_HEADER = 1 << 24  # most characters of a header line
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_YOUNG = 2_000_000_000  # ns: two writes closer together than a file system's clock ticks can look alike
+_YOUNG = 2_000_000_000  # ns: two writes within one tick of the file system's clock get the same time
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -55,7 +55,7 @@ _KINDS = {
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with `~` replaced by the home folder, where there is such a home.
+    """The path with `~` replaced by the home folder, unless there is no such home.
 
     >>> expanded("~nobody-of-this-name/a.csv").parts[0]
     '~nobody-of-this-name'
@@ -79,7 +79,7 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character
-        what = "nothing, to which the link points" if path.is_symlink() else "no file"
+        what = "only a broken link" if path.is_symlink() else "no file"
         raise FileNotFoundError(f"there is {what} at {shown(path)}") from None
     except OSError as error:
         raise ValueError(f"{shown(path)} cannot be read: {_reason(error)}") from None
@@ -102,12 +102,12 @@ def plain_file(path: str | Path, needed: str = "a file") -> Path:
     Example:
         >>> plain_file("/dev/null", "a table")
         Traceback (most recent call last):
-        ValueError: a table is needed, and /dev/null is a device
+        ValueError: expected a table, but /dev/null is a device
     """
     place = expanded(path)
     mode = _status(place).st_mode
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{needed} is needed, and {shown(place)} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
+        raise ValueError(f"expected {needed}, but {shown(place)} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
     return place
 
 
@@ -132,7 +132,7 @@ def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
     place = plain_file(path, needed)
     size = _status(place).st_size
     if size > limit:
-        raise ValueError(f"{needed} of at most {in_words(limit)} is needed, and {shown(place)} has {in_words(size)}")
+        raise ValueError(f"expected {needed} of at most {in_words(limit)}, but {shown(place)} has {in_words(size)}")
     try:
         with place.open("rb") as file:
             return file.read(limit)
@@ -150,7 +150,7 @@ def fingerprint(path: Path) -> Fingerprint:
 
 
 def _young(mark: Fingerprint) -> bool:
-    return time.time_ns() - max(mark[4:]) < _YOUNG  # a time in the future counts as young, too
+    return time.time_ns() - max(mark[4:]) < _YOUNG  # a time in the future counts as recent, too
 
 
 def digest(path: Path) -> str:
@@ -170,7 +170,7 @@ def _fresh(mark: Fingerprint) -> str:
     except OSError as error:
         raise ValueError(f"{shown(mark[0])} cannot be read: {_reason(error)}") from None
     if fingerprint(Path(mark[0])) != mark:
-        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when it is finished")
+        raise ValueError(f"{shown(mark[0])} changed while it was read; try again when no program writes to it")
     return digest
 
 
@@ -189,8 +189,8 @@ def stamp(files: Iterable[Path]) -> tuple[tuple[Fingerprint, str], ...]:
 def content(root: Path, files: Iterable[Path]) -> str:
     """Sixty-four hexadecimal digits that identify the content of files.
 
-    For `root` itself it is the SHA-256 of its bytes; otherwise the SHA-256 over (path relative to `root`, SHA-256 of
-    the bytes) of each file, sorted by path, so that it does not depend on where `root` lies.
+    If `root` itself is the only file, it is the SHA-256 of its bytes. Otherwise it is the SHA-256 over (path relative
+    to `root`, SHA-256 of the bytes) of each file, sorted by path, so that it does not depend on where `root` is.
     """
     files = list(files)
     if files == [root]:
@@ -240,15 +240,16 @@ def available_memory() -> int:
 
 
 def fits(size: int, what: str) -> None:
-    """`size` bytes must fit into the memory that is available; called before anything is decoded.
+    """Check that `size` bytes fit into the available memory; called before anything is decoded.
 
     Raises:
-        ValueError: they do not, with both sizes in words.
+        ValueError: they do not fit; the message gives both sizes.
     """
     free = available_memory()
     if size > free:
         raise ValueError(
-            f"{what} needs {in_words(size)} of memory, and {in_words(free)} are available: use fewer or smaller samples"
+            f"{what} would take {in_words(size)} of memory, but only {in_words(free)} are available: use fewer or "
+            "smaller samples"
         )
 
 
@@ -259,8 +260,8 @@ def fits(size: int, what: str) -> None:
 def table_name(path: Path) -> Iterator[str]:
     """A name under which DuckDB reads this file and no other.
 
-    DuckDB takes a path for a pattern (`*`, `?`, `[`), an address (`file:`) or a partition (`label=3/`), splits it at
-    backslashes, and cannot take bytes that are no UTF-8. A link with a plain name has none of these.
+    DuckDB may read a path as a pattern (`*`, `?`, `[`), an address (`file:`) or a partition (`label=3/`), splits it at
+    backslashes, and rejects bytes that are not UTF-8. A link with a plain name avoids all of these.
     """
     with tempfile.TemporaryDirectory(prefix=_LINKS) as folder:
         link = Path(folder).resolve() / f"table{path.suffix.lower()}"
@@ -269,7 +270,7 @@ def table_name(path: Path) -> Iterator[str]:
 
 
 def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
-    """The names in the header of a CSV file, and the one of the `separators` between them, outside quotes.
+    """The names in the header of a CSV file, and which of the `separators` stands between them outside quotes.
 
     Raises:
         ValueError: no header, bytes that are not UTF-8, a broken quotation, or a repeated name.
@@ -279,7 +280,7 @@ def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
             line = file.readline(_HEADER)
             if not line.strip():
                 what = "its first line is blank" if file.read(1) else "it is empty"
-                raise ValueError(f"{what}, a header with the names of the columns is needed")
+                raise ValueError(f"{what}, but a header with the names of the columns is expected")
             between = max(separators, key=_QUOTED.sub("", line).count)
             file.seek(0)
             names = next(csv.reader(file, delimiter=between, strict=True))
@@ -303,7 +304,7 @@ def quoted(text: str) -> str:
 
 
 def csv_source(link: str, columns: int, between: str) -> str:
-    """A CSV file with a header as a source in SQL: columns c0, c1, ... of texts, nothing guessed."""
+    """A CSV file with a header as an SQL source with text columns c0, c1, ...; no types are guessed."""
     types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(columns))
     dialect = f"delim='{between}', quote='\"', escape='\"', header=true, auto_detect=false, hive_partitioning=false"
     return f"read_csv({quoted(link)}, {dialect}, columns={{{types}}})"
@@ -313,7 +314,7 @@ def table_error(error: Exception, path: Path) -> str:
     """DuckDB's error about a file, on one line and with the file's own name."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if "state machine reached an invalid state" in lines[0]:
-        return r"its lines end in two ways, some with \r\n and some with \n: save it again with one of them"
+        return r"its lines end in two ways, some with \r\n and some with \n: save it again with only one of them"
     reason = " ".join(lines[:3]) if "CSV Error" in lines[0] else lines[0]
     link = rf"[^'\"]*{re.escape(_LINKS)}\w+/table{re.escape(path.suffix.lower())}"
     return re.sub(link, lambda _: shown(path.name), reason)

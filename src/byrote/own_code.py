@@ -1,8 +1,8 @@
 """A user's own modules: import them (`imports=`), and show their exceptions without byrote's frames.
 
-The current folder is searched only where a module was named, and after every library, so that a user's file never
-replaces a library. An exception in a user's code is shown once as Python shows it, from the first frame in the user's
-own files on; earlier frames of byrote are left out.
+The current folder is searched only if a module was named, and after every library, so that a user's file never replaces
+a library. An exception in a user's code is shown once as Python shows it, from the first frame in the user's own files
+on; earlier frames of byrote are left out.
 """
 
 import importlib
@@ -22,14 +22,14 @@ __all__ = ["described", "import_modules", "own_trace", "search_here", "traced"]
 def import_modules(modules: Iterable[str]) -> None:
     """Import modules that define components, claims, figures, or measures (`imports=`).
 
-    Where at least one is named, the current folder is put at the end of the path.
+    If at least one module is named, the current folder is added at the end of Python's module path.
 
     Args:
         modules: names as Python's `import` takes them, such as "mine" or "package.losses".
 
     Raises:
-        ValueError: a name is not that of a module, there is none of that name, it is hidden by a library, or its code
-            raises, which is the cause of the error.
+        ValueError: a name is not a valid module name, there is no such module, a library hides it, or its code raises
+            an exception, which is chained as the cause.
     """
     names = list(modules)
     for name in names:
@@ -52,13 +52,13 @@ def import_modules(modules: Iterable[str]) -> None:
 
 
 def search_here() -> None:
-    """Put the current folder at the end of the path, so that named modules are found there."""
+    """Put the current folder at the end of Python's module path, so that named modules are found there."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def _check_name(name: str) -> None:
-    """Refuse a file, a folder or another text that is not a module's name; the error suggests the name."""
+    """Refuse a path or any other text that is not a module's name; the error suggests a name."""
     if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
         return
     needed = f"`imports=` needs the name of a module as Python's import takes it, got {name!r}"
@@ -66,7 +66,7 @@ def _check_name(name: str) -> None:
     *folders, last = path.parts or ("..",)
     parts = [*folders, last.removesuffix(".py")]
     if ".." in parts:
-        raise ValueError(f"{needed}; run the command in the folder that holds it, and name it without a path")
+        raise ValueError(f"{needed}; run the command in the folder that holds the module, and name it without a path")
     meant = [part if part.isidentifier() else _identifier(part) for part in parts]
     rename = "" if meant == parts else f"rename {path} to {Path(*meant)}{path.suffix} and "
     raise ValueError(f"{needed}; {rename}write `imports=[{'.'.join(meant)!r}]`")
@@ -102,7 +102,7 @@ def described(error: BaseException) -> str:
     """
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if isinstance(error, SyntaxError):  # its text names the line
+    if isinstance(error, SyntaxError):  # its text already includes the line
         return text
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_file(frame.filename)]
     if not frames:
@@ -114,7 +114,7 @@ def described(error: BaseException) -> str:
 def own_trace(error: BaseException) -> str:
     """The traceback of an exception from the first frame of the user's own files on; empty where there is none.
 
-    In a chain of errors, the first one with such a frame is used.
+    In a chain of exceptions, the first exception with such a frame is used.
     """
     looked: BaseException | None = error
     while looked is not None:
@@ -129,7 +129,7 @@ def own_trace(error: BaseException) -> str:
 
 
 def traced(error: BaseException) -> str:
-    """The traceback of an exception from the user's own files on, or the whole traceback without such files.
+    """The traceback of an exception from the user's own files on, or the whole traceback if it has no such files.
 
     >>> traced(ValueError("no such thing"))
     'ValueError: no such thing'

@@ -67,7 +67,7 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """Multiplied by `gamma` after every `every` epochs (MD: .1 every 40 epochs).
+    """The rate is multiplied by `gamma` after every `every` epochs (MD: .1 every 40 epochs).
 
     >>> [round(Step(every=40).factor(e, 200), 6) for e in (0, 39, 40, 199)]
     [1.0, 1.0, 0.1, 0.0001]
@@ -81,7 +81,7 @@ class Step(Schedule):
 
 
 class MultiStep(Schedule):
-    """Multiplied by `gamma` at each epoch of `milestones` (LF's ResNet-32: .1 at 100 and 150).
+    """The rate is multiplied by `gamma` at each epoch of `milestones` (LF's ResNet-32: .1 at 100 and 150).
 
     >>> [round(MultiStep(milestones=(100, 150)).factor(e, 200), 6) for e in (99, 100, 150)]
     [1.0, 0.1, 0.01]
@@ -95,7 +95,7 @@ class MultiStep(Schedule):
 
 
 class Exponential(Schedule):
-    """Multiplied by `gamma` every epoch (LF's Inception-Lite: .95).
+    """The rate is multiplied by `gamma` every epoch (LF's Inception-Lite: .95).
 
     >>> round(Exponential(gamma=.95).factor(2, 100), 4)
     0.9025
@@ -108,7 +108,7 @@ class Exponential(Schedule):
 
 
 class Cosine(Schedule):
-    """Falls from 1 to 0 along half a cosine over the whole training.
+    """The factor falls from 1 to 0 along half a cosine over the whole training.
 
     >>> round(Cosine().factor(50, 100), 6)
     0.5
@@ -119,20 +119,20 @@ class Cosine(Schedule):
 
 
 class Training(Spec):
-    """The settings of one training.
+    """The settings of one training run.
 
     Args:
         epochs: passes over the training samples, at least 1.
         batch_size: samples per step, at least 2 (batch normalization needs two).
-        drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
-            joins the one before.
+        drop_last: leave out the last batch of an epoch if it is smaller; otherwise a last batch of a single sample
+            joins the batch before it.
         optimizer: the optimizer with its learning rate.
         schedule: the factor on the learning rate in each epoch.
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
         clip: largest norm of the gradient (0: no clipping).
-        dropout: probability with which a feature is set to 0 in training before the classifier, the others divided by
-            1 - dropout (Srivastava et al. 2014).
+        dropout: probability with which each feature in front of the classifier is set to 0 in training; the others are
+            divided by 1 - dropout (Srivastava et al. 2014).
     """
 
     epochs: int = Field(default=20, ge=1)

@@ -18,7 +18,7 @@ __all__ = ["Part", "Study", "list_studies"]
 
 
 def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
-    """The kind of each component that has a default, so that a study may set one of its fields alone."""
+    """The kind of each component that has a default, so that a study can set a single field of it."""
     kinds: dict[str, Any] = {}
     for name, field in spec.model_fields.items():
         if isinstance(field.default, Component):
@@ -29,7 +29,7 @@ def _default_kinds(spec: type[Spec]) -> dict[str, Any]:
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set a dotted path in nested mappings, making levels as needed."""
+    """Set a dotted path in nested mappings, creating levels as needed."""
     *parents, leaf = path.split(".")
     for name in parents:
         child = tree.get(name)
@@ -43,7 +43,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Merge several trees; later ones override earlier ones. Keys may be dotted paths.
 
-    A mapping with a `kind` of its own replaces what was there; one without is merged into it.
+    A mapping with a `kind` of its own replaces the earlier mapping; a mapping without `kind` is merged into it.
 
     Raises:
         ValueError: a path is set to an empty table, which would change nothing.
@@ -63,11 +63,11 @@ def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(fields: Mapping[str, Any], shared: dict[tuple[str, str], Spec]) -> Experiment:
-    """An experiment that reuses the equal parts of earlier ones, because the parts of many runs are the same.
+    """Make an experiment that shares equal parts with earlier experiments, because many runs have the same parts.
 
     Args:
         fields: the fields of the experiment.
-        shared: the parts by field and given value; new ones are added.
+        shared: the parts so far, by field and given value; new parts are added.
     """
     given = {name: (name, repr(value)) for name, value in fields.items()}
     experiment = Experiment(**{name: shared.get(given[name], value) for name, value in fields.items()})
@@ -97,15 +97,15 @@ class Part(Spec):
 
     Args:
         name: the part's name, a column of its tables.
-        bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
-            the setting, so that losses with a learning rate of their own are compared in one setting. None: the
+        bind: fields that are chosen for each loss, such as "training.optimizer.lr". They count as part of the loss and
+            not of the setting, so that losses with different learning rates are compared in one setting. None: the
             study's `bind`.
         base: fields of every run of the part; they override those of the study.
         axes: lists of values by path; the runs are their product.
         paired: lists of values by path, all of one length, that go together row by row; the product is taken for each
             row.
         only: the scales that contain this part; empty: all.
-        scales: by the name of a scale, the tables `base`, `axes` and `paired` that override these at that scale.
+        scales: for each scale by name, the tables `base`, `axes` and `paired` that override those above at that scale.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Part(Spec):
         """Every point of the grid as a mapping from dotted paths to values.
 
         Raises:
-            ValueError: lists of `paired` of different lengths, a list without a value, or a path in both.
+            ValueError: lists in `paired` with different lengths, an empty list, or a path in both `axes` and `paired`.
         """
         over = self.scales.get(scale, {})
         axes, paired = self.axes | over.get("axes", {}), over.get("paired", self.paired)
@@ -132,22 +132,24 @@ class Part(Spec):
             raise ValueError(f"{min(both)!r} is both in axes and in paired; keep one of them")
         lengths = {path: len(values) for path, values in paired.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"paired needs lists of one length, got {lengths}")
+            raise ValueError(f"paired needs lists of equal length, got {lengths}")
         rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] or [{}]
         for row, values in itertools.product(rows, itertools.product(*axes.values())):
             yield {**over.get("base", {}), **row, **dict(zip(axes, values, strict=True))}
 
 
 class Study(Spec):
-    """A named collection of grids, with scales from minutes on a laptop to the size of the papers.
+    """A named collection of grids, with scales that range from minutes on a laptop to the size of the papers'
+    experiments.
 
     Args:
-        name: names the study's stores.
-        title: the heading of the page.
+        name: the study's name, after which its stores are named.
+        title: the heading of the report.
         bind: the `bind` of every part without one of its own.
         base: fields of every run; a path is dotted, as in "noise.rate".
         part: the grids, at least one.
-        scales: by the name of a scale, the fields that override those of every part; empty: the study has one size.
+        scales: for each scale by name, the fields that override those of every part; empty: the study has a single
+            size.
         default_scale: the scale used by default; empty: the first.
     """
 
@@ -161,7 +163,7 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:
-        """Check that every scale named in a part is one of the study, and that it replaces only the three tables."""
+        """Check that every scale that a part names exists in the study and replaces only the three tables."""
         for part in self.part:
             for scale in (*part.only, *part.scales):
                 _check_scale(f"part {part.name!r}", scale, self.scales)
@@ -215,11 +217,11 @@ class Study(Spec):
             overrides: dotted paths and values that override everything, axes included.
 
         Raises:
-            ValueError: an unknown scale, component, field or value, or a part that binds what it cannot.
+            ValueError: an unknown scale, component, field or value, or a part that binds a field that cannot be bound.
         """
         scale = scale or self.default_scale or self.scale_names[0]
         if scale and not self.scales:
-            raise ValueError(f"study {self.name!r} has no scale {scale!r}, and no other; leave the scale out")
+            raise ValueError(f"study {self.name!r} has a single size and no scale {scale!r}; leave the scale out")
         if scale not in self.scale_names:
             raise ValueError(f"study {self.name!r} has no scale {scale!r}; {did_you_mean(scale, self.scale_names)}")
         overrides = dict(overrides or {})
@@ -267,7 +269,10 @@ def _check_bind(part: Part, experiments: Sequence[Experiment]) -> None:
                 f"part {part.name!r} cannot bind {path!r}: losses, rates and seeds are distinguished anyway"
             )
         if path not in known:
-            raise ValueError(f"part {part.name!r} binds {path!r}, which no spec has; {did_you_mean(path, list(known))}")
+            raise ValueError(
+                f"part {part.name!r} binds {path!r}, which is not a field of its experiments; "
+                f"{did_you_mean(path, list(known))}"
+            )
 
 
 def _paths(spec: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

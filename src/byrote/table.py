@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Table"]
 
 Column = NDArray[Any]
-_ROWS, _WIDTH, _CELL = 10, 110, 20  # most rows, characters per line, and characters per value of a table that is shown
-_LINE = 60  # characters of a value that a notebook keeps on one line
+_ROWS, _WIDTH, _CELL = 10, 110, 20  # limits of a displayed table: rows, characters per line, characters per value
+_LINE = 60  # most characters of a value that a notebook keeps on one line
 
 
 def _column(values: object) -> Column:
@@ -36,7 +36,7 @@ def _column(values: object) -> Column:
         values = [None if hidden else value for value, hidden in _unmasked(values)]
     array = np.asarray(values)
     if array.ndim != 1:
-        raise ValueError(f"a column needs one dimension, got shape {array.shape}")
+        raise ValueError(f"a column must be one-dimensional, got shape {array.shape}")
     if array.dtype.kind in "OUS":
         array = _of_objects(list(array))
     array = array.view()
@@ -81,9 +81,9 @@ def _equals(column: Column, value: object) -> NDArray[np.bool_]:
 class Table:
     """Columns of equal length, one row per run and evaluated epoch.
 
-    Why: claims, figures and reports are functions of numbers alone; a plain table keeps them free of the store,
-    of torch and of each other. Columns are read-only; every method returns a new table. Strings are objects,
-    an absent number is NaN, an absent string is ''.
+    Why: claims, figures and reports are functions of numbers alone; a plain table keeps them independent of the store,
+    of torch and of each other. Columns are read-only; every method returns a new table. Strings are objects, an absent
+    number is NaN, an absent string is ''.
 
     Args:
         columns: name -> values, all of one length; numbers in arrays are not copied. Masked entries and None count
@@ -107,14 +107,14 @@ class Table:
     """
 
     __slots__ = ("_columns", "_length")
-    __iter__ = None  # rows or names? `rows()` and `columns` say which
+    __iter__ = None  # iteration would be ambiguous: `rows()` and `columns` are explicit
     _columns: dict[str, Column | Callable[[], object]]
 
     def __init__(self, columns: Mapping[str, object]) -> None:
         arrays = {str(name): _column(values) for name, values in columns.items()}
         lengths = {name: len(column) for name, column in arrays.items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"columns of one length are needed, got {lengths}")
+            raise ValueError(f"expected columns of equal length, got {lengths}")
         self._columns = dict(arrays)
         self._length = next(iter(lengths.values()), 0)
 
@@ -138,13 +138,13 @@ class Table:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, object]]) -> Table:
-        """A table of rows; a name that a row lacks is absent there (NaN or '')."""
+        """A table made from rows; a column that a row lacks has an absent value there (NaN or '')."""
         names = dict.fromkeys(name for row in rows for name in row)
         return cls({name: _of_objects([row.get(name) for row in rows]) for name in names})
 
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
-        """The rows of all tables in turn; a column that a table lacks is absent in its rows."""
+        """The rows of all tables in turn; a column that a table lacks has absent values in its rows."""
         parts = [table for table in tables if table.columns]
         names = dict.fromkeys(name for table in parts for name in table.columns)
         if all(set(table.columns) == set(names) for table in parts):
@@ -253,7 +253,7 @@ class Table:
     def _mask(self, mask: object) -> NDArray[np.bool_]:
         array = np.asarray(mask)
         if array.dtype != bool or array.shape != (len(self),):
-            raise ValueError(f"a boolean mask of {len(self)} rows is needed, got {array.dtype} of shape {array.shape}")
+            raise ValueError(f"expected a boolean mask of {len(self)} rows, got {array.dtype} of shape {array.shape}")
         return array
 
     def take(self, rows: NDArray[np.intp]) -> Table:
@@ -279,7 +279,7 @@ class Table:
         """A copy with one column added or replaced."""
         added = _column(values)
         if len(added) != len(self) and self._columns:
-            raise ValueError(f"a column of {len(self)} values is needed, got {len(added)}")
+            raise ValueError(f"expected a column of {len(self)} values, got {len(added)}")
         return Table._checked({**self._shared(), name: added}, len(added))
 
     def with_lazy(self, columns: Mapping[str, Callable[[], object]]) -> Table:
@@ -287,7 +287,7 @@ class Table:
         return Table._checked({**self._shared(), **columns}, len(self))
 
     def _shared(self) -> dict[str, Column | Callable[[], object]]:
-        """The columns for a table made from this one; a column that is read later is read once for both."""
+        """The columns for a table made from this table; a column that is read later is read once for both tables."""
         columns: dict[str, Column | Callable[[], object]] = {}
         for name, column in self._columns.items():
             columns[name] = partial(self.__getitem__, name) if callable(column) else column
@@ -314,7 +314,7 @@ class Table:
         for name in names:
             distinct, inverse = np.unique(self[name], return_inverse=True)
             code = code * len(distinct) + inverse
-            code = np.unique(code, return_inverse=True)[1]  # small again: many names would overflow
+            code = np.unique(code, return_inverse=True)[1]  # renumbered: codes of many columns overflow
         order = np.argsort(code, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
             yield tuple(_plain(self[name][rows[0]]) for name in names), self.take(rows)
@@ -335,7 +335,8 @@ class Table:
         return frame
 
     def to_polars(self) -> polars.DataFrame:
-        """A polars frame; an absent number is null, so that means leave it out. Needs polars (extra `frames`)."""
+        """A polars frame; an absent number is null, so that polars leaves it out of a mean. Needs polars (extra
+        `frames`)."""
         columns = {
             name: column.tolist() if column.dtype == object else column for name, column in self.arrays().items()
         }
@@ -365,7 +366,8 @@ def _side(value: Any) -> str:
 
 
 def _unbroken(value: Any) -> str:
-    """The style that keeps a short value on one line, since a table scrolls sideways and long rows are hard to read."""
+    """The style that keeps a short value on one line, because a wide table scrolls sideways, while tall rows are hard
+    to read."""
     return ";white-space:nowrap" if len(_words(value)) <= _LINE else ""
 
 

@@ -120,7 +120,7 @@ def test_exports(files, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "name one of a folder or table, --embeddings, and --probabilities, got 0"),
+        ([], "give exactly one of a folder or table, --embeddings, and --probabilities, got 0"),
         (["t.csv"], "--label must name the column"),
         (["t.csv", "--label", "z"], "has no column 'z'"),
         (["--embeddings", "e.npy"], "--labels must name the file"),

@@ -109,7 +109,7 @@ def test_one_figure_in_three_forms(store, tmp_path, capsys):
 def test_a_figure_that_the_runs_do_not_hold_is_refused(store, tmp_path, capsys):
     words = ["export", str(store), "--to", "csv", "--out", str(tmp_path), "--figure"]
     assert main([*words, "human-noise"]) == 2
-    assert "holds no run for the figure human-noise" in capsys.readouterr().err
+    assert "has no runs for the figure human-noise" in capsys.readouterr().err
     assert main([*words, "wrong-label"]) == 2
     assert "did you mean 'wrong-labels'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -255,7 +255,7 @@ def test_only_the_figures_that_are_named(store, tmp_path, capsys):
     assert "did you mean 'resistance'" in capsys.readouterr().err
     shutil.rmtree(tmp_path)
     assert main(["figures", str(store), "human-noise", "resistance", "--out", str(tmp_path)]) == 1
-    assert "holds no run for the figure human-noise; all others are there" in capsys.readouterr().err
+    assert "has no runs for the figure human-noise; all other figures were drawn" in capsys.readouterr().err
     assert (tmp_path / "resistance.svg").is_file()
 
 

@@ -56,7 +56,7 @@ def test_run_says_what_is_kept_and_what_to_type_next(store, capsys):
     assert main([*RUN, "--out", str(store)]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "8 of 8 runs are there already" in captured.err
+    assert "8 of 8 runs are done already" in captured.err
     assert f"byrote report {store}" in captured.err
 
 
@@ -112,7 +112,7 @@ def test_a_store_of_the_first_format_gives_one_line_that_says_what_to_do(command
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()
-    assert "plan.json has format 1, this byrote reads format 2; run the study again into another --out" in line
+    assert "plan.json has format 1, but this byrote reads format 2; run the study again into another --out" in line
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
@@ -122,7 +122,7 @@ def test_compacted_results_of_the_first_format_are_one_line_that_says_what_to_do
     (tmp_path / "about.json").write_text('{\n "study": "mini",\n "specs": {}\n}\n')
     assert main([command, str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "has results of format 1, this byrote reads format 2; compact the store again" in line
+    assert "has results of format 1, but this byrote reads format 2; compact the store again" in line
 
 
 def test_claims_as_json_have_the_contracts_keys(store, capsys):
@@ -188,7 +188,7 @@ MISTAKES = [
     (["run", MINI, "--import", "toys", "--set", "data.classes=[0, 7]"], "7"),
     (["run", MINI, "--import", "toys", "--set", "data.poisoned=true"], "must be finite"),
     (["run", MINI, "--import", "toyz"], "toyz"),
-    (["run", MINI, "--import", "toys", "--workers", "0"], "at least 1 worker"),
+    (["run", MINI, "--import", "toys", "--workers", "0"], "--workers must be at least 1"),
     (["run", MINI, "--import", "toys", "--device", "tpu9"], "cannot be used"),
     (["run", MINI, "--import", "toys", "--accept", "abcdef"], "known: none"),
     (["list", "loses"], "losses"),
@@ -344,7 +344,7 @@ def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
     last = started(root, "--workers", "2")
     _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0
-    assert f"{len(before)} of 8 runs are there already" in stderr
+    assert f"{len(before)} of 8 runs are done already" in stderr
     assert all((root / key).stat().st_mtime_ns == stamp for key, stamp in before.items())
     undisturbed.communicate(timeout=120)
     assert len(committed(root)) == 8
@@ -384,7 +384,7 @@ def test_a_refusal_gives_one_line_whatever_a_path_has_in_it(arguments, capsys):
 def test_what_does_not_fit_into_memory_gives_one_line(capsys):
     assert main(["theory", "layer-peeled", "--num-classes", "100000000"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("byrote: this needs more memory than is available: ")
+    assert line.startswith("byrote: the command needs more memory than is available: ")
 
 
 @pytest.mark.parametrize(("low", "high"), [("0.1", "-1"), ("0.1", "nan"), ("inf", "1"), ("0", "1"), ("-1", "2")])

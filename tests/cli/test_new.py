@@ -55,7 +55,7 @@ def test_every_template_belongs_to_a_kind():
 def test_nothing_is_written_over(there, tmp_path, capsys):
     (tmp_path / there).write_text("mine")
     assert main(["new", "loss", "my_own", "--folder", str(tmp_path)]) == 2
-    assert f"{tmp_path / there} exists already and stays as it is" in capsys.readouterr().err
+    assert f"{tmp_path / there} exists already and was not changed" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 

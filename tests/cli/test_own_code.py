@@ -322,8 +322,8 @@ def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, caps
     now = source_digest(name)[:12]
     assert now != before
     sentence = (
-        f"module {name} here has the content {now}, and these runs were made with {before}: what it defines is used as "
-        "it is now, and `byrote run` would train its runs again\n"
+        f"module {name} here has the content {now}, but these runs were made with {before}: its present "
+        "definitions are used, and `byrote run` would train these runs again\n"
     )
     for words in (["claims", "store"], ["claims", "results"], ["list", "losses", "store"]):
         assert stderr_of(*words) == sentence
@@ -340,7 +340,7 @@ def test_an_unfinished_store_is_announced_first(folder, capsys):
     capsys.readouterr()
     assert main(["claims", "store", "--json"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "3 of 4 runs are there; the results below are of these runs only\n"
+    assert captured.err == "3 of 4 runs are done; the results below are from these runs only\n"
     assert json.loads(captured.out)
     results = open_store("store").results
     assert results.partial == "3 of 4 runs"
@@ -379,8 +379,8 @@ def test_keep_weights_on_a_finished_store_says_what_it_cannot_do(folder, capsys)
     capsys.readouterr()
     assert run(name, "--keep-weights") == 0
     stderr = capsys.readouterr().err
-    assert "4 of these runs keep no weights, and --keep-weights does not train them again" in stderr
-    assert "run the same command into another --out" in stderr
+    assert "the weights of 4 of these runs were not kept, and --keep-weights does not train them again" in stderr
+    assert "run the same command with another --out" in stderr
 
 
 def test_formulas_survive_a_terminal(capsys, monkeypatch):

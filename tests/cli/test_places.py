@@ -53,14 +53,14 @@ def test_an_address_is_refused_and_nothing_is_written(words, option, address, tm
     after = ["--to", "csv"] if (words, option) == (["audit", "export"], "FOLDER") else []
     assert main([*words, *before, *given, *after]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"byrote: {option} needs a path on this machine, got {address}; ")
+    assert error.startswith(f"byrote: {option} must be a path on this machine, got {address}; ")
     assert error.count("\n") == 1
     assert os.listdir(tmp_path) == []
 
 
 def test_the_library_makes_no_folder_for_an_address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"^a file needs a path on this machine, got s3://bucket/x/a\.txt; "):
+    with pytest.raises(ValueError, match=r"^a file must be a path on this machine, got s3://bucket/x/a\.txt; "):
         write_atomic("s3://bucket/x/a.txt", "")
     assert os.listdir(tmp_path) == []
 

@@ -95,7 +95,7 @@ def test_select_against_plain_python(labels: list[int], order: list[int], n: int
         if label in classes and (counts is None or before < counts):
             expected.append((place, classes.index(label)))
     if any(labels.count(c) < (counts or 1) for c in classes):
-        with pytest.raises(ValueError, match=r"no sample of class|are asked for"):
+        with pytest.raises(ValueError, match=r"no sample of class|are requested"):
             prepare.select(column, classes, counts, "toy")
         return
     where, new = prepare.select(column, classes, counts, "toy")
@@ -122,7 +122,7 @@ def test_ids_are_stable_across_choices() -> None:
     [
         ({"classes": (0, 10)}, r"has no class 10; it has 0..9"),
         ({"classes": (0, -1)}, "has no class -1"),
-        ({"classes": (1, 1)}, "given once"),
+        ({"classes": (1, 1)}, "given only once"),
         ({"classes": (1,)}, "classes"),
         ({"per_class": 0}, "at least 1 sample"),
         ({"per_class": (3, 0), "classes": (0, 1)}, "at least 1 sample"),
@@ -140,10 +140,10 @@ def test_bad_fields_are_refused_at_once(fields: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("fields", "split", "message"),
     [
-        ({"per_class": (1, 2, 3), "classes": (0, 1)}, "train", "one count for each of the 2 classes is needed, got 3"),
-        ({"per_class": 41}, "train", r"\(train\) has 40 samples of class 0, 41 are asked for"),
-        ({"test_per_class": 11}, "test", r"\(test\) has 10 samples of class 0, 11 are asked for"),
-        ({"resolution": 7}, "train", "at most their own 6 pixels, got 7"),
+        ({"per_class": (1, 2, 3), "classes": (0, 1)}, "train", "expected one count for each of the 2 classes, got 3"),
+        ({"per_class": 41}, "train", r"\(train\) has 40 samples of class 0, but 41 are requested"),
+        ({"test_per_class": 11}, "test", r"\(test\) has 10 samples of class 0, but 11 are requested"),
+        ({"resolution": 7}, "train", "that of the images, 6 pixels, got 7"),
         ({}, "validation", "split must be one of train, test"),
         ({"missing": 4, "classes": (4, 5)}, "train", "has no sample of class 4"),
         ({"missing": 4}, "test", "has no sample of class 4"),
@@ -193,7 +193,7 @@ def test_md_makes_three_by_thirty_two() -> None:
 @given(st.integers(1, 30), st.integers(1, 30))
 def test_area_weights_are_exact_averages(source: int, target: int) -> None:
     if target > source:
-        with pytest.raises(ValueError, match="averaged down"):
+        with pytest.raises(ValueError, match="the resolution must be at most"):
             prepare.area_weights(source, target)
         return
     weights = prepare.area_weights(source, target)

@@ -74,8 +74,8 @@ def test_litter_beside_images_and_other_files_are_counted(tmp_path: Path) -> Non
     assert pixels(own) == PLAIN
     hidden, others, loose = own.notes()
     assert "left out 5 files (1 .DS_Store, 1 ._0.png, 1 0.png~, 1 Thumbs.db, 1 desktop.ini)" in hidden
-    assert "left out 2 files (1 .npy, 1 .txt): no images by their names" in others
-    assert "left out 1 file (1 .png): in no folder of a class" in loose
+    assert "left out 2 files (1 .npy, 1 .txt): not images, judging by their names" in others
+    assert "left out 1 file (1 .png): not in the folder of a class" in loose
     (tmp_path / "loose.png").unlink()
     assert own.notes() == (hidden, others)
 
@@ -94,7 +94,7 @@ def test_an_empty_class_is_named(tmp_path: Path, empty: str, split: str) -> None
         classes(tmp_path)
     (tmp_path / split / empty).mkdir()
     (tmp_path / split / empty / "readme.txt").write_text("")
-    with pytest.raises(ValueError, match=f"every class needs images.*, and the folder {empty} holds none: fill or"):
+    with pytest.raises(ValueError, match=f"every class needs images.*, and the folder {empty} holds none: fill it or"):
         folder(tmp_path).load()
 
 
@@ -119,7 +119,7 @@ def test_numbers_come_in_their_order(tmp_path: Path) -> None:
     [
         (("train", "test"), ()),
         (("Train", "Testing"), ()),
-        (("training", "valid"), ("there is no folder test, and valid is the test split",)),
+        (("training", "valid"), ("there is no folder test, so valid is the test split",)),
         (("train", "test", "val"), ("left out 10 images of val",)),
     ],
 )
@@ -140,10 +140,10 @@ def test_folders_of_splits(tmp_path: Path, names: tuple[str, ...], note: tuple[s
     [
         (("train/cat", "train/dog"), "holds train and no folder 'test'"),
         (("test/cat", "test/dog", "valid/cat"), "holds test, valid and no folder 'train'"),
-        (("train/cat", "test/cat", "dog"), r"holds folders of splits \(test, train\) beside others \(dog\)"),
-        (("cat/train", "cat/test", "dog/train"), "names a split below a class: the splits must lie above"),
+        (("train/cat", "test/cat", "dog"), r"holds folders of splits \(test, train\) and others \(dog\)"),
+        (("cat/train", "cat/test", "dog/train"), "names a split below a class: splits must be above"),
         (("train/cat", "Train/cat", "test/cat"), "two folders for one split, Train and train"),
-        (("archive/cat", "archive/dog"), "at least two classes are needed, and every sample is of class 'archive'"),
+        (("archive/cat", "archive/dog"), "expected at least two classes, but every sample is of class 'archive'"),
     ],
 )
 def test_trees_that_could_be_read_in_two_ways(tmp_path: Path, tree: tuple[str, ...], message: str) -> None:
@@ -208,7 +208,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_links_that_lead_nowhere_or_back(tmp_path: Path) -> None:
     top = classes(tmp_path / "mine")
     (top / "cat" / "gone.png").symlink_to("nowhere.png")
-    with pytest.raises(FileNotFoundError, match="there is nothing, to which the link points"):
+    with pytest.raises(FileNotFoundError, match="there is only a broken link"):
         folder(top).load()
     (top / "cat" / "gone.png").unlink()
     (top / "cat" / "up").symlink_to("..")
@@ -235,7 +235,7 @@ def test_folders_below_folders_however_deep(tmp_path: Path) -> None:
 def test_a_pipe_or_device_among_images_does_not_hang(tmp_path: Path) -> None:
     classes(tmp_path)
     os.mkfifo(tmp_path / "cat" / "zz.png")
-    with pytest.raises(ValueError, match=r"an image is needed, and .*zz\.png is a named pipe|a file is needed"):
+    with pytest.raises(ValueError, match=r"expected an image, but .*zz\.png is a named pipe|expected a file"):
         folder(tmp_path).load()
     (tmp_path / "cat" / "zz.png").unlink()
     (tmp_path / "cat" / "zz.png").symlink_to("/dev/zero")
@@ -265,7 +265,7 @@ def test_content_is_of_the_images_alone(tmp_path: Path) -> None:
     image(tmp_path / "a" / "cat" / "0.png", 7)
     changed = own.content()
     assert changed != name
-    with pytest.raises(ValueError, match=f"damaged or another file: sha256 {name} is needed, got {changed}"):
+    with pytest.raises(ValueError, match=f"damaged or is another file: expected sha256 {name}, got {changed}"):
         own.replace(sha256=name).load()
     (tmp_path / "a" / "cat").rename(tmp_path / "a" / "cats")
     assert own.content() not in (name, changed)

@@ -37,9 +37,9 @@ def test_idx_of_another_length_is_refused(array: np.ndarray, draw: st.DataObject
     content = to_idx(array)
     cut = draw.draw(st.integers(0, len(content) - 1))
     for wrong in (content[:cut], content + b"\0"):
-        with pytest.raises(ValueError, match=r"idx file .* needed|needs .* bytes"):
+        with pytest.raises(ValueError, match=r"expected an idx file|needs .* bytes"):
             idx.read_idx(wrong)
-    with pytest.raises(ValueError, match="unsigned bytes is needed"):
+    with pytest.raises(ValueError, match="expected an idx file of unsigned bytes"):
         idx.read_idx(b"\0\0\x0d" + content[3:])
 
 
@@ -56,7 +56,7 @@ def test_gzip_is_bounded_and_checked(tmp_path: Path) -> None:
     assert idx.unpacked(content, 100_000) == b"0" * 100_000
     with pytest.raises(ValueError, match="more than the 99999 bytes"):
         idx.unpacked(content, 99_999)
-    with pytest.raises(ValueError, match="cut off"):
+    with pytest.raises(ValueError, match="truncated"):
         idx.unpacked(content[:-3])
     with pytest.raises(ValueError, match="damaged"):
         idx.unpacked(content[:-6] + b"\0" * 6)
@@ -85,7 +85,7 @@ def test_published_files_are_bounded_and_plain(
     assert len(data.MNIST(classes=(0, 1)).decode("train").labels) == 30
     with part.open("wb") as file:
         file.truncate(1 << 40)  # a sparse file takes no space on the disk
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte of at most 256\.0 MiB is needed, and .* 1\.0 TiB"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte of at most 256\.0 MiB, but .* 1\.0 TiB"):
         data.MNIST().decode("train")
     part.unlink()
     os.mkfifo(part)
@@ -95,7 +95,7 @@ def test_published_files_are_bounded_and_plain(
 
 def test_idx_files_that_do_not_belong_together(tiny_idx: dict[str, bytes]) -> None:
     mixed = tiny_idx | {"train-labels-idx1-ubyte": tiny_idx["t10k-labels-idx1-ubyte"]}
-    with pytest.raises(ValueError, match="n labels are needed"):
+    with pytest.raises(ValueError, match="and n labels, got"):
         mnist.decode_split(mixed, "train")
 
 
@@ -180,7 +180,7 @@ def test_a_bad_png_gives_one_sentence(monkeypatch: pytest.MonkeyPatch, pillow: b
     with pytest.raises(ValueError, match="damaged" if pillow else "filter 7"):
         read_png(other_filter)
     too_few = wrap([(b"IHDR", small), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")])
-    with pytest.raises(ValueError, match="its number of pixels is not that in its header"):
+    with pytest.raises(ValueError, match="its number of pixels differs from its header"):
         read_png(too_few)
     bomb = wrap([(b"IHDR", large), (b"IDAT", b""), (b"IEND", b"")])
     with pytest.raises(ValueError, match="at most"):

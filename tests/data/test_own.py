@@ -100,13 +100,16 @@ def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ..
         ({"images": GRAY}, "has no array 'labels'"),
         ({"picture": GRAY, "labels": LABELS}, "has no array 'images'"),
         ({"picture": GRAY}, "has no array 'train_images'"),
-        ({"images": GRAY, "labels": LABELS, "test_labels": LABELS}, "beside test_labels: name all by their split"),
+        (
+            {"images": GRAY, "labels": LABELS, "test_labels": LABELS},
+            "holds both test_labels and arrays called images",
+        ),
         ({"images": GRAY, "labels": LABELS[:-1]}, "20 images need as many labels"),
-        ({"images": GRAY, "labels": np.stack([LABELS, LABELS], 1)}, "one label for each sample is needed"),
+        ({"images": GRAY, "labels": np.stack([LABELS, LABELS], 1)}, "expected one label per sample"),
         ({"images": GRAY, "labels": LABELS - 1}, "at least 0"),
         ({"images": GRAY, "labels": LABELS + 0.5}, "integers or texts"),
         ({"images": GRAY, "labels": LABELS * 2}, "no sample of class 1"),
-        ({"images": GRAY[None, None], "labels": LABELS}, "are needed"),
+        ({"images": GRAY[None, None], "labels": LABELS}, "expected images"),
         ({"images": GRAY.astype(str), "labels": LABELS}, "must be numbers"),
         ({"images": np.where(GRAY[2, 2, 2] == GRAY, np.nan, GRAY), "labels": LABELS}, "finite"),
         ({"images": GRAY[:4], "labels": LABELS[:4]}, "has no test samples"),
@@ -126,10 +129,10 @@ def test_a_file_that_is_no_npz_or_hides_a_pickle(tmp_path: Path) -> None:
     whole = Path(write(path, images=GRAY, labels=LABELS)).read_bytes()
     for content in (b"", b"nothing", whole[:300]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="not a whole npz file"):
+        with pytest.raises(ValueError, match="not a complete npz file"):
             data.Arrays(path=str(path)).load()
     write(path, images=np.array([os.getcwd], dtype=object), labels=LABELS[:1])
-    with pytest.raises(ValueError, match="not a whole npz file of plain arrays"):
+    with pytest.raises(ValueError, match="not a complete npz file of plain arrays"):
         data.Arrays(path=str(path)).load()
 
 
@@ -143,7 +146,7 @@ def test_a_changed_file_is_read_anew_and_a_checksum_pins_it(tmp_path: Path) -> N
     write(tmp_path / "a.npz", images=255 - GRAY, labels=LABELS)
     os.utime(path, ns=(1, 1))
     assert not torch.equal(free.load().images, before)
-    with pytest.raises(ValueError, match="damaged or another file"):
+    with pytest.raises(ValueError, match="damaged or is another file"):
         pinned.load()
 
 
@@ -251,7 +254,7 @@ def test_tables(table: dict[str, Any], kind: str) -> None:
     [
         ({"label_column": "anwser"}, "did you mean 'answer'"),
         ({"features": ("a", "note")}, r"must be numbers, got \['note'\]"),
-        ({"shape": (1, 2, 2)}, "2 features do not make 1x2x2"),
+        ({"shape": (1, 2, 2)}, "2 features cannot form the shape 1x2x2"),
         ({"id_column": "b", "split_column": "nope"}, "has no column 'nope'"),
     ],
 )
@@ -267,11 +270,11 @@ def test_tables_with_holes_and_no_tables(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finite"):
         data.Table(path=str(path), classes=(0, 1)).load()
     path.write_text("a,label\n1,x\n2,\n3,x\n")
-    with pytest.raises(ValueError, match="some labels are missing"):
+    with pytest.raises(ValueError, match="labels are missing"):
         data.Table(path=str(path)).load()
     for name in ("t.parquet", "t.txt"):
         (tmp_path / name).write_bytes(b"PAR1 and nothing")
-        with pytest.raises(ValueError, match=r"not a whole table|ends in \.csv or \.parquet") as caught:
+        with pytest.raises(ValueError, match=r"not a complete table|must end in \.csv or \.parquet") as caught:
             data.Table(path=str(tmp_path / name)).load()
         assert "\n" not in str(caught.value)
 

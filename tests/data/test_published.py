@@ -196,12 +196,12 @@ def test_svhn_labels_are_never_rounded(labels: list[float]) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "X and y is needed"),
-        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "X and y is needed"),
+        (b"", "with X and y: "),
+        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "with X and y: "),
         (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1, 11], np.uint8)), "labels must lie in 1..10"),
         (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 1], np.uint8)), "labels must lie in 1..10"),
-        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1], np.uint8)), "n labels are needed"),
-        (as_mat(np.zeros((2, 1, 32, 32), np.uint8), np.array([1, 2], np.uint8)), "n labels are needed"),
+        (as_mat(np.zeros((2, 3, 32, 32), np.uint8), np.array([1], np.uint8)), "and n labels, got"),
+        (as_mat(np.zeros((2, 1, 32, 32), np.uint8), np.array([1, 2], np.uint8)), "and n labels, got"),
     ],
 )
 def test_svhn_refuses_other_files(content: bytes, message: str) -> None:

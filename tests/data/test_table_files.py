@@ -60,17 +60,17 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is empty, a header with the names of the columns is needed"),
+        (b"", "it is empty, but a header with the names of the columns is expected"),
         (b"a,label\n", "has no rows"),
         (b"a,label\n1,0\n2\n", "CSV Error on Line: 3"),
         (b"a,label\n1,0\n2,1,3\n", "CSV Error on Line: 3"),
         (b'a,label\n1,"0\n2,1\n', "CSV Error"),
         (b"a,a,label\n1,2,0\n", "its header has the column 'a' twice"),
-        ("a,label\né,0\n".encode("latin-1"), "not a whole table"),
+        ("a,label\né,0\n".encode("latin-1"), "not a complete table"),
         ("é,label\n1,0\n".encode("latin-1"), "it is not written in UTF-8"),
         ("a,label\n1,0\n".encode("utf-16"), "it is not written in UTF-8"),
-        (b"PK\x03\x04\0\0\0\0", "has no column 'label'|not a whole table"),
-        (b"\0" * 100, "has no column 'label'|not a whole table"),
+        (b"PK\x03\x04\0\0\0\0", "has no column 'label'|not a complete table"),
+        (b"\0" * 100, "has no column 'label'|not a complete table"),
     ],
 )
 def test_what_is_no_table_gives_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
@@ -84,7 +84,7 @@ def test_what_is_no_table_gives_one_sentence(tmp_path: Path, content: bytes, mes
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"t.{suffix}")
-    with pytest.raises(ValueError, match=r"is needed, and .* is a named pipe"):
+    with pytest.raises(ValueError, match=r"expected .*, but .* is a named pipe"):
         table(tmp_path / f"t.{suffix}").load()
     (tmp_path / f"u.{suffix}").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="is a device"):
@@ -97,7 +97,7 @@ def test_rows_that_do_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Mo
     duckdb.sql(f"COPY (SELECT 1.5 AS a, 0 AS label FROM range(3000000)) TO '{path}' (FORMAT parquet)")
     assert path.stat().st_size < 1 << 20
     monkeypatch.setattr(inputs, "available_memory", lambda: 1 << 20)
-    with pytest.raises(ValueError, match=r"3000000 rows .* MiB of memory, and 1\.0 MiB are available"):
+    with pytest.raises(ValueError, match=r"3000000 rows .* MiB of memory, but only 1\.0 MiB are available"):
         table(path).load()
 
 
@@ -143,10 +143,14 @@ def test_the_content_of_such_a_table_covers_its_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        ({"r3": "gone.png"}, FileNotFoundError, r"there is no .*gone\.png \(row 3\); paths start from image_folder"),
-        ({"r3": "gone.png", "r5": "too"}, FileNotFoundError, r"\(row 3, and 1 others are not there either\)"),
-        ({"r3": "pics[1]/0 *.png"}, ValueError, r"an image can have one row, and .* is in the rows 1 and 3"),
-        ({"r3": ""}, ValueError, r"the name of a file is needed, got None in row 3"),
+        (
+            {"r3": "gone.png"},
+            FileNotFoundError,
+            r"there is no file .*gone\.png \(row 3\); paths are relative to",
+        ),
+        ({"r3": "gone.png", "r5": "too"}, FileNotFoundError, r"\(row 3, and 1 other files are missing\)"),
+        ({"r3": "pics[1]/0 *.png"}, ValueError, r"each image can have only one row, but .* is in rows 1 and 3"),
+        ({"r3": ""}, ValueError, r"expected the name of a file, got None in row 3"),
         ({"r3": "l.csv"}, ValueError, r"l\.csv is not an image that can be read"),
         ({"r3": "/dev/zero"}, ValueError, r"is a device"),
     ],

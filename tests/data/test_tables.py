@@ -131,17 +131,17 @@ def test_texts_and_columns_without_values_are_left_out_with_a_note(tmp_path: Pat
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("", r"1 cell holds no value \(of 40\), the first in row 7 \(''\)"),
-        ("NA", r"1 cell holds no value \(of 40\), the first in row 7 \('NA'\)"),
-        ("nan", r"1 cell holds no value \(of 40\), the first in row 7 \('nan'\)"),
-        ("?", r"1 cell holds no value \(of 40\), the first in row 7 \('\?'\)"),
-        ("n/a", r"1 cell holds no value \(of 40\), the first in row 7 \('n/a'\)"),
-        ('"1,234"', r"1 cell holds no finite number \(of 40\), the first in row 7 \('1,234'\)"),
-        ("12 kg", r"1 cell holds no finite number \(of 40\), the first in row 7 \('12 kg'\)"),
-        ("inf", r"1 cell holds no finite number \(of 40\), the first in row 7 \('inf'\)"),
-        ("-Infinity", r"1 cell holds no finite number \(of 40\), the first in row 7 \('-Infinity'\)"),
-        ("1e999", r"1 cell holds no finite number \(of 40\), the first in row 7 \('1e999'\)"),
-        ("True", r"1 cell holds no finite number \(of 40\), the first in row 7 \('True'\)"),
+        ("", r"1 cell holds no value \(of 40 cells\), the first in row 7 \(''\)"),
+        ("NA", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('NA'\)"),
+        ("nan", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('nan'\)"),
+        ("?", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('\?'\)"),
+        ("n/a", r"1 cell holds no value \(of 40 cells\), the first in row 7 \('n/a'\)"),
+        ('"1,234"', r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('1,234'\)"),
+        ("12 kg", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('12 kg'\)"),
+        ("inf", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('inf'\)"),
+        ("-Infinity", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('-Infinity'\)"),
+        ("1e999", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('1e999'\)"),
+        ("True", r"1 cell holds no finite number \(of 40 cells\), the first in row 7 \('True'\)"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True])
@@ -149,7 +149,7 @@ def test_one_cell_that_is_no_number_is_named(tmp_path: Path, cell: str, message:
     path = csv(tmp_path / "t.csv", a=A, b=replaced(B, r7=cell), label=LABELS)
     own = table(path, **({"features": ("a", "b")} if named else {}))
     with pytest.raises(
-        ValueError, match=rf"t\.csv: features must be finite numbers in every row, and in column 'b' {message}"
+        ValueError, match=rf"t\.csv: features must be finite numbers in every row, but in column 'b' {message}"
     ) as caught:
         own.load()
     assert "\n" not in str(caught.value)
@@ -161,7 +161,7 @@ def test_one_missing_cell_in_parquet(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.parquet"
         rows = ", ".join(f"({A[i]}, {cell if i == 6 else B[i]}, {i % 2})" for i in range(N))
         duckdb.sql(f"COPY (SELECT * FROM (VALUES {rows}) t(a, b, label)) TO '{path}' (FORMAT parquet)")
-        with pytest.raises(ValueError, match=r"in column 'b' 1 cell holds no value \(of 40\), the first in row 7"):
+        with pytest.raises(ValueError, match=r"'b' 1 cell holds no value \(of 40 cells\), the first in row 7"):
             table(path).load()
 
 
@@ -225,7 +225,7 @@ def test_any_column_is_used_whole_or_named(cells: list[str]) -> None:
         (replaced(np.arange(N), r7=""), "1 of 40 are missing, the first in row 7"),
         (replaced(np.arange(N), r7="1.5"), "got 1.5 in row 7"),
         (replaced(np.arange(N), r7="a17"), "got 'a17' in row 7"),
-        (replaced(np.arange(N), r7=3), "3 is in the rows 4 and 7"),
+        (replaced(np.arange(N), r7=3), "3 is in rows 4 and 7"),
         (replaced(np.arange(N), r7="99999999999999999999"), r"got (1e\+20|'9+') in row 7"),
         ([f"s{i}" for i in range(N)], "got 's0' in row 1"),
         (["True", "False"] * (N // 2), "got 'True' in row 1"),
@@ -257,8 +257,8 @@ def test_ids_are_kept_exactly(tmp_path: Path) -> None:
     [
         (("train", "test"), 0, 1, ""),
         (("Train", " TEST "), 0, 1, ""),
-        (("training", "valid"), 0, 1, "no row says test, and val is the test split"),
-        (("train", "test", "val", "validation"), 0, 1, "left out 20 rows that say val"),
+        (("training", "valid"), 0, 1, "no row is test, so val is the test split"),
+        (("train", "test", "val", "validation"), 0, 1, "left out 20 rows with val"),
     ],
 )
 def test_splits_people_write(tmp_path: Path, words: tuple[str, ...], train: int, test: int, note: str) -> None:
@@ -276,7 +276,7 @@ def test_a_row_of_no_split_is_named(tmp_path: Path, word: str) -> None:
     path = csv(tmp_path / "t.csv", a=A, part=split, label=LABELS)
     with pytest.raises(
         ValueError,
-        match=rf"column part: every row must say train, test or val, and 2 of 40 do not, .* row 7 \('{word}'\)",
+        match=rf"column part: every row must be train, test or val, but 2 of 40 are not, .* row 7 \('{word}'\)",
     ):
         table(path, split_column="part").load()
 
@@ -292,5 +292,5 @@ def test_a_row_of_no_split_is_named(tmp_path: Path, word: str) -> None:
 )
 def test_a_column_has_one_role(tmp_path: Path, fields: dict[str, Any]) -> None:
     path = csv(tmp_path / "t.csv", a=A, b=B, label=LABELS)
-    with pytest.raises(ValueError, match=r"column \w+: a column is label, feature, split, id or image, and only once"):
+    with pytest.raises(ValueError, match=r"column \w+: a column can have only one role"):
         table(path, **fields).load()

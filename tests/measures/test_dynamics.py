@@ -79,8 +79,8 @@ def test_history_is_a_value() -> None:
         (0, ValueError, "epochs count from 1, got 0: pass epoch \\+ 1 where a loop counts from 0"),
         (-1, ValueError, "epochs count from 1, got -1"),
         (True, ValueError, "epochs count from 1, got True"),
-        (1.5, TypeError, "a whole epoch is needed, got 1.5"),
-        ("1", TypeError, "a whole epoch is needed, got '1'"),
+        (1.5, TypeError, "expected a whole number as the epoch, got 1.5"),
+        ("1", TypeError, "expected a whole number as the epoch, got '1'"),
     ],
 )
 def test_epochs_count_from_one(epoch, kind, sentence) -> None:

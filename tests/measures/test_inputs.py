@@ -162,7 +162,7 @@ def test_labels_from_1_are_refused_with_a_hint(name: str) -> None:
     with pytest.raises(
         ValueError,
         match=r"must lie in 0\.\.2, got 3 in row \d+ and \d+ more such values: labels count from 0, "
-        "these from 1 to 3; subtract 1",
+        "but these run from 1 to 3; subtract 1",
     ):
         OF_LABELS[name](TRUE + 1)
 
@@ -182,7 +182,7 @@ def spoiled(rows: Tensor, value: float, row: int = 7) -> Tensor:
     "call", [lambda z: fate(logits=z), lambda z: history(logits=z)], ids=["MemorizationRates", "history"]
 )
 def test_logits_that_predict_no_class_name_their_row(call: Callable[[Tensor], Any], value: float) -> None:
-    with pytest.raises(ValueError, match=r"got 1 of 60 rows that are not, the first at row 7"):
+    with pytest.raises(ValueError, match=r"but 1 of 60 rows are not, the first at row 7"):
         call(spoiled(LOGITS, value))
     with pytest.raises(ValueError, match="1 of 60 rows"):
         call(LOGITS.index_fill(0, torch.tensor([2]), -math.inf))  # every class masked
@@ -195,7 +195,7 @@ def test_one_bad_row_among_a_million() -> None:
     logits[:, 0] = 1
     logits[999_999, 1] = math.nan
     start = measures.SampleHistory.start(labels, labels)
-    with pytest.raises(ValueError, match="1 of 1000000 rows that are not, the first at row 999999"):
+    with pytest.raises(ValueError, match="1 of 1000000 rows are not, the first at row 999999"):
         start.after(1, logits)
     features = torch.arange(2_000_000.0).view(-1, 2)
     halves = torch.arange(1_000_000) % 2

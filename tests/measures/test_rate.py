@@ -244,8 +244,8 @@ BAD[1, 2], BAD[2, 0] = math.nan, -math.inf
             r"in 0\.\.3, got 4 in row 1 and 1 more such values: a negative label",
         ),
         (torch.zeros(3, 4), torch.tensor([1, 4, 2]), ValueError, "got 4 in row 1: labels count from 0.*; subtract 1"),
-        (torch.zeros(3, 5), torch.tensor([0, 1, 2]), ValueError, r"logits \(n, 4\) are needed"),
-        (torch.zeros(3), torch.tensor([0, 1, 2]), ValueError, r"logits \(n, 4\) are needed"),
+        (torch.zeros(3, 5), torch.tensor([0, 1, 2]), ValueError, r"expected logits \(n, 4\)"),
+        (torch.zeros(3), torch.tensor([0, 1, 2]), ValueError, r"expected logits \(n, 4\)"),
         (torch.zeros(3, 4), torch.tensor([[0], [1], [2]]), ValueError, r"got shape \(3, 1\): pass them without"),
         (torch.zeros(3, 4), torch.zeros(3), TypeError, "observed must be integer classes, got torch.float32"),
         ([["a"] * 4] * 3, torch.tensor([0, 1, 2]), TypeError, "logits must be an array of numbers"),
@@ -272,7 +272,7 @@ def test_wrong_folds_and_confidence_are_named():
         noise_rate(logits, observed, 4, folds=torch.tensor([0, 1]))
     with pytest.raises(TypeError, match="folds must be integers"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3))
-    with pytest.raises(ValueError, match=r"folds \(n,\) are needed, one number per sample, got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"expected folds \(n,\), one number per sample, got shape \(3, 1\)"):
         noise_rate(logits, observed, 4, folds=torch.zeros(3, 1, dtype=torch.int64))
     for confidence in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):

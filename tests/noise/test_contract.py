@@ -219,5 +219,5 @@ def test_labels_and_features_in_any_container(case: Case) -> None:
         labels.numpy().astype("u1"), n, torch.Generator().manual_seed(0), features=features
     ).tolist() == (expected)
     for wrong, error in ((labels.double().numpy(), TypeError), (labels[:, None], ValueError), (["a"] * n, TypeError)):
-        with pytest.raises(error, match=r"labels (must be|\(n,\) are needed)"):
+        with pytest.raises(error, match=r"labels (must be|\(n,\), one)"):
             noise.corrupt(wrong, n, torch.Generator(), features=features)

@@ -199,7 +199,7 @@ def test_features_are_needed_and_finite(noise: Noise) -> None:
     labels = torch.tensor([0, 1])
     with pytest.raises(ValueError, match=r"depends on the samples: corrupt\(...\) needs features="):
         noise.corrupt(labels, 2, torch.Generator())
-    with pytest.raises(ValueError, match="features must be finite, got 1 values"):
+    with pytest.raises(ValueError, match="features must be finite, but 1 of"):
         noise.corrupt(labels, 2, torch.Generator(), features=torch.tensor([[0.0], [math.nan]]))
 
 

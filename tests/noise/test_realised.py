@@ -62,5 +62,5 @@ def test_it_is_frozen_and_bad_labels_are_named() -> None:
 def test_labels_in_any_container() -> None:
     for convert in (list, np.array, tuple):
         assert realised(convert([0, 0, 1]), convert([0, 1, 1]), 2).counts.tolist() == [[1, 1], [0, 1]]
-    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed, one number per sample, got shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"expected true labels \(n,\), one number per sample, got shape \(3, 1\)"):
         realised(torch.zeros(3, 1).long(), torch.zeros(3).long(), 2)

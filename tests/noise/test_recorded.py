@@ -188,7 +188,7 @@ def test_no_file_that_never_ends(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"b{suffix}").symlink_to("/dev/zero")
     for name, kind in (("a", "a named pipe"), ("b", "a device")):
         for call in (lambda path: load_labels(path), lambda path: Recorded(str(path)).content()):
-            with pytest.raises(ValueError, match=f"is needed, and .* is {kind}"):
+            with pytest.raises(ValueError, match=f"expected .*, but .* is {kind}"):
                 call(tmp_path / f"{name}{suffix}")
 
 
@@ -215,9 +215,9 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
         (torch.zeros(4, dtype=torch.int64), TRUE, SEEN, "each id may occur only once, got 0"),
         (IDS, TRUE + 1, SEEN, "true labels must lie in 0..2, got 3"),
         (IDS, TRUE, SEEN - 1, "observed labels must lie in 0..2, got -1"),
-        (IDS[:3], TRUE, SEEN, "equal lengths are needed, got ids 3"),
-        (IDS, TRUE, SEEN[0], r"observed labels \(n,\) are needed, one number per sample, got shape \(\)"),
-        (IDS, TRUE[:, None], SEEN, r"true labels \(n,\) are needed, one number per sample, got shape \(4, 1\)"),
+        (IDS[:3], TRUE, SEEN, "expected equal lengths, got ids 3"),
+        (IDS, TRUE, SEEN[0], r"expected observed labels \(n,\), one number per sample, got shape \(\)"),
+        (IDS, TRUE[:, None], SEEN, r"expected true labels \(n,\), one number per sample, got shape \(4, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             save_labels(path, ids, true, seen, num_classes=3)
@@ -378,5 +378,5 @@ def test_labels_and_ids_in_any_container(tmp_path: Path) -> None:
         assert observed.tolist() == SEEN.tolist()
     with pytest.raises(TypeError, match=r"ids must be integers, got torch\.float64"):
         Recorded(str(path)).corrupt(TRUE, 3, torch.Generator(), ids=IDS.double() + 0.5)
-    with pytest.raises(ValueError, match=r"true labels \(n,\) are needed"):
+    with pytest.raises(ValueError, match=r"expected true labels \(n,\)"):
         save_labels(path, IDS, TRUE[:, None], SEEN, num_classes=3)

@@ -145,7 +145,7 @@ def test_one_bit_that_flips_gives_one_sentence_that_names_the_file(tmp_path, run
     for place in (len(whole) // 3, len(whole) - 1):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(
-            ValueError, match=r"is altered: .* \(its checksum differs\); the same `byrote run` command makes"
+            ValueError, match=r"is altered: .* \(its checksum differs\); the same `byrote run` command trains"
         ) as caught:
             _ = byrote.open(tmp_path).results.features
         assert str(path) in str(caught.value)

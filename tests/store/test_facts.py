@@ -25,11 +25,11 @@ EMBEDDED = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4
 EXPERIMENTS = [tiny(seed=s).replace(data=EMBEDDED, loss=losses.LabelSmoothing(0.1)) for s in range(2)]
 A, B = (e.key for e in EXPERIMENTS)
 ALTERED = {
-    "effective_rate": (0.9, "0.9, needs 0.2"),
-    "loss": ("RLL", "RLL, needs LS"),
-    "alpha": (0.3, "0.3, needs 0.1"),
-    "num_classes": (10, "10, needs 2"),
-    "start_loss": ("CE", "CE, needs "),
+    "effective_rate": (0.9, "0.9, instead of 0.2"),
+    "loss": ("RLL", "RLL instead of LS"),
+    "alpha": (0.3, "0.3 instead of 0.1"),
+    "num_classes": (10, "10 instead of 2"),
+    "start_loss": ("CE", "CE instead of "),
 }
 
 
@@ -61,7 +61,7 @@ def test_a_reader_refuses_a_fact_that_the_spec_does_not_give(root, name):
     value, words = ALTERED[name]
     assert len(byrote.open(root).results.runs) == 2
     alter(root, **{name: value})
-    with pytest.raises(DamagedRunError, match=f"run {A} is altered: .*has facts that its spec does not give") as error:
+    with pytest.raises(DamagedRunError, match=f"run {A} is altered: .*has facts that contradict its spec") as error:
         _ = byrote.open(root).results
     assert f"({name}: {words})" in str(error.value)
 
@@ -103,7 +103,7 @@ def test_compacted_facts_are_compared_with_their_specs(root, command, planned, c
     capsys.readouterr()
     assert main([command, str(root)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"runs.parquet has facts of run {B} that its spec does not give (effective_rate: 0.9, needs 0.2)" in line
+    assert f"runs.parquet has facts of run {B} that contradict its spec (effective_rate: 0.9 instead of 0.2)" in line
 
 
 def test_verify_notices_an_altered_plan_and_a_run_writes_it_anew(root):

@@ -110,7 +110,7 @@ def test_the_tables_of_one_part_hold_its_runs_alone(root, tmp_path, runs):
 
 def test_a_part_needs_a_folder_of_its_own_and_a_name_of_the_study(root, tmp_path):
     for out in (None, root):
-        with pytest.raises(ValueError, match="needs `out=`, another folder"):
+        with pytest.raises(ValueError, match="needs `out=` with a folder other than"):
             compact(root, out, part="part 1")
     with pytest.raises(ValueError, match=r"without a part 'part 3'; did you mean 'part [01]'\?"):
         compact(root, tmp_path / "results", part="part 3")
@@ -142,7 +142,7 @@ def test_what_an_older_byrote_wrote_gives_one_sentence_that_says_what_to_do(root
         (results / "about.json").write_text(
             json.dumps({k: v for k, v in about.items() if k not in ("format", "files")} | old, indent=1)
         )
-        with pytest.raises(ValueError, match="has results of format 1, this byrote reads format 2; compact") as caught:
+        with pytest.raises(ValueError, match="has results of format 1, but this byrote reads format 2") as caught:
             _ = byrote.open(results).results
         assert "\n" not in str(caught.value)
     (results / "about.json").unlink()
@@ -151,7 +151,7 @@ def test_what_an_older_byrote_wrote_gives_one_sentence_that_says_what_to_do(root
     plan = json.loads((root / "plan.json").read_text())
     (root / "plan.json").write_text(json.dumps(plan | {"format": 1}))
     for read in (lambda: byrote.open(root).results, lambda: state_of(root), lambda: Plan.read(root)):
-        with pytest.raises(ValueError, match="has format 1, this byrote reads format 2; run the study again") as caught:
+        with pytest.raises(ValueError, match="has format 1, but this byrote reads format 2; run the study") as caught:
             read()
         assert "\n" not in str(caught.value)
 
@@ -220,7 +220,7 @@ def test_a_study_that_asks_for_more_keeps_what_is_there(root):
     more.write(root)
     assert Plan.read(root) == more
     assert (state_of(root)["missing"], state_of(root)["done"]) == (1, 4)
-    with pytest.raises(ValueError, match=r"made from a different spec .* 4 of them among the 4 asked for"):
+    with pytest.raises(ValueError, match=r"made from a different spec .* 4 of them among the 4 of this study"):
         before.write(root)
     for other in (replace(more, scale="small"), replace(more, study="another")):
         with pytest.raises(ValueError, match="holds study 'study', not '"):
@@ -287,7 +287,7 @@ def test_of_an_accepted_run_and_a_new_one_the_new_one_counts(root, runs):
     ("digits", "sentence"),
     [
         ("abcdef", r"`accept=\[\'abcdef\'\]` matches no older content of the runs in .*; known: toys {old}$"),
-        ("abc", r"`accept=` needs at least the first 6 digits of a content, got 'abc'"),
+        ("abc", r"`accept=` needs at least the first 6 digits of the digest of a content, got 'abc'"),
     ],
 )
 def test_an_accepted_digest_that_no_run_has_gives_one_sentence(root, digits, sentence):

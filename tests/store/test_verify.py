@@ -111,7 +111,9 @@ def test_facts_that_the_spec_does_not_give_are_named(root):
     resealed(root, A, facts=facts | {"effective_rate": 0.9, "loss": "RLL"})
     (flaw,) = verify(root).flaws
     assert (flaw.kind, flaw.file) == ("altered", "manifest.json")
-    assert flaw.words == "has facts that its spec does not give (effective_rate: 0.9, needs 0.2, loss: RLL, needs CE)"
+    assert (
+        flaw.words == "has facts that contradict its spec (effective_rate: 0.9 instead of 0.2, loss: RLL instead of CE)"
+    )
 
 
 def test_the_command_makes_again_what_has_wrong_facts_or_files_of_another_run(tmp_path):

@@ -90,7 +90,7 @@ def test_a_dry_run_takes_its_rate_from_the_store(tmp_path):
     some = run(MINI, tmp_path / "s", imports=["toys"], on="serial", limit=4)
     estimate = price(MINI, some.root, imports=["toys"])
     assert (estimate.planned, estimate.done, estimate.runs) == (8, 4, 4)
-    assert estimate.source == "from 4 runs of the store"
+    assert estimate.source == "from 4 runs in the store"
     assert math.isfinite(estimate.core_seconds)
 
 
@@ -132,12 +132,12 @@ def test_the_script_of_slurm_is_a_driver_a_task(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--array", "0-3; rm"], "--array needs tasks"),
-        (["--array", "0-3%0"], "--array needs tasks"),
-        (["--time", "soon"], "--time needs a limit"),
-        (["--time", "0"], "--time needs a limit"),
-        (["--partition", "a b"], "--partition needs names"),
-        (["--partition", "a\nb"], "--partition needs names"),
+        (["--array", "0-3; rm"], "--array must list tasks"),
+        (["--array", "0-3%0"], "--array must list tasks"),
+        (["--time", "soon"], "--time must be a time limit"),
+        (["--time", "0"], "--time must be a time limit"),
+        (["--partition", "a b"], "--partition must consist"),
+        (["--partition", "a\nb"], "--partition must consist"),
     ],
 )
 def test_what_sbatch_would_not_take_gives_one_sentence_and_nothing_is_written(tmp_path, options, sentence, capsys):
@@ -149,7 +149,7 @@ def test_what_sbatch_would_not_take_gives_one_sentence_and_nothing_is_written(tm
 
 def test_options_of_slurm_are_for_slurm(tmp_path, capsys):
     assert main([*RUN, "--out", str(tmp_path / "s"), "--array", "0-3"]) == 2
-    assert "are for --on slurm, and this is --on local" in capsys.readouterr().err
+    assert "require --on slurm, got --on local" in capsys.readouterr().err
     assert main([*RUN, "--out", str(tmp_path / "s"), "--address", "auto"]) == 2
     assert "--address and --gpus-per-task need --on ray, got --on local" in capsys.readouterr().err
 

@@ -121,7 +121,7 @@ def test_a_worker_without_credentials_ends_the_sweep(names, url, tmp_path, prete
 
     monkeypatch.setattr(pretended, "wait", elsewhere)
     with pytest.raises(
-        OSError, match=r"set AWS_ACCESS_KEY_ID and .*; a worker of a running cluster has the env.*ray start"
+        OSError, match=r"set AWS_ACCESS_KEY_ID and .*; the workers of a running cluster have the env.*ray start"
     ):
         run(MINI, url, imports=["toys"], on="ray", workers=2)
 
@@ -147,10 +147,10 @@ def test_without_a_place_for_the_script_nothing_is_made(url, tmp_path, monkeypat
     assert main([*SLURM, "--out", url]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"byrote: --on slurm with the store {url} needs --script, a file in a folder that every node reaches"
+        f"byrote: --on slurm with the store {url} requires --script, a file in a folder that every node can reach"
     )
     assert main([*SLURM, "--out", url, "--script", f"{url}/slurm.sh"]) == 2
-    assert "--script needs a path on this machine" in capsys.readouterr().err
+    assert "--script must be a path on this machine" in capsys.readouterr().err
     assert in_bucket(url) == {}
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 

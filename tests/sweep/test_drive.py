@@ -206,7 +206,7 @@ def test_a_cancelled_sweep_keeps_a_checkpoint_and_is_130(tmp_path, monkeypatch, 
     monkeypatch.undo()
     assert main([*RUN, "--out", str(root)]) == 0
     assert main(["cancel", str(root)]) == 0
-    assert "stops after the current epoch" in capsys.readouterr().err
+    assert "will stop after the current epoch" in capsys.readouterr().err
     assert main(["cancel", str(tmp_path)]) == 2
 
 

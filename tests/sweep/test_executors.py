@@ -204,8 +204,8 @@ def test_without_ray_it_gives_one_sentence(tmp_path, monkeypatch, capsys):
     ("arguments", "sentence"),
     [
         (("ray://head:10001", None, "cpu"), "auto or HOST:PORT"),
-        (("", 0.5, "cpu"), "`gpus_per_task=` needs a number above 0 and `device='cuda'`, got 0.5 on cpu"),
-        (("", -1.0, "cuda"), "a number above 0"),
+        (("", 0.5, "cpu"), "`gpus_per_task=` must be above 0 and requires `device='cuda'`, got 0.5 on cpu"),
+        (("", -1.0, "cuda"), "must be above 0"),
         (("", None, "cuda:1"), "give `device='cuda'` instead of cuda:1"),
     ],
 )

@@ -231,8 +231,8 @@ def test_a_watcher_hears_everything(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"workers": 0}, "at least 1 worker"),
-        ({"limit": 0}, "at least 1 run"),
+        ({"workers": 0}, "`workers=` must be at least 1"),
+        ({"limit": 0}, "`limit=` must be at least 1"),
         ({"on": "moon"}, "local, ray or serial"),
         ({"device": "abacus"}, "cannot be used"),
         ({"scale": "huge"}, "has no scale 'huge'"),

@@ -107,12 +107,12 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     here()
     old, first = file_digest("mine.npz"), committed(folder / "s")
     assert len(first) == 4
-    assert lines(here(), "4 of 4 runs are there already")
+    assert lines(here(), "4 of 4 runs are done already")
     arrays("mine.npz", 1)
     done = here("--limit", "1")
     (line,) = lines(done, "older version")
     assert (
-        line == f"4 runs of an older version lie in s and do not count (mine.npz {old[:12]}: 4); --accept counts them"
+        line == f"4 runs of an older version are in s and do not count (mine.npz {old[:12]}: 4); --accept counts them"
     )
     assert not lines(done, "are there already")
     assert len(committed(folder / "s")) == 5
@@ -125,7 +125,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert shown.out.splitlines()[1].split("\t")[3:6] == ["3", "0", "1"]
     assert line in shown.err
     done = here("--accept", old[:6])
-    assert lines(done, "4 of 4 runs are there already")
+    assert lines(done, "4 of 4 runs are done already")
     assert not lines(done, "older version")
     assert len(committed(folder / "s")) == 5, "nothing was trained"
     results = byrote.open("s").results
@@ -133,7 +133,7 @@ def test_replaced_data_make_other_runs_until_the_older_ones_are_accepted(folder,
     assert len(set(results.runs["key"]) & set(first)) == 3, "the new run counts where there is one"
     assert results.about["older_versions"] == {}
     assert len(byrote.open("s").analysis.settings) == 1, "they stand in one setting"
-    assert lines(here(), "4 of 4 runs are there already"), "the store keeps what it accepted"
+    assert lines(here(), "4 of 4 runs are done already"), "the store keeps what it accepted"
     capsys.readouterr()
     assert main(["status", "s", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -148,11 +148,11 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
     path.write_text(
         "# a comment\n" + path.read_text().replace("Cross-entropy times", "The cross-entropy times") + "\n\n"
     )
-    assert lines(serial(), "4 of 4 runs are there already")
+    assert lines(serial(), "4 of 4 runs are done already")
     path.write_text(path.read_text().replace("return -", "return 2 * -").replace("2.0", "4.0"))
     done = serial()
-    assert lines(done, "2 of 4 runs are there already"), "the other loss is not the module's"
-    assert lines(done, f"2 runs of an older version lie in s and do not count (own_loss {old[:12]}: 2)")
+    assert lines(done, "2 of 4 runs are done already"), "the other loss is not the module's"
+    assert lines(done, f"2 runs of an older version are in s and do not count (own_loss {old[:12]}: 2)")
     after = byrote.open("s").results
     assert len(after.runs) == 4
     for kind, unchanged in (("cross_entropy", True), ("own_loss:Mine", False)):
@@ -186,7 +186,7 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
     (folder / "mine.npz").rename(folder / "yours.npz")
     (folder / "own.toml").write_text(STUDY.replace("mine.npz", "yours.npz"))
     done = here()
-    assert lines(done, "4 of 4 runs are there already")
+    assert lines(done, "4 of 4 runs are done already")
     assert state_of(folder / "s")["done"] == 4
 
 
@@ -243,7 +243,7 @@ def test_a_component_without_a_source_file_is_refused_before_anything_is_trained
     try:
         study = Study.load("own.toml")
         free = study.replace(part=({"name": "free", "base": {"loss": "own_session:Free"}},))
-        with pytest.raises(ValueError, match=r"'own_session' has none; write it to a file") as caught:
+        with pytest.raises(ValueError, match=r"'own_session' has none; write the components to a file") as caught:
             run(free, "s", on="serial")
         assert "\n" not in str(caught.value)
         assert not (folder / "s").exists()

@@ -200,10 +200,10 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
         (lambda run: run["optimizer"][0].update(more=torch.zeros(1)), "optimizer has other names"),
         (lambda run: run.update(order=run["order"][:-1]), "order generator has another size"),
         (lambda run: run.update(order=torch.full_like(run["order"], 255)), "Invalid mt19937 state"),
-        (lambda run: run.update(error=None), "history is not one of that many epochs"),
-        (lambda run: run["rows"][-1].update(epoch=6), "history is not one of that many epochs"),
-        (lambda run: run["rows"].append({"epoch": 3}), "history is not one of that many epochs"),
-        (lambda run: each(run["samples"], lambda t: t[:-1]), "not one of these samples"),
+        (lambda run: run.update(error=None), "history does not match its epoch"),
+        (lambda run: run["rows"][-1].update(epoch=6), "history does not match its epoch"),
+        (lambda run: run["rows"].append({"epoch": 3}), "history does not match its epoch"),
+        (lambda run: each(run["samples"], lambda t: t[:-1]), "record of the samples is of other samples"),
         (lambda run: run.pop("masks"), "parts have other names"),
     ],
 )
@@ -235,7 +235,7 @@ def test_other_code_or_arithmetic_starts_anew(tmp_path, saved, name, caplog):
     assert resumed(path)[0] == 5, "as it is, it fits"
     write(path, json.dumps(json.loads(line) | {name: "other"}).encode(), content)
     assert resumed(path)[0] == 1
-    assert f"it was made with other {name} (other, here" in caplog.text
+    assert f"it was made with another value of {name} (other, here" in caplog.text
 
 
 @pytest.mark.parametrize("epoch", [0, 7, "4", None])

@@ -76,9 +76,9 @@ def test_the_model_of_a_run_is_the_one_that_was_trained():
 
 
 def test_a_run_without_a_model_gives_one_sentence():
-    with pytest.raises(ValueError, match=r"keeps no weights; train it with experiment\.run\(keep_weights=True\)"):
+    with pytest.raises(ValueError, match=r"were not kept; train it with experiment\.run\(keep_weights=True\)"):
         tiny().run().model()
-    with pytest.raises(ValueError, match=r"a finished run is needed for its network, run \w+ failed: diverged"):
+    with pytest.raises(ValueError, match=r"there is no network of run \w+, because it failed: diverged"):
         tiny(loss={"kind": "toys:Explosive"}).run(keep_weights=True).model()
 
 

@@ -17,7 +17,7 @@ def base(module: str, name: str, extra: str) -> Any:
     >>> class Odd(base("no_such_library", "Callback", "lightning")): ...
     >>> Odd()
     Traceback (most recent call last):
-    ModuleNotFoundError: no_such_library is needed for this and is not installed (...): pip install 'byrote[lightning]'
+    ModuleNotFoundError: no_such_library is required here but is not installed (...): pip install 'byrote[lightning]'
     """
     try:
         return getattr(require(module, extra), name)

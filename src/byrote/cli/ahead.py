@@ -20,11 +20,12 @@ def show_price(study: str, folder: Path, options: Mapping[str, Any]) -> int:
     estimate = price(study, folder, **options)
     rows = [{**part, "core_hours": part["core_seconds"] / 3600} for part in estimate.parts]
     print_table("dry run", ("part", "runs", "flop", "core_hours"), rows)
-    there = f" ({estimate.done} of {estimate.planned} are there)" if estimate.done else ""
+    there = f" ({estimate.done} of {estimate.planned} are done)" if estimate.done else ""
     words = f"{estimate.runs} runs in {estimate.tasks} tasks{there}, {estimate.flop:.3g} FLOP"
     if estimate.runs and estimate.core_seconds == estimate.core_seconds:
         count = options["workers"] or default_workers(options["device"])
-        words += f", about {duration(estimate.core_seconds)} on one worker and {duration(estimate.seconds)} on {count}"
+        words += f", about {duration(estimate.core_seconds)} with one worker"
+        words += f" and {duration(estimate.seconds)} with {count}"
         words += f" (rates {estimate.source})"
     say(words + "; nothing was written")
     return 0
@@ -52,7 +53,7 @@ def write_script(
     address, bucket = address_of(folder), bucket_of(folder)
     if bucket is not None and script is None:
         raise ValueError(
-            f"--on slurm with the store {address} needs --script, a file in a folder that every node reaches"
+            f"--on slurm with the store {address} requires --script, a file in a folder that every node can reach"
         )
     target = script or folder / "slurm.sh"
     place = (folder if bucket is None else target.parent).resolve()  # for the output of the tasks
@@ -73,7 +74,7 @@ def write_script(
 
 
 def _options(options: Mapping[str, Any]) -> list[str]:
-    """The options in the form of the command line."""
+    """The options as they are written on the command line."""
     named = {"--scale": options["scale"], "--device": options["device"], "--cohort": options["cohort"]}
     named["--max-runs"] = options["limit"]
     words = [word for option, value in named.items() if value for word in (option, str(value))]

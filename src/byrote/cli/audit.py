@@ -1,4 +1,5 @@
-"""`byrote audit`: how many labels are wrong, which, and how sure that is; `plan`, `check`, `settle`, `export`."""
+"""`byrote audit`: how many labels are wrong, which ones, and with what certainty; `plan`, `check`, `settle`,
+`export`."""
 
 import math
 import sys
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = App(name="audit", help="How many of your own labels are wrong, which, and how sure that is.")
-_SHOWN = 20  # suspects in the table
+app = App(name="audit", help="How many of your own labels are wrong, which ones, and with what certainty.")
+_SHOWN = 20  # most suspects in the table
 
 
 @app.default
@@ -42,32 +43,33 @@ def audit(
     out: Path = Path("audit"),
     json: bool = False,
 ) -> int:
-    """Audit labels, and write the result into a folder.
+    """Audit labels and write the result into a folder.
 
     Parameters
     ----------
     path
         A folder of images, one folder per class; or a CSV or Parquet table.
     label
-        The column with the labels, in the table or in the file of labels.
+        The column with the labels, in the table or in the file that --labels names.
     embeddings
-        An .npy file of features (n, d), a row per sample.
+        An .npy file of features (n, d), one row per sample.
     probabilities
-        An .npy file of probabilities (n, N) of a model that was not trained on these labels; nothing is trained.
+        An .npy file of probabilities (n, N) by a model that was not trained on these labels; then no network is
+        trained.
     labels
-        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one per line.
+        The labels of embeddings or probabilities: .npy, .csv, .parquet, or a text file with one label per line.
     folds
-        How many networks share the work; with --probabilities, a file that says which model gave each row.
+        The number of folds, with one network each; with --probabilities, a file that tells which model gave each row.
     groups
-        Samples of one group are never split: a column of the table, or a file.
+        A column of the table, or a file, with a group for each sample; the samples of one group always share a fold.
     network
-        mlp, linear (for embeddings), knn (nothing is trained), or module:callable of your own.
+        mlp, linear (for embeddings), knn (no network is trained), or your own module:callable.
     epochs
         The number of training epochs.
     resolution
-        Side in pixels that images are averaged down to.
+        The side in pixels to which images are averaged down.
     pilot
-        Compare three losses on the held-out given labels (three times the training).
+        Compare three losses on the held-out given labels; training takes three times as long.
     seed
         The seed of folds, weights and order.
     device
@@ -104,7 +106,7 @@ def _trained(
     from byrote.networks import Own
 
     if not folds.isdigit():
-        raise ValueError(f"--folds must be a whole number where a network is trained, got {folds!r}")
+        raise ValueError(f"--folds must be a whole number if a network is trained, got {folds!r}")
     with _Bar() as bar:
         return audit_samples(
             source.x,
@@ -132,12 +134,14 @@ def _source(
     groups: str | None,
     resolution: int | None,
 ) -> "Source":
-    """The samples that the command names: exactly one of a path, embeddings and probabilities."""
+    """The samples that the command names, from exactly one of a path, embeddings and probabilities."""
     from byrote.audit import sources
 
     named = [value for value in (path, embeddings, probabilities) if value is not None]
     if len(named) != 1:
-        raise ValueError(f"name one of a folder or table, --embeddings, and --probabilities, got {len(named)} of them")
+        raise ValueError(
+            f"give exactly one of a folder or table, --embeddings, and --probabilities, got {len(named)} of them"
+        )
     if path is not None and path.is_dir():
         return sources.image_folder(path, resolution)
     if path is not None:
@@ -168,7 +172,7 @@ def _shown(result: "Audit", as_json: bool) -> int:
              result.samples[name][row] for name in names} for row in result.ranked[:_SHOWN]]  # fmt: skip
     for row in rows:
         row |= {name: result.names[row[name]] for name in ("given", "suggested")}
-    print_table("suspects, the likeliest wrong first", names, rows)
+    print_table("suspects, those most likely to be wrong first", names, rows)
     return 0
 
 
@@ -183,18 +187,18 @@ def plan(
     seed: int = 0,
     json: bool = False,
 ) -> int:
-    """Draw the samples to check; writes plan.json and answers.csv to fill in.
+    """Draw the samples to check; write plan.json, and answers.csv to fill in.
 
     Parameters
     ----------
     folder
         The folder that `byrote audit --out` wrote.
     half_width
-        The half-width that the interval should have; or
+        The half-width that the interval should have; give either this or --checks.
     checks
-        How many looks to take, second looks included.
+        How many looks (checks of a sample) to take, including second looks at the same sample.
     twice
-        How many of the looks are second ones, which show how often the reviewer errs (default: a tenth).
+        How many of the looks are second looks, which show how often the reviewer errs (default: a tenth).
     seed
         The seed of the draw.
     json
@@ -204,11 +208,11 @@ def plan(
 
     drawn = draw_plan(folder, half_width, checks, twice=twice, seed=seed)
     say(
-        f"{drawn.looks} looks, {len(drawn.twice)} of them second ones: expect a half-width of about "
+        f"{drawn.looks} looks, {len(drawn.twice)} of them second looks: expect a half-width of about "
         f"{drawn.half_width:.3f}"
     )
     say(
-        f"check them with `byrote audit check {folder}`, or write y, n, unsure or a class as the answer of each row of "
+        f"check them with `byrote audit check {folder}`, or write y, n, unsure or a class as the answer in each row of "
         f"{folder / SHEET}, in order"
     )
     strata = [
@@ -234,10 +238,10 @@ def check(
     twice: int | None = None,
     seed: int = 0,
 ) -> int:
-    """Open a desk in the browser where a person checks the planned samples, one at a time, by keyboard.
+    """Open a page in the browser where a person checks the planned samples one by one with the keyboard.
 
-    Every answer is in FOLDER/answers.csv before the next sample is shown: after a stop, the same command continues.
-    When all is answered, the answers are settled.
+    Every answer is saved in FOLDER/answers.csv before the next sample is shown, so that the same command continues
+    after a stop. When all samples are answered, the results are computed as by `byrote audit settle`.
 
     Parameters
     ----------
@@ -248,13 +252,13 @@ def check(
     browser
         Open the page in the browser.
     idle
-        Minutes without an answer after which the desk ends.
+        Minutes without an answer after which the command ends.
     half_width
-        First draw a plan for an interval of this half width; or
+        Draw a plan first, for an interval of this half-width; give either this or --checks.
     checks
-        a plan of this many looks.
+        Draw a plan first, with this many looks (checks of a sample).
     twice
-        How many of the looks are second ones (default: a tenth).
+        How many of the looks are second looks at the same sample (default: a tenth).
     seed
         The seed of the draw.
     """
@@ -275,19 +279,19 @@ def check(
 def _at(address: str) -> None:
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
-    say("the desk is open on this machine alone; Ctrl-C ends it, and every answer is kept")
+    say("the page is open on this machine only; Ctrl-C ends the command, and every answer is kept")
 
 
 @app.command
 def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) -> int:
-    """Estimate the rate, the precision and recall of the suspects, and the rate of each class from the answers.
+    """Estimate from the answers the rate of wrong labels, also per class, and the precision and recall of the suspects.
 
     The results are also written to FOLDER/settled.json.
 
     Parameters
     ----------
     folder
-        The folder of the audit, with its plan.json.
+        The folder of the audit, which contains plan.json.
     answers
         A CSV file with the columns row and answer (default: FOLDER/answers.csv). Rows without an answer count as not
         yet checked.
@@ -316,11 +320,11 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
     folder
         The folder of the audit.
     to
-        csv, parquet, labelstudio, or imagefolder (copies of the images, by the labels that a person gave).
+        csv, parquet, labelstudio, or imagefolder (copies of the images in folders by their corrected labels).
     out
         The file or folder to write (default: in FOLDER).
     answers
-        A CSV file with the columns row and answer, whose corrected labels "imagefolder" takes.
+        A CSV file with the columns row and answer, from which imagefolder takes the corrected labels.
     """
     from byrote.audit import Audit
     from byrote.audit.answers import read_answers
@@ -338,7 +342,7 @@ def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path |
 
 
 def _write_page(folder: Path) -> None:
-    """Write the page of the audit; without the `report` extra, print that it is missing."""
+    """Write the page of the audit; if the `report` extra is not installed, print that it is missing."""
     from byrote.report.audited import write_audit_page
 
     try:
@@ -348,7 +352,7 @@ def _write_page(folder: Path) -> None:
 
 
 class _Bar:
-    """A progress bar of epochs on a terminal; nothing when piped or quiet."""
+    """A progress bar of epochs on a terminal; nothing if standard error is no terminal, or under `-q`."""
 
     def __init__(self) -> None:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -16,7 +16,7 @@ __all__ = ["claim_ids", "data_sets", "figure_names", "run_keys", "scales", "stud
 
 
 def _toml(path: Any) -> dict[str, Any]:
-    """A study as data; empty where the file cannot be read as TOML."""
+    """A study as data; empty if the file cannot be read as TOML."""
     with suppress(OSError, ValueError):
         return tomllib.loads(path.read_text("utf-8"))
     return {}
@@ -28,7 +28,7 @@ def _built_in() -> dict[str, Any]:
 
 
 def studies(context: CompletionContext) -> dict[str, str]:
-    """The built-in studies with their titles, and the TOML files of the folder that has been typed."""
+    """The built-in studies with their titles, and the TOML files in the folder typed so far."""
     typed = context.incomplete
     folder = Path(typed).parent if "/" in typed else Path()
     prefix = typed.rpartition("/")[0] + "/" if "/" in typed else ""
@@ -39,7 +39,7 @@ def studies(context: CompletionContext) -> dict[str, str]:
 
 
 def scales(context: CompletionContext) -> list[str]:
-    """The scales of the study that has been typed."""
+    """The scales of the study typed so far."""
     named = context.get("study")
     name = "" if named is None else str(named.raw or "")
     return list(_toml(_built_in().get(name, Path(name))).get("scales", {})) if name else []
@@ -60,7 +60,7 @@ def claim_ids(context: CompletionContext) -> dict[str, str]:
 
 
 def figure_names(context: CompletionContext) -> dict[str, str]:
-    """The names of the figures, with their titles; none where the `report` extra is not installed."""
+    """The names of the figures, with their titles; none if the `report` extra is not installed."""
     from byrote.figures import registered
 
     with suppress(ModuleNotFoundError):
@@ -69,7 +69,7 @@ def figure_names(context: CompletionContext) -> dict[str, str]:
 
 
 def run_keys(context: CompletionContext) -> dict[str, str]:
-    """The keys of the runs in the folder that has been typed, with the part of the study that each belongs to."""
+    """The keys of the runs in the folder typed so far, with the part of the study to which each belongs."""
     from byrote.store import read_results
     from byrote.store.facts import Facts
 

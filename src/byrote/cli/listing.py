@@ -1,4 +1,4 @@
-"""`byrote list`: what is in the box."""
+"""`byrote list`: the losses, noise laws, networks, data sets, studies and claims."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ def listing(
     what
         losses, noise, networks, data, studies or claims.
     folder
-        A store or a results folder: what the modules that it was made with define is listed as well.
+        A store or a results folder; what its recorded modules define is listed as well.
     imports
         A module of your own, whose members are listed as well.
     json

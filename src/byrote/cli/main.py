@@ -1,4 +1,4 @@
-"""The commands, the global options, and the one place where an error becomes a sentence and an exit code."""
+"""The commands, the global options, and the only place where an error becomes a sentence and an exit code."""
 
 import logging
 import os
@@ -57,7 +57,7 @@ for _place, (_title, _commands) in enumerate(_COMMANDS.items()):
     for _name, _target in _commands.items():
         app.command(_target, name=_name, group=_group, sort_key=list(_commands).index(_name))
 _OPTIONS = Group("Options", sort_key=len(_COMMANDS))
-app.register_install_completion_command(help="Let the Tab key complete commands, studies and options in this shell.")
+app.register_install_completion_command(help="Make the Tab key complete commands, studies and options in this shell.")
 for _name in ("--help", "--version", "--install-completion"):
     app[_name].group = _OPTIONS
 
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     if not tokens or tokens[0] in ("--help", "-h"):
         for name in (name for commands in _COMMANDS.values() for name in commands):
-            app[name]  # loads the command, so that the list of commands has its description
+            app[name]  # loads the command, so that the list of commands shows its description
     try:
         result = app.meta(
             tokens,
@@ -123,7 +123,7 @@ def _failed(error: Exception) -> int:
     if own and error.__cause__ is None:
         return fail(described(error), 1)
     if isinstance(error, MemoryError):
-        return fail(f"this needs more memory than is available: {error}", 1)
+        return fail(f"the command needs more memory than is available: {error}", 1)
     if not isinstance(error, (ValueError, OSError, ImportError, RuntimeError)):
         raise error
     return fail(str(error), 2 if isinstance(error, ValueError) else 1)

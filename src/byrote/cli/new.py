@@ -1,4 +1,4 @@
-"""`byrote new`: a small working file of a user's own part, with its test beside it."""
+"""`byrote new`: a small working file for a user's own loss, study or other part, and its test next to it."""
 
 import keyword
 import sys
@@ -22,14 +22,14 @@ def new(
 ) -> int:
     """Write a small working loss, study, ... of your own, and its test.
 
-    The file runs as it is written: change it step by step, and run its test with `python -m pytest`.
+    The file works as it is written. Change it step by step, and run its test with `python -m pytest`.
 
     Parameters
     ----------
     kind
-        What to write.
+        The kind of part to write.
     name
-        Its name, as Python writes one: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
+        Its name, as a Python module: my_loss gives my_loss.py with the class MyLoss, and test_my_loss.py.
     folder
         The folder to write to (default: this folder).
     """
@@ -38,7 +38,7 @@ def new(
     test = folder / f"test_{name}.py"
     for path in (target, test):
         if path.exists():
-            raise ValueError(f"{path} exists already and stays as it is; choose another name or --folder")
+            raise ValueError(f"{path} exists already and was not changed; choose another name or --folder")
     values = {"name": name, "Class": "".join(part.capitalize() for part in name.split("_"))}
     values["figure"] = name.replace("_", "-").strip("-")
     for path, template in ((target, kind), (test, f"{kind}_test")):
@@ -52,9 +52,12 @@ def _checked(name: str) -> None:
     """Check that the name can be the name of a module."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
         raise ValueError(
-            f"needed a name of letters, digits and underscores that starts with a letter, such as my_loss; got {name!r}"
+            "a name must consist of letters, digits and underscores and start with a letter, such as my_loss, got "
+            f"{name!r}"
         )
     if name != name.lower():
-        raise ValueError(f"a name in small letters is needed, such as {name.lower()}, got {name!r}")
+        raise ValueError(f"a name must be in lower case, such as {name.lower()}, got {name!r}")
     if name in sys.stdlib_module_names or name in ("byrote", "torch", "numpy", "altair", "pydantic", "pytest"):
-        raise ValueError(f"{name!r} is the name of a Python module that would be hidden; choose another")
+        raise ValueError(
+            f"{name!r} is the name of an existing Python module, which the file would hide; choose another name"
+        )

@@ -56,7 +56,7 @@ def say(text: str) -> None:
 
 
 def fail(text: str, code: int) -> int:
-    """Print one line on standard error, even where a path in it has a line break, and return the exit code."""
+    """Print one line on standard error, even if a path in it contains a line break, and return the exit code."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_options(shown(text)))
     sys.stderr.write(f"byrote: {line}\n")
     return code
@@ -73,7 +73,7 @@ _ARGUMENT = re.compile(rf"`({'|'.join(_OPTIONS)})=([^`]*)`")
 
 
 def as_options(text: str) -> str:
-    """A message of the library with Python arguments replaced by the options of the command line.
+    """A message of the library in which Python arguments are replaced by the options of the command line.
 
     >>> as_options("with `on='ray'` give no `gpus_per_task=`; name its module with `imports=['mine']`")
     'with --on ray give no --gpus-per-task; name its module with --import mine'
@@ -87,18 +87,18 @@ def as_options(text: str) -> str:
 
 
 def older(versions: Mapping[str, int], root: Path) -> str:
-    """The line about runs of older versions that do not count.
+    """A line about runs of older versions that do not count.
 
     >>> older({"mine.npz 0f3a5c9e21b4": 18}, Path("runs/mine"))
-    '18 runs of an older version lie in runs/mine and do not count (mine.npz 0f3a5c9e21b4: 18); --accept counts them'
+    '18 runs of an older version are in runs/mine and do not count (mine.npz 0f3a5c9e21b4: 18); --accept counts them'
     """
     listed = ", ".join(f"{version}: {runs}" for version, runs in versions.items())
     total = sum(versions.values())
-    return f"{total} runs of an older version lie in {root} and do not count ({listed}); --accept counts them"
+    return f"{total} runs of an older version are in {root} and do not count ({listed}); --accept counts them"
 
 
 def show_trace(error: BaseException) -> None:
-    """Print the traceback of a user's own code on standard error; nothing where the exception comes from elsewhere."""
+    """Print the traceback of a user's own code on standard error; nothing if the exception comes from other code."""
     trace = own_trace(error)
     if trace:
         sys.stderr.write(f"{trace}\n")
@@ -110,7 +110,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table on standard output; plain lines of tab-separated cells when piped."""
+    """Print a table on standard output; if that is no terminal, plain lines of tab-separated cells."""
     if not sys.stdout.isatty():
         lines = ["\t".join(columns), *("\t".join(_text(row.get(c)) for c in columns) for row in rows)]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""Paths in commands: those of this machine, which is the rule, and those that may lie in a bucket."""
+"""Paths in commands: usually they must be on this machine; some may be in a bucket."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ def local(_: Any, value: Any) -> None:
     """Check that no path is an address; the default validator of all parameters of all commands.
 
     Raises:
-        ValueError: one is.
+        ValueError: a path is an address.
     """
     for one in value if isinstance(value, (list, tuple)) else (value,):
         if isinstance(one, Path):
@@ -25,7 +25,7 @@ def local(_: Any, value: Any) -> None:
 
 
 def request_error(error: CycloptsError) -> str:
-    """What is wrong with the words of a command, as one line."""
+    """What is wrong with the arguments of a command, in one line."""
     argument = error.argument
     if argument is not None and isinstance(error.__cause__, ValueError):
         for token in argument.tokens:

@@ -1,6 +1,6 @@
 """`status`, `claims`, `figures`, `report`, `compact`, `merge`: read stores. `status` never loads torch.
 
-The others load it only where they meet facts that are not known yet, see `byrote.store.facts`.
+The other commands load it only to compute facts that are not in the cache; see `byrote.store.facts`.
 """
 
 import json
@@ -34,7 +34,7 @@ __all__ = [
     "status",
 ]
 
-_BESIDE = ("verdicts.json", "figures", "tables")  # the files beside the page
+_BESIDE = ("verdicts.json", "figures", "tables")  # the files next to the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def status(folder: Place, /, *, watch: bool = False, json: bool = False) -> int:
     folder
         The store.
     watch
-        Look again every two seconds, until no driver works on it any more.
+        Print the state every two seconds until no driver is at work.
     json
         Print JSON; with --watch one object per line.
     """
@@ -92,16 +92,16 @@ def status(folder: Place, /, *, watch: bool = False, json: bool = False) -> int:
 
 
 def analysis_of(folder: Path, imports: list[str] | None) -> "Analysis":
-    """Open a folder, with its modules imported; first print how many of its planned runs exist."""
+    """Open a folder and import its modules; print how many of its planned runs exist if some are missing."""
     from byrote.analysis import open_store
 
     store = open_store(folder)
     folder, runs = store.root, store.results.runs
     import_own(store.results.about, imports, runs["contents"].tolist() if len(runs) else ())
     if not len(store.analysis.runs):
-        raise ValueError(f"{folder} has no finished run yet; `byrote status {folder}` says what is missing")
+        raise ValueError(f"{folder} has no finished runs yet; `byrote status {folder}` shows what is missing")
     if store.results.partial:
-        say(f"{store.results.partial} are there; the results below are of these runs only")
+        say(f"{store.results.partial} are done; the results below are from these runs only")
     return store.analysis
 
 
@@ -120,15 +120,15 @@ def claims(
     Parameters
     ----------
     folder
-        A store or a results folder. Without one, --theory or --only is needed.
+        A store or a results folder; it may be omitted with --theory or --only.
     only
-        Judge these claims alone, such as A5 B7 or A5,B7.
+        Judge only these claims, such as A5 B7 or A5,B7.
     theory
         Also judge A1, A9 and B8, which are computed from theory alone (some seconds).
     power
-        Say how many more seeds would decide each inconclusive claim.
+        Estimate how many more seeds would decide each inconclusive claim.
     imports
-        A module of your own with further claims, besides those that the store was made with.
+        A module of your own with further claims, in addition to the modules that the store was made with.
     json
         Print JSON.
     """
@@ -150,14 +150,14 @@ def claims(
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
     """Print verdicts as a table or as JSON; on request, also how many more seeds would decide.
 
-    Returns the exit code: 1 where a claim's function raised an exception.
+    Returns the exit code, which is 1 if the function of a claim raised an exception.
     """
     raised = {f"claim {verdict.id}": verdict.reason for verdict in verdicts if verdict.word == "error"}
     rows = [verdict.to_json() for verdict in verdicts]
     for verdict, row in zip(verdicts, rows, strict=True) if power else ():
         try:
             row["power"] = verdict.power()
-        except Exception as error:  # the forecast of a user's own claim
+        except Exception as error:  # in the forecast of a user's own claim
             show_trace(error)
             raised[f"the forecast of claim {verdict.id}"] = row["power"] = described(error)
     if as_json:
@@ -193,11 +193,11 @@ def figures(
     folder
         A store or a results folder.
     names
-        Which figures (default: all for which the folder holds runs).
+        The figures to draw (default: all for which the folder has runs).
     out
         The folder to write to (default: FOLDER/figures).
     imports
-        A module of your own with further figures, besides those that the store was made with.
+        A module of your own with further figures, in addition to the modules that the store was made with.
     json
         Print the list of files as JSON.
     """
@@ -219,7 +219,7 @@ def figures(
         print_table("figures", ("figure", "title", "files"), rows)
     absent = [name for name in names if name not in drawn.files and name not in drawn.raised]
     if absent:
-        return fail(f"{folder} holds no run for the figure {', '.join(absent)}; all others are there", 1)
+        return fail(f"{folder} has no runs for the figure {', '.join(absent)}; all other figures were drawn", 1)
     return _ended({f"figure {name}": error for name, error in drawn.raised.items()})
 
 
@@ -233,7 +233,7 @@ def report(folder: Place, /, *, out: Place | None = None, imports: Imports = Non
     out
         The folder to write to (default: FOLDER).
     imports
-        A module of your own with further claims or figures, besides those that the store was made with.
+        A module of your own with further claims or figures, in addition to the modules that the store was made with.
     """
     from byrote import claims as family
     from byrote.figures import draw_into
@@ -256,7 +256,7 @@ def report(folder: Place, /, *, out: Place | None = None, imports: Imports = Non
 
 
 def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> int:
-    """Join the tables of all runs into a few files, to read and to share.
+    """Join the tables of all runs into a few files that are easy to read and to share.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> in
     out
         The folder to write to (default: the store itself).
     part
-        Only the runs of this part of the study; needs --out.
+        Only the runs of this part of the study; requires --out.
     """
     from byrote.store import compact as write
     from byrote.store.mirror import located
@@ -277,7 +277,7 @@ def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> in
 
 
 def merge(*folders: Place, out: Place) -> int:
-    """Copy the runs of several stores of one study into one.
+    """Copy the runs of several stores of one study into one store.
 
     Parameters
     ----------

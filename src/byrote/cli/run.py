@@ -50,7 +50,7 @@ def run(
 ) -> int:
     """Train a study; the same command continues after a stop.
 
-    Ctrl-C once ends it after the current epoch, with a checkpoint; twice, at once.
+    The first Ctrl-C ends it after the current epoch, with a checkpoint; the second ends it at once.
 
     Parameters
     ----------
@@ -61,43 +61,43 @@ def run(
     out
         The store: a folder, or s3://BUCKET/PREFIX (default: runs/STUDY or runs/STUDY-SCALE).
     workers
-        Worker processes (default: one per core, on an accelerator one); with --on slurm those of each task.
+        The number of worker processes (default: one per core, or one on an accelerator); with --on slurm, of each task.
     device
         auto, cpu or cuda.
     precision
-        Overrides training.precision; part of a run's key.
+        Overrides training.precision, which is part of a run's key.
     on
         local: worker processes; serial: this process; ray: a Ray cluster; slurm: write a script for sbatch. See
         docs/machines.md.
     address
-        With --on ray, auto or HOST:PORT of a running cluster (default: a private one of this machine).
+        With --on ray, auto or HOST:PORT of a running cluster (default: a private cluster on this machine).
     gpus_per_task
         With --on ray, the share of a GPU that a cohort takes (default: 1 with --device cuda).
     cohort
-        The largest number of runs that train together as one stack.
+        The largest number of runs that are trained together as one stack.
     limit
-        Do at most this many runs, the first of the plan.
+        Do at most this many runs, in the order of the plan.
     max_time
-        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, current ones finish their epoch
-        and keep a checkpoint, and the same command continues from there.
+        Stop after this time, such as 90m, 2h or 3600 (seconds): no further runs start, current runs finish their epoch
+        and save a checkpoint, and the same command continues from there.
     where
-        path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy; may be given
-        several times, for one path to mean either value, for several paths to mean all.
+        path=value: do only runs whose spec has this value, such as noise.rate=0.4 or loss=cross_entropy. May be given
+        several times: values of the same path are alternatives, and different paths must all match.
     first
-        longest: the longest runs start first, so that all workers end together; claims: the runs that decide an
-        inconclusive claim soonest start first.
+        longest: the longest runs start first, so that all workers end together; claims: the runs that are likely to
+        decide an inconclusive claim soonest start first.
     dry_run
-        Say what would be done and how long it would take; nothing is written.
+        Print what would be done and how long it would take; nothing is written.
     imports
-        A module of your own (its name, as Python's import takes it) that defines components, measures, claims or
-        figures; may be given several times. The store remembers it.
+        A module of your own that defines components, measures, claims or figures, by its name as in Python's import
+        statement; may be given several times. It is recorded in the store.
     accept
-        The first digits (at least six) of an older content of a file or module whose runs still count; may be given
-        several times.
+        The first digits (at least six) of the digest of a file's or module's older content whose runs still count; may
+        be given several times.
     set_
-        path=value over every run's spec, e.g. training.epochs=5; may be given several times.
+        path=value: set this value in the spec of every run, such as training.epochs=5; may be given several times.
     keep_weights
-        Keep the trained weights of each run that is trained now.
+        Store the trained weights of each run that this command trains.
     array
         With --on slurm, the tasks of the array, such as 0-15 or 0-15%4.
     time
@@ -105,7 +105,7 @@ def run(
     partition
         With --on slurm, the partition.
     script
-        With --on slurm, where the script goes (default: slurm.sh in the store; a store in a bucket needs it).
+        With --on slurm, the script to write (default: slurm.sh in the store; required if the store is in a bucket).
     """
     from byrote.store.mirror import located
 
@@ -124,7 +124,7 @@ def run(
 
         return write_script(study, folder, options, (array, time, partition, workers), script, keep_weights)
     if array or time or partition or script is not None:
-        raise ValueError(f"--array, --time, --partition and --script are for --on slurm, and this is --on {on}")
+        raise ValueError(f"--array, --time, --partition and --script require --on slurm, got --on {on}")
     if first == "claims":
         options["worth"] = _worth(folder, imports or [])
     options |= {"workers": workers, "on": on, "address": address, "gpus_per_task": gpus_per_task}
@@ -132,7 +132,7 @@ def run(
 
 
 def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | None) -> int:
-    """Run the study, and report the outcome."""
+    """Run the study and report the outcome."""
     from byrote.cli.watch import Bar
     from byrote.sweep import Stop
     from byrote.sweep import run as sweep
@@ -154,7 +154,7 @@ def _sweep(study: str, folder: Path, options: dict[str, Any], max_time: str | No
 
 
 def _worth(folder: Path, imports: list[str]) -> Any:
-    """A function for the worth of missing runs to the undecided claims; None where the store has no run."""
+    """A function that computes how much each missing run would help to decide claims; None if the store has no runs."""
     from byrote.analysis import open_store
     from byrote.cli.own import import_own
 
@@ -207,12 +207,12 @@ def _conclude(outcome: "Outcome", folder: Path) -> int:
 
 
 def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
-    """`path=value` settings; a value is TOML if it can be read as such, `none` means no value, the rest is text."""
+    """`path=value` settings; a value is read as TOML if possible, `none` means no value, anything else is text."""
     pairs: list[tuple[str, Any]] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
-            raise ValueError(f"{option} needs path=value, got {setting!r}")
+            raise ValueError(f"{option} must be path=value, got {setting!r}")
         try:
             pairs.append((path.strip(), tomllib.loads(f"value = {text}")["value"]))
         except tomllib.TOMLDecodeError:
@@ -221,7 +221,7 @@ def _pairs(settings: list[str], option: str) -> list[tuple[str, Any]]:
 
 
 def _settings(settings: list[str], option: str) -> dict[str, Any]:
-    """The settings by path; a later setting of a path replaces an earlier one."""
+    """The settings by path; a later setting of a path replaces an earlier setting."""
     return dict(_pairs(settings, option))
 
 

@@ -9,10 +9,10 @@ __all__ = ["prune", "verify"]
 
 
 def verify(folder: Place, /, *, json: bool = False) -> int:
-    """Read every byte of a store and name the damaged runs.
+    """Read every byte of a store and list the damaged runs.
 
-    A run may be torn, altered, swapped, missing, or foreign.
-    The same `byrote run` command makes torn, altered, swapped and missing runs again.
+    A run may be torn (a file is missing or truncated), altered, swapped (with files of another run), missing, or
+    foreign (not in the plan). The same `byrote run` command trains all of these again except foreign runs.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ def prune(folder: Place, /, *, foreign: bool = False, dry_run: bool = False, jso
     folder
         The store.
     foreign
-        Also remove the runs that its plan does not ask for; those of older versions stay.
+        Also remove runs that are not in the plan, except runs of older versions.
     dry_run
-        Print what would be removed, and remove nothing.
+        Print what would be removed, without removing it.
     json
         Print the list as JSON.
     """

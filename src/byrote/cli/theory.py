@@ -89,7 +89,7 @@ def dilation(
     clean_slope: float | None = None,
     json: bool = False,
 ) -> int:
-    """The memorization-dilation model's optimum, beside cross entropy at the same parameters.
+    """The optimum of the memorization-dilation model, and that of cross-entropy at the same parameters.
 
     Parameters
     ----------
@@ -104,17 +104,17 @@ def dilation(
     slope
         C_MD, above 0.
     law
-        Law of the spread of a class.
+        The law of the spread of a class.
     width
         M, at least 2.
     num_classes
-        N; above 2 the multi-class model.
+        N; above 2, the multi-class model is solved.
     loss
-        The loss.
+        The loss function.
     scale_free
         Measure memorization in units of the distance of the class means.
     clean_slope
-        Also let clean samples be memorized, at this price.
+        Also model the memorization of clean samples, at this price.
     json
         Print JSON.
     """
@@ -154,7 +154,7 @@ def theorem(
     width: int = 2,
     json: bool = False,
 ) -> int:
-    """Theorem 4.3 at one parameter point: its assumption term by term, and the order that the solver finds.
+    """Theorem 4.3 at one parameter point: its assumption term by term, and the order of the dilations by the solver.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def theorem(
     slope
         C_MD.
     law
-        Law of the spread of a class.
+        The law of the spread of a class.
     width
         M.
     json
@@ -206,7 +206,7 @@ def sweep(
     law: _Law = "circle",
     json: bool = False,
 ) -> int:
-    """Dilation and memorization along one parameter, evenly spaced in its logarithm (alpha: evenly spaced).
+    """Dilation and memorization along one parameter, evenly spaced in its logarithm (for alpha, in its value).
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def sweep(
     high
         Last value.
     points
-        How many.
+        The number of values.
     alpha
         Label smoothing.
     lambda_w
@@ -229,7 +229,7 @@ def sweep(
     slope
         C_MD.
     law
-        Law of the spread of a class.
+        The law of the spread of a class.
     json
         Print JSON.
     """
@@ -238,7 +238,9 @@ def sweep(
     from byrote import theory
 
     if points < 2 or not math.isfinite(low) or not math.isfinite(high):
-        raise ValueError(f"a sweep needs at least 2 points between finite values, got {points} from {low} to {high}")
+        raise ValueError(
+            f"a sweep must have at least 2 points between finite values, got {points} from {low} to {high}"
+        )
     if axis != "alpha" and min(low, high) <= 0:
         raise ValueError(
             f"{axis} is spread evenly in its logarithm, so both ends must be above 0, got {low} and {high}"
@@ -262,7 +264,7 @@ def claims(*, runs: Place | None = None, json: bool = False) -> int:
     Parameters
     ----------
     runs
-        A store or a results folder that C3 is judged on; without one it is not tested.
+        A store or a results folder from which C3 is judged; without it, C3 is not tested.
     json
         Print JSON.
     """

@@ -49,16 +49,16 @@ class Bar(Watcher):
         self._todo, self._cost = sum(len(task.keys) for task in todo), sum(task.cost for task in todo)
         self._started = self._last_line = time.monotonic()
         if outcome.done_before:
-            say(f"{outcome.done_before} of {outcome.planned} runs are there already")
+            say(f"{outcome.done_before} of {outcome.planned} runs are done already")
         if outcome.older_versions:
             say(older(outcome.older_versions, outcome.root))
         if outcome.without_weights:
             say(
-                f"{outcome.without_weights} of these runs keep no weights, and --keep-weights does not train them "
-                "again; for their weights run the same command into another --out"
+                f"the weights of {outcome.without_weights} of these runs were not kept, and --keep-weights does not "
+                "train them again; to get their weights, run the same command with another --out"
             )
         for reason, runs in Counter(outcome.unavailable.values()).items():
-            say(f"{runs} runs are left out, data not available: {reason}")
+            say(f"{runs} runs are left out, because their data are not available: {reason}")
         if not todo or quiet():
             return
         if sys.stderr.isatty():
@@ -84,7 +84,7 @@ class Bar(Watcher):
         self._show(final=False)
 
     def stopping(self) -> None:
-        """Note that the sweep is stopping; the terminal shows that it waits for the current epoch."""
+        """Note that the sweep is stopping; then the terminal shows that it waits for the end of the current epoch."""
         self._stopping = True
         self._show(final=False)
 
@@ -110,7 +110,7 @@ class Bar(Watcher):
         done = sum(self._done.values())
         elapsed = time.monotonic() - self._started
         left = f"{duration(elapsed * (self._cost - done) / done)} left" if done > 0 else ""
-        left = "stops after this epoch; Ctrl-C again: now" if self._stopping else left
+        left = "stops after this epoch; Ctrl-C again to stop now" if self._stopping else left
         count = f"{self._finished}/{self._todo} runs"
         if self._bar is not None:
             task = self._bar.task_ids[0]

@@ -26,11 +26,11 @@ class Arrays(Own):
 
     They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
     `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
-    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers taken as they are. Labels are 0..N-1, one-hot
-    rows or texts. An id is the place in the arrays, the test arrays after the training arrays.
+    (n, H, W, C) or (n, C, H, W): unsigned bytes 0..255, or numbers, which are taken as they are. Labels are 0..N-1,
+    one-hot rows or texts. An id is a position in the arrays; the test arrays are counted after the training arrays.
 
     Args:
-        layout: "nchw" (channels first) or "nhwc" (last); empty reads it off the shape where that is certain.
+        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape where that is certain.
 
     Example:
         >>> import tempfile
@@ -50,7 +50,10 @@ class Arrays(Own):
         where = inputs.shown(self.path)
         split = [name for name in _SPLIT if name in arrays]
         if split and ("images" in arrays or "labels" in arrays):
-            raise ValueError(f"{where} holds images or labels beside {split[0]}: name all by their split, or none")
+            raise ValueError(
+                f"{where} holds both {split[0]} and arrays called images or labels: use a split in all names, or in "
+                "none"
+            )
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
         notes = (f"{where}: left out other arrays ({len(others)}): {', '.join(others[:5])}",) if others else ()
         if not split:
@@ -77,7 +80,7 @@ class Arrays(Own):
         if absent is not None:
             raise ValueError(
                 f"{inputs.shown(self.path)} has no array {absent!r}: the arrays must be named images and labels, or "
-                f"{', '.join(_SPLIT)}, and it holds {', '.join(others) or 'none'}"
+                f"{', '.join(_SPLIT)}, but the arrays there are {', '.join(others) or 'none'}"
             )
 
     def _pair(self, arrays: dict[str, Array], prefix: str) -> tuple[Array, Array]:
@@ -88,44 +91,49 @@ class Arrays(Own):
             raise ValueError(f"{where}: {prefix}images must be numbers, got {stored.dtype}")
         images = channels_first(stored, self.layout, where)
         if images.dtype != np.uint8:
-            inputs.fits(12 * images.size, f"{prefix}images {stored.shape} as float32")
+            inputs.fits(12 * images.size, f"{where}: {prefix}images {stored.shape} as float32")
             kind = "feature" if stored.ndim == 2 else "channel"
             names = [f"{kind} {place} of {prefix}images" for place in range(images.shape[1])]
-            images = single(images, names, where, bounded=False)  # what becomes infinite is refused with its sample
+            images = single(images, names, where, bounded=False)  # infinite values are refused later
         labels = one_column(arrays[f"{prefix}labels"], f"{where}, array {prefix}labels")
         if len(labels) != len(images):
-            raise ValueError(f"{where}: {len(images)} {prefix}images need as many labels, got {labels.shape}")
+            raise ValueError(
+                f"{where}: {len(images)} {prefix}images need as many labels, got labels of shape {labels.shape}"
+            )
         return images, labels
 
 
 def _same_kind(where: str, train: Array, test: Array, name: str) -> None:
-    """Both splits hold images of one size and one scale."""
+    """Check that the images of both splits have the same shape and type."""
     for what, first, second in (("shape", train.shape[1:], test.shape[1:]), ("type", train.dtype, test.dtype)):
         if first != second:
             raise ValueError(
-                f"{where}: train_{name} and test_{name} must have one {what}, got {first} and {second} "
+                f"{where}: train_{name} and test_{name} must have the same {what}, got {first} and {second} "
                 "(bytes 0..255 are divided by 255, other numbers are taken as they are)"
             )
 
 
 def _same_scale(where: str, train: Array, test: Array) -> None:
-    """Images of numbers do not reach 255 in one split and 1 in the other."""
+    """Check that numbers do not range up to 255 in one split and up to 1 in the other."""
     if train.dtype == np.uint8 or min(train.size, test.size) == 0 or train.shape[2:] == (1, 1):
         return
     tops = [float(images.max()) for images in (train, test)]
     if min(float(train.min()), float(test.min())) >= 0 and min(tops) <= 1 and 16 < max(tops) <= 255:
         raise ValueError(
-            f"{where}: train_images and test_images must have one scale, and they reach {tops[0]:g} and {tops[1]:g}: "
-            "divide the larger ones by 255"
+            f"{where}: train_images and test_images must have the same scale, but their largest values are "
+            f"{tops[0]:g} and {tops[1]:g}: divide the larger ones by 255"
         )
 
 
 def _npy_files(place: Path) -> dict[str, Path]:
-    """The `.npy` files that are read, by the names of their arrays; empty where `place` is another file."""
+    """The `.npy` files that are read, by the names of their arrays; empty if `place` is a file of another type."""
     if inputs.is_folder(place):
         files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() == ".npy" and p.stem in _NAMES}
         if not files:
-            raise ValueError(f"{inputs.shown(place)} needs images.npy and labels.npy, or {_SPLIT[0]}.npy and so on")
+            raise ValueError(
+                f"{inputs.shown(place)} must contain images.npy and labels.npy, or "
+                f"{', '.join(f'{n}.npy' for n in _SPLIT)}"
+            )
         return files
     if place.suffix.lower() != ".npy":
         return {}
@@ -139,7 +147,7 @@ def _npy_files(place: Path) -> dict[str, Path]:
 
 
 def _arrays(place: Path) -> tuple[dict[str, Array], list[str]]:
-    """The arrays that are used, by name, and the names of others."""
+    """The arrays that are used, by name, and the names of the other arrays."""
     files = _npy_files(place)
     if not files:
         return read_npz(place, _NAMES)

@@ -35,9 +35,9 @@ class Images:
     Args:
         images: float32 (n, C, H, W), finite.
         labels: int64 (n,) within 0 .. num_classes - 1.
-        ids: int64 (n,), all different: the place of each sample in the complete original data set, so that a
-            sample keeps its id whatever subset it is loaded in.
-        num_classes: N; None takes the largest label + 1.
+        ids: int64 (n,), all different: the position of each sample in the complete original data set, so that a sample
+            has the same id in every subset.
+        num_classes: N; None: the largest label + 1.
 
     Raises:
         TypeError, ValueError: a wrong type, shape, length or range; NaN; a repeated id.
@@ -48,7 +48,7 @@ class Images:
         Images(2 of 1x4x4, 2 classes)
         >>> Images(torch.full((1, 1, 4, 4), torch.nan), torch.tensor([0]), torch.tensor([5]))
         Traceback (most recent call last):
-        ValueError: images must be finite, got 16 values that are NaN or infinite of 16
+        ValueError: images must be finite, but 16 of 16 values are NaN or infinite
     """
 
     images: "torch.Tensor"  # (n, C, H, W)
@@ -67,13 +67,13 @@ class Images:
         checks.same_length(images=self.images, labels=self.labels, ids=self.ids)
         if not len(self.labels):
             raise ValueError("images need at least one sample, got none")
-        for some in self.images.split(4096):  # in pieces: the check itself needs twice the memory
+        for some in self.images.split(4096):  # in pieces, because the check itself takes twice the memory
             checks.finite("images", some)
         if self.num_classes is None:
             object.__setattr__(self, "num_classes", int(self.labels.max()) + 1)
         checks.classes("labels", self.labels, self.num_classes or 0)
         if bool((self.ids.sort().values.diff() == 0).any()):
-            raise ValueError("ids must all be different, got some twice")
+            raise ValueError("ids must all be different, but some occur twice")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,18 +90,19 @@ class Images:
 
 
 class Dataset(Component, family="data"):
-    """Base of the data sets: which classes, how many of each, and how the pixels are scaled.
+    """Base of the data sets: which classes to load, how many samples of each, and how to scale the pixels.
 
     Args:
         classes: classes to keep, relabeled 0 .. N-1 in the order given; None keeps all.
-        per_class: training samples of each class, the first of each in the original order: one number, or
-            one for each class (imbalance); None keeps all.
+        per_class: the number of training samples to take from each class, in the original order: one number for all
+            classes, or one number per class (imbalance); None keeps all.
         test_per_class: the same for the test samples.
         preprocessing: "standardized" (x/255 minus mean over standard deviation of the full training set),
             "unit" (x/255), "raw" (0..255, as in the released code of Patel & Sastry 2021), or "md" (as in the
             released code of Nguyen et al. 2023: 3x32x32, one channel enlarged bilinearly and repeated, scaled
             with MNIST's mean .1307 and deviation .3081, or CIFAR-10's where there are three channels).
-        resolution: side of the square the images are averaged down to (exact area weights); None keeps it.
+        resolution: side of the square to which the images are averaged down (exact area weights); None keeps their
+            size.
     """
 
     title: ClassVar[str] = ""
@@ -121,7 +122,7 @@ class Dataset(Component, family="data"):
         if classes is None:
             return None
         if len(set(classes)) != len(classes):
-            raise ValueError(f"every class can be given once, got {list(classes)}")
+            raise ValueError(f"each class can be given only once, got {list(classes)}")
         for c in classes:
             if c < 0 or (cls.count is not None and c >= cls.count):
                 known = f"; it has 0..{cls.count - 1}" if cls.count else ""
@@ -136,7 +137,7 @@ class Dataset(Component, family="data"):
         return counts
 
     def decode(self, split: Split) -> Raw:
-        """The complete split as it is stored; each data set defines it."""
+        """The complete split as it is stored; each data set defines this method."""
         raise NotImplementedError
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -144,11 +145,11 @@ class Dataset(Component, family="data"):
         return self.mean, self.std
 
     def stamp(self) -> object:
-        """What determines the content beside the description: time and size of files that can change."""
+        """What determines the content besides the description: times and sizes of files that can change."""
         return None
 
     def collection(self, split: Split) -> Collection | None:
-        """The files a split needs beyond the package and the description; None where it needs no others."""
+        """The files that a split needs in addition to the package and the user's own files; None if it needs none."""
         return None
 
     def available(self) -> bool:
@@ -158,7 +159,7 @@ class Dataset(Component, family="data"):
 
     @property
     def num_classes(self) -> int:
-        """N, the number of classes after the choice."""
+        """N, the number of classes that are kept."""
         if self.classes is not None:
             return len(self.classes)
         if self.count is not None:
@@ -175,13 +176,13 @@ class Dataset(Component, family="data"):
 
         Args:
             split: "train" or "test".
-            split_seed: draws the two splits anew from all samples of both, with as many of each class in each as
-                before. A sample that the data set has in its test split gets the id -1 - id, so that ids stay
-                different. None: the data set's own splits.
+            split_seed: seed for drawing two new splits from all samples of both, each with as many samples per class as
+                before. A sample of the data set's own test split gets the id -1 - id, so that ids stay different. None:
+                the data set's own splits.
 
         Raises:
-            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above the
-                image's, damaged content.
+            ValueError: an unknown split, a class that is empty or has too few samples, a resolution above that of the
+                images, or damaged content.
             FileNotFoundError: the files are not on this machine and could not be fetched; the message lists what was
                 tried.
         """
@@ -207,7 +208,7 @@ def _load(dataset: Dataset, split: Split, stamp: object) -> Images:
 
 @lru_cache(maxsize=4)
 def _load_again(dataset: Dataset, split: Split, stamp: object, split_seed: int) -> Images:
-    """A split drawn anew from the samples of both, stratified by class."""
+    """A new split, drawn from the samples of both and stratified by class."""
     import torch
 
     first, second = (_load(dataset, name, stamp) for name in ("train", "test"))

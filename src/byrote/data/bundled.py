@@ -35,14 +35,14 @@ def _arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged zip can raise anything
-        raise ValueError(f"{path} is damaged, install byrote again: {error}") from None
+        raise ValueError(f"{path} is damaged: {error}; install byrote again") from None
     if content_digest(arrays) != CONTENT:
-        raise ValueError(f"{path} is damaged or another file: install byrote again")
+        raise ValueError(f"{path} is damaged or is another file: install byrote again")
     return arrays
 
 
 def decode(split: Split) -> Raw:
-    """The embedded samples of a split; ids are their places in the full Fashion-MNIST."""
+    """The embedded samples of a split; ids are their positions in the full Fashion-MNIST."""
     arrays = _arrays(FILE)
     images, labels, ids = (arrays[f"{split}_{name}"] for name in ("images", "labels", "ids"))
     return Raw(images[:, None], labels.astype(np.int64), ids.astype(np.int64))
@@ -60,8 +60,8 @@ def suffices(split: Split, classes: tuple[int, ...] | None, counts: int | tuple[
 class FashionMNISTSubset(Dataset):
     """The part of Fashion-MNIST that is inside the package: 10,000 training and 3,600 test images of 1x28x28.
 
-    The first 1,000 training images of each class, and the first 1,000 test images of classes 0 and 1 and 200 of
-    the others. A kind of its own, so that a result never depends on what is installed.
+    It holds the first 1,000 training images of each class, the first 1,000 test images of classes 0 and 1, and the
+    first 200 of the others. It has a `kind` of its own, so that a result never depends on what is installed.
 
     Example:
         >>> FashionMNISTSubset().load()

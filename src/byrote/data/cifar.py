@@ -21,7 +21,7 @@ from byrote.files import write_atomic
 
 __all__ = ["CIFAR10", "CIFAR10N_FILES", "CIFAR10_FILES", "HUMAN_LABELS", "human_labels", "human_labels_file"]
 
-_LIMIT = 1 << 28  # the most bytes of a file that is read
+_LIMIT = 1 << 28  # files with more bytes are refused
 _ROW = 1 + 3 * 32 * 32  # a label byte, then the image, channel by channel
 _PARTS = {
     "train": tuple(f"data_batch_{batch}.bin" for batch in range(1, 6)),
@@ -31,13 +31,13 @@ _NAMES = tuple(part.removesuffix(".bin") for parts in _PARTS.values() for part i
 
 
 def _rows(images: "np.ndarray[Any, Any]", labels: object) -> bytes:
-    """Images uint8 (n, 3, 32, 32) and labels as the published binary form."""
+    """Images uint8 (n, 3, 32, 32) and their labels as rows of the published binary format."""
     try:
         column = np.asarray(labels, dtype=np.uint8)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"labels must be small integers: {error}") from None
     if column.shape != images.shape[:1]:
-        raise ValueError(f"a label for each of {len(images)} images is needed, got {column.shape}")
+        raise ValueError(f"expected a label for each of {len(images)} images, got shape {column.shape}")
     return np.column_stack([column, images.reshape(len(images), -1)]).tobytes()
 
 
@@ -62,10 +62,10 @@ def _from_python(path: Path) -> bytes:
 
 
 def _from_png(path: Path, name: str) -> bytes:
-    """One image per row, its pixels one after another; the labels of all batches in one JSON list."""
+    """A PNG file with one image per row, pixel by pixel; the labels of all batches are in one JSON list."""
     pixels = read_png(inputs.read(path, _LIMIT, "a batch of CIFAR-10"))
     if pixels.size % (32 * 32 * 3):
-        raise ValueError(f"{path} needs whole images of 32x32x3, one after another, got {pixels.shape}")
+        raise ValueError(f"{path} must hold whole images of 32x32x3, one per row, got shape {pixels.shape}")
     images = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     split = "test" if name == "test_batch" else "train"
     beside = path.parent / f"{split}_lables.json"  # the publisher's spelling
@@ -150,7 +150,7 @@ HUMAN_LABELS = {
     "random2": "random_label2",
     "random3": "random_label3",
 }
-"""Our name of each set of human labels -> its name in the published file."""
+"""byrote's name of each set of human labels -> its name in the published file."""
 
 _HUMAN_PART = "CIFAR-10_human.pt"
 
@@ -206,10 +206,10 @@ def human_labels(name: str = "worst") -> "np.ndarray[Any, Any]":
 
     Args:
         name: "aggre" (majority of three, 9.0% wrong), "random1", "random2", "random3" (one person each, 17.2%,
-            18.1%, 17.6%) or "worst" (a wrong one of the three where there is one, 40.2%).
+            18.1%, 17.6%) or "worst" (a wrong label among the three, if there is one, 40.2%).
 
     Returns:
-        int64 (50000,), the label of the sample with that id.
+        int64 (50000,): at each position, the label of the sample with that id.
 
     Raises:
         ValueError: an unknown name.

@@ -18,16 +18,17 @@ class ImageFolder(Own):
     """Images in one folder per class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
 
     Classes are numbered in alphabetical order, or by value where their names are whole numbers ("10" after "2");
-    ids follow the order of the files' paths. Hidden files and files created by systems and notebooks are not samples;
-    the number left out is logged and returned by `notes()`. The orientation a camera stored (EXIF) is applied. Images
-    of 16 bits become parts of 65,535, integers and floats of 32 bits are taken as they are; transparency is left out.
-    Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.
+    ids follow the order of the files' paths. Hidden files and files created by operating systems and notebooks are not
+    samples; the number left out is logged and returned by `notes()`. The orientation a camera stored (EXIF) is applied.
+    Images of 16 bits are divided by 65,535; integers and floats of 32 bits are taken as they are; transparency is
+    dropped. Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.
 
     Args:
         channels: 3, or 1 for gray.
 
     Raises:
-        ValueError: a class without images, an image that cannot be read whole, several sizes without a resolution.
+        ValueError: a class without images, an image that cannot be read completely, or several sizes without a
+            resolution.
     """
 
     channels: Literal[1, 3] = 3
@@ -40,7 +41,7 @@ class ImageFolder(Own):
 
     def stamp(self) -> object:
         listing = self._listing()
-        return inputs.stamp(listing.files), listing.notes  # files left out are reported again when they change
+        return inputs.stamp(listing.files), listing.notes  # so that files left out are reported again when they change
 
     def read(self) -> Content:
         listing = self._listing()
@@ -58,7 +59,7 @@ class ImageFolder(Own):
 
 
 def _twice(files: list[Path]) -> list[str]:
-    """A sentence about files that appear twice, through links."""
+    """A sentence about files that appear more than once because of links."""
     first: dict[tuple[int, int], Path] = {}
     again: list[tuple[Path, Path]] = []
     for path in files:
@@ -70,4 +71,4 @@ def _twice(files: list[Path]) -> list[str]:
         return []
     known, path = again[0]
     names = f"{inputs.shown(known)} and {inputs.shown(path)}"
-    return [f"{len(again)} of {len(files)} images are there before, through links, the first: {names}"]
+    return [f"{len(again)} of {len(files)} images repeat earlier images because of links, the first: {names}"]

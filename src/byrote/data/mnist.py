@@ -35,7 +35,7 @@ def decode_split(parts: dict[str, bytes], split: Split) -> Raw:
     """Images, labels and ids of a split from the content of its two idx files."""
     images, labels = (read_idx(parts[name]) for name in _PARTS[split])
     if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise ValueError(f"idx images (n, H, W) and n labels are needed, got {images.shape} and {labels.shape}")
+        raise ValueError(f"expected idx images (n, H, W) and n labels, got shapes {images.shape} and {labels.shape}")
     return Raw(images[:, None], labels.astype(np.int64), np.arange(len(labels)))
 
 
@@ -112,8 +112,8 @@ class MNIST(Dataset):
 class FashionMNIST(Dataset):
     """Clothes in the form of MNIST: 60,000 and 10,000 images of 1x28x28 in 10 classes (Xiao et al. 2017).
 
-    If the requested counts fit into the embedded subset, the samples come from it without fetching; they are the same
-    samples, because both take the first of each class.
+    If the requested counts fit into the embedded subset, the samples are taken from it and nothing is fetched; the
+    samples are the same, because both take the first of each class.
 
     Example:
         >>> FashionMNIST(classes=(0, 9), per_class=50, test_per_class=20).load("test")

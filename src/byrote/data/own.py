@@ -1,6 +1,6 @@
-"""The base of the user's own data: undamaged files, checked classes, a held-out split, and scaling.
+"""The base of the user's own data: checks of files and classes, a held-out split, and scaling.
 
-Where a source has no test set of its own, every fifth sample of each class, in the order of the ids, is one.
+If a source has no test set of its own, every fifth sample of each class, in the order of the ids, is held out as one.
 """
 
 import logging
@@ -26,18 +26,18 @@ class Content(NamedTuple):
 
     train: Raw
     test: Raw
-    names: tuple[str, ...] = ()  # of the classes, where they have names
-    notes: tuple[str, ...] = ()  # what was left out or decided, a sentence each
+    names: tuple[str, ...] = ()  # of the classes, if they have names
+    notes: tuple[str, ...] = ()  # what was left out or decided, one sentence for each
 
 
 class Own(Dataset, abstract=True):
-    """Base of the user's own data; mean and deviation are those of its own training split, for each channel.
+    """Base of the user's own data; mean and deviation are taken per channel from its own training split.
 
     Args:
-        path: the file or folder. It is taken literally: no character of it is a pattern.
-        sha256: the required value of `content()`, which becomes part of the description; empty does not check.
-        labels: whether the labels are "known" to be true or only "given". With "given", no claim, figure or column of
-            `store.history()` uses true labels: they report how far predictions agree with the given ones.
+        path: the file or folder. It is taken literally, without patterns such as `*`.
+        sha256: the required value of `content()`, as part of the description; empty: no check.
+        labels: whether the labels are "known" to be true or only "given". With "given", claims, figures and columns of
+            `store.history()` do not use true labels; they report how far predictions agree with the given labels.
     """
 
     path: str = Field(min_length=1, kw_only=True)
@@ -50,11 +50,11 @@ class Own(Dataset, abstract=True):
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """The files that are read, and no others."""
+        """Exactly the files that are read."""
 
     @property
     def place(self) -> Path:
-        """Where the file or folder lies on this machine."""
+        """Where the file or folder is on this machine."""
         return inputs.expanded(self.path)
 
     def stamp(self) -> object:
@@ -64,7 +64,7 @@ class Own(Dataset, abstract=True):
         """Sixty-four hexadecimal digits that identify the content, wherever it is stored.
 
         For one file it is the SHA-256 of its bytes. For several it is the SHA-256 over the path (relative to the
-        folder) and the SHA-256 of each file that is read, sorted by path: a file that is left out does not count.
+        folder) and the SHA-256 of each file that is read, sorted by path; files that are left out do not count.
 
         Raises:
             FileNotFoundError, ValueError: a file is not there or cannot be read.
@@ -92,7 +92,7 @@ class Own(Dataset, abstract=True):
         content = _read(self, self.stamp())
         raw: Raw = getattr(content, split)
         if not len(raw.labels):
-            advice = ": every fifth sample of a class is one, so that 5 of each are needed" if split == "test" else ""
+            advice = ": every fifth of a class is held out, so that at least 5 are needed" if split == "test" else ""
             raise ValueError(f"{self.label} has no {split} samples{advice}")
         wanted = range(1 + _largest(content)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))
@@ -100,8 +100,8 @@ class Own(Dataset, abstract=True):
             name = f" ({content.names[absent[0]]!r})" if absent[0] < len(content.names) else ""
             more = f" and {len(absent) - 1} more classes" if len(absent) > 1 else ""
             raise ValueError(
-                f"{self.label} ({split}) has no sample of class {absent[0]}{name}{more}: every class needs samples in "
-                "both splits (at least 5 where every fifth is held out for the test)"
+                f"{self.label} ({split}) has no sample of class {absent[0]}{name}{more}: every class needs samples "
+                "in both splits (at least 5 if every fifth is held out for the test)"
             )
         return raw
 
@@ -128,11 +128,13 @@ def _read(dataset: Own, stamp: object) -> Content:
         digest = dataset.content()
         if digest != dataset.sha256:
             where, wanted = inputs.shown(dataset.path), dataset.sha256
-            raise ValueError(f"{where} is damaged or another file: sha256 {wanted} is needed, got {digest}")
+            raise ValueError(f"{where} is damaged or is another file: expected sha256 {wanted}, got {digest}")
     before = [inputs.fingerprint(path) for path in dataset.files()]
     content = dataset.read()
     if [inputs.fingerprint(path) for path in dataset.files()] != before:
-        raise ValueError(f"{inputs.shown(dataset.path)} changed while it was read; try again when it is finished")
+        raise ValueError(
+            f"{inputs.shown(dataset.path)} changed while it was read; try again when no program writes to it"
+        )
     _check(dataset, content)
     for note in content.notes:
         log.warning("%s", note)
@@ -145,7 +147,7 @@ def _largest(content: Content) -> int:
 
 
 def _check(dataset: Own, content: Content) -> None:
-    """Numbers are finite, and the classes are 0 .. N-1, unless the description names those to keep."""
+    """Check that numbers are finite, and that the classes are 0 .. N-1 unless the description names classes to keep."""
     where = inputs.shown(dataset.path)
     for raw in (content.train, content.test):
         for start in range(0, len(raw.images), _PIECE) if raw.images.dtype != np.uint8 else ():
@@ -153,7 +155,7 @@ def _check(dataset: Own, content: Content) -> None:
             if bad.any():
                 sample = int(raw.ids[start + np.flatnonzero(bad.any(axis=(1, 2, 3)))[0]])
                 raise ValueError(
-                    f"{where}: images must be finite, got NaN or infinite values in the sample of id {sample}"
+                    f"{where}: images must be finite, got NaN or infinite values in the sample with id {sample}"
                 )
     present = np.union1d(content.train.labels, content.test.labels)
     if dataset.classes is None and len(present):
@@ -164,11 +166,11 @@ def _check_classes(present: "np.ndarray[Any, Any]", names: tuple[str, ...], wher
     low, high, count = int(present[0]), int(present[-1]), len(present)
     if count < 2:
         name = names[0] if names else low
-        raise ValueError(f"{where}: at least two classes are needed, and every sample is of class {name!r}")
+        raise ValueError(f"{where}: expected at least two classes, but every sample is of class {name!r}")
     if low == 1 and high == count:
         chosen = f"classes=tuple(range(1, {count + 1}))"
         raise ValueError(
-            f"{where} has no sample of class 0: labels count from 0, and these from 1 to {count}; give {chosen}, "
+            f"{where} has no sample of class 0: labels count from 0, but these run from 1 to {count}; give {chosen}, "
             "which numbers them from 0, or subtract 1 from the labels"
         )
     if high != count - 1:

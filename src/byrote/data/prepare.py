@@ -16,11 +16,11 @@ CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def select(
     labels: "np.ndarray[Any, Any]", classes: tuple[int, ...], counts: int | tuple[int, ...] | None, name: str
 ) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Positions of the chosen samples, ascending, and their labels 0 .. N-1 in the order of `classes`.
+    """Ascending positions of the chosen samples, and their labels 0 .. N-1 in the order of `classes`.
 
     Args:
         labels: (n,) classes of the complete split.
-        counts: how many samples of each class are taken, its first ones; None takes all.
+        counts: how many samples of each class to take, the first ones; None takes all.
         name: the name of the data in error messages.
 
     Example:
@@ -28,7 +28,7 @@ def select(
         (array([0, 1, 3]), array([0, 1, 0]))
     """
     if isinstance(counts, tuple) and len(counts) != len(classes):
-        raise ValueError(f"{name}: one count for each of the {len(classes)} classes is needed, got {len(counts)}")
+        raise ValueError(f"{name}: expected one count for each of the {len(classes)} classes, got {len(counts)}")
     wanted = counts if isinstance(counts, tuple) else (counts,) * len(classes)
     places_of = []
     for c, k in zip(classes, wanted, strict=True):
@@ -36,7 +36,7 @@ def select(
         if not len(places):
             raise ValueError(f"{name} has no sample of class {c}")
         if k is not None and k > len(places):
-            raise ValueError(f"{name} has {len(places)} samples of class {c}, {k} are asked for")
+            raise ValueError(f"{name} has {len(places)} samples of class {c}, but {k} are requested")
         places_of.append(places[:k])
     where = np.concatenate(places_of)
     new = np.repeat(np.arange(len(classes), dtype=np.int64), [len(places) for places in places_of])
@@ -45,7 +45,7 @@ def select(
 
 
 def area_weights(source: int, target: int) -> "np.ndarray[Any, Any]":
-    """The (target, source) matrix that averages `source` cells into `target` equal ones by overlap.
+    """The (target, source) matrix that averages `source` cells into `target` equal cells, weighted by overlap.
 
     Row i holds the share of output cell [i s/t, (i+1) s/t) that each source cell covers; rows sum to 1.
 
@@ -55,7 +55,7 @@ def area_weights(source: int, target: int) -> "np.ndarray[Any, Any]":
                [0.   , 0.333, 0.667]])
     """
     if target > source:
-        raise ValueError(f"images can be averaged down to at most their own {source} pixels, got {target}")
+        raise ValueError(f"the resolution must be at most that of the images, {source} pixels, got {target}")
     width = source / target
     low = np.arange(target)[:, None] * width
     cells = np.arange(source)[None, :]
@@ -65,7 +65,7 @@ def area_weights(source: int, target: int) -> "np.ndarray[Any, Any]":
 
 
 def resize_area(images: "torch.Tensor", side: int) -> "torch.Tensor":
-    """Average float images (n, C, H, W) down to (n, C, side, side), every source pixel by its exact share."""
+    """Average float images (n, C, H, W) down to (n, C, side, side), with exact area weights."""
     import torch
 
     rows, columns = (torch.from_numpy(area_weights(size, side)).to(images.dtype) for size in images.shape[-2:])
@@ -79,12 +79,12 @@ def pixels(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> "torch.Tensor":
-    """Stored images (uint8, or floats in units of 1) to float32 network inputs; see `Dataset`."""
+    """Convert stored images (uint8, or floats on a scale from 0 to 1) to float32 network inputs; see `Dataset`."""
     import torch
     from torch.nn import functional
 
     whole = not images.is_floating_point()
-    values = images.to(torch.float32, copy=True)  # (n, C, H, W); from here on in place, since it may be large
+    values = images.to(torch.float32, copy=True)  # (n, C, H, W); changed in place from here on, since it may be large
     if preprocessing == "md":
         if values.shape[1] not in (1, 3):
             raise ValueError(f"preprocessing 'md' needs 1 or 3 channels, got {values.shape[1]}")

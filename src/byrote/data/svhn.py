@@ -18,7 +18,7 @@ _LIMIT = 1 << 29  # the training set has 225 MB
 
 
 def decode_split(content: bytes) -> Raw:
-    """Images, labels and ids from the bytes of a split's file, in which the label 10 means the digit 0.
+    """Images, labels and ids from the bytes of a split's file, where label 10 means the digit 0.
 
     Raises:
         ValueError: not a MATLAB file of images and labels, or labels beyond 1..10.
@@ -45,7 +45,7 @@ SVHN_FILES = Collection(
     },
     find=_find,
     remotes=(Remote("address", "http://ufldl.stanford.edu/housenumbers/", tuple(_PARTS.values())),),
-    note="Files you have: name their folder in `byrote data get svhn`, or let BYROTE_DATA name it",
+    note="If you have the files, name their folder in `byrote data get svhn`, or set BYROTE_DATA to it",
 )
 
 

@@ -1,4 +1,4 @@
-"""The user's own tables: a row per sample, of numbers or of the names of image files."""
+"""The user's own tables: one row per sample, with numbers or with the name of an image file."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +18,21 @@ __all__ = ["Table"]
 
 
 class Table(Own):
-    """A CSV or Parquet table: a row per sample, one label column, the other columns its features or its image.
+    """A CSV or Parquet table with one row per sample, one label column, and columns of features or of image paths.
 
-    A CSV file has a header. Columns of texts, columns without any value, and a column that numbers the rows (such
-    as the index that pandas writes) are not features; those left out are logged and returned by `notes()`. A column in
-    which only some cells are numbers is refused.
+    A CSV file has a header. Columns of texts, columns without any value, and columns that number the rows (such as the
+    index that pandas writes) are not features; they are left out, logged, and returned by `notes()`. A column in which
+    only some cells are numbers is refused.
 
     Args:
         label_column: the column with the label, integers or texts (numbered alphabetically).
-        features: the columns to use, in order; empty takes all whose cells are numbers, or true and false (1, 0).
-        shape: (C, H, W) of a row's features; None takes dx1x1, each feature scaled by itself.
-        split_column: a column that says "train" or "test" ("val" is left out, or the test where there is none);
-            empty holds out every fifth row of each class.
+        features: the columns to use, in order; empty takes all columns of numbers or of true and false (1 and 0).
+        shape: (C, H, W) of a row's features; None takes dx1x1, and each feature is scaled separately.
+        split_column: a column of "train" and "test" (rows with "val" are left out, or are the test split if no row has
+            "test"); empty holds out every fifth row of each class.
         id_column: a column of different integers; empty numbers the rows.
         image_column: a column with the path of each row's image; empty takes features.
-        image_folder: the folder these paths start from; empty takes the table's own.
+        image_folder: the folder that these paths are relative to; empty takes the folder of the table.
         channels: the channels of these images: 3, or 1 for gray.
 
     Example:
@@ -89,9 +89,12 @@ class Table(Own):
                 )
         for name in roles:
             if roles.count(name) > 1:
-                raise ValueError(f"{self._where(name)}: a column is label, feature, split, id or image, and only once")
+                raise ValueError(
+                    f"{self._where(name)}: a column can have only one role (label, feature, split, id or image) and "
+                    "be named only once"
+                )
         if self.image_column and (self.features or self.shape):
-            raise ValueError(f"{self._where(self.image_column)}: a row has an image or features, not both")
+            raise ValueError(f"{self._where(self.image_column)}: a row can have an image or features, not both")
 
     def _image_files(self, table: tables.Table) -> list[Path]:
         base = inputs.expanded(self.image_folder) if self.image_folder else self.place.parent
@@ -99,27 +102,27 @@ class Table(Own):
         for row, name in enumerate(names, 1):
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(
-                    f"{self._where(self.image_column)}: the name of a file is needed, got {name!r} in row {row}"
+                    f"{self._where(self.image_column)}: expected the name of a file, got {name!r} in row {row}"
                 )
         seen: dict[str, int] = {}
         for row, name in enumerate(names, 1):
             if seen.setdefault(name, row) != row:
                 raise ValueError(
-                    f"{self._where(self.image_column)}: an image can have one row, and {name!r} is in the rows "
+                    f"{self._where(self.image_column)}: each image can have only one row, but {name!r} is in rows "
                     f"{seen[name]} and {row}"
                 )
         paths = [base / name for name in names]
         lost = [row for row, path in enumerate(paths, 1) if not path.exists()]
         if lost:
             raise FileNotFoundError(
-                f"{self._where(self.image_column)}: there is no {inputs.shown(paths[lost[0] - 1])} (row {lost[0]}"
-                + (f", and {len(lost) - 1} others are not there either)" if len(lost) > 1 else ")")
-                + "; paths start from image_folder"
+                f"{self._where(self.image_column)}: there is no file {inputs.shown(paths[lost[0] - 1])} (row {lost[0]}"
+                + (f", and {len(lost) - 1} other files are missing)" if len(lost) > 1 else ")")
+                + "; paths are relative to image_folder"
             )
         return paths
 
     def _images(self, table: tables.Table) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """(n, C, H, W), and one sentence for each thing left out."""
+        """The images (n, C, H, W), and one sentence for each thing left out."""
         if self.image_column:
             white = 255.0 if self.preprocessing == "raw" else 1.0
             images, notes = stack(self._image_files(table), self.channels, self.resolution, white)
@@ -135,29 +138,29 @@ class Table(Own):
         shape = self.shape or (len(names), 1, 1)
         if np.prod(shape) != len(names) or min(shape) < 1:
             raise ValueError(
-                f"{inputs.shown(self.path)}: {len(names)} features do not make {'x'.join(map(str, shape))}"
+                f"{inputs.shown(self.path)}: {len(names)} features cannot form the shape {'x'.join(map(str, shape))}"
             )
         return values.reshape(-1, *shape), notes
 
     def _splits(self, cells: list[Any]) -> tuple["np.ndarray[Any, Any]", list[str]]:
-        """The split of each row, "" for one that is left out, and one sentence for each decision."""
+        """The split of each row ("" for a row that is left out), and one sentence for each decision."""
         where = self._where(self.split_column)
         splits = [split_named(str(cell)) if cell is not None else None for cell in cells]
         unknown = [row for row, split in enumerate(splits) if split is None]
         if unknown:
             first = cells[unknown[0]]
             raise ValueError(
-                f"{where}: every row must say train, test or val, and {len(unknown)} of {len(cells)} do not, the "
+                f"{where}: every row must be train, test or val, but {len(unknown)} of {len(cells)} are not, the "
                 f"first in row {unknown[0] + 1} ({'' if first is None else first!r})"
             )
         which, held = np.array(splits, dtype=object), sum(split == "val" for split in splits)
         if not held:
             return which, []
         if "test" not in splits:
-            return np.where(which == "val", "test", which), [f"{where}: no row says test, and val is the test split"]
-        return which, [f"{where}: left out {held} rows that say val"]
+            return np.where(which == "val", "test", which), [f"{where}: no row is test, so val is the test split"]
+        return which, [f"{where}: left out {held} rows with val"]
 
 
 def _names_images(cells: list[Any]) -> bool:
-    """Whether a column holds names of image files."""
+    """Whether the cells of a column are names of image files."""
     return any(isinstance(cell, str) and Path(cell).suffix.lower() in SUFFIXES for cell in cells[:99])

@@ -1,4 +1,4 @@
-"""Archives: unpacked whole, within bounds, and inside their folder."""
+"""Archives: unpacked completely, within limits of size, and only inside the target folder."""
 
 import gzip
 import lzma
@@ -24,23 +24,24 @@ _BROKEN = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    NotImplementedError,  # a compression that the module zipfile does not support
-    RuntimeError,  # an encrypted zip
+    NotImplementedError,  # from zipfile, for an unsupported compression
+    RuntimeError,  # from zipfile, for an encrypted file
 )
 
 
 def extract(
     archive: str | Path, folder: str | Path, *, members: tuple[str, ...] = (), limit: int = 1 << 30
 ) -> list[Path]:
-    """Unpack a zip or tar archive (any compression tar knows) into `folder`; returns the files written.
+    """Unpack a zip or tar archive (with any compression that tarfile supports) into `folder`; returns the files
+    written.
 
     Args:
-        members: names in the archive to take; empty takes every regular file. Each must be there.
-        limit: most bytes that all taken files together may unpack to, and at most 100,000 of them.
+        members: names in the archive to extract, each of which must exist; empty extracts every regular file.
+        limit: most bytes to which all extracted files together may unpack; there may be at most 100,000 files.
 
     Raises:
-        ValueError: not an archive or a broken one, a member that is missing, leaves the folder or is not a
-            plain file (a link, a device), or more than `limit` bytes. Nothing is left in `folder` then.
+        ValueError: not an archive, a broken archive, a member that is missing, that leaves the folder or that is not a
+            plain file (a link, a device), or more than `limit` bytes. Then nothing is left in `folder`.
         WriteError: the disk is full or read-only.
     """
     archive, folder = Path(archive), Path(folder)
@@ -79,7 +80,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
             if len(names) > 100_000:
                 raise ValueError(f"{archive} holds more than 100,000 files")
     except _BROKEN as error:
-        raise ValueError(f"{archive} is not a whole archive: {error}") from None
+        raise ValueError(f"{archive} is not a complete archive: {error}") from None
     missing = set(wanted) - names.keys()
     if missing:
         raise ValueError(f"{archive} has no member {min(missing)!r}")
@@ -87,7 +88,7 @@ def _unpack(archive: Path, folder: Path, wanted: tuple[str, ...], limit: int) ->
 
 
 def _members(archive: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of each regular file that is wanted, one at a time."""
+    """Name and content of each regular file to be extracted, one at a time."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():
@@ -109,8 +110,8 @@ def _members(archive: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, IO[b
 
 
 def _inside(archive: Path, name: str) -> str:
-    """The member's name, if it stays inside the folder it is unpacked to on every system."""
+    """The member's name, after a check that it stays inside the target folder on every system."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or "\\" in name or ":" in name or ".." in parts or "\0" in name:
-        raise ValueError(f"{archive}: member {name!r} would leave the folder it is unpacked to")
+        raise ValueError(f"{archive}: member {name!r} would be unpacked outside the target folder")
     return name

@@ -34,24 +34,24 @@ DISK = {
 
 
 class WriteError(OSError):
-    """A file could not be written (full or read-only disk, no permission); nothing half-written is left."""
+    """A file could not be written (full or read-only disk, no permission); no partial file is left."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def about_the_disk(error: Exception, paths: tuple[Path, ...]) -> bool:
-    """Whether an error says that one of these files cannot be written."""
+    """Whether an error means that one of these files cannot be written."""
     if isinstance(error, WriteError):
         return False
     if isinstance(error, OSError):
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
         return error.errno in DISK and (named is None or named in paths)
-    return _code(error) != errno.EIO  # a writer with errors of its own, such as DuckDB
+    return _code(error) != errno.EIO  # a library with its own error types, such as DuckDB
 
 
 def _code(error: Exception) -> int:
-    """The error number, found by the system's message where the error has none; EIO for any other error."""
+    """The error number; if the error has none, the number whose system message it contains, else EIO."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     text = str(error)
@@ -60,23 +60,24 @@ def _code(error: Exception) -> int:
 
 def write_error(path: Path, error: Exception) -> WriteError:
     code = _code(error)
-    return WriteError(code, f"{path} cannot be written ({os.strerror(code).lower()}); nothing half-written was left")
+    return WriteError(code, f"{path} cannot be written ({os.strerror(code).lower()}); no partial file is left")
 
 
 @contextmanager
 def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> Iterator[Path]:
-    """Give a temporary path in the folder of `path`; when the block ends well, it becomes `path`.
+    """Yield a temporary path in the folder of `path`; if the block ends without an error, that file becomes `path`.
 
     The temporary name starts with a dot, names this process, contains `.tmp` and keeps the suffix, since some writers
-    look at it. The content is on the disk (fsync) before the name changes, and the name before the block returns.
+    depend on it. The content is flushed to the disk (fsync) before the name changes, and the new name is flushed before
+    the block returns.
 
     Args:
-        durable: False leaves out the fsync: a loss of power may then lose the file, but every process still sees it
-            whole or absent.
-        parents: create the folder where it is missing.
+        durable: False leaves out the fsync. Then the file may be lost in a power failure, but every process still finds
+            it complete or absent.
+        parents: create the folder if it is missing.
 
     Raises:
-        WriteError: the disk is full or read-only, or the folder may not be written; `path` is as it was.
+        WriteError: the disk is full or read-only, or the folder cannot be written to; `path` is unchanged.
         ValueError: `path` is an address such as `s3://bucket/x`.
 
     Example:
@@ -106,7 +107,7 @@ def atomic(path: str | Path, *, durable: bool = True, parents: bool = True) -> I
 
 
 def write_atomic(path: str | Path, data: bytes | str, *, durable: bool = True, parents: bool = True) -> Path:
-    """Write `data` (text as UTF-8, newlines as they are) to `path`, whole or not at all; returns the path."""
+    """Write `data` (text as UTF-8, newlines unchanged) to `path`, completely or not at all; returns the path."""
     with atomic(path, durable=durable, parents=parents) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
     return Path(path)

@@ -15,7 +15,7 @@ def sha256(path: str | Path) -> str:
 
 
 def md5(path: str | Path) -> str:
-    """The MD5 of a file as hexadecimal digits, which the publishers of the data sets state."""
+    """The MD5 of a file as hexadecimal digits, as the publishers of data sets state it."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 
@@ -25,17 +25,17 @@ def _md5() -> "hashlib._Hash":
 
 
 def verify(path: str | Path, check: str) -> None:
-    """The file must have the checksum `check`, written "md5:..." or "sha256:...".
+    """Check that a file has the checksum `check`, written "md5:..." or "sha256:...".
 
     Raises:
         ValueError: the checksum differs; the message gives both.
     """
     name, _, wanted = check.partition(":")
     if name not in ("md5", "sha256"):
-        raise ValueError(f"a check reads 'md5:...' or 'sha256:...', got {check!r}")
+        raise ValueError(f"a check must start with 'md5:' or 'sha256:', got {check!r}")
     digest = (md5 if name == "md5" else sha256)(path)
     if digest != wanted:
-        raise ValueError(f"{path} is damaged or another file: {name} {wanted} is needed, got {digest}")
+        raise ValueError(f"{path} is damaged or is another file: expected {name} {wanted}, got {digest}")
 
 
 def cache_folder() -> Path:

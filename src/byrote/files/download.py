@@ -1,4 +1,4 @@
-"""Downloads: bounded, checked, whole or absent."""
+"""Downloads: limited in size, checked, and complete or absent."""
 
 import http.client
 import urllib.error
@@ -13,7 +13,7 @@ from byrote.files.checksums import verify
 __all__ = ["DataUnavailableError", "Progress", "download"]
 
 Progress = Callable[[str, int, int | None], None]
-"""The progress of a download: name, bytes so far, bytes in all (None: unknown)."""
+"""The progress of a download: name, bytes so far, total bytes (None: unknown)."""
 
 _CHUNK = 1 << 18
 
@@ -34,14 +34,14 @@ def download(
     """Fetch `url` into `path` unless a file with the right checksum exists; returns the path.
 
     Args:
-        check: "md5:..." or "sha256:..." of the content; None checks only that it arrived whole.
-        progress: called with (file name, bytes so far, bytes in all or None).
+        check: "md5:..." or "sha256:..." of the content; None checks only that it arrived completely.
+        progress: called with (file name, bytes so far, total bytes or None).
         limit: most bytes accepted.
         timeout: seconds to wait for the server.
 
     Raises:
-        ValueError: not an http(s) address, more than `limit` bytes, or another checksum.
-        ConnectionError: the address cannot be reached, refuses, or breaks off.
+        ValueError: not an http(s) address, more than `limit` bytes, or a wrong checksum.
+        ConnectionError: the server cannot be reached, refuses the request, or closes the connection too early.
         WriteError: the disk is full or read-only.
     """
     path = Path(path)
@@ -50,9 +50,9 @@ def download(
             verify(path, check)
             return path
         except ValueError:
-            pass  # fetched anew below
+            pass  # fetched again below
     if not url.startswith(("https://", "http://")):
-        raise ValueError(f"a download needs an http(s) address, got {url!r}")
+        raise ValueError(f"the address of a download must start with http:// or https://, got {url!r}")
     with atomic(path) as temporary:
         try:
             with (
@@ -61,10 +61,10 @@ def download(
             ):
                 length = answer.headers.get("Content-Length", "")
                 _receive(answer, file, url, path.name, int(length) if length.isdigit() else None, progress, limit)
-        except urllib.error.URLError as error:  # a refused request too
+        except urllib.error.URLError as error:  # includes a refused request
             raise ConnectionError(f"{url} cannot be fetched: {error.reason}") from None
         except (http.client.HTTPException, ConnectionResetError) as error:
-            raise ConnectionError(f"{url} broke off: {error!r}") from None
+            raise ConnectionError(f"the download of {url} was interrupted: {error!r}") from None
         except TimeoutError:
             raise ConnectionError(f"{url} did not answer within {timeout:g} s") from None
         if check is not None:
@@ -81,7 +81,7 @@ def _receive(
     progress: Progress | None,
     limit: int,
 ) -> None:
-    """Copy the body of a response: at most `limit` bytes, and not fewer than announced."""
+    """Copy the body of a response: at most `limit` bytes, and no fewer than announced."""
     done = 0
     while done <= limit and (chunk := answer.read(_CHUNK)):
         done += len(chunk)
@@ -91,4 +91,4 @@ def _receive(
     if done > limit:
         raise ValueError(f"{url} sends more than the {limit} bytes that are allowed")
     if total is not None and done != total:
-        raise ConnectionError(f"{url} broke off after {done} of {total} bytes")
+        raise ConnectionError(f"the download of {url} was interrupted after {done} of {total} bytes")

@@ -1,4 +1,4 @@
-"""Paths of this machine, and addresses such as `s3://bucket/prefix`, which `Path` shortens to `s3:/bucket/prefix`."""
+"""Paths on this machine, and addresses such as `s3://bucket/prefix`, which `Path` shortens to `s3:/bucket/prefix`."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether a path is the address of something beyond this machine's folders.
+    """Whether a path is an address, such as that of a bucket, instead of a path on this machine.
 
     >>> is_address(Path("s3://bucket/x")), is_address("runs/s3:x")
     (True, False)
@@ -18,23 +18,24 @@ def is_address(path: str | Path) -> bool:
 
 
 def on_this_machine(path: str | Path, name: str = "a file") -> Path:
-    """The path, if it is not an address, which would become a folder called `s3:` here.
+    """The path, after a check that it is not an address, which would create a folder called `s3:`.
 
     Args:
         path: a file or a folder.
-        name: of the path in the error message.
+        name: the name of the path in the error message.
 
     Raises:
         ValueError: it is an address.
 
     >>> on_this_machine("s3://bucket/x", "--out")
     Traceback (most recent call last):
-    ValueError: --out needs a path on this machine, got s3://bucket/x; only stores and their reports can lie in a bucket
+    ValueError: --out must be a path on this machine, got s3://bucket/x; only stores and their reports can be in a
+    bucket
     """
     if is_address(path):
         scheme, _, rest = str(path).partition(":")
         raise ValueError(
-            f"{name} needs a path on this machine, got {scheme}://{rest.lstrip('/')}; only stores and their reports "
-            "can lie in a bucket"
+            f"{name} must be a path on this machine, got {scheme}://{rest.lstrip('/')}; only stores and their "
+            "reports can be in a bucket"
         )
     return Path(path)

@@ -29,7 +29,7 @@ class Process:
     Attributes:
         system: a digest that identifies one boot of one machine, or one container on it.
         number: its process number there.
-        started: clock ticks from the boot to its start; 0 where it is unknown.
+        started: clock ticks from the boot to its start; 0 if unknown.
     """
 
     system: str
@@ -41,7 +41,7 @@ class Process:
 
     @property
     def alive(self) -> bool | None:
-        """Whether it still runs; None for a process of another system, where this is unknown.
+        """Whether it is still running; None, for unknown, if it is a process of another system.
 
         A process that has ended counts as gone even if its parent has not yet collected it (a zombie).
         """
@@ -81,7 +81,7 @@ def _system() -> str:
 
 
 def _stat(number: int) -> tuple[str, int]:
-    """State and start of a process of this system; an empty state where there is none."""
+    """State and start of a process of this system; an empty state if there is no such process."""
     try:
         text = Path(f"/proc/{number}/stat").read_text("utf-8", "replace")
     except OSError:
@@ -91,7 +91,7 @@ def _stat(number: int) -> tuple[str, int]:
 
 
 def signed() -> str:
-    """This process and a random token, as a part of a file's name: no two are equal.
+    """This process and a random token as part of a file's name; every call returns another text.
 
     >>> owner_of(f".draft-{signed()}") == this_process()
     True
@@ -100,6 +100,6 @@ def signed() -> str:
 
 
 def owner_of(name: str) -> Process | None:
-    """The process whose signature is in a file's name; None where there is none."""
+    """The process whose signature is in a file's name; None if there is no signature."""
     match = _SIGNED.search(name)
     return None if match is None else Process(match[1], int(match[2]), int(match[3]))

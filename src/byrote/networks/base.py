@@ -1,9 +1,9 @@
 """The base of networks: a frozen description that builds one plain module.
 
-A network is described by its fields alone; the shape of an input and the number of outputs N are given when
-it is built. The built module has two separable parts, because all measures here concern the point between them:
-`features` maps a batch to the penultimate activations h in R^M, `head` is the linear classifier z = W h + b of Papyan,
-Han & Donoho (2020) and of MD section 3.
+A network is described by its fields alone; the shape of an input and the number of outputs N are passed when it is
+built. The built module has two separate parts, because all measures in byrote use the features between them: `features`
+maps a batch to the penultimate activations h in R^M, `head` is the linear classifier z = W h + b of Papyan, Han &
+Donoho (2020) and of MD section 3.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ __all__ = ["Classifier", "Layered", "Network", "unstarted"]
 class Classifier(nn.Module):
     """A feature map and a linear head: `forward(x) = head(features(x))`.
 
-    Only `torch.nn` modules inside: this is what a user exports, and what the engine's stacked form is tested against.
+    It contains only `torch.nn` modules. This is the form that a user exports and against which the stacked form of the
+    engine is tested.
     """
 
     def __init__(self, features: nn.Module, head: nn.Module) -> None:
@@ -35,17 +36,17 @@ class Classifier(nn.Module):
 
 
 class Network(Component, family="networks"):
-    """Base of the networks. A member writes `create`; building follows from it.
+    """Base of the networks. A subclass implements `create`, on which `build` is based.
 
     Attributes:
-        layers_only: the modules are layers of `torch.nn` one after another, which depend neither on the layout of
-            images nor on each other, so that the engine may change the layout and fuse layers.
+        layers_only: the network is a plain sequence of `torch.nn` layers that do not depend on the memory layout of
+            images, so that the engine may change the layout and fuse layers.
     """
 
     layers_only: ClassVar[bool] = False
 
     def create(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> Classifier:
-        """The module with its initial weights, all randomness from `generator`."""
+        """The module with its initial weights; all randomness comes from `generator`."""
         raise NotImplementedError
 
     def build(
@@ -57,13 +58,13 @@ class Network(Component, family="networks"):
             input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
             num_outputs: N, at least 1.
             generator: a CPU generator, the only source of randomness, used in the order of the parameters. None uses a
-                fresh one at torch's default seed, so that two calls agree.
+                new generator with torch's default seed, so that two calls give equal weights.
 
         Returns:
             A `Classifier`: x (B, *input_shape) -> logits (B, N), `.features(x)` (B, M), `.head(h)` (B, N).
 
         Raises:
-            ValueError: an empty shape, a size below 1, or one this network cannot take.
+            ValueError: an empty shape, a size below 1, or a shape that this network does not accept.
         """
         shape = self._checked(input_shape, num_outputs)
         return self.create(shape, num_outputs, generator or torch.Generator())
@@ -71,14 +72,15 @@ class Network(Component, family="networks"):
     def _checked(self, input_shape: Sequence[int], num_outputs: int) -> tuple[int, ...]:
         shape = tuple(int(size) for size in input_shape)
         if not shape or min(shape) < 1:
-            raise ValueError(f"{self.kind} needs the shape of one input, sizes of at least 1, got {shape}")
+            raise ValueError(f"{self.kind} needs the shape of one input with sizes of at least 1, got {shape}")
         if num_outputs < 1:
             raise ValueError(f"{self.kind} needs at least one output, got {num_outputs}")
         return shape
 
 
 class Layered(Network, abstract=True):
-    """Base of the networks made of `torch.nn` layers, initialized by torch's defaults. A member writes `assemble`."""
+    """Base of the networks made of `torch.nn` layers, initialized by torch's defaults. A subclass implements
+    `assemble`."""
 
     layers_only: ClassVar[bool] = True
 
@@ -93,10 +95,10 @@ class Layered(Network, abstract=True):
 
 
 def unstarted(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> Classifier:
-    """A network's module for the sizes of its layers only; the values of its weights are arbitrary where possible.
+    """A network's module, of which only the sizes of the layers matter; if possible, no weights are drawn.
 
     Args:
-        network: any network; the weights of one that is not `Layered` are drawn by its own code.
+        network: any network; if it is not `Layered`, its own code draws the weights nevertheless.
         input_shape: the shape of one input without the batch axis.
         num_outputs: N, at least 1.
 

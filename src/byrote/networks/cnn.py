@@ -13,8 +13,8 @@ __all__ = ["CNN8"]
 class CNN8(Layered, kind="cnn8"):
     """Six 3x3 convolutions and two linear layers: the CIFAR-10 network of Ma et al. (2020) and Wang et al. (2019).
 
-    Pairs of units of 64, 128 and 196 channels, a 2x2 max-pool after each pair, a linear layer of 256 with normalization
-    and rectifier (M = 256), and the classifier. The convolutions have biases. Those papers use
+    Three pairs of convolutions with 64, 128 and 196 channels, a 2x2 max-pool after each pair, a linear layer with 256
+    outputs, normalization and rectifier (M = 256), and the classifier. The convolutions have biases. Those papers use
     Glorot initialization in linear layers; here, as everywhere, torch's default initialization is used.
 
     >>> net = CNN8().build((3, 32, 32), 10)

@@ -12,7 +12,7 @@ __all__ = ["InceptionLite"]
 
 
 class Mixed(nn.Module):
-    """A 1x1 and a 3x3 unit side by side: `narrow` + `wide` channels."""
+    """A 1x1 and a 3x3 unit in parallel: `narrow` + `wide` channels."""
 
     def __init__(self, inputs: int, narrow: int, wide: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Mixed(nn.Module):
 
 
 class Halved(nn.Module):
-    """A 3x3 unit and a 3x3 max-pool of stride 2 side by side: `outputs` + `inputs` channels."""
+    """A 3x3 unit and a 3x3 max-pool, both of stride 2, in parallel: `outputs` + `inputs` channels."""
 
     def __init__(self, inputs: int, outputs: int, padding: int) -> None:
         super().__init__()
@@ -36,15 +36,15 @@ class Halved(nn.Module):
 
 
 class InceptionLite(Layered, kind="inception_lite"):
-    """A 3x3 stem of 96 channels, two mixed blocks, four after a first halving, two after a second.
+    """A 3x3 stem of 96 channels, two mixed blocks, a halving, four mixed blocks, a halving, and two mixed blocks.
 
     Args:
         variant: "paper" takes 28x28 pixels, pads by 1 everywhere (28-14-7) and ends in the global mean of 336 channels:
             1,652,826 parameters at 3 channels and 10 outputs. A larger image is cropped to its center here, inside
-            the network, as the papers do with CIFAR-10's 32x32: every network gets the same data. A smaller
-            one, from 8 pixels per side, is taken whole, for experiments at reduced resolution.
-            "released" is LF's published code: 32x32 pixels, an unpadded stem and halvings (30-14-6), an average pool of
-            7 with padding 1 and stride 1, hence 4 x 336 = 1344 features: 1,662,906 parameters.
+            the network, as the papers do with CIFAR-10's 32x32, so that every network gets the same data. A smaller
+            image, of at least 8 pixels per side, is not cropped, for experiments at reduced resolution. "released" is
+            LF's published code: 32x32 pixels, an unpadded stem and halvings (30-14-6), an average pool of 7 with
+            padding 1 and stride 1, hence 4 x 336 = 1344 features: 1,662,906 parameters.
     """
 
     variant: Literal["paper", "released"] = "paper"
@@ -61,7 +61,9 @@ class InceptionLite(Layered, kind="inception_lite"):
         smallest = 8 if self.variant == "paper" else 32
         channels, height, width = images(self.kind, input_shape, smallest)
         if self.variant == "released" and (height, width) != (32, 32):
-            raise ValueError(f"the released {self.kind} needs images of 32 x 32 pixels, got {height} x {width}")
+            raise ValueError(
+                f"the variant 'released' of {self.kind} needs images of 32 x 32 pixels, got {height} x {width}"
+            )
         padding = 1 if self.variant == "paper" else 0
         end = [GlobalMean()] if self.variant == "paper" else [nn.AvgPool2d(7, stride=1, padding=1), nn.Flatten()]
         layers = [

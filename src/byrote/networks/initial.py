@@ -17,19 +17,19 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @contextmanager
 def unallocated() -> Iterator[None]:
-    """Modules made inside hold shapes only: no memory is filled and no random number is drawn."""
+    """Modules made in this block have only shapes: no memory is allocated and no random numbers are drawn."""
     with torch.device("meta"):
         yield
 
 
 def initialize(module: ModuleT, generator: torch.Generator) -> ModuleT:
-    """Give memory and initial values to a module made `unallocated`.
+    """Allocate memory and draw initial values for a module that was made in the block `unallocated`.
 
     Linear and convolution weights and biases are uniform on +-1/sqrt(fan_in) (torch's default: Kaiming-uniform
     with a = sqrt 5); normalization starts at scale 1, shift 0. Draws follow the order of the modules.
 
     Raises:
-        TypeError: a module holds parameters of its own that no law here covers.
+        TypeError: a module has parameters of its own for which no initialization is defined here.
     """
     module.to_empty(device="cpu")
     for name, part in module.named_modules():
@@ -41,5 +41,5 @@ def initialize(module: ModuleT, generator: torch.Generator) -> ModuleT:
         elif isinstance(part, _BatchNorm):
             part.reset_parameters()
         elif next(part.parameters(recurse=False), None) is not None:
-            raise TypeError(f"no initial law is known for {type(part).__name__} at {name!r}")
+            raise TypeError(f"no initialization is defined for {type(part).__name__} at {name!r}")
     return module

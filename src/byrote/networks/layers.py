@@ -1,6 +1,6 @@
 """Parts of convolutional networks for which `torch.nn` has no single module.
 
-All are plain modules: a user's exported network holds them.
+All of them are plain modules, because they are part of the networks that a user exports.
 """
 
 import torch
@@ -32,9 +32,10 @@ class GlobalMean(nn.Module):
 
 
 class CenterCrop(nn.Module):
-    """The central size x size part of an image; where the margin is odd its larger half is cut below and right.
+    """The central size x size part of an image; if the margin is odd, its larger half is cut off at the bottom and on
+    the right.
 
-    A side that is no longer than `size` is left as it is.
+    A side of at most `size` pixels is left as it is.
     """
 
     def __init__(self, size: int) -> None:

@@ -12,14 +12,14 @@ __all__ = ["MLP", "dense_weights"]
 
 
 class MLP(Layered, kind="mlp"):
-    """Linear-BatchNorm-ReLU blocks, the last of them the penultimate layer of width M, then Linear M -> N.
+    """Linear-BatchNorm-ReLU blocks, the last of which is the penultimate layer of width M, then Linear M -> N.
 
     MD's network is `MLP(depth=9, width=2048)` with M = N: eight blocks of width 2048, a ninth of width M that is also
-    normalized and rectified (hence positive features), and a classifier with bias. The defaults are a network that a
-    laptop trains in seconds.
+    normalized and rectified (so its features are nonnegative), and a classifier with bias. The defaults are a network
+    that a laptop trains in seconds.
 
     Args:
-        depth: Linear-BatchNorm-ReLU blocks, the penultimate one included, at least 1.
+        depth: the number of Linear-BatchNorm-ReLU blocks, including the last block of width M, at least 1.
         width: outputs of every block but the last, at least 1.
         feature_width: M, at least 1; None means M = N.
 
@@ -42,7 +42,7 @@ class MLP(Layered, kind="mlp"):
 
 
 def dense_weights(network: Network) -> int:
-    """Roughly the number of weights of a network of dense layers, 0 for any other.
+    """Roughly the number of weights of a network of dense layers; 0 for any other network.
 
     >>> dense_weights(MLP(depth=9, width=128))
     249856

@@ -17,8 +17,8 @@ __all__ = ["Own"]
 class Own(Network):
     """Any module that ends in a linear layer, named by the callable that builds it.
 
-    It trains alone or stacked like every other network: the module computes the runs one after another, or, on request
-    and if its code does not branch on values, all at once through `torch.func.vmap`.
+    It can be trained alone or stacked like every other network. The module computes the runs of a stack one after
+    another, or on request all at once through `torch.func.vmap`, if its code does not branch on values.
 
     Args:
         factory: "module:callable"; the callable takes (input_shape, num_outputs) and returns an `nn.Module`. It may
@@ -28,7 +28,7 @@ class Own(Network):
             has parts called `features` and `head` and computes `head(features(x))`.
 
     Raises:
-        ValueError: when built: the factory cannot be imported, or the head is not a linear layer.
+        ValueError: on `build`, if the factory cannot be imported or the head is not a linear layer.
 
     >>> net = Own(factory="byrote.networks.own:perceptron", head="out").build((4,), 2)
     >>> net.features(torch.zeros(3, 4)).shape, net(torch.zeros(3, 4)).shape
@@ -90,5 +90,5 @@ class _Perceptron(nn.Module):
 
 
 def perceptron(input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """An example of a factory: one hidden layer of 8 units, its head called `out`."""
+    """An example of a factory: one hidden layer of 8 units, with a head called `out`."""
     return _Perceptron(torch.Size(input_shape).numel(), num_outputs)

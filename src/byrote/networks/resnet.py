@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 class Padded(nn.Module):
-    """Option A: every `stride`-th pixel, and zeros for the new channels, half of them before and half behind."""
+    """A shortcut of option A: every `stride`-th pixel, with half of the new zero channels before and half after."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Padded(nn.Module):
 
 
 class Projected(nn.Sequential):
-    """Option B: a 1x1 convolution and its normalization."""
+    """A shortcut of option B: a 1x1 convolution with normalization."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
@@ -60,7 +60,7 @@ def _stages(widths: tuple[int, ...], blocks: int, shortcut: type[Padded] | type[
 class ResNet32(Layered, kind="resnet32"):
     """He et al. section 4.2: a 3x3 stem, three stages of five blocks of 16, 32 and 64 channels, mean pooling.
 
-    Shortcuts of option A have no parameters; at 3 channels and 10 outputs the network has 464,154.
+    Shortcuts of option A have no parameters; at 3 channels and 10 outputs the network has 464,154 parameters.
 
     >>> sum(p.numel() for p in ResNet32().build((3, 32, 32), 10).parameters())
     464154

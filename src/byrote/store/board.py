@@ -1,8 +1,8 @@
 """Where leases are kept: small files that are created in one step by one process, touched, read and removed.
 
-A lease called NAME has generations 1, 2, ..., each a file of its own in `.running/NAME.lease/`, so that reading one
-lease costs the same however many there are. A board lies in a folder or in a bucket; `byrote.store.leases` works with
-either.
+A lease called NAME has generations 1, 2, ..., each of them a file in `.running/NAME.lease/`, so that the cost of
+reading one lease does not depend on the number of leases. A board is in a folder or in a bucket; `byrote.store.leases`
+works with both.
 """
 
 import os
@@ -49,20 +49,20 @@ class Board(Protocol):
         """The generations of every name."""
 
     def create(self, name: str, generation: int, text: str) -> bool:
-        """Create a file; False where there is one already.
+        """Create a file; False if it exists already.
 
         Raises:
             FileNotFoundError: the store is gone.
         """
 
     def read(self, name: str, generation: int) -> Note | None:
-        """A file; None where there is none."""
+        """A file; None if it does not exist."""
 
     def touch(self, name: str, generation: int) -> None:
-        """Set the time of a file that this process created to now; a file that is gone stays gone."""
+        """Set the time of a file that this process created to now; a removed file is not created again."""
 
     def delete(self, name: str, generation: int) -> None:
-        """Remove a file; one that is gone is not an error."""
+        """Remove a file; it is no error if the file is gone."""
 
     def clock(self) -> float:
         """The time by the board's own clock, in seconds since 1970."""
@@ -81,7 +81,7 @@ def board_of(root: Path) -> Board:
 
 @dataclass(frozen=True)
 class _FolderBoard:
-    """A file is created exclusively (O_EXCL). No links are needed, so network folders work too."""
+    """A board in a folder: files are created exclusively (O_EXCL), without links, so network folders work too."""
 
     root: Path
 
@@ -142,7 +142,7 @@ class _FolderBoard:
 
 @dataclass(frozen=True, eq=False)
 class _BucketBoard:
-    """An object is created by a conditional put; a touch replaces the version that this process wrote last."""
+    """A board in a bucket: a conditional put creates an object, and a touch replaces the version written last."""
 
     bucket: Bucket
     mine: dict[str, tuple[str, str]] = field(default_factory=dict)  # by object: its version and text
@@ -177,7 +177,7 @@ class _BucketBoard:
         entry = self._object(name, generation)
         tag, text = self.mine.get(entry, ("", ""))
         if tag:
-            beat = f"{text}\n{time.time():.3f} {secrets.token_hex(4)}"  # a version is known by its content
+            beat = f"{text}\n{time.time():.3f} {secrets.token_hex(4)}"  # equal versions have equal content
             new = self.bucket.replace(entry, beat.encode(), tag)
             if new is None:
                 self.mine.pop(entry, None)

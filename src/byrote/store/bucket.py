@@ -1,8 +1,9 @@
 """The operations of an object store that a store needs: create, replace, read, list, delete, clock; through obstore.
 
-A put is atomic: an object is whole or absent, and an upload that breaks off leaves nothing. `create` and `replace` are
-conditional (If-None-Match, If-Match), so only one of several writers succeeds. When an answer is lost, obstore repeats
-the request. The first one may have succeeded, so an object with exactly the requested content counts as ours.
+A put is atomic: an object is complete or absent, and an interrupted upload leaves nothing. `create` and `replace` are
+conditional (If-None-Match, If-Match), so only one of several writers succeeds. When a response is lost, obstore repeats
+the request. The first request may have succeeded, so an object with exactly the requested content counts as written by
+us.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 __all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_settings"]
 
 _TIMEOUT, _RETRIES = "60s", 6
-_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last serves a machine's role
+_UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: for a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # by what they set; none of them is a secret
 
@@ -73,11 +74,12 @@ class Bucket:
             raise OSError(f"{self.url}/{name} cannot be reached: {line}") from None
 
     def create(self, name: str, data: bytes) -> str | None:
-        """Write an object that is not there yet; its version, None where there is one already."""
+        """Write a new object; returns its version, None if the object exists already."""
         return self._put(name, data, "create")
 
     def replace(self, name: str, data: bytes, tag: str) -> str | None:
-        """Overwrite the version `tag`; returns the new version, None if the object has another one now, or is gone."""
+        """Overwrite the version `tag`; returns the new version, None if the object has another version now or is
+        gone."""
         return self._put(name, data, {"e_tag": tag})
 
     def put(self, name: str, data: bytes) -> str:
@@ -94,7 +96,7 @@ class Bucket:
             return there[1].tag if there is not None and there[0] == data else None
 
     def read(self, name: str) -> tuple[bytes, ObjectVersion] | None:
-        """Content and version of an object; None where there is none."""
+        """Content and version of an object; None if it does not exist."""
         try:
             with self._asking(name):
                 answer = self._obstore.get(self._store, name)
@@ -103,7 +105,7 @@ class Bucket:
             return None
 
     def look(self, name: str) -> ObjectVersion | None:
-        """The version of an object; None where there is none."""
+        """The version of an object; None if it does not exist."""
         try:
             with self._asking(name):
                 return _version_of(self._obstore.head(self._store, name))
@@ -117,7 +119,7 @@ class Bucket:
             return {str(one["path"]): _version_of(one) for some in listed for one in some}
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is gone already is not an error."""
+        """Remove an object; it is no error if the object is gone."""
         try:
             with self._asking(name):
                 self._obstore.delete(self._store, name)
@@ -142,17 +144,18 @@ class Bucket:
 
 
 def endpoint() -> str:
-    """The address of the object store where it is not Amazon's; empty where it is."""
+    """The address of the object store; empty for Amazon's."""
     return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
 
 
 def public_settings() -> dict[str, str]:
-    """The endpoint and the region of the environment: what names a bucket and is no secret, for another process."""
+    """The endpoint and the region from the environment, for another process: they are not secret and identify a
+    bucket."""
     return {name: os.environ[name] for names in _PUBLIC for name in names if os.environ.get(name)}
 
 
 def adopt_settings(given: Mapping[str, str]) -> None:
-    """Set the endpoint and the region that another process gave, each unless this process has one of its own."""
+    """Set the endpoint and the region that another process passed, unless this process has its own."""
     for names in _PUBLIC:
         if not any(os.environ.get(name) for name in names):
             os.environ.update({name: given[name] for name in names if name in given})

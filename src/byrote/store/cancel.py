@@ -1,7 +1,7 @@
 """`byrote cancel DIR`: ask every driver of a store, on any host, to stop after the current epoch.
 
-The request is one file in the store with a random token. A driver notes the token that is there when it starts, and
-stops when another one appears; so the file need not be removed, and a driver that starts later is not concerned.
+The request is one file in the store with a random token. A driver notes the current token when it starts, and stops
+when another token appears. So the file need not be removed, and drivers that start later are not affected.
 """
 
 import json
@@ -14,7 +14,7 @@ from byrote.store.mirror import fetch_file, share
 
 __all__ = ["Cancelled", "cancel"]
 
-_EVERY = 1.0  # seconds between two looks
+_EVERY = 1.0  # seconds between two checks
 
 
 def _place(root: Path) -> Path:
@@ -22,7 +22,7 @@ def _place(root: Path) -> Path:
 
 
 def cancel(root: Path) -> None:
-    """Ask the drivers that work on a store now to stop.
+    """Ask the drivers that are working on a store to stop.
 
     Raises:
         ValueError: the folder is not a store.
@@ -34,7 +34,7 @@ def cancel(root: Path) -> None:
 
 
 class Cancelled:
-    """Whether somebody asked the drivers of a store to stop, since this was made; looks once a second at most."""
+    """Whether somebody has asked the drivers of a store to stop since this object was made; checks once a second."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._path = root, _place(root)

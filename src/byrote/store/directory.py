@@ -1,9 +1,9 @@
-"""Committing a run: `DIR/<key>/` holds one run, whole or not at all, for readers and for other writers.
+"""Committing a run: for readers and for other writers, `DIR/<key>/` holds either a complete run or nothing.
 
-Files are written into a folder of another name (`byrote.store.drafts`), the sealed manifest with the size and checksum
-of each file last; then the folder takes its place in one step. Whatever is killed in between leaves no folder under the
-run's key. History and samples hold results only, so equal runs are equal files; times and machine facts go to the
-manifest. Every file names the run's key.
+Files are written into a folder with another name (`byrote.store.drafts`); the last is the sealed manifest with the size
+and checksum of each file. Then the folder gets its final name in one step. A process that is killed before that leaves
+no folder under the run's key. History and samples hold only results, so equal runs give equal files; times and facts
+about the machine are in the manifest. Every file includes the run's key.
 """
 
 import os
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAN", "StoreLostError", "commit", "is_committed", "place_run", "present_plan"]
 
 PLAN = "plan.json"
-_TIMES_TRIED = 3  # attempts to write a run whose files are removed meanwhile
+_TIMES_TRIED = 3  # attempts to write a run whose draft is removed meanwhile
 
 
 class StoreLostError(OSError):
@@ -65,9 +65,9 @@ def is_committed(root: Path, key: str) -> bool:
 
 
 def place_run(root: Path, key: str, folder: Path) -> bool:
-    """Move a finished draft to its place in the store; False where a whole run is there already, which stays.
+    """Move a finished draft to its place in the store; False if an undamaged run is there already, which then stays.
 
-    A run whose manifest has other facts than the draft is not whole: facts depend on the spec alone.
+    A run whose manifest has other facts than the draft counts as damaged, because facts depend on the spec alone.
     """
     facts = read_sealed(folder / MANIFEST)[0]["facts"]
 
@@ -100,14 +100,15 @@ def commit(
     numerics: Mapping[str, Any] | None = None,
     permit: Callable[[], None] | None = None,
 ) -> Path:
-    """Write one run under its key, or leave the folder as it was. A run that is there and whole stays.
+    """Write one run under its key, or leave the folder as it was. An undamaged run that is there already stays.
 
     Args:
         root: the store.
         run: what was trained.
         numerics: precision, threads and compilation, recorded in the manifest.
-        permit: called before anything is written and again just before the run takes its place; it raises where the
-            run must not be committed (see `byrote.store.leases`). None: the folder `root` is made where it is missing.
+        permit: called before anything is written and again just before the run gets its final name; it raises an
+            exception if the run must not be committed (see `byrote.store.leases`). None: the run may be committed, and
+            the folder `root` is created if it is missing.
 
     Raises:
         OSError: the disk is full or read-only, or the store is gone; nothing is left behind under the key.
@@ -127,7 +128,7 @@ def commit(
                 if place_run(root, run.key, folder):
                     check_run(root, run.key, manifest, ())
             return target
-        except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # the files were removed
+        except (FileNotFoundError, duckdb.Error, DamagedRunError) as error:  # the draft was removed
             if permit is not None:
                 permit()
             if attempt == _TIMES_TRIED or not root.is_dir() or _cannot_write(error):
@@ -137,7 +138,7 @@ def commit(
 
 
 def _cannot_write(error: Exception) -> bool:
-    """Whether an error, which may be a library's own, means that the disk is full or may not be written to."""
+    """Whether an error, even of a library's own type, means that the disk is full or cannot be written to."""
     return any(os.strerror(code) in str(error) for code in (28, 30, 13, 122))
 
 
@@ -157,7 +158,7 @@ def _write(folder: Path, run: "Run", numerics: Mapping[str, Any]) -> dict[str, A
         (folder / WEIGHTS).write_bytes(save(dict(run.weights), metadata={"key": run.key}))
         sync(folder / WEIGHTS)
         names.append(WEIGHTS)
-    written = [folder / name for name in sorted(names)]  # not what is there: a file may have been removed
+    written = [folder / name for name in sorted(names)]  # not a listing of the folder: a file may have been removed
     manifest = {
         "format": FORMAT,
         "key": run.key,

@@ -1,9 +1,9 @@
 """How a run enters a store in one step: its folder is written under another name and then renamed.
 
-Where no folder is in the way, one atomic rename is enough. A whole run that is there already stays: two drivers that
-train one run make one result. A damaged run is exchanged for the new one in one step where the system supports that;
-elsewhere it is moved aside first, so that for an instant a reader finds no run instead of a damaged one. The folder
-around them is synced after the rename.
+If no folder of that name exists, one atomic rename is enough. An undamaged run that exists already stays, so that two
+drivers that train the same run leave one result. A damaged run is exchanged for the new run in one step if the system
+supports it; otherwise it is moved aside first, and for an instant a reader finds no run instead of a damaged run. The
+parent folder is synced after the rename.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ _TIMES_TRIED = 8
 
 @contextmanager
 def draft(root: Path, key: str) -> Iterator[Path]:
-    """An empty folder in the store for one run; what is left of it at the end of the block is removed.
+    """An empty folder in the store for one run; whatever is left of the folder at the end of the block is removed.
 
     Raises:
         OSError: the store is gone, or cannot be written to.
@@ -51,10 +51,10 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
     Args:
         folder: the finished draft, in the same folder as `target`.
         target: its place.
-        is_whole: whether a whole run is there already, which then stays.
+        is_whole: whether an undamaged run is there already, which then stays.
 
     Returns:
-        Whether the folder is in place now; False where the run that was there stayed.
+        Whether the folder is in place now; False if an earlier run stayed.
     """
     for _ in range(_TIMES_TRIED):
         try:
@@ -78,7 +78,8 @@ def publish(folder: Path, target: Path, is_whole: Callable[[], bool]) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; False where this system or its file system cannot, or one is gone."""
+    """Exchange two names in one step; False if the system or file system does not support it, or if one name is
+    gone."""
     call = _renameat2()
     if call is None or call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return call is not None
@@ -135,7 +136,7 @@ def store_time(root: Path) -> float:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; one that is gone already is not an error."""
+    """Remove a file or a folder; it is no error if it is gone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,8 +1,8 @@
-"""Whether the facts of stored runs are those that their specs give, which no checksum can show.
+"""Whether the facts of stored runs agree with their specs, which a checksum cannot show.
 
-The facts depend on the loss, the data set, the noise and the start of a run alone. So they are computed once for each
-combination of these and remembered in byrote's cache folder, outside of every store. `byrote run` computes those of
-its whole plan; readers that meet unknown ones load torch once.
+The facts depend only on the loss, the data set, the noise and the start of a run. So they are computed once for each
+combination of these and kept in byrote's cache folder, outside of every store. `byrote run` computes the facts of its
+whole plan; a reader that finds facts missing there loads torch and computes them.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ __all__ = ["Facts"]
 
 _FIELDS = ("data", "noise", "loss", "start")
 _MEMORY = "facts.json"
-_MOST = 5000  # combinations that are remembered, the newest ones
-_COUNTS = ("n_train", "n_test", "feature_width")  # these need the data and the network, and are taken as stored
+_MOST = 5000  # the newest combinations, which are kept
+_COUNTS = ("n_train", "n_test", "feature_width")  # not checked, because they depend on the data and the network
 
 
 class Facts:
-    """The facts that specs give.
+    """The facts that follow from specs.
 
     Args:
-        compute: whether to compute those that are not remembered, which loads torch; False: they count as unknown.
-        own: whether files may be read and the user's own modules imported for that; False: only modules count that are
-            imported already, and no file is read.
+        compute: whether to compute facts that are not in the cache, which loads torch; False: they count as unknown.
+        own: whether files may be read and the user's own modules imported for this; False: facts that need a file or a
+            module that is not yet imported count as unknown.
     """
 
     def __init__(self, *, compute: bool = True, own: bool = False) -> None:
@@ -46,19 +46,19 @@ class Facts:
         self._by_content: dict[bytes, dict[str, Any] | None] = {}
         self._remembered: dict[str, dict[str, Any]] = {}
         self._new = False
-        with suppress(OSError, ValueError, KeyError, TypeError):  # it is made again
+        with suppress(OSError, ValueError, KeyError, TypeError):  # the cache is made again
             stored = read_sealed(cache_folder() / _MEMORY)[0]
             self._remembered = dict(stored["facts"]) if stored["code"] == _code() else {}
 
     def of(self, spec: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
-        """The facts of a run, without counts of samples and features; None where they are unknown.
+        """The facts of a run, without counts of samples and features; None if they are unknown.
 
         Args:
             spec: the spec of the run.
             contents: the digests of the files and modules that it names.
         """
         parts = {name: spec.get(name) for name in _FIELDS}
-        content = marshal.dumps((parts, dict(contents)), 2)  # the fastest name for plain data; equal data may get two
+        content = marshal.dumps((parts, dict(contents)), 2)  # the fastest key for plain data; equal data may have two
         if content not in self._by_content:
             self._by_content[content] = self._look_up(parts, contents)
         return self._by_content[content]
@@ -74,24 +74,25 @@ class Facts:
         return computed
 
     def wrong(self, spec: Mapping[str, Any], contents: Mapping[str, str], stored: Mapping[str, Any]) -> str:
-        """The stored facts that contradict the spec, in words; empty if none does, or if the right ones are unknown."""
+        """The stored facts that contradict the spec, in words; empty if none does, or if the right facts are
+        unknown."""
         given = self.of(spec, contents) or {}
         if stored.items() >= given.items():
             return ""
         wrong = {name: value for name, value in sorted(given.items()) if not _same(stored.get(name), value)}
-        return ", ".join(f"{name}: {stored.get(name)}, needs {value}" for name, value in wrong.items())
+        return ", ".join(f"{name}: {stored.get(name)} instead of {value}" for name, value in wrong.items())
 
     def learn(self, entries: Iterable["Entry"]) -> None:
-        """Compute the facts of a plan, so that the readers of its store need not."""
+        """Compute the facts of a plan in advance, so that the readers of its store need not."""
         for entry in entries:
             self.of(entry.spec, entry.contents)
         self.keep()
 
     def flaws(self, runs: Iterable[tuple["Entry", Mapping[str, Any] | None]]) -> dict[str, Flaw]:
-        """The runs whose manifests have other facts than the specs of their entries give, by key.
+        """The runs whose manifests contradict the specs of their entries, by key.
 
         Args:
-            runs: entries of a plan, each with the manifest of the run that stands for it; None where there is none.
+            runs: entries of a plan, each with the manifest of its run; None if there is no run.
         """
         flaws = {}
         for entry, manifest in runs:
@@ -102,7 +103,7 @@ class Facts:
         return flaws
 
     def keep(self) -> None:
-        """Remember what was computed, where the cache folder can be written to."""
+        """Save the computed facts, if the cache folder can be written to."""
         if self._new:
             newest = dict(list(self._remembered.items())[-_MOST:])
             with suppress(OSError):
@@ -110,7 +111,7 @@ class Facts:
 
 
 def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str, Any] | None:
-    """The facts by the code of this byrote; None where a file or module has another content here, or code raises."""
+    """The facts as this byrote computes them; None if a file or module has other content here, or if code raises."""
     from byrote.experiment import Experiment
     from byrote.training.facts import facts_of
 
@@ -119,7 +120,7 @@ def _computed(parts: Mapping[str, Any], contents: Mapping[str, str]) -> dict[str
         if any(contents.get(name) != content for name, content in experiment.contents.items()):
             return None
         facts = facts_of(experiment, 0, 0, 0)
-    except Exception:  # a user's own code, or a file that is not here
+    except Exception:  # from a user's own code, or for a missing file
         return None
     return {name: value for name, value in facts.items() if name not in _COUNTS}
 
@@ -130,7 +131,7 @@ def _is_file(name: str) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two facts are equal, numbers up to the last digits, in which processors may differ; a table has NaN for
+    """Whether two facts are equal. Numbers may differ in the last digits, as between processors; a table has NaN for
     None.
     """
     if isinstance(one, float) and math.isnan(one):
@@ -141,7 +142,7 @@ def _same(one: Any, other: Any) -> bool:
 
 @cache
 def _code() -> str:
-    """What changes with the code of byrote: the names, sizes and times of its files."""
+    """A value that changes with the code of byrote: the names, sizes and times of its files."""
     root = Path(__file__).resolve().parents[1]
     state = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

@@ -1,17 +1,18 @@
 """Who trains which run: each task and each run has a lease, so that several drivers on one store share the work.
 
 A lease is a file on the store's board (`byrote.store.board`), created in one step by one process. Its highest
-generation counts. A thread of the owner touches the file again and again. Another process takes over by creating the
-next generation, which only one can:
+generation counts. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
+generation, in which only one process can succeed:
 
-* at once, where the owner was a process of the same system and has ended;
-* where the lease has expired: it was not touched for `seconds`. The store's own clock, which is the time that it gives
-  to a file written now, shows this at once. As that clock may have been changed meanwhile, the lease is also watched
-  for a third of that time by the monotonic clock; where the store's clock was set back and does not show that the lease
-  is old, it is watched for the whole time.
+* at once, if the owner was a process of the same system and has ended; * if the lease has expired, that is, if it was
+not touched for `seconds`. The store's own clock, which is the time that it gives to a file written now, shows this at
+once. Since that clock may have been changed meanwhile, the lease is also watched for a third of `seconds` by the
+monotonic clock. If the store's clock was set back, so that the lease does not look old, the lease is watched for all of
+`seconds`.
 
 A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
-discarded. Leases only save work. Results do not depend on them: a whole run stays as it is, see `byrote.store.drafts`.
+discarded. Leases only save work. Results do not depend on leases, because a committed run is never replaced; see
+`byrote.store.drafts`.
 """
 
 import json
@@ -29,7 +30,7 @@ from byrote.store.directory import StoreLostError, is_committed, present_plan
 
 __all__ = ["HeldError", "LeaseLostError", "Leases", "Watch", "clear_leases", "held", "leased", "seconds_of_a_lease"]
 
-_FREE = "free"  # the owner of a lease that was declared expired
+_FREE = "free"  # the owner given to a lease that was declared expired
 _RENEWALS = 6  # how often a lease is touched while it is valid
 
 
@@ -39,7 +40,7 @@ def seconds_of_a_lease() -> float:
     try:
         return max(1.0, float(text))
     except ValueError:
-        raise ValueError(f"BYROTE_LEASE_SECONDS needs a number of seconds, got {text!r}") from None
+        raise ValueError(f"BYROTE_LEASE_SECONDS must be a number of seconds, got {text!r}") from None
 
 
 class LeaseLostError(RuntimeError):
@@ -47,7 +48,7 @@ class LeaseLostError(RuntimeError):
 
 
 class HeldError(RuntimeError):
-    """Another driver is training some runs of a task; the other runs are done."""
+    """Another driver is training some runs of a task; its other runs are done."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(f"another driver is training {len(keys)} of these runs")
@@ -56,7 +57,7 @@ class HeldError(RuntimeError):
 
 @dataclass(frozen=True)
 class _File:
-    """A lease as it lies in the store."""
+    """A lease as it is stored."""
 
     generation: int
     owner: str
@@ -66,7 +67,8 @@ class _File:
 
     @property
     def is_free(self) -> bool:
-        """Whether its owner is known to be gone. One that cannot be read, being written just now, counts as held."""
+        """Whether its owner is known to be gone. A lease that cannot be read, as while it is written, counts as
+        held."""
         process = owner_of(self.owner)
         return self.owner == _FREE or (process is not None and process.alive is False)
 
@@ -82,13 +84,13 @@ def _read(board: Board, name: str, generation: int) -> _File | None:
 
 
 def _latest(board: Board, name: str) -> _File | None:
-    """The newest generation of a lease, or None where there is none."""
+    """The newest generation of a lease, or None if there is no lease."""
     numbers = board.generations(name)
     return _read(board, name, numbers[-1]) if numbers else None
 
 
 def _create(root: Path, name: str, generation: int, owner: str) -> bool:
-    """Create a lease; False where another process was faster."""
+    """Create a lease; False if another process was faster."""
     text = json.dumps({"owner": owner, "seconds": seconds_of_a_lease()})
     try:
         return board_of(root).create(name, generation, text)
@@ -158,7 +160,7 @@ class Leases:
     def check(self, name: str) -> None:
         """Check that this process holds the lease and that the store is there.
 
-        A lease whose file was deleted by hand is taken again where nobody else has taken it.
+        A lease whose file was deleted by hand is taken again, unless another process has taken it.
 
         Raises:
             LeaseLostError: another process has taken over.
@@ -179,7 +181,7 @@ class Leases:
             for name, generation in list(self.generations.items()):
                 latest = max(board.generations(name), default=0)
                 if latest > generation or (not latest and is_committed(self.root, name)):
-                    self.lost.add(name)  # in the second case the new owner has finished and released it
+                    self.lost.add(name)  # if it was deleted, a new owner has finished and released it
                 elif latest:
                     board.touch(name, generation)
 
@@ -215,7 +217,7 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
 
     Args:
         task: the name of the task.
-        keys: its runs; those that are held are `in` the leases.
+        keys: its runs; `key in leases` tells which of them are held.
     """
     present_plan(root)
     (root / ".running").mkdir(exist_ok=True)
@@ -233,8 +235,8 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
 class Watch:
     """Checks the leases of other drivers repeatedly, and declares expired ones free.
 
-    Two clocks are used: that of the store, and the monotonic clock of this machine, which cannot be set. A check that
-    comes late, because this process itself was paused, counts as a short wait.
+    Two clocks are used: that of the store, and the monotonic clock of this machine, which cannot be set. If this
+    process itself was paused between two checks, the pause counts only as a short wait.
     """
 
     def __init__(self, root: Path) -> None:

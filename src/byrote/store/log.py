@@ -68,7 +68,7 @@ def note_run(root: Path, keys: Iterable[str], text: str) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with suppress(OSError):  # a full disk is noticed where results are written; a store that is gone is not made again
+    with suppress(OSError):  # a full disk shows when results are written; a lost store is not made again
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(file, text.encode())
@@ -77,7 +77,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def read_events(root: Path) -> list[dict[str, Any]]:
-    """Every event of every driver, by time; a line that is not whole is left out."""
+    """Every event of every driver, by time; an incomplete line is left out."""
     events = []
     for path in sorted((root / "log").glob("events-*.jsonl")):
         with suppress(OSError):
@@ -90,7 +90,7 @@ def read_events(root: Path) -> list[dict[str, Any]]:
 
 
 def write_costs(root: Path, costs: Mapping[str, float]) -> None:
-    """Add the multiply-adds of these runs, by key, to those that are stored."""
+    """Add the multiply-adds of these runs, by key, to the stored costs."""
     known = read_costs(root)
     if not costs.keys() <= known.keys():
         with suppress(OSError):
@@ -99,7 +99,7 @@ def write_costs(root: Path, costs: Mapping[str, float]) -> None:
 
 
 def read_costs(root: Path) -> dict[str, float]:
-    """The multiply-adds of each run, by key; empty where none are known."""
+    """The multiply-adds of each run, by key; empty if none are known."""
     try:
         costs = json.loads((root / "log" / "costs.json").read_text("utf-8"))
         return {str(key): float(cost) for key, cost in costs.items()}

@@ -1,4 +1,4 @@
-"""Join stores of one study: what two machines trained becomes one store, each run as it was committed."""
+"""Join stores of one study: the runs that several machines trained become one store, each as it was committed."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
     """Copy the committed runs of several stores of one study into one store.
 
     Everything is verified before anything is written: each run's folder must hold the files that its manifest names,
-    with their checksums. Of a run that several stores hold, the copy of the first is taken.
+    with their checksums. If several stores hold the same run, the copy of the first store is taken.
 
     Args:
-        sources: at least two stores of one study, scale and overrides; one may plan more runs than another.
+        sources: at least two stores of the same study, scale and overrides; their plans may include different runs.
         out: a new folder, or a store of the same study, whose own runs stay.
 
     Returns:
         The number of runs copied.
 
     Raises:
-        ValueError: a folder is not a store, the stores are of different studies, a run does not verify, or `out` holds
+        ValueError: a folder is not a store, the stores are of different studies, a run is damaged, or `out` holds
             something else; nothing was written.
     """
     if len(sources) < 2:
@@ -72,7 +72,8 @@ def _joined(roots: Sequence[Path]) -> Plan:
         if (plan.study, plan.scale, plan.overrides) != (first.study, first.scale, first.overrides):
             raise ValueError(
                 f"{root} holds study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
-                f"{roots[0]} {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of one study"
+                f"but {roots[0]} holds {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
+                "one study"
             )
         for entry in plan.entries:
             entries.setdefault(entry.key, entry)

@@ -1,7 +1,7 @@
-"""A store in a bucket, `s3://bucket/prefix`, has a local folder that is kept equal to it.
+"""A store in a bucket, `s3://bucket/prefix`, has a local copy that is kept equal to it.
 
-All parts of byrote work on folders. So a store in a bucket has a copy in byrote's cache folder, and only this module
-handles the difference:
+All parts of byrote work on folders. So a store in a bucket is copied to byrote's cache folder, and only this module
+handles the differences:
 
 | in the bucket | what |
 |---|---|
@@ -10,8 +10,8 @@ handles the difference:
 | `.running/` | leases (`byrote.store.board`), notes, checkpoints |
 | `log/` | the events of the drivers, costs, a text per run |
 
-Whatever is written goes to the bucket first and into the copy afterwards, so that the copy never holds a run that the
-bucket lacks. `refresh` fetches what is new there. For a store in a folder every function here does nothing.
+Files are written to the bucket first and to the copy afterwards, so that the copy never holds a run that the bucket
+lacks. `refresh` fetches what is new in the bucket. For a store in a folder, every function here does nothing.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ _URL = re.compile(r"s3:/+([a-z0-9][a-z0-9.-]+)(?:/+(.*?))?/*")
 _NOTE = ".bucket"  # in the copy: the URL, and then the last known version of each object, one per line
 _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
-_AT_ONCE = 16  # downloads at a time
+_AT_ONCE = 16  # parallel downloads
 _EVERY = 10.0  # seconds between two uploads of a file that changes again and again
 _attached: dict[str, str] = {}  # by the path of a copy: the URL
 _seen: dict[tuple[Path, str], float] = {}  # when a file was last seen in its bucket
@@ -136,7 +136,7 @@ def exists(root: Path, name: str, every: float = 0.0) -> bool:
 
 
 def _versions(root: Path) -> dict[str, str]:
-    """The version of each object that the copy holds."""
+    """The version of each object in the copy."""
     versions: dict[str, str] = {}
     for line in (root / _NOTE).read_text("utf-8").splitlines()[1:]:
         with suppress(ValueError):
@@ -145,7 +145,7 @@ def _versions(root: Path) -> dict[str, str]:
 
 
 def _note(root: Path, versions: dict[str, str]) -> None:
-    """Append versions, an empty one for an object that is gone, in one write, since several processes do so."""
+    """Append versions (empty for an object that is gone) in a single write, because several processes append."""
     file = os.open(root / _NOTE, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, (json.dumps(versions) + "\n").encode())
@@ -154,11 +154,11 @@ def _note(root: Path, versions: dict[str, str]) -> None:
 
 
 def refresh(root: Path, *, anew: bool = False) -> None:
-    """Bring the copy up to what the bucket holds.
+    """Update the copy to what the bucket holds.
 
     Args:
         root: the store.
-        anew: fetch every object, also those whose version is known.
+        anew: fetch every object, even if its version is known.
 
     Raises:
         OSError: the bucket cannot be reached.
@@ -186,7 +186,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
 
 
 def _shorten(root: Path) -> None:
-    """Rewrite the versions where most lines are outdated; a line that is lost in doing so costs one more download."""
+    """Rewrite the versions if most lines are outdated; a line that gets lost meanwhile only costs another download."""
     lines = (root / _NOTE).read_text("utf-8").splitlines()
     versions = {name: tag for name, tag in _versions(root).items() if tag}
     if len(lines) > 2 * len(versions) + 1000:
@@ -194,7 +194,7 @@ def _shorten(root: Path) -> None:
 
 
 def _is_copied(name: str) -> bool:
-    """Whether `refresh` copies an object; others, such as checkpoints, are fetched where they are needed."""
+    """Whether `refresh` copies an object; others, such as checkpoints, are fetched only when they are used."""
     folder, _, file = name.rpartition("/")
     if folder == ".running":
         return file.endswith(".json")
@@ -229,7 +229,7 @@ def fetch_file(root: Path, path: Path) -> None:
 
 
 def fetch_run(root: Path, key: str) -> None:
-    """Fetch a run whole, as it lies in the bucket, over what the copy has; damaged files come as they are."""
+    """Fetch all files of a run from the bucket and overwrite the copy; damaged files are fetched as they are."""
     bucket = bucket_of(root)
     there = None if bucket is None else bucket.read(object_of(key))
     if there is None:
@@ -241,7 +241,7 @@ def fetch_run(root: Path, key: str) -> None:
 
 
 def _unpack(data: bytes, folder: Path) -> None:
-    """Write the files of a packed run as far as they can be read; their checksums show what is wrong with them."""
+    """Write the files of a packed run as far as they can be read; their checksums will show any damage."""
     with suppress(tarfile.TarError, ValueError, EOFError), tarfile.open(fileobj=io.BytesIO(data)) as packed:
         for member in packed:
             content = packed.extractfile(member) if member.isfile() and _FILE.fullmatch(member.name) else None
@@ -262,16 +262,16 @@ def _packed(folder: Path) -> bytes:
 
 
 def upload_run(root: Path, key: str, folder: Path, is_whole: Callable[[], bool]) -> bool:
-    """Put a finished draft of a run into the bucket, in one step; True at once where there is no bucket.
+    """Put a finished draft of a run into the bucket, in one step; True at once if there is no bucket.
 
     Args:
         root: the store.
         key: the run.
         folder: its files.
-        is_whole: whether the run that the copy holds is whole.
+        is_whole: whether the run in the copy is undamaged.
 
     Returns:
-        Whether it is in place; False where the bucket holds a whole run of that key, which is then copied.
+        Whether it is in place; False if the bucket holds an undamaged run with that key, which is then copied.
     """
     bucket = bucket_of(root)
     if bucket is None:
@@ -298,7 +298,7 @@ def share(root: Path, *paths: Path, every: float = 0.0) -> None:
     Args:
         root: the store.
         paths: the files; those that do not exist are skipped.
-        every: skip a file that was uploaded less than so many seconds ago, or has not changed since; 0: skip none.
+        every: skip a file that was uploaded less than this many seconds ago or has not changed since; 0: skip none.
     """
     bucket = bucket_of(root)
     if bucket is None:

@@ -1,4 +1,4 @@
-"""Parquet files as named columns: written whole, read whole or a column at a time."""
+"""Parquet files as named columns: written completely, and read completely or one column at a time."""
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from byrote.table import Table
 __all__ = ["join_parquet", "lazy_table", "metadata_of", "read_many", "read_parquet", "write_parquet"]
 
 Column = NDArray[Any]
-_SMALL = 4_000_000  # numbers in a table whose columns are read together: 32 MB
-_TOGETHER = 500  # files that are read at once: the reader keeps the footer of each in memory
+_SMALL = 4_000_000  # most numbers in a table whose columns are read together: 32 MB
+_TOGETHER = 500  # most files that are read at once, because the reader keeps the footer of each in memory
 _DESCRIBED = "DESCRIBE SELECT * FROM read_parquet($files)"
 
 
 def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[str, str] | None = None) -> None:
-    """Write equally long columns as one Parquet file; the same columns and metadata give the same bytes.
+    """Write columns of equal length as one Parquet file; the same columns and metadata give the same bytes.
 
     Args:
         path: the file.
@@ -60,7 +60,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
     """The columns of many Parquet files one after another, some hundred files at a time.
 
     Yields:
-        The columns, of which a file may lack some, and for each row the index of its file in `paths`.
+        The columns (a file may lack some of them), and for each row the index of its file in `paths`.
 
     Raises:
         ValueError: a file that is not readable Parquet (names it).
@@ -74,12 +74,12 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
 
 
 def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mapping[str, str]) -> None:
-    """Write the rows of many files into one, as a stream that is never held in memory as a whole.
+    """Write the rows of many files into one file as a stream, without holding all of them in memory.
 
     Args:
-        target: the file to write. Its column `key` names the folder of the file that a row comes from, unless that
-            file has such a column.
-        parts: files of the same columns, one sequence after another.
+        target: the file to write. Its column `key` is the name of the folder that a row's file is in, unless that file
+            has a column `key` itself.
+        parts: files with the same columns, in sequences that are joined in order.
         metadata: texts by name, stored in the file beside its schema.
 
     Raises:
@@ -98,9 +98,9 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
 
 
 def lazy_table(path: Path) -> Table:
-    """The table of one Parquet file; columns are read when they are first used.
+    """The table in one Parquet file; columns are read when they are first used.
 
-    The numeric columns of a small table are read together, those of a large table one by one.
+    The numeric columns of a small table are read together, the columns of a large table one by one.
 
     Raises:
         ValueError: a file that is not readable Parquet.
@@ -162,7 +162,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain(column: Column) -> Column:
-    """Masked values as NaN (numbers) or None (text), as a plain array."""
+    """A plain array in which masked values are NaN (numbers) or None (texts)."""
     if not isinstance(column, np.ma.MaskedArray):
         return np.asarray(column)
     values, hidden = np.ma.getdata(column), np.ma.getmaskarray(column)

@@ -1,7 +1,7 @@
-"""The plan of a store: which runs a study asks for, written once, read as plain data.
+"""The plan of a store: the runs of a study, written once and read as plain data.
 
 `DIR/plan.json` names the study, its scale, the overrides and imported modules, and every run by key, part and spec. It
-also holds which older contents of files and modules still count (`byrote run --accept`).
+also lists older contents of files and modules whose runs still count (`byrote run --accept`).
 """
 
 import itertools
@@ -23,7 +23,7 @@ from byrote.store.uncollected import uncollected
 
 __all__ = ["Entry", "Plan", "older_versions", "question"]
 
-_DIGITS = 6  # the fewest digits that name a content to accept
+_DIGITS = 6  # the fewest digits that may identify a content to accept
 _PLAN_DRAFT = re.compile(r"\.+plan\..*\.tmp\.json")
 
 
@@ -33,7 +33,7 @@ class Entry:
 
     Attributes:
         key: the run's name.
-        part: the part of the study that asks for it.
+        part: the part of the study that contains it.
         spec: its spec as plain data.
         contents: the digests of the files and modules that the spec names, see `byrote.identity`.
         bind: the fields of the spec that are chosen for its loss, see `byrote.study.Part`.
@@ -47,11 +47,11 @@ class Entry:
 
     @property
     def question(self) -> str:
-        """A digest of its spec that stays the same whatever the named files and modules contain."""
+        """A digest of its spec that does not depend on the contents of files and modules."""
         return question(self.spec)
 
     def keys(self, accepted: Mapping[str, Iterable[str]]) -> Iterator[str]:
-        """Its own key, then those it would have with the older contents that were accepted."""
+        """Its own key, then the keys it would have with the older contents that were accepted."""
         yield self.key
         choices = [[new, *accepted.get(name, ())] for name, new in self.contents.items()]
         for digests in itertools.islice(itertools.product(*choices), 1, None):
@@ -66,7 +66,7 @@ class Plan:
         study, scale, overrides, imports: the arguments of `byrote run`.
         entries: every run, in the order of the study.
         accepted: the digests of older contents whose runs still count, by the name of the file or module.
-        file: the TOML file of the study, as `byrote run` got it; empty for a built-in study.
+        file: the TOML file of the study, as it was given to `byrote run`; empty for a built-in study.
     """
 
     study: str
@@ -79,7 +79,7 @@ class Plan:
 
     @classmethod
     def read(cls, root: Path) -> "Plan | None":
-        """The plan of a store; None where there is none.
+        """The plan of a store; None if it has no plan.
 
         Raises:
             ValueError: the file is not a valid plan, or an older byrote wrote it.
@@ -110,25 +110,25 @@ class Plan:
             raise ValueError(f"{path} is not a plan that byrote wrote ({error}); choose another `out=`") from None
 
     def check_keys(self, path: Path) -> None:
-        """Check that the spec of each entry gives its key; a seal does not show that.
+        """Check that the spec of each entry gives its key, which a seal does not ensure.
 
         Args:
             path: the file of the plan.
 
         Raises:
-            ValueError: the spec of an entry does not.
+            ValueError: the spec of an entry gives another key.
         """
         for entry in self.entries:
             if run_key(entry.spec, entry.contents) != entry.key:
                 raise ValueError(
-                    f"{path} is not as byrote wrote it (the spec of run {entry.key} differs); restore it, or start the "
-                    "same `byrote run` command again, which writes it anew"
+                    f"{path} is not as byrote wrote it (the spec of run {entry.key} differs); restore it, or start "
+                    "the same `byrote run` command again, which rewrites it"
                 )
 
     def present(self, committed_keys: Iterable[str]) -> dict[str, str]:
-        """For each finished entry, by key, the key of the committed run that stands for it.
+        """For each finished entry, by key, the key of its committed run.
 
-        This is the entry's own run or, where older contents were accepted, a run that was made with them.
+        This is the entry's own key or, if older contents were accepted, the key of a run that was made with them.
         """
         whole = set(committed_keys)
         answers = {}
@@ -140,11 +140,11 @@ class Plan:
         return answers
 
     def accepting(self, root: Path, digests: Iterable[str] = ()) -> "Plan":
-        """This plan with the older contents that its store accepts already, and with further ones.
+        """This plan, together with older contents: those that its store accepts already, and further ones.
 
         Args:
-            root: the store; it need not be there yet.
-            digests: the first digits, at least six, of contents whose runs lie in the store.
+            root: the store; it need not exist yet.
+            digests: the first digits, at least six, of contents whose runs are in the store.
 
         Raises:
             ValueError: no run of an older version has contents that begin with these digits, or several contents do.
@@ -160,11 +160,12 @@ class Plan:
         return replace(self, accepted=accepted)
 
     def write(self, root: Path) -> None:
-        """Write the plan into a new store, or over a plan all of whose runs it includes: a study may grow.
+        """Write the plan into a new store, or over an older plan if this plan includes all of its runs: a study may
+        grow.
 
         Raises:
-            ValueError: the folder holds another study or scale, runs that this study does not ask for, or files that
-                do not form a store.
+            ValueError: the folder holds another study or scale, runs that this study does not contain, or files that do
+                not form a store.
         """
         there = Plan.read(root)
         if there is not None:
@@ -182,8 +183,8 @@ class Plan:
             if len(shared) < len(there.entries):
                 raise ValueError(
                     f"{root} holds study {there.study!r}{_scale(there.scale)} made from a different spec "
-                    f"({len(there.entries)} runs, {len(shared)} of them among the {len(self.entries)} asked for); "
-                    f"choose another `out=`"
+                    f"({len(there.entries)} runs, {len(shared)} of them among the {len(self.entries)} of this "
+                    "study); choose another `out=`"
                 )
             if there != self:
                 self._store(root)
@@ -224,7 +225,7 @@ def _has_files(root: Path) -> bool:
 
 @lru_cache(maxsize=1)
 def _remembered(path: Path, state: tuple[int, ...]) -> Plan:
-    """The plan in a file, read once until the file changes: reading one of ten thousand runs takes a second."""
+    """The plan in a file, read again only if the file changes: reading a plan of ten thousand runs takes a second."""
     return Plan._read(path)
 
 
@@ -236,27 +237,27 @@ def _sealed(path: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _of_format(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """The entries of a stored plan, which must have the format of this byrote."""
+    """The entries of a stored plan, after a check that it has the format of this byrote."""
     if data["format"] != FORMAT:
         raise ValueError(
-            f"{path} has format {data['format']}, this byrote reads format {FORMAT}; "
-            "run the study again into another `out=`, or read the store with the byrote that wrote it"
+            f"{path} has format {data['format']}, but this byrote reads format {FORMAT}; run the study again into "
+            "another `out=`, or read the store with the byrote that wrote it"
         )
     entries: list[dict[str, Any]] = data["entries"]
     return entries
 
 
 def question(spec: Mapping[str, Any]) -> str:
-    """A digest of a spec that stays the same whatever the named files and modules contain."""
+    """A digest of a spec that does not depend on the contents of files and modules."""
     return digest(identity(spec, {}))
 
 
 def older_versions(root: Path, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Committed runs of the plan's specs that were made with other contents of a file or module and not accepted.
+    """Committed runs of the plan's specs that were made with contents of a file or module that are not accepted.
 
     Returns:
-        By name and first digits of the content, such as "mine 0f3a5c9e21b4" (several joined by "and"), the keys of the
-        runs made with it; each run is listed once.
+        The keys of the runs by the name of the file or module and the first digits of its content, such as "mine
+        0f3a5c9e21b4" (several are joined by "and"); each run is listed once.
     """
     older = _older(root, plan).items()
     return {" and ".join(content_name(*content) for content in contents): keys for contents, keys in older}
@@ -284,9 +285,11 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
 
 
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
-    """The one name and content that begins with these digits."""
+    """The name and content, which must be unique, whose content begins with these digits."""
     if len(prefix) < _DIGITS:
-        raise ValueError(f"`accept=` needs at least the first {_DIGITS} digits of a content, got {prefix!r}")
+        raise ValueError(
+            f"`accept=` needs at least the first {_DIGITS} digits of the digest of a content, got {prefix!r}"
+        )
     meant = sorted(one for one in known if one[1].startswith(prefix.lower()))
     if len(meant) == 1:
         return meant[0]

@@ -1,4 +1,5 @@
-"""How fast a store fills, how long it will take, and what went wrong, from its events and notes. Never loads torch."""
+"""How fast a store fills, how long it will take, and what went wrong, from its events and notes. This module never
+loads torch."""
 
 import os
 import time
@@ -10,7 +11,7 @@ from byrote.store.log import read_costs, read_events
 
 __all__ = ["problems_of", "progress_of"]
 
-_LATEST = 50  # how many finished runs the rate is computed from
+_LATEST = 50  # the latest finished runs, from which the rate is computed
 
 Event = Mapping[str, Any]
 
@@ -24,8 +25,8 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
         now: seconds since 1970; None: the current time.
 
     Returns:
-        drivers: how many work on it now; runs_per_hour and seconds_left (None: not known), from the latest runs of
-        these drivers, the time left by the cost of the runs; problems: see `problems_of`.
+        drivers: the number of drivers at work; runs_per_hour and seconds_left (None: unknown): computed from the latest
+        runs of these drivers, and seconds_left also from the cost of the missing runs; problems: see `problems_of`.
     """
     now = time.time() if now is None else now
     events, costs = read_events(root), read_costs(root)
@@ -50,7 +51,7 @@ def progress_of(root: Path, state: Mapping[str, Any], now: float | None = None) 
 
 
 def _active(events: Sequence[Event], hosts: Iterable[str]) -> dict[str, Event]:
-    """The first event of each driver that still works, as far as this machine can tell, by its name."""
+    """The first event of each driver that is still at work, as far as this machine can tell, by the driver's name."""
     import socket
 
     begun: dict[str, Event] = {}
@@ -81,16 +82,16 @@ def _is_running(pid: int) -> bool:
 def problems_of(
     events: Iterable[Event], failures: Iterable[Mapping[str, Any]], missing: set[str]
 ) -> list[dict[str, Any]]:
-    """Failures by kind, the most frequent first.
+    """Problems by kind, the most frequent first.
 
     Args:
         events: the events of the store, by time.
         failures: the runs that ended "failed": key and error.
-        missing: the keys of the runs that are not there; earlier problems of finished runs are left out.
+        missing: the keys of the runs that are not finished; earlier problems of finished runs are left out.
 
     Returns:
         One mapping per kind: kind (diverged, the type of an exception, "worker died", or "not carried out"), runs,
-        first (the first line of the message of one of them), and key (of that run, whose log holds the rest).
+        first (the first line of the message of one of these runs), and key (of that run; its log has the rest).
     """
     latest: dict[str, tuple[str, str]] = {failure["key"]: ("diverged", failure["error"]) for failure in failures}
     for event in events:

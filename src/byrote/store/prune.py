@@ -17,11 +17,11 @@ __all__ = ["finished_checkpoints", "prune"]
 
 
 def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[Path]:
-    """Remove the leftovers of dead processes, checkpoints of finished runs, and notes of runs that nobody trains.
+    """Remove the leftovers of dead processes, checkpoints of finished runs, and notes of runs that no process trains.
 
     Args:
         root: the store.
-        foreign: also remove runs that the plan does not ask for, older versions excepted.
+        foreign: also remove runs that the plan does not contain, except those made with older contents.
         dry_run: remove nothing.
 
     Returns:
@@ -44,7 +44,7 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
 
 
 def finished_checkpoints(root: Path, done: Collection[str]) -> Iterator[Path]:
-    """The checkpoints all of whose runs are done, and those that cannot be read."""
+    """The checkpoints whose runs are all done, and the checkpoints that cannot be read."""
     for path in sorted((root / ".running").glob("*.checkpoint")):
         with suppress(OSError):
             with path.open("rb") as file:
@@ -58,7 +58,7 @@ def finished_checkpoints(root: Path, done: Collection[str]) -> Iterator[Path]:
 
 
 def _idle_notes(root: Path) -> Iterator[Path]:
-    """The notes of runs that nobody trains."""
+    """The notes of runs that no process trains."""
     at_work = leased(root)
     for path in sorted((root / ".running").glob("*.json")):
         if path.stem not in at_work and not path.name.startswith("."):

@@ -1,4 +1,4 @@
-"""The tables of a store, or of a folder of compacted results. Loads torch at most for `byrote.store.facts`."""
+"""The tables of a store, or of a folder of compacted results. Only `byrote.store.facts` may load torch."""
 
 import json
 import re
@@ -48,7 +48,8 @@ class Results:
         source: where the tables were read from, for captions.
         about: study, scale, machine, and the runs that were left out, for the head of a report.
         load_features: returns the features of runs with M = 2, see `features`.
-        feature_files: returns the files that hold them, so that they can be joined without reading them into memory.
+        feature_files: returns the files that hold these features, so that they can be joined without reading them into
+            memory.
     """
 
     runs: Table
@@ -65,12 +66,12 @@ class Results:
 
     @property
     def partial(self) -> str:
-        """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty where they hold them all."""
+        """How many of the planned runs the tables hold, such as "6 of 108 runs"; empty if they hold all."""
         planned = int(self.about.get("planned", 0))
         return f"{len(self.runs)} of {planned} runs" if len(self.runs) < planned else ""
 
     def where(self, mask: NDArray[np.bool_]) -> "Results":
-        """The tables of the runs that a mask (R,) selects; the others no longer count as planned."""
+        """The tables of the runs that a mask (R,) selects; the other runs no longer count as planned."""
         place = np.where(mask, np.cumsum(mask) - 1, -1)
         runs, history = self.runs.take(np.flatnonzero(mask)), self.history
         if len(history):
@@ -101,7 +102,8 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
 
     Args:
         root: the folder.
-        facts: what the facts of the runs are compared with; None: `Facts()`, which loads torch for unknown ones.
+        facts: what the facts of the runs are compared with; None: `Facts()`, which loads torch if some are not in the
+            cache.
 
     Raises:
         ValueError: the folder is neither, a file in it is damaged, or an older byrote wrote it.
@@ -137,7 +139,7 @@ def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Parts:
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Check that a compacted file is the one that was written."""
+    """Check that a compacted file is as it was written."""
     path = folder / name
     wanted = about["files"].get(name)
     if not path.is_file() or sha256(path) != wanted:
@@ -146,12 +148,12 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
 
 
 def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
-    """Check that the facts of compacted runs are those that their specs give."""
+    """Check that the facts of compacted runs agree with their specs."""
     for row in runs.rows():
         wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
         if wrong:
             raise ValueError(
-                f"{path} has facts of run {row['key']} that its spec does not give ({wrong}); restore it, or run "
+                f"{path} has facts of run {row['key']} that contradict its spec ({wrong}); restore it, or run "
                 "`byrote compact` again where the runs are"
             )
     facts.keep()
@@ -165,8 +167,8 @@ def _about(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again") from None
     if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
         raise ValueError(
-            f"{folder} has results of format {about.get('format', 1)}, this byrote reads format {FORMAT}; "
-            "compact the store again with this byrote, or read them with the one that wrote them"
+            f"{folder} has results of format {about.get('format', 1)}, but this byrote reads format {FORMAT}; "
+            "compact the store again with this byrote, or read the results with the version that wrote them"
         )
     return about
 
@@ -226,7 +228,7 @@ def _history(
 
 
 def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """The manifests of runs that must be whole, with these files as they were written."""
+    """The manifests of runs, after a check that these files are as they were written."""
     manifests, flaws = whole_runs(folder, keys, names)
     for flaw in flaws.values():
         raise DamagedRunError(folder, flaw)
@@ -234,7 +236,7 @@ def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[st
 
 
 def _feature_files(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
-    """The files that hold features, as they were written: the compacted one, then those of the runs."""
+    """The files that hold features, checked: the compacted file, then the files of the runs."""
     keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
     whole = _whole(folder, keys, (_FEATURES,))
     return [
@@ -286,20 +288,20 @@ def _about_plan(
 def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") -> Path:
     """Write the tables of a store as `table.parquet`, `runs.parquet`, `features.parquet`, and `about.json`.
 
-    Specs, contents, and errors about missing data name folders. The home folder is written as `~` in them, since these
+    Specs, contents, and errors about missing data contain paths. In them the home folder is written as `~`, since these
     files are meant to be shared.
 
     Args:
         root: the store.
         out: the folder to write into; None: the store itself.
-        part: only the runs of this part of the study; empty: all. It needs another folder than the store.
+        part: only the runs of this part of the study; empty: all. A part cannot be written into the store itself.
 
     Raises:
         ValueError: `root` is not a store, or it has no such part.
         byrote.files.WriteError: the disk is full or read-only.
     """
     if part and (out is None or Path(out).resolve() == Path(root).resolve()):
-        raise ValueError(f"`part={part!r}` needs `out=`, another folder than the store {root}")
+        raise ValueError(f"`part={part!r}` needs `out=` with a folder other than the store {root}")
     root = located(root)
     refresh(root)
     results = _of_part(root, part) if part else read_results(root)
@@ -338,7 +340,7 @@ def _of_part(root: Path, part: str) -> Results:
 
 
 def _without_home(text: str) -> str:
-    """JSON text in which paths of the home folder begin with `~`."""
+    """JSON text in which paths in the home folder begin with `~`."""
     home = Path.home()
     if str(home) == home.anchor:
         return text

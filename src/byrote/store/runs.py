@@ -1,7 +1,7 @@
-"""One stored run, read and checked: `DIR/<key>/` must hold what byrote wrote for that key, whole.
+"""One stored run, read and checked: `DIR/<key>/` must hold exactly what byrote wrote for that key.
 
-The manifest is sealed and names every other file with its size and SHA-256, `spec.json` among them, whose content gives
-the key. So nothing in the folder can be cut short, altered, or exchanged with a file of another run unnoticed.
+The manifest is sealed and names every other file with its size and SHA-256, including `spec.json`, from which the key
+follows. So no file in the folder can be truncated, altered, or exchanged with a file of another run unnoticed.
 """
 
 import os
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 MANIFEST, SPEC, WEIGHTS = "manifest.json", "spec.json", "weights.safetensors"
-_FOOTER = 1 << 16  # bytes at the end of a Parquet file in which its metadata are looked for first
+_FOOTER = 1 << 16  # bytes at the end of a Parquet file that are searched first for its metadata
 _UNSEALED = {"format", "key", "status", "error", "facts", "files", "seconds", "numerics", "machine"}
 
 
@@ -45,10 +45,10 @@ class Flaw:
 
     Attributes:
         key: the run, by the name of its folder.
-        kind: "torn" (a file is missing or cut short), "altered", "swapped" (it belongs to another run), "missing" (the
-            plan asks for it and it is not there), or "foreign" (it is there and the plan does not ask for it).
-        file: the file, empty where it is the run as a whole.
-        words: what is wrong, without the names.
+        kind: "torn" (a file is missing or truncated), "altered", "swapped" (a file belongs to another run), "missing"
+            (the run is in the plan but not in the store), or "foreign" (the run is in the store but not in the plan).
+        file: the file; empty if the flaw concerns the run as a whole.
+        words: what is wrong, as the predicate of a sentence about the file.
     """
 
     key: str
@@ -57,17 +57,17 @@ class Flaw:
     words: str
 
     def sentence(self, root: Path) -> str:
-        """One sentence that names run and file, and says what to do."""
+        """One sentence with the run, the file, and what to do."""
         path = root / self.key / self.file if self.file else root / self.key
-        cure = "the same `byrote run` command makes it again"
+        cure = "the same `byrote run` command trains it again"
         if self.kind == "foreign":
             cure = "`byrote prune` with `foreign=` removes it"
         return f"run {self.key} is {self.kind}: {path} {self.words}; {cure}"
 
 
 def facts_flaw(key: str, wrong: str) -> Flaw:
-    """A manifest whose facts are not those of the run's spec; `wrong` names them."""
-    return Flaw(key, "altered", MANIFEST, f"has facts that its spec does not give ({wrong})")
+    """The flaw of a manifest whose facts contradict the run's spec; `wrong` lists these facts."""
+    return Flaw(key, "altered", MANIFEST, f"has facts that contradict its spec ({wrong})")
 
 
 class DamagedRunError(ValueError):
@@ -112,7 +112,7 @@ def read_manifest(root: Path, key: str) -> dict[str, Any]:
         words = str(error).removeprefix(f"{path} ")
         raise _damaged(root, key, "altered", MANIFEST, words) from None
     if manifest.get("format") != FORMAT:
-        words = f"has format {manifest.get('format')}, this byrote reads format {FORMAT}"
+        words = f"has format {manifest.get('format')}, but this byrote reads format {FORMAT}"
         raise _damaged(root, key, "altered", MANIFEST, words)
     if manifest.get("key") != key:
         raise _damaged(root, key, "swapped", MANIFEST, f"belongs to run {manifest.get('key')}")
@@ -142,10 +142,10 @@ def read_spec(root: Path, key: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """Check that every file of the manifest is there, and as long as when it was written.
+    """Check that every file of the manifest exists and is not shorter than when it was written.
 
     Raises:
-        DamagedRunError: one is not.
+        DamagedRunError: a file is missing or truncated.
     """
     written = manifest.get("sizes", {})
     for name in manifest["files"]:
@@ -155,7 +155,7 @@ def check_sizes(root: Path, manifest: Mapping[str, Any], sizes: Mapping[str, int
             other = _named_in(root / manifest["key"] / name)
             if other not in ("", manifest["key"]):
                 raise _damaged(root, manifest["key"], "swapped", name, f"belongs to run {other}")
-            words = f"is cut short ({sizes[name]} of {written.get(name, 'more')} bytes)"
+            words = f"is truncated ({sizes[name]} of {written.get(name, 'more')} bytes)"
             raise _damaged(root, manifest["key"], "torn", name, words)
 
 
@@ -163,7 +163,7 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
     """Check that a file has the checksum of the manifest, and that the spec gives the key.
 
     Raises:
-        DamagedRunError: it does not.
+        DamagedRunError: the checksum or the key is another.
     """
     key, path = str(manifest["key"]), root / str(manifest["key"]) / name
     try:
@@ -187,14 +187,14 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
 
 
 def _ends_with(path: Path, key: str) -> bool:
-    """Whether the last bytes of a Parquet file, where its metadata are, hold a key; a check that needs no parser."""
+    """Whether the last bytes of a Parquet file, where its metadata are, contain a key; this needs no parser."""
     with path.open("rb") as file:
         file.seek(-min(os.path.getsize(path), _FOOTER), os.SEEK_END)
         return key.encode() in file.read()
 
 
 def _named_in(path: Path) -> str:
-    """The run that the metadata of a Parquet file name; empty where they name none."""
+    """The run that is named in the metadata of a Parquet file; empty if there is none."""
     try:
         return metadata_of(path).get("key", "") if path.suffix == ".parquet" else ""
     except ValueError:
@@ -205,14 +205,14 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
     """The trained weights of a run by name.
 
     Raises:
-        ValueError: the run is not there, keeps no weights, or its file is not the one that was written.
+        ValueError: the run does not exist, has no stored weights, or its file is not as it was written.
     """
     if not is_key(key) or not (root / key / MANIFEST).is_file():
-        raise ValueError(f"{root} holds no run {key!r}; name a key of its table of runs")
+        raise ValueError(f"{root} has no run {key!r}; use a key from its table of runs")
     manifest = read_manifest(root, key)
     if WEIGHTS not in manifest["files"]:
         raise ValueError(
-            f"run {key} in {root} keeps no weights; train it again into another `out=` with `keep_weights=`"
+            f"the weights of run {key} in {root} were not kept; train it again into another `out=` with `keep_weights=`"
         )
     check_run(root, key, manifest, (SPEC, WEIGHTS))
     from safetensors.numpy import load_file
@@ -222,10 +222,10 @@ def read_weights(root: Path, key: str) -> dict[str, NDArray[Any]]:
 
 
 def check_run(root: Path, key: str, manifest: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Check that all files of a run are there, and that the named ones are as they were written.
+    """Check that all files of a run exist, and that the named files are as they were written.
 
     Raises:
-        DamagedRunError: one is not.
+        DamagedRunError: a file is missing or is not as it was written.
     """
     try:
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(root / key)}

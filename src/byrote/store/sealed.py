@@ -1,7 +1,8 @@
-"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that no bit of it changes unnoticed.
+"""Sealed JSON: a file whose first line holds the SHA-256 of the rest, so that no change of the file goes unnoticed.
 
-A seal reveals damage and hasty edits, not forgery: whoever can write to a store can seal what they write. Files from
-before there were seals start with a line that holds only a brace; no flipped bit turns a sealed file into one of them.
+A seal reveals damage and accidental edits, but not forgery: anyone who can write to a store can also seal a file. Older
+files without a seal start with a line that holds only a brace; a flipped bit cannot turn a sealed file into such a
+file.
 """
 
 import hashlib
@@ -51,11 +52,11 @@ def write_sealed_line(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
-    """The object in a file, without its seal, and whether it had one; another format is left to the caller to refuse.
+    """The object in a file, without its seal, and whether it had a seal; the caller must check the format.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no JSON object, or it is not as it was written.
+        ValueError: it is not a JSON object, or it is not as it was written.
     """
     raw = path.read_bytes()
     try:
@@ -64,7 +65,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged (it holds no JSON object)")
+        raise ValueError(f"{path} is damaged (it does not hold a JSON object)")
     digest = value.pop("digest", None)
     if digest is None and raw.startswith(b"{\n"):
         return value, False

@@ -25,11 +25,11 @@ from byrote.store.verified import whole_runs
 
 __all__ = ["clear_abandoned", "clear_running", "mark_running", "mark_unavailable", "not_run", "state_of"]
 
-_EVERY = 10.0  # seconds between two uploads of the note of a run, where the store is a bucket
+_EVERY = 10.0  # seconds between two uploads of the note of a run, if the store is a bucket
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Note that this process trains these runs, and how far it is."""
+    """Note that this process is training these runs, and how far it is."""
     folder = root / ".running"
     folder.mkdir(exist_ok=True)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
@@ -45,7 +45,7 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
 
 
 def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
-    """Remove the notes of those runs, among these, that nobody trains any more."""
+    """Remove the notes of those of these runs that no process trains any longer."""
     there = {path.stem for path in (root / ".running").glob("*.json")}.intersection(keys)
     if there:
         clear_running(root, there - leased(root))
@@ -62,7 +62,7 @@ def mark_unavailable(root: Path, reasons: Mapping[str, str]) -> None:
 
 
 def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]:
-    """Key, part and reason of every run that was left out for want of data, those that are done excepted.
+    """Key, part and reason of every run that was left out because its data are unavailable, except runs that are done.
 
     Raises:
         ValueError: the file that names them is damaged.
@@ -85,8 +85,8 @@ def not_run(root: Path, plan: Plan, done: Iterable[str]) -> list[dict[str, str]]
 def state_of(root: Path) -> dict[str, Any]:
     """Counts of missing, running, done, failed, damaged and unavailable runs, with the reasons for the last three.
 
-    A run is damaged where its manifest is not as it was written, or has facts that its spec does not give, as far as
-    these are known (`byrote.store.facts`). Its other files are left to `byrote verify`.
+    A run counts as damaged if its manifest is not as it was written, or has facts that contradict its spec, as far as
+    the right facts are known (`byrote.store.facts`). Only `byrote verify` checks its other files.
 
     Raises:
         ValueError: the folder is not a store.

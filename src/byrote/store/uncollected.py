@@ -1,4 +1,4 @@
-"""Pause garbage collection while very many lasting objects are made: it would scan all of them repeatedly."""
+"""Pause garbage collection while very many lasting objects are made, because it would scan all of them repeatedly."""
 
 import gc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ __all__ = ["uncollected"]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is collected while the block lasts; for blocks that end soon, and whose objects stay."""
+    """No garbage is collected in the block; use it for short blocks that create lasting objects."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Which runs of a store are whole: each file is checked once, and the result is remembered until the file changes.
+"""Which runs of a store are whole: each file is checked once, and the result is kept until the file changes.
 
 `DIR/.verified.json` holds, for each run, its manifest and the time, size and inode of every file whose checksum was
-right. A store of ten thousand runs can then be opened again by listing its folders, without reading the files.
-`byrote verify` ignores this memory and reads every byte.
+right. Then even a store of ten thousand runs can be opened again by listing its folders, without reading the files.
+`byrote verify` ignores these results and reads every byte.
 """
 
 import json
@@ -22,23 +22,23 @@ __all__ = ["flaw_of", "forget", "whole_runs"]
 Stamp = list[int]
 _MEMORY = ".verified.json"
 _SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
-_WORTH = 64  # newly checked files from which on the memory is written: a small store is read as fast without
+_WORTH = 64  # fewest newly checked files for which the memory is saved; a small store is fast without it
 
 
 def whole_runs(
     root: Path, keys: Iterable[str], names: Collection[str] | None = None, *, believed: bool = True
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Flaw]]:
-    """The manifests of those runs that are whole, and what is wrong with the others, by key.
+    """The manifests of the undamaged runs, and what is wrong with the other runs, by key.
 
-    Every file must exist with its size; manifest and spec are always checked in full. With no `names` at all, only the
-    manifest is checked.
+    Every file must exist and must not be truncated; the manifest and the spec are always read and checked. With
+    `names=()`, only the manifest is checked.
 
     Args:
         root: the store.
         keys: the runs to look at.
-        names: the further files whose checksums count, such as those that will be read; None: all; `()`: none, and not
-            the spec either.
-        believed: whether to use the memory; False: read every file anew.
+        names: the other files whose checksums are checked, such as files to be read next; None: all files; `()`: none,
+            not even the spec.
+        believed: whether to rely on earlier checks; False: read every file again.
     """
     memory = _Memory(root, believed)
     manifests: dict[str, dict[str, Any]] = {}
@@ -53,7 +53,7 @@ def whole_runs(
 
 
 def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw | None:
-    """What is wrong with one run, read anew; None where it is whole, see `whole_runs`."""
+    """What is wrong with one run, whose files are read again; None if it is undamaged. See `whole_runs`."""
     try:
         _Memory(root, believed=False).look(key, names)
     except DamagedRunError as error:
@@ -62,13 +62,13 @@ def flaw_of(root: Path, key: str, names: Collection[str] | None = None) -> Flaw 
 
 
 def forget(root: Path) -> None:
-    """Delete the memory of a store, where the store can be written to."""
+    """Delete the results of earlier checks, if the store can be written to."""
     with suppress(OSError):
         (root / _MEMORY).unlink()
 
 
 class _Memory:
-    """The checked files of a store; the entry of a file that has changed since is ignored."""
+    """The files of a store that were checked before; entries of files that have changed since are ignored."""
 
     def __init__(self, root: Path, believed: bool = True) -> None:
         self._root, self._path = root, root / _MEMORY
@@ -76,7 +76,7 @@ class _Memory:
         self._new = 0
         self._now = time.time()
         if believed:
-            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # it is made again
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):  # the file is made again
                 stored = read_sealed(self._path)[0]
                 machines = [json.loads(text) for text in stored["machines"]]
                 with uncollected():
@@ -84,10 +84,10 @@ class _Memory:
                         self._known[key] = stamps, manifest | {"machine": machines[machine]}
 
     def look(self, key: str, names: Collection[str] | None) -> dict[str, Any]:
-        """The manifest of a run whose files are whole.
+        """The manifest of a run, after a check of its files.
 
         Raises:
-            DamagedRunError: the run is not.
+            DamagedRunError: the run is damaged.
         """
         stamps = self._stamps(key, names)
         known, manifest = self._known.get(key, ({}, {}))
@@ -110,7 +110,7 @@ class _Memory:
         return manifest
 
     def _stamps(self, key: str, names: Collection[str] | None) -> dict[str, Stamp]:
-        """Times, size, and inode of each file of a run, of its manifest alone where no other counts."""
+        """Times, size, and inode of each file of a run, or of its manifest alone if no other file is checked."""
         stamps: dict[str, Stamp] = {}
         try:
             if names == ():
@@ -134,7 +134,7 @@ class _Memory:
             self._known[key] = unchanged | settled, manifest
 
     def save(self) -> None:
-        """Save the memory, where enough of it is new and the store can be written to."""
+        """Save which files were checked, if enough of them are new and the store can be written to."""
         if self._new < _WORTH:
             return
         with suppress(OSError):

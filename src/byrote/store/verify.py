@@ -1,4 +1,4 @@
-"""`byrote verify`: read every byte of a store or of a results folder, and name each run that is not as it should be."""
+"""`byrote verify`: read every byte of a store or of a results folder, and report each damaged run."""
 
 import os
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Verification:
     Attributes:
         root: the folder.
         planned: how many runs its plan asks for; 0 for compacted results, which are checked as they are.
-        whole: how many of them are present and whole.
-        flaws: what is wrong, by key; a run that is not there yet is "missing", but not one whose data are not here.
-        unavailable, older: how many were left out for want of data, and how many were made with older contents of a
-            file or module; neither is a flaw.
+        whole: how many of them are present and undamaged.
+        flaws: what is wrong, by key. A run that is not there yet is "missing", unless its data are unavailable.
+        unavailable, older: how many runs were left out because their data are unavailable, and how many were made with
+            older contents of a file or module; neither counts as a flaw.
     """
 
     root: Path
@@ -38,17 +38,17 @@ class Verification:
     older: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for a program."""
+        """The result as plain data, for programs."""
         flaws = [{"key": f.key, "kind": f.kind, "file": f.file, "error": f.sentence(self.root)} for f in self.flaws]
         counts = {"planned": self.planned, "whole": self.whole, "unavailable": self.unavailable, "older": self.older}
         return {**counts, "flaws": flaws}
 
 
 def verify(root: Path) -> Verification:
-    """Read every file anew, without the memory of earlier checks.
+    """Read every file again, without the results of earlier checks.
 
     Besides the size and checksum of each file, this checks that a Parquet file names the run of its folder, and that
-    the facts of a manifest are those that its spec gives, as far as they do not depend on data.
+    the facts of a manifest agree with its spec, as far as they do not depend on data.
 
     Raises:
         ValueError: the folder is neither a store nor a results folder, or its plan, its notes or its compacted tables
@@ -77,12 +77,12 @@ def verify(root: Path) -> Verification:
     left_out = {run["key"] for run in not_run(root, plan, present)}
     older = {key for keys in older_versions(root, plan).values() for key in keys}
     for key in set(there) - set(present.values()) - older:
-        flaws[key] = Flaw(key, "foreign", "", "belongs to no run of the plan")
+        flaws[key] = Flaw(key, "foreign", "", "is not a run of the plan")
     for entry in plan.entries:
         if entry.key not in present and entry.key not in left_out:
             flaws[entry.key] = Flaw(entry.key, "missing", "", "is not there")
     whole = sum(key not in flaws for key in present.values())
     if flaws:
-        forget(root)  # so that the next `byrote run` reads all files and finds the same
+        forget(root)  # so that the next `byrote run` checks all files again and finds the same flaws
     ordered = tuple(flaws[key] for key in sorted(flaws))
     return Verification(root, len(plan.entries), whole, ordered, len(left_out), len(older))

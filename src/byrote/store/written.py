@@ -36,14 +36,14 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str = "") -> Path:
-    """Write rows as one file, whole or not at all.
+    """Write rows as one file, completely or not at all.
 
     CSV and Parquet hold every digit; an absent value is an empty cell or NULL. A LaTeX table holds four significant
     digits, is a `tabular` in the style of the package booktabs, and names its source in a comment.
 
     Args:
-        path: the file without its ending, which the form gives.
-        rows: at least one, as dictionaries; a name that a row lacks is absent there.
+        path: the file without its ending, which follows from the form.
+        rows: at least one, as dictionaries; a column that a row lacks has an absent value there.
         form: "csv", "parquet", or "latex".
         caption: what the rows are, for the comment in a LaTeX file.
 
@@ -51,7 +51,7 @@ def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str =
         The path of the file.
 
     Raises:
-        ValueError: no row.
+        ValueError: there are no rows.
         byrote.files.WriteError: the disk is full or read-only.
     """
     if not rows:
@@ -74,7 +74,7 @@ def _absent(value: Any) -> bool:
 
 
 def _stored(value: Any) -> Any:
-    """A value as Parquet keeps it: a list of numbers as text."""
+    """A value as it is stored in Parquet: a list of numbers becomes text."""
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 

@@ -1,4 +1,4 @@
-"""One attempt at a task, in any process: the way it ends becomes its last event."""
+"""One attempt at a task, in any process; its last event reports how it ended."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -13,9 +13,10 @@ __all__ = ["attempt"]
 
 
 def attempt(task: Mapping[str, Any], emit: Callable[[dict[str, Any]], object], stop: Callable[[], bool]) -> None:
-    """Run a task and emit its events, the last of them done, held, stopped or error; nothing is raised.
+    """Run a task and emit its events, the last of which is done, held, stopped or error; no exception is raised.
 
-    The driver's search path is appended to this process's own, so that no module of the user shadows a library.
+    The driver's module search path is appended to that of this process, so that no module of the user shadows a
+    library.
 
     Args:
         task, emit, stop: see `work`.

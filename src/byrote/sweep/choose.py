@@ -15,11 +15,12 @@ def chosen(entries: Iterable[Entry], where: Mapping[str, Collection[Any]]) -> se
 
     Args:
         entries: the entries of a plan.
-        where: by dotted path of the spec, such as "noise.rate", the values that are wanted. The path of a component,
-            such as "loss", stands for its kind, and "part" for the part of the study.
+        where: the wanted values for each dotted path of the spec, such as "noise.rate". The path of a component, such
+            as "loss", stands for its kind, and "part" for the part of the study.
 
     Raises:
-        ValueError: no spec has a path, no run has a value at its path, or no run has them all.
+        ValueError: a path is in no spec, a value does not occur at its path, or no run has the wanted values at all
+            paths.
     """
     leaves = {entry.key: {"part": entry.part, **_with_kinds(entry.spec)} for entry in entries}
     for path, wanted in where.items():
@@ -51,7 +52,7 @@ def _with_kinds(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Equal values have equal texts; 1 and 1.0 are equal."""
+    """A text for a value, the same for equal values such as 1 and 1.0."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     return canonical(value)

@@ -1,4 +1,4 @@
-"""The cost of training a run, which orders the tasks and predicts the remaining time."""
+"""The cost of training a run, by which tasks are ordered and the remaining time is predicted."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ __all__ = ["multiply_adds", "training_cost"]
 
 
 def training_cost(experiment: Experiment, size: tuple[int, ...]) -> float:
-    """Multiply-adds of one run's training: 3 x n x epochs x those of one sample's forward pass.
+    """Multiply-adds of one run's training: 3 x n x epochs x the multiply-adds of one sample's forward pass.
 
-    A backward pass takes twice the forward one, for the gradients of the weights and of the activations. A run that
-    starts from another loss trains twice. Evaluations are left out.
+    A backward pass takes twice as many as a forward pass, for the gradients of the weights and of the activations. A
+    run that starts with another loss trains twice. Evaluations are not counted.
 
     Args:
         size: (n, C, H, W) of its training images.
@@ -33,9 +33,9 @@ _COUNTED: dict[tuple[str, tuple[int, ...], int], int] = {}
 def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: int) -> int:
     """Multiply-adds of one sample's forward pass through the linear and convolution layers.
 
-    A layer takes its number of outputs times the number of weights per output. What a user's own module multiplies
-    elsewhere (attention, recurrence) is not counted. 0 for a network that cannot be built or run: its tasks fail at
-    once with the reason.
+    A layer counts as its number of outputs times the number of weights per output. Other products in a user's own
+    module (attention, recurrence) are not counted. The result is 0 for a network that cannot be built or run, whose
+    tasks fail at once with the reason.
 
     >>> from byrote.networks import MLP
     >>> multiply_adds(MLP(depth=2, width=8, feature_width=3), (1, 4, 4), 5)  # 16 x 8 + 8 x 3 + 3 x 5
@@ -43,7 +43,7 @@ def multiply_adds(network: Network, input_shape: tuple[int, ...], num_outputs: i
     """
     architecture = network.digest(), input_shape, num_outputs
     if architecture not in _COUNTED:
-        with torch.random.fork_rng(devices=[]):  # a user's own module may draw
+        with torch.random.fork_rng(devices=[]):  # a user's own module may draw numbers
             _COUNTED[architecture] = _count(network, input_shape, num_outputs)
     return _COUNTED[architecture]
 

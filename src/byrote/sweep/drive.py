@@ -1,4 +1,4 @@
-"""The driver: hands tasks to an executor, records what happens, and waits for the runs that other drivers train."""
+"""The driver: gives tasks to an executor, records events, and waits for runs that other drivers are training."""
 
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +30,7 @@ class Driver:
         executor: where they run.
         plan: the plan of the store.
         costs: multiply-adds of each run, by key.
-        stop: whether the sweep stops.
+        stop: returns whether the sweep should stop.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Driver:
         self._held: dict[str, Task] = {}  # another driver is training them
 
     def carry_out(self, todo: Sequence[Task], on: str) -> None:
-        """Run these tasks. Even after an early end, the workers are ended and the notes of their runs removed.
+        """Run these tasks. Whatever happens, the workers are ended and the notes of their runs are removed at the end.
 
         Raises:
             OSError: the store cannot be written to.
@@ -76,7 +76,7 @@ class Driver:
             for path in leftovers(self._root):
                 remove(path)
             clear_leases(self._root)
-            clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also those of drivers that died
+            clear_abandoned(self._root, [entry.key for entry in self._plan.entries])  # also notes of drivers that died
             self._log.write("end", {"done": self._outcome.done, "left": self._outcome.left, "reason": reason})
 
     def _submit(self, tasks: Sequence[Task]) -> None:
@@ -105,7 +105,7 @@ class Driver:
             time.sleep(min(_TICK, seconds))
 
     def _note(self, event: Event) -> None:
-        """Record an event, and pass it to the watcher."""
+        """Record an event and pass it to the watcher."""
         keys = list(event.task.keys)
         if event.kind == "held":
             self._held[event.task.name] = event.task

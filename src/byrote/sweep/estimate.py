@@ -1,7 +1,7 @@
-"""`byrote run --dry-run`: how many runs and tasks a study asks for, and how long they take, before anything is trained.
+"""`byrote run --dry-run`: how many runs and tasks a study has and how long they will take, without training them.
 
-The time of a run is its multiply-adds over a rate. The rate comes from the runs that the store holds already, network
-by network. Where it holds none, a few batches and one evaluation are timed here.
+The time of a run is its number of multiply-adds divided by a rate. For each network, the rate comes from the finished
+runs in the store. If there are none, a few batches and one evaluation are timed here.
 """
 
 import math
@@ -25,7 +25,7 @@ from byrote.training.evaluate import snapshots
 
 __all__ = ["Estimate", "estimate"]
 
-_TIMED = 6  # the most kinds of networks that are timed; the others take the median rate
+_TIMED = 6  # most kinds of networks that are timed; the others get the median rate
 _SECONDS = 1.0  # seconds of training that are timed
 
 
@@ -34,10 +34,11 @@ class Estimate:
     """What a sweep would do.
 
     Attributes:
-        planned, done, runs, tasks: runs of the plan, runs that are there, runs and tasks that would be trained.
-        flop: floating-point operations of their training, two per multiply-add, evaluations left out.
-        core_seconds: the time that one worker would need for all; NaN where no rate is known.
-        seconds: the time that the workers would need together, at least that of the longest task.
+        planned, done, runs, tasks: numbers of planned runs, of finished runs, and of runs and tasks that would be
+            trained.
+        flop: floating-point operations of their training, two per multiply-add, without evaluations.
+        core_seconds: the time that one worker would need for all of them; NaN if no rate is known.
+        seconds: the time that all workers together would need, at least the time of the longest task.
         source: where the rate comes from, in words.
         parts: runs, flop and core_seconds of each part of the study.
     """
@@ -62,12 +63,12 @@ def estimate(
     workers: int,
     device: str,
 ) -> Estimate:
-    """Price the tasks of a sweep.
+    """Estimate the time of the tasks of a sweep.
 
     Args:
-        todo: the tasks.
+        todo: the tasks to be done.
         parts: the part of the study that each run belongs to, by key.
-        done: the manifests of the runs that are there, by key of the plan.
+        done: the manifests of the finished runs, by key of the plan.
         experiments: all runs of the plan, by key.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         workers: the number of workers.
@@ -102,7 +103,7 @@ def estimate(
 
 
 def _kind(experiment: Experiment) -> str:
-    """Runs of one kind train at one rate."""
+    """What determines the rate of a run: runs of the same kind train at the same rate."""
     return f"{experiment.network.digest()} {experiment.training.precision} {experiment.training.batch_size}"
 
 
@@ -113,7 +114,7 @@ def _rates(
     cost: Callable[[Experiment], float],
     device: str,
 ) -> tuple[dict[str, float], str]:
-    """Multiply-adds a second of each kind of run that is to be done, and where they come from."""
+    """Multiply-adds per second for each kind of run to be done, and where these rates come from."""
     stored: dict[str, list[float]] = defaultdict(list)
     for key, manifest in done.items():
         clock = manifest.get("seconds", {})
@@ -133,12 +134,12 @@ def _rates(
             rates[kind] = cost(kinds[kind].experiments[0]) / max(spent, 1e-9)
     rest = median([rate for rate in rates.values() if rate > 0] or [math.nan])
     here = f"timed here for {time.perf_counter() - began:.0f} s" if timed else ""
-    there = f"from {sum(len(values) for values in stored.values())} runs of the store" if stored else ""
+    there = f"from {sum(len(values) for values in stored.values())} runs in the store" if stored else ""
     return {kind: rates.get(kind, rest) or rest for kind in kinds}, " and ".join(p for p in (there, here) if p)
 
 
 def _seconds_a_run(experiments: Sequence[Experiment], device: str) -> float:
-    """Time some batches and one evaluation of a cohort; gives the seconds of one run's training."""
+    """Time some batches and one evaluation of a cohort; returns the seconds that training one run would take."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -157,7 +158,7 @@ def _seconds_a_run(experiments: Sequence[Experiment], device: str) -> float:
 
 
 def _train_on(cohort: Cohort, samples: int) -> None:
-    """Train for one epoch on the first samples only."""
+    """Train one epoch on only the first samples."""
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
     train_epoch(_part(cohort, samples), optimizer, 0)
 

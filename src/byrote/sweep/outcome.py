@@ -20,16 +20,17 @@ class Outcome:
     """The result of a sweep.
 
     Attributes:
-        planned, done, done_before: runs of the plan, runs that are whole now, runs that were whole before.
-        failed: runs that ended "failed" (diverged), by key, those of earlier sweeps included.
+        planned, done, done_before: numbers of planned runs, of runs that are done now, and of runs that were done
+            before.
+        failed: runs that ended as "failed" (diverged), by key, including runs of earlier sweeps.
         raised: runs in which byrote or a user's own code raised an exception, by key: the exception and its place.
         broken: tasks that could not be trained at all, such as those whose worker died twice, in words.
-        unavailable: runs that were left out, by key, with the reason why their data are not available.
+        unavailable: runs that were left out because their data are not available, by key, with the reason.
         older_versions: how many runs in the store were made with other contents of a file or module and do not count,
             by the name of the file or module and the first digits of its content.
-        without_weights: how many runs were done before and have no weights, although weights were requested.
-        stopped: why the sweep stopped before all was done, such as "interrupted"; empty where it did not.
-        reported: runs that this sweep put into the store.
+        without_weights: how many runs were done before without weights, although weights were requested.
+        stopped: why the sweep stopped before all was done, such as "interrupted"; empty if it was completed.
+        reported: the keys of the runs that this sweep put into the store.
     """
 
     root: Path
@@ -63,7 +64,8 @@ class Outcome:
             self.broken.append(f"{len(event.task.keys)} runs: {died}")
 
     def note_raised(self, keys: Sequence[str], error: str, trace: str, own: bool) -> None:
-        """Note runs in which an exception was raised; each traceback is logged once, of a user's code as an error."""
+        """Note runs in which an exception was raised; each traceback is logged once, and as an error if it is from a
+        user's code."""
         self.raised |= dict.fromkeys(keys, error)
         if trace not in self._traces:
             self._traces.add(trace)
@@ -84,10 +86,10 @@ class Watcher:
     """Receives the progress of a sweep and does nothing; the command line has a subclass that draws a progress bar."""
 
     def begin(self, outcome: Outcome, todo: Sequence[Task], experiments: Mapping[str, Experiment]) -> None:
-        """The plan is complete, and these tasks will be trained."""
+        """Called when the plan is complete and these tasks are about to be trained."""
 
     def event(self, event: Event, outcome: Outcome) -> None:
-        """A worker reported an event."""
+        """Called when a worker has reported an event."""
 
     def end(self, outcome: Outcome) -> None:
         """All is done."""

@@ -1,4 +1,4 @@
-"""From a study to tasks: which runs are missing, and which of them train together."""
+"""From a study to tasks: which runs are missing, and which of them are trained together."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,9 +25,10 @@ class Task:
     """Runs that one worker trains as one cohort.
 
     Args:
-        name: names the cohort as it was planned, so that its checkpoint is found again when some members are done.
-        experiments: the members that are missing.
-        cost: what it takes to train them all, in multiply-adds.
+        name: the name of the cohort as it was planned, so that its checkpoint is found again after some members are
+            done.
+        experiments: the members that are not done yet.
+        cost: the multiply-adds of training them all.
     """
 
     name: str
@@ -41,11 +42,11 @@ class Task:
 
 
 def together(experiment: Experiment, device: str) -> int:
-    """The default number of runs like this one that train together.
+    """The default number of runs like this experiment that are trained together.
 
     On a CPU the runs of a cohort go through the kernels one after another, which saves Python's share of a step:
     up to a third for dense networks of width 128, a few percent at 256 (docs/engine.md), nothing for larger ones. On
-    an accelerator one call serves all; a cohort that does not fit is halved.
+    an accelerator one call serves all runs; a cohort that does not fit into memory is halved.
     """
     if device != "cpu":
         return _MANY
@@ -64,22 +65,23 @@ def plan_study(
 
     Args:
         study, scale, overrides: see `Study.grid`.
-        imports: the user's modules, which the plan records.
-        file: the TOML file that the study was read from; empty for a built-in one.
+        imports: the user's modules, which are recorded in the plan.
+        file: the TOML file that the study was read from; empty for a built-in study.
 
     Raises:
         ValueError: an unknown scale, component, field or value, or a module without a source file.
     """
     grid = study.grid(scale, overrides)
     if not grid:
-        raise ValueError(f"study {study.name!r} has no run at scale {scale!r}")
+        raise ValueError(f"study {study.name!r} has no runs at scale {scale!r}")
     entries = tuple(Entry(e.key, part.name, e.spec(), e.contents, part.bind or ()) for part, e in grid)
     for entry in entries:
         for module in modules_in(entry.spec):
             if f"module:{module}" not in entry.contents:
                 raise ValueError(
-                    f"a study's components need a module with a source file, so that its runs can be named by their "
-                    f"content, and {module!r} has none; write it to a file and name that with `imports=`"
+                    "the components of a study must be in a module with a source file, because the keys of runs "
+                    f"depend on its content, but {module!r} has none; write the components to a file and name it "
+                    "with `imports=`"
                 )
     scale = scale or study.default_scale or study.scale_names[0]
     plan = Plan(study.name, scale, dict(overrides or {}), tuple(imports), entries, file=file)
@@ -98,15 +100,15 @@ def tasks(
 ) -> list[Task]:
     """The missing runs of a plan in cohorts, the longest first.
 
-    Cohorts are cut from the whole plan, done runs included, so that they are the same after a stop.
+    Cohorts are formed from the whole plan, including finished runs, so that they are the same after a stop.
 
     Args:
-        experiments: those of the plan that can be run here, by key.
+        experiments: the experiments of the plan that can be run here, by key.
         done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         cohort: the largest number of runs that train together; None: see `together`.
-        limit: do at most this many runs, the first of the plan.
-        device: the device that they are trained on.
+        limit: do at most this many runs, in the order of the plan.
+        device: the device on which they are trained.
         only: the keys of the selected runs; None: all.
     """
     entries = [entry for entry in plan.entries if entry.key in experiments]

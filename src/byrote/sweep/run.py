@@ -65,15 +65,16 @@ def run(
 
     Args:
         study: a built-in study's name, a TOML file, or a `Study`.
-        out: the store's folder; made when absent, resumed when it holds the same plan.
+        out: the folder of the store; created if it does not exist, continued if it holds the same plan.
         scale, overrides: which grid; see `Study.experiments`.
         imports: modules that define the user's own components.
         accept: the first digits, at least six, of older contents of a file or module whose runs still count; the store
-            keeps them.
-        workers: processes (default: one per core, on an accelerator one); ignored when `on` is "serial".
+            remembers them.
+        workers: the number of processes (default: one per core, or one on an accelerator); ignored when `on` is
+            "serial".
         device: "cpu", "cuda", or "auto".
         on: "local", "serial" or "ray".
-        address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private one of this machine.
+        address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private cluster on this machine.
         gpus_per_task: with "ray" and "cuda", the share of a GPU that a cohort takes (default: 1).
         cohort: the largest number of runs that train together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
@@ -82,18 +83,18 @@ def run(
         stop: ends the sweep early, such as `Stop(seconds=3600)`: no further task starts, and the current cohorts keep a
             checkpoint after their epoch, from which the next sweep continues.
         where: do only the runs whose spec has one of these values at each of these paths; see `sweep.choose.chosen`.
-        worth: computes the worth of each missing run, by key, from the entries and costs; the tasks of the highest
-            worth start first (None: the longest).
+        worth: a function that computes the worth of each missing run, by key, from the entries and costs; the tasks
+            with the highest worth start first (None: the longest first).
 
     Returns:
         What was done; `.store` opens the results. Runs that diverged, runs in which an exception was raised, tasks
         that could not be trained, and runs whose data set is not available here are listed there (`failed`,
-        `raised`, `broken`, `unavailable`) and raise no exception: the rest of the grid is kept.
+        `raised`, `broken`, `unavailable`) and do not raise an exception, so that the rest of the grid is kept.
 
     Raises:
         ValueError: a spec, a folder, a data set or an accepted content is invalid; nothing was trained.
-        RuntimeError: the user's own data set raises in every run; nothing was trained.
-        DataUnavailableError: no run has its data.
+        RuntimeError: the user's own data set raises an exception in every run; nothing was trained.
+        DataUnavailableError: the data are unavailable for every run.
         OSError: the disk filled up during the sweep; the runs committed before are kept.
 
     >>> import byrote
@@ -103,7 +104,7 @@ def run(
     kind.check(request, device)
     _check_counts(workers, limit)
     root, watcher, stop = located(out), watcher or Watcher(), stop or Stop()
-    device = device if on == "ray" and device == "cuda" else _device(device)  # the driver itself needs no GPU for Ray
+    device = device if on == "ray" and device == "cuda" else _device(device)  # with Ray, the driver itself needs no GPU
     plan, experiments, data = _read(study, scale, overrides, imports)
     only = chosen(plan.entries, where) if where else None
     plan = _claim(root, plan, accept)
@@ -137,10 +138,10 @@ def run(
 
 
 def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
-    """The manifests of the runs that are present and whole, with the facts of their specs; flaws are logged."""
+    """The manifests of the undamaged runs whose facts agree with their specs; flaws of other runs are logged."""
     present = plan.present(committed(root))
     manifests, flaws = whole_runs(root, present.values())
-    if flaws and bucket_of(root) is not None:  # the copy may be damaged, and not the bucket
+    if flaws and bucket_of(root) is not None:  # perhaps only the copy is damaged, not the bucket
         for key in flaws:
             fetch_run(root, key)
         mended, flaws = whole_runs(root, flaws)
@@ -155,9 +156,9 @@ def _whole(root: Path, plan: Plan) -> dict[str, dict[str, Any]]:
 
 def _check_counts(workers: int | None, limit: int | None) -> None:
     if workers is not None and workers < 1:
-        raise ValueError(f"at least 1 worker is needed, got {workers}")
+        raise ValueError(f"`workers=` must be at least 1, got {workers}")
     if limit is not None and limit < 1:
-        raise ValueError(f"`limit=` needs at least 1 run, got {limit}")
+        raise ValueError(f"`limit=` must be at least 1, got {limit}")
 
 
 def _count_again(outcome: Outcome, plan: Plan, keys: Sequence[str]) -> None:
@@ -192,7 +193,7 @@ def make_store(
     imports: Sequence[str] = (),
     accept: Sequence[str] = (),
 ) -> int:
-    """Make the store of a study without training anything, for drivers that start later; gives its number of runs.
+    """Make the store of a study without training anything, for drivers that start later; returns its number of runs.
 
     Raises:
         ValueError, RuntimeError, DataUnavailableError: see `run`.
@@ -240,9 +241,9 @@ def price(
 
 
 def _claim(root: Path, plan: Plan, accept: Sequence[str]) -> Plan:
-    """Create the store or open the one that is there, and check that it can be written to.
+    """Create the store or open an existing store, and check that it can be written to.
 
-    The modules of an earlier plan are kept.
+    The modules that an earlier plan names are kept.
     """
     refresh(root)
     plan = plan.accepting(root, accept)
@@ -274,7 +275,8 @@ class _Data:
     Attributes:
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
         unavailable: the runs whose files are not available, by key, and why.
-        raised: the runs whose data set or noise is the user's own code and raises, by key: what, and the traceback.
+        raised: the runs whose data set or noise is the user's own code and raises an exception, by key, with a
+            description and the traceback.
     """
 
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -285,19 +287,19 @@ class _Data:
 def _check_data(experiments: Mapping[str, Experiment]) -> _Data:
     """Load all data and recorded labels once, so that problems are reported before anything is trained.
 
-    A problem of all runs is raised as an error.
+    A problem that affects all runs is raised as an error.
     """
     sources: dict[tuple[str, int, str], list[Experiment]] = defaultdict(list)
     for e in experiments.values():
         sources[e.data.digest(), -1 if e.split_seed is None else e.split_seed, e.noise.digest()].append(e)
     data = _Data()
-    for (name, _, _), (first, *others) in sorted(sources.items()):  # a data set is loaded once, all its noise after it
+    for (name, _, _), (first, *others) in sorted(sources.items()):  # each data set once, then all its noise
         try:
             train = first.data.load("train", first.split_seed)
             data.sizes[name] = tuple(train.images.shape)
             first.data.load("test", first.split_seed)
             first.noise.effective_rate(first.data.num_classes)
-            if isinstance(first.noise, Recorded):  # it must have a label for each sample
+            if isinstance(first.noise, Recorded):  # checks that the noise has a label for each sample
                 first.noise.corrupt(train.labels, first.data.num_classes, first.generator("noise"), ids=train.ids)
         except DataUnavailableError as error:
             data.unavailable |= {e.key: str(error) for e in (first, *others)}

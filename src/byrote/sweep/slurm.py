@@ -1,7 +1,7 @@
 """`--on slurm`: an array script whose tasks are drivers on one shared store, without Ray.
 
-Each array task runs the same `byrote run` command on one node. The drivers share the store: each leaves alone the runs
-that another is training. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
+Each array task runs the same `byrote run` command on one node. The drivers share the store: each skips the runs that
+another driver is training. Two minutes before SLURM's time limit a driver stops by itself, with checkpoints.
 """
 
 import re
@@ -22,14 +22,14 @@ class Job:
     """The resources to request from SLURM.
 
     Args:
-        array: the tasks, in a form of sbatch: "0-15", or "0-15%4" for four at a time.
-        time: the time limit of each task, in a form of sbatch: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+        array: the tasks, in a format of sbatch: "0-15", or "0-15%4" for at most four in parallel.
+        time: the time limit of each task, in a format of sbatch: minutes, MM:SS, H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
         partition: the partition; empty: SLURM's default.
-        workers: CPUs, and worker processes, of each task.
-        gpus: GPUs of each task.
+        workers: number of CPUs and of worker processes of each task.
+        gpus: number of GPUs of each task.
 
     Raises:
-        ValueError: sbatch does not take such a value.
+        ValueError: sbatch would not accept a value.
     """
 
     array: str = "0-3"
@@ -40,20 +40,22 @@ class Job:
 
     def __post_init__(self) -> None:
         if not _ARRAY.fullmatch(self.array):
-            raise ValueError(f"`array=` needs tasks in a form of sbatch, such as 0-15 or 0-15%4, got {self.array!r}")
+            raise ValueError(
+                f"`array=` must list tasks in a format of sbatch, such as 0-15 or 0-15%4, got {self.array!r}"
+            )
         if self.partition and not _NAME.fullmatch(self.partition):
-            raise ValueError(f"`partition=` needs names of letters, digits and _.,-, got {self.partition!r}")
+            raise ValueError(f"`partition=` must consist of letters, digits and _.,-, got {self.partition!r}")
         slurm_seconds(self.time)
 
 
 def slurm_seconds(text: str) -> float:
-    """The seconds of a time limit in a form of sbatch.
+    """The seconds of a time limit in a format of sbatch.
 
     >>> slurm_seconds("90"), slurm_seconds("2:00:00"), slurm_seconds("1-12"), slurm_seconds("1-0:30")
     (5400.0, 7200.0, 129600.0, 88200.0)
 
     Raises:
-        ValueError: not such a text, or not above zero.
+        ValueError: the text has another format, or the time is not above zero.
     """
     match = _TIME.fullmatch(text)
     days, *parts = match.groups() if match else (None,)
@@ -67,7 +69,7 @@ def slurm_seconds(text: str) -> float:
     total = float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds)
     if not total > 0:
         raise ValueError(
-            f"`time=` needs a limit in a form of sbatch, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
+            f"`time=` must be a time limit in a format of sbatch, such as 90 (minutes), 2:00:00 or 1-12, got {text!r}"
         )
     return total
 
@@ -78,11 +80,12 @@ def array_script(
     """The script for sbatch.
 
     Args:
-        command: what each task runs; the time limit is added.
+        command: the command of each task; the time limit is added to it.
         job: the resources to request.
         name: the name of the job.
-        folder: where the command runs and finds the user's modules, an absolute path that every node can reach.
-        output: a folder, also an absolute path; the output of a task goes into its `log`.
+        folder: the folder where the command runs and finds the user's modules, as an absolute path that every node can
+            reach.
+        output: another folder, also an absolute path; the output of a task goes into its subfolder `log`.
         variables: environment variables of the command; no secrets, since the script is a file.
     """
     limit = slurm_seconds(job.time)
@@ -103,7 +106,7 @@ def array_script(
 
 
 def _directive(text: str) -> str:
-    """A value in an #SBATCH line, which sbatch reads by words; inside quotes it may hold spaces."""
+    """A value for an #SBATCH line, in quotes if necessary, because sbatch splits the line at spaces."""
     if any(sign in text for sign in '"\n\\'):
         raise ValueError(f"an #SBATCH line cannot hold quotes, backslashes or line breaks, got {text!r}")
     return text if re.fullmatch(r"[\w./%@:+,=-]+", text) else f'"{text}"'

@@ -1,7 +1,7 @@
 """When a sweep stops before all is done: at a time limit, on Ctrl-C, or because another process asks for it.
 
-Whatever the reason, the same happens: no further task starts, and each current cohort finishes its epoch and keeps a
-checkpoint, from which the same command continues to the same numbers.
+In each case no further task starts, and each current cohort finishes its epoch and saves a checkpoint. From there, the
+same command continues to the same numbers.
 """
 
 import re
@@ -14,7 +14,7 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def read_seconds(text: str) -> float:
-    """Seconds of a duration: a number of seconds, or numbers with the units d, h, m and s, the largest first.
+    """Seconds of a duration, written as a number of seconds or as numbers with the units d, h, m and s, largest first.
 
     Raises:
         ValueError: not such a text, or not above zero.
@@ -31,12 +31,12 @@ def read_seconds(text: str) -> float:
     else:
         seconds = 0.0
     if not seconds > 0:
-        raise ValueError(f"a duration needs seconds above 0 or units such as 90m, 2h or 1h30m, got {text!r}")
+        raise ValueError(f"a duration must be above 0, in seconds or with units such as 90m, 2h or 1h30m, got {text!r}")
     return seconds
 
 
 class Stop:
-    """Whether a sweep should stop, and why; called again and again while tasks run.
+    """Whether a sweep should stop, and why; called repeatedly while tasks run.
 
     Args:
         seconds: stop this long after now; None: no limit.
@@ -56,11 +56,11 @@ class Stop:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def ask(self, reason: str) -> None:
-        """Stop from now on; the first reason stays."""
+        """Request a stop from now on; the first reason is kept."""
         self.reason = self.reason or reason
 
     def also(self, reason: str, wanted: Callable[[], bool]) -> None:
-        """Stop for this reason too, once `asked()` is true."""
+        """Also stop for this reason, once `asked()` returns true."""
         self._others.append((reason, wanted))
 
     def __call__(self) -> bool:

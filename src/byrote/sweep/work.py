@@ -29,25 +29,25 @@ log = logging.getLogger("byrote")
 
 Emit = Callable[[dict[str, Any]], object]
 Stop = Callable[[], bool]
-_EVERY = 10.0  # seconds between two uploads of a checkpoint, where the store is a bucket
-_imported: dict[str, tuple[object, str]] = {}  # by module: its import, and the digest of its source then
+_EVERY = 10.0  # seconds between two uploads of a checkpoint, if the store is a bucket
+_imported: dict[str, tuple[object, str]] = {}  # by name: the imported module, and its source's digest then
 
 
 def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> None:
     """Train the experiments of one task and commit each run; `_carry_out` handles runs that raise or do not fit.
 
-    Runs that another driver is training are left to it, and those that it has finished are not trained again.
+    Runs that another driver is training are left to that driver, and runs that it has finished are not trained again.
 
     Args:
-        task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the
-            last two are those of the plan.
+        task: {"root", "device", "threads", "weights", "imports", "path", "name", "specs", "keys", "contents"}; the last
+            two are from the plan.
         emit: called with every event, a JSON-ready mapping.
         stop: called after every epoch; once it returns True, the cohort saves a checkpoint and ends.
 
     Raises:
         ValueError: a file or module changed since the study was planned; nothing was trained.
         OSError: the store cannot be written to, or is gone.
-        HeldError: another driver is training some of the runs, or has taken them over; the others are done.
+        HeldError: another driver is training some of the runs or has taken them over; the other runs are done.
         Stopped: `stop` returned True before the last epoch.
     """
     if stop():
@@ -62,7 +62,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
             if key in leases and not (root / key).exists():
                 fetch_run(root, key)
         done = whole_runs(root, [key for key in keys if key in leases and (root / key).exists()])[0]
-        for e in experiments:  # such a run is trained again
+        for e in experiments:  # a damaged run is trained again
             if e.key in done and Facts(own=True).wrong(e.spec(), e.contents, done[e.key]["facts"]):
                 del done[e.key]
         for key, manifest in done.items():
@@ -83,7 +83,7 @@ def work(task: Mapping[str, Any], emit: Emit, stop: Stop = lambda: False) -> Non
 
 @dataclass(frozen=True)
 class _Hands:
-    """What all attempts at the runs of one task have in common."""
+    """What all attempts at training the runs of one task have in common."""
 
     emit: Emit
     stop: Stop
@@ -91,7 +91,7 @@ class _Hands:
 
 
 def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any]) -> None:
-    """Check that the runs are those of the plan: their keys depend on the contents of files and modules."""
+    """Check that the runs have the keys of the plan, which depend on the contents of files and modules."""
     for experiment, key, planned in zip(experiments, task["keys"], task["contents"], strict=True):
         names = dict.fromkeys([*planned, *experiment.contents])
         changed = [name for name in names if planned.get(name) != experiment.contents.get(name)]
@@ -100,7 +100,9 @@ def _check_unchanged(experiments: Sequence[Experiment], task: Mapping[str, Any])
             listed = ", ".join(name.replace(":", " ", 1) for name in changed)
             raise ValueError(f"{listed} changed after the study was planned; start the same command again")
         if experiment.key != key:
-            raise ValueError(f"run {key} is run {experiment.key} here; use one version of byrote for the whole study")
+            raise ValueError(
+                f"run {key} of the plan has key {experiment.key} here; use one version of byrote for the whole study"
+            )
 
 
 def _stale(contents: Mapping[str, str]) -> Iterator[str]:
@@ -110,16 +112,16 @@ def _stale(contents: Mapping[str, str]) -> Iterator[str]:
         origin = getattr(sys.modules.get(module), "__spec__", None)
         if kind == "module" and origin is not None:
             first, known = _imported.setdefault(module, (origin, content))
-            if first is not origin:  # it was imported again
+            if first is not origin:  # it was imported a second time
                 _imported[module] = origin, content
             elif known != content:
                 yield name
 
 
 def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str, hands: "_Hands") -> None:
-    """Train a cohort: in halves where it does not fit into memory, and run by run where training raises.
+    """Train a cohort: in halves if it does not fit into memory, and run by run if training raises an exception.
 
-    The exception of a run that is trained alone becomes an event, so that no other run is lost.
+    If a run that is trained alone raises an exception, it is reported as an event, so that no other run is lost.
     """
     try:
         _train(task, experiments, name, hands)
@@ -154,7 +156,7 @@ def _carry_out(task: Mapping[str, Any], experiments: Sequence[Experiment], name:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out. CUDA raises a class of its own, the CPU's allocator a RuntimeError with this text."""
+    """Whether memory ran out: CUDA has an exception class for it, the CPU's allocator a RuntimeError with this text."""
     short = isinstance(error, RuntimeError) and "not enough memory" in str(error)
     return short or isinstance(error, torch.OutOfMemoryError)
 
@@ -172,11 +174,11 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
     root, device = located(task["root"]), task["device"]
     keys = [e.key for e in experiments]
     checkpoint = _checkpoint(task, name)
-    fetch_file(root, checkpoint.path)  # another machine may have begun
+    fetch_file(root, checkpoint.path)  # another machine may have begun to train
 
     def report(progress: Progress) -> None:
         if leases.lost.issuperset(keys):
-            raise LeaseLostError(f"another driver has taken over {len(keys)} runs; their training ends here")
+            raise LeaseLostError(f"another driver has taken over {len(keys)} runs; their training here ends")
         if progress.readings:
             present_plan(root, _EVERY)
             mark_running(root, keys, {"epoch": progress.epoch, "epochs": progress.epochs})
@@ -198,5 +200,5 @@ def _train(task: Mapping[str, Any], experiments: Sequence[Experiment], name: str
             log.warning("%s", error)
         else:
             emit({"event": "run", "key": run.key, "status": run.status, "error": run.error})
-    if task["name"] not in leases.lost:  # else it is another driver's now
+    if task["name"] not in leases.lost:  # else it belongs to another driver now
         _discard(task, name)

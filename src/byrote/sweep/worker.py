@@ -3,7 +3,7 @@
 `python -m byrote.sweep.worker` reads one JSON task per line from its standard input and writes one JSON event per line
 to its standard output: {"event": "epoch" | "run" | "raised" | "done" | "held" | "stopped" | "error", ...}. Results
 go straight into the store. The line "stop" ends the current task after its epoch. The process ends when its input
-closes, also in the middle of a task, so that no worker outlives its driver.
+closes, even in the middle of a task, so that no worker outlives its driver.
 """
 
 import json
@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 def _listen(queue: "Queue[dict[str, Any] | None]", stop: threading.Event) -> None:
-    """Pass tasks on; when the driver is gone, end the process at once."""
+    """Put tasks into the queue; end the process at once when the driver is gone."""
     for line in sys.stdin:
         task = json.loads(line)
         if task == "stop":
@@ -32,7 +32,7 @@ def _listen(queue: "Queue[dict[str, Any] | None]", stop: threading.Event) -> Non
 def main() -> int:
     """The worker's loop."""
     out: TextIO = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes to standard error, not into the events
+    os.dup2(2, 1)  # output of libraries goes to standard error, not into the events
     queue: Queue[dict[str, Any] | None] = Queue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(queue, stop), daemon=True).start()

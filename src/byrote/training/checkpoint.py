@@ -1,13 +1,13 @@
-"""Checkpoints: a cohort in the middle of its training, run by run, in one file that is whole or absent.
+"""Checkpoints: a cohort in the middle of its training, run by run, in one file that is complete or absent.
 
-Every run's part is separate, so a cohort that lost some members (they were committed before a kill) continues with the
-others. What is restored is everything the next epoch depends on: weights and running statistics, the optimizer's
-memory, the order generator, the memory of a stateful loss, and the readings so far.
+Every run's part is separate, so a cohort from which some members are gone (they were committed before a kill) continues
+with the others. Everything that the next epoch depends on is restored: weights and running statistics, the state of the
+optimizer, the order generator, the state of a stateful loss, and the readings so far.
 
 A file has three parts: a line with the SHA-256 of the rest, a line of JSON (the runs, and the code and arithmetic that
-made it), and tensors. Training resumes from it only if all of it fits: checksum, code, arithmetic, and the names,
-shapes and types of every state. Otherwise it is discarded, with one line in the log, and training starts from the
-beginning.
+made it), and tensors. Training resumes from the file only if everything in it matches: checksum, code, arithmetic, and
+the names, shapes and types of every state. Otherwise the file is discarded, with one line in the log, and training
+starts from the beginning.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def _part(cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) 
 
 
 def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch: int) -> str:
-    """Why a saved part is not one of run s after so many epochs; empty where it fits."""
+    """Why a saved part cannot belong to run s after this many epochs; empty if it can."""
     wanted = _part(cohort, optimizer, Record(), s)
     if not isinstance(part, dict) or part.keys() != wanted.keys():
         return "its parts have other names"
@@ -73,25 +73,25 @@ def _fits(part: Any, cohort: Cohort, optimizer: EnsembleOptimizer, s: int, epoch
     for name in ("order", "masks"):
         if _shapes({name: part[name]}) != _shapes({name: wanted[name]}):
             return f"its state of the {name} generator has another size"
-        torch.Generator().set_state(part[name].cpu())  # raises for an invalid state
+        torch.Generator().set_state(part[name].cpu())  # this raises an exception for an invalid state
     if not optimizer.fits(s, part["optimizer"], _MEMORY):
         return "its optimizer has other names, shapes or types"
     if not isinstance(part["error"], str) or not _are_rows(part["rows"], epoch):
-        return "its history is not one of that many epochs"
+        return "its history does not match its epoch"
     if part["samples"] is not None and not _is_history(part["samples"], len(cohort.train.labels)):
-        return "its course of the samples is not one of these samples"
+        return "its record of the samples is of other samples"
     return ""
 
 
 def _shapes(states: Any) -> Any:
-    """Name, shape and type of each tensor; None where there is anything else."""
+    """Name, shape and type of each tensor; None if there is anything else."""
     if not isinstance(states, dict) or not all(isinstance(value, Tensor) for value in states.values()):
         return None
     return {name: (tuple(value.shape), value.dtype) for name, value in states.items()}
 
 
 def _are_rows(rows: Any, epoch: int) -> bool:
-    """Whether these are readings at rising epochs up to this one, all of the same names."""
+    """Whether these are readings with the same names at rising epochs, none of them after `epoch`."""
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
         return False
     if not all(isinstance(value, _SCALARS) for row in rows for value in row.values()):
@@ -133,7 +133,7 @@ class Checkpoint:
     _saved: float = field(default_factory=time.monotonic)
 
     def save(self, cohort: Cohort, optimizer: EnsembleOptimizer, records: list[Record], epoch: int) -> None:
-        """Save after `epoch` epochs, if it is time.
+        """Save after `epoch` epochs, if the last save is long enough ago.
 
         Raises:
             OSError: the folder is gone, or cannot be written to.
@@ -161,7 +161,7 @@ class Checkpoint:
                     raise ValueError(reason)
         except FileNotFoundError:
             return 0
-        except Exception as error:  # whatever is wrong with it, training starts again, and only time is lost
+        except Exception as error:  # whatever is wrong, training starts again, and only time is lost
             line = (str(error) or repr(error)).splitlines()[0]
             log.warning("the checkpoint %s does not fit and is discarded: %s", self.path, line)
             self.discard()
@@ -175,7 +175,7 @@ class Checkpoint:
         """The epochs done, and the part of each run of the cohort.
 
         Raises:
-            ValueError: the file is damaged, or other code, other arithmetic, or another cohort made it.
+            ValueError: the file is damaged, or was made with other code, with other arithmetic, or for another cohort.
         """
         digest, _, rest = self.path.read_bytes().partition(b"\n")
         if hashlib.sha256(rest).hexdigest().encode() != digest:
@@ -184,7 +184,7 @@ class Checkpoint:
         about = json.loads(line)
         for name, mine in (("code", code_version()), ("numerics", numerics(cohort.network))):
             if about[name] != mine:
-                raise ValueError(f"it was made with other {name} ({about[name]}, here {mine})")
+                raise ValueError(f"it was made with another value of {name} ({about[name]}, here {mine})")
         saved = torch.load(io.BytesIO(tensors), map_location=cohort.device, weights_only=True)
         epoch, last = saved["epoch"], cohort.experiments[0].training.epochs
         if not isinstance(epoch, int) or not 0 < epoch < last:
@@ -195,5 +195,5 @@ class Checkpoint:
         return epoch, [saved["runs"][experiment.key] for experiment in cohort.experiments]
 
     def discard(self) -> None:
-        """The cohort is finished: remove the file."""
+        """Remove the file, because the cohort is finished."""
         self.path.unlink(missing_ok=True)

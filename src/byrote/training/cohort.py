@@ -1,7 +1,7 @@
 """A cohort: runs that share every tensor shape, set up to train as one stacked network.
 
-What a cohort may differ in: loss and its parameter, noise and its rate, seed, learning rate, weight decay and
-schedule. All randomness comes from generators of the run's own seed, so a run's numbers do not depend on the other
+The runs of a cohort may differ in loss and its parameter, noise and its rate, seed, learning rate, weight decay and
+schedule. All randomness comes from generators with the run's own seed, so a run's numbers do not depend on the other
 runs.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["Cohort", "batches", "cohort_key", "prepare"]
 
 
 def cohort_key(experiment: Experiment) -> str:
-    """Experiments with one cohort key can train together."""
+    """A key that is equal for experiments that can be trained together."""
     spec = experiment.spec()
     training = dict(spec["training"], schedule=None)
     training["optimizer"] = dict(training["optimizer"], lr=None, weight_decay=None)
@@ -32,7 +32,7 @@ def cohort_key(experiment: Experiment) -> str:
 
 
 def batches(samples: int, size: int, drop_last: bool) -> list[tuple[int, int]]:
-    """The (start, stop) of every batch of an epoch; a last batch of one sample joins the one before.
+    """The (start, stop) of every batch of an epoch; a last batch of one sample joins the batch before it.
 
     >>> batches(10, 4, drop_last=False), batches(9, 4, drop_last=False), batches(10, 4, drop_last=True)
     ([(0, 4), (4, 8), (8, 10)], [(0, 4), (4, 9)], [(0, 4), (4, 8)])
@@ -55,8 +55,8 @@ class Cohort:
     train: Images
     test: Images
     observed: Tensor  # (S, n)
-    redrawn: list[Tensor | None]  # (n,) bool, samples whose label the run's law drew anew; None: it redraws none
-    test_observed: list[Tensor | None]  # noisy test labels by the run's law, for estimates alone; None: cannot be drawn
+    redrawn: list[Tensor | None]  # (n,) bool, samples whose label the noise law redrew; None: it redraws no labels
+    test_observed: list[Tensor | None]  # noisy test labels by the run's law, only for estimates; None: cannot be drawn
     network: StackedNetwork
     order: list[torch.Generator]
     masks: list[torch.Generator]
@@ -78,13 +78,13 @@ class Cohort:
         return torch.stack([torch.randperm(n, generator=g) for g in self.order]).to(self.device)
 
     def dropped(self, features: Tensor) -> Tensor:
-        """Features (S, B, M) with some set to 0, each run by its own draw; as they are without dropout."""
+        """Features (S, B, M) with some set to 0, drawn separately for each run; unchanged without dropout."""
         share_kept = 1 - self.experiments[0].training.dropout
         if share_kept == 1:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
-        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits
         return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Cohort:
 
 
 def _is_long(network: StackedNetwork, samples: int, epochs: int) -> bool:
-    """Whether half a minute of compiling a step pays: from 10^15 FLOP (6 per weight and sample), seconds on a GPU."""
+    """Whether half a minute of compilation pays off: from 10^15 FLOP of training on (6 per weight and sample)."""
     return 6.0 * sum(p.numel() for p in network.parameters()) * samples * epochs >= 1e15
 
 
@@ -111,12 +111,12 @@ def _observed(experiment: Experiment, train: Images) -> Tensor:
 
 
 def _redrawn(experiment: Experiment, train: Images) -> Tensor | None:
-    """Which samples `_observed` redrew, from the same generator state."""
+    """Which samples `_observed` redrew, found from the same generator state."""
     return experiment.noise.redrawn(train.labels, experiment.data.num_classes, experiment.generator("noise"))
 
 
 def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
-    """Noisy labels of samples that are not trained on, where the law is a matrix on the classes themselves."""
+    """Noisy labels of samples that are not used for training, if the law is a matrix on the classes themselves."""
     noise, classes = experiment.noise, experiment.data.num_classes
     if not isinstance(noise, TransitionNoise) or noise.num_outputs(classes) != classes:
         return None
@@ -173,12 +173,12 @@ def _stacked(ordered: Sequence[Experiment], input_shape: tuple[int, ...], device
 
 
 def _module(loss: Loss, members: Sequence[Experiment], samples: int, device: torch.device) -> LossModule:
-    """The loss with a memory for each of these runs, where it remembers samples."""
+    """The loss, with a memory for each of these runs if it remembers samples."""
     return loss.module(num_samples=samples, num_classes=members[0].num_outputs, runs=len(members)).to(device)
 
 
 def _losses(ordered: Sequence[Experiment], samples: int, device: torch.device) -> list[tuple[LossModule, slice]]:
-    """Each loss with the slice of runs it serves; a loss that remembers samples gets a memory for each run."""
+    """Each loss with the slice of runs that use it; a loss that remembers samples gets a memory for each run."""
     losses: list[tuple[LossModule, slice]] = []
     for _, group in groupby(ordered, key=lambda e: e.loss.digest()):
         members = list(group)

@@ -1,4 +1,4 @@
-"""Evaluation of a cohort in eval mode: every run's snapshot, its readings, and its samples' outcome."""
+"""Evaluation of a cohort in eval mode: the snapshot, the readings and the samples' outcomes of every run."""
 
 from collections.abc import Iterator
 
@@ -54,9 +54,9 @@ def snapshots(cohort: Cohort) -> Iterator[Snapshot]:
 
 
 def features_of(snapshot: Snapshot, ids: Tensor, test_ids: Tensor) -> Table:
-    """A share of the features of one run for the feature plane: where M = 2, else empty.
+    """Some features of one run, for the feature plane, if M = 2; otherwise empty.
 
-    Up to 1,000 test samples, all corrupted and 500 clean training samples, the first by position.
+    These are up to 1,000 test samples, all corrupted training samples, and 500 clean training samples, taken in order.
     """
     if snapshot.features.shape[-1] != 2:
         return Table({})

@@ -1,6 +1,6 @@
 """Facts of a run that its spec does not contain: numbers determined by the data, the noise law, and the network.
 
-They are stored beside the results, so that readers need no torch.
+They are stored with the results, so that results can be read without torch.
 """
 
 import math
@@ -12,11 +12,11 @@ __all__ = ["facts_of"]
 
 
 def facts_of(experiment: Experiment, n_train: int, n_test: int, feature_width: int) -> dict[str, Any]:
-    """The constants of a run besides its spec; a value that does not exist is None.
+    """The constants of a run in addition to its spec; a value that does not exist is None.
 
     Args:
         experiment: the spec.
-        n_train, n_test: how many samples it was trained and tested on.
+        n_train, n_test: the numbers of its training and test samples.
         feature_width: M, the width of the features that go into the classifier.
     """
     num_classes = experiment.data.num_classes

@@ -1,4 +1,4 @@
-"""The training loop: one straight pass over epochs and batches for a whole cohort."""
+"""The training loop over epochs and batches for a whole cohort."""
 
 import math
 import time
@@ -41,10 +41,10 @@ class Stopped(Exception):
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """While this is open, float32 convolutions on a GPU are not TF32, whose operands have ten bits."""
+    """In this block, float32 convolutions on a GPU do not use TF32, whose operands have only ten bits."""
     cudnn: Any = torch.backends.cudnn
     settings: list[tuple[Any, str, Any]] = [(cudnn, "allow_tf32", False)]
-    if hasattr(cudnn, "conv"):  # since torch 2.9, where the older setting may be refused
+    if hasattr(cudnn, "conv"):  # torch 2.9 and later, where the older setting may be refused
         settings = [(cudnn.conv, "fp32_precision", "ieee"), (cudnn.rnn, "fp32_precision", "ieee")]
     before = [getattr(holder, name) for holder, name, _ in settings]
     try:
@@ -76,8 +76,8 @@ def train(
         stop: called after every epoch but the last; if it returns true, the checkpoint is saved and training ends.
 
     Returns:
-        One `Run` an experiment, in the order given. A run whose loss or features stop being finite ends with
-        status "failed" and the epoch; its neighbors continue.
+        One `Run` per experiment, in the order given. A run whose loss or features are no longer finite ends with status
+        "failed" and the epoch; the other runs continue.
 
     Raises:
         Stopped: `stop` returned true before the last epoch.
@@ -120,9 +120,9 @@ def train(
 
 
 def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | None) -> EnsembleOptimizer:
-    """Train under the loss that the experiments start with, and return a fresh optimizer for the measured training.
+    """Train with the loss that the experiments start with, and return a new optimizer for the measured training.
 
-    Weights and running statistics stay. Nothing is saved on the way: after a stop, this stage starts again.
+    Weights and running statistics are kept. No checkpoint is saved in this phase, so after a stop it starts again.
     """
     under = replace(cohort, losses=[(start, slice(0, cohort.size))])
     settings = [e.training for e in cohort.experiments]
@@ -137,7 +137,7 @@ def _train_start(cohort: Cohort, start: LossModule, stop: Callable[[], bool] | N
 def train_epoch(cohort: Cohort, optimizer: EnsembleOptimizer, epoch: int) -> list[float]:
     """One pass over the training samples (epochs count from 0); returns each run's mean loss.
 
-    Nothing inside waits for the device.
+    No operation in it waits for the device.
     """
     settings = cohort.experiments[0].training
     network, images = cohort.network, cohort.train.images
@@ -167,7 +167,7 @@ def _note_divergence(records: list[Record], losses: list[float], epoch: int) -> 
 
 
 def _evaluate(cohort: Cohort, records: list[Record], losses: list[float], epoch: int) -> dict[str, dict[str, Any]]:
-    """The readings of every run that still trains, by key; each is added to its record."""
+    """The readings of every run that is still being trained, by key; they are also added to the runs' records."""
     readings = {}
     for experiment, record, loss, snapshot in zip(cohort.experiments, records, losses, snapshots(cohort), strict=True):
         row = None if record.error else record.note(snapshot, epoch, loss)

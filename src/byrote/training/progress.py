@@ -1,4 +1,4 @@
-"""The progress of one run while it trains: a bar on a terminal, an occasional line elsewhere."""
+"""The progress of one run while it is trained: a bar on a terminal, an occasional line elsewhere."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ _LINE_EVERY = 1.0  # seconds between two lines
 
 
 def in_words(experiment: Experiment, row: Mapping[str, Any]) -> str:
-    """J1 and J2 of one evaluation; for unknown true labels, J2 is called agreement with the given labels.
+    """J1 and J2 of one evaluation; if true labels are unknown, J2 is called agreement with the given labels.
 
     >>> from byrote import data
     >>> in_words(Experiment(data.FashionMNISTSubset()), {"j1": 0.75, "j2": 0.5})
@@ -33,7 +33,7 @@ def in_words(experiment: Experiment, row: Mapping[str, Any]) -> str:
 
 @contextmanager
 def shown(experiment: Experiment, progress: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback for `train` that shows the progress on standard error; None to show nothing."""
+    """A callback for `train` that shows the progress on standard error; None if nothing is to be shown."""
     if not progress:
         yield None
     elif sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""The record of one run while its cohort trains, and the result made from it."""
+"""The record of one run while its cohort is trained, and the result made from it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ _SAMPLES = ("true", "observed", "learned_epoch", "forgotten", "margin", "aum")
 
 @dataclass
 class Record:
-    """The history so far, the course of each sample, and why the run failed if it did."""
+    """The history so far, the history of each sample, and the reason if the run failed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: SampleHistory | None = None
@@ -29,7 +29,7 @@ class Record:
     last: Snapshot | None = None
 
     def note(self, snapshot: Snapshot, epoch: int, loss: float) -> dict[str, Any] | None:
-        """Read one evaluation into the history; a snapshot that is not finite ends the run."""
+        """Add one evaluation to the history; a snapshot that is not finite ends the run."""
         if not bool(snapshot.features.isfinite().all() and snapshot.logits.isfinite().all()):
             self.error = f"diverged in epoch {epoch}: features or logits are not finite; lower the learning rate"
             return None
@@ -41,7 +41,7 @@ class Record:
         return row
 
     def finish(self, cohort: Cohort, s: int, seconds: dict[str, float], keep_weights: bool) -> Run:
-        """The run as a value. A failed one has only its history."""
+        """The finished run as a value. A failed run has only its history."""
         experiment, last = cohort.experiments[s], None if self.error else self.last
         samples, features = Table({}), Table({})
         weights: dict[str, NDArray[Any]] = {}

@@ -21,14 +21,14 @@ class Run:
     Attributes:
         experiment: its spec.
         status: "done" or "failed".
-        error: one sentence when it failed.
+        error: one sentence if it failed.
         history: one row per evaluated epoch (columns in docs/measures.md); `.to_pandas()`, `.to_polars()`, `.rows()`.
         samples: one row per training sample: id, true, observed, learned_epoch (0: never learned), forgotten (times),
             margin, aum.
-        features: split, id, true, observed, x, y of a share of the samples where M = 2, else empty.
-        facts: numbers about the run besides its spec (number of classes, effective rate, ...).
+        features: split, id, true, observed, x, y of some of the samples if M = 2, else empty.
+        facts: numbers about the run in addition to its spec (number of classes, effective rate, ...).
         weights: the trained weights by name, if they were kept; `model` builds the network from them.
-        seconds: wall time of the run's cohort, and its share of it.
+        seconds: wall time of the run's cohort, and the run's share of it.
         numerics: the arithmetic of its network (`byrote.engine.numerics`).
     """
 
@@ -58,12 +58,14 @@ class Run:
         Its input is what `run.experiment.data.load(...)` gives: float32 (B, C, H, W), prepared as in training.
 
         Raises:
-            ValueError: the run keeps no weights, or it failed.
+            ValueError: the weights of the run were not kept, or it failed.
         """
         if self.error:
-            raise ValueError(f"a finished run is needed for its network, run {self.key} failed: {self.error}")
+            raise ValueError(f"there is no network of run {self.key}, because it failed: {self.error}")
         if not self.weights:
-            raise ValueError(f"run {self.key} keeps no weights; train it with experiment.run(keep_weights=True)")
+            raise ValueError(
+                f"the weights of run {self.key} were not kept; train it with experiment.run(keep_weights=True)"
+            )
         return trained(self.experiment, self.weights)
 
 

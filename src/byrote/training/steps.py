@@ -15,10 +15,10 @@ def optimizer_of(network: StackedNetwork, trainings: Sequence[Training]) -> Ense
 
     Args:
         network: S runs.
-        trainings: one per run; all share the optimizer's kind and what it has besides `lr` and `weight_decay`.
+        trainings: one per run, with optimizers of the same kind that differ only in `lr` and `weight_decay`.
 
     Raises:
-        ValueError: optimizers that differ in more, or of a kind that the engine does not support.
+        ValueError: the optimizers differ in other fields, or the engine does not support their kind.
     """
     first = trainings[0].optimizer
     if len({t.optimizer.replace(lr=first.lr, weight_decay=first.weight_decay) for t in trainings}) > 1:

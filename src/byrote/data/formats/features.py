@@ -1,4 +1,4 @@
-"""Choose the feature columns of a table: those with a number in every cell; other columns are reported or refused."""
+"""Choose the feature columns of a table: those with a number in every cell. Other columns are reported or refused."""
 
 import re
 from typing import Any
@@ -16,22 +16,23 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # with at least so many rows, a column that counts them is not a coincidence
+_MANY = 20  # rows from which on a column that counts them is no coincidence
 
 
 def choose(
     table: Table, wanted: tuple[str, ...], other: set[str], where: str
 ) -> tuple[list[str], "np.ndarray[Any, Any]", list[str]]:
-    """The feature columns, their values as float32 (n, d), and one sentence for each kind of column left out.
+    """The feature columns, their values as float32 (n, d), and one sentence per reason for leaving columns out.
 
     Args:
-        wanted: the columns to take; empty takes all but `other` whose every cell is a number or a truth value.
-        other: the columns with another role.
+        wanted: the columns to take; empty takes all columns except `other` in which every cell is a number or a truth
+            value.
+        other: the columns with another role, such as the labels.
         where: the name of the table in error messages.
 
     Raises:
-        ValueError: a wanted column that holds no numbers; a column in which only some cells are numbers; one that
-            numbers the rows and was not requested; numbers that float32 cannot distinguish.
+        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column under
+            another name that seems to number the rows and was not requested; numbers that float32 cannot distinguish.
     """
     names = list(wanted) or [name for name in table.types if name not in other]
     values = table.numbers(names)
@@ -52,7 +53,7 @@ def choose(
             taken.append(place)
     if refused:
         more = f" (other such columns: {len(refused) - 1})" if len(refused) > 1 else ""
-        raise ValueError(f"{where}: features must be finite numbers in every row, and {refused[0]}{more}")
+        raise ValueError(f"{where}: features must be finite numbers in every row, but {refused[0]}{more}")
     if wanted and left:
         lost = [name for columns in left.values() for name in columns]
         raise ValueError(f"{where}: feature columns must be numbers, got {lost}")
@@ -66,7 +67,7 @@ def choose(
 
 
 def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
-    """Fill in a column of features, or return why it cannot be one; with "!" in front the table is an error."""
+    """Fill in a feature column, or return why it cannot be one; a "!" in front means that the table is refused."""
     held = table.count(name)
     if held.truths == table.rows:
         column[:] = table.truths([name])[:, 0]
@@ -79,25 +80,25 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
             return "without numbers"
         return (
             f"!column {name!r} writes numbers with separators or other signs, the first in row {grouped[0]} "
-            f"({grouped[1]!r}): write them without, with a point before decimals, or name the other columns in features"
+            f"({grouped[1]!r}): write plain numbers with a decimal point, or name the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
     row, cell = table.first(name, which)
     what = "no value" if held.missing else "no finite number"
     cells = "1 cell holds" if count == 1 else f"{count} cells hold"
     return (
-        f"!in column {name!r} {cells} {what} (of {table.rows}), the first in row {row} ({cell!r}): fill in what is "
-        "missing, leave those rows out, or name the other columns in features"
+        f"!in column {name!r} {cells} {what} (of {table.rows} cells), the first in row {row} ({cell!r}): fill in the "
+        "numbers, leave those rows out, or name the other columns in features"
     )
 
 
 def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
-    """Whether a column numbers the rows, by its name; one that counts them under another name is refused."""
+    """Whether the name of a column means that it numbers the rows; a column under another name that does is refused."""
     whole = bool((column == np.floor(column)).all())
     if _UNNAMED.fullmatch(name):
         if not whole:
             raise ValueError(
-                f"{where}: every feature needs a name, and column {name!r} has none and does not number the rows: "
+                f"{where}: every feature needs a name, but column {name!r} has none and does not number the rows: "
                 "name it, or list features=(...)"
             )
         return True
@@ -110,7 +111,7 @@ def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool
     steps = np.diff(column)
     counts = column.max() - column.min() + 1 == len(column)
     if counts or (steps > 0).all() or (steps < 0).all():
-        how = "counts the rows" if counts else "is in order with the rows, as an index is,"
+        how = "counts the rows" if counts else "rises or falls with every row, like an index,"
         raise ValueError(
             f"{where}: column {name!r} {how} from {column.min():.0f} to {column.max():.0f}: list "
             f"features=(...) with it to use it or without it to leave it out, or set id_column={name!r}"

@@ -1,4 +1,4 @@
-"""Folders of images, one per class: which files are samples, which are litter, and what is left out."""
+"""Folders of images, one per class: which files are samples, which are clutter, and what is left out."""
 
 import os
 from collections import Counter
@@ -22,11 +22,11 @@ _LITTER = frozenset(
 
 
 class Listing(NamedTuple):
-    """The files of each split, with the number of their class, in the order of the ids."""
+    """The files of each split, each with the number of its class, in the order of the ids."""
 
     names: tuple[str, ...]  # of the classes, in the order of their numbers
     splits: dict[str, list[tuple[Path, int]]]
-    notes: tuple[str, ...]  # what was left out, a sentence each
+    notes: tuple[str, ...]  # what was left out, one sentence for each kind
 
     @property
     def files(self) -> list[Path]:
@@ -55,9 +55,9 @@ class _Left(NamedTuple):
         if self.litter:
             sentences.append(f"left out {_list(self.litter)} that are hidden or that a system or a notebook put there")
         if self.suffixes:
-            sentences.append(f"left out {_list(self.suffixes)}: no images by their names")
+            sentences.append(f"left out {_list(self.suffixes)}: not images, judging by their names")
         if self.loose:
-            sentences.append(f"left out {_list(self.loose)}: in no folder of a class")
+            sentences.append(f"left out {_list(self.loose)}: not in the folder of a class")
         return tuple(f"{shown(place)}: {note}" for note in sentences)
 
 
@@ -68,7 +68,7 @@ def _list(counts: Counter[str]) -> str:
 
 
 def _entries(place: Path) -> tuple[list[Path], list[Path]]:
-    """Folders and other things in a folder, links followed, each in alphabetical order."""
+    """The folders and the files in a folder, links followed, each in alphabetical order."""
     try:
         inside = sorted(place.iterdir())
         folders = [p for p in inside if p.is_dir()]
@@ -93,7 +93,7 @@ def _walk(place: Path) -> Iterator[Path]:
 
 
 def _count_litter(path: Path, left: _Left) -> None:
-    """Count what lies in a folder of litter; it is not followed through links."""
+    """Count the files in a folder of clutter, without following links."""
     inside = sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1
     if inside:
         left.litter[path.name] += inside
@@ -113,7 +113,7 @@ def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
             split = next((part for part in inside[:-1] if split_named(part)), None)
             if split is not None:
                 raise ValueError(
-                    f"{shown(path.parent)} names a split below a class: the splits must lie above, "
+                    f"{shown(path.parent)} names a split below a class: splits must be above the classes, as "
                     f"{split}/{folder.name}/..., in {shown(top)}"
                 )
             images.append(path)
@@ -134,7 +134,7 @@ def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
 
 
 def _split_folders(place: Path) -> dict[str, Path]:
-    """The folders of the splits at the top: of training, test and validation; empty where there are none."""
+    """The folders of training, test and validation at the top; empty if there are none."""
     folders = [p for p in _entries(place)[0] if not is_litter(p.name)]
     named = {p: split for p in folders if (split := split_named(p.name)) and _holds_folders(p)}
     if not named:
@@ -148,14 +148,14 @@ def _split_folders(place: Path) -> dict[str, Path]:
     others = [p.name for p in folders if p not in named]
     if others:
         raise ValueError(
-            f"{shown(place)} holds folders of splits ({', '.join(sorted(p.name for p in named))}) beside others "
-            f"({', '.join(map(shown, others[:5]))}): keep either splits or classes there"
+            f"{shown(place)} holds folders of splits ({', '.join(sorted(p.name for p in named))}) and others "
+            f"({', '.join(map(shown, others[:5]))}): keep either only splits or only classes there"
         )
     if "train" not in splits or len(splits) == 1:
         wanted = "train" if "train" not in splits else "test"
         raise ValueError(
             f"{shown(place)} holds {', '.join(sorted(p.name for p in named))} and no folder {wanted!r}: add it, or "
-            f"give the path of one of them, of which every fifth image of a class is then held out"
+            "give the path of one of them; then every fifth image of each class is held out"
         )
     return splits
 
@@ -167,13 +167,13 @@ def _refuse_unusual_splits(place: Path, folders: list[Path]) -> None:
         return
     if len(meant) == len(folders) or all(_holds_folders(p) for p in folders if p.name in meant):
         raise ValueError(
-            f"{shown(place)} holds {', '.join(map(shown, sorted(meant)))}, which look like splits and would be "
-            "classes: call them train, test and val, with a folder for each class inside"
+            f"{shown(place)} holds {', '.join(map(shown, sorted(meant)))}, which look like splits but would be read "
+            "as classes: call them train, test and val, with a folder for each class inside"
         )
 
 
 def _holds_folders(place: Path) -> bool:
-    """Whether a folder holds folders and no images of its own, as the folder of a split does."""
+    """Whether a folder holds folders and no images of its own, like the folder of a split."""
     folders, rest = _entries(place)
     images = any(p.suffix.lower() in SUFFIXES and not is_litter(p.name) for p in rest)
     return not images and (any(not is_litter(p.name) for p in folders) or not folders)
@@ -184,7 +184,7 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
     if empty and len(empty) < len(images_of):
         raise ValueError(
             f"{shown(place)}: every class needs images{where}, and the folder "
-            f"{', '.join(map(shown, empty[:5]))} holds none: fill or remove it"
+            f"{', '.join(map(shown, empty[:5]))} holds none: fill it or remove it"
         )
     if len(empty) == len(images_of):
         raise ValueError(f"{shown(place)} holds no images in folders, one per class")
@@ -193,17 +193,17 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
 def list_classes(place: Path) -> Listing:
     """What a folder holds: `<class>/*.png`, or `train/<class>/*.png` beside `test` (or `val`).
 
-    Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; beside
-    `test` it is left out. Files are found in folders below a class, too, and through links.
+    Classes are numbered in `class_order`, so that "10" comes after "2". Without `test`, `val` is the test split; with
+    `test`, `val` is left out. Images in subfolders of a class count too, and links are followed.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a class without images, splits beside classes or below them, a link that leads back.
+        ValueError: a class without images, splits beside classes or below them, or a link that leads back.
     """
     if not is_folder(place):
         if place.exists():
-            raise ValueError(f"a folder is needed, in it one folder per class, and {shown(place)} is a file")
-        raise FileNotFoundError(f"there is no {shown(place)}")
+            raise ValueError(f"expected a folder with one folder per class, but {shown(place)} is a file")
+        raise FileNotFoundError(f"there is no folder {shown(place)}")
     left = _Left(Counter(), Counter(), Counter())
     splits = _split_folders(place)
     notes: list[str] = []
@@ -212,7 +212,7 @@ def list_classes(place: Path) -> Listing:
     else:
         held = "test" if "test" in splits else "val"
         if held == "val":
-            notes.append(f"{shown(place)}: there is no folder test, and {splits['val'].name} is the test split")
+            notes.append(f"{shown(place)}: there is no folder test, so {splits['val'].name} is the test split")
         elif "val" in splits:
             count = sum(map(len, _classes(splits["val"], left).values()))
             notes.append(f"{shown(place)}: left out {count} images of {splits['val'].name}")
@@ -221,8 +221,8 @@ def list_classes(place: Path) -> Listing:
     check_names(names, shown(place))
     if len(names) == 1 and not splits and _holds_folders(place / names[0]):
         raise ValueError(
-            f"{shown(place)}: at least two classes are needed, and every sample is of class {names[0]!r}, a folder of "
-            "folders: give the path of the one with a folder for each class"
+            f"{shown(place)}: expected at least two classes, but every sample is of class {names[0]!r}, a folder of "
+            "folders: give the path of the folder that holds one folder per class"
         )
     for split, classes in by_split.items():
         _refuse_empty(place, {name: classes.get(name, []) for name in names}, f" in {split}" if split else "")

@@ -16,7 +16,7 @@ LIMIT = 1 << 28
 
 
 def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
-    """The bytes, gunzipped when they are a gzip file, to at most `limit`."""
+    """The bytes, unpacked to at most `limit` bytes if they are a gzip file."""
     if content[:2] != b"\x1f\x8b":
         return content
     engine = zlib.decompressobj(wbits=31)
@@ -27,7 +27,7 @@ def unpacked(content: bytes, limit: int = LIMIT) -> bytes:
     if len(plain) > limit:
         raise ValueError(f"the gzip file unpacks to more than the {limit} bytes that are allowed")
     if not engine.eof:
-        raise ValueError("the gzip file is cut off")
+        raise ValueError("the gzip file is truncated")
     return plain
 
 
@@ -42,7 +42,7 @@ def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
         array([[7, 9]], dtype=uint8)
     """
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"an idx file of unsigned bytes is needed, got one that begins {content[:4].hex()!r}")
+        raise ValueError(f"expected an idx file of unsigned bytes, got a file that begins {content[:4].hex()!r}")
     rank = content[3]
     shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
     size = 1

@@ -1,7 +1,8 @@
-"""Image files through Pillow: inspected, bounded, then decoded to arrays of one depth.
+"""Image files, read by Pillow: inspected, checked for their size, then decoded to arrays of one depth.
 
-Eight bits stay bytes. Sixteen bits become parts of 65,535, so that white is 1 as 255 is. Integers and floats of more
-bits have no agreed white and are taken as they are. The orientation that a camera stored (EXIF) is applied.
+Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as it is for bytes after their
+division by 255. Integers and floats of more bits have no agreed white and are taken as they are. The orientation that a
+camera stored (EXIF) is applied.
 """
 
 import warnings
@@ -61,14 +62,14 @@ def _opened(path: Path) -> Iterator[Any]:
     place = inputs.plain_file(path, "an image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata; and our own bound is lower than Pillow's
+            warnings.simplefilter("ignore")  # about metadata, and about sizes, for which our limit is lower
             # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
-    except Exception as error:  # Pillow raises all sorts
+    except Exception as error:  # Pillow raises many types
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if type(error).__name__ == "UnidentifiedImageError":
-            reason = "its content is none of " + ", ".join(_FORMATS)
+            reason = "its format is none of " + ", ".join(_FORMATS)
         raise ValueError(f"{inputs.shown(path)} is not an image that can be read: {reason}") from None
 
 
@@ -77,7 +78,7 @@ def _seen(image: Any) -> Look:
     if width * height > _PIXELS:
         raise ValueError(f"it has {width:,} x {height:,} pixels, and at most {_PIXELS:,} are read")
     notes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's second picture is a preview
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # here the second picture is a camera's preview
         notes.append("only the first of several frames is read")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         return Look(width, height, "numbers", 1, tuple(notes))
@@ -85,12 +86,12 @@ def _seen(image: Any) -> Look:
         bits = image.tag_v2.get(258, (16,))[0] if image.format == "TIFF" else 16
         return Look(width, height, "16 bits", (1 << bits) - 1, tuple(notes))
     if _deep_colors(image):
-        notes.append("colors of 16 bits are read with 8")
+        notes.append("colors of 16 bits are reduced to 8")
     return Look(width, height, "8 bits", 255, tuple(notes))
 
 
 def _deep_colors(image: Any) -> bool:
-    """Whether the file holds more than the eight bits per color that Pillow gives."""
+    """Whether the file holds more than the eight bits per color that Pillow returns."""
     for tile in image.tile:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if any(";16" in arg if isinstance(arg, str) else image.format == "PPM" and arg > 255 for arg in args):
@@ -102,7 +103,7 @@ def look(path: Path) -> Look:
     """The header of an image file, without decoding the image.
 
     Raises:
-        ValueError: not an image, or one of more than 134 million pixels.
+        ValueError: not an image, or an image of more than 134 million pixels.
         ModuleNotFoundError: Pillow is not installed.
     """
     with _opened(path) as image:
@@ -114,7 +115,7 @@ def _upright(image: Any) -> Any:
 
 
 def _eight_bits(image: Any, channels: int) -> tuple[Array, bool]:
-    """(H, W, C) bytes, and whether some of it is transparent."""
+    """The image as (H, W, C) bytes, and whether any pixel is transparent."""
     transparent = False
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -132,16 +133,16 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         channels: 1 (gray: .299 R + .587 G + .114 B) or 3 (gray is repeated).
 
     Returns:
-        uint8 for 8 bits, else float32: parts of white for 16 bits, numbers as they are for more.
+        uint8 for 8 bits, else float32: for 16 bits the fraction of white, for more bits the stored numbers.
 
     Raises:
-        ValueError: not an image, damaged or cut off, too large, or of a color space that is not read.
+        ValueError: not an image, damaged, truncated, too large, or in an unsupported color space.
     """
     with _opened(path) as image:
         seen = _seen(image)
         image.load()
         unsigned = image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(339, (1,))[0] == 1
-        if unsigned and image.getextrema()[0] < 0:  # Pillow reads them as signed
+        if unsigned and image.getextrema()[0] < 0:  # Pillow reads these as negative
             raise ValueError("it holds whole numbers of 2**31 and more")
         upright = _upright(image)
         if seen.depth == "8 bits":
@@ -154,7 +155,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
 
 
 def _resized(image: Array, side: int, path: Path) -> Array:
-    """Averaged down to (C, side, side), each pixel by its exact share; bytes are rounded."""
+    """The image averaged down to (C, side, side) with exact area weights; bytes are rounded."""
     if image.shape[1:] == (side, side):
         return image
     try:
@@ -166,13 +167,13 @@ def _resized(image: Array, side: int, path: Path) -> Array:
 
 
 def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
-    """Whether all images are of 8 bits; refuses to mix parts of white with numbers that have no white."""
+    """Whether all images have 8 bits; fractions of white cannot be mixed with numbers that have no white."""
     numbers = [path for path, seen in zip(paths, looks, strict=True) if seen.depth == "numbers"]
     if numbers and len(numbers) < len(looks):
         other = next(path for path, seen in zip(paths, looks, strict=True) if seen.depth != "numbers")
         raise ValueError(
-            f"images of one kind are needed: {inputs.shown(numbers[0])} holds plain numbers (32 bits), "
-            f"{inputs.shown(other)} parts of white ({looks[paths.index(other)].depth}); save them alike"
+            f"expected images of one kind, but {inputs.shown(numbers[0])} holds plain numbers (32 bits) and "
+            f"{inputs.shown(other)} fractions of white ({looks[paths.index(other)].depth}); save them alike"
         )
     return all(seen.depth == "8 bits" for seen in looks)
 
@@ -182,14 +183,14 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
 
     Args:
         channels: 1 or 3.
-        resolution: the side they are averaged down to; None needs images of one size.
-        white: the value of white where not all images have 8 bits.
+        resolution: the side to which they are averaged down; None requires images of one size.
+        white: the value of white if not all images have 8 bits.
 
     Raises:
         ValueError: see `decode`; several sizes without a resolution; more than fits in memory.
 
     Returns:
-        uint8 where all are of 8 bits, else float32.
+        uint8 if all images have 8 bits, else float32.
     """
     looks = [look(path) for path in paths]
     small = _one_depth(paths, looks)
@@ -212,11 +213,11 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
         if image.shape != images.shape[1:]:
             first, other = (f"{w}x{h}" for _, h, w in (images.shape[1:], image.shape))
             raise ValueError(
-                f"images of one size are needed, {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} {other} "
-                "(width x height): set a resolution"
+                f"expected images of one size, but {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} "
+                f"{other} (width x height): set a resolution"
             )
         images[place] = image if small or numbers else image * np.float32(white)
         notes.update(seen.notes)
     if images is None:
-        raise ValueError("at least one image is needed, got none")
+        raise ValueError("expected at least one image, got none")
     return images, [f"{what} ({count} of {len(paths)} images)" for what, count in notes.items()]

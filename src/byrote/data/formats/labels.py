@@ -42,7 +42,7 @@ MISSING = frozenset(
         *("NULL", "Null", "null", "None"),
     )
 )
-"""Texts that programs write where they have no value. A class can be called "none" or "na", in lower case."""
+"""Texts that programs write for a missing value. In lower case, "none" and "na" can be names of classes."""
 
 
 class Labels(NamedTuple):
@@ -58,7 +58,7 @@ def _missing(value: object) -> bool:
 
 
 def class_order(name: str) -> tuple[int, str]:
-    """Sorts whole numbers by value, before texts, which are sorted alphabetically.
+    """Sort key for class names: whole numbers first, by value, then other texts alphabetically.
 
     >>> sorted(["10", "2", "dog", "1", "Cat"], key=class_order)
     ['1', '2', '10', 'Cat', 'dog']
@@ -67,11 +67,11 @@ def class_order(name: str) -> tuple[int, str]:
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Refuse two class names that look alike, or are the same number: they are one class written in two ways.
+    """Refuse two class names that look alike or are the same number, because they are one class written in two ways.
 
     >>> check_names(["1", "01"], "a.csv")
     Traceback (most recent call last):
-    ValueError: a.csv: the classes '1' and '01' are one number; write them alike
+    ValueError: a.csv: the classes '1' and '01' are the same number; write them alike
     """
     seen: dict[str | Decimal, str] = {}
     for name in names:
@@ -88,12 +88,12 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
     """Labels as int64 (n,): whole numbers as they are, texts by the place of their class in `class_order`.
 
     Args:
-        column: (n,) or (n, 1): integers, booleans, floats that are whole, or texts; or (n, N): one-hot rows.
-        where: what an error calls the source.
-        unit: what an error calls a place in the column.
+        column: integers, booleans, whole floats or texts of shape (n,) or (n, 1); or one-hot rows (n, N).
+        where: the name of the source in error messages.
+        unit: the word for a position in error messages, such as "row".
 
     Raises:
-        ValueError: a missing, negative or fractional label, another shape or type; names the first sample.
+        ValueError: a missing, negative or fractional label (the message names the first), or another shape or type.
 
     Example:
         >>> numbered(np.array(["dog", "ant", "dog"]), "a.csv")
@@ -110,9 +110,9 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
     numbers = whole_numbers(column, f"{where}: labels must be integers or texts", unit)
     if len(numbers) and numbers.min() < 0:
         first = int(np.flatnonzero(numbers < 0)[0])
-        advice = "number the classes from 0, and leave out samples without a label"
+        advice = "number the classes from 0 and leave out samples without a label"
         if set(numbers.tolist()) == {-1, 1}:
-            advice = "the labels are -1 and 1; add 1 and halve them"
+            advice = "for labels -1 and 1, add 1 and halve them"
         raise ValueError(f"{where}: labels must be at least 0, got {numbers[first]} in {unit} {first + 1}: {advice}")
     return Labels(numbers, ())
 
@@ -133,12 +133,12 @@ def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, A
         if hot.any():
             row = int(np.flatnonzero(~hot)[0])
             raise ValueError(
-                f"{where}: one-hot rows need one 1 each, got {column[row].tolist()} in sample {row + 1} "
+                f"{where}: each one-hot row must have exactly one 1, got {column[row].tolist()} in sample {row + 1} "
                 f"({int((~hot).sum())} of {len(hot)} such rows): leave those samples out, or give labels (n,)"
             )
     if column.ndim != 1:
         raise ValueError(
-            f"{where}: one label for each sample is needed, as (n,), (n, 1) or one-hot rows (n, N), "
+            f"{where}: expected one label per sample, as (n,), (n, 1) or one-hot rows (n, N), "
             f"got an array {column.shape}"
         )
     return column
@@ -150,7 +150,7 @@ def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
     if lost:
         text = "" if values[lost[0]] is None else str(values[lost[0]])
         raise ValueError(
-            f"{where}: some labels are missing, {len(lost)} of {len(values)}, the first in {unit} {lost[0] + 1} "
+            f"{where}: {len(lost)} of {len(values)} labels are missing, the first in {unit} {lost[0] + 1} "
             f"({text!r}): fill them in, or leave those samples out"
         )
     texts = [str(value) for value in values]
@@ -168,7 +168,7 @@ def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
         except UnicodeDecodeError:
             text = "\0"
         if any(unicodedata.category(letter) == "Cc" and not letter.isspace() for letter in text):
-            raise ValueError(f"{where}: labels must be UTF-8 texts, got other bytes in {unit} {place}")
+            raise ValueError(f"{where}: labels must be texts in UTF-8, got bytes that are not UTF-8 in {unit} {place}")
         return text
     if isinstance(value, list | tuple | dict | set | np.ndarray):
         raise ValueError(
@@ -179,11 +179,11 @@ def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
 
 
 def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np.ndarray[Any, Any]":
-    """Numbers as int64, each exactly as it is.
+    """Convert numbers to int64 without changing any of them.
 
     Args:
-        needed: the start of an error: what is needed.
-        unit: what an error calls a place in the column.
+        needed: the start of an error message, which states what is expected.
+        unit: the word for a position in error messages, such as "row".
 
     Raises:
         ValueError: a value that is missing, fractional, or beyond what its type holds exactly.
@@ -197,7 +197,7 @@ def whole_numbers(column: "np.ndarray[Any, Any]", needed: str, unit: str) -> "np
         lost = np.flatnonzero(np.isnan(values))
         if len(lost):
             raise ValueError(
-                f"{needed}, and {len(lost)} of {len(column)} are missing, the first in {unit} {lost[0] + 1}"
+                f"{needed}, but {len(lost)} of {len(column)} are missing, the first in {unit} {lost[0] + 1}"
             )
         bad = ~np.isfinite(values) | (np.abs(values) > 2**53) | (np.floor(values) != values)
     if bad.any():
@@ -218,7 +218,7 @@ def _all_texts(cells: list[Any]) -> TypeGuard[list[str]]:
 
 
 def typed(cells: list[Any]) -> "np.ndarray[Any, Any]":
-    """Cells as booleans, integers or floats where all cells are, parsed from texts where all are texts.
+    """Cells as booleans, integers or floats if all cells are of that type, or are texts that can be read as that type.
 
     >>> typed(["1", "0"]).dtype.kind, typed(["1.0", "2.5"]).dtype.kind, typed(["1", "a"]).dtype.kind
     ('i', 'f', 'O')
@@ -248,22 +248,22 @@ def _objects(cells: list[Any]) -> "np.ndarray[Any, Any]":
 
 
 def _exact(numbers: list[int]) -> "np.ndarray[Any, Any]":
-    """int64, or floats where one is too large for it."""
+    """The numbers as int64, or as floats if one of them is too large for int64."""
     limits = np.iinfo(np.int64)
     fits = limits.min <= min(numbers) and max(numbers) <= limits.max
     return np.array(numbers, dtype=np.int64 if fits else np.float64)
 
 
 def different_ids(cells: list[Any], where: str) -> "np.ndarray[Any, Any]":
-    """Ids as int64, each once.
+    """Convert ids to int64 and check that no id occurs twice.
 
     Raises:
-        ValueError: an id that is missing, no whole number, or there twice; names the row.
+        ValueError: an id is missing, is not a whole number, or occurs twice; the message names the row.
     """
     needed = f"{where}: ids must be different whole numbers (leave id_column empty to number the rows)"
     lost = [row for row, cell in enumerate(cells, 1) if _missing(cell)]
     if lost:
-        raise ValueError(f"{needed}, and {len(lost)} of {len(cells)} are missing, the first in row {lost[0]}")
+        raise ValueError(f"{needed}, but {len(lost)} of {len(cells)} are missing, the first in row {lost[0]}")
     column = typed(cells)
     if cells and column.dtype.kind not in "if":
         first = next((r for r, c in enumerate(cells, 1) if not (isinstance(c, str) and _WHOLE.fullmatch(c))), 1)
@@ -273,7 +273,7 @@ def different_ids(cells: list[Any], where: str) -> "np.ndarray[Any, Any]":
     if (counts > 1).any():
         twice = int(values[counts > 1][0])
         rows = (np.flatnonzero(ids == twice)[:2] + 1).tolist()
-        raise ValueError(f"{needed}, and {twice} is in the rows {rows[0]} and {rows[1]}")
+        raise ValueError(f"{needed}, but {twice} is in rows {rows[0]} and {rows[1]}")
     return ids
 
 
@@ -285,7 +285,7 @@ _SPLITS: dict[str, Literal["train", "test", "val"]] = {
 
 
 def split_named(name: str) -> Literal["train", "test", "val"] | None:
-    """The split that a name means; None where it means none.
+    """The split that a name means; None if it does not mean a split.
 
     >>> split_named("Train"), split_named("valid"), split_named("cats")
     ('train', 'val', None)
@@ -294,7 +294,7 @@ def split_named(name: str) -> Literal["train", "test", "val"] | None:
 
 
 def split_within(name: str) -> Literal["train", "test", "val"] | None:
-    """The split that a name contains among other words or digits; None where it contains none or two.
+    """The split that a name contains among other words or digits; None if it contains no split or two of them.
 
     >>> split_within("test_set"), split_within("seg_train"), split_within("train1"), split_within("contest")
     ('test', 'train', 'train', None)

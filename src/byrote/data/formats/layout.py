@@ -1,4 +1,4 @@
-"""The axis of the channels in stored images: inferred from the shape where it is certain, else an error."""
+"""The channel axis of stored images: inferred from the shape if that is certain, else an error."""
 
 from typing import Any, Literal
 
@@ -8,15 +8,15 @@ __all__ = ["Layout", "channels_first"]
 
 Layout = Literal["", "nchw", "nhwc"]
 
-_FEW = 4  # gray, gray and alpha, RGB, RGBA: an image usually has at most 4 channels
+_FEW = 4  # most channels of an image: gray, gray and alpha, RGB, or RGBA
 
 
 def _certain(shape: tuple[int, ...]) -> Layout:
-    """The layout of (n, a, b, c), empty where both are possible.
+    """The layout of images (n, a, b, c), empty if both layouts are possible.
 
-    The channels are the first or the last of the axes a, b, c. If only one of the two has a length of 1 to 4, it is
-    the channels', unless only the other choice makes the images square. If both or neither are so short, the choice
-    that makes the images square holds, if only one does.
+    The channels are the first or the last of the axes a, b, c. If only one of these two axes has a length of 1 to 4, it
+    is the channel axis, unless only the other choice makes the images square. If both or neither have such a length,
+    the choice that makes the images square is taken, provided that only one does.
     """
     _, a, b, c = shape
     square: dict[Layout, bool] = {"nchw": b == c, "nhwc": a == b}
@@ -31,11 +31,11 @@ def _certain(shape: tuple[int, ...]) -> Layout:
 
 
 def channels_first(images: "np.ndarray[Any, Any]", layout: Layout, where: str) -> "np.ndarray[Any, Any]":
-    """Stored images as (n, C, H, W); d features become d channels of 1x1, each scaled by itself.
+    """Stored images as (n, C, H, W); d features become d channels of 1x1, each scaled separately.
 
     Args:
         images: (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C).
-        layout: which of the last two; empty infers it from the shape.
+        layout: "nchw" or "nhwc"; empty infers it from the shape.
         where: the name of the source in error messages.
 
     Raises:
@@ -57,7 +57,7 @@ set layout='nchw' (channels first) or 'nhwc' (last)
     elif images.ndim == 3:
         images = images[:, None]
     elif images.ndim != 4:
-        raise ValueError(f"{where}: images (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C) are needed, got {shape}")
+        raise ValueError(f"{where}: expected images (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), got {shape}")
     else:
         order = layout or _certain(shape)
         if not order:

@@ -1,4 +1,4 @@
-"""MATLAB files of images and labels, such as SVHN's: bounded, then decoded through SciPy."""
+"""MATLAB files of images and labels, such as SVHN's: checked for their size, then decoded by SciPy."""
 
 import io
 import struct
@@ -19,10 +19,10 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
 
     Args:
         content: the whole file.
-        limit: how many bytes it may unpack to.
+        limit: the most bytes to which it may unpack.
 
     Raises:
-        ValueError: not such a file, or one that unpacks to more than `limit` bytes.
+        ValueError: not such a file, or a file that unpacks to more than `limit` bytes.
     """
     from scipy import io as matlab
 
@@ -31,17 +31,17 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
         stored = matlab.loadmat(cast(Any, io.BytesIO(content)), variable_names=["X", "y"])
         images, labels = np.asarray(stored["X"]), np.asarray(stored["y"]).ravel()
     except Exception as error:  # a damaged file can raise anything
-        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
+        raise ValueError(f"expected a MATLAB file with X and y: {error}") from None
     if images.ndim != 4 or images.shape[2] != 3 or images.dtype != np.uint8 or len(labels) != images.shape[3]:
-        raise ValueError(f"X uint8 (H, W, 3, n) and n labels are needed, got {images.shape} and {len(labels)}")
+        raise ValueError(f"expected X uint8 (H, W, 3, n) and n labels, got {images.shape} and {len(labels)} labels")
     return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels
 
 
 def _check_unpacked(content: bytes, limit: int) -> None:
-    """The compressed elements of the file, unpacked, must not take more than `limit` bytes.
+    """Check that the compressed elements of the file unpack to at most `limit` bytes.
 
-    A file is a header of 128 bytes, then elements: type and length as 32-bit numbers, then so many bytes. Type 15 is
-    a zlib stream. Whatever is no such file is refused by scipy.
+    A file is a header of 128 bytes followed by elements: type and length as 32-bit numbers, then as many bytes. Type 15
+    is a zlib stream. SciPy refuses other files later.
     """
     order = ">" if content[126:128] == b"MI" else "<"
     place = 128

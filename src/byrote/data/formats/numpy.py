@@ -1,4 +1,4 @@
-"""NumPy's files, `.npy` and `.npz`: headers first, then a bound, the checksum, and the numbers. No pickles."""
+"""NumPy's files, `.npy` and `.npz`: headers, sizes and checksums are checked before numbers are read. No pickles."""
 
 import io
 import re
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 _HEAD = 1 << 17  # a header has at most 64 KiB
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, TypeError),
-    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy reads as Python's
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # of a header, which NumPy parses as Python code
 )
 
 
@@ -33,7 +33,7 @@ class _Header(NamedTuple):
 
 
 def _header(stream: IO[bytes], length: int) -> _Header:
-    """The header of a stored array that takes `length` bytes in all, checked against that length."""
+    """The header of a stored array, checked against the `length` of the whole array in bytes."""
     head = io.BytesIO(stream.read(min(length, _HEAD)))
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0), (3, 0)):
@@ -42,11 +42,11 @@ def _header(stream: IO[bytes], length: int) -> _Header:
     shape, fortran, dtype = reader(head)
     if dtype.hasobject:
         raise ValueError(
-            f"plain numbers or texts are needed, got {dtype} (Python objects are pickles, never read): save it again "
-            "with .astype(str), or as numbers"
+            f"expected plain numbers or texts, got {dtype} (Python objects are pickles, which are never read): save "
+            "it again with .astype(str), or as numbers"
         )
     if dtype.kind not in "biufcSU" or not dtype.itemsize:
-        raise ValueError(f"plain numbers or texts are needed, got {dtype}")
+        raise ValueError(f"expected plain numbers or texts, got {dtype}")
     size = dtype.itemsize
     for side in shape:
         if isinstance(side, bool) or side < 0:
@@ -54,7 +54,7 @@ def _header(stream: IO[bytes], length: int) -> _Header:
         size *= side
     if length != head.tell() + size:
         raise ValueError(
-            f"its header announces {shape} of {dtype}, {inputs.in_words(size)}, and {length - head.tell()} bytes follow"
+            f"its header announces {shape} of {dtype}, {inputs.in_words(size)}, but {length - head.tell()} bytes follow"
         )
     return _Header(dtype, shape, fortran, head.tell(), size)
 
@@ -73,28 +73,28 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
         raise
     except (*_BROKEN, MemoryError) as error:
         reason = re.sub(r" at 0x[0-9a-f]+", "", next(iter(str(error).splitlines()), type(error).__name__))
-        raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of plain arrays: {reason}") from None
+        raise ValueError(f"{inputs.shown(path)} is not a complete {kind} file of plain arrays: {reason}") from None
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list[str]]:
     """The arrays among `names` that an npz file holds, and the names of its other arrays.
 
     Raises:
-        ValueError: not a whole npz file, a damaged array, Python objects (pickles), or more than fits in memory.
+        ValueError: not a complete npz file, a damaged array, Python objects (pickles), or more than fits in memory.
     """
     place = inputs.plain_file(path, "an npz file")
     headers: dict[str, _Header] = {}
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
-            raise ValueError("it holds an array twice")
+            raise ValueError("it holds two arrays of one name")
         for name in filter(members.__contains__, names):
             with archive.open(members[name]) as stream:
                 try:
                     headers[name] = _header(stream, members[name].file_size)
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"array {name!r}: {error}") from None
-    inputs.fits(sum(header.size for header in headers.values()), f"what {inputs.shown(path)} unpacks to")
+    inputs.fits(sum(header.size for header in headers.values()), f"the content of {inputs.shown(path)}")
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end checks its checksum
         arrays = {name: _array(archive.read(members[name]), header) for name, header in headers.items()}
     return arrays, sorted(members.keys() - arrays.keys())
@@ -104,7 +104,7 @@ def read_npy(path: Path) -> Array:
     """The array in an npy file.
 
     Raises:
-        ValueError: not a whole npy file, Python objects (pickles), or more than fits in memory.
+        ValueError: not a complete npy file, Python objects (pickles), or more than fits in memory.
     """
     place = inputs.plain_file(path, "an npy file")
     length = place.stat().st_size

@@ -1,7 +1,7 @@
 """Pickles of arrays, read without running them.
 
-A pickle is a program. CIFAR-10 and CIFAR-10N are published as pickles; this reads the arrays in them and
-admits only the four names that rebuild an array, each replaced by a stand-in of ours.
+A pickle is a program. CIFAR-10 and CIFAR-10N are published as pickles; this module reads the arrays in them. It admits
+only the four names that rebuild an array, and replaces each by a stand-in.
 """
 
 import io
@@ -17,7 +17,7 @@ _LIMIT = 1 << 28
 
 
 class _Dtype:
-    """Stands in for numpy.dtype while a pickle is read: remembers a plain number type, nothing else."""
+    """Stands in for numpy.dtype while a pickle is read: it stores a plain number type and nothing else."""
 
     def __init__(self, code: object, *_: object) -> None:
         text = code.decode("ascii", "replace") if isinstance(code, bytes) else str(code)
@@ -31,7 +31,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray: takes shape, type and bytes, and makes the array itself."""
+    """Stands in for numpy.ndarray: it takes shape, type and bytes, and then makes the array."""
 
     value: "np.ndarray[Any, Any]"
 
@@ -41,7 +41,7 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, raw = state
         if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError("an array of plain numbers is needed")
+            raise pickle.UnpicklingError("expected an array of plain numbers")
         flat = np.frombuffer(raw, dtype=np.dtype(dtype.text))
         self.value = flat.reshape(shape, order="F" if fortran else "C").copy()
 
@@ -62,7 +62,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits only the names that rebuild an array, and gives a stand-in for each."""
+    """Admits only the names that rebuild an array, and returns a stand-in for each."""
 
     def find_class(self, module: str, name: str) -> Any:
         admitted = _ADMITTED.get((module, name))
@@ -75,10 +75,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _check_sizes(program: bytes) -> None:
-    """No number in the program makes the machine reserve more memory than the program is long.
+    """Check that no number in the program makes Python reserve more memory than the length of the program.
 
-    `pickletools` reads the program without running it, and refuses a length beyond its end. A place in the table of
-    values to remember (its memo) must be one of the next free ones, since the table grows up to the largest place.
+    `pickletools` reads the program without running it, and refuses a length beyond its end. An index into its table of
+    stored values (the memo) must not exceed the number of values so far, since the table grows up to the largest index.
     """
     if len(program) > _LIMIT:
         raise pickle.UnpicklingError(f"it has more than {_LIMIT} bytes")
@@ -86,16 +86,16 @@ def _check_sizes(program: bytes) -> None:
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
             raise pickle.UnpicklingError(f"it asks for {argument} entries of memory")
         if opcode.name == "FRAME" and isinstance(argument, int) and argument > len(program):
-            raise pickle.UnpicklingError(f"it announces {argument} bytes, and has {len(program)}")
+            raise pickle.UnpicklingError(f"it announces {argument} bytes, but has {len(program)}")
 
 
 def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int]"]:
     """Read a pickled mapping of names to numpy arrays or lists of integers, running none of its code.
 
-    Other values (texts, lists of file names) are left out. Nothing but plain number types is admitted.
+    Other values (texts, lists of file names) are left out. Only plain number types are admitted.
 
     Raises:
-        ValueError: the pickle asks for anything else, is broken, or is no mapping.
+        ValueError: the pickle asks for anything else, is broken, or is not a mapping.
 
     Example:
         >>> import io
@@ -113,7 +113,7 @@ def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int
     except Exception as error:  # a hostile or broken pickle can raise anything
         raise ValueError(f"this pickle is not read: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"this pickle is not read: a mapping is needed, got {type(content).__name__}")
+        raise ValueError(f"this pickle is not read: expected a mapping, got {type(content).__name__}")
     arrays: dict[str, np.ndarray[Any, Any] | list[int]] = {}
     for key, value in content.items():
         name = key.decode("latin1") if isinstance(key, bytes) else str(key)

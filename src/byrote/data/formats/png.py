@@ -1,7 +1,7 @@
 """A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
 
 Header, size and checksums are checked here; Pillow then decodes where it is installed, which is hundreds of times
-faster. Without it, as `pip install byrote` leaves it, the rows are decoded here: no core dependency reads PNG files.
+faster. Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
 """
 
 import io
@@ -19,14 +19,14 @@ _LIMIT = 1 << 28
 def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode a PNG to uint8 (H, W, C).
 
-    Each row is stored as a difference from its neighbors; the row's first byte says which: 0 nothing, 1 the
-    pixel to the left, 2 the one above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
+    Each row is stored as a difference from its neighbors; the row's first byte says which neighbor: 0 none, 1 the pixel
+    to the left, 2 the pixel above, 3 their mean, 4 Paeth's predictor (PNG specification, section 9).
 
     Raises:
-        ValueError: not a PNG of this sort, or a damaged one.
+        ValueError: not a PNG of this kind, or a damaged PNG.
     """
     if content[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError("a PNG file is needed")
+        raise ValueError("expected a PNG file")
     chunks = _chunks(content)
     width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     channels = {0: 1, 2: 3}.get(color)
@@ -34,7 +34,7 @@ def read_png(content: bytes) -> "np.ndarray[Any, Any]":
         raise ValueError("only 8-bit gray or RGB PNG files without interlacing are read")
     size = height * (1 + width * channels)
     if not 0 < size <= _LIMIT:
-        raise ValueError(f"a PNG of at most {_LIMIT} bytes is read, this one has {size}")
+        raise ValueError(f"a PNG may unpack to at most {_LIMIT} bytes, got {size}")
     plain = _inflated(chunks[b"IDAT"], size)
     decoded = _by_pillow(content, (height, width, channels))
     if decoded is not None:
@@ -51,12 +51,12 @@ def _inflated(packed: bytes, size: int) -> bytes:
     except zlib.error as error:
         raise ValueError(f"the PNG file is damaged: {error}") from None
     if len(plain) != size:
-        raise ValueError("the PNG file is damaged: its number of pixels is not that in its header")
+        raise ValueError("the PNG file is damaged: its number of pixels differs from its header")
     return plain
 
 
 def _by_pillow(content: bytes, shape: tuple[int, int, int]) -> "np.ndarray[Any, Any] | None":
-    """The pixels, None where Pillow is not installed."""
+    """The pixels; None if Pillow is not installed."""
     try:
         from PIL import Image
     except ImportError:
@@ -64,17 +64,17 @@ def _by_pillow(content: bytes, shape: tuple[int, int, int]) -> "np.ndarray[Any, 
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             return np.asarray(image).reshape(shape).copy()
-    except Exception as error:  # Pillow raises all sorts
+    except Exception as error:  # Pillow raises many types
         raise ValueError(f"the PNG file is damaged: {error}") from None
 
 
 def _chunks(content: bytes) -> dict[bytes, bytes]:
-    """The chunks by type, those of one type joined, their checksums checked."""
+    """The chunks by type, with chunks of the same type joined and all checksums checked."""
     parts: dict[bytes, list[bytes]] = {}
     place = 8
     while b"IEND" not in parts:
         if place + 12 > len(content):
-            raise ValueError("the PNG file is cut off")
+            raise ValueError("the PNG file is truncated")
         length, name = struct.unpack(">I4s", content[place : place + 8])
         body = content[place + 8 : place + 8 + length]
         check = content[place + 8 + length : place + 12 + length]
@@ -108,7 +108,7 @@ def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]")
 
 
 def _sequential(kind: int, line: "np.ndarray[Any, Any]", above: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """A row whose every pixel needs the one before it: the mean (3) or Paeth's predictor (4)."""
+    """Decode a row in which every pixel needs the pixel before it: the mean (3) or Paeth's predictor (4)."""
     out = np.empty_like(line)
     left, corner = np.zeros(line.shape[1], int), np.zeros(line.shape[1], int)
     for column, (value, up) in enumerate(zip(line.astype(int), above.astype(int), strict=True)):

@@ -15,15 +15,15 @@ _LEAST = 2.0**-149  # the smallest number of float32
 def single(values: Array, names: Sequence[str], where: str, bounded: bool = True) -> Array:
     """Numbers (n, C, ...) as float32.
 
-    A float32 has 24 bits. A column of times in milliseconds or of numbers near 1e-60 becomes a single number, and every
-    reading of it would be silently wrong; therefore a channel whose deviation is less than 100 steps of float32 is
-    refused.
+    A float32 has 24 significant bits. A column of times in milliseconds or of numbers near 1e-60 would become a
+    constant, and everything measured from it would be silently wrong. Therefore a channel is refused if its standard
+    deviation is less than 100 steps of float32.
 
     Args:
-        values: integers or floats; NaN and infinities stay what they are.
+        values: integers or floats; NaN and infinities are kept.
         names: the name of each of the C channels in error messages.
-        where: what an error calls the source.
-        bounded: whether numbers beyond those of float32 are refused here; else they become infinite.
+        where: the name of the source in error messages.
+        bounded: whether numbers beyond the range of float32 are refused; otherwise they become infinite.
 
     Raises:
         ValueError: a channel that float32 cannot hold.

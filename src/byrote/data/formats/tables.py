@@ -1,7 +1,7 @@
 """CSV and Parquet tables: every cell is checked before numbers are read.
 
-A CSV file has a header; the character that separates its names, outside quotes, separates the cells. Nothing else is
-guessed: cells are read as texts, and a column holds numbers if every cell of it does.
+A CSV file has a header; the character that separates the names in it, outside quotes, also separates the cells. Nothing
+else is guessed: cells are read as texts, and a column holds numbers if every cell in it does.
 """
 
 import json
@@ -28,16 +28,16 @@ _NUMBERS = frozenset((*_WHOLE, *(f"U{kind}" for kind in _WHOLE), "FLOAT", "DOUBL
 class Column(NamedTuple):
     """Counts of the kinds of cells in a column."""
 
-    missing: int  # blank, NaN, or a word for it
+    missing: int  # blank, NaN, or a word for a missing value
     numbers: int  # finite ones
     truths: int  # true or false
     other: int  # texts, infinities, lists
 
 
 class Table:
-    """An open table; columns by the names of its header.
+    """An open table, with its columns by their names in the header.
 
-    Inside DuckDB, which takes "a" and "A" for one name, the columns are called c0, c1, ...
+    DuckDB does not distinguish "a" and "A", so in its queries the columns are called c0, c1, ...
 
     Args:
         index: the columns that are the index of a data frame, according to the metadata that pandas wrote.
@@ -65,7 +65,7 @@ class Table:
         if kind.startswith(("VARCHAR", "ENUM")):
             text = f"trim(CAST({cell} AS VARCHAR))"
             truth = f"CASE lower({text}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 is a text
+            number = f"CASE WHEN NOT contains({text}, '_') THEN try_cast({text} AS DOUBLE) END"  # 1_2 counts as a text
             return f"({cell} IS NULL OR {text} IN ({_MISSING}))", f"({number})", truth
         if kind == "BOOLEAN":
             return f"({cell} IS NULL)", "NULL::DOUBLE", f"CAST({cell} AS DOUBLE)"
@@ -84,7 +84,7 @@ class Table:
         return Column(lost, finite, truths, self.rows - lost - finite - truths)
 
     def first(self, name: str, which: str) -> tuple[int, str]:
-        """The row (from 1, without the header) and text of the first cell that is "missing" or no "number"."""
+        """The row (from 1, without the header) and the text of the first cell that is "missing" or not a "number"."""
         missing, number, _ = self._parts(name)
         number_here = f"coalesce(isfinite({number}), false)"
         condition = missing if which == "missing" else f"NOT {missing} AND NOT {number_here}"
@@ -95,7 +95,7 @@ class Table:
         return int(row), "" if cell is None else str(cell)
 
     def first_like(self, name: str, pattern: str) -> tuple[int, str] | None:
-        """The row and text of the first cell that matches a regular expression, None where no cell does."""
+        """The row and the text of the first cell that matches a regular expression; None if no cell does."""
         cell = f"trim(CAST({self._place[name]} AS VARCHAR))"
         inside = f"SELECT row_number() OVER () AS row, {cell} AS cell FROM {self._source}"
         query = f"SELECT row, cell FROM ({inside}) WHERE regexp_full_match(cell, ?) ORDER BY row LIMIT 1"
@@ -103,17 +103,17 @@ class Table:
         return None if match is None else (int(match[0]), str(match[1]))
 
     def cells(self, name: str) -> list[Any]:
-        """The cells of one column as Python values, None where there is none."""
+        """The cells of one column as Python values; None for a cell without a value."""
         kind = self.types[name]
         cell = f"CAST({self._place[name]} AS VARCHAR)" if kind.startswith("ENUM") else self._place[name]
         return [row[0] for row in self._ask(f"SELECT {cell} FROM {self._source}")]
 
     def texts(self, rows: Sequence[int], length: int) -> dict[int, dict[str, str]]:
-        """Whole rows as texts, "" where there is no value: by row (from 0) and the name of the column.
+        """Rows as texts, by row (from 0) and by the name of the column; "" stands for a missing value.
 
         Args:
-            rows: which.
-            length: most characters of a cell.
+            rows: the rows to read.
+            length: the most characters to take from a cell.
         """
         cells = ", ".join(f"substr(CAST({place} AS VARCHAR), 1, {int(length)})" for place in self._place.values())
         inside = f"SELECT row_number() OVER () - 1 AS row, * FROM {self._source}"
@@ -144,20 +144,20 @@ class Table:
 
 
 def _csv(path: Path, link: str) -> tuple[str, list[str]]:
-    """A CSV file as a source in SQL, and the names of its columns."""
+    """A CSV file as an SQL source, and the names of its columns."""
     names, between = inputs.csv_names(path, ",;\t|")
     return inputs.csv_source(link, len(names), between), names
 
 
 def _parquet(connection: "duckdb.DuckDBPyConnection", link: str) -> tuple[str, list[str]]:
-    """A Parquet file as a source in SQL, and the names of its columns."""
+    """A Parquet file as an SQL source, and the names of its columns."""
     source = f"read_parquet({inputs.quoted(link)}, hive_partitioning=false)"
     names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()]
     return f"{source} AS stored({', '.join(f'c{place}' for place in range(len(names)))})", names
 
 
 def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]:
-    """The columns of a Parquet file that pandas wrote as the index of a data frame, as its metadata say."""
+    """The columns of a Parquet file that are the index of a data frame according to pandas' metadata."""
     query = f"SELECT value FROM parquet_kv_metadata({inputs.quoted(link)}) WHERE key = 'pandas'"
     row = connection.execute(query).fetchone()
     try:
@@ -173,20 +173,20 @@ def open_table(path: Path) -> Iterator[Table]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown suffix, not a plain file, or not a whole table.
+        ValueError: an unknown suffix, not a plain file, or not a complete table.
     """
     import duckdb
 
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet"):
-        raise ValueError(f"a table ends in .csv or .parquet, got {inputs.shown(path.name)}")
+        raise ValueError(f"the name of a table must end in .csv or .parquet, got {inputs.shown(path.name)}")
     place = inputs.plain_file(path, "a table")
     try:
         with inputs.table_name(place) as link, duckdb.connect() as connection:
             try:
                 source, names = _csv(place, link) if kind == ".csv" else _parquet(connection, link)
             except (ValueError, OSError) as error:
-                raise ValueError(f"{inputs.shown(path)} is not a whole table: {error}") from None
+                raise ValueError(f"{inputs.shown(path)} is not a complete table: {error}") from None
             yield Table(connection, source, names, frozenset() if kind == ".csv" else _index(connection, link))
     except duckdb.Error as error:
-        raise ValueError(f"{inputs.shown(path)} is not a whole table: {inputs.table_error(error, place)}") from None
+        raise ValueError(f"{inputs.shown(path)} is not a complete table: {inputs.table_error(error, place)}") from None

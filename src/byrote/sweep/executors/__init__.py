@@ -12,15 +12,15 @@ discover(__name__)
 
 
 def named(on: str) -> type[Executor]:
-    """The executor of that name.
+    """The executor with the given name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such executor.
 
     >>> named("serial").__name__
     'Serial'
     """
     if on not in Executor.registry:
         *names, last = sorted(Executor.registry)
-        raise ValueError(f"`on=` needs {', '.join(names)} or {last}, got {on!r}")
+        raise ValueError(f"`on=` must be {', '.join(names)} or {last}, got {on!r}")
     return Executor.registry[on]

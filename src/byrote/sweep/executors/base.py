@@ -13,7 +13,7 @@ __all__ = ["Event", "Executor", "OnEvent", "Request", "Setting"]
 
 @dataclass(frozen=True)
 class Setting:
-    """What every task of a sweep shares."""
+    """The settings that all tasks of a sweep share."""
 
     root: str
     device: str = "cpu"
@@ -22,7 +22,7 @@ class Setting:
     imports: tuple[str, ...] = ()
 
     def message(self, task: Task) -> dict[str, Any]:
-        """The task as a worker reads it."""
+        """The task in the form that a worker reads."""
         return {
             "root": self.root,
             "device": self.device,
@@ -59,10 +59,10 @@ OnEvent = Callable[[Event], object]
 
 @dataclass(frozen=True)
 class Request:
-    """The options of an executor; each uses those that it needs.
+    """The options of an executor; each executor uses those that apply to it.
 
     Args:
-        workers: the largest number of tasks at a time; None: as many as there is room for.
+        workers: the largest number of parallel tasks; None: as many as fit.
         address: the address of a running cluster; empty: a private one.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
@@ -75,8 +75,8 @@ class Request:
 class Executor(ABC):
     """Where tasks run. A subclass is registered under its name in lower case, by being defined.
 
-    Whatever the executor, a task is executed by `work.work` with one torch thread, its results go straight into the
-    store, and only events come back. So the same study gives the same bits everywhere.
+    With every executor, `work.work` executes a task with one torch thread, its results go straight into the store, and
+    only events come back. So the same study gives the same bits with every executor.
     """
 
     registry: ClassVar[dict[str, type["Executor"]]] = {}
@@ -88,7 +88,7 @@ class Executor(ABC):
     @classmethod
     @abstractmethod
     def of(cls, setting: Setting, stop: Callable[[], bool], request: Request) -> Self:
-        """An executor for tasks with this setting; it calls `stop` to learn whether the sweep stops."""
+        """An executor for tasks with this setting; it calls `stop` to learn whether the sweep should stop."""
 
     @classmethod
     def check(cls, request: Request, device: str) -> None:
@@ -100,7 +100,7 @@ class Executor(ABC):
         """
         if request.address or request.gpus_per_task is not None:
             on = cls.__name__.lower()
-            raise ValueError(f"`address=` and `gpus_per_task=` need `on='ray'`, got `on={on!r}`")
+            raise ValueError(f"`address=` and `gpus_per_task=` require `on='ray'`, got `on={on!r}`")
 
     @abstractmethod
     def submit(self, task: Task) -> None:
@@ -116,4 +116,4 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End all tasks now. A current task keeps its last checkpoint."""
+        """End all tasks now. The last checkpoint of each current task is kept."""

@@ -1,6 +1,6 @@
 """The executor `local`: tasks run in long-lived worker processes of this machine, one task per process at a time.
 
-A worker that dies loses only its current task: its slot starts another and tries the task once more.
+If a worker dies, only its current task is affected: its slot starts another worker and tries the task once more.
 """
 
 import json
@@ -20,12 +20,12 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Local", "default_workers"]
 
-_ATTEMPTS = 2  # how often a task is tried when its worker dies
+_ATTEMPTS = 2  # how often a task is tried in total if its worker dies
 _TICK = 0.25  # seconds between two checks of whether to stop
 
 
 def default_workers(device: str = "cpu") -> int:
-    """One worker per core that this process may use, but one on an accelerator, which a single cohort fills.
+    """One worker per core that this process may use; on an accelerator just one worker, because one cohort fills it.
 
     >>> default_workers("cuda:0")
     1
@@ -41,8 +41,8 @@ class Local(Executor):
 
     Args:
         setting: what every task shares.
-        stop: whether the sweep stops.
-        workers: the largest number of processes at a time.
+        stop: returns whether the sweep should stop.
+        workers: the largest number of processes.
     """
 
     def __init__(self, setting: Setting, stop: Callable[[], bool], workers: int) -> None:
@@ -93,7 +93,7 @@ class _Slot(threading.Thread):
         self._todo, self._setting, self._say = todo, setting, say
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # one line at a time goes to the worker, and none to a worker that is ended
+        self._lock = threading.Lock()  # one writer at a time, and none to a worker being ended
 
     def run(self) -> None:
         try:
@@ -112,7 +112,7 @@ class _Slot(threading.Thread):
         with self._lock:
             self._stopping.set()
             if self._process is not None and self._process.stdin is not None:
-                with suppress(OSError, ValueError):  # it died, or ended
+                with suppress(OSError, ValueError):  # the worker died or ended
                     self._process.stdin.write('"stop"\n')
                     self._process.stdin.flush()
 
@@ -139,10 +139,10 @@ class _Slot(threading.Thread):
             if self._stopping.is_set():
                 return None
             process = self._worker()
-            with suppress(OSError):  # died while it was written to
+            with suppress(OSError):  # the worker died while a line was written to it
                 _pipe(process.stdin).write(json.dumps(self._setting.message(task)) + "\n")
                 _pipe(process.stdin).flush()
-        with suppress(ValueError):  # died in the middle of a line
+        with suppress(ValueError):  # the worker died in the middle of a line
             for line in _pipe(process.stdout):
                 data = json.loads(line)
                 self._say(Event(task, data["event"], data))
@@ -157,7 +157,7 @@ class _Slot(threading.Thread):
             threads = str(self._setting.threads)
             environment = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, PYTHONPATH=_python_path())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no file here shadows a library
+                [sys.executable, "-P", "-m", "byrote.sweep.worker"],  # -P: no local file shadows a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -183,21 +183,21 @@ class _Slot(threading.Thread):
 
 
 def _pipe(pipe: Any) -> Any:
-    """A pipe of a process that was started with pipes."""
+    """A pipe of a process, which must have been started with pipes."""
     if pipe is None:
         raise RuntimeError("a worker needs pipes")
     return pipe
 
 
 def _python_path() -> str:
-    """The PYTHONPATH of a worker: that of this process, and the folder of byrote where it is not installed."""
+    """The PYTHONPATH of a worker: that of this process, and the folder of byrote if it is not installed."""
     places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     house = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))
 
 
 def _close(process: "subprocess.Popen[str]") -> None:
-    """Wait for a process that ends, and close its pipes."""
+    """Wait until a process has ended, and close its pipes."""
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:

@@ -1,11 +1,11 @@
-"""The executor `ray`: tasks run on a Ray cluster, or on a private one of this machine. Ray Core alone is used.
+"""The executor `ray`: tasks run on a Ray cluster, or on a private cluster on this machine. Only Ray Core is used.
 
-A task carries a cohort and takes one CPU, on an accelerator also a share of a GPU. Results go into the store, which
-every node must reach under the same path or address; only the keys of the runs and how they ended come back. When a
-worker or its node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
+A task trains one cohort and takes one CPU, and on an accelerator also a share of a GPU. Results go into the store,
+which every node must reach under the same path or address; only the keys of the runs and their outcomes come back. When
+a worker or its node dies, Ray starts its unfinished tasks again, on any node, from their last checkpoint.
 
-Where the store is a bucket, a task carries the endpoint and the region. It carries no credentials, because Ray may
-write what it transports to a disk: each worker has those of its own environment.
+If the store is a bucket, a task carries the endpoint and the region. It carries no credentials, because Ray may write
+what it transports to a disk. Each worker takes the credentials from its own environment.
 """
 
 import gc
@@ -33,10 +33,10 @@ from byrote.sweep.plan import Task
 
 __all__ = ["Ray"]
 
-_RETRIES = 3  # how often a task starts again after its worker or node died; then it is given up
-_CALLS = 50  # tasks after which a worker process is replaced, which bounds what it leaks and costs little
-_MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray takes 75 MB at least
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off: Ray takes the loopback; else it takes 127.0.0.1 for a public one
+_RETRIES = 3  # how often a task is started again after its worker or node died
+_CALLS = 50  # tasks after which a worker process is replaced, to limit memory leaks at little cost
+_MEMORY = 100_000_000  # bytes of the private object store, which results do not use; Ray requires at least 75 MB
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: Ray keeps 127.0.0.1; else a public address replaces it
 _TICK = 0.25  # seconds between two checks of whether to stop
 _EVERY = 5.0  # seconds between two checks of the size of the cluster
 
@@ -46,10 +46,11 @@ class Ray(Executor):
 
     Args:
         setting: what every task shares; the folder of the store must be absolute.
-        stop: whether the sweep stops.
-        workers: the largest number of tasks at a time, and the CPUs of a private cluster; None: as many as fit.
-        address: "auto" or HOST:PORT of a running cluster; empty: a private one is started on this machine, which
-            listens on the loopback alone, with a random token, and is gone at the end.
+        stop: returns whether the sweep should stop.
+        workers: the largest number of parallel tasks, and the number of CPUs of a private cluster; None: as many as
+            fit.
+        address: "auto" or HOST:PORT of a running cluster; empty: a private cluster is started on this machine. It
+            listens only on the loopback, with a random token, and is shut down at the end.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
 
@@ -80,11 +81,11 @@ class Ray(Executor):
         address, gpus_per_task = request.address, request.gpus_per_task
         if "://" in address:
             raise ValueError(
-                f"`address=` needs auto or HOST:PORT of a cluster that this machine belongs to, got {address}"
+                f"`address=` must be auto or HOST:PORT of a cluster that this machine belongs to, got {address}"
             )
         if gpus_per_task is not None and not (device.startswith("cuda") and gpus_per_task > 0):
             raise ValueError(
-                f"`gpus_per_task=` needs a number above 0 and `device='cuda'`, got {gpus_per_task:g} on {device}"
+                f"`gpus_per_task=` must be above 0 and requires `device='cuda'`, got {gpus_per_task:g} on {device}"
             )
         if device.startswith("cuda:"):
             raise ValueError(
@@ -130,7 +131,7 @@ class Ray(Executor):
         """Pass on the events of a task, or how its worker died for the last time."""
         try:
             events = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # it never started, as where byrote is missing
+        except self._ray.exceptions.RayTaskError as error:  # it never started, as if byrote is not installed there
             message = f"a Ray worker could not start: {str(error).strip().splitlines()[-1]}"
             events = [{"event": "error", "type": type(error).__name__, "message": message}]
         except self._ray.exceptions.RayError as error:
@@ -140,7 +141,7 @@ class Ray(Executor):
             pass_on(Event(task, data["event"], data))
 
     def _room(self) -> int:
-        """The number of tasks that Ray may have: twice those that run at a time, so that no worker has to wait."""
+        """How many tasks to submit to Ray: twice as many as run in parallel, so that no worker has to wait."""
         if self._workers is not None and self._address:
             return self._workers
         if time.monotonic() - self._looked >= _EVERY:
@@ -173,7 +174,7 @@ class Ray(Executor):
         finally:
             os.chdir(here)
             if in_main:
-                signal.signal(signal.SIGTERM, before)  # Ray takes it
+                signal.signal(signal.SIGTERM, before)  # Ray reads it
         self._ray = ray
         if not self._address and ray.util.get_node_ip_address() != "127.0.0.1":
             raise OSError(f"Ray would listen beyond this machine; set {_LOOPBACK}=0 before ray is imported")
@@ -202,19 +203,19 @@ def _carry_out(task: dict[str, Any]) -> list[dict[str, Any]]:
     """One attempt at a task, in a Ray worker; returns its events, except those of epochs."""
     from byrote.sweep.attempt import attempt
 
-    with suppress(OSError):  # a file that a spec names is looked for from the driver's folder
+    with suppress(OSError):  # paths in a spec are relative to the driver's folder
         os.chdir(task["cwd"])
     adopt_settings(task["bucket"])
     try:
         root = located(task["root"])
     except OSError as error:
-        message = f"{error}; a worker of a running cluster has the environment of `ray start` on its node"
+        message = f"{error}; the workers of a running cluster have the environment of the `ray start` on their node"
         return [{"event": "error", "type": "OSError", "message": message}]
     events: list[dict[str, Any]] = []
     attempt(task, events.append, _StopRequested(root, task["stop"]))
     gc.collect()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()  # the worker continues and shares its GPU
+        sys.modules["torch"].cuda.empty_cache()  # the worker process goes on to other tasks and shares its GPU
     return [event for event in events if event["event"] != "epoch"]
 
 

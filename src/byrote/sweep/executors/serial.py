@@ -18,7 +18,7 @@ class Serial(Executor):
 
     Args:
         setting: what every task shares.
-        stop: whether the sweep stops; asked after every epoch.
+        stop: returns whether the sweep should stop; called after every epoch.
     """
 
     def __init__(self, setting: Setting, stop: Callable[[], bool]) -> None:

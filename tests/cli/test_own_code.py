@@ -230,7 +230,8 @@ def test_an_own_figure_that_raises_is_only_left_out_itself(folder, capsys):
     assert stderr.splitlines()[-1].startswith("byrote: claim X1 and 3 more raised an exception: NotImplementedError (")
     page = (folder / "page" / "index.html").read_text()
     assert f"<b>raising</b> is not drawn: error, NotImplementedError: no picture ({name}.py, line " in page
-    assert "<b>nothing</b> is not drawn: error, TypeError: figure nothing must give a Drawing or None, got str" in page
+    reason = "TypeError: figure nothing must return a Drawing or None, got str"
+    assert f"<b>nothing</b> is not drawn: error, {reason}" in page
     assert "<b>unwritable</b> is not drawn: error, ValueError" in page
     assert "1 raised an error (X1)" in page
     assert 'id="claim-X1"' in page
@@ -278,8 +279,8 @@ def test_a_claim_that_gives_something_else_is_an_error_and_numpys_numbers_are_nu
     assert {id: verdicts[id]["word"] for id in ("X1", "X2", "X3", "X4")} == dict.fromkeys(
         ("X1", "X2", "X3", "X4"), "error"
     )
-    assert verdicts["X2"]["reason"] == "TypeError: claim X2 must give a Finding, got NoneType"
-    assert "must give one of the words holds, fails" in verdicts["X3"]["reason"]
+    assert verdicts["X2"]["reason"] == "TypeError: claim X2 must return a Finding, got NoneType"
+    assert "must return one of the words holds, fails" in verdicts["X3"]["reason"]
     assert verdicts["X4"]["reason"].startswith(f"SystemExit ({name}.py, line")
     own = verdicts["X5"]
     assert (own["word"], own["statistic"], own["interval"], own["runs"]) == ("holds", 0.5, [0.25, None], 3)

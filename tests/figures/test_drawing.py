@@ -183,7 +183,7 @@ def test_an_unknown_figure_is_named_with_the_nearest(demo):
 
 
 def test_a_name_belongs_to_one_function(drawn):
-    with pytest.raises(ValueError, match="there is a figure 'feature-plane' already"):
+    with pytest.raises(ValueError, match="figure 'feature-plane' exists already"):
         figure("feature-plane", title="x")(lambda results: None)
     source = next(source for source in figures.registered() if source.name == "feature-plane")
     assert isinstance(source, Source)

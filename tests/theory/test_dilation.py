@@ -279,7 +279,7 @@ class TestUsersLaws:
             (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centered"),
             (lambda: laws.from_density(lambda z: z**2 - 1, -1.0, 1.0), "non-negative"),
             (lambda: laws.from_density(lambda z: 0 * z, -1.0, 1.0), "mass"),
-            (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite low < high"),
+            (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite ends with low < high"),
             (lambda: laws.named("gauss"), "law must be one of"),
             (lambda: laws.named("sphere", 1), "width"),
         ],

@@ -83,7 +83,7 @@ def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Varia
 
 
 def _add_level(gathered: Gathered, one: Fitted, prediction: model.Prediction) -> None:
-    """Compare memorization in one cell with its prediction; without an interval of the prediction, only add a row."""
+    """Compare memorization in one cell with its prediction; if the prediction has no interval, only add a row."""
     facts: Row = {"model": prediction.variant, "loss": prediction.loss, "eta": prediction.eta}
     facts |= {"gave_parameters": prediction.gave_parameters}
     for name in ("predicted_memorization", "measured_memorization", "predicted_dilation", "measured_dilation"):

@@ -75,13 +75,13 @@ def _chosen(analysis: Analysis) -> list[Selection]:
 
 
 def _modeled(one: Selection) -> Selection:
-    """Its runs with two classes and two features, under uniform noise."""
+    """The runs of a setting with two classes and two features, under uniform noise."""
     plane = (one.last("num_classes") == 2) & (one.last("feature_width") == 2)
     return one.where(plane & (one.text("noise") == "uniform"))
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
+    """The columns of the runs under losses that the model has; collapsed runs, whose D is useless, are left out."""
     modeled = one.of_losses(*KINDS_OF)
     whole = modeled.where(~modeled.collapsed)
     return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}

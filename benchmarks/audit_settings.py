@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is computed."""
+    """The size of the benchmark: how much is computed."""
 
     samples: int
     seeds: int
@@ -63,7 +63,7 @@ class Setting:
 
 
 def settings(size: Size, laws: Sequence[str] | None = None) -> Iterator[Setting]:
-    """All settings, or those of some laws, each with its seeds side by side."""
+    """All settings, or those of some laws; the seeds of a setting follow one another."""
     for source in size.sources:
         if source == "cifar10n":
             yield from (setting for setting in human(size) if laws is None or setting.law in laws)

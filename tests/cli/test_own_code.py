@@ -1,4 +1,4 @@
-"""A user's own modules on the command line: found where they are, recorded in the store, never used for a library."""
+"""A user's own modules on the command line: found where they are, recorded, never imported in place of a library."""
 
 import importlib
 import json
@@ -54,7 +54,7 @@ _NUMBER = iter(range(1000))
 def folder(tmp_path, monkeypatch):
     """An empty current folder; modules that are imported from it are removed afterwards."""
     monkeypatch.chdir(tmp_path)
-    registered()  # byrote's own figures are imported when they are first needed, and must stay
+    registered()  # byrote's own figures are imported when first needed, and must stay registered
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
     losses = dict(Loss.registry)
     yield tmp_path
@@ -160,7 +160,7 @@ def alone(folder, *arguments, **changes):
 
 @pytest.mark.long
 def test_files_of_the_current_folder_never_stand_in_for_libraries(folder):
-    """In the driver and in two worker processes, with a module of the same folder imported."""
+    """This holds in the driver and in two worker processes, with a module of the same folder imported."""
     name = write(folder)
     for library in LITTER:
         (folder / f"{library}.py").write_text(f"raise RuntimeError('{library} was shadowed')")
@@ -304,7 +304,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
 
 
 def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, capsys):
-    """Every command that reads reports it, but not where only a comment was edited."""
+    """Every command that reads the store reports the edit, except if only a comment was edited."""
     name = write(folder, MODULE.replace("raise NotImplementedError", "return Finding(word='holds')"))
     assert run(name) == 0
     assert main(["compact", "store", "--out", "results"]) == 0

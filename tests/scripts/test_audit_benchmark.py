@@ -1,4 +1,4 @@
-"""C2: its rule over cells, fresh seeds and the committed verdict; what the benchmark of the audit counts."""
+"""Claim C2: its rule over cells, fresh seeds and the committed verdict; the counts of the audit's benchmark."""
 
 import importlib.util
 import json

@@ -57,7 +57,7 @@ def forty(tmp_path_factory):
 
 
 def started(path, root, *more):
-    """A driver as a terminal starts it: the leader of its own process group."""
+    """A driver started as by a terminal: the leader of its own process group."""
     search = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "byrote", "run", str(path), "--import", "toys", "--out", str(root), *more],
@@ -66,7 +66,7 @@ def started(path, root, *more):
         text=True,
         env=dict(os.environ, PYTHONPATH=search, OMP_NUM_THREADS="1"),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # undo that a background job ignores SIGINT
     )
 
 
@@ -119,7 +119,7 @@ def test_random_workers_are_killed_through_forty_runs(forty, tmp_path):
         while process.poll() is None:
             time.sleep(draw.uniform(0.02, 0.2))
             workers = children(process.pid, "byrote.sweep.worker")
-            # by progress, so that it works on a machine of any speed
+            # waits for progress, not for time, so that it works on a machine of any speed
             if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 kills += 1

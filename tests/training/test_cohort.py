@@ -60,7 +60,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
-    """The computation of an accelerator, here on the CPU: after an epoch every state is close to run-by-run training."""
+    """The computation of an accelerator, here on the CPU: after an epoch every state is near run-by-run training."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
     results = []
     for batched in (False, True):

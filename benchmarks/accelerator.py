@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the cohort per turn; the plain loop has one")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of step, products and memory")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     device = usable(options.device)
     case = case_of(options.width, options.runs, options.per_class)

@@ -1,4 +1,4 @@
-"""The settings of benchmarks/audit.py: samples whose true labels are known, and labels of which some are wrong."""
+"""The settings of benchmarks/audit.py: samples with known true labels, and given labels, some of which are wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUICK = Size(3000, 1, ("fashion",), 60, 10)
 
 @dataclass(frozen=True)
 class Setting:
-    """Samples whose true labels are known."""
+    """Samples with known true labels, and their given labels."""
 
     source: str
     law: str

@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--processor", action="store_true", help="compare processor seconds of one thread each")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
     options = parser.parse_args()
     figures: dict[str, float] = {}

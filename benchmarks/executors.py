@@ -107,7 +107,7 @@ def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the last line alone")
+    parser.add_argument("--json", action="store_true", help="print only the last line")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, dict[str, float]] = {}

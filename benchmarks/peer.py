@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, float] = {}

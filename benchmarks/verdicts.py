@@ -95,7 +95,7 @@ class Setting:
 
 
 def settings(cells: tuple[int, ...] = CELLS, errors_: tuple[str, ...] = ERRORS) -> Iterator[Setting]:
-    """Every setting once; options that make no difference for a single cell are left out there."""
+    """Every setting once; for a single cell, options that make no difference are left out."""
     for k, n, correlation, spread, error in product(cells, SEEDS, (0.0, 0.5), SPREADS, errors_):
         if k > 1 or (n != "mixed" and correlation == 0 and spread == "equal"):
             yield Setting(k, n, correlation, spread, error)

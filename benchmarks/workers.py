@@ -99,7 +99,7 @@ def hear(root: Path, runs: int) -> tuple[float, int]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the last line alone")
+    parser.add_argument("--json", action="store_true", help="print only the last line")
     parser.add_argument("--workers", default="1,100,1000")
     parser.add_argument("--runs", type=int, default=2_000)
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python scripts/figures.py                       name the pictures that differ from what the code draws
     python scripts/figures.py --write               draw them again
-    python scripts/figures.py --write results/demo  the pictures of one folder of results alone
+    python scripts/figures.py --write results/demo  only the pictures of one folder of results
 
 `results/**/figures/NAME.svg` are drawn from the tables in the folder above: every figure for which the tables have
 enough data, and no other. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without

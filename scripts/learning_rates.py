@@ -80,7 +80,7 @@ def main() -> int:
     parser.add_argument("study")
     parser.add_argument("part")
     parser.add_argument("--scale", default="")
-    parser.add_argument("--per-class", type=int, help="images per class instead of those of the part")
+    parser.add_argument("--per-class", type=int, help="images per class (default: as in the part)")
     parser.add_argument("--grid", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3])
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()

@@ -11,8 +11,8 @@ studies' scale `paper` in this order:
 
 Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of 16 MB. The results of
 a slice are written when it ends, or when the time is up, with the runs that it has by then. The same command continues
-where it stopped. Runs have the keys that the studies ask for, so that `byrote run STUDY --scale paper` does not train
-them again.
+where it stopped. Runs have the keys that the studies ask for, so `byrote run STUDY --scale paper` does not train them
+again.
 """
 
 import argparse
@@ -55,7 +55,7 @@ class Slice:
     axes: Mapping[str, list[Any]]
 
     def grid(self) -> Study:
-        """The study with this part alone and these axes, which also replace those of the scale."""
+        """The study with only this part and these axes, which also replace those of the scale."""
         study = Study.load(self.study)
         (part,) = [part for part in study.part if part.name == self.part]
         scales = dict(part.scales)
@@ -113,7 +113,7 @@ def check_size(results: Path) -> None:
     """Check that there are at most eight files of 16 MB.
 
     Raises:
-        ValueError: there are more, or a larger one.
+        ValueError: there are more files, or there is a larger file.
     """
     files = [path for path in results.rglob("*") if path.is_file()]
     large = [path for path in files if path.stat().st_size > MOST_BYTES]

@@ -36,7 +36,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def store(folder: Path) -> str:
-    """The name of a judged store on a page: the study, with its scale where that is not `small`."""
+    """The name of a judged store on a page: the study, with its scale if it is not `small`."""
     scale = folder.parent.name
     return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
@@ -59,7 +59,7 @@ def _numbers(verdict: dict[str, Any]) -> str:
 
 
 def _word(verdict: dict[str, Any]) -> str:
-    """The word in bold where it decides something: `**holds** except in 2 of 12 cells`."""
+    """The word, in bold if it decides something: `**holds** except in 2 of 12 cells`."""
     word: str = verdict["verdict"]
     for decided in ("holds", "fails"):
         if word.startswith(decided):

@@ -140,7 +140,7 @@ class Gathered:
     def difference(
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
-        """Check first - second, paired by seed and rate, against a region; shares err by one sample or more."""
+        """Check first - second, paired by seed and rate, against a region; a share is uncertain by one sample."""
         floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 

@@ -203,12 +203,12 @@ def _b10(analysis: Analysis) -> Finding:
 
 
 def _strength(cell: Cell, path: str) -> float:
-    """How much weight decay or dropout the runs of a cell have; 0 where there is no such option."""
+    """How much weight decay or dropout the runs of a cell have; 0 if there is no such option."""
     value = cell.analysis.field(path)[cell.rows[0]]
     return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else 0.0
 
 
 def _kind(cell: Cell, plain: Cell) -> str:
-    """Which regularizer this cell adds to the plain one: one of the two, or none ("")."""
+    """Which of the two regularizers this cell adds to the plain cell, or "" for none."""
     more = [path for path in (_DECAY, _DROPOUT) if _strength(cell, path) > _strength(plain, path)]
     return more[0] if len(more) == 1 else ""

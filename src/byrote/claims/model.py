@@ -64,7 +64,7 @@ def fits_of(analysis: Analysis) -> dict[str, Fitted]:
 
 
 def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Variant) -> Gathered:
-    """The checks of one variant of the model: slopes, distances, and memorization where it has an interval."""
+    """The checks of one variant of the model: slopes, distances, and memorization if its prediction has an interval."""
     gathered = Gathered(analysis)
     for one in fitted:
         facts: Row = {"model": variant}

@@ -64,7 +64,7 @@ class Finding:
         runs: how many runs were used.
         reason: the deciding check, and the runs left out.
         details: one row for each check.
-        by_dataset: the verdict on each data set by itself, where there are several.
+        by_dataset: the verdict on each data set by itself, if there are several data sets.
         pooled: for each kind of check, the estimate over all cells with its 95% interval.
         forecast: computes how many more seeds would decide; None where seeds cannot decide.
     """
@@ -87,8 +87,8 @@ class Verdict:
 
     Attributes:
         id, statement, bar, published, method, cells, minimum, premise: see `claim`.
-        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` where the claim's
-            own function raised an exception.
+        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` if the claim's own
+            function raised an exception.
         verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
         statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
@@ -194,7 +194,7 @@ class Claim:
         return self._verdict(self._with_left_out(finding, analysis))
 
     def error(self, error: BaseException) -> Verdict:
-        """The verdict reported where the function raised an exception."""
+        """The verdict that is reported if the function raised an exception."""
         return self._verdict(Finding("error", reason=described(error)))
 
     def _with_left_out(self, finding: Finding, analysis: Analysis | None) -> Finding:
@@ -277,7 +277,7 @@ def claim(
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
-        needs: columns of the table that the function reads; if one is missing, the claim is `not tested`. Where one of
+        needs: columns of the table that the function reads; if one is missing, the claim is `not tested`. If one of
             them depends on true labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels
             are known.
         true_labels: the claim is about true labels although no column in `needs` depends on them.

@@ -149,8 +149,8 @@ def figure(
         title: one line in words.
         paper: the figure of the paper that it corresponds to.
         order: its place on the page, lowest first.
-        needs: the columns of the history without which there is nothing to draw. Where one of them depends on true
-            labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
+        needs: the columns of the history without which there is nothing to draw. If one of them depends on true labels
+            (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
         true_labels: the figure is about true labels, although no column in `needs` depends on them.
 
     Raises:
@@ -190,7 +190,7 @@ def draw(analysis: Analysis, *names: str) -> list[Figure]:
 
 
 class Drawn(NamedTuple):
-    """The figures that were drawn and written, and by name those that raised an exception, with it in one sentence."""
+    """The figures that were drawn and written, and, by figure name, the exceptions that prevented others."""
 
     figures: list[Figure]
     files: dict[str, tuple[Path, ...]]

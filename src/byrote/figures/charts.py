@@ -222,7 +222,7 @@ def panels(
 
     Args:
         charts: the layers of each panel, the lowest first.
-        titles: one per panel; broken into lines where it is wider than the panel.
+        titles: one per panel; a title that is wider than its panel is broken into lines.
         columns: panels per row.
         size: width and height of a panel in pixels.
         names: the losses of the clickable legend; without names there is no legend.

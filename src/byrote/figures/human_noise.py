@@ -1,4 +1,4 @@
-"""Labels that people got wrong beside labels made wrong at the same rate."""
+"""Labels that people got wrong, compared with labels made wrong at the same rate."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from byrote.files import cache_folder, write_atomic
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame", "with_schemes"]
 
 OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
-"""How vega-embed draws: SVG, no menu (its editor link leaves the machine), expressions without `eval`."""
+"""How vega-embed draws: SVG, no menu (its link to an editor needs the network), expressions without `eval`."""
 
 _NIGHT, _MOON = "#15171a", "#e9e6e1"
 """The dark background and the color of text on it, as on the page."""
@@ -100,7 +100,7 @@ def with_schemes(svg: str) -> str:
 
 
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
-    """One chart as an <iframe> that holds everything it needs.
+    """One chart as an <iframe> that contains everything it needs.
 
     It sets its own height, and takes the color of the text around it, so that it is legible in a dark notebook as well.
     """

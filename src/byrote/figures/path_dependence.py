@@ -65,7 +65,7 @@ def _named(analysis: Analysis, setting: Setting) -> Selection:
 
 
 def _shown(one: Selection) -> Selection:
-    """CE and the losses that have both starts, at the rates of the second starts; nothing if there are none."""
+    """CE and the losses with runs that started from memorized weights, at the rates of those runs; else nothing."""
     twice = [name for name in one.losses if _FROM in name]
     plain = [name.partition(_FROM)[0] for name in twice]
     return one.of_losses("CE", *plain, *twice).at_rate(*one.of_losses(*twice).rates)

@@ -105,7 +105,7 @@ def _ends(name: str, estimate: Estimate) -> _Row:
 
 
 def _domain(rows: list[_Row]) -> tuple[float, float]:
-    """One range for both axes: it holds every mark, and the intervals up to a factor of 2 beyond the marks."""
+    """One range for both axes: it contains every mark, and the intervals up to a factor of 2 beyond the marks."""
     seen = np.array([row[name] for row in rows for name in ("predicted", "measured")])
     return float(seen.min()) / 2, float(seen.max()) * 2
 
@@ -156,7 +156,7 @@ def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers within the range: 1, 2, 5 of each power of ten, or the powers alone where those are many.
+    """Round numbers within the range: 1, 2, 5 of each power of ten, or only the powers if there are many.
 
     >>> _ticks(0.04, 0.6), _ticks(0.003, 20)
     ([0.05, 0.1, 0.2, 0.5], [0.01, 0.1, 1.0, 10.0])

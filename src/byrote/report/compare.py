@@ -157,7 +157,7 @@ def _apart(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _gap(one: Any, two: Any) -> float:
-    """By how much two values differ; infinite where one is absent, or both are words."""
+    """The difference of two values; infinite if one is absent or is not a number."""
     try:
         gap = abs(float(one) - float(two))
     except (TypeError, ValueError):

@@ -206,8 +206,8 @@ def limits(analysis: Analysis) -> list[str]:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         few = (
-            " With few images a robust loss may underfit or memorize more than the papers show; the published values "
-            "stand beside ours for that reason."
+            " With few images a robust loss may underfit or memorize more than the papers show, which is why the "
+            "published values are shown beside ours."
         )
         lines.append(f"Runs have {size} training images.{'' if analysis.given.all() else few}")
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
@@ -239,7 +239,7 @@ def _variations(analysis: Analysis) -> list[str]:
 
 
 def _left_out(analysis: Analysis) -> list[str]:
-    """The runs that are not on the page: failed ones, those of older versions, those without data, missing ones."""
+    """The runs that are not on the page: failed runs, runs of older versions, runs without data, and missing runs."""
     results, about = analysis.results, analysis.results.about
     failed = np.flatnonzero(results.runs["status"] == "failed")
     columns = (results.runs[name][failed[:_LISTED]].tolist() for name in ("part", "key", "error"))

@@ -44,7 +44,7 @@ class BoundedDilation:
         r, dilation, memorization, distance, value, collapsed: see `Dilation`.
         observed: coordinate of u along h_j: u = observed h_j/||h_j|| + true h_i/||h_i||.
         true: coordinate of u along h_i.
-        stationary: the number of stationary points; three where there are two minima.
+        stationary: the number of stationary points; three if there are two minima.
     """
 
     r: Real

@@ -190,7 +190,7 @@ def lower_bound(
 def thresholds(
     num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
 ) -> tuple[Real, Real]:
-    """Margins (exact, printed) of the conditions for a minimizer other than W = H = 0; above 0 where these hold.
+    """Margins (exact, printed) of the condition for a nonzero minimizer; above 0 where the condition holds.
 
     Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)). Printed in Theorem 3.2:
     1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H). Where printed > 0 >= exact, the theorem's condition holds but

@@ -98,8 +98,8 @@ def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool
 
     Args:
         problem: one point under any loss of `KINDS`. Its eta, above 0, is the number of corrupted samples over the
-            number of clean ones; the wrong labels are spread evenly over the other classes. Its law is two-point,
-            segment, circle or disc in the plane of h_n and h_m, with m uniform among the other classes, or
+            number of clean ones; the wrong labels are spread evenly over the other classes. The problem's law is
+            two-point, segment, circle or disc in the plane of h_n and h_m, with m uniform among the other classes, or
             `from_samples` of (S, M).
         num_classes: N >= 2.
         scale_free: memorization is measured in units of D, so that C_MD D replaces C_MD.

@@ -82,7 +82,7 @@ def penalties_from_distances(
 
     gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes the ratio of
     lambda_W and lambda_H. gamma has a smallest value, above 1, and a measured gamma below it refutes the model. Above
-    it there are two solutions, of which the one with the larger features is returned.
+    it there are two solutions; the solution with the larger features is returned.
 
     >>> found = penalties_from_distances(3.0458, 2.0302, .1)
     >>> round(found.lambda_w, 4), round(found.lambda_h, 4)

@@ -24,7 +24,7 @@ VARIANTS: tuple[Variant, ...] = ("raw", "scale-free")
 
 
 def solved_at_once(kind: Kind, num_classes: int) -> bool:
-    """Whether the model has one minimum under a loss, so that a whole sweep of parameters is solved in one call."""
+    """Whether the model has only one minimum under a loss; a whole sweep of parameters is then solved in one call."""
     return kind == "squared" or (num_classes == 2 and kind in ("smoothing", "relaxation"))
 
 

@@ -38,7 +38,7 @@ class Symmetry:
     Attributes:
         constant: the mean of the sum over the logits.
         deviation: the spread of the sum over the logits, relative to its mean.
-        holds: the deviation is at most the tolerance of `check_symmetry`.
+        holds: whether the deviation is at most the tolerance of `check_symmetry`.
         samples: the number of rows of logits.
     """
 

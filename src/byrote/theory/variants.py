@@ -43,7 +43,7 @@ class SquaredDilation:
     The other fields are those of `Dilation`.
 
     Attributes:
-        shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 where that is negative.
+        shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 if this is negative.
     """
 
     r: Real

@@ -1,22 +1,23 @@
-"""The engine on a GPU: beside a plain PyTorch loop, under the roofline of the device, and the hours of Figure 1 there.
+"""The engine on a GPU: compared with a plain PyTorch loop and with the device's roofline; the hours of Figure 1.
 
     python benchmarks/accelerator.py [--json] [--device cuda] [--precision bf16|fp32] [--runs 16] [--width 2048]
                                      [--epochs N] [--pairs N] [--out FILE]
 
 Network and images are those of MD's Figure 1: nine blocks, M = 2, 3 x 32 x 32 pixels, batch 128; 4,000 images of the
 embedded Fashion-MNIST. Plain: `anchors/plain_loop.py` on the device, one run at a time, float32 without TF32 (torch's
-default), batches moved there one by one. Ours: `train_epoch` of a prepared cohort, as an executor's worker calls it; a
-cohort of 200 epochs, so that the step is compiled where it would be. The two alternate in this process, and the median
-ratio is printed. The device has finished whenever a clock is read. The last line is JSON when `--json` is given.
+default), with batches moved to the device one by one. Ours: `train_epoch` of a prepared cohort, as an executor's worker
+calls it. The cohort has 200 epochs, so the step is compiled if a real run would compile it. The two alternate in this
+process, and the median ratio is printed. The device is synchronized before each reading of the clock. With `--json` the
+last line is JSON.
 
 The roofline of a step: 6 x 128 FLOP per weight (4 x 128 in the first layer, whose input needs no gradient) against the
-bytes of BYTES; activations are left out. Its corners are measured in turns with the step: batched products
-(runs, 128, width) x (runs, width, width), and a read-read-write of memory larger than any cache. Of each the best round
-counts.
+bytes of BYTES; activations are left out. The corners of the roofline are measured in turns with the step: batched
+products (runs, 128, width) x (runs, width, width), and a read-read-write of memory larger than any cache. The best
+round of each counts.
 
-Figure 1 is what the study `memorization-dilation` plans at its scale `paper`, four losses: the measured seconds times
-the multiply-adds of its runs over those of a run here (the network is the same, so these are the samples), its
-evaluations, and what the first epoch of every cohort takes longer.
+Figure 1 is what the study `memorization-dilation` plans at its scale `paper`, with four losses. Its hours are the
+measured seconds, scaled by the multiply-adds of its runs over those of a run here (the network is the same, so only the
+number of samples differs), plus its evaluations and the extra time of the first epoch of every cohort.
 """
 
 import argparse
@@ -45,11 +46,11 @@ from byrote.training.record import Record
 from byrote.training.steps import optimizer_of
 
 BATCH, EPOCHS = 128, 200
-# a weight and step: its operand read forward and backward, the gradient written and read, momentum and weight read and
-# written, and in bfloat16 the narrowed copy written
+# per weight and step: its operand is read forward and backward, the gradient written and read, momentum and weight read
+# and written, and in bfloat16 the narrowed copy written
 BYTES = {"bf16": 2 + 2 + 2 + 2 + 8 + 8 + 2, "fp32": 4 + 4 + 4 + 4 + 8 + 8}
 FIGURE = ("figure-1", "figure-1-other-losses")
-SAMPLES = {"mnist": 12_665, "fashion_mnist": 12_000, "cifar10": 10_000, "svhn": 18_809}  # of classes 0 and 1
+SAMPLES = {"mnist": 12_665, "fashion_mnist": 12_000, "cifar10": 10_000, "svhn": 18_809}  # images of classes 0 and 1
 
 
 def case_of(width: int, runs: int, per_class: int) -> Case:
@@ -59,7 +60,7 @@ def case_of(width: int, runs: int, per_class: int) -> Case:
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has finished."""
+    """The clock in seconds, read after the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -107,7 +108,7 @@ def corners(cohort: Cohort, optimizer: EnsembleOptimizer, width: int, rounds: in
 
 
 def roofline(case: Case, precision: str, epoch: float, peak: float, memory: float) -> dict[str, float]:
-    """The rate that a step can reach by the model above, and the rate that it reaches."""
+    """The rate that a step can reach under the roofline model above, and the rate that it does reach."""
     images = case.data.load("train").images
     module = case.network.build(tuple(images.shape[1:]), case.data.num_classes, torch.Generator())
     weights = sum(p.numel() for p in module.parameters() if p.dim() == 2)
@@ -127,7 +128,7 @@ def roofline(case: Case, precision: str, epoch: float, peak: float, memory: floa
 
 
 def shares(cohort: Cohort, training: float) -> dict[str, float]:
-    """Cost of measuring every epoch, as shares of `training`, the seconds of one epoch."""
+    """The cost of measuring every epoch, as shares of `training`, the seconds of one epoch."""
     rounds: list[tuple[float, float]] = []
     for _ in range(3):
         start = now(cohort.device)
@@ -142,11 +143,11 @@ def shares(cohort: Cohort, training: float) -> dict[str, float]:
 
 
 def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[str, float]:
-    """How many runs Figure 1 has, and hours of this device for them.
+    """How many runs Figure 1 has, and how many hours this device needs for them.
 
     Args:
         ours: seconds of a run-epoch here.
-        extra: what an evaluation costs, as a share of an epoch.
+        extra: the cost of an evaluation, as a share of an epoch.
         first_epoch: seconds that the first epoch of a cohort takes longer than others.
     """
     planned = [e for part, e in Study.load("memorization-dilation").experiments("paper") if part in FIGURE]
@@ -163,7 +164,7 @@ def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[
 
 
 def check(cohort: Cohort) -> None:
-    """Check that the timed runs were trained: the first run's J1 is that of the plain network it exports."""
+    """Check that the timed runs were trained: the first run's J1 must equal that of its exported network."""
     images, observed = cohort.train.images, cohort.observed[0].cpu()
     _, logits = answers(cohort, images)
     twin = cohort.network.run_module(0).eval()
@@ -171,7 +172,7 @@ def check(cohort: Cohort) -> None:
         wanted = (twin(images.cpu()).argmax(1) == observed).double().mean()
     share = (logits[0].argmax(1).cpu() == observed).double().mean()
     if not abs(share - wanted) <= 0.02:
-        raise RuntimeError(f"the engine has J1 {share}, its plain twin {wanted}")
+        raise RuntimeError(f"the engine reports J1 {share}, but its exported module has J1 {wanted}")
 
 
 def measured(case: Case, options: argparse.Namespace, device: torch.device) -> dict[str, float]:
@@ -197,7 +198,7 @@ def measured(case: Case, options: argparse.Namespace, device: torch.device) -> d
 
 
 def usable(name: str) -> torch.device:
-    """The device; where it cannot be used, the script ends with a message and exit code 2."""
+    """The device; if it cannot be used, the script ends with a message and exit code 2."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -215,10 +216,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=16, help="runs of the cohort")
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--per-class", type=int, default=1000, help="images of each of the four classes")
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of the cohort in a turn; the plain loop has one")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of the cohort per turn; the plain loop has one")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of step, products and memory")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     device = usable(options.device)
     case = case_of(options.width, options.runs, options.per_class)

@@ -3,9 +3,9 @@
     python benchmarks/analysis.py --json
 
 The last line is one JSON object. claims_s: seconds of processor time of the whole process `byrote claims DIR --json` on
-the 1,360 compacted runs of results/small/memorization-dilation. claims_10000_s and claims_10000_mb: the same, and the
-most memory it holds in megabytes, on 10,000 compacted runs, which are that table with new seeds, with features beside
-it. report_s: seconds of processor time of `byrote report` on the 1,360 runs.
+the 1,360 compacted runs of results/small/memorization-dilation. claims_10000_s and claims_10000_mb: the same time, and
+the peak memory in megabytes, on 10,000 compacted runs, which are copies of that table with new seeds and stored
+features. report_s: seconds of processor time of `byrote report` on the 1,360 runs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["enlarged", "main", "measured"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "results" / "small" / "memorization-dilation"
-SHOWN = 200  # samples of each run with M = 2 that have features in the enlarged table
+SHOWN = 200  # samples with stored features of each run with M = 2 in the enlarged table
 SEEDS = 1000  # between the seeds of two copies of a run
 
 
 class Cost(NamedTuple):
-    """Processor time in seconds and the most memory in megabytes that a process held."""
+    """Processor time in seconds and peak memory in megabytes of a process."""
 
     seconds: float
     megabytes: float
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--quick", action="store_true", help="2,000 artificial runs and no report: a smoke test")
-    parser.add_argument("--folder", type=Path, default=TABLE, help="the compacted results to read and to repeat")
+    parser.add_argument("--folder", type=Path, default=TABLE, help="the compacted results to read and to copy")
     chosen = parser.parse_args()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def measured(*arguments: str) -> Cost:
-    """The cost of a new process `byrote ARGUMENTS`, with its imports and the child processes that it waits for."""
+    """The cost of a new process `byrote ARGUMENTS`, including its imports and the child processes that it waits for."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [sys.executable, "-m", "byrote", *arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
@@ -81,7 +81,7 @@ def measured(*arguments: str) -> Cost:
 
 
 def enlarged(folder: Path, out: Path, count: int) -> Path:
-    """Make a folder of `count` compacted runs by repeating those of another folder with new seeds.
+    """Make a folder of `count` compacted runs: copies of the runs of another folder with new seeds.
 
     Args:
         folder: compacted results.
@@ -108,7 +108,7 @@ def enlarged(folder: Path, out: Path, count: int) -> Path:
 
 
 def _repeated(run: dict[str, Any], copy: int) -> dict[str, Any]:
-    """A run with another seed and so with another key."""
+    """A run with another seed, and therefore with another key."""
     spec = json.loads(run["spec"])
     spec["seed"] += SEEDS * copy
     return run | {"spec": json.dumps(spec, sort_keys=True), "key": run_key(spec, json.loads(run["contents"]))}

@@ -1,4 +1,4 @@
-"""Audits of labels beside cleanlab: how often intervals hold the truth, how well wrong labels rank, what it costs.
+"""Audits of labels compared with cleanlab: how often intervals contain the truth, how wrong labels rank, and the cost.
 
     python benchmarks/audit.py [--json] [--quick] [--table FILE.csv]
     python benchmarks/audit.py --law look-alike --source fashion mnist --seeds 3 9 --table FILE.csv
@@ -6,20 +6,20 @@
 41 settings: Fashion-MNIST and MNIST pixels and CIFAR-10 features (random patches and k-means, computed here; Coates,
 Lee and Ng 2011), each without noise and with symmetric, pair, part-dependent and look-alike noise of rate .05, .2 and
 .4; and CIFAR-10N's human labels, aggre and worst. Each with three seeds. Both sides train the same network with the
-same engine, optimizer, schedule and epochs: byrote two halves under RLL, cleanlab five folds under cross-entropy, read
-once. `clean_auroc_rll` in the table is cleanlab on five folds under RLL, for the first seed alone.
+same engine, optimizer, schedule and epochs. byrote trains on two halves under RLL; cleanlab gets five folds under
+cross-entropy, read once. `clean_auroc_rll` in the table is cleanlab on five folds under RLL, for the first seed only.
 
-1. checks: 200 looks drawn from each audit (the first seed), 200 times; coverage, half-width beside simple random
-   sampling, root mean squared error. With a reviewer who errs at 2% or 5%, 20 of the looks are second ones, and there
-   are fewer draws.
+1. checks: 200 samples to check are drawn from each audit (of the first seed), 200 times: coverage, half-width
+   compared with simple random sampling, and root mean squared error. With a reviewer who errs at 2% or 5%, 20 of the
+   200 checks are repeated checks, and there are fewer draws.
 2. labels: stated intervals from labels alone.
-3. ranking: AUROC and F1 beside cleanlab's self-confidence, filter and plain disagreement; row error of T.
+3. ranking: AUROC and F1 compared with cleanlab's self-confidence, filter and plain disagreement; row error of T.
 4. cost: processor time of the ranking, and of everything, over cleanlab's.
 
 The score (of 16 readings tried), the rule for suspects (of 9) and the strata (of 5) were chosen on scikit-learn's
 digits and on embedded Fashion-MNIST images (the first 300 of ten classes, 600 of six), with the same four laws and
-other noise seeds. Those images are part of `fashion` here, and all of it with `--quick`, so its figures do not stand
-apart from that choice; nothing was chosen on MNIST, CIFAR-10 or CIFAR-10N. The last line is one JSON object.
+other noise seeds. Those images are part of `fashion` here (all of it with `--quick`), so the figures of `fashion` are
+not independent of these choices. Nothing was chosen on MNIST, CIFAR-10 or CIFAR-10N. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ CONTRAST = ("symmetric", "pair")  # laws under which most suspects are wrong
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="minutes: Fashion-MNIST with 3,000 samples and one seed")
+    parser.add_argument("--quick", action="store_true", help="minutes: only Fashion-MNIST with 3,000 samples, one seed")
     parser.add_argument("--table", type=Path, help="write a row for each setting and seed as CSV")
-    parser.add_argument("--source", nargs="+", help="these sources alone")
-    parser.add_argument("--law", nargs="+", help="these noise laws alone; no summary is printed")
+    parser.add_argument("--source", nargs="+", help="only these sources")
+    parser.add_argument("--law", nargs="+", help="only these noise laws; no summary is printed")
     parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "LAST"), help="these seeds in place of 0 to 2")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,7 +141,7 @@ def of_labels(audit: Audit, setting: Setting) -> dict[str, Any]:
 
 
 def auroc(wrong: Array, score: Array) -> float:
-    """P(score of a wrong label > score of a right one), ties half: from ranks."""
+    """P(score of a wrong label > score of a right one), where ties count half; computed from ranks."""
     if wrong.all() or not wrong.any():
         return float("nan")
     from scipy.stats import rankdata
@@ -151,7 +151,7 @@ def auroc(wrong: Array, score: Array) -> float:
 
 
 def of_selection(wrong: Array, chosen: Array, name: str = "") -> dict[str, float]:
-    """F1, precision (NaN where none is chosen) and recall (NaN where none is wrong) of the chosen samples."""
+    """F1, precision (NaN if none is chosen) and recall (NaN if none is wrong) of the chosen samples."""
     both, sizes = float((wrong & chosen).sum()), (float(chosen.sum()), float(wrong.sum()))
     precision, recall = (both / size if size else float("nan") for size in sizes)
     figures = {"f1": 2 * both / max(sum(sizes), 1), "precision": precision, "recall": recall}
@@ -159,7 +159,7 @@ def of_selection(wrong: Array, chosen: Array, name: str = "") -> dict[str, float
 
 
 def row_error(estimate: Array, setting: Setting) -> float:
-    """Mean over true classes of sum_a |T_ka - share of the label a in true class k|."""
+    """The mean over true classes k of sum_a |T_ka - share of the label a in class k|."""
     T = np.zeros((10, 10))
     np.add.at(T, (setting.true, setting.given), 1)
     return float(np.abs(estimate - T / T.sum(1, keepdims=True)).sum(1).mean())
@@ -204,7 +204,7 @@ def of_cleanlab(setting: Setting, loss: losses.Loss, name: str) -> dict[str, Any
 
 
 def of_checks(audit: Audit, setting: Setting, size: Size) -> dict[str, Any]:
-    """Simulated reviewers: the plan's draw within each stratum, its errors, and the interval."""
+    """Simulated reviewers: samples drawn within each stratum of the plan, the reviewer's errors, and the interval."""
     strata = split(audit.samples["suspect"], audit.samples["doubtful"])
     N, K = [len(rows) for rows in strata], [int(setting.wrong[rows].sum()) for rows in strata]
     figures: dict[str, Any] = {}
@@ -239,7 +239,7 @@ def checked(N: list[int], K: list[int], reviewer: float, twice: int, rng: Any) -
 
 
 def numbers(row: dict[str, str]) -> dict[str, Any]:
-    """A row of the table as it was before it was written; a seed that was not computed has no entry.
+    """Parse a row of the table back to numbers; an empty cell, which was not computed, has no entry.
 
     >>> numbers({"law": "pair", "rate": "0.2", "covered": "False", "checks_half_0": ""})
     {'law': 'pair', 'rate': 0.2, 'covered': False}
@@ -255,7 +255,7 @@ def _number(text: str) -> Any:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of the bars."""
+    """The figures that the bars use."""
     noisy = [row for row in rows if row["wrong"] > 0]
     conditional = [row for row in noisy if row["law"] in CONTRAST]
     return {

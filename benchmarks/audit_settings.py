@@ -1,4 +1,4 @@
-"""The settings of benchmarks/audit.py: samples whose true labels are known, and labels of which some are wrong."""
+"""The settings of benchmarks/audit.py: samples with known true labels, and given labels, some of which are wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is computed."""
+    """The size of the benchmark: how much is computed."""
 
     samples: int
     seeds: int
@@ -47,7 +47,7 @@ QUICK = Size(3000, 1, ("fashion",), 60, 10)
 
 @dataclass(frozen=True)
 class Setting:
-    """Samples whose true labels are known."""
+    """Samples with known true labels, and their given labels."""
 
     source: str
     law: str
@@ -63,7 +63,7 @@ class Setting:
 
 
 def settings(size: Size, laws: Sequence[str] | None = None) -> Iterator[Setting]:
-    """All settings, or those of some laws, each with its seeds side by side."""
+    """All settings, or those of some laws; the seeds of a setting follow one another."""
     for source in size.sources:
         if source == "cifar10n":
             yield from (setting for setting in human(size) if laws is None or setting.law in laws)

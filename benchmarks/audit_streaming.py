@@ -1,10 +1,10 @@
-"""Time and memory of `byrote audit` on probabilities that are larger than memory should hold.
+"""Time and memory of `byrote audit` on probabilities that are too large to keep in memory.
 
     python benchmarks/audit_streaming.py [--json] [--shape SAMPLES CLASSES ...] [--folder DIR]
 
 The probabilities are written to a file as float32 (4 GB for each of the two default shapes) and removed afterwards. A
-tenth of the labels is drawn at random. The audit runs in a process of its own with one thread; the memory is the most
-that the system counted for that process, the pages of the file that it had mapped included. The last line is JSON.
+tenth of the labels is drawn at random. The audit runs in a process of its own with one thread. Its memory is the peak
+that the operating system counted for this process, including the mapped pages of the file. The last line is JSON.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 SHAPES = ((1_000_000, 1_000), (200_000, 5_000))
-_BLOCK = 10_000_000  # probabilities written at once
+_BLOCK = 10_000_000  # probabilities written in one piece
 
 
 def write(folder: Path, n: int, N: int) -> None:
-    """Probabilities (n, N) whose largest is that of the true class, and labels of which a tenth is drawn at random."""
+    """Write probabilities (n, N) that are largest for the true class, and labels, a tenth of them drawn at random."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, N, n)
     np.save(folder / "y.npy", np.where(rng.random(n) < 0.1, rng.integers(0, N, n), true))
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--shape", nargs=2, type=int, action="append", metavar=("SAMPLES", "CLASSES"))
-    parser.add_argument("--folder", type=Path, help="where to write the files, in place of the temporary folder")
+    parser.add_argument("--folder", type=Path, help="where to write the files (default: the temporary folder)")
     chosen = parser.parse_args()
     figures: dict[str, float] = {}
     for n, N in chosen.shape or SHAPES:

@@ -1,8 +1,8 @@
-"""What a store in a bucket costs beside one in a folder: requests and time. `benchmarks/store.py --bucket` calls it.
+"""What a store in a bucket costs compared with one in a folder: requests and time. `store.py --bucket` calls it.
 
-The bucket is one of moto's, in a process of its own on the loopback, which ends with this one. moto is not S3: it
-answers from its memory within milliseconds. What carries over to another service is the number of requests; each takes
-one round trip there.
+moto serves the bucket on the loopback, in a process of its own that ends with this one. moto is not S3: it answers from
+memory within milliseconds. Only the number of requests carries over to another service, where each takes one round
+trip.
 """
 
 import os
@@ -65,14 +65,14 @@ class Server:
         return kinds
 
     def close(self) -> None:
-        """End the server, whose standard input ends."""
+        """End the server by closing its standard input."""
         self._process.stdin.close()
         self._process.wait(timeout=20)
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
-    """A server, which is ended after the block; leases are renewed so rarely that no request of theirs is counted."""
+    """A server that ends after the block; leases are renewed so rarely that no renewal is counted."""
     os.environ["BYROTE_LEASE_SECONDS"] = "3600"
     server = Server(folder)
     try:
@@ -98,7 +98,7 @@ def claim(root: Path, keys: list[str]) -> None:
 
 
 def look(root: Path, watch: Watch, names: list[str]) -> None:
-    """A check of a driver that waits for the runs of another one."""
+    """A check by a driver that waits for the runs of another driver."""
     refresh(root)
     committed(root)
     watch.look(names)
@@ -122,10 +122,10 @@ def operations(server: Server, root: Path, run: Run, keys: list[str]) -> dict[st
 
 
 def costs(runs: int, server: Server, fill: Callable[[Path, Path], int], study_of: Callable[[int, Path], Path]) -> dict:
-    """The figures of a store of so many runs in a folder and in a bucket, one of them missing.
+    """The figures of a store with this many runs, one of them missing, in a folder and in a bucket.
 
     Args:
-        runs: how many.
+        runs: how many runs the study has.
         server: the object store.
         fill, study_of: see `benchmarks/store.py`.
     """

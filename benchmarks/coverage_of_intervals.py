@@ -1,13 +1,13 @@
-"""How often the 95% intervals of five seeds hold the true value, for every kind of statistic that decides a claim.
+"""How often the 95% intervals of five seeds contain the true value, for every kind of statistic that decides a claim.
 
-Population: the ten seeds of the Figure 1 cells of results/small/memorization-dilation (CIFAR-10, Fashion-MNIST,
-MNIST; CE and LS; six eta above 0), smoothed. The readings of a seed under both losses and all eta form one vector;
-positive readings enter as logarithms. A new seed is the vector x of a random seed plus noise e, which is normal with
-the covariance of the ten vectors, shrunk so that mean m and covariance stay as they are: m + (x - m + h e) / sqrt(1 +
-h^2). The kernel's width h is the normal reference rule for ten points, (4/3)^(1/5) 10^(-1/5) = .668. With h = .3 the
-population is nearly the ten points themselves, which come in clusters (mem of LS - CE on CIFAR-10: seven seeds near
--.5, three near -.3), so that five seeds often miss a cluster: this is given beside it. The true value is the
-statistic of 20,000 new seeds at once. An interval comes from five, by `byrote.analysis`, as a claim computes it.
+Population: the ten seeds of the Figure 1 cells of results/small/memorization-dilation (CIFAR-10, Fashion-MNIST, MNIST;
+CE and LS; six eta above 0), smoothed. The readings of a seed under both losses and all eta form one vector; positive
+readings enter as logarithms. A new seed is the vector x of a random seed plus normal noise e with the covariance of the
+ten vectors. The sum is shrunk so that mean m and covariance stay the same: m + (x - m + h e) / sqrt(1 + h^2). The
+kernel's width h is the normal reference rule for ten points, (4/3)^(1/5) 10^(-1/5) = .668. With h = .3 the population
+is nearly the ten points themselves. They come in clusters (mem of LS - CE on CIFAR-10: seven seeds near -.5, three near
+-.3), and five seeds often miss a cluster; the coverage with this h is reported as well. The true value is the statistic
+of 20,000 new seeds together. An interval is computed from five seeds by `byrote.analysis`, as in a claim.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COLUMNS = (*POSITIVE, "test_accuracy", "effective_rate")
 
 @dataclass(frozen=True)
 class Row:
-    """How often one kind of interval holds the true value in one data set."""
+    """How often one kind of interval contains the true value on one data set."""
 
     kind: str
     data: str
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def bounded(self) -> bool:
-        """Whether the kernel is the one that coverage is bounded for."""
+        """Whether the bar on coverage applies to this kernel."""
         return self.kernel == KERNEL
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Seeds:
         return len(self.values["nc1_test", "CE"])
 
     def keys(self, one_seed: bool = False) -> tuple[list[int], list[float]]:
-        """The seed and the eta of each run; all runs as one seed's, where only the statistic itself is wanted."""
+        """The seed and the eta of each run; one seed for all runs if only the statistic itself is needed."""
         seeds = np.repeat(np.arange(self.count), len(self.etas))
         return (seeds * (not one_seed)).tolist(), np.tile(self.etas, self.count).tolist()
 
@@ -190,9 +190,9 @@ SHOWN: dict[str, Statistic] = {
 
 
 def coverage(repetitions: int, seeds: int = SEEDS) -> list[Row]:
-    """The share of intervals of `seeds` seeds that hold the true value, for each kind and data set.
+    """The share of intervals of `seeds` seeds that contain the true value, for each kind and data set.
 
-    Kinds that are shown and do not decide are not repeated with the narrow kernel.
+    Kinds that are only shown, without deciding a claim, are not repeated with the narrow kernel.
     """
     rows = []
     for number, (data, population) in enumerate(committed().items()):

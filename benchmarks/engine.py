@@ -1,16 +1,16 @@
-"""The training engine beside a plain PyTorch loop, on the same work, in one call.
+"""The training engine compared with a plain PyTorch loop on the same work, in one call.
 
     python benchmarks/engine.py [--json] [--quick] [--precision bf16|fp32] [--processor] [--out FILE]
 
 Plain: `anchors/plain_loop.py`, one run at a time, float32, torch's default threads. Ours: the local executor with one
-worker process per core, each calling `byrote.training.train`. A figure is seconds per run-epoch: wall time for all runs
-and epochs over their number. Plain and ours are timed in turn, several times; the median ratio is printed. The last
-line is JSON when `--json` is given. Without `--precision` it is the one that the processor multiplies faster.
+worker process per core, each calling `byrote.training.train`. A figure is seconds per run-epoch: the wall time divided
+by the number of runs times epochs. Plain and ours are timed in turn, several times; the median ratio is printed. With
+`--json` the last line is JSON. The default of `--precision` is the one in which the processor multiplies faster.
 
-`--processor` is for a machine with other users, where wall time says little: plain loop and engine take turns in one
-process with one thread each, epoch by epoch, and processor seconds are compared. Two workers use two cores fully and a
-second thread at most halves the plain loop's time. So this ratio is a lower bound of the ratio without `--processor`,
-apart from what two workers take from each other (memory, caches).
+`--processor` is for a machine with other users, where wall time means little. Plain loop and engine then take turns
+epoch by epoch, in one process with one thread each, and processor seconds are compared. Two workers use two cores
+fully, while a second thread at most halves the plain loop's time. So this ratio is a lower bound on the ratio without
+`--processor`, except that two workers compete for memory and caches.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def experiments(case: Case, precision: str, epochs: int, evaluate_every: int | N
 
 
 def ours(case: Case, precision: str) -> float:
-    """Seconds per run-epoch in the local executor, in its cohorts: the workers' clocks over the number of workers."""
+    """Seconds per run-epoch in the local executor, in its cohorts: the sum of the workers' times over their number."""
     workers = default_workers()
     members = experiments(case, precision, case.ours_epochs)
     with tempfile.TemporaryDirectory() as root:
@@ -161,8 +161,8 @@ def machine() -> dict[str, str | int]:
 def against_peak(case: Case, precision: str, rounds: int = 25) -> tuple[float, float]:
     """FLOP per second of the training step, and of products (128, width) x (width, width), both on one thread.
 
-    The two alternate in this process, a few milliseconds of products before each epoch. The best round of each counts,
-    because other users of the machine slow down single rounds.
+    The two alternate in this process, with a few milliseconds of products before each epoch. The best round of each
+    counts, because other users of the machine slow down single rounds.
     """
     torch.set_num_threads(1)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -197,16 +197,16 @@ def bandwidth() -> float:
 
 
 def step_flop(case: Case) -> float:
-    """FLOP of the products of one epoch of one run: forward, and two products a layer backward."""
+    """FLOP of the matrix products of one epoch of one run: one per layer forward, two per layer backward."""
     images = case.data.load("train")
     module = case.network.build(tuple(images.images.shape[1:]), case.data.num_classes, torch.Generator())
     weights = [p.numel() for p in module.parameters() if p.dim() == 2]
-    first = weights[0]  # its input needs no gradient
+    first = weights[0]  # the first layer: its input needs no gradient
     return 2.0 * len(images.labels) * (3 * sum(weights) - first)
 
 
 def shares(case: Case, precision: str) -> dict[str, float]:
-    """Cost of measuring every epoch at this case, as shares of its training time."""
+    """The cost of measuring every epoch in this case, as shares of its training time."""
     torch.set_num_threads(1)
     epochs = 4
     (run,) = train(experiments(case, precision, epochs, evaluate_every=1)[:1])
@@ -239,11 +239,11 @@ def check_j1(case: Case) -> None:
         predicted = module.eval()(images.images).argmax(1)
     j1 = (predicted.numpy() == run.samples["observed"]).mean()
     if abs(j1 - run.final["j1"]) > 2 / len(predicted):
-        raise RuntimeError(f"the engine says J1 {run.final['j1']}, its plain module {j1}")
+        raise RuntimeError(f"the engine reports J1 {run.final['j1']}, but its exported module has J1 {j1}")
 
 
 def faster_precision() -> str:
-    """The precision that this processor multiplies faster."""
+    """The precision in which this processor multiplies faster."""
     return "bf16" if bfloat16.has_units() else "fp32"
 
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--processor", action="store_true", help="compare processor seconds of one thread each")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
     options = parser.parse_args()
     figures: dict[str, float] = {}

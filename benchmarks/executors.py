@@ -1,17 +1,18 @@
-"""Ray against local worker processes: the same runs on the same cores, and how many of them are done a minute.
+"""Ray against local worker processes: how many of the same runs each finishes per minute on the same cores.
 
     python benchmarks/executors.py [--json] [--seconds 10] [--runs 16] [--workers 2] [--pairs 1]
 
-Both executors in turn train runs of about `--seconds` of processor time each into fresh stores; every
-other pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last,
-which leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is
-one JSON object: for each pair and executor runs per minute, `processor_seconds` a run, of all processes together, and
-`start`; `ray_over_local` (throughput), `by_processor_time` (how much processor time local takes of what Ray takes), and
-`busy`, the load average per core before the pair; then the median, the smallest and the largest of both ratios. Where
-`busy` is above .5, other programs were running: `ray_over_local` means little then, and `by_processor_time` counts.
+The two executors take turns. Each trains runs of about `--seconds` of processor time into a fresh store; every other
+pair begins with Ray. The rate is computed from the end of the first `--workers` runs to the end of the last, which
+leaves out the start of Python, torch and Ray; `start` is the time until the first run has ended. The last line is one
+JSON object. For each pair and executor it has the runs per minute, `processor_seconds` per run (of all processes
+together) and `start`. For each pair it has `ray_over_local` (throughput), `by_processor_time` (processor time of local
+over that of Ray), and `busy`, the load average per core before the pair. The median, the smallest and the largest of
+both ratios follow. If `busy` is above .5, other programs were running; then `ray_over_local` means little, and
+`by_processor_time` counts.
 
-Ray gives its workers the niceness 15, which leaves them little of a core that other programs want. Here they have the
-priority of local workers (`RAY_worker_niceness=0`), so that the executors alone are compared.
+By default Ray runs its workers at niceness 15, which leaves them little of a core that other programs want. Here they
+have the priority of local workers (`RAY_worker_niceness=0`), so that the executors alone are compared.
 """
 
 import argparse
@@ -47,9 +48,9 @@ def study_of(folder: Path, epochs: int, runs: int) -> Path:
 
 
 def seconds_of_an_epoch(folder: Path) -> float:
-    """The processor seconds of one epoch of a run that trains alone, which other programs hardly change."""
+    """The processor seconds of one epoch of a run that trains alone; other programs hardly change them."""
     spent = {}
-    for epochs in (1, 20, 120):  # the first warms up
+    for epochs in (1, 20, 120):  # the first training run is a warm-up
         began = time.process_time()
         byrote.run(study_of(folder, epochs, 1), folder / f"one-{epochs}", on="serial", cohort=1)
         spent[epochs] = time.process_time() - began
@@ -57,11 +58,11 @@ def seconds_of_an_epoch(folder: Path) -> float:
 
 
 class Spent(threading.Thread):
-    """The processor seconds of this process and all its descendants, looked at twice a second."""
+    """The processor seconds of this process and all its descendants, read twice a second."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.seconds: dict[int, float] = {}  # by process, also of those that have ended
+        self.seconds: dict[int, float] = {}  # by process, including processes that have ended
         self.series: list[tuple[float, float]] = []
         self.ended = threading.Event()
 
@@ -70,7 +71,7 @@ class Spent(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        """Add what was spent until now to the series."""
+        """Add the time spent so far to the series."""
         parents, spent = {}, {}
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -84,12 +85,12 @@ class Spent(threading.Thread):
         self.series.append((time.time(), sum(self.seconds.values())))
 
     def at(self, moment: float) -> float:
-        """What had been spent at a moment."""
+        """The time spent up to a moment."""
         return next((spent for when, spent in self.series if when >= moment), self.series[-1][1])
 
 
 def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]:
-    """Runs per minute and processor seconds per run, from the first ended run to the last; seconds until the first."""
+    """Runs per minute and processor seconds per run, from the end of the first run on; seconds to the first."""
     began, spent = time.time(), Spent()
     spent.start()
     outcome = byrote.run(study, root, on=on, workers=workers, cohort=1)
@@ -106,7 +107,7 @@ def measured(study: Path, root: Path, on: str, workers: int) -> dict[str, float]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the last line alone")
+    parser.add_argument("--json", action="store_true", help="print only the last line")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)

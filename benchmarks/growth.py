@@ -1,11 +1,12 @@
-"""How time and memory of training grow with the runs of a cohort, the width of the network and the samples.
+"""How the time and memory of training grow with the number of runs in a cohort, the width of the network and the number
+of samples.
 
     python benchmarks/growth.py [--json] [--precision bf16|fp32] [--rounds N] [--out FILE]
 
-Milliseconds of one run's epoch, one thread, in this process. All sizes of a row take turns, and the best round of each
-counts, because other users of the machine slow down single rounds. Memory is what a fresh process needs at most, above
-what it held before, to prepare and train a cohort of width 512 for two epochs. The last line is JSON when `--json` is
-given.
+Times are milliseconds of one run's epoch, with one thread, in this process. All sizes of a row take turns, and the best
+round of each counts, because other users of the machine slow down single rounds. Memory is the peak of a fresh process,
+above its level before, while it prepares a cohort of width 512 and trains it for two epochs. With `--json` the last
+line is JSON.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def times(precision: str, sizes: list[dict[str, int]], rounds: int) -> list[floa
 def memory(precision: str, runs: int) -> float:
     """Peak MB of a cohort of width 512, in this process."""
     torch.set_num_threads(1)
-    train(cohort_of(precision, runs=1, width=32)[:1])  # libraries, kernels, images
+    train(cohort_of(precision, runs=1, width=32)[:1])  # so that libraries, kernels and images are loaded
     level = reset_high_water()
     cohort = prepare(cohort_of(precision, runs=runs, width=512))
     optimizer = optimizer_of(cohort.network, [e.training for e in cohort.experiments])
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, dict[str, float]] = {}

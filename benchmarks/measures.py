@@ -1,16 +1,17 @@
-"""What the measures cost, side by side with the plain way on the same machine.
+"""What the measures cost, compared with plain implementations on the same machine.
 
     python benchmarks/measures.py [--json] [--rows 1000000]
 
 - NC1 of 50,000 x 2048 float32 features in 100 classes against `anchors/nc1_pinv.py` (two passes, M x M matrices,
   `pinv`): how many times faster, and the relative difference of the two values.
-- NC1 of 1,000,000 x 2048 float32 features in 1,000 classes, streamed by a fresh process: its resident high-water mark
-  above its level before the first update (the batch being there already), and its time as a share of a bare float64
-  X^T X over the same chunks, which a second process does in turns with the first.
+- NC1 of 1,000,000 x 2048 float32 features in 1,000 classes, streamed by a fresh process: how far its peak resident
+  memory rises above the level before the first update (which includes the batch), and its time as a share of a bare
+  float64 X^T X over the same chunks. A second process computes these products in turns with the first.
 - One epoch of the per-sample trackers, 50,000 samples x 100 classes.
-- An `Observer` of 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, forward passes taken off:
+- An `Observer` of 30,000 training and 10,000 test samples x 2048 features in 1,000 classes, without its forward passes:
   all readings in units of one NC1 of training plus test data, and `readings=("j1", "nc1_test")` in units of one NC1 of
-  the test data. Processor seconds of one thread, the least of five of each, in turns: other work only adds to them.
+  the test data. Each time is the smallest of five, in processor seconds of one thread, because other programs can only
+  add to it; the measurements take turns.
 
 With `--json` the last line is {nc1_speedup, nc1_relative_difference, stream_peak_mb, stream_share_of_product,
 all_readings_in_nc1, chosen_readings_in_nc1}.
@@ -100,7 +101,7 @@ def streamed(rows: int, threads: int) -> tuple[float, float]:
 
 
 def stream_process(pipe: Connection, threads: int) -> None:
-    """Answer each chunk's number with the seconds its update took; at the end, NC1's and then the peak in MB."""
+    """Answer each chunk's number with the seconds of its update; at the end send those of NC1, then the peak in MB."""
     torch.set_num_threads(threads)
     batch = Batch()
 
@@ -121,7 +122,7 @@ def stream_process(pipe: Connection, threads: int) -> None:
 
 
 def product_process(pipe: Connection, threads: int) -> None:
-    """Answer each chunk's number with the seconds of a bare float64 X^T X of it."""
+    """Answer each chunk's number with the seconds of a bare float64 X^T X of the chunk."""
     torch.set_num_threads(threads)
     batch = Batch()
     while (request := pipe.recv())[0] is not None:
@@ -135,7 +136,7 @@ class Batch:
 
     def __init__(self) -> None:
         self._centers = torch.randn(1000, WIDTH, generator=torch.Generator().manual_seed(0))
-        self._buffer = torch.ones(CHUNK, WIDTH)  # touched: resident from the start
+        self._buffer = torch.ones(CHUNK, WIDTH)  # written once, so that it is resident from the start
         self.fill(0, CHUNK)
 
     def fill(self, number: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,7 +158,7 @@ def tracked(size: int = 50_000, num_classes: int = 100) -> float:
 
 
 def observed(train: int = 30_000, test: int = 10_000, num_classes: int = 1000, repeats: int = 5) -> tuple[float, float]:
-    """Processor time of an Observer: all readings over one NC1 of both sets, two of them over one of test data."""
+    """Processor time of an Observer: all readings over NC1 of both sets, two readings over NC1 of test data."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(num_classes, WIDTH, generator=generator)
     sets = []
@@ -206,7 +207,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
 
 
 def reset_high_water() -> float:
-    """Resident MB now; the high-water mark is set back to it, so that earlier peaks (imports) do not hide ours."""
+    """Resident MB now; the high-water mark is reset to it, so that earlier peaks (imports) do not hide ours."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory_mb("VmRSS")
 

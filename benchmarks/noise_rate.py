@@ -1,19 +1,20 @@
-"""How often a stated noise rate is right, how wide its interval is, and how often it says "cannot tell".
+"""How often a stated noise rate is right, how wide its interval is, and how often the answer is "cannot tell".
 
     python benchmarks/noise_rate.py [--json] [--quick] [--table FILE.csv]
 
 Small networks are trained under RLL with the project's own engine on the embedded Fashion-MNIST images. Noise is drawn
-anew for each seed, law and rate, and the split anew for each seed. Each network judges samples it was not trained on:
+separately for each seed, law and rate, and the split separately for each seed. Each network judges samples that it was
+not trained on:
 
 - half:   one network trained on one half, judged on the other half (two for each seed)
 - halves: the two halves pooled, with `folds=`
 - folds:  five pooled folds, each judged by a network trained on the other four, with `folds=`
 - trained: the first network of `halves` on its own training samples, passed off as held out. The premise is false here;
-  these rows show what happens to someone who does it, and do not count for the bar.
+  these rows show the effect of this mistake and do not count for the bar.
 
-An interval covers when it holds the realised share of wrong labels among the samples judged. The bar: of the intervals
-stated on samples not trained on and narrower than .1, none misses. No constant of the estimate was chosen on these
-images; docs/measures.md says where each comes from.
+An interval covers if it contains the realized share of wrong labels among the judged samples. The bar: no interval that
+is narrower than .1 misses on samples that the network was not trained on. No constant of the estimate was chosen on
+these images; docs/measures.md says where each comes from.
 
 The last line is one JSON object; `--table` writes a row for each law, rate and way of judging.
 """
@@ -54,7 +55,7 @@ COLUMNS = ("law", "rate", "judged", "runs", "stated", "covered", "narrow", "narr
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained."""
+    """The size of the benchmark: how much is trained."""
 
     seeds: int
     rates: tuple[float, ...]
@@ -126,7 +127,7 @@ def main() -> None:
 
 
 def one_seed(size: Size, seed: int) -> list[Judged]:
-    """All laws, rates and ways of judging with one split."""
+    """All laws, rates and ways of judging for one split."""
     images = size.data.load()
     n, settings = len(images.labels), [("none", 0.0), *((law, rate) for law in LAWS for rate in size.rates)]
     observed = torch.stack([corrupted(images, law, rate, seed) for law, rate in settings])
@@ -154,14 +155,14 @@ def estimates(
     name: str,
     folds: Tensor | None = None,
 ) -> Iterator[Judged]:
-    """The estimate of every setting from logits (S, len(rows), N) of these samples."""
+    """The estimate of every setting from its logits (S, len(rows), N) on these samples."""
     for (law, rate), labels, z in zip(settings, observed, logits, strict=True):
         true = float((labels[rows] != images.labels[rows]).double().mean())
         yield Judged(law, rate, name, true, noise_rate(z, labels[rows], z.shape[1], folds=folds))
 
 
 def corrupted(images: Images, law: str, rate: float, seed: int) -> Tensor:
-    """Labels with noise of their own: no two settings share random numbers."""
+    """The labels with the noise of each setting; no two settings share random numbers."""
     if law == "none":
         return images.labels
     return LAWS[law](rate).corrupt(images.labels, 10, stream(law, rate, seed), features=images.images)
@@ -175,7 +176,7 @@ def stream(*purpose: object) -> torch.Generator:
 def trained(
     size: Size, images: Images, observed: Tensor, rows: Tensor, others: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Logits on `others` and on `rows` of one network for each row of `observed`, trained on `rows`."""
+    """Train one network on `rows` for each row of `observed`; return its logits on `others` and on `rows`."""
     training = Training(epochs=size.epochs, optimizer=SGD(lr=0.1, weight_decay=1e-4), schedule=Cosine())
     runs = [
         Experiment(size.data, noise.Clean(), losses.RobustLog(0.1), size.network, training, seed=1000 * seed + s)
@@ -218,7 +219,7 @@ def rendered(rows: list[dict[str, object]]) -> str:
 
 
 def summary(judged: list[Judged]) -> dict[str, float | int | None]:
-    """The figures of the bar."""
+    """The figures that the bar uses."""
     honest = [one for one in judged if one.judged != "trained"]
     symmetric = [one for one in honest if one.law == "symmetric"]
     other = [one for one in honest if one.law not in ("symmetric", "none")]

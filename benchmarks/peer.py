@@ -1,18 +1,18 @@
-"""The training engine beside the strongest simple loop in PyTorch, and its share of what the processor multiplies.
+"""The training engine compared with the strongest simple PyTorch loop, and its share of the processor's peak.
 
     python benchmarks/peer.py [--json] [--quick] [--precision bf16|fp32] [--rounds N] [--only NAME ...] [--out FILE]
 
-The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. It and the
-engine train the same network on the same labels in one process with one thread each, and alternate epoch by epoch. A
-figure is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest of them
+The loop is `anchors/compiled_loop.py`: resident data, `torch.compile`, autocast, fused SGD, channels last. The loop and
+the engine train the same network on the same labels in one process with one thread each, and alternate epoch by epoch.
+A figure is processor seconds per run-epoch. Each round gives one ratio; the median, the lowest and the highest ratio
 are printed.
 
-What bounds a ratio is measured by torch's profiler in one more epoch of the engine: the share of its time that is spent
-inside the products and the kernels around them (dense chains), or inside oneDNN's convolutions, which both sides call.
-If everything around the convolutions cost nothing, the ratio would be `bound`.
+In one more epoch of the engine, torch's profiler measures what bounds the ratio: the share of time inside the products
+and the kernels around them (dense chains), or inside oneDNN's convolutions, which both sides call. If everything around
+the convolutions cost nothing, the ratio would be `bound`.
 
 The share of the peak compares a training step of a dense chain with products (128, width) x (width, width). The two
-alternate, and the best round of each counts. The last line is JSON when `--json` is given.
+alternate, and the best round of each counts. With `--json` the last line is JSON.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--precision", default=faster_precision(), choices=("fp32", "bf16"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", default=None, help="names of cases")
-    parser.add_argument("--out", type=Path, default=None, help="also write the figures and the machine to this file")
+    parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures: dict[str, float] = {}

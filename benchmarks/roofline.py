@@ -1,12 +1,12 @@
-"""The roofline of a training step at width 512: what products and memory of the machine allow, and what is reached.
+"""The roofline of a training step at width 512: the rate that the machine's products and memory allow, and ours.
 
     python benchmarks/roofline.py results/benchmarks/engine.json results/benchmarks/engine-pairs.json \\
         docs/images/roofline.svg
 
-Bytes of a step are counted by hand for each weight, in words of 4 bytes (float32). Plain: read forward, read backward,
-gradient written, then weight, momentum and gradient read and weight and momentum written (8 words). Ours: read forward,
-then weight and momentum read and written once while the gradient lies in a tile (5 words). Activations stay in the
-caches.
+Bytes of a step are counted by hand for each weight, in words of 4 bytes (float32). In the plain loop, the weight is
+read forward and backward and the gradient is written; then weight, momentum and gradient are read, and weight and
+momentum are written (8 words). In ours, the weight is read forward; then weight and momentum are read and written once
+while the gradient is in a tile (5 words). Activations stay in the caches.
 """
 
 import json

@@ -1,18 +1,19 @@
-"""What a store of many runs costs: status, a run with nothing missing, compact, verify; claims and commits of a run.
+"""What a store of many runs costs: `status`, `run` with nothing to do, `compact`, `verify`, claims and commits.
 
     python benchmarks/store.py [--json] [--runs 100,1000,10000]
     python benchmarks/store.py --bucket [--json] [--runs 100,1000]
 
-A store is made whose runs are one trained run (two classes, M = 2, 20 evaluated epochs, 1,000 samples) under many
-seeds. Then each command runs in a process of its own. The last line is one JSON object: for each number of runs,
-seconds of processor time and the most megabytes of memory that its process held. `status_first`, `run_first` are those
-of a store that nobody has read yet, whose files are read and verified; `status`, `run` those that follow. lease_ms:
-milliseconds per run to claim, check and give back a task of four runs; commit_ms: to commit a run; share_of_a_second:
-what claiming is of a run of one second, in percent.
+The runs of the store are copies of one trained run (two classes, M = 2, 20 evaluated epochs, 1,000 samples) under many
+seeds. Each command runs in a process of its own. The last line is one JSON object: for each number of runs and each
+command, seconds of processor time and the peak memory of the process in megabytes. `status_first` and `run_first` are
+the first commands on the store, which read and verify all files; `status` and `run` are later ones. lease_ms:
+milliseconds per run to claim, check and release a task of four runs. commit_ms: milliseconds to commit a run.
+share_of_a_second: the cost of claiming as a percentage of a run of one second.
 
-With `--bucket` a folder is compared with a bucket of moto's on the loopback (`benchmarks/bucket.py`): for each number
-of runs, elapsed milliseconds and requests of `status` by a machine that has no copy yet (`status, first`) and of the
-next one, of claiming and releasing a task of four runs, of committing a run, and of one look at another driver's runs.
+With `--bucket` a folder is compared with a bucket that moto serves on the loopback (`benchmarks/bucket.py`): for each
+number of runs, the elapsed milliseconds and the requests of `status` on a machine that has no copy yet (`status,
+first`), of the next `status`, of claiming and releasing a task of four runs, of committing a run, and of one look at
+another driver's runs.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def fill(study: Path, root: Path) -> int:
         target.mkdir()
         spec = {"format": 2, "key": key, "spec": experiment.spec(), "contents": experiment.contents}
         write_sealed(target / "spec.json", spec, durable=False)
-        for name, content in tables.items():  # the key in the file's metadata has the same length
+        for name, content in tables.items():  # safe in bytes: the keys have the same length
             (target / name).write_bytes(content.replace(first.key.encode(), key.encode()))
         names = ("spec.json", *tables)
         facts = manifest["facts"] | {"loss": experiment.loss.label, "alpha": experiment.loss.parameter}
@@ -93,7 +94,7 @@ def fill(study: Path, root: Path) -> int:
 
 
 def measured(*command: str) -> tuple[float, float]:
-    """Seconds of processor time and most megabytes of a command in a process of its own."""
+    """Seconds of processor time and peak megabytes of a command in a process of its own."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, *command, "-q"], capture_output=True, text=True, check=False)
     *_, last = done.stderr.strip().splitlines()
     code, seconds, kilobytes = json.loads(last)
@@ -123,7 +124,7 @@ def costs(runs: int) -> dict[str, float]:
 
 
 def single() -> dict[str, float]:
-    """What one run costs: its lease and its commit."""
+    """The cost of one run: of its lease and of its commit."""
     with tempfile.TemporaryDirectory() as folder:
         root, rounds = Path(folder), 200
         plan, experiments = plan_study(Study.load(study_of(20, root / "many.toml")))
@@ -147,7 +148,7 @@ def single() -> dict[str, float]:
 
 
 def in_bucket(runs: int) -> dict[str, object]:
-    """What operations cost in a folder and in a bucket that hold so many runs."""
+    """The cost of operations in a folder and in a bucket that hold this many runs."""
     import bucket
 
     with tempfile.TemporaryDirectory() as folder, bucket.served(Path(folder)) as server:
@@ -158,7 +159,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--runs", default="", help="numbers of runs, with commas between; up to 30000")
+    parser.add_argument("--runs", default="", help="numbers of runs, separated by commas, up to 30000")
     parser.add_argument("--bucket", action="store_true", help="compare a folder with a bucket")
     chosen = parser.parse_args()
     figures: dict[str, object] = {} if chosen.bucket else {**single()}

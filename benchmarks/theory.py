@@ -1,5 +1,4 @@
-"""How fast the theory laboratory solves, measured now, beside SLSQP (and CVXPY where installed) on the same
-problems.
+"""How fast the theory laboratory solves, compared with SLSQP (and CVXPY if installed) on the same problems.
 
     python benchmarks/theory.py --json
 
@@ -45,7 +44,7 @@ def main() -> None:
 
 
 def one_point(count: int = 20) -> dict[str, float]:
-    """Median times of one solution, ours and the peers', and how far the answers are apart."""
+    """Median times of one solution, ours and the peers', and how far apart the answers are."""
     generator = np.random.default_rng(0)
     points: list[Point] = [
         (

@@ -1,22 +1,27 @@
-"""How often the rule from checks to a word is wrong, and how often it decides, simulated on the code that decides.
+"""How often the rule that turns checks into a verdict is wrong, and how often it decides, by simulation of its code.
 
     nice -n 10 python benchmarks/verdicts.py --json --out results/benchmarks/verdicts.json
 
-Values are drawn, one per seed, for k cells whose true mean is known, and `byrote.analysis.core` judges them. A cell "at
-the bar" has a true mean that lies exactly on the end of its region, the hardest case for every kind of error.
-Settings: k in {1, 6, 12, 36}; n in {3, 5, 10} seeds, and mixed; correlation 0 and .5 between the cells of a seed; all
-SDs equal, one tenfold, half of them sqrt(10)-fold; one-sided and two-sided regions, and claims that say "outside";
-normal errors, Student's t with 3 degrees of freedom, and normal errors of which 5% have ten times the SD. Two kinds
-of statistic a cell and claims about nearly all cells are simulated too.
+Values are drawn, one per seed, for k cells with known true means, and `byrote.analysis.core` judges them. A cell "at
+the bar" has a true mean exactly at the end of its region, which is the hardest case for every kind of error. Settings:
+k in {1, 6, 12, 36}; n in {3, 5, 10} seeds, and mixed; correlation 0 and .5 between the cells of a seed; all SDs equal,
+one tenfold, half of them sqrt(10)-fold; one-sided and two-sided regions, and claims that say "outside"; normal errors,
+Student's t with 3 degrees of freedom, and normal errors of which 5% have ten times the SD. Cells with two kinds of
+statistic and claims about nearly all cells are simulated too.
 
-The last line is one JSON object. Each `false_..._max` is the largest share of repetitions over all settings:
-false_fails_max: "fails" is said although every cell is at the bar (of "nearly all": although just enough cells are).
-false_names_max: a cell at the bar is named as failing. false_holds_max: "holds" is said although one cell is at the
-bar, all others far inside. false_except_max: "holds except" is said and a cell at the bar is not among those named.
-coverage_min: the least share of 95% intervals of five seeds that hold the true value, over three data sets and every
-kind of statistic that decides (`coverage_of_intervals.py`); coverage_min_narrow_kernel: the same with less smoothing.
-power_fails: the least share of "fails" where every cell lies 2 SD beyond the bar, n = 5, k >= 6, over correlations
-and the two kinds of region, SDs equal; power_holds: of "holds" where every cell lies 2 SD inside, n = 10.
+The last line is one JSON object. Each `false_..._max` is the largest share of repetitions, over all settings, in which:
+false_fails_max: the verdict is "fails" although every cell is at the bar (in claims about nearly all cells: although
+just enough cells are).
+false_names_max: a cell at the bar is named as failing.
+false_holds_max: the verdict is "holds" although one cell is at the bar and all others are far inside.
+false_except_max: the verdict is "holds except" and a cell at the bar is not among the named ones.
+The other figures:
+coverage_min: the least share of 95% intervals of five seeds that contain the true value, over three data sets and every
+kind of statistic that decides (`coverage_of_intervals.py`).
+coverage_min_narrow_kernel: the same with less smoothing.
+power_fails: the least share of "fails" if every cell is 2 SD beyond the bar, over correlations and the two kinds of
+region, with n = 5, k >= 6 and equal SDs.
+power_holds: the least share of "holds" if every cell is 2 SD inside, with n = 10.
 """
 
 from __future__ import annotations
@@ -51,7 +56,7 @@ SPREADS, ERRORS = ("equal", "one tenfold", "half sqrt(10)-fold"), ("normal", "t3
 REGIONS = ("one-sided", "two-sided", "outside")
 BOUNDED = ("one-sided", "two-sided")
 FALSE = ("fails", "names", "holds", "except")
-FAR = 50.0  # SDs: so far inside or outside that every test detects it
+FAR = 50.0  # in SDs: so far inside or outside that every test detects it
 WIDE = 1e4  # half the width of a region whose other end no test reaches
 
 
@@ -64,11 +69,11 @@ class Setting:
     correlation: float
     spread: str
     error: str
-    kinds: int = 1  # statistics a cell
+    kinds: int = 1  # statistics per cell
 
     @property
     def sd(self) -> Array:
-        """(C,) the SD of each check."""
+        """The SD of each check, (C,)."""
         sd = np.ones(self.k)
         if self.spread == "one tenfold":
             sd[0] = 10.0
@@ -84,13 +89,13 @@ class Setting:
 
     @property
     def member(self) -> NDArray[np.bool_]:
-        """(C, S) which seeds each check has."""
+        """Which seeds each check has, (C, S)."""
         counts = np.resize([3, 5, 10], self.k) if self.n == "mixed" else np.full(self.k, int(self.n))
         return np.tile(np.arange(counts.max()) < counts[:, None], (self.kinds, 1))
 
 
 def settings(cells: tuple[int, ...] = CELLS, errors_: tuple[str, ...] = ERRORS) -> Iterator[Setting]:
-    """Every setting once; with a single cell, options that make no difference there are left out."""
+    """Every setting once; for a single cell, options that make no difference are left out."""
     for k, n, correlation, spread, error in product(cells, SEEDS, (0.0, 0.5), SPREADS, errors_):
         if k > 1 or (n != "mixed" and correlation == 0 and spread == "equal"):
             yield Setting(k, n, correlation, spread, error)
@@ -99,7 +104,7 @@ def settings(cells: tuple[int, ...] = CELLS, errors_: tuple[str, ...] = ERRORS) 
 
 
 def errors(setting: Setting, repetitions: int, rng: np.random.Generator) -> Array:
-    """(R, C, S) errors of mean 0 and SD `setting.sd`; a part of each is common to all checks of a seed."""
+    """Errors of mean 0 and SD `setting.sd`, (R, C, S); a part of each error is common to all checks of a seed."""
     checks, seeds = setting.member.shape
     common = _draw(setting.error, (repetitions, 1, seeds), rng)
     own = _draw(setting.error, (repetitions, checks, seeds), rng)
@@ -119,7 +124,7 @@ def _draw(error: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array
 
 
 def held(setting: Setting, region: str, half: float) -> Held:
-    """k cells, one check per kind, held to [0, inf), [-half, half], or to lie outside of [-half, half]."""
+    """k cells with one check per kind; the region is [0, inf), [-half, half], or the outside of [-half, half]."""
     k, kinds = setting.k, setting.kinds
     low, high = (0.0, math.inf) if region == "one-sided" else (-half, half)
     like = np.ones(k * kinds)
@@ -138,12 +143,12 @@ def held(setting: Setting, region: str, half: float) -> Held:
 def words_of(
     setting: Setting, region: str, noise: Array, margin: Array, half: float
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """The verdict of each repetition and the cells that it names, by the code that decides claims.
+    """The verdict of each repetition and the cells that the verdict names, by the code that decides claims.
 
     Args:
         setting, region: what is simulated.
         noise: (R, C, S), from `errors`.
-        margin: (k,) how many of its SDs each true mean lies on the claim's side of its bar; negative: beyond it.
+        margin: (k,), the distance of each true mean from its bar in SDs, positive on the claim's side.
         half: half the width of a two-sided region.
     """
     to = held(setting, region, half)
@@ -155,7 +160,7 @@ def words_of(
 
 
 def false_rates(setting: Setting, region: str, noise: Array) -> Rates:
-    """The share of repetitions with each kind of false word."""
+    """The share of repetitions with each kind of wrong verdict."""
     k, near = setting.k, WIDE if region == "outside" else 1.0
     at_bar, inside = np.zeros(k), np.full(k, FAR)
     inside[-1] = 0.0
@@ -176,7 +181,7 @@ def false_rates(setting: Setting, region: str, noise: Array) -> Rates:
 
 
 def nearly_all_rates(setting: Setting, noise: Array) -> Rates:
-    """False words about "at least 90% of the cells": one cell too few lies inside, and just as many as are needed."""
+    """Wrong verdicts on "at least 90% of the cells": with one cell too few inside, and with just enough."""
     to = held(setting, "one-sided", 1.0)
     needed = math.ceil(0.9 * setting.k - 1e-9)
     too_few, enough = np.zeros(setting.k), np.zeros(setting.k)
@@ -189,7 +194,7 @@ def nearly_all_rates(setting: Setting, noise: Array) -> Rates:
 
 
 def power(setting: Setting, region: str, noise: Array, margin: float) -> Rates:
-    """The share of "fails" where every cell lies `margin` SDs beyond its bar, and of "holds" where that far inside."""
+    """The share of "fails" if every cell is `margin` SDs beyond its bar, and of "holds" if it is that far inside."""
     beyond, inside = (np.full(setting.k, sign * margin) for sign in (-1.0, 1.0))
     half = margin * float(setting.sd.max())
     return {
@@ -199,7 +204,7 @@ def power(setting: Setting, region: str, noise: Array, margin: float) -> Rates:
 
 
 def all_false_rates(repetitions: int, cells: tuple[int, ...], kinds: tuple[str, ...]) -> list[tuple[str, Rates]]:
-    """The false words of every setting, with its name."""
+    """The rates of wrong verdicts in every setting, with its name."""
     rates = []
     for number, setting in enumerate(settings(cells, kinds)):
         noise = errors(setting, repetitions, np.random.default_rng([1, number]))
@@ -220,12 +225,12 @@ def all_power(repetitions: int, cells: tuple[int, ...], n: str, margin: float) -
 
 
 def worst(results: list[tuple[str, Rates]], name: str) -> tuple[float, str]:
-    """The largest rate of that name and where it occurred."""
+    """The largest rate of this name, and the setting in which it occurred."""
     return max((rates[name], where) for where, rates in results if name in rates)
 
 
 def least(results: list[tuple[str, Rates]], name: str, regions: tuple[str, ...], spreads: str) -> tuple[float, str]:
-    """The smallest rate of that name in these regions, with SDs of that pattern ("" for any), and where it occurred."""
+    """The smallest rate of this name in these regions, with SDs of one pattern ("" for any), and its setting."""
     return min(
         (rates[name], where) for where, rates in results if where.startswith(regions) and f"SDs {spreads}" in where
     )
@@ -256,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--out", type=Path, help="write the JSON line to this file")
-    parser.add_argument("--quick", action="store_true", help="few repetitions and cells: a test of the script")
+    parser.add_argument("--quick", action="store_true", help="few repetitions and cells, to test the script")
     parser.add_argument("--repetitions", type=int, default=4000, help="repetitions of each setting")
     chosen = parser.parse_args()
     started = time.perf_counter()

@@ -1,12 +1,12 @@
-"""The cost of a store as more workers share it: taking leases, checking those of others, and recording events.
+"""The cost of a store as more workers share it: taking leases, checking the leases of others, and recording events.
 
     python benchmarks/workers.py [--json] [--workers 1,100,1000] [--runs 2000]
 
-For each number of workers, other drivers hold that many tasks of four runs (their leases lie in the store). The figures
+For each number of workers, other drivers hold that many tasks of four runs, so the store has their leases. The figures
 are milliseconds of processor time: `claim` takes, checks and releases a task of four runs; `look` is one check by a
-driver that waits for the runs of others, in a store of `--runs` finished runs; `hear` is the time of the driver for
-a run that ends, and `bytes_a_run` the size of its events. The last line is one JSON object. docs/machines.md computes
-with these figures.
+driver that waits for the runs of others, in a store of `--runs` finished runs; `hear` is the driver's time for a run
+that ends. `bytes_a_run` is the size of that run's events. The last line is one JSON object. docs/machines.md uses these
+figures.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FOUR = 4
 
 
 def store_with(folder: Path, workers: int, runs: int) -> Path:
-    """A store with leases of this many workers, and with this many run folders that hold a manifest."""
+    """A store with the leases of `workers` workers, and with `runs` run folders that have a manifest."""
     root = folder / f"{workers}-workers"
     (root / ".running").mkdir(parents=True)
     (root / "log").mkdir()
@@ -99,7 +99,7 @@ def hear(root: Path, runs: int) -> tuple[float, int]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the last line alone")
+    parser.add_argument("--json", action="store_true", help="print only the last line")
     parser.add_argument("--workers", default="1,100,1000")
     parser.add_argument("--runs", type=int, default=2_000)
     options = parser.parse_args()

@@ -1,16 +1,16 @@
-"""The page of the audit's benchmark: its figures beside the bars set before, and claim C2, decided from its table.
+"""The page of the audit's benchmark: its figures beside the bars that were set in advance, and the verdict on claim C2.
 
     python scripts/audit_benchmark.py results/benchmarks/audit.csv --fresh results/benchmarks/audit_fresh.csv \
         --summary results/benchmarks/audit.json --write results/benchmarks/c2.json --page docs/audit_benchmark.md
 
 C2: are the suspects of a symmetric loss the mislabeled samples? A cell is a source of samples, a noise law and a rate
-above 0; a seed gives noise, folds and weights. In each cell the AUROC of the audit's score minus that of cleanlab's
+above 0; a seed sets noise, folds and weights. In each cell the AUROC of the audit's score minus that of cleanlab's
 self-confidence, and the F1 of the audit's suspects minus that of cleanlab's filter, are compared with 0 by the rule of
-the claims (`byrote.analysis.decide`). cleanlab judges by five cross-validated networks under cross-entropy, the audit
-by two halves under RLL; both train the same network.
+the claims (`byrote.analysis.decide`). cleanlab uses five cross-validated networks under cross-entropy; the audit uses
+two networks under RLL, each trained on one half. Both train the same network.
 
-Three seeds cannot decide one cell among eighty comparisons. A cell with rows in the fresh table is decided by these
-alone: their seeds are others, so that the choice of the cell does not enter its test.
+Three seeds cannot decide a single cell among eighty comparisons. A cell that has rows in the fresh table is therefore
+decided by these rows alone. Their seeds are new, so the choice of the cell does not bias its test.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SHOWN = {
 }
 Row = Mapping[str, str]
 
-# What is shown of the summary: words, its name there, and the bar that was set before it was measured.
+# The figures shown from the summary: a label, the name in the summary, and the bar set before the measurement.
 BARS: tuple[tuple[str, str, str, float], ...] = (
     ("200 checks: coverage, mean over settings", "checks_coverage_0", ">=", 0.95),
     ("200 checks: coverage, lowest of a setting", "checks_least_coverage_0", ">=", 0.93),
@@ -67,15 +67,15 @@ def read(path: Path) -> list[Row]:
 
 
 def with_fresh(rows: Sequence[Row], fresh: Sequence[Row]) -> list[Row]:
-    """The rows, those of a cell with fresh rows replaced by these.
+    """The rows, with fresh rows in place of the old rows of their cells.
 
     Raises:
-        ValueError: a fresh row has a seed that its cell had before.
+        ValueError: a fresh row has a seed that its cell had already.
     """
     before = {(*_cell(row), row["seed"]) for row in rows}
     again = [row for row in fresh if (*_cell(row), row["seed"]) in before]
     if again:
-        raise ValueError(f"fresh rows need seeds of their own, got the seed {again[0]['seed']} of {_cell(again[0])}")
+        raise ValueError(f"fresh rows need new seeds, got the old seed {again[0]['seed']} of {_cell(again[0])}")
     chosen = {_cell(row) for row in fresh}
     return [row for row in rows if _cell(row) not in chosen] + list(fresh)
 
@@ -109,7 +109,7 @@ def decision(rows: Sequence[Row]) -> Decision:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """For each law: the mean over sources, rates above 0 and seeds, of the audit and of cleanlab.
+    """For each law, the means over sources, rates above 0 and seeds, for the audit and for cleanlab.
 
     >>> row = {"source": "mnist", "law": "pair", "rate": ".2", "wrong": ".2", "seed": "0", "auroc": ".99",
     ...     "clean_auroc": ".9", "f1": ".9", "f1_clean": ".8", "precision": ".95", "precision_clean": ".7",
@@ -175,7 +175,7 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="what `benchmarks/audit.py --table` wrote")
-    parser.add_argument("--fresh", type=Path, help="the same for more seeds of some cells")
+    parser.add_argument("--fresh", type=Path, help="the same table with more seeds for some cells")
     parser.add_argument("--summary", type=Path, required=True, help="the last line that the benchmark printed")
     parser.add_argument("--write", type=Path, required=True, help="the verdict with one row per check, as JSON")
     parser.add_argument("--page", type=Path, required=True, help="replace the tables and the verdict on this page")

@@ -44,7 +44,7 @@ def tables() -> dict[str, str]:
 
 
 def _of_spec(spec: type[Spec]) -> str:
-    """One row per field: what it takes, its default, and its description in the docstring."""
+    """One row per field: the values it takes, its default, and its description in the docstring."""
     meanings = _meanings(inspect.getdoc(spec) or "")
     lines = ["| field | takes | default | meaning |", "|---|---|---|---|"]
     for name, field in spec.model_fields.items():
@@ -54,7 +54,7 @@ def _of_spec(spec: type[Spec]) -> str:
 
 
 def _of_family(family: type[Component]) -> str:
-    """A row a kind: its fields with what they take and their defaults, and the first sentence of its docstring."""
+    """One row per kind: its fields with their types and defaults, and the first sentence of its docstring."""
     lines = ["| `kind` | fields | what |", "|---|---|---|"]
     common = family.model_fields if family is data.Dataset else {}
     for kind, member in sorted(family.registry.items()):
@@ -72,7 +72,7 @@ def _described(name: str, field: FieldInfo) -> str:
 
 
 def _meanings(doc: str) -> dict[str, str]:
-    """The description of each name in the section `Args:` of a docstring; a line may name several."""
+    """The description of each name in the section `Args:` of a docstring; a line may describe several names."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", doc, re.MULTILINE)
     text = section.group(1) if section else ""
     entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", text, re.MULTILINE)
@@ -129,7 +129,7 @@ def _cell(text: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The page with its tables as the code has them."""
+    """The page with its tables renewed from the code."""
     for name, table in tables().items():
         head, mark, rest = text.partition(f"<!-- fields {name} -->\n")
         if not mark:
@@ -146,7 +146,7 @@ def main() -> int:
     if parser.parse_args().write:
         PAGE.write_text(renewed(text), "utf-8")
     elif renewed(text) != text:
-        print(f"{PAGE.name} is not as the code is; python scripts/fields.py --write renews it")
+        print(f"{PAGE.name} differs from the code; python scripts/fields.py --write renews it")
         return 1
     return 0
 

@@ -2,14 +2,15 @@
 
     python scripts/figures.py                       name the pictures that differ from what the code draws
     python scripts/figures.py --write               draw them again
-    python scripts/figures.py --write results/demo  the pictures of one folder of results alone
+    python scripts/figures.py --write results/demo  only the pictures of one folder of results
 
-`results/**/figures/NAME.svg` are the figures of the tables in the folder above: each figure that the tables hold enough
-for, and no other. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without `--write`
-the script ends with 1 where a picture differs.
+`results/**/figures/NAME.svg` are drawn from the tables in the folder above: every figure for which the tables have
+enough data, and no other. `docs/images/` has a figure of the demo, and the roofline of `results/benchmarks`. Without
+`--write` the script ends with exit code 1 if a picture differs.
 
 The place of words and of panels depends on the fonts of the machine that drew them, and the last digits of a statistic
-on its processor. So a picture counts as the same where words, colors and marks are equal, and numbers nearly so.
+on its processor. So two pictures count as the same if their words, colors and marks are equal and their numbers nearly
+equal.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def _roofline() -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two pictures show the same: equal words, colors and marks, and numbers at most `CLOSE` apart."""
+    """Whether two pictures are the same: equal words, colors and marks, and numbers at most `CLOSE` apart."""
     if one == other:
         return True
     parts, others = (_NUMBER.split(_LAYOUT.sub("", text)) for text in (one, other))
@@ -75,7 +76,7 @@ def same(one: str, other: str) -> bool:
 
 
 def differing(folder: Path) -> dict[Path, str | None]:
-    """The pictures of a folder that are not what its tables give: the text that each should have; None: none at all."""
+    """The pictures of a folder that differ from its tables, with the text they should have; None: delete it."""
     drawn = dict(pictures(folder))
     committed = [path.relative_to(ROOT) for path in (ROOT / folder / "figures").glob("*.svg")]
     changed = {path: text for path, text in drawn.items() if not _committed(path, text)}
@@ -89,14 +90,14 @@ def _committed(path: Path, text: str) -> bool:
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="*", type=Path, help="folders of results; none: all")
+    parser.add_argument("folder", nargs="*", type=Path, help="folders of results (default: all)")
     parser.add_argument("--write", action="store_true", help="draw what differs, delete what the tables do not give")
     options = parser.parse_args()
     known = folders()
     chosen = [path.resolve() for path in options.folder] or [ROOT / path for path in known]
     for path in chosen:
         if path not in [ROOT / one for one in known]:
-            parser.error(f"needed one of {', '.join(map(str, known))}, got {path}")
+            parser.error(f"expected one of {', '.join(map(str, known))}, got {path}")
     wrong = {path: text for folder in chosen for path, text in differing(folder.relative_to(ROOT)).items()}
     for path, text in wrong.items():
         if not options.write:

@@ -2,11 +2,11 @@
 
     python scripts/fixed_rate.py results/medium/mechanism --write results/medium/fixed_rate.csv
 
-Both mem and NC1 grow with the noise rate eta, so that their correlation over noise rates says little. The part
-`fixed-rate` of the study `mechanism` has one rate, four weight decays and three lengths of training. For each loss and
-seed this is the correlation of test NC1 with mem over those settings, with mem / D, and with 1/D^2 alone, which shares
-D with NC1: over all settings, within one weight decay (so that only the length varies), and within one length. The mean
-over seeds has Student's interval.
+Both mem and NC1 grow with the noise rate eta, so their correlation over noise rates means little. The part `fixed-rate`
+of the study `mechanism` has one rate, four weight decays and three lengths of training. For each loss and seed, the
+script correlates test NC1 with mem, with mem / D, and with 1/D^2 alone, which shares D with NC1. It does so over all
+settings, within one weight decay (so that only the length varies), and within one length. The means over seeds come
+with Student's interval.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 
 def correlation(x: Array, y: Array, group: NDArray[np.int64]) -> float:
-    """Pearson's correlation of deviations from the mean of each group.
+    """Pearson's correlation of the deviations of x and y from their means in each group.
 
     >>> x, y, group = np.array([0.0, 1.0, 5.0, 6.0]), np.array([1.0, 2.0, 1.0, 2.0]), np.array([0, 0, 1, 1])
     >>> round(correlation(x, y, group), 6), round(correlation(x, y, np.zeros(4, dtype=int)), 6)

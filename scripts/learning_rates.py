@@ -4,9 +4,9 @@
         --grid 0.01 0.03 0.1 0.3 --write results/medium/learning_rates.csv
 
 Each loss of the part is trained once at each rate of the grid, without noise, on the first data set of the part and
-with a seed that no study uses. The rate with the lowest training loss after the last epoch is taken; of equal ones the
-smallest.
-The choices are written into the study by hand, and `tests/scripts/test_learning_rates.py` compares the two.
+with a seed that no study uses. The rate with the lowest training loss after the last epoch is chosen; if several are
+equal, the smallest of them. The choices are written into the study by hand, and `tests/scripts/test_learning_rates.py`
+compares the two.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Row = dict[str, object]
 
 
 def members(study: str, part: str, scale: str, per_class: int | None) -> list[Experiment]:
-    """One experiment a loss of the part, at eta 0, on its first data set, with the seed of this procedure."""
+    """One experiment per loss of the part, at eta 0, on its first data set, with the seed of this procedure."""
     overrides = {"noise.rate": 0.0, "seed": SEED} | ({} if per_class is None else {"data.per_class": per_class})
     experiments = [one for name, one in Study.load(study).experiments(scale, overrides) if name == part]
     if not experiments:
@@ -44,7 +44,7 @@ def at_rate(experiment: Experiment, lr: float) -> Experiment:
 
 
 def tried(experiment: Experiment, grid: Sequence[float]) -> list[Row]:
-    """The training loss and J1 after the last epoch at each rate; no numbers where the run diverged."""
+    """The training loss and J1 after the last epoch at each rate; None if the run diverged."""
     rows: list[Row] = []
     for lr in grid:
         (run,) = train([at_rate(experiment, lr)])
@@ -55,7 +55,7 @@ def tried(experiment: Experiment, grid: Sequence[float]) -> list[Row]:
 
 
 def chosen(rows: Sequence[Row]) -> float:
-    """The rate with the lowest training loss; of equal ones the smallest.
+    """The rate with the lowest training loss; if several are equal, the smallest of them.
 
     >>> chosen([{"lr": 0.1, "train_loss": 0.2}, {"lr": 0.3, "train_loss": None}, {"lr": 0.01, "train_loss": 0.2}])
     0.01
@@ -80,7 +80,7 @@ def main() -> int:
     parser.add_argument("study")
     parser.add_argument("part")
     parser.add_argument("--scale", default="")
-    parser.add_argument("--per-class", type=int, help="images per class instead of those of the part")
+    parser.add_argument("--per-class", type=int, help="images per class (default: as in the part)")
     parser.add_argument("--grid", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3])
     parser.add_argument("--write", type=Path, required=True)
     options = parser.parse_args()

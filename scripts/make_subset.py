@@ -2,10 +2,10 @@
 
     python scripts/make_subset.py FOLDER [OUT]
 
-FOLDER holds the four files (gzip or not). The subset is the first 1,000 training images of each class, the first
-1,000 test images of classes 0 and 1 and the first 200 of the others, each with its index in the full set. The
-result is the same file wherever the zlib is the same; the printed SHA-256 of its content is what
-`byrote.data.bundled` checks.
+FOLDER holds the four files (gzip or not). The subset is the first 1,000 training images of each class, the first 1,000
+test images of classes 0 and 1 and the first 200 of the others, each with its index in the full set. The file is the
+same on every machine with the same zlib. `byrote.data.bundled` checks the SHA-256 of its content, which this script
+prints.
 """
 
 import argparse

@@ -5,8 +5,8 @@
     python scripts/mutations.py PART ...   those of tests/mutations.d/PART.toml
 
 An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
-mutation would matter. The script ends with 1 when a mutation survives or no longer applies. One that needs units
-(`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, where there are none.
+mutation would matter. The script ends with 1 when a mutation survives or no longer applies. A mutation that needs
+processor units (`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, on a machine without them.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 600.0  # seconds for one run of pytest
-SERVER = multiprocessing.get_context("forkserver")  # its processes start with these libraries loaded, not with byrote
+SERVER = multiprocessing.get_context("forkserver")  # its processes start with these libraries, but not byrote
 SERVER.set_forkserver_preload(["torch", "numpy", "scipy.stats", "duckdb", "pydantic", "pytest", "hypothesis"])
 
 
@@ -73,7 +73,7 @@ def load(parts: list[str]) -> list[Mutation]:
 
 
 def tested(folder: Path, tests: str) -> None:
-    """Run pytest over `tests`, long ones included, with the package of `folder`; for a process of its own."""
+    """Run pytest over `tests`, long ones included, with the package of `folder`; called in a process of its own."""
     import pytest
 
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -98,7 +98,7 @@ def outcome(folder: Path, tests: str) -> int:
 
 
 def write(target: Path, source: str) -> None:
-    """Write a source file and delete its compiled one, which Python would keep for equal length in the same second."""
+    """Write a source file and delete its .pyc file, which Python would reuse if length and second are the same."""
     target.write_text(source, "utf-8")
     for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*.pyc"):
         compiled.unlink()

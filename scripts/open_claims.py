@@ -2,9 +2,10 @@
 
     python scripts/open_claims.py --write results/medium/open_claims.csv
 
-A claim is open where each study of its largest scale that tests it ends inconclusive. For each such study: how many
-more seeds the rule foresees (`byrote claims --power`), and their core-minutes: what the study spent on the runs that
-the claim used, divided by the seeds of its largest cell. Where a hundred more would not decide it, the cost is empty.
+A claim is open if every study that tests it at its largest scale is inconclusive. For each such study, the table gives
+the number of further seeds that the rule foresees (`byrote claims --power`) and their core-minutes. One seed costs what
+the study spent on the runs that the claim used, divided by the seeds of the claim's largest cell. If a hundred more
+seeds would not decide the claim, the cost is empty.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def open_claims(folders: list[Path]) -> Iterator[tuple[str, list[Path]]]:
 
 
 def cost(verdict: dict[str, Any], about: dict[str, Any]) -> tuple[int, float]:
-    """The seeds of a claim's largest cell, and the core-minutes of one more.
+    """The seeds of a claim's largest cell, and the core-minutes of one more seed.
 
     >>> cost({"runs": 40, "details": [{"seeds": 10}, {"seeds": 5}]}, {"seconds": 6000.0, "planned": 80, "not_run": []})
     (10, 5.0)
@@ -51,7 +52,7 @@ def cost(verdict: dict[str, Any], about: dict[str, Any]) -> tuple[int, float]:
 
 
 def seeds_of(forecast: str) -> int | None:
-    """The number of seeds that would decide a claim by its forecast; None where no number would.
+    """The number of seeds that would decide a claim according to its forecast; None if no number would.
 
     >>> seeds_of("12 more seeds would decide it in 81% of cases"), seeds_of("even 100 more seeds would decide it in 5%")
     (12, None)

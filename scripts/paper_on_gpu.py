@@ -2,16 +2,17 @@
 
     python scripts/paper_on_gpu.py --out DIR [--max-time MINUTES] [--device cuda] [--skip-checks]
 
-It needs no network: the data sets must lie in the cache (`byrote data get mnist`, `byrote data get fashion_mnist`). It
+It needs no network: the data sets must be in the cache (`byrote data get mnist`, `byrote data get fashion_mnist`). It
 first runs the tests of networks and training on the device, then `benchmarks/accelerator.py`, then the slices of the
 studies' scale `paper` in this order:
 
 1. figure-1: MD's Figure 1 as printed (9 x 2048), MNIST and Fashion-MNIST, CE and LS, five noise rates, ten seeds.
 2. resnet-18: LF's ResNet-18 on all of MNIST, four losses, eta 0, .2, .4, .6, two seeds.
 
-Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of 16 MB. A slice is
-written when it ends, or with the runs it has when the time is up. The same command continues where it stopped.
-Runs have the keys that the studies ask for, so that `byrote run STUDY --scale paper` does not train them again.
+Runs are kept in DIR/stores/SLICE, and the results to share in DIR/results: at most eight files of 16 MB. The results of
+a slice are written when it ends, or when the time is up, with the runs that it has by then. The same command continues
+where it stopped. Runs have the keys that the studies ask for, so `byrote run STUDY --scale paper` does not train them
+again.
 """
 
 import argparse
@@ -40,11 +41,11 @@ class Slice:
     """A part of a study at one scale, or some of its runs.
 
     Args:
-        name: names its folder.
+        name: the name of its folder.
         study: a built-in study or a TOML file.
         part: the part.
         scale: the scale.
-        axes: lists of values by path in place of those of the part.
+        axes: lists of values by path, which replace those of the part.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Slice:
     axes: Mapping[str, list[Any]]
 
     def grid(self) -> Study:
-        """The study with this part alone and these axes, which go over those of the scale as well."""
+        """The study with only this part and these axes, which also replace those of the scale."""
         study = Study.load(self.study)
         (part,) = [part for part in study.part if part.name == self.part]
         scales = dict(part.scales)
@@ -112,7 +113,7 @@ def check_size(results: Path) -> None:
     """Check that there are at most eight files of 16 MB.
 
     Raises:
-        ValueError: there are more, or a larger one.
+        ValueError: there are more files, or there is a larger file.
     """
     files = [path for path in results.rglob("*") if path.is_file()]
     large = [path for path in files if path.stat().st_size > MOST_BYTES]
@@ -131,7 +132,7 @@ def carry_out(
     clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> int:
-    """Train the slices one after another until the time is over; returns how many are whole.
+    """Train the slices one after another until the time is over; returns how many are complete.
 
     Args:
         slices: in the order of their value.
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checked(options.out / "results")
     left = options.max_time - (time.monotonic() - began) / 60
     whole = carry_out(SLICES, options.out, options.device, left)
-    print(f"{whole} of {len(SLICES)} slices are whole; the same command continues", file=sys.stderr)
+    print(f"{whole} of {len(SLICES)} slices are complete; the same command continues", file=sys.stderr)
     return 0
 
 

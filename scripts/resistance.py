@@ -1,11 +1,12 @@
-"""How many images until a loss resists noise: its last readings, by noise rate and number of training images.
+"""How many images a loss needs to resist noise: its last readings, by noise rate and number of training images.
 
     python scripts/resistance.py results/small/robust --write results/small/resistance.csv --page docs/resistance.md
     python scripts/resistance.py results/medium/loss-function --write results/medium/resistance.csv \
         --page docs/resistance.md --scale medium
 
-Of the setting that was run at most sizes: the mean over seeds of m, a, J1, J2 and the test accuracy at the last epoch,
-with Student's interval, for each loss, noise rate and number of images per class. docs/resistance.md reads it.
+For the setting that was run at the most sizes, the table gives the mean over seeds of m, a, J1, J2 and the test
+accuracy at the last epoch, with Student's interval, for each loss, noise rate and number of images per class.
+docs/resistance.md interprets the table.
 """
 
 import argparse
@@ -25,7 +26,7 @@ READINGS = {
     "J2": "j2",
     "test accuracy": "test_accuracy",
 }
-FEWEST = 3  # sizes of a row of the page
+FEWEST = 3  # a row of the page has at least this many sizes
 ON_PAGE = ("m", "test accuracy")
 COLUMNS = ("images_a_class", "loss", "eta", "reading", "seeds", "value", "low", "high")
 
@@ -46,7 +47,7 @@ def rows(analysis: Analysis) -> Iterator[dict[str, object]]:
 
 
 def table(rows: Sequence[Mapping[str, object]], reading: str) -> str:
-    """One reading as a Markdown table: losses and noise rates at three sizes or more down, images per class across.
+    """One reading as a Markdown table: a row per loss and noise rate with three or more sizes, a column per size.
 
     >>> row = {"loss": "CE", "eta": 0.4, "reading": "m", "value": 0.99, "low": 0.98, "high": 1.0}
     >>> print(table([{**row, "images_a_class": size} for size in (100, 200, 1000)], "m"))

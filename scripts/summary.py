@@ -3,8 +3,8 @@
     python scripts/summary.py             print them
     python scripts/summary.py --write     put them where they belong: docs/studies.md, claims.md, findings.md
 
-Reads results/demo, results/small/* and results/medium/*: the verdicts that `byrote report` wrote and the tables they
-were computed from; and results/theory: the claims that need no run (`byrote claims --theory --json`).
+It reads results/demo, results/small/* and results/medium/* (the verdicts that `byrote report` wrote, and the tables
+behind them) and results/theory (the claims that need no run, from `byrote claims --theory --json`).
 """
 
 import argparse
@@ -20,7 +20,7 @@ THEORY = RESULTS / "theory"
 _ALONE = "theory alone"  # the column of the claims that need no run
 OF_THE_PAPERS = (*(f"A{n}" for n in range(2, 6)), "A5r", "A6", "A7", "A8", *(f"A{n}" for n in range(10, 16)))
 OF_THE_PAPERS += (*(f"B{n}" for n in range(1, 8)), "B9", "B10")
-_DEMO = "A2"  # the only claim that no study at `small` can decide, so that the demo stands for it
+_DEMO = "A2"  # the only claim that no study at `small` can decide, so the demo takes its place
 # the ten verdicts that tests/results/test_recomputed.py computes again in plain NumPy
 _TWICE = {
     "memorization-dilation": ("A5", "A5r", "A6", "A11", "A12"),
@@ -36,7 +36,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def store(folder: Path) -> str:
-    """The name of a judged store on a page: the study, with its scale where that is not `small`."""
+    """The name of a judged store on a page: the study, with its scale if it is not `small`."""
     scale = folder.parent.name
     return f"{folder.name} {scale}" if scale == "medium" else folder.name
 
@@ -53,13 +53,13 @@ def _with_ends(value: float | None, ends: list[float | None] | None) -> str:
 
 
 def _numbers(verdict: dict[str, Any]) -> str:
-    """The mean over cells of each kind of check, since the first alone may lie on the side that the claim says."""
+    """The mean over cells of each kind of check: a kind other than the first may be the one that fails the claim."""
     kinds = [f"{kind} {_with_ends(value, ends)}" for kind, (value, *ends) in verdict["pooled"].items()]
     return "; ".join(kinds) if kinds else _with_ends(verdict["statistic"], verdict["interval"])
 
 
 def _word(verdict: dict[str, Any]) -> str:
-    """The word in bold where it decides something: `**holds** except in 2 of 12 cells`."""
+    """The word, in bold if it decides something: `**holds** except in 2 of 12 cells`."""
     word: str = verdict["verdict"]
     for decided in ("holds", "fails"):
         if word.startswith(decided):
@@ -132,7 +132,7 @@ def words(stores: list[Path]) -> str:
 
 
 def by_scale(stores: list[Path]) -> str:
-    """The papers' claims down, scales across: each study's word, its first estimate, and the words of its data sets."""
+    """A row per claim, a column per scale: each study's word and first estimate; then the words of its data sets."""
     lines = ["| claim | small | medium | by data set at the largest scale |", "|---|---|---|---|"]
     every = judged(stores)
     for id in OF_THE_PAPERS:
@@ -155,7 +155,7 @@ def by_scale(stores: list[Path]) -> str:
 
 
 def tables(stores: list[Path]) -> dict[str, dict[str, str]]:
-    """The tables by page and by the name that marks their place on it."""
+    """The tables by page and by the name that marks a table's place on the page."""
     return {
         "docs/claims.md": {"claims": claims_table()},
         "docs/studies.md": {"costs": costs(stores), "words": words(stores), "verdicts": verdicts(stores)},

@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the cases of a test marked `every(k)`: each k-th is in the ordinary run, the others in the long one."""
+    """For each test marked `every(k)`, keep every k-th case in the ordinary run and mark the others as long."""
     cases = Counter()
     for item in items:
         marker = item.get_closest_marker("every")
@@ -40,7 +40,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
-    """The device of a test: the CPU, then this machine's GPU or a simulated one, where float32 is not TF32."""
+    """The device of a test: the CPU, then this machine's GPU (with TF32 off) or a simulated one."""
     if request.param == "pretended":
         with pretended():
             yield "cuda"

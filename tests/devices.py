@@ -1,4 +1,4 @@
-"""A simulated GPU for machines without one: its tensors lie in the CPU's memory and obey the rules of a second device.
+"""A simulated GPU for machines without one: its tensors are in the CPU's memory but obey the rules of a second device.
 
 A tensor that is created on or moved to "cuda" reports that device. As with CUDA, it is an error to give an operator
 tensors of both devices, to give a kernel the address of such a tensor, to pass it to numpy, or to fill it from a CPU
@@ -27,11 +27,11 @@ def _storage(x):
 
 
 class Accelerator:
-    """The memory that counts as that of the device, and how often tensors were copied to it or back.
+    """The memory that counts as the device's, and the number of copies to and from the device.
 
     Attributes:
-        copies: copies between host and device, and reads of single numbers, for which the host waits.
-        busy: whether a call with tensors of the device is running; tensors that torch creates in it lie there too.
+        copies: the number of copies between host and device and of reads of single numbers; the host waits for each.
+        busy: whether a call with tensors of the device is running; torch creates new tensors of such a call there too.
     """
 
     def __init__(self):
@@ -40,7 +40,7 @@ class Accelerator:
         self.busy = False
 
     def holds(self, x):
-        """Whether x lies on the device."""
+        """Whether x is on the device."""
         reference = self._far.get(_storage(x)._cdata)
         return reference is not None and not reference.expired()
 
@@ -51,7 +51,7 @@ class Accelerator:
         return copy
 
     def pinned(self, x):
-        """Whether x lies in pinned memory."""
+        """Whether x is in pinned memory."""
         reference = self._pinned.get(_storage(x)._cdata)
         return reference is not None and not reference.expired()
 
@@ -66,7 +66,7 @@ class Accelerator:
 
 
 def _tensors(*values):
-    """The tensors with numbers among these values, also within lists and mappings."""
+    """The tensors with numbers among these values, including those inside lists and mappings."""
     tensors = []
     for value in values:
         if isinstance(value, torch.Tensor):
@@ -79,7 +79,7 @@ def _tensors(*values):
 
 
 class _Operators(TorchDispatchMode):
-    """Checks that the operands of every operator lie on one device, and puts its result there."""
+    """Checks that the operands of every operator are on one device, and puts the result on that device."""
 
     def __init__(self, device):
         super().__init__()
@@ -171,7 +171,7 @@ class _Calls(TorchFunctionMode):
         if wanted is not None and wanted.type == "meta":
             return function(x, wanted)
         blocking = not kwargs.pop("non_blocking", False)
-        flags = [a for a in rest if isinstance(a, bool)]  # non_blocking comes first
+        flags = [a for a in rest if isinstance(a, bool)]  # the first flag is non_blocking
         moved = x.to(*[a for a in rest if not isinstance(a, bool)], **kwargs)
         far = self.device.holds(x)
         if wanted is None or (wanted.type == FAR.type) == far:

@@ -14,7 +14,7 @@ __all__ = ["beside_given", "labels_given"]
 
 
 def labels_given(results: Results) -> Results:
-    """The same runs of data whose labels are only given."""
+    """The same runs, as if the labels of their data were only given."""
     specs = []
     for text in results.runs["spec"].tolist():
         spec = json.loads(text)
@@ -25,7 +25,7 @@ def labels_given(results: Results) -> Results:
 
 
 def beside_given(results: Results) -> Results:
-    """Results with a further run before each one, whose labels are only given, with another key and absurd readings."""
+    """Results with an extra run before each run: its labels are only given, its key is new, its readings are absurd."""
     other = labels_given(results)
     keys = {key: f"given-{key}" for key in results.runs["key"].tolist()}
     renamed = np.array([keys[key] for key in results.runs["key"].tolist()], dtype=object)

@@ -40,7 +40,7 @@ def follow(page: Path, folder: Path, command: Callable[[Sequence[str]], int]) ->
 
 
 def run_blocks(page: Path) -> tuple[int, dict[str, Any]]:
-    """Execute the blocks of Python that are not files in one namespace; returns their number and the namespace."""
+    """Execute the Python blocks that are not files in one namespace; returns their number and the namespace."""
     names: dict[str, Any] = {}
     texts = [text for language, text in blocks(page) if language == "python" and not text.startswith("# ")]
     for text in texts:

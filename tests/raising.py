@@ -10,7 +10,7 @@ from byrote.recipe import Schedule
 
 
 class Law(Noise):
-    """A law that raises where it draws labels."""
+    """A law that raises when it draws labels."""
 
     def effective_rate(self, num_classes):
         return 0.25
@@ -20,14 +20,14 @@ class Law(Noise):
 
 
 class RatelessLaw(Law):
-    """A law that raises where its rate is read."""
+    """A law that raises when its rate is read."""
 
     def effective_rate(self, num_classes):
         raise LookupError("in the rate of the law")
 
 
 class Built(MLP):
-    """A network that raises where it is built."""
+    """A network that raises when it is built."""
 
     def create(self, input_shape, num_outputs, generator):
         raise LookupError("in the network's making")
@@ -56,7 +56,7 @@ def factory(input_shape, num_outputs):
 
 
 class Data(Blobs):
-    """A data set that tries to end Python where it is read."""
+    """A data set that tries to end Python when it is read."""
 
     def decode(self, split):
         raise SystemExit("in the leaving data")
@@ -79,7 +79,7 @@ class Leaving(Schedule):
 
 
 def busy(snapshot):
-    """A reading that raises where many labels are wrong."""
+    """A reading that raises if many labels are wrong."""
     if float(snapshot.corrupted.double().mean()) > 0.12:
         raise LookupError("in the reading")
     return float(torch.tensor(1.0))

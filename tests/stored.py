@@ -1,4 +1,4 @@
-"""Artificial tables of runs as of a store: rows of facts and readings become specs, runs and a history."""
+"""Artificial tables of runs like those of a store: rows of facts and readings become specs, runs and a history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on models: its study, its command and its code run; a stored model is the one that was trained."""
+"""The page on models: its study, command and code run; a stored model is the model that was trained."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_page_on_models(folder):
 
 
 def test_a_stored_model_is_the_one_that_was_trained(folder):
-    """The share of its right predictions on the training set equals J1 in the history; that of another run does not."""
+    """The model's accuracy on its training labels equals J1 in the history; that of another run does not."""
     store = byrote.open("runs/kept")
     for key, j1, j2 in zip(*(store.analysis.runs[name] for name in ("key", "j1", "j2")), strict=True):
         train, samples = store.experiment(key).data.load("train"), store.samples(key)

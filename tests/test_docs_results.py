@@ -29,7 +29,7 @@ def test_the_page_on_tables(monkeypatch, capsys):
 
 
 def test_a_reading_that_does_not_exist_is_null_in_sql_and_files_and_nan_in_pandas(tmp_path):
-    """As the page states; and an average leaves it out."""
+    """As the page states, and an average leaves the value out."""
     pandas = pytest.importorskip("pandas", reason="needs the extra: pip install 'byrote[frames]'")
     table = byrote.open(DOCS.parent / "results" / "demo").history()
     history = table.to_duckdb()

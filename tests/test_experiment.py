@@ -17,7 +17,7 @@ from byrote.study import Part, Study, list_studies
 
 
 def test_the_key_is_pinned():
-    """A change here gives every stored run a new name: raise the format on purpose, or fix the cause."""
+    """If this key changes, every stored run gets a new name: raise the format on purpose, or fix the cause."""
     subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     network = networks.MLP(depth=2, width=8)
     assert (

@@ -1,4 +1,4 @@
-"""Files are whole or absent; content from outside is bounded in size and checked."""
+"""Files are complete or absent; content from outside is checked and bounded in size."""
 
 import errno
 import hashlib
@@ -101,7 +101,7 @@ def test_a_writer_with_errors_of_its_own(tmp_path: Path, code: int) -> None:
     def another(text: str) -> None:
         with files.atomic(tmp_path / "a.parquet") as temporary:
             temporary.write_text("half")
-            raise RuntimeError(text)  # as duckdb.IOException says it
+            raise RuntimeError(text)  # DuckDB, too, reports a system error only in words
 
     with pytest.raises(files.WriteError) as caught:
         another(f'IO Error: Could not write all bytes to file "x": {os.strerror(code)}')

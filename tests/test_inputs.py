@@ -1,4 +1,4 @@
-"""Files that users name: only plain files, names taken literally, and changes noticed."""
+"""Files that users name: only plain files are read, names are taken literally, and changes are noticed."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ def test_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
-    """Also a change in place that keeps the size, after which the old time is restored."""
+    """This includes a change in place that keeps the size, after which the old time is restored."""
     path = tmp_path / "a"
     path.write_bytes(b"old!")
     os.utime(path, ns=(10**18, 10**18))
@@ -78,7 +78,7 @@ def test_every_change_of_content_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_young_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its times do not suffice, since the clock of the file system may not advance between two writes."""
+    """The times of a new file are not enough, because the file system's clock may not advance between two writes."""
     path = tmp_path / "a"
     path.write_bytes(b"1")
     mark = inputs.fingerprint(path)

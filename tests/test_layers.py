@@ -64,7 +64,7 @@ def part_of(path: Path) -> str:
 
 
 def imported_parts(path: Path):
-    """The top-level parts of byrote a module imports anywhere, functions included; type checking aside."""
+    """The top-level parts of byrote that a module imports anywhere, even in functions, except for type checking."""
     tree = parsed(path)
     skipped = {
         id(node)

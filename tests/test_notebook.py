@@ -1,4 +1,4 @@
-"""Stores, tables and verdicts in a notebook, legible on light and dark backgrounds; and the tutorial."""
+"""Stores, tables and verdicts in a notebook, legible on light and dark backgrounds; the tutorial notebook."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The page on own studies: its files and commands do what it says, and its tables agree with the code."""
+"""The page on one's own studies: its files and commands do what it says, and its tables agree with the code."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ PAGE = DOCS / "own_study.md"
 
 @pytest.fixture
 def forgotten():
-    """Remove the modules that the page defines afterwards."""
+    """After a test, remove the modules that the page defines."""
     saved = [(registry, dict(registry)) for registry in (CLAIMS, Loss.registry, READINGS)]
     path = list(sys.path)
     yield
@@ -55,7 +55,7 @@ def test_what_the_page_says_works(tmp_path, monkeypatch, capsys, forgotten):
 
 
 def test_the_tables_are_those_of_the_code(monkeypatch):
-    """Also where this process has registered further parts, even under a plain name."""
+    """This holds even if this process has registered further parts, even under a plain name."""
     own = type("Mine", (MLP,), {"__module__": "mine", "__doc__": "A network of one's own."})
     del Network.registry[own.kind]
     monkeypatch.setitem(Network.registry, "mine", own)

@@ -111,7 +111,7 @@ def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
     assert (table == 3) is False
     source = np.array([1.0, 2.0])
     Table({"x": source})
-    source[0] = 5.0  # not copied, and still writeable for whoever made it
+    source[0] = 5.0  # not copied, and still writeable for its owner
 
 
 def test_what_is_no_table() -> None:

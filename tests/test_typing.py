@@ -1,4 +1,4 @@
-"""A user's type checker sees a type for every public name, behind lazy loaders too."""
+"""A user's type checker sees a type for every public name, including names behind lazy loaders."""
 
 import ast
 import importlib

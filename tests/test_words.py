@@ -1,4 +1,4 @@
-"""American spelling, no phrases that stop a reader, and variables that are named after what they hold."""
+"""American spelling, no phrases that stop a reader, and variables named for what they hold."""
 
 import ast
 import re

@@ -36,7 +36,7 @@ class Blobs(Dataset):
 
 
 class Explosive(Loss):
-    """Cross-entropy whose gradient is multiplied by `factor`: diverges at once when it is large."""
+    """Cross-entropy whose gradient is multiplied by `factor`: training diverges at once if it is large."""
 
     factor: float = Field(default=1e30, gt=0)
 

@@ -1,6 +1,6 @@
 """The strongest simple loop: resident data, a compiled step, bfloat16 by autocast, fused SGD, images channels last.
 
-Whoever knows PyTorch well writes this in thirty lines. It trains one run at a time and measures nothing.
+An experienced PyTorch user writes this loop in thirty lines. It trains one run at a time and measures nothing.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ class CompiledLoop:
     """One run, trained epoch by epoch with cross-entropy.
 
     Args:
-        module: the network, trained in place; convolutional where `images` have three axes a sample.
-        images, labels: all of them, in memory.
+        module: the network, trained in place; it is convolutional if each image has three axes.
+        images, labels: the whole training set, in memory.
         precision: "bf16" (autocast) or "fp32".
         batch_size, lr, momentum, weight_decay: the settings of plain SGD.
-        backend: of `torch.compile`.
+        backend: the backend of `torch.compile`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CompiledLoop:
         return loss
 
     def epoch(self) -> None:
-        """One pass in a random order; the last batch is dropped where it is smaller, so that one graph is compiled."""
+        """One pass in a random order; a smaller last batch is dropped, so that only one graph is compiled."""
         self.module.train()
         order = torch.randperm(len(self.labels))
         for batch in order.split(self.batch_size):

@@ -1,6 +1,6 @@
 """NC1 by the usual algorithm, to measure against: two passes, M x M matrices, a pseudo-inverse, float64.
 
-A measuring anchor, not a part of the library; written plainly, as the formula is usually transcribed.
+A reference for the benchmark, not a part of the library; written plainly, as the formula is usually coded.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ N, M, SIZE, BATCH, WORLD = 3, 4, 23, 4, 2
 
 
 def samples():
-    """Features, true and observed labels of 23 samples in unequal classes; the first is far away, so a copy shows."""
+    """Features, true and observed labels of 23 samples in unequal classes; a copy of the first, a far one, shows."""
     generator = torch.Generator().manual_seed(5)
     true = torch.tensor([0] * 11 + [1] * 7 + [2] * 5)[torch.randperm(SIZE, generator=generator)]
     observed = torch.where(torch.rand(SIZE, generator=generator) < 0.3, (true + 1) % N, true)
@@ -28,13 +28,13 @@ def sampler(rank):
 
 
 SHARES = {
-    # 12 samples each, one of them twice: the last of the second process is the first of the first
+    # 12 samples for each process; the last sample of the second process repeats the first of the first process
     "sampler": sampler,
-    # the same, in an order that a loader shuffles anew each epoch
+    # the same, in an order that a loader shuffles again for each epoch
     "shuffled": lambda rank: torch.tensor(
         list(DistributedSampler(range(SIZE), WORLD, rank, shuffle=True, seed=3))
     ).split(BATCH),
-    # the last batch of the second process is filled up from the beginning, within and across processes
+    # the last batch of the second process is filled up with earlier samples of both processes
     "filled": lambda rank: [
         [torch.arange(0, 8), torch.arange(8, 16)],
         [torch.arange(16, 22), torch.tensor([22, 0, 1, 0, 22, 16])],
@@ -85,7 +85,7 @@ def work(rank, folder):
 
 
 def in_two_processes(folder, limit=120):
-    """The result of each process; both are ended when they take longer than `limit` seconds."""
+    """The result of each process; both are ended if they take longer than `limit` seconds."""
     context = mp.spawn(work, args=(str(folder),), nprocs=WORLD, join=False)
     end = time.monotonic() + limit
     while not context.join(timeout=1):

@@ -43,7 +43,7 @@ def seed():
 
 
 def state(model):
-    """Everything that a training changes: weights and buffers, modes, and the states of the generators."""
+    """Everything that training changes: weights and buffers, modes, and the states of the generators."""
     return (
         {name: value.clone() for name, value in model.state_dict().items()},
         [module.training for module in model.modules()],

@@ -31,7 +31,7 @@ FACTS = {"byrote/key": "a", "byrote/loss": "CE", "byrote/rate": 0.2, "byrote/see
 
 
 def states():
-    """The states of the three global generators that a training may draw from."""
+    """The states of the three global generators from which training may draw."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
@@ -107,7 +107,7 @@ def wandb_records(path):
         _, length, kind = struct.unpack("<IHB", data[position : position + 7])
         parts += data[position + 7 : position + 7 + length]
         position += 7 + length
-        if kind in (1, 4):  # full, or last
+        if kind in (1, 4):  # a full record, or the last part of one
             record = Record()
             record.ParseFromString(parts)
             yield record
@@ -120,7 +120,7 @@ def test_wandb(rows, tmp_path):
     exporter = WandB.offline(tmp_path / "new", name="first")
     export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
-    importlib.import_module("wandb").teardown()  # its service writes in the background
+    importlib.import_module("wandb").teardown()  # the service writes in the background; this waits for it
     (file,) = (tmp_path / "new").glob("wandb/offline-run-*/*.wandb")
     series, config = {}, {}
     for record in wandb_records(file):
@@ -162,7 +162,7 @@ def loop(exporter):
 
 
 def test_live_rows_of_a_loop_of_ones_own(tmp_path):
-    """With each of the three libraries, the readings of each epoch are stored under their names, at their epochs."""
+    """Each of the three libraries stores the readings of each epoch under their names, at their epochs."""
     pytest.importorskip("tensorboard", reason="needs the extra: pip install 'byrote[loggers]'")
     mlflow = pytest.importorskip("mlflow", reason="needs the extra: pip install 'byrote[loggers]'")
     pytest.importorskip("wandb", reason="needs the extra: pip install 'byrote[loggers]'")

@@ -1,4 +1,4 @@
-"""The observed Trainer in real Hugging Face trainings."""
+"""The observed Trainer in real training runs under Hugging Face."""
 
 import copy
 from types import SimpleNamespace
@@ -185,10 +185,10 @@ def test_an_output_that_is_not_clear_gives_one_sentence():
 
 
 class Anything(Model):
-    """A model that takes any argument, as wrappers of models do, and refuses unknown ones."""
+    """A model whose signature takes any argument, as wrappers of models have, but which refuses unknown ones."""
 
     def forward(self, *args, **named):
-        named.pop("num_items_in_batch", None)  # the Trainer gives it to such models
+        named.pop("num_items_in_batch", None)  # the Trainer passes this argument to such models
         return super().forward(*args, **named)
 
 
@@ -246,7 +246,7 @@ def test_several_evaluation_sets(tmp_path):
 
 @pytest.mark.parametrize(("counted", "epoch"), [(0.3, 1), (0.97, 1), (1.0, 1), (2.0000001, 2), (2.4, 3)])
 def test_a_part_of_an_epoch_is_the_one_that_it_began(counted, epoch):
-    """With max_steps the Trainer ends within an epoch, which is a new one."""
+    """With max_steps the Trainer may end within an epoch; this part counts as an epoch of its own."""
     seen = []
     feed = SimpleNamespace(end=lambda number, processes: seen.append(number))
     callback = _AtEpochEnd(SimpleNamespace(log=lambda row: None), feed)

@@ -1,4 +1,4 @@
-"""Another value for any field of a spec, derived from its annotation, constraints and default alone."""
+"""Other values for any field of a spec, derived only from its annotation, constraints and default."""
 
 import types
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Files:
             for i in range(16):
                 (folder / label / f"{i}.png").write_bytes(f"{label} {i} {self._count}".encode())
         numbers = [f"{name}{more}" for name in ("true", "observed", "label") for more in ("", "_other", "_third")]
-        names = ["_other", "_third"]  # names for columns other than ""; their cells name a file
+        names = ["_other", "_third"]  # column names other than ""; the cells of these columns name a file
         rows = [
             ",".join([str(i), *[str(self._count >> i & 1)] * len(numbers), f"cat/{i}.png", f"dog/{i}.png"])
             for i in range(16)
@@ -49,7 +49,7 @@ class Files:
 def nameable(part: Spec) -> bool:
     """Whether the content of the files that a part reads can be identified."""
     try:
-        if not getattr(part, "sha256", ""):  # which is its content
+        if not getattr(part, "sha256", ""):  # a checksum already identifies the content
             getattr(part, "content", str)()
     except FileNotFoundError:
         return True
@@ -66,7 +66,7 @@ def families() -> Iterator[type[Component]]:
 
 
 def family_of(annotation: Any) -> type[Component] | None:
-    """The family that a field takes, or one of the items of a list."""
+    """The family that a field takes, or that the items of a list take."""
     for base in families():
         if annotation is base:
             return base
@@ -117,7 +117,7 @@ def values(annotation: Any, now: Any, files: Files) -> Iterator[Any]:
 
 
 def _sequences(arguments: tuple[Any, ...], now: Any, files: Files) -> Iterator[Any]:
-    """Short tuples: with one item changed, of one item repeated, of different numbers, and rows that each sum to 1."""
+    """Short tuples: one item changed, one item repeated, different numbers, and rows that each sum to 1."""
     item = arguments[0]
     lengths = (2, 3, 1, 0) if len(arguments) == 1 or arguments[-1] is Ellipsis else (len(arguments),)
     if isinstance(now, tuple) and now:
@@ -166,7 +166,7 @@ def _first_legal(
             changed = part(**given, **{name: value})
         except (ValueError, TypeError) as error:
             if "needs" in str(error) and any(repr(other) in str(error) for other in set(required) - {*given, name}):
-                return value  # it is another required field that is missing
+                return value  # the error is about another required field, which is missing
             continue
         if nameable(changed):
             return value
@@ -174,10 +174,10 @@ def _first_legal(
 
 
 def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Spec]:
-    """Copies of a spec that differ from it, and from each other, in this field alone.
+    """Copies of a spec that differ from it, and from each other, only in this field.
 
     Raises:
-        NoOtherValueError: not one could be made.
+        NoOtherValueError: no other value could be made.
     """
     others: dict[str, Spec] = {}
     for value in values(type(part).model_fields[name].annotation, getattr(part, name), files):

@@ -51,13 +51,13 @@ def test_left_out_error_by_a_loop() -> None:
 
 
 def jackknifed(function, seeds: np.ndarray) -> np.ndarray:
-    """Pseudo-values of a function of a mask of runs, one per seed, by a loop."""
+    """One pseudo-value per seed, by a loop, for a function that takes a mask of runs."""
     n, whole = len(np.unique(seeds)), function(np.ones(len(seeds), dtype=bool))
     return np.array([n * whole - (n - 1) * function(seeds != seed) for seed in np.unique(seeds)])
 
 
 def test_the_interval_by_a_loop() -> None:
-    """Student's interval over slopes with one seed left out in turn, all of its runs together."""
+    """Student's interval over slopes for which each seed in turn is left out, with all of its runs."""
     mem, nc1, seed, _ = simulated(0.5)
     values = jackknifed(lambda rest: np.polyfit(mem[rest], nc1[rest], 1)[0], seed)
     low, high = stats.t.interval(0.95, 7, np.mean(values), stats.sem(values))
@@ -132,7 +132,7 @@ def test_slope_ratio_is_right_too_low_and_too_high() -> None:
 
 
 def test_slope_ratio_pairs_the_seeds() -> None:
-    """Noise that both sets share by seed cancels, so that the interval has no width."""
+    """Noise that both sets share by seed cancels, so the interval has no width."""
     mem, nc1, seed, _ = simulated(0.5, noise=0.2)
     same = slope_ratio((mem, 2 * nc1, seed), (mem, nc1, seed))
     assert (same.low, same.high) == (pytest.approx(2), pytest.approx(2))

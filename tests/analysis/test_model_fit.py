@@ -120,7 +120,7 @@ def test_a_cell_that_lacks_seeds_is_read_over_its_own_and_its_value_is_that_of_a
         assert whole[name].seeds == (0, 1, 2)
         assert whole[name].values == pytest.approx(own[name].values, rel=1e-7)
     predicted = ("predicted_memorization", "raw", "MSE", 0.1)
-    assert whole[predicted].whole != pytest.approx(own[predicted].whole, rel=1e-6)  # all five seeds of CE and LS
+    assert whole[predicted].whole != pytest.approx(own[predicted].whole, rel=1e-6)  # uses all five seeds of CE and LS
     measured = ("measured_memorization", "raw", "MSE", 0.1)
     assert whole[measured].whole == pytest.approx(own[measured].whole)
     assert whole["ratio", "raw", "MSE"].values == pytest.approx(own["ratio", "raw", "MSE"].values)
@@ -139,7 +139,7 @@ def test_losses_with_several_minima_are_solved_for_all_runs_alone(monkeypatch):
     monkeypatch.setattr("byrote.analysis.model_solved.predicted", counted)
     fit = model_fit.fit_runs(*columns_of([*zip(*columns, strict=True), *rll]), models=models)
     assert solved.count("robust-log") == 6  # three eta, two variants
-    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and without each
+    assert solved.count("smoothing") == 2 * 6 * 4  # CE and LS, with all seeds and with each of three left out
     predictions = [one for one in fit.predictions if one.loss == "RLL"]
     assert len(predictions) == 6
     for one in predictions:
@@ -172,7 +172,7 @@ def test_without_predictions_slopes_and_parameters_are_the_same():
 
 def test_a_slope_ratio_uses_the_eta_and_seeds_that_both_have():
     columns = _runs(slopes={"MSE": 2.0})
-    # CE bends beyond the eta of MSE: its own line is steeper, the line MSE is held against is not
+    # CE bends beyond the eta of MSE, so CE's own line is steeper; the line that MSE is compared with is not
     rows = [row for row in zip(*columns, strict=True) if row[0] != "MSE" or (row[1] < 0.2 and row[5] < 3)]
     rows = [
         (*row[:3], row[3] * (3 if row[0] == "CE" and (row[1] == 0.2 or row[5] > 2) else 1), *row[4:]) for row in rows
@@ -208,7 +208,7 @@ def test_an_error_says_why_it_does_not_fit():
     level = model_fit.fit_runs(loss, eta, mem, [0.1 + 1e-3 * (k % 7) for k in range(len(loss))], distance, seed, MODELS)
     assert not level.fits
     assert any("not linear" in reason for reason in level.reasons)
-    same = [1.0 for _ in distance]  # LS shrinks nothing: no lambdas do that
+    same = [1.0 for _ in distance]  # the distances under LS and CE are equal, which no lambdas give
     flat = model_fit.fit_runs(loss, eta, mem, nc1, same, seed, MODELS)
     assert any("no lambdas" in reason for reason in flat.reasons)
     assert all(np.isnan(one.predicted_memorization.whole) for one in flat.predictions)

@@ -47,7 +47,7 @@ def check(
 
 
 def mean_at(p: float, n: int = 5) -> float:
-    """The mean, in units of the SD, at which the one-sided p against 0 is p."""
+    """The mean, in units of the SD, at which the one-sided p-value against 0 is `p`."""
     return float(stats.t.isf(p, n - 1)) / math.sqrt(n)
 
 
@@ -247,7 +247,7 @@ def test_a_lone_check_fails_at_025(p: float, expected: str) -> None:
     assert word([check(0, -mean_at(p))]) == expected
 
 
-# twelve checks on seeds of their own: one is tested at .0125 / 12 by Holm, its pooled test has p far above .0125
+# twelve checks, each on its own seeds: Holm tests the smallest p at .0125 / 12; the pooled p is far above .0125
 @pytest.mark.parametrize(("p", "expected"), [(0.00103, "fails in 1 of 12 cells"), (0.00105, "inconclusive")])
 def test_holm_tests_all_checks_at_half_the_level(p: float, expected: str) -> None:
     others = [check(i, 0.2) for i in range(11)]
@@ -257,11 +257,12 @@ def test_holm_tests_all_checks_at_half_the_level(p: float, expected: str) -> Non
 
 @pytest.mark.parametrize(("p", "expected"), [(0.0124, "fails"), (0.0126, "inconclusive")])
 def test_a_pooled_effect_is_tested_at_half_the_level(p: float, expected: str) -> None:
-    checks = [check(i, -mean_at(p), seeds=(0, 1, 2, 3, 4)) for i in range(6)]  # as one: the pooled p is each one's p
+    # all on the same seeds: the pooled p equals the p of each check
+    checks = [check(i, -mean_at(p), seeds=(0, 1, 2, 3, 4)) for i in range(6)]
     assert word(checks) == expected
     assert decide(checks).named == ()
     second = [check(i, 0.0, seeds=(0, 1, 2, 3, 4), what="n", region=within(-9, 9)) for i in range(6)]
-    assert word([*checks, *second]) == "inconclusive"  # two kinds: .00625 each
+    assert word([*checks, *second]) == "inconclusive"  # two kinds of check: .00625 for each
 
 
 def test_once_every_pooled_test_rejects_holm_has_the_whole_level() -> None:
@@ -417,7 +418,8 @@ def test_nearly_all_needs_one_kind_and_a_share() -> None:
         decide(two[:1], nearly_all=1.0)
 
 
-# nearly all cells and epochs -----------------------------------------------------------------------------------
+# claims about nearly all cells, and about epochs
+# -----------------------------------------------------------------------------------
 
 
 @settings(max_examples=60)
@@ -479,7 +481,7 @@ def test_some_epoch_is_the_best_one_times_their_number() -> None:
     assert at_some_epoch(base, [[math.nan] * 5], [1]).reason == "no epoch has a value for every seed"
 
 
-# many at once, errors, power -----------------------------------------------------------------------------------
+# many checks at once, errors, power -----------------------------------------------------------------------------------
 
 
 def test_many_repetitions_are_judged_as_each_by_itself() -> None:
@@ -535,7 +537,7 @@ def test_power_counts_the_seeds_that_decide() -> None:
 
 
 def test_power_agrees_with_the_textbook_for_one_cell() -> None:
-    """For a mean that is known almost exactly, a new interval lies inside with the probability of the noncentral t."""
+    """If the mean is known almost exactly, the noncentral t gives the probability that a new interval lies inside."""
     known = Check("c", "m", 0.45 + np.tile([-1.0, 1.0], 200), tuple(range(400)), at_least(0.0))
     assert power([known]).seeds == 0
     spread = math.sqrt(400 / 399)
@@ -547,7 +549,7 @@ def test_power_agrees_with_the_textbook_for_one_cell() -> None:
     assert np.mean(drawn.mean(1) - half > 0) == pytest.approx(0.8, abs=0.03)
     small = power([check(0, 0.45, n=10)], draws=4000)
     assert small.seeds is not None
-    assert expected < 10 + small.seeds  # a mean that is not known needs more seeds than one that is
+    assert expected < 10 + small.seeds  # an unknown mean needs more seeds than a known one
 
 
 def test_power_of_shares_and_of_few_seeds() -> None:
@@ -556,7 +558,7 @@ def test_power_of_shares_and_of_few_seeds() -> None:
     assert 5 <= share.seeds <= 40  # 36 of 36 hold; if some runs miss, more are needed
     assert "more runs would decide it" in str(share)
     two = power([check(0, 50.0, n=2)])
-    assert two.seeds == 1  # three are a check
+    assert two.seeds == 1  # three seeds are enough for a check
     assert power([check(0, 9.0, unmet="x")]).seeds is None
     assert "no forecast" in str(power([Check("c", "m", [1.0], (0,), at_least(0.0))]))
     blocked = power([check(0, 9.0), *(check(i, 9.0, unmet="x") for i in range(1, 4))], most=10)

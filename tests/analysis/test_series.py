@@ -172,7 +172,8 @@ def test_a_variation_is_shown_only_where_the_main_setting_has_nothing_to_show():
 
 def test_a_variation_with_more_to_show_does_not_take_the_place_of_the_main_setting():
     rows = [row(seed, width=8) for seed in range(3)] + [row(seed, width=16) for seed in range(2)]
-    rows += [row(seed, width=16, status="failed") for seed in range(5, 9)]  # more runs, of which fewer are done
+    # this setting has more runs, but fewer of them are done
+    rows += [row(seed, width=16, status="failed") for seed in range(5, 9)]
     assert [len(one) for one in one_each(rated(Analysis.of(results_of(rows))), NETWORK)] == [2]
 
 

@@ -1,7 +1,8 @@
-"""What defines a setting: every field of every part of a spec except loss, rate and seeds, found automatically.
+"""What defines a setting: every field of every part of a spec except loss, rate and seeds; fields are found
+automatically.
 
-The parts come from the registries and the fields from their annotations (`fields.py`), so that a new loss, data set or
-setting is tested without being listed. A field for which no other value can be made fails.
+The parts come from the registries and the fields from their annotations (`fields.py`), so a new loss, data set or
+setting is tested without being listed. A field for which no other value can be made fails the test.
 """
 
 import json
@@ -136,7 +137,7 @@ def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
 
 
 def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, bool]:
-    """Whether all the experiments differ, pair by pair, in setting, loss setting, rate and replicate; or all agree."""
+    """For setting, loss setting, rate and replicate: whether all pairs of the experiments differ, or all agree."""
     specs = Specs.of(runs_of(*experiments, bind=bind))
     fields = {
         "setting": specs.setting().tolist(),
@@ -159,7 +160,7 @@ SAME = {"setting": False, "loss_setting": False, "rate": False, "replicate": Fal
 
 
 def expected(slot: str, name: str, member: type[Component] | None) -> dict[str, bool]:
-    """What a change of one field changes: a field of the loss the loss, the rate the rate, all others the setting."""
+    """What a change of one field changes: a loss's field changes the loss, the rate the rate, others the setting."""
     if slot == "loss":
         return SAME | {"loss_setting": True}
     if slot == "noise" and name == "rate":
@@ -210,12 +211,12 @@ def test_two_specs_that_differ_in_one_field_of_an_experiment_never_stand_togethe
     wanted = SAME | {changes.get(name, "setting"): True}
     differences = [compared(tiny(), one) for one in other_values(tiny(), name, files, count=4)]
     for differ in differences:
-        # another law may have another rate, too
+        # another law may have another rate as well
         assert differ | ({"rate": False} if name == "noise" else {}) == wanted
 
 
 def test_every_loss_inside_a_loss_counts(files):
-    """Three levels deep, in a field and in a tuple."""
+    """A loss three levels deep, in a field and in a tuple."""
     deep = [losses.Weighted(losses.Normalized(losses.Focal(gamma=gamma))) for gamma in (1.0, 2.0, 3.0)]
     assert compared(*(at("loss", loss) for loss in deep)) == SAME | {"loss_setting": True}
     assert compared(*(at("start", loss) for loss in deep)) == SAME | {"setting": True}
@@ -268,7 +269,7 @@ def test_every_field_below_a_bound_one_is_bound(files, slot, member, name):
 
 
 def test_runs_that_bind_and_runs_that_do_not_are_told_apart():
-    """One learning rate, once chosen for the loss and once per part of the setting."""
+    """One learning rate, chosen once for the loss (bound to it) and once as part of the setting."""
     bound, free = runs_of(with_rate(0.1), bind=BIND).rows(), runs_of(with_rate(0.1, seed=1)).rows()
     specs = Specs.of(Table.of(bound + free))
     assert specs.setting().tolist() == [0, 1]

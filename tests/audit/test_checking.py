@@ -1,4 +1,4 @@
-"""Answers to a plan: each is on the disk at once, and after any interruption the work continues."""
+"""Answers to a plan: each is written to disk at once, and the work continues after any interruption."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 
 def replies(checks):
-    """The answers of a person who knows the truth, one for each look."""
+    """The answers of a person who knows the truth, one for each sample to check."""
     true, given = truth()
     return ["y" if true[row] == given[row] else "n" for row in checks.rows]
 

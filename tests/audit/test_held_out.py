@@ -57,7 +57,7 @@ def test_equal_groups_are_dealt_out_by_class():
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_a_label_does_not_reach_the_network_that_judges_it(k):
-    """Other labels in one fold change held-out predictions of every other fold, and none of that fold."""
+    """Changed labels in one fold change the held-out predictions in every other fold, and none in this fold."""
     x, given, _, _ = world(90)
     folds = assign(given, k, 0)
     training = TRAINING.replace(epochs=2)

@@ -14,7 +14,7 @@ from byrote.intervals import clopper_pearson
 
 
 def drawn(rng, counts, upper, m=200_000):
-    """Draws of one stratum's share, for strata that are large beside the sample."""
+    """Draws of one stratum's share, for strata that are large compared with the sample."""
     k, n = counts.wrong + (counts.unsure if upper else 0), counts.checked
     a, b = (k + 1, n - k) if upper else (k, n - k + 1)
     if min(a, b) == 0:
@@ -68,7 +68,7 @@ def test_reviewer_errors_against_simulated_draws():
     strata, errors = [Counts(1000, 60, 40), Counts(9000, 90, 3)], Errors(30, 2)
     ends = []
     for upper, level in ((False, 0.025), (True, 0.975)):
-        u = rng.random(m)  # one draw of the reviewer's error for all strata
+        u = rng.random(m)  # all strata share one draw of the reviewer's error
 
         eps = [(1 - np.sqrt(np.clip(1 - 2 * d, 0, None))) / 2 for d in (beta.ppf(u, 2, 29), beta.ppf(u, 3, 28))]
         total = 0.0
@@ -98,7 +98,7 @@ def test_one_large_stratum_is_clopper_and_pearson():
 
 
 def tail(size, wrong, n, hits):
-    """The tail probability by counting draws."""
+    """The probability of `hits` wrong labels, by counting draws."""
     return comb(wrong, hits) * comb(size - wrong, n - hits) / comb(size, n)
 
 
@@ -125,7 +125,7 @@ def test_a_census_has_no_width():
     assert low < 0.03 < high
 
 
-# the truth: stratum sizes and wrong labels in each; drawn as the plan would, and once by a smaller draw
+# the truth of each setting: the sizes of the strata, and the number of wrong labels in each
 SETTINGS = {
     "no noise": ((600, 600, 6800), (0, 0, 0)),
     "a few": ((300, 300, 7400), (6, 0, 4)),
@@ -155,7 +155,7 @@ def coverage(sizes, wrong, drawn, reviewer, twice, repeats, seed):
 def test_the_interval_holds_the_truth_at_least_as_often_as_it_says(name):
     sizes, wrong = SETTINGS[name]
     share = coverage(sizes, wrong, (40, 40, 120), 0.0, 0, 150, seed=5)
-    assert share >= 0.93  # .95 is stated; 150 draws of a .95 interval fall below .907 with probability .01
+    assert share >= 0.93  # .95 is stated; 150 intervals of .95 coverage fall below .907 with probability .01
 
 
 def test_a_narrower_interval_would_be_caught():
@@ -168,14 +168,14 @@ def test_a_narrower_interval_would_be_caught():
         ]
         _, low, high = share(seen, confidence=0.5)
         hits += low <= sum(wrong) / sum(sizes) <= high
-    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are wider than necessary, but not unboundedly
+    assert 0.5 <= hits / 150 <= 0.9  # exact intervals of three strata are too wide, but not arbitrarily so
 
 
 @pytest.mark.parametrize("name", ["no noise", "half of the suspects", "most suspects"])
 def test_second_looks_make_up_for_an_erring_reviewer(name):
     sizes, wrong = SETTINGS[name]
     assert coverage(sizes, wrong, (36, 36, 108), 0.05, 20, 8, seed=7) >= 0.8
-    if name == "no noise":  # and without them the interval is wrong
+    if name == "no noise":  # without second looks, the interval is wrong
         assert coverage(sizes, wrong, (40, 40, 120), 0.05, 0, 50, seed=7) < 0.3
 
 

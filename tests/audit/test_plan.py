@@ -1,4 +1,4 @@
-"""Plans of checks: which samples they draw, how many of each stratum, and that they cannot be changed afterwards."""
+"""Plans of checks: which samples they draw, how many from each stratum, and that plans cannot be changed afterward."""
 
 import itertools
 import json

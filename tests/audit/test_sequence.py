@@ -29,7 +29,7 @@ def test_it_holds_at_every_moment(name):
 
 
 def test_a_fixed_interval_that_is_looked_at_again_and_again_does_not_hold():
-    """A fixed interval, computed at each of 200 looks, misses far more often than it states; hence the sequence."""
+    """A fixed interval that is computed at each of 200 looks misses far more often than it states."""
     from byrote.intervals import clopper_pearson
 
     rng, missed = np.random.default_rng(5), 0

@@ -1,4 +1,4 @@
-"""The consensus estimator against exhaustive likelihood and drawn labels, and where it must answer "cannot tell"."""
+"""The consensus estimator against exhaustive likelihood and drawn labels, and when it must answer "cannot tell"."""
 
 import itertools
 

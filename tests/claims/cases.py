@@ -1,4 +1,4 @@
-"""For every claim, three artificial tables: one where it holds, one where it fails, one that cannot decide."""
+"""For every claim, three artificial tables: one in which it holds, one in which it fails, one that cannot decide it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def scattered(rate: float, seed: int) -> float:
 
 
 def by_rate(rate: float, seed: int) -> float:
-    """NC1 that depends on the rate and not on the run's own mem."""
+    """NC1 that depends on the rate but not on the run's own mem."""
     return 0.03 + 0.4 * rate
 
 
@@ -56,12 +56,12 @@ def widths(slopes: dict[int, dict[str, float]]) -> Rows:
 
 
 def wobbling(slope: float, width: int) -> Callable[[float, int], float]:
-    """A slope that differs slightly from seed to seed, in another way at each width."""
+    """A slope that differs slightly from seed to seed, and differently at each width."""
     return lambda rate, seed: slope * (1 + 0.02 * noise_of("slope", width, seed))
 
 
 def noises(slopes: dict[str, float], seeds: tuple[int, ...] = SEEDS, **same: object) -> Rows:
-    """Ten classes under several noise models, each with its slope of NC1 on mem."""
+    """Ten classes under several noise models, each with its own slope of NC1 on mem."""
     rows: Rows = []
     for noise, slope in slopes.items():
         rows += two_class(num_classes=10, noise=noise, slope=slope, seeds=seeds, m=0.95, feature_width=10, **same)
@@ -75,7 +75,7 @@ def doubled(**changes: object) -> Rows:
 
 
 def plain_and(**kinds: object) -> Rows:
-    """Ten classes without regularizer, and CE again with each regularizer, under which m is as given."""
+    """Ten classes without regularizer, and CE again with each regularizer and the m given for it."""
     rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0)
     for name, m in kinds.items():
         strength = {"weight_decay": 5e-4} if name == "weight_decay" else {"dropout": 0.5}

@@ -1,4 +1,4 @@
-"""Artificial tables of runs with realistic columns, with which a claim holds, fails or stays open."""
+"""Artificial tables of runs with realistic columns, on which a claim holds, fails or stays open."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def run(
     rows = []
     for epoch in epochs:
         done = epoch / epochs[-1]
-        learned = 1 / (1 + np.exp(-12 * (done - half - 0.25 * rate)))  # the clean ones first, then the wrong ones
+        # clean labels are learned first, wrong ones later
+        learned = 1 / (1 + np.exp(-12 * (done - half - 0.25 * rate)))
         learned = 1.0 if epoch == epochs[-1] else learned + (1 - learned) * (done > 0.7)
         now_m = m * learned if start_m is None else start_m + (m - start_m) * done
         now_t = t + (0.9 * (1 - t - now_m)) * (1 - learned)

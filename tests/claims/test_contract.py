@@ -198,13 +198,13 @@ BESIDE = {
     "another own network": {"network.kind": "own", "network.factory": "aa:Net"},
     "another optimizer field": {"training.optimizer.nesterov": True},
 }
-EVERY_SETTING = {"B7"}  # an identity of the measuring code
+EVERY_SETTING = {"B7"}  # an identity, which must hold in every setting
 
 
 @pytest.mark.parametrize("what", sorted(BESIDE))
 @pytest.mark.parametrize("id", sorted(set(IDS) - EVERY_SETTING - {"C3"}))
 def test_a_setting_beside_the_plain_runs_leaves_their_word_alone(id: str, what: str) -> None:
-    """As many runs with another spec, for which the claim fails, are a variation and decide nothing."""
+    """An equal number of runs with another spec, on which the claim fails, are a variation and decide nothing."""
     own, other = (table(id, word).results for word in ("holds", "fails"))
     base = {"another file": {"data.path": "1e" * 32}, "another own network": {"network.kind": "own"}}.get(what, {})
     plain = changed(own, base, "")
@@ -318,7 +318,7 @@ def test_no_hole_in_a_table_makes_a_claim_crash(seed: int) -> None:
 
 
 def test_runs_whose_features_died_but_for_a_trace_are_left_out_and_counted() -> None:
-    """Their NC1, in the thousands, would determine a fitted line alone."""
+    """The NC1 of such runs, in the thousands, would by itself determine a fitted line."""
     good = two_class(("CE", "LS", "LR", "MSE"))
     dead = two_class(("MSE",), seeds=(7,), rates=(0.1,), distance=1e-4, nc1=2000.0)
     verdict = one(results(good, dead), "A4")

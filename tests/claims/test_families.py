@@ -106,7 +106,7 @@ def test_the_premise_is_m_and_not_j1_which_is_high_at_low_eta_without_memorizati
 
 
 def test_pairs_are_of_one_seed_and_one_rate() -> None:
-    # the differences between seeds are far larger than that between losses, which only pairing detects
+    # seeds differ far more than losses, so only pairing detects the difference between losses
     level = {"mem": lambda rate, seed: 10.0 * (seed + 1)}
     shift = {"LS": {"mem": lambda rate, seed: 10.0 * (seed + 1) - 0.5 - 0.01 * seed}, "CE": level}
     judged = verdict("A5", two_class(by_loss=shift, jitter=0.0))
@@ -181,7 +181,7 @@ def test_a10_needs_a_doubled_cell_that_agrees() -> None:
 
 
 def test_a10_measures_the_drift_in_seed_spreads() -> None:
-    """In the last quarter NC1 falls by late / 4 of its final value; the spread of seeds is their standard deviation."""
+    """In the last quarter NC1 falls by late / 4 of its final value; the spread is the standard deviation over seeds."""
     run_rows = two_class(("CE",), rates=(0.2,), late=0.2)
     judged = verdict("A10", run_rows)
     ends = np.array([row["nc1_test"] for row in run_rows if row["epoch"] == 60])
@@ -198,7 +198,7 @@ def test_a11_needs_readings_that_vary_between_conditions() -> None:
 
 
 def test_a11_has_the_error_of_one_rank_where_all_seeds_agree() -> None:
-    """A perfect rank correlation of 80 runs is taken half a step below 1; the standard error on atanh is then 1."""
+    """A perfect rank correlation of 80 runs counts as half a step below 1; the standard error on atanh is then 1."""
     place = {loss: number for number, loss in enumerate(FOUR)}
     by_loss = {loss: {"nc1": lambda rate, seed, at=at: 0.1 * (1 + at) + rate / 10} for loss, at in place.items()}
     judged = verdict("A11", two_class(FOUR, by_loss=by_loss, jitter=0.0))
@@ -371,7 +371,7 @@ def test_b9_counts_a_run_that_never_learns_as_one_past_the_end() -> None:
 
 
 def test_no_interval_has_zero_width() -> None:
-    """Every seed reaches J1 .95 in the same epoch: the slope is known no better than to one evaluation."""
+    """Every seed reaches J1 .95 in the same epoch; the slope is then known only to within one evaluation."""
     run_rows = ten_class(("CE",), rates=(0.0, 0.6), jitter=0.0)
     low, high = verdict("B9", run_rows).interval  # type: ignore[misc]
     assert high - low == pytest.approx(2 * 2.776445 * 5 / math.sqrt(12) / 0.6, rel=1e-5)
@@ -380,7 +380,7 @@ def test_no_interval_has_zero_width() -> None:
 
 
 def table_rows(id: str) -> Rows:
-    """CE and RLL, and CE with dropout, where m is equal in all seeds."""
+    """CE and RLL, and CE with dropout; m is equal in all seeds."""
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
     run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
     return run_rows + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
@@ -465,7 +465,7 @@ def test_claims_read_results_of_any_float_width() -> None:
 
 
 def test_claims_about_a_factor_use_every_value_of_it() -> None:
-    """Fewer rates do not make M = 8 a variation."""
+    """M = 8 was run at fewer rates, but does not count as a variation."""
     lines = [two_class(), two_class(feature_width=8, rates=(0.05, 0.1, 0.2), nc1=by_rate, mem=scattered)]
     judged = verdict("A7", *lines)
     assert (judged.word, "variations" in judged.reason) == ("holds except", False), judged.reason

@@ -1,4 +1,4 @@
-"""C3 on artificial runs: where the model holds by construction, and where it is wrong in one way at a time."""
+"""C3 on artificial runs: the model holds by construction, or is wrong in exactly one way."""
 
 from __future__ import annotations
 

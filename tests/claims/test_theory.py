@@ -36,7 +36,7 @@ def test_a1_fails_when_a_minimizer_is_not_the_closed_form(monkeypatch: pytest.Mo
 
 
 def test_a1_fails_when_no_start_reaches_the_minimum() -> None:
-    """One random start of each problem: some end with a class at zero, well above the closed form."""
+    """With one random start per problem, some searches end with a class at zero, well above the closed form."""
     judged = configurations(restarts=1)
     assert judged.word == "fails"
     assert judged.statistic is not None

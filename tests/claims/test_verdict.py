@@ -1,4 +1,4 @@
-"""A verdict as a notebook shows it, where its text cannot change the page."""
+"""A verdict as a notebook shows it; the text of the verdict cannot change the page."""
 
 from byrote.claims import Verdict
 

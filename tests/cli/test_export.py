@@ -189,7 +189,7 @@ def test_runs_in_one_folder_alone_and_files_that_differ_are_counted(store, tmp_p
 
 def test_verdicts_that_differ_stand_side_by_side(store, compacted, capsys):
     for row in range(len(read_parquet(compacted / "table.parquet")["j1"])):
-        changed(compacted, "j1", row, 0.123)  # J1 - J2 = rho (m - t) breaks
+        changed(compacted, "j1", row, 0.123)  # violates J1 - J2 = rho (m - t)
     rows = {row["claim"]: row for row in answer(capsys, "compare", store, compacted)["claims"]}
     assert (rows["B7"]["first"], rows["B7"]["second"][:5], rows["B7"]["same"]) == ("holds", "fails", False)
     assert main(["compare", str(store), str(compacted)]) == 0
@@ -264,7 +264,7 @@ def test_claims_may_be_separated_by_commas(store, capsys):
 
 
 def test_a_list_is_no_interval(store, tmp_path, capsys):
-    """Printed tables write "to" between the ends of an interval alone, and commas in lists of classes and files."""
+    """Printed tables write "to" only between the ends of an interval; lists of classes and files have commas."""
     low, high = answer(capsys, "claims", DEMO, "--only", "A5")[0]["interval"]
     capsys.readouterr()
     main(["claims", str(DEMO), "--only", "A5"])

@@ -1,4 +1,4 @@
-"""A user's own modules on the command line: found where they are, recorded in the store, never used for a library."""
+"""A user's own modules on the command line: found where they are, recorded, never imported in place of a library."""
 
 import importlib
 import json
@@ -54,7 +54,7 @@ _NUMBER = iter(range(1000))
 def folder(tmp_path, monkeypatch):
     """An empty current folder; modules that are imported from it are removed afterwards."""
     monkeypatch.chdir(tmp_path)
-    registered()  # byrote's own figures are imported when they are first needed, and must stay
+    registered()  # byrote's own figures are imported when first needed, and must stay registered
     path, modules, claims, figures = list(sys.path), set(sys.modules), dict(CLAIMS), dict(_REGISTRY)
     losses = dict(Loss.registry)
     yield tmp_path
@@ -160,7 +160,7 @@ def alone(folder, *arguments, **changes):
 
 @pytest.mark.long
 def test_files_of_the_current_folder_never_stand_in_for_libraries(folder):
-    """In the driver and in two worker processes, with a module of the same folder imported."""
+    """This holds in the driver and in two worker processes, with a module of the same folder imported."""
     name = write(folder)
     for library in LITTER:
         (folder / f"{library}.py").write_text(f"raise RuntimeError('{library} was shadowed')")
@@ -230,7 +230,8 @@ def test_an_own_figure_that_raises_is_only_left_out_itself(folder, capsys):
     assert stderr.splitlines()[-1].startswith("byrote: claim X1 and 3 more raised an exception: NotImplementedError (")
     page = (folder / "page" / "index.html").read_text()
     assert f"<b>raising</b> is not drawn: error, NotImplementedError: no picture ({name}.py, line " in page
-    assert "<b>nothing</b> is not drawn: error, TypeError: figure nothing must give a Drawing or None, got str" in page
+    reason = "TypeError: figure nothing must return a Drawing or None, got str"
+    assert f"<b>nothing</b> is not drawn: error, {reason}" in page
     assert "<b>unwritable</b> is not drawn: error, ValueError" in page
     assert "1 raised an error (X1)" in page
     assert 'id="claim-X1"' in page
@@ -278,8 +279,8 @@ def test_a_claim_that_gives_something_else_is_an_error_and_numpys_numbers_are_nu
     assert {id: verdicts[id]["word"] for id in ("X1", "X2", "X3", "X4")} == dict.fromkeys(
         ("X1", "X2", "X3", "X4"), "error"
     )
-    assert verdicts["X2"]["reason"] == "TypeError: claim X2 must give a Finding, got NoneType"
-    assert "must give one of the words holds, fails" in verdicts["X3"]["reason"]
+    assert verdicts["X2"]["reason"] == "TypeError: claim X2 must return a Finding, got NoneType"
+    assert "must return one of the words holds, fails" in verdicts["X3"]["reason"]
     assert verdicts["X4"]["reason"].startswith(f"SystemExit ({name}.py, line")
     own = verdicts["X5"]
     assert (own["word"], own["statistic"], own["interval"], own["runs"]) == ("holds", 0.5, [0.25, None], 3)
@@ -303,7 +304,7 @@ def test_results_are_read_where_their_modules_are_not(folder, tmp_path_factory):
 
 
 def test_a_module_that_was_edited_since_is_reported_in_one_sentence(folder, capsys):
-    """Every command that reads reports it, but not where only a comment was edited."""
+    """Every command that reads the store reports the edit, except if only a comment was edited."""
     name = write(folder, MODULE.replace("raise NotImplementedError", "return Finding(word='holds')"))
     assert run(name) == 0
     assert main(["compact", "store", "--out", "results"]) == 0

@@ -21,7 +21,7 @@ def is_path(annotation):
 
 
 def parameters():
-    """Every path of every command: its words, the word that gives the path, and whether it may lie in a bucket."""
+    """Every path argument of every command: the command, the word for the path, and whether a bucket is allowed."""
     for words, function in COMMANDS:
         hints, plain = get_type_hints(function, include_extras=True), get_type_hints(function)
         for name, parameter in inspect.signature(function).parameters.items():

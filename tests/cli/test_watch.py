@@ -1,4 +1,4 @@
-"""How a sweep names the run that it is training."""
+"""How the run that a sweep is training is named on the terminal."""
 
 from types import SimpleNamespace
 

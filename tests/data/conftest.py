@@ -14,11 +14,11 @@ from byrote import data, files
 from byrote.data import base, bundled, cifar, mnist, own
 from byrote.data.fetch.sources import Collection
 
-REAL = files.cache_folder()  # what this machine has, for the tests that compare with the real data
+REAL = files.cache_folder()  # this machine's data sets, for the tests that compare with the real data
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Skip a test where the real files of a data set are not in this machine's cache."""
+    """Skip a test if the real files of a data set are not in this machine's cache."""
     have = all((REAL / name / part).is_file() for part in data.COLLECTIONS[name].parts)
     return pytest.mark.skipif(not have, reason=f"{name} is not in the cache: byrote data get {name}")
 
@@ -61,7 +61,7 @@ def tiny_idx() -> dict[str, bytes]:
 
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Collection]:
-    """Let a module's collection expect the given contents instead of the published ones."""
+    """Make a module's collection expect the given contents instead of the published ones."""
 
     def pin(module: object, name: str, contents: dict[str, bytes], **changes: object) -> Collection:
         parts = {part: f"md5:{hashlib.md5(content).hexdigest()}" for part, content in contents.items()}
@@ -78,7 +78,7 @@ def tiny_mnist(tiny_idx: dict[str, bytes], pinned: Callable[..., Collection]) ->
 
 
 def put(folder: Path, contents: dict[str, bytes], packed: bool = False) -> Path:
-    """Write the files into a folder, gzipped when asked."""
+    """Write the files into a folder, gzipped if requested."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         path = folder / (f"{name}.gz" if packed else name)

@@ -1,4 +1,4 @@
-"""Arrays: layouts, npy pairs, and files whose headers announce more than they hold."""
+"""Arrays: layouts, npy pairs, and files with headers that announce more data than the files hold."""
 
 import io
 import logging

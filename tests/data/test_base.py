@@ -176,7 +176,7 @@ def test_md_makes_three_by_thirty_two() -> None:
     assert torch.equal(gray.images[:, 0], gray.images[:, 2])
     unit = data.FashionMNISTSubset(classes=(0, 1), per_class=4, preprocessing="unit").load().images
     pixels = gray.images[:, 0] * 0.3081 + 0.1307
-    # enlarging by 8/7 with half-pixel centers: row i reads at (i + .5) 7/8 - .5, edges held
+    # enlarging by 8/7 with half-pixel centers: row i is read at (i + .5) 7/8 - .5, clipped to the image
     where = ((np.arange(32) + 0.5) * 28 / 32 - 0.5).clip(0, 27)
     low = np.floor(where).astype(int)
     high, part = np.minimum(low + 1, 27), torch.from_numpy(where - low).float()
@@ -200,7 +200,8 @@ def test_area_weights_are_exact_averages(source: int, target: int) -> None:
     assert weights.shape == (target, source)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
     np.testing.assert_allclose(weights.sum(axis=0), target / source, atol=1e-12)  # every pixel has the same weight
-    fine = np.repeat(np.arange(source, dtype=float), target)  # cells cut into `target` pieces: exact by counting
+    # each pixel is cut into `target` pieces, so counting is exact
+    fine = np.repeat(np.arange(source, dtype=float), target)
     np.testing.assert_allclose(weights @ np.arange(source), fine.reshape(target, source).mean(axis=1), atol=1e-9)
 
 

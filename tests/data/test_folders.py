@@ -1,4 +1,4 @@
-"""Folders of images: which folders are classes or splits, which files are litter; links; names; changes."""
+"""Folders of images: which folders are classes or splits, which files are ignored; links; names; changes."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ def image(path: Path, value: int = 0) -> Path:
 
 
 def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) -> Path:
-    """Folders of classes whose images show the place of their class, and of themselves."""
+    """Folders of classes; the gray value of an image encodes the number of its class and its own number."""
     for label, name in enumerate(names):
         for i in range(count):
             image(top / name / f"{i}.png", 20 * label + i)
@@ -179,7 +179,7 @@ ODD = [
 
 @pytest.mark.parametrize("name", ODD)
 def test_names_are_taken_literally(tmp_path: Path, name: str) -> None:
-    top = tmp_path / (name if name.isprintable() else "printable")  # a description holds texts only
+    top = tmp_path / (name if name.isprintable() else "printable")  # a description may contain only printable text
     names = tuple(sorted((name, "z" + name)))
     own = folder(classes(top, names))
     classes(tmp_path / "t1", ("x", "y", "z"))
@@ -189,7 +189,7 @@ def test_names_are_taken_literally(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is not an image that can be read") as caught:
         own.load()
     assert "\n" not in str(caught.value)
-    str(caught.value).encode()  # can be printed
+    str(caught.value).encode()  # must be printable
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_folders_below_folders_however_deep(tmp_path: Path) -> None:
         os.chdir(here)
     try:
         assert pixels(folder(tmp_path)) == PLAIN
-    finally:  # deeper than shutil.rmtree goes
+    finally:  # deeper than shutil.rmtree can follow
         subprocess.run(["rm", "-rf", str(tmp_path / "cat" / "d")], check=True)
 
 

@@ -78,7 +78,7 @@ def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes
 def test_published_files_are_bounded_and_plain(
     tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A huge file, and a pipe, under the name of a published one."""
+    """A huge file and a pipe, each under the name of a published file."""
     put(tmp_path, tiny_idx)
     part = tmp_path / "train-images-idx3-ubyte"
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))
@@ -238,7 +238,7 @@ def test_a_pickle_that_asks_for_more_is_not_run(tmp_path: Path, value: object, p
         value = Evil(*(part.format(marker=marker) if isinstance(part, str) else part for part in value.call))
     content = pickle.dumps({"a": value}, protocol=protocol)
     if isinstance(value, Evil) and value.call[0] is np.ndarray:
-        assert load_arrays(io.BytesIO(content)) == {}  # a stand-in is made; it holds nothing and is left out
+        assert load_arrays(io.BytesIO(content)) == {}  # an empty stand-in is made and left out
     else:
         with pytest.raises(ValueError, match="this pickle is not read"):
             load_arrays(io.BytesIO(content))

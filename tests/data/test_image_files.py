@@ -1,4 +1,4 @@
-"""Image files of any depth, mode and format: the values by hand, or an error of one sentence."""
+"""Image files of any depth, mode and format: the values computed by hand, or an error of one sentence."""
 
 import logging
 import os
@@ -191,7 +191,7 @@ def test_the_first_frame(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "tiff", "webp"])
 def test_the_orientation_of_a_camera_is_applied(tmp_path: Path, suffix: str, orientation: int) -> None:
-    """Orientation k: what the first stored row and column show, by the EXIF standard."""
+    """Orientation k determines what the first stored row and column show, by the EXIF standard."""
     stored = np.kron(np.array([[0, 80, 160], [240, 40, 120]], np.uint8), np.ones((8, 8), np.uint8))
     upright = {
         1: stored,
@@ -291,7 +291,7 @@ def test_averaging_keeps_the_mean_in_every_depth(tmp_path: Path) -> None:
         full = read(path).astype(float)
         small, _ = images.stack([path], 1, 3)
         rows = full[0].reshape(3, 2, 5).mean(axis=1)  # 6 rows to 3
-        fine = np.repeat(rows, 3, axis=1).reshape(3, 3, 5).mean(axis=2)  # 5 columns to 3, each cut into 3
+        fine = np.repeat(rows, 3, axis=1).reshape(3, 3, 5).mean(axis=2)  # 5 columns to 3, each column cut into 3
         assert small.dtype == (np.uint8 if name == "a.png" else np.float32)
         np.testing.assert_allclose(small[0, 0], fine, atol=0.51 if name == "a.png" else 1e-3)
 

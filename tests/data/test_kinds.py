@@ -1,4 +1,4 @@
-"""Cells, labels, numbers and folders that were once read as something else."""
+"""Cells, labels, numbers and folders that earlier versions misread."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_digits_with_an_underscore_are_a_text(tmp_path: Path) -> None:
 
 
 def test_a_column_in_order_with_the_rows_is_asked_about(tmp_path: Path) -> None:
-    """An index with gaps, like that of a data frame that lost rows: with sorted labels it gives away the class."""
+    """An index with gaps, as in a data frame that lost rows; if the labels are sorted, it reveals the class."""
     rising = np.cumsum(np.random.default_rng(1).integers(1, 4, N))
     for column in (rising, rising[::-1]):
         path = csv(tmp_path / "t.csv", passenger=column, a=A, label=np.sort(LABELS))
@@ -166,7 +166,7 @@ def test_labels_of_minus_one_and_one_come_with_advice(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_float32_cannot_hold(tmp_path: Path, change: Any, message: str) -> None:
-    """Such numbers once became equal, so that all samples of the data set were the same."""
+    """In an earlier version such numbers became equal, so all samples of the data set were the same."""
     values = np.stack([A, change(B)], 1)
     with pytest.raises(ValueError, match=message):
         npz(tmp_path, images=values, labels=LABELS).load()

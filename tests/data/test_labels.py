@@ -192,7 +192,7 @@ def test_numbered_against_plain_python(texts: list[str]) -> None:
 
 @given(st.lists(st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.sampled_from(sorted(MISSING))), max_size=6))
 def test_cells_are_read_exactly_or_refused(cells: list[Any]) -> None:
-    """No id is ever rounded, wrapped or made up."""
+    """No id is ever rounded, wrapped around or invented."""
     for written in (cells, [str(cell) for cell in cells]):
         refusal = ""
         try:

@@ -25,7 +25,7 @@ from .test_formats import Evil, write_png
 
 @pytest.fixture
 def tiny_cifar(pinned: Callable[..., Collection]) -> dict[str, bytes]:
-    """Batches of 4 images; image and label differ for every batch and place."""
+    """Batches of 4 images; image and label differ by batch and position."""
     rng = np.random.default_rng(1)
     contents = {}
     for name in cifar._NAMES:

@@ -1,4 +1,4 @@
-"""The real files, where this machine has them: decoded content against published facts. Skipped elsewhere."""
+"""The real files, if this machine has them (else skipped): decoded content against published facts."""
 
 from pathlib import Path
 

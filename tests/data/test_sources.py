@@ -1,4 +1,4 @@
-"""Sources in their order, each of which fails once; what is stored; the commands. No test uses the network."""
+"""Sources in their order, each failing once; what is stored; the commands. No test uses the network."""
 
 import dataclasses
 import http.server
@@ -86,7 +86,7 @@ def test_a_named_folder_in_any_layout(
     assert tiny_mnist.fetch().source == "the folder BYROTE_DATA names"
     assert data.MNIST().available()
     assert len(data.MNIST().load()) == 30
-    assert list(tiny_mnist.cache.iterdir()) == []  # read where they are
+    assert list(tiny_mnist.cache.iterdir()) == []  # the files are read where they are
 
 
 def test_the_order_on_this_machine(
@@ -120,7 +120,7 @@ def test_damaged_files_are_a_wrong_request(
     monkeypatch.setenv("BYROTE_DATA", str(root))
     with pytest.raises(ValueError, match=r"damaged|truncated"):
         data.MNIST().load()
-    assert len(data.MNIST().load("test")) == 20  # the other files are whole
+    assert len(data.MNIST().load("test")) == 20  # the other files are intact
 
 
 def test_a_damaged_folder_is_reported_even_when_the_cache_serves(
@@ -240,7 +240,7 @@ def test_a_cache_that_cannot_be_written(
 
 
 def client(folder: Path, name: str, script: str) -> None:
-    """A stand-in for a registry's client, first in the path."""
+    """A stand-in for a registry's client, placed first in PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(f"#!/bin/sh\n{script}\n")

@@ -38,7 +38,7 @@ def table(images):
 
 
 def whole(dataset):
-    """All samples of both splits as a new split names them: those of the test split by -1 - id."""
+    """All samples of both splits under the ids of a new split: those of the test split have -1 - id."""
     test = {-1 - id: sample for id, sample in table(dataset.load("test")).items()}
     return table(dataset.load("train")) | test
 
@@ -69,7 +69,7 @@ def test_the_seed_alone_decides(some):
 
 
 def test_samples_of_both_splits_are_drawn_alike():
-    """Over many seeds, each sample is in the training split as often as the share of its class implies: 40 of 80."""
+    """Over many seeds, each sample is in the training split as often as its share of its class implies: 40 of 80."""
     some = Blobs(samples=40, num=2)
     times = dict.fromkeys(whole(some), 0)
     for seed in range(100):
@@ -77,7 +77,8 @@ def test_samples_of_both_splits_are_drawn_alike():
             times[id] += 1
     assert 25 < min(times.values()) <= max(times.values()) < 75  # binomial, 100 draws of 1/2: 5 standard deviations
     training = np.mean([count for id, count in times.items() if id >= 0])
-    assert training == pytest.approx(50, abs=2.5)  # 80 samples, each with deviation 5, dependent by their sizes
+    # 80 samples of standard deviation 5, dependent because the sizes are fixed
+    assert training == pytest.approx(50, abs=2.5)
 
 
 def test_a_run_is_trained_and_tested_on_its_own_split():

@@ -1,4 +1,4 @@
-"""Tables as files: paths taken literally, files that are not tables, and tables of the names of images."""
+"""Tables as files: paths taken literally, files that are not tables, and tables of image names."""
 
 import os
 from pathlib import Path

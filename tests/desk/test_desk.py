@@ -93,7 +93,8 @@ def test_a_few_answers_by_keyboard(browser, tmp_path):
     assert given_answers(folder) == ["y", other, "unsure", "n", "y", "y"]
     settled = json.loads((folder / "settled.json").read_text())
     assert settled["verdict"] == "settled"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "photos"]  # nothing is left beside them
+    # no other files are left beside them
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit", "photos"]
 
 
 def test_the_address_accepts_connections_when_it_is_printed(tmp_path):
@@ -220,7 +221,7 @@ def test_a_wrong_request_gives_one_sentence(prepare, options, sentence, tmp_path
         def bind(self, address):
             raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may take any port
+    monkeypatch.setattr("byrote.desk.server.socket.socket", Taken)  # root may use any port
     images(tmp_path, 60)
     prepare(tmp_path / "audit")
     assert main(["audit", "check", str(tmp_path / "audit"), "--no-browser", *options]) == 2

@@ -1,4 +1,4 @@
-"""Every way to compute a dense chain, whichever of them this machine would choose."""
+"""Every way to compute a dense chain, not only the way that this machine would choose."""
 
 import pytest
 
@@ -15,7 +15,7 @@ UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 
 def take(way, monkeypatch):
-    """Make this machine compute in this way, or skip the test where it cannot."""
+    """Make this machine compute in this way, or skip the test if it cannot."""
     library = kernels()
     if way == "plain":
         return

@@ -1,4 +1,4 @@
-"""Kernels read memory by its address, so no address on another device than the CPU may reach them."""
+"""Kernels read memory by its address, so they must never get an address on a device other than the CPU."""
 
 import pytest
 import torch

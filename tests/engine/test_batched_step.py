@@ -141,7 +141,7 @@ def test_rates_are_followed_run_by_run(precision):
     assert not torch.equal(network.head.weight[1], before["head.weight"][1])
     descent.decays[2], descent.rates[2] = 0.5, 0.1
     step(network, descent)
-    bias = network.features.get_submodule("1").bias  # its gradient is 0, so that only decay changes it
+    bias = network.features.get_submodule("1").bias  # its gradient is 0, so only decay changes it
     torch.testing.assert_close(bias[2], 0.95 * before["features.1.bias"][2])
 
 
@@ -222,10 +222,10 @@ def test_where_no_compiler_works_the_step_is_taken_once_and_logged_once(whole, c
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_half_a_step_is_not_made_again(error, monkeypatch, caplog):
-    """A failure at run time is not mistaken for one of the compiler; copies are dropped, and so are gradients."""
+    """A failure at run time is not mistaken for a failure of the compiler; copies and gradients are dropped."""
 
     def half(thetas, *others):
-        thetas[0].data.mul_(2)  # like a kernel on a device, which does not increase the version
+        thetas[0].data.mul_(2)  # like a kernel on a device, this does not increase the version counter
         raise error("the device is lost")
 
     network = stacked()
@@ -251,7 +251,7 @@ def test_any_stack_on_an_accelerator_is_stepped_at_once(device):
         descent = Descent(memory, 0.5, DECAYS[:2], RATES[:2])
         assert network.descend(descent)
         assert descent.batched_step is not None
-        assert network.features.descent is None  # no kernel is given the address of a momentum there
+        assert network.features.descent is None  # no kernel gets the address of a momentum on the device
         network(torch.ones(4, *network.input_shape, device=network.head.weight.device)).square().sum().backward()
         before = [(p.detach().clone(), p.grad) for p in network.parameters()]
         descent.finish(dict(network.named_parameters()))

@@ -58,7 +58,7 @@ def exact(stacked, x, y, s):
 @pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles take multiples of 32
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = stack_of(MLP(3, width, 5), (1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
-    for norm in ("2", "5", "8"):  # every third unit closed, the others open: no gate depends on rounding
+    for norm in ("2", "5", "8"):  # every third ReLU is closed and the others are open, so no gate depends on rounding
         beta = stacked.features.get_submodule(norm).bias
         beta.data.fill_(6.0)[:, ::3] = -6.0
     x, y = batch(2, size, 1, 5, 5)
@@ -66,7 +66,7 @@ def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, siz
     assert logits.dtype == torch.float32
     for s in range(2):
         wanted, slopes = exact(stacked, x, y, s)
-        # two activations and their gradients are rounded to 8 bits on the way
+        # two activations and their gradients are rounded to 8 bits along the way
         assert (logits[s] - wanted).norm() / wanted.norm() < 0.01
         for name, slope in slopes.items():
             if slope is None:  # the bias before a normalization
@@ -107,7 +107,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     full = stack_of(net, (12,), 2, generators(2), compiled=False)
     for module in (low, full):
         for linear in ("1", "4", "7"):
-            module.features.get_submodule(linear).bias.data.add_(0.5)  # must reach the running mean
+            module.features.get_submodule(linear).bias.data.add_(0.5)  # the bias must reach the running mean
     for trial in range(5):
         x, _ = batch(2, 64, 12, seed=trial)
         low(x), full(x)
@@ -118,7 +118,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     shared = x[0]
     with torch.no_grad():
         torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
-        assert (low(shared) - full(shared)).abs().max() > 0  # the arithmetic differs
+        assert (low(shared) - full(shared)).abs().max() > 0  # bfloat16 and float32 must differ
     graded = low(shared)  # in evaluation with gradients: torch's operators
     torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
     graded.sum().backward()
@@ -149,7 +149,7 @@ def changed_before_backward(width, precision="bf16"):
 
 
 def test_weights_changed_before_the_backward_pass_are_kept_or_noticed(way):
-    if way in ("narrow", "rounded"):  # copies are kept
+    if way in ("narrow", "rounded"):  # these ways keep bfloat16 copies of the weights
         stacked, loss, wanted = changed_before_backward(64)
         loss.backward()
         assert torch.equal(stacked.features.get_submodule("1").weight.grad, wanted)
@@ -179,7 +179,7 @@ def test_a_single_sample_cannot_be_normalized():
 
 @pytest.mark.parametrize("width", [37, 64])
 def test_a_fused_optimizer_is_followed(width, compiled):
-    """It changes parameters without increasing their version, also through detached views."""
+    """A fused optimizer changes parameters without increasing their version, even through detached views."""
     stacked = stack_of(MLP(3, width, 3), (6,), 2, generators(2), precision="bf16", compiled=compiled)
     x, y = batch(2, 32, 6)
     views = [p.detach()[s] for p in stacked.parameters() for s in range(2)]
@@ -202,10 +202,10 @@ def test_a_fused_optimizer_is_followed(width, compiled):
 
 
 def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
-    """Collapsed features are compared at 1e-4 of their size, so products rounded to 8 bits would change NC1."""
+    """NC1 of collapsed features depends on 1e-4 of their size, so products rounded to 8 bits would change it."""
     stacked = stack_of(MLP(2, 32, 2), (6,), 2, generators(1), precision="bf16", compiled=compiled)
     linear = stacked.features.get_submodule("4")
-    linear.bias.data.fill_(300.0)  # one unit of bfloat16 is 2 here
+    linear.bias.data.fill_(300.0)  # at 300, neighboring bfloat16 numbers are 2 apart
     x = batch(1, 64, 6)[0]
     h = stacked.features(x)
     linear.bias.data.zero_()
@@ -244,7 +244,7 @@ def test_without_bfloat16_units_rounded_operands_are_multiplied_in_float32(netwo
     largest = max(g.norm() for g in results[0][1:])
     for one, other in zip(
         *results, strict=True
-    ):  # gates flip here and there; a bias before a normalization has only noise
+    ):  # a few gates flip; the gradient of a bias before a normalization is only noise
         assert (one - other).norm() <= 0.15 * one.norm() + 0.01 * largest
 
 

@@ -14,7 +14,8 @@ from .stacks import stack_of
 
 pytestmark = pytest.mark.skipif(kernels() is None or not kernels().vectors, reason="no vector units on this machine")
 
-# inputs, width, outputs of the last block, samples: about panels (32), heights (8), depths (256) and groups (128)
+# inputs, width, outputs of the last block, samples: near the sizes of panels (32), heights (8), depths (256) and groups
+# (128)
 SIZES = [(1, 1, 1, 2), (5, 33, 2, 7), (32, 32, 32, 8), (45, 37, 3, 131), (600, 40, 70, 33), (300, 290, 5, 16)]
 sizes = st.tuples(*(st.integers(least, most) for least, most in ((1, 70), (1, 70), (1, 40), (2, 40))))
 
@@ -54,7 +55,7 @@ def compare(inputs, width, outputs, rows):
     plain = passed(features(inputs, width, outputs, compiled=False), x, target)
     for name, value in wanted.items():
         spread = (plain[name] - value).norm() + 1e-6 * value.norm() + 1e-6 * rows
-        # a flipped gate changes a gradient, which is rare and then happens in the plain float32 stack as well
+        # a flipped gate changes a gradient; this is rare, and then the plain float32 stack flips as well
         assert (got[name] - value).norm() <= 10 * spread, name
 
 
@@ -97,7 +98,7 @@ def by_rounding(way, inputs, width, outputs, rows):
 
 
 def compare_pairs(*size):
-    """Sums in another order may round differently, which changes a number by 1 in 256."""
+    """Sums in another order may round differently, which changes a bfloat16 number by 1 part in 256."""
     got, wanted = by_rounding("pairs", *size), by_rounding("vectors", *size)
     largest = max(value.norm() for name, value in wanted.items() if "gradient" in name)
     for name, value in wanted.items():

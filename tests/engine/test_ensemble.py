@@ -31,14 +31,14 @@ def step(module, x, y, lr=0.1):
 
 
 def assert_same(actual, wanted, exactly):
-    """Equal bits; or the rounding of float32 sums taken in another order, over three steps."""
+    """Equal bits, or on other devices equal within the rounding of float32 sums in another order over three steps."""
     if exactly:
         assert torch.equal(actual, wanted)
     else:
         torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max().clamp(min=1)))
 
 
-# odd sizes on purpose: slices then start at addresses that are not multiples of a vector register
+# odd sizes on purpose, so that slices start at addresses that are not multiples of a vector register
 CASES = [
     *((MLP(4, 33, 3), 19, 21), (MLP(3, 64, None), 32, 128), (MLP(1, 5, 2), 7, 2)),
     *((MLP(3, 32, 10), 20, 129), (MLP(2, 66, 1), 60, 7), (MLP(2, 1, 10), 68, 7)),
@@ -180,7 +180,7 @@ def test_bad_requests_are_named():
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_what_enters_a_product_lies_at_an_aligned_address(compiled, monkeypatch):
-    """On AMD, bits depend on alignment, and the slices of 3 runs of 7 samples of 5 numbers are not aligned."""
+    """On AMD, bits depend on alignment; with 3 runs of 7 samples of 5 numbers, the slices are not aligned."""
     stacked = stack_of(MLP(1, 5, 5), (5,), 3, generators(3), compiled=compiled)
     seen = []
 
@@ -207,6 +207,6 @@ def test_a_stack_on_a_device_is_the_formula(batched, device):
     for s, twin in enumerate(twins):
         _, wanted = by_hand(twin, x[s])
         torch.testing.assert_close(logits[s].double(), wanted, rtol=1e-4, atol=1e-4)
-        _ = twin.train()(x[s])  # its own running statistics change
+        _ = twin.train()(x[s])  # this updates the running statistics of the twin
         for name, value in stacked.run_module(s).state_dict().items():
             torch.testing.assert_close(value, twin.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)

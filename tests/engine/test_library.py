@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(KERNELS is None, reason="no compiler")
 
 @pytest.fixture
 def built(tmp_path, monkeypatch):
-    """Builds with a compiler that copies this machine's own library, and counts how often."""
+    """Replaces the compiler by one that copies this machine's own library and counts its calls."""
     (real,) = [p for p in (library.cache_folder() / "kernels").glob("*.so") if sha256(p).startswith(KERNELS.digest)][:1]
     copy = shutil.copy(real, tmp_path / "real.so")
     compiler, source = tmp_path / "c++", tmp_path / "source.cpp"

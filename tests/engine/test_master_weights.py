@@ -1,4 +1,4 @@
-"""The bfloat16 copies of weights that products read in descent: leaves with bfloat16 gradients, and never out of date.
+"""The bfloat16 copies of the weights, which products read during descent, have bfloat16 gradients and are never stale.
 
 The oracle is the same stack without descent, which rounds its weights in every pass.
 """
@@ -98,7 +98,7 @@ def given_other_memory(network):
 
 
 def given_the_memory_of_before(network):
-    """Convert to another type and back, after which the new memory may have the old address."""
+    """Convert to another type and back; the new memory may then have the old address."""
     for factor in (1.5, 0.7, 1.3):
         network.half().float()
         given_other_memory(network)
@@ -178,7 +178,7 @@ class Operators(TorchDispatchMode):
 
 
 def test_a_pass_makes_nothing_of_the_size_of_a_weight_but_one_narrow_gradient():
-    network = stacked(depth=4)  # two weights are square
+    network = stacked(depth=4)  # two of the weights are square
     step(network, descending(network))
     with Operators((3, 24, 24)) as seen:
         backward(network, 1)
@@ -228,7 +228,7 @@ def test_a_frozen_weight_stays(precision):
 
 
 def descending_again(network):
-    """A descent of all runs in spite of a frozen weight, as if the weight was frozen after `descend`."""
+    """A descent of all runs in spite of a frozen weight, as if the weight had been frozen after `descend`."""
     memory = {n: torch.zeros_like(p) for n, p in network.named_parameters()}
     return Descent(memory, MOMENTUM, DECAYS, list(RATES), network.features.computation.batched_step)
 
@@ -272,7 +272,7 @@ def test_gradients_that_are_not_stepped_are_dropped_from_the_copies():
 
 
 def test_another_optimizer_ends_a_descent_and_its_copies_are_not_trusted_later():
-    """torch's fused optimizers increase no version, so only the start of a new descent shows that copies are old."""
+    """torch's fused optimizers increase no versions, so only the start of a new descent shows that copies are old."""
     network, x = stacked(), batch(3, 9, 20)[0]
     for kind in (SGD(lr=0.05), Adam(lr=0.05), SGD(lr=0.05)):
         optimizer = optimizer_of(network, [Training(optimizer=kind)] * 3)

@@ -34,7 +34,7 @@ def test_rounding_is_that_of_a_cast(size):
 
 @pytest.mark.parametrize("columns", [3, 16, 70, 128])
 def test_the_rounding_kernels_give_the_bits_of_the_bfloat16_ones(columns):
-    """Their input is not rounded: the kernel rounds it, as if a product had been stored as bfloat16."""
+    """The rounding kernels get unrounded input and round it, as if a product had been stored as bfloat16."""
     a, dy, gamma, beta = (
         numbers(40, columns),
         numbers(40, columns, seed=1),

@@ -13,7 +13,7 @@ from .stacks import stack_of
 from .test_bfloat16 import batch, generators
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no C++ compiler on this machine")
-# tile units cannot compute with width 37
+# a width that tile units cannot compute
 KINDS = [
     *(("fp32", width, way) for way in ("vectors", "narrow") for width in (64, 37)),
     *(("bf16", 64, way) for way in ("tiles", "vectors", "pairs")),
@@ -62,7 +62,7 @@ def test_it_is_the_step_of_torch_sgd_of_every_run(rows, kind):
     views = [[p.detach()[s] for p in outside.parameters()] for s in range(2)]
     groups = [{"params": v, "lr": r, "weight_decay": d} for v, r, d in zip(views, RATES, DECAYS, strict=True)]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
-    for trial in range(2):  # the second step uses momenta; in later ones gates would flip
+    for trial in range(2):  # the second step uses momenta; in later steps gates would flip
         x, y = batch(2, rows, 45, seed=trial)
         for network in (inside, outside):
             network.zero_grad()

@@ -50,7 +50,7 @@ def chain(norm, **linear):
 
 
 class Shared(nn.Module):
-    """One normalization in two places, one changed in place, and a look at the layer itself."""
+    """One normalization used in two places, an in-place change of its output, and an access to the layer itself."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +132,7 @@ def test_all_runs_at_once_are_the_runs_one_by_one(network, shape, precision, dev
         logits, grads = step(together, x, y)
         wanted, slopes = step(apart, x, y)
         assert (logits - wanted).norm() / wanted.norm() < tolerance
-        if precision == "fp32":  # in bfloat16 gates flip
+        if precision == "fp32":  # in bfloat16, some gates flip
             for g, h in zip(grads, slopes, strict=True):
                 torch.testing.assert_close(g, h, rtol=1e-2, atol=2e-4)
         apart.load_state_dict(together.state_dict())
@@ -155,7 +155,7 @@ def test_layers_that_look_like_ours_keep_their_own_meaning(name, precision, devi
         y = torch.randint(0, 2, (2, 40), generator=draw).to(device)
         logits, _ = step(stacked, x, y)
         plain, _ = step(twin, x[1], y[1])
-    bar = 1e-4 if precision == "fp32" else 0.1  # gates flip here and there
+    bar = 1e-4 if precision == "fp32" else 0.1  # a few ReLU gates flip
     bar *= 1 if device == "cpu" else 2
 
     def near(got, wanted):

@@ -121,7 +121,7 @@ def run(cells: Cells, loss: str, rate: float, seed: int) -> list[dict[str, Any]]
 def measured(
     cells: Cells, loss: str, rho: float, time: float, wobble: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The columns of the history at a time, in sixtieths of the training."""
+    """The columns of the history at a point in time, given in sixtieths of the training."""
     end, half, scale, slope, _ = LOSSES[loss]
     n = cells.facts["num_classes"]
     a = (1 - cells.difficulty - 0.02 * (loss in ("RLL", "nMSE"))) * (1 - np.exp(-time / 3)) + 0.004 * wobble[0]
@@ -168,7 +168,7 @@ def hash_of(text: str) -> int:
 
 
 def collapse(table: Table, key: str) -> Table:
-    """The table with a run whose class means coincide in the end: NC1 and relative mem have no value."""
+    """The table with one run whose class means coincide in the end, so that NC1 and relative mem have no value."""
     rows = table.rows()
     for row in rows:
         if row["key"] == key and row["epoch"] > 30:
@@ -190,7 +190,7 @@ def demo() -> Table:
 
 
 def generation() -> Table:
-    """Four data sets, six losses, a grid of eta: the two-class study at its small scale; and M varied."""
+    """The two-class study at its small scale (four data sets, six losses, a grid of eta), with M varied as well."""
     parts = []
     for place, dataset in enumerate(("mnist", "fashion_mnist", "cifar10", "svhn")):
         facts = TWO | {"study": "memorization-dilation", "part": "figure-1", "dataset": dataset}
@@ -229,7 +229,7 @@ def past() -> Table:
     people = runs(Cells(photographs | {"noise": "recorded"}, ("CE", "RLL"), (0.09, 0.4), seeds=3, every=30)).rows()
     for row in people:
         row["labels"] = "worst" if row["rate"] > 0.2 else "vote"
-    for row in people:  # the rate of recorded labels is not known beforehand
+    for row in people:  # the rate of recorded labels is not known in advance
         row |= {"rate": float("nan"), "effective_rate": float("nan")}
     for place, row in enumerate(scratch + rows):
         off = 0.02 if row["loss"] == "nMSE" else 0.004 * (place % 3)
@@ -239,7 +239,7 @@ def past() -> Table:
 
 
 def plane(history: Table, rate: float = 0.2, points: int = 160) -> Table:
-    """The last features of every run of CE and LS with M = 2 at that rate."""
+    """The last features of every run of CE and LS with M = 2 at the rate `rate`."""
     rows: list[dict[str, Any]] = []
     last = history.final()
     for row in last.where(feature_width=2, rate=rate, loss=("CE", "LS")).rows():

@@ -1,4 +1,4 @@
-"""Other settings and losses beside the plain runs do not change any number that a figure draws of the plain ones."""
+"""Other settings and losses beside the plain runs do not change any number that a figure draws for the plain runs."""
 
 import json
 
@@ -23,10 +23,11 @@ BESIDE = {
 
 
 def plain_rows(own):
-    """The rows of small studies of which every figure draws something: studies of the papers and beyond them.
+    """The rows of small studies, of the papers and beyond them, from which every figure draws something.
 
     Args:
-        own: whether all use the user's own data file and network; then the second data set (photographs) is left out.
+        own: whether all runs use the user's own data file and network; the second data set (photographs) is then left
+            out.
     """
     two = made.runs(made.Cells(made.TWO, ("CE", "LS", "MSE", "nMSE"), (0.0, 0.2, 0.4), seeds=3, every=20)).rows()
     wide = made.TWO | {"part": "wide", "feature_width": 5}
@@ -88,7 +89,7 @@ def numbers(rows):
 
 def test_every_figure_draws_something_of_the_plain_runs(plain):
     drawn = {name for name, _, _ in plain[2]} | ({"human-noise"} if plain[3] else set())
-    # of data whose labels are only given: test_given.py; of one setting at three sizes: test_images_a_class.py
+    # these two need data whose labels are only given (test_given.py) or three sizes (test_images_a_class.py)
     own = {"given-labels", "images-a-class"}
     assert drawn == {source.name for source in figures.registered()} - own
 

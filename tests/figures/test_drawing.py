@@ -1,4 +1,4 @@
-"""Every figure is drawn from tables alone, has a caption, is written whole, and is shown without a network."""
+"""Every figure is drawn from tables alone, has a caption, is written completely, and is shown without a network."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def test_no_dataset_is_larger_than_vega_lite_charts_should_carry(drawn):
 
 
 def scales(node, channel):
-    """Every domain -> range of that channel in a specification."""
+    """Every mapping from domain to range of one channel in a specification."""
     if isinstance(node, dict):
         one = node.get("encoding", {}).get(channel, {})
         if one.get("field") == "loss" and "scale" in one:
@@ -104,7 +104,7 @@ def _lab(color):
 
 @pytest.mark.parametrize(("shown", "ground"), [(LIGHT, "#fdfcf9"), (DARK, "#15171a")])
 def test_colors_stand_out_and_differ_on_light_and_dark_ground(shown, ground):
-    """CE and MSE-p once had the same blue on a dark background."""
+    """In an earlier version, CE and MSE-p had the same blue on a dark background."""
     known = [*LOSSES, *(f"own{place}" for place in range(6))]
     colors = {name: loss_style(name, known).color for name in known}
     seen = {name: shown.get(color, color) for name, color in colors.items()}
@@ -125,7 +125,7 @@ def test_legends_take_clicks_in_every_panel(drawn):
 
 @pytest.mark.parametrize("name", ["observed-and-true", "test-accuracy"])
 def test_a_tooltip_gives_one_run_no_interval(drawn, name):
-    """Its tooltip was once "95% from 60.9% to 60.9%"."""
+    """In an earlier version, the tooltip of one run was "95% from 60.9% to 60.9%"."""
     shown = [layer for panel in drawn[name].spec["concat"] for layer in panel["layer"] if _tips(layer)]
     layers = [layer for layer in shown if "95% interval" in _tips(layer)]
     assert layers
@@ -183,7 +183,7 @@ def test_an_unknown_figure_is_named_with_the_nearest(demo):
 
 
 def test_a_name_belongs_to_one_function(drawn):
-    with pytest.raises(ValueError, match="there is a figure 'feature-plane' already"):
+    with pytest.raises(ValueError, match="figure 'feature-plane' exists already"):
         figure("feature-plane", title="x")(lambda results: None)
     source = next(source for source in figures.registered() if source.name == "feature-plane")
     assert isinstance(source, Source)

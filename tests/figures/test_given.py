@@ -1,4 +1,4 @@
-"""Every registered figure on data whose labels are only given: none that depends on true labels is drawn."""
+"""Every registered figure on data whose labels are only given: no figure that depends on true labels is drawn."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How many images until a loss resists: drawn from runs of one setting at three sizes or more."""
+"""The figure of how many images a loss needs to resist noise, from runs of one setting at three sizes or more."""
 
 import re
 

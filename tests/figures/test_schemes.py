@@ -1,4 +1,4 @@
-"""A figure's SVG file in a browser: its ink and its colors are legible on a light ground and on a dark one."""
+"""A figure's SVG file in a browser: its text and its colors are legible on light and dark backgrounds."""
 
 import pytest
 from report import legibility

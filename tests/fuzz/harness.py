@@ -1,11 +1,11 @@
 """What must hold for every random input, and how a failing input is generated again.
 
-A check takes a `Case` and draws its input from `case.rng`, which depends on the name of the check and on the number of
-the input alone. Every call of byrote is made by `case.call`, so that a failure prints the call as code, and
+A check takes a `Case` and draws its input from `case.rng`, which depends only on the name of the check and on the
+number of the input. Every call of byrote is made by `case.call`, so that a failure prints the call as code, and
 
     BYROTE_FUZZ=test_agreement:123 python -m pytest tests/fuzz
 
-runs input 123 of `test_agreement` alone. An answer is compared with a slow and obvious oracle by the check itself. A
+runs only input 123 of `test_agreement`. The check itself compares each answer with a slow and obvious oracle. A
 refusal must be an error that the contract names, raised by a line of byrote's own, in one sentence. Time and memory of
 each input are limited.
 """
@@ -34,8 +34,8 @@ __all__ = ["COUNTS", "Case", "Refused", "as_code", "fuzz", "one_sentence"]
 PACKAGE = Path(byrote.__file__).resolve().parent
 SECONDS = 20.0  # processor time of this process, for one input
 MEMORY = 1 << 29  # bytes that one input may add to the peak memory of this process
-ROOM = 1 << 33  # bytes of address space that it may ask for (libraries ask for more than they use)
-TIMES = 10  # as many inputs in the long run
+ROOM = 1 << 33  # bytes of address space that one input may request (libraries request more than they use)
+TIMES = 10  # how many times as many inputs the long run makes
 COUNTS: dict[str, int] = {}
 
 
@@ -44,7 +44,7 @@ class Hang(BaseException):
 
 
 class Refused(str):
-    """The sentence of a refusal."""
+    """A refusal: its sentence."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class Case:
 
     @staticmethod
     def refused(error: BaseException) -> Refused:
-        """The error as a refusal, if byrote foresaw it."""
+        """The error as a refusal, if byrote raised it on purpose."""
         if not own_line(error):
             raise AssertionError(f"an error that byrote did not foresee: {type(error).__name__}: {error}")
         return one_sentence(str(error))
@@ -108,7 +108,7 @@ def _raises(path: str) -> frozenset[int]:
 
 
 def own_line(error: BaseException) -> bool:
-    """Whether a `raise` statement of byrote made the error, and not a library or a failed operation of Python."""
+    """Whether a `raise` statement of byrote raised the error, not a library or a failed operation of Python."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = Path(last.filename).resolve()
     return place.is_relative_to(PACKAGE) and last.lineno in _raises(str(place))
@@ -173,7 +173,7 @@ def run(name: str, check: Callable[..., None], numbers: range, folder: Path) -> 
 
 
 def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A check of one input becomes a test of `count` inputs, and of `TIMES` as many in the long run."""
+    """Turn a check of one input into a test of `count` inputs, and of `TIMES` times as many in the long run."""
 
     def as_test(check: Callable[..., None]) -> Callable[..., None]:
         name = check.__name__

@@ -154,7 +154,7 @@ def arguments(case: Case) -> list[str]:
             words.append(case.pick(PATHS) + case.pick(["=", "=", "=", ""]) + case.pick(VALUES))
         elif values:
             words.append(case.pick(values))
-    if command == "run":  # nothing is trained here: a valid command stops before its first run
+    if command == "run":  # valid commands stop before their first run, so nothing is trained
         words += ["--limit", "0"] if "--limit" not in words else []
     if case.chance(0.05):
         words.insert(case.int(0, len(words)), case.pick(["extra", "--help", "-q", "-v", "--version", "\0", "\udce4"]))
@@ -288,7 +288,7 @@ def toml(value: Any) -> str:
 
 @fuzz(130)
 def test_studies(case: Case) -> None:
-    """A study of any tables plans its runs, each with its own key, or is refused in one sentence."""
+    """A study made of arbitrary tables plans its runs, each with its own key, or is refused in one sentence."""
     tree = study(case)
     text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tree.items())
     path = case.folder / "mine.toml"

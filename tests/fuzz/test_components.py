@@ -94,7 +94,7 @@ def good_value(case: Case) -> Any:
 
 @fuzz(195)
 def test_specs(case: Case) -> None:
-    """A spec of any fields gives a component that works and has an equal spec, or an error of one sentence."""
+    """A spec with arbitrary fields gives a component that works and has an equal spec, or an error of one sentence."""
     family = case.pick(sorted(FAMILIES))
     base = FAMILIES[family]
     kinds = sorted(kind for kind, member in base.registry.items() if member.__module__.startswith("byrote."))
@@ -192,7 +192,7 @@ def _law(case: Case, N: int) -> Noise | None:
 
 @fuzz(65)
 def test_conversion_of_rates(case: Case) -> None:
-    """A rate under another meaning, by the definitions; and back."""
+    """A rate converted to another meaning by the definitions, and back."""
     names = ["uniform", "symmetric", "odds"]
     rate, N = case.pick([number(case), float(case.rng.random())]), case.pick([2, 3, 10, 10, 1, 0])
     source, target = case.pick([*names, "odd"]), case.pick(names)
@@ -203,13 +203,13 @@ def test_conversion_of_rates(case: Case) -> None:
     wanted = {"uniform": effective * N / (N - 1), "symmetric": effective, "odds": effective / (1 - effective)}[target]
     assert N >= 2
     assert rate >= 0
-    room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # of 1 - eps, which is 1 / (1 + rate)
+    room = 1e-9 + (1e-15 * rate if source == "odds" else 0)  # the rounding of 1 - eps, which is 1 / (1 + rate)
     right = rate if source == target else wanted
     assert math.isclose(converted, right, rel_tol=room, abs_tol=1e-300), (converted, right)
 
 
 def parameter(case: Case, low: float, high: float) -> float:
-    """Mostly a number between the two, uniform in its logarithm; sometimes any number."""
+    """Mostly a number between two bounds, uniform in its logarithm; sometimes any number."""
     return number(case) if case.chance(0.12) else float(math.exp(case.rng.uniform(math.log(low), math.log(high))))
 
 
@@ -246,7 +246,7 @@ def test_dilation(case: Case) -> None:
     solved = case.call(theory.dilation, alpha, **given)
     if isinstance(solved, Refused):
         return
-    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below that, the certificate bounds the error
+    if solved.collapsed or not solved.converged or min(w, h) < 1e-12:  # below this, the certificate bounds the error
         return
     other = parameter(case, 1e-2, 0.5)
     if 0 <= other < 1 and case.chance(0.2):

@@ -111,7 +111,7 @@ def test_tables(case: Case) -> None:
             assert cell is None or broken or _means(cell, read, texts, row, column, d), (cell, read)
         return
     whole = texts[0].isdigit()
-    if whole and texts != ["0", "1"]:  # numbers that do not count classes
+    if whole and texts != ["0", "1"]:  # numbers other than 0 and 1 do not count classes
         assert isinstance(read, Refused), read
         return
     assert not isinstance(read, Refused), read
@@ -122,7 +122,7 @@ def test_tables(case: Case) -> None:
 
 def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int) -> bool:
     """Whether a cell that was accepted was read as the value that it shows."""
-    if column == d:  # a text would be a class with too few samples, so it was not read as a text
+    if column == d:  # a new text would be a class with too few samples, so the cell must be one of the class names
         return cell.strip() in texts
     if cell == "true":
         return False
@@ -132,7 +132,8 @@ def _means(cell: str, read: Any, texts: list[str], row: int, column: int, d: int
 def _write(case: Case, path: Path, names: list[str], table: list[list[str]], values: Any, classes: list[str]) -> None:
     if path.suffix.lower() == ".parquet":
         columns = dict(zip(names, values.T.copy(), strict=False)) | {"label": np.array(classes, dtype=object)}
-        if len({name.lower() for name in names}) < len(names):  # one name for DuckDB
+        # DuckDB would take names that differ only in case for one
+        if len({name.lower() for name in names}) < len(names):
             columns = {f"{name}{k}": column for k, (name, column) in enumerate(columns.items()) if name != "label"}
             columns["label"] = np.array(classes, dtype=object)
         if classes[0].isdigit():
@@ -145,7 +146,7 @@ def _write(case: Case, path: Path, names: list[str], table: list[list[str]], val
         return
     text = io.StringIO()
     between = case.pick([",", ";", "\t", "|"])
-    other = any(mark in name for name in names for mark in ",;\t|")  # quoted, it separates nothing
+    other = any(mark in name for name in names for mark in ",;\t|")  # quoted, such a mark separates nothing
     quoting = csv.QUOTE_ALL if other else case.pick([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
     writer = csv.writer(text, delimiter=between, quoting=quoting, lineterminator=case.pick(["\n", "\r\n"]))
     writer.writerows([names, *table])
@@ -195,7 +196,7 @@ def test_arrays(case: Case) -> None:
 
 
 def _saved(y: Any) -> Any:
-    """Odd labels as an array that can be saved without pickles, where they can be."""
+    """Odd labels, converted if possible to an array that can be saved without pickles."""
     try:
         array = y.double().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
     except (ValueError, TypeError):

@@ -56,7 +56,7 @@ def test_agreement(case: Case) -> None:
 
 
 def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
-    """Without a number of classes a label too large is legal, so here it becomes a negative label."""
+    """Without a number of classes, a label that is too large is legal; here it becomes a negative label instead."""
     value, taken = drawn
     if taken or not isinstance(value, np.ndarray | torch.Tensor | list | pd.Series):
         return value, taken
@@ -74,7 +74,7 @@ def test_memorization(case: Case) -> None:
     n, N = size(case)
     M = case.pick([1, 2, 5])
     true, observed = classes(case, n, N), classes(case, n, N + case.pick([0, 0, 1]))
-    observed[:1] = 0  # labels from 1 to N are taken for a numbering from 1
+    observed[:1] = 0  # otherwise labels from 1 to N would be taken for a numbering from 1
     h, eps, seen = batch_of(case, features(case, true, M, N))
     means = case.rng.normal(size=(N, M)) * 10.0 ** case.int(-3, 3)
     holes = case.chance(0.1) and n
@@ -130,7 +130,7 @@ def slow_rate(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 @fuzz(100)
 def test_noise_rate(case: Case) -> None:
-    """The estimated rate against the formula, sample by sample; an interval holds its estimate and lies in [0, 1]."""
+    """The estimated rate against the formula, sample by sample; an interval contains its estimate, within [0, 1]."""
     n, N = case.pick([0, 1, 2, case.int(3, 150)]), case.pick([2, 3, 4, 10])
     z = logits(case, n, N, 10.0 ** case.int(-1, 1))
     y = np.where(case.rng.random(n) < 0.8, z.argmax(1) if n else 0, classes(case, n, N))

@@ -22,7 +22,7 @@ def classes(case: Case, n: int, num_classes: int) -> np.ndarray:
 
 
 def _taken(case: Case, values: np.ndarray) -> Any:
-    """The same classes in one of the containers that must be accepted."""
+    """The classes in one of the containers that must be accepted."""
     top = int(values.max()) if len(values) else 0
     small = [kind for kind in NUMPY if top <= np.iinfo(kind).max]
     way = case.int(0, 9)
@@ -96,7 +96,7 @@ def _refused(case: Case, values: np.ndarray, num_classes: int) -> Any:
 
 def labels(case: Case, values: np.ndarray, num_classes: int, good: float = 0.75) -> tuple[Any, bool]:
     """The classes in some container, and whether it must be accepted."""
-    if case.chance(good) or not len(values):  # an empty container has no wrong type
+    if case.chance(good) or not len(values):  # an empty container cannot have a wrong type
         return _taken(case, values), True
     return _refused(case, values, num_classes), False
 

@@ -1,4 +1,4 @@
-"""Journeys of a newcomer who follows only README and docs, from a fresh clone with an empty home (`make long`)."""
+"""Journeys of a newcomer who follows only README and docs, from a fresh clone and an empty home (`make long`)."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pages import blocks, follow
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
-_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # variables of the machine that a newcomer does not have
+_OTHERS = ("BYROTE", "XDG", "PYTHON", "PYTEST")  # environment variables of this machine that a newcomer does not have
 
 
 class Newcomer:
@@ -62,7 +62,7 @@ class Newcomer:
         return done.stdout
 
     def code(self, page):
-        """The blocks of Python of a page that are not files."""
+        """The Python blocks of a page that are not files."""
         snippets = blocks(self.clone / page)
         return "\n".join(text for language, text in snippets if language == "python" and not text.startswith("# "))
 
@@ -97,7 +97,7 @@ def test_extend_a_study(newcomer):
 
 
 def test_measure_an_own_loop(newcomer):
-    """README's twelve lines, the section on one's own loop of docs/measures.md, and the adapters."""
+    """README's twelve lines, the section of docs/measures.md on one's own loop, and the adapters."""
     readme = newcomer.clone / "README.md"
     (example,) = [text for language, text in blocks(readme) if language == "python"]
     assert len(re.findall(r"J1 \d\.\d\d, J2 \d\.\d\d", newcomer.script(example))) == 2

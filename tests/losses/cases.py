@@ -1,4 +1,4 @@
-"""Every registered loss of byrote, found without a list, with the variants that its fields allow."""
+"""Every registered loss of byrote, found in the registry, with the variants that its fields allow."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args, get_origin

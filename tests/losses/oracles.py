@@ -32,7 +32,7 @@ class Softmax:
 
 
 def exact(loss: Loss, z: Sequence[float], y: int, visited: Sequence[float] | None = None) -> mpmath.mpf:
-    """The loss of one sample in 50 digits; its memory comes from the logits `visited`, or from `z` without them."""
+    """The loss of one sample in 50 digits; its memory comes from the logits `visited` or, without these, from `z`."""
     return EXACT[loss.kind](loss, Softmax(z, Softmax(visited) if visited else None), y)
 
 

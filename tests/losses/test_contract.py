@@ -47,7 +47,7 @@ def test_equals_the_definition_in_float64(loss: Loss, N: int) -> None:
 @every_small
 def test_equals_fifty_digits(loss: Loss, N: int) -> None:
     z, y = batch(N, rows=2 * N)
-    gaps = torch.tensor([-28.0, -18.0, 18.0, 50.0, -700.0], dtype=torch.float64)  # 1 - p down to the last float
+    gaps = torch.tensor([-28.0, -18.0, 18.0, 50.0, -700.0], dtype=torch.float64)  # 1 - p down to the smallest float
     far = torch.cat([gaps.unsqueeze(-1), torch.zeros(5, N - 1, dtype=torch.float64)], -1) + z[0] / 8
     z, y = torch.cat([z, far]), torch.cat([y, torch.zeros(5, dtype=torch.int64)])
     values, slopes = gradient(loss, z, y)
@@ -104,7 +104,7 @@ def test_reductions_and_leading_shapes(loss: Loss, N: int) -> None:
 @every_case
 def test_all_labels_at_once(loss: Loss, N: int) -> None:
     if loss.stateful:
-        return  # never inside another loss
+        return  # a stateful loss is never part of another loss
     z, _ = batch(N, scale=10)
     one_by_one = torch.stack([loss.formula(z, torch.full((len(z),), k)) for k in range(N)], -1)
     torch.testing.assert_close(loss.formula_of_all(z), one_by_one, rtol=1e-9, atol=1e-12)
@@ -190,7 +190,7 @@ def test_per_sample_never_waits_for_the_device(loss: Loss, N: int) -> None:
     with NoWaiting():
         criterion.per_sample(z.requires_grad_(), y).sum().backward()
     with NoWaiting(), pytest.raises(RuntimeError, match="waits"):
-        criterion(z, y)  # the public call checks the labels: the guard above can fail
+        criterion(z, y)  # the public call checks the labels, which waits; so the guard works
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -284,7 +284,7 @@ def test_bad_input_gets_one_sentence(loss: Loss, N: int) -> None:
 
 @every_small
 def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int) -> None:
-    """At a logit of -inf the loss is its limit for falling logits, which is infinite where it grows without bound."""
+    """At a logit of -inf the loss equals its limit for falling logits, which is infinite if the loss is unbounded."""
     base, y = batch(N, rows=4 * N, scale=1.0)
     for masked in range(N):
         for others in range(N - 1):  # one class masked, and all but one
@@ -313,12 +313,12 @@ def test_under_autocast_it_is_a_float32_loss(loss: Loss, N: int, half: torch.dty
     (65536 * mean).backward()
     assert z.grad is not None
     assert z.grad.isfinite().all()
-    assert criterion(z, y).dtype == half  # the contract without autocast
+    assert criterion(z, y).dtype == half  # without autocast, the dtype of the logits is kept
 
 
 @every_example
 def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
-    """Ten steps in float16 at the scaler's default scale: a skipped step would halve the scale, and none is skipped."""
+    """Ten steps in float16 at the scaler's default scale: a skipped step would halve the scale."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 8, generator=generator), torch.arange(32) % N
     layer, criterion = torch.nn.Linear(8, N), Criterion(loss, N)
@@ -332,7 +332,7 @@ def test_a_grad_scaler_skips_no_step(loss: Loss, N: int) -> None:
         scaler.scale(value).backward()
         scaler.step(solver)
         scaler.update()
-    fits = peak < torch.finfo(torch.float16).max  # not for AUL, whose slope is 3 (5.5 - p_y)^2
+    fits = peak < torch.finfo(torch.float16).max  # false for AUL, whose slope is 3 (5.5 - p_y)^2
     assert (scaler.get_scale() == 65536) == bool(fits)
 
 
@@ -359,7 +359,7 @@ def corners(N: int, label: int) -> Tensor:
 
 
 def refined(loss: Loss, z: Tensor, y: Tensor, sign: float) -> float:
-    """The least of sign * loss near z."""
+    """The smallest value of sign * loss near z."""
     x = z.clone().requires_grad_()
     solver = torch.optim.LBFGS([x], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
     per_sample = function(loss, z, visits=80)

@@ -151,7 +151,7 @@ def test_any_non_negative_loss_can_be_normalized(inner: losses.Loss) -> None:
     low, high = loss.bounds(5)
     assert low - 1e-9 <= each.min()
     assert each.max() <= high + 1e-9
-    if inner.symmetry(5) is not None:  # then the bounds are sharp: a constant multiple of the loss
+    if inner.symmetry(5) is not None:  # then the bounds are sharp, because they are a constant multiple of the loss
         assert (low, high) == tuple(end / inner.symmetry(5) for end in inner.bounds(5))
 
 

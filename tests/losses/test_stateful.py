@@ -96,7 +96,7 @@ def test_the_memory_is_saved_with_the_module_and_copied_with_it() -> None:
     twin = copy.deepcopy(criterion)
     twin(z.float(), y, index=torch.arange(3))
     assert torch.equal(fresh.state, criterion.state)
-    assert loss == losses.EarlyLearning()  # the spec holds none of it
+    assert loss == losses.EarlyLearning()  # the spec does not contain the memory
 
 
 def test_bad_use_gets_one_sentence() -> None:
@@ -132,7 +132,7 @@ def test_a_plain_loss_as_a_module() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_bad_batch_does_not_spoil_the_memory(value: float) -> None:
-    """A sample whose logits are not finite keeps its memory; its neighbors are updated as without it."""
+    """A sample whose logits are not finite keeps its memory; the others are updated as if it were not in the batch."""
     criterion, other = (losses.EarlyLearning().module(num_samples=4, num_classes=3) for _ in range(2))
     z, y = batch(3, rows=4)
     z, index = z.float(), torch.arange(4)

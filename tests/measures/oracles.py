@@ -1,4 +1,4 @@
-"""Slow and obvious versions of the measures, in 50 digits or in numpy, to which the fast ones are compared."""
+"""Slow and obvious versions of the measures, in 50 digits or in numpy, with which the fast versions are compared."""
 
 import mpmath
 import numpy as np

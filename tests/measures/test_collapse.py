@@ -61,7 +61,7 @@ def test_nc1_against_pinv(seed: int, N: int, M: int) -> None:
 
 
 def test_unequal_counts_have_three_answers() -> None:
-    """Classes of 900 and 100: pooled and class-averaged differ like the class variances, sample-centred by .25/.41."""
+    """Classes of 900 and 100: pooled and class-averaged differ like the class variances, sample-centered by .25/.41."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [900, 100])
     features = rng.normal(size=(1000, 1)) * np.where(labels == 0, 1.0, 0.5)[:, None] + 4.0 * labels[:, None]
@@ -87,7 +87,7 @@ def test_nc1_does_not_see_rotation_scale_or_shift() -> None:
 
 
 def test_rank_cut_survives_float32_means() -> None:
-    """The null singular value of float32 features is not 1e-16 but 1e-8: cut by rank, not by size."""
+    """The null singular value of float32 features is 1e-8, not 1e-16: it must be cut by rank, not by size."""
     features, labels = clouds(np.random.default_rng(4), [30] * 6, 12)
     value = nc1(*tensors(features.astype(np.float32), labels))
     assert value == pytest.approx(plain_nc1(features, labels), rel=1e-4)
@@ -151,7 +151,7 @@ def test_no_value_is_nan_and_never_zero(features: torch.Tensor, labels: torch.Te
 
 
 def test_true_collapse_is_zero() -> None:
-    """Features equal to their class mean are collapsed for real: 0, no NaN."""
+    """Features equal to their class mean are truly collapsed: NC1 is 0, not NaN."""
     h, y = torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4)
     assert nc1(h, y) == pytest.approx(0, abs=1e-25)
     assert nc1(ClassMoments.of(h, y, 3)) == 0.0
@@ -289,8 +289,9 @@ def test_features_are_only_read(dtype: torch.dtype) -> None:
 
 
 def test_rank_cut_is_n_minus_one() -> None:
-    """Centering N class means makes one direction null, also where they were rounded to float32 before."""
+    """Centering N class means makes one direction null, even if the means were rounded to float32 before."""
     features, labels = clouds(np.random.default_rng(13), [20] * 5, 9)
     rounded = moments(features, labels).centered().float().double()
-    unaware = torch.full((9,), 1e-30, dtype=torch.float64)  # as if nothing had been rounded: only the rank can cut
+    # as if nothing had been rounded, so that only the rank can cut the direction
+    unaware = torch.full((9,), 1e-30, dtype=torch.float64)
     assert len(axes_of(rounded, unaware, 0.0, 100).values) == 4

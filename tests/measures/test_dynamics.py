@@ -13,7 +13,7 @@ from byrote.measures.dynamics import SampleHistory, margins
 
 
 def by_loop(logits: np.ndarray, observed: np.ndarray) -> list[dict[str, float]]:
-    """(E, n, C) logits of epochs 1..E; NaN rows were not evaluated."""
+    """The histories by a loop over logits (E, n, C) of epochs 1..E; NaN rows were not evaluated."""
     result = []
     for i, y in enumerate(observed):
         was, learned, forgotten, seen = False, 0, 0, []

@@ -147,7 +147,7 @@ def test_other_shapes_and_floats_give_one_sentence(
         if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
             continue  # a matrix of logits
         if name == "Observer true" and message == "equal lengths":
-            continue  # the size of the data set is read from them
+            continue  # the Observer takes the size of the data set from these labels
         text = ""
         try:
             OF_LABELS[name](bad)
@@ -234,7 +234,7 @@ def test_a_bad_batch_leaves_a_metric_as_it_was() -> None:
 
 
 def test_masked_classes() -> None:
-    """A class with logit -inf is never predicted and lowers no margin; a masked label has margin -inf."""
+    """A class with logit -inf is never predicted and does not lower a margin; a masked label has margin -inf."""
     logits = LOGITS.clone()
     logits[:, 2] = -math.inf
     two = LOGITS[:, :2]

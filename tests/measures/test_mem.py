@@ -58,7 +58,7 @@ def test_every_reading_equals_the_loop(seed: int, n: int, N: int, M: int, rate: 
 
 
 def test_none_corrupted() -> None:
-    """The total and readings divided by all samples are 0; means over corrupted samples are NaN; the floor stays."""
+    """The total and readings divided by all samples are 0; means over corrupted samples are NaN; the floor remains."""
     labels = torch.tensor([0, 1])
     mem = memorization(torch.tensor([[1.0], [3.0]]), labels, labels, torch.tensor([[0.0], [4.0]]))
     assert (mem.total, mem.count, mem.noise_weighted, mem.noise_weighted_relative) == (0.0, 0, 0.0, 0.0)
@@ -95,7 +95,7 @@ def test_two_classes_ratio_is_relative() -> None:
 
 
 def test_many_rows_and_large_offset() -> None:
-    """More rows than one block, float32 at 1000: measured in float64."""
+    """More rows than one block, float32 features near 1000, measured in float64."""
     rng = np.random.default_rng(0)
     features = (1000 + 1e-2 * rng.normal(size=(9000, 2))).astype(np.float32)
     true = rng.integers(2, size=9000)
@@ -108,7 +108,7 @@ def test_many_rows_and_large_offset() -> None:
 
 
 def test_latent_labels_nan_and_bad_shapes() -> None:
-    """Observed labels beyond N (latent-class noise) count as corrupted and lack only the ratio; NaN gives NaN."""
+    """Observed labels beyond N (latent-class noise) count as corrupted and only lack the ratio; NaN gives NaN."""
     h, true = torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1])
     means = torch.tensor([[0.0], [4.0]])
     latent = memorization(h, true, torch.tensor([2, 1]), means)

@@ -40,7 +40,7 @@ def same(one: ClassMoments, other: ClassMoments, rtol: float = 1e-11) -> None:
     cuts=st.lists(st.integers(0, 40), max_size=5),
 )
 def test_any_chunking_equals_two_passes(seed: int, N: int, M: int, size: int, announced: bool, cuts: list[int]) -> None:
-    """Sums of parts, a stream and the whole agree with numpy for any division, also where a part lacks classes."""
+    """Sums of parts, a stream and the whole agree with numpy for any division, even if a part lacks classes."""
     rng = np.random.default_rng(seed)
     features, labels = 3 + rng.normal(size=(size, M)), rng.integers(N, size=size)
     counts = np.bincount(labels, minlength=N)
@@ -92,7 +92,7 @@ def test_many_rows_use_several_blocks() -> None:
 
 
 def test_stream_can_be_read_and_continued() -> None:
-    """Moments taken from a running stream are a value: later updates do not change them."""
+    """Moments taken from a running stream are fixed: later updates do not change them."""
     features, labels = clouds(np.random.default_rng(2), [30, 30], 3)
     h, y = torch.from_numpy(features), torch.from_numpy(labels)
     stream = MomentStream(2)
@@ -109,7 +109,8 @@ def test_stream_can_be_read_and_continued() -> None:
 def test_cancellation_is_controlled() -> None:
     """Features shifted by 1000 and scaled by .001, in a stream, keep 12 digits of their scatter."""
     features, labels = clouds(np.random.default_rng(3), [50, 50], 4)
-    exact = torch.from_numpy(features).mul(1024).round() / 1024  # survives shift and scale by powers of two
+    # shift and scale by powers of two do not change these bits
+    exact = torch.from_numpy(features).mul(1024).round() / 1024
     y = torch.from_numpy(labels)
     moved = exact * 2.0**-10 + 1024
     plain = ClassMoments.of(exact, y, 2)

@@ -79,7 +79,7 @@ def test_evaluate_gives_the_columns_of_the_library(model: nn.Sequential, data: d
 
 
 class Half(nn.Module):
-    """A model that returns only a part of the outputs of its head."""
+    """A model that returns only part of the outputs of its head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_the_classifier_is_read_where_it_is_the_linear_head(
 def test_with_features_passed_the_classifier_is_the_only_layer_of_that_shape(
     second: int, known: bool, data: dict[str, torch.Tensor]
 ) -> None:
-    """In this case no call of the model shows which module is the head."""
+    """If features are passed, no call of the model shows which module is the head."""
     model = nn.ModuleList([nn.Linear(5, N), nn.Linear(5, second)])
     with Observer(model, data["true"], N) as observer:
         observer.update(torch.arange(TRAIN), model[0](data["images"]), data["observed"], features=data["images"])

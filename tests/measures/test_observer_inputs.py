@@ -1,4 +1,4 @@
-"""The Observer in loops as people write them: batches, loaders, outputs, heads, and trainings that diverge."""
+"""The Observer in loops as people write them: batches, loaders, outputs, heads, and training runs that diverge."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ TRUE = torch.arange(N).repeat(SIZE // N)
 GENERATOR = torch.Generator().manual_seed(0)
 NOISY = torch.where(torch.rand(SIZE, generator=GENERATOR) < 0.3, (TRUE + 1) % N, TRUE)
 IMAGES = 2 * torch.eye(N, 5)[TRUE] + torch.randn(SIZE, 5, generator=GENERATOR)
-OTHER = torch.randint(N, (SIZE,), generator=GENERATOR)  # a domain, say: within the range of labels and of the index
+OTHER = torch.randint(N, (SIZE,), generator=GENERATOR)  # such as a domain: its values could be labels or indices
 INDEX = torch.arange(SIZE)
 
 
@@ -66,7 +66,8 @@ MORE = {
 
 @pytest.mark.parametrize("columns", MORE.values(), ids=MORE)
 def test_further_members_of_a_batch_are_no_index_by_themselves(columns: tuple[Tensor, ...]) -> None:
-    assert same(row(loader(*columns), loader(*columns[:1], TRUE, OTHER)), PLAIN)  # the order is certain
+    # without shuffling the order is certain
+    assert same(row(loader(*columns), loader(*columns[:1], TRUE, OTHER)), PLAIN)
     with pytest.raises(ValueError, match=r"it shuffles \(RandomSampler\): use Observer\(index=\)"):
         row(loader(*columns, shuffle=True))
     with pytest.raises(
@@ -219,7 +220,7 @@ def test_the_head_is_the_module_whose_outputs_are_the_logits() -> None:
         features = model.body(IMAGES)
     measured = row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model)
     assert measured["nc1_test"] == pytest.approx(nc1(features, TRUE), rel=1e-6)
-    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # the reading of the auxiliary head
+    assert abs(measured["nc1_test"] / nc1(IMAGES, TRUE) - 1) > 0.1  # far from the reading of the auxiliary head
     assert same(row(loader(IMAGES, NOISY), loader(IMAGES, TRUE), model, head="head"), measured)
     with pytest.raises(
         ValueError,

@@ -1,4 +1,4 @@
-"""Inputs that the Observer once misread: hidden shuffling, two labels for a sample, arrays, similar heads."""
+"""Inputs that the Observer misread in the past: hidden shuffling, two labels for a sample, arrays, similar heads."""
 
 import itertools
 from collections import namedtuple
@@ -38,7 +38,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_shuffling_is_seen_through_what_wraps_a_loader(name: str) -> None:
-    """With shuffling, labels belong to other samples: a share of .6 or more seems wrong."""
+    """With shuffling, labels would belong to other samples, and a share of .6 or more would seem wrong."""
     wrap = WRAPPERS[name]
     with pytest.raises(ValueError, match=r"in the order of their labels, but it shuffles \(RandomSampler\)"):
         row(wrap(loader(IMAGES, NOISY, shuffle=True)))
@@ -137,7 +137,7 @@ def test_an_answer_that_holds_no_logits(answer: Any) -> None:
 
 
 class TwoHeads(nn.Module):
-    """Two heads with equal weights at first; the one that is called last does not give the logits."""
+    """Two heads with equal weights at first; the head that is called last does not give the logits."""
 
     def __init__(self, copied: bool) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class TwoHeads(nn.Module):
 
 
 def test_heads_that_answer_alike_are_told_apart_or_asked_about() -> None:
-    """Both start at zero: the last one was once chosen, and its features were measured from then on."""
+    """Both heads start at zero; an earlier version chose the last one and measured its features from then on."""
     model = TwoHeads(copied=False)
     measured = row([(IMAGES, NOISY)], [(IMAGES, TRUE)], model=model)
     expected = nc1(ClassMoments.of(model.near(IMAGES).relu().detach(), TRUE, N))
@@ -232,7 +232,7 @@ def test_classifiers_and_masks_in_any_container() -> None:
 
 
 def test_an_infinite_class_mean_has_no_distance() -> None:
-    """D was once infinite, and readings relative to D were 0."""
+    """In an earlier version D was infinite here, and readings relative to D were 0."""
     means = torch.tensor([[0.0, 0.0], [4.0, 0.0], [torch.inf, 0.0]])
     mem = memorization(torch.tensor([[3.0, 0.0]]), [0], [1], means)
     assert mem.mean == 3

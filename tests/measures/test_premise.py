@@ -9,7 +9,7 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 
 def table(seed, s=600, num_classes=7, k=3, rate=0.3, uneven=0.0, follow=0.0, often=None):
-    """The surest samples of a perfect classifier; given shares of the flips go to one class and to the top logit."""
+    """The surest samples of a perfect classifier; `uneven` and `follow` flips go to one class and the next logit."""
     draw = torch.Generator().manual_seed(seed)
     weights = torch.tensor(often or [1.0] * (num_classes - 1))  # the last class is never predicted
     predicted = torch.multinomial(weights, s, replacement=True, generator=draw)
@@ -60,7 +60,7 @@ def test_a_right_table_fails_each_test_as_often_as_its_level_says():
 
 
 def test_evenness_keeps_its_level_where_counts_are_few_and_some_classes_rare():
-    """30 labels that disagree, 13 of them counted, on 36 pairs; Pearson's usual law would reject in 8% of the cases."""
+    """30 labels disagree, 13 of them counted, on 36 pairs; under Pearson's usual law, 8% of the tests would reject."""
     often = [8.0, 8, 8, 8, 8, 2, 2, 2, 1]
     tables = [table(seed, s=300, num_classes=10, k=4, rate=0.1, often=often) for seed in range(1000)]
     assert 0.02 < np.mean([evenness(one) < 0.05 for one in tables]) < 0.065
@@ -98,7 +98,7 @@ def test_the_interval_is_that_of_its_formula():
     low, high = beta.ppf(0.025, c, s - c + 1), beta.ppf(0.975, c + 1, s - c)
     most = beta.ppf(0.975, h + 1, s - h)
     below, above = 3 * (c / s - low), most - h / s
-    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # of two cells of a multinomial
+    r = -np.sqrt(c / s * h / s / (1 - c / s) / (1 - h / s))  # the correlation of two cells of a multinomial
     lower = 3 * c / s - h / s - np.sqrt(below**2 + above**2 - 2 * r * below * above)
     assert interval(counted, 0.95) == (pytest.approx(min(lower, 2 * low)), pytest.approx(2 * high))
     wide = interval(counted, 0.95, spread=1.5)
@@ -107,7 +107,7 @@ def test_the_interval_is_that_of_its_formula():
 
 
 def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
-    """2,000 samples, rho = .2, own errors of .06; `share` of an even spread falls on the counted classes."""
+    """2,000 samples, rho .2, own errors .06; `share` 1 spreads the errors evenly, `share` 0 spares counted classes."""
     generator = np.random.default_rng(2)
     k, K, s, rho, error = 4, 9, 2000, 0.2, 0.06
     missed = {}
@@ -126,7 +126,7 @@ def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
 
 
 class as_table:
-    """The four numbers that `interval` reads of a table."""
+    """The four numbers that `interval` reads from a table."""
 
     def __init__(self, hits, rest, s, k, K):
         self.predicted, self.hits, self.disagree, self.scale = range(s), int(hits), int(hits + rest), K / k
@@ -148,7 +148,7 @@ def test_shared_labels_against_ranks_made_of_nothing_but_other_folds_labels(k, K
 
 @pytest.mark.parametrize("pairs", [2, 3, 6])
 def test_one_hit_among_pairs_of_equal_room_says_nothing_of_evenness(pairs):
-    """Wherever the hit falls, the statistic is the same, and its variance under the law is 0."""
+    """Wherever the single hit falls, the statistic is the same, and its variance under the law is 0."""
     N = pairs + 1
     predicted, observed = torch.zeros(12, dtype=torch.int64), torch.zeros(12, dtype=torch.int64)
     observed[5] = 1

@@ -50,7 +50,7 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
     logits, observed, _ = classifier(2000, num_classes, 0.3, 0.2, seed=2)
     folds = torch.arange(2000) % networks
     logits = logits * (1 + folds)[:, None]
-    numbers = folds * 7 - 3  # names, not positions
+    numbers = folds * 7 - 3  # the numbers of folds are names, not positions
     estimate = noise_rate(logits, observed, num_classes, folds=numbers.to(torch.int16))
     assert estimate.rate == pytest.approx(by_hand(logits, observed, num_classes, folds.tolist()), abs=1e-12)
 
@@ -59,18 +59,18 @@ def test_the_point_estimate_is_that_of_the_loops(num_classes, networks):
 @pytest.mark.parametrize("error", [0.0, 0.15])
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
-    """200 repetitions of 4,000 samples: stated, and missed on either side no more often than the interval says."""
+    """200 repetitions of 4,000 samples: a rate is stated, and each end of the interval misses as rarely as due."""
     rates = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
     stated = [one for one in rates if one.verdict == "stated"]
-    assert len(stated) >= 172  # 95% expected at least, .05 for each of two ways to lose one; four errors below 190
-    assert sum(one.low > rate for one in stated) <= 14  # 2.5% is 5; four standard errors above
+    assert len(stated) >= 172  # at least .95 are expected (two tests of level .025), so 190; less four standard errors
+    assert sum(one.low > rate for one in stated) <= 14  # 2.5% is 5; plus four standard errors
     assert sum(one.high < rate for one in stated) <= 14
     assert abs(np.mean([one.rate for one in rates]) - rate) < 0.01
     width = np.mean([one.high - one.low for one in stated])
     assert 0.05 < width < 0.16
     assert abs(np.mean([one.own_error for one in rates]) - error) < 0.03
     disagreement = np.mean([one.rate + one.own_error * (1 - rate * num_classes / (num_classes - 1)) for one in rates])
-    assert error == 0 or disagreement > rate + 0.05  # what 1 - J1 says
+    assert error == 0 or disagreement > rate + 0.05  # 1 - J1 would be too high
 
 
 @pytest.mark.parametrize("num_classes", [3, 10])
@@ -115,7 +115,7 @@ def test_clean_labels_are_not_stated_as_rate_zero():
 def test_learned_labels_give_themselves_away(memorized, least):
     """A network that was trained on the labels repeats some of them, and has raised the logit of the others.
 
-    Where it repeats nearly all labels, few remain to be tested, and some cases are not recognized.
+    If the network repeats nearly all labels, few remain to be tested, and some cases are not recognized.
     """
     caught = 0
     for seed in range(20):
@@ -139,7 +139,7 @@ def test_samples_said_to_be_trained_on_have_no_interval():
 
 
 def test_folds_keep_a_network_that_is_sure_of_its_errors_from_ruling_the_choice():
-    """One of two networks is ten times as sure as the other, and wrong on many of its samples."""
+    """One of two networks is ten times as sure as the other, and is wrong on many of its samples."""
     pooled, apart = [], []
     for seed in range(10):
         logits, observed, _ = classifier(8000, 10, 0.1, 0.0, seed)

@@ -1,4 +1,4 @@
-"""The columns of training features, classifier and redrawn samples against plain NumPy, and their value at collapse."""
+"""The columns of training features, classifier and redrawn samples against plain NumPy; their values at collapse."""
 
 import math
 from dataclasses import replace
@@ -67,7 +67,7 @@ def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapsh
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5), M=st.integers(1, 6), latent=st.booleans())
 def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bool) -> None:
-    """Also with two outputs per class, where the training classes are the outputs and the test classes are not."""
+    """This includes two outputs per class: then training classes are the outputs, and test classes are not."""
     s = snapshot(seed, N, M, outputs=2 * N if latent else N)
     h, true, observed, redrawn = (getattr(s, name).numpy() for name in ("features", "true", "observed", "redrawn"))
     means = plain.class_means(h, observed, s.num_outputs)
@@ -89,7 +89,7 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])
 def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
-    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered ones; so NC2 to NC4 as well."""
+    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered means; also NC2 to NC4."""
     row = read(collapsed_snapshot(N, M))
     zeros = ("def31_norms", "def31_angles", "def31_duality", "train_norm_cv", "train_uncentred_cosine")
     for name in (*zeros, "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "train_classes_at_zero"):
@@ -101,7 +101,7 @@ def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
 
 
 def test_each_deviation_sees_its_own_part_of_the_definition() -> None:
-    """One class mean longer: norms. Two means turned to each other: angles. One row of W turned: duality."""
+    """A longer class mean changes norms, two means turned to each other change angles, a turned row of W duality."""
     exact = collapsed_snapshot(4, 6)
     names = ("def31_norms", "def31_angles", "def31_duality")
     longer = exact.features.clone()
@@ -198,7 +198,7 @@ def test_training_columns_have_their_value_where_the_test_means_coincide() -> No
 
 
 def test_training_means_that_coincide_or_lie_at_zero() -> None:
-    """Where all means coincide, angles about the center have no value but norms do; at zero no cosine has one."""
+    """If all means coincide, angles about the center have no value but norms do; at zero no cosine has a value."""
     constant = read(snapshot(features=torch.ones(36, 4, dtype=torch.float64)))
     for name in ("train_centred_cosine", "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "def31_duality"):
         assert math.isnan(constant[name]), name

@@ -22,7 +22,7 @@ def count(network, shape, outputs=10):
 
 
 def conv(inputs, outputs, kernel, bias):
-    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # and its normalization
+    return inputs * outputs * kernel**2 + bias * outputs + 2 * outputs  # plus its normalization
 
 
 def test_resnet32_counted_by_hand():
@@ -154,7 +154,7 @@ def test_features_and_logits_are_the_formula(network, shape, batch):
 
 
 def test_inception_lite_takes_smaller_images_whole():
-    """Of images averaged to 16 x 16 every pixel is used; only sides longer than 28 are cropped, each by itself."""
+    """Every pixel of an image averaged to 16 x 16 is used; only sides longer than 28 are cropped, each by itself."""
     net = InceptionLite().build((3, 16, 16), 10)
     assert sum(p.numel() for p in net.parameters()) == 1_652_826
     net.eval()

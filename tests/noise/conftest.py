@@ -14,7 +14,7 @@ def instances(num_classes: int) -> list[Noise]:
     """Each registered model that exists for N classes, with its defaults or the examples of its fields."""
     laws: list[Noise] = []
     for kind, model in sorted(Noise.registry.items()):
-        if model is Recorded:  # needs a file: tests/noise/test_recorded.py
+        if model is Recorded:  # needs a file; see tests/noise/test_recorded.py
             continue
         needed = {name: field for name, field in model.model_fields.items() if field.is_required()}
         for values in itertools.product(*(field.examples or () for field in needed.values())):

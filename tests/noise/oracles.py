@@ -16,7 +16,7 @@ def symmetric_matrix(rate: float, n: int) -> list[list[float]]:
 
 
 def chi_square(counts: torch.Tensor, law: torch.Tensor) -> float:
-    """P value of Pearson's test that each row of counts comes from the same row of the law; 0 where it cannot."""
+    """The p-value of Pearson's test that each row of counts comes from the same row of the law; 0 if it cannot."""
     observed, probabilities = counts.numpy().astype(float), law.numpy()
     expected = observed.sum(1, keepdims=True) * probabilities
     possible = probabilities > 1e-15
@@ -28,7 +28,7 @@ def chi_square(counts: torch.Tensor, law: torch.Tensor) -> float:
 
 
 def count(true: torch.Tensor, observed: torch.Tensor, n: int, outputs: int) -> np.ndarray:
-    """How often each class was observed as each other, counted one by one."""
+    """How often each class was observed as each class, counted one by one."""
     table = np.zeros((n, outputs), dtype=int)
     for a, b in zip(true.tolist(), observed.tolist(), strict=True):
         table[a, b] += 1

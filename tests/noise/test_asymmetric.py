@@ -59,7 +59,7 @@ def test_per_class_rates_by_hand() -> None:
     noise = PerClass((0.0, 0.2, 0.7))
     torch.testing.assert_close(noise.transition(3), torch.tensor(expected, dtype=torch.float64))
     assert noise.effective_rate(3) == pytest.approx(0.3)
-    assert noise.nominal_rate != noise.nominal_rate  # no single number
+    assert noise.nominal_rate != noise.nominal_rate  # NaN, because no single number describes the rates
 
 
 def test_a_given_matrix_is_the_law() -> None:
@@ -70,7 +70,8 @@ def test_a_given_matrix_is_the_law() -> None:
     labels, seen = draw(noise, 3, 5000)
     counts = realised(labels, seen, 3).counts
     assert chi_square(counts, torch.tensor(rows, dtype=torch.float64)) > 1e-4
-    assert chi_square(counts, torch.tensor(rows, dtype=torch.float64).T.contiguous()) < 1e-12  # columns are not rows
+    # the matrix is not transposed
+    assert chi_square(counts, torch.tensor(rows, dtype=torch.float64).T.contiguous()) < 1e-12
 
 
 def test_a_realised_matrix_is_a_law_again() -> None:

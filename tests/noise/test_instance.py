@@ -145,7 +145,7 @@ def test_look_alike_noise_one_sample_at_a_time(rate: float) -> None:
 
 
 def test_look_alikes_always_move_and_others_never() -> None:
-    """At rate .2 the first tenth by resemblance moves and the last seven tenths stay, for any random numbers."""
+    """At rate .2 the tenth of highest resemblance moves and the lowest seven tenths stay, for any random numbers."""
     labels, features = samples(3, 200)
     s = torch.tensor(slow_resemblance(features.flatten(1).double().numpy(), labels.tolist())[0])
     order = s.argsort(descending=True)

@@ -41,7 +41,7 @@ def test_round_trip_in_the_order_of_ids(path: Path) -> None:
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    """The hash is equal for both formats, any order of rows and any integer type; it is computed by hand here."""
+    """The hash is the same for both formats, any order of rows and any integer type; here it is computed by hand."""
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
@@ -147,7 +147,7 @@ def test_a_label_that_is_no_integer_is_named(tmp_path: Path, cells: list[str], m
 
 
 def test_whole_floats_are_the_integers_they_are(tmp_path: Path) -> None:
-    """pandas writes them for a column that once had a missing value."""
+    """pandas writes whole floats for an integer column that once had a missing value."""
     path = write(tmp_path / "a.csv", "id,true,observed\n0,0.0,1.0\n1,1.0,1.0\n")
     assert load_labels(path).true.tolist() == [0, 1]
     assert load_labels(path).observed.tolist() == [1, 1]
@@ -238,7 +238,7 @@ def test_saving_refuses_and_leaves_what_was_there(path: Path, monkeypatch: pytes
 def test_recorded_finds_labels_by_id_in_any_order(path: Path) -> None:
     key = save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     noise = Recorded(str(path), sha256=key)
-    order = torch.tensor([2, 0, 1])  # a part of the samples
+    order = torch.tensor([2, 0, 1])  # only part of the samples
     state = (generator := torch.Generator().manual_seed(0)).get_state()
     seen = noise.corrupt(TRUE[order], 3, generator, ids=IDS[order].int())
     assert torch.equal(seen, SEEN[order])

@@ -48,7 +48,7 @@ def test_drawing_equals_one_sample_at_a_time(rate: float, n: int, seed: int) -> 
 
 @given(st.floats(0, 0.999), sizes, st.integers(0, 2**32))
 def test_who_is_corrupted_was_redrawn(rate: float, n: int, seed: int) -> None:
-    """One sample at a time: it is redrawn for u < eta, whatever its label; asking for the mask changes no label."""
+    """One sample at a time: a label is redrawn if u < eta, whatever it is; asking for the mask changes no label."""
     labels = torch.arange(60) % n
     numbers = torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).tolist()
     redrawn = Uniform(rate).redrawn(labels, n, torch.Generator().manual_seed(seed))
@@ -82,7 +82,7 @@ def test_a_redrawn_label_is_any_class_alike(rate: float, n: int) -> None:
     ],
 )
 def test_the_labels_are_those_of_stored_runs(n: int, rate: float, seed: int, digest: str) -> None:
-    """The digests of labels drawn before `redrawn` existed: a run's key names these labels."""
+    """These are digests of labels drawn before `redrawn` existed: the keys of stored runs stand for these labels."""
     observed = Uniform(rate).corrupt(torch.arange(2000) % n, n, torch.Generator().manual_seed(seed))
     assert hashlib.sha256(observed.numpy().astype("<i8").tobytes()).hexdigest()[:16] == digest
 

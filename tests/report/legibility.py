@@ -93,7 +93,7 @@ def luminance(channels):
 
 
 def contrast(one):
-    """The contrast of a color, blended by its opacity, with its background: from 1 to 21."""
+    """The contrast, from 1 to 21, of a color (blended by its opacity) with its background."""
     color, alpha = _channels(one["color"])
     ground, _ = _channels(one["ground"])
     opacity = alpha * one["opacity"]

@@ -1,4 +1,4 @@
-"""A made verdict, for tests of what the page shows of verdicts."""
+"""An artificial verdict, for tests of how the page shows verdicts."""
 
 from byrote.claims import Verdict
 
@@ -6,7 +6,7 @@ __all__ = ["verdict"]
 
 
 def verdict(id="A5", word="holds", **more):
-    """A verdict on claim `id`, with the fields that a test names in place of made ones."""
+    """A verdict on claim `id`, with the given fields in place of artificial ones."""
     fields = {
         "id": id,
         "statement": "LS memorizes less than CE",

@@ -1,4 +1,4 @@
-"""The page in a real browser: every chart is drawn, and no message reaches the console and no request the network."""
+"""The page in a real browser: every chart is drawn, no message reaches the console, and no request the network."""
 
 import io
 
@@ -26,7 +26,7 @@ def site(page, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(browser, site):
-    """The page once all charts are drawn, and what the browser reported until then."""
+    """The page once all charts are drawn, and the messages and requests of the browser until then."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
     tab = context.new_page()
     messages, requests = [], []
@@ -159,7 +159,7 @@ def test_a_mark_of_the_map_leads_to_the_claim(opened):
 
 @pytest.mark.long
 def test_the_page_that_the_command_line_writes(browser, tmp_path):
-    """`byrote report` on the committed demo: drawn, without messages or requests, with every claim that was judged."""
+    """`byrote report` on the committed demo: all is drawn without messages or requests, with every judged claim."""
     from pathlib import Path
 
     from byrote.cli import main
@@ -191,7 +191,7 @@ def test_the_page_that_the_command_line_writes(browser, tmp_path):
 )
 @pytest.mark.parametrize("notebook", ["", "light", "dark"])
 def test_a_figure_in_a_notebook_takes_the_ink_around_it(browser, analysis, tmp_path, ink, ground, line, notebook):
-    """Whatever color scheme the notebook's page declares, or none: the ground of the figure is that around it."""
+    """Whatever color scheme the notebook's page declares, if any, the figure has the background of that page."""
     from byrote import figures
 
     (figure,) = figures.draw(analysis, "wrong-labels")

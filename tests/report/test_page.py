@@ -1,4 +1,4 @@
-"""The page: every notable number from the tables, nothing from any network, written whole or not at all."""
+"""The page: every notable number is from the tables, nothing is from a network, and no half-written page remains."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Parts of the page that open: the page is short, and what is closed is found, reached, printed, and legible."""
+"""Parts of the page that unfold: the page is short, and folded parts are found, reached, printed and legible."""
 
 import pytest
 from browsers import watched
@@ -118,7 +118,7 @@ def test_a_button_opens_all_parts_of_its_section_and_closes_them(tab):
 
 
 def test_a_search_finds_what_is_closed(browser, address, verdicts):
-    """A text fragment in the address is looked for as Ctrl-F looks."""
+    """A browser looks for a text fragment in the address just as Ctrl-F does."""
     one = next(v for v in verdicts if v.word != "not tested" and v.bar)
     words = one.bar.split(",")[0].replace("-", "%2D").replace("&", "%26").replace(" ", "%20")
     with watched(browser, PHONE) as (tab, _, _):

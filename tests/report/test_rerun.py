@@ -19,7 +19,7 @@ def test_toml_is_read_back():
 
 
 def keys_of(words, study):
-    """The keys of the runs that a command's overrides leave of a study."""
+    """The keys of the runs of a study that remain under a command's overrides."""
     from byrote.cli.run import _settings
 
     given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]

@@ -44,7 +44,7 @@ class Run:
     bind: tuple = ()
 
     def __getitem__(self, column):
-        """The last reading; NaN where there is none."""
+        """The last reading of a column; NaN if there is none."""
         value = self.epochs[-1][column]
         return math.nan if value is None else float(value)
 
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def rate(self):
-        """The nominal rate; NaN of recorded labels, which have none."""
+        """The nominal rate; NaN for recorded labels, which have none."""
         return self.spec["noise"].get("rate", math.nan)
 
     @property
@@ -113,7 +113,7 @@ def read(folder):
 
 @dataclass
 class Cell:
-    """The usable runs of one setting, and whether it decides for its family."""
+    """The usable runs of one setting, and whether this setting decides for its family."""
 
     runs: list
     speaks: bool
@@ -134,19 +134,19 @@ class Cell:
 
     @property
     def head(self):
-        """How the title of the setting starts."""
+        """The beginning of the setting's title."""
         classes, network = self.runs[0].spec["data"]["classes"], self.runs[0].spec["network"]["kind"]
         subject = f"{self.dataset} {'/'.join(map(str, classes))}" if classes else self.dataset
         return f"{subject}, {NETWORKS[network]}"
 
 
 def cells(runs, *varied):
-    """Every setting in the order of the study; without collapsed runs and, unless `start` varies, started ones."""
+    """Every setting in the order of the study, without collapsed runs and, unless `start` varies, runs with a start."""
     groups = defaultdict(list)
     for run in runs:
         groups[run.setting(*varied)].append(run)
     speaking = {}
-    for group in groups.values():  # the setting with the most runs decides; of equal ones, the first
+    for group in groups.values():  # the setting with the most runs decides; if several are equal, the first
         family = group[0].family
         if family not in speaking or len(group) > len(speaking[family]):
             speaking[family] = group
@@ -184,7 +184,7 @@ def paired(first, second, column):
 
 
 def samples(runs, column):
-    """How many samples a share counts in all runs together; 0 for a reading that is not a share."""
+    """The number of samples that a share counts in all runs together; 0 for a reading that is not a share."""
     total = 0.0
     for run in runs:
         n, rho = run.facts["n_train"], run["realised_rate"]
@@ -198,7 +198,7 @@ def one_sample(column, *groups):
 
 
 def wilson_error(runs, column):
-    """Half the width of Wilson's 95% interval of the mean share over all samples, over 1.96."""
+    """Half the width of Wilson's 95% interval of the mean share over all samples, divided by 1.96."""
     p, n, z = mean(runs, column), samples(runs, column), stats.norm.ppf(0.975)
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -207,7 +207,7 @@ def wilson_error(runs, column):
 
 @dataclass
 class Check:
-    """One statistic in one cell, one value per seed, held to a region; its cell is a setting and, mostly, a rate."""
+    """One statistic in one cell, one value per seed, with its region; a cell is a setting and, mostly, a rate."""
 
     cell: Cell
     rate: float | None
@@ -232,7 +232,7 @@ class Check:
 
     @property
     def error(self):
-        """The standard error of the mean over seeds, at least the floor."""
+        """The standard error of the mean over seeds, but no less than the floor."""
         squares = sum((value - self.value) ** 2 for value in self.values.values())
         return max(math.sqrt(squares / (self.n - 1) / self.n) if self.n > 1 else 0.0, self.floor)
 

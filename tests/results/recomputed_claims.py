@@ -57,7 +57,7 @@ def fits(cell, rate, least):
 
 
 def can_resist(cell, rate):
-    """CE fits and memorizes .95 at this rate, and RLL fits .98 of the samples without noise."""
+    """CE fits and memorizes .95 of the corrupted labels at this rate, and RLL fits .98 of the samples without noise."""
     return fits(cell, rate, 0.95) and mean(cell.at("RLL", 0.0), "j1") >= 0.98
 
 
@@ -149,7 +149,7 @@ def a11(runs):
 
 
 def atanh_of_ranks(runs):
-    """atanh of Spearman's correlation of NC1 and error; a perfect one counts as half a step below 1."""
+    """atanh of Spearman's correlation of NC1 and error; a perfect correlation counts as half a step below 1."""
     x = stats.rankdata([run["nc1_test"] for run in runs])
     y = stats.rankdata([1 - run["test_accuracy"] for run in runs])
     rho = float(np.corrcoef(x, y)[0, 1])
@@ -158,7 +158,7 @@ def atanh_of_ranks(runs):
 
 
 def varies(values, conditions, counting):
-    """Variance within a condition is at most half of the total, and the total at least twice that of counting."""
+    """The variance within a condition is at most half of the total, and the total at least twice that of counting."""
     squares = 0.0
     for condition in set(conditions):
         own = [value for value, other in zip(values, conditions, strict=True) if other == condition]

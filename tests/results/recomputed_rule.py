@@ -11,11 +11,11 @@ __all__ = ["decide", "verdict"]
 
 
 def verdict(checks, rows, used, nearly_all=None):
-    """The verdict on a claim as in verdicts.json; `rows` are shown and decide nothing."""
+    """The verdict on a claim as in verdicts.json; `rows` are shown but decide nothing."""
     word, text, pooled = decide(checks, nearly_all)
     subjects = dict.fromkeys(check.cell.dataset for check in checks)
     own = {name: [check for check in checks if check.cell.dataset == name] for name in subjects}
-    first = checks[0]  # shown where no premise is met
+    first = checks[0]  # the text that is shown if no premise is met
     headline = next((pooled[check.what] for check in checks if check.what in pooled), (first.value, *first.ends))
     return {
         "word": word,
@@ -63,7 +63,7 @@ def decide(checks, nearly_all=None):
 
 
 def holm(checks, level):
-    """Holm's step-down test: ascending p-values against level / the number of those that remain, up to a failure."""
+    """Holm's step-down test: ascending p-values against level / number of p-values that remain, up to a failure."""
     rejected = []
     for check in sorted(checks, key=lambda check: check.p_outside):
         if check.p_outside > level / (len(checks) - len(rejected)):
@@ -73,7 +73,7 @@ def holm(checks, level):
 
 
 def pool(checks):
-    """Mean over the cells, its interval, the p for lying outside, and the scale; seeds that cells share count once."""
+    """The mean over the cells, its interval, the p for lying outside, and the scale; shared seeds count once."""
     cell_count = len({check.place for check in checks})
     weights = [1 / cell_count / sum(other.place == check.place for other in checks) for check in checks]
     value = sum(weight * check.value for weight, check in zip(weights, checks, strict=True))

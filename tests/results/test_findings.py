@@ -2,7 +2,7 @@
 
 A paragraph ends with `(Source: STORE, CLAIM, CLAIM; STORE, CLAIM)` or `(Source: results/FILE)`. STORE is a folder of
 results/small or results, and `NAME medium` one of results/medium; its verdicts.json must judge each CLAIM. A finding is
-what stands under a `###` heading.
+the text under a `###` heading.
 """
 
 import csv
@@ -24,7 +24,7 @@ LONE = re.compile(rf"(?<![\w.]){NUMBER}(?!\w)")
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 # A setting that names a cell: it must occur in the name of a cell of the claims that the paragraph cites.
 CELL = re.compile(rf"\b(?:width|batch|weight decay) {NUMBER}|(?<![\d.,]){NUMBER} (?:images per class|epochs(?! per))\b")
-# Digits that need no table, because they are not results.
+# Numbers that need no table, because they are not results.
 NO_RESULT = re.compile(
     r"`[^`]*`"  # code
     r"|CIFAR-10N?|ResNet-\d+|CNN-8"  # data sets and networks
@@ -82,7 +82,7 @@ def leaves(table: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def triples(table: object) -> Iterator[tuple[float, float, float]]:
-    """Every value with its interval: the statistic, the pooled ones and the rows."""
+    """Every value with its interval: of the statistic, the pooled estimates and the rows."""
     for verdict in (one for one in (table if isinstance(table, list) else [table]) if isinstance(one, dict)):
         if verdict.get("interval"):
             yield (verdict["statistic"], *verdict["interval"])
@@ -95,14 +95,14 @@ def triples(table: object) -> Iterator[tuple[float, float, float]]:
 
 
 def is_printed(printed: str, value: float) -> bool:
-    """Whether a value, rounded to the printed decimals, is the printed number; a whole number is a count and exact."""
+    """Whether a value, rounded to the printed decimals, is the printed number; whole numbers (counts) must be exact."""
     digits = printed.replace(",", "")
     decimals = len(digits.partition(".")[2])
     return value == float(digits) if not decimals else abs(value - float(digits)) <= 0.5001 * 10.0**-decimals
 
 
 def values(tables: list[object]) -> tuple[list[float], str]:
-    """The numbers of the tables, also those in verdicts and reasons, and the names of their cells as one text."""
+    """The numbers of the tables, including those in verdicts and reasons, and the names of their cells as one text."""
     numbers, cells = [], []
     for key, leaf in (pair for table in tables for pair in leaves(table)):
         if isinstance(leaf, (int, float)):
@@ -131,7 +131,7 @@ def missing(text: str, tables: list[object]) -> list[str]:
 
 
 def faults(page: str) -> list[str]:
-    """The mistakes of a page of findings, a sentence for each."""
+    """The mistakes on a page of findings, one sentence each."""
     wrong, empty = [], {}
     for finding, block in blocks(page):
         source = SOURCE.search(block)
@@ -212,7 +212,8 @@ def test_a_page_with_its_numbers_is_right():
         (f"{RIGHT.replace(SIZE, OTHER)}{NOTE}", "not in"),
         (f"{RIGHT.replace(SIZE, SIZE.lstrip('-'))}{NOTE}", "not in"),
         (f"{RIGHT.replace(str(A5['runs']), str(A5['runs'] + 1))}{NOTE}", "not in"),
-        (f"{RIGHT.replace('at eta', 'and -1 at eta')}{NOTE}", "not in"),  # a value of -.7 is no count of -1
+        # a value of -.7 does not round to a count of -1
+        (f"{RIGHT.replace('at eta', 'and -1 at eta')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 51')}{NOTE}", "not in"),
         (f"{RIGHT.replace('width 512', 'width 1,024')}{NOTE}", "not in"),
         (f"{RIGHT.replace('eta .2', 'rho .7312')}{NOTE}", "not in"),

@@ -1,4 +1,4 @@
-"""Ten verdicts, recomputed from the committed tables by a second program, which agrees in every number and word."""
+"""Ten verdicts, recomputed from the committed tables by a second program that agrees in every number and word."""
 
 import ast
 import json
@@ -45,7 +45,7 @@ def close(number, stored, relative):
 
 
 def differences(mine, stored):
-    """The differences between a recomputed verdict and a stored one, a remark for each."""
+    """The differences between a recomputed verdict and a stored one, one remark each."""
     wrong = [name for name in ("word", "verdict", "runs") if mine[name] != stored[name]]
     ends = stored["interval"]
     if not close(mine["statistic"], stored["statistic"], 1e-9):
@@ -168,7 +168,7 @@ def printed_rows(text):
 
 
 def expected_row(study, id):
-    """A row of the page as the recomputation gives it; the statement is that of the committed verdict."""
+    """The row that the page should have, from the recomputation and the statement of the committed verdict."""
     mine = again(study, id)
     kinds = mine.get("pooled", {})
     text = "; ".join(f"{kind} {value:.3g} [{low:.3g}, {high:.3g}]" for kind, (value, low, high) in kinds.items())

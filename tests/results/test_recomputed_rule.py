@@ -12,7 +12,7 @@ from .recomputed import Cell, Check
 from .recomputed_rule import decide
 
 REGIONS = ((0.0, math.inf), (-math.inf, 0.0), (-0.5, 0.5))
-DIRECTIONS = (1.0, -1.0, 0.3)  # so that the claim of every kind is true for a shift above 0
+DIRECTIONS = (1.0, -1.0, 0.3)  # so that, for every kind, the claim is true if the shift is above 0
 SPREADS, SHIFTS = (0.02, 0.1, 0.5), (-2.0, -0.3, 0.0, 0.3, 2.0)
 
 

@@ -17,7 +17,7 @@ FOLDERS = sorted(
     path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
 )
 _LEARNED = 0.3  # the least clean accuracy at the first evaluation
-_MOST = 100_000  # samples times epochs that a test may train
+_MOST = 100_000  # the most samples times epochs that a test trains
 
 
 def name(folder):
@@ -38,11 +38,12 @@ def candidates(folder, precision):
         row = history.row(place)
         run = results.runs.row(row["run"])
         spec = json.loads(run["spec"])
-        # smooth losses: with nMSE at a large rate the loss has spikes, where ways of one machine differ by a quarter
+        # under nMSE at a large rate the loss has spikes, in which arithmetic paths of one machine differ by a quarter
         smooth = run["loss"] in ("CE", "LS")
-        # a shorter training has the same first epochs, except with a cosine schedule, set by the length, or a start
+        # a shorter training has the same first epochs, except under a cosine schedule, which depends on the length, or
+        # a start
         alike = spec["training"]["schedule"]["kind"] != "cosine" and spec["start"] is None
-        # where learning has just begun, accuracy leaps: ways of one machine gave .136 and .232 after the first epochs
+        # accuracy leaps when learning has just begun: paths of one machine gave .136 and .232 after the first epochs
         learned = row["clean_accuracy"] >= _LEARNED
         samples = row["epoch"] * run["n_train"]
         if (
@@ -59,7 +60,7 @@ def candidates(folder, precision):
 
 @cache
 def cheapest(folder, precision):
-    """The two runs that reach their first evaluation soonest, with two losses if possible; fewer if none is cheap."""
+    """The two runs that reach their first evaluation soonest, with two losses if possible; fewer if few are cheap."""
     by_cost = sorted(candidates(folder, precision), key=lambda one: one[:2])
     other = [one for one in by_cost if one[2]["loss"] != by_cost[0][2]["loss"]] or by_cost[1:]
     return [one[2:] for one in by_cost[:1] + other[:1]]
@@ -91,12 +92,12 @@ def test_a_stored_run_comes_out_again(folder: Path, precision: str, place: int):
     assert set(row) - {"run", "key"} <= set(run.history.columns), "stored columns have today's names"
     for fact, value in run.facts.items():
         assert stored[fact] == (value if value is not None else pytest.approx(np.nan, nan_ok=True)), fact
-    assert run.history["realised_rate"][-1] == row["realised_rate"]  # the labels are exactly the same
+    assert run.history["realised_rate"][-1] == row["realised_rate"]  # exactly the same wrong labels
     # a ResNet-18 after two epochs of Adam had a clean accuracy of .137 on one kind of processor and of .211 on another
     scatter = 3 / stored["n_train"] ** 0.5
     for column in ("j1", "j2", "clean_accuracy"):
         assert run.history[column][-1] == pytest.approx(row[column], abs=scatter), column
-    # after five epochs at the first rate it still leaps: .58 to .67 in one run by the four paths
+    # after five epochs at the first rate test accuracy still leaps: .58 to .67 in one run by the four paths
     assert run.history["test_accuracy"][-1] == pytest.approx(row["test_accuracy"], abs=0.1)
     # the arithmetic paths of one machine, torch's own among them, gave .90 to 1.06 of the stored loss in twelve runs
     assert run.history["train_loss"][-1] == pytest.approx(row["train_loss"], rel=0.15)

@@ -48,8 +48,9 @@ def test_its_figures_follow_from_one_another(tmp_path, precision, bytes_a_weight
     assert printed["share_of_peak"] == near(printed["step_tflops"] / printed["peak_tflops"])
     assert printed["figure1_runs"] == 4 * 4 * 9 * 10
     evaluated = 1 + (printed["evaluation_share"] + printed["measuring_share"]) / 10
-    epochs = 4 * 9 * 10 * 200 * (12_665 + 12_000 + 10_000 + 18_809) / 400  # of the 400 images here
-    # the study has two classes where these images have four
+    # epochs of Figure 1 in units of the 400 images here
+    epochs = 4 * 9 * 10 * 200 * (12_665 + 12_000 + 10_000 + 18_809) / 400
+    # the study has two classes, but these images have four
     multiplied = (weights - 2 * 2) / weights
     seconds = printed["ours_s"] * epochs * evaluated * multiplied + 4 * 4 * 9 * 10 / 2 * printed["first_epoch_s"]
     assert printed["figure1_hours"] == near(seconds / 3600)
@@ -61,7 +62,7 @@ def test_a_rate_counts_the_products_of_every_run(monkeypatch):
     benchmark = importlib.util.module_from_spec(spec)
     for name in [name for name in sys.modules if name.partition(".")[0] == "engine"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # its engine.py, and not the tests of that name
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # `engine` is then benchmarks/engine.py, not tests/engine
     spec.loader.exec_module(benchmark)
     rates = benchmark.roofline(benchmark.case_of(32, 5, 100), "bf16", 2.0, 1e12, 1e11)
     flop = 400 * (4 * 3072 * 32 + 6 * (7 * 32 * 32 + 32 * 2 + 2 * 4))

@@ -1,4 +1,4 @@
-"""C2: its rule over cells, fresh seeds and the committed verdict; what the benchmark of the audit counts."""
+"""Claim C2: its rule over cells, fresh seeds and the committed verdict; the counts of the audit's benchmark."""
 
 import importlib.util
 import json
@@ -62,7 +62,7 @@ def test_labels_without_errors_are_no_cell():
 def test_fresh_rows_replace_those_of_their_cell_and_have_other_seeds():
     first = rows("mnist", "look-alike", [0.1, 0.1, 0.1], range(3))
     assert script.with_fresh(GOOD + first, BAD) == GOOD + BAD
-    with pytest.raises(ValueError, match=r"seeds of their own, got the seed 2 of \('mnist', 'look-alike', '0.2'\)"):
+    with pytest.raises(ValueError, match=r"new seeds, got the old seed 2 of \('mnist', 'look-alike', '0.2'\)"):
         script.with_fresh(first, rows("mnist", "look-alike", [0.1, 0.2], (2, 3)))
 
 

@@ -46,7 +46,7 @@ def points():
 
 
 def deviations(values, settings, within):
-    """Each value minus the mean of those that share its weight decay, its length, or nothing."""
+    """Each value minus the mean of the values with the same weight decay, the same length, or of all values."""
     place = {"all settings": None, "one weight decay": 0, "one length": 1}[within]
     less = []
     for value, setting in zip(values, settings, strict=True):

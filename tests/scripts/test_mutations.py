@@ -43,7 +43,7 @@ def test_what_each_mutation_selects_occurs_in_its_tests(part):
 
 
 def test_a_source_of_equal_length_in_the_same_second_is_compiled_anew(tmp_path):
-    """Python reuses a compiled file where time and length of the source agree, so `write` removes it."""
+    """Python reuses a compiled file if time and length of the source agree, so `write` removes it."""
     target = tmp_path / "one.py"
     for text in ("A = 1\n", "A = 2\n"):
         mutations.write(target, text)

@@ -31,7 +31,7 @@ def test_it_runs_and_ends_with_one_line_of_json(tmp_path):
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout)
     rows = list(csv.DictReader(table.open()))
-    assert len(rows) == 4 * 5  # ways of judging; four laws and none
+    assert len(rows) == 4 * 5  # four ways of judging; four noise laws, and no noise
     assert line["runs"] == sum(int(row["runs"]) for row in rows if row["judged"] != "trained") == 20
     assert line["symmetric_stated"] >= 3
     assert line["symmetric_covered"] >= 3

@@ -1,4 +1,4 @@
-"""The script for a GPU, on the CPU and on the simulated device with tiny slices: it stops and continues."""
+"""The script for a GPU, with tiny slices on the CPU and on the simulated device: it stops and continues."""
 
 import importlib.util
 import json
@@ -45,7 +45,7 @@ def test_slices_are_trained_in_order_and_shared_without_features(device, tmp_pat
 
 
 def test_it_stops_when_its_time_is_over_and_goes_on(tmp_path):
-    ticks = iter([0.0, 0.0, 59.0 * 60, 61.0 * 60])  # the second slice has a minute left
+    ticks = iter([0.0, 0.0, 59.0 * 60, 61.0 * 60])  # one minute is left for the second slice
     assert script.carry_out(TINY, tmp_path, "cpu", 60, clock=lambda: next(ticks), **OPTIONS) == 2
     other = tmp_path / "other"
     ticks = iter([0.0, 0.0, 61.0 * 60])

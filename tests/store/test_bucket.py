@@ -1,4 +1,4 @@
-"""A store in a bucket, on a local server: the same runs as in a folder, also after crashes and damage."""
+"""A store in a bucket, on a local server: the same runs as in a folder, even after crashes and damage."""
 
 import os
 import subprocess

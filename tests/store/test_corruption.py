@@ -49,7 +49,7 @@ def tables(root):
 
 
 def damages(content):
-    """Every kind of damage, in words: flipped bits, among them each of the first and last bytes, and cuts."""
+    """Every kind of damage, in words: flipped bits, including bits of each of the first and last bytes, and cuts."""
     draw = random.Random(len(content))
     places = [*range(16), *range(len(content) - 16, len(content))]
     places += [draw.randrange(len(content)) for _ in range(FLIPS - len(places))]
@@ -61,7 +61,7 @@ def damages(content):
 
 
 def silent(path, read, wanted):
-    """The kinds of damage of a file after which reading gives another result without an error."""
+    """The kinds of damage to a file after which reading gives another result without an error."""
     whole, unnoticed = path.read_bytes(), []
     for what, content in damages(whole):
         path.write_bytes(content)
@@ -76,7 +76,7 @@ def silent(path, read, wanted):
 
 
 def refused(read, wanted):
-    """The sentence with which reading is refused; empty where it gives what is wanted, None where something else."""
+    """The sentence with which reading is refused; empty if it gives the wanted result, None if it gives another."""
     try:
         return "" if read() == wanted else None
     except ValueError as error:

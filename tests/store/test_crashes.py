@@ -39,7 +39,7 @@ sys.addaudithook(hook)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = train([RUN], keep_weights=True)[0]
-    commit(tmp_path_factory.mktemp("first"), run)  # imports and cached results are not counted
+    commit(tmp_path_factory.mktemp("first"), run)  # so that imports and cached results are not counted
     return run
 
 
@@ -54,7 +54,7 @@ def root(tmp_path):
 def child(root, run, happens, at):
     """The exit code of a process that commits while `happens` at its call number `at`."""
     global act
-    tables._connection.cache_clear()  # its threads do not live on in a forked process
+    tables._connection.cache_clear()  # threads do not survive in a forked process
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -171,7 +171,7 @@ def test_a_store_that_goes_away_meanwhile_is_not_made_again(root, run, what):
 
 @pytest.mark.parametrize("limit", [0, 1000, 4000, 20_000])
 def test_a_full_disk_gives_one_sentence_and_leaves_nothing(root, run, limit):
-    """The system refuses to write beyond a size, as it does on a full disk; also the weights, which once were lost."""
+    """The system refuses to write beyond a size, as on a full disk; even the weights, once lost here, are safe."""
     tables._connection.cache_clear()
     pid = os.fork()
     if not pid:

@@ -1,4 +1,4 @@
-"""A run is whole or absent; equal runs are equal files; every file names its run; damage gives one clear error."""
+"""A run is complete or absent; equal runs have equal files; every file names its run; damage gives one clear error."""
 
 import json
 
@@ -183,7 +183,7 @@ def test_a_failed_run_is_kept_with_its_reason(tmp_path):
 
 @pytest.mark.parametrize("exchanges", [True, False], ids=["in one step", "aside first"])
 def test_a_whole_run_stays_and_a_damaged_one_is_replaced(tmp_path, run, monkeypatch, exchanges):
-    """Also where the system cannot exchange two folders."""
+    """This holds even if the system cannot exchange two folders."""
     if not exchanges:
         monkeypatch.setattr(drafts, "_renameat2", lambda: None)
     folder = commit(tmp_path, run)

@@ -24,7 +24,7 @@ def mount(*words):
 
 @pytest.fixture
 def device(tmp_path):
-    """Mounts a file system of its own, with these options, and unmounts it at the end."""
+    """Mounts a new file system with the given options, and unmounts it at the end."""
     place = tmp_path / "device"
     place.mkdir()
 
@@ -49,7 +49,7 @@ def everything(root):
 
 
 def test_a_store_that_may_not_be_written_to_is_read(store, device, tmp_path, capsys):
-    """Also by root, whom no permissions hold back: the file system itself is read-only."""
+    """Even root, whom permissions do not stop, cannot write here: the file system itself is read-only."""
     root = device("--bind", store)
     mount("-o", "remount,ro,bind", root)
     before = everything(store)

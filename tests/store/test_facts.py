@@ -1,4 +1,4 @@
-"""Facts that somebody altered together with all checksums: no command takes them, and none loads torch in vain."""
+"""Facts that somebody altered together with all checksums: no command accepts them, and none loads torch needlessly."""
 
 import json
 import subprocess

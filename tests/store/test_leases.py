@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock and that of the store, set by hand; the time of a lease stays 60 seconds."""
+    """The monotonic clock and the store's clock, set by hand; a lease still lasts 60 seconds."""
 
     class Clock:
         seconds, store = 1000.0, time.time()
@@ -58,7 +58,7 @@ def touch(path, moment):
 
 
 def watched(root, clock, seconds, watch=None, jump=0.0):
-    """The names that are free after this time of watching, with a check every two seconds."""
+    """Whether the lease is free after `seconds` of watching, with a check every two seconds."""
     watch = watch or Watch(root)
     free = watch.look([KEY])
     clock.later(0.0, jump)
@@ -93,7 +93,8 @@ def test_of_many_that_want_a_lease_one_gets_it(root):
 
     for round_ in range(20):
         if round_ % 2:
-            write(root, str(replace(this_process(), started=7)) + "-" + "0" * 12)  # a dead owner's is taken over by one
+            # one process takes over a dead owner's lease
+            write(root, str(replace(this_process(), started=7)) + "-" + "0" * 12)
         threads = [threading.Thread(target=want) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -183,7 +184,7 @@ def test_a_lease_that_is_touched_is_never_free(root, clock):
 
 
 def test_a_lease_that_is_not_touched_any_more_is_free_after_its_time(root, clock):
-    """Also that of a living process of this system, which was stopped."""
+    """This includes the lease of a process on this machine that is alive but stopped."""
     for owner in (ELSEWHERE, str(this_process()) + "-" + "0" * 12):
         write(root, owner, clock=clock)
         assert not watched(root, clock, 56)

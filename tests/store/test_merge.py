@@ -1,4 +1,4 @@
-"""Two stores of one study become one: every run as it was committed, and nothing that does not verify."""
+"""Two stores of one study become one: every run stays as it was committed; what fails verification is not kept."""
 
 from dataclasses import replace
 

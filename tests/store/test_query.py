@@ -240,7 +240,7 @@ def test_what_is_no_store_is_named(tmp_path):
 
 
 def renamed(experiment, digest):
-    """The entry of an experiment whose module has other contents."""
+    """The plan entry of an experiment whose module has other contents."""
     contents = {"module:toys": digest}
     return replace(entry(experiment), key=run_key(experiment.spec(), contents), contents=contents)
 
@@ -332,6 +332,6 @@ def test_tables_that_are_shared_do_not_name_the_home_folder(tmp_path, monkeypatc
     assert spec["data"]["path"] == "~/mine.npz"
     assert str(home) not in shared.runs["contents"][0]
     assert run_key(spec, contents) == experiment.key, "the run keeps its name"
-    monkeypatch.setenv("HOME", str(home)[:-1])  # another folder whose name only begins alike
+    monkeypatch.setenv("HOME", str(home)[:-1])  # another folder: the name of the home folder only begins with its name
     again = byrote.open(byrote.open(tmp_path / "s").compact(tmp_path / "again")).results
     assert str(home) in again.runs["spec"][0]

@@ -86,7 +86,8 @@ def test_what_is_wrong_is_named_and_made_again(root, name, runs, capsys):
     assert main(["verify", str(root), "--json"]) == 1
     listed = json.loads(capsys.readouterr().out)["flaws"]
     assert [one["key"] for one in listed] == [one.key for one in verification.flaws]
-    if name not in ("no manifest", "gone", "flipped"):  # a run that is not there is no error, and samples are not read
+    # an absent run is not an error, and these commands do not read samples
+    if name not in ("no manifest", "gone", "flipped"):
         for command in ("claims", "report", "compact", "figures"):
             assert main([command, str(root)]) == 2, command
             assert f"run {A} is {kind}: {root / A / file}" in capsys.readouterr().err

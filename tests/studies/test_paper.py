@@ -1,4 +1,5 @@
-"""A short run of every configuration of the studies' `paper` scale: 8 images per class, one epoch, all else as printed.
+"""A short run of every configuration of the studies' `paper` scale: 8 images per class, one epoch, everything else as
+printed.
 
 A configuration is a data set with its preparation, a network, a recipe, a noise law and a start. Each is trained once,
 and each loss once with each kind of network. Data sets that are not on this machine are skipped one by one.
@@ -43,7 +44,7 @@ def learning(e):
 
 
 def chosen(study):
-    """Runs that cover everything, preferably of Fashion-MNIST, which is partly in the package, and with much noise."""
+    """Runs that cover everything, preferably with much noise and on Fashion-MNIST, part of which is in the package."""
 
     def order(run):
         return run[1].data.kind != "fashion_mnist", -getattr(run[1].noise, "rate", 0)
@@ -68,7 +69,7 @@ CHOSEN = {study: chosen(study) for study in STUDIES}
 
 
 def cases():
-    """Every chosen run; the first of each study with each kind of network belongs to the ordinary run."""
+    """Every chosen run; the first one of each study with each kind of network belongs to the ordinary test run."""
     seen = set()
     for study in STUDIES:
         for part, e in CHOSEN[study]:

@@ -45,7 +45,7 @@ def n_train(data):
 
 def facts(study, scale, monkeypatch):
     """A row per planned run: its spec by dotted path, and its facts as the engine writes them."""
-    monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # the labels are not read here
+    monkeypatch.setattr("byrote.noise.Recorded.effective_rate", lambda *_: 0.4)  # here the labels are not read
     monkeypatch.setattr("byrote.noise.Recorded.content", lambda own: own.path, raising=False)
     return _facts(study, scale)
 

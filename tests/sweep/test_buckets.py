@@ -41,7 +41,7 @@ def server():
 
 
 def cache_of(folder):
-    """A cache folder for a machine of its own; it has the compiled kernels of this one, which take long to build."""
+    """A cache folder as of another machine; it has this machine's compiled kernels, which take long to build."""
     with suppress(FileNotFoundError):
         shutil.copytree(cache_folder() / "kernels", folder / "kernels")
     return str(folder)
@@ -49,7 +49,7 @@ def cache_of(folder):
 
 @pytest.fixture
 def url(server, tmp_path, monkeypatch):
-    """The address of a new store, whose copy on this machine is new too."""
+    """The address of a new store; its copy on this machine is new as well."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("BYROTE_CACHE", cache_of(tmp_path / "cache"))
     return f"s3://bucket/{tmp_path.name}/store"
@@ -57,19 +57,19 @@ def url(server, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
-    """The files of an undisturbed sweep in a folder."""
+    """The files of an undisturbed sweep, stored in a folder."""
     sys.path.append(str(TESTS)) if str(TESTS) not in sys.path else None
     return files(run(MINI, tmp_path_factory.mktemp("calm") / "store", imports=["toys"], on="serial").root)
 
 
 def written_down(*folders):
-    """Whether a file below these folders holds the secret."""
+    """Whether any file below these folders contains the secret."""
     paths = [path for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
     return [path for path in paths if SECRET.encode() in path.read_bytes()]
 
 
 def in_bucket(url):
-    """All objects of a store and what they hold."""
+    """All objects of a store and their contents."""
     bucket = bucket_of(located(url))
     return {name: bucket.read(name)[0] for name in bucket.list()}
 
@@ -78,7 +78,8 @@ def test_a_ray_worker_on_another_machine_works_on_the_bucket(url, server, calm, 
     carried_out = pretended.wait
 
     def elsewhere(references, **options):
-        with monkeypatch.context() as there:  # an environment with credentials alone, and a copy of its own
+        # this machine has only credentials in its environment, and its own copy of the store
+        with monkeypatch.context() as there:
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
             there.setattr(mirror, "cache_folder", lambda: tmp_path / "there")
@@ -206,7 +207,7 @@ def test_ray_itself_works_on_the_bucket_and_writes_no_secret(url, calm, cluster,
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)
         port = str(free_port())
         head = ["--head", "--port", port, "--ray-client-server-port", str(free_port()), "--include-dashboard", "false"]
-        with monkeypatch.context() as there:  # the node has credentials, and the driver gives the rest
+        with monkeypatch.context() as there:  # the node has the credentials, and the driver passes on the rest
             there.delenv("AWS_ENDPOINT_URL")
             there.delenv("AWS_REGION")
             there.setenv("BYROTE_CACHE", cache_of(tmp_path / "there"))

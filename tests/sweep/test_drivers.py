@@ -69,7 +69,7 @@ def until(true, seconds=240.0):
 
 
 def in_hand(root, process=None):
-    """The runs that some driver trains, past their first evaluated epoch; or all that this process was training."""
+    """The runs in training that are past their first evaluated epoch; with `process`, all runs that it was training."""
     keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
@@ -87,14 +87,14 @@ def trained(outputs):
 
 
 def nothing_left(root):
-    """Names of files that no store of finished runs needs; written as an assertion, to see them."""
+    """No file is left that a store of finished runs does not need; an assertion, so that a failure names the files."""
     left = {path.name for path in root.iterdir()} - set(committed(root)) - {"plan.json", ".running", "log"}
     assert left | {path.name for path in (root / ".running").iterdir()} == set()
     return True
 
 
 def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_path, monkeypatch):
-    """Another driver's lease is freed while this one waits."""
+    """Another driver's lease is freed while this driver waits."""
     root = tmp_path / "out"
     whole = sweep(MINI, tmp_path / "whole", imports=["toys"], on="serial")
     first = sweep(MINI, root, imports=["toys"], on="serial", limit=1)
@@ -120,7 +120,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 @pytest.mark.long
 @pytest.mark.parametrize("cohorts", [(1, 1, 1), (2, 3, 1)])
 def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohorts):
-    """Also drivers that cut their cohorts differently."""
+    """This includes drivers that cut their cohorts differently."""
     path = study(tmp_path, 40, 10, 6)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=1)
     root = tmp_path / "out"
@@ -156,7 +156,7 @@ def test_a_driver_that_is_stopped_past_its_lease_has_lost_its_run_when_it_wakes(
         assert files(root) == files(whole.root)
     finally:
         os.kill(stopped.pid, signal.SIGCONT)
-    out, error = stopped.communicate(timeout=300)  # what it trained is discarded
+    out, error = stopped.communicate(timeout=300)  # the work of the stopped driver is discarded
     assert (stopped.returncode, out.splitlines()[-1]) == (0, "done 2"), error
     assert stamps == {key: (root / key / "manifest.json").stat().st_mtime_ns for key in committed(root)}
     assert nothing_left(root)

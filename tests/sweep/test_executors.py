@@ -1,4 +1,4 @@
-"""What holds for every executor: tasks in, events out, the same bits, nothing after a stop; and Ray's options."""
+"""The contract of every executor: tasks in, events out, the same bits, nothing after a stop; and Ray's options."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def pretended(monkeypatch):
 
 def executor(name, root, stop=lambda: False):
     root.mkdir(exist_ok=True)
-    (root / "plan.json").touch()  # without one a folder is not a store
+    (root / "plan.json").touch()  # without a plan, a folder is not a store
     setting = Setting(str(root))
     return {
         "serial": lambda: Serial(setting, stop),

@@ -34,7 +34,7 @@ def test_random_workers_are_killed_through_forty_runs(forty, tmp_path):
         while process.poll() is None:
             time.sleep(draw.uniform(0.02, 0.2))
             workers = children(process.pid, "byrote.sweep.worker")
-            # by progress, so that it works on a machine of any speed
+            # waits for progress, not for time, so that it works on a machine of any speed
             if workers and kills < 6 and 6 * kills <= len(committed(root)) < 36:
                 os.kill(draw.choice(workers), signal.SIGKILL)
                 kills += 1

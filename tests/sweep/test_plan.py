@@ -1,4 +1,4 @@
-"""The cohorts of a plan where no size is given."""
+"""The cohorts of a plan if no size is given."""
 
 from dataclasses import replace
 

@@ -25,7 +25,7 @@ PARTS = {
 
 @pytest.fixture
 def busy():
-    """An own reading for one test."""
+    """A user's own reading for one test."""
     yield reading(raising.busy)
     del READINGS["busy"]
 

@@ -1,4 +1,4 @@
-"""Sweeps: the same table from any executor, only what is missing, and nothing lost to a killed worker."""
+"""Sweeps: the same table from any executor, only missing runs are trained, and a killed worker loses nothing."""
 
 import os
 import re
@@ -141,7 +141,7 @@ def test_a_task_that_raises_is_said_and_the_rest_goes_on(tmp_path):
 
 @pytest.mark.parametrize("on", ["serial", "local"])
 def test_a_run_that_raises_costs_itself_and_its_traceback_is_logged_once(tmp_path, serial, on, caplog):
-    """The broken loss shares a cohort with the others; they end as in a sweep without it, bit for bit."""
+    """The broken loss shares a cohort with other losses, whose runs end as in a sweep without it, bit for bit."""
     study = Study.load(MINI)
     axes = study.part[0].axes | {"loss": ["cross_entropy", "robust_log", "toys:Broken"]}
     mixed = study.replace(part=(study.part[0].replace(axes=axes),))

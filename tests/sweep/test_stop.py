@@ -1,4 +1,4 @@
-"""A sweep that stops early: no task starts, current tasks keep checkpoints, and the bits stay the same."""
+"""A sweep that stops early: no new task starts, running tasks keep checkpoints, and the final bits are the same."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_a_stop_remembers_its_first_reason_and_the_time():
 
 
 def test_training_stops_after_the_epoch_in_hand_and_goes_on_to_the_same_numbers(tmp_path):
-    checkpoint = Checkpoint(tmp_path / "c")  # half a minute has not passed: it is saved because of the stop
+    checkpoint = Checkpoint(tmp_path / "c")  # less than half a minute has passed, so it is saved because of the stop
     answers = iter([False, True])
     with pytest.raises(Stopped) as stopped:
         train([tiny()], checkpoint=checkpoint, stop=lambda: next(answers))

@@ -1,4 +1,4 @@
-"""A run whose data are not available does not stop the study, and every list of runs shows it with the reason."""
+"""A run whose data are unavailable does not stop the study, and every list of runs shows the run with the reason."""
 
 import json
 from typing import ClassVar

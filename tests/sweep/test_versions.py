@@ -1,4 +1,4 @@
-"""Edits of data and code are detected: other contents make other runs, and older ones count only if accepted."""
+"""Edits of data and code are detected: new contents make new runs, and older runs count only if accepted."""
 
 import importlib
 import json
@@ -59,7 +59,7 @@ def arrays(path, seed):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with a user's study, data and modules, which are forgotten afterwards."""
+    """A working folder with a user's study, data and modules; the modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     paths = [str(tmp_path), os.path.dirname(toys.__file__), os.environ.get("PYTHONPATH", "")]
@@ -77,7 +77,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def command(*arguments, code=0):
-    """The result of the command in a new process, which has imported nothing before."""
+    """The result of the command in a new process, which has not imported anything yet."""
     done = subprocess.run([sys.executable, "-m", "byrote", *arguments], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done

@@ -1,4 +1,4 @@
-"""One task: halves when memory is short, a checkpoint while it trains, no memory kept after it."""
+"""One task: it is halved when memory is short, saves a checkpoint while it trains, and frees its memory at the end."""
 
 import resource
 

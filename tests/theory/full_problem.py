@@ -20,7 +20,7 @@ __all__ = ["FullSolution", "full_problem"]
 
 @dataclass(frozen=True)
 class FullSolution:
-    """The solution by SLSQP of the problem in the paper: u_1, u_2 in R^M, r, the risk, the worst violation."""
+    """SLSQP's solution of the paper's problem: u_1, u_2 in R^M, r, the risk, the largest constraint violation."""
 
     features: Array
     r: float
@@ -67,7 +67,7 @@ def full_problem(
             options={"ftol": 1e-14, "maxiter": 200},
         )
         end = run.x.copy()
-        end[-1] -= full.room(end).min()  # the least r that these u allow
+        end[-1] -= full.room(end).min()  # the smallest r that these u allow
         value = full.risk(end)[0]
         steps += int(run.nit)
         if value < best:
@@ -85,7 +85,7 @@ def full_problem(
 class _Full:
     """Risk and constraints in x = (u_1 / a, u_2 / a, r / r_max).
 
-    The value of the risk at r = 0 without noise is subtracted from it, and the result divided by eta.
+    The risk at r = 0 without noise is subtracted from the risk, and the result is divided by eta.
     """
 
     alpha: float
@@ -140,7 +140,7 @@ class _Full:
         return 2 * float(value), 2 * float(slope)
 
     def noisy(self, u: Array, sign: float) -> tuple[float, Array]:
-        """Loss of label 1 (sign 1) or 2 (sign -1), whose logit gap is C <h_1 - h_2, u>, and penalty."""
+        """The loss of label 1 (sign 1) or 2 (sign -1), with logit gap C <h_1 - h_2, u>, plus the penalty."""
         toward = np.zeros(self.width)
         toward[:2] = sign * self.scale * self.a * np.array([1.0, -1.0])
         w = float(toward @ u)
@@ -154,7 +154,7 @@ class _Full:
         return (f - self.rest) / self.eta + p1 + p2, gradient
 
     def room(self, x: Array) -> Array:
-        """(C_MD r / D - eta ||u - h||) / (eta D), which is at least 0 for feasible points."""
+        """The slack (C_MD r / D - eta ||u - h||) / (eta D), at least 0 for feasible points."""
         apart = (x[:-1].reshape(2, self.width) - self.centers) / np.sqrt(2)
         return np.asarray(x[-1] - np.linalg.norm(apart, axis=1))
 

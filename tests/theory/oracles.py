@@ -15,7 +15,7 @@ def smoothed_loss(logits, label, alpha):
 
 
 def layer_peeled_objective(W, H, b, alpha, l_w, l_h):
-    """H is (N, K, M)."""
+    """The objective of the layer-peeled problem; H is (N, K, M)."""
     N, K, _ = H.shape
     loss = sum(smoothed_loss(W @ H[n, k] + b, n, alpha) for n in range(N) for k in range(K)) / (N * K)
     return loss + l_w * (W**2).sum() + l_h / K * (H**2).sum()

@@ -27,7 +27,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
     assume(not one.collapsed)
     other = theory.multiclass_dilation(problem, 2, scale_free)
     assert one.value <= other.value + 1e-12 * abs(other.value)
-    if len(other.minima) > 1:  # where two minima are equally deep, rounding chooses
+    if len(other.minima) > 1:  # if two minima are equally deep, rounding chooses
         assume(other.minima[1].value - other.minima[0].value > 1e-9 * abs(other.value))
     assert one.memorization == pytest.approx(other.memorization, rel=1e-7)
     assert one.dilation == pytest.approx(other.dilation, rel=1e-7)
@@ -67,7 +67,7 @@ def test_a_sweep_is_its_points_and_two_minima_are_counted():
         one = theory.bounded_dilation(theory.Problem(0.1, 1e-4, 1e-4, eta, 0.3, loss="robust-log"))
         assert one.memorization == pytest.approx(many.memorization[place], rel=1e-12)
         assert one.stationary == many.stationary[place]
-    # docs/theory/losses.md: at eta = .25 the minimum near the true class is global, at .6 the other one
+    # docs/theory/losses.md: at eta = .25 the minimum near the true class is global, at .6 the other minimum
     fractions = many.r / (etas * many.distance**2 / 0.3)
     assert fractions[1] < 0.01 < 0.5 < fractions[2]
     assert many.stationary[1] == 3

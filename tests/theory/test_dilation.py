@@ -14,8 +14,7 @@ from theory.full_problem import full_problem
 
 
 def test_the_examples_of_theorem_4_3():
-    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is that,
-    # rounded
+    # at half of the bound that Assumption 4.2.3 puts on eta (.00599); the printed eta of .003 is this half, rounded
     for law, ce, ls in (("circle", 0.009008, 0.006045), ("two-point", 0.008925, 0.006011)):
         at = {"eta": 0.5 * 5.99e-3, "law": law}
         assert theory.dilation(alpha=0.0, **at).dilation == pytest.approx(ce, abs=5e-7)
@@ -42,7 +41,7 @@ def test_equals_the_full_problem_by_slsqp(law, alpha, log_w, log_h, log_eta, log
     assume(not solved.collapsed and solved.gap > 0.05)
     full = full_problem(*point, seed=seed)
     assert full.value == pytest.approx(solved.value, rel=1e-9)
-    assert full.value >= solved.value * (1 - 1e-7)  # nothing feasible is below
+    assert full.value >= solved.value * (1 - 1e-7)  # no feasible point has a lower risk
     assert full.dilation == pytest.approx(solved.dilation, rel=1e-6)
     assert full.features == pytest.approx(solved.features, abs=1e-4 * solved.feature_norm)
 
@@ -219,7 +218,8 @@ def test_names_and_units():
     assert 2.0 * solved.dilation == pytest.approx(solved.memorization, rel=1e-13)
     assert solved.memorization_relative == pytest.approx(solved.memorization / solved.distance, rel=1e-13)
     assert solved.r_max == pytest.approx(0.1 * solved.distance**2 / 2.0, rel=1e-13)
-    peeled = theory.layer_peeled(2, 0.1, 0.5e-3, 0.5e-3)  # the sum of two class losses: both penalties halved
+    # the model sums the losses of the two classes, which halves both penalties
+    peeled = theory.layer_peeled(2, 0.1, 0.5e-3, 0.5e-3)
     assert solved.feature_norm == pytest.approx(peeled.feature_norm, rel=1e-13)
     assert solved.gap == pytest.approx(peeled.gap, rel=1e-13)
 
@@ -279,7 +279,7 @@ class TestUsersLaws:
             (lambda: laws.from_density(lambda z: 1 + z, -1.0, 1.0), "not centered"),
             (lambda: laws.from_density(lambda z: z**2 - 1, -1.0, 1.0), "non-negative"),
             (lambda: laws.from_density(lambda z: 0 * z, -1.0, 1.0), "mass"),
-            (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite low < high"),
+            (lambda: laws.from_density(np.ones_like, -np.inf, 1.0), "finite ends with low < high"),
             (lambda: laws.named("gauss"), "law must be one of"),
             (lambda: laws.named("sphere", 1), "width"),
         ],
@@ -320,7 +320,7 @@ def test_the_oracle_refuses_what_has_no_problem():
 
 
 def test_vanishing_penalties_are_certified_or_not_converged():
-    """u_1 comes so near to h_2 that their difference has no digit left: the certificate must not subtract them."""
+    """u_1 comes so near to h_2 that their difference has no digit left: the certificate must not compute it."""
     smoothed = theory.dilation(alpha=0.1, lambda_h=[1e-50, 1e-100, 1e-300, 1e-307])
     assert smoothed.converged.all()
     assert (smoothed.optimality_gap < 1e-15).all()

@@ -84,7 +84,7 @@ def test_bounded_losses_have_two_minima_and_convex_ones_one():
     assert robust.from_true_class.r / robust.r_max < 0.01
     assert np.isnan(robust.optimality_gap)
     more = theory.multiclass_dilation(replace(problem, eta=0.6), 2)
-    assert more.fraction > 0.6  # now memorizing is the global minimum ...
+    assert more.fraction > 0.6  # now the global minimum memorizes ...
     assert (
         more.from_true_class.r / more.r_max < 0.01
     )  # ... which a network that starts without memorization does not reach

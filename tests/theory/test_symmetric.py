@@ -98,7 +98,7 @@ def test_a_torch_loss_is_taken_in_double_precision():
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        ([0, -1], ValueError, r"labels must lie in 0\.\.2, got -1 in row 1"),  # would be the last class
+        ([0, -1], ValueError, r"labels must lie in 0\.\.2, got -1 in row 1"),  # as an index, the last class
         ([0, 3], ValueError, r"labels must lie in 0\.\.2, got 3 in row 1"),
         ([0, 1.5], TypeError, "integer classes, got a list of float64"),  # would be 1
         (["0", "1"], TypeError, "integer classes, got a list of <U1"),

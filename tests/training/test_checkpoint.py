@@ -1,4 +1,4 @@
-"""A cohort that was stopped continues to the same final numbers, also when some of its members are done."""
+"""A stopped cohort continues to the same final numbers, even if some of its members are done."""
 
 import hashlib
 import io
@@ -69,7 +69,7 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
 
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
-    """Every state and the loss of the second epoch, also where bits depend on the kernels of a device."""
+    """Compare every state and the loss of the second epoch, even where bits depend on the kernels of a device."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
     optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]

@@ -1,4 +1,4 @@
-"""The numbers of a run do not depend on the runs that are trained with it, and are those of a plain loop."""
+"""The numbers of a run do not depend on the runs that are trained with it, and equal those of a plain loop."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from byrote.training.steps import optimizer_of
 def same(a, b, device="cpu", bar=1e-2):
     """One run's numbers, bit for bit on the CPU.
 
-    On another device bits may depend on the runs of a cohort. There, the random draws are exact, because the CPU makes
-    them, and the first mean loss is near; later rows depend on gates that flipped.
+    On another device bits may depend on the other runs of the cohort. There, the random draws are still exact, because
+    the CPU makes them, and the first mean loss is close; later rows depend on gates that flipped.
     """
     assert a.history.columns == b.history.columns
     if device != "cpu":
@@ -60,7 +60,7 @@ def test_a_run_is_the_same_alone_and_in_any_cohort(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_all_runs_at_once_train_as_one_by_one(precision, monkeypatch):
-    """The computation of an accelerator, here on the CPU: after an epoch every state is near that of the other way."""
+    """The computation of an accelerator, here on the CPU: after an epoch every state is near run-by-run training."""
     chosen = [e.replace(training=e.training.replace(precision=precision)) for e in MIXED]
     results = []
     for batched in (False, True):

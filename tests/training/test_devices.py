@@ -1,4 +1,4 @@
-"""Training on another device than the CPU: no operator mixes the two, and an epoch gives the result of the CPU."""
+"""Training on a device other than the CPU: no operator mixes the two, and an epoch gives the CPU's result."""
 
 import pytest
 import torch

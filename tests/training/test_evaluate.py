@@ -49,7 +49,7 @@ def test_readings_are_made_in_eval_mode_on_the_whole_training_set(device):
         "class_distance": D,
         "nc1_test": 2 * within / D**2,
     }
-    bar = 2e-5 if device == "cpu" else 1e-3  # the weights lie on the device, the other numbers on the CPU
+    bar = 2e-5 if device == "cpu" else 1e-3  # expected on the CPU, from the device's weights
     for name, value in expected.items():
         assert run.final[name] == pytest.approx(value, rel=bar), name
     assert run.history["epoch"].tolist() == [2, 3], "every second epoch, and the last"

@@ -1,4 +1,4 @@
-"""A start under another loss: the training continues from its weights, not from the state of its optimizer."""
+"""A start under another loss: training continues from its weights, not from the state of its optimizer."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from byrote.training.evaluate import snapshots
 
 @pytest.mark.every(2)
 def test_training_means_are_orthogonal_where_test_means_are_not(device):
-    """T-shirts and shirts: at a test accuracy near .8, the test means mix two directions that differ in training."""
+    """T-shirts and shirts: at a test accuracy near .8, test means mix two directions that are distinct in training."""
     shirts = Experiment(
         data={"kind": "fashion_mnist_subset", "classes": (0, 6), "per_class": 200},
         noise="clean",

@@ -1,7 +1,7 @@
-"""The papers' claims as functions of the stored runs: an `Analysis` in, a verdict out.
+"""The papers' claims, each a function that takes an `Analysis` of the stored runs and returns a verdict.
 
-Each family of claims has a file; importing this package registers them all. A claim has a verdict, the statistic
-pooled over its cells with a 95% interval, and the bar it was held to. How to read one: docs/verdicts.md.
+Each family of claims has a file; importing this package registers them all. A verdict comes with the statistic pooled
+over the claim's cells, its 95% interval, and the bar that it must meet. How to read a verdict: docs/verdicts.md.
 """
 
 from byrote.claims.resisting_losses import resistance

@@ -54,7 +54,7 @@ def _too_alike(group: Group, conditions: list[tuple[str, float]]) -> str:
 
 
 def _resolution(atanh: float, runs: int) -> float:
-    """The smallest step of a rank correlation of n runs, on the scale of atanh; a lower bound of its standard error."""
+    """The smallest step of a rank correlation of n runs, on the scale of atanh: a lower bound on its standard error."""
     step = 12 / (runs**3 - runs)
     return step / max(1 - math.tanh(atanh) ** 2, step) if math.isfinite(atanh) else 0.0
 

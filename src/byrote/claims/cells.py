@@ -39,7 +39,7 @@ class Group:
         return len(self.rows)
 
     def __getitem__(self, column: str) -> Array:
-        """The last reading of each run, (R,)."""
+        """The last reading of a column in each run, (R,)."""
         return self.analysis.last(column)[self.rows]
 
     @property
@@ -66,7 +66,7 @@ class Group:
         return self.where(np.array(self.rates) > 0)
 
     def mean(self, column: str) -> Sample:
-        """The last reading, one value per seed."""
+        """The last reading of a column, one value per seed."""
         return mean_over_seeds(self[column], self.seeds)
 
     def value(self, column: str) -> float:
@@ -94,13 +94,13 @@ class Group:
         return float(np.sum(self["n_train"] * weight[kind]))
 
     def share_floor(self, column: str) -> float:
-        """A lower bound of the standard error of a mean share: the error of counting all samples of all runs once."""
+        """A lower bound on the standard error of a mean share: the binomial error over the samples of all runs."""
         trials = self.samples(column)
         share = self.value(column)
         return wilson_error(min(max(share, 0.0), 1.0) * trials, trials) if trials > 0 and share == share else 0.0
 
     def difference_floor(self, column: str, *others: Group) -> float:
-        """A lower bound of the standard error of a difference of shares from other runs: one of the fewest samples."""
+        """A lower bound on the standard error of a difference of shares: one sample of the group with the fewest."""
         trials = [group.samples(column) for group in (self, *others)]
         return max((1 / count for count in trials if count > 0), default=0.0)
 
@@ -110,7 +110,7 @@ class Cell:
     """The runs of one setting that a claim may use.
 
     Attributes:
-        decides: False for a variation; it is shown, but does not decide where other cells have the same kind of check.
+        decides: False for a variation, which is shown but does not decide if other cells have the same kind of check.
     """
 
     analysis: Analysis = field(repr=False)
@@ -130,7 +130,7 @@ class Cell:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The kinds of its data set and network, as published values name them."""
+        """Its data set and its network, under the names that the table of published values uses."""
         return {
             "dataset": str(self.setting.fields.get("data.kind")),
             "network": str(self.setting.fields.get("network.kind")),
@@ -173,7 +173,7 @@ class Cell:
         return Cell(self.analysis, self.setting, self.rows[mask[self.rows]], self.decides)
 
     def by(self, path: str) -> dict[object, Cell]:
-        """The runs by their value of a field of the spec, ascending: for a claim that varies this field."""
+        """The runs grouped by the value of a field of the spec, ascending, for a claim that varies this field."""
         values = self.analysis.field(path)
         rows_by_value: dict[object, list[int]] = {}
         for row in self.rows.tolist():

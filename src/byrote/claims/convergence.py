@@ -11,14 +11,14 @@ from byrote.claims.verdict import Finding, claim, needed
 
 __all__ = ["DOUBLED"]
 
-_FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # smaller changes count as none; of mem, NC1: relative
-LEAST = 0.01  # seed spreads, the least standard error: J1 may not move at all
-DOUBLED = 2.0  # seed spreads within which the means of the doubled cell must lie: the range of 95% of runs
+_FLOOR = {"j1": 0.002, "mem_mean": 0.01, "nc1_test": 0.01}  # smaller changes count as none; mem and NC1: relative
+LEAST = 0.01  # the least standard error, in seed spreads, because J1 may not move at all
+DOUBLED = 2.0  # in seed spreads: how far the means of the doubled cell may move (the range of 95% of runs)
 _LENGTH = ("training.epochs", "training.schedule", "training.evaluate_every")
 
 
 def _spread(group: Group, column: str) -> float:
-    """The standard deviation over seeds of the last value, at least the change that counts as none."""
+    """The standard deviation over seeds of the last value, but no less than the change that counts as none."""
     values = group[column]
     floor = _FLOOR[column] * (1.0 if column == "j1" else abs(float(np.nanmean(values))))
     return max(float(np.nanstd(values, ddof=1)), floor, 1e-12)
@@ -39,7 +39,7 @@ def _drift(group: Group, column: str) -> np.ndarray:
 
 
 def _movement(cell: Cell, column: str) -> Sample:
-    """The size of the drift in seed spreads, one value per seed: the mean over its losses and eta."""
+    """The size of the drift in seed spreads, one value per seed: the mean over the cell's losses and eta."""
     sizes: list[float] = []
     seeds: list[int] = []
     for loss in cell.losses:
@@ -86,7 +86,7 @@ def _a10(analysis: Analysis) -> Finding:
 
 
 def _add_doubled(gathered: Gathered, family: Cell) -> None:
-    """Doubled minus single length, in seed spreads, for each training length that has a doubled one."""
+    """Compare each training length with its double, where both were run: the change in seed spreads."""
     by_epochs = family.by("training.epochs")
     for epochs, once in by_epochs.items():
         twice = by_epochs.get(2 * epochs) if isinstance(epochs, int) else None

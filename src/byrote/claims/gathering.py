@@ -23,7 +23,7 @@ Premise = Callable[[Cell, float], str]
 
 
 def learned(cell: Cell, rate: float, loss: str = "CE") -> str:
-    """The premise that a network can learn: the loss reaches a clean accuracy of .98. Empty where it is met."""
+    """What is missing of the premise that a network can learn: a clean accuracy of .98. Empty if it is met."""
     group = cell.at(loss, rate)
     if not len(group):
         return f"no run of {loss} at eta {rate:g} in {cell.title}"
@@ -34,7 +34,7 @@ def learned(cell: Cell, rate: float, loss: str = "CE") -> str:
 
 
 def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
-    """The premise that a network can memorize: CE reaches clean accuracy .98 and m at least `least`."""
+    """What is missing of the premise that a network can memorize: under CE clean accuracy .98 and m >= `least`."""
     unmet = learned(cell, rate)
     if unmet:
         return unmet
@@ -43,8 +43,10 @@ def memorizes(cell: Cell, rate: float, least: float = MEMORIZED) -> str:
 
 
 def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
-    """The premises of a claim that a loss resists: CE memorizes at this rate, and the loss itself reaches J1 .98 at
-    eta 0, so that a failure to fit at eta is not a failure to fit anything.
+    """What is missing of the premises of a claim that a loss resists.
+
+    CE must memorize at this rate, and the loss itself must reach J1 .98 at eta 0: a loss that fits nothing does not
+    resist.
     """
     unmet = memorizes(cell, rate)
     if unmet:
@@ -60,17 +62,17 @@ def starts_clean(cell: Cell, rate: float, loss: str = "RLL") -> str:
 class Gathered:
     """The checks, rows and runs of one claim.
 
-    Each method that adds a check takes its cell and `at`, words that distinguish it from other checks of the same
+    Each method that adds a check takes its cell and `at`, words that distinguish the check from others of the same
     setting (a loss, a rate).
     """
 
     analysis: Analysis
     checks: list[Check] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    shown: list[Check] = field(default_factory=list)  # checks that appear in the details and do not decide
+    shown: list[Check] = field(default_factory=list)  # checks that appear in the details but do not decide
     keys: set[str] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)  # the data set of each cell, by the cell's name
-    pooled: list[Check] = field(default_factory=list)  # shares of all runs, used in place of those of each data set
+    pooled: list[Check] = field(default_factory=list)  # shares over all runs, which decide in place of each data set's
 
     def sample(
         self,
@@ -87,12 +89,12 @@ class Gathered:
         used: Iterable[Group] = (),
         shown: bool = False,
     ) -> None:
-        """Hold a statistic with one value per seed to a region.
+        """Check that a statistic with one value per seed lies in a region.
 
         Args:
             cell: gives the check its title and data set, and whether it decides.
             what: the kind of statistic.
-            sample: the values; none: no check is added.
+            sample: the values; without values, no check is added.
             region: where the value lies according to the claim, on the scale of the sample.
             at: words that distinguish the check from others of this cell.
             unmet: the premise that is not met.
@@ -100,7 +102,7 @@ class Gathered:
             outside: according to the claim, the value lies outside the region.
             facts: further columns of its row.
             used: the runs it was computed from.
-            shown: the check appears in the details and does not decide.
+            shown: the check appears in the details but does not decide.
         """
         if not sample.seeds:
             return
@@ -120,7 +122,7 @@ class Gathered:
         self.add(check, cell, used, shown=shown)
 
     def add(self, check: Check, cell: Cell, used: Iterable[Group] = (), *, shown: bool = False) -> None:
-        """Add a complete check; it decides if its cell does."""
+        """Add a complete check, which decides if its cell decides."""
         check = replace(check, decides=cell.decides)
         self.subjects[check.cell] = cell.subject
         for group in used:
@@ -131,21 +133,21 @@ class Gathered:
             self.checks.append(check)
 
     def mean(self, cell: Cell, what: str, group: Group, column: str, region: Region, **more: Any) -> None:
-        """Hold the mean of a reading over seeds to a region; the error of a share is at least that of counting."""
+        """Check the mean of a reading over seeds against a region; a share has at least its binomial error."""
         floor = group.share_floor(column)
         self.sample(cell, what, group.mean(column), region, floor=floor, used=(group,), **more)
 
     def difference(
         self, cell: Cell, what: str, first: Group, second: Group, column: str, region: Region, **more: Any
     ) -> None:
-        """Hold first - second, paired by seed and rate, to a region; the error of shares is at least one sample."""
+        """Check first - second, paired by seed and rate, against a region; a share is uncertain by one sample."""
         floor = first.difference_floor(column, second)
         self.sample(cell, what, first.minus(second, column), region, floor=floor, used=(first, second), **more)
 
     def share(
         self, what: str, of: Sequence[tuple[Cell, Group]], good: Sequence[NDArray[np.bool_]], region: Region
     ) -> None:
-        """Hold a share of independent runs to a region: one check per data set, and one of all runs.
+        """Check a share of independent runs against a region: one check per data set, and one for all runs.
 
         Args:
             of: each cell with those of its runs that count.
@@ -178,14 +180,14 @@ class Gathered:
         """The verdict on all cells together and on each data set.
 
         Args:
-            otherwise: why the claim is not tested, where no check was gathered or one of the kinds is missing.
+            otherwise: the reason to give if no check was gathered or one of the kinds is missing.
             kinds: the kinds of checks without which the claim is not tested.
             nearly_all: the share of cells in which a claim about nearly all cells must hold.
             lacking: a part of the claim that these runs cannot answer.
             notes: remarks for the reason.
 
         Raises:
-            NotTested: there is no check, or none of one of the kinds.
+            NotTested: there is no check, or one of the kinds is missing.
         """
         there = {check.what for check in needed(self.checks, otherwise)}
         needed(there >= set(kinds), otherwise)

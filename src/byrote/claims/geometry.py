@@ -13,7 +13,7 @@ from byrote.claims.verdict import Finding, claim
 __all__ = ["COSINE", "SHARE", "SPREAD", "orthogonal_and_equal"]
 
 COSINE, SPREAD, SHARE = 0.1, 0.2, 0.9
-LOSSES = ("CE", "LS")  # those of Theorem 3.2
+LOSSES = ("CE", "LS")  # the losses of Theorem 3.2
 _WIDTH = ("network.feature_width",)
 
 
@@ -33,7 +33,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
     cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
     minimum="36 runs that all agree to hold",
     needs=("train_uncentred_cosine", "train_norm_cv", "train_classes_at_zero"),
-    true_labels=True,  # that the labels are clean
+    true_labels=True,  # only with these is it known that the labels are clean
 )
 def _a2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)
@@ -56,12 +56,12 @@ def _a2(analysis: Analysis) -> Finding:
 
 
 def _is_read(group: Group) -> NDArray[np.bool_]:
-    """Which runs have the readings: a class mean at exactly 0 has no cosine, and counts as no collapse."""
+    """Which runs have the readings. A run with a class mean at exactly 0 has no cosine; it counts as not collapsed."""
     return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
 
 
 def _shape(name: str, group: Group, hits: NDArray[np.bool_]) -> dict[str, object]:
-    """Further columns on a setting: cosines, norms, and the number of runs with a class mean at zero."""
+    """Further columns about a setting: cosines, norms, and the number of runs with a class mean at zero."""
     readings = ("train_uncentred_cosine", "train_norm_cv", "train_centred_cosine", "uncentred_cosine", "norm_cv")
     row: dict[str, object] = {"cell": name, "what": "share of runs", "value": float(np.mean(hits)), "seeds": len(group)}
     row |= {column: group.value(column) for column in readings if column in group.analysis.runs}

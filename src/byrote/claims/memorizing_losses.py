@@ -17,7 +17,7 @@ from byrote.reference import beside
 __all__ = ["NEEDS", "symmetric"]
 
 LARGEST_RATE, FITTED = 0.6, 0.95
-NOT_STOPPED = 0.5  # m under weight decay or dropout from which they do not stop memorization
+NOT_STOPPED = 0.5  # from this m on, weight decay or dropout does not count as stopping memorization
 NEEDS = ("j1", "j2", "realised_rate", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 _CE_MEMORIZES = "CE reaches a clean accuracy of .98 and m >= .95 in the same cell"
@@ -75,7 +75,7 @@ def _lead(group: Group) -> tuple[Array, list[float]]:
 
 
 def _lead_check(cell: Cell, loss: str, rate: float, group: Group, what: str, unmet: str) -> Check:
-    """A check of t - m without its values; the error is at least one corrupted sample."""
+    """A check of t - m without its values; its error is at least the share of one corrupted sample."""
     name = f"{cell.title} {loss} eta {rate:g}"
     empty, floor = np.full(len(group), np.nan), group.difference_floor("corrupted_as_observed")
     seeds = tuple(group.seeds)
@@ -116,7 +116,7 @@ def _b4(analysis: Analysis) -> Finding:
 
 
 def _first_epoch(group: Group) -> tuple[Array, float]:
-    """Of each run the first evaluated epoch with J1 >= .95 (one past the last when there is none), and the step
+    """For each run, the first evaluated epoch with J1 >= .95 (if there is none, one past the last), and the step
     between evaluations.
     """
     analysis = group.analysis
@@ -203,12 +203,12 @@ def _b10(analysis: Analysis) -> Finding:
 
 
 def _strength(cell: Cell, path: str) -> float:
-    """How much weight decay or dropout the runs of a cell have; 0 where there is no such option."""
+    """How much weight decay or dropout the runs of a cell have; 0 if there is no such option."""
     value = cell.analysis.field(path)[cell.rows[0]]
     return float(value) if isinstance(value, (int, float)) and not math.isnan(value) else 0.0
 
 
 def _kind(cell: Cell, plain: Cell) -> str:
-    """Which regularizer this cell adds to the plain one: one of the two, or none ("")."""
+    """Which of the two regularizers this cell adds to the plain cell, or "" for none."""
     more = [path for path in (_DECAY, _DROPOUT) if _strength(cell, path) > _strength(plain, path)]
     return more[0] if len(more) == 1 else ""

@@ -64,7 +64,7 @@ def fits_of(analysis: Analysis) -> dict[str, Fitted]:
 
 
 def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Variant) -> Gathered:
-    """The checks of one variant of the model: slopes, distances, and memorization where it has an interval."""
+    """The checks of one variant of the model: slopes, distances, and memorization if its prediction has an interval."""
     gathered = Gathered(analysis)
     for one in fitted:
         facts: Row = {"model": variant}
@@ -83,7 +83,7 @@ def _gathered(analysis: Analysis, fitted: Sequence[Fitted], variant: model.Varia
 
 
 def _add_level(gathered: Gathered, one: Fitted, prediction: model.Prediction) -> None:
-    """Compare memorization in one cell with its prediction; without an interval of the prediction, only add a row."""
+    """Compare memorization in one cell with its prediction; if the prediction has no interval, only add a row."""
     facts: Row = {"model": prediction.variant, "loss": prediction.loss, "eta": prediction.eta}
     facts |= {"gave_parameters": prediction.gave_parameters}
     for name in ("predicted_memorization", "measured_memorization", "predicted_dilation", "measured_dilation"):

@@ -24,7 +24,7 @@ _PREMISE = (
     "CE reaches a clean accuracy of .98 and m >= .95 in the same cell: the network can memorize, and was trained "
 )
 _PREMISE += "long enough to; RLL reaches J1 .98 at eta 0: it can learn"
-_STEP = 0.05  # least distance of neighboring rates; between closer ones J1 hardly falls
+_STEP = 0.05  # least distance between neighboring rates; between closer rates J1 hardly falls
 _EACH = "t interval over seeds, its standard error at least that of counting all samples once"
 CLOSE = within(-0.05, 0.05)
 
@@ -167,10 +167,10 @@ def _b6(analysis: Analysis) -> Finding:
 
 
 def resistance(analysis: Analysis) -> list[Row]:
-    """One row per setting, loss and eta: J1, J2, a, t, m and LF's resistance gap J2(eta) - J2(0), over seeds.
+    """One row per setting, loss and eta: means over seeds of J1, J2, a, t, m and the gap J2(eta) - J2(0) of LF.
 
     Args:
-        analysis: the runs of a store, `byrote.open(DIR).analysis`; those whose labels are only given are left out.
+        analysis: the runs of a store, `byrote.open(DIR).analysis`; runs whose true labels are unknown are left out.
 
     Returns:
         Rows with `cell`, `loss`, `rate`, `seeds`, the means of `j1`, `j2`, `a`, `t`, `m`, and `gap` with

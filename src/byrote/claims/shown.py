@@ -28,7 +28,7 @@ _CELL = "padding:.15em .6em;text-align:left;vertical-align:top;color:inherit;bac
 
 
 def estimate(verdict: Verdict) -> str:
-    """The statistic with its interval, to three digits; empty where there is none."""
+    """The statistic with its interval, to three digits; empty if there is no statistic."""
     if verdict.statistic is None:
         return ""
     ends = "" if verdict.interval is None else f" [{verdict.interval[0]:.3g}, {verdict.interval[1]:.3g}]"

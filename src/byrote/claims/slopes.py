@@ -16,7 +16,7 @@ __all__ = ["LINEAR", "RAW", "RELATIVE", "SAME_SLOPE", "add_linear", "line"]
 
 RAW, RELATIVE = "mem_noise_weighted", "mem_noise_weighted_relative"
 SAME_SLOPE = within(math.log(0.8), math.log(1.25))
-LINEAR = at_most(math.log(0.2))  # the share of unexplained variance: R^2 of .8; shown only, see docs/verdicts.md
+LINEAR = at_most(math.log(0.2))  # of the unexplained share: R^2 of .8; shown only, see docs/verdicts.md
 _FEWEST_RATES = 3
 _NEEDS = ("effective_rate", "nc1_test", "class_distance", RAW, RELATIVE)
 _JACKKNIFE = "t interval over jackknife pseudo-values of the seeds, all eta of a seed together"
@@ -74,7 +74,7 @@ def _add_ratio(
     gathered: Gathered, cell: Cell, what: str, pair: tuple[Group, Group], at: str = "", *, outside: bool = False,
     shown: bool = False, x: str = RAW,
 ) -> None:  # fmt: skip
-    """Hold the ratio of two slopes, paired by seed and eta, to [.8, 1.25]."""
+    """Check the ratio of two slopes, paired by seed and eta, against [.8, 1.25]."""
     mine, theirs = (line(group, x) for group in pair)
     if mine is None or theirs is None:
         return

@@ -52,7 +52,7 @@ def _a1(analysis: Analysis) -> Finding:
 
 
 def configurations(restarts: int) -> Finding:
-    """A1 with this many random starts for each problem."""
+    """Claim A1, with this many random starts for each problem."""
     rows: list[Row] = []
     sizes, alphas, products = ((2, 2), (2, 4), (3, 3), (4, 4)), (0.0, 0.2), (1e-3, 3e-2, 1.1)
     for (N, M), alpha, product, bias in itertools.product(sizes, alphas, products, (False, True)):
@@ -97,7 +97,7 @@ def _a9(analysis: Analysis) -> Finding:
 
 
 def orders(points: int) -> Finding:
-    """A9 on a grid with this many values of the penalties and of C_MD, and twice as many of eta."""
+    """Claim A9, on a grid with this many values of the penalties and of C_MD, and twice as many of eta."""
     alpha, lam, slope, share = np.meshgrid(
         [0.01, 0.1, 0.2, 0.4],
         np.geomspace(1e-6, 1e-2, points),
@@ -155,14 +155,14 @@ def _b8(analysis: Analysis) -> Finding:
 
 @dataclass(frozen=True)
 class Stated:
-    """A loss, logits (S, N) and labels (S,) -> (S,), and the class sum that it declares for N classes, or None."""
+    """A loss from logits (S, N) and labels (S,) to (S,), with the class sum that it declares for N classes, or None."""
 
     loss: SampleLoss
     constant: float | None
 
 
 def symmetries(losses: Mapping[str, Stated], without: list[str]) -> Finding:
-    """B8 of these losses: the symmetry constant and the noisy-risk identity of each, on random logits.
+    """Claim B8 for these losses: the symmetry constant and the noisy-risk identity of each, on random logits.
 
     Args:
         losses: by name, each with its declared class sum.

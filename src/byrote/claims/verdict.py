@@ -44,10 +44,10 @@ Value = TypeVar("Value")
 
 
 def needed(value: Value, otherwise: str) -> Value:
-    """The value itself, or `NotTested` where it is empty: for a value that a claim cannot do without.
+    """The value itself; `NotTested` is raised if it is empty. For values that a claim cannot do without.
 
     Raises:
-        NotTested: it is empty, false or 0; the message is `otherwise`.
+        NotTested: the value is empty, false or 0; the message is `otherwise`.
     """
     if not value:
         raise NotTested(otherwise)
@@ -64,7 +64,7 @@ class Finding:
         runs: how many runs were used.
         reason: the deciding check, and the runs left out.
         details: one row for each check.
-        by_dataset: the verdict on each data set by itself, where there are several.
+        by_dataset: the verdict on each data set by itself, if there are several data sets.
         pooled: for each kind of check, the estimate over all cells with its 95% interval.
         forecast: computes how many more seeds would decide; None where seeds cannot decide.
     """
@@ -83,12 +83,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to one claim, from the stored runs and from nothing else.
+    """The answer to one claim, computed from the stored runs alone.
 
     Attributes:
         id, statement, bar, published, method, cells, minimum, premise: see `claim`.
-        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` where the claim's
-            own function raised an exception.
+        word: `holds`, `fails`, `holds except`, `fails in`, `inconclusive`, `not tested`, or `error` if the claim's own
+            function raised an exception.
         verdict: the word as a reader sees it, such as "fails in 3 of 12 cells".
         statistic, interval, runs, reason, details, by_dataset, pooled: see `Finding`.
     """
@@ -182,10 +182,10 @@ class Claim:
     true_labels: bool = False
 
     def __call__(self, analysis: Analysis | None = None) -> Verdict:
-        """The verdict on these runs; a claim of theory needs none.
+        """The verdict on these runs; a claim of theory needs no runs.
 
         Raises:
-            TypeError: the function gave no `Finding`, or one without one of the words.
+            TypeError: the function did not return a `Finding`, or the word of its `Finding` is unknown.
         """
         try:
             finding = self._finding(analysis)
@@ -194,7 +194,7 @@ class Claim:
         return self._verdict(self._with_left_out(finding, analysis))
 
     def error(self, error: BaseException) -> Verdict:
-        """The verdict reported where the function raised an exception."""
+        """The verdict that is reported if the function raised an exception."""
         return self._verdict(Finding("error", reason=described(error)))
 
     def _with_left_out(self, finding: Finding, analysis: Analysis | None) -> Finding:
@@ -228,10 +228,10 @@ class Claim:
     def _finding(self, analysis: Analysis | None) -> Finding:
         finding = self.find(self._seen(analysis))
         if not isinstance(finding, Finding):
-            raise TypeError(f"claim {self.id} must give a Finding, got {type(finding).__name__}")
+            raise TypeError(f"claim {self.id} must return a Finding, got {type(finding).__name__}")
         for text in (finding.word, finding.text or finding.word, *finding.by_dataset.values()):
             if not str(text).startswith(_WORDS):
-                raise TypeError(f"claim {self.id} must give one of the words {', '.join(_WORDS)}, got {text!r}")
+                raise TypeError(f"claim {self.id} must return one of the words {', '.join(_WORDS)}, got {text!r}")
         return finding
 
     def _seen(self, analysis: Analysis | None) -> Analysis | None:
@@ -277,8 +277,9 @@ def claim(
         minimum: runs or seeds without which no verdict is reached.
         premise: what must have happened for the claim to be testable.
         published: what the paper reports.
-        needs: columns of the table the function reads; without one the claim is `not tested`. Where one of them depends
-            on true labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
+        needs: columns of the table that the function reads; if one is missing, the claim is `not tested`. If one of
+            them depends on true labels (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels
+            are known.
         true_labels: the claim is about true labels although no column in `needs` depends on them.
         theory: the claim is decided by computation alone, from no stored run.
 
@@ -309,14 +310,14 @@ def registered(*, theory: bool | None = None) -> list[Claim]:
     """Every registered claim, in the order A2, A3, ..., C4.
 
     Args:
-        theory: only those that are decided by computation alone, or only the others; None for all.
+        theory: True for the claims that are decided by computation alone, False for the others, None for all.
     """
     chosen = [CLAIMS[id] for id in sorted(CLAIMS, key=_order)]
     return chosen if theory is None else [one for one in chosen if one.theory is theory]
 
 
 def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, theory: bool = False) -> Verdicts:
-    """The verdict of every claim on these runs, or of those named.
+    """The verdicts of all claims, or of the named ones, on these runs.
 
     Args:
         analysis: the runs of a store, `byrote.open(DIR).analysis`; None: only the claims of theory are judged.
@@ -325,11 +326,11 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
             `ids` are always judged.
 
     Returns:
-        One verdict per claim, in a list that a notebook shows as a table. Where a claim's function raises an exception,
-        its word is `error`, the traceback is logged once, and the other claims are still judged.
+        One verdict per claim, in a list that a notebook shows as a table. If a claim's function raises an exception,
+        the word of its verdict is `error`, the traceback is logged once, and the other claims are still judged.
 
     Raises:
-        ValueError: an id that no claim has, with the nearest one.
+        ValueError: no claim has this id; the message names the nearest id.
     """
     for id in ids or ():
         if id not in CLAIMS:
@@ -341,7 +342,7 @@ def evaluate(analysis: Analysis | None, ids: Sequence[str] | None = None, *, the
 
 
 def _judged(one: Claim, analysis: Analysis | None) -> Verdict:
-    """The verdict of a claim; it is `error` where its function raises an exception, `SystemExit` included."""
+    """The verdict of a claim; its word is `error` if the function raises an exception, `SystemExit` included."""
     try:
         return one(analysis)
     except (Exception, SystemExit) as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["worth"]
 
-_MOST = 100  # most added seeds that a forecast considers
+_MOST = 100  # the largest number of added seeds that a forecast considers
 
 
 def worth(
@@ -26,15 +26,15 @@ def worth(
     """The worth of each missing run: its chance of deciding a claim per multiply-add, summed over claims.
 
     The forecast of an inconclusive claim gives the number of seeds that would decide it, and the chance
-    (`byrote.analysis.power`). The price is the cost of that many new seeds in its open cells. Each of those runs is
-    worth the chance over the price; seeds
-    beyond that number add nothing. A claim whose cells have no finished run yet has no forecast.
+    (`byrote.analysis.power`). The price is the cost of that many new seeds in the claim's open cells. Each of those
+    runs is worth the chance divided by the price; seeds beyond that number add nothing. A claim whose cells have no
+    finished run yet has no forecast.
 
     Args:
         settings: the settings of the finished runs, see `Analysis.settings`.
         verdicts: the verdicts on the finished runs.
         missing: the runs that could be done, in the order of the plan.
-        costs: multiply-adds of each, by key.
+        costs: multiply-adds of each run, by key.
 
     Returns:
         The worth of each run whose worth is above 0, by key.
@@ -81,7 +81,10 @@ def _first_seeds(cells: Iterable[str], places: Iterable[tuple[str, Entry]], seed
 
 
 def _titles_of(cell: str, titles: Iterable[str]) -> set[str]:
-    """The settings that a cell's name refers to: the longest title that begins it, else those that it begins.
+    """The settings that a cell's name refers to.
+
+    It is the setting with the longest title with which the name begins; if there is none, it is every setting whose
+    title begins with the name.
 
     A cell is named by the title of its setting, and perhaps by a loss, a rate, or what else a claim varies. A claim
     that joins settings names them by what they share.

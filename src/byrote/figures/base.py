@@ -1,4 +1,4 @@
-"""What a figure is, the registry that a decorator fills, and the two ways out: SVG and PDF files, a notebook."""
+"""The figure class, the registry that a decorator fills, and the outputs: SVG and PDF files, and a notebook display."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("byrote")
 
 @dataclass(frozen=True)
 class Drawing:
-    """What one figure's function gives: the Vega-Lite chart, and a caption that names units and number of runs."""
+    """What a figure's function returns: the Vega-Lite chart, and a caption that names units and the number of runs."""
 
     chart: dict[str, Any]
     caption: str
@@ -39,12 +39,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Figure:
-    """A finished figure; shows itself in a notebook without any request leaving the machine.
+    """A finished figure; a notebook shows it without any network request.
 
     Attributes:
         name: file name and anchor, such as "memorization-dilation".
         title: one line in words.
-        paper: the printed figure it stands beside, or "".
+        paper: the figure of the paper that it corresponds to, or "".
         caption: what is drawn, with units, number of runs, and what was left out.
         spec: the chart as a Vega-Lite specification with byrote's theme, its data inside.
     """
@@ -57,23 +57,23 @@ class Figure:
 
     @classmethod
     def of(cls, name: str, title: str, paper: str, caption: str, chart: alt.TopLevelMixin | dict[str, Any]) -> Figure:
-        """A figure of an Altair chart, or of a Vega-Lite specification, in byrote's theme."""
+        """A figure from an Altair chart, or from a Vega-Lite specification, in byrote's theme."""
         plain = chart if isinstance(chart, dict) else chart.to_dict()
         looks = {"config": theme(), "description": f"{title}. {caption}"}
         return cls(name, title, paper, caption, plain | looks)
 
     @property
     def chart(self) -> alt.TopLevelMixin:
-        """The same as an Altair chart, to change it further."""
+        """The figure as an Altair chart, for further changes."""
         chart: alt.TopLevelMixin = require("altair", "report").Chart.from_dict(self.spec)
         return chart
 
     def numbers(self) -> list[dict[str, Any]]:
-        """The rows that the chart draws, each once, with the panel they stand in; see `byrote.figures.numbers`."""
+        """The rows that the chart draws, each once, with the panel that shows them; see `byrote.figures.numbers`."""
         return numbers(self.spec)
 
     def svg(self) -> str:
-        """The chart as an SVG document, without what only a pointer would show, legible on light and dark ground."""
+        """The chart as an SVG document without tooltips, legible on light and dark backgrounds."""
         return offline.with_schemes(self._drawn())
 
     def pdf(self) -> bytes:
@@ -106,20 +106,20 @@ class Source:
     function: Draws
 
     def __call__(self, analysis: Analysis) -> Figure | None:
-        """The figure of these runs; None where they hold nothing for it or lack a column that it needs.
+        """The figure of these runs; None if they give it nothing to draw or lack a column that it needs.
 
         A figure about true labels draws only the runs whose true labels are known.
         """
         seen = analysis.known if self.true_labels else analysis
         if not len(seen.runs) or seen.need(*self.needs):
             return None
-        # Altair checks each part of a chart when it is made, half of the time; a test checks whole charts instead
+        # Altair's own check of each part would take half of the time; a test checks whole charts instead
         with require("altair.utils.schemapi", "report").debug_mode(False):
             drawing = self.function(seen)
         if drawing is None:
             return None
         if not isinstance(drawing, Drawing):
-            raise TypeError(f"figure {self.name} must give a Drawing or None, got {type(drawing).__name__}")
+            raise TypeError(f"figure {self.name} must return a Drawing or None, got {type(drawing).__name__}")
         partial = analysis.results.partial
         unused = given.left_out(int(analysis.given.sum())) if self.true_labels else ""
         caption = " ".join(
@@ -140,17 +140,17 @@ def figure(
     needs: tuple[str, ...] = (),
     true_labels: bool = False,
 ) -> Callable[[Draws], Source]:
-    """Register a function that draws one figure from an analysis, or gives None when it holds nothing for it.
+    """Register a function that draws one figure from an analysis, or returns None if it has nothing to draw.
 
-    The decorated function becomes a `Source`: called with an analysis, it gives a `Figure`.
+    The decorated function becomes a `Source`: called with an analysis, it returns a `Figure`.
 
     Args:
-        name: unique; used as file name and anchor: lower case and hyphens.
+        name: a unique name in lower case with hyphens, used as file name and anchor.
         title: one line in words.
-        paper: the printed figure it stands beside.
-        order: its place on the page, low first.
-        needs: the columns of the history without which there is nothing to draw. Where one of them depends on true
-            labels (`byrote.given.TRUE_LABELS`), the function sees the runs alone whose labels are known.
+        paper: the figure of the paper that it corresponds to.
+        order: its place on the page, lowest first.
+        needs: the columns of the history without which there is nothing to draw. If one of them depends on true labels
+            (`byrote.given.TRUE_LABELS`), the function sees only the runs whose true labels are known.
         true_labels: the figure is about true labels, although no column in `needs` depends on them.
 
     Raises:
@@ -160,7 +160,7 @@ def figure(
     def register(function: Draws) -> Source:
         known = _REGISTRY.get(name)
         if known is not None and known.function.__module__ != function.__module__:
-            raise ValueError(f"there is a figure {name!r} already, in {known.function.__module__}")
+            raise ValueError(f"figure {name!r} exists already, in {known.function.__module__}")
         truth = true_labels or given.speaks_of_true_labels(needs)
         _REGISTRY[name] = Source(name, title, paper, order, needs, truth, function)
         return _REGISTRY[name]
@@ -169,28 +169,28 @@ def figure(
 
 
 def registered() -> list[Source]:
-    """Every figure, in the order of the page; importing a file of this folder is what registers it."""
+    """Every figure, in the order of the page; a figure is registered when its file in this folder is imported."""
     require("altair", "report")
     discover("byrote.figures")
     return sorted(_REGISTRY.values(), key=lambda source: (source.order, source.name))
 
 
 def draw(analysis: Analysis, *names: str) -> list[Figure]:
-    """Draw the named figures, or all for which the runs hold something.
+    """Draw the named figures, or all figures for which the runs have data.
 
     Args:
         analysis: `byrote.open(DIR).analysis`.
         names: the names of figures; without names, all are drawn.
 
     Raises:
-        ValueError: there is no figure of that name (with the nearest).
+        ValueError: there is no figure of that name; the message names the nearest one.
     """
     drawn = (source(analysis) for source in _chosen(names))
     return [one for one in drawn if one is not None]
 
 
 class Drawn(NamedTuple):
-    """What was drawn and written, and what was not, by name with the exception in one sentence."""
+    """The figures that were drawn and written, and, by figure name, the exceptions that prevented others."""
 
     figures: list[Figure]
     files: dict[str, tuple[Path, ...]]
@@ -236,10 +236,10 @@ def _chosen(names: tuple[str, ...]) -> list[Source]:
 
 
 def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
-    """Write `NAME.svg`, `NAME.pdf`, and the numbers behind them as `NAME.csv`, each whole or not at all.
+    """Write `NAME.svg`, `NAME.pdf`, and the numbers behind them as `NAME.csv`; no file is left half written.
 
     Returns:
-        The paths; without the last one for a figure that draws no row of numbers.
+        The paths; a figure that draws no row of numbers has no CSV file.
 
     Raises:
         byrote.files.WriteError: the disk is full or read-only.
@@ -255,7 +255,7 @@ def save(figure: Figure, folder: str | Path) -> tuple[Path, ...]:
 
 
 def _still(part: Any) -> Any:
-    """A specification without tooltips and without words for each mark: a file of half the size."""
+    """A specification without tooltips and without a description of each mark, which halves the file."""
     if isinstance(part, list):
         return [_still(one) for one in part]
     if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""The few pieces every chart is put together from: one legend, lines with bands, notes, panels that wrap."""
+"""The building blocks of every chart: one legend, lines with bands, notes, and panels that wrap."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ Layer = Any  # an altair chart: its methods return Any
 
 
 def values(rows: Rows) -> alt.InlineData:
-    """Rows as inline data: no data frame is needed, types are given in each encoding.
+    """Rows as inline data; no data frame is needed, because each encoding names its type.
 
-    The rows are held as one text, since Altair copies and checks a list anew at every step of composing a chart.
+    The rows are kept as one string, because Altair copies and checks a list again at every step of composing a chart.
     """
     text = json.dumps([dict(row) for row in rows], separators=(",", ":"), allow_nan=False)
     return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
 
 
 def by_loss(names: Sequence[str], channel: str = "color") -> Any:
-    """The encoding of the field `loss` as color, shape or dash, equal in every panel and figure."""
+    """The encoding of the field `loss` as color, shape or dash, the same in every panel and figure."""
     styles = [loss_style(name, names) for name in names]
     if channel == "color":
         return alt.Color(
@@ -65,12 +65,12 @@ def by_loss(names: Sequence[str], channel: str = "color") -> Any:
 
 
 def fixed(domain: Sequence[Any], image: Sequence[Any]) -> alt.Scale:
-    """A scale that gives each value of the domain its place in the image."""
+    """A scale that maps each value of the domain to the value at the same position of the image."""
     return alt.Scale(domain=list(domain), range=list(image))
 
 
 def dimmed(full: float = 1.0) -> Any:
-    """Opacity: full for the losses chosen in the legend (all at first), a small share of it for the rest."""
+    """Opacity: full for the losses chosen in the legend (at first all of them), low for the rest."""
     shown = {"param": CHOSEN, "value": full}
     return alt.OpacityValue(round(0.07 * full, 4), condition=shown)
 
@@ -103,7 +103,7 @@ def share_axis(channel: type[Any], field: str, title: str, domain: tuple[float, 
 
 
 def _share_ticks(low: float, high: float) -> list[float]:
-    """At most five round shares within a domain that starts at a round one.
+    """At most five round shares within a domain that starts at a round share.
 
     >>> _share_ticks(0, 1), _share_ticks(0.7, 1.0), _share_ticks(0.3, 1.0)
     ([0.0, 0.25, 0.5, 0.75, 1.0], [0.7, 0.8, 0.9, 1.0], [0.4, 0.6, 0.8, 1.0])
@@ -135,13 +135,13 @@ def band(rows: Rows, x: Any, field: str, y: Any, names: Sequence[str], detail: s
 
 
 def share_lines(rows: Rows, field: str, y: Any, words: str, names: Sequence[str], last: int) -> list[Layer]:
-    """A share against the epoch, a line per loss: its band, the line, and a point at the last epoch.
+    """A share against the epoch, for each loss: a band, a line, and a point at the last epoch.
 
     Args:
         rows: with `loss`, `epoch`, the field, its ends `_low` and `_high`, and its number of runs `_n`.
         field: the share.
         y: its axis.
-        words: what a tooltip calls it.
+        words: the name of the share in tooltips.
         names: the losses of the figure.
         last: the last epoch.
     """
@@ -163,7 +163,7 @@ def share_lines(rows: Rows, field: str, y: Any, words: str, names: Sequence[str]
 
 
 def interval_words(field: str, count: str) -> str:
-    """The 95% interval of a share, for a tooltip, as an expression of Vega: one run has none.
+    """The 95% interval of a share, for a tooltip, as a Vega expression; a single run has no interval.
 
     >>> interval_words("j1", "j1_n")
     "datum['j1_n'] > 1 ? format(datum['j1_low'], '.1%') + ' to ' + format(datum['j1_high'], '.1%') : 'none (one seed)'"
@@ -179,18 +179,18 @@ def _renamed(axis: Any, field: str) -> Any:
 
 
 def note(text: str, x: float, y: float) -> Layer:
-    """Words inside a panel, at pixels from its upper left corner."""
+    """Text inside a panel, at a distance in pixels from its upper left corner."""
     chart = alt.Chart(values([{}])).mark_text(text=text, align="left", baseline="top", fontStyle="italic", opacity=0.85)
     return chart.encode(**_pixels(x, y))
 
 
 def _pixels(x: float, y: float) -> dict[str, Any]:
-    vega: Any = alt  # these two classes have no types
+    vega: Any = alt  # XValue and YValue have no types
     return {"x": vega.XValue(x), "y": vega.YValue(y)}
 
 
 def apart(rows: Rows, field: str, least: float = 0.075) -> list[dict[str, Any]]:
-    """The rows with `place`, their height moved down until labels stand at least that far from each other.
+    """The rows with `place`: the field's value, moved down until neighboring labels are at least `least` apart.
 
     >>> [round(row["place"], 3) for row in apart([{"j1": 0.5}, {"j1": 0.99}, {"j1": 0.98}], "j1")]
     [0.99, 0.915, 0.5]
@@ -218,14 +218,14 @@ def panels(
     """Layered panels of one size in rows of `columns`, as one specification.
 
     The page wraps the rows sooner on a narrow screen. Layers and panels are joined as plain data: Altair's own `layer`
-    and `concat` copy every part of every panel several times over, a minute where this takes a second.
+    and `concat` copy every part of every panel several times over, which takes a minute instead of a second.
 
     Args:
         charts: the layers of each panel, the lowest first.
-        titles: one per panel; broken into lines where it is wider than the panel.
+        titles: one per panel; a title that is wider than its panel is broken into lines.
         columns: panels per row.
         size: width and height of a panel in pixels.
-        names: the losses of the legend, which takes clicks; none: no legend.
+        names: the losses of the clickable legend; without names there is no legend.
     """
     joined: list[dict[str, Any]] = []
     rows: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from byrote.table import Table
 __all__ = ["feature_plane", "landmarks"]
 
 LOSSES = ("CE", "LS")
-_TEST, _WRONG = 240, 160  # most points drawn of each class
+_TEST, _WRONG = 240, 160  # the most points drawn for each class
 
 
 @figure(
@@ -53,10 +53,10 @@ def feature_plane(analysis: Analysis) -> Drawing | None:
 
 
 def _chosen(analysis: Analysis) -> Selection | None:
-    """One run of each loss, of one seed, at the rate nearest .2, whose features are kept; None where there is none.
+    """One run of each loss with stored features, all of one seed, at the rate nearest .2; None if none has any.
 
-    The seed is the one whose class means come closest to orthogonal under both losses, as the model has them. The
-    stored features are read only where a run could be drawn.
+    The chosen seed is the one whose class means are closest to orthogonal under both losses, as in the model. Stored
+    features are read only for runs that could be drawn.
     """
     possible = [_drawable(one) for one in rated(analysis)]
     if not any(map(len, possible)):
@@ -73,14 +73,14 @@ def _chosen(analysis: Analysis) -> Selection | None:
 
 
 def _drawable(one: Selection) -> Selection:
-    """Its runs of two classes, two features, and some noise, that did not collapse."""
+    """The runs with two classes, two features and some noise that did not collapse."""
     one = one.of_losses(*LOSSES)
     plane = (one.last("feature_width") == 2) & (one.last("num_classes") == 2)
     return one.where(plane & (one.rate > 0) & ~one.collapsed)
 
 
 def _clarity(one: Selection) -> tuple[int, float]:
-    """How well the runs of one seed can be shown beside the model: losses present, then how orthogonal the worst is.
+    """A sort key for a seed: how many losses it has, then how orthogonal the class means of its worst run are.
 
     A class mean at zero has no angle and counts as parallel.
     """
@@ -92,7 +92,7 @@ def _places(one: Selection) -> list[int]:
 
 
 def _end(one: Selection, place: int) -> dict[str, Any]:
-    """What the figure states about one run at the end of training."""
+    """What the figure reports about one run at the end of training."""
     columns = ("nc1_test", "mem_mean", "mem_relative", "uncentred_cosine", "rate")
     readings = {name: float(one.last(name)[place]) for name in columns}
     return readings | {"loss": one.labels[place], "seed": int(one.seeds[place])}
@@ -105,7 +105,7 @@ def _features(one: Selection, place: int) -> Table:
 def landmarks(features: Table) -> dict[str, NDArray[np.float64]]:
     """h1, h2: test means by true class; u1, u2: means of wrongly labeled training samples by observed class.
 
-    Classes are numbered in sorted order. One that is absent has no entry.
+    Classes are numbered in sorted order. A class that is absent has no entry.
     """
     classes = sorted(set(features["true"].tolist()))
     points = {}
@@ -185,6 +185,6 @@ def _landmark_layers(features: Table, x: Any, y: Any, color: str) -> list[alt.Ch
 
 
 def _some(table: Table, most: int) -> list[dict[str, Any]]:
-    """At most so many points, evenly chosen in the stored order."""
+    """At most `most` points, evenly chosen in the stored order."""
     places = np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).round().astype(np.intp))
     return [{"x": round(row["x"], 4), "y": round(row["y"], 4)} for row in table.take(places).rows()]

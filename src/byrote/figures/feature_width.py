@@ -24,7 +24,7 @@ __all__ = ["feature_width"]
     needs=("feature_width", *X, "nc1_test"),
 )
 def feature_width(analysis: Analysis) -> Drawing | None:
-    """NC1 against raw and relative mem, one panel per width M, for the data set run at most widths."""
+    """NC1 against raw and relative mem, one panel per width M, for the data set with runs at the most widths."""
     where, family = _family(analysis)
     if len(family) < 2:
         return None
@@ -46,7 +46,7 @@ def feature_width(analysis: Analysis) -> Drawing | None:
 
 
 def _family(analysis: Analysis) -> tuple[str, dict[int, Selection]]:
-    """The setting with most widths M, of the main ones with M left out: its title, and the runs of each width."""
+    """Among the main settings regardless of M, the one with the most widths: its title, and the runs of each width."""
     columns: list[tuple[str, dict[int, Selection]]] = []
     for setting in analysis.grouped(without=("network.feature_width",)):
         every = Selection.of(analysis, setting)

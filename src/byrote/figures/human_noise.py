@@ -1,4 +1,4 @@
-"""Labels that people got wrong beside labels made wrong at the same rate."""
+"""Labels that people got wrong, compared with labels made wrong at the same rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from byrote.figures.charts import by_loss, dimmed, panels, share_axis, values
 __all__ = ["human_noise"]
 
 MEASURES = {"corrupted_as_observed": "m: wrong labels repeated", "test_accuracy": "accuracy on unseen images"}
-NEAR = 0.05  # recorded labels stand beside simulated noise of a rate no further from theirs
+NEAR = 0.05  # largest distance between the rate of recorded labels and that of the simulated noise beside them
 PEOPLE, SIMULATED = "recorded", "symmetric"
 
 
@@ -47,10 +47,10 @@ def human_noise(analysis: Analysis) -> Drawing | None:
 
 
 def _pairs(one: Selection) -> list[Selection]:
-    """For each file of recorded labels its runs, and those under symmetric noise of the nearest rate above 0.
+    """For each file of recorded labels, its runs and the runs under symmetric noise of the nearest rate above 0.
 
     Args:
-        one: runs that differ in the noise law. A file has one rate, the mean realized one of its runs.
+        one: runs that differ in the noise law. The rate of a file is the mean realized rate of its runs.
     """
     law, whole = one.text("noise"), one.analysis.runs["setting"][one.runs]
     simulated = whole[(law == SIMULATED) & (one.rate > 0)]
@@ -78,7 +78,7 @@ def _shares(one: Selection) -> str:
 
 
 def _tenths(rows: list[dict[str, Any]], field: str) -> tuple[float, float]:
-    """The round tenths that hold every interval."""
+    """The round tenths that contain every interval."""
     ends = [row[f"{field}_{end}"] for row in rows for end in ("low", "high") if row[f"{field}_{end}"] is not None]
     low, high = np.floor(min(ends, default=0.0) * 10) / 10, np.ceil(max(ends, default=1.0) * 10) / 10
     return float(low), float(max(high, low + 0.1))

@@ -16,7 +16,7 @@ __all__ = ["images_a_class"]
 
 _M = "corrupted_as_observed"
 _BAR = 0.1  # the largest m that claim B3 allows
-_FEWEST = 3  # the fewest sizes that make a line
+_FEWEST = 3  # a line needs at least this many sizes
 
 
 @figure(
@@ -26,7 +26,7 @@ _FEWEST = 3  # the fewest sizes that make a line
     needs=(_M, "n_train"),
 )
 def images_a_class(analysis: Analysis) -> Drawing | None:
-    """m against the training images per class, a panel per noise rate, for the setting run at most sizes."""
+    """m against the training images per class, a panel per noise rate, for the setting with the most sizes."""
     families = [_sized(Selection.of(analysis, one)) for one in analysis.grouped(without=("data.per_class",))]
     one = max(families, key=lambda family: (len(_sizes(family)), len(family)), default=None)
     if one is None or len(_sizes(one)) < _FEWEST:

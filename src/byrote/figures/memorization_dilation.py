@@ -55,12 +55,12 @@ def memorization_dilation(analysis: Analysis) -> Drawing | None:
 
 
 def has_line(one: Selection) -> bool:
-    """At least three noise rates with a finite NC1: fewer make no line."""
+    """Whether NC1 is finite at three or more noise rates: fewer do not make a line."""
     return len(one.where(np.isfinite(one.last("nc1_test"))).rates) >= 3
 
 
 def _reading(one: Selection, y: str) -> NDArray[np.float64]:
-    """A reading of each run at the end; the root of NC1 is computed."""
+    """A reading of each run at the end of training; the root of NC1 is computed here."""
     return np.sqrt(one.last("nc1_test")) if y == "sqrt_nc1_test" else one.last(y)
 
 
@@ -70,7 +70,7 @@ def fits(one: Selection, x: str, y: str) -> dict[str, LineFit]:
 
 
 def draw_panel(one: Selection, x: str, y: str, names: list[str]) -> list[Any]:
-    """Every run, the means over seeds, and a line per loss, of one setting."""
+    """The panel of one setting: every run, the means over seeds, and a line per loss."""
     one = one.where(np.isfinite(one.last(x)) & np.isfinite(one.last("nc1_test")))
     ends = _reading(one, y)
     columns = (one.labels, one.rate, one.seeds, one.last(x), ends)

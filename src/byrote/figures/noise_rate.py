@@ -1,4 +1,4 @@
-"""The noise rate that single runs state, against the one they were trained with."""
+"""The noise rate estimated from single runs, against the rate that they were trained with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAWS = ("symmetric", "uniform")  # what the estimate assumes
     needs=("rate_estimate", "rate_low", "rate_high", "underfits", "realised_rate"),
 )
 def noise_rate(analysis: Analysis) -> Drawing | None:
-    """Stated minus realised rate, with its interval, a panel per setting and loss, a mark per run."""
+    """Stated minus realized rate, with its interval, a panel per setting and loss, a mark per run."""
     chosen = one_each((_stated(one) for one in rated(analysis)), NETWORK, len)
     cells = [(one.of_losses(loss), loss) for one in chosen for loss in LOSSES if loss in one.losses]
     if not cells:
@@ -50,7 +50,7 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
 
 
 def _stated(one: Selection) -> Selection:
-    """Its runs that state a rate, of the losses and noise laws that the figure is about."""
+    """The runs with an estimated rate, under the losses and noise laws that the figure is about."""
     if str(one.setting.fields.get("noise.kind")) not in _LAWS:
         return one.of_losses()
     one = one.of_losses(*LOSSES)
@@ -58,7 +58,7 @@ def _stated(one: Selection) -> Selection:
 
 
 def _off(one: Selection, name: str) -> NDArray[np.float64]:
-    """The stated rate or an end of its interval, minus the realised rate, (R,)."""
+    """The stated rate or an end of its interval, minus the realized rate, (R,)."""
     return one.last(f"rate_{name}") - one.last("realised_rate")
 
 
@@ -67,7 +67,7 @@ def _underfits(one: Selection) -> NDArray[np.bool_]:
 
 
 def _doubted(one: Selection) -> NDArray[np.bool_]:
-    """Runs that underfit, or that offer no interval."""
+    """Runs that underfit or have no interval."""
     return _underfits(one) | ~np.isfinite(one.last("rate_low"))
 
 
@@ -81,7 +81,7 @@ def _covered(one: Selection) -> str:
 
 
 def _reach(shown: list[Selection]) -> float:
-    """A round number that no estimate or interval goes beyond, on either side of 0."""
+    """A round number that no estimate or interval exceeds, on either side of 0."""
     ends = np.concatenate([np.abs(_off(one, end)) for one in shown for end in ("estimate", "low", "high")])
     return float(min(np.ceil(np.nanmax(ends) * 10 + 1e-9) / 10, 1.0))
 

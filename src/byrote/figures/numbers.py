@@ -1,4 +1,4 @@
-"""The numbers behind a figure: the rows that its chart holds, as one table."""
+"""The numbers behind a figure: the rows that its chart contains, as one table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def numbers(spec: Mapping[str, Any]) -> list[Row]:
     """The rows that a chart draws, each once, in the order of its panels and layers.
 
     Args:
-        spec: a Vega-Lite specification with its data inside, as `Figure.spec` holds it.
+        spec: a Vega-Lite specification with its data inside, such as `Figure.spec`.
 
     Returns:
         One dictionary per row: `panel` (the panel's title, where the chart has several panels or a title), `mark` (what
@@ -76,7 +76,7 @@ def _mark(view: Mapping[str, Any]) -> str:
 
 
 def _is_drawn(view: Mapping[str, Any]) -> bool:
-    """Whether a view shows numbers: labels do not, and the layer that carries the legend has invisible marks."""
+    """Whether a view shows numbers: labels do not, and neither do the invisible marks that carry the legend."""
     invisible = isinstance(view["mark"], Mapping) and view["mark"].get("opacity") == 0
     return not invisible and _mark(view) != "text"
 

@@ -30,7 +30,7 @@ from byrote.figures.training_accuracy import with_many_classes
 
 __all__ = ["observed_and_true", "published_finals"]
 
-_PANELS = 36  # about as many as a reader compares
+_PANELS = 36  # about as many as a reader can compare
 MEASURES = {"j1": "J1, observed label", "j2": "J2, true label"}
 _LOSSES = {"CE": "cross_entropy", "MSE-p": "mse_probabilities", "RLL": "robust_log", "nMSE": "normalized_mse"}
 
@@ -75,7 +75,7 @@ def observed_and_true(analysis: Analysis) -> Drawing | None:
 
 
 def _spaced(rates: list[float], most: int) -> list[float]:
-    """At most so many rates, evenly chosen from the largest down.
+    """At most `most` rates, evenly chosen from the largest down.
 
     >>> _spaced([0.1, 0.2, 0.3, 0.4], 2), _spaced([0.1, 0.2], 1)
     ([0.1, 0.4], [0.2])

@@ -18,30 +18,31 @@ from byrote.files import cache_folder, write_atomic
 __all__ = ["OPTIONS", "bundle", "embed_json", "frame", "with_schemes"]
 
 OPTIONS = {"actions": False, "renderer": "svg", "ast": True}
-"""How vega-embed draws: SVG, no menu (its editor link leaves the machine), expressions without `eval`."""
+"""How vega-embed draws: SVG, no menu (its link to an editor needs the network), expressions without `eval`."""
 
 _NIGHT, _MOON = "#15171a", "#e9e6e1"
-"""The dark ground and the ink on it, as on the page."""
+"""The dark background and the color of text on it, as on the page."""
 
 
 @functools.lru_cache(maxsize=1)
 def bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script (0.9 MB) that defines `vegaEmbed`.
 
-    vl-convert takes two seconds to join it, so it is kept in byrote's cache folder, under the version of vl-convert.
+    vl-convert takes two seconds to assemble the script. It is kept in byrote's cache folder, under vl-convert's
+    version.
     """
     make = require("vl_convert", "report")
     path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):  # not there yet
         return path.read_bytes().decode()
     script = str(make.javascript_bundle())
-    with contextlib.suppress(OSError):  # a read-only cache: joined again next time
+    with contextlib.suppress(OSError):  # a read-only cache: assembled again next time
         write_atomic(path, script)
     return script
 
 
 def embed_json(value: object) -> str:
-    """JSON that may stand inside a <script> element: no `</script>` and no `<!--` can end it early.
+    """JSON that is safe inside a <script> element: no `</script>` and no `<!--` can end it early.
 
     >>> embed_json({"a": "</script>"})
     '{"a":"\\\\u003c/script>"}'
@@ -59,20 +60,20 @@ _INK = (
 )
 """The script that reads the color of the text around the frame: light text means a dark notebook.
 
-A browser paints a frame white, or black, unless the frame and the document in it have one color scheme.
+A browser paints a frame white or black unless the frame and the document in it have the same color scheme.
 """
 
 
 def _legible() -> str:
-    """The style that replaces the colors that are too pale on light ground or too dark on dark ground, as on the page.
+    """The style that replaces colors too pale on a light background or too dark on a dark one, as on the page.
 
-    White outlines, which set a mark apart from what is below it, take the color of the ground.
+    White outlines, which set a mark apart from what is below it, take the color of the background.
     """
     return _replaced(":root:not(.dark)", LIGHT) + _replaced(".dark", DARK | {"white": _NIGHT})
 
 
 def _replaced(ground: str, colors: Mapping[str, str]) -> str:
-    """The rules that show other colors than the drawn ones within the elements that a selector names."""
+    """The CSS rules that replace the drawn colors inside the elements that a selector matches."""
     return "".join(
         f"{ground} [{part}='{drawn}']{{{part}:{shown}}}"
         for drawn, shown in colors.items()
@@ -81,10 +82,10 @@ def _replaced(ground: str, colors: Mapping[str, str]) -> str:
 
 
 def with_schemes(svg: str) -> str:
-    """An SVG document that a browser shows legibly on a light ground and on a dark one.
+    """An SVG document that is legible in a browser on a light and on a dark background.
 
     Its colors are replaced as on the page, and its ink is light where the reader prefers dark. Programs without media
-    queries show it as drawn, black ink on a light ground; so does print.
+    queries, and printers, show it as drawn, in black on a light background.
     """
     start = svg.index(">") + 1
     drawn = set(re.findall(r"(?:fill|stroke)=\"([^\"]+)\"", svg))
@@ -99,7 +100,7 @@ def with_schemes(svg: str) -> str:
 
 
 def frame(name: str, title: str, caption: str, spec: dict[str, Any]) -> str:
-    """One chart as an <iframe> that holds everything it needs.
+    """One chart as an <iframe> that contains everything it needs.
 
     It sets its own height, and takes the color of the text around it, so that it is legible in a dark notebook as well.
     """

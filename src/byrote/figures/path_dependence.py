@@ -1,4 +1,4 @@
-"""Whether a loss resists or only never gets there: training from random weights, and from weights that memorized."""
+"""Whether a loss resists or merely never reaches memorization: training from random and from memorized weights."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def path_dependence(analysis: Analysis) -> Drawing | None:
 
 
 def _named(analysis: Analysis, setting: Setting) -> Selection:
-    """The runs of settings that differ in the start alone, each line named by its loss and by its start.
+    """The runs of settings that differ only in the start; each line is named by its loss and its start.
 
-    Starts under different losses are different settings, and stay different lines where their losses share a name.
+    Starts under different losses are different settings. They stay different lines even if the losses share a name.
     """
     one = Selection.of(analysis, setting)
     kinds, names = one.field("start.kind").tolist(), one.text("start_loss").tolist()
@@ -65,7 +65,7 @@ def _named(analysis: Analysis, setting: Setting) -> Selection:
 
 
 def _shown(one: Selection) -> Selection:
-    """CE and the losses that were started twice, at the rates of the second starts; nothing if there are none."""
+    """CE and the losses with runs that started from memorized weights, at the rates of those runs; else nothing."""
     twice = [name for name in one.losses if _FROM in name]
     plain = [name.partition(_FROM)[0] for name in twice]
     return one.of_losses("CE", *plain, *twice).at_rate(*one.of_losses(*twice).rates)

@@ -75,13 +75,13 @@ def _chosen(analysis: Analysis) -> list[Selection]:
 
 
 def _modeled(one: Selection) -> Selection:
-    """Its runs with two classes and two features, under uniform noise."""
+    """The runs of a setting with two classes and two features, under uniform noise."""
     plane = (one.last("num_classes") == 2) & (one.last("feature_width") == 2)
     return one.where(plane & (one.text("noise") == "uniform"))
 
 
 def _whole(one: Selection) -> dict[str, NDArray[Any]]:
-    """The columns of its runs under losses that the model has, without the collapsed ones, whose D says nothing."""
+    """The columns of the runs under losses that the model has; collapsed runs, whose D is useless, are left out."""
     modeled = one.of_losses(*KINDS_OF)
     whole = modeled.where(~modeled.collapsed)
     return {name: whole.labels if name == "loss" else whole.last(name) for name in NEEDS}
@@ -105,7 +105,7 @@ def _ends(name: str, estimate: Estimate) -> _Row:
 
 
 def _domain(rows: list[_Row]) -> tuple[float, float]:
-    """One range for both axes: it holds every mark, and the intervals up to a factor of 2 beyond the marks."""
+    """One range for both axes: it contains every mark, and the intervals up to a factor of 2 beyond the marks."""
     seen = np.array([row[name] for row in rows for name in ("predicted", "measured")])
     return float(seen.min()) / 2, float(seen.max()) * 2
 
@@ -156,7 +156,7 @@ def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers within the range: 1, 2, 5 of each power of ten, or the powers alone where those are many.
+    """Round numbers within the range: 1, 2, 5 of each power of ten, or only the powers if there are many.
 
     >>> _ticks(0.04, 0.6), _ticks(0.003, 20)
     ([0.05, 0.1, 0.2, 0.5], [0.01, 0.1, 1.0, 10.0])

@@ -41,7 +41,7 @@ LOSSES = {
 """The losses of the two papers: Okabe and Ito's colors, with violet in place of their second blue."""
 
 LIGHT = {"#D55E00": "#B84500", "#CC79A7": "#B8558F", "#E69F00": "#B07D00", "#999933": "#85852A", "#44AA99": "#2F8F80"}
-"""What the page shows on a light ground in place of the colors that are too pale there; equal hues."""
+"""The replacements, equal in hue, for the colors that are too pale on a light background."""
 DARK = {
     "#0072B2": "#3FA3E0",
     "#5B5B5B": "#A9A9A9",
@@ -50,7 +50,7 @@ DARK = {
     "#882255": "#D06A9C",
     "#117733": "#45B868",
 }
-"""What the page shows on a dark ground in place of the colors that are too dark there; equal hues."""
+"""The replacements, equal in hue, for the colors that are too dark on a dark background."""
 
 _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
     LossStyle("#332288", "circle", (5, 3)),
@@ -63,14 +63,14 @@ _FURTHER = (  # Paul Tol's "muted" scheme, without the hues used above
 
 
 def loss_style(name: str, known: Sequence[str]) -> LossStyle:
-    """The style of a loss among all losses of a report, which get the spare colors in sorted order.
+    """The style of a loss in a report; losses without a color of their own get the spare colors in sorted order.
 
     >>> loss_style("RLL", ["CE", "RLL"]).color
     '#E69F00'
     >>> loss_style("GCE", ["CE", "GCE", "SCE"]).color, loss_style("SCE", ["CE", "GCE", "SCE"]).color
     ('#332288', '#882255')
 
-    Of more further losses than there are spare colors, the next ones have a color again with another mark and dash.
+    If there are more such losses than spare colors, colors repeat with another mark and dash.
     """
     if name in LOSSES:
         return LOSSES[name]

@@ -23,7 +23,7 @@ def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True
     """The logit gap d* of the global minimum over sqrt(lambda_W lambda_H) and alpha, one panel for each N.
 
     The solid line is where W = H = 0 becomes the minimum; the dashed one is the condition printed in MD's
-    Theorem 3.2. Between them the theorem's condition holds and the minimizer is zero.
+    Theorem 3.2. Between the two lines the theorem's condition holds although the minimizer is zero.
 
     >>> len(collapse_diagram((2, 3)).hconcat)
     2
@@ -46,7 +46,7 @@ def _panel(alt: Any, N: int, positive: bool, legend: bool) -> Any:
         {"x": edges[i], "x2": edges[i + 1] * 1.02, "y": steps[j], "y2": steps[j + 1] + 0.002, "gap": float(gap[i, j])}
         for i in range(_CELLS[0])
         for j in range(_CELLS[1])
-        if touched[i, j]  # what reaches beyond the threshold is covered by the strip
+        if touched[i, j]  # the strip covers the part of a cell beyond the threshold
     ]
     x = alt.X(
         "x:Q",

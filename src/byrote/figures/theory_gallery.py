@@ -1,4 +1,4 @@
-"""The figures of the theory laboratory, finished: each with its title, the paper's figure and a caption."""
+"""The finished figures of the theory laboratory, each with its title, the paper's figure and a caption."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
     """One panel per solution, on one scale: class means, spread of clean samples, memorized samples, and forces.
 
     Args:
-        solutions: loss name to one solved point each (their law is drawn as the disc that has the same r).
+        solutions: one solved point for each loss name; its law is drawn as the disc with the same r.
         points: clean samples drawn around each mean.
 
     Raises:
@@ -138,8 +138,8 @@ def _disc(center: tuple[float, float], r: float, points: int, name: str) -> list
 
 
 def _path(solved: Dilation) -> list[dict[str, Any]]:
-    """Where u_1 goes as C_MD goes from 0 (nothing can be memorized) to infinity, everything else fixed: h_2
-    to h_1.
+    """The path of u_1, from h_2 to h_1, as C_MD grows from 0 (nothing can be memorized) to infinity with all else
+    fixed.
     """
     slopes = np.geomspace(1e-2, 1e2, 60)
     alpha, l_w, l_h, eta = (float(one) for one in (solved.alpha, solved.lambda_w, solved.lambda_h, solved.eta))

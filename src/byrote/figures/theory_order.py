@@ -25,7 +25,7 @@ def order_map(
     """Ratio of dilations, CE over LS, over eta and C_MD, one panel per law, at lambda_W = lambda_H = penalty.
 
     Blue: CE dilates more, as the theorem says; orange: LS dilates more. Left of the dashed line Assumption 4.2
-    holds. On the dotted line memorization under CE is half of the full one, r*/r_max = 1/2.
+    holds. On the dotted line memorization under CE is half of full memorization, r*/r_max = 1/2.
 
     >>> len(order_map(laws=("circle",)).hconcat)
     1
@@ -89,8 +89,8 @@ def _panel(alt: Any, law: str, alpha: float, penalty: float, legend: bool) -> An
 
 
 def _crossings(alpha: float, penalty: float, law: str, slopes: Any) -> tuple[Any, Any]:
-    """For each slope the eta at which the ratio falls below 1, and r*/r_max under CE below 1/2; NaN where it
-    does not.
+    """For each slope, the eta at which the ratio falls below 1, and the eta at which r*/r_max under CE falls below 1/2;
+    NaN if there is no such eta.
     """
     eta = np.geomspace(1e-4, 1, 160)
     grid, slope = np.meshgrid(eta, slopes, indexing="ij")

@@ -29,8 +29,8 @@ _LOSSES: tuple[tuple[str, Kind, float], ...] = (
 def two_minima(num_classes: int = 2, penalty: float = 1e-4, slope: float = 0.3, points: int = 16) -> alt.HConcatChart:
     """Share of full memorization at each local minimum against eta, one panel per loss; filled: the global minimum.
 
-    Convex losses (CE, MSE on logits) have one. The bounded ones have two over a range of eta: which one
-    training ends in depends on where it starts (claim C4).
+    Convex losses (CE, MSE on logits) have one minimum. The bounded losses have two over a range of eta, and the start
+    decides in which of them training ends (claim C4).
 
     >>> len(two_minima(points=2).hconcat)
     4

@@ -56,9 +56,10 @@ def training_accuracy(analysis: Analysis) -> Drawing | None:
 
 
 def with_many_classes(analysis: Analysis) -> list[Selection]:
-    """The settings of LF's kind: more than two classes where there are any, otherwise all, with curves to draw.
+    """The settings like LF's, with more than two classes; all settings if there are none like these.
 
-    Of each the losses that were run at two rates: a single curve (another alpha, say) stands beside nothing.
+    Each keeps only the losses that were run at two rates or more: a single curve (another alpha, say) can be compared
+    with nothing.
     """
     curves = [_curves(one) for one in rated(analysis)]
     chosen = one_each(curves, NETWORK, lambda one: len(one.epochs) >= 3)
@@ -102,5 +103,5 @@ def _panel(one: Selection, names: list[str]) -> list[Any]:
 
 
 def _rhos(one: Selection) -> list[float]:
-    """The mean realised share of wrong labels at each nominal rate."""
+    """The mean realized share of wrong labels at each nominal rate."""
     return [float(np.mean(one.at_rate(rate).last("realised_rate"))) for rate in one.rates]

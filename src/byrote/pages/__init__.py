@@ -1,4 +1,4 @@
-"""What all pages share: the layout of an offline page, its style, the script that draws charts, and how one is filled.
+"""What all pages share: the layout of an offline page, its style, its chart script, and how its template is filled.
 
 An offline page is one file that loads nothing over any network: scripts, styles, pictures and data are inside it.
 """
@@ -24,8 +24,8 @@ def fill(part: str, template: str, **context: object) -> str:
 
     Args:
         part: the package that holds the template, which may extend `layout.html.jinja` of this one.
-        template: its name.
-        context: what it is filled with; texts are escaped.
+        template: the name of the template.
+        context: the values of its variables; texts are escaped.
 
     Raises:
         ModuleNotFoundError: the `report` extra is not installed.

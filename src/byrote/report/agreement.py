@@ -1,4 +1,4 @@
-"""What the page states about runs with given labels alone: agreement with those labels, nothing about true ones."""
+"""What the page states about runs whose true labels are unknown: only how far predictions agree with the given ones."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def given_settings(analysis: Analysis) -> list[Selection]:
 
 
 def agreement_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """A table for each setting whose labels are only given, a row per loss and added noise, means over seeds.
+    """A table for each setting whose labels are only given, with a row per loss and added noise; means over seeds.
 
-    J1 is the agreement with the labels as trained on, noise included; the other two are that with the given labels.
-    `rate` is the noise rate of the rows that the page shows first.
+    J1 is the agreement with the labels used in training, added noise included; the other two columns are the agreement
+    with the given labels. `rate` is the noise rate of the rows that the page shows first.
     """
     every = given_settings(analysis)
     names = losses_of(every)
@@ -54,7 +54,7 @@ def _rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def agreement_sentence(analysis: Analysis) -> str:
-    """How far the losses reproduce given labels of samples that were not trained on; empty without such runs."""
+    """How well the losses reproduce the given labels of held-out samples; empty if there are no such runs."""
     every = given_settings(analysis)
     if not every:
         return ""
@@ -74,7 +74,7 @@ def agreement_sentence(analysis: Analysis) -> str:
 
 
 def _with_interval(mean: dict[str, Any]) -> str:
-    """A mean share and its 95% interval over seeds; one seed has none."""
+    """A mean share and its 95% interval over seeds; a single seed has no interval."""
     shown = mean_share(mean, _HELD_OUT)
     half = f" {shown['half']}" if shown["half"] else ""
     return f"{shown['text']}{half} (n = {mean[f'{_HELD_OUT}_n']})"
@@ -89,5 +89,5 @@ def given_limits(analysis: Analysis) -> list[str]:
     which = f"{'All' if analysis.given.all() else f'{runs:,} of the'} {len(analysis.runs):,} runs"
     return [
         f'{which} have data ({kinds}) whose labels are only given ({FIELD} = "{GIVEN}"): no claim and no figure about '
-        'true labels uses them. Where somebody checked the labels, the study says labels = "known".'
+        'true labels uses them. If somebody checked the labels, set labels = "known" in the study.'
     ]

@@ -1,4 +1,4 @@
-"""Two stores or results folders beside each other: runs in common, equal or not, and what each makes of the claims."""
+"""Two stores or results folders compared: which common runs are equal, and the verdicts on the claims in each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Difference:
         key, part: the run.
         what: in one sentence, such as "j1 differs from epoch 4 on, by at most .0125; 3 of 41 readings differ".
         readings: the readings that differ.
-        files: the files of the run that are in both folders with other checksums.
+        files: the files of the run that are in both folders with different checksums.
     """
 
     key: str
@@ -39,17 +39,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two folders have in common, and in what they differ.
+    """What two folders have in common, and how they differ.
 
     Attributes:
         common: the number of runs in both.
-        equal: how many of them have the same readings to the bit in every epoch, and the same files where both folders
-            keep files.
+        equal: how many of the common runs have the same readings to the bit in every epoch, and the same files where
+            both folders keep files.
         only_first, only_second: the number of runs in one folder alone.
         different: the runs in both that are not equal.
         unshared: the readings that only one of the folders has; they are not compared.
-        claims: a row per claim that at least one folder tests: `claim`, `same` (the verdicts are the same words),
-            `first`, `first_estimate`, `first_interval`, `first_runs`, and the same of `second`.
+        claims: a row per claim that at least one folder tests: `claim`, `same` (whether the two verdicts have the same
+            words), `first`, `first_estimate`, `first_interval`, `first_runs`, and the same columns for `second`.
     """
 
     common: int
@@ -68,14 +68,14 @@ class Comparison:
 def compare(first: Store, second: Store) -> Comparison:
     """Compare two folders run by run and claim by claim.
 
-    Equal means equal to the bit: NaN equals NaN, and 0 differs from -0. Runs are matched by their keys, so that only
-    runs of the same spec, files and modules meet. The verdicts are computed now from each folder's runs.
+    Equal means equal to the bit: NaN equals NaN, and 0 differs from -0. Runs are matched by their keys, so only runs of
+    the same spec, files and modules are compared. The verdicts are computed now from each folder's runs.
 
     Args:
         first, second: `byrote.open(DIR)`.
 
     Raises:
-        ValueError: a file of one of them is damaged.
+        ValueError: a file in one of the folders is damaged.
     """
     parts = [dict(zip(_keys(one), one.results.runs["part"].tolist(), strict=True)) for one in (first, second)]
     shared = [key for key in parts[0] if key in parts[1]]
@@ -105,11 +105,11 @@ def _keys(store: Store) -> list[str]:
     return [str(key) for key in runs["key"].tolist()] if len(runs) else []
 
 
-_Differing = dict[str, tuple[int, float]]  # of each reading that differs: the first epoch, and by how much at most
+_Differing = dict[str, tuple[int, float]]  # by reading: the first epoch that differs, and the largest difference
 
 
 def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Differing]:
-    """The runs whose evaluated epochs or readings differ; of other epochs, nothing further is known."""
+    """The runs that differ, with the readings that differ; empty if other epochs were evaluated."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
     differing: dict[str, _Differing] = {}
@@ -157,7 +157,7 @@ def _apart(one: NDArray[Any], two: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _gap(one: Any, two: Any) -> float:
-    """By how much two values differ; infinite where one is absent, or both are words."""
+    """The difference of two values; infinite if one is absent or is not a number."""
     try:
         gap = abs(float(one) - float(two))
     except (TypeError, ValueError):
@@ -191,7 +191,7 @@ def _files_that_differ(first: Store, second: Store, key: str) -> tuple[str, ...]
 
 
 def _claims(first: Store, second: Store) -> list[dict[str, Any]]:
-    """The verdicts of both, for the claims that at least one of them tests."""
+    """The verdicts of both folders, for the claims that at least one of them tests."""
     verdicts = [{one.id: one for one in evaluate(store.analysis)} for store in (first, second)]
     ids = [id for id in verdicts[0] if any(v[id].word != "not tested" for v in verdicts)]
     return [

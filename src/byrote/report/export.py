@@ -29,11 +29,11 @@ _CAPTIONS = {
 
 
 def table_rows(analysis: Analysis, verdicts: Sequence[Verdict]) -> dict[str, list[Row]]:
-    """The rows of every table of the page by the table's name, with all digits; a table without a row is left out.
+    """The rows of every table of the page by the table's name, with all digits; empty tables are left out.
 
     Args:
         analysis: `byrote.open(DIR).analysis`.
-        verdicts: what `byrote.claims.evaluate(analysis)` gave.
+        verdicts: the result of `byrote.claims.evaluate(analysis)`.
 
     Returns:
         `verdicts`, `cells` (each check of each claim), `resistance`, `agreement` and `parts`.
@@ -67,7 +67,7 @@ def export_figures(figures: Sequence[Figure], folder: str | Path, form: Form) ->
     """Write the numbers behind figures into a folder, a file per figure.
 
     Args:
-        figures: what `byrote.figures.draw(analysis)` gave.
+        figures: the result of `byrote.figures.draw(analysis)`.
         folder: made if absent.
         form: "csv", "parquet" or "latex".
 
@@ -92,7 +92,7 @@ def _verdict(one: Verdict) -> Row:
 
 
 def _flat(detail: Row) -> Row:
-    """One check, its interval as two numbers."""
+    """One check, with its interval as two numbers."""
     row: Row = {}
     for name, value in detail.items():
         pair = isinstance(value, (list, tuple)) and len(value) == 2

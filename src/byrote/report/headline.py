@@ -18,7 +18,7 @@ __all__ = ["claims_sentence", "geometry_sentence", "headline", "labels_sentence"
 
 
 def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
-    """What the losses did to the wrong labels, what that did to the geometry, which claims held."""
+    """What the losses did to the wrong labels, how that changed the geometry, and which claims held."""
     one = _main(analysis.known)
     of_runs = [] if one is None else [labels_sentence(one), geometry_sentence(one)]
     sentences = (*of_runs, agreement_sentence(analysis), claims_sentence(verdicts))
@@ -26,25 +26,25 @@ def headline(analysis: Analysis, verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _main(analysis: Analysis) -> Selection | None:
-    """The setting with wrong labels in which most losses were run; among equals the one with most runs."""
+    """The setting with wrong labels in which the most losses were run; of several, the one with the most runs."""
     noisy = one_each(rated(analysis), NETWORK, lambda one: max(one.rates) > 0)
     return max(noisy, key=lambda one: (len(one.losses), len(one)), default=None)
 
 
 def _mean(one: Selection, column: str) -> float:
-    """The mean of the finite last readings of a column; NaN where there is none."""
+    """The mean of the finite last readings of a column; NaN if none is finite."""
     values = one.last(column)
     return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
 
 
 def _means(one: Selection, column: str) -> dict[str, float]:
-    """Mean over seeds of a column by loss, lowest first; a loss without a finite value is left out."""
+    """The mean of a column over seeds for each loss, lowest first; a loss without a finite value is left out."""
     means = {row["loss"]: row[column] for row in one.means(("loss",), (column,)) if row[column] is not None}
     return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
 def labels_sentence(one: Selection) -> str:
-    """Which loss repeats most of the wrong labels, which fewest, and what the latter does with them.
+    """Which loss repeats the most wrong labels, which the fewest, and how often the latter predicts the true class.
 
     Args:
         one: the runs of one setting, some of them with noise.
@@ -95,14 +95,14 @@ def geometry_sentence(one: Selection) -> str:
 
 
 def _within(sample: Sample) -> str:
-    """The 95% interval of a rank correlation over seeds; nothing where one seed gives none."""
+    """The 95% interval of a rank correlation over seeds; empty for a single seed."""
     estimate = sample.estimate()
     low, high = (round(float(np.tanh(end)), 2) for end in (estimate.low, estimate.high))
     return f" {span((low, high))}" if estimate.n > 1 else ""
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
-    """How many claims held, failed, could not be decided, with their names."""
+    """How many claims held, failed or could not be decided, with their names."""
     by = {word: [v.id for v in verdicts if v.word == word] for word in _VERBS}
     tested = sum(len(ids) for ids in by.values())
     broken = [v.id for v in verdicts if v.word == "error"]

@@ -14,7 +14,7 @@ __all__ = ["TOGETHER", "claims_map", "first_estimate"]
 
 Cell = dict[str, str]
 TOGETHER = "judged over all data sets together"
-"""What the map shows on a data set for a claim that was tested without a verdict for each data set."""
+"""What the map shows for a claim that was tested, but not on each data set by itself."""
 
 
 def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
     Returns:
         `columns`, the data sets; `groups`, the rows of each paper, each with the id and statement of its claim and a
-        cell per column; `legend`, the signs that occur, each with its word. It is empty where nothing was tested.
+        cell per column; `legend`, the signs that occur, each with its word. The result is empty if nothing was tested.
     """
     if all(one.word == "not tested" for one in verdicts):
         return {}
@@ -60,7 +60,7 @@ def _cell(where: str, text: str, estimate: str) -> Cell:
 
 
 def first_estimate(verdict: Verdict, dataset: str, columns: Sequence[str]) -> str:
-    """The first number that a claim measured on a data set, with its interval and n; empty where it measured none.
+    """The first number that a claim measured on a data set, with its interval and n; empty if it measured nothing.
 
     Args:
         verdict: the verdict on the claim.

@@ -1,4 +1,4 @@
-"""The page itself: everything gathered, one template filled, figures written beside it."""
+"""The page itself: its contents are gathered, one template is filled, and the figures are written beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from byrote.report.words import opening
 __all__ = ["OPENED", "render", "write_report"]
 
 OPENED = 4
-"""How many figures are open when the page is opened; the others are lines that open."""
+"""How many figures are unfolded when the page is opened; the others are titles that unfold on a click."""
 
 
 _SCRIPTS = (("byrote.pages", "charts.js"), ("byrote.pages", "parts.js"), ("byrote.report", "page.js"))
@@ -37,17 +37,17 @@ _SCRIPTS = (("byrote.pages", "charts.js"), ("byrote.pages", "parts.js"), ("byrot
 def write_report(
     analysis: Analysis, verdicts: Sequence[Verdict], folder: str | Path, drawn: Drawn | None = None
 ) -> Path:
-    """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; gives the page's path.
+    """Write `index.html`, `figures/NAME.{svg,pdf,csv}` and `tables/NAME.csv` into the folder; returns the page's path.
 
     The page is one file that loads nothing over any network: scripts, styles and data are inside. It is written last,
     so a page that exists has its figures and tables.
 
     Args:
         analysis: `byrote.open(DIR).analysis`, with at least one finished run.
-        verdicts: what `byrote.claims.evaluate(analysis)` gave.
+        verdicts: the result of `byrote.claims.evaluate(analysis)`.
         folder: made if absent.
-        drawn: what `byrote.figures.draw_into(folder / "figures", analysis)` gave; None: they are drawn here. Figures
-            whose functions raised an exception are named on the page with it.
+        drawn: the result of `byrote.figures.draw_into(folder / "figures", analysis)`; if None, the figures are drawn
+            here. The page names each figure whose function raised an exception, with the exception.
 
     Raises:
         ValueError: there is no finished run.
@@ -77,8 +77,8 @@ def render(
         analysis: the runs.
         verdicts: the verdicts on them.
         drawn: the figures.
-        raised: by name the figures whose functions raised an exception, with the exception in one sentence.
-        tables: the names of the CSV files in the folder `tables` beside the page, which it links.
+        raised: for the name of each figure whose function raised an exception, the exception in one sentence.
+        tables: the names of the CSV files in the folder `tables` beside the page, to which the page links.
     """
     context = _context(analysis, verdicts, drawn)
     return fill("byrote.report", "page.html.jinja", raised=raised, tables=tables, **context)

@@ -13,7 +13,7 @@ __all__ = ["command", "seeds", "toml", "varying"]
 
 
 def toml(value: object) -> str:
-    """A value in the form of `--set`, TOML on one line; tables leave out None, which means the default.
+    """A value as `--set` takes it, in one line of TOML; inside a table, None means the default and is left out.
 
     >>> toml({"kind": "step", "every": 12, "gamma": 0.1, "seed": None})
     '{kind = "step", every = 12, gamma = 0.1}'
@@ -35,7 +35,7 @@ def toml(value: object) -> str:
 
 
 def varying(specs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The fields in which the specs of a plan differ, by dotted path; a component is one field.
+    """The dotted paths of the fields in which the specs of a plan differ; a component counts as one field.
 
     >>> sorted(varying([{"seed": 0, "training": {"epochs": 3}}, {"seed": 1, "training": {"epochs": 3}}]))
     ['seed']
@@ -48,8 +48,8 @@ def varying(specs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[str, Any], key: str) -> str:
     """`byrote run STUDY --limit 1 --set ...` that trains this spec and no other.
 
-    Overrides go over everything in a study, axes included, so naming each field that differs anywhere in the plan
-    turns all of its points into this one run.
+    Overrides replace every value in a study, axes included. Naming each field that differs anywhere in the plan
+    therefore turns all points of the plan into this one run.
 
     Args:
         spec: the run's full spec.
@@ -70,7 +70,7 @@ def command(spec: Mapping[str, Any], differing: Iterable[str], about: Mapping[st
 
 
 def seeds(spec: Mapping[str, Any], differing: Iterable[str]) -> str:
-    """The end of such a command: the seeds of one run, where they differ within the plan.
+    """The end of a command that `command` made: the seeds of one run, if they differ within the plan.
 
     >>> seeds({"seed": 3, "noise_seed": None}, {"seed", "loss"})
     '--set seed=3'
@@ -83,7 +83,7 @@ def _set(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted paths to values; a component (a mapping with a `kind`) stays whole, since its fields go together."""
+    """Dotted paths to values; a component (a mapping with a `kind`) stays whole, because its fields belong together."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():
         if isinstance(value, Mapping) and "kind" not in value:

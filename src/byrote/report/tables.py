@@ -1,4 +1,4 @@
-"""The page's tables: resistance by loss and noise rate, what was run, on what, and every cell's command."""
+"""The page's tables: resistance by loss and noise rate, what was run on which machine, and each cell's command."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["SHARES", "cells", "environment", "limits", "parts", "resistance_tabl
 SHARES = ("j1", "j2", "corrupted_as_observed", "corrupted_as_true", "clean_accuracy")
 """The shares at the end of training in the table of resistance: J1, J2, m, t and a."""
 _SIZES = {"n_train": "training images", "n_test": "test images", "feature_width": "M"}
-_LISTED = 20  # how many failed runs are named
+_LISTED = 20  # how many of the failed runs are named
 _SHOWN = ("data.kind", "data.classes", "network.kind", "noise.kind")
 
 
 def resistance_tables(analysis: Analysis) -> list[dict[str, Any]]:
-    """J1, J2, m, t, a and the gap J2(eta) - J2(0) at the end of training, a table per setting, a row per loss and eta.
+    """J1, J2, m, t, a and the gap J2(eta) - J2(0) after training: a table per setting, a row per loss and eta.
 
     `rate` is the noise rate of the rows that the page shows first.
     Runs whose labels are only given have tables of their own, see `byrote.report.agreement`.
@@ -71,7 +71,7 @@ def _resistance_rows(one: Selection, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _gap(one: Selection, rate: float) -> str:
-    """J2 at a rate minus J2 at 0 in points, the mean over seeds that have both; a dash if no seed has both."""
+    """J2 at a rate minus J2 at 0 in points, as a mean over the seeds that have both rates; a dash if no seed does."""
     noisy, clean = ((at.last("j2"), at.seeds.tolist(), [0] * len(at)) for at in (one.at_rate(rate), one.at_rate(0.0)))
     gap = paired_difference(noisy, clean).estimate()
     return f"{100 * gap.value:+.1f}".replace("-", "−") if gap.n else "–"
@@ -127,7 +127,7 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 
 
 def _distinct(values: list[Any]) -> str:
-    """Some values in words: all of them, or of more than four the first and the last."""
+    """Some values in words: all if there are at most four, otherwise the first and the last."""
     words = list(dict.fromkeys(_word(value) for value in values))
     return " or ".join(words) if len(words) <= 4 else f"{words[0]} to {words[-1]}"
 
@@ -139,7 +139,7 @@ def _word(value: Any) -> str:
 
 
 def cells(analysis: Analysis) -> list[dict[str, Any]]:
-    """For each part, setting, loss and rate: a command, and for each seed the values of `SEEDS` and `KEY` in it."""
+    """For each part, setting, loss and rate: a command, and per seed the values of `SEEDS` and `KEY` in the command."""
     runs, specs = analysis.runs, analysis.results.specs
     differing = varying(specs.values())
     title = {int(run): setting.title for setting in analysis.settings for run in setting.runs}
@@ -170,14 +170,14 @@ def cells(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _seed(spec: Mapping[str, Any]) -> str:
-    """The seed of a run, with those of its noise and of its split where they are given apart."""
+    """The seed of a run, with the seeds of its noise and of its split if they are set separately."""
     apart = {name: spec.get(f"{name}_seed") for name in ("noise", "split")}
     words = [f"{name} {value}" for name, value in apart.items() if value is not None]
     return ", ".join([str(spec.get("seed", 0)), *words])
 
 
 def environment(analysis: Analysis) -> list[tuple[str, str]]:
-    """Where the runs and this page were made: machine and versions as recorded, nothing of this machine's paths."""
+    """Where the runs and this page were made: machine and versions as recorded, without any path of this machine."""
     about = analysis.results.about
     facts: list[tuple[str, str]] = []
     if about.get("study"):
@@ -206,14 +206,14 @@ def limits(analysis: Analysis) -> list[str]:
         low, high = (int(bound(analysis.last("n_train"))) for bound in (np.nanmin, np.nanmax))
         size = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         few = (
-            " With few images a robust loss may underfit or memorize more than the papers show; the published values "
-            "stand beside ours for that reason."
+            " With few images a robust loss may underfit or memorize more than the papers show, which is why the "
+            "published values are shown beside ours."
         )
         lines.append(f"Runs have {size} training images.{'' if analysis.given.all() else few}")
     collapsed, runs = int(analysis.collapsed.sum()), len(analysis.runs)
     if collapsed:
         lines.append(
-            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1 and nothing relative to a distance."
+            f"{collapsed} of {runs:,} runs collapsed (class means coincide): no NC1, no value relative to a distance."
         )
     lines += [*_variations(analysis), *_left_out(analysis), *given_limits(analysis)]
     changed, share = (
@@ -234,12 +234,12 @@ def _variations(analysis: Analysis) -> list[str]:
         return []
     return [
         "Most figures show one setting of each data set and network, the one with the most runs. The other settings "
-        f"stand in the tables, and in the figures of what they vary: {'; '.join(others)}."
+        f"are in the tables, and in the figures of what they vary: {'; '.join(others)}."
     ]
 
 
 def _left_out(analysis: Analysis) -> list[str]:
-    """The runs that are not on the page: failed ones, those of older versions, those without data, missing ones."""
+    """The runs that are not on the page: failed runs, runs of older versions, runs without data, and missing runs."""
     results, about = analysis.results, analysis.results.about
     failed = np.flatnonzero(results.runs["status"] == "failed")
     columns = (results.runs[name][failed[:_LISTED]].tolist() for name in ("part", "key", "error"))

@@ -1,4 +1,4 @@
-"""Verdicts as a table: plain words with a color and a sign, and everything behind them on request."""
+"""Verdicts as a table: plain words with a color and a sign, and the details on a click."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _cell(value: object) -> str:
 
 
 def grouped(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """Verdicts by paper, those that could not be tested apart."""
+    """Verdicts by paper; verdicts of claims that could not be tested are kept apart."""
     groups = []
     for letter in dict.fromkeys(verdict.id[:1] for verdict in verdicts):
         own = [row(verdict) for verdict in verdicts if verdict.id[:1] == letter]

@@ -1,4 +1,8 @@
-"""The optimization problems of the papers, solved with certificates, and extensions of them."""
+"""The optimization problems of the two papers, solved with certificates, and extensions of these problems.
+
+In this folder MD is *Memorization-Dilation* (Nguyen et al., ICLR 2023), LF is *Does the Loss Function Matter?* (Patel
+and Sastry, PAKDD 2021), CE is cross entropy and LS label smoothing.
+"""
 
 from . import laws
 from .assumption import Condition, Order, check_assumption, eta_bound, order_of_dilations

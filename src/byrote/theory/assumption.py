@@ -1,4 +1,4 @@
-"""Theorem 4.3 of MD: each term of its assumption, and where the order that it states holds."""
+"""Theorem 4.3 of MD: the terms of its assumption, and where the theorem's order of dilations holds."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Order:
-    """CE against LS(alpha) at equal lambdas, eta and C_MD; arrays over a sweep.
+    """CE compared with LS(alpha) at equal lambdas, eta and C_MD; over a sweep, each field is an array.
 
     Attributes:
         ratio: (r_CE / D_CE) / (r_LS / D_LS), NaN where CE or LS has collapsed or eta is 0.
-        holds: ratio > 1.
-        inside: every term of Assumption 4.2 holds.
+        holds: whether ratio > 1.
+        inside: whether every term of Assumption 4.2 holds.
         gamma: ||H_CE|| / ||H_LS||.
         eta_bound: the eta below which Assumption 4.2.3 holds, C^2 (1 - 1/gamma)^2.
-        memorized: r_CE / r_max, 1 when the corrupted samples are memorized in full.
+        memorized: r_CE / r_max, which is 1 when the corrupted samples are memorized in full.
         ce: the optimum under cross entropy.
         ls: the optimum under LS(alpha).
     """
@@ -98,7 +98,8 @@ def eta_bound(problem: Problem) -> Array:
         problem: only its alpha, lambdas and slope are used.
 
     Returns:
-        The bound, in the common shape of these numbers; 0 where LS has larger features than CE or both have collapsed.
+        The bound, in the common shape of alpha, the lambdas and slope; 0 where LS has larger features than CE or both
+        have collapsed.
 
     >>> round(float(eta_bound(Problem(alpha=.1))), 5)
     0.00599
@@ -134,7 +135,7 @@ def check_assumption(problem: Problem) -> list[Condition]:
         Condition("4.2.1", "alpha_0 > 0: LS is not CE under another name", alpha, 0, alpha > 0),
         Condition(
             "4.2.1",
-            "both layer-peeled minimizers are non-zero, the logit gap of LS is above 0 (implied in the paper)",
+            "both layer-peeled minimizers are non-zero: the logit gap of LS is above 0 (implied in the paper)",
             _number(order.ls.gap),
             0,
             not order.ls.collapsed,

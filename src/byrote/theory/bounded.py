@@ -1,7 +1,7 @@
 """The memorization-dilation model of two classes under a bounded loss, solved for all its stationary points at once.
 
 Robust log loss and squared error on probabilities are not convex, so the model can have several minima. At N = 2 both
-depend on the margin x - y of u = x h_j/a + y h_i/a alone. Along the stationarity conditions x, y, the distance
+losses depend only on the margin x - y of u = x h_j/a + y h_i/a. Along the stationarity conditions x, y, the distance
 t = ||u - h_i|| and the multiplier m are then explicit functions of delta = x - y, as in `dilation`. One scalar equation
 remains, m t = (D / C_MD) F'(r), whose roots are separated by a grid.
 """
@@ -26,8 +26,8 @@ __all__ = ["Bounded", "BoundedDilation", "bounded_dilation"]
 Bounded = Literal["robust-log", "squared-probabilities"]
 
 _EVEN = np.linspace(-0.99, 0.99, 97)  # delta / a
-# u from h_j (omega = 0) to h_i: even steps in delta; four points per decade near h_i, where r takes all scales; and
-# only a bracket near h_j, where both sides of the equation are smooth in omega
+# u moves from h_j (omega = 0) to h_i. The steps are even in delta. Near h_i, where r takes all scales, there are four
+# points per decade; near h_j, where both sides of the equation are smooth in omega, a bracket is enough.
 _OMEGA = np.unique(
     np.concatenate(
         [[1e-13, 1e-9, 1e-6, 1e-4, 1e-3], (1 - _EVEN) / (1 + _EVEN), np.geomspace(1e2, 1e7, 21), [1e10, 1e13]]
@@ -38,13 +38,13 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class BoundedDilation:
-    """The global minimum of the two-class model; a number, or an array over a sweep, in each field.
+    """The global minimum of the two-class model; each field is a number, or an array over a sweep.
 
     Attributes:
         r, dilation, memorization, distance, value, collapsed: see `Dilation`.
         observed: coordinate of u along h_j: u = observed h_j/||h_j|| + true h_i/||h_i||.
         true: coordinate of u along h_i.
-        stationary: the number of stationary points; three where there are two minima.
+        stationary: the number of stationary points; three if there are two minima.
     """
 
     r: Real
@@ -61,8 +61,8 @@ class BoundedDilation:
 def bounded_dilation(problem: Problem, scale_free: bool = False) -> BoundedDilation:
     """How much a two-class network memorizes and dilates at the model's global minimum under a bounded loss.
 
-    Why: `multiclass_dilation` searches from five starts for any N. At N = 2 the roots of one scalar equation are all
-    stationary points, so that none is missed and many parameter points are solved together. Tests show that the two
+    Why: `multiclass_dilation` searches from five starts for any N. At N = 2 the roots of one scalar equation give every
+    stationary point, so none is missed, and many parameter points are solved together. Tests show that the two
     functions agree.
 
     Args:
@@ -118,7 +118,7 @@ class _Two:
     @classmethod
     def of(cls, loss: Bounded, alpha: float, geometry: Geometry, penalty: float, law: LawLike) -> _Two:
         points, weights = plane_nodes(law)
-        Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle has each Z twice
+        Z, at = np.unique((points[:, 0] - points[:, 1]).round(14), return_inverse=True)  # a circle gives each Z twice
         return cls(
             loss,
             alpha,
@@ -136,8 +136,8 @@ class _Two:
         return np.asarray(2 * q * q)
 
     def descent(self, w: Array) -> Array:
-        """-psi'(w): with p the probability of the observed class and q = 1 - p, 4 p q^2 of the squared error and
-        p q (1/(alpha + p) + 1/(alpha + q)) of robust log, where (alpha + p)(alpha + q) = alpha^2 + alpha + p q.
+        """-psi'(w). With p the probability of the observed class and q = 1 - p, it is 4 p q^2 for the squared error and
+        p q (1/(alpha + p) + 1/(alpha + q)) for robust log, where (alpha + p)(alpha + q) = alpha^2 + alpha + p q.
         """
         e = np.exp(-np.abs(w))
         both = e / ((1 + e) * (1 + e))  # p q
@@ -201,7 +201,7 @@ def _best(problem: _Two, eta: Array, slope: Array) -> tuple[Array, NDArray[np.in
 def _roots(
     problem: _Two, eta: Array, slope: Array, bracket: tuple[Array, Array], heights: tuple[Array, Array]
 ) -> Array:
-    """One root in each bracket, in log omega: regula falsi that halves the value at an end that stays (Illinois)."""
+    """One root per bracket, in log omega, by regula falsi that halves the value at an end that stays put (Illinois)."""
     low, high = np.log(bracket[0]), np.log(bracket[1])
     below, above = heights[0].copy(), heights[1].copy()
     side = np.zeros(len(low))  # which end moved last

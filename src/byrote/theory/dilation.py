@@ -29,14 +29,14 @@ _SMALL = 1e-9  # the relative residual at which the scalar equation counts as so
 
 @dataclass(frozen=True)
 class Dilation:
-    """The optimum of the two-class model; a number, or an array over a sweep, in each field.
+    """The optimum of the two-class model; each field is a number, or an array over a sweep.
 
     Attributes:
         alpha, lambda_w, lambda_h, eta, slope, law, width, loss: see `Problem`.
         r: optimal standard deviation.
         dilation: r / D.
         memorization: eta ||u_1 - h_2||.
-        memorization_relative: that over D.
+        memorization_relative: memorization / D.
         r_max: eta D^2 / C_MD, the r that full memorization would need.
         distance: D = ||h_1 - h_2||.
         gap: logit gap d of the class means.
@@ -47,8 +47,8 @@ class Dilation:
         value: the MD risk.
         residual: the residual of the scalar equation, relative to its larger side.
         optimality_gap: no feasible (u_1, u_2, r) has a risk below value - optimality_gap (strong convexity).
-        collapsed: the class means are 0.
-        converged: the search ended, and the residual is at most 1e-9.
+        collapsed: whether the class means are 0.
+        converged: whether the search ended with a residual of at most 1e-9.
         iterations: the largest number of steps that a point took.
     """
 
@@ -175,7 +175,7 @@ def solve_dilation(problem: Problem) -> Dilation:
 
 
 def _sweep(columns: list[Array], problem: Problem, law: Law) -> tuple[dict[str, Array], int]:
-    """All points, solved in chunks of similar spread, because those share quadrature panels."""
+    """Solve all points, in chunks of points with similar spread, because such points share quadrature panels."""
     alpha, l_w, l_h, eta, slope = columns
     whole = TwoClass.of(alpha, l_w, l_h, eta, slope, law, problem.loss)
     order = np.argsort(whole.gap * eta * whole.a / slope, kind="stable")

@@ -24,8 +24,8 @@ class StationaryPoint:
         weight: W, (N, M).
         features: H, (N K, M).
         bias: b, (N,); unused without a bias.
-        kind: from the Hessian on the critical cone, where entries of H that a positive multiplier holds at 0 stay at 0:
-            `minimum` has no direction of curvature below -tolerance, `saddle` has one.
+        kind: a `saddle` has a direction of curvature below -tolerance on the critical cone, a `minimum` has none. On
+            the cone, entries of H that a positive multiplier holds at 0 stay at 0.
         flat: the number of flat directions, such as a rotation of signed features.
         lowest_curvature: the lowest curvature on the critical cone.
         times_met: how many restarts ended here.
@@ -84,7 +84,7 @@ def solve_free(
     Args:
         num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
         samples: K, samples per class.
-        loss: any of `KINDS`; the non-convex ones have no certificate, so that the restarts are the only evidence.
+        loss: any of `KINDS`; the non-convex ones have no certificate: the restarts are the only evidence.
         restarts: random starts (at N = M = 2 one start in five ends in a spurious minimum).
         seed: the seed of the starts.
         tolerance: bound on the projected gradient, in variables scaled so that both penalties are equal.
@@ -136,7 +136,8 @@ def free_problem(
     samples: int,
     loss: LogitLoss,
 ) -> tuple[Objective, list[tuple[int, ...]], tuple[float, float]]:
-    """The objective on a flat vector (W, H, b), the three shapes, and the two scales that turn it into W and H.
+    """The objective as a function of a flat vector (W, H, b), the three shapes, and the two scales that turn it into W
+    and H.
 
     The variables are W / w and H / h with lambda_W w^2 = lambda_H h^2 and w h = 1, so that the products W H are
     unchanged and both penalties are equal.
@@ -147,7 +148,7 @@ def free_problem(
     if K < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     scale_w = float((l_h / l_w) ** 0.25)
-    penalty = float(np.sqrt(l_w) * np.sqrt(l_h))  # of both, in scaled variables
+    penalty = float(np.sqrt(l_w) * np.sqrt(l_h))  # for W and for H, in the scaled variables
     labels, counts = np.repeat(np.arange(N), K), np.ones(N)
     shapes: list[tuple[int, ...]] = [(N, M), (N * K, M), (N,)]
 
@@ -240,6 +241,6 @@ def _lowest_curvature(matrix: Array, weak: NDArray[np.bool_]) -> float:
 
 
 def _on_cone(vector: Array, weak: NDArray[np.bool_]) -> Array:
-    """The nearest unit vector with non-negative `weak` entries; 0 where there is none."""
+    """The nearest unit vector with non-negative `weak` entries, or 0 where no such vector exists."""
     clipped = np.where(weak, np.maximum(vector, 0), vector)
     return np.asarray(clipped / (np.linalg.norm(clipped) or 1.0))

@@ -31,12 +31,12 @@ class Geometry:
         feature_norm: a, the norm of a class mean.
         classifier_scale: C of w_n = C (h_n - hbar).
         value: the value of the objective.
-        collapsed: the class means are 0.
-        certified: the configuration is the global minimum of the free problem, by convexity; otherwise it is only the
-            best of the symmetric ones.
+        collapsed: whether the class means are 0.
+        certified: whether convexity makes the configuration the global minimum of the free problem; otherwise it is
+            only the best symmetric configuration.
         stationary_gaps: every gap at which the reduced problem is stationary, 0 included.
         logit_scale: k = C a: a feature sum_n u_n h_n / a has logits k u_n (up to a common shift for centered losses).
-        distance: D, the distance of two class means.
+        distance: D, the distance between two class means.
     """
 
     num_classes: int
@@ -62,7 +62,7 @@ class Geometry:
 def class_geometry(loss: LogitLoss, num_classes: int = 2, lambda_w: float = 1e-3, lambda_h: float = 1e-3) -> Geometry:
     """The symmetric minimum of (1/N) sum_n loss(W h_n) + lambda_W ||W||^2 + lambda_H ||H||^2 with H >= 0.
 
-    Relaxation: label smoothing's formulas with alpha N/(N-1) in the place of alpha. Squared on logits: the
+    Relaxation: label smoothing's formulas with alpha N/(N-1) in place of alpha. Squared on logits: the
     singular values of W H are shrunk, to 1 - N^2 sqrt(lambda_W lambda_H). Robust log and squared on
     probabilities: the roots of a cubic in e^d or in p.
 
@@ -118,7 +118,7 @@ def _symmetric_loss(loss: LogitLoss, N: int, gap: float) -> float:
 
 
 def _stationary_gaps(loss: LogitLoss, N: int, cost: float) -> tuple[float, ...]:
-    """Zeros of ell'(d) + cost in d > 0, for the two losses that are bounded: roots of a cubic."""
+    """Zeros of ell'(d) + cost for d > 0, under the two bounded losses: they are roots of a cubic."""
     if loss.kind == "squared-probabilities":  # ell = (1-p)^2 N/(N-1), p' = p (1-p)
         p = Polynomial([0, 1])
         cubic = 2 * N / (N - 1) * p * (1 - p) ** 2 - cost

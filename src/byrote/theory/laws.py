@@ -21,7 +21,8 @@ LAWS = ("two-point", "segment", "circle", "disc", "sphere")
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
-# Between these breaks of its argument, twelve Gauss nodes integrate the logistic function to full relative precision.
+# Between these breakpoints of its argument, twelve Gauss nodes integrate the logistic function to full relative
+# precision.
 KINK_BREAKS = np.array([-40.0, -20.0, -9.0, -4.0, 0.0, 4.0, 9.0, 16.0, 24.0, 32.0, 40.0])
 
 
@@ -40,7 +41,7 @@ class Law:
     second_moment: float
     atoms: tuple[Array, Array] | None = None  # points, weights
     curve: tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]] | None = None
-    knots: tuple[float, ...] = ()  # breaks of the law itself, in Z
+    knots: tuple[float, ...] = ()  # breakpoints of the law itself, in Z
     vectors: Array | None = None  # (S, 2), samples in the plane of h_1 and h_2
 
     def nodes(self, offset: Array, scale: Array, extra: Array | None = None) -> tuple[Array, Array]:
@@ -122,8 +123,8 @@ def from_samples(samples: ArrayLike, name: str = "samples", tolerance: float = 1
     """The uniform law on given points, rescaled to E ||v||^2 = 1.
 
     Args:
-        samples: (S,), the component of v along w_1 - w_2 (v has no other), or (S, M), vectors whose first two
-            coordinates are those along h_1 and h_2, in the frame of class 1.
+        samples: (S,), the component of v along w_1 - w_2 (if v has no other component), or (S, M), vectors whose first
+            two coordinates are those along h_1 and h_2, in the frame of class 1.
         name: what errors and results call the law.
         tolerance: the largest mean that counts as 0, relative to the spread.
 
@@ -162,7 +163,7 @@ def plane_nodes(law: str | Law, fine: bool = True) -> tuple[Array, Array]:
     (h_n - h_m) / ||h_n - h_m||. `fine=False` takes fewer nodes, so that the difference estimates the error.
 
     Raises:
-        ValueError: the law is not one of the plane (sphere).
+        ValueError: the law does not lie in the plane (sphere).
 
     >>> points, weights = plane_nodes("disc")
     >>> round(float(weights @ (points ** 2).sum(axis=1)), 12)
@@ -216,7 +217,7 @@ def from_density(
     2.44949
     """
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"a bounded law needs finite low < high, got [{low}, {high}]")
+        raise ValueError(f"a bounded law needs finite ends with low < high, got [{low}, {high}]")
     fixed = np.linspace(low, high, 17)[1:-1]
     edges = np.unique(np.array([low, *fixed, *knots, high]))
     points = (edges[:-1, None] + np.diff(edges)[:, None] * (_NODES + 1) / 2).reshape(-1)

@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LayerPeeled:
-    """The global minimum of the layer-peeled problem; a number, or an array over a sweep, in each field.
+    """The global minimum of the layer-peeled problem; each field is a number, or an array over a sweep.
 
     Attributes:
         num_classes, alpha, lambda_w, lambda_h, positive, bias, width: see `layer_peeled`.
@@ -36,13 +36,13 @@ class LayerPeeled:
         gap: the logit gap d*.
         feature_norm: a, the norm of every class mean.
         classifier_scale: C of w_n = C (h_n - hbar).
-        collapsed: the minimum is W = H = 0.
-        lower_bound: a lower bound of the objective at every (W, H, b).
+        collapsed: whether the minimum is W = H = 0.
+        lower_bound: a lower bound on the objective at every (W, H, b).
         optimality_gap: value - lower_bound, the certificate.
         exact_margin: see `thresholds`.
         printed_margin: see `thresholds`.
-        converged: always true; numerical solutions have the field as well.
-        iterations: always 0; numerical solutions have the field as well.
+        converged: always true; the field is here because numerical solutions have it.
+        iterations: always 0; the field is here because numerical solutions have it.
     """
 
     num_classes: int | Array
@@ -66,10 +66,10 @@ class LayerPeeled:
 
     @property
     def features(self) -> Array:
-        """The class means of one minimizer, (N, M), rows h_n; the others are images of it under symmetries."""
+        """The class means of one minimizer, (N, M), rows h_n; symmetries map it to the others."""
         num_classes, width = self._one_point()
         frame = np.eye(num_classes, width)
-        if not self.positive:  # the simplex: project the unit vectors off their mean, then to norm one
+        if not self.positive:  # the simplex: center the unit vectors, then scale each to norm one
             frame[:, :num_classes] -= 1 / num_classes
             frame *= np.sqrt(num_classes / (num_classes - 1))
         return np.asarray(self.feature_norm * frame)
@@ -82,7 +82,7 @@ class LayerPeeled:
 
     def _one_point(self) -> tuple[int, int]:
         if not isinstance(self.value, float):
-            raise ValueError("matrices belong to one parameter point: solve that point alone, not a sweep")
+            raise ValueError("the matrices exist for one parameter point only: solve that point alone, not a sweep")
         num_classes = int(np.asarray(self.num_classes))
         return num_classes, width_of(self.width, num_classes)
 
@@ -129,7 +129,7 @@ def layer_peeled(
     c = smooth * (N - 1) / N + cost
     gap = np.where(c < (N - 1) / N, np.log1p(np.maximum((N - 1) - N * c, 0) / c), 0.0)
     value = np.log1p((N - 1) * np.exp(-gap)) + c * gap
-    feature_norm = np.sqrt(cost * gap / (2 * N)) / np.sqrt(l_h)  # half of the penalty is the features'
+    feature_norm = np.sqrt(cost * gap / (2 * N)) / np.sqrt(l_h)  # half of the penalty falls on the features
     scale = np.sqrt(l_h) / np.sqrt(l_w) * (np.sqrt(N / (N - 1)) if positive else 1)  # products would overflow
     bound = _entropy_bound(N, smooth, l_w, l_h, positive)
     exact, printed = _margins(N, smooth, l_w, l_h, positive)
@@ -161,7 +161,7 @@ def layer_peeled(
 def lower_bound(
     num_classes: int, alpha: float, lambda_w: float, lambda_h: float, positive: bool = True, p: float | None = None
 ) -> float:
-    """A lower bound of the layer-peeled objective at every (W, H, b), from weak duality, without a solver.
+    """A lower bound on the layer-peeled objective at every (W, H, b), from weak duality, without a solver.
 
     By convexity of the loss in the logits, at any point of the family Z = d (I - J/N),
     objective >= Entropy(p, (1-p)/(N-1), ...) as long as s = (1 - alpha + alpha/N - p) N/(N-1) satisfies
@@ -173,7 +173,7 @@ def lower_bound(
         p: the softmax probability of the own class at the point of tangency; default: the best admissible one.
 
     Raises:
-        ValueError: p is not admissible, so that it gives no bound.
+        ValueError: p is not admissible and gives no bound.
 
     >>> round(lower_bound(3, .1, .005, .005), 10), round(lower_bound(3, .1, .005, .005, p=.93), 3)
     (0.3684054341, 0.302)
@@ -190,7 +190,7 @@ def lower_bound(
 def thresholds(
     num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, lambda_h: ArrayLike, positive: bool = True
 ) -> tuple[Real, Real]:
-    """Margins (exact, printed) of the conditions for a minimizer other than W = H = 0; above 0 where they hold.
+    """Margins (exact, printed) of the condition for a nonzero minimizer; above 0 where the condition holds.
 
     Exact: 1 - alpha - 2 N sqrt(N lambda_W lambda_H / (N-1)). Printed in Theorem 3.2:
     1 - (N-1)/N alpha - 2 sqrt((N-1) lambda_W lambda_H). Where printed > 0 >= exact, the theorem's condition holds but
@@ -207,13 +207,15 @@ def thresholds(
 
 @dataclass(frozen=True)
 class NCDeviation:
-    """How far (W, H) is from Definition 3.1, relative to the scale of H and W; an NC configuration has 0 in all three.
+    """How far (W, H) is from Definition 3.1 of MD (neural collapse, NC), relative to the scale of H and W.
+
+    All three deviations of an NC configuration are 0.
 
     Attributes:
         within_class: deviation from condition (i).
         orthogonality: deviation from condition (ii).
         duality: deviation from condition (iii).
-        holds: all three are at most the tolerance.
+        holds: whether all three deviations are at most the tolerance.
     """
 
     within_class: float
@@ -225,7 +227,7 @@ class NCDeviation:
 def is_nc_configuration(weight: ArrayLike, features: ArrayLike, tolerance: float = 1e-6) -> NCDeviation:
     """Definition 3.1 of MD, condition by condition.
 
-    (i) largest distance of a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram
+    (i) largest distance from a sample to its class mean; (ii) largest entry of G - a^2 I, with G the Gram
     matrix of the class means and a^2 the mean of its diagonal, and of the negative part of H; (iii) largest
     entry of W - C (H - hbar) at the best constant C. The zero pair is an NC configuration (a degenerate one).
 
@@ -315,7 +317,7 @@ def _entropy(p: Array, N: Array) -> Array:
 
 
 def _entropy_bound(N: Array, smooth: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """The best lower bound; s is a few units in the last place below its limit, admissible in spite of rounding."""
+    """The best lower bound; s is a few ulps below its limit, so that rounding leaves it admissible."""
     s = np.minimum(_largest_dual(N, l_w, l_h, is_positive) * (1 - 1e-15), 1 - smooth)
     rest = (smooth + s) / N  # probability of each other class at the point of tangency
     p = 1 - (N - 1) * rest

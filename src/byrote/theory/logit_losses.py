@@ -59,12 +59,12 @@ class LogitLoss:
     def centered(self) -> bool:
         """Whether a common shift of all logits leaves the loss unchanged.
 
-        Then the rows w_n of the best classifier are parallel to h_n - hbar, otherwise to h_n.
+        If so, the rows w_n of the best classifier are parallel to h_n - hbar, otherwise to h_n.
         """
         return self.kind != "squared"
 
     def __call__(self, logits: Array, labels: NDArray[np.intp], counts: Array) -> tuple[Array, Array]:
-        """Values (...) and gradients (..., G) at logits (..., G), where the group of each label (...) has one class."""
+        """Values (...) and gradients (..., G) at logits (..., G); the group of each label (...) is a single class."""
         own = np.arange(logits.shape[-1]) == np.asarray(labels)[..., None]  # (..., G)
         total = float(counts.sum())  # N
         if self.kind == "smoothing":

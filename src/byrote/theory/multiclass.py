@@ -54,11 +54,11 @@ class MulticlassDilation:
 
     Attributes:
         geometry: the class means and the classifier.
-        eta: the corrupted samples' share of the clean ones.
+        eta: the number of corrupted samples over the number of clean ones.
         r: optimal standard deviation.
         dilation: r / D.
         memorization: eta ||u_ij - h_i||.
-        memorization_relative: that over D.
+        memorization_relative: memorization / D.
         r_max: eta D^2 / C_MD, the r that full memorization would need.
         fraction: r / r_max.
         observed: coordinate of u_ij along h_j.
@@ -66,11 +66,10 @@ class MulticlassDilation:
         others: coordinate of u_ij along every other class mean.
         value: the risk.
         minima: every local minimum that was reached, best first (one for a convex loss).
-        from_true_class: the minimum reached from u_ij at h_i, from a network that has learned the classes and memorized
-            nothing.
+        from_true_class: the minimum reached from u_ij = h_i: the network has learned the classes and memorized nothing.
         optimality_gap: the risk is at most this far above its minimum; NaN for losses that are not convex.
-        quadrature_error: change of the clean risk's slope F' at r when the expectation takes a third fewer nodes.
-        converged: the residual is at most 1e-7.
+        quadrature_error: change of the clean risk's slope F' at r when the quadrature uses a third fewer nodes.
+        converged: whether the residual is at most 1e-7.
         iterations: steps from all starts together.
     """
 
@@ -95,12 +94,13 @@ class MulticlassDilation:
 
 
 def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool = False) -> MulticlassDilation:
-    """The optimal dilation for N classes and any of `KINDS` of losses.
+    """The optimal dilation for N classes under any loss of `KINDS`.
 
     Args:
-        problem: one point under any of `KINDS` of losses. Its eta, above 0, is the corrupted samples' share of the
-            clean ones, spread evenly over the wrong classes. Its law is two-point, segment, circle or disc in the plane
-            of h_n and h_m, with m uniform among the other classes, or `from_samples` of (S, M).
+        problem: one point under any loss of `KINDS`. Its eta, above 0, is the number of corrupted samples over the
+            number of clean ones; the wrong labels are spread evenly over the other classes. The problem's law is
+            two-point, segment, circle or disc in the plane of h_n and h_m, with m uniform among the other classes, or
+            `from_samples` of (S, M).
         num_classes: N >= 2.
         scale_free: memorization is measured in units of D, so that C_MD D replaces C_MD.
 
@@ -117,7 +117,7 @@ def multiclass_dilation(problem: Problem, num_classes: int = 3, scale_free: bool
     law, chosen = problem.law, LogitLoss(problem.loss, alpha)
     geometry = class_geometry(chosen, num_classes, lambda_w / num_classes, lam / num_classes)
     if geometry.collapsed:
-        raise ValueError("the class means have collapsed to 0 at these penalties: there is nothing to memorize towards")
+        raise ValueError("the class means have collapsed to 0 at these penalties, so memorization is undefined")
     reduced = _Reduced(chosen, geometry, lam, rate, C_md * geometry.distance if scale_free else C_md, plane_nodes(law))
     ends = [reduced.solve(start, name) for name, start in _STARTS[: 2 if chosen.convex else None]]
     minima = _distinct([end for end, _ in ends])

@@ -1,4 +1,4 @@
-"""The penalties at which the layer-peeled model has two measured distances of class means, where there are any."""
+"""The penalties at which the layer-peeled model has two measured distances between class means, if any exist."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _turn(alpha: float, N: int) -> tuple[float, float, float]:
 
 
 def least_gamma(alpha: float, num_classes: int = 2) -> float:
-    """The smallest ratio D_CE / D_LS the layer-peeled model has at any lambdas; it is above 1.
+    """The smallest ratio D_CE / D_LS that the layer-peeled model has at any lambdas; it is above 1.
 
     >>> round(least_gamma(.1), 3)
     1.119
@@ -58,7 +58,7 @@ def least_gamma(alpha: float, num_classes: int = 2) -> float:
 
 
 def penalties(distance: Array, other: Array, alpha: float, N: int) -> tuple[Array, Array]:
-    """lambda_W and lambda_H, (B,); NaN where no lambdas give those distances. Bisection in log e."""
+    """lambda_W and lambda_H, (B,), by bisection in log e; NaN where no lambdas give the two distances."""
     low_end, turn, _ = _turn(alpha, N)
     with np.errstate(invalid="ignore", divide="ignore"):
         target = 2 * np.log(distance / other)
@@ -78,11 +78,11 @@ def penalties(distance: Array, other: Array, alpha: float, N: int) -> tuple[Arra
 def penalties_from_distances(
     distance_ce: float, distance_ls: float, alpha: float, num_classes: int = 2
 ) -> Penalties | None:
-    """lambda_W and lambda_H for which the layer-peeled model has D_CE and D_LS; None where there are none.
+    """lambda_W and lambda_H at which the layer-peeled model has D_CE and D_LS, or None if no such lambdas exist.
 
     gamma^2 = d(e)/d(e + alpha (N-1)/N) fixes e = 2 sqrt((N-1) lambda_W lambda_H / N); D_CE then fixes the ratio of
     lambda_W and lambda_H. gamma has a smallest value, above 1, and a measured gamma below it refutes the model. Above
-    it there are two solutions, of which the one with the larger features is returned.
+    it there are two solutions; the solution with the larger features is returned.
 
     >>> found = penalties_from_distances(3.0458, 2.0302, .1)
     >>> round(found.lambda_w, 4), round(found.lambda_h, 4)

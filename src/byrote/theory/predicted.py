@@ -24,7 +24,7 @@ VARIANTS: tuple[Variant, ...] = ("raw", "scale-free")
 
 
 def solved_at_once(kind: Kind, num_classes: int) -> bool:
-    """Whether the model has one minimum under a loss, so that a whole sweep of parameters is solved in one call."""
+    """Whether the model has only one minimum under a loss; a whole sweep of parameters is then solved in one call."""
     return kind == "squared" or (num_classes == 2 and kind in ("smoothing", "relaxation"))
 
 
@@ -32,8 +32,9 @@ def predicted(problem: Problem, variant: Variant = "raw", num_classes: int = 2) 
     """Memorization eta ||u - h|| and dilation r/D of a loss at its global minimum.
 
     Args:
-        problem: a point or a sweep under any of `KINDS` of losses, with eta above 0. Of several minima the lowest
-            counts. For the scale-free variant its slope is C_MD / D, with D the distance of the loss's own class means.
+        problem: a point or a sweep under any loss of `KINDS`, with eta above 0. If the loss has several minima, the
+            lowest counts. For the scale-free variant the slope of the problem is C_MD / D, with D the distance of the
+            loss's own class means.
         variant: raw, or scale-free, which measures memorization in units of D.
         num_classes: N, at least 2.
 

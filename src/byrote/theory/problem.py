@@ -1,4 +1,4 @@
-"""The parameters of the memorization-dilation model (MD Definition 4.1), in one frozen value for every solver."""
+"""The parameters of the memorization-dilation model (MD Definition 4.1), as one frozen object for all solvers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Problem:
 
     @property
     def distance(self) -> Array:
-        """D, the distance of the two class means under smoothing or relaxation, in the shape of alpha and lambdas."""
+        """D, the distance between the class means under smoothing or relaxation, in the shape of alpha and lambdas."""
         l_w, l_h = (np.asarray(one, dtype=np.float64) for one in (self.lambda_w, self.lambda_h))
         _, norm, _ = two_class_geometry(self.beta, l_w, l_h)
         return np.asarray(np.sqrt(2) * norm)

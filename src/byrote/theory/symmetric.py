@@ -1,4 +1,5 @@
-"""Symmetric losses (LF): the noisy-risk identity, and two classifiers whose order noise reverses for other losses.
+"""Symmetric losses (LF): the noisy-risk identity, and pairs of classifiers whose order noise reverses under other
+losses.
 
 A loss is any callable `loss(logits, labels)` that returns one value per sample, for logits (S, N) and labels (S,) of
 whole numbers. `from_torch` wraps torch losses.
@@ -37,8 +38,8 @@ class Symmetry:
     Attributes:
         constant: the mean of the sum over the logits.
         deviation: the spread of the sum over the logits, relative to its mean.
-        holds: the deviation is at most the tolerance of `check_symmetry`.
-        samples: the number of logits.
+        holds: whether the deviation is at most the tolerance of `check_symmetry`.
+        samples: the number of rows of logits.
     """
 
     constant: float
@@ -171,11 +172,11 @@ def noisy_risk(loss: SampleLoss, logits: ArrayLike, labels: ArrayLike, eta: floa
 
 
 def find_reversal(loss: SampleLoss, num_classes: int = 3, eta: float = 0.3, seed: int = 0) -> Reversal | None:
-    """Two classifiers whose order of risks noise reverses, or None where no pair of those tried has that property.
+    """Two classifiers whose order of risks noise reverses, or None if no pair that was tried has this property.
 
-    Noise adds eta/(N-1) times the mean class sum. The search is therefore for a small advantage in clean risk together
-    with a large class sum. Each classifier tried is a row of logits for one sample of class 0: confident, modest or
-    wrong logits along e_0, or random ones. The pair with the widest margin is returned.
+    Noise adds eta/(N-1) times the mean class sum. The search therefore looks for a classifier with slightly lower clean
+    risk but a larger class sum. Each classifier tried is a row of logits for one sample of class 0: confident, modest
+    or wrong logits along e_0, or random ones. The pair with the widest margin is returned.
 
     Raises:
         ValueError: eta is not in (0, (N-1)/N): from (N-1)/N on, noise changes the order even under a symmetric loss.
@@ -196,8 +197,8 @@ def find_reversal(loss: SampleLoss, num_classes: int = 3, eta: float = 0.3, seed
     table = _by_label(loss, logits)
     clean = table[:, 0]
     noisy = (1 - eta) * clean + eta / (num_classes - 1) * table[:, 1:].sum(axis=1)
-    ahead = clean[None, :] - clean[:, None]  # (first, second): above 0 where the first is better clean
-    behind = noisy[:, None] - noisy[None, :]  # above 0 where the first is worse noisy
+    ahead = clean[None, :] - clean[:, None]  # (first, second): above 0 where the clean risk of the first is lower
+    behind = noisy[:, None] - noisy[None, :]  # above 0 where the noisy risk of the first is higher
     margin = np.minimum(ahead, behind)
     first, second = np.unravel_index(int(np.argmax(margin)), margin.shape)
     if margin[first, second] <= 1e-9 * (1 + np.abs(table).max()):
@@ -220,7 +221,7 @@ def _rows(logits: ArrayLike) -> Array:
 
 
 def _classes(labels: ArrayLike, size: int, num_classes: int) -> NDArray[np.int64]:
-    """Labels (S,) in 0..N-1, checked because floats, texts and negative labels would index other classes."""
+    """Labels (S,) in 0..N-1, checked because floats, strings and negative labels would index other classes."""
     try:
         array = np.asarray(labels)
     except (ValueError, TypeError):  # uneven rows

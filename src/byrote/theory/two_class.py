@@ -31,11 +31,11 @@ class Path(NamedTuple):
     Attributes:
         x: coordinate of u_1 along h_1.
         y: coordinate of u_1 along h_2.
-        short: a - y without cancellation.
-        t: the distance of u_1 to h_2.
-        dt: slope of t in delta.
+        short: a - y, computed without cancellation.
+        t: the distance from u_1 to h_2.
+        dt: derivative of t with respect to delta.
         force: m t.
-        dforce: slope of m t in delta.
+        dforce: derivative of m t with respect to delta.
     """
 
     x: Array
@@ -105,7 +105,7 @@ class TwoClass:
         return q * mean_first + 2 * self.penalty * r, q * q * mean_second + 2 * self.penalty
 
     def pull(self, theta: Array) -> tuple[Array, Array]:
-        """g - 2 lambda a and the slope of g in delta, at delta = a - theta; g = -k psi'(k delta) is the pull on u_1.
+        """g - 2 lambda a and the derivative of g, at delta = a - theta; g = -k psi'(k delta) is the pull on u_1.
 
         sigmoid(-d) = beta + sqrt(2 lambda_W lambda_H), so g = 2 lambda a + k (sigmoid(k theta - d) - sigmoid(-d)), a
         sum of positive terms. (The cap of the relaxed loss plays no part, because the gap of u_1 stays below d.)
@@ -178,7 +178,7 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
 def certificate(problem: TwoClass, omega: Array, end: Path, first: Array) -> Array:
     """A bound on risk - optimum: the least of |projected gradient|^2 / (2 mu), mu = 4 eta lambda, and |gradient| 2 D.
 
-    The second holds because the optimum lies within D of h_2.
+    The second bound holds because the optimum lies within D of h_2.
     """
     a, lam, eta = problem.a, problem.penalty, problem.eta
     x, y, short, t = end[:4]

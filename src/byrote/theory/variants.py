@@ -38,12 +38,12 @@ def scale_free_dilation(problem: Problem) -> Dilation:
 
 @dataclass(frozen=True)
 class SquaredDilation:
-    """The optimum under squared error on logits; a number, or an array over a sweep, in each field.
+    """The optimum under squared error on logits; each field is a number, or an array over a sweep.
 
     The other fields are those of `Dilation`.
 
     Attributes:
-        shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 where that is negative.
+        shrinkage: 1 - N sqrt(lambda_W lambda_H), or 0 if this is negative.
     """
 
     r: Real
@@ -67,8 +67,8 @@ def squared_dilation(problem: Problem, num_classes: ArrayLike = 2) -> SquaredDil
     It holds for any N and any law in the span of the class means. D^2 = 2 (1 - N sqrt(lambda_W lambda_H))
     sqrt(lambda_W / lambda_H). With s = eta D^2 / C_MD^2, the corrupted samples lie on the segment from h_2 to h_1, at
     u_1 = (h_1 + s h_2) / (1 + s), and r / D = (eta D / C_MD) / (1 + s). Of two settings with distances D and D', the
-    one with the larger distance therefore dilates more if and only if eta D D' < C_MD^2: the order of Theorem 4.3 below
-    this bound, the reverse order above it.
+    one with the larger distance therefore dilates more if and only if eta D D' < C_MD^2. This is the order of Theorem
+    4.3 below the bound and the reverse order above it.
 
     Args:
         problem: only its lambdas, eta and slope are used.

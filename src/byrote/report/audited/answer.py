@@ -10,11 +10,11 @@ from byrote.audit import Audit
 __all__ = ["answer", "bar", "likelihood", "premise", "share", "ways"]
 
 Outcome = dict[str, Any]
-"""What `settle` wrote: see `byrote.audit.folder.settle_folder`."""
+"""The dictionary that `byrote.audit.folder.settle_folder` writes."""
 
 
 def share(value: float | None) -> str:
-    """A share in percent with one decimal, a dash where nothing tells it.
+    """A share in percent with one decimal, or a dash if it is unknown.
 
     >>> share(0.1234), share(None), share(0.0)
     ('12.3%', '–', '0.0%')
@@ -27,11 +27,11 @@ def _shares(settled: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def answer(audit: Audit, settled: Outcome | None, folder: str) -> list[str]:
-    """How many labels are wrong, what is known of the suspects, and what to do next: a sentence each.
+    """One sentence each on how many labels are wrong, what is known about the suspects, and what to do next.
 
     Args:
         audit: what was found.
-        settled: what the checks settled, None where nobody has checked.
+        settled: what the checks settled, or None if nobody has checked anything.
         folder: the audit's folder, as a command names it.
     """
     return [_how_many(audit, settled), _suspects(audit, settled), _next(settled, folder)]
@@ -63,7 +63,7 @@ def _suspects(audit: Audit, settled: Outcome | None) -> str:
     count = len(audit.ranked)
     if not count:
         return "No label is a suspect: held-out networks contradict none."
-    start = f"{count:,} labels ({share(count / len(audit))}) are suspects, which held-out networks contradict most"
+    start = f"{count:,} labels ({share(count / len(audit))}) are suspects: held-out networks contradict them most"
     if settled and settled["verdict"] == "settled":
         precision, recall = (_shares(settled)[name] for name in ("wrong among suspects", "suspects among wrong labels"))
         return (
@@ -88,7 +88,7 @@ def _next(settled: Outcome | None, folder: str) -> str:
 
 
 def premise(audit: Audit, settled: Outcome | None) -> tuple[str, str]:
-    """What must be true for the first sentence to be right; where no rate is stated, what would help."""
+    """What must be true for the first sentence to be right, or, if no rate is stated, what would help."""
     if settled:
         return "Premise", str(settled["premise"])
     if audit.rate.verdict == "stated":
@@ -106,7 +106,7 @@ def likelihood(value: float) -> str:
 
 
 def ways(audit: Audit, settled: Outcome | None) -> list[dict[str, Any]]:
-    """Each estimate of the share of wrong labels: its name, value, interval where there is one, and premise."""
+    """Each estimate of the share of wrong labels: its name, its value, its interval if it has one, and its premise."""
     rate, transition = audit.rate, audit.transition
     sentences = [
         _way("labels that differ from the prediction", rate.disagreement, nan, nan, "counts the networks' errors too"),
@@ -135,7 +135,7 @@ def _way(name: str, value: float, low: float, high: float, note: str) -> dict[st
 
 
 def bar(value: float | None, low: float, high: float) -> dict[str, str] | None:
-    """Places on a track from 0 to 1 as CSS percents: the ends of the interval, or of the value where there is none.
+    """The position of a bar on a track from 0 to 1, in CSS percents: the interval, or the value if it has none.
 
     >>> bar(0.2, 0.1, 0.3)
     {'left': '10.00', 'width': '20.00'}

@@ -16,7 +16,7 @@ from byrote.figures.charts import fixed, panels, rule, values
 
 __all__ = ["margins", "picture"]
 
-_REACH = 5.0  # log-odds; training reads none beyond it
+_REACH = 5.0  # log-odds; training records none beyond it
 _BINS = 40
 _COLORS = {"fits": "#5B5B5B", "doubtful": "#E69F00", "suspect": "#D55E00", "counted": "#0072B2"}
 
@@ -29,7 +29,7 @@ def margins(audit: Audit) -> NDArray[np.float64]:
 
 
 def picture(audit: Audit) -> Figure:
-    """Margins of all labels, of those that do not fit, and which labels were counted."""
+    """The margins of all labels and of those that do not fit, and which labels were counted."""
     kinds = _kinds(audit)
     every, rare = list(_bins(audit, kinds, list(_COLORS))), list(_bins(audit, kinds, ["doubtful", "suspect"]))
     charts, titles = [_histogram(every)], ["All labels"]
@@ -42,15 +42,15 @@ def picture(audit: Audit) -> Figure:
         titles.append("What was counted")
     caption = (
         "Margin: the log-odds of the given label, averaged over all epochs and networks. Held-out networks contradict "
-        "a label to the left of 0. Suspects are the labels to look at first; a doubtful label is less likely than not, "
-        "and no suspect."
+        "a label to the left of 0. Suspects are the labels to look at first; a doubtful label is more likely wrong "
+        "than right, but it is not a suspect."
     )
     if counted:
         caption += (
-            " Counted: among the quarter of the samples on which the networks are surest, the labels that name another "
-            "class than the predicted one, by how much the networks confuse that class with it. Symmetric noise is "
-            "equally high everywhere, and the networks' own errors are at the right; so the classes at the left "
-            "are counted."
+            " Counted: among the quarter of the samples on which the networks are surest, the labels that differ from "
+            "the prediction, by how much the networks confuse the class that they name with the predicted one. "
+            "Symmetric noise is equally high everywhere, and the networks' own errors are at the right; so the classes "
+            "at the left are counted."
         )
     return Figure.of("margins", "Margins, and what was counted", "", caption, panels(charts, titles, 3, (262, 190)))
 
@@ -62,7 +62,7 @@ def _kinds(audit: Audit) -> NDArray[Any]:
 
 
 def _bins(audit: Audit, kinds: NDArray[Any], shown: list[str]) -> Iterator[dict[str, Any]]:
-    """How many labels of each kind lie in each bin of the margin, stacked."""
+    """The number of labels of each kind in each bin of the margin, stacked."""
     edges = np.linspace(-_REACH, _REACH, _BINS + 1)
     log_odds = margins(audit)
     floor = np.zeros(_BINS, dtype=np.int64)
@@ -102,7 +102,7 @@ def _histogram(rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def _counted(audit: Audit) -> list[Any]:
-    """Labels by the rank of the class that they name; nothing where nothing was counted."""
+    """Labels by the rank of the class that they name; empty if nothing was counted."""
     rate = audit.rate
     if not sum(rate.profile):
         return []

@@ -24,7 +24,7 @@ from byrote.report.words import number, opening
 
 __all__ = ["render", "write_audit_page"]
 
-_WIDE = 20  # the most classes of the matrix that is shown
+_WIDE = 20  # the most classes that the page shows of the matrix
 _FILES = (
     ("labels.csv", "csv", "a row per sample: given and suggested label, score, probability, reason"),
     ("labels.parquet", "parquet", "the same as Parquet"),
@@ -44,14 +44,14 @@ _OTHER = (
 def write_audit_page(folder: str | Path) -> Path:
     """Write `index.html` into the folder of an audit; returns its path.
 
-    The page is one file that loads nothing over any network. It shows at most 600 suspects, and states how many there
-    are in all.
+    The page is one file that loads nothing over any network. It shows at most 600 suspects, and states the total number
+    of suspects.
 
     Args:
-        folder: an audit; where it was settled, the page says what was settled.
+        folder: an audit; if it was settled, the page shows the result.
 
     Raises:
-        FileNotFoundError, ValueError: there is no audit.
+        FileNotFoundError, ValueError: the folder holds no audit.
         ModuleNotFoundError: the `report` extra is not installed.
         byrote.files.WriteError: the disk is full or read-only.
     """
@@ -118,7 +118,7 @@ def _settled(settled: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matrix(audit: Audit) -> dict[str, Any]:
-    """The transition matrix as cells, of the classes that are confused most where there are many."""
+    """The cells of the transition matrix; of many classes, only those that are confused most."""
     transition = audit.transition
     if transition.verdict != "stated":
         return {"reason": transition.reason, "rows": [], "premise": transition.premise}

@@ -1,4 +1,4 @@
-"""Samples on the page: which are shown, as small pictures or as rows of text, and how many there are in all."""
+"""Samples on the page: which of them are shown, as thumbnails or rows of text, and how many there are in all."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["SHOWN", "ambiguous", "by_class", "chosen", "duplicates"]
 SHOWN = 600  # suspects on the page
 FEW = 60  # ambiguous samples, and pairs of near duplicates
 _SIDE = 112  # pixels of a thumbnail
-_TEXT = 300  # the most characters shown of a cell
-_CELLS = 8  # the most fields shown of a row
+_TEXT = 300  # of a cell, the most characters shown
+_CELLS = 8  # of a row, the most fields shown
 
 
 def chosen(sizes: Sequence[int], most: int) -> list[int]:
-    """How many samples of each class are shown: at most `most` in all, as equal in number as the sizes allow.
+    """How many samples of each class are shown: at most `most` in all, in numbers as equal as the sizes allow.
 
     >>> chosen([2, 50, 50], 42)
     [2, 20, 20]
@@ -43,7 +43,7 @@ def chosen(sizes: Sequence[int], most: int) -> list[int]:
 
 
 def by_class(audit: Audit, samples: Samples) -> list[dict[str, Any]]:
-    """The suspects in groups of one given label, the largest group first, the likeliest wrong first within it."""
+    """The suspects grouped by given label: the largest group first, in each the likeliest wrong label first."""
     ranked, given = audit.ranked, audit.samples["given"]
     groups = [ranked[given[ranked] == k] for k in range(len(audit.names))]
     order = sorted((k for k, rows in enumerate(groups) if len(rows)), key=lambda k: -len(groups[k]))

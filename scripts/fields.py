@@ -34,7 +34,7 @@ _MEMBER = {
     "networks": "a network",
     "data": "a data set",
 }
-_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "at least {} of them"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "of {} or more entries"}
 
 
 def tables() -> dict[str, str]:
@@ -55,7 +55,7 @@ def _of_spec(spec: type[Spec]) -> str:
 
 def _of_family(family: type[Component]) -> str:
     """One row per kind: its fields with their types and defaults, and the first sentence of its docstring."""
-    lines = ["| `kind` | fields | what |", "|---|---|---|"]
+    lines = ["| `kind` | fields | meaning |", "|---|---|---|"]
     common = family.model_fields if family is data.Dataset else {}
     for kind, member in sorted(family.registry.items()):
         if not member.__module__.startswith("byrote."):  # a user's own
@@ -68,7 +68,7 @@ def _of_family(family: type[Component]) -> str:
 
 def _described(name: str, field: FieldInfo) -> str:
     default = _default(field)
-    return f"`{name}`: {_takes(field)}" + (f" ({default})" if default else ", needed")
+    return f"`{name}`: {_takes(field)}" + (f" ({default})" if default else ", required")
 
 
 def _meanings(doc: str) -> dict[str, str]:
@@ -87,9 +87,10 @@ def _takes(field: FieldInfo) -> str:
         for name, words in _BOUNDS.items()
         if (value := getattr(one, name, None)) is not None
     ]
-    if field.annotation is str and bounds:
+    kind = _type(field.annotation)
+    if kind == "text" and bounds:
         return "text that is not empty"
-    return ", ".join([_type(field.annotation), *bounds])
+    return f"{kind} {bounds[0]}" if kind == "list" and bounds else ", ".join([kind, *bounds])
 
 
 def _type(annotation: Any) -> str:

@@ -79,12 +79,11 @@ def test_the_committed_table_meets_the_bar_and_is_the_one_in_the_docs():
 
     words = " ".join(text.split())
     stated, narrow = total("stated", "symmetric"), total("narrow", "symmetric")
-    assert (
-        f"{stated} of {total('runs', 'symmetric')} runs under symmetric noise are stated, and all {stated} cover"
-        in words
-    )
+    claimed = f"{stated} of {total('runs', 'symmetric')} runs under symmetric noise state an interval, and all {stated}"
+    assert f"{claimed} intervals contain the true rate" in words
     assert total("covered", "symmetric") == stated
-    assert f"{narrow} of these intervals are narrower than .1" in words
+    assert f"{narrow} of them are narrower than .1" in words
     others = [law for law in benchmark.LAWS if law != "symmetric"]
-    assert f"Of the {total('runs', *others)} runs under other noise and the {total('runs', 'none')} without" in words
+    runs, clean = total("runs", *others), total("runs", "none")
+    assert f"None of the {runs} runs under other noise and of the {clean} without noise states" in words
     assert total("stated", "none", *others) == 0

@@ -7,7 +7,7 @@ import pytest
 from toys import tiny
 
 import byrote
-from byrote.store import Entry, Plan, commit
+from byrote.store import Entry, Plan, commit, compacted
 from byrote.store.status import mark_unavailable
 from byrote.store.verified import whole_runs
 from byrote.training import Checkpoint, train
@@ -91,7 +91,8 @@ def test_no_damage_of_a_store_changes_what_is_read(store, name):
 
 
 @pytest.mark.parametrize("name", ["about.json", "runs.parquet", "table.parquet", "features.parquet"])
-def test_no_damage_of_compacted_results_changes_what_is_read(store, tmp_path, name):
+def test_no_damage_of_compacted_results_changes_what_is_read(store, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(compacted, "_PAUSE", 0.0)
     folder = byrote.open(store).compact(tmp_path / "results")
     wanted = tables(folder)
     assert silent(folder / name, lambda: tables(folder), wanted) == []

@@ -30,6 +30,7 @@ from pathlib import Path
 from byrote.files import cache_folder, is_address, write_atomic
 from byrote.store.bucket import Bucket, endpoint
 from byrote.store.drafts import draft, publish, remove
+from byrote.store.runs import is_key
 
 __all__ = [
     "address_of",
@@ -167,17 +168,18 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     if bucket is None:
         return
     began = time.time()
+    before = _versions(root)  # read first: what another process uploads after the listing must not look deleted
     there = {name: version.tag for name, version in bucket.list().items() if _is_copied(name)}
-    known = {} if anew else _versions(root)
+    known = {} if anew else before
     new = [name for name, tag in there.items() if known.get(name) != tag or not _place(root, name).exists()]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(lambda name: _fetch(root, bucket, name), new))
     for path in root.iterdir():
-        if len(path.name) == 16 and object_of(path.name) not in there:
+        if is_key(path.name) and object_of(path.name) not in there:
             with suppress(OSError):
                 if path.stat().st_mtime < began:  # else another process has put it into the bucket since
                     remove(path)
-    gone = [name for name, tag in known.items() if tag and name not in there and _is_copied(name)]
+    gone = [name for name, tag in before.items() if tag and name not in there and _is_copied(name)]
     for name in gone:
         remove(_place(root, name))
     if gone:

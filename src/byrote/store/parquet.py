@@ -1,7 +1,7 @@
 """Parquet files as named columns: written completely, and read completely or one column at a time."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,14 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
     )
 
 
-def lazy_table(path: Path) -> Table:
+def lazy_table(path: Path, check: Callable[[], None]) -> Table:
     """The table in one Parquet file; columns are read when they are first used.
 
     The numeric columns of a small table are read together, the columns of a large table one by one.
+
+    Args:
+        path: the file.
+        check: called after each reading; raises an error if the file is no longer the one that was checked.
 
     Raises:
         ValueError: a file that is not readable Parquet.
@@ -110,15 +114,16 @@ def lazy_table(path: Path) -> Table:
     length = int(counted[0]) if counted else 0
     numbers = [row[0] for row in described if row[1] != "VARCHAR"]
     together = tuple(numbers) if length * len(numbers) <= _SMALL else ()
-    reader = _Reader(path, together)
+    check()
+    reader = _Reader(path, together, check)
     return Table.lazy({row[0]: partial(reader.column, row[0]) for row in described}, length)
 
 
 class _Reader:
     """Reads columns of one file, some of them all at once."""
 
-    def __init__(self, path: Path, together: tuple[str, ...]) -> None:
-        self._path, self._together = path, together
+    def __init__(self, path: Path, together: tuple[str, ...], check: Callable[[], None]) -> None:
+        self._path, self._together, self._check = path, together, check
         self._read: dict[str, Column] = {}
 
     def column(self, name: str) -> Column:
@@ -131,6 +136,7 @@ class _Reader:
     def _columns(self, names: tuple[str, ...]) -> dict[str, Column]:
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         columns = _fetch(f"SELECT {quoted} FROM read_parquet($files)", [self._path]).fetchnumpy()
+        self._check()
         return {name: _plain(column) for name, column in columns.items()}
 
 

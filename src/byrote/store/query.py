@@ -12,25 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from byrote.component import did_you_mean
-from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
+from byrote.store.compacted import (
+    Compacted,
+    CompactedError,
+    Parts,
+    has_compacted,
+    keys_of_damaged,
+    read_compacted,
+    write_compacted,
+)
 from byrote.store.directory import PLAN
 from byrote.store.facts import Facts
 from byrote.store.mirror import located, refresh, share
-from byrote.store.parquet import join_parquet, lazy_table, read_many, read_parquet, write_parquet
+from byrote.store.parquet import read_many
 from byrote.store.plan import Plan, older_versions
 from byrote.store.runs import DamagedRunError, committed
-from byrote.store.sealed import read_sealed, write_sealed
 from byrote.store.status import not_run
 from byrote.store.verified import whole_runs
 from byrote.table import Column, Table
 
 __all__ = ["Results", "compact", "is_results", "read_results"]
 
-_TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
-_HISTORY = "history.parquet"
-
-Parts = list[list[Path]]
+_HISTORY, _FEATURES = "history.parquet", "features.parquet"
 
 
 def _none() -> Table:
@@ -94,7 +98,7 @@ class Results:
 
 def is_results(root: Path) -> bool:
     """Whether a folder is a store or a folder of compacted results."""
-    return (root / "plan.json").is_file() or (root / _TABLE).is_file()
+    return (root / PLAN).is_file() or has_compacted(root)
 
 
 def read_results(root: str | Path, facts: Facts | None = None) -> Results:
@@ -113,67 +117,16 @@ def read_results(root: str | Path, facts: Facts | None = None) -> Results:
         raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
     plan = Plan.read(folder)
     facts = facts or Facts()
-    stored = _compacted(folder, facts) if (folder / _TABLE).is_file() else None
-    if plan is None:
-        if stored is None:
-            raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
-        return stored
-    return _planned(folder, plan, stored, facts)
+    stored = read_compacted(folder, facts) if has_compacted(folder) else None
+    if plan is not None:
+        return _planned(folder, plan, stored, facts)
+    if stored is None:
+        raise ValueError(f"{folder} is neither a store nor a results folder; name a folder that `byrote run` made")
+    features = partial(_features, folder, stored, {})
+    return Results(stored.runs, stored.history, str(folder), stored.about, features, stored.feature_files)
 
 
-def _compacted(folder: Path, facts: Facts) -> Results:
-    about = _about(folder)
-    for name in (_TABLE, _RUNS):
-        _verify(folder, name, about)
-    files = partial(_compacted_features, folder, about)
-    runs = Table(read_parquet(folder / _RUNS))
-    _check_facts(folder / _RUNS, runs, facts)
-    return Results(runs, lazy_table(folder / _TABLE), str(folder), about, partial(_features, files), files)
-
-
-def _compacted_features(folder: Path, about: Mapping[str, Any]) -> Parts:
-    if _FEATURES not in about["files"]:
-        return []
-    _verify(folder, _FEATURES, about)
-    return [[folder / _FEATURES]]
-
-
-def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Check that a compacted file is as it was written."""
-    path = folder / name
-    wanted = about["files"].get(name)
-    if not path.is_file() or sha256(path) != wanted:
-        state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
-        raise ValueError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
-
-
-def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
-    """Check that the facts of compacted runs agree with their specs."""
-    for row in runs.rows():
-        wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
-        if wrong:
-            raise ValueError(
-                f"{path} has facts of run {row['key']} that contradict its spec ({wrong}); restore it, or run "
-                "`byrote compact` again where the runs are"
-            )
-    facts.keep()
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    path = folder / _ABOUT
-    try:
-        about, _ = read_sealed(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again") from None
-    if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
-        raise ValueError(
-            f"{folder} has results of format {about.get('format', 1)}, but this byrote reads format {FORMAT}; "
-            "compact the store again with this byrote, or read the results with the version that wrote them"
-        )
-    return about
-
-
-def _planned(folder: Path, plan: Plan, stored: Results | None, facts: Facts) -> Results:
+def _planned(folder: Path, plan: Plan, stored: Compacted | None, facts: Facts) -> Results:
     """The runs of a plan, in its order: from the compacted tables if they exist, else from the runs' folders."""
     compacted = {} if stored is None else {key: row for row, key in enumerate(stored.runs["key"].tolist())}
     present = plan.present({*committed(folder), *compacted})
@@ -195,7 +148,7 @@ def _planned(folder: Path, plan: Plan, stored: Results | None, facts: Facts) -> 
     history = _history(folder, stored, compacted, manifests, places)
     about = _about_plan(folder, plan, present, manifests, {} if stored is None else stored.about)
     files = partial(_feature_files, folder, stored, manifests)
-    return Results(runs, history, str(folder), about, partial(_features, files), files)
+    return Results(runs, history, str(folder), about, partial(_features, folder, stored, manifests), files)
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +158,7 @@ def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _history(
     folder: Path,
-    stored: Results | None,
+    stored: Compacted | None,
     compacted: Mapping[str, int],
     manifests: Mapping[str, Mapping[str, Any]],
     places: Mapping[str, int],
@@ -235,22 +188,23 @@ def _whole(folder: Path, keys: Iterable[str], names: tuple[str, ...]) -> dict[st
     return manifests
 
 
-def _feature_files(folder: Path, stored: Results | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
-    """The files that hold features, checked: the compacted file, then the files of the runs."""
+def _runs_with_features(folder: Path, manifests: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """The files of features in the folders of runs, checked."""
     keys = [key for key, manifest in manifests.items() if _FEATURES in manifest["files"]]
-    whole = _whole(folder, keys, (_FEATURES,))
-    return [
-        *([] if stored is None else stored.feature_files()),
-        *([[folder / key / _FEATURES for key in whole]] if whole else []),
-    ]
+    return [folder / key / _FEATURES for key in _whole(folder, keys, (_FEATURES,))]
 
 
-def _features(files: Callable[[], Parts]) -> Table:
-    tables = []
-    for paths in files():
-        if len(paths) == 1 and "key" in (table := lazy_table(paths[0])):
-            tables.append(table)
-            continue
+def _feature_files(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Parts:
+    """The files that hold features, checked: the compacted file, then the files of the runs."""
+    own = _runs_with_features(folder, manifests)
+    return [*([] if stored is None else stored.feature_files()), *([own] if own else [])]
+
+
+def _features(folder: Path, stored: Compacted | None, manifests: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The features of all runs: the compacted ones, then those in the folders of runs."""
+    tables = [] if stored is None else stored.features()
+    paths = _runs_with_features(folder, manifests)
+    if paths:
         keys = _objects([path.parent.name for path in paths])
         tables += [Table({"key": keys[places], **columns}) for columns, places in read_many(paths)]
     return tables[0] if len(tables) == 1 else Table.concat(tables)
@@ -299,33 +253,47 @@ def compact(root: str | Path, out: str | Path | None = None, *, part: str = "") 
     Raises:
         ValueError: `root` is not a store, or it has no such part.
         byrote.files.WriteError: the disk is full or read-only.
+
+    Damaged tables in a store are written again from the folders of its runs, if no run would be lost.
     """
     if part and (out is None or Path(out).resolve() == Path(root).resolve()):
         raise ValueError(f"`part={part!r}` needs `out=` with a folder other than the store {root}")
     root = located(root)
     refresh(root)
-    results = _of_part(root, part) if part else read_results(root)
+    results = _of_part(root, part) if part else _undamaged(root)
     folder = located(out) if out is not None else root
-    folder.mkdir(parents=True, exist_ok=True)
     runs = results.runs
     for name in ("spec", "contents", "error") if len(runs) else ():
         runs = runs.with_column(name, _objects([_without_home(text) for text in runs[name].tolist()]))
-    metadata = {"format": str(FORMAT), "study": str(results.about["study"])}
-    checksums = {}
-    for name, table in {_RUNS: runs, _TABLE: results.history}.items():
-        if len(table):
-            with atomic(folder / name) as draft:
-                write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
-            checksums[name] = sha256(folder / name)
-    features = results.feature_files()
-    if features:
-        with atomic(folder / _FEATURES) as draft:
-            join_parquet(draft, features, metadata)
-        checksums[_FEATURES] = sha256(folder / _FEATURES)
-    about = json.loads(_without_home(json.dumps(results.about | {"files": checksums})))
-    write_sealed(folder / _ABOUT, about)
-    share(folder, *(folder / name for name in (*checksums, _ABOUT)))
+    about = json.loads(_without_home(json.dumps(results.about)))
+    share(folder, *write_compacted(folder, runs, results.history, results.feature_files(), about))
     return folder
+
+
+def _undamaged(root: Path) -> Results:
+    """The tables of a store; if its compacted tables are damaged, those in the folders of its runs, unless runs lack.
+
+    Raises:
+        CompactedError: the compacted tables are damaged, and they may hold runs that have no folder.
+    """
+    try:
+        results = read_results(root)
+        results.feature_files()
+        return results
+    except CompactedError as error:
+        plan = Plan.read(root)
+        if plan is None:
+            raise
+        results = _planned(root, plan, None, Facts())
+        keys, count = keys_of_damaged(root), len(results.runs)
+        planned = len(plan.entries) - len(results.about["not_run"])
+        if count < planned and (keys is None or not keys <= set(results.runs["key"].tolist())):
+            name = str(error).partition(" ")[0]
+            raise CompactedError(
+                f"{name} is damaged, and only {count} of {planned} runs have a folder from which the tables could be "
+                f"written again; restore {name}, or delete {root / 'table.parquet'} to give up the other runs"
+            ) from None
+        return results
 
 
 def _of_part(root: Path, part: str) -> Results:

@@ -1,0 +1,201 @@
+"""Compacted tables: `table.parquet`, `runs.parquet`, `features.parquet` and, with their checksums, `about.json`.
+
+The four files are complete before the first of them gets its name, and `about.json` gets its name last. A reader that
+meets files of two versions waits until both belong to one version. After a kill between the names, `byrote compact`
+writes the tables again from the folders of the runs.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from byrote.files import atomic, sha256
+from byrote.identity import FORMAT
+from byrote.store.facts import Facts
+from byrote.store.mirror import discard, refresh
+from byrote.store.parquet import join_parquet, lazy_table, read_parquet, write_parquet
+from byrote.store.sealed import read_sealed, sealed
+from byrote.table import Table
+
+__all__ = [
+    "Compacted",
+    "CompactedError",
+    "Parts",
+    "has_compacted",
+    "keys_of_damaged",
+    "read_compacted",
+    "write_compacted",
+]
+
+Parts = list[list[Path]]
+Stamp = tuple[int, ...]
+
+_TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
+_PAUSE, _TIMES = 0.3, 20  # seconds after which a reader looks again whether files change, and how often it does
+
+
+class CompactedError(ValueError):
+    """Compacted tables are damaged, or another process has replaced them while they were read."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """The compacted tables of a folder, checked.
+
+    Attributes:
+        folder: where they are.
+        about: the content of `about.json`.
+        runs, history: see `byrote.store.query.Results`.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    runs: Table
+    history: Table
+
+    def feature_files(self) -> Parts:
+        """The file of features after a check of its content; empty if there are no features."""
+        if _FEATURES not in self.about["files"]:
+            return []
+        _verify(self.folder, _FEATURES, self.about)
+        return [[self.folder / _FEATURES]]
+
+    def features(self) -> list[Table]:
+        """The features as a list of one table, whose columns are read when they are first used, or of none."""
+        return [_lazy(self.folder, name, self.about) for name in (_FEATURES,) if name in self.about["files"]]
+
+
+def has_compacted(folder: Path) -> bool:
+    """Whether a folder holds compacted tables."""
+    return (folder / _TABLE).is_file()
+
+
+def read_compacted(folder: Path, facts: Facts) -> Compacted:
+    """The compacted tables of a folder, of one version.
+
+    Raises:
+        CompactedError: the tables are damaged.
+        ValueError: an older byrote wrote them.
+    """
+    for _ in range(_TIMES):
+        before = _stamps(folder)
+        try:
+            return _read(folder, facts)
+        except CompactedError:
+            time.sleep(_PAUSE)  # another process may be giving new files their names
+            refresh(folder)
+            if _stamps(folder) == before:
+                raise
+    return _read(folder, facts)
+
+
+def _read(folder: Path, facts: Facts) -> Compacted:
+    about = _about(folder)
+    _verify(folder, _RUNS, about)
+    history = _lazy(folder, _TABLE, about)
+    runs = Table(read_parquet(folder / _RUNS))
+    _check_facts(folder / _RUNS, runs, facts)
+    return Compacted(folder, about, runs, history)
+
+
+def _stamps(folder: Path) -> list[Stamp]:
+    return [_stamp(folder / name) for name in (_ABOUT, _RUNS, _TABLE, _FEATURES)]
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return ()
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
+    """A checked table whose columns are read later, if the file still has the checked content then."""
+    stamp = _stamp(folder / name)
+    _verify(folder, name, about)
+    return lazy_table(folder / name, partial(_check_unchanged, folder, name, about, stamp))
+
+
+def _check_unchanged(folder: Path, name: str, about: Mapping[str, Any], stamp: Stamp) -> None:
+    """Check that a file which was just read is the one that was verified, or one with the same content."""
+    if _stamp(folder / name) != stamp and sha256(folder / name) != about["files"][name]:
+        raise CompactedError(f"{folder / name} was replaced while it was read; open {folder} again")
+
+
+def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
+    """Check that a compacted file is as it was written."""
+    path = folder / name
+    wanted = about["files"].get(name)
+    if not path.is_file() or sha256(path) != wanted:
+        state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
+        raise CompactedError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
+
+
+def _check_facts(path: Path, runs: Table, facts: Facts) -> None:
+    """Check that the facts of compacted runs agree with their specs."""
+    for row in runs.rows():
+        wrong = facts.wrong(json.loads(row["spec"]), json.loads(row["contents"]), row)
+        if wrong:
+            raise CompactedError(
+                f"{path} has facts of run {row['key']} that contradict its spec ({wrong}); restore it, or run "
+                "`byrote compact` again where the runs are"
+            )
+    facts.keep()
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / _ABOUT
+    try:
+        about, _ = read_sealed(path)
+    except (OSError, ValueError) as error:
+        raise CompactedError(
+            f"{path} is missing or damaged ({error}); restore it, or run `byrote compact` again where the runs are"
+        ) from None
+    if about.get("format") != FORMAT or not isinstance(about.get("files"), dict):
+        raise ValueError(
+            f"{folder} has results of format {about.get('format', 1)}, but this byrote reads format {FORMAT}; "
+            "compact the store again with this byrote, or read the results with the version that wrote them"
+        )
+    return about
+
+
+def keys_of_damaged(folder: Path) -> set[str] | None:
+    """The keys of the runs in tables that may be damaged; None if they cannot be read."""
+    try:
+        return set(read_parquet(folder / _RUNS)["key"].tolist())
+    except (ValueError, KeyError):
+        return None
+
+
+def write_compacted(folder: Path, runs: Table, history: Table, features: Parts, about: Mapping[str, Any]) -> list[Path]:
+    """Write the tables and `about.json`, all of them complete before the first gets its name.
+
+    Returns:
+        The files in the order in which they got their names.
+
+    Raises:
+        byrote.files.WriteError: the disk is full or read-only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata, checksums = {"format": str(FORMAT), "study": str(about["study"])}, {}
+    with ExitStack() as drafts:
+        about_draft = drafts.enter_context(atomic(folder / _ABOUT))  # what is entered first gets its name last
+        for name, table in {_RUNS: runs, _TABLE: history}.items():
+            if len(table):
+                draft = drafts.enter_context(atomic(folder / name))
+                write_parquet(draft, {column: table[column] for column in table.columns}, metadata)
+                checksums[name] = sha256(draft)
+        if features:
+            draft = drafts.enter_context(atomic(folder / _FEATURES))
+            join_parquet(draft, features, metadata)
+            checksums[_FEATURES] = sha256(draft)
+        about_draft.write_text(sealed({**about, "files": checksums}), "utf-8")
+    discard(folder, [folder / name for name in (_RUNS, _TABLE, _FEATURES) if name not in checksums])
+    return [folder / name for name in (*reversed(checksums), _ABOUT)]

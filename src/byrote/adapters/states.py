@@ -85,7 +85,7 @@ def positive(name: str, value: int) -> int:
 
 
 def side_by_side(stacked: Tensor) -> Tensor:
-    """States of several processes as parts of one: (processes, P, ...) -> (processes * P, ...)."""
+    """The states of several processes as parts of one state: (processes, P, ...) -> (processes * P, ...)."""
     return stacked.flatten(0, 1)
 
 

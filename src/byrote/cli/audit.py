@@ -313,7 +313,7 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
 
 @app.command
 def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path | None = None) -> int:
-    """Export the audit for other tools; a label changes only where a person corrected it.
+    """Export the audit for other tools; only labels that a person corrected are changed.
 
     Parameters
     ----------

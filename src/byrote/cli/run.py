@@ -50,7 +50,7 @@ def run(
 ) -> int:
     """Train a study; the same command continues after a stop.
 
-    The first Ctrl-C ends it after the current epoch, with a checkpoint; the second ends it at once.
+    The first Ctrl-C ends the training after the current epoch, with a checkpoint; the second ends it at once.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def run(
         A module of your own that defines components, measures, claims or figures, by its name as in Python's import
         statement; may be given several times. It is recorded in the store.
     accept
-        The first digits (at least six) of the digest of a file's or module's older content whose runs still count; may
-        be given several times.
+        The first digits (at least six) of the digest of an older content of a file or module: runs made with that
+        content still count. May be given several times.
     set_
         path=value: set this value in the spec of every run, such as training.epochs=5; may be given several times.
     keep_weights

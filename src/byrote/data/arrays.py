@@ -22,7 +22,7 @@ _NAMES = ("images", "labels", *_SPLIT)
 
 
 class Arrays(Own):
-    """Arrays in an `.npz` file, or in `.npy` files beside each other.
+    """Arrays in an `.npz` file, or in `.npy` files in the same folder.
 
     They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
     `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
@@ -30,7 +30,7 @@ class Arrays(Own):
     one-hot rows or texts. An id is a position in the arrays; the test arrays are counted after the training arrays.
 
     Args:
-        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape where that is certain.
+        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape if that is certain.
 
     Example:
         >>> import tempfile

@@ -53,12 +53,12 @@ class Computation(Protocol):
         ...
 
     def compile_with(self, **options: Any) -> None:
-        """Compile further passes by `torch.compile(..., **options)`, where possible."""
+        """Compile further passes by `torch.compile(..., **options)`, if possible."""
         ...
 
 
 class Ensemble(nn.Module):
-    """S copies of one module, joined along a leading axis under the same state names.
+    """S copies of one module, stacked along a leading axis under the same state names.
 
     Args:
         copies: modules of the same class and shape; their values are copied.

@@ -112,7 +112,7 @@ def prefers_batched(module: nn.Module, device: torch.device) -> bool:
 
 
 class StackedNetwork(nn.Module):
-    """S classifiers of one shape as one module.
+    """S classifiers of the same shape as one module.
 
     `features` maps its input to (S, B, M). The input is (S, B, *input_shape), or one batch (B, *input_shape) shared by
     all runs, or all samples (n, *input_shape) with the rows (S, B) of each run's batch. `head` maps (S, B, M) to (S, B,

@@ -11,7 +11,7 @@ handles the differences:
 | `log/` | the events of the drivers, costs, a text per run |
 
 Files are written to the bucket first and to the copy afterwards, so that the copy never holds a run that the bucket
-lacks. `refresh` fetches what is new in the bucket. For a store in a folder, every function here does nothing.
+lacks. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
 """
 
 import hashlib

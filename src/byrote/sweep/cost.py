@@ -15,8 +15,8 @@ __all__ = ["multiply_adds", "training_cost"]
 def training_cost(experiment: Experiment, size: tuple[int, ...]) -> float:
     """Multiply-adds of one run's training: 3 x n x epochs x the multiply-adds of one sample's forward pass.
 
-    A backward pass takes twice as many as a forward pass, for the gradients of the weights and of the activations. A
-    run that starts with another loss trains twice. Evaluations are not counted.
+    A backward pass takes twice as many multiply-adds as a forward pass, for the gradients of the weights and of the
+    activations. A run that starts with another loss trains twice. Evaluations are not counted.
 
     Args:
         size: (n, C, H, W) of its training images.

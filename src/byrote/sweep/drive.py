@@ -127,6 +127,6 @@ class Driver:
 
 
 def _without(task: Task, done: Collection[str]) -> Task | None:
-    """The task without its finished runs; None where no run is left."""
+    """The task without its finished runs; None if no runs are left."""
     left = tuple(e for e in task.experiments if e.key not in done)
     return replace(task, experiments=left, cost=task.cost * len(left) / len(task.experiments)) if left else None

@@ -46,7 +46,7 @@ class Collection:
         title, license, size: texts for the user (size is what a download transfers).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
         find: function (folder, part) -> decoded content, from any layout it recognizes; None if the part is not there.
-        system: folders where a system package puts the files.
+        system: folders into which a system package puts the files.
         remotes: sources on the network, in the order they are tried.
         note: what to do by hand if every source fails.
     """

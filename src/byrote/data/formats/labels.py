@@ -46,7 +46,7 @@ MISSING = frozenset(
 
 
 class Labels(NamedTuple):
-    """Labels as numbers, and the names of the classes where they were texts (else empty)."""
+    """Labels as numbers, and the names of the classes if the labels were texts (otherwise empty)."""
 
     numbers: "np.ndarray[Any, Any]"  # (n,) int64
     names: tuple[str, ...]

@@ -1,7 +1,7 @@
 """A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
 
-Header, size and checksums are checked here; Pillow then decodes where it is installed, which is hundreds of times
-faster. Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
+Header, size and checksums are checked here; then Pillow decodes if it is installed, which is hundreds of times faster.
+Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
 """
 
 import io

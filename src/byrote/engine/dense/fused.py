@@ -22,7 +22,7 @@ from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # the most blocks of one pass
+_MOST = 64  # most blocks of a chain
 _CHUNK = 256  # samples per pass in evaluation, so that their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
 _STATES = (*_STEPPED, "running_mean", "running_var", "batches")

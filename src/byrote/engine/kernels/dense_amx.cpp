@@ -37,7 +37,7 @@ static inline float sum_lanes(vec x) { return _mm512_reduce_add_ps((__m512)x); }
 static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
 
 namespace {
-// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once.
+// Values of one run for its backward pass, and memory for intermediate values that are soon read again.
 struct Workspace {
     struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
     uint16_t *pairs[2];  // summed over features: outputs as right operands (forward), da as left operands (backward)

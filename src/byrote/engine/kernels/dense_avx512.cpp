@@ -39,9 +39,9 @@ inline int64_t panels(int64_t size) { return (size + WIDE - 1) / WIDE; }
 inline int64_t columns(int64_t size, int64_t from) { return std::min(WIDE, size - from); }
 template <class Number> int64_t words(int64_t values) { return (values + PER<Number> - 1) / PER<Number>; }
 
-// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once. In
-// evaluation, which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the
-// input, and of `da` hold pairs of samples; if numbers are not paired, they are the first panels.
+// Values of one run for its backward pass, and memory for intermediate values that are soon read again. In evaluation,
+// which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the input, and of
+// `da` hold pairs of samples; if numbers are not paired, they are the first panels.
 struct Workspace {
     struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating

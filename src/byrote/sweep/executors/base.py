@@ -63,7 +63,7 @@ class Request:
 
     Args:
         workers: the largest number of parallel tasks; None: as many as fit.
-        address: the address of a running cluster; empty: a private one.
+        address: the address of a running cluster; empty: a private cluster.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
 

@@ -105,7 +105,7 @@ def test_running_readings(plain, tmp_path):
 
 def test_a_step_that_keeps_its_logits_gives_one_sentence(tmp_path):
     problem = Problem()
-    with pytest.raises(ValueError, match="return the logits too, or pass take="):
+    with pytest.raises(ValueError, match="also return the logits, or pass take="):
         train(problem, tmp_path, lambda network: ObserverCallback(Observer(network, problem.true, N)), bare=True)
 
 

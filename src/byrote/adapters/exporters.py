@@ -30,7 +30,7 @@ class Exporter(Protocol):
         """Record the facts of the whole run: loss, rate, seed, ..."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record the readings after `epoch` epochs, all finite."""
+        """Record the readings after `epoch` epochs, all of which are finite."""
 
     def close(self) -> None:
         """Close a handle that this object opened; a handle that the user opened stays open."""
@@ -214,7 +214,7 @@ class WandB:
 
     @classmethod
     def offline(cls, folder: str | Path, project: str = "byrote", name: str | None = None) -> Self:
-        """Write a run under `folder/wandb`, to be sent later with `wandb sync`, or never.
+        """Write a run under `folder/wandb`, which may be sent later with `wandb sync`.
 
         Raises ModuleNotFoundError without wandb.
         """

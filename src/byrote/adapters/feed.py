@@ -62,7 +62,7 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
     if not isinstance(outputs, Mapping) or "logits" not in outputs:
         raise ValueError(
             f"the training step must return {{'loss': ..., 'logits': ...}}, got {type(outputs).__name__}: "
-            "return the logits too, or pass take="
+            "also return the logits, or pass take="
         )
     if not members.has_index:
         size = f" of {len(batch)} members" if isinstance(batch, Mapping | Sequence) else ""

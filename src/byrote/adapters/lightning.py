@@ -1,4 +1,4 @@
-"""A Lightning callback that passes training batches to an `Observer` and its readings to Lightning's log."""
+"""A Lightning callback that passes training batches to an `Observer`, and the readings to Lightning's log."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _lost(how: str) -> str:
 
 
 def _size(batch: Any) -> int:
-    """How many samples a batch holds, from the first of its columns that has a length."""
+    """The number of samples in a batch, taken from its first column that has a length."""
     if isinstance(batch, Tensor):
         return len(batch)
     columns = batch.values() if isinstance(batch, Mapping) else batch

@@ -1,4 +1,4 @@
-"""A skorch callback that passes the batches of a fit to an `Observer` and its readings to the net's history."""
+"""A skorch callback that passes the batches of a fit to an `Observer`, and the readings to the net's history."""
 
 from __future__ import annotations
 

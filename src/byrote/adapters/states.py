@@ -72,7 +72,7 @@ class PerSample(Metric):
         self._update_count, self._computed = max(self._update_count, 1), None
 
     def _columns(self, *names: str) -> tuple[Tensor, ...]:
-        """The named columns over the samples that any process has seen, in the order of the data set."""
+        """The named columns for all samples that any process has seen, in the order of the data set."""
         owner = self.seen.argmax(0)  # (size,) the first process that has the sample
         position = self.seen.amax(0).nonzero()[:, 0]
         return tuple(getattr(self, name)[owner[position], position] for name in names)

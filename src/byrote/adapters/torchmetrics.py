@@ -113,7 +113,7 @@ class NeuralCollapseNC1(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, features: Tensor, labels: Tensor) -> None:
-        """Take a batch: positions `index` (B,) in the data set, `features` (B, M), integer `labels` (B,)."""
+        """Add a batch: positions `index` (B,) in the data set, `features` (B, M), integer `labels` (B,)."""
         features, labels = checked(features, labels, self.num_classes)
         if features.shape[1] != self.width:
             raise ValueError(f"expected features of width {self.width}, got {features.shape[1]}")
@@ -172,7 +172,7 @@ class NeuralCollapseNC1(Metric):
         self._update_count, self._computed = max(self._update_count, 1), None
 
     def moments(self) -> ClassMoments:
-        """The class moments of all processes, for every other measure of collapse."""
+        """The class moments of all processes, from which the other measures of collapse can be computed."""
         with self.sync_context(should_unsync=True):
             return self._moments()
 
@@ -272,7 +272,8 @@ class MemorizationRates(PerSample):
         self._put(positions(index, self.size, predicted), predicted=predicted, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
-        """Columns of the history: j1, j2, realised_rate, clean_accuracy, corrupted_as_observed, corrupted_as_true."""
+        """The columns of the history j1, j2, realised_rate, clean_accuracy, corrupted_as_observed,
+        corrupted_as_true."""
         predicted, true, observed = self._columns("predicted", "true", "observed")
         shares = fates(predicted, true, observed).columns()
         return scalars({"j1": j1(predicted, observed), "j2": j2(predicted, true), **shares}, self.device)
@@ -313,13 +314,13 @@ class MemorizationDistance(PerSample):
         self.register_buffer("test_means", None, persistent=False)
 
     def measure_from(self, test_means: Tensor) -> None:
-        """Begin an evaluation: forget the samples, and measure from these test class means (N, M)."""
+        """Begin an evaluation: discard all samples, and measure from these class means of the test data (N, M)."""
         test_means = matrix("test_means", test_means)
         self.reset()
         self.test_means = test_means.to(self.device, torch.float64)
 
     def update(self, index: Tensor, features: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
-        """Take a batch: positions (B,), features (B, M) and both labels (B,)."""
+        """Add a batch: positions (B,), features (B, M), and true and observed labels (B,)."""
         if self.test_means is None:
             raise RuntimeError("mem is measured from test class means: call measure_from(test_means) first")
         features, true = checked(features, true_labels, len(self.test_means))

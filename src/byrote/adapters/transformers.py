@@ -97,7 +97,7 @@ class Observing:
 
 
 class ObservedTrainer(Observing, base("transformers", "Trainer", "hf")):  # type: ignore[misc]
-    """`transformers.Trainer` with `observe`. Raises ModuleNotFoundError without transformers."""
+    """`transformers.Trainer` with the method `observe`. Raises ModuleNotFoundError without transformers."""
 
 
 class _AtEpochEnd(base("transformers", "TrainerCallback", "hf")):  # type: ignore[misc]
@@ -162,7 +162,7 @@ def _collated(collate: Any, known: Collection[str] | None) -> Any:
 
 
 def _test_set(data: Any, name: str | None) -> Any:
-    """The test data of the Trainer: its evaluation data set, or one of a mapping of them."""
+    """The test data of the Trainer: its evaluation data set, or the named one if it has several."""
     if not isinstance(data, Mapping):
         return data
     if name is None and len(data) == 1:

@@ -55,7 +55,11 @@ class Arrays(Own):
                 "none"
             )
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
-        notes = (f"{where}: left out other arrays ({len(others)}): {', '.join(others[:5])}",) if others else ()
+        notes = (
+            (f"{where}: left out {len(others)} other array{'s' if len(others) > 1 else ''}: {', '.join(others[:5])}",)
+            if others
+            else ()
+        )
         if not split:
             images, column = self._pair(arrays, "")
             labels = numbered(column, f"{where}, array labels")
@@ -139,7 +143,7 @@ def _npy_files(place: Path) -> dict[str, Path]:
         return {}
     if place.stem not in ("images", "train_images"):
         raise ValueError(
-            f"{inputs.shown(place)} has no array 'images': .npy files are named images.npy and labels.npy (or "
+            f"{inputs.shown(place)} has no array 'images': .npy files must be named images.npy and labels.npy (or "
             "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy), in one folder"
         )
     names = ("images", "labels") if place.stem == "images" else _SPLIT

@@ -1,4 +1,4 @@
-"""The base of data sets: a frozen description (`Dataset`) that loads `Images` with true labels and stable ids."""
+"""The base of data sets: a frozen description (`Dataset`) that loads `Images`, with true labels and stable ids."""
 
 from dataclasses import dataclass
 from functools import lru_cache

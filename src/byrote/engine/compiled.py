@@ -29,7 +29,7 @@ class CompiledFunction:
             # loaded only here, because loading the compiler takes a second
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
             self._run = torch.compile(function, **{"fullgraph": True, **options})
-        except (RuntimeError, ImportError) as error:  # not on this platform
+        except (RuntimeError, ImportError) as error:  # no compiler on this platform
             refused(error)
 
     @property

@@ -122,7 +122,7 @@ class Driver:
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be trained: {event.data['message']}")
             if event.data["type"] in _DISK:
-                progress = f"{self._outcome.done} of {self._outcome.planned} runs are kept in {self._root}"
+                progress = f"{self._outcome.done} of {self._outcome.planned} runs are stored in {self._root}"
                 raise OSError(f"{event.data['message']}; {progress}")
 
 

@@ -1,7 +1,7 @@
-"""The idx format, gzip or not, in which MNIST and Fashion-MNIST are published.
+"""The idx format, with or without gzip, in which MNIST and Fashion-MNIST are published.
 
-idx: two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each dimension as a
-big-endian 32-bit number, then the values, last dimension fastest.
+An idx file consists of two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each
+dimension as a big-endian 32-bit number, and then the values in C order.
 """
 
 import struct

@@ -73,7 +73,7 @@ class Request:
 
 
 class Executor(ABC):
-    """Where tasks run. A subclass is registered under its name in lower case, by being defined.
+    """Where tasks run. Defining a subclass registers it under its name in lower case.
 
     With every executor, `work.work` executes a task with one torch thread, its results go straight into the store, and
     only events come back. So the same study gives the same bits with every executor.

@@ -5,7 +5,7 @@ if __name__ == "__main__":
     import sys
 
     if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):
-        del sys.path[0]  # `python -m` puts the current folder before every library
+        del sys.path[0]  # `python -m` puts the current folder first on the module path
     from byrote.cli import main
 
     raise SystemExit(main())

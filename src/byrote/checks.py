@@ -144,7 +144,7 @@ def epoch_number(epoch: Any) -> int:
     except TypeError:
         raise TypeError(f"expected a whole number as the epoch, got {epoch!r}") from None
     if number < 1 or isinstance(epoch, bool):
-        raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 where a loop counts from 0")
+        raise ValueError(f"epochs count from 1, got {epoch!r}: pass epoch + 1 if your loop counts from 0")
     return number
 
 
@@ -228,7 +228,7 @@ def unusable(logits: "torch.Tensor") -> "torch.Tensor":
 
 
 def counted(name: str, values: Any) -> "torch.Tensor":
-    """Convert classes (n,) to int64 where the number of classes is unknown; none may be negative.
+    """Convert classes (n,) to int64 if the number of classes is unknown; none may be negative.
 
     >>> counted("predictions", [0, 4, 1])
     tensor([0, 4, 1])

@@ -104,7 +104,7 @@ def discover(package: str) -> None:
 class Spec(BaseModel):
     """A frozen, validated value that can be written as plain data and rebuilt from it.
 
-    Type checkers accept the fields as arguments, by position or by name; they infer a default where a field has
+    Type checkers accept the fields as arguments, by position or by name; they infer a default if a field has
     `Field(default=...)` or a plain value.
     """
 

@@ -54,7 +54,7 @@ def _once(known: dict[str, str], name: str, find: Callable[[], str]) -> str:
 
 
 def _file_content(part: Component, path: str) -> str:
-    """The digest of the file or folder that a component reads; empty where there is none.
+    """The digest of the file or folder that a component reads; empty if there is none.
 
     A component may have a method `content` that returns the digest, so that equal content in two formats has the same
     digest.

@@ -41,7 +41,7 @@ class Experiment(Spec):
     Args:
         data: the data set and its preparation.
         noise: how the training labels are corrupted; `noise.Clean()` leaves them unchanged.
-        loss: what is minimized.
+        loss: the function that is minimized.
         network: the architecture.
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the seed for noise, initial weights and batch order.
@@ -90,7 +90,7 @@ class Experiment(Spec):
         return self.noise.num_outputs(self.data.num_classes)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """See `stream`; the purposes "noise" and "held-out noise" draw from `noise_seed` where it is given."""
+        """See `stream`; the purposes "noise" and "held-out noise" draw from `noise_seed` if it is given."""
         apart = purpose in ("noise", "held-out noise") and self.noise_seed is not None
         return stream(self.noise_seed if apart and self.noise_seed is not None else self.seed, purpose)
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 FIELD, GIVEN = "data.labels", "given"
-"""The field of a spec that says whether labels are known to be true, and its value where they are not."""
+"""The field of a spec that tells whether labels are known to be true, and its value if they are not."""
 
 TRUE_LABELS = (
     "j2",

@@ -39,13 +39,13 @@ FORMAT = 2
 """The format of specs, keys, and stores: increased when the meaning of a spec or the layout of a store changes."""
 
 SEEDS = ("seed", "noise_seed", "split_seed")
-"""The fields of an experiment that distinguish repetitions of one run."""
+"""The fields of an experiment in which repetitions of the same run differ."""
 
 _CODE = ("kind", "factory")  # fields whose value "module:name" names code
 _LENGTH = 16
 _NUMBERS = (int, float, type(None))
 _PLAIN = (str, *_NUMBERS)  # plain leaves; checked first, because most values are leaves
-_SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
+_SETTLED = 2.0  # seconds: a file that changed more recently may change again without a new time
 
 
 def module_of(name: object) -> str:

@@ -270,7 +270,7 @@ def table_name(path: Path) -> Iterator[str]:
 
 
 def csv_names(path: Path, separators: str = ",") -> tuple[list[str], str]:
-    """The names in the header of a CSV file, and which of the `separators` stands between them outside quotes.
+    """The names in the header of a CSV file, and which of the `separators` is between them outside quotes.
 
     Raises:
         ValueError: no header, bytes that are not UTF-8, a broken quotation, or a repeated name.

@@ -112,7 +112,7 @@ def described(error: BaseException) -> str:
 
 
 def own_trace(error: BaseException) -> str:
-    """The traceback of an exception from the first frame of the user's own files on; empty where there is none.
+    """The traceback of an exception from the first frame of the user's own files on; empty if there is none.
 
     In a chain of exceptions, the first exception with such a frame is used.
     """

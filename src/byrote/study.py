@@ -102,8 +102,8 @@ class Part(Spec):
             study's `bind`.
         base: fields of every run of the part; they override those of the study.
         axes: lists of values by path; the runs are their product.
-        paired: lists of values by path, all of one length, that go together row by row; the product is taken for each
-            row.
+        paired: lists of values by path, all of equal length, that are combined row by row; each row is combined with
+            the product of the axes.
         only: the scales that contain this part; empty: all.
         scales: for each scale by name, the tables `base`, `axes` and `paired` that override those above at that scale.
     """
@@ -206,15 +206,15 @@ class Study(Spec):
         return list(self.scales) or [""]
 
     def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:
-        """Every experiment with the name of its part, each once, in the order of the file; see `grid`."""
+        """Every experiment once, with the name of its part, in the order of the file; see `grid`."""
         return [(part.name, experiment) for part, experiment in self.grid(scale, overrides)]
 
     def grid(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[Part, Experiment]]:
-        """Every experiment with its part, each once: it belongs to the first part that contains it.
+        """Every experiment once, with its part, which is the first part that contains it.
 
         Args:
             scale: one of `scale_names`; "" takes the default.
-            overrides: dotted paths and values that override everything, axes included.
+            overrides: values by dotted path that override everything, even axes.
 
         Raises:
             ValueError: an unknown scale, component, field or value, or a part that binds a field that cannot be bound.

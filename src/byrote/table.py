@@ -86,8 +86,8 @@ class Table:
     number is NaN, an absent string is ''.
 
     Args:
-        columns: name -> values, all of one length; numbers in arrays are not copied. Masked entries and None count
-            as absent. `Table.lazy` takes functions that return the values.
+        columns: name -> values, all of equal length; numbers in arrays are not copied. Masked entries and None count as
+            absent. `Table.lazy` takes functions that return the values.
 
     Raises:
         ValueError: unequal lengths, or a column that is not one-dimensional.
@@ -266,7 +266,7 @@ class Table:
         return column
 
     def select(self, *names: str) -> Table:
-        """The named columns alone, in this order."""
+        """Only the named columns, in this order."""
         for name in names:
             self._known(name)
         return Table._checked({name: partial(self.__getitem__, name) for name in names}, len(self))

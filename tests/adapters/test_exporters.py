@@ -211,7 +211,7 @@ def test_what_describes_a_stored_run_is_no_reading():
 
 
 def test_a_fact_that_a_row_lacks_is_an_error():
-    with pytest.raises(ValueError, match="each column that facts names, got some without 'seed'"):
+    with pytest.raises(ValueError, match="the columns that facts names, got a row without 'seed'"):
         export([{"epoch": 1, "seed": 3}, {"epoch": 2}], Stored(), facts=["seed"])
 
 

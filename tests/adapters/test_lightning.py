@@ -105,7 +105,7 @@ def test_running_readings(plain, tmp_path):
 
 def test_a_step_that_keeps_its_logits_gives_one_sentence(tmp_path):
     problem = Problem()
-    with pytest.raises(ValueError, match="return the logits too, or pass take="):
+    with pytest.raises(ValueError, match="also return the logits, or pass take="):
         train(problem, tmp_path, lambda network: ObserverCallback(Observer(network, problem.true, N)), bare=True)
 
 
@@ -170,7 +170,7 @@ def test_running_readings_while_gradients_accumulate(tmp_path):
 def test_a_third_member_is_no_index_unless_declared(tmp_path):
     problem = Problem()
     clean = TensorDataset(problem.images, problem.observed, problem.true)
-    with pytest.raises(ValueError, match=r"a declared index is needed, got a list of 3 members: .*Observer\(index=\)"):
+    with pytest.raises(ValueError, match=r"a declared index, got a list of 3 members: .*Observer\(index=\)"):
         train(problem, tmp_path, lambda network: ObserverCallback(Observer(network, problem.true, N)), data=clean)
     with_index, observers = TensorDataset(problem.images, problem.observed, torch.arange(len(problem.true))), []
 
@@ -205,8 +205,8 @@ def test_a_checkpoint_named_by_a_reading_is_a_file(tmp_path):
 
 
 SENTENCE = (
-    r"an Observer needs a strategy that keeps its process, got one that starts processes by {}, from which no row of "
-    r"its table comes back: pass strategy='ddp' to the Trainer"
+    r"an Observer cannot be used with a strategy that starts processes by {}, from which none of its readings "
+    r"come back: pass strategy='ddp' to the Trainer"
 )
 
 

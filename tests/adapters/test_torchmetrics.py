@@ -295,11 +295,11 @@ def test_of_a_sample_in_two_merged_metrics_the_first_stays():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: MemorizationRates(3).merge_state(MemorizationRates(4)), "over one data set"),
+        (lambda: MemorizationRates(3).merge_state(MemorizationRates(4)), "over the same data set"),
         (lambda: MemorizationRates(3).merge_state(MemorizationDistance(3)), "a MemorizationRates or its states"),
-        (lambda: three()["collapse"].merge_state({}), "over one data set"),
-        (lambda: fed().merge_state(fed()), "got 20 that both have seen"),
-        (lambda: MemorizationDistance(3).merge_state(three()["distance"]), "same test means|over one data set"),
+        (lambda: three()["collapse"].merge_state({}), "over the same data set"),
+        (lambda: fed().merge_state(fed()), "got 20 samples that both have seen"),
+        (lambda: MemorizationDistance(3).merge_state(three()["distance"]), "same test means|over the same data set"),
     ],
 )
 def test_metrics_that_cannot_be_merged_give_one_sentence(call, words):

@@ -261,7 +261,7 @@ def test_a_stream_has_no_order(tmp_path):
 
     trainer = trainer_of(Problem(), tmp_path, ObservedTrainer, net(), indexed=False)
     trainer.train_dataset = Stream()
-    with pytest.raises(ValueError, match="a data set with positions is needed"):
+    with pytest.raises(ValueError, match="requires a data set with positions"):
         trainer.observe(Observer(Logits(trainer.model), Problem().true, N))
 
 

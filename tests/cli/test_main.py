@@ -232,7 +232,7 @@ def test_a_broken_task_is_exit_code_one_with_what_is_kept(tmp_path, capsys):
     assert stderr.count('raise RuntimeError("this loss is broken")') == 1
     last = stderr.splitlines()[-1]
     assert "RuntimeError: this loss is broken (toys.py, line " in last
-    assert f"; 0 of 2 runs are kept in {tmp_path / 's'}" in last
+    assert f"; 0 of 2 runs are stored in {tmp_path / 's'}" in last
 
 
 def test_a_diverging_run_is_reported_and_kept(tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"of 8 runs are kept in {root}, " in stderr
+    assert f"of 8 runs are stored in {root}, " in stderr
     assert "Traceback" not in stderr
     wait_for(lambda: not _group(process.pid), 20)
 
@@ -367,7 +367,7 @@ def test_a_disk_that_fills_up_gives_one_line_and_keeps_what_is_whole(tmp_path):
         assert "Traceback" not in done.stderr
         last = done.stderr.strip().splitlines()[-1]
         count = len(committed(disk / "s"))
-        assert f"{count} of 8 runs are kept" in last
+        assert f"{count} of 8 runs are stored" in last
         assert 0 < count < 8
         assert not list((disk / "s").glob(".draft-*"))
     finally:

@@ -166,7 +166,7 @@ def test_files_of_the_current_folder_never_stand_in_for_libraries(folder):
         (folder / f"{library}.py").write_text(f"raise RuntimeError('{library} was shadowed')")
     done = alone(folder, "run", "own.toml", "--import", "toys", "--import", name, "--out", "store", "--workers", "2")
     assert done.returncode == 0, done.stderr
-    assert "4 of 4 runs are kept" in done.stderr
+    assert "4 of 4 runs are stored" in done.stderr
 
 
 def test_claims_and_lists_find_what_the_store_was_made_with(folder, capsys):

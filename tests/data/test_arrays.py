@@ -102,7 +102,7 @@ def test_other_arrays_are_left_out_with_a_note(tmp_path: Path, caplog: pytest.Lo
     own = npz(tmp_path, images=GRAY, labels=LABELS, names=np.array(["x"]), val_images=GRAY)
     with caplog.at_level(logging.WARNING, "byrote"):
         own.load()
-    assert own.notes() == (f"{own.path}: left out other arrays (2): names, val_images",) == tuple(caplog.messages)
+    assert own.notes() == (f"{own.path}: left out 2 other arrays: names, val_images",) == tuple(caplog.messages)
 
 
 def test_md_needs_numbers_up_to_one(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_npy_files_beside_each_other(tmp_path: Path, whole: bool) -> None:
     np.save(top / "labels.npy", 1 - LABELS)
     assert own.content() != name
     assert own.load("test").labels.tolist() == [1, 0, 1, 0]
-    assert own.notes() == ((f"{top}: left out other arrays (1): other.npy",) if whole else ())
+    assert own.notes() == ((f"{top}: left out 1 other array: other.npy",) if whole else ())
     (top / "labels.npy").unlink()
     with pytest.raises((ValueError, FileNotFoundError), match=r"no array 'labels'|no file at .*labels\.npy"):
         own.load()
@@ -153,7 +153,7 @@ def test_npy_files_of_two_splits(tmp_path: Path) -> None:
 def test_npy_files_under_other_names(tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", GRAY)
     with pytest.raises(
-        ValueError, match=r"X\.npy has no array 'images': \.npy files are named images\.npy and labels\.npy"
+        ValueError, match=r"X\.npy has no array 'images': \.npy files must be named images\.npy and labels\.npy"
     ):
         data.Arrays(path=str(tmp_path / "X.npy")).load()
     with pytest.raises(ValueError, match=r"must contain images\.npy and labels\.npy"):

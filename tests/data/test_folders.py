@@ -58,7 +58,7 @@ def test_litter_is_no_class_and_no_sample(tmp_path: Path, name: str, caplog: pyt
         assert pixels(own) == PLAIN
     assert own.class_names() == ("cat", "dog")
     assert own.notes() == (
-        f"{tmp_path}: left out 3 files (3 {name}) that are hidden or that a system or a notebook put there",
+        f"{tmp_path}: left out 3 files (3 {name}) that are hidden or were created by an operating system or a notebook",
     )
     assert caplog.messages == list(own.notes())
 
@@ -142,7 +142,7 @@ def test_folders_of_splits(tmp_path: Path, names: tuple[str, ...], note: tuple[s
         (("test/cat", "test/dog", "valid/cat"), "holds test, valid and no folder 'train'"),
         (("train/cat", "test/cat", "dog"), r"holds folders of splits \(test, train\) and others \(dog\)"),
         (("cat/train", "cat/test", "dog/train"), "names a split below a class: splits must be above"),
-        (("train/cat", "Train/cat", "test/cat"), "two folders for one split, Train and train"),
+        (("train/cat", "Train/cat", "test/cat"), "two folders for the same split, Train and train"),
         (("archive/cat", "archive/dog"), "expected at least two classes, but every sample is of class 'archive'"),
     ],
 )

@@ -111,8 +111,8 @@ def test_truth_values_are_two_classes(tmp_path: Path, reader: Any) -> None:
         (np.where(TRUE == 2, np.inf, TRUE), r"integers or texts, got inf in (sample|row) 3|labels must be|classes"),
         (np.zeros(N, int), "expected at least two classes, but every sample is of class 0"),
         (np.array(["only"] * N), "expected at least two classes, but every sample is of class 'only'"),
-        (np.array(["cat", "cat ", "dog", "dog"] * 5), r"classes 'cat' and 'cat ' differ only in blanks"),
-        (np.array(["é", "e\u0301", "dog", "dog"] * 5), r"differ only in blanks or in how an accent is encoded"),
+        (np.array(["cat", "cat ", "dog", "dog"] * 5), r"classes 'cat' and 'cat ' differ only in spaces"),
+        (np.array(["é", "e\u0301", "dog", "dog"] * 5), r"differ only in spaces or in the encoding of an accent"),
     ],
 )
 def test_encodings_that_are_refused(tmp_path: Path, reader: Any, labels: np.ndarray, message: str) -> None:

@@ -181,7 +181,7 @@ def test_a_mat_file_that_unpacks_to_more_than_is_allowed() -> None:
     content = stream.getvalue()
     assert len(content) < 100_000
     assert len(read_mat(content, images.nbytes + 100_000)[1]) == 2000
-    with pytest.raises(ValueError, match="the MATLAB file unpacks to more than is allowed"):
+    with pytest.raises(ValueError, match="the MATLAB file unpacks to more bytes than are allowed"):
         read_mat(content, images.nbytes // 2)
 
 

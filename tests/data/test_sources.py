@@ -83,7 +83,7 @@ def test_a_named_folder_in_any_layout(
         path.unlink()
     assert not data.MNIST().available()
     monkeypatch.setenv("BYROTE_DATA", str(root))
-    assert tiny_mnist.fetch().source == "the folder BYROTE_DATA names"
+    assert tiny_mnist.fetch().source == "the folder that BYROTE_DATA names"
     assert data.MNIST().available()
     assert len(data.MNIST().load()) == 30
     assert list(tiny_mnist.cache.iterdir()) == []  # the files are read where they are
@@ -99,7 +99,7 @@ def test_the_order_on_this_machine(
     put(collection.cache, tiny_idx)
     assert collection.fetch().source == "the cache"
     monkeypatch.setenv("BYROTE_DATA", str(put(tmp_path / "named", tiny_idx)))
-    assert collection.fetch().source == "the folder BYROTE_DATA names"
+    assert collection.fetch().source == "the folder that BYROTE_DATA names"
     assert collection.fetch(put(tmp_path / "given", tiny_idx)).source.endswith("given")
 
 
@@ -364,7 +364,7 @@ def test_data_get(
     assert main(["data", "get", "mnist", "--folder", str(root), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == [{"name": "mnist", "source": f"the folder {root}", "folder": str(collection.cache)}]
-    assert f"mnist: served by the folder {root}" in err.replace("\n", "")
+    assert f"mnist: available from the folder {root}" in err.replace("\n", "")
 
 
 def test_the_progress_bar_follows_each_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
     ("content", "message"),
     [
         (b"", "it is empty, but a header with the names of the columns is expected"),
-        (b"a,label\n", "has no rows"),
+        (b"a,label\n", "must have at least one row"),
         (b"a,label\n1,0\n2\n", "CSV Error on Line: 3"),
         (b"a,label\n1,0\n2,1,3\n", "CSV Error on Line: 3"),
         (b'a,label\n1,"0\n2,1\n', "CSV Error"),

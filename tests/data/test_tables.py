@@ -234,7 +234,7 @@ def test_any_column_is_used_whole_or_named(cells: list[str]) -> None:
 def test_ids_that_name_no_sample(tmp_path: Path, ids: list[Any], message: str) -> None:
     path = csv(tmp_path / "t.csv", a=A, key=ids, label=LABELS)
     with pytest.raises(
-        ValueError, match=rf"t\.csv, column key: ids must be different whole numbers .*{message}"
+        ValueError, match=rf"t\.csv, column key: ids must be whole numbers without repeats .*{message}"
     ) as caught:
         table(path, id_column="key").load()
     assert "\n" not in str(caught.value)

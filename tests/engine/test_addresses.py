@@ -42,7 +42,7 @@ def test_an_index_lies_where_the_samples_do(device):
     if device == "cpu":
         assert features(torch.ones(5, 4), index).shape == (1, 3, 2)
         return
-    with pytest.raises(RuntimeError, match="same device as its samples"):
+    with pytest.raises(RuntimeError, match="must be on the device of its samples"):
         features(torch.ones(5, 4), index)
 
 

@@ -136,6 +136,6 @@ def test_a_library_with_wrong_answers_is_refused(built, change, tmp_path):
 
 def test_a_library_that_brings_its_process_down_is_not_kept(built):
     built.copy.write_bytes(built.copy.read_bytes()[:9000])
-    with pytest.raises(OSError, match="do not give the known answers"):
+    with pytest.raises(OSError, match="do not reproduce the known answers"):
         built()
     assert list(built.folder.iterdir()) == []

@@ -116,7 +116,7 @@ def test_rates_may_change_and_a_graph_is_used_once(kind):
     assert not torch.equal(weight[1], before["features.4.weight"][1])
     loss = network(batch(2, 48, 45)[0]).sum()
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="allows one backward pass"):
+    with pytest.raises(RuntimeError, match="allows only one backward pass"):
         loss.backward()
 
 

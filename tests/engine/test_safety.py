@@ -170,5 +170,5 @@ def test_momenta_that_kernels_cannot_write_are_refused(way):
     for wrong in (lambda m: m.half(), lambda m: m[:, :1], lambda m: m.repeat(1, 1, 2)[..., ::2]):
         spoiled = {n: wrong(m) for n, m in momenta.items()}
         network.features.descent = Descent(spoiled, 0.9, descent.decays, descent.rates)
-        with pytest.raises(RuntimeError, match="begin another"):
+        with pytest.raises(RuntimeError, match="start a new descent"):
             network(batch(2, 8, 1, 16, 16)[0])

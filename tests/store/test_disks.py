@@ -76,7 +76,7 @@ def test_a_device_that_is_full_stops_the_sweep_which_goes_on_when_there_is_room(
     *_, line = capsys.readouterr().err.splitlines()
     keys = committed(root)
     assert 0 < len(keys) < 8
-    assert line.endswith(f"; {len(keys)} of 8 runs are kept in {root}")
+    assert line.endswith(f"; {len(keys)} of 8 runs are stored in {root}")
     assert "no space left on device" in line.lower()
     assert not list(root.glob(".draft-*"))
     assert {flaw.kind for flaw in verify(root).flaws} == {"missing"}

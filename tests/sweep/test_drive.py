@@ -159,7 +159,7 @@ def test_a_store_that_cannot_be_written_ends_the_executor_and_is_in_the_events(b
         pass_on(Event(task, "error", {"type": "WriteError", "message": "the disk is full"}))
 
     executor = Pretended(full)
-    with pytest.raises(OSError, match="the disk is full; 0 of 2 runs are kept in"):
+    with pytest.raises(OSError, match="the disk is full; 0 of 2 runs are stored in"):
         books.driver(executor).carry_out([books.task], "pretended")
     assert executor.closed
     assert "the disk is full" in read_events(books.root)[-1]["reason"]
@@ -201,7 +201,7 @@ def test_a_cancelled_sweep_keeps_a_checkpoint_and_is_130(tmp_path, monkeypatch, 
     monkeypatch.setattr(Bar, "event", lambda self, event, outcome: cancel(root))
     assert main([*RUN, "--out", str(root)]) == 130
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("byrote: ")]
-    assert line == f"byrote: cancelled: 0 of 8 runs are kept in {root}, 8 are left; the same command continues"
+    assert line == f"byrote: cancelled: 0 of 8 runs are stored in {root}, 8 are left; run the same command to continue"
     assert len(list((root / ".running").glob("*.checkpoint"))) == 1
     monkeypatch.undo()
     assert main([*RUN, "--out", str(root)]) == 0
@@ -224,7 +224,7 @@ def test_ctrl_c_once_ends_after_the_epoch_with_one_sentence(tmp_path, whole, mon
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "0/8 runs",
-        f"byrote: interrupted: 0 of 8 runs are kept in {root}, 8 are left; the same command continues",
+        f"byrote: interrupted: 0 of 8 runs are stored in {root}, 8 are left; run the same command to continue",
     ]
     assert kinds == ["epoch", "stopped"]
     assert signal.getsignal(signal.SIGINT) is handler
@@ -249,7 +249,7 @@ def test_ctrl_c_twice_ends_now_and_counts_what_is_kept(tmp_path, monkeypatch, ca
     last = capsys.readouterr().err.splitlines()[-1]
     assert count == 2
     assert kinds[-1] == "epoch", "nothing was heard after it"
-    assert f"interrupted: {count} of 8 runs are kept in {root}, {8 - count} are left" in last
+    assert f"interrupted: {count} of 8 runs are stored in {root}, {8 - count} are left" in last
 
 
 def test_progress_has_rates_and_the_time_left_by_cost():

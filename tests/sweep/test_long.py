@@ -85,7 +85,9 @@ def test_ctrl_c_of_a_terminal(tmp_path, times):
     assert time.monotonic() - began < 20
     count = len(committed(root))
     last = [line for line in stderr.splitlines() if line.startswith("byrote: ")]
-    sentence = f"interrupted: {count} of 8 runs are kept in {root}, {8 - count} are left; the same command continues"
+    sentence = (
+        f"interrupted: {count} of 8 runs are stored in {root}, {8 - count} are left; run the same command to continue"
+    )
     assert last == [f"byrote: {sentence}"]
     assert [line for line in stderr.splitlines() if " runs" not in line] == []
     assert not any(map(alive, workers))

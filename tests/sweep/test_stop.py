@@ -100,9 +100,12 @@ def test_max_time_is_exit_code_zero_with_what_is_left(tmp_path, capsys):
     arguments = ["run", str(MINI), "--import", "toys", "--on", "serial", "--out", str(tmp_path / "s")]
     assert main([*arguments, "--max-time", "0.001s"]) == 0
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"the time is up: 0 of 8 runs are kept in {tmp_path / 's'}, 8 are left; the same command continues"
+    assert (
+        last
+        == f"the time is up: 0 of 8 runs are stored in {tmp_path / 's'}, 8 are left; run the same command to continue"
+    )
     assert main([*arguments, "--max-time", "10m"]) == 0
-    assert "8 of 8 runs are kept" in capsys.readouterr().err
+    assert "8 of 8 runs are stored" in capsys.readouterr().err
     assert len(committed(tmp_path / "s")) == 8
     assert main([*arguments, "--max-time", "soon"]) == 2
 

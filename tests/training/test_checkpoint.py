@@ -184,7 +184,7 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
         assert resumed(path)[0] == 1, length
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 10, "one line each"
-    assert all("does not fit and is discarded: its checksum differs" in line for line in lines)
+    assert all("cannot be used and is discarded: its checksum differs" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Send rows of the history to an experiment tracker, without a network: TensorBoard, MLflow, Weights & Biases.
+"""Send rows of the history to an experiment tracker, also offline: TensorBoard, MLflow, Weights & Biases.
 
-Readings go under `byrote/`, so that the user can log to the same run. A reading that has no value
+Readings are logged under `byrote/`, so that the user can log other values to the same run. A reading without a value
 (NaN) leaves a gap.
 """
 
@@ -24,16 +24,16 @@ _PREFIX = "byrote/"
 
 
 class Exporter(Protocol):
-    """The target of rows. A tracker of your own needs these three methods."""
+    """The interface to a tracker. An exporter of your own needs these three methods."""
 
     def describe(self, facts: Mapping[str, Fact]) -> None:
         """Record the facts of the whole run: loss, rate, seed, ..."""
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record the readings after `epoch` epochs, all finite."""
+        """Record the readings after `epoch` epochs, all of which are finite."""
 
     def close(self) -> None:
-        """Close a handle that was opened here; one that the user opened stays open."""
+        """Close a handle that this object opened; a handle that the user opened stays open."""
 
 
 def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, facts: Collection[str] = ()) -> None:
@@ -42,12 +42,12 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     Args:
         rows: a `Table`, or mappings (what an Observer's `evaluate` returned), with a column `epoch`.
         exporter: `TensorBoard`, `MLflow`, `WandB`, or anything with the methods of `Exporter`.
-        facts: the columns that describe the run (rate, seed, ...). Text always describes the run; every other number is
-            a reading. For a run of a store, `set(table.columns) - set(analysis.history.columns)` with `table =
-            analysis.table()`.
+        facts: the columns that describe the run (rate, seed, ...). Columns of text always describe the run; all other
+            numbers are readings. For a run of a store, use `set(table.columns) - set(analysis.history.columns)` with
+            `table = analysis.table()`.
 
     Raises:
-        ValueError: rows of several runs, without `epoch`, or without a column that `facts` names.
+        ValueError: rows of several runs, or rows without `epoch` or without a column that `facts` names.
 
     >>> class Printed:
     ...     def describe(self, facts): print(facts)
@@ -61,13 +61,13 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
     """
     listed = rows.rows() if isinstance(rows, Table) else [dict(row) for row in rows]
     if any("epoch" not in row for row in listed):
-        raise ValueError("rows to export need a column 'epoch', got one without")
+        raise ValueError("every row to export must have a column 'epoch', got a row without it")
     absent = sorted(name for name in facts if any(name not in row for row in listed))
     if absent:
-        raise ValueError(f"rows to export need each column that facts names, got some without {absent[0]!r}")
+        raise ValueError(f"every row to export must have the columns that facts names, got a row without {absent[0]!r}")
     keys = {row.get("key") for row in listed}
     if len(keys) > 1:
-        raise ValueError(f"the rows of one run are needed, got {len(keys)} runs: export each table.groups('key') alone")
+        raise ValueError(f"expected the rows of one run, got {len(keys)} runs: export each table.groups('key') alone")
     for position, row in enumerate(sorted(listed, key=lambda row: int(row["epoch"]))):
         if position == 0:
             exporter.describe(_facts(row, facts))
@@ -75,11 +75,11 @@ def export(rows: Table | Iterable[Mapping[str, Any]], exporter: Exporter, *, fac
 
 
 def log(row: Mapping[str, Any], exporter: Exporter) -> None:
-    """Send one row while the training runs: after each `observer.evaluate` or `observer.finish` of a loop of your own.
+    """Send one row during training: call this after each `observer.evaluate` or `observer.finish` in your own loop.
 
     Args:
         row: the row that `evaluate` or `finish` returned.
-        exporter: as for `export`; `describe` it yourself once, if there are facts of the run to keep.
+        exporter: as for `export`; call its `describe` yourself once if facts of the run are to be recorded.
 
     >>> class Printed:
     ...     def write(self, epoch, values): print(epoch, values)
@@ -105,7 +105,7 @@ def readings(row: Mapping[str, Any], facts: Collection[str] = ()) -> dict[str, f
 
 
 def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
-    """Text and the facts of the run, without those that are absent, as plain Python values."""
+    """The texts and the facts of the run as plain Python values, without absent values."""
     facts: dict[str, Fact] = {}
     for name, value in row.items():
         plain = value.item() if hasattr(value, "item") else value
@@ -117,7 +117,7 @@ def _facts(row: Mapping[str, Any], names: Collection[str]) -> dict[str, Fact]:
 
 @contextmanager
 def _no_draws() -> Iterator[None]:
-    """Restore Python's generator: MLflow draws names and numbers from it, and a training may be using it."""
+    """Restore Python's random state at the end of the block: MLflow draws names from it, and training may use it."""
     state = random.getstate()
     try:
         yield
@@ -126,7 +126,7 @@ def _no_draws() -> Iterator[None]:
 
 
 class TensorBoard:
-    """Scalars and a table of facts in an event file, through `torch.utils.tensorboard.SummaryWriter`.
+    """Write scalars and a table of facts to an event file, through `torch.utils.tensorboard.SummaryWriter`.
 
     Args:
         writer: a SummaryWriter of yours; `TensorBoard.at(folder)` opens one.
@@ -159,10 +159,10 @@ class TensorBoard:
 
 
 class MLflow:
-    """Metrics and parameters of an MLflow run, through `mlflow.MlflowClient`: no active run is touched.
+    """Log metrics and parameters to an MLflow run, through `mlflow.MlflowClient`: the active run is not affected.
 
     Args:
-        client: an MlflowClient of yours. run_id: one of its runs. `MLflow.at(uri)` makes both.
+        client: an MlflowClient of yours. run_id: one of its runs. `MLflow.at(uri)` creates both.
     """
 
     def __init__(self, client: Any, run_id: str) -> None:
@@ -172,7 +172,7 @@ class MLflow:
 
     @classmethod
     def at(cls, uri: str, experiment: str = "byrote", name: str | None = None) -> Self:
-        """Start a run `name` in `experiment` in the store at `uri`, creating both if they do not exist.
+        """Start a run `name` in `experiment` in the tracking store at `uri`; both are created if they do not exist.
 
         `uri` is a database file, `sqlite:///FILE` (no network), or a server. Raises ModuleNotFoundError without mlflow.
         """
@@ -201,10 +201,10 @@ class MLflow:
 
 
 class WandB:
-    """History and config of a Weights & Biases run, against `byrote/epoch`: the run's own steps stay as they are.
+    """Log to the history (over `byrote/epoch`) and config of a Weights & Biases run; the run's own steps do not change.
 
     Args:
-        run: the result of `wandb.init`; `WandB.offline(folder)` opens one that sends nothing.
+        run: the result of `wandb.init`; `WandB.offline(folder)` opens a run that sends nothing.
     """
 
     def __init__(self, run: Any) -> None:
@@ -214,7 +214,7 @@ class WandB:
 
     @classmethod
     def offline(cls, folder: str | Path, project: str = "byrote", name: str | None = None) -> Self:
-        """Write a run under `folder/wandb`, to be sent later with `wandb sync`, or never.
+        """Write a run under `folder/wandb`, which may be sent later with `wandb sync`.
 
         Raises ModuleNotFoundError without wandb.
         """

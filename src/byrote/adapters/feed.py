@@ -23,7 +23,7 @@ _UNDECLARED = Members()
 
 
 class Indexed(Dataset[Any]):
-    """A map-style data set whose samples carry their position: (x, y) becomes (x, y, i), {...} gains "index".
+    """A map-style data set that adds its position to each sample: (x, y) becomes (x, y, i), {...} gains "index".
 
     >>> Indexed([("image", 1), ("other", 0)])[1]
     ('other', 0, 1)
@@ -31,7 +31,7 @@ class Indexed(Dataset[Any]):
     {'x': 0.5, 'labels': 1, 'index': 0}
     """
 
-    gives_index: ClassVar[bool] = True  # tells an Observer that the last member, or "index", is the position
+    gives_index: ClassVar[bool] = True  # tells an Observer that the position is the last member, or "index"
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -45,12 +45,13 @@ class Indexed(Dataset[Any]):
 
 
 def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tensor, Tensor, Tensor]:
-    """(index, logits, labels) of a training step that returned {"logits": ...} on a batch with a declared index.
+    """Return (index, logits, labels) of a training step that returned {"logits": ...} for a batch with a declared
+    index.
 
-    Args: what the step returned, its batch, and which members of that are the labels and the index
-        (`Observer(index=)`, or the data set is an `Indexed`): a third member is never assumed to be the index.
+    Args: the result of the step, its batch, and which members of the batch are the labels and the index (declared by
+    `Observer(index=)` or by an `Indexed` data set; a third member is never assumed to be the index).
 
-    Raises: ValueError where one of them is not found: write a `take` of your own for another layout.
+    Raises: ValueError if one of them is not found; for another layout, write a `take` of your own.
 
     >>> import torch
     >>> outputs = {"loss": 0.1, "logits": torch.zeros(2, 3)}
@@ -61,12 +62,12 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
     if not isinstance(outputs, Mapping) or "logits" not in outputs:
         raise ValueError(
             f"the training step must return {{'loss': ..., 'logits': ...}}, got {type(outputs).__name__}: "
-            "return the logits too, or pass take="
+            "also return the logits, or pass take="
         )
     if not members.has_index:
         size = f" of {len(batch)} members" if isinstance(batch, Mapping | Sequence) else ""
         raise ValueError(
-            f"a batch with a declared index is needed, got a {type(batch).__name__}{size}: wrap the data set in "
+            f"expected a batch with a declared index, got a {type(batch).__name__}{size}: wrap the data set in "
             "Indexed, say "
             "which member it is with Observer(index=), or pass take="
         )
@@ -78,11 +79,11 @@ def take(outputs: Any, batch: Any, members: Members = _UNDECLARED) -> tuple[Tens
 
 
 class Feed:
-    """One Observer over the epochs of a training.
+    """Feeds one Observer over the epochs of a training run.
 
-    With `train` (and `test`) batches of its own, an epoch ends with an evaluation of them in eval mode: J1, J2 and mem
-    as they are defined. Without them, the readings use the training batches as they came: running readings, at no extra
-    cost.
+    If `train` (and `test`) batches are given, each epoch ends with an evaluation of them in eval mode, which gives J1,
+    J2 and mem as they are defined. Otherwise the readings are "running": they use the training batches during the
+    epoch, at no extra cost.
 
     Args:
         observer: watches the model that is being trained.
@@ -95,7 +96,7 @@ class Feed:
         self, observer: Observer, train: Batches | None = None, test: Batches | None = None, prefix: str = "byrote/"
     ) -> None:
         if test is not None and train is None:
-            raise ValueError("test batches are evaluated beside training batches, got none: pass train= as well")
+            raise ValueError("test= requires train=, got no training batches: pass train= as well")
         self.observer = observer
         self._train, self._test, self._prefix = train, test, prefix
         self._losses: list[tuple[Tensor, int]] = []
@@ -106,22 +107,23 @@ class Feed:
         return self._train is None
 
     def batch(self, index: Tensor, logits: Any, labels: Tensor) -> None:
-        """Take a training batch, right after its forward pass; `logits` may be the model's whole answer."""
+        """Take a training batch, right after its forward pass; `logits` may be the complete output of the model."""
         self.observer.update(index, logits, labels)
 
     def loss(self, loss: Any, size: int) -> None:
         """Take the mean training loss of a batch of `size` samples."""
-        self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end: a device is not waited for
+        self._losses.append((torch.as_tensor(loss).detach(), size))  # read at the end, so as not to wait now
 
     def end(self, epoch: int, processes: int = 1) -> dict[str, float]:
-        """Measure after `epoch` epochs: the readings that have a value, named `byrote/...` (the prefix) for a log.
+        """Measure after `epoch` epochs; returns the readings that have a value, named `byrote/...` (the prefix) for a
+        log.
 
-        Raises: ValueError for running readings in several processes, each of which sees its own share only.
+        Raises: ValueError for running readings in several processes, because each process sees only its own share.
         """
         if self.running and processes > 1:
             raise ValueError(
-                f"running readings need one process, got {processes}: pass train= batches, or log the metrics of "
-                "byrote.adapters.torchmetrics"
+                f"without train=, there must be only one process, got {processes}: pass train= batches, or log the "
+                "metrics of byrote.adapters.torchmetrics"
             )
         total = sum(size for _, size in self._losses)
         loss = sum(float(value) * size for value, size in self._losses) / total if total else math.nan

@@ -1,4 +1,4 @@
-"""A Lightning callback that passes training batches to an `Observer` and its readings to Lightning's log."""
+"""A Lightning callback that passes training batches to an `Observer`, and the readings to Lightning's log."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
     """Measures memorization and collapse at the end of every training epoch.
 
     `on_train_batch_end` receives the outputs of `training_step` and the batch. The readings are logged as `byrote/j1`,
-    `byrote/nc1_test`, ... (so a checkpoint can monitor them) and stay in `observer.history`. The trained weights are
-    bit for bit the same with and without this callback.
+    `byrote/nc1_test`, ... (so a checkpoint callback can monitor them) and are kept in `observer.history`. The trained
+    weights are identical bit for bit with and without this callback.
 
     Args:
-        observer: an `Observer` of the network (or of the LightningModule, when its `forward` gives logits).
+        observer: an `Observer` of the network (or of the LightningModule, if its `forward` returns logits).
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
-            them the readings run over the training batches.
-        take: a function of the result of `training_step` and the batch that returns (index, logits, labels); by default
-            the step returns {"loss", "logits"} and the data set is wrapped in `Indexed`, or the Observer declares the
-            member `index`.
-        prefix: prepended to the logged names; "byrote_" where a checkpoint's file is named by a reading.
+            them the readings come from the training batches.
+        take: a function of the result of `training_step` and the batch that returns (index, logits, labels); the
+            default requires that the step returns {"loss", "logits"}, and that the data set is wrapped in `Indexed` or
+            the Observer declares the member `index`.
+        prefix: prepended to the logged names; use "byrote_" if the name of a checkpoint's file contains a reading.
 
-    Raises: ValueError for running readings under several processes, for strategies that start processes by spawn or
-        fork (their rows never reach this process; where a process is forked, Lightning's error ends with ours), and
-        for a checkpoint whose file name would contain a slash;
-        ModuleNotFoundError without lightning.
+    Raises: ValueError for running readings in several processes, for strategies that start processes by spawn or fork
+    (their rows never reach this process; after a fork, this error is at the end of Lightning's own error), and for a
+    checkpoint whose file name would contain a slash; ModuleNotFoundError without lightning.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
         self._take = take
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to pickle; refused while a process is spawned, because `setup` would raise only in that process."""
+        """The state to pickle; refused while a process is spawned, because `setup` could raise its error only there."""
         if get_spawning_popen() is not None:
             raise ValueError(_lost("spawn"))
         return self.__dict__.copy()
@@ -66,7 +65,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
             named = getattr(checkpoint, "filename", None) or ""
             if "/" in self._prefix and "{" + self._prefix in named and checkpoint.auto_insert_metric_name:
                 raise ValueError(
-                    f"a checkpoint's file name must not hold the '/' of a reading, got filename={named!r}, which "
+                    f"a checkpoint's file name must not contain the '/' of a reading, got filename={named!r}, which "
                     "would become a "
                     "folder: pass auto_insert_metric_name=False to it, or prefix='byrote_' to ObserverCallback"
                 )
@@ -79,7 +78,7 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
                 taken = self._take(outputs, batch)
             self._feed.batch(*taken)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # Lightning divides the loss where it accumulates gradients automatically
+        if loss is not None:  # Lightning divides the loss if it accumulates gradients automatically
             parts = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
             self._feed.loss(loss * parts, _size(batch))
 
@@ -90,13 +89,13 @@ class ObserverCallback(base("lightning.pytorch", "Callback", "lightning")):  # t
 
 def _lost(how: str) -> str:
     return (
-        f"an Observer needs a strategy that keeps its process, got one that starts processes by {how}, from which no "
-        "row of its table comes back: pass strategy='ddp' to the Trainer"
+        f"an Observer cannot be used with a strategy that starts processes by {how}, from which none of its readings "
+        "come back: pass strategy='ddp' to the Trainer"
     )
 
 
 def _size(batch: Any) -> int:
-    """How many samples a batch holds, from the first of its columns that has a length."""
+    """The number of samples in a batch, taken from its first column that has a length."""
     if isinstance(batch, Tensor):
         return len(batch)
     columns = batch.values() if isinstance(batch, Mapping) else batch

@@ -10,9 +10,9 @@ __all__ = ["base"]
 
 
 def base(module: str, name: str, extra: str) -> Any:
-    """The class `module.name` to subclass; without the library, a stand-in that raises an error when constructed.
+    """The class `module.name`, as a base class; without the library, a stand-in that raises an error on construction.
 
-    Why: a module of adapters can then be imported, read and documented without the library it adapts to.
+    Why: an adapter module can then be imported and documented without the library that it is for.
 
     >>> class Odd(base("no_such_library", "Callback", "lightning")): ...
     >>> Odd()

@@ -1,4 +1,4 @@
-"""A skorch callback that passes the batches of a fit to an `Observer` and its readings to the net's history."""
+"""A skorch callback that passes the batches of a fit to an `Observer`, and the readings to the net's history."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = ["ObserverCallback", "WithoutIndex"]
 
 
 class WithoutIndex:
-    """Mix into a net, first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. Its module never receives the index.
+    """A mixin, to be named first: `class MyNet(WithoutIndex, NeuralNetClassifier)`. The module never receives the
+    index.
 
     Fit it with `X={"x": images, "index": np.arange(n)}`, where `x` is the argument of the module's `forward`: skorch
-    splits both in the same way, for its validation split and in scikit-learn's cross-validation.
+    splits both in the same way, in its validation split and in scikit-learn's cross-validation.
     """
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -31,19 +32,19 @@ class WithoutIndex:
 class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type: ignore[misc]
     """Measures memorization and collapse at the end of every epoch.
 
-    `on_batch_end` receives the batch and the prediction. The readings go to `net.history` as `byrote/j1`, ... and to
-    `observer_.history`. The fitted weights are bit for bit the same with and without this callback.
+    `on_batch_end` receives the batch and the prediction. The readings are stored in `net.history` as `byrote/j1`, ...
+    and in `observer_.history`. The fitted weights are identical bit for bit with and without this callback.
 
     Args:
-        observe: builds the `Observer` of the module that skorch has just built, such as
-            `lambda module: Observer(module, true_labels, num_classes)`.
+        observe: a function that makes the `Observer` of the module that skorch has just built, such as `lambda module:
+            Observer(module, true_labels, num_classes)`.
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
-            them the readings run over the training batches, which then need their index (see `WithoutIndex`).
-        show: readings that skorch prints in its line per epoch; all are in `net.history`.
+            them the readings come from the training batches, which then need their index (see `WithoutIndex`).
+        show: the readings that skorch prints in its line for each epoch; all readings are in `net.history`.
 
     Attributes: `observer_`, once training has begun.
 
-    Raises: ValueError where a batch lacks its index; ModuleNotFoundError without skorch.
+    Raises: ValueError if a batch lacks its index; ModuleNotFoundError without skorch.
     """
 
     observer_: Observer
@@ -86,6 +87,6 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
         for name, value in row.items():
             net.history.record(name, value)
         hidden = {name for name in row if name.removeprefix("byrote/") not in self.show}
-        for _name, callback in net.callbacks_:  # callbacks that print come last
+        for _name, callback in net.callbacks_:  # before the callbacks that print, which come last
             if isinstance(callback, require("skorch.callbacks", "skorch").PrintLog):
                 callback.keys_ignored_ |= hidden

@@ -1,4 +1,4 @@
-"""Shared by the torchmetrics states: one row per sample at its position, and the parts of several processes."""
+"""Shared by the torchmetrics adapters: one row per sample at its position, and the states of several processes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["PerSample", "first_of_each", "joined", "positions", "positive", "sca
 
 
 class PerSample(Metric):
-    """One or two numbers for each sample of a data set of known size, at its position; repeats count once."""
+    """One or two numbers for each sample of a data set of known size, at its position; repeated samples count once."""
 
     full_state_update = True
-    higher_is_better = None  # among several readings, high is better for some and low for others
+    higher_is_better = None  # some readings are better if high, and others if low
     is_differentiable = False
     size: int
 
@@ -41,7 +41,7 @@ class PerSample(Metric):
         self.add_state(name, torch.zeros(1, self.size, dtype=dtype), dist_reduce_fx=side_by_side)
 
     def _put(self, index: Tensor, **columns: Tensor) -> None:
-        """Record a batch; of a repeated sample the first entry stays."""
+        """Record a batch; if a sample is repeated, its first entry is kept."""
         same_length(index=index, **columns)
         index = index.to(self.seen.device)
         rows = first_of_each(index)
@@ -52,11 +52,11 @@ class PerSample(Metric):
             column[0, index[rows]] = values.to(rows.device)[rows].to(column.device, column.dtype)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot the readings, or earlier ones, as `torchmetrics.Metric` does; needs matplotlib."""
+        """Plot the current or earlier readings, as `torchmetrics.Metric` does; needs matplotlib."""
         return self._plot(val, ax)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Merge the samples that another metric over the same data set has seen, and this one has not.
+        """Merge the samples that another metric over the same data set has seen and this metric has not.
 
         Raises:
             ValueError: the kinds or sizes differ.
@@ -72,8 +72,8 @@ class PerSample(Metric):
         self._update_count, self._computed = max(self._update_count, 1), None
 
     def _columns(self, *names: str) -> tuple[Tensor, ...]:
-        """The named columns over the samples that any process has seen, in the order of the data set."""
-        owner = self.seen.argmax(0)  # (size,) first process that has it
+        """The named columns for all samples that any process has seen, in the order of the data set."""
+        owner = self.seen.argmax(0)  # (size,) the first process that has the sample
         position = self.seen.amax(0).nonzero()[:, 0]
         return tuple(getattr(self, name)[owner[position], position] for name in names)
 
@@ -85,19 +85,19 @@ def positive(name: str, value: int) -> int:
 
 
 def side_by_side(stacked: Tensor) -> Tensor:
-    """States of several processes as parts of one: (processes, P, ...) -> (processes * P, ...)."""
+    """The states of several processes as parts of one state: (processes, P, ...) -> (processes * P, ...)."""
     return stacked.flatten(0, 1)
 
 
 def positions(index: Tensor, size: int, beside: Tensor) -> Tensor:
-    """Positions (B,), int64 on the batch's device, checked against the data set and the batch."""
+    """Positions (B,) as int64 on the batch's device, checked against the sizes of the data set and the batch."""
     index = class_labels("index", index, size)
     same_length(index=index, batch=beside)
     return index.to(beside.device)
 
 
 def first_of_each(index: Tensor) -> Tensor:
-    """Rows at which a position occurs for the first time, in order."""
+    """The rows at which each position occurs for the first time, in order."""
     distinct, inverse = torch.unique(index, return_inverse=True)
     rows = torch.arange(len(index), device=index.device)
     first = torch.full_like(distinct, len(index)).scatter_reduce(0, inverse, rows, "amin")
@@ -105,7 +105,7 @@ def first_of_each(index: Tensor) -> Tensor:
 
 
 def joined(parts: list[Tensor] | Tensor) -> Tensor | None:
-    """A list state as one tensor: torchmetrics leaves a list in one process and a tensor after synchronising."""
+    """A list state as one tensor: torchmetrics has a list in one process and a tensor after synchronization."""
     if isinstance(parts, Tensor):
         return parts
     return torch.cat(parts) if parts else None
@@ -116,15 +116,17 @@ def scalars(row: dict[str, float], device: torch.device) -> dict[str, Tensor]:
 
 
 def states_of(metric: Metric, incoming: dict[str, Any] | Metric) -> dict[str, Any]:
-    """The states of another metric of the same kind and size, or such states themselves.
+    """The states of another metric of the same kind and size; states themselves are accepted too.
 
     Raises:
-        ValueError: neither, or states of another size.
+        ValueError: neither a metric nor states of the same kind, or states of another size.
     """
     if not isinstance(incoming, dict | type(metric)):
-        raise ValueError(f"a {type(metric).__name__} or its states are needed, got a {type(incoming).__name__}")
+        raise ValueError(f"expected a {type(metric).__name__} or its states, got a {type(incoming).__name__}")
     states: dict[str, Any] = incoming if isinstance(incoming, dict) else incoming.metric_state
     own: dict[str, Any] = metric.metric_state
     if states.keys() != own.keys() or states["seen"].shape[1:] != own["seen"].shape[1:]:
-        raise ValueError(f"states of a {type(metric).__name__} over one data set are needed, got those of another")
+        raise ValueError(
+            f"expected states of a {type(metric).__name__} over the same data set, got states over another"
+        )
     return states

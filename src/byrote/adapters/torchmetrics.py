@@ -1,10 +1,10 @@
 """Collapse and memorization as `torchmetrics.Metric`s: the same numbers from one or several processes.
 
-Samplers that share a data set among processes pad it: some samples are seen twice. Every state here gets the position
-of each sample in its data set (`index`) and counts it once.
+Samplers that divide a data set among processes pad it, so that some samples are seen twice. Every metric here gets the
+position of each sample in its data set (`index`) and counts each sample once.
 
-Each is a `Metric` as any other: `update`, `compute`, `reset`, `forward`, `plot`, `merge_state`, and part of a
-`MetricCollection`, which is called with the names of the arguments.
+Each is a `Metric` like any other, with `update`, `compute`, `reset`, `forward`, `plot` and `merge_state`. It can be
+part of a `MetricCollection`, which must be called with keyword arguments.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ if TYPE_CHECKING:
 else:
     Metric = base("torchmetrics", "Metric", "torchmetrics")
 
-_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that a sum changes
+_PARTS = ("counts", "origin", "offsets", "packed", "spread")  # the tensors of `ClassMoments` that an addition changes
 _LAST = ("last_index", "last_labels", "last_features")
 
 
 class NeuralCollapseNC1(Metric):
-    """Variability collapse NC1 over every process, each sample counted once; on test data it is the dilation.
+    """Variability collapse NC1 over all processes, with each sample counted once; on test data it is the dilation.
 
     Formula: (1/N) tr(Sigma_W Sigma_B^+), see `byrote.measures.nc1`. State: class moments, float64 and centered
     (N x M means, M x M scatter), one byte per sample, and the last batch.
 
-    How a padded sample is counted once: padding sits in the last batch of a process, so the last batch of each is
-    kept apart and added only in `compute`, when the samples of the other processes are known.
+    How a padded sample is counted once: padding is in the last batch of a process. So the last batch of each process is
+    kept separate and added only in `compute`, when the samples of the other processes are known.
 
     Args:
         num_classes: N. width: M. size: samples in the data set; `index` runs over 0..size-1.
-        counts: (N,) final class counts, needed for the class-averaged value of unequal classes.
+        counts: (N,) final class counts, required for the class-averaged value if class sizes differ.
         convention: as for `byrote.measures.nc1`.
         options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
-    Called as a function it takes a batch and gives NC1 of this batch alone, NaN where the batch lacks a class.
+    Called as a function, it takes a batch and returns NC1 of this batch alone, or NaN if the batch lacks a class.
 
-    Raises: ValueError where two processes have both seen a sample before their last batch: then each iterated the
-        whole data set, and it needs a DistributedSampler.
+    Raises: ValueError if two processes have both seen a sample before their last batch. Then each process iterated over
+    the whole data set, and a DistributedSampler is needed.
 
     >>> import torch
     >>> metric = NeuralCollapseNC1(num_classes=2, width=1, size=4)
@@ -79,7 +79,7 @@ class NeuralCollapseNC1(Metric):
     plot_lower_bound = 0.0
 
     final: Tensor | None  # (N,)
-    counts: Tensor  # (P, N): P is 1, or the number of processes once they are synchronised
+    counts: Tensor  # (P, N): P is 1, or the number of processes after synchronization
     origin: Tensor  # (P, M)
     offsets: Tensor  # (P, N, M)
     packed: Tensor  # (P, packed_size(M))
@@ -113,10 +113,10 @@ class NeuralCollapseNC1(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, features: Tensor, labels: Tensor) -> None:
-        """Take a batch: positions `index` (B,) in the data set, `features` (B, M), integer `labels` (B,)."""
+        """Add a batch: positions `index` (B,) in the data set, `features` (B, M), integer `labels` (B,)."""
         features, labels = checked(features, labels, self.num_classes)
         if features.shape[1] != self.width:
-            raise ValueError(f"features of width {self.width} are needed, got {features.shape[1]}")
+            raise ValueError(f"expected features of width {self.width}, got {features.shape[1]}")
         index = positions(index, self.size, features)
         self._fold_last_batch()
         rows = first_of_each(index)
@@ -127,7 +127,7 @@ class NeuralCollapseNC1(Metric):
         self.last_features = [features[rows].to(torch.float64)]
 
     def forward(self, index: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-        """Take a batch, and return NC1 of its samples alone, by the same convention."""
+        """Take a batch and return NC1 of its samples alone, by the same convention."""
         self.update(index, features, labels)
         features, labels = self.last_features[0], self.last_labels[0]  # without copies
         counts = torch.bincount(labels, minlength=self.num_classes) if self.convention == "class-averaged" else None
@@ -137,15 +137,15 @@ class NeuralCollapseNC1(Metric):
         return value
 
     def compute(self) -> Tensor:
-        """NC1, a float64 scalar; NaN as for `byrote.measures.nc1`."""
+        """NC1 as a float64 scalar; NaN in the same cases as `byrote.measures.nc1`."""
         return self._value(self._moments())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot NC1, or earlier values, as `torchmetrics.Metric` does; needs matplotlib."""
+        """Plot NC1, now or earlier, as `torchmetrics.Metric` does; needs matplotlib."""
         return self._plot(val, ax)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Merge another metric over the same data set; each sample of a last batch counts once.
+        """Merge another metric over the same data set; samples of the last batches count once.
 
         Raises:
             ValueError: the kinds or sizes differ, or both have seen a sample before their last batch.
@@ -153,7 +153,9 @@ class NeuralCollapseNC1(Metric):
         other = states_of(self, incoming_state)
         twice = int(((self.seen[0] > 0) & (other["seen"].amax(0) > 0)).sum())
         if twice:
-            raise ValueError(f"each metric needs its own share of the samples, got {twice} that both have seen")
+            raise ValueError(
+                f"each metric must see its own share of the samples, got {twice} samples that both have seen"
+            )
         merged = self._part(0)
         for part in range(len(other["counts"])):
             merged = merged + self._part(part, other)
@@ -170,7 +172,7 @@ class NeuralCollapseNC1(Metric):
         self._update_count, self._computed = max(self._update_count, 1), None
 
     def moments(self) -> ClassMoments:
-        """The class moments of all processes, for every other measure of collapse."""
+        """The class moments of all processes, from which the other measures of collapse can be computed."""
         with self.sync_context(should_unsync=True):
             return self._moments()
 
@@ -181,7 +183,7 @@ class NeuralCollapseNC1(Metric):
         should_sync: bool = True,
         distributed_available: Callable[[], bool] | None = None,
     ) -> None:
-        """Gather the states; a process without a batch takes part with an empty one of the right type."""
+        """Gather the states; a process without a batch takes part with an empty batch of the right type."""
         if not self.last_index:
             self.last_index = [torch.zeros(0, dtype=torch.int64, device=self.device)]
             self.last_labels = [torch.zeros(0, dtype=torch.int64, device=self.device)]
@@ -189,7 +191,7 @@ class NeuralCollapseNC1(Metric):
         super().sync(dist_sync_fn, process_group, should_sync, distributed_available)
 
     def _fold_last_batch(self) -> None:
-        """Merge the batch kept apart into the moments of this process."""
+        """Merge the batch that was kept separate into the moments of this process."""
         if not self.last_index or not len(self.last_index[0]):
             return
         self.seen[0, self.last_index[0]] = 1
@@ -201,8 +203,8 @@ class NeuralCollapseNC1(Metric):
         often = int((self.seen.sum(0) > 1).sum())
         if often:
             raise ValueError(
-                f"each process needs its own share of the samples, got {often} that more than one has seen: "
-                "give the loader a DistributedSampler"
+                f"each process must see its own share of the samples, got {often} samples that more than one has "
+                "seen: give the loader a DistributedSampler"
             )
         moments = self._part(0)
         for part in range(1, len(self.counts)):
@@ -218,7 +220,7 @@ class NeuralCollapseNC1(Metric):
         return torch.tensor(nc1(moments, convention=self.convention), dtype=torch.float64, device=self.device)
 
     def _part(self, part: int, states: dict[str, Any] | None = None) -> ClassMoments:
-        """The moments of one process, of this metric or of other states."""
+        """The moments of one process, from this metric or from other states."""
         parts = {name: (getattr(self, name) if states is None else states[name])[part] for name in _PARTS}
         return ClassMoments(**parts, final=self.final, epsilon=float(self.epsilon.max()))
 
@@ -227,10 +229,11 @@ class NeuralCollapseNC1(Metric):
 
 
 class MemorizationRates(PerSample):
-    """J1, J2 and the fate of clean and corrupted samples over every process, each sample counted once.
+    """J1, J2 and the fate of clean and corrupted samples over all processes, with each sample counted once.
 
-    Formula: J1 = share predicted as the observed label, J2 = as the true one (Patel & Sastry, PAKDD 2021), see
-    `byrote.measures.j1` and `fates`. State: 25 bytes per sample. Feed it in eval mode, at the end of an epoch.
+    Formula: J1 = share predicted as the observed label, J2 = share predicted as the true label (Patel & Sastry, PAKDD
+    2021), see `byrote.measures.j1` and `fates`. State: 25 bytes per sample. Feed it in eval mode, at the end of an
+    epoch.
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
@@ -255,8 +258,8 @@ class MemorizationRates(PerSample):
     def update(self, index: Tensor, logits: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
         """Take a batch: positions (B,), logits (B, N) or predicted classes (B,), and both labels (B,).
 
-        Raises: ValueError for logits that predict no class (NaN, infinite, one column), shapes and labels that do not
-            fit; TypeError for labels that are not integers. Nothing of such a batch is kept.
+        Raises: ValueError for logits that predict no class (NaN, infinite, one column) and for wrong shapes or labels;
+        TypeError for labels that are not integers. Such a batch is discarded completely.
         """
         if len(np.shape(logits)) == 1:
             predicted = counted("predictions", logits)
@@ -269,25 +272,26 @@ class MemorizationRates(PerSample):
         self._put(positions(index, self.size, predicted), predicted=predicted, true=true, observed=observed)
 
     def compute(self) -> dict[str, Tensor]:
-        """Columns of the history: j1, j2, realised_rate, clean_accuracy, corrupted_as_observed, corrupted_as_true."""
+        """The columns of the history j1, j2, realised_rate, clean_accuracy, corrupted_as_observed,
+        corrupted_as_true."""
         predicted, true, observed = self._columns("predicted", "true", "observed")
         shares = fates(predicted, true, observed).columns()
         return scalars({"j1": j1(predicted, observed), "j2": j2(predicted, true), **shares}, self.device)
 
 
 class MemorizationDistance(PerSample):
-    """The readings of mem over every process, each sample counted once.
+    """The readings of mem over all processes, with each sample counted once.
 
     Formula: sum over corrupted i of ||h_i - mu_true(i)||, mu_n the TEST class means (Nguyen et al., ICLR 2023, eq. 3),
-    see `byrote.measures.memorization`. State: 25 bytes per sample; features are not kept. The test means come first,
-    from `NeuralCollapseNC1.moments().means` over the test set, and must be set again at each evaluation, because they
+    see `byrote.measures.memorization`. State: 25 bytes per sample; features are not kept. The test means must be set
+    first, from `NeuralCollapseNC1.moments().means` over the test set, and again at each evaluation, because they
     change.
 
     Args:
         size: samples in the training set; `index` runs over 0..size-1.
         options: those of `torchmetrics.Metric`, such as `process_group` or `sync_on_compute`.
 
-    Raises: RuntimeError in `update` before `measure_from`.
+    Raises: RuntimeError if `update` is called before `measure_from`.
 
     >>> import torch
     >>> metric = MemorizationDistance(size=3)
@@ -310,18 +314,18 @@ class MemorizationDistance(PerSample):
         self.register_buffer("test_means", None, persistent=False)
 
     def measure_from(self, test_means: Tensor) -> None:
-        """Begin an evaluation: forget the samples, and measure from these test class means (N, M)."""
+        """Begin an evaluation: discard all samples, and measure from these class means of the test data (N, M)."""
         test_means = matrix("test_means", test_means)
         self.reset()
         self.test_means = test_means.to(self.device, torch.float64)
 
     def update(self, index: Tensor, features: Tensor, true_labels: Tensor, observed_labels: Tensor) -> None:
-        """Take a batch: positions (B,), features (B, M) and both labels (B,)."""
+        """Add a batch: positions (B,), features (B, M), and true and observed labels (B,)."""
         if self.test_means is None:
             raise RuntimeError("mem is measured from test class means: call measure_from(test_means) first")
         features, true = checked(features, true_labels, len(self.test_means))
         if features.shape[1] != self.test_means.shape[1]:
-            raise ValueError(f"features of width {self.test_means.shape[1]} are needed, got {features.shape[1]}")
+            raise ValueError(f"expected features of width {self.test_means.shape[1]}, got {features.shape[1]}")
         index = positions(index, self.size, features)
         observed = observed_of(observed_labels, len(self.test_means), len(features))
         self.epsilon.clamp_(min=torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0)
@@ -345,7 +349,7 @@ class MemorizationDistance(PerSample):
         return scalars(row, self.device)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """As for every metric of samples; a metric must have measured from the same test means.
+        """Merge as in `PerSample`; both metrics must have measured from the same test means.
 
         Raises:
             ValueError: the kinds, the sizes or the test means differ.
@@ -353,10 +357,10 @@ class MemorizationDistance(PerSample):
         if isinstance(incoming_state, MemorizationDistance):
             mine, theirs = self.test_means, incoming_state.test_means
             if mine is None or theirs is None or not torch.equal(mine, theirs.to(mine.device)):
-                raise ValueError("metrics that measure from the same test means are needed, got others")
+                raise ValueError("the metrics must measure from the same test means, got different means")
         super().merge_state(incoming_state)
 
 
 def _listed(state: list[Tensor] | Tensor) -> list[Tensor]:
-    """A list state as a list: torchmetrics leaves a tensor after synchronising."""
+    """A list state as a list: torchmetrics has a tensor after synchronization."""
     return [state] if isinstance(state, Tensor) else state

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: an override that receives each batch, and a callback that measures at the end of an epoch.
+"""Hugging Face's Trainer: an overridden method that receives each batch, and a callback that measures after each epoch.
 
 A TrainerCallback receives neither batch nor outputs. So the batch is taken in `compute_loss`, and its column `index`
 identifies its samples.
@@ -24,14 +24,14 @@ __all__ = ["Logits", "ObservedTrainer", "Observing"]
 
 
 class Logits(nn.Module):
-    """A Hugging Face model as a function of one batch of inputs, which an `Observer` needs to evaluate it.
+    """A Hugging Face model as a function of one batch of inputs, the form in which an `Observer` can evaluate it.
 
     Args:
-        model: gives an output with `.logits`, (B, N), for the keyword arguments in a batch; or a tuple or mapping.
+        model: for the keyword arguments in a batch, it returns an output with `.logits` (B, N), a tuple or a mapping.
         num_classes: N, which distinguishes the logits from other matrices in a tuple.
-        member: the position or key of the logits in the output, where it is ambiguous.
+        member: the position or key of the logits in the output, if it is ambiguous.
 
-    Raises: ValueError in `forward` where it is not clear which member they are.
+    Raises: ValueError in `forward` if it is not clear which member the logits are.
     """
 
     def __init__(self, model: nn.Module, num_classes: int | None = None, member: Place | None = None) -> None:
@@ -43,26 +43,27 @@ class Logits(nn.Module):
 
 
 class Observing:
-    """Mix into a Trainer, first: `class MyTrainer(Observing, transformers.Trainer)`. Then `trainer.observe(...)`.
+    """A mixin, to be named first: `class MyTrainer(Observing, transformers.Trainer)`. Then call `trainer.observe(...)`.
 
-    It takes the column `index` out of every batch, so that the model never receives it, and changes nothing else: the
-    trained weights are bit for bit the same with and without.
+    It takes the column `index` out of every batch, so that the model never receives it, and changes nothing else. The
+    trained weights are identical bit for bit with and without it.
     """
 
     _feed: Feed | None = None
 
     def observe(self, observer: Observer, evaluate: bool = True, test: str | None = None) -> None:
-        """Measure at the end of every epoch: readings go to `observer.history` and, as `byrote/...`, to the log.
+        """Measure at the end of every epoch; readings are stored in `observer.history` and logged as `byrote/...`.
 
         Args:
             observer: an `Observer` of `Logits(model)`.
-            evaluate: run the whole `train_dataset`, and `eval_dataset` as test data, in eval mode: J1, J2 and mem as
-                defined. Else the readings run over the training batches, which then need their `index`: wrap the data
-                set in `byrote.adapters.feed.Indexed` and set `TrainingArguments(remove_unused_columns=False)`.
-            test: which of several data sets in `eval_dataset` the test data are.
+            evaluate: evaluate the whole `train_dataset`, and `eval_dataset` as test data, in eval mode, which gives J1,
+                J2 and mem as they are defined. If False, the readings come from the training batches, which then need
+                their `index`: wrap the data set in `byrote.adapters.feed.Indexed` and set
+                `TrainingArguments(remove_unused_columns=False)`.
+            test: which of several data sets in `eval_dataset` to use as test data.
 
-        Raises: ValueError where a batch lacks its index or labels, where it is not clear which data set holds the test
-            data, for data sets without a known order, and for running readings in several processes.
+        Raises: ValueError if a batch lacks its index or labels, if it is not clear which data set holds the test data,
+        for data sets without a known order, and for readings from training batches in several processes.
         """
         trainer: Any = self
         if evaluate:
@@ -82,7 +83,7 @@ class Observing:
         if self._feed is not None and self._feed.running and model.training:
             if index is None or labels is None:
                 raise ValueError(
-                    f"batches with 'labels' and 'index' are needed, got {', '.join(inputs)}: wrap the data set in "
+                    f"expected batches with 'labels' and 'index', got {', '.join(inputs)}: wrap the data set in "
                     "Indexed and set TrainingArguments(remove_unused_columns=False)"
                 )
             self._feed.batch(index, outputs, labels)
@@ -96,7 +97,7 @@ class Observing:
 
 
 class ObservedTrainer(Observing, base("transformers", "Trainer", "hf")):  # type: ignore[misc]
-    """`transformers.Trainer` with `observe`. Raises ModuleNotFoundError without transformers."""
+    """`transformers.Trainer` with the method `observe`. Raises ModuleNotFoundError without transformers."""
 
 
 class _AtEpochEnd(base("transformers", "TrainerCallback", "hf")):  # type: ignore[misc]
@@ -110,14 +111,13 @@ class _AtEpochEnd(base("transformers", "TrainerCallback", "hf")):  # type: ignor
 
 
 class _Batches:
-    """A data set of the Trainer in its own order, as (inputs, labels): iterated afresh at each evaluation."""
+    """A data set of the Trainer in its own order, as (inputs, labels), iterated from the start at each evaluation."""
 
     def __init__(self, trainer: Any, dataset: Any) -> None:
         if not hasattr(dataset, "__getitem__") or disorder(dataset):
             raise ValueError(
-                f"a data set with positions is needed to evaluate it in order, got a {type(dataset).__name__}: give "
-                "the "
-                "Trainer one with __getitem__, or observe(evaluate=False)"
+                f"evaluation in order requires a data set with positions, got a {type(dataset).__name__}: give the "
+                "Trainer a data set with __getitem__, or observe(evaluate=False)"
             )
         self._trainer, self._dataset = trainer, dataset
 
@@ -125,9 +125,7 @@ class _Batches:
         trainer = self._trainer
         Inputs = require("transformers", "hf").BatchEncoding
         parameters = inspect.signature(trainer.model.forward).parameters
-        known = (
-            None  # a model that takes any name, forward(*args, **kwargs), is given every column but labels and index
-        )
+        known = None  # forward(*args, **kwargs) accepts any name and gets every column except labels and index
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             known = parameters.keys() - _LABELS
         loader: DataLoader[Any] = DataLoader(
@@ -135,7 +133,7 @@ class _Batches:
         )
         for batch in loader:
             if "labels" not in batch:
-                raise ValueError(f"batches with 'labels' are needed, got {', '.join(batch)}: name the column 'labels'")
+                raise ValueError(f"expected batches with 'labels', got {', '.join(batch)}: name the column 'labels'")
             inputs = {name: batch[name] for name in batch if name not in {*_LABELS, "index"}}
             yield (
                 Inputs({name: value for name, value in inputs.items() if known is None or name in known}),
@@ -147,7 +145,7 @@ _LABELS = frozenset({"labels", "label", "label_ids"})
 
 
 def _collated(collate: Any, known: Collection[str] | None) -> Any:
-    """The Trainer's collator on the columns that the model accepts; the Trainer itself drops the others, too."""
+    """The Trainer's collator, on the columns that the model accepts; the Trainer itself drops other columns too."""
     if known is None:
         return collate
 
@@ -164,14 +162,14 @@ def _collated(collate: Any, known: Collection[str] | None) -> Any:
 
 
 def _test_set(data: Any, name: str | None) -> Any:
-    """The test data of the Trainer: its evaluation data set, or one of a mapping of them."""
+    """The test data of the Trainer: its evaluation data set, or the named one if it has several."""
     if not isinstance(data, Mapping):
         return data
     if name is None and len(data) == 1:
         return next(iter(data.values()))
     if name not in data:
         raise ValueError(
-            f"one of the data sets {', '.join(map(str, data))} of eval_dataset is needed as test data, got {name!r}: "
+            f"the test data must be one of the data sets {', '.join(map(str, data))} of eval_dataset, got {name!r}: "
             "name it with observe(test=)"
         )
     return data[name]

@@ -1,4 +1,4 @@
-"""The command line: it parses options and prints results, and holds no logic. `main` is the entry point."""
+"""The command line, which only parses options and prints results. `main` is the entry point."""
 
 from byrote.cli.main import main
 

@@ -1,4 +1,4 @@
-"""`byrote run` without training: the estimate of `--dry-run`, and the script of `--on slurm`."""
+"""`byrote run` without training: the estimate for `--dry-run`, and the script for `--on slurm`."""
 
 import json
 import os
@@ -13,7 +13,7 @@ __all__ = ["show_price", "write_script"]
 
 
 def show_price(study: str, folder: Path, options: Mapping[str, Any]) -> int:
-    """Print runs, FLOP and core-hours of each part, and the total time."""
+    """Print the runs, FLOP and core-hours of each part, and the total time."""
     from byrote.sweep import price
     from byrote.sweep.executors.local import default_workers
 
@@ -39,7 +39,7 @@ def write_script(
     script: Path | None,
     keep_weights: bool,
 ) -> int:
-    """Make the store, and write the script whose array tasks are drivers on it."""
+    """Create the store, and write the script whose array tasks are its drivers."""
     from byrote.store.bucket import public_settings
     from byrote.store.mirror import address_of, bucket_of
     from byrote.study import list_studies

@@ -146,7 +146,7 @@ def _source(
         return sources.image_folder(path, resolution)
     if path is not None:
         if label is None:
-            raise ValueError(f"--label must name the column of {path} with the labels")
+            raise ValueError(f"--label must name the column with the labels in {path}")
         return sources.table_file(path, label, groups)
     if labels is None:
         raise ValueError("--labels must name the file with the labels of these samples")
@@ -313,7 +313,7 @@ def settle(folder: Path, answers: Path | None = None, /, *, json: bool = False) 
 
 @app.command
 def export(folder: Path, /, *, to: str, out: Path | None = None, answers: Path | None = None) -> int:
-    """Export the audit for other tools; a label changes only where a person corrected it.
+    """Export the audit for other tools; only labels that a person corrected are changed.
 
     Parameters
     ----------
@@ -348,7 +348,7 @@ def _write_page(folder: Path) -> None:
     try:
         say(f"wrote {write_audit_page(folder)}")
     except ModuleNotFoundError as error:
-        say(f"no page is written: {error}")
+        say(f"no page was written: {error}")
 
 
 class _Bar:

@@ -18,7 +18,7 @@ app = App(name="data", help="List the data sets, and fetch those that are not on
 
 @app.command(name="list")
 def listing(*, json: bool = False) -> int:
-    """List the data sets that can be fetched, and where each is on this machine.
+    """List the data sets that can be fetched, and where they are on this machine.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def get(
         except data.DataUnavailableError as error:
             failures.append(str(error))
             continue
-        say(f"{name}: served by {served.source}")
+        say(f"{name}: available from {served.source}")
         rows.append({"name": name, "source": served.source, "folder": str(served.folder)})
     if json:
         print_json(rows)

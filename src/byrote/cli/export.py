@@ -115,7 +115,7 @@ def _side_by_side(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _estimate(verdict: str, value: float | None, interval: list[float] | None, runs: int) -> str:
-    """A verdict with its estimate.
+    """A verdict with its estimate, as text.
 
     >>> _estimate("holds", 0.25, [0.125, 0.5], 12), _estimate("not tested", None, None, 0)
     ('holds .25 [.125, .5], 12 runs', 'not tested')
@@ -213,7 +213,7 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-ready: a number that is not finite becomes null."""
+    """Data for JSON, in which numbers that are not finite become null."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):

@@ -73,7 +73,7 @@ def _launch(
     Parameters
     ----------
     quiet
-        Print nothing but results and errors.
+        Print only results and errors.
     verbose
         Log what the library does.
     """
@@ -88,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 done, or stopped at a requested limit; 1 the work failed; 2 the request was wrong; 3 every run was
-        trained and some diverged; 130 interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
+        The exit code: 0: done, or stopped at a requested limit; 1: the work failed; 2: the request was wrong; 3: every
+        run was trained but some diverged; 130: interrupted (Ctrl-C, SIGTERM or `byrote cancel`).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     if not tokens or tokens[0] in ("--help", "-h"):

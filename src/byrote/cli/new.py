@@ -49,7 +49,7 @@ def new(
 
 
 def _checked(name: str) -> None:
-    """Check that the name can be the name of a module."""
+    """Check that a name can be the name of a module."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name.startswith(("_", "test_")):
         raise ValueError(
             "a name must consist of letters, digits and underscores and start with a letter, such as my_loss, got "

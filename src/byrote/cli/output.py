@@ -28,7 +28,7 @@ __all__ = [
 
 
 def duration(seconds: float) -> str:
-    """Minutes and seconds, or hours, minutes and seconds.
+    """A duration as minutes and seconds, or as hours, minutes and seconds.
 
     >>> duration(75), duration(7265)
     ('1:15', '2:01:05')
@@ -105,7 +105,7 @@ def show_trace(error: BaseException) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print data for a program on standard output."""
+    """Print data as JSON on standard output."""
     sys.stdout.write(shown(json.dumps(value, indent=1, allow_nan=False)) + "\n")
 
 
@@ -124,7 +124,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, 
 
 
 def _text(value: object) -> str:
-    """A cell: a pair that is a tuple is an interval, other lists are joined by commas.
+    """The text of a cell: a pair in a tuple is an interval; other lists are joined by commas.
 
     >>> _text((0.25, 0.5)), _text([0, 1]), _text(("a.svg", "a.pdf", "a.csv")), _text(None)
     ('0.25 to 0.5', '0, 1', 'a.svg, a.pdf, a.csv', '')

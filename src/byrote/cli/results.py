@@ -38,7 +38,7 @@ _BESIDE = ("verdicts.json", "figures", "tables")  # the files next to the page
 
 
 def state_and_progress(folder: Path) -> dict[str, Any]:
-    """The state of a store: `state_of` and `progress_of` together."""
+    """The state of a store: the results of `state_of` and `progress_of` together."""
     from byrote.store import state_of
     from byrote.store.progress import progress_of
 
@@ -148,7 +148,7 @@ def claims(
 
 
 def show_verdicts(title: str, verdicts: "Sequence[Verdict]", as_json: bool, power: bool = False) -> int:
-    """Print verdicts as a table or as JSON; on request, also how many more seeds would decide.
+    """Print verdicts as a table or as JSON; on request, also how many more seeds would make each claim conclusive.
 
     Returns the exit code, which is 1 if the function of a claim raised an exception.
     """
@@ -175,7 +175,7 @@ def _ended(raised: Mapping[str, str]) -> int:
         return 0
     name, error = next(iter(raised.items()))
     more = f" and {len(raised) - 1} more" if len(raised) > 1 else ""
-    return fail(f"{name}{more} raised an exception: {error}; all others are there", 1)
+    return fail(f"{name}{more} raised an exception: {error}; all others were completed", 1)
 
 
 def figures(

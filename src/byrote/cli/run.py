@@ -50,7 +50,7 @@ def run(
 ) -> int:
     """Train a study; the same command continues after a stop.
 
-    The first Ctrl-C ends it after the current epoch, with a checkpoint; the second ends it at once.
+    The first Ctrl-C ends the training after the current epoch, with a checkpoint; the second ends it at once.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def run(
         A module of your own that defines components, measures, claims or figures, by its name as in Python's import
         statement; may be given several times. It is recorded in the store.
     accept
-        The first digits (at least six) of the digest of a file's or module's older content whose runs still count; may
-        be given several times.
+        The first digits (at least six) of the digest of an older content of a file or module: runs made with that
+        content still count. May be given several times.
     set_
         path=value: set this value in the spec of every run, such as training.epochs=5; may be given several times.
     keep_weights
@@ -177,25 +177,26 @@ def _stop(stop: "Stop", watcher: Any) -> None:
 
 
 def _progress(folder: Path) -> str:
-    """How many of the planned runs are in the store, as a sentence."""
+    """A sentence on how many of the planned runs are in the store."""
     from byrote.store import Plan, committed
 
     plan = Plan.read(folder)
     planned, done = (0, 0) if plan is None else (len(plan.entries), len(plan.present(committed(folder))))
-    return f"{done} of {planned} runs are kept in {folder}, {planned - done} are left; the same command continues"
+    left = f"{planned - done} are left; run the same command to continue"
+    return f"{done} of {planned} runs are stored in {folder}, {left}"
 
 
 def _conclude(outcome: "Outcome", folder: Path) -> int:
     """Report how a sweep ended, and return the exit code; see `byrote.cli.main`."""
-    progress = f"{outcome.done} of {outcome.planned} runs are kept in {folder}"
+    progress = f"{outcome.done} of {outcome.planned} runs are stored in {folder}"
     if outcome.raised:
         key, error = next(iter(outcome.raised.items()))
         return fail(f"{len(outcome.raised)} runs raised an exception, the first {key}: {error}; {progress}", 1)
     if outcome.broken:
         return fail(f"{outcome.broken[0]}; {progress}", 1)
     if outcome.stopped in ("interrupted", "cancelled"):
-        return fail(f"{outcome.stopped}: {progress}, {outcome.left} are left; the same command continues", 130)
-    left = f", {outcome.left} are left; the same command continues" if outcome.stopped else ""
+        return fail(f"{outcome.stopped}: {progress}, {outcome.left} are left; run the same command to continue", 130)
+    left = f", {outcome.left} are left; run the same command to continue" if outcome.stopped else ""
     if outcome.failed:
         key, error = next(iter(outcome.failed.items()))
         return fail(f"{len(outcome.failed)} runs diverged, the first {key}: {error}; {progress}{left}", 3)

@@ -33,7 +33,7 @@ def layer_peeled(
     restarts: int = 0,
     json: bool = False,
 ) -> int:
-    """The layer-peeled model's global minimum, its certificate and both thresholds.
+    """The global minimum of the layer-peeled model, with its certificate and thresholds.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def layer_peeled(
     lambda_h
         Penalty on the features.
     positive
-        Features are constrained to H >= 0.
+        Constrain the features to H >= 0.
     bias
-        The classifier has a bias without penalty.
+        Give the classifier a bias without penalty.
     width
         M, at least N.
     restarts
@@ -124,7 +124,7 @@ def dilation(
     two = num_classes == 2 and loss in ("smoothing", "relaxation")
     if clean_slope is not None and not (two and not scale_free):
         raise ValueError(
-            "--clean-slope needs two classes, smoothing or relaxation, and cannot be combined with --scale-free"
+            "--clean-slope requires two classes and smoothing or relaxation, and cannot be combined with --scale-free"
         )
     if clean_slope is not None:
         both = theory.clean_memorization(problem, clean_slope)
@@ -309,7 +309,7 @@ def _show(title: str, answer: object, rows: list[dict[str, Any]], as_json: bool)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON-ready: arrays as lists, numbers that are not finite as null."""
+    """Data for JSON: arrays as lists, and numbers that are not finite as null."""
     return {name: _one(value) for name, value in values.items()}
 
 

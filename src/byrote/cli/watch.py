@@ -16,7 +16,7 @@ from byrote.training.progress import in_words
 
 __all__ = ["Bar", "columns"]
 
-_LINE_EVERY = 10.0  # seconds between two lines when standard error is a file
+_LINE_EVERY = 10.0  # seconds between two lines if standard error is a file
 
 
 def columns() -> list[ProgressColumn]:
@@ -79,7 +79,7 @@ class Bar(Watcher):
         elif event.kind in ("done", "error"):
             self._done[event.task.keys] = event.task.cost
         elif event.kind == "lost":
-            say(f"a worker died ({event.data['how']}); its {len(event.task.keys)} runs start again")
+            say(f"a worker died ({event.data['how']}); its {len(event.task.keys)} runs are started again")
             self._done.pop(event.task.keys, None)
         self._show(final=False)
 

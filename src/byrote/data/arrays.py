@@ -22,7 +22,7 @@ _NAMES = ("images", "labels", *_SPLIT)
 
 
 class Arrays(Own):
-    """Arrays in an `.npz` file, or in `.npy` files beside each other.
+    """Arrays in an `.npz` file, or in `.npy` files in the same folder.
 
     They are named `images` and `labels`, or `train_images`, `train_labels`, `test_images` and `test_labels`; for
     `.npy` files, `path` is the file with the (training) images, or the folder. Images are (n, d), (n, H, W),
@@ -30,7 +30,7 @@ class Arrays(Own):
     one-hot rows or texts. An id is a position in the arrays; the test arrays are counted after the training arrays.
 
     Args:
-        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape where that is certain.
+        layout: "nchw" (channels first) or "nhwc" (last); empty infers it from the shape if that is certain.
 
     Example:
         >>> import tempfile
@@ -55,7 +55,11 @@ class Arrays(Own):
                 "none"
             )
         self._need(arrays, _SPLIT if not {"images", "labels"} & arrays.keys() else ("images", "labels"), others)
-        notes = (f"{where}: left out other arrays ({len(others)}): {', '.join(others[:5])}",) if others else ()
+        notes = (
+            (f"{where}: left out {len(others)} other array{'s' if len(others) > 1 else ''}: {', '.join(others[:5])}",)
+            if others
+            else ()
+        )
         if not split:
             images, column = self._pair(arrays, "")
             labels = numbered(column, f"{where}, array labels")
@@ -139,7 +143,7 @@ def _npy_files(place: Path) -> dict[str, Path]:
         return {}
     if place.stem not in ("images", "train_images"):
         raise ValueError(
-            f"{inputs.shown(place)} has no array 'images': .npy files are named images.npy and labels.npy (or "
+            f"{inputs.shown(place)} has no array 'images': .npy files must be named images.npy and labels.npy (or "
             "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy), in one folder"
         )
     names = ("images", "labels") if place.stem == "images" else _SPLIT

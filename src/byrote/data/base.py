@@ -1,4 +1,4 @@
-"""The base of data sets: a frozen description (`Dataset`) that loads `Images` with true labels and stable ids."""
+"""The base of data sets: a frozen description (`Dataset`) that loads `Images`, with true labels and stable ids."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ Split = Literal["train", "test"]
 class Raw(NamedTuple):
     """A decoded split before samples are chosen."""
 
-    images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 where the source holds floats
+    images: "np.ndarray[Any, Any]"  # (n, C, H, W), uint8, or float32 if the source holds floats
     labels: "np.ndarray[Any, Any]"  # (n,) int64
     ids: "np.ndarray[Any, Any]"  # (n,) int64
 
@@ -99,14 +99,14 @@ class Dataset(Component, family="data"):
         test_per_class: the same for the test samples.
         preprocessing: "standardized" (x/255 minus mean over standard deviation of the full training set),
             "unit" (x/255), "raw" (0..255, as in the released code of Patel & Sastry 2021), or "md" (as in the
-            released code of Nguyen et al. 2023: 3x32x32, one channel enlarged bilinearly and repeated, scaled
-            with MNIST's mean .1307 and deviation .3081, or CIFAR-10's where there are three channels).
+            released code of Nguyen et al. 2023: 3x32x32, one channel enlarged bilinearly and repeated, scaled with
+            MNIST's mean .1307 and deviation .3081, or with CIFAR-10's if there are three channels).
         resolution: side of the square to which the images are averaged down (exact area weights); None keeps their
             size.
     """
 
     title: ClassVar[str] = ""
-    count: ClassVar[int | None] = None  # classes of the complete data set, where known beforehand
+    count: ClassVar[int | None] = None  # classes of the complete data set, if known beforehand
     mean: ClassVar[tuple[float, ...]] = ()  # of x/255 over the full training set, for each channel
     std: ClassVar[tuple[float, ...]] = ()
 

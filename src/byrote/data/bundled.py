@@ -18,7 +18,7 @@ _COUNTS = {"train": (1000,) * 10, "test": (1000, 1000, *(200,) * 8)}
 
 
 def content_digest(arrays: "dict[str, np.ndarray[Any, Any]]") -> str:
-    """SHA-256 over names, types, shapes and bytes, so that it does not depend on the compression."""
+    """The SHA-256 of the arrays' names, types, shapes and bytes, which does not depend on the compression."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
@@ -34,7 +34,7 @@ def _arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise
-    except Exception as error:  # a damaged zip can raise anything
+    except Exception as error:  # a damaged zip can raise any exception
         raise ValueError(f"{path} is damaged: {error}; install byrote again") from None
     if content_digest(arrays) != CONTENT:
         raise ValueError(f"{path} is damaged or is another file: install byrote again")

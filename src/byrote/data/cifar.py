@@ -1,4 +1,4 @@
-"""CIFAR-10 in its three formats (binary, Python, PNG), and CIFAR-10N, its labels by human annotators."""
+"""CIFAR-10 in its three formats (binary, Python, PNG), and CIFAR-10N, which are human labels for it."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def _from_python(path: Path) -> bytes:
     content = load_arrays(io.BytesIO(inputs.read(path, _LIMIT, "a batch of CIFAR-10")))
     images, labels = content.get("data"), content.get("labels")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or not isinstance(labels, list):
-        raise ValueError(f"{path} has no images and labels")
+        raise ValueError(f"{path} does not contain images and labels")
     return _rows(images, labels)
 
 
@@ -164,7 +164,7 @@ def _find_human(folder: Path, part: str) -> bytes | None:
 
 
 def _member(archive: bytes, name: str) -> bytes:
-    """The content of one member of a zip archive, at most 16 MiB."""
+    """The content of one member of a zip archive, which may have at most 16 MiB."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(name) as member:
             content = member.read((1 << 24) + 1)

@@ -22,7 +22,7 @@ _PARTS = {
 
 
 def _finder(*folders: str) -> Callable[[Path, str], bytes | None]:
-    """Finds a part, gzip or not, in a folder or in the given subfolders of it."""
+    """A function that finds a part, with or without gzip, in a folder or in the given subfolders."""
 
     def find(folder: Path, part: str) -> bytes | None:
         path = first_file(folder, folders, (part, f"{part}.gz"))

@@ -80,7 +80,7 @@ class Own(Dataset, abstract=True):
         return inputs.content(self.place, self.files())
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each thing that reading left out or decided; each is also logged as a warning."""
+        """One sentence for each thing that was left out or decided in reading; each is also logged as a warning."""
         return _read(self, self.stamp()).notes
 
     def class_names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From stored pixels to network inputs: choosing samples, averaging areas, scaling. Pure functions."""
+"""Pure functions from stored pixels to network inputs: they choose samples, average areas, and scale."""
 
 from typing import TYPE_CHECKING, Any
 

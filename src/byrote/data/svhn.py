@@ -14,7 +14,7 @@ from byrote.data.formats.mat import read_mat
 __all__ = ["SVHN", "SVHN_FILES", "decode_split"]
 
 _PARTS = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
-_LIMIT = 1 << 29  # the training set has 225 MB
+_LIMIT = 1 << 29  # the file of the training set has 225 MB
 
 
 def decode_split(content: bytes) -> Raw:

@@ -65,7 +65,7 @@ class Table(Own):
             labels = numbered(typed(table.cells(self.label_column)), self._where(self.label_column), "row")
             rows = np.arange(table.rows)
             if not len(rows):
-                raise ValueError(f"{inputs.shown(self.path)} has no rows")
+                raise ValueError(f"{inputs.shown(self.path)} must have at least one row, got none")
             ids = different_ids(table.cells(self.id_column), self._where(self.id_column)) if self.id_column else rows
             images, notes = self._images(table)
             raw = Raw(images, labels.numbers, ids)

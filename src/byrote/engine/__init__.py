@@ -1,7 +1,7 @@
-"""The engine: S plain modules of one shape trained as one.
+"""The engine: S plain modules of the same shape are trained as one module.
 
-`stack` takes plain modules and chooses by their structure how to compute them; `ways.WAYS` lists the file for each way.
-Network architectures do not depend on the engine.
+`stack` takes plain modules and decides by their structure how to compute them; `ways.WAYS` lists these ways with their
+files. Network architectures do not depend on the engine.
 """
 
 from byrote.engine.ensemble import Ensemble

@@ -1,7 +1,8 @@
-"""Slices of stacked tensors at aligned addresses, so that a run's bits do not depend on the runs beside it.
+"""Slices of stacked tensors at aligned addresses, so that a run's bits do not depend on the other runs.
 
-On AMD the bits of MKL's products change with the address of an operand or of the result. A run's slice of a stacked
-tensor may start at any address; it is then copied before it enters a product, and so is its gradient.
+On AMD processors the bits of MKL's products depend on the addresses of operands and result. A run's slice of a stacked
+tensor may start at any address. If it is not aligned, the slice is copied before it enters a product, and so is its
+gradient.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ ALIGNED = 64  # bytes
 
 
 def aligned(x: Tensor) -> Tensor:
-    """x, copied if it does not begin at an aligned address."""
+    """x itself if it begins at an aligned address, otherwise a copy."""
     out: Tensor = x
     if x.is_cpu and x.data_ptr() % ALIGNED:
         out = _Aligned.apply(x)  # type: ignore[no-untyped-call]
@@ -34,14 +35,15 @@ def batches(x: Tensor) -> Sequence[Tensor]:
 
 
 def matrices(value: Tensor) -> Sequence[Tensor]:
-    """The S slices; aligned for one row or column, whose products depend on the address."""
+    """The S slices; if they have a single row or column, they are aligned, because then products depend on the
+    address."""
     if value.dim() == 3 and 1 in value.shape[1:]:
         return batches(value)
     return slices(value)
 
 
 def joined(outputs: Sequence[Tensor]) -> Tensor:
-    """The outputs of the runs along a leading axis; for one run without a copy."""
+    """The outputs of the runs along a leading axis, without a copy if there is only one run."""
     first = outputs[0]
     if len(outputs) == 1:
         return first.unsqueeze(0)
@@ -51,7 +53,7 @@ def joined(outputs: Sequence[Tensor]) -> Tensor:
 
 
 class _Aligned(torch.autograd.Function):
-    """The same numbers at an aligned address; their gradient is aligned, too."""
+    """Copies to an aligned address; the gradient is aligned, too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

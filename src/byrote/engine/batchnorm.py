@@ -2,8 +2,8 @@
 
 BN(x) = gamma (x - mean) / sqrt(var + eps) + beta with each column's mean and biased variance in the batch (Ioffe &
 Szegedy 2015); running statistics move by `momentum` towards the batch's mean and unbiased variance. Statistics, gamma
-and beta are float32 for any type of x. The compiled kernels read x three times forward and twice backward; without them
-torch's operators compute in the same types.
+and beta are float32 whatever the type of x. The compiled kernels read x three times in the forward and twice in the
+backward pass; without them, torch's operators compute in the same types.
 """
 
 import math
@@ -36,12 +36,13 @@ def is_standard(module: nn.Module) -> bool:
 
 
 class Norm(nn.Module):
-    """The stand-in for a plain BatchNorm layer of the same state names, computing in mixed types.
+    """A replacement for a plain BatchNorm layer, with the same state names, that computes in mixed types.
 
     Args:
-        plain: the standard layer that it replaces; its momentum and eps are copied, its state is bound from outside.
-        compiled: use the compiled kernels where they exist.
-        widen: hand torch's operator a float32 copy of x; under `vmap` it does not take mixed types.
+        plain: the standard layer that it replaces; its momentum and eps are copied, and its states are set by the
+            caller.
+        compiled: use the compiled kernels if they exist.
+        widen: pass a float32 copy of x to torch's operator, because under `vmap` it does not accept mixed types.
     """
 
     running_mean: Tensor
@@ -83,7 +84,7 @@ class Norm(nn.Module):
         return out
 
     def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
-        """Whether the kernels can take it; they receive addresses and check nothing."""
+        """Whether the kernels can take these tensors; the kernels receive addresses and check nothing."""
         if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32) or x.dim() not in (2, 4):
             return False
         if residual is not None and (residual.dtype != x.dtype or residual.shape != x.shape or not residual.is_cpu):
@@ -105,7 +106,7 @@ class Norm(nn.Module):
 
 
 def replace_norms(module: nn.Module, compiled: bool, widen: bool = False) -> nn.Module:
-    """Replace, in place, every standard normalization layer by its stand-in, and no other; returns the module."""
+    """Replace, in place, every standard normalization layer (and no other layer) by a `Norm`; returns the module."""
     for part in list(module.modules()):
         for name, child in part._modules.items():
             if isinstance(child, _BatchNorm) and is_standard(child):

@@ -1,12 +1,13 @@
 """Prepare a plain module for bfloat16 products, with all sums in float32.
 
-Convolutions and linear layers keep their class: the stack binds bfloat16 casts of their float32 weights, made once a
-step, and the activations between layers are bfloat16. Normalization computes its statistics in float32 (`Norm`).
+Convolutions and linear layers keep their class: the stack gives them bfloat16 casts of their float32 weights, made once
+per step, and the activations between layers are bfloat16. Normalization computes its statistics in float32 (`Norm`).
 The last product before the features is summed and kept in float32, so that the geometry of collapsed features is not
 dominated by rounding.
 
-On a processor without bfloat16 units a bfloat16 product takes two or more times as long as a float32 one. There the
-rounded operands are multiplied in float32 and the result is rounded: an equivalent result at about the cost of float32.
+On a processor without bfloat16 units a bfloat16 product takes at least twice as long as a float32 product. There the
+rounded operands are multiplied in float32 and the result is rounded, which gives an equivalent result at about the cost
+of float32.
 """
 
 import functools
@@ -40,9 +41,9 @@ def has_units() -> bool:
 def units_in(cpuinfo: str) -> str:
     """The units that multiply bfloat16 faster than float32, from a processor's description; "" for none.
 
-    "matrix": AMX and Armv8.6 BF16, for whole blocks; "pairs": AMD's AVX-512 BF16, on vector units. Intel's AVX-512
-    BF16 alone, as on a virtual machine that hides AMX, gave half the float32 rate (83 against 162 GFLOP/s, torch 2.13,
-    products of 1024), AMD's twice the float32 rate.
+    "matrix" means AMX and Armv8.6 BF16, which multiply whole blocks; "pairs" means AMD's AVX-512 BF16, on vector units.
+    Intel's AVX-512 BF16 without AMX, as on a virtual machine that hides AMX, reached half the float32 rate (83 against
+    162 GFLOP/s, torch 2.13, products of 1024); AMD's reached twice the float32 rate.
 
     >>> units_in("vendor_id: GenuineIntel flags: avx512_bf16"), units_in("vendor_id: AuthenticAMD flags: avx512_bf16")
     ('', 'pairs')
@@ -56,7 +57,7 @@ def units_in(cpuinfo: str) -> str:
 def reduce(module: nn.Module, compiled: bool, batched: bool) -> nn.Module:
     """Replace, in place, the layers that compute differently in bfloat16; returns the module.
 
-    A layer keeps its class and its fields, which a user's module may inspect, and gets another forward pass.
+    A layer keeps its class and its fields, which a user's module may inspect, but gets another forward method.
     """
     replace_norms(module, compiled, widen=batched)
     for part in module.modules():
@@ -76,12 +77,12 @@ def _give(layer: nn.Module, forward: Callable[[Any, Tensor], Tensor]) -> None:
 
 
 def _rounded_linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """bfloat16 operands and result, on a CPU multiplied in float32."""
+    """A linear layer with bfloat16 operands and result, multiplied in float32 on a CPU."""
     return _wide_linear(layer, x).to(x.dtype) if x.is_cpu else nn.Linear.forward(layer, x)
 
 
 def _rounded_conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """bfloat16 operands and result, on a CPU multiplied in float32."""
+    """A convolution with bfloat16 operands and result, multiplied in float32 on a CPU."""
     if not x.is_cpu:
         return nn.Conv2d.forward(layer, x)
     bias = None if layer.bias is None else layer.bias.float()
@@ -90,7 +91,7 @@ def _rounded_conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _wide_linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """bfloat16 operands, float32 sums and result."""
+    """A linear layer with bfloat16 operands, and float32 sums and result."""
     bias = None if layer.bias is None else layer.bias.float()
     return F.linear(x.float(), layer.weight.float(), bias)
 
@@ -111,7 +112,7 @@ def reduced_names(module: nn.Module) -> frozenset[str]:
 
 
 def narrow(value: Tensor, channels_last: bool = True) -> Tensor:
-    """Cast to bfloat16; `channels_last` also lays the channels of images and filters next to each other."""
+    """Cast to bfloat16; with `channels_last`, the channels of images and filters also become adjacent in memory."""
     if channels_last and value.dim() == 4:
         return value.to(torch.bfloat16, memory_format=torch.channels_last)
     return value.to(torch.bfloat16)

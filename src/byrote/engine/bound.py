@@ -1,4 +1,4 @@
-"""A plain module that computes with external tensors: in each pass, the slices of the stacked states of run s."""
+"""A plain module that computes with external tensors: in each pass, with the slices of the stacked states of run s."""
 
 import copy
 
@@ -11,16 +11,16 @@ from byrote.engine.fusion import fused, fused_graph
 
 __all__ = ["Bound"]
 
-_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # table of a state, its name there, its value between passes
+_Slot = tuple[dict[str, Tensor | None], str, Tensor]  # dictionary of a state, name there, value between passes
 
 
 class Bound:
-    """The module of a single run, without its own values.
+    """The module of a single run, without values of its own.
 
     Args:
-        module: the module to copy; it is not changed.
+        module: the module to copy; the original is not changed.
         precision, compiled, fuse: as for `RunByRun`.
-        batched: states and inputs are those of all runs at once, under `torch.func.vmap`.
+        batched: states and inputs are of all runs at once, under `torch.func.vmap`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Bound:
         """The module's output, with its tensors replaced by `states` during the call.
 
         Args:
-            states: by the names that `aliases` gives to those of the module.
+            states: the tensors, by the names to which `aliases` maps the module's state names.
         """
         slots = _slots(self.module)
         try:
@@ -61,7 +61,7 @@ class Bound:
 
 
 def _slots(module: nn.Module) -> dict[str, _Slot]:
-    """The place of each state of `module`."""
+    """Where each state of `module` is stored."""
     slots = {}
     for path, part in module.named_modules():
         for table in (part._parameters, part._buffers):

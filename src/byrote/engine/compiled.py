@@ -1,4 +1,4 @@
-"""A function compiled by `torch.compile`, or the plain function where that fails."""
+"""A function compiled by `torch.compile`, or the plain function if compilation fails."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,34 +7,34 @@ import torch
 
 __all__ = ["CompiledFunction"]
 
-_SHAPES = 64  # variants of a compiled function in one process; by default torch stops compiling after eight
+_SHAPES = 64  # most variants of a compiled function in one process; by default torch stops compiling after eight
 
 
 class CompiledFunction:
     """A function compiled as one graph. If the compiler refuses it, the plain function runs from then on.
 
-    This applies only to errors of the compiler before anything has run: half a pass must not be repeated, and a lack of
-    memory is not a failure of the compiler.
+    This applies only to errors of the compiler before anything has run, because half a pass must not be repeated. A
+    lack of memory is not a failure of the compiler.
 
     Args:
         function: a function of tensors.
         refused: called once with the reason why it cannot be compiled.
-        options: of `torch.compile`.
+        options: passed to `torch.compile`.
     """
 
     def __init__(self, function: Callable[..., Any], refused: Callable[[Exception], None], **options: Any) -> None:
         self._function, self._refused = function, refused
         self._run = function
         try:
-            # imported only here, because importing the compiler takes a second
+            # loaded only here, because loading the compiler takes a second
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
             self._run = torch.compile(function, **{"fullgraph": True, **options})
-        except (RuntimeError, ImportError) as error:  # not on this platform
+        except (RuntimeError, ImportError) as error:  # no compiler on this platform
             refused(error)
 
     @property
     def works(self) -> bool:
-        """Whether the compiler has refused nothing so far."""
+        """Whether the compiler has not refused the function so far."""
         return self._run is not self._function
 
     def __call__(self, *tensors: Any) -> Any:

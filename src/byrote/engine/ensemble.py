@@ -1,8 +1,8 @@
-"""S modules of one shape as one module: every parameter and buffer gains a leading axis of runs.
+"""S modules of the same shape as one module, in which every parameter and buffer has a leading axis of runs.
 
-An `Ensemble` holds the stacked states under the names that they have in one module; a separate `Computation` defines
-how the runs are computed: one after another (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain
-of dense blocks in compiled kernels (`dense.chain`).
+An `Ensemble` holds the stacked states under the same names as in a single module; a separate `Computation` defines how
+the runs are computed: one after another (`run_by_run`), all at once (`run_by_run`, `dense.batched`), or as a chain of
+dense blocks in compiled kernels (`dense.chain`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Computation(Protocol):
 
     Attributes:
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
-        batched: all runs are computed at once; their bits then depend on each other.
-        batched_step: updates all runs at once and keeps narrowed weights for that; None where there is no such step.
+        batched: all runs are computed at once; then the bits of a run may depend on the other runs.
+        batched_step: the step that updates all runs at once and keeps narrowed weights; None if there is no such step.
     """
 
     @property
@@ -37,11 +37,11 @@ class Computation(Protocol):
     def batched_step(self) -> BatchedStep | None: ...
 
     def forward(self, ensemble: Ensemble, x: Tensor, index: Tensor | None) -> Tensor:
-        """Every run's output (S, B, ...) of the ensemble's states, see `Ensemble.forward`."""
+        """Every run's output (S, B, ...) with the ensemble's states; see `Ensemble.forward`."""
         ...
 
     def way(self, ensemble: Ensemble) -> str:
-        """Which row of `ways.WAYS` a step of training is."""
+        """The name of the row in `ways.WAYS` that describes a step of training."""
         ...
 
     def uses_kernels(self) -> bool:
@@ -49,21 +49,21 @@ class Computation(Protocol):
         ...
 
     def steps_backward(self) -> bool:
-        """Whether the backward pass can make the optimizer's step; not with torch's operators."""
+        """Whether the backward pass can take the optimizer's step, which is impossible with torch's operators."""
         ...
 
     def compile_with(self, **options: Any) -> None:
-        """Compile further passes by `torch.compile(..., **options)`, where possible."""
+        """Compile further passes by `torch.compile(..., **options)`, if possible."""
         ...
 
 
 class Ensemble(nn.Module):
-    """S copies of one module, joined along a leading axis under the same state names.
+    """S copies of one module, stacked along a leading axis under the same state names.
 
     Args:
-        copies: modules of one class and one shape; their values are copied.
-        rank: the number of axes of one run's batch: an input with `rank` axes is shared by all runs, one with
-            `rank + 1` has the runs first.
+        copies: modules of the same class and shape; their values are copied.
+        rank: the number of axes of one run's batch. An input with `rank` axes is shared by all runs; an input with
+            `rank + 1` axes has the runs as its first axis.
         computation: how the runs are computed.
     """
 
@@ -75,7 +75,7 @@ class Ensemble(nn.Module):
         self.descent: Descent | None = None
         joined = [dict(part.state_dict(keep_vars=True)) for part in copies]
         _check_alike(joined)
-        names: dict[int, str] = {}  # a state that occurs in several places is joined once
+        names: dict[int, str] = {}  # a state that occurs in several places is stacked only once
         self.aliases = {name: names.setdefault(id(value), name) for name, value in joined[0].items()}
         for name in dict.fromkeys(self.aliases.values()):
             first = joined[0][name]
@@ -90,13 +90,13 @@ class Ensemble(nn.Module):
         """Every run's output on its batch.
 
         Args:
-            x: one batch shared by all runs, or the runs' batches; with `index`, the samples that it refers to.
+            x: one batch shared by all runs, or the runs' batches; with `index`, the samples from which it selects.
             index: (S, B), each run's batch as rows of a shared x.
         """
         return self.computation.forward(self, x, index)
 
     def way(self) -> str:
-        """Which row of `ways.WAYS` a step of training is, where the states lie now."""
+        """The name of the row in `ways.WAYS` that describes a step of training on the current device of the states."""
         return self.computation.way(self)
 
     def is_shared(self, x: Tensor) -> bool:
@@ -106,8 +106,8 @@ class Ensemble(nn.Module):
         if x.dim() == self.rank + 1 and len(x) == self.runs:
             return False
         raise ValueError(
-            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or "
-            f"{self.rank + 1} with {self.runs} runs first, got {tuple(x.shape)}"
+            f"a stack of {self.runs} runs needs an input of {self.rank} axes shared by all, or of {self.rank + 1} "
+            f"axes with {self.runs} runs first, got {tuple(x.shape)}"
         )
 
     def states(self) -> Iterator[tuple[str, Tensor]]:
@@ -120,7 +120,7 @@ class Ensemble(nn.Module):
         return self.get_submodule(name)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "descent": None}  # a copy is not updated by the descent of this one
+        return {**self.__dict__, "descent": None}  # a copy of this object is not updated by the descent
 
 
 def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
@@ -129,13 +129,13 @@ def _check_alike(joined: Sequence[dict[str, Any]]) -> None:
         if other != shapes[0]:
             name = next(n for n in [*shapes[0], *other] if shapes[0].get(n) != other.get(n))
             raise ValueError(
-                f"the modules of a stack need the same states, got {name!r} of shape {shapes[0].get(name)} in the "
+                f"the modules of a stack must have the same states, got {name!r} of shape {shapes[0].get(name)} in the "
                 f"first and {other.get(name)} in number {s + 1}: build them from one spec"
             )
 
 
 def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that holds the state `name` below `root`, made where it is missing, and the last name."""
+    """The module below `root` that holds the state `name` (created if it is missing), and the last part of the name."""
     *path, leaf = name.split(".")
     for step in path:
         if step not in root._modules:

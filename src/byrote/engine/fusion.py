@@ -1,8 +1,8 @@
-"""Normalization, addition and rectifier in a row as one call: y = max(0, BN(x) + r), found in any module.
+"""Find normalization, addition and rectifier in sequence in any module, and fuse them: y = max(0, BN(x) + r).
 
 A plain module computes `relu(norm(x) + shortcut)` and does not depend on kernels. Its forward pass is recorded
-(`torch.fx`), tracing only into parts that contain a normalization layer. Every normalization that is used only by a
-rectifier, or only by an addition that is used only by a rectifier, becomes one call of its stand-in (`batchnorm.Norm`).
+(`torch.fx`), tracing only into parts that contain a normalization layer. A normalization whose only user is a
+rectifier, or an addition whose only user is a rectifier, becomes one call of its replacement (`batchnorm.Norm`).
 """
 
 import operator
@@ -21,16 +21,16 @@ _ADD = (operator.add, torch.add)
 
 
 def fused_graph(module: nn.Module) -> fx.Graph | None:
-    """The forward pass of `module` with those calls joined; None where there are none, or where it cannot be recorded.
+    """The forward pass of `module` with such calls fused; None if there are none, or if it cannot be recorded.
 
-    It is recorded in training and in evaluation, and taken only where both are the same and nothing is changed in
-    place: of Python code that branches, one branch would be recorded.
+    It is recorded in training and in evaluation mode, and used only if both graphs are equal and nothing is changed in
+    place. This matters because of Python code that branches, only one branch is recorded.
     """
     if not any(is_standard(part) for part in module.modules()):
         return None
     try:
         graph, in_evaluation = (_recorded(module, training) for training in (True, False))
-    except Exception:  # a module may do anything with a value that is not a tensor
+    except Exception:  # a module may do anything with the recorded value, which is not a tensor
         return None
     if str(graph) != str(in_evaluation) or any(_changes(node, module) for node in graph.nodes):
         return None
@@ -40,12 +40,14 @@ def fused_graph(module: nn.Module) -> fx.Graph | None:
 
 
 def fused(module: nn.Module, graph: fx.Graph) -> nn.Module:
-    """`module`, whose normalization layers are already stand-ins, computing by `graph`."""
+    """A module that computes by `graph` with the states of `module`, whose normalization layers are already
+    replaced."""
     return fx.GraphModule(module, graph)
 
 
 class _Tensor(fx.Proxy):
-    """A recorded value that refuses `h += x`; `torch.fx` would record `h = h + x`, wrong where others share h."""
+    """A recorded value that refuses `h += x`; `torch.fx` would record `h = h + x`, which is wrong if h has other
+    users."""
 
     def __setitem__(self, *changed: object) -> None:
         raise TypeError("a change in place cannot be recorded")
@@ -72,7 +74,7 @@ def _recorded(module: nn.Module, training: bool) -> fx.Graph:
 
 
 def _join(node: fx.Node, module: nn.Module, graph: fx.Graph) -> int:
-    """Join the calls that end in the rectifier `node`; returns how many rectifiers that were."""
+    """Fuse the calls that end in the rectifier `node`; returns 1 if they were fused, else 0."""
     if not _is_relu(node, module):
         return 0
     source = node.args[0]
@@ -110,7 +112,7 @@ def _is_relu(node: fx.Node, module: nn.Module) -> bool:
 
 
 def _changes(node: fx.Node, module: nn.Module) -> bool:
-    """Whether this call changes a tensor in place, or may do so."""
+    """Whether this call changes, or may change, a tensor in place."""
     if node.op == "call_method":
         return str(node.target).endswith("_")
     if node.op == "call_function":

@@ -1,8 +1,8 @@
 """Gradient descent with momentum as a setting of a network, which is updated inside the backward pass or all at once.
 
-Inside the backward pass, while a block of a weight's gradient lies in the innermost cache, its weights and momenta are
-read and written once. A separate optimizer writes all gradients to memory first and reads them back, about 40% of a
-step's traffic. With torch's operators, `BatchedStep` makes the step of all runs in one function.
+Inside the backward pass, weights and momenta are read and written once, while the block of the gradient that belongs to
+them is in the innermost cache. A separate optimizer writes all gradients to memory first and reads them back, which is
+about 40% of a step's memory traffic. With torch's operators, `BatchedStep` takes the step of all runs in one function.
 """
 
 import logging
@@ -26,11 +26,14 @@ class Descent:
     """m <- momentum m + (g + decay theta); theta <- theta - rate m, for every run with its own rate and decay.
 
     Args:
-        memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32. Changed in place.
+        memory: the momenta m by the name of their stacked parameter, each (S, ...) in float32, which are changed in
+            place.
         momentum: in [0, 1), shared by all runs.
         decays: weight decay of each run.
-        rates: learning rate of each run; set its entries when they change; networks hold this list itself.
-        batched_step: updates all runs at once; None where kernels update run by run. `StackedNetwork.descend` sets it.
+        rates: learning rate of each run. When rates change, set the entries of this list, because networks refer to the
+            list itself.
+        batched_step: the step that updates all runs at once; None if kernels update run by run.
+            `StackedNetwork.descend` sets it.
     """
 
     memory: Mapping[str, Tensor]
@@ -40,23 +43,25 @@ class Descent:
     batched_step: "BatchedStep | None" = None
 
     def zero_grad(self) -> None:
-        """Drop the gradients in narrowed copies; the caller drops those of the parameters."""
+        """Drop the gradients in narrowed copies; the caller drops the gradients of the parameters."""
         if self.batched_step is not None:
             self.batched_step.zero_grad()
 
     def finish(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Step the parameters that still have a gradient: all runs at once, or by kernels on a CPU."""
+        """Update the parameters that still have a gradient: all runs at once, or by kernels on a CPU."""
         if self.batched_step is not None:
             self.batched_step.step(self, parameters)
             return
         library = kernels()
         if library is None:
-            raise RuntimeError("a descent needs compiled kernels, and there are none here: use an optimizer")
+            raise RuntimeError("a descent needs compiled kernels, but there are none here: use an optimizer")
         for name, p in parameters.items():
             if p.grad is None:
                 continue
             if not p.is_cpu:
-                raise RuntimeError(f"{name} has moved to {p.device} since this descent began on the CPU: begin another")
+                raise RuntimeError(
+                    f"{name} has moved to {p.device} since this descent began on the CPU: start a new descent"
+                )
             g, m = p.grad.contiguous(), self.memory[name]
             for s, (rate, decay) in enumerate(zip(self.rates, self.decays, strict=True)):
                 where = address_of(g, s), address_of(m, s), address_of(p, s)
@@ -67,8 +72,9 @@ class Descent:
 class BatchedStep:
     """The step of all runs at once in torch's operators, and the narrowed weights that products read.
 
-    A narrowed copy is a leaf of autograd: its gradient stays bfloat16, and is summed as such where several passes come
-    before a step. The step reads it, momentum and float32 weight, and writes momentum, weight and copy.
+    A narrowed copy is a leaf of autograd, so its gradient stays bfloat16, and is summed in bfloat16 if several passes
+    precede a step. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight and
+    copy.
     """
 
     def __init__(self) -> None:
@@ -78,7 +84,8 @@ class BatchedStep:
         self._settings: tuple[Tensor, ...] = ()
 
     def compile_with(self, **options: Any) -> None:
-        """Compile further steps by `torch.compile(..., **options)`; or warn once and do not."""
+        """Compile further steps by `torch.compile(..., **options)`; if that fails, warn once and leave them
+        uncompiled."""
 
         def refused(error: Exception) -> None:
             log.info("the optimizer cannot be compiled here (%s): it runs uncompiled", str(error).split("\n")[0])
@@ -90,10 +97,10 @@ class BatchedStep:
         self._step = _step
 
     def narrowed(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Copies of these weights in bfloat16, equal to them; copies of any others are dropped.
+        """Up-to-date copies of these weights in bfloat16; copies of any other weights are dropped.
 
-        A weight whose address or version has changed is narrowed again. torch's fused optimizers and changes of `.data`
-        do not raise the version; with them `forget` is needed.
+        A weight whose address or version has changed is narrowed again. torch's fused optimizers and changes through
+        `.data` do not raise the version; after them, call `forget`.
         """
         self._copies = {weight: self._copies.get(weight) or _Copy() for weight in weights}
         return [copy.of(weight) for weight, copy in self._copies.items()]
@@ -103,7 +110,7 @@ class BatchedStep:
         self._copies = {}
 
     def forget(self) -> None:
-        """Discard all copies and their gradients: every weight is narrowed again."""
+        """Discard all copies and their gradients, so that every weight is narrowed again."""
         for copy in self._copies.values():
             copy.source = None
         self.zero_grad()
@@ -114,7 +121,7 @@ class BatchedStep:
             copy.narrow.grad = None
 
     def step(self, descent: Descent, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Update the parameters that have a gradient, and remove it first, so that none is used twice."""
+        """Update the parameters that have a gradient; it is removed first, so that no gradient is used twice."""
         gradients = {name: g for name, p in parameters.items() if (g := self._taken(p)) is not None}
         if not gradients:
             return
@@ -131,7 +138,7 @@ class BatchedStep:
             copy.note(theta)
 
     def _taken(self, p: nn.Parameter) -> Tensor | None:
-        """The gradient of p, left in its copy, in itself, or in both; afterwards there is none."""
+        """Remove and return the gradient of p, which is in its copy, in p itself, or in both."""
         holders = [self._copies[p].narrow, p] if p in self._copies else [p]
         gradients = [holder.grad for holder in holders if holder.grad is not None]
         for holder in holders:
@@ -139,11 +146,11 @@ class BatchedStep:
         return sum(gradients[1:], gradients[0]) if gradients else None
 
     def _of_runs(self, descent: Descent, device: torch.device) -> tuple[Tensor, ...]:
-        """Rates and decays, each (S,), on the device; made when they change, without waiting for it."""
+        """Rates and decays, each (S,), on the device; made again when they change, without waiting for the device."""
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
-            table = table.pin_memory() if device.type == "cuda" else table  # otherwise the host waits for the copy
+            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits
             self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
         return self._settings
 
@@ -153,17 +160,17 @@ class _Copy:
 
     def __init__(self) -> None:
         self.narrow = nn.Parameter(torch.empty(0, dtype=torch.bfloat16))
-        self.source: Tensor | None = None  # held, so that no other weight can occupy its memory
+        self.source: Tensor | None = None  # kept alive, so that no other weight can occupy its memory
         self.version = 0
 
     def of(self, weight: Tensor) -> Tensor:
-        """The copy, made again unless it is up to date."""
+        """The copy, which is made again unless it is up to date."""
         if (self.narrow.device, self.narrow.shape) != (weight.device, weight.shape):
             with torch.inference_mode(False):
                 self.narrow, self.source = nn.Parameter(torch.empty_like(weight, dtype=torch.bfloat16)), None
         if self.source is None or self.version != weight._version or not self.source.is_set_to(weight):
             with torch.inference_mode(False), torch.no_grad():
-                self.narrow.copy_(weight)  # in place: a graph made with the old values is refused
+                self.narrow.copy_(weight)  # in place, so that autograd refuses a graph made with the old values
             self.note(weight)
         return self.narrow.requires_grad_(weight.requires_grad)
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a stacked network: part of a run's record, because the ways round differently."""
+"""The arithmetic of a stacked network. It is part of a run's record, because the ways to compute round differently."""
 
 from byrote.engine.kernels.library import kernels
 from byrote.engine.stacked import StackedNetwork
@@ -7,14 +7,13 @@ __all__ = ["numerics"]
 
 
 def numerics(network: StackedNetwork) -> dict[str, bool | str]:
-    """The functions that compute besides torch's operators, on the network's current device.
+    """Which code other than torch's operators computes the network on its current device.
 
     Returns:
-        compiled: it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a CPU and
-            not `compiled=False`);
-        kernels: and there are some; tiles, vectors, pairs: and training runs on tile units (AMX), on vector units
-            (AVX-512) or on these with bfloat16 in pairs (AVX-512 BF16); library: the first digits of the SHA-256 of the
-            kernels, empty without.
+        compiled: whether it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a
+        CPU and without `compiled=False`); kernels: whether there are such kernels; tiles, vectors, pairs: whether
+        training uses tile units (AMX), vector units (AVX-512), or vector units with bfloat16 in pairs (AVX-512 BF16);
+        library: the first digits of the SHA-256 of the kernels, empty without kernels.
 
     >>> from torch import nn
     >>> from byrote.engine import stack

@@ -1,11 +1,11 @@
 """The optimizer of stacked runs: every run has its own learning rate and weight decay.
 
-torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore handed over as S
-views, one per run, in parameter groups of the runs that share hyperparameters. The views start at the same place of
-their run for every S, so a run's bits do not depend on its cohort.
+torch's fused optimizers work tensor by tensor. A stacked parameter (S, ...) is therefore passed as S views, one per
+run, with one parameter group per run. The views start at the same position in their run for every S, so a run's bits do
+not depend on its cohort.
 
-Plain momentum without clipping can be computed by the network itself: inside the backward pass where it has kernels
-for that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
+Plain momentum without clipping can be computed by the network itself: inside the backward pass if it has kernels for
+that, else for all runs at once (`StackedNetwork.descend`). `state_of` returns the momenta in all cases.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,13 +20,14 @@ __all__ = ["EnsembleOptimizer"]
 
 
 class EnsembleOptimizer:
-    """One step for S stacked runs.
+    """An optimizer that updates S stacked runs in one step.
 
     Args:
-        network: its parameters, each (S, ...), are stepped.
-        make: takes parameter groups with their `lr` and `weight_decay`, one per run, to one of torch's optimizers.
+        network: the network whose parameters, each (S, ...), are updated.
+        make: a function that makes one of torch's optimizers from parameter groups with `lr` and `weight_decay`, one
+            per run.
         rates, decays: learning rate and weight decay of each run.
-        clips: largest norm of each run's gradient, 0 for any.
+        clips: largest norm of each run's gradient; 0: no limit.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class EnsembleOptimizer:
 
     def _inside(self, network: StackedNetwork, rates: list[float], decays: list[float]) -> Descent | None:
         """The descent that the network computes itself, if optimizer and network allow it."""
-        network.end_descent()  # that of an optimizer before this one, and its copies
+        network.end_descent()  # drops the descent of an earlier optimizer, and its copies
         momentum = _plain_momentum(self._optimizer)
         if momentum is None or any(self._clips):
             return None
@@ -77,7 +78,7 @@ class EnsembleOptimizer:
             p.grad = None
 
     def step(self) -> None:
-        """One update of every run from the stacked gradients."""
+        """Update every run once from the stacked gradients."""
         if self._descent is not None:
             self._descent.finish(self._named)
             return
@@ -98,7 +99,8 @@ class EnsembleOptimizer:
         ]
 
     def fits(self, s: int, state: object, names: Collection[str]) -> bool:
-        """Whether `restore` can take a state of run s: of each parameter these names alone, in its shape and type."""
+        """Whether `restore` accepts a state for run s: exactly these names for each parameter, in its shape and
+        type."""
         if not isinstance(state, list) or len(state) != len(self._views[s]):
             return False
         for view, remembered in zip(self._views[s], state, strict=True):
@@ -119,13 +121,13 @@ class EnsembleOptimizer:
             own = self._optimizer.state[view]
             for name, value in remembered.items():
                 if name in own:
-                    own[name].copy_(value)  # the network may hold these momenta too
+                    own[name].copy_(value)  # in place, because the network may refer to these momenta
                 else:
                     own[name] = value.clone()
 
 
 def _plain_momentum(optimizer: torch.optim.Optimizer) -> float | None:
-    """The momentum of torch's SGD where it does what `Descent` does; None for any other optimizer."""
+    """The momentum of torch's SGD if it computes the same as `Descent`; None for any other optimizer."""
     settings = optimizer.defaults
     if type(optimizer) is not torch.optim.SGD or any(settings[name] for name in ("nesterov", "dampening", "maximize")):
         return None

@@ -1,9 +1,9 @@
 """Any module's runs: one after another through the plain module, or all in one `torch.func.vmap` call.
 
-In this engine, a run's numbers do not depend on the other runs of the stack. On a CPU each pass therefore goes through
-the plain module itself, its tensors replaced by slice s: the same kernels on the same operands as a run of its own, so
-the bits are equal, and run s's activations stay in cache. `torch.func.vmap` turns the same module into batched products
-and grouped convolutions.
+In this engine, a run's numbers must not depend on the other runs of the stack. On a CPU each pass therefore goes
+through the plain module itself, with its tensors replaced by slice s. These are the same kernels on the same operands
+as for a run alone, so the bits are equal, and run s's activations stay in cache. `torch.func.vmap` turns the same
+module into batched products and grouped convolutions.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ __all__ = ["RunByRun", "Vmapped", "gathered"]
 
 
 class RunByRun:
-    """Run after run through the plain module.
+    """Computes one run after another through the plain module.
 
     Args:
         module: one of the modules; its values are not read.
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
-        compiled: use the compiled kernels where they exist.
-        fuse: normalize by them in "fp32" as well, with the rectifier behind it, and lay the channels of images side by
-            side. Only for modules whose layers are known: a user's module may depend on the layout, or on the layers
-            themselves.
+        compiled: use the compiled kernels if they exist.
+        fuse: use these kernels for normalization in "fp32" as well, together with the rectifier after it, and store the
+            channels of images next to each other. This is only for modules whose layers are known, because a user's
+            module may depend on the layout or on the layers themselves.
     """
 
     batched = False
@@ -59,7 +59,8 @@ class RunByRun:
         return joined(outputs)
 
     def _linear_forward(self, ensemble: Ensemble, inputs: Sequence[Tensor]) -> Tensor:
-        """The plain layer's one operation, without binding its states: heads are called at every step."""
+        """The single operation of a linear layer, without binding its states, because heads are called at every
+        step."""
         bias = ensemble._parameters.get("bias")
         biases = [None] * ensemble.runs if bias is None else slices(bias)
         weights = matrices(ensemble.get_parameter("weight"))
@@ -67,7 +68,7 @@ class RunByRun:
         return joined(outputs)
 
     def way(self, ensemble: Ensemble) -> str:
-        """ "layers" where kernels normalize, else "plain"."""
+        """The way "layers" if kernels normalize, else "plain"."""
         on_cpu = all(p.is_cpu for p in ensemble.parameters())
         return "layers" if self.uses_kernels() and on_cpu and kernels() is not None else "plain"
 
@@ -128,5 +129,5 @@ class Vmapped:
 
 
 def gathered(x: Tensor, index: Tensor | None) -> Tensor:
-    """The rows of x that `index` (S, B) names, (S, B, ...); x itself without one."""
+    """The rows (S, B, ...) of x that `index` (S, B) selects; x itself without an index."""
     return x if index is None else x.index_select(0, index.reshape(-1)).unflatten(0, index.shape)

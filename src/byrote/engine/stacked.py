@@ -28,33 +28,33 @@ def stack(
     batched: bool = False,
     fuse: bool = False,
 ) -> "StackedNetwork":
-    """S modules as one: every parameter and buffer gains a leading axis of runs.
+    """Stack S modules as one module, in which every parameter and buffer has a leading axis of runs.
 
-    Only their structure determines how they are computed: a feature map of Flatten and Linear-BatchNorm1d-ReLU
-    blocks goes through kernels for dense chains, any other through the plain module (`ways.WAYS`).
+    Only their structure determines how they are computed: a feature map of Flatten and Linear-BatchNorm1d-ReLU blocks
+    is computed by kernels for dense chains, and any other feature map through the plain module (`ways.WAYS`).
 
     Args:
-        modules: one per run, of one class and one shape, each with parts `features` and `head` and the forward pass
-            `head(features(x))`. Their values are copied; the modules are not changed.
+        modules: one per run, all of the same class and shape, each with parts `features` and `head` and the forward
+            pass `head(features(x))`. Their values are copied; the modules are not changed.
         input_shape: the shape of one input without the batch axis, e.g. (3, 32, 32).
         precision: "fp32", everything in float32; "bf16" gives matrix products and convolutions bfloat16 inputs and
             weights, cast once per step from the float32 parameters, and keeps normalization, the head and all states in
             float32.
-        compiled: let dense chains and normalization use kernels compiled on this machine, where it has a C++ compiler.
-            They round differently from torch's operators, so this belongs to a run's recorded numerics, and have no
-            second derivatives. Without them "fp32" computes what the plain module computes, bit for bit on one CPU.
-        batched: compute all runs in one batched call, for accelerators: products become batched products, convolutions
-            grouped ones. A run's bits then depend on the kernels chosen for the batch. Not for modules whose Python
-            code branches on values.
-        fuse: the modules are layers of `torch.nn` one after another and depend neither on the layout of images nor on
-            their layers. Then a normalization, an addition and a rectifier in a row are one kernel, in "fp32" as well,
-            where channels lie side by side. It changes nothing in a dense chain.
+        compiled: dense chains and normalization may use kernels compiled on this machine, if it has a C++ compiler. The
+            kernels round differently from torch's operators, so their use is recorded in a run's numerics, and they
+            have no second derivatives. Without them, "fp32" gives the same bits as the plain module on the same CPU.
+        batched: compute all runs in one batched call, for accelerators: products become batched products, and
+            convolutions become grouped convolutions. A run's bits then depend on the kernels chosen for the batch. This
+            does not work for modules whose Python code branches on values.
+        fuse: asserts that the modules consist of `torch.nn` layers and depend neither on the layout of images nor on
+            the classes of their layers. Then a normalization, an addition and a rectifier in sequence become one
+            kernel, in "fp32" as well, where channels are then adjacent in memory. A dense chain does not change.
 
     Returns:
         A `StackedNetwork`: x (S, B, *input_shape) or one shared (B, *input_shape) -> logits (S, B, N).
 
     Raises:
-        ValueError: no module, modules without those parts, or with different states.
+        ValueError: no modules, modules without those parts, or modules with different states.
 
     >>> def plain():
     ...     module = nn.Module()
@@ -86,40 +86,41 @@ def _parts(modules: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Modul
         parts = [getattr(module, name, None) for name in ("features", "head")]
         if not all(isinstance(part, nn.Module) for part in parts):
             raise ValueError(
-                f"a stack needs modules with parts called 'features' and 'head', and number {s + 1}, a "
+                f"a stack needs modules with parts called 'features' and 'head', but number {s + 1}, a "
                 f"{type(module).__name__}, lacks one: put its feature map and its last layer under these names"
             )
         features.append(module.get_submodule("features"))
         heads.append(module.get_submodule("head"))
     others = [name for name in modules[0].state_dict() if name.partition(".")[0] not in ("features", "head")]
     if others:
-        raise ValueError(f"a stack trains 'features' and 'head' alone, got a module that holds {others[0]!r} besides")
+        raise ValueError(f"a stack trains only 'features' and 'head', got a module that also has a state {others[0]!r}")
     return features, heads
 
 
 def prefers_batched(module: nn.Module, device: torch.device) -> bool:
-    """Whether a layer of all runs is faster as one batched operation: for dense feature maps on an accelerator.
+    """Whether layers are faster as batched operations for all runs, as for dense feature maps on an accelerator.
 
-    On a CPU one run after another is faster, and the bits are then those of a run alone. Convolutional networks are
-    computed one run after another everywhere, because all at once they would be grouped convolutions.
+    On a CPU it is faster to compute one run after another, and then the bits are those of a run alone. Convolutional
+    networks are computed one run after another on every device, because together they would need slow grouped
+    convolutions.
 
     Args:
-        module: one of those to be stacked.
-        device: the device that they will be trained on.
+        module: one of the modules to be stacked.
+        device: the device on which they will be trained.
     """
     return device.type != "cpu" and is_dense(getattr(module, "features", module))
 
 
 class StackedNetwork(nn.Module):
-    """S classifiers of one shape as one module.
+    """S classifiers of the same shape as one module.
 
-    `features` takes (S, B, *input_shape), or one (B, *input_shape) shared by all runs, to (S, B, M), or all samples
-    (n, *input_shape) and the rows (S, B) of each run's batch; `head` takes (S, B, M) to (S, B, N). The names in
-    `state_dict()` are those of the plain module, each tensor with a leading axis S. In training mode normalization uses
-    each run's own batch and updates its own running statistics.
+    `features` maps its input to (S, B, M). The input is (S, B, *input_shape), or one batch (B, *input_shape) shared by
+    all runs, or all samples (n, *input_shape) with the rows (S, B) of each run's batch. `head` maps (S, B, M) to (S, B,
+    N). `state_dict()` has the names of the plain module, and each tensor has a leading axis S. In training mode,
+    normalization uses each run's own batch and updates its own running statistics.
 
     Args:
-        modules: the plain ones, one per run.
+        modules: the plain modules, one per run.
         input_shape: the shape of one input.
         features, head: their parts, stacked.
     """
@@ -144,12 +145,12 @@ class StackedNetwork(nn.Module):
         self.features.computation.compile_with(**options)
 
     def descend(self, descent: Descent) -> bool:
-        """Make the step of `descent` from now on: inside the backward pass with kernels, else all at once.
+        """Take the step of `descent` from now on: inside the backward pass with kernels, else for all runs at once.
 
-        A parameter stepped in the backward pass has the gradient None afterwards, and a graph can be passed backward
-        only once; `descent.finish` steps the others. On an accelerator, and where all runs are computed at once,
-        `descent.finish` steps all of them. In "bf16" products then read narrowed copies, in which the gradients of
-        their weights are found as well.
+        A parameter that is updated in the backward pass has the gradient None afterwards, and a graph allows only one
+        backward pass; `descent.finish` updates the other parameters. On an accelerator, and if all runs are computed at
+        once, `descent.finish` updates all parameters. In "bf16", products then read narrowed copies of the weights, and
+        the gradients of these weights are stored in the copies as well.
 
         Returns:
             Whether this is possible here. If not, nothing changes.
@@ -171,7 +172,7 @@ class StackedNetwork(nn.Module):
         return True
 
     def end_descent(self) -> None:
-        """Let an optimizer make the steps from now on, and keep no narrowed weights."""
+        """Leave the steps to an optimizer from now on, and drop narrowed weights."""
         self.features.descent = None
         if self.features.computation.batched_step is not None:
             self.features.computation.batched_step.drop()
@@ -183,7 +184,7 @@ class StackedNetwork(nn.Module):
             IndexError: s is not one of the runs.
         """
         if not 0 <= s < self.runs:
-            raise IndexError(f"run {s} is not one of the {self.runs} runs of this stack")
+            raise IndexError(f"expected a run within 0..{self.runs - 1} of this stack, got {s}")
         module = copy.deepcopy(self._module[0]).to_empty(device="cpu")
         states: dict[str, Tensor] = {}
         for prefix, part in (("features", self.features), ("head", self.head)):

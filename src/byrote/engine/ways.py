@@ -1,6 +1,6 @@
-"""A table of the ways to compute: file, processor, and precision.
+"""A table of the ways to compute a step of training: file, processor, and precision.
 
-`network.features.way()` names the row that computes a step of training where the network lies now.
+`network.features.way()` returns the name of the row that applies to the network on its current device.
 """
 
 from typing import NamedTuple

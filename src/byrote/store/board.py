@@ -133,7 +133,7 @@ class _FolderBoard:
     def delete(self, name: str, generation: int) -> None:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(f"{self._folder(name)}/{generation}")
-        with suppress(OSError):  # it holds other files, or it is gone
+        with suppress(OSError):  # the folder holds other files, or it is gone
             os.rmdir(self._folder(name))
 
     def clock(self) -> float:

@@ -139,7 +139,7 @@ class Bucket:
         finally:
             self.delete(name)
         if there is None:
-            raise OSError(f"{self.url} does not keep what is written to it")
+            raise OSError(f"an object that was written to {self.url} is not there")
         return there.modified
 
 

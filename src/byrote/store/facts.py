@@ -131,7 +131,7 @@ def _is_file(name: str) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two facts are equal. Numbers may differ in the last digits, as between processors; a table has NaN for
+    """Whether two facts are equal. Numbers may differ in the last digits, as between processors, and NaN counts as
     None.
     """
     if isinstance(one, float) and math.isnan(one):

@@ -213,7 +213,7 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
     """Hold the lease of a task and those of its runs while the block lasts.
 
     If another driver is training this task, none of its runs is taken. If another driver trains some of these runs as
-    part of another task, the free ones are taken.
+    part of another task, the free runs are taken.
 
     Args:
         task: the name of the task.
@@ -233,7 +233,7 @@ def held(root: Path, task: str, keys: Sequence[str]) -> Iterator[Leases]:
 
 
 class Watch:
-    """Checks the leases of other drivers repeatedly, and declares expired ones free.
+    """Checks the leases of other drivers repeatedly, and declares expired leases free.
 
     Two clocks are used: that of the store, and the monotonic clock of this machine, which cannot be set. If this
     process itself was paused between two checks, the pause counts only as a short wait.

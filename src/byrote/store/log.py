@@ -24,7 +24,7 @@ from byrote.store.mirror import share
 
 __all__ = ["EVENTS", "EventLog", "note_run", "read_costs", "read_events", "write_costs"]
 
-_EVERY = 10.0  # seconds between two uploads of the events, where the store is a bucket
+_EVERY = 10.0  # seconds between two uploads of the events, if the store is a bucket
 
 EVENTS = {
     "begin": "a driver starts: host, pid, study, on (its executor), planned, done, todo (runs), tasks, cost",
@@ -36,7 +36,7 @@ EVENTS = {
     "stopped": "the runs were left after an epoch, with a checkpoint: keys, epoch",
     "end": "the driver ends: done, left, reason (empty, interrupted, cancelled, or the time is up)",
 }
-"""The events by name, with their fields besides `event`, `driver` and `time` (seconds since 1970, by its clock)."""
+"""The events by name, with their fields in addition to `event`, `driver` and `time` (seconds since 1970)."""
 
 
 class EventLog:

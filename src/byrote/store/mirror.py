@@ -11,7 +11,7 @@ handles the differences:
 | `log/` | the events of the drivers, costs, a text per run |
 
 Files are written to the bucket first and to the copy afterwards, so that the copy never holds a run that the bucket
-lacks. `refresh` fetches what is new in the bucket. For a store in a folder, every function here does nothing.
+lacks. `refresh` fetches new objects from the bucket. For a store in a folder, every function here does nothing.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ _NOTE = ".bucket"  # in the copy: the URL, and then the last known version of ea
 _FILE = re.compile(r"[a-z]+\.(json|parquet|safetensors)")
 _MEMBER_BYTES = 5 << 30
 _AT_ONCE = 16  # parallel downloads
-_EVERY = 10.0  # seconds between two uploads of a file that changes again and again
+_EVERY = 10.0  # seconds between two uploads of a file that changes repeatedly
 _attached: dict[str, str] = {}  # by the path of a copy: the URL
 _seen: dict[tuple[Path, str], float] = {}  # when a file was last seen in its bucket
 _sent: dict[Path, tuple[float, int]] = {}  # by file: when it was last uploaded, and its modification time then

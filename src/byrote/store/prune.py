@@ -25,7 +25,7 @@ def prune(root: Path, *, foreign: bool = False, dry_run: bool = False) -> list[P
         dry_run: remove nothing.
 
     Returns:
-        The paths that were removed, or would be.
+        The paths that were removed, or that would be removed.
 
     Raises:
         ValueError: the folder is not a store.

@@ -1,4 +1,4 @@
-"""How far a store is: which runs are done, failed, being trained, or left out.
+"""The state of a store: which runs are done, failed, being trained, or left out.
 
 A run is being trained while its lease is held (`byrote.store.leases`); `DIR/.running/<key>.json` holds its progress.
 `DIR/unavailable.json` names the runs whose data were not available when the study was last run, with the reason.
@@ -29,7 +29,7 @@ _EVERY = 10.0  # seconds between two uploads of the note of a run, if the store 
 
 
 def mark_running(root: Path, keys: Iterable[str], facts: Mapping[str, Any]) -> None:
-    """Note that this process is training these runs, and how far it is."""
+    """Note that this process is training these runs, and how far it has come."""
     folder = root / ".running"
     folder.mkdir(exist_ok=True)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}

@@ -21,7 +21,7 @@ __all__ = ["flaw_of", "forget", "whole_runs"]
 
 Stamp = list[int]
 _MEMORY = ".verified.json"
-_SETTLED = 2.0  # seconds: a file that changed later than this may change again within one tick of its clock
+_SETTLED = 2.0  # seconds: a file that changed more recently may change again without a new time
 _WORTH = 64  # fewest newly checked files for which the memory is saved; a small store is fast without it
 
 

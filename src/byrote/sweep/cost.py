@@ -15,11 +15,11 @@ __all__ = ["multiply_adds", "training_cost"]
 def training_cost(experiment: Experiment, size: tuple[int, ...]) -> float:
     """Multiply-adds of one run's training: 3 x n x epochs x the multiply-adds of one sample's forward pass.
 
-    A backward pass takes twice as many as a forward pass, for the gradients of the weights and of the activations. A
-    run that starts with another loss trains twice. Evaluations are not counted.
+    A backward pass takes twice as many multiply-adds as a forward pass, for the gradients of the weights and of the
+    activations. A run with a `start` loss is trained twice. Evaluations are not counted.
 
     Args:
-        size: (n, C, H, W) of its training images.
+        size: (n, C, H, W), the shape of its training images.
     """
     samples, *shape = size
     stages = 1 if experiment.start is None else 2

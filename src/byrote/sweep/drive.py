@@ -122,11 +122,11 @@ class Driver:
         elif event.kind == "error":
             note_run(self._root, keys, f"could not be trained: {event.data['message']}")
             if event.data["type"] in _DISK:
-                progress = f"{self._outcome.done} of {self._outcome.planned} runs are kept in {self._root}"
+                progress = f"{self._outcome.done} of {self._outcome.planned} runs are stored in {self._root}"
                 raise OSError(f"{event.data['message']}; {progress}")
 
 
 def _without(task: Task, done: Collection[str]) -> Task | None:
-    """The task without its finished runs; None where no run is left."""
+    """The task without its finished runs; None if no runs are left."""
     left = tuple(e for e in task.experiments if e.key not in done)
     return replace(task, experiments=left, cost=task.cost * len(left) / len(task.experiments)) if left else None

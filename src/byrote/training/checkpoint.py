@@ -163,7 +163,7 @@ class Checkpoint:
             return 0
         except Exception as error:  # whatever is wrong, training starts again, and only time is lost
             line = (str(error) or repr(error)).splitlines()[0]
-            log.warning("the checkpoint %s does not fit and is discarded: %s", self.path, line)
+            log.warning("the checkpoint %s cannot be used and is discarded: %s", self.path, line)
             self.discard()
             return 0
         for s, (part, record) in enumerate(zip(parts, records, strict=True)):

@@ -60,7 +60,7 @@ class Cohort:
     network: StackedNetwork
     order: list[torch.Generator]
     masks: list[torch.Generator]
-    losses: list[tuple[LossModule, slice]]  # runs of one loss are adjacent
+    losses: list[tuple[LossModule, slice]]  # runs with the same loss are adjacent
     start: LossModule | None = None  # the loss of the first phase of training, for all runs
 
     @property

@@ -1,4 +1,4 @@
-"""The result of one trained experiment, as a value that the store writes."""
+"""The result of one trained experiment, as a value that can be stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

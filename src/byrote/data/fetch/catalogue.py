@@ -1,4 +1,4 @@
-"""Everything that can be fetched, by name."""
+"""All data sets that can be fetched, by name."""
 
 from pathlib import Path
 

@@ -29,7 +29,7 @@ class Served:
 
 
 def first_file(folder: Path, subfolders: tuple[str, ...], names: tuple[str, ...]) -> Path | None:
-    """The first of `names` that is a file in `folder` or one of its `subfolders`."""
+    """The first of `names` that is a file in `folder` or in one of its `subfolders`."""
     for base in (folder, *(folder / sub for sub in subfolders)):
         for name in names:
             if (base / name).is_file():
@@ -46,7 +46,7 @@ class Collection:
         title, license, size: texts for the user (size is what a download transfers).
         parts: canonical file name -> "md5:..." or "sha256:..." of the decoded content.
         find: function (folder, part) -> decoded content, from any layout it recognizes; None if the part is not there.
-        system: folders where a system package puts the files.
+        system: folders into which a system package puts the files.
         remotes: sources on the network, in the order they are tried.
         note: what to do by hand if every source fails.
     """
@@ -85,7 +85,7 @@ class Collection:
     def local(self) -> Iterator[tuple[str, Path]]:
         """Name and folder of each place on this machine, in the order they are tried."""
         if named := os.environ.get("BYROTE_DATA"):
-            yield "the folder BYROTE_DATA names", Path(named).expanduser()
+            yield "the folder that BYROTE_DATA names", Path(named).expanduser()
         yield "the cache", self.cache
         for folder in self.system:
             yield "a system package", folder
@@ -111,7 +111,7 @@ class Collection:
         """The checked parts from this machine; absent parts are fetched first unless BYROTE_OFFLINE is set.
 
         Raises:
-            ValueError: a file here is damaged, and no source had another.
+            ValueError: a file on this machine is damaged, and no source had an undamaged copy.
             DataUnavailableError: no source had the files.
         """
         contents, failures = self._search(parts)
@@ -126,10 +126,10 @@ class Collection:
 
         Args:
             folder: a folder to look into first; its files are copied into the cache.
-            progress: called with (name, bytes so far, bytes in all or None) during a transfer.
+            progress: called with (name, bytes so far, total bytes or None) during a transfer.
 
         Raises:
-            ValueError: a file here is damaged, and no source had another.
+            ValueError: a file on this machine is damaged, and no source had an undamaged copy.
             DataUnavailableError: no source had the files; the message lists all sources tried.
             WriteError: the cache cannot be written.
         """
@@ -158,7 +158,7 @@ class Collection:
     def _search(
         self, parts: tuple[str, ...]
     ) -> tuple[tuple[Served, dict[str, bytes]] | None, list[tuple[str, Exception]]]:
-        """The first place on this machine with undamaged parts, and why the places before it failed."""
+        """The first place on this machine with undamaged parts, and the reasons why earlier places failed."""
         failures: list[tuple[str, Exception]] = []
         for source, place in self.local():
             try:

@@ -113,7 +113,7 @@ def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool
     if counts or (steps > 0).all() or (steps < 0).all():
         how = "counts the rows" if counts else "rises or falls with every row, like an index,"
         raise ValueError(
-            f"{where}: column {name!r} {how} from {column.min():.0f} to {column.max():.0f}: list "
-            f"features=(...) with it to use it or without it to leave it out, or set id_column={name!r}"
+            f"{where}: column {name!r} {how} from {column.min():.0f} to {column.max():.0f}: list features=(...) with "
+            f"or without this column, or set id_column={name!r}"
         )
     return False

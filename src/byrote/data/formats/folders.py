@@ -53,7 +53,9 @@ class _Left(NamedTuple):
     def notes(self, place: Path) -> tuple[str, ...]:
         sentences = []
         if self.litter:
-            sentences.append(f"left out {_list(self.litter)} that are hidden or that a system or a notebook put there")
+            sentences.append(
+                f"left out {_list(self.litter)} that are hidden or were created by an operating system or a notebook"
+            )
         if self.suffixes:
             sentences.append(f"left out {_list(self.suffixes)}: not images, judging by their names")
         if self.loose:
@@ -68,7 +70,7 @@ def _list(counts: Counter[str]) -> str:
 
 
 def _entries(place: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the files in a folder, links followed, each in alphabetical order."""
+    """The folders and the files in a folder, each in alphabetical order; links are followed."""
     try:
         inside = sorted(place.iterdir())
         folders = [p for p in inside if p.is_dir()]
@@ -79,7 +81,7 @@ def _entries(place: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _walk(place: Path) -> Iterator[Path]:
-    """All files below a folder, links followed; a link back to a folder above is refused."""
+    """All files below a folder, with links followed; a link back to a folder above is refused."""
     left: list[tuple[Path, frozenset[tuple[int, int]]]] = [(place, frozenset())]
     while left:
         folder, above = left.pop()
@@ -121,7 +123,7 @@ def _samples(folder: Path, top: Path, left: _Left) -> list[Path]:
 
 
 def _classes(place: Path, left: _Left) -> dict[str, list[Path]]:
-    """The images of each class: a folder in `place`, by its name."""
+    """The images of each class by its name, which is that of a folder in `place`."""
     folders, rest = _entries(place)
     for path in rest:
         if is_litter(path.name):
@@ -143,7 +145,9 @@ def _split_folders(place: Path) -> dict[str, Path]:
     splits: dict[str, Path] = {}
     for path, split in named.items():
         if split in splits:
-            raise ValueError(f"{shown(place)} holds two folders for one split, {splits[split].name} and {path.name}")
+            raise ValueError(
+                f"{shown(place)} holds two folders for the same split, {splits[split].name} and {path.name}"
+            )
         splits[split] = path
     others = [p.name for p in folders if p not in named]
     if others:
@@ -187,7 +191,7 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
             f"{', '.join(map(shown, empty[:5]))} holds none: fill it or remove it"
         )
     if len(empty) == len(images_of):
-        raise ValueError(f"{shown(place)} holds no images in folders, one per class")
+        raise ValueError(f"{shown(place)} must hold one folder of images per class, got none")
 
 
 def list_classes(place: Path) -> Listing:

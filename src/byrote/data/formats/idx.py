@@ -1,7 +1,7 @@
-"""The idx format, gzip or not, in which MNIST and Fashion-MNIST are published.
+"""The idx format, with or without gzip, in which MNIST and Fashion-MNIST are published.
 
-idx: two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each dimension as a
-big-endian 32-bit number, then the values, last dimension fastest.
+An idx file consists of two zero bytes, a type byte (8: unsigned bytes), a byte with the number of dimensions, each
+dimension as a big-endian 32-bit number, and then the values in C order.
 """
 
 import struct
@@ -35,7 +35,7 @@ def read_idx(content: bytes) -> "np.ndarray[Any, Any]":
     """Decode idx bytes of unsigned bytes.
 
     Raises:
-        ValueError: not idx, a different number type, or not exactly as many bytes as the header says.
+        ValueError: not idx, a different number type, or another number of bytes than the header announces.
 
     Example:
         >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 9]))

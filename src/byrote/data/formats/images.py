@@ -51,8 +51,8 @@ class Look(NamedTuple):
     width: int
     height: int
     depth: Depth
-    white: int  # the stored value that means 1; for "numbers" 1
-    notes: tuple[str, ...]  # what decoding leaves out
+    white: int  # the stored value that means white; for "numbers" 1
+    notes: tuple[str, ...]  # what is lost in decoding
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _seen(image: Any) -> Look:
     width, height = image.size
     if width * height > _PIXELS:
-        raise ValueError(f"it has {width:,} x {height:,} pixels, and at most {_PIXELS:,} are read")
+        raise ValueError(f"it has {width:,} x {height:,} pixels, but at most {_PIXELS:,} are supported")
     notes = []
     if getattr(image, "is_animated", False) and image.format != "MPO":  # here the second picture is a camera's preview
         notes.append("only the first of several frames is read")
@@ -143,7 +143,7 @@ def decode(path: Path, channels: int) -> tuple[Array, Look]:
         image.load()
         unsigned = image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(339, (1,))[0] == 1
         if unsigned and image.getextrema()[0] < 0:  # Pillow reads these as negative
-            raise ValueError("it holds whole numbers of 2**31 and more")
+            raise ValueError("it holds integers of 2**31 or more")
         upright = _upright(image)
         if seen.depth == "8 bits":
             pixels, transparent = _eight_bits(upright, channels)

@@ -1,4 +1,4 @@
-"""Labels, ids and splits as users store them; anything ambiguous is an error of one sentence."""
+"""Labels, ids and splits as users store them; an ambiguous value raises an error of one sentence."""
 
 import re
 import unicodedata
@@ -46,14 +46,14 @@ MISSING = frozenset(
 
 
 class Labels(NamedTuple):
-    """Labels as numbers, and the names of the classes where they were texts (else empty)."""
+    """Labels as numbers, and the names of the classes if the labels were texts (otherwise empty)."""
 
     numbers: "np.ndarray[Any, Any]"  # (n,) int64
     names: tuple[str, ...]
 
 
 def _missing(value: object) -> bool:
-    """Whether a cell stands for no value: None, NaN, or a text that programs write for it."""
+    """Whether a cell means a missing value: None, NaN, or a text that programs write for it."""
     return value is None or value != value or str(value).strip() in MISSING
 
 
@@ -80,7 +80,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         other = seen.setdefault(plain if number is None else number, name)
         if other != name:
             alike = other.strip() == name.strip() or number is None
-            how = "differ only in blanks or in how an accent is encoded" if alike else "are one number"
+            how = "differ only in spaces or in the encoding of an accent" if alike else "are the same number"
             raise ValueError(f"{where}: the classes {other!r} and {name!r} {how}; write them alike")
 
 
@@ -118,7 +118,7 @@ def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -
 
 
 def one_column(column: "np.ndarray[Any, Any]", where: str) -> "np.ndarray[Any, Any]":
-    """(n,) from (n,), (n, 1) or one-hot rows (n, N).
+    """Labels (n,) from labels (n,) or (n, 1) or from one-hot rows (n, N).
 
     Raises:
         ValueError: a wrong shape.
@@ -161,7 +161,7 @@ def _texts(column: "np.ndarray[Any, Any]", where: str, unit: str) -> Labels:
 
 
 def _decoded(value: Any, where: str, unit: str, place: int) -> Any:
-    """The value of a cell, bytes decoded to text; a cell that holds several values is refused."""
+    """The value of a cell, with bytes decoded to text; a cell with several values is refused."""
     if isinstance(value, bytes | bytearray):
         try:
             text = bytes(value).decode()
@@ -260,7 +260,7 @@ def different_ids(cells: list[Any], where: str) -> "np.ndarray[Any, Any]":
     Raises:
         ValueError: an id is missing, is not a whole number, or occurs twice; the message names the row.
     """
-    needed = f"{where}: ids must be different whole numbers (leave id_column empty to number the rows)"
+    needed = f"{where}: ids must be whole numbers without repeats (leave id_column empty to number the rows)"
     lost = [row for row, cell in enumerate(cells, 1) if _missing(cell)]
     if lost:
         raise ValueError(f"{needed}, but {len(lost)} of {len(cells)} are missing, the first in row {lost[0]}")

@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["read_mat"]
 
 Array = np.ndarray[Any, Any]
-_LIMIT = 1 << 29  # SVHN's training set has 225 MB
+_LIMIT = 1 << 29  # the file of SVHN's training set has 225 MB
 _COMPRESSED = 15
 
 
@@ -30,7 +30,7 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
     try:
         stored = matlab.loadmat(cast(Any, io.BytesIO(content)), variable_names=["X", "y"])
         images, labels = np.asarray(stored["X"]), np.asarray(stored["y"]).ravel()
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise any exception
         raise ValueError(f"expected a MATLAB file with X and y: {error}") from None
     if images.ndim != 4 or images.shape[2] != 3 or images.dtype != np.uint8 or len(labels) != images.shape[3]:
         raise ValueError(f"expected X uint8 (H, W, 3, n) and n labels, got {images.shape} and {len(labels)} labels")
@@ -40,8 +40,8 @@ def read_mat(content: bytes, limit: int = _LIMIT) -> tuple[Array, Array]:
 def _check_unpacked(content: bytes, limit: int) -> None:
     """Check that the compressed elements of the file unpack to at most `limit` bytes.
 
-    A file is a header of 128 bytes followed by elements: type and length as 32-bit numbers, then as many bytes. Type 15
-    is a zlib stream. SciPy refuses other files later.
+    A file is a header of 128 bytes followed by elements: type and length as 32-bit numbers, then the bytes. Type 15 is
+    a zlib stream. SciPy refuses other files later.
     """
     order = ">" if content[126:128] == b"MI" else "<"
     place = 128
@@ -59,7 +59,7 @@ def _unpacked_size(packed: bytes, limit: int) -> int:
             size += len(engine.decompress(packed, 1 << 20))
             packed = engine.unconsumed_tail
             if size > limit:
-                raise ValueError("the MATLAB file unpacks to more than is allowed")
+                raise ValueError("the MATLAB file unpacks to more bytes than are allowed")
     except zlib.error as error:
-        raise ValueError(f"a MATLAB file with X and y is needed: {error}") from None
+        raise ValueError(f"expected a MATLAB file with X and y: {error}") from None
     return size

@@ -29,7 +29,7 @@ class _Header(NamedTuple):
     shape: tuple[int, ...]
     fortran: bool
     begin: int  # where the numbers begin
-    size: int  # bytes they take
+    size: int  # how many bytes they take
 
 
 def _header(stream: IO[bytes], length: int) -> _Header:
@@ -95,7 +95,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"array {name!r}: {error}") from None
     inputs.fits(sum(header.size for header in headers.values()), f"the content of {inputs.shown(path)}")
-    with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end checks its checksum
+    with _whole(path, "npz"), zipfile.ZipFile(place) as archive:  # reading a member to its end verifies its checksum
         arrays = {name: _array(archive.read(members[name]), header) for name, header in headers.items()}
     return arrays, sorted(members.keys() - arrays.keys())
 

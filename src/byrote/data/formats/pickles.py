@@ -71,7 +71,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return admitted
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to something outside itself")
+        raise pickle.UnpicklingError("it refers to an object outside itself")
 
 
 def _check_sizes(program: bytes) -> None:
@@ -103,17 +103,17 @@ def load_arrays(stream: IO[bytes]) -> dict[str, "np.ndarray[Any, Any] | list[int
         {'a': array([0, 1, 2]), 'b': [1]}
         >>> load_arrays(io.BytesIO(pickle.dumps({"a": print})))
         Traceback (most recent call last):
-        ValueError: this pickle is not read: it asks for builtins.print
+        ValueError: the pickle is refused: it asks for builtins.print
     """
     try:
         program = stream.read(_LIMIT + 1)
         _check_sizes(program)
-        # old pickles hold byte strings as text
+        # old pickles store byte strings as text
         content = _ArrayUnpickler(io.BytesIO(program), encoding="bytes").load()
-    except Exception as error:  # a hostile or broken pickle can raise anything
-        raise ValueError(f"this pickle is not read: {error}") from None
+    except Exception as error:  # a hostile or broken pickle can raise any exception
+        raise ValueError(f"the pickle is refused: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"this pickle is not read: expected a mapping, got {type(content).__name__}")
+        raise ValueError(f"the pickle is refused: expected a mapping, got {type(content).__name__}")
     arrays: dict[str, np.ndarray[Any, Any] | list[int]] = {}
     for key, value in content.items():
         name = key.decode("latin1") if isinstance(key, bytes) else str(key)

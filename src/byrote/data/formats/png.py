@@ -1,7 +1,7 @@
 """A reader of plain PNG files (8 bits, gray or RGB, not interlaced), enough for images packed as one large PNG.
 
-Header, size and checksums are checked here; Pillow then decodes where it is installed, which is hundreds of times
-faster. Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
+Header, size and checksums are checked here; then Pillow decodes if it is installed, which is hundreds of times faster.
+Without Pillow, which a plain `pip install byrote` does not install, the rows are decoded here.
 """
 
 import io
@@ -31,7 +31,7 @@ def read_png(content: bytes) -> "np.ndarray[Any, Any]":
     width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     channels = {0: 1, 2: 3}.get(color)
     if depth != 8 or channels is None or interlaced:
-        raise ValueError("only 8-bit gray or RGB PNG files without interlacing are read")
+        raise ValueError("only 8-bit gray or RGB PNG files without interlacing are supported")
     size = height * (1 + width * channels)
     if not 0 < size <= _LIMIT:
         raise ValueError(f"a PNG may unpack to at most {_LIMIT} bytes, got {size}")
@@ -44,7 +44,7 @@ def read_png(content: bytes) -> "np.ndarray[Any, Any]":
 
 
 def _inflated(packed: bytes, size: int) -> bytes:
-    """The stored rows, exactly `size` bytes."""
+    """The stored rows, decompressed, which must be exactly `size` bytes."""
     engine = zlib.decompressobj()
     try:
         plain = engine.decompress(packed, size + 1)
@@ -89,7 +89,7 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def _unfiltered(filters: "np.ndarray[Any, Any]", stored: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Undo each row's difference; `stored` is (H, W, C)."""
+    """Add back the neighbors from which each row was stored as a difference; `stored` is (H, W, C)."""
     out = np.empty_like(stored)
     above = np.zeros_like(stored[0])  # (W, C)
     for row, (kind, line) in enumerate(zip(filters.tolist(), stored, strict=True)):
@@ -117,7 +117,7 @@ def _sequential(kind: int, line: "np.ndarray[Any, Any]", above: "np.ndarray[Any,
         else:
             estimate = left + up - corner
             distance = np.abs(np.stack([left, up, corner]) - estimate)
-            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # ties: left, above, corner
+            guess = np.choose(distance.argmin(axis=0), [left, up, corner])  # order in ties: left, above, corner
         left, corner = (value + guess) % 256, up
         out[column] = left
     return out

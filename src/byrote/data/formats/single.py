@@ -9,7 +9,7 @@ __all__ = ["single"]
 
 Array = np.ndarray[Any, Any]
 _PIECE = 1024  # samples converted at a time
-_LEAST = 2.0**-149  # the smallest number of float32
+_LEAST = 2.0**-149  # the smallest positive number of float32
 
 
 def single(values: Array, names: Sequence[str], where: str, bounded: bool = True) -> Array:
@@ -47,7 +47,7 @@ def _check(values: Array, names: Sequence[str], where: str, bounded: bool) -> No
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
     low, high = np.full(values.shape[1], np.inf), np.full(values.shape[1], -np.inf)
     total, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    with np.errstate(all="ignore"):  # deviations beyond float64, NaN and infinities
+    with np.errstate(all="ignore"):  # overflow in float64, NaN and infinities
         for start in range(0, len(values), _PIECE):
             piece = values[start : start + _PIECE].astype(np.float64)
             low, high = np.minimum(low, piece.min(axis=axes)), np.maximum(high, piece.max(axis=axes))

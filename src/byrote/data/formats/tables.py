@@ -29,7 +29,7 @@ class Column(NamedTuple):
     """Counts of the kinds of cells in a column."""
 
     missing: int  # blank, NaN, or a word for a missing value
-    numbers: int  # finite ones
+    numbers: int  # finite numbers
     truths: int  # true or false
     other: int  # texts, infinities, lists
 

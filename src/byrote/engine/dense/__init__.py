@@ -1,1 +1,1 @@
-"""Dense chains, Linear-BatchNorm-ReLU block after block, of all runs."""
+"""Dense chains, which are sequences of Linear-BatchNorm-ReLU blocks, for all runs."""

@@ -1,12 +1,12 @@
-"""Dense chains of all runs side by side, for accelerators: one batched product per layer, in torch's operators.
+"""Dense chains of all runs in parallel, for accelerators: one batched product per layer, with torch's operators.
 
-Between products there are a few operators on (S, B, features), which `compile_with` lets a compiler fuse. In "bf16"
+Between products there are a few operators on (S, B, features), which the compiler fuses after `compile_with`. In "bf16"
 products have bfloat16 operands; the last block's sums, normalization, states and their gradients are float32, as in
-`chain`. As there, the bias before a normalization changes only the running mean in training, and its gradient is
+`chain`. As in `chain`, the bias before a normalization changes only the running mean in training, and its gradient is
 exactly 0.
 
-In descent the products of "bf16" read copies that the step has narrowed, and leave bfloat16 gradients in them.
-Compiled, that is 26 bytes per weight: 6 by the products, 20 by the step.
+In descent, the products of "bf16" read the weights from copies that the step has narrowed, and store bfloat16 gradients
+in the copies. If compiled, this moves 26 bytes per weight: 6 in the products and 20 in the step.
 """
 
 import logging
@@ -29,10 +29,10 @@ log = logging.getLogger("byrote")
 
 
 class BatchedChain:
-    """Dense chains of all runs at once. A run's bits depend on the products its cohort takes.
+    """Dense chains of all runs at once. A run's bits depend on the batched products that its cohort uses.
 
     Args:
-        chain: one of the modules; its values are not read.
+        chain: one of the modules, of which only the structure is used.
         precision: "fp32", or "bf16" for products in bfloat16.
     """
 
@@ -45,7 +45,7 @@ class BatchedChain:
         self._pass: Callable[..., Tensor] = _features
 
     def compile_with(self, **options: Any) -> None:
-        """From now on passes, and in descent the step, are compiled by `torch.compile(..., **options)`.
+        """Compile further passes, and in descent also the step, by `torch.compile(..., **options)`.
 
         If that fails, they run uncompiled, with one warning.
         """
@@ -66,7 +66,8 @@ class BatchedChain:
         return self._pass(h, weights, blocks, ensemble.training, self.precision == "bf16")
 
     def weights(self, ensemble: Ensemble) -> list[Tensor]:
-        """The weights of all blocks but the last in the type of their products; descent keeps narrowed copies."""
+        """The weights of all blocks but the last in the type of their products; in descent these are narrowed
+        copies."""
         weights = [block.weight for block in blocks_of(ensemble, self._norms)[:-1]]
         if ensemble.descent is not None and self.precision == "bf16":
             return self.batched_step.narrowed(weights)
@@ -77,20 +78,20 @@ class BatchedChain:
         return "batched"
 
     def uses_kernels(self) -> bool:
-        """False: a kernel computes one run at a time."""
+        """False, because a kernel computes one run at a time."""
         return False
 
     def steps_backward(self) -> bool:
-        """False: the step of all runs is taken at once, after the backward pass."""
+        """False, because the step of all runs is taken at once after the backward pass."""
         return False
 
     def __getstate__(self) -> dict[str, object]:
-        # a copy must be compiled again and does not reuse narrowed weights
+        # a copy of this object must be compiled again and does not reuse narrowed weights
         return {**self.__dict__, "batched_step": BatchedStep(), "_pass": _features}
 
 
 def _features(h: Tensor, weights: Sequence[Tensor], blocks: Sequence[Block], training: bool, narrow: bool) -> Tensor:
-    """(S, B, in) -> (S, B, M). `weights` are those of all blocks but the last, as they enter products."""
+    """(S, B, in) -> (S, B, M). `weights` are the weights of all blocks but the last, as they enter products."""
     for block, weight in zip(blocks[:-1], weights, strict=True):
         h = _normalized(block, _product(h, weight, narrow), training)
     last = blocks[-1]
@@ -109,7 +110,7 @@ def _normalized(block: Block, a: Tensor, training: bool) -> Tensor:
     else:
         mean, var = (block.running_mean - block.bias)[:, None], block.running_var[:, None]
     scale = (var + block.eps).rsqrt() * block.gamma[:, None]
-    bias = block.bias[:, None] * 0 if training else 0.0  # its gradient is 0, not missing
+    bias = block.bias[:, None] * 0 if training else 0.0  # so that its gradient is 0 and not None
     return F.relu((a - mean) * scale + block.beta[:, None] + bias)
 
 
@@ -132,7 +133,7 @@ def _product(h: Tensor, weight: Tensor, narrow: bool) -> Tensor:
 
 
 class _Narrow(torch.autograd.Function):
-    """h W^T. The gradient of W is made in the layout of W; torch's own is transposed and needs another pass."""
+    """h W^T, with the gradient of W in the layout of W; torch's own gradient is transposed and needs another pass."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:

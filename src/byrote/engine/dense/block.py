@@ -29,7 +29,8 @@ class Block(NamedTuple):
 
 
 def is_dense(module: nn.Module) -> bool:
-    """Whether it is Flatten, then only Linear-BatchNorm1d-ReLU blocks, with biases and standard normalization.
+    """Whether a module is Flatten followed only by Linear-BatchNorm1d-ReLU blocks with biases and standard
+    normalization.
 
     >>> block = [nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()]
     >>> is_dense(nn.Sequential(nn.Flatten(), *block)), is_dense(nn.Sequential(*block))
@@ -45,13 +46,13 @@ def is_dense(module: nn.Module) -> bool:
 
 
 def norms_of(chain: nn.Module) -> dict[int, tuple[float, float]]:
-    """eps and momentum of the normalization in each block of a dense chain, by its place.
+    """eps and momentum of the normalization in each block of a dense chain, by the position of the layer.
 
     Raises:
-        TypeError: it is no dense chain.
+        TypeError: the module is not a dense chain.
     """
     if not isinstance(chain, nn.Sequential) or not is_dense(chain):
-        raise TypeError("a dense ensemble needs Flatten, then Linear-BatchNorm1d-ReLU blocks")
+        raise TypeError("a dense ensemble needs Flatten followed by Linear-BatchNorm1d-ReLU blocks")
     norms = {i: part for i, part in enumerate(chain) if isinstance(part, nn.BatchNorm1d)}
     return {i: (norm.eps, norm.momentum or 0.0) for i, norm in norms.items()}
 
@@ -85,16 +86,17 @@ def _states(ensemble: Ensemble, i: int) -> dict[str, Tensor]:
 
 
 def rows_of(ensemble: Ensemble, x: Tensor, index: Tensor | None, inputs: int) -> Tensor:
-    """x, checked, as (S, B, inputs) or (B, inputs); kernels receive addresses and check nothing."""
+    """x as (S, B, inputs) or (B, inputs), checked here because kernels receive addresses and check nothing."""
     shared = ensemble.is_shared(x)
     x = x.flatten(1 if shared else 2)
     if x.shape[-1] != inputs:
         raise ValueError(f"the first layer takes {inputs} numbers per sample, got {x.shape[-1]}")
     if index is not None and index.device != x.device:
-        raise RuntimeError(f"an index lies on the same device as its samples: {x.device}, got {index.device}")
+        raise RuntimeError(f"an index must be on the device of its samples, {x.device}, got {index.device}")
     if index is not None and (not shared or index.dim() != 2 or len(index) != ensemble.runs):
         raise ValueError(
-            f"an index names rows of shared samples for each of {ensemble.runs} runs, (S, B), got {tuple(index.shape)}"
+            f"an index must select rows of shared samples for each of {ensemble.runs} runs, (S, B), got "
+            f"{tuple(index.shape)}"
         )
     rows = x.shape[-2] if index is None else index.shape[-1]
     if ensemble.training and rows < 2:
@@ -117,5 +119,5 @@ def normalize(block: Block, s: int, a: Tensor, out: Tensor, norm_kernels: NormKe
 
 
 def run_of(x: Tensor, s: int) -> Tensor:
-    """The batch of run s: its slice of a stacked batch, or the batch itself where it is shared."""
+    """The batch of run s: its slice of a stacked batch, or the batch itself if it is shared."""
     return x if x.dim() == 2 else x[s]

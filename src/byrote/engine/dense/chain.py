@@ -1,11 +1,12 @@
-"""Chains of Linear-BatchNorm-ReLU blocks, all runs in one differentiable operation, in bfloat16 or float32.
+"""Chains of Linear-BatchNorm-ReLU blocks: all runs are one differentiable operation, in bfloat16 or float32.
 
-At batch 128 a bfloat16 product of width 512 takes a tenth of a millisecond, a float32 one of width 128 a thirtieth, so
-the work between products decides the speed. Here it is one compiled pass per block and direction, in bfloat16 one cast
-of each weight per step, and gradients written directly into their slice of the stacked tensor.
+At batch size 128, a bfloat16 product of width 512 takes a tenth of a millisecond, and a float32 product of width 128 a
+thirtieth, so the work between products determines the speed. Here this work is one compiled pass per block and
+direction and, in bfloat16, one cast of each weight per step. Gradients are written directly into their slice of the
+stacked tensor.
 
-The bias of a linear layer before a normalization cannot change the output in training: the batch mean removes it. It is
-therefore left out of the product, added to the running mean, and its gradient is exactly 0.
+The bias of a linear layer before a normalization cannot change the output in training, because the batch mean removes
+it. It is therefore left out of the product and added to the running mean, and its gradient is exactly 0.
 """
 
 from collections.abc import Sequence
@@ -44,15 +45,15 @@ class _Chain(NamedTuple):
     where: tuple[int, ...]  # the addresses of all states
     descent: Descent | None
     blocks: list[Block]
-    momenta: list[list[Tensor]]  # in descent: of weight, bias, gamma and beta of each block
-    fused: FusedChain | None  # on processors with the units for it
+    momenta: list[list[Tensor]]  # in descent: momenta of weight, bias, gamma and beta of each block
+    fused: FusedChain | None  # on processors with units for it
 
 
 class CompiledChain:
-    """Dense chains in compiled kernels. Without them, and for gradients in evaluation, torch's operators run by run.
+    """Dense chains in compiled kernels. Without kernels, and for gradients in evaluation, torch's operators run by run.
 
     Args:
-        chain: one of the modules; its values are not read.
+        chain: one of the modules, of which only the structure is used.
         precision: "fp32", or "bf16" for products in bfloat16.
         compiled: whether kernels may be used.
     """
@@ -93,7 +94,7 @@ class CompiledChain:
         return out
 
     def _chain(self, ensemble: Ensemble, library: Kernels) -> _Chain | None:
-        """The states, cached until an address or the descent changes; None where kernels cannot read them."""
+        """The states, cached until an address or the descent changes; None if kernels cannot read them."""
         states = [table[name] for table, name in self._state_slots(ensemble)]
         if not all(state.is_cpu for state in states):
             return None
@@ -109,7 +110,7 @@ class CompiledChain:
         return self._cached
 
     def _state_slots(self, ensemble: Ensemble) -> list[tuple[dict[str, Tensor], str]]:
-        """The tables that hold the states, and their names there."""
+        """The dictionaries that hold the states, and the names of the states there."""
         if not self._slots:
             layers = [ensemble.layer(str(i + at)) for i in self._norms for at in (-1, 0)]
             tables = [table for layer in layers for table in (layer._parameters, layer._buffers)]
@@ -124,10 +125,10 @@ class CompiledChain:
         return [[memory[f"{i + at}.{leaf}"] for at in (-1, 0) for leaf in ("weight", "bias")] for i in self._norms]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_cached": None, "_slots": [], "_buffers": Buffers()}  # addresses are this object's
+        return {**self.__dict__, "_cached": None, "_slots": [], "_buffers": Buffers()}  # addresses are not copied
 
     def way(self, ensemble: Ensemble) -> str:
-        """The units that can compute the chain, else "products"; "plain" without kernels."""
+        """The units that can compute the chain, "products" if there are none, or "plain" without kernels."""
         library = kernels() if self._compiled and all(p.is_cpu for p in ensemble.parameters()) else None
         if library is None:
             return "plain"
@@ -139,21 +140,21 @@ class CompiledChain:
         return self._compiled
 
     def steps_backward(self) -> bool:
-        """Whether the backward pass makes the step of a descent: in training on a CPU."""
+        """Whether the backward pass takes the step of a descent, which is so in training on a CPU."""
         return self._compiled and kernels() is not None
 
     def compile_with(self, **options: Any) -> None:
-        """The kernels are compiled already."""
+        """Do nothing, because the kernels are compiled already."""
 
 
 def _check(blocks: Sequence[Block], momenta: Sequence[Sequence[Tensor]]) -> None:
-    """Kernels write momenta by their address."""
+    """Check the momenta, to which kernels write by address."""
     for block, held in zip(blocks, momenta, strict=False):
         for state, m in zip(block[:4], held, strict=True):
             if not (m.is_cpu and m.dtype == torch.float32 and m.is_contiguous() and m.shape == state.shape):
                 raise RuntimeError(
-                    f"the momenta of a descent must lie on the CPU, in float32 and in the shape {tuple(state.shape)} "
-                    f"of their parameters, got {m.dtype} {tuple(m.shape)} on {m.device}: begin another descent"
+                    f"the momenta of a descent must be on the CPU, in float32 and with the shape {tuple(state.shape)} "
+                    f"of their parameters, got {m.dtype} {tuple(m.shape)} on {m.device}: start a new descent"
                 )
 
 
@@ -199,7 +200,7 @@ class _Dense(torch.autograd.Function):
                 trace.append(_Trace(h, a, None if i == last else out, normalize(block, s, a, out, norm_kernels)))
                 h = out
             traces.append(trace)
-        read_again = [block.gamma for block in blocks]  # autograd refuses tensors that changed in between
+        read_again = [block.gamma for block in blocks]  # autograd refuses tensors that were changed in between
         if products.kind == "fp32":
             read_again += [block.weight for block in blocks]
         ctx.save_for_backward(features, *read_again)
@@ -212,8 +213,8 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         chain: _Chain = ctx.chain
         if chain.descent and ctx.stepped:
-            raise RuntimeError("a graph in descent allows one backward pass, since its weights have changed")
-        features, *gammas = ctx.saved_tensors  # after the gammas, tensors that are only watched for changes
+            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
+        features, *gammas = ctx.saved_tensors  # the tensors after the gammas are only watched for changes
         blocks, products, dy, dx = chain.blocks, ctx.products, upstream[0].contiguous(), []
         ctx.stepped, updates = True, _updates(chain, products)
         for s, trace in enumerate(ctx.traces):
@@ -228,7 +229,7 @@ class _Dense(torch.autograd.Function):
                 arguments.mean, arguments.inverse = address_of(step.moments, 0), address_of(step.moments, 1)
                 arguments.dgamma, arguments.dbeta = updates.of_norm(i, s)
                 (products.library.fp32 if last else products.norm_kernels).backward(arguments)
-                if i or ctx.needs_input_grad[0]:  # before a step: the weight may be the parameter itself
+                if i or ctx.needs_input_grad[0]:  # before the step, because the weight may be the parameter itself
                     weight = ctx.weights[i][s]
                     g = (da @ weight.float()).to(weight.dtype) if last else da @ weight
                 updates.close(i, s, da, step.h)

@@ -1,9 +1,9 @@
-"""Dense chains in one call forward and one backward: `dense_amx.cpp` on tile units, `dense_avx512.cpp` on vector units.
+"""Dense chains in one call per direction: `dense_amx.cpp` for tile units, `dense_avx512.cpp` for vector units.
 
 A block's product is normalized while it is in the innermost cache, and the input of the next product is written in the
-layout that this product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copy of them is kept.
-The last block, which computes the features, has the same operands as the others and computes everything after its
-product in float32, as in `chain`.
+layout that the next product reads. Weights are narrowed or rounded to bfloat16 when they are read; no copy of them is
+kept. The last block, which computes the features, has the same types of operands as the others but computes everything
+after its product in float32, as in `chain`.
 """
 
 import ctypes
@@ -22,8 +22,8 @@ from byrote.engine.momentum import Descent
 
 __all__ = ["Buffers", "Fused", "FusedChain", "evaluated", "units_for"]
 
-_MOST = 64  # the most blocks of one pass
-_CHUNK = 256  # samples of one pass in evaluation: their activations stay in a core's cache
+_MOST = 64  # most blocks of a chain
+_CHUNK = 256  # samples per pass in evaluation, so that their activations stay in a core's cache
 _STEPPED = ("weight", "bias", "gamma", "beta")
 _STATES = (*_STEPPED, "running_mean", "running_var", "batches")
 
@@ -49,13 +49,13 @@ class _Loan:
 
 
 class FusedChain:
-    """The blocks of a stack as arguments of the passes, and the end of their backward pass: gradients or a step.
+    """The blocks of a stack as arguments of the passes, whose backward pass gives gradients or takes a step.
 
     Args:
-        blocks: states whose memory must not move while this object is in use.
-        units: the functions that compute.
-        buffers: where memory for the passes comes from.
-        descent: its momenta are `momenta`, those of weight, bias, gamma and beta of each block.
+        blocks: their states, whose memory must not move while this object is in use.
+        units: the functions that compute the passes.
+        buffers: the source of memory for the passes.
+        descent: the descent that steps; its `momenta` are of weight, bias, gamma and beta of each block.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FusedChain:
     ) -> None:
         self.blocks, self.units, self.buffers, self.descent = blocks, units, buffers, descent
         self.stepped: list[Tensor] = [state for b in blocks for state in (b.weight, b.bias, b.gamma, b.beta)]
-        # changes after the forward pass are refused; in a descent, which changes all, one tensor suffices
+        # tensors that must not change after the forward pass; in descent, which changes all, one tensor suffices
         self.watched = [blocks[0].weight] if descent else [state for b in blocks for state in (b.weight, b.gamma)]
         self.runs, self.outputs, _ = blocks[-1].weight.shape
         # in descent one parameter is enough to make autograd call the backward pass
@@ -87,7 +87,7 @@ class FusedChain:
 
 
 def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
-    """Features (S, B, M) of x, (S, B, in) or shared (B, in), by the running statistics; without gradients."""
+    """Features (S, B, M) of x, (S, B, in) or shared (B, in), with the running statistics and without gradients."""
     arguments = ChainPass(chain.addresses, len(chain.blocks), rows=min(x.shape[-2], _CHUNK))
     loan = chain.buffers.lend(1, chain.units.bytes(arguments))
     arguments.workspace = address(loan.memory)
@@ -102,11 +102,10 @@ def evaluated(x: Tensor, chain: FusedChain) -> Tensor:
 
 
 def units_for(blocks: list[Block], precision: str, library: Kernels) -> tuple[str, Units] | None:
-    """The units that compute a chain: "tiles", "vectors" or "pairs"; None: torch's products with the passes between
-    them.
+    """The units that compute a chain: "tiles", "vectors" or "pairs"; None if torch's products compute it.
 
-    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32, and in bfloat16
-    with pairs where these are faster, or with rounded operands where no unit is (`bfloat16.units_in`).
+    Tile units need hidden blocks whose widths are multiples of 32. Vector units compute in float32. In bfloat16 they
+    multiply pairs if these are faster, or rounded operands if no units are faster (`bfloat16.units_in`).
     """
     if len(blocks) > _MOST:
         return None
@@ -137,7 +136,7 @@ class Fused(torch.autograd.Function):
             arguments.index = None if index is None else address_of(index, s)
             arguments.workspace, arguments.features = address_of(loan.memory, s), address_of(features, s)
             if chain.units.forward(arguments):
-                raise IndexError(f"a batch of {x.shape[-2]} samples needs an index within 0..{x.shape[-2] - 1}")
+                raise IndexError(f"an index into {x.shape[-2]} samples must lie within 0..{x.shape[-2] - 1}")
         ctx.save_for_backward(*chain.watched)
         ctx.chain, ctx.loan, ctx.stepped = chain, loan, False
         return features
@@ -148,7 +147,7 @@ class Fused(torch.autograd.Function):
         chain: FusedChain = ctx.chain
         descent, dy = chain.descent, upstream[0].contiguous()
         if descent and ctx.stepped:
-            raise RuntimeError("a graph in descent allows one backward pass, since its weights have changed")
+            raise RuntimeError("in descent a graph allows only one backward pass, since its weights have changed")
         ctx.stepped, _ = True, ctx.saved_tensors
         gradients = [] if descent else [[torch.empty_like(state) for state in block[:4]] for block in chain.blocks]
         blocks = chain.addresses if descent else chain.towards(gradients)

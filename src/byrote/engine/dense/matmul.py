@@ -1,8 +1,9 @@
 """The products of a dense chain: in float32, in bfloat16, or in float32 with values rounded to bfloat16.
 
-The last kind is for processors without bfloat16 units, where a bfloat16 product takes two or more times as long as a
-float32 one. Operands and results keep the type float32; the kernels between the products round what they read and what
-they write. The numbers are those of bfloat16 operands and results, without a cast before and after every product.
+The last kind is for processors without bfloat16 units, where a bfloat16 product takes at least twice as long as a
+float32 product. Operands and results keep the type float32; the kernels between the products round the numbers that
+they read and write. The numbers equal those of bfloat16 operands and results, without casts before and after every
+product.
 """
 
 from dataclasses import dataclass
@@ -20,14 +21,14 @@ __all__ = ["Products"]
 
 @dataclass(frozen=True)
 class Products:
-    """The products of one chain except those of the last block, which are float32 (see `bfloat16`)."""
+    """The products of one chain except in the last block, whose products are float32 (see `bfloat16`)."""
 
     kind: Literal["fp32", "bf16", "rounded"]
     library: Kernels
 
     @classmethod
     def of(cls, precision: str, library: Kernels) -> "Products":
-        """The products for a precision on this processor."""
+        """The kind of products for a precision on this processor."""
         if precision == "fp32":
             return cls("fp32", library)
         return cls("bf16" if bfloat16.has_units() else "rounded", library)
@@ -39,7 +40,7 @@ class Products:
         return norm_kernels
 
     def operand(self, x: Tensor) -> Tensor:
-        """x, contiguous float32, as an operand of a product: itself, narrowed, or rounded.
+        """x, which is contiguous float32, as an operand of a product: unchanged, narrowed, or rounded.
 
         Weights are converted in every forward pass: torch's fused optimizers change a tensor without raising its
         version, so an outdated copy cannot be recognized.
@@ -53,23 +54,24 @@ class Products:
         return converted
 
     def result(self, a: Tensor) -> Tensor:
-        """The result of a product as float32 numbers, for a reader that does not round."""
+        """The result of a product as float32 numbers, for code that does not round what it reads."""
         return a.float() if self.kind == "bf16" else self.operand(a)
 
     def slope(self, da: Tensor, h: Tensor, buffer: Tensor, last: bool) -> Tensor:
-        """da^T h, (out, B) x (B, in), for a kernel of `norm_kernels`, or of float32 for the last block.
+        """da^T h, (out, B) x (B, in), in the type for the kernels of `norm_kernels`, or in float32 for the last block.
 
         Args:
-            buffer: float32 (out, in), the target unless the result is bfloat16.
+            buffer: float32 (out, in), into which the result is written unless it is bfloat16.
         """
         if self.kind == "bf16" and not last:
             return da.t() @ h
         return torch.mm(da.t(), h.float(), out=buffer)
 
     def weight_gradient(self, da: Tensor, h: Tensor, dweight: Tensor, last: bool) -> None:
-        """dweight = da^T h as float32 numbers, rounded except in the last block.
+        """Store dweight = da^T h as float32 numbers, rounded except in the last block.
 
-        Products are made at aligned addresses (see `stack.aligned`), and dweight is a run's slice.
+        The product is made at an aligned address (see `alignment.aligned`), because dweight, a run's slice, may not be
+        aligned.
         """
         narrow = self.kind == "bf16" and not last
         buffer = dweight if narrow or dweight.data_ptr() % ALIGNED == 0 else torch.empty_like(dweight)

@@ -1,6 +1,6 @@
-"""The use of gradients in the backward pass of a dense chain: keep them for an optimizer, or make a descent's step.
+"""What the backward pass of a dense chain does with gradients: store them for an optimizer, or take a descent's step.
 
-A weight's gradient that is used at once is still in cache and is not written to memory.
+If a weight's gradient is used at once, it is still in cache and need not be written to memory.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["Gradients", "Steps"]
 
 
 class Gradients:
-    """Every gradient goes into its run's slice of a stacked tensor."""
+    """Stores every gradient in its run's slice of a stacked tensor."""
 
     def __init__(self, blocks: Sequence[Block], products: Products) -> None:
         self._blocks, self._products = blocks, products
@@ -25,16 +25,16 @@ class Gradients:
         self._weights = [dweight.unbind(0) for dweight, *_ in self._gradients]
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """The targets of the gradients of gamma and beta of block i and run s."""
+        """Where the gradients of gamma and beta of block i and run s are written."""
         _, dgamma, dbeta = self._gradients[i]
         return address_of(dgamma, s), address_of(dbeta, s)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
-        """Finish block i of run s, whose weight has the gradient da^T h."""
+        """Finish the backward pass of block i of run s, whose weight has the gradient da^T h."""
         self._products.weight_gradient(da, h, self._weights[i][s], i == len(self._blocks) - 1)
 
     def returned(self) -> list[Tensor | None]:
-        """The gradients of weight, bias, gamma and beta of each block; a bias before a normalization has none."""
+        """The gradients of weight, bias, gamma and beta of each block; the bias before a normalization has none."""
         flat: list[Tensor | None] = []
         for block, (dweight, dgamma, dbeta) in zip(self._blocks, self._gradients, strict=True):
             flat += [dweight, torch.zeros_like(block.bias), dgamma, dbeta]
@@ -42,7 +42,7 @@ class Gradients:
 
 
 class Steps:
-    """Every parameter is updated as soon as its gradient is known and its old value is no longer needed.
+    """Updates every parameter as soon as its gradient is known and its old value is no longer needed.
 
     Args:
         momenta: the momenta of weight, bias, gamma and beta of each block.
@@ -57,11 +57,12 @@ class Steps:
         self._buffers = {block.weight.shape[1:]: torch.empty_like(block.weight[0]) for block in blocks}
 
     def of_norm(self, i: int, s: int) -> tuple[int, int]:
-        """The targets of the gradients of gamma and beta, until `close` uses them."""
+        """Where the gradients of gamma and beta are written until `close` uses them."""
         return address_of(self._norm, 0), address_of(self._norm, 1)
 
     def close(self, i: int, s: int, da: Tensor, h: Tensor) -> None:
-        """End the backward pass of block i of run s: its weight's gradient is da^T h."""
+        """Finish the backward pass of block i of run s, whose weight has the gradient da^T h, by updating its
+        parameters."""
         block, last = self._blocks[i], i == len(self._blocks) - 1
         step = self._descent.rates[s], self._descent.momentum, self._descent.decays[s]
         slope = self._products.slope(da, h, self._buffers[block.weight.shape[1:]], last)
@@ -71,14 +72,14 @@ class Steps:
         norm_kernels.momentum_step(
             address(slope), address_of(weight, s), address_of(block.weight, s), slope.numel(), *step
         )
-        gradients = (None, *self.of_norm(i, s))  # the bias before a normalization has none
+        gradients = (None, *self.of_norm(i, s))  # the bias before a normalization has no gradient
         for momenta, state, gradient in zip(others, (block.bias, block.gamma, block.beta), gradients, strict=True):
             fp32.momentum_step(gradient, address_of(momenta, s), address_of(state, s), state.shape[1], *step)
 
     def returned(self) -> list[Tensor | None]:
         """No gradient, for the one parameter that makes autograd call the backward pass.
 
-        Autograd is told that the parameters have changed, so that it refuses a graph made before.
+        It marks the parameters as changed, so that autograd refuses graphs that were made before.
         """
         torch.autograd.graph.increment_version([state for block in self._blocks for state in block[:4]])
         return [None]

@@ -1,5 +1,4 @@
-"""The arguments of kernels: one structure per call, with the fields of the structure of the same name in the C++
-header.
+"""The arguments of kernels: structures whose fields match those of the structures of the same names in the C++ headers.
 
 Fields hold addresses (`library.address`) and counts; those that a call does not use stay null.
 """
@@ -27,7 +26,7 @@ class NormArguments(ctypes.Structure):
 
 
 class BlockArguments(ctypes.Structure):
-    """`Block` of dense.hpp: the stacked states of one block, and where gradients go or momenta are (`to_`)."""
+    """`Block` of dense.hpp: the stacked states of one block, and the addresses for its gradients or momenta (`to_`)."""
 
     _fields_ = [
         *_of(_POINTER, "weight bias gamma beta running_mean running_var batches"),

@@ -1,9 +1,10 @@
 """The library of compiled kernels in byrote's cache folder: built once, and used only after a check.
 
-The folder `kernels` belongs to the user and is closed to all others (mode 0700). A library is named by a digest of its
-sources, the compiler, the flags and the processor, and by the SHA-256 of its own bytes, which are compared before the
-system loads it: one that was cut short or altered is built again and never runs. A library that was just built must
-first reproduce known answers in a process of its own (`byrote.engine.kernels.known_answers`).
+The folder `kernels` belongs to the user and is closed to all others (mode 0700). The name of a library contains a
+digest of its sources, the compiler, the flags and the processor, and the SHA-256 of its own bytes. The bytes are
+compared with it before the system loads the library, so a library that was truncated or altered is built again and
+never runs. A library that was just built must first reproduce known answers in a separate process
+(`byrote.engine.kernels.known_answers`).
 """
 
 import hashlib
@@ -31,11 +32,11 @@ class UnsafeCacheError(OSError):
 
 
 def built(compiler: str, flags: Sequence[str], sources: Sequence[Path], headers: Sequence[Path]) -> Path:
-    """The file of the library, built where it is missing or damaged; its bytes are the ones that were built.
+    """The file of the library, which is built if it is missing or damaged; its bytes are as they were built.
 
     Raises:
         UnsafeCacheError: the folder is not the user's own, or others can write to it.
-        OSError, subprocess.SubprocessError: it cannot be built, or does not give the known answers.
+        OSError, subprocess.SubprocessError: it cannot be built, or does not reproduce the known answers.
     """
     texts = [*(path.read_text() for path in (*sources, *headers)), _version(compiler), *flags, _processor()]
     name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
@@ -43,7 +44,7 @@ def built(compiler: str, flags: Sequence[str], sources: Sequence[Path], headers:
         folder = _private(cache_folder() / "kernels")
     except UnsafeCacheError:
         raise
-    except OSError:  # a read-only cache: build for this process alone
+    except OSError:  # the cache is read-only: build for this process alone
         folder = Path(tempfile.mkdtemp())
     note = folder / f"{name}.sha256"
     digest = _noted(note)
@@ -62,7 +63,7 @@ def _build(compiler: str, flags: Sequence[str], sources: Sequence[Path], note: P
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         test = [sys.executable, "-I", str(Path(known_answers.__file__)), str(library)]
         if subprocess.run(test, check=False, capture_output=True, timeout=60).returncode != 0:
-            raise OSError("the compiled kernels do not give the known answers")
+            raise OSError("the compiled kernels do not reproduce the known answers")
         digest = sha256(library)
         path = note.with_name(f"{note.stem}-{digest[:16]}.so")
         put(library, path)
@@ -74,8 +75,8 @@ def _private(folder: Path) -> Path:
     """The folder, created if missing; it must be the user's own, and others may not write to it.
 
     Raises:
-        UnsafeCacheError: it is not, or it is a link.
-        OSError: it cannot be made.
+        UnsafeCacheError: the folder belongs to another user, others can write to it, or it is a link.
+        OSError: it cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -85,7 +86,7 @@ def _private(folder: Path) -> Path:
         raise UnsafeCacheError(f"{wanted}; remove it, or set BYROTE_CACHE")
     if state.st_mode & 0o022:
         raise UnsafeCacheError(
-            f"{wanted} (its mode is {stat.S_IMODE(state.st_mode):04o}); remove it with what is in it"
+            f"{wanted} (its mode is {stat.S_IMODE(state.st_mode):04o}); remove it with everything in it"
         )
     if state.st_mode & 0o077:
         folder.chmod(0o700)
@@ -95,7 +96,7 @@ def _private(folder: Path) -> Path:
 
 
 def _noted(note: Path) -> str:
-    """The digest recorded after the library had reproduced the known answers; empty where there is none."""
+    """The digest recorded after the library had reproduced the known answers; empty if there is none."""
     try:
         text = note.read_text("ascii")
     except (OSError, ValueError):

@@ -60,8 +60,8 @@ static inline void transpose(ivec *r) {
           (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
 }
 
-// One block of all runs. The pointers `to_...` are the destination of gradients or, where the backward pass steps, the
-// momenta.
+// One block of all runs. The pointers `to_...` are the destinations of gradients or, if the backward pass takes a step,
+// the momenta.
 struct Block {
     float *weight, *bias, *gamma, *beta, *running_mean, *running_var;
     int64_t *batches;
@@ -79,7 +79,7 @@ struct Block {
     }
 };
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where `on` is false, the gradient is stored instead.
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. If `on` is false, the gradient is stored instead.
 struct Descent {
     float rate, momentum, decay;
     bool on;
@@ -96,7 +96,7 @@ struct Descent {
 
 // One run's pass through a chain, as Python passes it (`arguments.py`). Pointers that a pass does not use are null.
 // bytes: the size of the memory (64-byte aligned) that the passes of one run share.
-// forward: in training mode; returns 0, or 1 without doing anything where the index names a row that x does not have.
+// forward: in training mode; returns 0, or does nothing and returns 1 if the index names a row that x does not have.
 // backward: computes the gradients of run `run` from the gradient of its features, and stores them or takes a step of
 // descent.
 struct ChainPass {
@@ -119,8 +119,8 @@ struct ChainPass {
     Descent descent() const { return {rate, momentum, decay, steps != 0}; }
 };
 
-// Fetches memory that will be read soon, a few cache lines at each step of the work before it, so that memory is never
-// idle: `rows` rows of `count` values, `stride` values apart.
+// Prefetches memory that will be read soon, a few cache lines at each step of the preceding work, so that memory is
+// never idle: `rows` rows of `count` values, `stride` values apart.
 struct Prefetch {
     const float *row = nullptr;
     int64_t rows = 0, stride = 0, count = 0, at = 0;

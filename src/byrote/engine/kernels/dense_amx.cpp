@@ -37,11 +37,11 @@ static inline float sum_lanes(vec x) { return _mm512_reduce_add_ps((__m512)x); }
 static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
 
 namespace {
-// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once.
+// Values of one run for its backward pass, and memory for intermediate values that are soon read again.
 struct Workspace {
-    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, to be summed over samples
-    uint16_t *pairs[2];  // to be summed over features: outputs as right operands (forward), da as left ones (backward)
-    uint16_t *da;        // the gradient of a block's product, to be summed over samples
+    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
+    uint16_t *pairs[2];  // summed over features: outputs as right operands (forward), da as left operands (backward)
+    uint16_t *da;        // the gradient of a block's product, summed over samples
     uint16_t *weight_strip;       // 32 rows of weights as a left operand
     uint16_t *weights_for_below;  // all weights of a block as a right operand, for the product that da enters
     uint16_t *output_strip;       // 32 features of a block's output
@@ -281,7 +281,7 @@ static void last_backward(const Block &block, int64_t rows, Workspace &space, co
     }
 }
 
-// The da of this block: from `last_dx` where `next` is 0, else from weights and da of the next block, of width `next`.
+// The da of this block: from `last_dx` if `next` is 0, else from weights and da of the next block, of width `next`.
 static void hidden_backward(const Block &block, int64_t rows, Workspace &space, const Workspace::Layer &own,
                             int64_t next, const Descent &descent) {
     const int64_t P = space.P;

@@ -25,7 +25,7 @@ namespace {
 constexpr int64_t WIDE = 32, TALL = 8;  // columns of a panel; samples whose sums fit in registers
 constexpr int64_t DEEP = 256;           // rows of a weight panel that fit in the innermost cache
 constexpr int64_t GROUP = 128;          // columns of weights that are updated together
-constexpr int64_t AHEAD = 64;           // how many values ahead of its reads a row of weights is fetched
+constexpr int64_t AHEAD = 64;           // how many values in advance a row of weights is prefetched
 
 template <class Number> constexpr bool PAIRED = std::is_same<Number, bf16>::value;
 template <class Number> constexpr int64_t PER = PAIRED<Number> ? 2 : 1;  // values in a word
@@ -39,9 +39,9 @@ inline int64_t panels(int64_t size) { return (size + WIDE - 1) / WIDE; }
 inline int64_t columns(int64_t size, int64_t from) { return std::min(WIDE, size - from); }
 template <class Number> int64_t words(int64_t values) { return (values + PER<Number> - 1) / PER<Number>; }
 
-// Values of one run that its backward pass needs, and memory for intermediate values that are read again at once. In
-// evaluation, which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the
-// input, and of `da` hold pairs of samples; where numbers are not paired they are the first panels.
+// Values of one run for its backward pass, and memory for intermediate values that are soon read again. In evaluation,
+// which stores nothing for later, blocks alternate between two buffers. The second panels of `h`, the input, and of
+// `da` hold pairs of samples; if numbers are not paired, they are the first panels.
 struct Workspace {
     struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
@@ -49,7 +49,7 @@ struct Workspace {
     float *panel;         // 32 columns: in evaluation a product before it is normalized, in the backward pass the
                           // gradient of an output
     float *float_panel;   // a panel in float32 before it is narrowed to bfloat16
-    float *wide_input;    // the input of the last block in float32, where operands are bfloat16
+    float *wide_input;    // the input of the last block in float32, if operands are bfloat16
     float *dgamma, *dbeta;
     int64_t P, size;
 
@@ -114,7 +114,7 @@ inline __attribute__((always_inline)) void multiply_panel(vec (&sums)[TALL][2], 
 }
 
 // A panel of the product: for every sample, its `depth` words in the panels of `operand` times the rows of
-// `weight_panel`. Meanwhile the memory that is read next is fetched into the second cache.
+// `weight_panel`. Meanwhile the memory that is read next is prefetched into the second-level cache.
 template <class Number>
 inline void panel_product(const float *operand, int64_t P, const float *weight_panel, int64_t depth, float *to,
                           Prefetch next) {
@@ -136,7 +136,7 @@ inline void panel_product(const float *operand, int64_t P, const float *weight_p
         }
 }
 
-// How many steps of the prefetch `panel_product` makes for `depth` values.
+// How many prefetch steps `panel_product` takes for `depth` values.
 inline int64_t steps(int64_t P, int64_t depth) { return P / TALL * panels(depth); }
 
 // Store up to 32 rows of weights as columns: weight_panel[k][o] = word k of row o.

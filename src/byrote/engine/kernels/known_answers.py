@@ -1,8 +1,8 @@
 """Known answers of the compiled kernels, which a library must reproduce before it is used for training.
 
-Run as a program, with the path of a library, this ends with 0 if it reproduces them: a library that crashes its process
-crashes only this one. Only Python's own library is used, so that it starts at once; the structure of the arguments is
-read from the file beside this one, since its package would load torch.
+As a program with the path of a library, this file exits with 0 if the library reproduces them; a library that crashes
+then crashes only this process. Only Python's standard library is used, so that the program starts quickly; the
+structure of the arguments is read from the file next to this one, since importing its package would load torch.
 """
 
 import ctypes
@@ -18,11 +18,11 @@ __all__ = ["gives_known_answers"]
 
 _COUNT = 37  # not a multiple of the length of a vector
 _VALUES = tuple((-1) ** i * (0.37 + 1.618 * i) * 10.0 ** (i % 7 - 3) for i in range(_COUNT))
-_SLACK = 2e-6  # the error of a sum of a few float32 numbers, which may be fused
+_SLACK = 2e-6  # the error of a sum of a few float32 numbers, whose operations may be fused
 
 
 def gives_known_answers(library: ctypes.CDLL) -> bool:
-    """Whether conversions are right to the bit, and a step of descent and a normalization to float32's precision."""
+    """Whether conversions are exact, and a step of descent and a normalization are right to float32's precision."""
     return _converts(library) and _descends(library) and _normalizes(library)
 
 
@@ -35,7 +35,7 @@ def _bits(value: float) -> int:
 
 
 def _nearest(value: float) -> int:
-    """The upper half of a float32, rounded to the nearest bfloat16, ties to the even one."""
+    """The upper half of a float32, rounded to the nearest bfloat16, ties to even."""
     bits = _bits(value)
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
 

@@ -1,7 +1,7 @@
 """The compiled kernels (`norm.cpp`, `dense_amx.cpp`, `dense_avx512.cpp`), built once by the machine's own C++ compiler.
 
-They are called through ctypes and are an option: without a compiler `kernels()` is None, with one warning, and callers
-use torch's own operators. The built library lies in byrote's cache folder and is checked before it is loaded, see
+They are called through ctypes and are optional: without a compiler `kernels()` is None, with one warning, and callers
+use torch's own operators. The built library is in byrote's cache folder and is checked before it is loaded; see
 `byrote.engine.kernels.built`.
 """
 
@@ -42,11 +42,11 @@ _ARGUMENTS: dict[str, Sequence[type]] = {
 
 
 class NormKernels(NamedTuple):
-    """The functions between the products, for one type of numbers.
+    """The functions that compute between the products, for one type of numbers.
 
-    `forward`, `apply` (evaluation) and `backward` are normalization with rectifier, of activations of that type, and
-    take `NormArguments`; `momentum_step` is the step of `Descent` from a gradient of that type (or null), on float32
-    momenta and parameters: three addresses, a count, rate, momentum and decay.
+    `forward`, `apply` (evaluation) and `backward` compute normalization with rectifier for activations of that type,
+    and take `NormArguments`. `momentum_step` takes the step of `Descent` with a gradient of that type (or null) on
+    float32 momenta and parameters; its arguments are three addresses, a count, rate, momentum and decay.
     """
 
     forward: Any
@@ -56,7 +56,7 @@ class NormKernels(NamedTuple):
 
 
 class Units(NamedTuple):
-    """A dense chain in one call forward, backward and, where there is one, in evaluation; each takes a `ChainPass`."""
+    """The functions of a dense chain: forward, backward and, if it exists, evaluation; each takes a `ChainPass`."""
 
     bytes: Any
     forward: Any
@@ -65,19 +65,19 @@ class Units(NamedTuple):
 
 
 class Kernels:
-    """The functions of the library, which must reproduce the known answers here, too.
+    """The functions of the library, which must reproduce the known answers in this process, too.
 
     `bf16`, `fp32` and `rounded` (float32 that is rounded to bfloat16 when read and when written) hold the functions
-    between products. `tiles` are chains with bfloat16 operands on tile units, None where the processor has none (AMX)
-    or the operating system does not grant them; `vectors` are chains on 512-bit vector units, empty without: in
-    float32, with rounded operands, and, with AVX-512 BF16, of bfloat16 pairs. `digest` are the first digits of the
-    SHA-256 of the library.
+    between products. `tiles` is for chains with bfloat16 operands on tile units (AMX); it is None if the processor has
+    none or the operating system does not grant them. `vectors` is for chains on 512-bit vector units, and empty without
+    them: in float32, with rounded operands, and, with AVX-512 BF16, with pairs of bfloat16. `digest` holds the first
+    digits of the SHA-256 of the library.
     """
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
         if not gives_known_answers(library):
-            raise OSError(f"{path} does not give the known answers")
+            raise OSError(f"{path} does not reproduce the known answers")
         self.digest = sha256(path)[:16]
         self.bf16, self.fp32, self.rounded = (self._norm_kernels(library, kind) for kind in ("bf16", "fp32", "rounded"))
         for name in ("cast", "widen", "to_nearest"):
@@ -113,13 +113,13 @@ def address(tensor: Tensor | None) -> int | None:
 
 
 def address_of(tensor: Tensor, s: int) -> int:
-    """The address of run s in a contiguous stacked tensor; making a slice costs ten times as much."""
+    """The address of run s in a contiguous stacked tensor, computed because a slice would cost ten times as much."""
     return tensor.data_ptr() + s * tensor.stride(0) * tensor.element_size()
 
 
 @functools.cache
 def kernels() -> Kernels | None:
-    """The compiled kernels, built on first use; None, with a warning, where that fails."""
+    """The compiled kernels, built on first use; None, with a warning, if that fails."""
     compiler = shutil.which(os.environ.get("CXX", "")) or shutil.which("g++") or shutil.which("clang++")
     if os.name == "nt" or compiler is None:
         log.warning("no C++ compiler was found: torch's own operators replace the compiled kernels")

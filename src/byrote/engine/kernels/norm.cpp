@@ -1,5 +1,5 @@
 // The functions of `norm.hpp` that Python calls (`library.py`), for three kinds of numbers: bfloat16, float32, and
-// float32 rounded to bfloat16 when read and when written. Beside them, conversions between these kinds.
+// float32 rounded to bfloat16 when read and when written. This file also has conversions between these kinds.
 #include "norm.hpp"
 
 #define EXPORT(SUFFIX, T)                                                                                        \

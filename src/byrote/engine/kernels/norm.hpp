@@ -16,17 +16,17 @@
 // which multiplications and additions a compiler fuses.
 #define INLINED static inline __attribute__((always_inline))
 
-constexpr int64_t CHUNK = 128;  // rows whose squared deviations are from their own mean, before chunks are merged
+constexpr int64_t CHUNK = 128;  // rows whose squared deviations are taken from their own mean, before chunks merge
 
 // Everything that one pass reads and writes, as Python passes it (`arguments.py`). Pointers that a pass does not use
 // are null.
 template <class In, class Out = In, class Gate = Out> struct NormArguments {
     const In *x, *residual;             // the input; a term that is added before the rectifier, or null
     Out *out;                           // forward and evaluation
-    const Gate *gate;                   // backward: the output, equal to `floor` where the rectifier passes nothing
+    const Gate *gate;                   // backward: the output, equal to `floor` where the rectifier blocks gradients
     const In *dy;                       // backward: the gradient of the output
     Out *dx, *dresidual;                // backward: the gradients of x and of the residual
-    const float *gamma, *beta;          // (columns), as all below
+    const float *gamma, *beta;          // (columns), like all arrays below
     const float *offset;                // a bias that x lacks and that changes only the running mean; or null
     const float *scale, *shift;         // evaluation
     float *running_mean, *running_var;  // forward: move by the share `momentum` toward those of this batch
@@ -76,7 +76,7 @@ INLINED void moments(const In *x, int64_t rows, int64_t stride, Pack *mean, Pack
     }
 }
 
-// out = max(floor, scale x + shift + residual), without a residual where the pointer is null.
+// out = max(floor, scale x + shift + residual), without a residual if the pointer is null.
 template <class Pack, int K, class In, class Out>
 INLINED void scale_shift_relu(const In *x, const In *residual, Out *out, int64_t rows, int64_t stride,
                               const Pack *scale, const Pack *shift, float floor) {
@@ -169,7 +169,7 @@ template <class In, class Out, class Gate> INLINED void norm_relu_backward(const
     ALL_COLUMNS(columns_backward)
 }
 
-// m <- momentum m + (g + decay theta); theta <- theta - rate m. Where the pointer g is null, g = 0.
+// m <- momentum m + (g + decay theta); theta <- theta - rate m. If the pointer g is null, g = 0.
 template <class Pack, class T>
 static void momentum_step(const T *g, float *m, float *theta, float rate, float momentum, float decay) {
     const Pack old = load<Pack>(theta), slope = g ? load<Pack>(g) : fill<Pack>(0);

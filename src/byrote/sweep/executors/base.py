@@ -63,7 +63,7 @@ class Request:
 
     Args:
         workers: the largest number of parallel tasks; None: as many as fit.
-        address: the address of a running cluster; empty: a private one.
+        address: the address of a running cluster; empty: a private cluster.
         gpus_per_task: the share of a GPU that a task takes; None: 1 on an accelerator.
     """
 
@@ -73,7 +73,7 @@ class Request:
 
 
 class Executor(ABC):
-    """Where tasks run. A subclass is registered under its name in lower case, by being defined.
+    """Where tasks run. Defining a subclass registers it under its name in lower case.
 
     With every executor, `work.work` executes a task with one torch thread, its results go straight into the store, and
     only events come back. So the same study gives the same bits with every executor.

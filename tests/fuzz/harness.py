@@ -44,7 +44,7 @@ class Hang(BaseException):
 
 
 class Refused(str):
-    """A refusal: its sentence."""
+    """A refusal, with its sentence."""
 
     __slots__ = ()
 

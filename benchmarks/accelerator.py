@@ -148,7 +148,7 @@ def figure_1(case: Case, ours: float, extra: float, first_epoch: float) -> dict[
     Args:
         ours: seconds of a run-epoch here.
         extra: the cost of an evaluation, as a share of an epoch.
-        first_epoch: seconds that the first epoch of a cohort takes longer than others.
+        first_epoch: how many seconds longer the first epoch of a cohort takes than other epochs.
     """
     planned = [e for part, e in Study.load("memorization-dilation").experiments("paper") if part in FIGURE]
     images = case.data.load("train").images
@@ -213,12 +213,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
-    parser.add_argument("--runs", type=int, default=16, help="runs of the cohort")
+    parser.add_argument("--runs", type=int, default=16, help="number of runs in the cohort")
     parser.add_argument("--width", type=int, default=2048)
-    parser.add_argument("--per-class", type=int, default=1000, help="images of each of the four classes")
+    parser.add_argument("--per-class", type=int, default=1000, help="number of images of each of the four classes")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the cohort per turn; the plain loop has one")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of step, products and memory")
+    parser.add_argument("--rounds", type=int, default=10, help="number of rounds of step, products and memory")
     parser.add_argument("--out", type=Path, default=None, help="also write figures and machine details to this file")
     options = parser.parse_args()
     device = usable(options.device)

@@ -33,7 +33,7 @@ __all__ = ["enlarged", "main", "measured"]
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "results" / "small" / "memorization-dilation"
 SHOWN = 200  # samples with stored features of each run with M = 2 in the enlarged table
-SEEDS = 1000  # between the seeds of two copies of a run
+SEEDS = 1000  # the distance between the seeds of two copies of a run
 
 
 class Cost(NamedTuple):
@@ -76,7 +76,7 @@ def measured(*arguments: str) -> Cost:
         if process.returncode:
             errors.seek(0)
             raise SystemExit(f"byrote {' '.join(arguments)} failed: {errors.read().decode().strip()}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # the unit of ru_maxrss in bytes
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6)
 
 

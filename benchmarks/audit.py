@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="write a row for each setting and seed as CSV")
     parser.add_argument("--source", nargs="+", help="only these sources")
     parser.add_argument("--law", nargs="+", help="only these noise laws; no summary is printed")
-    parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "LAST"), help="these seeds in place of 0 to 2")
+    parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "LAST"), help="these seeds instead of 0 to 2")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     judge(torch.randn(64, 8), torch.arange(64) % 10, np.arange(64) % 2, 10)  # the first call compiles kernels

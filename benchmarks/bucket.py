@@ -37,7 +37,7 @@ sys.stdin.read()
 server.stop()
 """
 TIMES = 10  # how often a commit, a claim and a look are repeated
-TASK = 4  # runs of a task
+TASK = 4  # runs per task
 
 
 class Server:

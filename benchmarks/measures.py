@@ -41,8 +41,8 @@ WIDTH, CHUNK = 2048, 4096
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the streamed features")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads, on both sides")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="number of rows of the streamed features")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads, for both sides")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     say = sys.stderr if arguments.json else sys.stdout

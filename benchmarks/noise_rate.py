@@ -106,7 +106,7 @@ class Judged:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="take only a few seconds, to see that the script works")
     parser.add_argument("--table", type=Path, help="write the rows as CSV")
     chosen = parser.parse_args()
     torch.set_num_threads(1)

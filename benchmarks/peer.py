@@ -36,8 +36,8 @@ from byrote.training import prepare
 from byrote.training.loop import train_epoch
 from byrote.training.steps import optimizer_of
 
-WIDTHS = (512, 1024, 2048)  # of the share of the peak
-_INSIDE = {"Fused", "FusedBackward", "aten::convolution_backward", "aten::mkldnn_convolution"}  # the profiler's names
+WIDTHS = (512, 1024, 2048)  # the widths at which the share of the peak is measured
+_INSIDE = {"Fused", "FusedBackward", "aten::convolution_backward", "aten::mkldnn_convolution"}  # names in the profiler
 
 
 def turns(case: Case, precision: str, rounds: int) -> list[tuple[float, float]]:

@@ -110,7 +110,7 @@ def costs(runs: int) -> dict[str, float]:
         root = Path(folder) / "store"
         study = study_of(runs, Path(folder) / "many.toml")
         fill(study, root)
-        time.sleep(2.5)  # a file that was written just now is not remembered as checked
+        time.sleep(2.5)  # a file that has only just been written is not remembered as checked
         commands = {
             "status": ("status", str(root), "--json"),
             "run": ("run", str(study), "--out", str(root), "--on", "serial"),

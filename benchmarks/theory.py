@@ -34,7 +34,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--points", type=int, default=50_000, help="parameter points of the sweep")
+    parser.add_argument("--points", type=int, default=50_000, help="number of parameter points in the sweep")
     chosen = parser.parse_args()
     figures = {**one_point(), **sweep(chosen.points), **diagram()}
     if not chosen.json:

@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--out", type=Path, help="write the JSON line to this file")
     parser.add_argument("--quick", action="store_true", help="few repetitions and cells, to test the script")
-    parser.add_argument("--repetitions", type=int, default=4000, help="repetitions of each setting")
+    parser.add_argument("--repetitions", type=int, default=4000, help="number of repetitions of each setting")
     chosen = parser.parse_args()
     started = time.perf_counter()
     repetitions, cells = (200, (1, 6)) if chosen.quick else (chosen.repetitions, CELLS)

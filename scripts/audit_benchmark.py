@@ -26,7 +26,7 @@ from byrote.analysis import Check, Decision, at_least, decide
 
 STATEMENT = "The suspects of a run under a symmetric loss are the mislabeled samples, at least as often as cleanlab's"
 KINDS = {"AUROC over cleanlab's": ("auroc", "clean_auroc"), "F1 over cleanlab's": ("f1", "f1_clean")}
-FLOOR = 0.001  # least standard error: a spread over three seeds may be small by chance
+FLOOR = 0.001  # the least standard error, because a spread over three seeds may be small by chance
 SHOWN = {
     "AUROC": ("auroc", "clean_auroc"),
     "F1": ("f1", "f1_clean"),
@@ -174,7 +174,7 @@ def _finite(value: Any) -> Any:
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path, help="what `benchmarks/audit.py --table` wrote")
+    parser.add_argument("table", type=Path, help="the table that `benchmarks/audit.py --table` wrote")
     parser.add_argument("--fresh", type=Path, help="the same table with more seeds for some cells")
     parser.add_argument("--summary", type=Path, required=True, help="the last line that the benchmark printed")
     parser.add_argument("--write", type=Path, required=True, help="the verdict with one row per check, as JSON")

@@ -58,7 +58,7 @@ def _of_family(family: type[Component]) -> str:
     lines = ["| `kind` | fields | meaning |", "|---|---|---|"]
     common = family.model_fields if family is data.Dataset else {}
     for kind, member in sorted(family.registry.items()):
-        if not member.__module__.startswith("byrote."):  # a user's own
+        if not member.__module__.startswith("byrote."):  # skip a user's own kinds
             continue
         fields = [_described(name, field) for name, field in member.model_fields.items() if name not in common]
         what = (inspect.getdoc(member) or "").split("\n\n")[0]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO = Path("results/demo")
 BENCHMARKS = Path("results/benchmarks")
 ROOFLINES = ("engine.json", "engine-pairs.json")
-CLOSE = 0.01  # pixels, or the unit of another number
+CLOSE = 0.01  # in pixels, or in the unit of another number
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
 _LAYOUT = re.compile(r'<svg[^>]*>|<rect[^>]*>|<path class="(?:back|fore)ground"[^>]*>|(?<=<g) transform="[^"]*"')
 
@@ -91,7 +91,7 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="*", type=Path, help="folders of results (default: all)")
-    parser.add_argument("--write", action="store_true", help="draw what differs, delete what the tables do not give")
+    parser.add_argument("--write", action="store_true", help="draw what differs; delete what the tables do not give")
     options = parser.parse_args()
     known = folders()
     chosen = [path.resolve() for path in options.folder] or [ROOT / path for path in known]

@@ -20,7 +20,7 @@ import torch
 from byrote import Experiment, Study
 from byrote.training import train
 
-SEED = 1000  # no study uses it
+SEED = 1000  # a seed that no study uses
 LR = "training.optimizer.lr"
 COLUMNS = ("study", "part", "scale", "images_a_class", "loss", "lr", "train_loss", "j1", "chosen")
 Row = dict[str, object]

@@ -161,9 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--max-time", type=float, default=30.0, help="minutes for everything")
+    parser.add_argument("--max-time", type=float, default=30.0, help="minutes for the whole script")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--skip-checks", action="store_true", help="neither tests nor benchmark")
+    parser.add_argument("--skip-checks", action="store_true", help="run neither the tests nor the benchmark")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     (options.out / "results").mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from byrote.table import Table
 
 MEASURES = ("j1", "j2", "mem_mean", "mem_noise_weighted_relative", "nc1_test")
 _FIELD = "training.precision"
-FLOOR = {"j1": 0.002, "j2": 0.002}  # a spread below the share of a few samples counts as this share
+FLOOR = {"j1": 0.002, "j2": 0.002}  # the least spread: the share of a few samples
 
 
 @dataclass(frozen=True)

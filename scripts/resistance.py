@@ -77,8 +77,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="replace the tables of m and of the test accuracy on this page")
-    parser.add_argument("--scale", default="small", help="names the places of the tables on the page")
+    parser.add_argument("--page", type=Path, help="replace the tables of m and test accuracy on this page")
+    parser.add_argument("--scale", default="small", help="the scale in the names of the tables' places on the page")
     options = parser.parse_args()
     readings = list(rows(byrote.open(options.folder).analysis))
     with options.write.open("w", encoding="utf-8", newline="") as file:

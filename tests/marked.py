@@ -32,7 +32,7 @@ def beside_given(results: Results) -> Results:
     count = len(results.runs)
     order = np.arange(2 * count).reshape(2, count).T.ravel()
     runs = Table.concat([other.runs.with_column("key", renamed), results.runs]).take(order)
-    place = np.argsort(order)  # of each run in the joined order
+    place = np.argsort(order)  # the place of each run in the joined order
     absurd = results.history
     for name in TRUE_LABELS:
         if name in absurd:

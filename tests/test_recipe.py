@@ -29,7 +29,7 @@ def test_a_schedule_is_torchs(schedule, reference):
 
 
 def test_every_schedule_starts_at_one_and_is_listed():
-    for kind in (kind for kind in Schedule.registry if ":" not in kind):  # other tests register more
+    for kind in (kind for kind in Schedule.registry if ":" not in kind):  # other tests register more schedules
         assert Schedule.from_spec(kind).factor(0, 100) == 1.0
     assert {"constant", "step", "multi_step", "exponential", "cosine"} <= set(Schedule.registry)
 

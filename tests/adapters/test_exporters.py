@@ -80,7 +80,7 @@ def test_mlflow(rows, tmp_path):
     exporter = MLflow.at(f"sqlite:///{tmp_path}/runs.db", name="first")
     export(rows, exporter, facts=("rate", "seed"))
     exporter.close()
-    second = MLflow.at(f"sqlite:///{tmp_path}/runs.db")  # the same experiment
+    second = MLflow.at(f"sqlite:///{tmp_path}/runs.db")  # a second run of the same experiment
     client = second._client
     run = client.get_run(exporter.run_id)
     assert run.info.status == "FINISHED"

@@ -118,7 +118,7 @@ def test_reading_midway_and_resetting_change_nothing():
     features, _, true, _ = samples()
     metric = NeuralCollapseNC1(N, M, SIZE, convention="pooled")
     for index in torch.arange(SIZE).split(BATCH):
-        metric(index, features[index], true[index])  # forward: the batch's value too
+        metric(index, features[index], true[index])  # forward also computes the value of the batch
         metric.compute()
         metric.moments()
     assert metric.compute().item() == pytest.approx(expected(False)["nc1"], rel=1e-12)

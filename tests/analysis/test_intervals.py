@@ -83,7 +83,7 @@ def test_one_seed_or_none_bounds_nothing() -> None:
 
 def test_student_covers_as_often_as_it_states() -> None:
     low, high = student(np.random.default_rng(0).normal(size=(20_000, 4)), 0.9)
-    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.9, abs=0.0064)  # 3 standard errors
+    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.9, abs=0.0064)  # within 3 standard errors
 
 
 def test_the_error_of_wilson_is_its_half_width_and_never_0() -> None:

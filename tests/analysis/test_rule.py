@@ -299,7 +299,7 @@ def test_a_cell_counts_once_however_many_kinds_it_has() -> None:
     second = [check(i, -9.0 if i < 2 else 9.0, what="a") for i in range(4)]
     assert word([*first, *second]) == "holds except in 2 of 4 cells"
     third = [check(i, -0.01 if i == 3 else 9.0, what="t") for i in range(4)]
-    assert word([*first, *second, *third]) == "fails"  # three of four cells lie beyond a bar
+    assert word([*first, *second, *third]) == "fails"  # three of four cells are beyond a bar
 
 
 def test_premises() -> None:
@@ -533,7 +533,8 @@ def test_power_counts_the_seeds_that_decide() -> None:
     at_bar = power([check(0, 0.0)], most=20)
     assert at_bar.seeds is None
     assert str(at_bar).startswith("even 20 more seeds would decide it in")
-    assert power([check(i, 0.6, seeds=(0, 1, 2, 3, 4)) for i in range(3)]) == near  # the same answer again
+    # a second call gives the same answer
+    assert power([check(i, 0.6, seeds=(0, 1, 2, 3, 4)) for i in range(3)]) == near
 
 
 def test_power_agrees_with_the_textbook_for_one_cell() -> None:

@@ -73,7 +73,7 @@ def same(actual: Sample, expected: Sample, scale: str, rel: float = 1e-7) -> Non
     assert actual.seeds == expected.seeds
     assert actual.whole == pytest.approx(expected.whole, rel=rel)
     assert actual.values == pytest.approx(expected.values, rel=rel)
-    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # so a mix-up of seeds would show
+    assert np.ptp(expected.values) > 0.01 * abs(expected.whole)  # a mix-up of seeds would show
 
 
 SIZES = pytest.mark.parametrize(("seeds", "etas"), [(3, 3), (4, 4), (10, 6)])

@@ -57,7 +57,7 @@ def test_the_table_of_resistance_is_that_of_a_plain_average(store, tmp_path):
         seeds = last[(last["loss"] == row["loss"]) & (last["rate"] == float(row["rate"]))]
         assert len(seeds) == int(row["j1_n"]) == 2
         assert float(row["j1"]) == pytest.approx(seeds["j1"].mean(), rel=1e-15)
-        half = 12.706204736 * seeds["j1"].std(ddof=1) / 2**0.5  # Student's quantile of one degree of freedom
+        half = 12.706204736 * seeds["j1"].std(ddof=1) / 2**0.5  # Student's quantile for one degree of freedom
         assert float(row["j1_high"]) - float(row["j1"]) == pytest.approx(half, rel=1e-8)
 
 

@@ -248,7 +248,7 @@ def test_the_embedded_subset() -> None:
     assert train.shape == (1, 28, 28)
     assert abs(float(train.images.mean())) < 0.02
     assert abs(float(train.images.std()) - 1) < 0.02
-    assert 10_000 < int(train.ids.max()) < 60_000  # positions in the full set, not in the subset
+    assert 10_000 < int(train.ids.max()) < 60_000  # ids are positions in the full set, not in the subset
     some = data.FashionMNISTSubset(classes=(9, 3), per_class=5).load()
     places = [int((train.ids == i).nonzero()) for i in some.ids]
     assert train.labels[places].tolist() == [(9, 3)[label] for label in some.labels]

@@ -228,7 +228,7 @@ def test_folders_below_folders_however_deep(tmp_path: Path) -> None:
         os.chdir(here)
     try:
         assert pixels(folder(tmp_path)) == PLAIN
-    finally:  # deeper than shutil.rmtree can follow
+    finally:  # the tree is too deep for shutil.rmtree
         subprocess.run(["rm", "-rf", str(tmp_path / "cat" / "d")], check=True)
 
 

@@ -272,7 +272,7 @@ def test_an_array_with_too_few_bytes() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"\x80\x02r\xff\xff\xff\x7f.",  # memoize at index 2,147,483,647: a table of 34 GB
+        b"\x80\x02r\xff\xff\xff\x7f.",  # an entry at index 2,147,483,647 of the memo, which would take 34 GB
         b"\x80\x02}r\x00\x00\x00\x10.",
         b"p4000000000\n.",
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # a frame of 9 exabytes

@@ -151,7 +151,7 @@ def test_a_missing_number_in_parquet(tmp_path: Path, kind: str) -> None:
 
 
 def test_categories_of_a_data_frame(tmp_path: Path) -> None:
-    """An ENUM is how DuckDB, pandas and polars write categories."""
+    """DuckDB, pandas and polars write categories as an ENUM."""
     path = tmp_path / "t.parquet"
     kind = "ENUM('cat', 'ant', 'bee')"
     rows = ", ".join(f"({i}.5, '{NAMES[i % 3]}'::{kind})" for i in range(N))

@@ -38,7 +38,7 @@ def table(images):
 
 
 def whole(dataset):
-    """All samples of both splits under the ids of a new split: those of the test split have -1 - id."""
+    """All samples of both splits under the ids of a new split: samples of the test split get -1 - id."""
     test = {-1 - id: sample for id, sample in table(dataset.load("test")).items()}
     return table(dataset.load("train")) | test
 

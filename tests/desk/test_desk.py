@@ -148,7 +148,7 @@ def test_two_hundred_answers_with_a_reload_a_kill_and_a_second_tab(browser, tmp_
             assert messages == []
             at = stop
             if stop < 200:
-                tab.keyboard.press(keys[stop])  # an answer that is sent while the server is killed
+                tab.keyboard.press(keys[stop])  # this answer is sent while the server is killed
                 process.kill()
                 process.wait(30)
                 at = len(given_answers(folder))

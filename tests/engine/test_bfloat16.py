@@ -55,7 +55,7 @@ def exact(stacked, x, y, s):
     return logits.detach(), {n: v.grad for n, v in state.items()}
 
 
-@pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles take multiples of 32
+@pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles need multiples of 32
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = stack_of(MLP(3, width, 5), (1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
     for norm in ("2", "5", "8"):  # every third ReLU is closed and the others are open, so no gate depends on rounding
@@ -119,7 +119,7 @@ def test_running_statistics_and_evaluation_follow_the_float32_network(compiled):
     with torch.no_grad():
         torch.testing.assert_close(low(shared), full(shared), rtol=0.05, atol=0.05)
         assert (low(shared) - full(shared)).abs().max() > 0  # bfloat16 and float32 must differ
-    graded = low(shared)  # in evaluation with gradients: torch's operators
+    graded = low(shared)  # in evaluation with gradients, torch's operators run
     torch.testing.assert_close(graded, low(shared.clone()), rtol=0, atol=0)
     graded.sum().backward()
     assert low.features.get_submodule("1").weight.grad.abs().sum() > 0

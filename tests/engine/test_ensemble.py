@@ -1,4 +1,4 @@
-"""The law of the stack: slice s of S runs equals run s alone bit for bit, and both equal the plain torch module."""
+"""The contract of the stack: slice s of S runs equals run s alone bit for bit, and both equal the plain module."""
 
 import copy
 

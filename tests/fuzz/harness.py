@@ -35,7 +35,7 @@ PACKAGE = Path(byrote.__file__).resolve().parent
 SECONDS = 20.0  # processor time of this process, for one input
 MEMORY = 1 << 29  # bytes that one input may add to the peak memory of this process
 ROOM = 1 << 33  # bytes of address space that one input may request (libraries request more than they use)
-TIMES = 10  # how many times as many inputs the long run makes
+TIMES = 10  # the long run makes this many times as many inputs
 COUNTS: dict[str, int] = {}
 
 
@@ -44,7 +44,7 @@ class Hang(BaseException):
 
 
 class Refused(str):
-    """A refusal: its sentence."""
+    """A refusal, with its sentence."""
 
     __slots__ = ()
 

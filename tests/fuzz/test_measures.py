@@ -62,7 +62,7 @@ def _unbounded(drawn: tuple[Any, bool]) -> tuple[Any, bool]:
         return value, taken
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError):  # uneven rows, bfloat16
+    except (ValueError, TypeError):  # rows of unequal length, or bfloat16
         return value, False
     legal = array.ndim == 1 and array.dtype.kind in "iu" and (array >= 0).all() and (array < 2**63).all()
     return (-1 - array.astype(np.int64) if legal else value), False

@@ -41,7 +41,7 @@ def _taken(case: Case, values: np.ndarray) -> Any:
     if way == 6 and top <= 1:
         return case.pick([torch.from_numpy(values.astype(bool)), values.astype(bool), values.astype(bool).tolist()])
     if way == 7:
-        return torch.from_numpy(np.stack([values, values + 1], 1))[:, 0]  # not contiguous
+        return torch.from_numpy(np.stack([values, values + 1], 1))[:, 0]  # a tensor that is not contiguous
     if way == 8:
         values = values.copy()
         values.flags.writeable = False

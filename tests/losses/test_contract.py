@@ -217,7 +217,7 @@ def test_gradients_of_single_samples_through_vmap(loss: Loss, N: int) -> None:
     z, y = batch(N)
     each = function(loss, z)
     if loss.stateful:
-        return  # its memory belongs to the whole batch
+        return  # the memory of the loss belongs to the whole batch
     gradients = torch.func.vmap(torch.func.grad(each))(z, y)
     torch.testing.assert_close(gradients, gradient(loss, z, y)[1])
 
@@ -287,7 +287,7 @@ def test_masked_classes_have_the_limit_of_value_and_gradient(loss: Loss, N: int)
     """At a logit of -inf the loss equals its limit for falling logits, which is infinite if the loss is unbounded."""
     base, y = batch(N, rows=4 * N, scale=1.0)
     for masked in range(N):
-        for others in range(N - 1):  # one class masked, and all but one
+        for others in range(N - 1):  # from one masked class to all but one
             hidden = torch.zeros(N, dtype=torch.bool)
             hidden[[(masked + k) % N for k in range(others + 1)]] = True
             (far, _), (farther, slopes) = (gradient(loss, base.masked_fill(hidden, end), y) for end in (-1e12, -1e13))

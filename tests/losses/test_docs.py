@@ -28,7 +28,7 @@ def test_every_loss_has_its_row_with_its_true_defaults() -> None:
     for kind, call in rows.items():
         member = losses.Loss.member(kind)
         if "transition" in call:
-            continue  # required, no default
+            continue  # the field is required and has no default
         written = eval(call, {name: getattr(losses, name) for name in losses.__all__})
         assert type(written) is member
         fields = re.findall(r"(\w+)=", re.sub(r"\(.*?\)", "", call.partition("(")[2]))

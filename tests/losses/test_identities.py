@@ -327,7 +327,7 @@ def test_gradient_near_ten_thousand_is_as_good_as_near_zero() -> None:
         z = torch.tensor([[shift, shift, -shift - 1.0]], requires_grad=True)
         value = function(losses.ForwardCorrection(np.full((3, 3), 1 / 3)), z)(z, torch.tensor([0]))
         (slope,) = torch.autograd.grad(value, z)
-        assert slope.abs().max() < 1e-6  # a constant loss
+        assert slope.abs().max() < 1e-6  # the loss is constant
     z = torch.tensor([[-1e4, 0.0, 0.0]], requires_grad=True)
     (slope,) = torch.autograd.grad(margin(z, torch.tensor([0])), z)
     torch.testing.assert_close(slope, torch.tensor([[1.0, -0.5, -0.5]]), rtol=1e-6, atol=1e-7)

@@ -132,12 +132,12 @@ def test_class_absent_from_a_chunk_is_legal_and_overall_is_nan() -> None:
     ("features", "labels"),
     [
         (torch.randn(3, 4), torch.arange(3)),  # one sample per class
-        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # constant
+        (torch.full((6, 4), 0.1), torch.arange(3).repeat(2)),  # all features constant
         (torch.zeros(6, 4), torch.arange(3).repeat(2)),
         (torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)),  # one class
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.nan), torch.arange(3).repeat(2)),
         (torch.randn(6, 4).index_fill(0, torch.tensor([2]), math.inf), torch.arange(3).repeat(2)),
-        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal means, unequal samples
+        (torch.tensor([[1.0], [2.0], [2.0], [1.0]]), torch.tensor([0, 0, 1, 1])),  # equal class means, unequal samples
     ],
 )
 def test_no_value_is_nan_and_never_zero(features: torch.Tensor, labels: torch.Tensor) -> None:

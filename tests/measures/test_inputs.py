@@ -145,7 +145,7 @@ def test_other_shapes_and_floats_give_one_sentence(
     bad = encode(TRUE)
     for name in sorted(OF_LABELS):
         if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
-            continue  # a matrix of logits
+            continue  # this is a legal matrix of logits
         if name == "Observer true" and message == "equal lengths":
             continue  # the Observer takes the size of the data set from these labels
         text = ""

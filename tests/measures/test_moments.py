@@ -198,7 +198,7 @@ def test_float_labels_are_refused() -> None:
 
 
 def test_within_says_which_counts_it_needs() -> None:
-    """With unequal counts, neither the class-averaged nor the pooled scatter can be computed from the other."""
+    """With unequal counts, the class-averaged and the pooled scatter cannot be computed from each other."""
     h, y = torch.arange(6.0).reshape(3, 2), torch.tensor([0, 0, 1])
     with pytest.raises(ValueError, match="counts="):
         ClassMoments.of(h, y, 2).within()

@@ -129,7 +129,7 @@ def train_loop(model: nn.Sequential, data: dict[str, torch.Tensor], observe: boo
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     random.seed(5)
-    model[1].eval()  # a module frozen on purpose
+    model[1].eval()  # a module that the user froze on purpose
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     observer = Observer(model, data["true"], N, index=2) if observe else None
     trace = []

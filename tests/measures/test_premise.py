@@ -119,7 +119,7 @@ def test_the_low_end_is_right_at_the_edge_of_its_premise_and_not_beyond():
         lows, highs = zip(*(interval(as_table(c, h, s, k, K), 0.95) for c, h, _ in draws), strict=True)
         missed[share] = float(np.mean(np.array(lows) > rho)), float(np.mean(np.array(highs) < rho))
     assert missed[0.0][0] < 0.001
-    assert 0.015 < missed[0.5][0] < 0.035  # stated: .025
+    assert 0.015 < missed[0.5][0] < 0.035  # .025 is stated
     assert missed[1.0][0] > 0.2
     assert 0.015 < missed[0.0][1] < 0.035
     assert missed[0.5][1] < 0.01

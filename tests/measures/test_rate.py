@@ -62,7 +62,7 @@ def test_symmetric_noise_is_stated_and_covered(num_classes, error, rate):
     """200 repetitions of 4,000 samples: a rate is stated, and each end of the interval misses as rarely as due."""
     rates = [noise_rate(*classifier(4000, num_classes, rate, error, seed)[:2], num_classes) for seed in range(200)]
     stated = [one for one in rates if one.verdict == "stated"]
-    assert len(stated) >= 172  # at least .95 are expected (two tests of level .025), so 190; less four standard errors
+    assert len(stated) >= 172  # three tests share the level .05, so 190 are expected; six standard errors less
     assert sum(one.low > rate for one in stated) <= 14  # 2.5% is 5; plus four standard errors
     assert sum(one.high < rate for one in stated) <= 14
     assert abs(np.mean([one.rate for one in rates]) - rate) < 0.01

@@ -67,7 +67,7 @@ def collapsed_snapshot(N: int, M: int, C: float = 0.7, a: float = 2.0) -> Snapsh
 
 @given(seed=st.integers(0, 10_000), N=st.integers(2, 5), M=st.integers(1, 6), latent=st.booleans())
 def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bool) -> None:
-    """This includes two outputs per class: then training classes are the outputs, and test classes are not."""
+    """With two outputs per class, too: the training classes are then the outputs, and the test classes are not."""
     s = snapshot(seed, N, M, outputs=2 * N if latent else N)
     h, true, observed, redrawn = (getattr(s, name).numpy() for name in ("features", "true", "observed", "redrawn"))
     means = plain.class_means(h, observed, s.num_outputs)

@@ -22,7 +22,7 @@ def instances(num_classes: int) -> list[Noise]:
             try:
                 noise.effective_rate(num_classes)
             except ValueError:
-                continue  # made for another number of classes
+                continue  # the law exists only for another number of classes
             laws.append(noise)
             break
     return laws

@@ -333,7 +333,7 @@ def test_integers_however_they_are_written(tmp_path: Path) -> None:
     cells = ["1", "+1", "01", " 1 ", "1.", "1.0", "1e0", '"1"']
     path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
     assert load_labels(path).observed.tolist() == [1] * len(cells)
-    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # more than a float64 holds
+    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # has more digits than a float64
     assert load_labels(path).ids.tolist() == [3, 1152921504606846977]
     assert load_labels(path).true.tolist() == [1, 0]
     assert load_labels(path).observed.tolist() == [1, 1]

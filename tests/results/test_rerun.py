@@ -16,7 +16,7 @@ from byrote.training import train
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).resolve().parent.parent.parent / "results").rglob("about.json")
 )
-_LEARNED = 0.3  # the least clean accuracy at the first evaluation
+_LEARNED = 0.3  # the least clean accuracy that the first evaluation must show
 _MOST = 100_000  # the most samples times epochs that a test trains
 
 

@@ -89,7 +89,7 @@ def test_checks_come_first_leave_their_results_and_stop_the_script(monkeypatch, 
 
     monkeypatch.setattr(script.subprocess, "run", passes)
     script.checked(tmp_path)
-    script.checked(tmp_path)  # what was checked before is not checked again
+    script.checked(tmp_path)  # checks that have passed are not repeated
     assert [next(word for word in command if "/" in word) for command in called] == [
         "tests/networks",
         "benchmarks/accelerator.py",

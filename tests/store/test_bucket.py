@@ -267,7 +267,7 @@ logging.basicConfig()
 from pathlib import Path
 import byrote
 from byrote.store import mirror
-mirror.cache_folder = lambda: Path(sys.argv[3])  # kernels are compiled once for all
+mirror.cache_folder = lambda: Path(sys.argv[3])  # kernels are compiled only once
 from byrote.sweep import Watcher
 class Notes(Watcher):
     def event(self, event, outcome):

@@ -74,7 +74,7 @@ COMMANDS = ["claims", "report", "figures", "compact", "show", "export", "compare
 def test_no_command_takes_altered_facts(root, command, what, tmp_path, capsys):
     if what == "manifest":
         alter(root, effective_rate=0.9)
-    else:  # another noise rate, under which the runs would count
+    else:  # another noise rate, at which the claims would use the runs
         plan = Plan.read(root)
         spec = plan.entries[0].spec | {"noise": {"kind": "uniform", "rate": 0.9}}
         write_sealed(root / "plan.json", replace(plan, entries=(replace(plan.entries[0], spec=spec),))._sealed())

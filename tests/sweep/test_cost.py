@@ -55,7 +55,7 @@ def test_a_forward_pass_counted_by_hand(network, shape, outputs, counted):
 
 def test_any_network_is_counted_and_the_global_generator_stays():
     class Listed(MLP, kind="listed-widths"):
-        widths: list[int] = []  # not hashable
+        widths: list[int] = []  # a list is not hashable
 
         def assemble(self, input_shape, num_outputs):
             torch.rand(3)  # as a user's own network may

@@ -69,7 +69,7 @@ def until(true, seconds=240.0):
 
 
 def in_hand(root, process=None):
-    """The runs in training that are past their first evaluated epoch; with `process`, all runs that it was training."""
+    """The runs in training that are past their first evaluated epoch; with `process`, all that it was training."""
     keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:

@@ -50,7 +50,8 @@ def test_a_stop_remembers_its_first_reason_and_the_time():
 
 
 def test_training_stops_after_the_epoch_in_hand_and_goes_on_to_the_same_numbers(tmp_path):
-    checkpoint = Checkpoint(tmp_path / "c")  # less than half a minute has passed, so it is saved because of the stop
+    # half a minute has not passed, so the checkpoint is saved because of the stop
+    checkpoint = Checkpoint(tmp_path / "c")
     answers = iter([False, True])
     with pytest.raises(Stopped) as stopped:
         train([tiny()], checkpoint=checkpoint, stop=lambda: next(answers))

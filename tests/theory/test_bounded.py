@@ -27,7 +27,7 @@ def test_equals_the_search_of_the_general_model(kind, alpha, law, log_eta, scale
     assume(not one.collapsed)
     other = theory.multiclass_dilation(problem, 2, scale_free)
     assert one.value <= other.value + 1e-12 * abs(other.value)
-    if len(other.minima) > 1:  # if two minima are equally deep, rounding chooses
+    if len(other.minima) > 1:  # rounding chooses between two equally deep minima
         assume(other.minima[1].value - other.minima[0].value > 1e-9 * abs(other.value))
     assert one.memorization == pytest.approx(other.memorization, rel=1e-7)
     assert one.dilation == pytest.approx(other.dilation, rel=1e-7)

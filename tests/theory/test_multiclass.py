@@ -59,7 +59,7 @@ def test_every_corrupted_sample_free(N, loss, alpha, eta, slope):
     assert first[2:] == pytest.approx(np.full(N - 2, many.others), abs=1e-3)
     assert many.optimality_gap < 1e-12
     assert many.converged
-    assert many.others == 0  # a theorem for these losses
+    assert many.others == 0  # for these losses this is a theorem
 
 
 @given(st.integers(2, 20), st.floats(-4, -2), st.floats(-4, -2), st.floats(-3, 0.5), st.floats(-1, 1))

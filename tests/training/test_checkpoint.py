@@ -192,7 +192,8 @@ def test_a_bit_that_flips_anywhere_or_a_cut_means_starting_anew(tmp_path, saved,
     [
         (lambda run: run["network"].popitem(), "network has other names"),
         (lambda run: run["network"].update(extra=torch.zeros(1)), "network has other names"),
-        (lambda run: each(run["network"], lambda t: t.flatten()[:1]), "network has other names, shapes"),  # broadcasts
+        # would broadcast
+        (lambda run: each(run["network"], lambda t: t.flatten()[:1]), "network has other names, shapes"),
         (lambda run: each(run["network"], lambda t: t.double()), "network has other names, shapes or types"),
         (lambda run: each(run["loss"], lambda t: t[:1]), "loss has other names, shapes"),
         (lambda run: run["optimizer"].pop(), "optimizer has other names"),

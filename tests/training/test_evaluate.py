@@ -90,7 +90,7 @@ def test_the_course_of_each_sample_is_that_of_shorter_runs():
     data = experiment.data.load("train")
     (run,) = train([experiment])
     for epochs in range(1, 7):
-        # the same run with fewer epochs: with a constant schedule they are the first epochs of the longer run
+        # the same run with fewer epochs, which, under a constant schedule, are the first epochs of the longer run
         (short,) = train([experiment.replace(training=experiment.training.replace(epochs=epochs))], keep_weights=True)
         twin = experiment.network.build((1, 4, 4), 2, torch.Generator())
         twin.load_state_dict({name: torch.from_numpy(value) for name, value in short.weights.items()})

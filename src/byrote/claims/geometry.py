@@ -33,7 +33,7 @@ def orthogonal_and_equal(group: Group) -> NDArray[np.bool_]:
     cells="one share for each loss, of the runs at eta 0 with weight decay at every M; rows by setting, M and loss",
     minimum="36 runs that all agree to hold",
     needs=("train_uncentred_cosine", "train_norm_cv", "train_classes_at_zero"),
-    true_labels=True,  # only with these is it known that the labels are clean
+    true_labels=True,  # without true labels, nobody knows that the labels are clean
 )
 def _a2(analysis: Analysis) -> Finding:
     gathered = Gathered(analysis)

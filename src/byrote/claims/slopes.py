@@ -16,7 +16,7 @@ __all__ = ["LINEAR", "RAW", "RELATIVE", "SAME_SLOPE", "add_linear", "line"]
 
 RAW, RELATIVE = "mem_noise_weighted", "mem_noise_weighted_relative"
 SAME_SLOPE = within(math.log(0.8), math.log(1.25))
-LINEAR = at_most(math.log(0.2))  # of the unexplained share: R^2 of .8; shown only, see docs/verdicts.md
+LINEAR = at_most(math.log(0.2))  # on 1 - R^2, so R^2 >= .8; only shown, see docs/verdicts.md
 _FEWEST_RATES = 3
 _NEEDS = ("effective_rate", "nc1_test", "class_distance", RAW, RELATIVE)
 _JACKKNIFE = "t interval over jackknife pseudo-values of the seeds, all eta of a seed together"

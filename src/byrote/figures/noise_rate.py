@@ -16,7 +16,7 @@ from byrote.figures.charts import by_loss, dimmed, panels, rule, values
 __all__ = ["noise_rate"]
 
 LOSSES = ("CE", "RLL", "nMSE")  # the two symmetric losses of claim C1, and the loss that most people train with
-_LAWS = ("symmetric", "uniform")  # what the estimate assumes
+_LAWS = ("symmetric", "uniform")  # the noise laws that the estimate assumes
 
 
 @figure(
@@ -96,7 +96,8 @@ def _panel(one: Selection, names: list[str], reach: float, most: float) -> list[
     columns |= {"says": ["underfits" if low else "cannot tell" if doubted else "" for low, doubted in doubts]}
     estimate = _off(one, "estimate")
     ends = {name: _off(one, name) for name in ("low", "high")}
-    ends = {name: np.where(np.isfinite(end), end, estimate) for name, end in ends.items()}  # no interval: no whisker
+    # without an interval, no whisker
+    ends = {name: np.where(np.isfinite(end), end, estimate) for name, end in ends.items()}
     columns |= {name: values.tolist() for name, values in {"estimate": estimate, **ends}.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     across = alt.Scale(domain=[-0.05, most + 0.05], nice=False)

@@ -29,7 +29,7 @@ def model_plane(solutions: Mapping[str, Dilation], points: int = 140) -> alt.HCo
         points: clean samples drawn around each mean.
 
     Raises:
-        ValueError: a solution holds a sweep, or no solution was given.
+        ValueError: a solution is a sweep, or no solution was given.
 
     >>> from byrote.theory import dilation
     >>> chart = model_plane({"CE": dilation(alpha=0., eta=.05), "LS": dilation(alpha=.1, eta=.05)})

@@ -113,7 +113,7 @@ class _Two:
     a: float
     k: float
     penalty: float
-    nodes: tuple[Array, Array]  # Z, the margin of the unit spread, (Q,), and weights (Q,)
+    nodes: tuple[Array, Array]  # the margin Z of the unit spread, (Q,), and its weights (Q,)
 
     @classmethod
     def of(cls, loss: Bounded, alpha: float, geometry: Geometry, penalty: float, law: LawLike) -> _Two:

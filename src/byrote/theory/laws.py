@@ -39,7 +39,7 @@ class Law:
     name: str
     bound: float
     second_moment: float
-    atoms: tuple[Array, Array] | None = None  # points, weights
+    atoms: tuple[Array, Array] | None = None  # the points and their weights
     curve: tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]] | None = None
     knots: tuple[float, ...] = ()  # breakpoints of the law itself, in Z
     vectors: Array | None = None  # (S, 2), samples in the plane of h_1 and h_2
@@ -108,7 +108,8 @@ def _cosine(radius: float) -> tuple[Callable[[Array], Array], Callable[[Array], 
 def _sphere(width: int) -> Law:
     if width < 2:
         raise ValueError(f"the sphere law needs width M >= 2, got {width}")
-    log_mass = np.log(np.pi) / 2 + gammaln((width - 1) / 2) - gammaln(width / 2)  # of sin^(M-2) over [0, pi]
+    # log of the integral of sin^(M-2) over [0, pi]
+    log_mass = np.log(np.pi) / 2 + gammaln((width - 1) / 2) - gammaln(width / 2)
 
     def density(theta: Array) -> Array:
         sine = np.maximum(np.sin(np.pi * theta), 1e-300)

@@ -28,7 +28,7 @@ class Minimum:
 
 def minimize(objective: Objective, start: Array, lower: Array, options: Mapping[str, float]) -> Minimum:
     """Minimize from `start` by bounded L-BFGS, with every entry at least `lower`."""
-    from scipy import optimize  # a slow import (.2 s) for the free solver alone
+    from scipy import optimize  # a slow import (.2 s) that only the free solver needs
 
     bounds = [(None if low == -np.inf else float(low), None) for low in lower]
     call = cast(Any, optimize.minimize)

@@ -149,7 +149,7 @@ class TwoClass:
 def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
     """The zero of m t - (D / C_MD) F'(r) / 2, which falls along delta, by Newton in log omega inside a bracket."""
     low, high = np.zeros_like(problem.a), np.full_like(problem.a, np.inf)
-    omega = problem.eta * problem.reach**2  # exact for a quadratic loss
+    omega = problem.eta * problem.reach**2  # the start of the search, exact for a quadratic loss
     done = np.zeros(len(omega), dtype=np.bool_)
     step = 0
     while step < _STEPS and not done.all():
@@ -165,8 +165,8 @@ def root(problem: TwoClass) -> tuple[Array, NDArray[np.bool_], int]:
         high[index] = np.where(balance > 0, here, high[index])
         bottom, top = low[index], high[index]
         with np.errstate(over="ignore", invalid="ignore"):  # a NaN step halves the bracket
-            move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # in log omega
-        settled = np.abs(move) <= 1e-11  # the next step would be smaller than rounding
+            move = balance / slope * (1 + here) ** 2 / (2 * part.a * here)  # the Newton step in log omega
+        settled = np.abs(move) <= 1e-11  # further steps would be smaller than rounding
         trial = here * np.exp(np.clip(move, -5, 5))
         inside = (trial > bottom) & (trial < top)
         halfway = np.sqrt(np.maximum(bottom, here / 1e6)) * np.sqrt(np.minimum(top, here * 1e6))

@@ -16,7 +16,7 @@ from byrote.figures.charts import fixed, panels, rule, values
 
 __all__ = ["margins", "picture"]
 
-_REACH = 5.0  # log-odds; training records none beyond it
+_REACH = 5.0  # training records no log-odds beyond this
 _BINS = 40
 _COLORS = {"fits": "#5B5B5B", "doubtful": "#E69F00", "suspect": "#D55E00", "counted": "#0072B2"}
 

@@ -15,11 +15,11 @@ from byrote.report.audited.answer import likelihood
 
 __all__ = ["SHOWN", "ambiguous", "by_class", "chosen", "duplicates"]
 
-SHOWN = 600  # suspects on the page
-FEW = 60  # ambiguous samples, and pairs of near duplicates
+SHOWN = 600  # the most suspects on the page
+FEW = 60  # the most ambiguous samples, and the most pairs of near duplicates
 _SIDE = 112  # pixels of a thumbnail
-_TEXT = 300  # of a cell, the most characters shown
-_CELLS = 8  # of a row, the most fields shown
+_TEXT = 300  # the most characters of a cell that are shown
+_CELLS = 8  # the most fields of a row that are shown
 
 
 def chosen(sizes: Sequence[int], most: int) -> list[int]:

@@ -205,8 +205,10 @@ def test_two_desks_at_once_are_refused_and_a_killed_one_leaves_nothing_behind(fo
     other = context.Process(target=_hold, args=(folder, ready, go))
     other.start()
     assert ready.wait(60)
-    with pytest.raises(ValueError, match="another desk is open"), alone(folder):
+    with pytest.raises(ValueError, match="another process plans or checks"), alone(folder):
         pass
+    with pytest.raises(ValueError, match="another process plans or checks"):
+        draw_plan(folder, checks=20)
     other.kill()
     other.join(60)
     with alone(folder):

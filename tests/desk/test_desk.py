@@ -136,7 +136,7 @@ def test_two_hundred_answers_with_a_reload_a_kill_and_a_second_tab(browser, tmp_
             other.goto(address)
             second = subprocess.run([*COMMAND, str(folder), "--no-browser"], capture_output=True, text=True, timeout=60)
             assert (second.returncode, second.stdout) == (2, "")
-            assert "another desk is open" in second.stderr
+            assert "another process plans or checks" in second.stderr
             assert len(second.stderr.strip().splitlines()) == 1
             for place in range(at, stop):
                 press(tab, keys[place], place + 1 if place < 199 else -1)

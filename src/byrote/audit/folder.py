@@ -38,12 +38,13 @@ def draw_plan(
         ValueError: there is a plan already, whose answers a new plan would make worthless; or no plan can do what is
             asked.
     """
-    if (folder / PLAN).exists() and (folder / SHEET).exists():
-        raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
     audit = Audit.load(folder)
-    drawn = audit.plan(half_width, checks, twice=twice, seed=seed)
-    drawn.save(folder / PLAN)
-    write_atomic(folder / SHEET, sheet(audit, drawn))
+    with alone(folder):  # two plans at once would leave the plan of one beside the sheet of the other
+        if (folder / PLAN).exists() and (folder / SHEET).exists():
+            raise ValueError(f"{folder} has a plan already: settle it, or move {PLAN} and {SHEET} away first")
+        drawn = audit.plan(half_width, checks, twice=twice, seed=seed)
+        drawn.save(folder / PLAN)
+        write_atomic(folder / SHEET, sheet(audit, drawn))
     return drawn
 
 
@@ -78,7 +79,7 @@ def read_settled(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Lock the answers of a folder for one process; the operating system releases the lock when the process ends.
+    """Lock the plan and the answers of a folder for one process; the system releases the lock when the process ends.
 
     Raises:
         ValueError: another process holds the lock.
@@ -88,6 +89,6 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"another desk is open on {folder}: continue there, or end it with Ctrl-C and try again"
+                f"another process plans or checks {folder}: continue there, or end it with Ctrl-C and try again"
             ) from None
         yield

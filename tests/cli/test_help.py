@@ -1,6 +1,7 @@
 """The help in a terminal of 80 columns, and completion in a shell."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -34,8 +35,10 @@ def shown(words, capsys, monkeypatch, columns):
     return capsys.readouterr().out
 
 
-def test_there_is_a_word_on_each_command_and_nothing_is_wider_than_the_terminal(capsys, monkeypatch):
-    out = shown([], capsys, monkeypatch, 80)
+def test_there_is_a_word_on_each_command_and_nothing_is_wider_than_the_terminal():
+    """In a new process, where no command is loaded yet."""
+    command = [sys.executable, "-m", "byrote", "--help"]
+    out = subprocess.run(command, env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True).stdout
     for name in (one for one in app if not one.startswith("-")):
         assert re.search(rf"│ {name} +\w\w+ \w+", out), name
     assert max(map(len, out.splitlines())) <= 80

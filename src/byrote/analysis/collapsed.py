@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["COINCIDE", "RELATIVE", "coincident"]
 
-COINCIDE = 0.01  # a share of the median distance of the runs of the same setting and loss
+COINCIDE = 0.01  # fraction of the median distance over the runs of the same setting and loss
 RELATIVE = (
     "nc1_test",
     "nc1_test_top_share",

@@ -39,7 +39,7 @@ NOTHING = 1e-12  # a variance below this share of the variable's own counts as n
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval (95% unless said otherwise) from `n` seeds or, of a share, from `n` runs."""
+    """A value with its interval (95% unless stated otherwise) from `n` seeds or, for a share, from `n` runs."""
 
     value: float
     low: float
@@ -91,10 +91,10 @@ def jackknife(whole: float, left_out: Array) -> Array:
 
 
 def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: str) -> Sample:
-    """The sample of a statistic of all seeds (first) and without each (the rest)."""
+    """The sample of a statistic, from its value for all seeds (first) and without each seed (the rest)."""
     n = len(seeds)
     if n == 0:
-        return Sample(np.zeros(0), (), scale, reason="no seed has runs in all that is compared")
+        return Sample(np.zeros(0), (), scale, reason="no seed has runs in everything that is compared")
     needed = statistics[:1] if n == 1 else statistics
     if not np.isfinite(needed).all():
         return Sample(np.full(n, np.nan), seeds, scale, reason=why)

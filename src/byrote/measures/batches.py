@@ -225,7 +225,7 @@ def _bare(loader: Any) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """The value with the tensors at any depth in it moved to the device."""
+    """The value, with all tensors in it moved to the device, however deeply they are nested."""
     if hasattr(value, "to"):
         return value.to(device)
     if isinstance(value, Mapping):

@@ -140,7 +140,7 @@ class ClassConditional(TransitionNoise):
 
 
 class RandomMatrix(TransitionNoise):
-    """Class-conditional noise with a matrix that is drawn once, with the trace N (1 - eta).
+    """Class-conditional noise with a matrix of trace N (1 - eta) that is drawn once.
 
     The matrix belongs to the model and not to the run: it depends only on `seed` and N. See `random_transition`.
 

@@ -18,10 +18,10 @@ _PAIRS = 2**24  # distances in memory at a time
 class InstanceDependent(Noise):
     """Part-dependent noise: similar samples are corrupted to similar classes.
 
-    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2 truncated to [0,
-    1]. With one random matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from
-    softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm
-    2).
+    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2, truncated to [0,
+    1]. Each true class n has one random matrix W_n, (S, N) with standard normal entries, and the new class is drawn
+    from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020,
+    algorithm 2).
 
     The S features are used as they are: the larger their norm, the more certain the new class. Flatten and normalize
     them like the network's inputs. Truncation moves the mean, so the effective rate is the mean of the truncated law:
@@ -156,7 +156,7 @@ class LookAlike(Noise):
         return self._flip_probability(resemblance), nearest
 
     def _flip_probability(self, resemblance: torch.Tensor) -> torch.Tensor:
-        """p of every sample, (n,)."""
+        """The probability p of every sample, (n,)."""
         n, width = len(resemblance), min(self.rate, 1 - self.rate)
         if not width:
             return torch.zeros_like(resemblance)

@@ -23,7 +23,7 @@ RELATIVE = (
     "mem_redrawn_relative",
     "mem_redrawn_noise_weighted_relative",
 )
-"""The readings that have no value where the class means coincide, since they are relative to the distance."""
+"""The readings that have no value where the class means coincide, since they are relative to their distance."""
 
 
 def coincident(

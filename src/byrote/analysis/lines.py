@@ -112,7 +112,7 @@ def fit_dilation(
     """Decide whether NC1 or its square root is linear in mem.
 
     Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls it linear; its model makes the ratio of
-    standard deviations linear, hence NC1 quadratic. Both are fitted; the better one has the smaller left-out error,
+    standard deviations linear and thus NC1 quadratic. Both are fitted; the better fit has the smaller left-out error,
     measured on NC1 for both (predictions of the root are squared, and negative ones are taken as 0).
 
     Args:

@@ -118,7 +118,7 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
 
     A run's eta is n_corrupted / n_clean = rho / (1 - rho), rho its realised rate; runs of one nominal rate form a cell
     at their mean eta. The model's memorization is eta times the mean distance of a corrupted sample to the test mean of
-    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean ones), and 0
+    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean samples), and 0
     without noise.
 
     Args:

@@ -178,7 +178,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
 
 
 def _smallest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The smallest number in least .. most that is enough, provided that every larger one is too; None if none is."""
+    """The smallest number in least .. most that is enough, if every larger number is enough too; None if none is."""
     low, high = least - 1, least
     while not enough(high):
         if high == most:

@@ -14,7 +14,7 @@ __all__ = ["Points"]
 
 _GRID = 21
 _NO_SPREAD = "x does not vary enough to determine a line when any one seed is left out"
-_NO_ERROR = "fewer than three eta determine no left-out line, or an error is 0, with all seeds or with one left out"
+_NO_ERROR = "there are fewer than three eta, or an error is 0, with all seeds or with one left out"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ class Analysis:
         return cls(results)
 
     def _marked(self, history: Table) -> Table:
-        """The history with NaN for readings that coinciding class means leave undefined, and the column `collapsed`."""
+        """The history, with NaN for readings that are undefined where class means coincide, and a column
+        `collapsed`.
+        """
         if not all(name in history for name in ("class_distance", "collapsed")):
             return history
         peers = [self._all_settings[self._origin], self._specs.loss_setting[self._origin]]
@@ -189,7 +191,7 @@ class Analysis:
         return {path: value for path, value in fields.items() if not under(path, paths)}
 
     def _speaking(self, first: Rows, counts: NDArray[np.intp], without: Sequence[str]) -> list[bool]:
-        """Which settings are the main ones of their families."""
+        """Which settings are the main settings of their families."""
         paths = [path for path in _FAMILY if not under(path, without)]
         family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in paths) for place in first]
         best: dict[tuple[str, ...], int] = {}
@@ -304,7 +306,7 @@ def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
     empty = np.flatnonzero(starts == stops)
     if len(empty):
         key = results.runs["key"][done[empty[0]]]
-        raise ValueError(f"run {key} of {results.source} is done and has no history; `byrote run` trains it again")
+        raise ValueError(f"run {key} of {results.source} is done but has no history; `byrote run` trains it again")
     rows = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)]) if len(done) else run[:0]
     history = stored if len(rows) == len(stored) else stored.take(rows)
     lengths = stops - starts
@@ -323,6 +325,6 @@ def _check_unique(runs: Table, specs: Specs, setting: NDArray[np.int64]) -> None
     if len(twice):
         one, other = runs["key"][first[inverse[twice[0]]]], runs["key"][twice[0]]
         raise ValueError(
-            f"runs {one} and {other} have the same setting, loss, rate, and seeds, so that one of them would count "
-            "twice; remove one from the tables"
+            f"runs {one} and {other} have the same setting, loss, rate, and seeds, so that their seeds would count "
+            "twice; remove one run from the tables"
         )

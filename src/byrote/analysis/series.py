@@ -319,7 +319,7 @@ def _means(
 
 
 def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Array, Codes]:
-    """Mean, ends of the interval and number of the finite values in each cell; cells of equal size at once."""
+    """Mean, interval ends and number of the finite values in each cell; cells of equal size are computed together."""
     known = np.isfinite(numbers)
     order = np.argsort(cell[known], kind="stable")
     values = numbers[known][order]

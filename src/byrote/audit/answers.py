@@ -149,8 +149,8 @@ def _in_order(plan: Plan, first: Mapping[int, bool | None]) -> tuple[bool | None
     skipped = next((place for place, row in enumerate(plan.rows) if row not in first), len(plan.rows))
     if skipped < len(first):
         raise ValueError(
-            f"row {plan.rows[skipped]} is planned as number {skipped + 1} and has no answer, while later ones have: "
-            "answer in the plan's order, with unsure where you cannot tell"
+            f"row {plan.rows[skipped]} is planned as number {skipped + 1} and has no answer, but later samples have "
+            "answers: answer in the plan's order, with unsure where you cannot tell"
         )
     return tuple(first[row] for row in plan.rows[:skipped])
 

@@ -49,7 +49,7 @@ class Checks:
         self.audit: Audit = Audit.load(folder)
         self.plan: Plan = Plan.load(folder / PLAN)
         if self.plan.labels != self.audit.labels:
-            raise ValueError(f"{folder / PLAN} was drawn for other labels than these: move it away and draw a new one")
+            raise ValueError(f"{folder / PLAN} was drawn for other labels: move it away and draw a new plan")
         self.rows: tuple[int, ...] = looks(self.plan)
         self._path = folder / SHEET
         self._answers, self.torn = (
@@ -121,7 +121,7 @@ class Checks:
         if kind == "class" and name in self.audit.names:
             return name
         if text not in ("y", "n", UNSURE):
-            raise ValueError(f"an answer is y, n, unsure, or class: and the name of a class, got {text!r}")
+            raise ValueError(f"an answer is y, n, unsure, or 'class:' followed by the name of a class, got {text!r}")
         return spelled(text, self.audit.names)
 
     def _put(self, place: int, answer: str) -> None:

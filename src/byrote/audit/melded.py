@@ -66,8 +66,8 @@ class Counts:
 class Errors:
     """How often a reviewer who was asked twice about the same samples gave a different second answer.
 
-    Premise: the reviewer takes a right label for wrong as often as a wrong one for right, with probability epsilon <
-    1/2, independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
+    Premise: the reviewer calls right labels wrong as often as wrong labels right, with probability epsilon < 1/2,
+    independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
 
     Args:
         twice: samples looked at twice, at least 1.

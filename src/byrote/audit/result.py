@@ -154,7 +154,7 @@ class Audit:
             ValueError: a plan for other labels, or answers that the plan does not allow.
         """
         if plan.labels != self.labels:
-            raise ValueError("the plan was drawn for other labels than these: draw a new one")
+            raise ValueError("the plan was drawn for other labels: draw a new plan")
         return settle(plan, read_answers(answers), self.names)
 
     def save(self, folder: str | Path) -> Path:

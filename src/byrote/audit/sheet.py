@@ -1,4 +1,4 @@
-"""The sheet of answers, `answers.csv`: one row per look in the plan's order, its answer blank until it is given."""
+"""The sheet of answers, `answers.csv`: one row per look in the plan's order, with a blank answer until one is given."""
 
 import csv
 import io

@@ -98,7 +98,7 @@ def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
     """One value per sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
 
     Args:
-        column: a column of the table; None: its only column, or the one called label.
+        column: a column of the table; None: its only column, or the column named label.
     """
     if path.suffix.lower() == ".npy":
         return read_npy(path)
@@ -133,8 +133,8 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
     source = _beside(p, path, labels, column, None, "probabilities")
     if len(source.names) != p.shape[1]:
         raise ValueError(
-            f"{inputs.shown(path)} has {p.shape[1]} columns, but the labels name {len(source.names)} classes: each "
-            "column needs its class, in the order of the names or numbers"
+            f"{inputs.shown(path)} has {p.shape[1]} columns, but the labels name {len(source.names)} classes: give "
+            "one column per class, in the order of the class names or numbers"
         )
     return source
 

@@ -17,7 +17,7 @@ __all__ = ["CrossEntropy", "Focal", "LabelRelaxation", "LabelSmoothing"]
 class CrossEntropy(Loss):
     """L = -log p_y.
 
-    The usual loss: unbounded, not symmetric, and the one that memorizes most readily (MD; LF).
+    The usual loss: unbounded, not symmetric, and the loss that memorizes most readily (MD; LF).
 
     Example:
         >>> import torch

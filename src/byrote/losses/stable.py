@@ -1,9 +1,9 @@
 """Arithmetic on logits that every loss uses, with values and gradients that stay accurate at large logits.
 
 Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that depends on p_y
-alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then log p_y = logsigmoid(m) and log(1 -
-p_y) = logsigmoid(-m). This avoids the subtraction from 1, which in float32 gives NaN or a gradient of exactly zero once
-logit gaps exceed about 17.
+alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then log p_y = logsigmoid(m) and
+log(1 - p_y) = logsigmoid(-m). This avoids the subtraction from 1, which in float32 gives NaN or a gradient of exactly
+zero once logit gaps exceed about 17.
 """
 
 import torch
@@ -95,8 +95,8 @@ def log_p_and_rest(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def log_p_and_rest_of_all(z: Tensor) -> tuple[Tensor, Tensor]:
     """log p_k and log(1 - p_k) of every class, each of shape (..., N).
 
-    Only the largest class can have p > 1/2, where 1 - p must not be formed by subtraction: its two logarithms
-    come from its margin, those of the others from log_softmax.
+    Only the largest class can have p > 1/2, where 1 - p must not be formed by subtraction: its two logarithms come from
+    its margin, and the logarithms of the other classes come from log_softmax.
     """
     log_p = z.log_softmax(-1)
     top = z.detach().argmax(-1)

@@ -58,7 +58,7 @@ class RememberingModule(LossModule):
     """A loss and its memory: buffer `state` (n, N), or (S, n, N) over S runs.
 
     In train mode each call updates the rows that `index` names, each of them once; in eval mode it only reads them. A
-    sample whose logits are NaN or infinite keeps the memory it had.
+    sample whose logits are NaN or infinite keeps its memory.
     """
 
     loss: RememberingLoss

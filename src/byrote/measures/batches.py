@@ -214,7 +214,7 @@ def _member(batch: Any, name: str, place: Place) -> Any:
         keys = isinstance(known, Mapping)
         members = f"the keys {', '.join(map(str, known))}" if keys else f"{len(batch)} positions"
         raise ValueError(
-            f"{name}={place!r} must name a member, but there are only {members}: name the right one with {name}="
+            f"{name}={place!r} must name a member, but there are only {members}: name the right member with {name}="
         ) from None
 
 

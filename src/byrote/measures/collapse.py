@@ -30,7 +30,7 @@ class NC2:
 
 
 def nc2(moments: ClassMeans) -> NC2:
-    """Equal norms and equal angles of the class means: simplex frame (centered), orthogonal frame (uncentered).
+    """How close the class means are to a simplex frame (centered) or to an orthogonal frame (uncentered).
 
     Claim: at collapse the centered class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
     non-negative features the class means themselves have equal norm and are orthogonal (Nguyen et al. 2023, Def. 3.1).

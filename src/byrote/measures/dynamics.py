@@ -28,7 +28,7 @@ _ROWS = 1024  # rows copied at a time
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the logit of the labeled class lies above the largest other one; negative: not predicted.
+    """How far the logit of the labeled class lies above the largest other logit; negative: not predicted.
 
     Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN. A
     masked class (logit -inf) is not compared, and a masked label has margin -inf.
@@ -54,7 +54,9 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SampleHistory:
-    """The course of n samples over training, as a value: `after(epoch, logits)` gives the next one. Tensors are (n,).
+    """The course of n samples over training, as a value. All tensors are (n,).
+
+    The method `after(epoch, logits)` returns the history after the next evaluation.
 
     Why: wrong labels are learned late (first-learned epoch), forgotten again (forgetting events: Toneva et al. 2019)
     and predicted with small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).

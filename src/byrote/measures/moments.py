@@ -228,7 +228,7 @@ class MomentStream:
             raise ValueError(f"counts must be {num_classes} non-negative class counts, got {counts}")
         self._epsilon = 0.0
         self._started = False
-        self._moved = False  # some class has had a second chunk, so that its reference is not its mean
+        self._moved = False  # a class occurred in a second chunk, so its reference is no longer its mean
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Take a chunk: `features` (B, M) of any float dtype, integer `labels` (B,)."""

@@ -82,9 +82,9 @@ def zero_means(moments: ClassMeans) -> ZeroMeans:
     """How many class means lie at zero, and how small the smallest norm is.
 
     Why: with a bias, the layer-peeled model of two classes has minimizers with one class at zero, and training can end
-    there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The threshold AT_ZERO = .1716 is (sqrt
-    2 - 1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b), which
-    exceeds 1 exactly when a / b is below the threshold.
+    there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The threshold AT_ZERO is (sqrt
+    2 - 1) / (sqrt 2 + 1), about .1716: for N = 2 the norms a < b have a coefficient of variation sqrt 2
+    (b - a) / (a + b), which exceeds 1 exactly when a / b is below the threshold.
 
     Returns: a `ZeroMeans`. NaN: an absent class or NaN features; `smallest_norm` also where all class means are 0.
 

@@ -181,8 +181,8 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
     if counted.disagree == 0:
         return "no label disagrees, as with clean labels, labels that follow the sample, or learned labels"
     return (
-        f"{counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, too few "
-        "to tell symmetric noise from the classifier's errors and from labels that follow the sample"
+        f"only {counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, "
+        "which is too few to tell symmetric noise from the classifier's errors and from labels that follow the sample"
     )
 
 

@@ -1,6 +1,6 @@
 """The base of noise models: a law that turns true labels into observed ones.
 
-Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in the
+Most models are a matrix: the observed label depends only on the true label (`TransitionNoise`). They all draw in the
 same way, so that noise of a higher rate contains noise of a lower rate: whatever the rate, a sample has one number u
 that decides whether it flips (u < flip probability) and one number v that selects its new class.
 """
@@ -44,7 +44,7 @@ class Noise(Component, family="noise"):
     A model defines `_observe` and `effective_rate`; a model whose observed label depends on the true label alone
     subclasses `TransitionNoise` and defines only its matrix.
 
-    Two rates: the *nominal* one is the parameter eta that a paper writes down; the *effective* one is the
+    There are two rates: the *nominal* rate is the parameter eta that a paper writes down; the *effective* rate is the
     share of samples that end up corrupted. They differ (see `convert_rate`), so every run records both, and the
     realised share of its own labels as well (see `realised`).
     """
@@ -121,7 +121,7 @@ class Noise(Component, family="noise"):
         return self._observe(samples).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
-        """The samples for which `corrupt` draws a new label from the same generator state.
+        """The samples whose labels `corrupt` redraws when it starts from the same generator state.
 
         A law that redraws from all classes may draw the sample's own class again, and the observed label is then the
         true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.

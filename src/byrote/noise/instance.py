@@ -128,7 +128,7 @@ class LookAlike(Noise):
 
     The difference from `MarginDependent`: there the flip probability depends on class means, falls off smoothly, and
     stays above 0 for samples that resemble no other class. Here it depends on single neighbors, and such samples never
-    flip while eta is small. The observed label is then as predictable from the sample as the true one, so samples and
+    flip while eta is small. The observed label is then as predictable from the sample as the true label, so samples and
     observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S operations
     in float64.
 
@@ -247,7 +247,8 @@ def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tup
     own_class = labels[order]
     s, nearest = torch.empty(len(x), dtype=torch.float64), torch.empty_like(labels)
     for rows in torch.arange(len(x)).split(max(_PAIRS // len(x), 1)):
-        squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)  # (B, n), halved
+        # half the squared distances, (B, n)
+        squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)
         squared[torch.arange(len(rows)), rows] = math.inf  # a sample is not its own neighbor
         by_class = [part.amin(1) if part.shape[1] else squared.new_full((len(rows),), math.inf)
                     for part in squared.split(sizes, 1)]  # fmt: skip

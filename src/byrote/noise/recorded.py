@@ -1,4 +1,4 @@
-"""Recorded labels: noisy labels in a file, so that others can train on exactly the same ones.
+"""Recorded labels: noisy labels in a file, so that others can train on exactly the same labels.
 
 A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), one row per sample, in the order of
 the ids. A manifest beside it, `<file>.json`, has the SHA-256 of the content, which is the same for both formats.

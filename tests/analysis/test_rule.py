@@ -146,7 +146,7 @@ def test_a_reader_sees_ratios_and_correlations() -> None:
         ({"values": [1.0, 2.0]}, "one value per seed"),
         ({"seeds": (0, 0, 1, 2, 3)}, "each seed may occur only once"),
         ({"region": (1.0, 0.0)}, "must not exceed its high end"),
-        ({"floor": -1.0}, "least standard error"),
+        ({"floor": -1.0}, "floor of the standard error"),
         ({"share": (3, 2)}, "successes <= runs"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_sample_with_two_labels_gives_one_sentence() -> None:
     other[7] = (other[7] + 1) % N
     twice = [(IMAGES, NOISY, INDEX), (IMAGES, other, INDEX)]
     with pytest.raises(
-        ValueError, match="must keep its observed label, but 1 came with two labels, the first at position 7"
+        ValueError, match="must keep its observed label, but 1 came with two labels, the first of them at position 7"
     ):
         row(twice, index=2)
     assert same(row([twice[0], twice[0]], loader(IMAGES, TRUE), index=2), PLAIN)

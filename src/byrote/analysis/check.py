@@ -74,8 +74,8 @@ class Check:
         values: (n,), one number per seed on `scale`; () for a check of a share of runs. NaN: the statistic is not
             determined.
         seeds: (n,), the seeds; cells that share a seed are not treated as independent.
-        region: (low, high) on the scale of the values; infinite where it has no end.
-        outside: whether the value lies outside the region according to the claim.
+        region: (low, high) on the scale of the values; an end is infinite where the region has none.
+        outside: whether the claim is that the value lies outside the region.
         floor: the smallest standard error that is allowed: `wilson_error` over all samples of the cell for a share of
             samples, 1 / (number of samples) for a difference of shares, one step for a statistic that changes in steps;
             0 for no limit.
@@ -83,9 +83,10 @@ class Check:
         share: (successes, runs) for a check of a share of independent runs, which has an exact interval and no values.
         facts: further columns of its row in the details.
         decides: False for a variation, which is shown, but decides only where its kind has no other check.
-        scale: the scale of the values: "plain", or "log" or "atanh" of the number that is shown.
+        scale: "plain" if the values are the numbers that are shown, "log" or "atanh" if they are the logs or atanhs of
+            these.
         reason: why the values are NaN.
-        tried: the number of epochs of which this is the best (see `at_some_epoch`); 1 for an ordinary check.
+        tried: the number of epochs from which the best was chosen (see `at_some_epoch`); 1 for an ordinary check.
 
     Raises:
         ValueError: not exactly one value per seed, a repeated seed, an empty region, or a negative floor.
@@ -123,24 +124,26 @@ class Check:
         if not self.region[0] <= self.region[1]:
             raise ValueError(f"the low end of a region must not exceed its high end, got {self.region} for {name}")
         if not 0 <= self.floor < math.inf:
-            raise ValueError(f"the least standard error must be finite and not negative, got {self.floor} for {name}")
+            raise ValueError(
+                f"the floor of the standard error must be finite and not negative, got {self.floor} for {name}"
+            )
         if self.share is not None and not 0 <= self.share[0] <= self.share[1]:
             raise ValueError(f"a share must have 0 <= successes <= runs, got {self.share} for {name}")
 
     @cached_property
     def numbers(self) -> Array:
-        """(n,) the values, infinite ones as NaN."""
+        """The values (n,), with NaN for infinite values."""
         numbers = np.asarray(self.values, dtype=np.float64)
         return np.where(np.isfinite(numbers), numbers, np.nan)
 
     @property
     def n(self) -> int:
-        """The number of its seeds, or of runs for a share."""
+        """The number of seeds, or of runs for a share."""
         return self.share[1] if self.share is not None else len(self.seeds)
 
     @property
     def enough(self) -> bool:
-        """Whether it has enough seeds for a check; with fewer than three it only appears in the details."""
+        """Whether there are enough seeds for a check; with fewer than three, the check only appears in the details."""
         return self.share is not None or self.n >= FEWEST_SEEDS
 
     @cached_property
@@ -156,7 +159,7 @@ class Check:
 
     @property
     def printed(self) -> Estimate:
-        """The estimate as a reader sees it: the mean over seeds of logs as a ratio, of atanh as a correlation."""
+        """The estimate as a reader sees it: a mean of logs as a ratio, a mean of atanhs as a correlation."""
         one = self.estimate
         value, low, high = (shown(number, self.scale) for number in (one.value, one.low, one.high))
         return Estimate(value, low, high, one.n)
@@ -247,7 +250,7 @@ def computed_together(checks: Sequence[Check]) -> None:
 
 
 def held_of(checks: Sequence[Check]) -> Held:
-    """The regions of checks as arrays; cells and kinds are numbered in order of first appearance."""
+    """The regions, cells and kinds of checks as arrays; cells and kinds are numbered in order of first appearance."""
     cells = list(dict.fromkeys(check.cell for check in checks))
     kinds = list(dict.fromkeys(check.what for check in checks))
     return Held(
@@ -279,7 +282,7 @@ def values_of(checks: Sequence[Check]) -> tuple[Array, Mask]:
 
 
 def all_tests(checks: Sequence[Check], held: Held) -> Tests:
-    """The tests of checks as one repetition: Student's t, and exact ones for shares."""
+    """The tests of checks as one repetition: Student's t-tests, and exact tests for shares."""
     values, member = values_of(checks)
     is_share = np.array([check.share is not None for check in checks], dtype=bool)
     tests = student_tests(values[None], member, held)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["COINCIDE", "RELATIVE", "coincident"]
 
-COINCIDE = 0.01  # a share of the median distance of the runs of the same setting and loss
+COINCIDE = 0.01  # fraction of the median distance over the runs of the same setting and loss
 RELATIVE = (
     "nc1_test",
     "nc1_test_top_share",
@@ -23,7 +23,7 @@ RELATIVE = (
     "mem_redrawn_relative",
     "mem_redrawn_noise_weighted_relative",
 )
-"""The readings that have no value where the class means coincide, since they are relative to the distance."""
+"""The readings that have no value where the class means coincide, since they are relative to their distance."""
 
 
 def coincident(

@@ -1,11 +1,12 @@
 """The arithmetic of the rule on arrays: many repetitions of many checks at once.
 
-`decide` runs it on one repetition, `benchmarks/verdicts.py` and `power` on thousands. The shapes: R repetitions, C
-checks, S seeds, K cells, W kinds of statistic.
+`decide` runs it on one repetition, `benchmarks/verdicts.py` and `power` run it on thousands. The letters in shapes: R
+repetitions, C checks, S seeds, K cells, W kinds of statistic.
 
-Each check has two one-sided p-values. `false_p` tests whether the claim is false there: the smaller p for lying outside
-the region. For a claim of the form "outside", it is the larger p for lying inside. `true_p` tests in the same way
-whether the claim is true there; it is at most .025 where the whole 95% interval agrees with the claim.
+Each check has two one-sided p-values. `false_p` tests whether the claim is false in the cell: it is the smaller of the
+two p-values for lying outside the region or, for a claim of the form "outside", the larger of the two for lying inside.
+`true_p` tests in the same way whether the claim is true; it is at most .025 where the whole 95% interval agrees with
+the claim.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class Held:
     kind: Numbers  # (C,) its kind of statistic, 0 .. W - 1
     low: Array  # (C,) the region's ends, on the scale of the values
     high: Array
-    outside: Mask  # (C,) whether the value lies outside the region according to the claim
-    floor: Array  # (C,) the least standard error
+    outside: Mask  # (C,) whether the claim is that the value lies outside the region
+    floor: Array  # (C,) the floor of the standard error
     tried: Array  # (C,) the number of epochs that its epoch was chosen from, 1 for an ordinary check
-    pools: Mask  # (C,) whether it enters the pooled estimate of its kind
+    pools: Mask  # (C,) whether the check enters the pooled estimate of its kind
 
     def take(self, index: Numbers) -> Held:
         """The checks at `index`."""
@@ -77,7 +78,7 @@ class Tests:
     inside: Mask  # the whole interval agrees with the claim
 
     def replaced(self, other: Tests, where: Mask) -> Tests:
-        """The tests with those of `other` at the checks `where`, (C,)."""
+        """The tests, with those of `other` for the checks that the mask `where` (C,) selects."""
         return Tests(
             np.where(where, other.value, self.value),
             np.where(where, other.low, self.low),
@@ -91,7 +92,7 @@ class Tests:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The mean over cells of each kind, (R, W): NaN and p = 1 where no check enters it."""
+    """The mean over cells of each kind, (R, W): NaN, with p = 1, where no check enters the mean."""
 
     value: Array
     low: Array
@@ -145,10 +146,10 @@ def exact_tests(successes: Array, trials: Array, held: Held) -> Tests:
 def pool(values: Array, member: Mask, held: Held) -> Pooled:
     """The mean over the cells of each kind, with a standard error that allows for seeds shared by cells.
 
-    Formula: with weight w = 1 / (cells x checks of the kind in the cell), 1 / k where each cell has one check, se^2 =
-    sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the weighted mean of
-    the floors; Student's t has the smallest n - 1 degrees of freedom. Why: cells that share seeds vary together and are
-    not independent.
+    Formula: with weight w = 1 / (cells x checks of the kind in the cell), 1 / k where each cell has one check,
+    se^2 = sum over seeds of (sum over checks of w (x - mean of its check) / sqrt(n (n - 1)))^2, at least the weighted
+    mean of the floors; Student's t has the smallest n - 1 degrees of freedom. Why: cells that share seeds vary together
+    and are not independent.
 
     Arguments as for `student_tests`; only checks with `held.pools` enter.
     """
@@ -196,7 +197,7 @@ def holm(p: Array, level: Array) -> Mask:
 
 
 def judge(tests: Tests, pooled: Pooled, held: Held, may_hold: bool = True) -> tuple[Numbers, Mask]:
-    """The verdict of each repetition, as an index of `WORDS`, and the cells it names.
+    """The verdict of each repetition, as an index into `WORDS`, and the cells it names.
 
     Args:
         tests, pooled: the tests of the checks whose premise is met.
@@ -229,7 +230,7 @@ def nearly_all(tests: Tests, share: float, may_hold: bool = True) -> Numbers:
     The claim holds where (k - u + 1) p(u) <= .025, and it fails where u p'(k - u + 1) <= .025. These are Bonferroni's
     tests of partial conjunctions (Benjamini and Heller 2008). Each is valid for any dependence between cells.
 
-    Returns: (R,) indices of `WORDS`.
+    Returns: (R,) indices into `WORDS`.
     """
     count = tests.value.shape[1]
     u = min(max(math.ceil(share * count - 1e-9), 1), count)
@@ -275,7 +276,7 @@ def _error(squares: Array, mean: Array, n: Numbers, floor: Array) -> Array:
 
 
 def _cell_weights(cell: Numbers) -> Array:
-    """Weights that sum to 1, equal over cells, and equal over the checks of one cell."""
+    """Weights that sum to 1, equal for all cells and, within a cell, for all of its checks."""
     _, number, counts = np.unique(cell, return_inverse=True, return_counts=True)
     return np.asarray(1.0 / (len(counts) * counts[number]))
 

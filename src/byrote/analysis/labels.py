@@ -61,7 +61,7 @@ _NONE = {"start": "from scratch"}
 _FOLLOWS = (
     "training.evaluate_every",
     "training.schedule.every",
-)  # they differ wherever the epochs differ
+)  # fields that change with the epochs
 
 
 def dataset_name(kind: str) -> str:
@@ -133,7 +133,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
     """A title for each setting: its data, its network, and how it differs from the main setting of that pair.
 
     The main setting is the one with the most runs, the first among equals. Noise laws are always named where they
-    differ. Two settings never share a title: where the words of their fields are alike, a number is added.
+    differ. Two settings never share a title: if their titles would be the same, a number is added.
 
     Args:
         settings: the fields of each, by path.
@@ -165,7 +165,7 @@ def titles(settings: Sequence[Mapping[str, Any]], runs: Sequence[int]) -> list[s
 
 
 def _differs(path: str, main: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether a field distinguishes a setting from the main one; a field that only follows from its epochs does not."""
+    """Whether a field distinguishes a setting from the main one; a field that only follows from the epochs does not."""
     if path in _FOLLOWS and main.get("training.epochs") != fields.get("training.epochs"):
         return False
     if fields[path] is None and path not in main:  # the main setting has a component where this one has none
@@ -187,7 +187,7 @@ def loss_names(
     may share a name: each is, for example, the cross-entropy of its own setting.
 
     Args:
-        losses: the short name and the fields of each, fields that are bound to it under their dotted paths.
+        losses: the short name and the fields of each loss; fields that are bound to the loss have dotted paths.
         counts: the number of runs of each.
         settings: the numbers of the settings that each was run in (default: all were run in one).
 
@@ -212,9 +212,9 @@ def loss_names(
 
 
 def _company(shorts: Sequence[str], settings: Sequence[Collection[int]]) -> list[int]:
-    """For each loss, the first loss of its short name that shares a setting with it, directly or through others."""
+    """For each loss, the first loss with its short name that shares a setting with it, directly or through others."""
     first = list(range(len(shorts)))
-    for _ in shorts:  # a chain of n losses is joined after n rounds
+    for _ in shorts:  # n rounds are enough to join a chain of n losses
         for one, other in combinations(range(len(shorts)), 2):
             if shorts[one] == shorts[other] and not set(settings[one]).isdisjoint(settings[other]):
                 first[one] = first[other] = min(first[one], first[other])

@@ -25,8 +25,8 @@ class LineFit:
     slope: float  # NaN where the runs do not determine a line
     intercept: float
     over_seeds: Sample  # the slope as one pseudo-value per seed; `over_seeds.estimate()` has the interval
-    r_squared: float  # share of the variance of y explained
-    left_out_r_squared: float  # the same with each group predicted from the others; NaN without groups
+    r_squared: float  # explained share of the variance of y
+    left_out_r_squared: float  # the same, but each group is predicted from the others; NaN without groups
     left_out_error: float  # root mean square error of those predictions, in units of y
     count: int  # runs used
     dropped: int  # runs left out because x or y is NaN (collapsed, or none corrupted)
@@ -38,9 +38,9 @@ class DilationFit:
 
     straight: LineFit  # NC1 = a + b mem
     root: LineFit  # sqrt(NC1) = a + b mem
-    straight_error: float  # root mean square error of left-out NC1, line through NC1
-    root_error: float  # the same, squared prediction of the line through sqrt(NC1)
-    better: str  # "straight", "root" or "undecided" (no left-out error)
+    straight_error: float  # root mean square error of left-out NC1, from the line through NC1
+    root_error: float  # the same, from the squared predictions of the line through sqrt(NC1)
+    better: str  # "straight", "root", or "undecided" without a left-out error
 
 
 def printed(sample: Sample, confidence: float = 0.95) -> Estimate:
@@ -65,7 +65,7 @@ def fit_line(
     seeds: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
 ) -> LineFit:
-    """Least-squares line through runs, the slope's interval over seeds, and its error on groups it has not seen.
+    """Least-squares line through runs, the slope's interval over seeds, and its error on left-out groups.
 
     Formula: slope = cov(x, y) / var(x). Left-out R^2 = 1 - sum (y - yhat)^2 / sum (y - ymean)^2, where yhat of a group
     (such as a noise rate) comes from the line through the other groups; it is negative when a constant would predict
@@ -75,9 +75,9 @@ def fit_line(
         x, y: (n,) numbers; runs with a NaN in either are dropped and counted.
         seeds: (n,) keys. All runs of a seed share their noise and initial weights, so the jackknife leaves them out
             together. Without seeds, each run counts as a seed of its own.
-        groups: (n,) keys, for the left-out error; needs three or more.
+        groups: (n,) keys, for the left-out error, which needs three or more groups.
 
-    Returns: a `LineFit`; NaN where the runs left do not determine a line (fewer than two different x).
+    Returns: a `LineFit`; NaN where the remaining runs do not determine a line (fewer than two different x).
 
     Raises:
         ValueError: arrays of different lengths.
@@ -112,7 +112,7 @@ def fit_dilation(
     """Decide whether NC1 or its square root is linear in mem.
 
     Claim: MD's Fig. 1 plots NC1, a ratio of variances, against mem and calls it linear; its model makes the ratio of
-    standard deviations linear, hence NC1 quadratic. Both are fitted; the better one has the smaller left-out error,
+    standard deviations linear and thus NC1 quadratic. Both are fitted; the better fit has the smaller left-out error,
     measured on NC1 for both (predictions of the root are squared, and negative ones are taken as 0).
 
     Args:
@@ -174,7 +174,7 @@ def slope_ratio(
 def _points(
     x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable] | None, groups: Sequence[Hashable] | None
 ) -> tuple[Points, Array, Array, list[Hashable] | None]:
-    """The runs that have both numbers: as points by seed, as arrays, and their groups."""
+    """The runs that have both numbers, as points by seed and as arrays, and the groups of these runs."""
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     lengths = [len(column) for column in (a, b, seeds, groups) if column is not None]
     if a.ndim != 1 or len(set(lengths)) > 1:

@@ -118,13 +118,13 @@ def fit_history(final: Columns, law: str = "circle", predict: bool = True) -> Fi
 
     A run's eta is n_corrupted / n_clean = rho / (1 - rho), rho its realised rate; runs of one nominal rate form a cell
     at their mean eta. The model's memorization is eta times the mean distance of a corrupted sample to the test mean of
-    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean ones), and 0
+    its true class (mem_mean; the stored mem_noise_weighted divides by all samples, not by the clean samples), and 0
     without noise.
 
     Args:
         final: columns with one entry per run: loss, alpha, rate, seed, realised_rate, mem_mean, nc1_test,
             class_distance. Runs of losses unknown to the model, or without a reading, are left out.
-        law: the law of the spread of a class.
+        law: the law of the features' spread within a class.
         predict: whether to solve the model for each loss and eta; if not, only slopes and parameters are computed.
 
     Raises:
@@ -169,12 +169,12 @@ def fit_runs(
     partner: str = "LS",
     predict: bool = True,
 ) -> Fit:
-    """Fit C_MD on the reference loss and the lambdas on the distances of reference and partner; predict the rest.
+    """Fit C_MD to the reference loss and the lambdas to the distances of reference and partner; predict the rest.
 
     Args:
         loss: (R,), the name of each run's loss.
-        eta: (R,), n_corrupted / n_clean. Runs of equal eta are one cell, so give the mean over seeds where the realised
-            rate varies.
+        eta: (R,), n_corrupted / n_clean. Runs of equal eta are one cell, so if the realised rate varies, pass its mean
+            over seeds.
         memorization: (R,), the run's own eta times the mean distance of a corrupted sample to the test mean of its true
             class.
         nc1: (R,), NC1 on test data.
@@ -182,7 +182,7 @@ def fit_runs(
         seed: (R,) whole numbers.
         models: kind and alpha of each loss in the data, such as {"CE": ("smoothing", 0.), "LS": ("smoothing", .1)}.
         num_classes: N.
-        law: the law of the spread of a class.
+        law: the law of the features' spread within a class.
         reference: the loss that gives C_MD and the floor.
         partner: the loss that gives the lambdas together with the reference.
         predict: whether to solve the model for each loss and eta.
@@ -192,8 +192,8 @@ def fit_runs(
             reference loss.
 
     `fits` requires three things: every loss has a rising line with an R^2 of at least .8; lambdas exist for the pair;
-    and in every cell the predicted memorization (raw model) is within a factor of 1.25 of the measured. `reasons` lists
-    the failures.
+    and in every cell the predicted memorization (raw model) is within a factor of 1.25 of the measured memorization.
+    `reasons` lists the failures.
     """
     share = 1 - 1 / num_classes if law in ("circle", "disc") else 1.0
     runs = Runs.of(loss, eta, memorization, nc1, distance, seed, share)
@@ -238,7 +238,7 @@ def _reasons(
     predictions: Sequence[Prediction],
     partner: str,
 ) -> list[str]:
-    """The reasons against the model, from the values of all runs."""
+    """The reasons why the model does not fit, from the values of all runs."""
     why = []
     for name, r in r_squared.items():
         if not r >= 0.8:

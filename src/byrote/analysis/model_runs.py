@@ -41,7 +41,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Runs:
-    """One entry per run in each array, all readings finite."""
+    """The readings of runs: one entry per run in each array, all finite."""
 
     loss: NDArray[np.str_]
     eta: Array
@@ -119,7 +119,7 @@ def parameters(runs: Runs, at: Seeds, reference: str, partner: str, alpha: float
     """C_MD and the floor from the line of the reference loss; the penalties from D under both losses.
 
     Args:
-        runs: all of them.
+        runs: all runs.
         at: the seeds; each is left out in turn.
         reference, partner: names of the two losses.
         alpha: the smoothing of the partner.

@@ -41,7 +41,7 @@ class SlopeRatio:
 class Prediction:
     """Predicted and measured memorization and dilation of one loss at one eta.
 
-    Predictions are NaN where the model has none; where minima had to be searched for, they have no pseudo-values.
+    Predictions are NaN where the model has none. If minima had to be searched for, predictions have no pseudo-values.
 
     predicted_dilation: r/D plus the floor of the reference loss, which the measured dilation also contains.
     memorization_ratio: log(measured / predicted), paired by seed. gave_parameters: the loss is one of the two whose

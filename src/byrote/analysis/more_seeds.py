@@ -26,7 +26,7 @@ class Power:
 
     seeds: int | None  # None: more than `most`, or no forecast is possible
     chance: float  # the share of draws that are decided with that many more, or with `most`
-    words: dict[Word, float]  # the share of draws that end in each word
+    words: dict[Word, float]  # the share of draws that end in each verdict
     reason: str
 
     def __str__(self) -> str:
@@ -45,9 +45,10 @@ def power(
     """The smallest number of added seeds with which the rule decides in `chance` of the draws.
 
     Method: the true mean of each check is drawn from its posterior given all checks of its kind, which is normal with
-    the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate with variance v has weight B = tau^2 /
-    (tau^2 + v), and the common mean has weight 1 - B. New seeds vary like the seeds so far, and have the average
-    correlation between cells. They are added to the seeds so far, and the rule is applied. Premises stay as they are.
+    the between-cell variance tau^2 of DerSimonian and Laird (1986): an estimate with variance v has weight
+    B = tau^2 / (tau^2 + v), and the common mean has weight 1 - B. New seeds vary like the seeds so far, and have the
+    average correlation between cells. They are added to the seeds so far, and the rule is applied. Premises stay as
+    they are.
 
     Args:
         checks, nearly_all, lacking: as for `decide`.
@@ -93,7 +94,7 @@ def power(
 
 
 def _with_seeds(parts: Parts) -> Parts:
-    """The parts once every check has enough seeds."""
+    """The parts as they will be when every check has enough seeds."""
     met = [check for check in parts.deciding if not check.unmet]
     unmet = {check.cell for check in parts.deciding if check.unmet}
     return Parts(parts.deciding, met, len({check.cell for check in met} - unmet), len(unmet))
@@ -126,7 +127,7 @@ class _Future:
         return cls(held, values, member, new, shares, counts)
 
     def words(self, added: int, share: float | None, holds: bool) -> NDArray[np.intp]:
-        """(D,) the verdict of each draw after `added` seeds, as an index of `WORDS`."""
+        """(D,) the verdict of each draw after `added` seeds, as an index into `WORDS`."""
         so_far = np.broadcast_to(self.values, (len(self.new), *self.values.shape))
         values = np.concatenate([so_far, self.new[..., :added]], axis=-1)
         member = np.concatenate([self.member, np.repeat(~self.shares[:, None], added, axis=1)], axis=1)
@@ -169,7 +170,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
     between = max(excess / spare, 0.0) if spare > 0 and len(mean) > 1 else 0.0
     weight = 1 / (variance + between)
     center = float(weight @ mean / weight.sum())
-    own = between / (between + variance)  # B, the share of a cell's own estimate
+    own = between / (between + variance)  # B, the weight of a cell's own estimate
     common = center + rng.standard_normal((draws, 1)) / np.sqrt(weight.sum())
     return np.asarray(
         own * mean + (1 - own) * common + np.sqrt(own * variance) * rng.standard_normal((draws, len(mean)))
@@ -177,7 +178,7 @@ def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generat
 
 
 def _smallest(enough: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The smallest number in least .. most that is enough, provided that every larger one is too; None if none is."""
+    """The smallest number in least .. most that is enough, if every larger number is enough too; None if none is."""
     low, high = least - 1, least
     while not enough(high):
         if high == most:

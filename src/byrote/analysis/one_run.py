@@ -21,8 +21,8 @@ def find_key(keys: Sequence[str], text: str, where: str) -> str:
 
     Args:
         keys: the keys of the runs.
-        text: the first characters of one of them, or all of them.
-        where: the folder, for the error.
+        text: the first characters of a key, or the whole key.
+        where: the name of the folder for the error message.
 
     Raises:
         ValueError: no key or several keys begin with the text.

@@ -62,7 +62,7 @@ class Store:
     def history(self) -> Table:
         """The table behind claims and figures: `.to_pandas()`, `.to_polars()`, `.to_duckdb()` for SQL, `history["j1"]`.
 
-        One row per finished run and evaluated epoch. Besides the readings, it has the run's key, part, setting (its
+        One row per finished run and evaluated epoch. Besides the readings, a row has the run's key, part, setting (its
         digest and its title), loss, rate and seed, the facts of its data, and, under its dotted path, each field of the
         specs that differs within the table.
 

@@ -14,14 +14,15 @@ __all__ = ["Points"]
 
 _GRID = 21
 _NO_SPREAD = "x does not vary enough to determine a line when any one seed is left out"
-_NO_ERROR = "fewer than three eta determine no left-out line, or an error is 0, with all seeds or with one left out"
+_NO_ERROR = "there are fewer than three eta, or an error is 0, with all seeds or with one left out"
 
 
 @dataclass(frozen=True)
 class Points:
     """Points (x, y) of the runs of one setting, as sums by seed and eta: a fit without a seed costs one subtraction.
 
-    `sums` is (S, E, 6): the sums of 1, u, v, uu, uv, vv with u = (x - center) / unit and v likewise, O(1) numbers.
+    `sums` is (S, E, 6): the sums of 1, u, v, uu, uv, vv with u = (x - center) / unit, and v likewise from y, so that
+    all are of order 1.
     """
 
     sums: Array = field(repr=False)
@@ -64,12 +65,12 @@ class Points:
         return sampled(logs, mine.seeds, "log", "a slope is not above 0 with all seeds or with one left out")
 
     def r_squared(self) -> Sample:
-        """R^2 of the line. Its interval covers the true value in only .5 to .9 of cases, so it never decides."""
+        """R^2 of the line. Its interval covers the true value in only .5 to .9 of cases, so no verdict uses it."""
         return sampled(self._r_squared(), self.seeds, "plain", "x or y does not vary")
 
     def log_left_out_error(self) -> Sample:
-        """log of the leave-one-eta-out error: the root mean squared error of each eta's runs, in units of y, when they
-        are predicted from the line through the runs of all other eta.
+        """log of the leave-one-eta-out error: the root mean squared error, in units of y, of predicting the runs of
+        each eta from the line through the runs of all other eta.
         """
         return sampled(self._log_errors(), self.seeds, "log", _NO_ERROR)
 
@@ -89,7 +90,7 @@ class Points:
         """log of the relative distance of two curves, over the seeds that both have.
 
         A curve joins the mean points (x, y) of its eta. The distance is the root mean squared difference of two curves
-        over the x that they share, divided by their mean height there.
+        over their common range of x, divided by their mean height there.
         """
         shared = [seed for seed in self.seeds if seed in other.seeds]
         mine, theirs = (one._of_seeds(shared) for one in (self, other))
@@ -100,7 +101,7 @@ class Points:
         return sampled(logs, mine.seeds, "log", why)
 
     def shared_with(self, other: Points) -> tuple[Points, Points]:
-        """Both sets of points, restricted to common eta and to seeds with runs in both there, in the same order."""
+        """Both sets of points in the same order, restricted to common eta and to seeds that have runs in both."""
         etas = [eta for eta in self.etas if eta in other.etas]
         mine, theirs = self._of_etas(etas), other._of_etas(etas)
         with_runs = [set(np.array(one.seeds, dtype=object)[one.sums[..., 0].sum(1) > 0]) for one in (mine, theirs)]
@@ -116,7 +117,7 @@ class Points:
         return Points(self.sums[:, columns], self.seeds, tuple(etas), self.center, self.unit)
 
     def _totals(self) -> Array:
-        """(n + 1, E, 6): the sums of all seeds, then of all but each seed."""
+        """The sums (n + 1, E, 6) of all seeds, then without each seed."""
         return np.tensordot(leaving_out(len(self.seeds)), self.sums, axes=1)
 
     def _slopes(self) -> Array:
@@ -135,7 +136,7 @@ class Points:
         return np.where(known, np.log(np.where(known, rest, 1.0)), np.nan)
 
     def _log_errors(self) -> Array:
-        """log of the leave-one-eta-out error of all seeds, then without each; NaN where it is 0 or not determined."""
+        """log of the leave-one-eta-out error of all seeds, then without each seed; NaN if it is 0 or undetermined."""
         totals = self._totals()
         slope, intercept = _fitted(totals.sum(1, keepdims=True) - totals)  # (n + 1, E): the line without this eta
         n, u, v, uu, uv, vv = np.moveaxis(totals, -1, 0)

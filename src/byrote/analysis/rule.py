@@ -17,8 +17,8 @@ Details of the rule:
 - *holds* and *holds except* need at least one met check of every kind that the claim has. A kind whose checks all have
   fewer than three seeds was not tested.
 - Where a cell has several checks of a kind (one per epoch), they share the cell's weight in the pooled mean.
-- A check whose statistic is not determined is never inside, and does not reject. It counts in Holm's number of checks
-  and among the cells, and enters no pooled mean.
+- A check whose statistic is not determined is never inside, and its hypothesis is never rejected. It counts in the
+  number of checks in Holm's test and in the number of cells, but enters no pooled mean.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
 
     Args:
         checks: at least one. Those with fewer than three seeds, and variations (`decides=False`) of a kind that has
-            other checks, are rows of the details only.
+            other checks, only appear in the details.
         nearly_all: in (0, 1), for a claim that at least this share of the cells lie inside. Then all checks must be of
             one kind, one per cell.
         lacking: a part of the claim that these runs cannot test; the claim may then fail, but cannot hold.
@@ -109,9 +109,9 @@ def decide(checks: Sequence[Check], *, nearly_all: float | None = None, lacking:
 class Parts:
     """The checks given, split into those that decide and the rest."""
 
-    deciding: list[Check]  # without the variations of a kind that has other checks
-    met: list[Check]  # of these, with enough seeds and their premise met
-    met_cells: int  # cells with enough seeds where all premises are met, and the others
+    deciding: list[Check]  # all checks except variations of a kind that has other checks
+    met: list[Check]  # the deciding checks with enough seeds whose premise is met
+    met_cells: int  # cells with enough seeds where all premises are met, and the other cells
     unmet_cells: int
 
     @classmethod
@@ -123,7 +123,7 @@ class Parts:
         return cls(deciding, met, len({check.cell for check in met} - unmet_cells), len(unmet_cells))
 
     def blocked(self, lacking: str) -> list[str]:
-        """Why the claim cannot hold, whatever the values are."""
+        """Why the claim cannot hold, whatever the values are; empty if it can."""
         why = []
         if self.unmet_cells > self.met_cells:
             first = next(check.unmet for check in self.deciding if check.unmet)
@@ -177,7 +177,7 @@ def _pooled(checks: list[Check], held: Held) -> Pooled:
 def _judged(
     checks: list[Check], tests: Tests, pooled: Pooled, held: Held, share: float | None, holds: bool
 ) -> tuple[Word, tuple[str, ...]]:
-    """The word, and the cells it names."""
+    """The word of the verdict, and the cells it names."""
     codes, cells = judge(tests, pooled, held, holds)
     if share is not None:
         if len(set(held.kind.tolist())) > 1 or len(set(held.cell.tolist())) < len(checks):
@@ -192,7 +192,7 @@ def _judged(
 
 
 def _deciding(checks: list[Check], tests: Tests, word: Word) -> Check:
-    """The clearest case against a claim that fails somewhere; otherwise the check farthest from holding."""
+    """The strongest check against a claim that fails somewhere; otherwise the check farthest from holding."""
     p = tests.false_p[0] if word in ("fails", "fails in", "holds except") else -tests.true_p[0]
     return checks[int(np.argmin(p))]
 

@@ -32,7 +32,7 @@ class Setting:
         digest: identifies the setting wherever it is stored.
         title: distinguishes it from the other settings of its table.
         fields: its fields by dotted path.
-        runs: the places of its finished runs in `Analysis.runs`.
+        runs: the positions of its finished runs in `Analysis.runs`.
         speaks: whether it is the main setting of its family (the same kind of data, classes, network, and noise law):
             the one with the most runs; among equals, the one that the study lists first. Failed and collapsed runs
             count. The other settings of a family are variations of it.
@@ -74,7 +74,7 @@ class Analysis:
         setting = specs.setting()
         _check_unique(results.runs, specs, setting)
         done = np.flatnonzero(results.runs["status"] == "done") if len(results.runs) else np.zeros(0, dtype=np.intp)
-        self._origin: Rows = done  # the places of the finished runs among all runs
+        self._origin: Rows = done  # the positions of the finished runs among all runs
         self.failed = len(results.runs) - len(done)
         self._all_settings = setting
         self.given = np.array([specs.at(FIELD, int(place)) == GIVEN for place in done], dtype=bool)
@@ -88,7 +88,9 @@ class Analysis:
         return cls(results)
 
     def _marked(self, history: Table) -> Table:
-        """The history with NaN for readings that coinciding class means leave undefined, and the column `collapsed`."""
+        """The history, with NaN for readings that are undefined where class means coincide, and a column
+        `collapsed`.
+        """
         if not all(name in history for name in ("class_distance", "collapsed")):
             return history
         peers = [self._all_settings[self._origin], self._specs.loss_setting[self._origin]]
@@ -105,7 +107,7 @@ class Analysis:
         return history.with_lazy({**marked, "collapsed": lambda: history["collapsed"].astype(bool) | gone()})
 
     def _without_truth(self, history: Table) -> Table:
-        """The history without columns that depend on true labels in the rows of runs whose labels are only given."""
+        """The history, with NaN for columns that depend on true labels in runs whose labels are only given."""
         if not self.given.any():
             return history
         rows = self.given[history["run"]]
@@ -149,7 +151,7 @@ class Analysis:
 
     @cached_property
     def loss_names(self) -> list[str]:
-        """The name of each loss setting, by its number."""
+        """The name of each loss setting, by the number of the loss setting."""
         codes = self._specs.loss_setting
         _, first, counts = np.unique(codes, return_index=True, return_counts=True)
         short = self.results.runs["loss"]
@@ -163,7 +165,7 @@ class Analysis:
         return self.grouped()
 
     def grouped(self, *, without: Sequence[str] = ()) -> list[Setting]:
-        """The settings without some paths, such as those that a claim varies.
+        """The settings when some paths are ignored, such as those that a claim varies.
 
         Args:
             without: the paths, with everything below them.
@@ -189,7 +191,7 @@ class Analysis:
         return {path: value for path, value in fields.items() if not under(path, paths)}
 
     def _speaking(self, first: Rows, counts: NDArray[np.intp], without: Sequence[str]) -> list[bool]:
-        """Which settings are the main ones of their families."""
+        """Which settings are the main settings of their families."""
         paths = [path for path in _FAMILY if not under(path, without)]
         family = [tuple(_kind(path, self._specs.at(path, int(place))) for path in paths) for place in first]
         best: dict[tuple[str, ...], int] = {}
@@ -200,8 +202,9 @@ class Analysis:
     def table(self) -> Table:
         """One row for each finished run and evaluated epoch: the readings, and the columns that distinguish the runs.
 
-        The columns besides those of `runs` and `history`: `setting` (the digest), `setting_title`, `loss_setting` (the
-        digest), and each field of the specs that differs among the finished runs, under its dotted path.
+        These columns are added to those of `runs` and `history`: `setting` (the digest), `setting_title`,
+        `loss_setting` (the digest), and each field of the specs that differs among the finished runs, under its dotted
+        path.
         """
         run = self.history["run"]
         place: dict[int, Setting] = {int(at): setting for setting in self.settings for at in setting.runs}
@@ -251,7 +254,7 @@ class Analysis:
         return np.asarray(self.runs["collapsed"], dtype=bool)
 
     def named(self, losses: Iterable[str]) -> NDArray[np.bool_]:
-        """Which finished runs have a loss of one of these names, (R,)."""
+        """Which finished runs have a loss with one of these names, (R,)."""
         return np.isin(self.runs["loss"].astype(str), list(losses))
 
 
@@ -292,7 +295,7 @@ def _at(history: Table, name: str, rows: Rows) -> NDArray[Any]:
 
 
 def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
-    """The rows of the finished runs, renumbered, with coincident class means marked; where each run's rows begin, end.
+    """The renumbered rows of finished runs with coincident class means marked, and where each run's rows begin and end.
 
     Raises:
         ValueError: a finished run without a row.
@@ -303,7 +306,7 @@ def _history(results: Results, done: Rows) -> tuple[Table, Rows, Rows]:
     empty = np.flatnonzero(starts == stops)
     if len(empty):
         key = results.runs["key"][done[empty[0]]]
-        raise ValueError(f"run {key} of {results.source} is done and has no history; `byrote run` trains it again")
+        raise ValueError(f"run {key} of {results.source} is done but has no history; `byrote run` trains it again")
     rows = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)]) if len(done) else run[:0]
     history = stored if len(rows) == len(stored) else stored.take(rows)
     lengths = stops - starts
@@ -322,6 +325,6 @@ def _check_unique(runs: Table, specs: Specs, setting: NDArray[np.int64]) -> None
     if len(twice):
         one, other = runs["key"][first[inverse[twice[0]]]], runs["key"][twice[0]]
         raise ValueError(
-            f"runs {one} and {other} have the same setting, loss, rate, and seeds, so that one of them would count "
-            "twice; remove one from the tables"
+            f"runs {one} and {other} have the same setting, loss, rate, and seeds, so that their seeds would count "
+            "twice; remove one run from the tables"
         )

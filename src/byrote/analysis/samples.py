@@ -1,10 +1,10 @@
 """One value per seed of a statistic: the sample that Student's interval over seeds applies to.
 
 A mean or a paired difference has one value per seed by itself. A statistic of many runs (a slope, an error, a rank
-correlation) gets one by the jackknife: with theta of all runs and theta_i of all runs but those of seed i, the
-pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). All eta of a seed are left out together, because they
-share their initial weights. Ratios and errors are taken as logarithms and rank correlations as atanh, where their
-spread is closest to normal.
+correlation) gets one value per seed by the jackknife: with theta of all runs and theta_i of all runs but those of seed
+i, the pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). All eta of a seed are left out together,
+because they share their initial weights. Ratios and errors are taken as logarithms and rank correlations as atanh,
+where their spread is closest to normal.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOTHING = 1e-12  # a variance below this share of the variable's own counts as n
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval (95% unless said otherwise) from `n` seeds or, of a share, from `n` runs."""
+    """A value with its interval (95% unless stated otherwise) from `n` seeds or, for a share, from `n` runs."""
 
     value: float
     low: float
@@ -91,10 +91,10 @@ def jackknife(whole: float, left_out: Array) -> Array:
 
 
 def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: str) -> Sample:
-    """The sample of a statistic of all seeds (first) and without each (the rest)."""
+    """The sample of a statistic, from its value for all seeds (first) and without each seed (the rest)."""
     n = len(seeds)
     if n == 0:
-        return Sample(np.zeros(0), (), scale, reason="no seed has runs in all that is compared")
+        return Sample(np.zeros(0), (), scale, reason="no seed has runs in everything that is compared")
     needed = statistics[:1] if n == 1 else statistics
     if not np.isfinite(needed).all():
         return Sample(np.full(n, np.nan), seeds, scale, reason=why)
@@ -102,7 +102,7 @@ def sampled(statistics: Array, seeds: tuple[Hashable, ...], scale: Scale, why: s
 
 
 def leaving_out(n: int) -> Array:
-    """(n + 1, n): how often each seed counts; first all count once, then all but one."""
+    """How often each seed counts, (n + 1, n): in the first row all count once, in the others all but one."""
     return np.concatenate([np.ones((1, n)), 1.0 - np.eye(n)])
 
 

@@ -38,7 +38,7 @@ NETWORK = (*DATA, "network.kind")
 
 
 def in_order(losses: Iterable[str]) -> list[str]:
-    """Each loss once, in one order everywhere: those of the papers first, then the others by name.
+    """Each loss once, in the order used everywhere: the losses of the papers first, then the others by name.
 
     >>> in_order(["RLL", "GCE", "CE", "RLL"])
     ['CE', 'RLL', 'GCE']
@@ -54,7 +54,7 @@ class Selection:
     Attributes:
         analysis: the analysis that the runs belong to.
         setting: the setting of the runs.
-        runs: (R,), their places in `analysis.runs`.
+        runs: (R,), the positions of the runs in `analysis.runs`.
         labels: (R,), the name of the line of each run: its loss, unless a figure distinguishes more.
     """
 
@@ -78,7 +78,7 @@ class Selection:
 
     @cached_property
     def losses(self) -> list[str]:
-        """The names of the lines, in one order everywhere."""
+        """The names of the lines, in the order used everywhere."""
         return in_order(self.labels.tolist())
 
     @cached_property
@@ -191,7 +191,7 @@ class Selection:
 
     @cached_property
     def _run(self) -> NDArray[np.intp]:
-        """For each of these rows, the place of its run in `runs`."""
+        """For each of these rows, the position of its run in `runs`."""
         return np.repeat(np.arange(len(self)), [span.stop - span.start for span in self._spans])
 
     def _history(self, column: str) -> NDArray[Any]:
@@ -239,18 +239,18 @@ def one_each(
 
 
 def losses_of(selections: Iterable[Selection]) -> list[str]:
-    """The lines of several settings together, in one order everywhere."""
+    """The lines of several settings together, in the order used everywhere."""
     return in_order(loss for one in selections for loss in one.losses)
 
 
 def reference_rate(one: Selection) -> float:
-    """The rate above 0 with the most losses; among equals the one nearest .2."""
+    """The rate above 0 with the most losses; among equals the rate nearest to .2."""
     rates = [rate for rate in one.rates if rate > 0]
     return max(rates, key=lambda rate: (len(one.at_rate(rate).losses), -abs(rate - 0.2)))
 
 
 def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` epochs, evenly chosen among those measured; the first and the last stay.
+    """At most `most` epochs, chosen evenly among the measured epochs, including the first and the last.
 
     >>> thinned(np.arange(1, 11), 4)
     array([ 1,  4,  7, 10])
@@ -262,10 +262,10 @@ def thinned(epochs: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def runs_text(shown: Sequence[Selection], nc1: bool = False, by: Sequence[str] = ("loss", "rate")) -> str:
-    """The numbers of runs, and of seeds per cell (loss and rate), of each setting, for a caption.
+    """The text of a caption with the number of runs and of seeds per cell (loss and rate) of each setting.
 
     Args:
-        shown: the settings drawn.
+        shown: the settings in the figure.
         nc1: whether the figure needs NC1, which a collapsed run (class means coincide) does not have; the text then
             gives the number of collapsed runs.
         by: the columns that make a cell.
@@ -285,7 +285,7 @@ def _runs(shown: Sequence[Selection], by: Sequence[str]) -> str:
 
 
 def _cell(by: Mapping[str, tuple[list[Any], Codes]]) -> Codes:
-    """One integer for each combination of values, ascending as the combinations do."""
+    """One integer for each combination of values, in ascending order of the combinations."""
     cell: Codes = np.zeros(1, dtype=np.int64)
     for values, codes in by.values():
         cell = cell * len(values) + codes
@@ -298,11 +298,11 @@ def _means(
     """One row per combination of values: the mean of each column over runs, its 95% interval, and the number of runs.
 
     Each column gives NAME, NAME_low, NAME_high, and NAME_n; None where no run has a finite value. With a single finite
-    value there is no interval: both ends equal the mean, so that a band closes there.
+    value there is no interval: both ends equal the mean, so that a drawn band closes there.
 
     Args:
-        by: by name the distinct values, and the number of each entry's value.
-        columns: by name one number for each entry.
+        by: for each name the distinct values, and for each entry the number of its value.
+        columns: for each name one number per entry.
         within: the range that an interval is cut to: (0, 1) for shares.
     """
     cells, first, cell = np.unique(_cell(by), return_index=True, return_inverse=True)
@@ -319,7 +319,7 @@ def _means(
 
 
 def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Array, Codes]:
-    """Mean, ends of the interval and number of the finite values in each cell; cells of equal size at once."""
+    """Mean, interval ends and number of the finite values in each cell; cells of equal size are computed together."""
     known = np.isfinite(numbers)
     order = np.argsort(cell[known], kind="stable")
     values = numbers[known][order]
@@ -335,7 +335,7 @@ def _spread(numbers: Array, cell: Codes, count: int) -> tuple[Array, Array, Arra
 
 
 def fit_lines(one: Selection, x: ArrayLike, y: ArrayLike) -> dict[str, LineFit]:
-    """The least-squares line of each loss over its runs, where three or more have both values and x varies.
+    """The least-squares line of each loss over its runs, if three or more runs have both values and x varies.
 
     Args:
         one: the runs.

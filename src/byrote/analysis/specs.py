@@ -59,8 +59,8 @@ class Specs:
     """The specs of R runs as columns.
 
     Attributes:
-        codes: by path one integer per run, (R,); equal integers mean equal values.
-        values: by path the values in the order of their codes.
+        codes: for each path one integer per run, (R,); equal integers mean equal values.
+        values: for each path the values in the order of their codes.
         bound: for each path that a study chooses separately for each loss, a mask (R,) of its runs.
     """
 
@@ -71,7 +71,7 @@ class Specs:
 
     @classmethod
     def of(cls, runs: Table) -> Specs:
-        """From the columns `spec`, `contents` and `bind` of a store's table of runs."""
+        """The specs in the columns `spec`, `contents` and `bind` of a store's table of runs."""
         texts, contents = runs["spec"].tolist(), runs["contents"].tolist()
         parsed = {text: json.loads(text) for text in {*contents, *runs["bind"].tolist()}}
         leaves = [_leaves(json.loads(text), parsed[own]) for text, own in zip(texts, contents, strict=True)]
@@ -107,7 +107,7 @@ class Specs:
 
     @cached_property
     def replicate(self) -> Codes:
-        """One integer for each combination of the seeds, (R,): the seed itself where it is the only one given."""
+        """One integer for each combination of the seeds, (R,): the seed itself if there is only one."""
         seeds = [tuple(row) for row in zip(*(self.column(path) for path in SEEDS), strict=True)]
         plain = [seed for seed, *others in seeds if all(other in (None, ABSENT) for other in others)]
         first = 1 + max((int(seed) for seed in plain if seed != ABSENT), default=-1)
@@ -118,7 +118,7 @@ class Specs:
         return np.array([numbers[row] for row in seeds], dtype=np.int64)
 
     def setting(self, without: Sequence[str] = ()) -> Codes:
-        """The setting of each run as an integer, (R,); runs share one if only loss, rate and seeds differ.
+        """The setting of each run as an integer, (R,); runs share a setting if only loss, rate and seeds differ.
 
         A field that is bound to the loss belongs to the loss and not to the setting.
 
@@ -145,7 +145,7 @@ class Specs:
         return self.codes[path] if mask is None else np.where(mask, -1, self.codes[path])
 
     def fields(self, run: int) -> dict[str, Any]:
-        """The fields of one run that make its setting, by path."""
+        """The fields of one run that determine its setting, by path."""
         apart = (_LOSS, _RATE, *SEEDS)
         paths = [path for path in self.codes if not under(path, apart)]
         return {

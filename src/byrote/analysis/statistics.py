@@ -15,7 +15,7 @@ Reading = tuple[ArrayLike, Sequence[Hashable], Sequence[Hashable]]
 
 
 def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
-    """The mean of runs, each seed's own runs averaged first. Runs whose value is not finite are left out.
+    """The mean of runs, where the runs of each seed are averaged first. Runs whose value is not finite are left out.
 
     Args:
         values: (R,), one number per run.
@@ -33,7 +33,7 @@ def mean_over_seeds(values: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
 
 
 def paired_difference(first: Reading, second: Reading) -> Sample:
-    """first - second, paired by seed and eta: each seed's differences averaged over the eta that it has in both.
+    """first - second, paired by seed and eta: the mean difference of each seed over the eta that it has in both.
 
     Args:
         first, second: (values, seeds, etas) of the runs, each (R,); runs whose value is not finite are left out.
@@ -79,8 +79,8 @@ def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
 def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: float) -> str:
     """Why a reading varies too little between conditions for a correlation; empty when it varies enough.
 
-    Rule: the variance within a condition is at most half of the total variance, and the total is at least twice the
-    binomial variance that counting finitely many samples gives by itself.
+    Rule: a reading varies enough if the variance within a condition is at most half of the total variance, and the
+    total is at least twice the binomial variance that comes from counting finitely many samples.
 
     Args:
         values: (R,), one number per run, finite.
@@ -108,7 +108,7 @@ def unreliable(values: ArrayLike, conditions: Sequence[Hashable], binomial: floa
 
 
 def _middle_ranks(column: Array, weights: Array) -> Array:
-    """Ranks of a column among the runs of each weighting, ties at their middle rank: (R,), (B, R) -> (B, R)."""
+    """Ranks of a column among the runs of each weighting, middle ranks for ties: (R,), (B, R) -> (B, R)."""
     distinct, group = np.unique(column, return_inverse=True)
     held = weights @ (group[:, None] == np.arange(len(distinct))).astype(np.float64)  # (B, G)
     return np.asarray((np.cumsum(held, axis=1) - held / 2)[:, group])

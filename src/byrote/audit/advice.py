@@ -10,7 +10,7 @@ from byrote.audit.transition import Transition
 
 __all__ = ["advise", "confused_classes"]
 
-_MANY = 20  # how many pairs are listed
+_MANY = 20  # largest number of pairs that are listed
 _PLAIN = 0.01  # smallest share of a confusion that is named
 
 
@@ -23,7 +23,7 @@ def confused_classes(
 ) -> tuple[Confused, ...]:
     """The pairs of classes that labels confuse most: by the transition matrix, else by the suspects alone.
 
-    A pair is named where the lower end of its share exceeds .01, or, without a matrix, where suspects show it.
+    A pair is named if the lower end of its share exceeds .01 or, without a matrix, if suspects show the pair.
     """
     N = len(names)
     pairs = np.bincount(suggested[suspect] * N + labels[suspect], minlength=N * N).reshape(N, N)
@@ -56,9 +56,9 @@ def advise(
         rate: the share of wrong labels, estimated from labels alone.
         suspects: number of suspects.
         n: number of samples.
-        duplicates: samples with a near duplicate of another label.
+        duplicates: the number of samples with a near duplicate that has another label.
         underfits: whether the networks themselves err on many samples.
-        pilot: for each loss by name its agreement with held-out noisy labels, if losses were compared.
+        pilot: if losses were compared, the agreement of each loss, by name, with held-out noisy labels.
     """
     sentences = []
     if rate.verdict == "stated" and rate.low > 0.02:

@@ -23,9 +23,9 @@ class Matched:
     """The answers, matched to the plan.
 
     Attributes:
-        wrong: for each planned sample in order True, False, or None where unsure; as many as were answered.
+        wrong: one entry for each answered sample, in the order of the plan: True, False, or None for "unsure".
         second: whether the two answers differ, for each sample that was asked about twice and never answered "unsure".
-        corrected: the label that the reviewer gave instead, by row.
+        corrected: by row, the label that the reviewer gave instead of a wrong one.
     """
 
     wrong: tuple[bool | None, ...]
@@ -116,7 +116,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
 
 def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
-    """Whether the given label is wrong (None: unsure), and the label named instead."""
+    """Whether the given label is wrong (None: unsure), and the label that the answer names instead."""
     if text in names:  # a class may be called "n"
         return text != given, text if text != given else None
     lowered = text.lower()
@@ -132,7 +132,7 @@ def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool 
 
 
 def spelled(meaning: str, names: Sequence[str]) -> str:
-    """An answer in a spelling that is not the name of a class, since such a name would be read as the class.
+    """An answer in a spelling that is not the name of a class, because the name of a class would be read as that class.
 
     Args:
         meaning: "y" (the label is right), "n" (wrong), or "unsure".
@@ -149,8 +149,8 @@ def _in_order(plan: Plan, first: Mapping[int, bool | None]) -> tuple[bool | None
     skipped = next((place for place, row in enumerate(plan.rows) if row not in first), len(plan.rows))
     if skipped < len(first):
         raise ValueError(
-            f"row {plan.rows[skipped]} is planned as number {skipped + 1} and has no answer, while later ones have: "
-            "answer in the plan's order, with unsure where you cannot tell"
+            f"row {plan.rows[skipped]} is planned as number {skipped + 1} and has no answer, but later samples have "
+            "answers: answer in the plan's order, with unsure where you cannot tell"
         )
     return tuple(first[row] for row in plan.rows[:skipped])
 

@@ -1,7 +1,7 @@
 """Follow a plan: which sample comes next, the answers so far, and how far the interval has narrowed.
 
-Every answer is on the disk before the next question is asked. The sheet is written whole under another name and then
-put in its place, so that a kill at any moment leaves the sheet with or without the answer, never with a part of it.
+Every answer is on the disk before the next question is asked. The sheet is first written under another name and then
+moved into its place, so that a kill at any moment leaves the sheet with or without the answer, never with a part of it.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Checks:
         folder: an audit with its plan; answers in it are kept.
 
     Attributes:
-        audit, plan: what is checked.
+        audit, plan: the audit that is checked, and its plan.
         rows: the row of each look in order, second looks last.
-        torn: whether the last answer was cut off and is asked for again.
+        torn: whether the last answer in the file was cut off, so that it is asked for again.
 
     Raises:
         FileNotFoundError, ValueError: no audit, no plan, answers of a different plan, or unreadable answers.
@@ -49,15 +49,15 @@ class Checks:
         self.audit: Audit = Audit.load(folder)
         self.plan: Plan = Plan.load(folder / PLAN)
         if self.plan.labels != self.audit.labels:
-            raise ValueError(f"{folder / PLAN} was drawn for other labels than these: move it away and draw a new one")
+            raise ValueError(f"{folder / PLAN} was drawn for other labels: move it away and draw a new plan")
         self.rows: tuple[int, ...] = looks(self.plan)
         self._path = folder / SHEET
         self._answers, self.torn = (
             read_sheet(self._path, self.plan) if self._path.exists() else ([""] * len(self.rows), False)
         )
-        self._order: list[int] = []  # looks answered since this object was created, the latest last
+        self._order: list[int] = []  # looks answered since this object was created, in that order
         for row, answer in zip(self.rows, self._answers, strict=True):
-            if answer:  # an answer that cannot be read is refused before the first question
+            if answer:  # an unreadable answer raises an error before the first question
                 judged(answer, self.audit.names, self.given(row), row)
         self._stamp = self._written()
 
@@ -76,11 +76,11 @@ class Checks:
         return self.audit.names[int(self.audit.samples["given"][row])]
 
     def again(self, place: int) -> bool:
-        """Whether a look is the second one at its sample."""
+        """Whether a look is the second look at its sample."""
         return place >= len(self.plan.rows)
 
     def answer(self, place: int, text: str) -> bool:
-        """Write down an answer; it is on the disk when this returns.
+        """Record an answer; it is on the disk when this method returns.
 
         Args:
             place: the look that was shown. If it is no longer the current one, nothing changes, because the person
@@ -91,7 +91,7 @@ class Checks:
             Whether the answer was recorded.
 
         Raises:
-            ValueError: no such answer; or another program has changed the sheet.
+            ValueError: not a possible answer; or another program has changed the sheet.
             byrote.files.WriteError: the disk is full or read-only; the answer is then not recorded.
         """
         if place != self.place:
@@ -104,7 +104,7 @@ class Checks:
         """Take the last answer back, so that its sample is asked about again.
 
         Args:
-            place: the look that was shown, None where all were answered; as in `answer`.
+            place: the look that was shown, None if all were answered; if it is no longer current, nothing changes.
 
         Returns:
             Whether there was an answer to take back.
@@ -121,7 +121,7 @@ class Checks:
         if kind == "class" and name in self.audit.names:
             return name
         if text not in ("y", "n", UNSURE):
-            raise ValueError(f"an answer is y, n, unsure, or class: and the name of a class, got {text!r}")
+            raise ValueError(f"an answer is y, n, unsure, or 'class:' followed by the name of a class, got {text!r}")
         return spelled(text, self.audit.names)
 
     def _put(self, place: int, answer: str) -> None:
@@ -146,6 +146,6 @@ class Checks:
         return Narrowing(tuple(low.tolist()), tuple(high.tolist()))
 
     def settled(self) -> Settled | None:
-        """What the answers settle so far; None without any."""
+        """What the answers settle so far; None without answers."""
         pairs = self._pairs()
         return settle(self.plan, pairs, self.audit.names) if pairs else None

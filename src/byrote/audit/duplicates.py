@@ -9,7 +9,7 @@ Integers = NDArray[np.int64]
 _NEAR = 0.1  # fraction of the usual distance to the nearest sample, below which two samples are nearly the same
 _MOST = 20_000  # largest number of samples for which all pairs are compared; beyond it, only equal samples are reported
 _BLOCK = 1024
-_WIDE = 64  # number of features from which random projections are used to look for neighbors
+_WIDE = 64  # number of features above which random projections are used to look for neighbors
 
 
 def near_duplicates(x: NDArray[np.floating]) -> Integers:
@@ -52,7 +52,7 @@ def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
         apart[np.arange(len(rows)), rows] = np.inf
         nearest[rows] = apart.argmin(axis=1)
     difference = np.empty(len(x))
-    for start in range(0, len(x), _BLOCK):  # exact: the expanded square above rounds
+    for start in range(0, len(x), _BLOCK):  # exact distances, because the expanded square above is rounded
         rows = np.arange(start, min(start + _BLOCK, len(x)))
         difference[rows] = np.linalg.norm(x[rows].astype(np.float64) - x[nearest[rows]], axis=1)
     return nearest, difference

@@ -40,13 +40,13 @@ class LabelAudit(_Base):  # type: ignore[misc]
             `nn.Module` that ends in an `nn.Linear` with one output per class.
         folds: k, at least 2.
         epochs: the number of training epochs, at least 1.
-        pilot: compare three losses on the held-out given labels first (three times the training).
+        pilot: whether to compare three losses on the held-out given labels first, which triples the training.
         random_state: an integer; equal integers give equal audits.
 
     Attributes:
         rate_: .value, .low, .high, .premise, .verdict, .reason, .help
         transition_: .matrix (rows true, columns given), .low, .high, .verdict, .premise
-        suspects_: a frame of the kind that was given, one row per sample in the same order: given, suggested, score,
+        suspects_: a frame of the same kind as X, one row per sample in the same order: given, suggested, score,
             probability, suspect, reason.
         audit_: everything, as a value with `save`.
         classes_: names of the classes.
@@ -81,10 +81,10 @@ class LabelAudit(_Base):  # type: ignore[misc]
         Args:
             X: features or embeddings (n, d), images (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame.
             y: labels (n,) of any encoding; or, if X is a frame, the name of the column of labels.
-            groups: (n,) samples of one group are never split between the halves.
+            groups: (n,) the group of each sample; samples of one group are never split between the halves.
 
         Raises:
-            ValueError, TypeError: input that does not fit, in one sentence.
+            ValueError, TypeError: input that does not fit; the message is one sentence.
         """
         named = y if isinstance(y, str) else None
         if named is None and validate_data is not None and not is_dataset(X):

@@ -1,4 +1,4 @@
-"""Export an audit in the formats that other tools read. The user's own files are not changed."""
+"""Export an audit to formats that other tools read. The user's own files are not changed."""
 
 import csv
 import json
@@ -24,11 +24,10 @@ def export(audit: Audit, target: Path, form: str, corrected: Mapping[int, str] |
     Args:
         audit: the audit to export.
         target: a file ("csv", "parquet", "labelstudio") or a new folder ("imagefolder"). "labelstudio" is a list of
-            tasks:
-            only the suspects, the likeliest wrong first, with the suggested label as prediction.
+            tasks for the suspects only, the likeliest wrong first, with the suggested label as prediction.
         form: one of `FORMATS`.
-        corrected: labels that a person gave, by row. "imagefolder" copies each image into the folder of this label, or
-            of its given label if there is none; a network's prediction alone never changes a label.
+        corrected: by row, the labels that a person gave. "imagefolder" copies each image into the folder of this label,
+            or of its given label if there is none; a network's prediction alone never changes a label.
 
     Returns:
         The target.
@@ -62,7 +61,7 @@ def _labelstudio(audit: Audit, target: Path, corrected: Mapping[int, str]) -> No
 
 
 def _texts(audit: Audit) -> dict[str, np.ndarray[Any, Any]]:
-    """The columns with the names of the classes."""
+    """The columns, with the names of classes instead of their numbers."""
     names = np.array(audit.names, dtype=object)
     columns = {name: audit.samples[name] for name in _COLUMNS}
     return columns | {name: names[audit.samples[name]] for name in ("given", "suggested")}

@@ -35,8 +35,7 @@ def draw_plan(
         half_width, checks, twice, seed: see `Audit.plan`.
 
     Raises:
-        ValueError: there is a plan already, whose answers a new plan would make worthless; or no plan can do what is
-            asked.
+        ValueError: a plan exists already, and a new one would make its answers worthless; or the arguments fit no plan.
     """
     audit = Audit.load(folder)
     with alone(folder):  # two plans at once would leave the plan of one beside the sheet of the other
@@ -68,7 +67,7 @@ def settle_folder(folder: Path, answers: Path | None = None) -> tuple[Settled, d
 
 
 def read_settled(folder: Path) -> dict[str, Any] | None:
-    """The results of the plan in the folder; None where there are none, or where they belong to another plan."""
+    """The results of the plan in the folder; None if there are none, or if they belong to another plan."""
     try:
         plan = Plan.load(folder / PLAN)
         stored = json.loads((folder / SETTLED).read_text("utf-8"))

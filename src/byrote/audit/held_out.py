@@ -40,7 +40,7 @@ class HeldOut:
         logits: (n, N) float32, of the last epoch.
         probabilities: (n, N) float32, the mean over epochs.
         margin: (n,) float32, log-odds of the given label, cut to [-5, 5] in each epoch, mean over epochs.
-        trained: (n,) float32, the same for the networks that were trained on the sample, read while they were trained.
+        trained: (n,) float32, the same margin under the networks that learn the sample, read while they train.
         features: (n, M) float32, the inputs of the classifier in the last epoch.
         folds: (n,) int64, the number of the network that judged the sample.
         loss: mean training loss of each epoch and fold, (epochs, k).
@@ -80,8 +80,8 @@ def judge(
             many samples as the smallest training set has.
         seed: the seed of initial weights and order.
         device: the device to train on.
-        followed: read every epoch; False reads only the last, as a plain cross-validation does.
-        on_epoch: called with the epoch, from 1, and the number of epochs.
+        followed: whether to read every epoch; if False, only the last is read, as in plain cross-validation.
+        on_epoch: called after each epoch with its number, from 1, and the number of epochs.
 
     Raises:
         ValueError: the loss is not finite; the message says what to change.
@@ -148,7 +148,7 @@ def stored_or_trained(
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p_y - log(1 - p_y) for labels y, (..., N) and (...) to (...)."""
+    """log p_y - log(1 - p_y) for labels y, (..., N), (...) -> (...)."""
     own = logits.gather(-1, labels[..., None])
     others = logits.scatter(-1, labels[..., None], float("-inf")).logsumexp(-1)
     return own[..., 0] - others
@@ -209,7 +209,7 @@ def _read(network: StackedNetwork, x: Tensor, judged: list[Tensor]) -> tuple[Ten
     """Logits (n, N) and features (n, M) of every sample by the network that has not seen it, in eval mode."""
     network.eval()
     longest = max(map(len, judged))
-    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # the shorter folds repeat
+    index = torch.stack([rows[torch.arange(longest) % len(rows)] for rows in judged])  # shorter folds repeat
     logits = features = torch.empty(0)
     for part in index.split(_CHUNK, 1):
         h = network.features(x, part.to(x.device))

@@ -71,7 +71,7 @@ def _stacked(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def features_of(x: Any, label: str | None) -> tuple[NDArray[np.floating], NDArray[Any] | None, Any]:
-    """Samples (n, d) or (n, C, H, W), the label column where it is named, and the frame they came in (else None).
+    """Samples (n, d) or (n, C, H, W), the label column if `label` names it, and the frame they came in, if any.
 
     Args:
         x: an array (n, d), (n, H, W), (n, C, H, W) or (n, H, W, C), or a frame, whose columns of numbers are the
@@ -120,7 +120,7 @@ def class_numbers(y: Any, where: str = "y") -> tuple[Integers, tuple[str, ...]]:
     """Labels as 0..N-1, and the names of the classes: texts, whole numbers of any range, booleans, one-hot rows.
 
     Raises:
-        ValueError: a missing label, a fractional one, another shape.
+        ValueError: a missing label, a fractional label, or another shape.
 
     >>> class_numbers(["dog", "ant", "dog"])
     (array([1, 0, 1]), ('ant', 'dog'))
@@ -153,7 +153,7 @@ def group_numbers(groups: Any, n: int) -> Integers | None:
 
 
 def like(native: Any, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Any:
-    """Columns as a frame of the same kind, with the same index; a `byrote.table.Table` where arrays were given."""
+    """Columns as a frame of the same kind, with the same index; a `byrote.table.Table` if arrays were given."""
     if native is None:
         return Table({name: np.asarray(column) for name, column in columns.items()})
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}

@@ -1,14 +1,15 @@
 """Exact intervals for shares of a population that was checked by strata: melded Clopper-Pearson.
 
-A stratum of N_h samples, n_h of them drawn and checked and k_h found wrong, has two confidence distributions for its
-share p_h: the lower Beta(k_h, n_h - k_h + 1) and the upper Beta(k_h + 1, n_h - k_h), whose quantiles are the ends of
-Clopper and Pearson's interval; for a finite stratum, the hypergeometric law replaces the binomial. The lower end of sum
-W_h p_h is the alpha/2 quantile of the sum of independent draws from the lower distributions, the upper end the 1 -
-alpha/2 quantile of the sum of draws from the upper distributions (Fay, Proschan and Brittain 2015, "Combining
-one-sample confidence procedures for inference in the two-sample case", Biometrics 71, 146).
+Suppose that n_h of the N_h samples of a stratum were drawn and checked, and k_h of them were wrong. The share p_h of
+wrong samples then has two confidence distributions, the lower Beta(k_h, n_h - k_h + 1) and the upper Beta(k_h + 1,
+n_h - k_h). Their quantiles are the ends of Clopper and Pearson's interval; for a finite stratum, the hypergeometric law
+replaces the binomial. The lower end for the sum of W_h p_h is the alpha/2 quantile of the sum of independent draws from
+the lower distributions. The upper end is the (1 - alpha/2) quantile of the sum of draws from the upper distributions
+(Fay, Proschan and Brittain 2015, "Combining one-sample confidence procedures for inference in the two-sample case",
+Biometrics 71, 146).
 
 The quantiles are computed, not simulated: the distributions are laid out on a grid of step 2^-14 and convolved. Each
-value is rounded outward, so that an end lies at most one step per stratum too far out.
+value is rounded outward, so that an end is too far out by at most one step per stratum.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ class Counts:
         size: N_h, samples in the stratum, at least 0.
         checked: n_h, how many were drawn and checked, at most N_h.
         wrong: k_h, how many of these are wrong, at most n_h.
-        unsure: how many of these were answered "unsure"; they count as right at the lower end, as wrong at the upper.
+        unsure: how many of the checked samples were answered "unsure". They count as right for the lower end of an
+            interval, as wrong for the upper end.
     """
 
     size: int
@@ -62,10 +64,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Errors:
-    """How often a reviewer, asked twice about the same samples, disagreed with the first answer.
+    """How often a reviewer who was asked twice about the same samples gave a different second answer.
 
-    Premise: the reviewer takes a right label for wrong as often as a wrong one for right, with probability epsilon <
-    1/2, independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
+    Premise: the reviewer calls right labels wrong as often as wrong labels right, with probability epsilon < 1/2,
+    independently at each look. Two looks then differ with probability d = 2 epsilon (1 - epsilon).
 
     Args:
         twice: samples looked at twice, at least 1.
@@ -106,9 +108,10 @@ def share(
 ) -> tuple[float, float, float]:
     """The share of wrong samples in the union of the strata: estimate, lower end, upper end.
 
-    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the share q_h that the reviewer calls wrong is p_h (1 -
-    epsilon) + (1 - p_h) epsilon, and p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends then average over
-    the confidence distributions of epsilon; for each draw of epsilon, every p_h takes its least favorable value.
+    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the reviewer calls a share q_h = p_h
+    (1 - epsilon) + (1 - p_h) epsilon wrong, so that p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends
+    then average over the confidence distributions of epsilon; for each draw of epsilon, every p_h takes its least
+    favorable value.
 
     Args:
         strata: at least one sample in all. The share of a stratum without checked samples may be anything from 0 to 1.
@@ -141,9 +144,9 @@ def share_of(
 ) -> tuple[float, float, float]:
     """The share of all wrong samples that lies in `part`; if the part is the suspects, this is their recall.
 
-    Formula: A / (A + B), A the wrong samples in the part and B those in the rest. It rises with A and falls with B, so
-    the lower end combines the lower distribution of A with the upper distribution of B, and the upper end combines the
-    other two.
+    Formula: A / (A + B), with A the number of wrong samples in the part and B their number in the rest. It rises with A
+    and falls with B, so the lower end combines the lower distribution of A with the upper distribution of B, and the
+    upper end combines the other two.
 
     Returns:
         value, low, high in [0, 1]; NaN with the interval [0, 1] where no wrong sample was found.
@@ -278,7 +281,7 @@ def _quantile(masses: Array, level: float) -> float:
 
 
 def _ratio_quantile(a: Array, b: Array, level: float) -> float:
-    """The quantile of A / (A + B) of independent A and B on the grid, by bisection; 0/0 counts against the end."""
+    """The quantile of A / (A + B) of independent A and B on the grid, by bisection; 0/0 counts as 0."""
     below = np.append(np.cumsum(a), 1.0)
     places = np.arange(len(b))
     low, high = 0.0, 1.0

@@ -28,7 +28,7 @@ class Buildable(Protocol):
 
 
 class GivenModule:
-    """Copies of the user's module: all have its shape, and layers that can draw weights get fresh ones.
+    """Copies of the user's module, with fresh weights in all layers that can draw their weights.
 
     Args:
         module: maps a batch to logits; its last `nn.Linear` is the classifier.

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 __all__ = ["NEIGHBORS", "neighbor_probabilities"]
 
 NEIGHBORS = 20
-_BLOCK = 1 << 24  # distances computed at a time
+_BLOCK = 1 << 24  # number of distances computed at a time
 
 
 def neighbor_probabilities(
@@ -19,7 +19,8 @@ def neighbor_probabilities(
     Args:
         features: (n, d).
         labels: (n,).
-        folds: (n,); a sample's own fold is left out, because its labels are judged together with the sample's.
+        folds: (n,); a sample's own fold is left out, because its labels are judged together with the sample's own
+            label.
         num_classes: N.
 
     >>> x = np.array([[1., 0.], [1., .1], [0., 1.], [.1, 1.]])

@@ -23,7 +23,7 @@ __all__ = ["Plan", "Stratum", "allocate", "draw", "expected_half_width", "split"
 
 Rows = NDArray[np.int64]
 FORMAT = 1
-LEAST = 10  # samples drawn from each stratum, where it has that many
+LEAST = 10  # samples drawn from each stratum, if it has that many
 SHARES = (0.75, 0.25, 0.03)  # shares of wrong labels that the allocation assumes
 _NAMES = ("suspects", "doubtful", "the rest")
 
@@ -56,11 +56,11 @@ class Plan:
     Attributes:
         labels: digest of the labels that are audited.
         seed: the seed of the draw.
-        confidence: the confidence level of the intervals that settle it.
+        confidence: the confidence level of the intervals that the answers give.
         strata: the strata that the samples are drawn from.
         rows: samples to check, in order.
-        stratum: the number of the stratum of each.
-        given: the given label of each.
+        stratum: the number of the stratum of each of these samples.
+        given: the given label of each of these samples.
         twice: samples among `rows` to check a second time, after all others.
         half_width: the expected half-width of the interval.
         fingerprint: digest of all this; a plan that was changed by hand is refused.
@@ -124,7 +124,7 @@ def split(suspect: NDArray[np.bool_], doubtful: NDArray[np.bool_]) -> list[Rows]
 
     Args:
         suspect: (n,) which samples are suspects.
-        doubtful: (n,) which samples are doubtful, suspects or not.
+        doubtful: (n,) which samples are doubtful, including suspects.
 
     >>> [rows.tolist() for rows in split(np.array([True, False, False]), np.array([True, True, False]))]
     [[0], [1], [2]]
@@ -137,9 +137,9 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
 
     Args:
         sizes: N_h.
-        shares: p_h assumed, each in (0, 1).
-        checks: how many in all. If it exceeds the number of samples, all are drawn; if it is too small for 10 each, the
-            strata get equal shares.
+        shares: the assumed p_h, each in (0, 1).
+        checks: how many to draw in all. If it exceeds the number of samples, all are drawn; if it is too small for 10
+            each, the strata get equal shares.
 
     Returns:
         n_h, each at most N_h, their sum min(checks, N).
@@ -153,7 +153,7 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
     wanted = N * np.sqrt([p * (1 - p) for p in shares])
     drawn = floor.astype(np.float64)
     free = N > 0
-    for _ in range(2 * len(N)):  # each round fixes a stratum at its floor or its size, or ends
+    for _ in range(2 * len(N)):  # each round fixes a stratum at its floor or its size, or ends the loop
         if not free.any() or wanted[free].sum() == 0:
             break
         left = total - drawn[~free].sum()
@@ -208,8 +208,8 @@ def draw(
             samples drawn.
         labels: digest of the labels.
         num_classes: N.
-        checks: looks in all, at least 2; or
-        half_width: the half-width to reach, in (0, .5); the smallest sufficient number of looks is used.
+        checks: the number of looks in all, at least 2; or
+        half_width: the half-width to reach, in (0, .5), with the smallest number of looks that is enough.
         twice: how many of the looks are second looks, which show how often the reviewer errs.
         seed: the seed of the draw.
         confidence: the confidence level of the intervals.
@@ -273,7 +273,7 @@ def _check(checks: int | None, half_width: float | None, twice: int, confidence:
 
 
 def _fewest(width: Callable[[int], float], wanted: float, most: int, twice: int) -> int:
-    """The fewest looks whose expected half-width is at most what is wanted, by bisection."""
+    """The smallest number of looks with an expected half-width of at most `wanted`, by bisection."""
     low, high = twice + 2, most
     if width(high) > wanted:
         raise ValueError(

@@ -12,7 +12,7 @@ from byrote.measures import noise_rate
 
 __all__ = ["label_only"]
 
-_MOST = 1 << 26  # most logits used, .5 GB in float64; beyond that, a random part of the samples
+_MOST = 1 << 26  # largest number of logits used, .5 GB in float64; with more, a random part of the samples is used
 
 
 def label_only(

@@ -31,7 +31,7 @@ class Rate:
         value: the estimate. Where an interval is stated, it assumes symmetric noise; otherwise it comes from the
             transition matrix, or is NaN if there is none.
         low, high: ends of the 95% interval; NaN where the verdict is "cannot tell".
-        verdict: "stated" or "cannot tell".
+        verdict: "stated" if there is an interval, otherwise "cannot tell".
         reason: the reason for the verdict, in one sentence.
         premise: what must be true for the estimate to be right.
         help: what would narrow it down; empty where an interval is stated.
@@ -123,8 +123,9 @@ class Audit:
             half_width: the half-width that the interval should have, in (0, .5); or
             checks: how many looks to take, second looks included.
             twice: how many of the looks are second looks; None: a tenth of `checks`, or 20 with `half_width`. With 0,
-            each answer is taken as right. seed: the seed of the draw. confidence: the confidence level of the
-            intervals.
+                each answer is taken as right.
+            seed: the seed of the draw.
+            confidence: the confidence level of the intervals.
         """
         columns = self.samples
         strata = split(columns["suspect"], columns["doubtful"])
@@ -153,7 +154,7 @@ class Audit:
             ValueError: a plan for other labels, or answers that the plan does not allow.
         """
         if plan.labels != self.labels:
-            raise ValueError("the plan was drawn for other labels than these: draw a new one")
+            raise ValueError("the plan was drawn for other labels: draw a new plan")
         return settle(plan, read_answers(answers), self.names)
 
     def save(self, folder: str | Path) -> Path:
@@ -235,7 +236,7 @@ _MATRICES = ("matrix", "low", "high")
 
 
 def digest_labels(given: NDArray[np.int64], names: Sequence[str]) -> str:
-    """Sixteen hexadecimal digits that identify the labels."""
+    """A digest of the labels, sixteen hexadecimal digits."""
     state = hashlib.sha256("\0".join(names).encode())
     state.update(np.ascontiguousarray(given, dtype="<i8").tobytes())
     return state.hexdigest()[:16]
@@ -255,5 +256,5 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers(stored: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The same mapping with null as NaN in the fields that are numbers."""
+    """The same mapping, with NaN instead of null in the fields that are numbers."""
     return {k: float("nan") if k in names and v is None else v for k, v in stored.items()}

@@ -1,4 +1,4 @@
-"""Intervals that hold at every moment, so that a reviewer may watch them and stop as soon as they are narrow enough.
+"""Intervals that are valid at every moment, so that a reviewer may stop as soon as they are narrow enough.
 
 A confidence sequence by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
 betting", JRSS B 86, 1; without replacement: their section 5). At look t, with N samples in all, let each stratum hold
@@ -7,9 +7,9 @@ far. The next sample comes from stratum h with probability m_h / m, as the plan 
 
     Y = w / N + (u_h / N) (m / m_h) X,    X = 1 where its label is wrong,
 
-has the mean theta, the share of wrong labels, whatever was seen before. So a gambler who bets on Y against the value
-theta = c, with stakes that depend on the past alone, has a capital that ever exceeds 2 / alpha with probability at most
-alpha / 2 if c is right. The interval consists of the values against which no capital has ever exceeded 2 / alpha.
+has the mean theta, the share of wrong labels, whatever was seen before. Now let a gambler bet on Y against the value
+theta = c, with stakes that depend on the past alone. If c is right, the probability that the capital ever exceeds 2 /
+alpha is at most alpha / 2. The interval consists of the values against which no capital has ever exceeded 2 / alpha.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def running_share(
         confidence: the probability that the interval holds at all moments together, in (0, 1).
 
     Returns:
-        low, high, each (t,); low never falls, and high never rises. From the moment at which a stratum has no planned
-        sample left while others have, the interval no longer changes.
+        low, high, each (t,); low never falls, and high never rises. Once one stratum has no planned samples left while
+        other strata still have some, the interval no longer changes.
 
     >>> low, high = running_share([0] * 60, [look % 10 == 5 for look in range(60)], [1000], [60])
     >>> bool(low[-1] < .1 < high[-1]), bool((np.diff(high) <= 0).all())
@@ -84,12 +84,12 @@ def running_share(
 
 
 def _open(planned: Array, unseen: Array) -> bool:
-    """Whether every stratum with unseen samples still has planned ones, so that the mean of Y is theta."""
+    """Whether every stratum with unseen samples still has planned samples, so that the mean of Y is theta."""
     return bool(((planned > 0) | (unseen == 0)).all())
 
 
 def _ends(plausible: NDArray[np.bool_], wrong: int, unseen: float, total: int) -> tuple[float, float]:
-    """The ends of the candidates not ruled out, half a step outward, but never beyond the shares that were counted."""
+    """The ends of the candidates that are not ruled out, half a step outward, but within the counted shares."""
     places = np.flatnonzero(plausible)
     sure_low, sure_high = wrong / total, (wrong + unseen) / total
     if not len(places):

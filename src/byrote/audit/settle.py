@@ -50,13 +50,13 @@ class Settled:
         precision: share of the suspects whose label is wrong; NaN without suspects.
         recall: share of the wrong labels that are suspects; NaN where no wrong label was found.
         by_class: rate for each given label.
-        checked, unsure: samples answered, and how many of them with "unsure".
-        planned: samples that the plan asks for.
-        twice, differ: second looks, and how many of them differ from the first.
+        checked, unsure: the number of samples answered, and of those answered "unsure".
+        planned: the number of samples that the plan asks for.
+        twice, differ: the number of second looks, and of those that differ from the first look.
         reviewer_error: estimated share of wrong answers; NaN without second looks.
-        verdict: "settled" where the plan was answered to its end, else "so far".
+        verdict: "settled" if every look of the plan was answered, otherwise "so far".
         premise: what must be true for the intervals to hold.
-        corrected: the label that the reviewer gave instead, by row.
+        corrected: by row, the label that the reviewer gave instead of a wrong one.
         counted: the counts of each stratum of the plan.
     """
 
@@ -103,12 +103,12 @@ class Settled:
 def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settled:
     """Estimate shares from the answers.
 
-    Once every planned sample is answered, the intervals are melded Clopper-Pearson. Before that, the interval of the
+    Once every planned sample is answered, the intervals are melded Clopper-Pearson. Before that, the interval for the
     rate is a confidence sequence, because a reviewer who watches it may stop at a convenient moment; precision, recall
     and the classes are estimated only at the end.
 
     Args:
-        plan: what was drawn.
+        plan: the plan of the samples that were drawn.
         answers: (row, answer) pairs, see `answers.read_answers`.
         names: the names of the classes.
 
@@ -185,7 +185,9 @@ def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
 
 
 def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
-    """The share among samples of one label: given their number in a stratum's draw, they are a random draw too."""
+    """The share of wrong labels among samples of one given label.
+
+    Within a stratum, the checked samples of that label are a random sample of all its samples with the label."""
     counts = [_counts(plan, seen, h, label) for h in range(len(plan.strata))]
     checked = sum(c.checked for c in counts)
     if not checked:

@@ -1,4 +1,4 @@
-"""The sheet of answers, `answers.csv`: one row per look in the plan's order, its answer blank until it is given."""
+"""The sheet of answers, `answers.csv`: one row per look in the plan's order, with a blank answer until one is given."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def read_sheet(path: Path, plan: Plan) -> tuple[list[str], bool]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a row that the plan does not ask for, or not that often.
+        ValueError: a row that the plan does not ask for, or that occurs more often than in the plan.
     """
     text = path.read_text("utf-8-sig")
     torn = bool(text) and not text.endswith(("\n", "\r"))

@@ -1,4 +1,4 @@
-"""Samples in a form that a person can judge: a picture, the cells of a table, or numbers; read from the user's files.
+"""Samples in a form that a person can judge, from the user's files: a picture, the cells of a table, or numbers.
 
 The files are only read, and only for the requested samples. A missing file raises no error.
 """
@@ -24,8 +24,8 @@ __all__ = ["Fields", "Picture", "Samples"]
 Fields = tuple[tuple[str, str], ...]
 """The fields of a sample, as pairs of name and text, in order."""
 _SHARP = 64  # pixels of a side up to which a picture is stored without loss
-_NUMBERS = 16  # how many numbers of a row are shown
-_LIKELIEST = 5  # classes whose probabilities are shown
+_NUMBERS = 16  # largest number of values of a row that are shown
+_LIKELIEST = 5  # number of classes whose probabilities are shown
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Picture:
 
 
 class Samples:
-    """The samples of an audit, read from where they were audited.
+    """The samples of an audit, read from the files that were audited.
 
     Args:
         audit: written by `byrote audit`, which records the paths of the files; an audit made in Python has only ids.
@@ -118,7 +118,7 @@ class Samples:
         }
 
     def _numbers(self, row: int) -> Fields:
-        """The first numbers of a row, or the likeliest classes."""
+        """The first numbers of a row, or the probabilities of the likeliest classes."""
         if self._array is None or self._array.ndim != 2:
             return ()
         values = np.asarray(self._array[row], dtype=np.float64)
@@ -134,7 +134,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def _encoded(pixels: NDArray[Any], side: int) -> Picture:
-    """Pixels (C, H, W) of any depth as a PNG where small, else as a JPEG."""
+    """Pixels (C, H, W) of any depth as a picture: a PNG if it is small, otherwise a JPEG."""
     pillow = require("PIL.Image", "images")
     if pixels.shape[0] not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels, got {pixels.shape[0]}")

@@ -32,7 +32,7 @@ class Source:
         names: the names of the classes.
         ids: the name of each sample: the path of its file within the folder, or its row.
         groups: (n,), or None.
-        about: where it came from, for the record.
+        about: where the samples came from, for the record.
         notes: what was left out, one sentence for each kind.
     """
 
@@ -98,7 +98,7 @@ def column_file(path: Path, column: str | None = None) -> NDArray[Any]:
     """One value per sample: an .npy file, a column of a .csv or .parquet table, or the lines of a text file.
 
     Args:
-        column: a column of the table; None: its only column, or the one called label.
+        column: a column of the table; None: its only column, or the column named label.
     """
     if path.suffix.lower() == ".npy":
         return read_npy(path)
@@ -133,8 +133,8 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
     source = _beside(p, path, labels, column, None, "probabilities")
     if len(source.names) != p.shape[1]:
         raise ValueError(
-            f"{inputs.shown(path)} has {p.shape[1]} columns and the labels name {len(source.names)} classes: each "
-            "column needs its class, in the order of the names or numbers"
+            f"{inputs.shown(path)} has {p.shape[1]} columns, but the labels name {len(source.names)} classes: give "
+            "one column per class, in the order of the class names or numbers"
         )
     return source
 
@@ -142,12 +142,14 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
 def _beside(x: NDArray[Any], path: Path, labels: Path, column: str | None, groups: Path | None, kind: str) -> Source:
     cells = column_file(labels, column)
     whole = kind == "probabilities" and np.asarray(cells).dtype.kind in "iu" and len(cells)
-    if whole and int(cells.min()) >= 0 and int(cells.max()) < x.shape[1]:  # classes without a sample keep their column
+    if whole and int(cells.min()) >= 0 and int(cells.max()) < x.shape[1]:  # classes without samples keep their columns
         numbers, names = np.asarray(cells, dtype=np.int64), tuple(map(str, range(x.shape[1])))
     else:
         numbers, names = class_numbers(cells, inputs.shown(labels))
     if len(numbers) != len(x):
-        raise ValueError(f"{inputs.shown(path)} has {len(x)} rows and {inputs.shown(labels)} {len(numbers)} labels")
+        raise ValueError(
+            f"{inputs.shown(path)} has {len(x)} rows, but {inputs.shown(labels)} has {len(numbers)} labels"
+        )
     return Source(
         x=x,
         labels=numbers,

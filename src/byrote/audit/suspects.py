@@ -26,16 +26,16 @@ _BINS = 4  # bins of confidence within a predicted class
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One row per sample, (n,) each.
+    """The judgment of n samples; each field is (n,).
 
     Attributes:
         suggested: the class that the networks predict; equal to the given label where they agree with it.
         score: in [0, 1]; the higher it is, the likelier the label is wrong.
-        probability: that the label is wrong, in [0, 1], never falling in the score.
+        probability: the probability that the label is wrong, in [0, 1]; it never falls as the score rises.
         suspect: the labels to look at first: those with the highest scores, as many as the estimated rate implies.
         doubtful: the networks find the given label more likely wrong than right; without an estimated rate these are
             the suspects.
-        kind: an index of `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
+        kind: an index into `KINDS`: a suspect is "wrong", "ambiguous" where the given class is nearly as likely as the
             suggested one, or "duplicate" where a near duplicate has another label.
     """
 
@@ -59,11 +59,11 @@ def judge_labels(
     """Judge every label.
 
     Args:
-        labels: (n,) given.
-        predicted: (n,) likeliest class, held out, mean over epochs.
-        confidence: (n,) its probability.
+        labels: (n,) given labels.
+        predicted: (n,) the likeliest class by the mean held-out probabilities over epochs.
+        confidence: (n,) the probability of the predicted class.
         own: (n,) the probability of the given label.
-        log_odds: (n,) of the given label, mean over epochs and networks.
+        log_odds: (n,) the log-odds of the given label, mean over epochs and networks.
         transition: how labels were confused, where it could be estimated.
         twin: (n,) a near duplicate of each sample, -1 where there is none.
     """
@@ -87,11 +87,11 @@ def probability_wrong(
 ) -> Array:
     """P(wrong), which never falls as the score rises.
 
-    Where T is known, let pi_k be the shares of the true classes among the samples of one predicted class and one
-    quarter of confidence, which follow from their labels by EM. A label a is then wrong with probability 1 - pi_a T_aa
-    / sum_k pi_k T_ka. Over all samples in the order of the score, these probabilities are made to rise by isotonic
-    regression. Where T is not known, P(wrong) is one minus the network's own probability of the label, made to rise in
-    the same way; it may then be uncalibrated.
+    Where T is known, group the samples by predicted class and by quarter of confidence, and let pi_k be the shares of
+    the true classes in a group, which follow from its labels by EM. A label a is then wrong with probability 1 - (pi_a
+    T_aa / sum_k pi_k T_ka). Over all samples in the order of the score, these probabilities are made to rise by
+    isotonic regression. Where T is not known, P(wrong) is one minus the network's own probability of the label, made to
+    rise in the same way; it may then be uncalibrated.
     """
     raw = 1 - own
     if transition.verdict == "stated":
@@ -110,7 +110,7 @@ def probability_wrong(
 
 
 def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
-    """P(wrong) for each given label among samples of one predicted class and confidence. # (N,)"""
+    """P(wrong) for each given label, (N,), among samples of one predicted class and one quarter of confidence."""
     N = len(T)
     counts = np.bincount(labels, minlength=N).astype(np.float64)
     pi = np.full(N, 0.1 / (N - 1))
@@ -124,7 +124,7 @@ def _wrong_by_label(labels: Integers, predicted: int, T: Array) -> Array:
 
 
 def reasons(judged: Judged, labels: Integers, names: tuple[str, ...], twin: Integers | None = None) -> NDArray[Any]:
-    """Why each sample has its kind, one sentence each; empty for labels that fit. # (n,) object"""
+    """Why each sample has its kind, an object array (n,) of one sentence each; empty for labels that fit."""
     sentences = np.full(len(labels), "", dtype=object)
     for row in np.flatnonzero(judged.kind).tolist():
         given, other = names[labels[row]], names[judged.suggested[row]]

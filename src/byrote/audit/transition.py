@@ -1,8 +1,8 @@
 """How labels were confused, from samples and labels alone: the transition matrix T, T[k, a] = P(given a | true k).
 
-Consensus estimator, after Zhu, Song and Liu (ICML 2021). Within the samples that are predicted as class r, take a
-sample and the two that lie nearest to it. If the three share their true class and their labels were drawn
-independently of each other, their labels a, b, c have
+Consensus estimator, after Zhu, Song and Liu (ICML 2021). Among the samples that are predicted as class r, take a sample
+and the two samples nearest to it. If the three share their true class and their labels were drawn independently of each
+other, their labels a, b, c have
 
     P(a, b, c | r) = sum_k pi_{k|r} T_ka T_kb T_kc,
 
@@ -78,7 +78,7 @@ def consensus(
     N = probabilities.shape[1]
     if N > MOST_CLASSES:
         return _unknown(
-            N, 0, f"a matrix of {N} classes has {N * N} entries: at most {MOST_CLASSES} classes are estimated"
+            N, 0, f"a matrix of {N} classes has {N * N} entries: it is estimated for at most {MOST_CLASSES} classes"
         )
     counted = triples(labels, probabilities, features, folds)
     seen = np.bincount(counted[:, 0], minlength=N)
@@ -121,7 +121,7 @@ def _unknown(N: int, count: int, reason: str) -> Transition:
 def triples(
     labels: Integers, probabilities: NDArray[np.floating], features: NDArray[np.floating], folds: Integers
 ) -> Integers:
-    """(t, 4): predicted class, label of a sample, and labels of its two nearest samples, for the surest quarter.
+    """Rows (t, 4) for the surest quarter: predicted class, label of a sample, labels of its two nearest samples.
 
     Distances are Euclidean between features of unit length.
     """
@@ -141,7 +141,7 @@ def triples(
 
 
 def _two_nearest(x: Array) -> Integers:
-    """(g, 2): the places of the two other rows that lie nearest; of equal distances the first."""
+    """The positions of the two other rows nearest to each row, (g, 2); at equal distances the first rows."""
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     alike = x @ x.T
     np.fill_diagonal(alike, -np.inf)
@@ -153,14 +153,14 @@ def _two_nearest(x: Array) -> Integers:
 def fit(
     keys: Integers, counts: Array, num_classes: int, start: Array | None = None, rounds: int = 300
 ) -> tuple[Array, Array]:
-    """T and pi_{k|r} of largest likelihood, by EM.
+    """The T and pi_{k|r} of maximum likelihood, by EM.
 
     Args:
         keys: (u, 4) different rows of `triples`.
-        counts: (u,) how often each occurred, 0 or more.
+        counts: (u,) how often each row occurred, 0 or more.
         num_classes: N.
         start: T to start from; None: .8 on the diagonal.
-        rounds: most iterations; EM stops when no entry of T changes by 1e-6.
+        rounds: the largest number of iterations; EM stops when no entry of T changes by 1e-6.
 
     Returns:
         T (N, N) and pi (N, N), rows r.
@@ -191,13 +191,13 @@ def fit(
 
 
 def _rows_to_one(values: Array) -> Array:
-    """Rows divided by their sums; a row without any weight is the unit vector of its own class."""
+    """Rows divided by their sums; a row of zeros becomes the unit vector of its own class."""
     sums = values.sum(axis=1, keepdims=True)
     return np.where(sums > 0, values / np.where(sums > 0, sums, 1), np.eye(len(values)))
 
 
 def _prior(T: Array, shares: Array) -> Array:
-    """pi >= 0 with T' pi nearest to the shares of the given labels, summing to 1."""
+    """The pi >= 0 with sum 1 for which T' pi is nearest to the shares of the given labels."""
     pi, _ = nnls(T.T, shares)
     total = pi.sum()
     return np.asarray(pi / total if total > 0 else shares, dtype=np.float64)

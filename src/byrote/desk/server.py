@@ -154,7 +154,7 @@ class _Desk:
             )
 
     def _page(self) -> None:
-        """One visit of the page."""
+        """One visit to the page."""
         from nicegui import ui
 
         ui.add_css(text("byrote.pages", "page.css") + text("byrote.desk", "desk.css"))

@@ -69,11 +69,11 @@ class Loss(Component, family="losses"):
     stateful: ClassVar[bool] = False
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
-        """The loss of each sample, (..., N) and (...) to (...); z is float32 or float64, y int64 in range."""
+        """The loss of each sample, (..., N), (...) -> (...); z is float32 or float64, y is int64 and in range."""
         raise NotImplementedError(f"{type(self).__name__} needs a method formula(z, y)")
 
     def formula_of_all(self, z: Tensor) -> Tensor:
-        """The loss of each sample under every label, (..., N) to (..., N).
+        """The loss of each sample under every label, (..., N) -> (..., N).
 
         This default evaluates `formula` for all N labels in one call, at N times its memory.
         """
@@ -129,7 +129,7 @@ class Loss(Component, family="losses"):
 
     @classmethod
     def example(cls, num_classes: int) -> Self:
-        """The loss with its defaults; a loss with a required argument takes a typical value."""
+        """The loss with its defaults, and with a typical value for a required argument."""
         return cls()
 
     @property
@@ -185,7 +185,7 @@ class Loss(Component, family="losses"):
         return None
 
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The labels as int64, after checks of shapes, dtypes and, except while torch compiles, range."""
+        """The labels as int64, after checks of shape, dtype and range; no check of the range while torch compiles."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")

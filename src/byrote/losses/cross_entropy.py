@@ -17,7 +17,7 @@ __all__ = ["CrossEntropy", "Focal", "LabelRelaxation", "LabelSmoothing"]
 class CrossEntropy(Loss):
     """L = -log p_y.
 
-    The usual loss: unbounded, not symmetric, and the one that memorizes most readily (MD; LF).
+    The usual loss: unbounded, not symmetric, and the loss that memorizes most readily (MD; LF).
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class CrossEntropy(Loss):
 class LabelSmoothing(Loss):
     """L = -sum_k t_k log p_k with t = (1 - alpha) e_y + (alpha/N) 1.
 
-    The optimal logit gap is finite, because the loss is least at p_y = 1 - alpha + alpha/N. Equal to torch's
+    The optimal logit gap is finite, because the loss is least at p_y = 1 - alpha + alpha/N. This is torch's
     `label_smoothing`. Szegedy et al. 2016; MD uses alpha = .1.
 
     Args:
@@ -75,8 +75,8 @@ class LabelSmoothing(Loss):
 class LabelRelaxation(Loss):
     """L = 0 if p_y > 1 - alpha, else (1-alpha) log((1-alpha)/p_y) + alpha log(alpha/(1-p_y)).
 
-    The divergence of the prediction from the nearest of all distributions that give the label a probability of 1 -
-    alpha or more: the label is trusted, but not completely. Lienen & Huellermeier, "From Label Smoothing to Label
+    The divergence of the prediction from the nearest of all distributions that give the label a probability of
+    1 - alpha or more: the label is trusted, but not completely. Lienen & Huellermeier, "From Label Smoothing to Label
     Relaxation", AAAI 2021; MD uses alpha = .1.
 
     Written in the margin m = log(p_y/(1-p_y)) it is (1-alpha) softplus(-m) + alpha softplus(m) - H(alpha), and

@@ -49,7 +49,7 @@ class Normalized(Loss):
 
     @property
     def label(self) -> str:
-        """N and the name of the loss: NCE, NFL, ..."""
+        """The letter N and the name of the loss: NCE, NFL, ..."""
         return f"N{self.loss.label}"
 
     @property
@@ -93,7 +93,7 @@ class _Sum(Loss, abstract=True):
 
     @property
     def label(self) -> str:
-        """The two names with a plus: NCE+MAE, ..."""
+        """The two names joined by a plus: NCE+MAE, ..."""
         (_, active), (_, passive) = self.terms()
         return f"{active.label}+{passive.label}"
 
@@ -160,7 +160,7 @@ _AGCE = AGCE(a=6.0, q=1.5)
 
 
 class _Pair(_Sum, abstract=True):
-    """A pair of losses with a name of its own, which is part of a run's key; its fields are the two weights alone."""
+    """A pair of losses with a name of its own, which is part of a run's key; its only fields are the two weights."""
 
     parts: ClassVar[tuple[Loss, Loss]]
     alpha: float = Field(default=1.0, ge=0)

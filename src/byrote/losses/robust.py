@@ -98,7 +98,7 @@ class ReverseCrossEntropy(Loss):
     Robust Learning with Noisy Labels", ICCV 2019.
 
     Args:
-        log_zero: A, below 0. The released codes clip the one-hot label at 1e-4, so A = log 1e-4 = -9.21.
+        log_zero: A, below 0. The released code clips the one-hot label at 1e-4, so A = log 1e-4 = -9.21.
 
     Example:
         >>> import torch

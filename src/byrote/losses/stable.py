@@ -1,9 +1,9 @@
 """Arithmetic on logits that every loss uses, with values and gradients that stay accurate at large logits.
 
 Notation: z are logits with the N classes on the last axis, y the label, p = softmax(z). Everything that depends on p_y
-alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then log p_y = logsigmoid(m) and log(1 -
-p_y) = logsigmoid(-m). This avoids the subtraction from 1, which in float32 gives NaN or a gradient of exactly zero once
-logit gaps exceed about 17.
+alone is written in the margin m = z_y - log sum_{k != y} exp(z_k), because then log p_y = logsigmoid(m) and
+log(1 - p_y) = logsigmoid(-m). This avoids the subtraction from 1, which in float32 gives NaN or a gradient of exactly
+zero once logit gaps exceed about 17.
 """
 
 import torch
@@ -25,12 +25,12 @@ __all__ = [
 
 
 def pick(values: Tensor, y: Tensor) -> Tensor:
-    """values[..., y]: one class of each sample, (..., N) and (...) to (...)."""
+    """values[..., y]: one class of each sample, (..., N), (...) -> (...)."""
     return values.gather(-1, y.unsqueeze(-1)).squeeze(-1)
 
 
 def is_class(z: Tensor, y: Tensor) -> Tensor:
-    """[k = y] for every class k, (..., N) and (...) to booleans (..., N); never waits for the device."""
+    """[k = y] for every class k, (..., N), (...) -> booleans (..., N); never waits for the device."""
     return y.unsqueeze(-1) == torch.arange(z.shape[-1], device=z.device)
 
 
@@ -40,12 +40,12 @@ def one_hot(z: Tensor, y: Tensor) -> Tensor:
 
 
 def row_of(table: Tensor, y: Tensor) -> Tensor:
-    """table[y], (N, ...) and (...) to (..., ...); unlike indexing by a single number, never waits for the device."""
+    """table[y], (N, ...), (...) -> (..., ...); unlike indexing by a single number, never waits for the device."""
     return table.index_select(0, y.reshape(-1)).view((*y.shape, *table.shape[1:]))
 
 
 def log_sum_exp(values: Tensor) -> Tensor:
-    """log sum_k exp(v_k), (..., N) to (...); -inf with gradient 0 where every v_k is -inf.
+    """log sum_k exp(v_k), (..., N) -> (...); -inf with gradient 0 where every v_k is -inf.
 
     The largest value is subtracted first and detached from the graph: the gradient of torch's logsumexp divides by the
     rounded total and is off by up to 5e-4 near 1e4 in float32.
@@ -73,7 +73,7 @@ def finite_log(log_p: Tensor) -> Tensor:
 
 
 def margin(z: Tensor, y: Tensor) -> Tensor:
-    """m = z_y - log sum_{k != y} exp(z_k), the log odds of the label, (..., N) and (...) to (...).
+    """m = z_y - log sum_{k != y} exp(z_k), the log-odds of the label, (..., N), (...) -> (...).
 
     As in `log_sum_exp`, the largest other logit is subtracted first, here from both terms, so that the difference of
     two close logits stays exact however large they are. Masked classes (-inf) do not count; the margin is infinite
@@ -95,8 +95,8 @@ def log_p_and_rest(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def log_p_and_rest_of_all(z: Tensor) -> tuple[Tensor, Tensor]:
     """log p_k and log(1 - p_k) of every class, each of shape (..., N).
 
-    Only the largest class can have p > 1/2, where 1 - p must not be formed by subtraction: its two logarithms
-    come from its margin, those of the others from log_softmax.
+    Only the largest class can have p > 1/2, where 1 - p must not be formed by subtraction: its two logarithms come from
+    its margin, and the logarithms of the other classes come from log_softmax.
     """
     log_p = z.log_softmax(-1)
     top = z.detach().argmax(-1)

@@ -24,7 +24,7 @@ class RememberingLoss(Loss, abstract=True):
         raise NotImplementedError(f"{type(self).__name__} needs a method remembered(z, t)")
 
     def formula_with(self, z: Tensor, y: Tensor, t: Tensor) -> Tensor:
-        """The loss of each sample given its t, (..., N), (...), (..., N) to (...)."""
+        """The loss of each sample given its t, (..., N), (...), (..., N) -> (...)."""
         raise NotImplementedError(f"{type(self).__name__} needs a method formula_with(z, y, t)")
 
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class RememberingModule(LossModule):
     """A loss and its memory: buffer `state` (n, N), or (S, n, N) over S runs.
 
     In train mode each call updates the rows that `index` names, each of them once; in eval mode it only reads them. A
-    sample whose logits are NaN or infinite keeps the memory it had.
+    sample whose logits are NaN or infinite keeps its memory.
     """
 
     loss: RememberingLoss
@@ -70,7 +70,7 @@ class RememberingModule(LossModule):
         self.register_buffer("state", torch.zeros(shape))
 
     def per_sample(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
-        """The loss of each sample, unchecked: logits (..., N), labels and index (...) to (...)."""
+        """The loss of each sample, unchecked; logits are (..., N), labels and index (...), and so is the loss."""
         if index is None:
             raise ValueError(f"{self.loss.label} needs index=, the number of each sample in 0..n-1")
         z = widen(logits)
@@ -131,7 +131,7 @@ class EarlyLearning(RememberingLoss):
 
     Args:
         beta: memory, 0 <= beta < 1; .7 in the authors' CIFAR-10 runs, .9 for CIFAR-100.
-        strength: lambda, at least 0; 3 there, 7 for CIFAR-100.
+        strength: lambda, at least 0; 3 in the authors' CIFAR-10 runs, 7 for CIFAR-100.
 
     Example:
         >>> import torch

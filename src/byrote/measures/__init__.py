@@ -1,6 +1,6 @@
 """Measures of memorization and neural collapse.
 
-Each name is loaded when first used, so that the parts which work on plain numbers (`curves`) load no torch.
+Each name is loaded when first used, so that the parts that work on plain numbers (`curves`) do not load torch.
 """
 
 import importlib

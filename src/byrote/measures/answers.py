@@ -69,8 +69,8 @@ class Answers:
         other = labels != labels[last[index]]
         if bool(other.any()):
             raise ValueError(
-                f"a sample must keep its observed label, but {int(other.sum())} came with two labels, the first at "
-                f"position {int(index[other][0])}: give each sample its own number in the index"
+                f"a sample must keep its observed label, but {int(other.sum())} came with two labels, the first of "
+                f"them at position {int(index[other][0])}: give each sample its own number in the index"
             )
         if len(rows) == len(index) and bool((rows[1:] > rows[:-1]).all()):
             return index, features, logits, labels

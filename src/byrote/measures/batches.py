@@ -214,7 +214,7 @@ def _member(batch: Any, name: str, place: Place) -> Any:
         keys = isinstance(known, Mapping)
         members = f"the keys {', '.join(map(str, known))}" if keys else f"{len(batch)} positions"
         raise ValueError(
-            f"{name}={place!r} must name a member, but there are only {members}: name the right one with {name}="
+            f"{name}={place!r} must name a member, but there are only {members}: name the right member with {name}="
         ) from None
 
 
@@ -225,7 +225,7 @@ def _bare(loader: Any) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """The value with the tensors at any depth in it moved to the device."""
+    """The value, with all tensors in it moved to the device, however deeply they are nested."""
     if hasattr(value, "to"):
         return value.to(device)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Features in blocks, read as float64 a few rows at a time and summed by class; half-stored symmetric matrices."""
+"""Features read as float64 in blocks of a few rows and summed by class, and symmetric matrices stored by half."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PANEL = 256  # rows of one panel of a symmetric matrix
 
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Features (B, M) without a graph and int64 labels (B,), checked."""
+    """Features (B, M) without a graph and labels (B,) as int64, after checks."""
     features = matrix("features", features)
     return features, class_labels("labels", labels, num_classes, len(features)).to(features.device)
 
@@ -73,7 +73,7 @@ def unpacked(packed: Tensor, width: int) -> Tensor:
 
 
 def add_gram_(packed: Tensor, rows: Tensor, sign: float = 1.0) -> None:
-    """packed += sign * rows^T rows: about half of the flops of the full product."""
+    """packed += sign * rows^T rows, with about half the flops of the full product."""
     for start, panel in panels(packed, rows.shape[1]):
         panel.addmm_(rows[:, start : start + len(panel)].T, rows[:, start:], alpha=sign)
 

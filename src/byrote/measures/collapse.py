@@ -24,13 +24,13 @@ class NC2:
 
     norm_cv: float  # coefficient of variation (ddof 1) of ||h_n||; 0: positive collapse; > 1 at N = 2: one at zero
     uncentred_cosine: float  # mean cos(h_n, h_k); 0: positive-feature collapse, mutually orthogonal (MD Def. 3.1)
-    centred_norm_cv: float  # the same of ||h_n - hbar||; 0: NC2
+    centred_norm_cv: float  # coefficient of variation of ||h_n - hbar||; 0: NC2
     centred_cosine: float  # mean cos(h_n - hbar, h_k - hbar); -1/(N-1): NC2
     cosine_deviation: float  # mean abs(cos(h_n - hbar, h_k - hbar) + 1/(N-1)); 0: NC2
 
 
 def nc2(moments: ClassMeans) -> NC2:
-    """Equal norms and equal angles of the class means: simplex frame (centered), orthogonal frame (uncentered).
+    """How close the class means are to a simplex frame (centered) or to an orthogonal frame (uncentered).
 
     Claim: at collapse the centered class means have equal norm and cosine -1/(N-1) (Papyan et al. 2020); with
     non-negative features the class means themselves have equal norm and are orthogonal (Nguyen et al. 2023, Def. 3.1).
@@ -125,10 +125,11 @@ def nc4(features: Tensor, weight: Tensor, bias: Tensor | None, means: Tensor) ->
 
 
 def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
-    """Numerical rank of the features about their mean: singular values above `tolerance` times the largest.
+    """Numerical rank of the centered features: the number of singular values above `tolerance` times the largest.
 
-    The covariance is Sigma_W + Sigma_B; tolerance .001 is that of Masarczyk et al. 2023 (the tunnel effect). 0 for
-    constant features. Raises ValueError for NaN features (an integer cannot be NaN) and for a tolerance outside (0, 1).
+    The covariance is Sigma_W + Sigma_B; a tolerance of .001 is that of Masarczyk et al. 2023 (the tunnel effect). The
+    rank is 0 for constant features. Raises ValueError for NaN features (an integer cannot be NaN) and for a tolerance
+    outside (0, 1).
 
     >>> import torch
     >>> features = torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [9.0, 5.0, 1.0], [11.0, 5.0, 1.0]])
@@ -143,7 +144,7 @@ def feature_rank(moments: ClassMoments, tolerance: float = 1e-3) -> int:
     centered = moments.centered(by_sample=not averaged)
     covariance = moments.within(averaged) + (centered * (share / share.sum())[:, None]).T @ centered
     if not bool(covariance.isfinite().all()):
-        raise ValueError("features must be finite to have a rank, got NaN or infinite ones")
+        raise ValueError("features must be finite to have a rank, got NaN or infinity")
     variances, directions = torch.linalg.eigh(covariance)
     floor = directions.square().T @ (moments.epsilon * moments.scale).square()
     return int((variances > torch.maximum(floor, tolerance**2 * variances[-1])).sum())

@@ -31,8 +31,8 @@ def area_between(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
 def crossing_epoch(epochs: Numbers, j2: Numbers, j1: Numbers) -> float:
     """Epoch at which J1 rises above J2 for the last time, linearly interpolated between two evaluations.
 
-    From there on the network agrees with the observed labels more than with the true ones: memorization has set in. The
-    first epoch if J1 is above J2 throughout; NaN if J1 is not above J2 at the end, or if a value is NaN.
+    From there on the network agrees with the observed labels more than with the true labels: memorization has set in.
+    Returns the first epoch if J1 is above J2 throughout; NaN if J1 is not above J2 at the end, or if a value is NaN.
 
     >>> crossing_epoch([1, 2, 3], j2=[0.5, 0.75, 0.75], j1=[0.25, 0.5, 1.0])
     2.5

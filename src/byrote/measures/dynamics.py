@@ -28,10 +28,10 @@ _ROWS = 1024  # rows copied at a time
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the logit of the labeled class lies above the largest other one; negative: not predicted.
+    """How far the logit of the labeled class lies above the largest other logit; negative: not predicted.
 
-    Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN; a
-        masked class (logit -inf) is not compared, and a masked label has margin -inf.
+    Formula: z_y - max_{k != y} z_k, (n,) in the dtype of the logits (n, C), C at least 2. A NaN logit gives NaN. A
+    masked class (logit -inf) is not compared, and a masked label has margin -inf.
 
     Raises: ValueError for a single column, or labels that do not fit; TypeError for labels that are not integers.
 
@@ -54,14 +54,16 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SampleHistory:
-    """The course of n samples over training, as a value: `after(epoch, logits)` gives the next one. Tensors are (n,).
+    """The course of n samples over training, as a value. All tensors are (n,).
+
+    The method `after(epoch, logits)` returns the history after the next evaluation.
 
     Why: wrong labels are learned late (first-learned epoch), forgotten again (forgetting events: Toneva et al. 2019)
     and predicted with small margins (area under the margin, the mean margin over epochs: Pleiss et al. 2020).
 
-    Call `start` with the labels, then `after` at each evaluated epoch with the logits of every sample, or with those of
-    one batch after the other and the `index` of its samples. One epoch of 50,000 samples and 100 classes costs tens of
-    milliseconds.
+    Call `start` with the labels, then call `after` at each evaluated epoch, either once with the logits of all samples
+    or once per batch with its logits and the `index` of its samples. One epoch of 50,000 samples and 100 classes costs
+    tens of milliseconds.
 
     >>> import torch
     >>> history = SampleHistory.start(true=torch.tensor([0, 1]), observed=torch.tensor([0, 0]))
@@ -156,7 +158,7 @@ class SampleHistory:
 
 
 def _put(column: Tensor, rows: Tensor | slice, values: Tensor) -> Tensor:
-    """A copy of the column with other values in some rows."""
+    """A copy of the column with new values in some rows."""
     column = column.clone()
     column[rows] = values.to(column.device)
     return column

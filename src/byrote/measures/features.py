@@ -44,12 +44,12 @@ class ClassMeans(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features (n, M) and labels (n,) as a value: its class means, axes and NC1, each computed once, on first use.
+    """Features (n, M) and labels (n,) as a value; its class means, axes and NC1 are each computed once, on first use.
 
     Why: with features in memory, NC1 needs no scatter matrix, only the variance along the r <= N-1 axes of the class
-    means: n M r flops in place of n M^2. What several measures need (the class means, their singular value
-    decomposition) is computed for all of them together. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a
-    `FeatureSet` or `ClassMoments`. Only `ClassMoments` can be merged: use them for chunks and workers.
+    means: n M r flops in place of n M^2. Results that several measures need (the class means, their singular value
+    decomposition) are computed only once. `nc1`, `nc2`, `nc3`, `cdnv`, `def31` and others take a `FeatureSet` or
+    `ClassMoments`. Only `ClassMoments` can be merged: use them for chunks and workers.
 
     Build it with `of`. Memory: the features themselves, two N x M matrices.
 

@@ -85,8 +85,8 @@ class Head:
     def classifier(self, outputs: int, width: int) -> tuple[Tensor | None, Tensor | None]:
         """Copies of the weight (C, M) and the bias (C,) of a linear head as they are now, on the CPU.
 
-        (None, None) for a head that is not known or not linear, or gives more than the C logits. Where features were
-        passed and no head was named, the head is the only `nn.Linear` of that shape.
+        (None, None) for a head that is not known or not linear, or gives more than the C logits. If features were
+        passed and no head was named, the head is the only `nn.Linear` with a weight of shape (C, M).
         """
         heads = [self._modules[name] for name in (self._linear if self._name is None else [self._name])]
         fit = [head for head in heads if isinstance(head, nn.Linear) and head.weight.shape == (outputs, width)]
@@ -155,12 +155,12 @@ class Head:
 
 
 def _copied(values: Tensor) -> Tensor:
-    """On the CPU, without a graph; half precision becomes float32."""
+    """A copy of the values on the CPU, without a graph; half precision becomes float32."""
     return values.detach().to("cpu", torch.promote_types(values.dtype, torch.float32), copy=True)
 
 
 def _vectors(value: Any) -> Tensor | None:
-    """One vector per sample (B, M) without a graph, also from the shape (B, M, 1, 1) of a convolution."""
+    """One vector per sample (B, M), without a graph; the shape (B, M, 1, 1) of a convolution is flattened."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
         return None
     return value.detach().flatten(1) if all(side == 1 for side in value.shape[2:]) else None

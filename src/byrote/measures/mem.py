@@ -85,7 +85,7 @@ class Fates:
 
 
 def fates(predictions: Tensor, true_labels: Tensor, observed_labels: Tensor) -> Fates:
-    """The shares m, t, neither, a and rho of the samples under label noise, from classes (n,) in any integer container.
+    """The shares m, t, neither, a and rho of the samples under label noise; all arguments are classes (n,).
 
     Why: J1 mixes underfitting and memorization, which can cancel each other. The identities J1 - J2 = rho (m - t) and
     J1 = (1 - rho) a + rho m are exact.
@@ -115,10 +115,10 @@ class Memorization:
     relative: float  # mean / D
     noise_weighted_relative: float  # noise_weighted / D
     observed_ratio: float  # mean over corrupted samples of ||h - mu_true|| / ||mu_observed - mu_true||
-    clean_mean: float  # the same mean distance over CLEAN samples: the floor to compare mem with
+    clean_mean: float  # the same mean distance over CLEAN samples: the baseline for mem
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
-    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, even if the label is true again;
+    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, even those redrawn true;
     redrawn_noise_weighted: float = _NAN  # NaN for a noise that redraws no label
     redrawn_relative: float = _NAN
     redrawn_noise_weighted_relative: float = _NAN
@@ -186,7 +186,7 @@ def memorization(
 
 
 def observed_of(labels: Tensor, num_classes: int, size: int) -> Tensor:
-    """Observed labels (size,) of N classes as int64: within 0..2N-1, as latent-class noise may give.
+    """Observed labels (size,) as int64, checked to lie in 0..2N-1, as under latent-class noise.
 
     Raises: see `class_labels`; also ValueError if there are more than 2N labels and exactly the labels 1..N occur.
 
@@ -286,7 +286,7 @@ def _agreement(predictions: Tensor, labels: Tensor) -> float:
 
 
 def _columns(**columns: Tensor) -> list[Tensor]:
-    """Classes (n,) from any integer containers, as int64 of equal length on the device of the first."""
+    """Classes (n,) from any integer containers as int64, checked for equal length, on the device of the first."""
     checked = {name: counted(name, values) for name, values in columns.items()}
     same_length(**checked)
     device = next(iter(checked.values())).device

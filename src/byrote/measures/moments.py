@@ -1,4 +1,4 @@
-"""One-pass, mergeable class moments: everything neural-collapse measures need from a set of features."""
+"""One-pass, mergeable class moments: all that the measures of neural collapse need from a set of features."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ __all__ = ["ClassMoments", "MomentStream"]
 
 @dataclass(frozen=True, eq=False)
 class ClassMoments:
-    """Counts, means and within-class scatter of features h (K_n samples in each of N classes), as a value that can be
-    added.
+    """Counts, means and within-class scatter of features h (K_n samples in class n of N), as a value that can be added.
 
     Claim: `a + b` equals the result of one pass over both sets (Chan, Golub & LeVeque 1983, pairwise update), so the
     moments of chunks, workers and devices can be added in any order, and any of them may lack a class.
@@ -62,7 +61,7 @@ class ClassMoments:
     ) -> ClassMoments:
         """Moments of `features` (B, M), any float dtype, with integer `labels` (B,) in 0..num_classes-1.
 
-        `counts` (N,): final class counts of the whole set, if `features` may be a chunk of it. Raises ValueError for
+        `counts` (N,): final class counts of the whole set, if `features` is only a chunk of it. Raises ValueError for
         labels out of range, and for shapes that do not fit. NaN is not an error: it propagates, and NC1 is NaN.
         """
         return cls.stream([(features, labels)], num_classes, counts)
@@ -132,7 +131,7 @@ class ClassMoments:
         return self.variances(self.axes.directions)
 
     def present(self) -> ClassMoments:
-        """The same moments over only the classes that were seen, which are renumbered; N becomes their number."""
+        """The moments of the classes that were seen, which are renumbered from 0; N becomes their number."""
         seen = self.counts > 0
         final = None if self.final is None else self.final[seen]
         return ClassMoments(
@@ -186,7 +185,7 @@ class ClassMoments:
         delta = other.offsets + (other.origin - self.origin)
         delta -= self.offsets
         offsets = torch.addcmul(self.offsets, share, delta).masked_fill_((counts == 0)[:, None], 0.0)
-        weight = self.counts * share[:, 0]  # K_a K_b / (K_a + K_b): 0 where a class is on one side only
+        weight = self.counts * share[:, 0]  # K_a K_b / (K_a + K_b): 0 where only one of the two has the class
         delta.masked_fill_((weight == 0)[:, None], 0.0)
         spread = self.spread + other.spread + weight * torch.linalg.vector_norm(delta, dim=1).square()
         if self.final is not None:
@@ -201,7 +200,7 @@ class ClassMoments:
 class MomentStream:
     """The running state behind `ClassMoments`: `update` with chunks as they come, read `moments()` at any time.
 
-    Each class is measured from a reference, its mean in the first chunk that holds it, so a chunk costs half a
+    Each class is measured from a reference, its mean in the first chunk that contains it, so a chunk costs half a
     float64 product X^T X (the upper triangle) and no M x M allocation. Memory: half an M x M and two N x M matrices.
 
     Args: `num_classes` N; `counts` (N,) final class counts, for the class-averaged scatter (see `ClassMoments`).
@@ -215,7 +214,7 @@ class MomentStream:
     """
 
     _counts: Tensor  # (N,) samples seen
-    _references: Tensor  # (N, M) the point each class is measured from
+    _references: Tensor  # (N, M) the reference point of each class
     _sums: Tensor  # (N, M) sum of h - reference
     _packed: Tensor  # (P,) weighted outer products of h - reference, upper panels
     _spread: Tensor  # (N,) sum of ||h - reference||^2
@@ -229,7 +228,7 @@ class MomentStream:
             raise ValueError(f"counts must be {num_classes} non-negative class counts, got {counts}")
         self._epsilon = 0.0
         self._started = False
-        self._moved = False  # some class has had a second chunk, so that its reference is not its mean
+        self._moved = False  # a class occurred in a second chunk, so its reference is no longer its mean
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Take a chunk: `features` (B, M) of any float dtype, integer `labels` (B,)."""

@@ -32,8 +32,8 @@ class Observer:
 
     It can be used in two ways, which may be mixed. Once an epoch, `evaluate(epoch, train_loader, test_loader)` measures
     in eval mode. Or pass the batches of your own loop as they come: call `update(index, logits, labels)` after each
-    forward pass, then `finish(epoch)`. These are running readings while the weights change (and dropout is on), not J1
-    as defined.
+    forward pass, then `finish(epoch)`. This second way measures while the weights change (and dropout is on), so its
+    readings are not J1 as defined.
 
     It never changes gradients, random states (torch, numpy, random), the train/eval mode of any module, or buffers: the
     features are read by a hook on the head, whose outputs must be the logits, and `evaluate` runs without gradients.
@@ -59,9 +59,9 @@ class Observer:
             labels); of a mapping, "labels" are the labels and all other members are inputs by name. No member is then
             used as the index.
         logits: the position or key of the logits in the model's answer, where it has several members.
-        truth: "known", or "given" where `true_labels` and the test labels may be wrong. Rows
-            then have no column that depends on true labels, and `given_agreement` and `test_given_agreement` instead:
-            the shares of training and test samples that are predicted as their given label.
+        truth: "known", or "given" where `true_labels` and the test labels may be wrong. Rows then have
+            `given_agreement` and `test_given_agreement`, the shares of training and test samples that are predicted as
+            their given label, instead of the columns that depend on true labels.
 
     Attributes: `history`, the table of all rows so far, with columns epoch, train_loss, j1, j2, test_accuracy,
     nc1_test, mem_mean, ... (readings that lack their data are NaN); `sample_history`, the `SampleHistory` of the
@@ -119,7 +119,7 @@ class Observer:
         `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or the model's answer
         that contains them; `labels` (B,): the observed ones; `features` (B, M): by default the last inputs of the head.
 
-        Raises: ValueError or TypeError for what does not fit; nothing of such a batch is kept.
+        Raises: ValueError or TypeError for arguments that do not fit; nothing of such a batch is kept.
         """
         logits = self._checked(logits)
         index = class_labels("index", index, len(self._true), len(logits)).cpu()
@@ -171,7 +171,7 @@ class Observer:
     ) -> Row:
         """Run the model in eval mode over both loaders, and add a row to the history.
 
-        Batches are (inputs, labels), or what `inputs=`, `labels=` and `index=` of the Observer say. Without an index
+        Batches are (inputs, labels), or as given by `inputs=`, `labels=` and `index=` of the Observer. Without an index
         the samples must come in the order of `true_labels`. A loader that shuffles is then refused. Batches with
         further members, which could be an index, are refused too, unless the loader certainly goes through its data set
         in order. Every training sample is required; if a sample is repeated, its last entry counts. Batches passed to
@@ -299,7 +299,7 @@ class Observer:
 
 
 def _reported(epoch: int, which: str, bad: Tensor) -> Tensor:
-    """The rows `bad`, unchanged; logs a warning if there are any."""
+    """The mask `bad` of rows, unchanged; logs a warning if any row is bad."""
     if bool(bad.any()):
         log.warning(
             "epoch %d: %d of %d %s samples have logits that are NaN or infinite, the first in row %d: readings that "
@@ -318,7 +318,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _relabeled(history: SampleHistory, observed: Tensor) -> SampleHistory:
-    """The history with the observed labels that are known now; only samples that were never evaluated may change."""
+    """The history with new observed labels, which may differ only for samples that were never evaluated."""
     changed = history.observed != observed
     if bool((history.evaluations[changed] > 0).any()):
         raise ValueError(

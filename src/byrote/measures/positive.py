@@ -14,7 +14,7 @@ __all__ = ["AT_ZERO", "Def31", "ZeroMeans", "def31", "zero_means"]
 
 _NAN = float("nan")
 AT_ZERO = (2**0.5 - 1) / (2**0.5 + 1)
-"""A class mean lies at zero when its norm is below this share of the largest; for N = 2 just when `norm_cv` > 1."""
+"""A class mean lies at zero when its norm is below this share of the largest; for N = 2 exactly when `norm_cv` > 1."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class ZeroMeans:
 
 
 def zero_means(moments: ClassMeans) -> ZeroMeans:
-    """How many class means lie at zero, and how small the smallest is.
+    """How many class means lie at zero, and how small the smallest norm is.
 
     Why: with a bias, the layer-peeled model of two classes has minimizers with one class at zero, and training can end
-    there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The threshold AT_ZERO = .1716 is (sqrt 2 -
-    1) / (sqrt 2 + 1): for N = 2 the norms a < b have a coefficient of variation sqrt 2 (b - a) / (a + b), which exceeds
-    1 exactly when a / b is below the threshold.
+    there as well (`docs/theory/fit.md`); Definition 3.1 then does not hold. The threshold AT_ZERO is (sqrt
+    2 - 1) / (sqrt 2 + 1), about .1716: for N = 2 the norms a < b have a coefficient of variation sqrt 2
+    (b - a) / (a + b), which exceeds 1 exactly when a / b is below the threshold.
 
     Returns: a `ZeroMeans`. NaN: an absent class or NaN features; `smallest_norm` also where all class means are 0.
 

@@ -1,8 +1,8 @@
 """Tests of the premise behind a noise rate, and the interval that the premise allows.
 
-All tests use one table: the samples that a classifier is surest of, its prediction on each, and whether the label is
-among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not trained
-on, a label among those classes is equally likely to be each of them, whatever the sample looks like.
+All tests use one table: the samples that a classifier is most certain of, its prediction for each, and whether the
+label is among the classes that it confuses least with its prediction. Under symmetric noise, on samples that were not
+trained on, a label among those classes is equally likely to be each of them, whatever the sample looks like.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Counted:
         observed: (s,) their noisy labels.
         logits: (s, N) their logits.
         least: (s, N) true at the k classes that are confused least with the predicted one.
-        k: classes that are confused least, the same number for each sample.
+        k: the number of classes that are confused least, the same for each sample.
     """
 
     predicted: Tensor
@@ -59,7 +59,7 @@ def evenness(counted: Counted) -> float:
     Pearson's statistic X^2 = sum (O - E)^2 / E runs over the C pairs that occur. O is the number of hits on a pair, and
     E spreads all hits over the pairs in proportion to the samples that could fall there. Given the number m of hits,
     X^2 has mean C - 1 and variance 2 (C - 1) + (sum 1/p - C^2 - 2 C + 2) / m, p = E / m (Haldane 1937); a gamma law
-    with these two moments gives the p value, so that small counts do little harm. The test uses how the hits are
+    with these two moments gives the p-value, so that small counts do little harm. The test uses how the hits are
     distributed; the upper end of the interval uses only their number.
 
     Returns:
@@ -83,10 +83,10 @@ def evenness(counted: Counted) -> float:
 def preference(counted: Counted) -> float:
     """P-value of the hypothesis that the label of a hit is drawn from the k classes without regard to the logits.
 
-    The rank of the label's logit among those of the k classes is uniform on 1..k where the label was drawn without
-    regard to the logits. It is high where the network was trained on this label, where the label follows the sample,
-    and where the true class itself is among the k. The test is a one-sided normal test of the mean rank, whose variance
-    for m hits is (k^2 - 1) / (12 m).
+    If the label was drawn without regard to the logits, the rank of its logit among those of the k classes is uniform
+    on 1..k. The rank is high if the network was trained on this label, if the label follows the sample, or if the true
+    class itself is among the k. The test is a one-sided normal test of the mean rank, whose variance for m hits is (k^2
+    - 1) / (12 m).
 
     Returns:
         In [0, 1]; 1 without hits or for k = 1.
@@ -118,14 +118,14 @@ def shared_labels(k: int, K: int, folds: int) -> float:
     The network that judges one fold was trained on the labels that the other folds are judged by, so the classes that
     it confuses least can be those into which few of these labels were flipped. In the worst case these flips alone rank
     the K = N - 1 classes. Treat the counts of one cell in each fold as independent and normal, and the ranking as a
-    threshold at the quantile q = k / K, with normal quantile z. Then the counts of two folds have the covariance K *
-    E[phi((z sqrt(F - 1) - S))^2] in units of one cell's variance, where S is normal with variance F - 2, and
+    threshold at the quantile q = k / K, with normal quantile z. Then the counts of two folds have the covariance
+    K * E[phi((z sqrt(F - 1) - S))^2] in units of one cell's variance, where S is normal with variance F - 2, and
 
         spread = 1 + (F - 1) / q * exp(-z^2 (F - 1) / (2 F - 3)) / (2 pi sqrt(2 F - 3)).
 
     Args:
-        k: classes counted.
-        K: classes ranked, N - 1, at least k.
+        k: the number of classes counted.
+        K: the number of classes ranked, N - 1, at least k.
         folds: F, at least 1.
 
     Returns:

@@ -53,7 +53,7 @@ def split_moments(
 def layer_profile(
     activations: Mapping[str, Tensor], labels: Tensor, num_classes: int
 ) -> list[dict[str, str | int | float]]:
-    """How collapse builds up with depth: one row per layer, in the order given.
+    """How collapse builds up with depth: one row per layer, in the given order.
 
     Args: activations by layer name, (n, M), or (n, channels, ...), averaged over all positions (global mean pooling, so
         that M is the number of channels); labels (n,).

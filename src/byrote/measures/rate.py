@@ -1,8 +1,7 @@
 """Estimate the rate of symmetric label noise from one classifier's answers on noisy samples it was not trained on.
 
-A prediction on such a sample depends on its observed label through the true one alone. Where the true label is j with
-probability e_ij among the samples predicted as i, symmetric noise of rate rho makes the observed label j with
-probability
+A prediction on such a sample depends on its observed label only through its true label. If a share e_ij of the samples
+predicted as i has the true label j, then under symmetric noise of rate rho their observed label is j with probability
 
     q_ij = e_ij (1 - rho) + (1 - e_ij) rho / (N - 1),    j != i.
 
@@ -12,8 +11,8 @@ choices are based only on its logits, which do not depend on these labels. There
 to the same floor rho / (N - 1).
 
 No interval from labels alone is right for every kind of noise (Liu, Cheng & Zhang, ICML 2023): labels that follow the
-image look like clean labels. So an estimate states its premise and tests it as far as possible; otherwise its verdict
-is "cannot tell". The tests are in `byrote.measures.premise`.
+image look like clean labels. So each estimate comes with its premise, which is tested as far as possible; if a test
+fails, the verdict is "cannot tell". The tests are in `byrote.measures.premise`.
 """
 
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class RateEstimate:
         reason: the reason for the verdict, in one sentence.
         premise: what must be true for a stated interval to be right.
         profile: (N - 1,), counted over the samples with the surest predictions: how many labels name the class that is
-            confused least with the predicted one, the second least, and so on; empty where nothing was counted.
+            confused least with the predicted class, the second least, and so on; empty if nothing was counted.
         counted: k, the number of leading entries of `profile` that the estimate uses.
     """
 
@@ -67,7 +66,7 @@ class RateEstimate:
 
     @property
     def underfits(self) -> bool:
-        """Whether the classifier itself errs too often (`UNDERFITS`) for an estimate."""
+        """Whether the classifier itself errs too often for an estimate, on more than `UNDERFITS` of the samples."""
         return not self.own_error <= UNDERFITS
 
 
@@ -180,10 +179,10 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
     if low > 0:
         return ""
     if counted.disagree == 0:
-        return "no label disagrees, which is also so for clean labels, labels that follow the sample and learned labels"
+        return "no label disagrees, as with clean labels, labels that follow the sample, or learned labels"
     return (
-        f"{counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, too few "
-        "to tell symmetric noise from the classifier's errors and from labels that follow the sample"
+        f"only {counted.hits} of the {counted.disagree} labels that disagree among the surest samples are counted, "
+        "which is too few to tell symmetric noise from the classifier's errors and from labels that follow the sample"
     )
 
 

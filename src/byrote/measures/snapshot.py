@@ -1,4 +1,4 @@
-"""One evaluation of a classifier, and the readings computed from it, named after the columns of the history.
+"""One evaluation of a classifier and the readings computed from it, each a column of the history.
 
 A reading is a function of the `Snapshot`; `@reading` registers it under its name, or under several names when it
 returns a mapping. To add a measure, write one such function.
@@ -37,8 +37,8 @@ class Snapshot:
     """The answers of a network, in eval mode, on the whole training set and on the test set.
 
     Each set of features is a `FeatureSet`: its class means and their axes are computed once for every reading. With
-    latent-class noise the network has more outputs than classes: output k then stands for class k mod N
-    wherever a prediction meets a true label.
+    latent-class noise the network has more outputs than classes: output k then stands for class k mod N wherever a
+    prediction is compared with a true label.
     """
 
     num_classes: int
@@ -72,7 +72,7 @@ class Snapshot:
 
     @cached_property
     def by_observed(self) -> FeatureSet:
-        """Training features by the observed label that the loss was computed with, with one class per output."""
+        """Training features by observed label, as the loss was computed: one class per output."""
         return FeatureSet.of(self.features, self.observed, self.num_outputs)
 
     @cached_property
@@ -105,12 +105,12 @@ class Snapshot:
 
     @cached_property
     def collapsed(self) -> bool:
-        """Whether the test class means coincide: then NC1 and everything relative to their distance have no value."""
+        """Whether the test class means coincide; if so, NC1 and everything relative to their distance have no value."""
         return class_means_coincide(self.test)
 
 
 def read(snapshot: Snapshot, columns: Collection[str] | None = None) -> dict[str, float | bool]:
-    """The registered readings of the snapshot as one row of the history: all, or the `columns` named (see `chosen`).
+    """The registered readings of the snapshot as one row of the history: all, or only `columns` (see `chosen`).
 
     A reading is computed only if one of its columns is named.
     """
@@ -159,7 +159,7 @@ def needs_features(columns: Collection[str] | None) -> bool:
 
 @cache
 def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset[str]:
-    """The columns of a reading, found by applying it to twelve samples; the reading's own name if it raises on them."""
+    """The columns of a reading, found by applying it to twelve samples; the reading's own name if that raises."""
     try:
         return frozenset(_row(name, function(_small())))
     except Exception:  # a user's own reading that needs more than twelve samples of three classes
@@ -233,7 +233,7 @@ def nc1_test(snapshot: Snapshot) -> float:
 
 @reading
 def nc1_test_top_share(snapshot: Snapshot) -> float:
-    """The largest share of NC1 on test data that one axis of Sigma_B holds."""
+    """The largest share of NC1 on test data that comes from one axis of Sigma_B."""
     return float("nan") if snapshot.collapsed else nc1_top_share(snapshot.test)
 
 

@@ -140,7 +140,7 @@ class ClassConditional(TransitionNoise):
 
 
 class RandomMatrix(TransitionNoise):
-    """Class-conditional noise with a matrix that is drawn once, with the trace N (1 - eta).
+    """Class-conditional noise with a matrix of trace N (1 - eta) that is drawn once.
 
     The matrix belongs to the model and not to the run: it depends only on `seed` and N. See `random_transition`.
 
@@ -187,7 +187,7 @@ def random_transition(num_classes: int, trace: float, generator: torch.Generator
     at_least_two("a transition matrix", num_classes)
     if not 0 < trace <= num_classes:
         raise ValueError(
-            f"the trace of a transition matrix of {num_classes} classes lies in (0, {num_classes}], got {trace:g}"
+            f"the trace of a transition matrix of {num_classes} classes must lie in (0, {num_classes}], got {trace:g}"
         )
     eta = 1 - trace / num_classes
     a = torch.rand(num_classes, dtype=torch.float64, generator=generator)

@@ -1,8 +1,8 @@
 """The base of noise models: a law that turns true labels into observed ones.
 
-Most models are a matrix: the observed label depends on the true one alone (`TransitionNoise`). They all draw in one
-way, so that noise is nested in its rate: a sample has one number u that decides whether it flips (u < flip probability)
-and one number v that selects the new class, whatever the rate.
+Most models are a matrix: the observed label depends only on the true label (`TransitionNoise`). They all draw in the
+same way, so that noise of a higher rate contains noise of a lower rate: whatever the rate, a sample has one number u
+that decides whether it flips (u < flip probability) and one number v that selects its new class.
 """
 
 import math
@@ -41,10 +41,10 @@ class Samples:
 class Noise(Component, family="noise"):
     """Base of the noise models. A sample is corrupted when its observed label differs from its true one.
 
-    A model gives `_observe` and `effective_rate`; a model whose observed label depends on the true label alone
-    subclasses `TransitionNoise` and gives only its matrix.
+    A model defines `_observe` and `effective_rate`; a model whose observed label depends on the true label alone
+    subclasses `TransitionNoise` and defines only its matrix.
 
-    Two rates: the *nominal* one is the parameter eta that a paper writes down; the *effective* one is the
+    There are two rates: the *nominal* rate is the parameter eta that a paper writes down; the *effective* rate is the
     share of samples that end up corrupted. They differ (see `convert_rate`), so every run records both, and the
     realised share of its own labels as well (see `realised`).
     """
@@ -121,7 +121,7 @@ class Noise(Component, family="noise"):
         return self._observe(samples).to(true.device)
 
     def redrawn(self, labels: torch.Tensor, num_classes: int, generator: torch.Generator) -> torch.Tensor | None:
-        """The samples for which `corrupt` draws a new label from the same generator state.
+        """The samples whose labels `corrupt` redraws when it starts from the same generator state.
 
         A law that redraws from all classes may draw the sample's own class again, and the observed label is then the
         true one. So more samples are redrawn than corrupted: twice as many under `Uniform` with two classes.
@@ -211,7 +211,7 @@ def uniforms(size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch
 
 
 def transition_matrix(rows: torch.Tensor) -> torch.Tensor:
-    """Complete the probabilities of moving away, float64 (N, outputs) with zeros at [n, n], to a matrix."""
+    """Turn moving probabilities, float64 (N, outputs) with zeros at [n, n], into a matrix whose rows sum to 1."""
     matrix = rows.clone()
     matrix.diagonal().copy_(1 - rows.sum(1))
     return matrix
@@ -236,7 +236,7 @@ def at_least_two(law: str, num_classes: int) -> int:
 
 
 def _checked(model: Noise, labels: Any, num_classes: int, generator: torch.Generator) -> torch.Tensor:
-    """The labels as int64, on their device."""
+    """The checked labels as int64, on their device."""
     at_least_two(type(model).__name__, num_classes)
     checked = checks.class_labels("labels", labels, num_classes)
     if generator.device.type != "cpu":

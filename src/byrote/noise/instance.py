@@ -18,10 +18,10 @@ _PAIRS = 2**24  # distances in memory at a time
 class InstanceDependent(Noise):
     """Part-dependent noise: similar samples are corrupted to similar classes.
 
-    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2 truncated to [0,
-    1]. With one random matrix W_n, (S, N) standard normal, for each true class n, the new class is drawn from
-    softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020, algorithm
-    2).
+    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2, truncated to [0,
+    1]. Each true class n has one random matrix W_n, (S, N) with standard normal entries, and the new class is drawn
+    from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020,
+    algorithm 2).
 
     The S features are used as they are: the larger their norm, the more certain the new class. Flatten and normalize
     them like the network's inputs. Truncation moves the mean, so the effective rate is the mean of the truncated law:
@@ -128,7 +128,7 @@ class LookAlike(Noise):
 
     The difference from `MarginDependent`: there the flip probability depends on class means, falls off smoothly, and
     stays above 0 for samples that resemble no other class. Here it depends on single neighbors, and such samples never
-    flip while eta is small. The observed label is then as predictable from the sample as the true one, so samples and
+    flip while eta is small. The observed label is then as predictable from the sample as the true label, so samples and
     observed labels do not distinguish this law from clean labels. It takes all n^2 distances: about 2 n^2 S operations
     in float64.
 
@@ -156,7 +156,7 @@ class LookAlike(Noise):
         return self._flip_probability(resemblance), nearest
 
     def _flip_probability(self, resemblance: torch.Tensor) -> torch.Tensor:
-        """p of every sample, (n,)."""
+        """The probability p of every sample, (n,)."""
         n, width = len(resemblance), min(self.rate, 1 - self.rate)
         if not width:
             return torch.zeros_like(resemblance)
@@ -247,7 +247,8 @@ def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tup
     own_class = labels[order]
     s, nearest = torch.empty(len(x), dtype=torch.float64), torch.empty_like(labels)
     for rows in torch.arange(len(x)).split(max(_PAIRS // len(x), 1)):
-        squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)  # (B, n), halved
+        # half the squared distances, (B, n)
+        squared = torch.addmm(half + half[rows, None], points[rows], points.T, alpha=-1).clamp_(min=0)
         squared[torch.arange(len(rows)), rows] = math.inf  # a sample is not its own neighbor
         by_class = [part.amin(1) if part.shape[1] else squared.new_full((len(rows),), math.inf)
                     for part in squared.split(sizes, 1)]  # fmt: skip

@@ -15,7 +15,7 @@ class Realised:
     """The noise that a set of labels actually has.
 
     Attributes:
-        counts: samples of true class n observed as k, int64 (N, num_outputs).
+        counts: the number of samples of true class n observed as k, int64 (N, num_outputs).
     """
 
     counts: torch.Tensor
@@ -37,7 +37,7 @@ class Realised:
 
     @property
     def matrix(self) -> torch.Tensor:
-        """Share of class n observed as k, float64 (N, num_outputs); NaN in the row of a class without samples."""
+        """The share of class n observed as k, float64 (N, num_outputs); NaN in the row of a class without samples."""
         return self.counts.double() / self.counts.sum(1, keepdim=True)
 
     @property

@@ -1,4 +1,4 @@
-"""Recorded labels: noisy labels in a file, so that others can train on exactly the same ones.
+"""Recorded labels: noisy labels in a file, so that others can train on exactly the same labels.
 
 A file has the columns `id`, `true` and `observed` (CSV or Parquet, by its suffix), one row per sample, in the order of
 the ids. A manifest beside it, `<file>.json`, has the SHA-256 of the content, which is the same for both formats.
@@ -58,7 +58,7 @@ def save_labels(
     num_outputs: int | None = None,
     noise: Noise | None = None,
 ) -> str:
-    """Write noisy labels to a file, and its manifest beside it, each whole or not at all.
+    """Write noisy labels to a file, and its manifest beside it, each completely or not at all.
 
     Args:
         path: ends in .csv or .parquet; the manifest is `path` with .json appended.
@@ -73,7 +73,7 @@ def save_labels(
 
     Raises:
         ValueError, TypeError: an unknown suffix, labels out of range, a repeated id, or different lengths.
-        WriteError: the disk is full or read-only; what was there before is still there.
+        WriteError: the disk is full or read-only; existing files are unchanged.
 
     Example:
         >>> import tempfile

@@ -86,7 +86,7 @@ class Experiment(Spec):
 
     @property
     def num_outputs(self) -> int:
-        """Outputs the network needs: N, or 2N under latent-class noise."""
+        """The number of outputs of the network: N, or 2N with latent-class noise."""
         return self.noise.num_outputs(self.data.num_classes)
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -95,7 +95,7 @@ class Experiment(Spec):
         return stream(self.noise_seed if apart and self.noise_seed is not None else self.seed, purpose)
 
     def run(self, device: str = "cpu", *, keep_weights: bool = False, progress: bool = False) -> "Run":
-        """Train and measure this experiment alone.
+        """Train and measure this single experiment.
 
         Args:
             device: "cpu", "cuda", ...; never part of the key.

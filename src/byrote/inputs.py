@@ -1,7 +1,7 @@
-"""Read the user's files: plain files only, within bounds of size, and with changes detected.
+"""Read the user's files: only plain files, within limits of size, and with detection of changes.
 
 A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
-device is refused before it is opened, because reading one may never end.
+device is refused before it is opened, because reading from it may never end.
 """
 
 import csv
@@ -154,7 +154,7 @@ def _young(mark: Fingerprint) -> bool:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, remembered as long as the file does not change.
+    """The SHA-256 of a file's bytes, cached as long as the file does not change.
 
     Raises:
         FileNotFoundError, ValueError: see `plain_file`; the file changed while it was read.

@@ -202,7 +202,7 @@ class Study(Spec):
 
     @property
     def scale_names(self) -> list[str]:
-        """The scales this study offers; one unnamed scale ("") when it lists none."""
+        """The scales of this study; a single unnamed scale ("") if it lists none."""
         return list(self.scales) or [""]
 
     def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:

@@ -175,7 +175,7 @@ class _Copy:
         return self.narrow.requires_grad_(weight.requires_grad)
 
     def note(self, weight: Tensor) -> None:
-        """Whether the copy is up to date."""
+        """Record the weight, and its version, of which this is a copy."""
         self.source, self.version = weight.detach(), weight._version
 
 

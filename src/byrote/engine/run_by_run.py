@@ -85,7 +85,7 @@ class RunByRun:
 
 
 class Vmapped:
-    """All runs in one `torch.func.vmap` call; not for modules whose Python code branches on values.
+    """Computes all runs in one `torch.func.vmap` call; this fails for modules whose Python code branches on values.
 
     Args:
         module: one of the modules; its values are not read.

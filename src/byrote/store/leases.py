@@ -175,7 +175,7 @@ class Leases:
             raise LeaseLostError(f"another driver has taken over {name}; its training here is discarded")
 
     def renew(self) -> None:
-        """Touch every lease, by the clock of the store, which may be another machine's, and note which are lost."""
+        """Touch every lease, with the time of the store's clock, and note which leases are lost."""
         board = board_of(self.root)
         with suppress(OSError):
             for name, generation in list(self.generations.items()):

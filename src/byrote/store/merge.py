@@ -58,7 +58,7 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
 
 
 def _joined(roots: Sequence[Path]) -> Plan:
-    """The plan of all runs that any of the stores plans."""
+    """A plan of all runs that are in the plan of any of the stores."""
     plans = []
     for root in roots:
         plan = Plan.read(root)
@@ -91,7 +91,7 @@ def _verify(root: Path, key: str) -> None:
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """Copy a run's folder whole or not at all."""
+    """Copy a run's folder completely or not at all."""
     with draft(target, folder.name) as copy:
         for path in folder.iterdir():
             shutil.copy2(path, copy / path.name)

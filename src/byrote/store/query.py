@@ -199,7 +199,7 @@ def _planned(folder: Path, plan: Plan, stored: Results | None, facts: Facts) -> 
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The status, error and facts of a run, for its row."""
+    """The status, error and facts of a run, for its row in the table of runs."""
     return {"status": manifest["status"], "error": manifest["error"], **manifest["facts"]}
 
 

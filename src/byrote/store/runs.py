@@ -79,7 +79,7 @@ class DamagedRunError(ValueError):
 
 
 def committed(root: Path) -> list[str]:
-    """Keys of the runs whose folder has a manifest, sorted; `whole_runs` checks whether they are whole."""
+    """Keys of the runs whose folder has a manifest, sorted; `whole_runs` checks whether they are undamaged."""
     try:
         with os.scandir(root) as entries:
             keys = [entry.name for entry in entries if is_key(entry.name)]

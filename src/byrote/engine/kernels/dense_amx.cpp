@@ -12,7 +12,7 @@
 //
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
 // strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis, and a step of two
-// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbors along
+// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right tile 16 rows of 16 pairs of neighbors along
 // the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which change no sum.
 #include <algorithm>
 #include <utility>

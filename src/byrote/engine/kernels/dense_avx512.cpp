@@ -86,7 +86,7 @@ struct Workspace {
     }
 };
 
-// x as an operand of type Number holds it.
+// x as it is stored in an operand of type Number.
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
@@ -189,7 +189,7 @@ template <class Number> float *panel_target(const Workspace &space, float *const
     return PAIRED<Number> ? space.float_panel : to[0] + f * space.P;
 }
 
-// Set the padding to 0, and make the bfloat16 panels from a float32 one: pairs of features, and pairs of samples.
+// Set the padding to 0, and make both bfloat16 panels (pairs of features, pairs of samples) from a float32 panel.
 template <class Number>
 void store_panel(float *panel, int64_t f, int64_t rows, const Workspace &space, float *const *to) {
     std::fill(panel + rows * WIDE, panel + space.P * WIDE, 0.0f);

@@ -108,7 +108,7 @@ class _Slot(threading.Thread):
             self._say(None)
 
     def ask_to_stop(self) -> None:
-        """Start no further task, and have the worker stop the current one after its epoch."""
+        """Start no further task, and make the worker stop the current task after its epoch."""
         with self._lock:
             self._stopping.set()
             if self._process is not None and self._process.stdin is not None:

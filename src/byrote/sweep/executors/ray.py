@@ -166,7 +166,7 @@ class Ray(Executor):
         before = signal.getsignal(signal.SIGTERM)
         self._folder = tempfile.mkdtemp(prefix="byrote-ray-")
         try:
-            os.chdir(self._folder)  # Ray puts the driver's folder first where its workers look for modules
+            os.chdir(self._folder)  # Ray puts the driver's folder first in the module path of its workers
             ray.init(**self._options())
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             where = f"the Ray cluster at {self._address}" if self._address else "a private Ray cluster"

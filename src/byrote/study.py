@@ -41,7 +41,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge several trees; later ones override earlier ones. Keys may be dotted paths.
+    """Merge several trees; later trees override earlier trees. Keys may be dotted paths.
 
     A mapping with a `kind` of its own replaces the earlier mapping; a mapping without `kind` is merged into it.
 

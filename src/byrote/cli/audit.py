@@ -248,7 +248,7 @@ def check(
     folder
         The folder of the audit.
     port
-        The port of the loopback address (default: a free one).
+        The port of the loopback address (default: a free port).
     browser
         Open the page in the browser.
     idle

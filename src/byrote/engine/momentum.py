@@ -70,7 +70,7 @@ class Descent:
 
 
 class BatchedStep:
-    """The step of all runs at once in torch's operators, and the narrowed weights that products read.
+    """The step of all runs at once with torch's operators, and the narrowed weights that products read.
 
     A narrowed copy is a leaf of autograd, so its gradient stays bfloat16, and is summed in bfloat16 if several passes
     precede a step. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight and

@@ -4,11 +4,11 @@ A lease is a file on the store's board (`byrote.store.board`), created in one st
 generation counts. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
 generation, in which only one process can succeed:
 
-* at once, if the owner was a process of the same system and has ended; * if the lease has expired, that is, if it was
-not touched for `seconds`. The store's own clock, which is the time that it gives to a file written now, shows this at
-once. Since that clock may have been changed meanwhile, the lease is also watched for a third of `seconds` by the
-monotonic clock. If the store's clock was set back, so that the lease does not look old, the lease is watched for all of
-`seconds`.
+* at once, if the owner was a process of the same system and has ended;
+* if the lease has expired, that is, if it was not touched for `seconds`. The store's own clock, which is the time that
+  it gives to a file written now, shows this at once. Since that clock may have been changed meanwhile, the lease is
+  also watched for a third of `seconds` by the monotonic clock. If the store's clock was set back, so that the lease
+  does not look old, the lease is watched for all of `seconds`.
 
 A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
 discarded. Leases only save work. Results do not depend on leases, because a committed run is never replaced; see

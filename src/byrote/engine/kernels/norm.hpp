@@ -1,11 +1,11 @@
 // Batch normalization, residual and rectifier in one pass for each direction, and the step of SGD with momentum.
 //
 // A batch is a matrix (rows, columns): a column is a feature or a channel, a row is a sample or a pixel.
-// 1. Columns are processed in packs of 64, 32 and 16, and the rest one by one; the sums of a pack stay in registers. 2.
-// Forward: mean and squared deviations of a pack, chunk by chunk; out = max(floor, gamma xhat + beta + residual). 3.
-// Backward: the sums of g and of g xhat, where g is the gradient that passes the rectifier; then the gradient of x. 4.
-// Evaluation: out = max(floor, scale x + shift + residual), with the running statistics. 5. One thread and a fixed
-// order of summation, so that equal inputs give equal bits.
+// 1. Columns are processed in packs of 64, 32 and 16, and the rest one by one; the sums of a pack stay in registers.
+// 2. Forward: mean and squared deviations of a pack, chunk by chunk; out = max(floor, gamma xhat + beta + residual).
+// 3. Backward: the sums of g and of g xhat, where g is the gradient that passes the rectifier; then the gradient of x.
+// 4. Evaluation: out = max(floor, scale x + shift + residual), with the running statistics.
+// 5. One thread and a fixed order of summation, so that equal inputs give equal bits.
 #pragma once
 #include <cmath>
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-TYPE_CHECKING = (
-    False  # not from `typing`: under `python -m byrote`, a file typing.py in the current folder would be imported
-)
+TYPE_CHECKING = False  # not from `typing`, which a file typing.py in the current folder could replace
 if TYPE_CHECKING:
     from byrote import analysis as analysis
     from byrote import claims as claims

@@ -46,8 +46,8 @@ class Experiment(Spec):
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the seed for noise, initial weights and batch order.
         noise_seed: another seed for the noise of training and held-out labels; None: `seed`.
-        split_seed: the seed for a new split of all samples into training and test samples, with the same numbers per
-            class as in the data set's own splits; None: those splits.
+        split_seed: the seed for a new split of all samples into training and test samples, with as many of each class
+            as before; None: the data set's own splits.
         start: a loss with which the weights are trained first, with the same recipe and on the same labels; then the
             optimizer is reset and training continues with `loss`. Only this second phase is measured. None: training
             starts from scratch.

@@ -352,7 +352,7 @@ def _write_page(folder: Path) -> None:
 
 
 class _Bar:
-    """A progress bar of epochs on a terminal; nothing if standard error is no terminal, or under `-q`."""
+    """A progress bar of epochs on a terminal; nothing if standard error is not a terminal, or under `-q`."""
 
     def __init__(self) -> None:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -11,8 +11,8 @@ generation, in which only one process can succeed:
   does not look old, the lease is watched for all of `seconds`.
 
 A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
-discarded. Leases only save work. Results do not depend on leases, because a committed run is never replaced; see
-`byrote.store.drafts`.
+discarded. Leases only save work. Results do not depend on leases, because an undamaged run in the store is never
+replaced; see `byrote.store.drafts`.
 """
 
 import json

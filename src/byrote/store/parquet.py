@@ -26,7 +26,7 @@ def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[s
     Args:
         path: the file.
         columns: values by name.
-        metadata: texts by name, stored in the file beside its schema.
+        metadata: texts by name, stored in the file next to its schema.
     """
     connection = _connection().cursor()
     try:
@@ -80,7 +80,7 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
         target: the file to write. Its column `key` is the name of the folder that a row's file is in, unless that file
             has a column `key` itself.
         parts: files with the same columns, in sequences that are joined in order.
-        metadata: texts by name, stored in the file beside its schema.
+        metadata: texts by name, stored in the file next to its schema.
 
     Raises:
         ValueError: a file is not readable Parquet; the message names it.

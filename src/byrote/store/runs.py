@@ -163,7 +163,7 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
     """Check that a file has the checksum of the manifest, and that the spec gives the key.
 
     Raises:
-        DamagedRunError: the checksum or the key is another.
+        DamagedRunError: the checksum or the key differs.
     """
     key, path = str(manifest["key"]), root / str(manifest["key"]) / name
     try:

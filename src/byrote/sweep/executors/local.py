@@ -190,7 +190,7 @@ def _pipe(pipe: Any) -> Any:
 
 
 def _python_path() -> str:
-    """The PYTHONPATH of a worker: that of this process, and the folder of byrote if it is not installed."""
+    """The PYTHONPATH of a worker: the path of this process, and the folder of byrote if it is not installed."""
     places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     house = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))

@@ -131,7 +131,7 @@ class Ray(Executor):
         """Pass on the events of a task, or how its worker died for the last time."""
         try:
             events = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # it never started, as if byrote is not installed there
+        except self._ray.exceptions.RayTaskError as error:  # it never started; byrote may be missing there
             message = f"a Ray worker could not start: {str(error).strip().splitlines()[-1]}"
             events = [{"event": "error", "type": type(error).__name__, "message": message}]
         except self._ray.exceptions.RayError as error:

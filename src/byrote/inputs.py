@@ -144,7 +144,7 @@ def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """A fingerprint that changes when a file is replaced, or written to after a tick of its file system's clock."""
+    """A fingerprint that changes when a file is replaced, or is written to at least one clock tick later."""
     s = _status(path)
     return str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
@@ -227,7 +227,7 @@ def in_words(size: int) -> str:
 
 
 def available_memory() -> int:
-    """Bytes of memory available now: those of the system, within the limit of its container."""
+    """Bytes of memory that are available now, in the system and within the limit of its container."""
     limits = []
     with suppress(OSError, ValueError):  # no container, or no limit
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))

@@ -295,7 +295,7 @@ class Table:
         return columns
 
     def final(self, by: str = "key") -> Table:
-        """The row of the last evaluated epoch of each run, runs in the order of their first row.
+        """The row of the last evaluated epoch of each run, with the runs in the order of their first rows.
 
         Args:
             by: the column that identifies runs.

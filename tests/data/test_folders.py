@@ -94,7 +94,7 @@ def test_an_empty_class_is_named(tmp_path: Path, empty: str, split: str) -> None
         classes(tmp_path)
     (tmp_path / split / empty).mkdir()
     (tmp_path / split / empty / "readme.txt").write_text("")
-    with pytest.raises(ValueError, match=f"every class needs images.*, and the folder {empty} holds none: fill it or"):
+    with pytest.raises(ValueError, match=f"every class needs images.*, but the folder {empty} has none: fill it or"):
         folder(tmp_path).load()
 
 

@@ -80,7 +80,7 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
         if grouped is None:
             return "without numbers"
         return (
-            f"!column {name!r} writes numbers with separators or other signs, the first in row {grouped[0]} "
+            f"!column {name!r} has numbers with separators or other signs, the first in row {grouped[0]} "
             f"({grouped[1]!r}): write plain numbers with a decimal point, or name the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)

@@ -66,7 +66,7 @@ def _opened(path: Path) -> Iterator[Any]:
             # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
-    except Exception as error:  # Pillow raises many types
+    except Exception as error:  # Pillow raises many types of errors
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if type(error).__name__ == "UnidentifiedImageError":
             reason = "its format is none of " + ", ".join(_FORMATS)

@@ -90,7 +90,7 @@ struct Workspace {
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
-template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round it
+template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round
 
 template <class Number> inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
 #ifdef __AVX512BF16__

@@ -57,7 +57,7 @@ class Look(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The image, opened by Pillow but not decoded; every failure becomes an error of one sentence."""
+    """The image, opened by Pillow but not decoded; every failure raises an error of one sentence."""
     pillow = checks.require("PIL.Image", "images")
     place = inputs.plain_file(path, "an image")
     try:

@@ -150,7 +150,7 @@ class BatchedStep:
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
-            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits
+            table = table.pin_memory() if device.type == "cuda" else table  # otherwise the host waits for the copy
             self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
         return self._settings
 

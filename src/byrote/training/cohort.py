@@ -84,7 +84,7 @@ class Cohort:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
-        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
         return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:

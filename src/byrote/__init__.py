@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-TYPE_CHECKING = False  # `typing` itself would be looked for in the current folder first under `python -m byrote`
+TYPE_CHECKING = False  # not from `typing`, which a file typing.py in the current folder could replace
 if TYPE_CHECKING:
     from byrote import analysis as analysis
     from byrote import claims as claims
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker sees the imports above, and finds a name that does not exist
+if not TYPE_CHECKING:  # a type checker sees only the imports above, and so reports unknown names
 
     def __getattr__(name: str) -> object:
         if name in _MODULES:

@@ -206,7 +206,8 @@ def logits(name: str, values: Any, num_classes: int | None = None) -> "torch.Ten
 
 
 def finite_rows(name: str, rows: "torch.Tensor", advice: str) -> None:
-    """Check that no row (n, C) has a NaN or an infinity; the error states how many rows have and what to do."""
+    """Check that no row (n, C) has a NaN or an infinity; the error states how many rows do and what to do about
+    them."""
     bad = ~rows.isfinite().all(1)
     if bool(bad.any()):
         raise ValueError(

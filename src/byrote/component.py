@@ -1,8 +1,8 @@
 """The base of every part of an experiment: a frozen, validated value.
 
-A `Spec` is a frozen pydantic model that can be written as plain data (`spec()`), rebuilt from it, and
-digested; a `Component` is a `Spec` that belongs to an open family (losses, noise, data, networks, ...)
-and is found by its `kind`. Defining a subclass registers it; nothing else has to be changed.
+A `Spec` is a frozen pydantic model that can be written as plain data (`spec()`), rebuilt from it, and identified by a
+digest; a `Component` is a `Spec` that belongs to an open family (losses, noise, data, networks, ...) and is found by
+its `kind`. Defining a subclass registers it; nothing else has to be changed.
 """
 
 import difflib
@@ -31,7 +31,7 @@ __all__ = ["Component", "Spec", "canonical", "did_you_mean", "digest", "discover
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """The end of an error about an unknown name: the nearest known name, else all of them.
+    """The end of an error about an unknown name: the nearest known name, or else all known names.
 
     >>> did_you_mean("unifrm", ["uniform", "symmetric"])
     "did you mean 'uniform'?"
@@ -91,7 +91,8 @@ def _only_numbers(owner: type["Spec"], field: str) -> bool:
 def discover(package: str) -> None:
     """Import every module of a package's folder, so that its members register; members are found only in this way.
 
-    A class registers by being defined (`Component`), a function by its decorator (claims, figures). No list names them.
+    Defining a class registers it (`Component`), and a decorator registers a function (claims, figures). There are no
+    lists of members.
 
     Raises:
         ImportError: a module needs a package that is not installed.
@@ -137,7 +138,7 @@ class Spec(BaseModel):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change whenever a field does."""
+        """Sixteen hexadecimal digits that change whenever a field changes."""
         return digest(self.spec())
 
     def replace(self, **changes: Any) -> Self:

@@ -46,8 +46,8 @@ class Experiment(Spec):
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the seed for noise, initial weights and batch order.
         noise_seed: another seed for the noise of training and held-out labels; None: `seed`.
-        split_seed: the seed for a new split of all samples into training and test samples, with the same numbers per
-            class as in the data set's own splits; None: those splits.
+        split_seed: the seed for a new split of all samples into training and test samples, with as many of each class
+            as before; None: the data set's own splits.
         start: a loss with which the weights are trained first, with the same recipe and on the same labels; then the
             optimizer is reset and training continues with `loss`. Only this second phase is measured. None: training
             starts from scratch.
@@ -86,7 +86,7 @@ class Experiment(Spec):
 
     @property
     def num_outputs(self) -> int:
-        """Outputs the network needs: N, or 2N under latent-class noise."""
+        """The number of outputs of the network: N, or 2N with latent-class noise."""
         return self.noise.num_outputs(self.data.num_classes)
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -95,7 +95,7 @@ class Experiment(Spec):
         return stream(self.noise_seed if apart and self.noise_seed is not None else self.seed, purpose)
 
     def run(self, device: str = "cpu", *, keep_weights: bool = False, progress: bool = False) -> "Run":
-        """Train and measure this experiment alone.
+        """Train and measure this single experiment.
 
         Args:
             device: "cpu", "cuda", ...; never part of the key.

@@ -74,10 +74,10 @@ def not_tested(runs: int) -> str:
     """The reason why a claim about true labels has no verdict when all runs have data whose labels are only given.
 
     >>> not_tested(1)
-    'the claim is about true labels, and 1 run has data whose labels are only given (data.labels = "given")'
+    'the claim is about true labels, but 1 run has data whose labels are only given (data.labels = "given")'
     """
     have = "run has" if runs == 1 else "runs have"
-    return f'the claim is about true labels, and {runs} {have} data whose labels are only given ({FIELD} = "{GIVEN}")'
+    return f'the claim is about true labels, but {runs} {have} data whose labels are only given ({FIELD} = "{GIVEN}")'
 
 
 def left_out(runs: int) -> str:

@@ -1,7 +1,7 @@
-"""Read the user's files: plain files only, within bounds of size, and with changes detected.
+"""Read the user's files: only plain files, within limits of size, and with detection of changes.
 
 A path is taken literally: no character of it is read as a pattern, an address or a partition. A named pipe or a
-device is refused before it is opened, because reading one may never end.
+device is refused before it is opened, because reading from it may never end.
 """
 
 import csv
@@ -144,7 +144,7 @@ def read(path: str | Path, limit: int, needed: str = "a file") -> bytes:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """A fingerprint that changes when a file is replaced, or written to after a tick of its file system's clock."""
+    """A fingerprint that changes when a file is replaced, or is written to at least one clock tick later."""
     s = _status(path)
     return str(path), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
@@ -154,7 +154,7 @@ def _young(mark: Fingerprint) -> bool:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, remembered as long as the file does not change.
+    """The SHA-256 of a file's bytes, cached as long as the file does not change.
 
     Raises:
         FileNotFoundError, ValueError: see `plain_file`; the file changed while it was read.
@@ -227,7 +227,7 @@ def in_words(size: int) -> str:
 
 
 def available_memory() -> int:
-    """Bytes of memory available now: those of the system, within the limit of its container."""
+    """Bytes of memory that are available now, in the system and within the limit of its container."""
     limits = []
     with suppress(OSError, ValueError):  # no container, or no limit
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))

@@ -44,7 +44,7 @@ def import_modules(modules: Iterable[str]) -> None:
             if error.name is not None and f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(
                     f"`imports=[{name!r}]` failed: there is no module {error.name!r} in {os.getcwd()} or among the "
-                    "installed packages; run the command in the folder that holds it"
+                    "installed packages; run the command in the folder that holds the module"
                 ) from None
             raise ValueError(f"`imports=[{name!r}]` failed: {described(error)}") from error
         except (Exception, SystemExit) as error:

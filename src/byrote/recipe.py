@@ -67,7 +67,7 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """The rate is multiplied by `gamma` after every `every` epochs (MD: .1 every 40 epochs).
+    """The learning rate is multiplied by `gamma` after every `every` epochs (MD: .1 every 40 epochs).
 
     >>> [round(Step(every=40).factor(e, 200), 6) for e in (0, 39, 40, 199)]
     [1.0, 1.0, 0.1, 0.0001]
@@ -81,7 +81,7 @@ class Step(Schedule):
 
 
 class MultiStep(Schedule):
-    """The rate is multiplied by `gamma` at each epoch of `milestones` (LF's ResNet-32: .1 at 100 and 150).
+    """The learning rate is multiplied by `gamma` at each epoch of `milestones` (LF's ResNet-32: .1 at 100 and 150).
 
     >>> [round(MultiStep(milestones=(100, 150)).factor(e, 200), 6) for e in (99, 100, 150)]
     [1.0, 0.1, 0.01]
@@ -95,7 +95,7 @@ class MultiStep(Schedule):
 
 
 class Exponential(Schedule):
-    """The rate is multiplied by `gamma` every epoch (LF's Inception-Lite: .95).
+    """The learning rate is multiplied by `gamma` every epoch (LF's Inception-Lite: .95).
 
     >>> round(Exponential(gamma=.95).factor(2, 100), 4)
     0.9025

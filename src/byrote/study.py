@@ -41,7 +41,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge several trees; later ones override earlier ones. Keys may be dotted paths.
+    """Merge several trees; later trees override earlier trees. Keys may be dotted paths.
 
     A mapping with a `kind` of its own replaces the earlier mapping; a mapping without `kind` is merged into it.
 
@@ -202,7 +202,7 @@ class Study(Spec):
 
     @property
     def scale_names(self) -> list[str]:
-        """The scales this study offers; one unnamed scale ("") when it lists none."""
+        """The scales of this study; a single unnamed scale ("") if it lists none."""
         return list(self.scales) or [""]
 
     def experiments(self, scale: str = "", overrides: Mapping[str, Any] | None = None) -> list[tuple[str, Experiment]]:

@@ -236,12 +236,13 @@ class Table:
         """The rows that meet every condition.
 
         Args:
-            mask: a boolean array of shape (len(self),), or nothing.
-            conditions: column = value (floats to nine digits; None or NaN match the absent), a tuple, list or
-                set of values (membership), or a callable of the column that gives a boolean array.
+            mask: a boolean array of shape (len(self),); None: no mask.
+            conditions: for each named column a value (floats are compared to nine digits, and None and NaN match absent
+                values), a tuple, list or set of accepted values, or a function of the column that returns a boolean
+                array.
 
         Raises:
-            KeyError: a column that does not exist, with the nearest name.
+            KeyError: a column that does not exist; the message gives the nearest name.
             ValueError: a mask that is not boolean or of another length.
         """
         meets = np.ones(len(self), dtype=bool) if mask is None else self._mask(mask)
@@ -294,7 +295,7 @@ class Table:
         return columns
 
     def final(self, by: str = "key") -> Table:
-        """The row of the last evaluated epoch of each run, runs in the order of their first row.
+        """The row of the last evaluated epoch of each run, with the runs in the order of their first rows.
 
         Args:
             by: the column that identifies runs.

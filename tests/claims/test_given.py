@@ -34,7 +34,7 @@ def test_a_claim_about_true_labels_is_not_tested_and_names_the_field(id: str) ->
     )
     count = len(known.runs)
     assert verdict.reason == (
-        f"the claim is about true labels, and {count} runs have data whose labels are only given "
+        f"the claim is about true labels, but {count} runs have data whose labels are only given "
         '(data.labels = "given")'
     )
     assert verdict.power() == ""

@@ -94,14 +94,14 @@ def test_an_empty_class_is_named(tmp_path: Path, empty: str, split: str) -> None
         classes(tmp_path)
     (tmp_path / split / empty).mkdir()
     (tmp_path / split / empty / "readme.txt").write_text("")
-    with pytest.raises(ValueError, match=f"every class needs images.*, and the folder {empty} holds none: fill it or"):
+    with pytest.raises(ValueError, match=f"every class needs images.*, but the folder {empty} has none: fill it or"):
         folder(tmp_path).load()
 
 
 def test_a_class_of_one_split_only_is_named(tmp_path: Path) -> None:
     classes(tmp_path / "train")
     classes(tmp_path / "test", ("cat", "dog", "emu"))
-    with pytest.raises(ValueError, match="every class needs images in train, and the folder emu holds none"):
+    with pytest.raises(ValueError, match="every class needs images in train, but the folder emu has none"):
         folder(tmp_path).load()
 
 

@@ -121,9 +121,9 @@ def test_an_infinity_among_numbers_is_no_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pair", [("1", "01"), ("1", "1.0"), ("0", "-0")])
 def test_a_number_written_in_two_ways_is_one_class(tmp_path: Path, pair: tuple[str, str]) -> None:
     own = npz(tmp_path, images=np.stack([A, B], 1), labels=np.array(pair * (N // 2)))
-    with pytest.raises(ValueError, match=r"the classes '.*' and '.*' are the same number; write them alike"):
+    with pytest.raises(ValueError, match=r"the classes '.*' and '.*' are the same number; use one name for both"):
         own.load()
-    with pytest.raises(ValueError, match="are the same number; write them alike"):
+    with pytest.raises(ValueError, match="are the same number; use one name for both"):
         folder(classes(tmp_path / "top", pair)).load()
 
 

@@ -53,7 +53,7 @@ def test_the_header_says_what_separates(tmp_path: Path, between: str) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert features(table(path)).shape == (N, 2)
     csv(path, ";", a=[str(a).replace(".", ",") for a in A], label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'a' writes numbers with separators|no finite number"):
+    with pytest.raises(ValueError, match=r"column 'a' has numbers with separators|no finite number"):
         table(path).load()
 
 

@@ -168,7 +168,7 @@ def test_one_missing_cell_in_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cells", ["1,234", "1 234", "1.234,5", "3,5", "-1,234,567.8", "5%", "5.5 %", "$3", "-3,10 €"])
 def test_a_column_of_separators_is_named(tmp_path: Path, cells: str) -> None:
     path = csv(tmp_path / "t.csv", a=A, b=[f'"{cells}"'] * N, label=LABELS)
-    with pytest.raises(ValueError, match=r"column 'b' writes numbers with separators or other signs, .* in row 1"):
+    with pytest.raises(ValueError, match=r"column 'b' has numbers with separators or other signs, .* in row 1"):
         table(path).load()
 
 

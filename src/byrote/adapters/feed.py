@@ -87,8 +87,8 @@ class Feed:
 
     Args:
         observer: watches the model that is being trained.
-        train, test: (inputs, labels), whole data sets in a fixed order, such as a DataLoader without shuffling that
-            nothing else iterates; with an index if the Observer declares which member it is.
+        train, test: batches (inputs, labels) that cover a whole data set in a fixed order, such as a DataLoader without
+            shuffling that no other code iterates. They include an index if the Observer declares which member it is.
         prefix: prepended to the names in the library's log.
     """
 

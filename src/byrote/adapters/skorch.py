@@ -36,8 +36,8 @@ class ObserverCallback(base("skorch.callbacks", "Callback", "skorch")):  # type:
     and in `observer_.history`. The fitted weights are identical bit for bit with and without this callback.
 
     Args:
-        observe: a function that makes the `Observer` of the module that skorch has just built, such as `lambda module:
-            Observer(module, true_labels, num_classes)`.
+        observe: a function that makes the `Observer` of the module that skorch has just built, such as
+            `lambda module: Observer(module, true_labels, num_classes)`.
         train, test: batches to evaluate in eval mode at the end of an epoch, see `byrote.adapters.feed.Feed`; without
             them the readings come from the training batches, which then need their index (see `WithoutIndex`).
         show: the readings that skorch prints in its line for each epoch; all readings are in `net.history`.

@@ -141,7 +141,7 @@ class NeuralCollapseNC1(Metric):
         return self._value(self._moments())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Plot NC1, now or earlier, as `torchmetrics.Metric` does; needs matplotlib."""
+        """Plot the current or earlier values of NC1, as `torchmetrics.Metric` does; needs matplotlib."""
         return self._plot(val, ax)
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
@@ -203,8 +203,8 @@ class NeuralCollapseNC1(Metric):
         often = int((self.seen.sum(0) > 1).sum())
         if often:
             raise ValueError(
-                f"each process must see its own share of the samples, got {often} samples that more than one has "
-                "seen: give the loader a DistributedSampler"
+                f"each process must see its own share of the samples, got {often} samples that more than one process "
+                "has seen: give the loader a DistributedSampler"
             )
         moments = self._part(0)
         for part in range(1, len(self.counts)):

@@ -248,7 +248,7 @@ def check(
     folder
         The folder of the audit.
     port
-        The port of the loopback address (default: a free one).
+        The port of the loopback address (default: a free port).
     browser
         Open the page in the browser.
     idle
@@ -352,7 +352,7 @@ def _write_page(folder: Path) -> None:
 
 
 class _Bar:
-    """A progress bar of epochs on a terminal; nothing if standard error is no terminal, or under `-q`."""
+    """A progress bar of epochs on a terminal; nothing if standard error is not a terminal, or under `-q`."""
 
     def __init__(self) -> None:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

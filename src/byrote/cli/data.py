@@ -101,7 +101,7 @@ def get(
 
 
 class _Bar:
-    """A progress bar on standard error, with a line per file; nothing if it is no terminal, or under `-q`."""
+    """A progress bar on standard error, with a line per file; nothing if it is not a terminal, or under `-q`."""
 
     def __init__(self) -> None:
         name = TextColumn("{task.description}", markup=False)

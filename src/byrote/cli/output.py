@@ -110,7 +110,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table on standard output; if that is no terminal, plain lines of tab-separated cells."""
+    """Print a table on standard output; if that is not a terminal, print plain lines of tab-separated cells."""
     if not sys.stdout.isatty():
         lines = ["\t".join(columns), *("\t".join(_text(row.get(c)) for c in columns) for row in rows)]
         sys.stdout.write("\n".join(lines) + "\n")

@@ -277,12 +277,12 @@ def compact(folder: Place, /, *, out: Place | None = None, part: str = "") -> in
 
 
 def merge(*folders: Place, out: Place) -> int:
-    """Copy the runs of several stores of one study into one store.
+    """Copy the runs of several stores of the same study into one store.
 
     Parameters
     ----------
     folders
-        At least two stores of one study and scale.
+        At least two stores of the same study and scale.
     out
         A new folder, or a store of the same study.
     """

@@ -92,8 +92,8 @@ def run(
         A module of your own that defines components, measures, claims or figures, by its name as in Python's import
         statement; may be given several times. It is recorded in the store.
     accept
-        The first digits (at least six) of the digest of an older content of a file or module: runs made with that
-        content still count. May be given several times.
+        The first digits (at least six) of the digest of older content of a file or module: runs made with that content
+        still count. May be given several times.
     set_
         path=value: set this value in the spec of every run, such as training.epochs=5; may be given several times.
     keep_weights

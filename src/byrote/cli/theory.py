@@ -259,7 +259,7 @@ def sweep(
 
 @app.command
 def claims(*, runs: Place | None = None, json: bool = False) -> int:
-    """Judge A1, A9 and B8, computed now (some seconds): `byrote claims --theory`; and C3, which needs stored runs.
+    """Judge A1, A9 and B8, like `byrote claims --theory` (some seconds), and C3, which needs stored runs.
 
     Parameters
     ----------

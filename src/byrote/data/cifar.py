@@ -1,4 +1,4 @@
-"""CIFAR-10 in its three formats (binary, Python, PNG), and CIFAR-10N, which are human labels for it."""
+"""CIFAR-10 in its three formats (binary, Python, PNG), and CIFAR-10N, its human labels."""
 
 import io
 import json

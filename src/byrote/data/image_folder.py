@@ -17,8 +17,8 @@ __all__ = ["ImageFolder"]
 class ImageFolder(Own):
     """Images in one folder per class, `<class>/*.png`, or with the splits above them, `train/<class>/*.png`.
 
-    Classes are numbered in alphabetical order, or by value where their names are whole numbers ("10" after "2");
-    ids follow the order of the files' paths. Hidden files and files created by operating systems and notebooks are not
+    Classes are numbered in alphabetical order, or by value if their names are whole numbers ("10" after "2"); ids
+    follow the order of the files' paths. Hidden files and files created by operating systems and notebooks are not
     samples; the number left out is logged and returned by `notes()`. The orientation a camera stored (EXIF) is applied.
     Images of 16 bits are divided by 65,535; integers and floats of 32 bits are taken as they are; transparency is
     dropped. Images of different sizes need a `resolution`. Needs Pillow: pip install 'byrote[images]'.

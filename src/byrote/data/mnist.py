@@ -113,7 +113,7 @@ class FashionMNIST(Dataset):
     """Clothes in the form of MNIST: 60,000 and 10,000 images of 1x28x28 in 10 classes (Xiao et al. 2017).
 
     If the requested counts fit into the embedded subset, the samples are taken from it and nothing is fetched; the
-    samples are the same, because both take the first of each class.
+    samples are the same, because both data sets take the first samples of each class.
 
     Example:
         >>> FashionMNIST(classes=(0, 9), per_class=50, test_per_class=20).load("test")

@@ -1,6 +1,6 @@
 """The base of the user's own data: checks of files and classes, a held-out split, and scaling.
 
-If a source has no test set of its own, every fifth sample of each class, in the order of the ids, is held out as one.
+If a source has no test set, every fifth sample of each class, in the order of the ids, is held out as the test set.
 """
 
 import logging
@@ -92,7 +92,7 @@ class Own(Dataset, abstract=True):
         content = _read(self, self.stamp())
         raw: Raw = getattr(content, split)
         if not len(raw.labels):
-            advice = ": every fifth of a class is held out, so that at least 5 are needed" if split == "test" else ""
+            advice = ": every fifth sample is held out, so each class needs 5 or more" if split == "test" else ""
             raise ValueError(f"{self.label} has no {split} samples{advice}")
         wanted = range(1 + _largest(content)) if self.classes is None else self.classes
         absent = sorted(set(wanted) - set(np.unique(raw.labels).tolist()))

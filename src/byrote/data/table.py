@@ -30,7 +30,7 @@ class Table(Own):
         shape: (C, H, W) of a row's features; None takes dx1x1, and each feature is scaled separately.
         split_column: a column of "train" and "test" (rows with "val" are left out, or are the test split if no row has
             "test"); empty holds out every fifth row of each class.
-        id_column: a column of different integers; empty numbers the rows.
+        id_column: a column of integers without repeats; empty numbers the rows.
         image_column: a column with the path of each row's image; empty takes features.
         image_folder: the folder that these paths are relative to; empty takes the folder of the table.
         channels: the channels of these images: 3, or 1 for gray.

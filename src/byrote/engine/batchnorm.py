@@ -25,7 +25,7 @@ _STANDARD = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def is_standard(module: nn.Module) -> bool:
-    """Whether a module is one of torch's normalization layers, with gamma, beta and running statistics with momentum.
+    """Whether a module is one of torch's normalization layers, with gamma, beta, running statistics and a momentum.
 
     >>> is_standard(nn.BatchNorm2d(3)), is_standard(nn.BatchNorm2d(3, momentum=None)), is_standard(nn.Identity())
     (True, False, False)
@@ -158,8 +158,8 @@ class _Norm(torch.autograd.Function):
         arguments.mean, arguments.inverse, arguments.eps = address(mean), address(inverse), eps
         arguments.momentum = momentum
         _kernels_for(x, library).forward(arguments)
-        # without a rectifier the output is not read again and may be changed in place: its substitute is above
-        # the floor
+        # without a rectifier the backward pass does not read the output, which may be changed in place; x, which is
+        # above the floor of -infinity, takes its place
         ctx.save_for_backward(x, out if rectify else x, weight, mean, inverse)
         ctx.rectify, ctx.library, ctx.has_residual = rectify, library, residual is not None
         return out

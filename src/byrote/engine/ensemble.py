@@ -45,7 +45,7 @@ class Computation(Protocol):
         ...
 
     def uses_kernels(self) -> bool:
-        """Whether kernels compiled on this machine may compute here: they exist, and the states are on the CPU."""
+        """Whether compiled kernels may be used for these states."""
         ...
 
     def steps_backward(self) -> bool:
@@ -116,7 +116,7 @@ class Ensemble(nn.Module):
         yield from self.named_buffers()
 
     def layer(self, name: str) -> nn.Module:
-        """The module that holds the states of the layer of that name."""
+        """The module that holds the states of the layer `name`."""
         return self.get_submodule(name)
 
     def __getstate__(self) -> dict[str, object]:

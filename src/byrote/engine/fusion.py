@@ -24,7 +24,7 @@ def fused_graph(module: nn.Module) -> fx.Graph | None:
     """The forward pass of `module` with such calls fused; None if there are none, or if it cannot be recorded.
 
     It is recorded in training and in evaluation mode, and used only if both graphs are equal and nothing is changed in
-    place. This matters because of Python code that branches, only one branch is recorded.
+    place. Python code may branch, and then only one of the branches is recorded.
     """
     if not any(is_standard(part) for part in module.modules()):
         return None

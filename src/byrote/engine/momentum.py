@@ -70,7 +70,7 @@ class Descent:
 
 
 class BatchedStep:
-    """The step of all runs at once in torch's operators, and the narrowed weights that products read.
+    """The step of all runs at once with torch's operators, and the narrowed weights that products read.
 
     A narrowed copy is a leaf of autograd, so its gradient stays bfloat16, and is summed in bfloat16 if several passes
     precede a step. The step reads this gradient, the momentum and the float32 weight, and writes momentum, weight and
@@ -150,7 +150,7 @@ class BatchedStep:
         current = (device, *descent.rates, *descent.decays)
         if current != self._settings_of:
             table = torch.tensor([descent.rates, descent.decays], dtype=torch.float32)
-            table = table.pin_memory() if device.type == "cuda" else table  # else the host waits
+            table = table.pin_memory() if device.type == "cuda" else table  # otherwise the host waits for the copy
             self._settings_of, self._settings = current, table.to(device, non_blocking=True).unbind()
         return self._settings
 
@@ -175,7 +175,7 @@ class _Copy:
         return self.narrow.requires_grad_(weight.requires_grad)
 
     def note(self, weight: Tensor) -> None:
-        """Whether the copy is up to date."""
+        """Record the weight, and its version, of which this is a copy."""
         self.source, self.version = weight.detach(), weight._version
 
 

@@ -10,9 +10,9 @@ def numerics(network: StackedNetwork) -> dict[str, bool | str]:
     """Which code other than torch's operators computes the network on its current device.
 
     Returns:
-        compiled: whether it may use kernels compiled on this machine (a dense chain, or any network in bfloat16, on a
-        CPU and without `compiled=False`); kernels: whether there are such kernels; tiles, vectors, pairs: whether
-        training uses tile units (AMX), vector units (AVX-512), or vector units with bfloat16 in pairs (AVX-512 BF16);
+        compiled: whether it may use kernels compiled on this machine, as a dense chain and any network in bfloat16 may
+        on a CPU without `compiled=False`; kernels: whether such kernels exist; tiles, vectors, pairs: whether training
+        uses tile units (AMX), vector units (AVX-512), or vector units with bfloat16 in pairs (AVX-512 BF16);
         library: the first digits of the SHA-256 of the kernels, empty without kernels.
 
     >>> from torch import nn

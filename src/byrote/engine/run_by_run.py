@@ -27,7 +27,7 @@ class RunByRun:
     """Computes one run after another through the plain module.
 
     Args:
-        module: one of the modules; its values are not read.
+        module: one of the modules, of which only the structure is used.
         precision: "fp32", or "bf16" for products and convolutions in bfloat16 (see `bfloat16`).
         compiled: use the compiled kernels if they exist.
         fuse: use these kernels for normalization in "fp32" as well, together with the rectifier after it, and store the
@@ -85,10 +85,10 @@ class RunByRun:
 
 
 class Vmapped:
-    """All runs in one `torch.func.vmap` call; not for modules whose Python code branches on values.
+    """Computes all runs in one `torch.func.vmap` call; this fails for modules whose Python code branches on values.
 
     Args:
-        module: one of the modules; its values are not read.
+        module: one of the modules, of which only the structure is used.
         precision: as for `RunByRun`.
     """
 

@@ -1,4 +1,4 @@
-"""Atomic writes: a kill, a full disk or a lost connection leaves either the old file or the new one."""
+"""Atomic writes: a kill, a full disk or a lost connection leaves either the old file or the new file."""
 
 import errno
 import os

@@ -80,8 +80,9 @@ class ResNet18(Layered, kind="resnet18"):
     """He et al. table 1: four stages of two blocks of 64, 128, 256 and 512 channels, shortcuts of option B.
 
     Args:
-        stem: "7x7" is the original, stride 2 and a 3x3 max-pool of stride 2: 11,175,370 parameters at 1 channel and
-            10 outputs, LF's network for MNIST. "3x3" keeps the image's size, as is usual on 32x32 images.
+        stem: "7x7" is the original stem, a 7x7 convolution and a 3x3 max-pool, both of stride 2. With it, the network
+            has 11,175,370 parameters at 1 channel and 10 outputs; this is LF's network for MNIST. "3x3" keeps the size
+            of the image, as is usual for 32x32 images.
     """
 
     stem: Literal["7x7", "3x3"] = "7x7"

@@ -22,7 +22,7 @@ __all__ = ["Bucket", "ObjectVersion", "adopt_settings", "endpoint", "public_sett
 _TIMEOUT, _RETRIES = "60s", 6
 _UNSIGNED = ("Missing AccessKeyId", "Missing SecretAccessKey", "/latest/api/token")  # the last: for a machine's role
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # by what they set; none of them is a secret
+_PUBLIC = (_ENDPOINTS, ("AWS_REGION", "AWS_DEFAULT_REGION"))  # grouped by what they set; none is secret
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Bucket:
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
-        """Turn errors of the object store into one sentence; an absent object stays a FileNotFoundError."""
+        """Turn errors of the object store into one sentence, except FileNotFoundError for an absent object."""
         try:
             yield
         except (FileNotFoundError, *self._refused):
@@ -130,7 +130,7 @@ class Bucket:
         """The time by the bucket's clock: the time that it gives to an object written now, in whole seconds.
 
         Raises:
-            OSError: the bucket cannot be reached, or may not be written to.
+            OSError: the bucket cannot be reached, or cannot be written to.
         """
         name = f".running/.clock-{secrets.token_hex(6)}"
         self.put(name, b"")

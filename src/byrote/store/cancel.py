@@ -34,7 +34,8 @@ def cancel(root: Path) -> None:
 
 
 class Cancelled:
-    """Whether somebody has asked the drivers of a store to stop since this object was made; checks once a second."""
+    """Whether somebody has asked the drivers of a store to stop since this object was made; it checks at most once a
+    second."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._path = root, _place(root)

@@ -79,7 +79,7 @@ def place_run(root: Path, key: str, folder: Path) -> bool:
 
 @cache
 def machine() -> dict[str, str | int | None]:
-    """What a reader needs to know about the machine that made a run."""
+    """The facts about this machine that are recorded with a run."""
     facts: dict[str, str | int | None] = {
         "platform": platform.platform(),
         "machine": platform.machine(),

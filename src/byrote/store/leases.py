@@ -4,15 +4,15 @@ A lease is a file on the store's board (`byrote.store.board`), created in one st
 generation counts. A thread of the owner touches the file repeatedly. Another process takes over by creating the next
 generation, in which only one process can succeed:
 
-* at once, if the owner was a process of the same system and has ended; * if the lease has expired, that is, if it was
-not touched for `seconds`. The store's own clock, which is the time that it gives to a file written now, shows this at
-once. Since that clock may have been changed meanwhile, the lease is also watched for a third of `seconds` by the
-monotonic clock. If the store's clock was set back, so that the lease does not look old, the lease is watched for all of
-`seconds`.
+* at once, if the owner was a process of the same system and has ended;
+* if the lease has expired, that is, if it was not touched for `seconds`. The store's own clock, which is the time that
+  it gives to a file written now, shows this at once. Since that clock may have been changed meanwhile, the lease is
+  also watched for a third of `seconds` by the monotonic clock. If the store's clock was set back, so that the lease
+  does not look old, the lease is watched for all of `seconds`.
 
 A process that was paused for longer than its lease is no longer the owner when it continues, and what it trained is
-discarded. Leases only save work. Results do not depend on leases, because a committed run is never replaced; see
-`byrote.store.drafts`.
+discarded. Leases only save work. Results do not depend on leases, because an undamaged run in the store is never
+replaced; see `byrote.store.drafts`.
 """
 
 import json
@@ -175,7 +175,7 @@ class Leases:
             raise LeaseLostError(f"another driver has taken over {name}; its training here is discarded")
 
     def renew(self) -> None:
-        """Touch every lease, by the clock of the store, which may be another machine's, and note which are lost."""
+        """Touch every lease, with the time of the store's clock, and note which leases are lost."""
         board = board_of(self.root)
         with suppress(OSError):
             for name, generation in list(self.generations.items()):

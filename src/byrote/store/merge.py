@@ -1,4 +1,4 @@
-"""Join stores of one study: the runs that several machines trained become one store, each as it was committed."""
+"""Join stores of the same study: the runs that several machines trained become one store, each as it was committed."""
 
 import shutil
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["merge"]
 
 
 def merge(sources: Sequence[str | Path], out: str | Path) -> int:
-    """Copy the committed runs of several stores of one study into one store.
+    """Copy the committed runs of several stores of the same study into one store.
 
     Everything is verified before anything is written: each run's folder must hold the files that its manifest names,
     with their checksums. If several stores hold the same run, the copy of the first store is taken.
@@ -58,7 +58,7 @@ def merge(sources: Sequence[str | Path], out: str | Path) -> int:
 
 
 def _joined(roots: Sequence[Path]) -> Plan:
-    """The plan of all runs that any of the stores plans."""
+    """A plan of all runs that are in the plan of any of the stores."""
     plans = []
     for root in roots:
         plan = Plan.read(root)
@@ -73,7 +73,7 @@ def _joined(roots: Sequence[Path]) -> Plan:
             raise ValueError(
                 f"{root} holds study {plan.study!r} at scale {plan.scale!r} with overrides {plan.overrides}, "
                 f"but {roots[0]} holds {first.study!r} at {first.scale!r} with {first.overrides}; merge stores of "
-                "one study"
+                "the same study"
             )
         for entry in plan.entries:
             entries.setdefault(entry.key, entry)
@@ -91,7 +91,7 @@ def _verify(root: Path, key: str) -> None:
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """Copy a run's folder whole or not at all."""
+    """Copy a run's folder completely or not at all."""
     with draft(target, folder.name) as copy:
         for path in folder.iterdir():
             shutil.copy2(path, copy / path.name)

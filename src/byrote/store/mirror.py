@@ -86,7 +86,7 @@ def located(name: str | Path) -> Path:
 
 
 def bucket_of(root: Path) -> Bucket | None:
-    """The bucket that a folder is a copy of; None for a store that is a folder."""
+    """The bucket of which a folder is the copy; None if the store itself is a folder."""
     try:
         with open(f"{root}/{_NOTE}", encoding="utf-8") as file:
             return _bucket(str(root), json.loads(file.readline())["url"])
@@ -177,7 +177,7 @@ def refresh(root: Path, *, anew: bool = False) -> None:
     for path in root.iterdir():
         if is_key(path.name) and object_of(path.name) not in there:
             with suppress(OSError):
-                if path.stat().st_mtime < began:  # else another process has put it into the bucket since
+                if path.stat().st_mtime < began:  # else another process has added it to the bucket meanwhile
                     remove(path)
     gone = [name for name, tag in before.items() if tag and name not in there and _is_copied(name)]
     for name in gone:
@@ -217,7 +217,7 @@ def _fetch(root: Path, bucket: Bucket, name: str) -> None:
 
 
 def fetch_file(root: Path, path: Path) -> None:
-    """Fetch a file of the store, unless the copy has the version that the bucket has."""
+    """Fetch a file of the store, unless the copy is up to date."""
     bucket = bucket_of(root)
     if bucket is None:
         return

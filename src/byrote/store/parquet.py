@@ -26,7 +26,7 @@ def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[s
     Args:
         path: the file.
         columns: values by name.
-        metadata: texts by name, stored in the file beside its schema.
+        metadata: texts by name, stored in the file next to its schema.
     """
     connection = _connection().cursor()
     try:
@@ -37,7 +37,7 @@ def write_parquet(path: Path, columns: Mapping[str, Column], metadata: Mapping[s
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """The texts stored in a Parquet file beside its schema.
+    """The texts stored in a Parquet file next to its schema.
 
     Raises:
         ValueError: the file is not readable Parquet.
@@ -50,7 +50,7 @@ def read_parquet(path: Path) -> dict[str, Column]:
     """The columns of one Parquet file.
 
     Raises:
-        ValueError: the file is not readable Parquet (names it).
+        ValueError: the file is not readable Parquet; the message names it.
     """
     columns = _fetch("SELECT * FROM read_parquet($files)", [path]).fetchnumpy()
     return {name: _plain(column) for name, column in columns.items()}
@@ -63,7 +63,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[tuple[dict[str, Column], NDArra
         The columns (a file may lack some of them), and for each row the index of its file in `paths`.
 
     Raises:
-        ValueError: a file that is not readable Parquet (names it).
+        ValueError: a file is not readable Parquet; the message names it.
     """
     for start in range(0, len(paths), _TOGETHER):
         some = list(paths[start : start + _TOGETHER])
@@ -80,10 +80,10 @@ def join_parquet(target: Path, parts: Sequence[Sequence[Path]], metadata: Mappin
         target: the file to write. Its column `key` is the name of the folder that a row's file is in, unless that file
             has a column `key` itself.
         parts: files with the same columns, in sequences that are joined in order.
-        metadata: texts by name, stored in the file beside its schema.
+        metadata: texts by name, stored in the file next to its schema.
 
     Raises:
-        ValueError: a file that is not readable Parquet (names it).
+        ValueError: a file is not readable Parquet; the message names it.
     """
     queries, files = [], {}
     for number, paths in enumerate(parts):
@@ -107,7 +107,7 @@ def lazy_table(path: Path, check: Callable[[], None]) -> Table:
         check: called after each reading; raises an error if the file is no longer the one that was checked.
 
     Raises:
-        ValueError: a file that is not readable Parquet.
+        ValueError: the file is not readable Parquet.
     """
     described = _fetch(_DESCRIBED, [path]).fetchall()
     counted = _fetch("SELECT count(*) FROM read_parquet($files)", [path]).fetchone()
@@ -120,7 +120,7 @@ def lazy_table(path: Path, check: Callable[[], None]) -> Table:
 
 
 class _Reader:
-    """Reads columns of one file, some of them all at once."""
+    """Reads the columns of one file on first use, and some of them together."""
 
     def __init__(self, path: Path, together: tuple[str, ...], check: Callable[[], None]) -> None:
         self._path, self._together, self._check = path, together, check
@@ -142,7 +142,7 @@ class _Reader:
 
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
-    """One connection for all reading: opening one takes longer than reading a column."""
+    """A shared connection for reading, because opening a connection takes longer than reading a column."""
     return duckdb.connect(":memory:", config={"threads": 1})
 
 
@@ -159,7 +159,8 @@ def _fetch(query: str, paths: list[Path], **named: list[str]) -> duckdb.DuckDBPy
     except duckdb.Error as error:
         line = str(error).splitlines()[0]
         raise ValueError(
-            f"a result file is missing or damaged: {line}; delete that run's folder and run again"
+            f"a result file is missing or damaged: {line}; delete the folder of its run, and start the same `byrote "
+            "run` command again"
         ) from None
 
 

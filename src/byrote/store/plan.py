@@ -285,7 +285,7 @@ def _older(root: Path, plan: Plan) -> dict[tuple[tuple[str, str], ...], tuple[st
 
 
 def _one_of(prefix: str, known: Iterable[tuple[str, str]], root: Path) -> tuple[str, str]:
-    """The name and content, which must be unique, whose content begins with these digits."""
+    """Find the only content whose digest begins with these digits; returns its name and digest."""
     if len(prefix) < _DIGITS:
         raise ValueError(
             f"`accept=` needs at least the first {_DIGITS} digits of the digest of a content, got {prefix!r}"

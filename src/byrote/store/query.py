@@ -152,7 +152,7 @@ def _planned(folder: Path, plan: Plan, stored: Compacted | None, facts: Facts) -
 
 
 def _described(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The status, error and facts of a run, for its row."""
+    """The status, error and facts of a run, for its row in the table of runs."""
     return {"status": manifest["status"], "error": manifest["error"], **manifest["facts"]}
 
 

@@ -79,7 +79,7 @@ class DamagedRunError(ValueError):
 
 
 def committed(root: Path) -> list[str]:
-    """Keys of the runs whose folder has a manifest, sorted; `whole_runs` checks whether they are whole."""
+    """Keys of the runs whose folder has a manifest, sorted; `whole_runs` checks whether they are undamaged."""
     try:
         with os.scandir(root) as entries:
             keys = [entry.name for entry in entries if is_key(entry.name)]
@@ -163,7 +163,7 @@ def check_file(root: Path, manifest: Mapping[str, Any], name: str) -> None:
     """Check that a file has the checksum of the manifest, and that the spec gives the key.
 
     Raises:
-        DamagedRunError: the checksum or the key is another.
+        DamagedRunError: the checksum or the key differs.
     """
     key, path = str(manifest["key"]), root / str(manifest["key"]) / name
     try:

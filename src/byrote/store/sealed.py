@@ -41,12 +41,12 @@ def _with_digest(rest: str) -> str:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any], *, durable: bool = True, parents: bool = True) -> None:
-    """Write a JSON object, sealed; see `byrote.files.atomic` for the rest."""
+    """Write a JSON object as a sealed file, atomically; see `byrote.files.atomic`."""
     write_atomic(path, sealed(value), durable=durable, parents=parents)
 
 
 def write_sealed_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, sealed, on one line and not durably, for data that can be computed again."""
+    """Write a JSON object as a sealed file on one line, without fsync, for data that can be computed again."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     write_atomic(path, _with_digest(text[1:]), durable=False, parents=False)
 

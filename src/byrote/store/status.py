@@ -45,7 +45,7 @@ def clear_running(root: Path, keys: Iterable[str]) -> None:
 
 
 def clear_abandoned(root: Path, keys: Iterable[str]) -> None:
-    """Remove the notes of those of these runs that no process trains any longer."""
+    """Remove the notes of these runs unless a process is still training them."""
     there = {path.stem for path in (root / ".running").glob("*.json")}.intersection(keys)
     if there:
         clear_running(root, there - leased(root))

@@ -1,4 +1,4 @@
-"""Which runs of a store are whole: each file is checked once, and the result is kept until the file changes.
+"""Which runs of a store are undamaged: each file is checked once, and the result is kept until the file changes.
 
 `DIR/.verified.json` holds, for each run, its manifest and the time, size and inode of every file whose checksum was
 right. Then even a store of ten thousand runs can be opened again by listing its folders, without reading the files.

@@ -23,7 +23,7 @@ class Verification:
 
     Attributes:
         root: the folder.
-        planned: how many runs its plan asks for; 0 for compacted results, which are checked as they are.
+        planned: how many runs its plan contains; 0 for compacted results, which are checked as they are.
         whole: how many of them are present and undamaged.
         flaws: what is wrong, by key. A run that is not there yet is "missing", unless its data are unavailable.
         unavailable, older: how many runs were left out because their data are unavailable, and how many were made with

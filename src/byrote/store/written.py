@@ -17,7 +17,7 @@ __all__ = ["ENDINGS", "Form", "write_rows"]
 Form = Literal["csv", "parquet", "latex"]
 Row = Mapping[str, Any]
 ENDINGS: dict[Form, str] = {"csv": "csv", "parquet": "parquet", "latex": "tex"}
-"""How the name of a file of each form ends."""
+"""The file ending of each form."""
 _DIGITS = 4  # significant digits in a LaTeX table
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -55,7 +55,7 @@ def write_rows(path: str | Path, rows: Sequence[Row], form: Form, caption: str =
         byrote.files.WriteError: the disk is full or read-only.
     """
     if not rows:
-        raise ValueError(f"{path} needs at least one row, got none")
+        raise ValueError(f"{path} must have at least one row, got none")
     target = Path(f"{path}.{ENDINGS[form]}")
     names = list(dict.fromkeys(name for row in rows for name in row))
     if form == "csv":

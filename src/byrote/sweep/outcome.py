@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def left(self) -> int:
-        """Runs that a further sweep would train."""
+        """How many runs another sweep would train."""
         return self.planned - self.done - len(self.unavailable.keys() | self.raised.keys())
 
     @property

@@ -106,7 +106,7 @@ def tasks(
         experiments: the experiments of the plan that can be run here, by key.
         done: the keys of the entries that are done.
         sizes: (n, C, H, W) of the training images, by the digest of their data set.
-        cohort: the largest number of runs that train together; None: see `together`.
+        cohort: the largest number of runs that are trained together; None: see `together`.
         limit: do at most this many runs, in the order of the plan.
         device: the device on which they are trained.
         only: the keys of the selected runs; None: all.

@@ -76,7 +76,7 @@ def run(
         on: "local", "serial" or "ray".
         address: with "ray", "auto" or HOST:PORT of a running cluster; empty: a private cluster on this machine.
         gpus_per_task: with "ray" and "cuda", the share of a GPU that a cohort takes (default: 1).
-        cohort: the largest number of runs that train together (default: by size, see `sweep.plan.together`).
+        cohort: the largest number of runs that are trained together (default: by size, see `sweep.plan.together`).
         limit: do at most this many runs.
         keep_weights: store each run's weights.
         watcher: receives the progress.

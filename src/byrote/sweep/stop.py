@@ -17,7 +17,7 @@ def read_seconds(text: str) -> float:
     """Seconds of a duration, written as a number of seconds or as numbers with the units d, h, m and s, largest first.
 
     Raises:
-        ValueError: not such a text, or not above zero.
+        ValueError: the text has another format, or the duration is not above zero.
 
     >>> read_seconds("90m"), read_seconds("1h30m"), read_seconds("3600"), read_seconds("1.5h")
     (5400.0, 5400.0, 3600.0, 5400.0)

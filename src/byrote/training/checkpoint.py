@@ -48,7 +48,7 @@ def code_version() -> str:
 
 
 def _part(cohort: Cohort, optimizer: EnsembleOptimizer, record: Record, s: int) -> dict[str, Any]:
-    """Everything of run s."""
+    """Everything that is saved of run s."""
     module, runs = next((module, runs) for module, runs in cohort.losses if runs.start <= s < runs.stop)
     return {
         "network": {name: value[s].clone() for name, value in cohort.network.state_dict().items()},

@@ -84,7 +84,7 @@ class Cohort:
             return features
         shape = features.shape[1:]
         masks = torch.stack([torch.rand(shape, generator=g) < share_kept for g in self.masks])
-        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks  # else the host waits for the copy
         return features * masks.to(features.device, non_blocking=True) / share_kept
 
     def per_run_loss(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
@@ -124,12 +124,12 @@ def _held_out(experiment: Experiment, test: Images) -> Tensor | None:
 
 
 def prepare(experiments: Sequence[Experiment], device: str | torch.device = "cpu") -> Cohort:
-    """Load the data, draw the noise and initialize the stacked network of experiments with one cohort key.
+    """Load the data, draw the noise and initialize the stacked network of experiments with the same cohort key.
 
     The experiments are sorted by loss, so that each loss is applied to one slice of the stack.
 
     Raises:
-        ValueError: no experiment, experiments with different cohort keys, or too few training samples.
+        ValueError: no experiments, experiments with different cohort keys, or too few training samples.
     """
     if len({cohort_key(e) for e in experiments}) != 1:
         raise ValueError("a cohort needs experiments that share data, network, batch size, epochs and optimizer kind")

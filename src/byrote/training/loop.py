@@ -24,7 +24,7 @@ __all__ = ["Progress", "Stopped", "train", "train_epoch"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress passed to the caller after each epoch: epochs done and, if it was evaluated, the readings by run key."""
+    """What is passed to the caller after each epoch: epochs done and, after an evaluation, the readings by run key."""
 
     epoch: int
     epochs: int

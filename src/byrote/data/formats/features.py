@@ -16,7 +16,7 @@ _NUMBERING = frozenset(
 )
 _GROUPED = r"[-+]?[0-9]{1,3}([,. ''][0-9]{3})+([.,][0-9]+)?|[-+]?[0-9]+,[0-9]+"  # 1,234 or 1.234,5 or 1,5
 _MONEY = r"[-+]?[$€£¥] ?[0-9][0-9.,]*|[-+]?[0-9][0-9.,]* ?[%$€£¥]"  # 5%, $5 or 5 €
-_MANY = 20  # rows from which on a column that counts them is no coincidence
+_MANY = 20  # fewest rows for which a column that counts them is not a coincidence
 
 
 def choose(
@@ -31,8 +31,9 @@ def choose(
         where: the name of the table in error messages.
 
     Raises:
-        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column under
-            another name that seems to number the rows and was not requested; numbers that float32 cannot distinguish.
+        ValueError: a wanted column without numbers; a column in which only some cells are numbers; a column that seems
+            to number the rows, but is not named like an index and was not requested; numbers that float32 cannot
+            distinguish.
     """
     names = list(wanted) or [name for name in table.types if name not in other]
     values = table.numbers(names)
@@ -79,7 +80,7 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
         if grouped is None:
             return "without numbers"
         return (
-            f"!column {name!r} writes numbers with separators or other signs, the first in row {grouped[0]} "
+            f"!column {name!r} has numbers with separators or other signs, the first in row {grouped[0]} "
             f"({grouped[1]!r}): write plain numbers with a decimal point, or name the other columns in features"
         )
     which, count = ("missing", held.missing) if held.missing else ("number", held.other or held.truths)
@@ -93,7 +94,8 @@ def _fill(table: Table, name: str, column: "np.ndarray[Any, Any]") -> str:
 
 
 def _numbers_rows(name: str, column: "np.ndarray[Any, Any]", where: str) -> bool:
-    """Whether the name of a column means that it numbers the rows; a column under another name that does is refused."""
+    """Whether the name of a column means that it numbers the rows; a column under another name that does so is
+    refused."""
     whole = bool((column == np.floor(column)).all())
     if _UNNAMED.fullmatch(name):
         if not whole:

@@ -187,8 +187,8 @@ def _refuse_empty(place: Path, images_of: dict[str, list[Path]], where: str) -> 
     empty = [name for name, paths in images_of.items() if not paths]
     if empty and len(empty) < len(images_of):
         raise ValueError(
-            f"{shown(place)}: every class needs images{where}, and the folder "
-            f"{', '.join(map(shown, empty[:5]))} holds none: fill it or remove it"
+            f"{shown(place)}: every class needs images{where}, but the folder {', '.join(map(shown, empty[:5]))} has "
+            "none: fill it or remove it"
         )
     if len(empty) == len(images_of):
         raise ValueError(f"{shown(place)} must hold one folder of images per class, got none")

@@ -1,4 +1,4 @@
-"""Image files, read by Pillow: inspected, checked for their size, then decoded to arrays of one depth.
+"""Image files, read by Pillow: inspected, checked for their size, then decoded to arrays of the same depth.
 
 Values of 8 bits stay bytes. Values of 16 bits are divided by 65,535, so that white is 1, as it is for bytes after their
 division by 255. Integers and floats of more bits have no agreed white and are taken as they are. The orientation that a
@@ -57,7 +57,7 @@ class Look(NamedTuple):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The image, opened by Pillow but not decoded; every failure becomes an error of one sentence."""
+    """The image, opened by Pillow but not decoded; every failure raises an error of one sentence."""
     pillow = checks.require("PIL.Image", "images")
     place = inputs.plain_file(path, "an image")
     try:
@@ -66,7 +66,7 @@ def _opened(path: Path) -> Iterator[Any]:
             # from an open file: given a name, Pillow maps the file and scrambles a TIFF that is stored sideways
             with place.open("rb") as file, pillow.open(file, formats=_FORMATS) as image:
                 yield image
-    except Exception as error:  # Pillow raises many types
+    except Exception as error:  # Pillow raises many types of errors
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if type(error).__name__ == "UnidentifiedImageError":
             reason = "its format is none of " + ", ".join(_FORMATS)
@@ -173,7 +173,8 @@ def _one_depth(paths: list[Path], looks: list[Look]) -> bool:
         other = next(path for path, seen in zip(paths, looks, strict=True) if seen.depth != "numbers")
         raise ValueError(
             f"expected images of one kind, but {inputs.shown(numbers[0])} holds plain numbers (32 bits) and "
-            f"{inputs.shown(other)} fractions of white ({looks[paths.index(other)].depth}); save them alike"
+            f"{inputs.shown(other)} fractions of white ({looks[paths.index(other)].depth}); save all of them in one "
+            "of these ways"
         )
     return all(seen.depth == "8 bits" for seen in looks)
 
@@ -183,7 +184,7 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
 
     Args:
         channels: 1 or 3.
-        resolution: the side to which they are averaged down; None requires images of one size.
+        resolution: the side to which they are averaged down; None requires images of the same size.
         white: the value of white if not all images have 8 bits.
 
     Raises:
@@ -213,7 +214,7 @@ def stack(paths: list[Path], channels: int, resolution: int | None, white: float
         if image.shape != images.shape[1:]:
             first, other = (f"{w}x{h}" for _, h, w in (images.shape[1:], image.shape))
             raise ValueError(
-                f"expected images of one size, but {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} "
+                f"expected images of the same size, but {inputs.shown(paths[0])} has {first} and {inputs.shown(path)} "
                 f"{other} (width x height): set a resolution"
             )
         images[place] = image if small or numbers else image * np.float32(white)

@@ -71,7 +71,7 @@ def check_names(names: Iterable[str], where: str) -> None:
 
     >>> check_names(["1", "01"], "a.csv")
     Traceback (most recent call last):
-    ValueError: a.csv: the classes '1' and '01' are the same number; write them alike
+    ValueError: a.csv: the classes '1' and '01' are the same number; use one name for both
     """
     seen: dict[str | Decimal, str] = {}
     for name in names:
@@ -81,7 +81,7 @@ def check_names(names: Iterable[str], where: str) -> None:
         if other != name:
             alike = other.strip() == name.strip() or number is None
             how = "differ only in spaces or in the encoding of an accent" if alike else "are the same number"
-            raise ValueError(f"{where}: the classes {other!r} and {name!r} {how}; write them alike")
+            raise ValueError(f"{where}: the classes {other!r} and {name!r} {how}; use one name for both")
 
 
 def numbered(column: "np.ndarray[Any, Any]", where: str, unit: str = "sample") -> Labels:

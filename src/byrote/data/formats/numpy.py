@@ -87,7 +87,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Array], list
     with _whole(path, "npz"), zipfile.ZipFile(place) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if len(members) < len(archive.infolist()):
-            raise ValueError("it holds two arrays of one name")
+            raise ValueError("it holds two arrays with the same name")
         for name in filter(members.__contains__, names):
             with archive.open(members[name]) as stream:
                 try:

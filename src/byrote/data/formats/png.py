@@ -64,7 +64,7 @@ def _by_pillow(content: bytes, shape: tuple[int, int, int]) -> "np.ndarray[Any, 
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             return np.asarray(image).reshape(shape).copy()
-    except Exception as error:  # Pillow raises many types
+    except Exception as error:  # Pillow raises many types of errors
         raise ValueError(f"the PNG file is damaged: {error}") from None
 
 

@@ -169,7 +169,7 @@ def _index(connection: "duckdb.DuckDBPyConnection", link: str) -> frozenset[str]
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """A CSV or Parquet file as a table; every failure becomes an error of one sentence.
+    """A CSV or Parquet file as a table; every failure raises an error of one sentence.
 
     Raises:
         FileNotFoundError: no such file.

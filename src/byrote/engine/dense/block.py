@@ -15,7 +15,7 @@ __all__ = ["Block", "blocks_of", "is_dense", "normalize", "norms_of", "rows_of",
 
 
 class Block(NamedTuple):
-    """The stacked states of one block, each with the leading axis of runs."""
+    """The stacked states of one block, each with a leading axis of runs."""
 
     weight: Tensor  # (S, out, in)
     bias: Tensor  # (S, out)

@@ -140,7 +140,7 @@ class CompiledChain:
         return self._compiled
 
     def steps_backward(self) -> bool:
-        """Whether the backward pass takes the step of a descent, which is so in training on a CPU."""
+        """Whether the backward pass takes the step of a descent, as it does in training on a CPU."""
         return self._compiled and kernels() is not None
 
     def compile_with(self, **options: Any) -> None:

@@ -2,8 +2,8 @@
 
 The folder `kernels` belongs to the user and is closed to all others (mode 0700). The name of a library contains a
 digest of its sources, the compiler, the flags and the processor, and the SHA-256 of its own bytes. The bytes are
-compared with it before the system loads the library, so a library that was truncated or altered is built again and
-never runs. A library that was just built must first reproduce known answers in a separate process
+compared with this checksum before the system loads the library, so a library that was truncated or altered is built
+again and never runs. A library that was just built must first reproduce known answers in a separate process
 (`byrote.engine.kernels.known_answers`).
 """
 

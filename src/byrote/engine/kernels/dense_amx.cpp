@@ -12,7 +12,7 @@
 //
 // Activations are feature-major: 32 features of a whole batch are one strip. An operand of a product is stored in
 // strips of 32 rows (left) or columns (right). A strip consists of steps of 32 along the summed axis, and a step of two
-// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right one 16 rows of 16 pairs of neighbors along
+// tiles of 16 x 64 bytes. A left tile holds 16 rows of 32 values, a right tile 16 rows of 16 pairs of neighbors along
 // the summed axis. Hidden widths are multiples of 32; inputs and batch are padded with zeros, which change no sum.
 #include <algorithm>
 #include <utility>
@@ -39,9 +39,9 @@ static inline int64_t padded(int64_t size) { return (size + 31) / 32 * 32; }
 namespace {
 // Values of one run for its backward pass, and memory for intermediate values that are soon read again.
 struct Workspace {
-    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, summed over samples
-    uint16_t *pairs[2];  // summed over features: outputs as right operands (forward), da as left operands (backward)
-    uint16_t *da;        // the gradient of a block's product, summed over samples
+    struct Layer { uint16_t *h, *xhat, *gates; float *inverse; } layers[64];  // h: the input, to be summed over samples
+    uint16_t *pairs[2];  // to be summed over features: outputs on the right (forward), da on the left (backward)
+    uint16_t *da;        // the gradient of a block's product, to be summed over samples
     uint16_t *weight_strip;       // 32 rows of weights as a left operand
     uint16_t *weights_for_below;  // all weights of a block as a right operand, for the product that da enters
     uint16_t *output_strip;       // 32 features of a block's output

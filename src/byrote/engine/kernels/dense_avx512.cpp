@@ -86,11 +86,11 @@ struct Workspace {
     }
 };
 
-// x as an operand of type Number holds it.
+// x as it is stored in an operand of type Number.
 template <class Number> vec round_operand(vec x);
 template <> inline vec round_operand<float>(vec x) { return x; }
 template <> inline vec round_operand<rounded>(vec x) { return nearest(x); }
-template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round it
+template <> inline vec round_operand<bf16>(vec x) { return x; }  // `pair_lanes` and `pair_neighbors` round
 
 template <class Number> inline vec multiply_add(vec sum, float a, vec b) { return sum + a * b; }
 #ifdef __AVX512BF16__
@@ -189,7 +189,7 @@ template <class Number> float *panel_target(const Workspace &space, float *const
     return PAIRED<Number> ? space.float_panel : to[0] + f * space.P;
 }
 
-// Set the padding to 0, and make the bfloat16 panels from a float32 one: pairs of features, and pairs of samples.
+// Set the padding to 0, and make both bfloat16 panels (pairs of features, pairs of samples) from a float32 panel.
 template <class Number>
 void store_panel(float *panel, int64_t f, int64_t rows, const Workspace &space, float *const *to) {
     std::fill(panel + rows * WIDE, panel + space.P * WIDE, 0.0f);

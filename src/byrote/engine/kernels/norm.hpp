@@ -1,8 +1,7 @@
 // Batch normalization, residual and rectifier in one pass for each direction, and the step of SGD with momentum.
 //
 // A batch is a matrix (rows, columns): a column is a feature or a channel, a row is a sample or a pixel.
-// 1. Columns are processed in packs of 64, 32 and 16, the remaining ones one by one; the sums of a pack stay in
-//    registers.
+// 1. Columns are processed in packs of 64, 32 and 16, and the rest one by one; the sums of a pack stay in registers.
 // 2. Forward: mean and squared deviations of a pack, chunk by chunk; out = max(floor, gamma xhat + beta + residual).
 // 3. Backward: the sums of g and of g xhat, where g is the gradient that passes the rectifier; then the gradient of x.
 // 4. Evaluation: out = max(floor, scale x + shift + residual), with the running statistics.
@@ -151,7 +150,7 @@ INLINED void columns_backward(const NormArguments<In, Out, Gate> n) {
         }
 }
 
-// Columns in packs of 64, 32 and 16, the remaining ones one by one.
+// Columns in packs of 64, 32 and 16, and the rest one by one.
 #define ALL_COLUMNS(PASS)                                           \
     int64_t c = 0;                                                  \
     for (; c + 64 <= n.columns; c += 64) PASS<vec, 4>(n.from(c));   \

@@ -108,7 +108,7 @@ class _Slot(threading.Thread):
             self._say(None)
 
     def ask_to_stop(self) -> None:
-        """Start no further task, and have the worker stop the current one after its epoch."""
+        """Start no further task, and make the worker stop the current task after its epoch."""
         with self._lock:
             self._stopping.set()
             if self._process is not None and self._process.stdin is not None:
@@ -190,7 +190,7 @@ def _pipe(pipe: Any) -> Any:
 
 
 def _python_path() -> str:
-    """The PYTHONPATH of a worker: that of this process, and the folder of byrote if it is not installed."""
+    """The PYTHONPATH of a worker: the path of this process, and the folder of byrote if it is not installed."""
     places = [*os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     house = str(Path(__file__).resolve().parents[3])
     return os.pathsep.join([place for place in places if place] + ([house] if is_own(Path(house)) else []))

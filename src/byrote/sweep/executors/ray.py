@@ -131,7 +131,7 @@ class Ray(Executor):
         """Pass on the events of a task, or how its worker died for the last time."""
         try:
             events = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:  # it never started, as if byrote is not installed there
+        except self._ray.exceptions.RayTaskError as error:  # it never started; byrote may be missing there
             message = f"a Ray worker could not start: {str(error).strip().splitlines()[-1]}"
             events = [{"event": "error", "type": type(error).__name__, "message": message}]
         except self._ray.exceptions.RayError as error:
@@ -166,7 +166,7 @@ class Ray(Executor):
         before = signal.getsignal(signal.SIGTERM)
         self._folder = tempfile.mkdtemp(prefix="byrote-ray-")
         try:
-            os.chdir(self._folder)  # Ray puts the driver's folder first where its workers look for modules
+            os.chdir(self._folder)  # Ray puts the driver's folder first in the module path of its workers
             ray.init(**self._options())
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             where = f"the Ray cluster at {self._address}" if self._address else "a private Ray cluster"

@@ -228,7 +228,7 @@ def main() -> None:
     settings = {"device": options.device} | {name: getattr(options, name) for name in names}
     if device.type == "cuda":
         settings |= {"accelerator": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
-    print("plain {plain_s:.4g} s a run-epoch, ours {ours_s:.4g} s, ratio {ratio:.1f}".format(**figures))
+    print("plain {plain_s:.4g} s per run-epoch, ours {ours_s:.4g} s, ratio {ratio:.1f}".format(**figures))
     print("{flop_a_weight:.0f} FLOP and {bytes_a_weight:.0f} bytes per weight and step;".format(**figures), end=" ")
     print("products {peak_tflops:.4g} TFLOP/s, memory {bandwidth_gbs:.4g} GB/s".format(**figures))
     print("step {step_tflops:.4g} of {roofline_tflops:.4g} TFLOP/s, {share_of_roofline:.2f} of it".format(**figures))

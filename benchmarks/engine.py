@@ -269,7 +269,7 @@ def main() -> None:
             pairs = [(plain(case), ours(case, options.precision)) for _ in range(options.pairs)]
         ratio = statistics.median(p / o for p, o in pairs)
         slow, fast = statistics.median(p for p, _ in pairs), statistics.median(o for _, o in pairs)
-        print(f"{case.name:>10}: plain {slow:.3f} s a run-epoch, ours {fast:.3f} s, ratio {ratio:.2f}", flush=True)
+        print(f"{case.name:>10}: plain {slow:.3f} s per run-epoch, ours {fast:.3f} s, ratio {ratio:.2f}", flush=True)
         figures |= {f"plain_{case.name}_s": slow, f"ours_{case.name}_s": fast, f"ratio_{case.name}": ratio}
         if case.name == "512":
             rate, peak = against_peak(case, options.precision)

@@ -207,13 +207,13 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
 
 
 def reset_high_water() -> float:
-    """Resident MB now; the high-water mark is reset to it, so that earlier peaks (imports) do not hide ours."""
+    """Resident MB now. The high-water mark is reset to this level, so that earlier peaks (imports) do not hide ours."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory_mb("VmRSS")
 
 
 def memory_mb(field: str) -> float:
-    """A memory field of this process (Linux)."""
+    """A memory field of this process in MB, from /proc (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 

@@ -110,7 +110,7 @@ def main() -> None:
         if not isinstance(case.network, networks.MLP):
             figures[f"bound_{case.name}"] = ratio / inside
         print(
-            f"{case.name:>10}: peer {peer:.3f} s a run-epoch, ours {ours:.3f} s, "
+            f"{case.name:>10}: peer {peer:.3f} s per run-epoch, ours {ours:.3f} s, "
             f"ratio {ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}] in {len(ratios)} turns, {inside:.2f} inside",
             flush=True,
         )

@@ -50,7 +50,7 @@ class Mutation:
 
 
 def has_units(kind: str) -> bool:
-    """Whether this machine can run the code for units of that kind; tile units may be emulated."""
+    """Whether this machine can run the code for processor units of one kind; tile units may be emulated."""
     from byrote.engine.kernels.library import kernels
 
     sys.path.insert(0, str(ROOT / "tests"))

@@ -125,12 +125,12 @@ class Cell:
 
     @property
     def subject(self) -> str:
-        """Its data set; each data set gets a verdict of its own."""
+        """The data set of the cell; each data set gets a verdict of its own."""
         return dataset_of(self.setting.fields)
 
     @property
     def facts(self) -> dict[str, str]:
-        """Its data set and its network, under the names that the table of published values uses."""
+        """The cell's data set and network, under the names that the table of published values uses."""
         return {
             "dataset": str(self.setting.fields.get("data.kind")),
             "network": str(self.setting.fields.get("network.kind")),
@@ -149,7 +149,7 @@ class Cell:
 
     @property
     def losses(self) -> list[str]:
-        """The losses of its runs, in the order of the study."""
+        """The losses of the cell's runs, in the order of the study."""
         return list(self._by_loss)
 
     def rates(self, *losses: str) -> list[float]:
@@ -158,14 +158,14 @@ class Cell:
         return sorted(set.intersection(*each)) if each else []
 
     def at(self, loss: str, *rates: float) -> Group:
-        """The runs of one loss, at the given rates, or at all rates."""
+        """The runs of one loss at the given rates, or at all rates if none is given."""
         by_rate = self._by_loss.get(loss, {})
         parts = [rows for rate, rows in by_rate.items() if not rates or rate in rates]
         return Group(self.analysis, np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp))
 
     @property
     def all(self) -> Group:
-        """All of its runs."""
+        """All runs of the cell."""
         return Group(self.analysis, self.rows)
 
     def where(self, mask: NDArray[np.bool_]) -> Cell:

@@ -100,8 +100,8 @@ class Gathered:
             unmet: the premise that is not met.
             floor: the least standard error.
             outside: according to the claim, the value lies outside the region.
-            facts: further columns of its row.
-            used: the runs it was computed from.
+            facts: further columns of the check's row.
+            used: the runs from which the statistic was computed.
             shown: the check appears in the details but does not decide.
         """
         if not sample.seeds:

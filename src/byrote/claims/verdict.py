@@ -185,7 +185,7 @@ class Claim:
         """The verdict on these runs; a claim of theory needs no runs.
 
         Raises:
-            TypeError: the function did not return a `Finding`, or the word of its `Finding` is unknown.
+            TypeError: the function did not return a `Finding`, or its `Finding` has an unknown word.
         """
         try:
             finding = self._finding(analysis)

@@ -50,7 +50,8 @@ def _pairs(one: Selection) -> list[Selection]:
     """For each file of recorded labels, its runs and the runs under symmetric noise of the nearest rate above 0.
 
     Args:
-        one: runs that differ in the noise law. The rate of a file is the mean realized rate of its runs.
+        one: the runs of settings that differ only in the noise law. The rate of a file is the mean realized rate of its
+            runs.
     """
     law, whole = one.text("noise"), one.analysis.runs["setting"][one.runs]
     simulated = whole[(law == SIMULATED) & (one.rate > 0)]

@@ -56,10 +56,10 @@ def training_accuracy(analysis: Analysis) -> Drawing | None:
 
 
 def with_many_classes(analysis: Analysis) -> list[Selection]:
-    """The settings like LF's, with more than two classes; all settings if there are none like these.
+    """The settings with more than two classes, as in LF; if there are none, all settings.
 
-    Each keeps only the losses that were run at two rates or more: a single curve (another alpha, say) can be compared
-    with nothing.
+    A setting keeps only the losses that were run at two rates or more, because a single curve (of another alpha, say)
+    allows no comparison.
     """
     curves = [_curves(one) for one in rated(analysis)]
     chosen = one_each(curves, NETWORK, lambda one: len(one.epochs) >= 3)

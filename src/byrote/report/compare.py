@@ -171,7 +171,7 @@ def _sentence(
     if differing == {}:
         return "other epochs were evaluated", (), files
     if not differing:
-        return f"the readings are equal, and these files are not: {', '.join(files)}", (), files
+        return f"the readings are equal, but these files differ: {', '.join(files)}", (), files
     name = min(differing, key=lambda name: (differing[name][0], -differing[name][1]))
     epoch, gap = differing[name]
     by = f", by at most {gap:.3g}" if np.isfinite(gap) else ""

@@ -21,7 +21,7 @@ class Condition:
     Attributes:
         term: its number in the paper.
         says: the condition in words.
-        left: the left side of its inequality.
+        left: the left side of the condition's inequality.
         right: the right side.
         holds: whether the condition holds.
     """

@@ -49,8 +49,8 @@ class FreeSolution:
 
     Attributes:
         value, weight, features, bias: those of the best stationary point, see `StationaryPoint`.
-        stationary_points: all that were reached, best first.
-        converged: the residual of the best one is at most 100 times the tolerance.
+        stationary_points: all stationary points that were reached, best first.
+        converged: whether the residual of the best stationary point is at most 100 times the tolerance.
         iterations: steps of all restarts together.
         restarts: the number of random starts.
     """

@@ -98,10 +98,10 @@ def layer_peeled(
 ) -> LayerPeeled:
     """The layer-peeled problem's global minimum, in closed form and certified.
 
-    On the minimizers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) per unit of the logit gap d
-    (2 (N-1) sqrt(lambda_W lambda_H) with signed features). The problem is then to minimize
-    f(d) = log(1 + (N-1) e^-d) + c d, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalized bias does not
-    change the value; with N = 2 the minimizers then form a curve, see `bias_curve`.
+    On the minimizers the penalties cost 2 sqrt(N (N-1) lambda_W lambda_H) per unit of the logit gap d (2 (N-1)
+    sqrt(lambda_W lambda_H) with signed features). With c = alpha (N-1)/N plus this cost, the problem is then to
+    minimize f(d) = log(1 + (N-1) e^-d) + c d, and d* = log((N-1)(1-c)/c) when c < (N-1)/N, else 0. An unpenalized bias
+    does not change the value; with N = 2 the minimizers then form a curve, see `bias_curve`.
 
     Args:
         num_classes: N >= 2.
@@ -302,7 +302,7 @@ def _parameters(num_classes: ArrayLike, alpha: ArrayLike, lambda_w: ArrayLike, l
 
 
 def _cost_of_gap(N: Array, l_w: Array, l_h: Array, is_positive: bool) -> Array:
-    """The penalties per unit of logit gap at the best balance of W and H."""
+    """The cost of the penalties per unit of the logit gap, at the best balance of W and H."""
     root = np.sqrt(l_w) * np.sqrt(l_h)  # not sqrt(l_w l_h): that product can underflow
     return np.asarray(2 * np.sqrt(N * (N - 1)) * root if is_positive else 2 * (N - 1) * root)
 

@@ -45,11 +45,11 @@ class Experiment(Spec):
         network: the architecture.
         training: epochs, batch size, optimizer, schedule, precision.
         seed: the number from which noise, initial weights and batch order are drawn.
-        noise_seed: the number from which the noise of training and held-out labels is drawn instead; None: `seed`.
-        split_seed: the number from which a new split into training and test samples is drawn, of the same sizes by
-            class, from both splits of the data set together; None: the data set's own split.
-        start: a loss under which the weights are trained first, by the same recipe and on the same labels; then the
-            optimizer starts anew and `loss` takes over. Only the second training is measured. None: from scratch.
+        noise_seed: the number from which the noise of training and held-out labels is drawn; None: `seed`.
+        split_seed: the number from which new training and test samples are drawn, from both splits of the data set
+            together and as many of each class as before; None: the data set's own split.
+        start: a loss under which the weights are trained first, by the same recipe and on the same labels. Then the
+            optimizer is reset, and `loss` takes over. Only the second training is measured. None: from scratch.
 
     >>> from byrote import data, losses, networks, noise
     >>> from byrote.recipe import Training

@@ -124,15 +124,15 @@ class Training(Spec):
     Args:
         epochs: passes over the training samples, at least 1.
         batch_size: samples per step, at least 2 (batch normalization needs two).
-        drop_last: leave out the last, smaller batch of an epoch; without it a last batch of a single sample
-            joins the one before.
+        drop_last: leave out the last, smaller batch of an epoch; otherwise a last batch of a single sample joins the
+            batch before it.
         optimizer: the optimizer with its learning rate.
         schedule: the factor on the learning rate in each epoch.
         precision: "fp32", or "bf16" for matrix products in bfloat16 with float32 master weights.
         evaluate_every: epochs between two evaluations; the last epoch is always evaluated.
         clip: largest norm of the gradient (0: no clipping).
-        dropout: probability with which a feature is set to 0 in training before the classifier, the others divided by
-            1 - dropout (Srivastava et al. 2014).
+        dropout: probability with which a feature is set to 0 in training before the classifier; the other features
+            are divided by 1 - dropout (Srivastava et al. 2014).
     """
 
     epochs: int = Field(default=20, ge=1)

@@ -98,14 +98,14 @@ class Part(Spec):
     Args:
         name: the part's name, a column of its tables.
         bind: fields that are chosen for each loss, such as "training.optimizer.lr": they belong to the loss and not to
-            the setting, so that losses with a learning rate of their own are compared in one setting. None: the
+            the setting, so that losses with different learning rates are compared in one setting. None: the
             study's `bind`.
         base: fields of every run of the part; they override those of the study.
         axes: lists of values by path; the runs are their product.
         paired: lists of values by path, all of one length, that go together row by row; the product is taken for each
             row.
         only: the scales that contain this part; empty: all.
-        scales: by the name of a scale, the tables `base`, `axes` and `paired` that override these at that scale.
+        scales: for each named scale, the tables `base`, `axes` and `paired` that override these at that scale.
     """
 
     name: str
@@ -144,10 +144,10 @@ class Study(Spec):
     Args:
         name: names the study's stores.
         title: the heading of the page.
-        bind: the `bind` of every part without one of its own.
+        bind: the `bind` of every part that sets none itself.
         base: fields of every run; a path is dotted, as in "noise.rate".
         part: the grids, at least one.
-        scales: by the name of a scale, the fields that override those of every part; empty: the study has one size.
+        scales: for each named scale, the fields that override those of every part; empty: the study has one size.
         default_scale: the scale used by default; empty: the first.
     """
 

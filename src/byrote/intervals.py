@@ -92,7 +92,7 @@ def wilson(
 def wilson_error(successes: float, trials: float) -> float:
     """The standard error of a share that Wilson's 95% interval implies: half of its width over z = 1.96.
 
-    Why: it is above 0 even where no trial or every trial succeeded, so that no interval built on it has zero width.
+    Why: it is above 0 even where no trial or every trial succeeded, so no interval that is built on it has zero width.
 
     >>> round(wilson_error(1000, 1000), 5), round(wilson_error(500, 1000), 4)
     (0.00098, 0.0158)

@@ -54,7 +54,7 @@ def within(low: float, high: float) -> Region:
 
 
 def shown(number: float, scale: Scale) -> float:
-    """A number of the given scale as a reader sees it: a ratio for "log", a correlation for "atanh".
+    """A number on the given scale as it is shown: a ratio for "log", a correlation for "atanh".
 
     >>> shown(0.0, "log"), shown(2.5, "plain"), shown(math.inf, "atanh")
     (1.0, 2.5, 1.0)
@@ -166,12 +166,12 @@ class Check:
 
     @property
     def p_false(self) -> float:
-        """One-sided p-value against the claim: the chance of values this far beyond the bar if it is just true."""
+        """One-sided p-value against the claim: chance of values this far beyond the bar if the claim is just true."""
         return float(self.tests.false_p[0, 0])
 
     @property
     def p_true(self) -> float:
-        """One-sided p-value for the claim: the chance of values this far inside the bar if it is just false."""
+        """One-sided p-value for the claim: chance of values this far inside the bar if the claim is just false."""
         return float(self.tests.true_p[0, 0])
 
     @property
@@ -187,7 +187,7 @@ class Check:
         return "outside" if self.p_false <= TAIL else "open"
 
     def row(self) -> dict[str, Any]:
-        """One line of the details, as a reader sees it."""
+        """One line of the details, with all numbers as they are shown."""
         one = self.printed
         row = {
             "cell": self.cell,
@@ -213,7 +213,7 @@ def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> 
     Args:
         check: cell, kind, seeds, region and the rest; its own values are ignored.
         values: (E, n), one row per epoch.
-        epochs: (E,), their names, which become the column `epoch` of the details.
+        epochs: (E,), the names of the epochs, which become the column `epoch` of the details.
     """
     rows = np.asarray(values, dtype=np.float64)
     return [
@@ -225,10 +225,10 @@ def at_every_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> 
 def at_some_epoch(check: Check, values: ArrayLike, epochs: Sequence[float]) -> Check:
     """A claim about at least one epoch: the check of the best epoch, corrected for the choice among E epochs.
 
-    Its p-value for lying inside is multiplied by E, and its interval is widened to the confidence 1 - .05 / E
-    (Bonferroni). The claim is false in the cell only if it is false at every epoch. So the p-value against the claim is
-    the largest over epochs, which is that of the best epoch. The best epoch is chosen from the data, so checks of this
-    kind have no pooled estimate.
+    The p-value of this check for lying inside is multiplied by E, and its interval is widened to the confidence
+    1 - .05 / E (Bonferroni). The claim is false in the cell only if it is false at every epoch. So the p-value against
+    the claim is the largest over epochs, which is that of the best epoch. The best epoch is chosen from the data, so
+    checks of this kind have no pooled estimate.
 
     The arguments are as for `at_every_epoch`; the floor of the check applies at every epoch.
     """

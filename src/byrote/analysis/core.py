@@ -43,7 +43,7 @@ TAIL = 0.025  # the chance of a wrong verdict, one-sided; half for pooled tests,
 Word = Literal["holds", "fails", "holds except", "fails in", "inconclusive"]
 WORDS: tuple[Word, ...] = ("holds", "fails", "holds except", "fails in", "inconclusive")
 _HOLDS, _FAILS, _EXCEPT, _FAILS_IN, _OPEN = range(5)
-_EXACT = 1e-13  # a spread below this share of the mean is rounding
+_EXACT = 1e-13  # a spread below this fraction of the mean is taken for rounding
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Pooled:
     value: Array
     low: Array
     high: Array
-    p: Array  # 1 where the kind has no pooled test
+    p: Array  # the p-value, 1 where the kind has no pooled test
     tested: Mask  # (W,)
 
 
@@ -264,7 +264,7 @@ def _tests(
 
 
 def _centered(values: Array, member: Mask, n: Numbers) -> tuple[Array, Array]:
-    """(R, C) means over each check's seeds, and (R, C, S) deviations from them, 0 for other seeds."""
+    """The mean over the seeds of each check, (R, C), and the deviations from it, (R, C, S), 0 for other seeds."""
     mean = np.where(member, values, 0.0).sum(-1) / np.maximum(n, 1)
     return mean, np.where(member, values - mean[..., None], 0.0)
 

@@ -114,7 +114,7 @@ def _value(value: Any) -> str:
 
 
 def _phrase(path: str, value: Any) -> str:
-    """One field in words; a path without words of its own is named by its last part.
+    """One field in words; a path that has no words of its own is named by its last part.
 
     >>> _phrase("noise.kind", "pair_flip"), _phrase("training.clip", 1.0), _phrase("start", None)
     ('pair flip noise', 'clipping 1', 'from scratch')

@@ -29,7 +29,7 @@ class LineFit:
     left_out_r_squared: float  # the same, but each group is predicted from the others; NaN without groups
     left_out_error: float  # root mean square error of those predictions, in units of y
     count: int  # runs used
-    dropped: int  # runs left out because x or y is NaN (collapsed, or none corrupted)
+    dropped: int  # runs left out because x or y is NaN (collapsed run, or no corrupted sample)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _line(x: Array, y: Array) -> tuple[float, float]:
 
 
 def _left_out(x: Array, y: Array, groups: list[Hashable] | None) -> Array:
-    """Each run's y from the line through the other groups; NaN without groups."""
+    """The prediction of each run's y from the line through the other groups; NaN without groups."""
     predicted = np.full(len(x), _NAN)
     for group in dict.fromkeys(groups or ()):
         out = np.array([key == group for key in groups or ()], dtype=bool)

@@ -48,7 +48,7 @@ KINDS_OF: dict[str, Kind] = {
     "MSE-p": "squared-probabilities",
     "RLL": "robust-log",
 }
-"""The losses of the model by their short names in tables, with their kinds."""
+"""The losses of the model: their short names in tables, and their kinds in the model."""
 NEEDS = ("loss", "alpha", "rate", "seed", "realised_rate", "mem_mean", "nc1_test", "class_distance")
 """The columns a fit reads."""
 _NO_DISTANCES = "the two losses share no eta and seed, with all seeds or with one left out"

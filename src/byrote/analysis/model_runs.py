@@ -73,7 +73,7 @@ class Runs:
         return np.asarray(self.loss == name)
 
     def points(self, name: str) -> Points:
-        """(memorization, dilation) of the runs of one loss."""
+        """The points (memorization, dilation) of the runs of one loss."""
         mine = self.of_loss(name)
         x, y, seeds, etas = (part[mine] for part in (self.memorization, self.dilation, self.seed, self.eta))
         return Points.of(x, y, seeds.tolist(), etas.tolist())

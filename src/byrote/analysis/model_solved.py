@@ -17,7 +17,7 @@ from byrote.theory.predicted import VARIANTS, Variant, predicted, solved_at_once
 
 __all__ = ["FEWEST_RATES", "Models", "Prediction", "SlopeRatio", "Task", "slope_ratios", "solve"]
 
-Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # a loss's name in the data: its kind and alpha in the model
+Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # by a loss's name in the data its kind and alpha in the model
 FEWEST_RATES = 3
 _NO_PREDICTION = "the model predicts nothing there, with all seeds or with one left out"
 _NO_READING = "the cell has no run, with all seeds or with one left out"
@@ -96,7 +96,7 @@ def slope_ratios(task: Task, name: str) -> list[SlopeRatio]:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The runs of one loss at one eta, and the parameters over the seeds that the cell shares with both losses."""
+    """The runs of one loss at one eta, and the parameters over the seeds shared with reference and partner."""
 
     loss: str
     eta: float

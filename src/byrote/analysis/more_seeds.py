@@ -22,10 +22,10 @@ _HIGHEST_CORRELATION = 0.95
 
 @dataclass(frozen=True)
 class Power:
-    """How many seeds (runs, where all checks are shares) to add."""
+    """How many seeds to add (or runs, if all checks are shares)."""
 
     seeds: int | None  # None: more than `most`, or no forecast is possible
-    chance: float  # the share of draws that are decided with that many more, or with `most`
+    chance: float  # the share of draws that are decided with `seeds` more, or with `most`
     words: dict[Word, float]  # the share of draws that end in each verdict
     reason: str
 
@@ -142,7 +142,7 @@ class _Future:
 
 
 def _new_values(values: Array, member: Mask, held: Held, draws: int, most: int, rng: np.random.Generator) -> Array:
-    """(D, C, most) values of new seeds: a drawn true mean, and errors with the spread and correlation so far."""
+    """Values of new seeds, (D, C, most): a drawn true mean plus errors with the spread and correlation so far."""
     n = member.sum(1)
     mean = np.where(member, values, 0.0).sum(1) / n
     deviations = np.where(member, values - mean[:, None], 0.0)
@@ -162,7 +162,7 @@ def _new_values(values: Array, member: Mask, held: Held, draws: int, most: int, 
 
 
 def _true_means(mean: Array, variance: Array, draws: int, rng: np.random.Generator) -> Array:
-    """(D, k) draws of the true means of k cells from their posterior, shrunk to the common mean."""
+    """Draws (D, k) of the true means of k cells from their posterior, which are shrunk toward the common mean."""
     weight = 1 / variance
     center = float(weight @ mean / weight.sum())
     spare = float(weight.sum() - weight @ weight / weight.sum())

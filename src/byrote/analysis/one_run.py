@@ -50,8 +50,8 @@ def describe(store: Store, text: str) -> dict[str, Any]:
 
     Returns:
         `key`, `part`, `status`, `error`, `spec`, `contents` (the digests of the files and modules that the spec names),
-        `facts`, `epoch` and `readings` (those of the last evaluated epoch; absent for a failed run), and, where the
-        store keeps the run's own folder, `files` (name, bytes, SHA-256), `seconds`, `numerics` and `machine`.
+        `facts`, `epoch` and `readings` (of the last evaluated epoch; absent for a failed run), and, where the store
+        keeps the run's own folder, `files` (name, bytes, SHA-256), `seconds`, `numerics` and `machine`.
 
     Raises:
         ValueError: no run or several runs of that key, or a damaged file.

@@ -50,7 +50,7 @@ class Store:
         """The tables as they are stored.
 
         Raises:
-            ValueError: a file is damaged, or an older byrote wrote it.
+            ValueError: a file is damaged, or was written by an older byrote.
         """
         return read_results(self.root)
 
@@ -84,7 +84,7 @@ class Store:
         return Table(read_parquet(path))
 
     def experiment(self, key: str) -> Experiment:
-        """The specification of one run, which can load its data, draw its noise, and train it again.
+        """The specification of one run, with which its data can be loaded, its noise drawn, and the run trained again.
 
         If it has components from a user's own modules, Python must be able to import these modules.
 

@@ -148,7 +148,7 @@ class Points:
         return np.where(known, np.log(np.where(known, mean, 1.0)) / 2 + np.log(self.unit[1]), np.nan)
 
     def _curves(self) -> list[tuple[Array, Array]]:
-        """The curve of all seeds, then the curves without each seed: ascending x, and y."""
+        """The curve of all seeds, then the curves without each seed, each with ascending x."""
         curves = []
         for totals in self._totals():
             some = totals[totals[:, 0] > 0]

@@ -50,10 +50,10 @@ class Decision:
     named: tuple[str, ...]  # the cells in which the claim is shown to be false
     met: int  # cells whose premises are all met, and the other cells
     unmet: int
-    pooled: dict[str, Estimate] = field(repr=False)  # by kind: mean over cells and 95% interval, in displayed units
-    deciding: Check | None = field(repr=False)  # the deciding check, which is shown first
+    pooled: dict[str, Estimate] = field(repr=False)  # by kind, mean over cells and 95% interval, in displayed units
+    deciding: Check | None = field(repr=False)  # the check that decides, which is shown first
     reason: str = ""
-    checks: tuple[Check, ...] = field(default=(), repr=False)  # every check given, in its order
+    checks: tuple[Check, ...] = field(default=(), repr=False)  # all checks, in the given order
 
     def __str__(self) -> str:
         """The verdict in words: "fails in 3 of 12 cells"."""

@@ -88,9 +88,7 @@ class Analysis:
         return cls(results)
 
     def _marked(self, history: Table) -> Table:
-        """The history, with NaN for readings that are undefined where class means coincide, and a column
-        `collapsed`.
-        """
+        """The history with a column `collapsed`, and with NaN for readings that are undefined in collapsed runs."""
         if not all(name in history for name in ("class_distance", "collapsed")):
             return history
         peers = [self._all_settings[self._origin], self._specs.loss_setting[self._origin]]
@@ -239,7 +237,7 @@ class Analysis:
         return slice(int(self._starts[run]), int(self._stops[run]))
 
     def last(self, column: str) -> Array:
-        """The last reading of each finished run as float64, (R,)."""
+        """The last value of a column in each finished run as float64, (R,)."""
         return np.asarray(self.runs[column], dtype=np.float64)
 
     def need(self, *columns: str) -> list[str]:
@@ -284,7 +282,7 @@ def _word(path: str, value: Any) -> str:
 
 
 def _kind(path: str, value: Any) -> str:
-    """A kind for the comparison of families: all of the user's own kinds count as one."""
+    """The kind by which families are compared: all of the user's own kinds count as one kind."""
     return "own" if path != "data.classes" and ":" in str(value) else str(value)
 
 

@@ -2,9 +2,9 @@
 
 A mean or a paired difference has one value per seed by itself. A statistic of many runs (a slope, an error, a rank
 correlation) gets one value per seed by the jackknife: with theta of all runs and theta_i of all runs but those of seed
-i, the pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). All eta of a seed are left out together,
-because they share their initial weights. Ratios and errors are taken as logarithms and rank correlations as atanh,
-where their spread is closest to normal.
+i, the pseudo-value of seed i is n theta - (n - 1) theta_i (Tukey 1958). The runs of a seed at all eta are left out
+together, because they share their initial weights. Ratios and errors are taken as logarithms and rank correlations as
+atanh, where their spread is closest to normal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Scale = Literal["plain", "log", "atanh"]
-NOTHING = 1e-12  # a variance below this share of the variable's own counts as none
+NOTHING = 1e-12  # a variance below this fraction of the variance over all points counts as zero
 
 
 @dataclass(frozen=True)

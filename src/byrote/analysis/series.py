@@ -103,13 +103,13 @@ class Selection:
         return self.analysis.last(column)[self.runs]
 
     def text(self, column: str) -> NDArray[Any]:
-        """A fact of each run in words, (R,); empty where the tables do not have it."""
+        """A fact of each run in words, (R,); empty if the tables do not have the fact."""
         if column not in self.analysis.runs or self.analysis.runs[column].dtype.kind != "O":
             return np.full(len(self), "", dtype=object)
         return np.asarray(self.analysis.runs[column][self.runs])
 
     def field(self, path: str) -> NDArray[Any]:
-        """A field of the spec of each run by its dotted path, (R,); None where a run does not have it."""
+        """A field of the spec of each run by its dotted path, (R,); None where a run does not have the field."""
         return np.asarray(self.analysis.field(path)[self.runs])
 
     @property
@@ -216,8 +216,8 @@ def one_each(
     """For each combination of some fields, the setting that a figure shows; largest settings first.
 
     The figure shows the main setting of a family (`Setting.speaks`) if it has something to show, and otherwise the
-    variation with the most runs. If main settings differ in the noise law, it shows the one with the most runs and,
-    among equals, the one with the law that most runs have.
+    variation with the most runs. If main settings differ in the noise law, it shows the main setting with the most runs
+    and, among equals, the setting whose law most runs have.
 
     Args:
         selections: settings.

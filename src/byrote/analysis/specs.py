@@ -85,7 +85,7 @@ class Specs:
         return cls(codes, values, bound, len(leaves))
 
     def column(self, path: str) -> list[Any]:
-        """The value of a path in each run; `ABSENT` where a run does not have it."""
+        """The value of a path in each run; `ABSENT` where a run does not have the path."""
         if path not in self.codes:
             return [ABSENT] * self.count
         values = self.values[path]
@@ -131,13 +131,13 @@ class Specs:
 
     @cached_property
     def loss_setting(self) -> Codes:
-        """The loss of each run with all its fields and those that are bound to it, as an integer, (R,)."""
+        """The loss of each run as an integer, (R,), by all fields of the loss and all fields bound to it."""
         columns = [codes for path, codes in self.codes.items() if under(path, (_LOSS,))]
         columns += [np.where(mask, self.codes[path], -1) for path, mask in self.bound.items()]
         return _grouped(columns, self.count)
 
     def alike(self, paths: Sequence[str]) -> Codes:
-        """Groups of runs that agree in these paths, as an integer, (R,)."""
+        """The group of each run as an integer, (R,); runs of one group agree in these paths."""
         return _grouped([self.codes[path] for path in paths if path in self.codes], self.count)
 
     def _free(self, path: str) -> Codes:
@@ -155,7 +155,7 @@ class Specs:
         }
 
     def loss_fields(self, run: int) -> dict[str, Any]:
-        """The fields of the loss of one run, by path below `loss`, and those bound to it under their own paths."""
+        """The fields of one run's loss by path below `loss`, and the fields bound to the loss by their own path."""
         inner = {path.removeprefix("loss."): self.at(path, run) for path in self.codes if under(path, (_LOSS,))}
         bound = {path: self.at(path, run) for path, mask in self.bound.items() if mask[run]}
         return {path: value for path, value in {**inner, **bound}.items() if value != ABSENT}
@@ -170,7 +170,7 @@ class Specs:
 
 
 def _coded(values: Sequence[Any]) -> tuple[Codes, list[Any]]:
-    """Values as integers, and the distinct values in the order of their integers; 1, 1.0 and True are different."""
+    """Values coded as integers, and the distinct values in the order of the codes; 1, 1.0 and True differ."""
     numbers: dict[tuple[type, Any], int] = {}
     distinct: list[Any] = []
     codes = np.empty(len(values), dtype=np.int64)

@@ -50,7 +50,7 @@ def paired_difference(first: Reading, second: Reading) -> Sample:
 
 
 def spearman(x: ArrayLike, y: ArrayLike, seeds: Sequence[Hashable]) -> Sample:
-    """Spearman's rank correlation over runs, as atanh, by the jackknife over seeds; ties share their middle rank.
+    """The atanh of Spearman's rank correlation over runs, by the jackknife over seeds; ties have their middle rank.
 
     A perfect correlation of R runs has an infinite atanh, so it counts as half a step below 1: the step from perfect
     to the next possible value is 12 / (R^3 - R).

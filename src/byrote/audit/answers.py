@@ -84,7 +84,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
     Args:
         plan: the plan.
-        answers: in the order they were given; the second answer about a sample is its second look.
+        answers: the answers in the order they were given; a second answer about a sample is its second look.
         names: the names of the classes.
 
     Raises:
@@ -117,7 +117,7 @@ def match(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Matche
 
 def judged(text: str, names: Sequence[str], given: str, row: int) -> tuple[bool | None, str | None]:
     """Whether the given label is wrong (None: unsure), and the label that the answer names instead."""
-    if text in names:  # a class may be called "n"
+    if text in names:  # a class may have the name "n"
         return text != given, text if text != given else None
     lowered = text.lower()
     if lowered == UNSURE:

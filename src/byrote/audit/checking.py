@@ -63,7 +63,7 @@ class Checks:
 
     @property
     def place(self) -> int | None:
-        """The number of the look that is asked about, from 0; None where all are answered."""
+        """The number of the look that is asked about, from 0; None if all looks are answered."""
         return next((place for place, answer in enumerate(self._answers) if not answer), None)
 
     @property
@@ -135,7 +135,7 @@ class Checks:
         return sha256(self._path) if self._path.exists() else ""
 
     def _pairs(self) -> list[tuple[int, str]]:
-        """Row and answer of all looks before the first that is not answered."""
+        """Row and answer of all looks before the first look without an answer."""
         known: Sequence[str] = self._answers[: self.place] if self.place is not None else self._answers
         return [(row, answer) for row, answer in zip(self.rows, known, strict=False)]
 

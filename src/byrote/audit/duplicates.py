@@ -59,7 +59,7 @@ def _nearest(x: NDArray[np.float32]) -> tuple[Integers, NDArray[np.float64]]:
 
 
 def _equal(x: NDArray[np.floating]) -> Integers:
-    """The next equal sample of each sample; the last one points to the first."""
+    """The next equal sample of each sample; the last of several equal samples points to the first."""
     keys = x.view([("", x.dtype)] * x.shape[1])[:, 0] if x.shape[1] > 1 else x[:, 0]
     _, group = np.unique(keys, return_inverse=True)
     order = np.argsort(group, kind="stable")

@@ -21,7 +21,7 @@ try:
 except ImportError:  # pragma: no cover - the estimator then lacks clone and pipelines
 
     class _Base:  # type: ignore[no-redef]
-        """A stand-in for scikit-learn's base class where scikit-learn is not installed."""
+        """A stand-in for scikit-learn's base class if scikit-learn is not installed."""
 
     validate_data = column_or_1d = None
 

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 _CELLS = 1 << 14
 _PLACES = np.arange(_CELLS + 1)
 _FINITE = 0.1  # drawn share of a stratum above which drawing without replacement is taken into account
-_LEVELS = 32  # quantiles of the reviewer's error that are averaged over
+_LEVELS = 32  # number of quantiles of the reviewer's error over which ends are averaged
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Errors:
 
 
 def _error_rate(differ: Array) -> Array:
-    """epsilon with 2 epsilon (1 - epsilon) = differ; 1/2 where they differ in half of the cases or more."""
+    """The epsilon with 2 epsilon (1 - epsilon) = differ; 1/2 if the answers differ in half of the cases or more."""
     root: Array = np.sqrt(np.clip(1 - 2 * differ, 0, None))
     return (1 - root) / 2
 
@@ -108,8 +108,8 @@ def share(
 ) -> tuple[float, float, float]:
     """The share of wrong samples in the union of the strata: estimate, lower end, upper end.
 
-    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the reviewer calls a share q_h = p_h
-    (1 - epsilon) + (1 - p_h) epsilon wrong, so that p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends
+    Formula: sum W_h p_h with W_h = N_h / N. With `errors`, the reviewer calls a share q_h of the samples wrong, where
+    q_h = p_h (1 - epsilon) + (1 - p_h) epsilon. So p_h = (q_h - epsilon) / (1 - 2 epsilon), cut to [0, 1]. The ends
     then average over the confidence distributions of epsilon; for each draw of epsilon, every p_h takes its least
     favorable value.
 
@@ -236,8 +236,9 @@ def _beta(n: int, k: int, upper: bool) -> Array:
 def _finite(size: int, n: int, k: int, upper: bool) -> Array:
     """P(K <= j) for j = 0..size wrong samples in a finite stratum, under one of its confidence distributions.
 
-    Lower: the least K with P(X >= k | K) > u, u uniform, so that P(K <= j) = P(X >= k | j). Upper: the largest K with
-    P(X <= k | K) > u, so that P(K <= j) = 1 - P(X <= k | j + 1). X is hypergeometric.
+    The lower distribution is that of the least K with P(X >= k | K) > u for a uniform u, so that
+    P(K <= j) = P(X >= k | j). The upper distribution is that of the largest K with P(X <= k | K) > u, so that
+    P(K <= j) = 1 - P(X <= k | j + 1). X is hypergeometric.
     """
     j = np.arange(size + 1)
     if not upper:
@@ -246,7 +247,7 @@ def _finite(size: int, n: int, k: int, upper: bool) -> Array:
 
 
 def _hypergeometric_cdf(k: int, size: int, wrong: NDArray[np.int64], n: int) -> Array:
-    """P(X <= k) for n drawn without replacement out of `size`, `wrong` (j,) of them wrong."""
+    """P(X <= k) if n are drawn without replacement out of `size`, of which `wrong` (j,) are wrong."""
     if k < 0:
         return np.zeros(len(wrong))
     hits = np.arange(min(k, n) + 1)  # (i,)

@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def looks(self) -> int:
-        """Number of answers needed, second looks included."""
+        """The number of answers needed, including second looks."""
         return len(self.rows) + len(self.twice)
 
     @property
@@ -169,7 +169,7 @@ def allocate(sizes: Sequence[int], shares: Sequence[float], checks: int) -> list
 
 
 def _rounded(drawn: NDArray[np.float64], most: Rows, total: int) -> list[int]:
-    """Whole numbers of the given sum, each at most `most`, by largest remainders."""
+    """Whole numbers with the given sum, each at most `most`, by the method of largest remainders."""
     whole = np.minimum(np.floor(drawn + 1e-9).astype(np.int64), most)
     while whole.sum() < total:
         room = np.where(whole < most, drawn - whole, -np.inf)

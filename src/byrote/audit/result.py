@@ -243,7 +243,7 @@ def digest_labels(given: NDArray[np.int64], names: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-ready: arrays as lists, NaN as null."""
+    """The value in a form that JSON can hold: arrays as lists, NaN as null."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -210,7 +210,7 @@ def _from_probabilities(
 
 
 def _check_rows(block: NDArray[np.float32], start: int) -> None:
-    """Rows are probabilities: finite, within [0, 1], and with a sum near 1."""
+    """Check that rows are probabilities: finite, within [0, 1], and with a sum near 1."""
     bad = ~((block >= -1e-4) & (block <= 1 + 1e-4)).all(axis=1) | (np.abs(block.sum(axis=1) - 1) > 0.05)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

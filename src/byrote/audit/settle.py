@@ -143,7 +143,7 @@ def settle(plan: Plan, answers: Sequence[Answer], names: Sequence[str]) -> Settl
 def running(plan: Plan, seen: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The confidence sequence of the rate after each look, low and high, (t,) each.
 
-    Unsure answers count as right below and as wrong above.
+    Unsure answers count as right for the low end and as wrong for the high end.
     """
     sizes, checks = [s.size for s in plan.strata], [s.checks for s in plan.strata]
     looks = plan.stratum[: len(seen.wrong)]

@@ -23,7 +23,7 @@ __all__ = ["Fields", "Picture", "Samples"]
 
 Fields = tuple[tuple[str, str], ...]
 """The fields of a sample, as pairs of name and text, in order."""
-_SHARP = 64  # pixels of a side up to which a picture is stored without loss
+_SHARP = 64  # largest side, in pixels, of a picture that is stored without loss
 _NUMBERS = 16  # largest number of values of a row that are shown
 _LIKELIEST = 5  # number of classes whose probabilities are shown
 
@@ -59,7 +59,7 @@ class Samples:
         self.pictured: bool = self._kind == "images" or (self._array is not None and self._array.ndim > 2)
 
     def _stored_array(self) -> NDArray[Any] | None:
-        """The audited array, memory-mapped; None where there is none, or where it is missing or has changed."""
+        """The audited array, memory-mapped; None if there is no array, or if it is missing or has changed."""
         if self._kind not in ("embeddings", "probabilities"):
             return None
         try:

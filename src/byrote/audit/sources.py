@@ -46,7 +46,7 @@ class Source:
 
 
 def image_folder(place: Path, resolution: int | None = None) -> Source:
-    """All images of a folder with one folder per class, with the images of its splits together.
+    """All images of a folder that has one folder per class; the images of all splits are taken together.
 
     Args:
         resolution: the side that the images are averaged down to; with None, all images must have the same size.

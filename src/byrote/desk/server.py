@@ -25,7 +25,7 @@ __all__ = ["Ended", "serve"]
 _HOST = "127.0.0.1"
 _SIDE = 1400  # pixels per side of a large picture
 _LENGTH = 20_000  # largest number of characters shown of a cell
-_GRACE = 120.0  # seconds in which the last answer can be taken back
+_GRACE = 120.0  # seconds during which the last answer can still be taken back
 _SOON = 3.0  # seconds after which a finished desk without a visitor ends
 
 
@@ -78,7 +78,7 @@ def serve(
 
 
 def _listening(port: int) -> socket.socket:
-    """A socket that accepts connections on the port, or on a free one for 0.
+    """A socket that accepts connections on the port, or on a free port for 0.
 
     It listens before the server starts, so that the address is valid from the moment at which it is printed, and no
     other process can take the port in between.

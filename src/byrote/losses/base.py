@@ -1,7 +1,7 @@
-"""Loss, the base of the family: a frozen spec that is called like a torch loss, classes on the last axis.
+"""Loss, the base class of losses: a frozen spec that is called like a torch loss, with classes on the last axis.
 
-A new loss is one class with one method, `formula(z, y)`: the loss of each sample, in the terms of its paper.
-Shapes, precision, checks, reductions and the `nn.Module` come from here.
+A new loss is one class with one method, `formula(z, y)`: the loss of each sample, written as in its paper. Shapes,
+precision, checks, reductions and the `nn.Module` come from here.
 """
 
 import math
@@ -42,7 +42,7 @@ def result_dtype(logits: Tensor) -> torch.dtype:
 
 
 def without_autocast(logits: Tensor) -> AbstractContextManager[None]:
-    """A context in which autocast computes nothing in half precision, matrix products included."""
+    """A context in which autocast computes nothing in half precision, not even matrix products."""
     kind = logits.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
@@ -82,7 +82,7 @@ class Loss(Component, family="losses"):
         return self.formula(z.unsqueeze(-2).expand(*z.shape, N), every)
 
     def sample_weight(self, y: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """The weight of each sample in the mean, or None where all count the same."""
+        """The weight of each sample in the mean, or None if all weights are equal."""
         return None
 
     @final
@@ -185,7 +185,9 @@ class Loss(Component, family="losses"):
         return None
 
     def checked(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-        """The labels as int64, after checks of shape, dtype and range; no check of the range while torch compiles."""
+        """The labels as int64, after checks of shape, dtype and range.
+
+        The range is not checked while torch compiles."""
         checks.one_of("reduction", reduction, ("mean", "sum", "none"))
         if not isinstance(logits, Tensor):
             raise TypeError(f"logits must be a torch.Tensor, got a {type(logits).__name__}")
@@ -230,7 +232,7 @@ class Loss(Component, family="losses"):
 
 def _plain(loss: Loss) -> Loss:
     if loss.stateful:
-        raise ValueError(f"the inner loss must be one without memory, but {loss.label} remembers every sample")
+        raise ValueError(f"the inner loss must not remember samples, but {loss.label} remembers every sample")
     return loss
 
 
@@ -259,7 +261,7 @@ class LossModule(nn.Module):
 
 
 def _shape_hint(labels: Tensor, logits: Tensor) -> str:
-    """What to do about labels that are a column or one-hot."""
+    """A hint on what to do with labels that are a column or one-hot."""
     if labels.shape == (*logits.shape[:-1], 1):
         return ": pass them without the last axis, [..., 0]"
     return ": one-hot labels become classes with .argmax(-1)" if labels.shape == logits.shape else ""

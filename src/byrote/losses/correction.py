@@ -25,7 +25,7 @@ def _stochastic(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...],
         raise ValueError(f"expected a square matrix of at least 2 classes, got rows of length {[len(r) for r in rows]}")
     for n, row in enumerate(rows):
         if min(row) < 0 or abs(sum(row) - 1) > 1e-6:
-            raise ValueError(f"each row must be non-negative and sum to 1, row {n} is {row}")
+            raise ValueError(f"each row must be non-negative and sum to 1, but row {n} is {row}")
     return rows
 
 

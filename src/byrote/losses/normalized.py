@@ -17,7 +17,7 @@ __all__ = ["ActivePassive", "NCEAndAGCE", "NCEAndMAE", "NCEAndRCE", "NFLAndRCE",
 
 
 class Normalized(Loss):
-    """L(z, y) / sum_j L(z, j) of any non-negative loss: symmetric with constant 1.
+    """L(z, y) / sum_j L(z, j) for a non-negative loss L; the result is symmetric with constant 1.
 
     The class sum must be positive and finite, as that of cross-entropy is: `Normalized(CrossEntropy())` is NCE,
     `Normalized(Focal(.5))` NFL. Where the class sum is 0 (label relaxation with alpha >= 1 - 1/N) the value is 0.
@@ -62,7 +62,7 @@ class Normalized(Loss):
 
     def formula_of_all(self, z: Tensor) -> Tensor:
         values = self.loss.formula_of_all(z)  # (..., N)
-        endless = values.isposinf()  # in the limit a masked class makes up the whole sum; several of them share it
+        endless = values.isposinf()  # in the limit a masked class makes up the whole sum; several share it
         share = values.masked_fill(endless, 0) / values.masked_fill(endless, 0).sum(-1, keepdim=True).clamp_min(
             torch.finfo(z.dtype).tiny
         )
@@ -124,7 +124,7 @@ class _Sum(Loss, abstract=True):
 class ActivePassive(_Sum):
     """L = alpha L_active + beta L_passive.
 
-    Active losses only push p_y up; passive ones also push some p_k down. A robust loss alone underfits, while a pair
+    Active losses only push p_y up; passive losses also push some p_k down. A robust loss alone underfits, while a pair
     fits and stays robust: it is symmetric when both parts are. Ma et al. 2020.
 
     `bounds` adds the ranges of the parts. The sum is the range of the pair where both parts have their extremes at the

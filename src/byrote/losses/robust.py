@@ -1,4 +1,4 @@
-"""Losses made to resist wrong labels: bounded, symmetric, or between those and cross-entropy."""
+"""Losses made to resist wrong labels: bounded losses, symmetric losses, and losses between these and cross-entropy."""
 
 import math
 from typing import ClassVar
@@ -62,9 +62,9 @@ class RobustLog(Loss):
 class MeanAbsoluteError(Loss):
     """L = scale (1 - p_y); with scale 2 this is sum_k |p_k - [k = y]|.
 
-    Symmetric with constant scale (N-1); robust, and slow to learn when N is large, since its gradient is
-    that of cross-entropy times p_y. Ghosh, Kumar & Sastry, "Robust Loss Functions under Label Noise for Deep
-    Neural Networks", AAAI 2017.
+    It is symmetric with constant scale (N-1) and robust, but learns slowly when N is large, since its gradient is that
+    of cross-entropy times p_y. Ghosh, Kumar & Sastry, "Robust Loss Functions under Label Noise for Deep Neural
+    Networks", AAAI 2017.
 
     Args:
         scale: above 0; 2 as published, 1 in the released code of Ma et al. 2020.
@@ -125,8 +125,8 @@ class ReverseCrossEntropy(Loss):
 class GeneralizedCrossEntropy(Loss):
     """L = (1 - p_y^q) / q.
 
-    Between cross-entropy (q to 0) and 1 - p_y (q = 1, the only symmetric case). Zhang & Sabuncu, "Generalized
-    Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", NeurIPS 2018.
+    It lies between cross-entropy (the limit of q to 0) and 1 - p_y (q = 1, the only symmetric case). Zhang & Sabuncu,
+    "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", NeurIPS 2018.
 
     Args:
         q: 0 < q <= 1; .7 in the paper.

@@ -56,7 +56,7 @@ def log_sum_exp(values: Tensor) -> Tensor:
 
 
 def _top(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest value (..., 1), detached, 0 where all are -inf; and a mask (...) of where all are -inf."""
+    """The largest value (..., 1), detached, 0 where all values are -inf; and a mask (...) of these places."""
     top = values.detach().amax(-1, keepdim=True)
     none = top.isneginf()
     return top.masked_fill(none, 0), none.squeeze(-1)

@@ -30,7 +30,7 @@ class RememberingLoss(Loss, abstract=True):
     def formula(self, z: Tensor, y: Tensor) -> Tensor:
         raise TypeError(
             f"{type(self).__name__} remembers every sample: use loss.module(num_samples=, num_classes=) and call "
-            "that with index="
+            "this module with index="
         )
 
     def module(

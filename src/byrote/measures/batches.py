@@ -46,7 +46,7 @@ class Members:
     inputs: Place | None = None
     labels: Place | None = None
     index: Place | None = None
-    indexed: bool = False  # the data set is an `Indexed`
+    indexed: bool = False  # whether the data set is an `Indexed`
 
     def of(self, loader: Any) -> Members:
         """The same members, with the index if the data set of the loader is an `Indexed`."""

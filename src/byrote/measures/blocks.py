@@ -12,7 +12,7 @@ from byrote.checks import class_labels, matrix
 __all__ = ["add_by_class_", "add_gram_", "along", "blocks", "checked", "packed_size", "panels", "ranges", "unpacked"]
 
 _ROWS, _ELEMENTS = 256, 2**19  # rows and numbers in one float64 block: they bound the working memory
-_PANEL = 256  # rows of one panel of a symmetric matrix
+_PANEL = 256  # number of rows in one panel of a symmetric matrix
 
 
 def checked(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ def ranges(rows: int, width: int) -> Iterator[slice]:
 
 
 def add_by_class_(target: Tensor, owners: Tensor, values: Tensor) -> None:
-    """target[n] += sum of the values of class n; on CUDA by a product, since atomic float64 adds vary."""
+    """target[n] += sum of the values of class n; on CUDA by a product, as atomic adds are not reproducible."""
     if values.is_cuda:
         one_hot = torch.zeros(len(target), len(values), dtype=torch.float64, device=values.device)
         one_hot[owners, torch.arange(len(values), device=values.device)] = 1.0

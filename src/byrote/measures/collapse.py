@@ -1,4 +1,4 @@
-"""Geometry of the class means at collapse: NC2, NC3, NC4, the positive-feature version, the rank of the features."""
+"""Geometry of the class means at collapse: NC2, NC3, NC4, the version for positive features, and the feature rank."""
 
 from __future__ import annotations
 

@@ -77,10 +77,10 @@ class SampleHistory:
 
     true: Tensor  # int64
     observed: Tensor  # int64
-    predicted: Tensor  # int64, at the last evaluation; -1 before the first
+    predicted: Tensor  # int64, the class predicted at the last evaluation; -1 before the first
     learned_epoch: Tensor  # int64, first epoch predicted as the observed label (epochs count from 1); 0: never
-    forgotten: Tensor  # int64, how often a prediction of the observed label was lost at the next evaluation
-    margin: Tensor  # float64, of the observed label, at the last evaluation; NaN before the first
+    forgotten: Tensor  # int64, how often the observed label was predicted and at the next evaluation no longer
+    margin: Tensor  # float64, margin of the observed label at the last evaluation; NaN before the first
     margin_sum: Tensor  # float64
     evaluations: Tensor  # int64
 
@@ -100,9 +100,9 @@ class SampleHistory:
     def after(self, epoch: int, logits: Tensor, index: Tensor | None = None) -> SampleHistory:
         """The history after an evaluation at `epoch`: `logits` (n, C), or those of the samples at `index` (B,).
 
-        Raises ValueError for an epoch below 1, when logits and samples do not fit, a sample occurs twice in `index`, or
-        a row of logits predicts no class (NaN, infinite, all masked): one bad batch must not damage the history of the
-        samples.
+        Raises ValueError for an epoch below 1, for logits that do not fit the samples, for a sample that occurs twice
+        in `index`, or for a row of logits that predicts no class (NaN, infinite, all masked). One bad batch must not
+        damage the history of the samples.
         """
         epoch = epoch_number(epoch)
         logits = checked_logits("logits", logits)

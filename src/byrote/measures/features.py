@@ -131,7 +131,7 @@ class FeatureSet:
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,): the scale of the rounding of stored features."""
+        """Root mean square of each feature, (M,), by which the rounding of stored features is scaled."""
         offsets, _, variances = self._sums
         return ((offsets + self.origin).square().mean(0) + variances).sqrt()
 

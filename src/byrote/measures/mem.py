@@ -118,7 +118,7 @@ class Memorization:
     clean_mean: float  # the same mean distance over CLEAN samples: the baseline for mem
     class_distance: float  # D, mean distance between the test class means
     count: int  # corrupted samples
-    redrawn_mean: float = _NAN  # these five: the same over REDRAWN samples, even those redrawn true;
+    redrawn_mean: float = _NAN  # these five: the same over all REDRAWN samples, wrong or not;
     redrawn_noise_weighted: float = _NAN  # NaN for a noise that redraws no label
     redrawn_relative: float = _NAN
     redrawn_noise_weighted_relative: float = _NAN

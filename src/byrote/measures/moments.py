@@ -48,8 +48,8 @@ class ClassMoments:
     offsets: Tensor  # (N, M) float64, class means minus the origin; 0 for a class not seen
     packed: Tensor  # (P,) float64, upper panels of the scatter (`byrote.measures.blocks`): half of it when it is large
     spread: Tensor  # (N,) float64, sum of squared distances to the class mean, class by class
-    final: Tensor | None  # (N,) int64, the counts the whole set will have; None: pooled scatter
-    epsilon: float  # machine epsilon of the coarsest feature dtype seen
+    final: Tensor | None  # (N,) int64, the counts that the whole set will have; None: pooled scatter
+    epsilon: float  # machine epsilon of the least precise feature dtype seen
 
     @classmethod
     def of(
@@ -109,7 +109,7 @@ class ClassMoments:
 
     @cached_property
     def scale(self) -> Tensor:
-        """Root mean square of each feature, (M,): the scale of the rounding of stored features."""
+        """Root mean square of each feature, (M,), by which the rounding of stored features is scaled."""
         size = self.num_classes if self.final is not None else self.counts.sum()
         means = torch.linalg.vector_norm(self.offsets + self.origin, dim=0).square() / self.num_classes
         variances = torch.cat([panel.diagonal() for _, panel in panels(self.packed, self.width)])

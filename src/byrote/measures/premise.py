@@ -85,8 +85,8 @@ def preference(counted: Counted) -> float:
 
     If the label was drawn without regard to the logits, the rank of its logit among those of the k classes is uniform
     on 1..k. The rank is high if the network was trained on this label, if the label follows the sample, or if the true
-    class itself is among the k. The test is a one-sided normal test of the mean rank, whose variance for m hits is (k^2
-    - 1) / (12 m).
+    class itself is among the k. The test is a one-sided normal test of the mean rank, with variance (k^2 - 1) / (12 m)
+    for m hits.
 
     Returns:
         In [0, 1]; 1 without hits or for k = 1.
@@ -98,7 +98,7 @@ def preference(counted: Counted) -> float:
     logits, least = counted.logits[hit], counted.least[hit]
     own = logits.gather(1, counted.observed[hit][:, None])
     below, ties = ((least & (logits < own)).sum(1), (least & (logits == own)).sum(1))
-    rank = below + (ties.double() + 1) / 2  # equal logits share their mean rank
+    rank = below + (ties.double() + 1) / 2  # equal logits get their mean rank
     z = (float(rank.mean()) - (k + 1) / 2) / sqrt((k * k - 1) / (12 * m))
     return float(ndtr(-z))
 

@@ -166,7 +166,7 @@ def _doubt(counted: Counted, own: float, low: float, level: float, held_out: boo
     if not held_out:
         return "the samples were trained on, and wrong labels that were memorized are not counted"
     if own > UNDERFITS:
-        return f"the classifier itself errs on {own:.0%} of the samples, above {UNDERFITS:.0%}"
+        return f"the classifier itself errs on {own:.0%} of the samples, which is above {UNDERFITS:.0%}"
     if (p := evenness(counted)) < level:
         return f"the labels fall unevenly on the classes confused least (p = {p:.1g}): the noise is not symmetric"
     if (p := preference(counted)) < level:

@@ -162,12 +162,12 @@ def _columns(name: str, function: Callable[["Snapshot"], Readings]) -> frozenset
     """The columns of a reading, found by applying it to twelve samples; the reading's own name if that raises."""
     try:
         return frozenset(_row(name, function(_small())))
-    except Exception:  # a user's own reading that needs more than twelve samples of three classes
+    except Exception:  # a user's own reading may need more than twelve samples of three classes
         return frozenset([name])
 
 
 def _small() -> "Snapshot":
-    """Twelve samples of three classes with all their labels."""
+    """A snapshot of twelve samples of three classes."""
     labels, generator = torch.arange(12) % 3, torch.Generator().manual_seed(0)
     h, z = (torch.rand(12, width, generator=generator) for width in (4, 3))
     return Snapshot(3, labels, labels.roll(1), h, z, labels, h, z, labels, h[:3], z[0], labels == 0)
@@ -268,7 +268,7 @@ def train_geometry(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def train_duality(snapshot: Snapshot) -> dict[str, float]:
-    """Classifier and training class means together: NC3, NC4, and the deviations from Definition 3.1 of MD."""
+    """Readings of classifier and training class means together: NC3, NC4, and deviations from Definition 3.1 of MD."""
     moments, weight, nan = snapshot.by_observed, snapshot.weight, float("nan")
     deviation = def31(moments, weight)
     return {
@@ -282,7 +282,7 @@ def train_duality(snapshot: Snapshot) -> dict[str, float]:
 
 @reading
 def mem(snapshot: Snapshot) -> dict[str, float]:
-    """The readings of mem over corrupted and over redrawn samples, and its floor, the mean over clean samples."""
+    """The readings of mem over corrupted and over redrawn samples, and its baseline, the mean over clean samples."""
     value, nan = snapshot.mem, float("nan")
     return {
         "mem_total": value.total,

@@ -1,4 +1,4 @@
-"""Variability within classes relative to that between them: NC1, CDNV, and class means that coincide."""
+"""Variability within classes relative to variability between classes: NC1, CDNV, and coinciding class means."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def cdnv(moments: ClassMeans) -> float:
     """Class-distance normalized variance, mean over pairs of classes; 0 is collapse.
 
     Formula: V(n, k) = (v_n + v_k) / (2 ||h_n - h_k||^2), v_n = (1/K_n) sum_i ||h_i - h_n||^2 (Galanti, Gyorgy & Hutter
-    2022). It needs no inverse; a single pair of nearly equal class means raises it. NaN as for `nc1`.
+    2022). It needs no matrix inverse; a single pair of nearly equal class means makes it large. NaN as for `nc1`.
 
     >>> import torch
     >>> cdnv(ClassMoments.of(torch.tensor([[0.0], [2.0], [9.0], [11.0]]), torch.tensor([0, 0, 1, 1]), 2))
@@ -138,7 +138,7 @@ def _ratios(moments: ClassMeans, convention: Convention) -> Tensor:
     if moments.absent or moments.num_classes < 2 or int(moments.counts.max()) < 2:
         return nothing
     if isinstance(moments, ClassMoments):
-        moments.within_size(averaged)  # unequal counts that need counts= are an error for all features
+        moments.within_size(averaged)  # for all features alike, unequal counts without counts= are an error
     if not bool(moments.offsets.isfinite().all()):
         return nothing
     if averaged:

@@ -1,4 +1,4 @@
-"""Noise that depends on the true class: pairs, given and drawn matrices, a rate for each class."""
+"""Noise that depends on the true class: flips of pairs of classes, given or drawn matrices, a rate for each class."""
 
 from typing import Annotated
 
@@ -37,7 +37,7 @@ class PairFlip(TransitionNoise):
 
 
 class Asymmetric(TransitionNoise):
-    """With probability eta the label of some classes moves to one look-alike; the other classes stay clean.
+    """With probability eta a label of some classes moves to one similar class; the other classes stay clean.
 
     The default moves are those used for CIFAR-10 (Patrini et al., CVPR 2017): truck -> automobile,
     bird -> airplane, deer -> horse, cat <-> dog. Only half of its classes move, so the effective rate is eta / 2.
@@ -124,7 +124,8 @@ class ClassConditional(TransitionNoise):
         for index, row in enumerate(self.matrix):
             if len(row) != len(self.matrix):
                 raise ValueError(
-                    f"ClassConditional.matrix must be square: row {index} has {len(row)} entries of {len(self.matrix)}"
+                    f"ClassConditional.matrix must be square: row {index} has {len(row)} entries, not "
+                    f"{len(self.matrix)}"
                 )
             if abs(sum(row) - 1) > 1e-6:
                 raise ValueError(f"ClassConditional.matrix: row {index} must sum to 1, got {sum(row):g}")

@@ -53,7 +53,7 @@ class Noise(Component, family="noise"):
 
     @property
     def nominal_rate(self) -> float:
-        """The parameter `rate` (eta) as written, or NaN where the model has no such single number."""
+        """The parameter `rate` (eta) as written, or NaN if the model has no single rate."""
         return float(getattr(self, "rate", math.nan))
 
     def num_outputs(self, num_classes: int) -> int:
@@ -199,7 +199,7 @@ def flip(
         weights = targets(true, own)
         if len(own):
             upto = weights.cumsum(-1).expand(len(own), -1)
-            # divided by the last value, so that it ends at exactly 1, above every v
+            # divided by its last value, so that it ends at exactly 1, which is above every v
             observed[own] = torch.searchsorted(upto / upto[:, -1:], v[own, None], right=True)[:, 0]
     return observed
 

@@ -1,4 +1,4 @@
-"""Integer columns of a CSV or Parquet file: every cell is an integer, or an error names the first that is not."""
+"""Integer columns of a CSV or Parquet file: all cells must be integers, and an error names the first that is not."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from byrote.component import did_you_mean
 
 __all__ = ["integer_columns"]
 
-_Types = dict[str, tuple[str, str]]  # by the names of columns: their names in SQL, and their types
+_Types = dict[str, tuple[str, str]]  # from the names of columns to their names in SQL and their types
 
 
 def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
@@ -49,7 +49,7 @@ class _Broken(ValueError):
 
 
 def _csv(path: Path, link: str) -> tuple[str, _Types]:
-    """A CSV file as a source in SQL, and its columns, all read as texts: no type is guessed."""
+    """A CSV file as a source in SQL, and its columns, all read as text, so that no type is guessed."""
     if not path.stat().st_size:
         return "", {}
     try:

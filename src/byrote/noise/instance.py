@@ -11,17 +11,17 @@ from byrote.noise.base import Noise, Samples, flip
 
 __all__ = ["InstanceDependent", "LookAlike", "MarginDependent"]
 
-_ROWS = 8192  # samples measured at a time, to bound the memory in float64
-_PAIRS = 2**24  # distances in memory at a time
+_ROWS = 8192  # number of samples measured at a time, to bound the memory in float64
+_PAIRS = 2**24  # number of distances in memory at a time
 
 
 class InstanceDependent(Noise):
     """Part-dependent noise: similar samples are corrupted to similar classes.
 
-    Sample i flips with probability q_i, drawn from the normal law of mean eta and variance spread^2, truncated to [0,
-    1]. Each true class n has one random matrix W_n, (S, N) with standard normal entries, and the new class is drawn
-    from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS 2020,
-    algorithm 2).
+    Sample i flips with probability q_i, drawn from the normal law with mean eta and variance spread^2, truncated to the
+    unit interval. Each true class n has one random matrix W_n, (S, N) with standard normal entries, and the new class
+    is drawn from softmax(x_i W_y) over the classes other than y (Xia et al., "Part-dependent label noise", NeurIPS
+    2020, algorithm 2).
 
     The S features are used as they are: the larger their norm, the more certain the new class. Flatten and normalize
     them like the network's inputs. Truncation moves the mean, so the effective rate is the mean of the truncated law:
@@ -198,14 +198,14 @@ def _counts(law: type[Noise], labels: torch.Tensor, num_classes: int) -> torch.T
     counts = labels.bincount(minlength=num_classes)
     if int((counts > 0).sum()) < 2:
         raise ValueError(
-            f"{law.__name__} needs samples of at least two classes, since a label moves to the nearest other class, "
+            f"{law.__name__} needs samples of at least two classes, because a label moves to the nearest other class; "
             f"got only class {int(labels[0])}"
         )
     return counts
 
 
 def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signed distance to the plane between the own and the nearest other class mean, and that class: (n,), (n,)."""
+    """Signed distance to the plane between own and nearest other class mean, (n,), and the other class, (n,)."""
     counts = _counts(MarginDependent, labels, num_classes)
     means = torch.zeros(num_classes, x.shape[1], dtype=torch.float64)
     for true in counts.nonzero()[:, 0].tolist():
@@ -216,7 +216,7 @@ def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[t
     between = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist")
     margins, nearest = [], []
     for rows, true in zip(torch.split(x, _ROWS), torch.split(labels, _ROWS), strict=True):
-        # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so differences of s are half differences of squared distances
+        # ||x - mu_k||^2 = ||x||^2 - 2 s_k, so a difference in s is half a difference in squared distance
         s = (rows.double() - center) @ means.T - means.square().sum(1) / 2  # (B, N)
         own_s = s.gather(1, true[:, None])[:, 0]
         s[:, counts == 0] = -math.inf
@@ -238,7 +238,7 @@ def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 def _resemblance(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much more each sample resembles its nearest other class than its own, and that class: (n,), (n,)."""
+    """How much more each sample resembles its nearest other class than its own, (n,), and the other class, (n,)."""
     sizes = _counts(LookAlike, labels, num_classes).tolist()
     order = labels.argsort(stable=True)  # so that each class is one slice
     points = x[order].double()

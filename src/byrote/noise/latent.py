@@ -1,4 +1,4 @@
-"""Latent-class noise: every class is split into two that cannot be distinguished."""
+"""Latent-class noise: every class is split into two classes that cannot be distinguished."""
 
 from typing import ClassVar
 

@@ -27,7 +27,7 @@ class Realised:
 
     @property
     def corrupted(self) -> int:
-        """Number of samples whose observed label differs from the true one."""
+        """Number of samples whose observed label differs from the true label."""
         return self.total - int(self.counts.diagonal().sum())
 
     @property
@@ -53,7 +53,7 @@ def realised(true: torch.Tensor, observed: torch.Tensor, num_classes: int, num_o
         true: classes in 0..N-1, integers (n,) in any container.
         observed: labels in 0..num_outputs-1, integers (n,) in any container.
         num_classes: N.
-        num_outputs: labels that can be observed; N when not given (2N for latent-class noise).
+        num_outputs: the number of labels that can be observed; N by default (2N for latent-class noise).
 
     Returns:
         A frozen result with `.counts`, `.matrix`, `.rate`, `.corrupted`, `.class_rates`.

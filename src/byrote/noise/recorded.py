@@ -24,7 +24,7 @@ from byrote.noise.realised import realised
 __all__ = ["NoisyLabels", "Recorded", "load_labels", "save_labels"]
 
 _SUFFIXES = (".csv", ".parquet")
-_CACHE = "cache:"  # what a path in the cache folder starts with
+_CACHE = "cache:"  # prefix of a path in the cache folder
 _WRITERS = {".csv": "(FORMAT csv, HEADER)", ".parquet": "(FORMAT parquet)"}
 
 
@@ -33,7 +33,7 @@ class NoisyLabels:
     """The content of a file of noisy labels, in the order of the ids.
 
     Attributes:
-        ids: stable sample ids, each once, int64 (n,).
+        ids: stable sample ids, int64 (n,) without repetition.
         true, observed: labels, at least 0, int64 (n,).
     """
 
@@ -62,7 +62,7 @@ def save_labels(
 
     Args:
         path: ends in .csv or .parquet; the manifest is `path` with .json appended.
-        ids: the samples' stable ids, each once, integers (n,).
+        ids: the samples' stable ids, integers (n,) without repetition.
         true, observed: labels in 0..N-1 (observed: 0..num_outputs-1), integers (n,).
         num_classes: N.
         num_outputs: labels that can be observed, when more than N.
@@ -197,7 +197,7 @@ class Recorded(Noise):
             raise DataUnavailableError(f"{self.path} is not in {cache_folder()}; try `byrote data get {folder}`")
 
     def effective_rate(self, num_classes: int) -> float:
-        """Share of the file's samples whose observed label differs from the true one."""
+        """Share of the file's samples whose observed label differs from the true label."""
         labels = self.load()
         return realised(labels.true, labels.observed, num_classes).rate
 

@@ -90,7 +90,7 @@ def wilson(
 
 
 def wilson_error(successes: float, trials: float) -> float:
-    """The standard error of a share that Wilson's 95% interval implies: half of its width over z = 1.96.
+    """The standard error of a share that Wilson's 95% interval implies: half of its width divided by z = 1.96.
 
     Why: it is above 0 even where no trial or every trial succeeded, so no interval that is built on it has zero width.
 

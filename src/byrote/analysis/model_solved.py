@@ -17,7 +17,7 @@ from byrote.theory.predicted import VARIANTS, Variant, predicted, solved_at_once
 
 __all__ = ["FEWEST_RATES", "Models", "Prediction", "SlopeRatio", "Task", "slope_ratios", "solve"]
 
-Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # by a loss's name in the data its kind and alpha in the model
+Models: TypeAlias = Mapping[str, tuple[Kind, float]]  # maps a loss's name in the data to its kind and alpha
 FEWEST_RATES = 3
 _NO_PREDICTION = "the model predicts nothing there, with all seeds or with one left out"
 _NO_READING = "the cell has no run, with all seeds or with one left out"

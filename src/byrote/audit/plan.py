@@ -1,7 +1,7 @@
 """Draw the samples that a person should check, so that the answers determine how many labels are wrong.
 
-Samples are drawn at random within three strata: the suspects, the doubtful samples (which the networks find more likely
-wrong than right, but which are not suspects), and the rest. The estimate is then right for any noise and any model; the
+Samples are drawn at random within three strata: the suspects, the doubtful samples (not suspects, but the networks find
+their labels more likely wrong than right), and the rest. The estimate is then right for any noise and any model; the
 model only makes the interval narrower, because suspects and the rest differ. A plan is fixed by its seed before anyone
 looks: answers chosen afterwards would bias it.
 """

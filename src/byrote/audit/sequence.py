@@ -8,8 +8,9 @@ far. The next sample comes from stratum h with probability m_h / m, as the plan 
     Y = w / N + (u_h / N) (m / m_h) X,    X = 1 where its label is wrong,
 
 has the mean theta, the share of wrong labels, whatever was seen before. Now let a gambler bet on Y against the value
-theta = c, with stakes that depend on the past alone. If c is right, the probability that the capital ever exceeds 2 /
-alpha is at most alpha / 2. The interval consists of the values against which no capital has ever exceeded 2 / alpha.
+theta = c, with stakes that depend on the past alone. If c is right, the probability that the capital ever exceeds
+2 / alpha is at most alpha / 2. The interval consists of the values against which no capital has ever exceeded
+2 / alpha.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Readings of curves over epochs: when J1 overtakes J2, the area between them, the first to reach a threshold."""
+"""Readings of curves over epochs: when J1 overtakes J2, the area between them, when a curve reaches a bar."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def noise_rate(
             nan,
             nan,
             "cannot tell",
-            "with two classes, no pair of classes is left that the classifier does not confuse",
+            "with two classes, there are no classes that the classifier confuses less than others",
         )
     z = rows.to("cpu", torch.float64)
     return _estimate(z, observed, networks, confidence, held_out)

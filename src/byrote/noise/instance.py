@@ -229,7 +229,7 @@ def _margins(x: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[t
 
 def _with_mean(log_odds: torch.Tensor, rate: float) -> torch.Tensor:
     """Probabilities sigmoid(a + log_odds) with a such that their mean is `rate`, by bisection."""
-    middle = torch.logit(torch.tensor(rate, dtype=torch.float64))  # -inf at rate 0, and so is a
+    middle = torch.logit(torch.tensor(rate, dtype=torch.float64))  # -inf at rate 0, where a is -inf as well
     low, high = middle - log_odds.max(), middle - log_odds.min()
     for _ in range(100):
         a = (low + high) / 2

@@ -46,7 +46,7 @@ class ClassMoments:
     counts: Tensor  # (N,) int64, samples seen
     origin: Tensor  # (M,) float64, any point near the data
     offsets: Tensor  # (N, M) float64, class means minus the origin; 0 for a class not seen
-    packed: Tensor  # (P,) float64, upper panels of the scatter (`byrote.measures.blocks`): half of the matrix if it is large
+    packed: Tensor  # (P,) float64, upper panels of the scatter (see `byrote.measures.blocks`)
     spread: Tensor  # (N,) float64, sum of squared distances to the class mean, class by class
     final: Tensor | None  # (N,) int64, the counts that the whole set will have; None: pooled scatter
     epsilon: float  # machine epsilon of the least precise feature dtype seen

@@ -117,7 +117,8 @@ class Observer:
         """Take a training batch right after its forward pass.
 
         `index` (B,): positions of the samples in `true_labels`; `logits` (B, C), C at least N, or the model's answer
-        that contains them; `labels` (B,): the observed ones; `features` (B, M): by default the last inputs of the head.
+        that contains them; `labels` (B,): the observed labels; `features` (B, M): by default the last inputs of the
+        head.
 
         Raises: ValueError or TypeError for arguments that do not fit; nothing of such a batch is kept.
         """

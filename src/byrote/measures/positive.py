@@ -74,7 +74,7 @@ def def31(moments: ClassMeans, weight: Tensor | None) -> Def31:
 class ZeroMeans:
     """Class means at zero."""
 
-    count: float  # class means with a norm below AT_ZERO times the largest norm; in [0, N - 1], or N if all are 0
+    count: float  # number of class means with a norm below AT_ZERO times the largest; in [0, N - 1], or N if all are 0
     smallest_norm: float  # the smallest norm over the largest; in [0, 1]
 
 

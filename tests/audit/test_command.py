@@ -125,7 +125,7 @@ def test_exports(files, capsys):
         (["t.csv", "--label", "z"], "has no column 'z'"),
         (["--embeddings", "e.npy"], "--labels must name the file"),
         (["--embeddings", "e.npy", "--labels", "short.txt"], "has 240 rows, but"),
-        (["--probabilities", "t.csv", "--labels", "y.txt"], "is not a whole npy file"),
+        (["--probabilities", "t.csv", "--labels", "y.txt"], "is not a complete npy file"),
         (["t.csv", "--label", "y", "--folds", "many"], "--folds must be a whole number"),
         (["t.csv", "--label", "y", "--network", "vgg"], "network must be"),
         (["plan", "photos"], "needs either checks="),

@@ -108,10 +108,10 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
         ("id,true,observed\n1,cat,0\n", "column 'true' must hold an integer"),
         ("id,true,observed\n99999999999999999999,1,0\n", "column 'id' must hold an integer"),
         ("id,true,observd\n1,0,1\n", "has no column 'observed'; did you mean 'observd'?"),
-        ("id,true,observed\n1,0,1\n2,0\n", "is not a whole csv file"),
-        ("id,true,observed\n1,0,1\n2,0,1,5\n", "is not a whole csv file"),
+        ("id,true,observed\n1,0,1\n2,0\n", "is not a complete csv file"),
+        ("id,true,observed\n1,0,1\n2,0,1,5\n", "is not a complete csv file"),
         ("id,true,observed\n1,0,1\n2,0,", "column 'observed' must hold an integer"),
-        ("a title\nid,true,observed\n1,0,1\n", "is not a whole csv file"),
+        ("a title\nid,true,observed\n1,0,1\n", "is not a complete csv file"),
         ("id;true;observed\n1;0;1\n", "has no column 'id'"),
         ("", "has no column 'id'"),
     ],
@@ -198,7 +198,7 @@ def test_bad_files_give_one_sentence(tmp_path: Path, path: Path) -> None:
     save_labels(path, IDS, TRUE, SEEN, num_classes=3)
     if path.suffix == ".parquet":
         path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(ValueError, match="is not a whole parquet file") as caught:
+        with pytest.raises(ValueError, match="is not a complete parquet file") as caught:
             load_labels(path)
         assert "\n" not in str(caught.value)
     text = write(tmp_path / "labels.txt", "id,true,observed\n")
@@ -363,7 +363,7 @@ def test_a_column_twice_is_not_chosen_from(tmp_path: Path) -> None:
 
 def test_an_error_in_a_file_names_its_line_and_no_other_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,true,observed\n1,0,1\n2,0,1,5\n")
-    with pytest.raises(ValueError, match=r"a\.csv is not a whole csv file of labels: .*Line: 3") as caught:
+    with pytest.raises(ValueError, match=r"a\.csv is not a complete csv file of labels: .*Line: 3") as caught:
         load_labels(path)
     assert "byrote-" not in str(caught.value)
 

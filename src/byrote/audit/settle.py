@@ -187,7 +187,9 @@ def _counts(plan: Plan, seen: Matched, h: int, label: int | None) -> Counts:
 def _class_share(plan: Plan, seen: Matched, label: int, name: str, errors: Errors | None) -> ClassShare:
     """The share of wrong labels among samples of one given label.
 
-    Within a stratum, the checked samples of that label are a random sample of all its samples with the label."""
+    Within a stratum, the checked samples of that label are a random sample of all samples of that label in the
+    stratum.
+    """
     counts = [_counts(plan, seen, h, label) for h in range(len(plan.strata))]
     checked = sum(c.checked for c in counts)
     if not checked:

@@ -127,7 +127,7 @@ def probability_file(path: Path, labels: Path, column: str | None) -> Source:
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{inputs.shown(path)} is not a whole npy file of plain numbers") from None
+        raise ValueError(f"{inputs.shown(path)} is not a complete npy file of plain numbers") from None
     if p.dtype.kind != "f" or p.ndim != 2:
         raise ValueError(f"{inputs.shown(path)}: expected probabilities (n, N), got {p.dtype} of shape {p.shape}")
     source = _beside(p, path, labels, column, None, "probabilities")

@@ -32,7 +32,7 @@ def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
             ((rows,),) = connection.execute(f"SELECT count(*) FROM {source}").fetchall() if types else [(0,)]
         except (duckdb.Error, _Broken) as error:
             reason = inputs.table_error(error, path)
-            raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of labels: {reason}") from None
+            raise ValueError(f"{inputs.shown(path)} is not a complete {kind} file of labels: {reason}") from None
         for name in names:
             if name not in types:
                 raise ValueError(f"{inputs.shown(path)} has no column {name!r}; {did_you_mean(name, list(types))}")
@@ -41,7 +41,7 @@ def integer_columns(path: Path, names: tuple[str, ...]) -> list[torch.Tensor]:
             return [torch.from_numpy(_whole(connection, source, path, name, *types[name])) for name in names]
         except duckdb.Error as error:
             reason = inputs.table_error(error, path)
-            raise ValueError(f"{inputs.shown(path)} is not a whole {kind} file of labels: {reason}") from None
+            raise ValueError(f"{inputs.shown(path)} is not a complete {kind} file of labels: {reason}") from None
 
 
 class _Broken(ValueError):

@@ -221,7 +221,7 @@ TWO_ETA = (np.arange(12.0), np.arange(12.0) % 5, np.arange(12) % 3, np.where(np.
         (lambda: Points.of(*FLAT).slope(), "x does not vary"),
         (lambda: Points.of(*ONE_VARIES).slope(), "when any one seed is left out"),
         (lambda: Points.of(*FLAT).r_squared(), "x or y does not vary"),
-        (lambda: Points.of(*FLAT).log_left_out_error(), "determine no left-out line"),
+        (lambda: Points.of(*FLAT).log_left_out_error(), "fewer than three eta"),
         (lambda: Points.of(*FALLING).log_slope_ratio(Points.of(*RISING)), "a slope is not above 0"),
         (lambda: Points.of(*RISING).log_slope_ratio(Points.of(*FALLING)), "a slope is not above 0"),
         (lambda: Points.of(*FLAT).log_slope_ratio(Points.of(*RISING)), "a slope is not above 0"),

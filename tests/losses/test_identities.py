@@ -276,7 +276,7 @@ def test_labels_and_parameters_used_in_tables() -> None:
         (lambda: losses.LabelSmoothing(alfa=0.1), "did you mean 'alpha'"),
         (lambda: losses.Loss.from_spec("cros_entropy"), "did you mean 'cross_entropy'"),
         (lambda: losses.ForwardCorrection(((0.5, 0.5),)), "a square matrix of at least 2 classes"),
-        (lambda: losses.ForwardCorrection(((0.5, 0.6), (0.5, 0.5))), "sum to 1, row 0"),
+        (lambda: losses.ForwardCorrection(((0.5, 0.6), (0.5, 0.5))), "sum to 1, but row 0"),
         (lambda: losses.ForwardCorrection(((1.0, 0.0), (1.0, 0.0))), "never gives class 1"),
         (lambda: losses.BackwardCorrection(((0.5, 0.5), (0.5, 0.5))), "must be invertible"),
         (lambda: losses.Weighted(losses.CrossEntropy(), (0.0, 0.0)), "not all 0"),

@@ -126,7 +126,7 @@ def test_latent_class_moves_by_n() -> None:
     ("spec", "message"),
     [
         ({"kind": "class_conditional", "matrix": [[0.9, 0.1], [0.4, 0.5]]}, "row 1 must sum to 1, got 0.9"),
-        ({"kind": "class_conditional", "matrix": [[0.9, 0.1], [1.0]]}, "must be square: row 1 has 1 entries of 2"),
+        ({"kind": "class_conditional", "matrix": [[0.9, 0.1], [1.0]]}, "must be square: row 1 has 1 entries, not 2"),
         ({"kind": "class_conditional", "matrix": [[1.1, -0.1], [0.5, 0.5]]}, "ClassConditional.matrix.0.0"),
         ({"kind": "class_conditional", "matrix": [[float("nan"), 1], [0, 1]]}, "ClassConditional.matrix.0.0"),
         ({"kind": "class_conditional", "matrix": [[1.0]]}, "ClassConditional.matrix"),
@@ -161,7 +161,7 @@ def test_another_number_of_classes_gives_one_sentence(noise: Noise, n: int, mess
 
 @pytest.mark.parametrize("trace", [0.0, -1.0, 3.1, float("nan")])
 def test_a_trace_that_cannot_be(trace: float) -> None:
-    with pytest.raises(ValueError, match=r"lies in \(0, 3\]"):
+    with pytest.raises(ValueError, match=r"must lie in \(0, 3\]"):
         random_transition(3, trace, torch.Generator())
     with pytest.raises(ValueError, match="at least two classes"):
         random_transition(1, 1.0, torch.Generator())

@@ -315,7 +315,7 @@ class Table:
         for name in names:
             distinct, inverse = np.unique(self[name], return_inverse=True)
             code = code * len(distinct) + inverse
-            code = np.unique(code, return_inverse=True)[1]  # renumbered: codes of many columns overflow
+            code = np.unique(code, return_inverse=True)[1]  # renumbered, since codes would overflow
         order = np.argsort(code, kind="stable")
         for rows in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
             yield tuple(_plain(self[name][rows[0]]) for name in names), self.take(rows)

@@ -228,7 +228,7 @@ def test_values_that_are_no_numbers_leave_a_gap():
 
 @pytest.mark.parametrize(
     ("rows", "words"),
-    [([{"j1": 1.0}], "need a column 'epoch'"), ([{"epoch": 1, "key": k} for k in "ab"], "got 2 runs")],
+    [([{"j1": 1.0}], "must have a column 'epoch'"), ([{"epoch": 1, "key": k} for k in "ab"], "got 2 runs")],
 )
 def test_a_mistake_gives_one_sentence(rows, words):
     with pytest.raises(ValueError, match=words):

@@ -62,13 +62,13 @@ def test_nothing_is_written_over(there, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("2fast", "starts with a letter"),
-        ("my-loss", "starts with a letter"),
-        ("class", "starts with a letter"),
-        ("test_me", "starts with a letter"),
+        ("2fast", "start with a letter"),
+        ("my-loss", "start with a letter"),
+        ("class", "start with a letter"),
+        ("test_me", "start with a letter"),
         ("MyLoss", "such as myloss"),
-        ("random", "would be hidden"),
-        ("torch", "would be hidden"),
+        ("random", "the file would hide"),
+        ("torch", "the file would hide"),
     ],
 )
 def test_a_name_that_cannot_be_a_module_is_refused(name, words, tmp_path, capsys):

@@ -199,7 +199,7 @@ def test_folders_that_do_not_make_a_data_set(tmp_path: Path) -> None:
     pytest.importorskip("PIL.Image")
     with pytest.raises(FileNotFoundError, match="there is no"):
         data.ImageFolder(path=str(tmp_path / "nowhere")).load()
-    with pytest.raises(ValueError, match="holds no images"):
+    with pytest.raises(ValueError, match="must hold one folder of images per class"):
         data.ImageFolder(path=str(tmp_path)).load()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -131,7 +131,7 @@ def test_the_twin_exports_weights_statistics_and_mode(device):
     assert twin.state_dict()["features.2.num_batches_tracked"] == 1
     twin.head.weight.data.zero_()
     assert stacked.state_dict()["head.weight"][1].abs().sum() > 0
-    with pytest.raises(IndexError, match="run 3"):
+    with pytest.raises(IndexError, match="got 3"):
         stacked.run_module(3)
 
 

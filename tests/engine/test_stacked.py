@@ -51,7 +51,7 @@ class Elsewhere(Mine):
         ([], "at least one module"),
         ([Mine(), nn.Linear(6, 2)], "number 2, a Linear, lacks one"),
         ([Mine(), Mine(9)], r"'1.weight' of shape \(8, 6\) in the first and \(9, 6\) in number 2"),
-        ([Elsewhere()], "holds 'scale' besides"),
+        ([Elsewhere()], "also has a state 'scale'"),
     ],
 )
 def test_modules_that_make_no_stack_are_named(modules, problem):

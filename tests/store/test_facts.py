@@ -25,7 +25,7 @@ EMBEDDED = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4
 EXPERIMENTS = [tiny(seed=s).replace(data=EMBEDDED, loss=losses.LabelSmoothing(0.1)) for s in range(2)]
 A, B = (e.key for e in EXPERIMENTS)
 ALTERED = {
-    "effective_rate": (0.9, "0.9, instead of 0.2"),
+    "effective_rate": (0.9, "0.9 instead of 0.2"),
     "loss": ("RLL", "RLL instead of LS"),
     "alpha": (0.3, "0.3 instead of 0.1"),
     "num_classes": (10, "10 instead of 2"),

@@ -151,7 +151,7 @@ def test_options_of_slurm_are_for_slurm(tmp_path, capsys):
     assert main([*RUN, "--out", str(tmp_path / "s"), "--array", "0-3"]) == 2
     assert "require --on slurm, got --on local" in capsys.readouterr().err
     assert main([*RUN, "--out", str(tmp_path / "s"), "--address", "auto"]) == 2
-    assert "--address and --gpus-per-task need --on ray, got --on local" in capsys.readouterr().err
+    assert "--address and --gpus-per-task require --on ray, got --on local" in capsys.readouterr().err
 
 
 def test_time_limits_of_slurm():

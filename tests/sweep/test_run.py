@@ -235,7 +235,7 @@ def test_a_watcher_hears_everything(tmp_path):
         ({"limit": 0}, "`limit=` must be at least 1"),
         ({"on": "moon"}, "local, ray or serial"),
         ({"device": "abacus"}, "cannot be used"),
-        ({"scale": "huge"}, "has no scale 'huge'"),
+        ({"scale": "huge"}, "no scale 'huge'"),
         ({"overrides": {"data.poisoned": True}}, "images must be finite"),
         ({"overrides": {"data.classes": [0, 5]}}, "class 5"),
         ({"overrides": {"noise.rate": 1.0}}, "less than 1"),

@@ -255,6 +255,6 @@ def test_runs_of_two_versions_of_the_planners_byrote_are_refused(folder):
     experiment = toys.tiny()
     task = {"root": "s", "device": "cpu", "threads": 1, "weights": False, "imports": [], "name": "t"}
     task |= {"specs": [experiment.spec()], "keys": ["0" * 16], "contents": [experiment.contents]}
-    with pytest.raises(ValueError, match=f"run {'0' * 16} is run {experiment.key} here; use one version of byrote"):
+    with pytest.raises(ValueError, match=f"run {'0' * 16} of the plan has key {experiment.key} here; use one version"):
         worker.work(task, lambda event: None)
     assert not (folder / "s").exists()

@@ -66,7 +66,7 @@ _OPTIONS = {"imports": "--import", "limit": "--max-runs"} | {
     name: f"--{name.replace('_', '-')}"
     for name in (
         *("accept", "address", "array", "device", "foreign", "gpus_per_task", "keep_weights", "on", "out", "part"),
-        *("partition", "time", "where"),
+        *("partition", "time", "where", "workers"),
     )
 }
 _ARGUMENT = re.compile(rf"`({'|'.join(_OPTIONS)})=([^`]*)`")

@@ -1,4 +1,4 @@
-"""Predicted against measured values: the points are those of the fit, and none is dropped silently."""
+"""Predicted against measured values: the points are those of the fit, and no point is dropped silently."""
 
 import numpy as np
 import pytest

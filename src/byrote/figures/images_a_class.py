@@ -1,4 +1,4 @@
-"""How many images until a loss resists: the share of wrong labels repeated against the number of training images."""
+"""How many images a loss needs to resist: the share of wrong labels repeated, by the number of training images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""J1 and J2 while a network trains: agreement with the observed labels and with the true ones."""
+"""J1 and J2 while a network trains: agreement with the observed and with the true labels."""
 
 from __future__ import annotations
 

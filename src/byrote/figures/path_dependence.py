@@ -25,7 +25,7 @@ _FROM = " from the weights of "
     needs=("corrupted_as_observed",),
 )
 def path_dependence(analysis: Analysis) -> Drawing | None:
-    """m against the epoch, a panel per setting and noise rate: CE, and each loss started from either weights."""
+    """m against the epoch, a panel per setting and noise rate: CE, and each loss from both starts."""
     every = [_shown(_named(analysis, setting)) for setting in analysis.grouped(without=("start",))]
     chosen = sorted((one for one in every if len(one)), key=lambda one: (not one.setting.speaks, -len(one)))
     charts, titles = [], []

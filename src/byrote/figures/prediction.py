@@ -145,7 +145,7 @@ def _end(channel: Any, field: str) -> Any:
 
 
 def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
-    """Where measured and predicted are equal, and the shade around it."""
+    """The line on which measured and predicted values are equal, and the shade around the line."""
     at = np.geomspace(low, high, 2 + int(20 * math.log10(high / low)))
     rows = [
         {"predicted": one, "measured": one, "under": max(one / _FACTOR, low), "over": min(one * _FACTOR, high)}

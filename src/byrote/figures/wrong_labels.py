@@ -1,4 +1,4 @@
-"""Predictions for samples with wrong labels during training: the wrong label (share m) or the true one (share t)."""
+"""Predictions for samples with wrong labels during training: the wrong label (share m) or the true label (share t)."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ _Differing = dict[str, tuple[int, float]]  # by reading: the first epoch that di
 
 
 def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Differing]:
-    """The runs that differ, with the readings that differ; empty if other epochs were evaluated."""
+    """The runs that differ, with the readings that differ (none are named if other epochs were evaluated)."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
     differing: dict[str, _Differing] = {}

@@ -41,7 +41,7 @@ class Slice:
     """A part of a study at one scale, or some of its runs.
 
     Args:
-        name: the name of its folder.
+        name: the name of the slice's folder.
         study: a built-in study or a TOML file.
         part: the part.
         scale: the scale.

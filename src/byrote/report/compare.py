@@ -45,7 +45,7 @@ class Comparison:
         common: the number of runs in both.
         equal: how many of the common runs have the same readings to the bit in every epoch, and the same files where
             both folders keep files.
-        only_first, only_second: the number of runs in one folder alone.
+        only_first, only_second: the number of runs that only the first or only the second folder has.
         different: the runs in both that are not equal.
         unshared: the readings that only one of the folders has; they are not compared.
         claims: a row per claim that at least one folder tests: `claim`, `same` (whether the two verdicts have the same

@@ -53,7 +53,7 @@ def feature_plane(analysis: Analysis) -> Drawing | None:
 
 
 def _chosen(analysis: Analysis) -> Selection | None:
-    """One run of each loss with stored features, all of one seed, at the rate nearest .2; otherwise None.
+    """One run of each loss with stored features, all of one seed, at the rate nearest .2; None if no run qualifies.
 
     The chosen seed is the one whose class means are closest to orthogonal under both losses, as in the model. Stored
     features are read only for runs that could be drawn.

@@ -55,7 +55,7 @@ CONTRAST = ("symmetric", "pair")  # laws under which most suspects are wrong
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="minutes: only Fashion-MNIST with 3,000 samples, one seed")
+    parser.add_argument("--quick", action="store_true", help="takes minutes: Fashion-MNIST, 3,000 samples, one seed")
     parser.add_argument("--table", type=Path, help="write a row for each setting and seed as CSV")
     parser.add_argument("--source", nargs="+", help="only these sources")
     parser.add_argument("--law", nargs="+", help="only these noise laws; no summary is printed")

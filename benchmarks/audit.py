@@ -5,9 +5,10 @@
 
 41 settings: Fashion-MNIST and MNIST pixels and CIFAR-10 features (random patches and k-means, computed here; Coates,
 Lee and Ng 2011), each without noise and with symmetric, pair, part-dependent and look-alike noise of rate .05, .2 and
-.4; and CIFAR-10N's human labels, aggre and worst. Each with three seeds. Both sides train the same network with the
-same engine, optimizer, schedule and epochs. byrote trains on two halves under RLL; cleanlab gets five folds under
-cross-entropy, read once. `clean_auroc_rll` in the table is cleanlab on five folds under RLL, for the first seed only.
+.4; and CIFAR-10N's human labels, aggre and worst. Each setting has three seeds. Both sides train the same network with
+the same engine, optimizer, schedule and epochs. byrote trains on two halves under RLL; cleanlab gets the predictions of
+five folds under cross-entropy, read once at the end of training. `clean_auroc_rll` in the table is cleanlab on five
+folds under RLL, for the first seed only.
 
 1. checks: 200 samples to check are drawn from each audit (of the first seed), 200 times: coverage, half-width
    compared with simple random sampling, and root mean squared error. With a reviewer who errs at 2% or 5%, 20 of the
@@ -54,7 +55,7 @@ CONTRAST = ("symmetric", "pair")  # laws under which most suspects are wrong
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    parser.add_argument("--quick", action="store_true", help="minutes: only Fashion-MNIST with 3,000 samples, one seed")
+    parser.add_argument("--quick", action="store_true", help="takes minutes: Fashion-MNIST, 3,000 samples, one seed")
     parser.add_argument("--table", type=Path, help="write a row for each setting and seed as CSV")
     parser.add_argument("--source", nargs="+", help="only these sources")
     parser.add_argument("--law", nargs="+", help="only these noise laws; no summary is printed")

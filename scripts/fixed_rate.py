@@ -1,4 +1,4 @@
-"""Does NC1 correlate with memorization where the noise rate is the same for all runs?
+"""Does NC1 correlate with memorization if the noise rate is the same for all runs?
 
     python scripts/fixed_rate.py results/medium/mechanism --write results/medium/fixed_rate.csv
 

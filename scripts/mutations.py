@@ -5,8 +5,8 @@
     python scripts/mutations.py PART ...   those of tests/mutations.d/PART.toml
 
 An entry names a file, a text that occurs in it exactly once, its replacement, the tests that must fail, and why the
-mutation would matter. The script ends with 1 when a mutation survives or no longer applies. A mutation that needs
-processor units (`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, on a machine without them.
+mutation would matter. The script ends with exit code 1 if a mutation survives or no longer applies. A mutation that
+needs processor units (`needs = "tiles"`, `"vectors"` or `"pairs"`) is left out, and counted, on a machine without them.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def copy_of_the_project(folder: Path) -> Path:
 
 
 def failing(folder: Path, requested: list[str]) -> list[str]:
-    """The tests that do not pass; whole files are first run together, since pytest's start takes most of the time."""
+    """The tests that do not pass; whole files are first run together, because pytest's start takes most of the time."""
     plain = [tests for tests in requested if " " not in tests]
     if len(plain) > 1 and outcome(folder, " ".join(plain)) == 0:
         requested = [tests for tests in requested if tests not in plain]

@@ -41,7 +41,7 @@ class Slice:
     """A part of a study at one scale, or some of its runs.
 
     Args:
-        name: the name of its folder.
+        name: the name of the slice's folder.
         study: a built-in study or a TOML file.
         part: the part.
         scale: the scale.
@@ -120,7 +120,7 @@ def check_size(results: Path) -> None:
     if len(files) > MOST_FILES or large:
         named = f", {large[0].name} has {large[0].stat().st_size} bytes" if large else ""
         raise ValueError(
-            f"{results} has {len(files)} files{named}; at most {MOST_FILES} of {MOST_BYTES} bytes are shared"
+            f"{results} has {len(files)} files{named}; the limit is {MOST_FILES} files of {MOST_BYTES} bytes"
         )
 
 

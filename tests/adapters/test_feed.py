@@ -1,4 +1,4 @@
-"""Code that the callbacks share, and the error where a library is missing."""
+"""Code that the callbacks share, and the error if a library is missing."""
 
 import ast
 import subprocess

@@ -204,7 +204,7 @@ def three(**options):
 
 
 def arguments(index):
-    """A batch under the names of all arguments, of which each metric takes its own."""
+    """A batch under the names of all arguments, of which each metric takes those that it needs."""
     features, logits, true, observed = samples()
     labels = {"labels": true[index], "true_labels": true[index], "observed_labels": observed[index]}
     return {"index": index, "features": features[index], "logits": logits[index], **labels}

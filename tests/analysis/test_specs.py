@@ -45,7 +45,7 @@ class OwnNoise(noise.Noise):
 
 
 class OwnLoss(losses.Loss):
-    """A user's loss that contains another."""
+    """A user's loss that contains another loss."""
 
     inner: losses.Loss = losses.CrossEntropy()
     more: tuple[losses.Loss, ...] = (losses.CrossEntropy(),)

@@ -305,7 +305,7 @@ def test_b2_names_the_step_at_which_j1_rises() -> None:
 def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
     id: str, column: str, what: str, fewest: float
 ) -> None:
-    """Without spread, the width of the interval is that of one sample of the runs with the fewest samples."""
+    """Without spread, the interval is as wide as the share of one sample of the runs with the fewest samples."""
     run_rows = [
         row
         for rate in (0.0, 0.2)

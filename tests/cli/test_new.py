@@ -1,4 +1,4 @@
-"""`byrote new`: each file that it writes runs, its test passes, and no file is overwritten."""
+"""`byrote new`: every file that it writes can be run, its test passes, and no file is overwritten."""
 
 import ast
 import subprocess

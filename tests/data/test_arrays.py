@@ -30,7 +30,7 @@ def npz(folder: Path, **arrays: Any) -> data.Arrays:
     ("shape", "layout", "expected"),
     [
         ((28, 28, 1), "nhwc", (1, 28, 28)),
-        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA, once read as 32 channels
+        ((32, 32, 4), "nhwc", (4, 32, 32)),  # RGBA, which an earlier version read as 32 channels
         ((4, 32, 32), "nchw", (4, 32, 32)),
         ((64, 48, 3), "nhwc", (3, 64, 48)),
         ((2, 64, 48), "nchw", (2, 64, 48)),

@@ -53,7 +53,7 @@ def shows(tab, place):
 
 
 def press(tab, key, then):
-    """Press a key once the picture is shown, and wait for the next look."""
+    """Press a key as soon as the picture is shown, and wait for the next sample."""
     tab.wait_for_function("[...document.querySelectorAll('.stage img')].every((one) => one.complete)")
     tab.keyboard.press(key)
     shows(tab, then)

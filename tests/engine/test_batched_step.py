@@ -1,4 +1,4 @@
-"""The step of all runs at once equals torch.optim.SGD for every run, compiled or not, and is never taken twice."""
+"""The step of all runs at once equals torch.optim.SGD for every run, compiled or not, and no step is taken twice."""
 
 import copy
 

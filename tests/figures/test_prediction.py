@@ -1,4 +1,4 @@
-"""Predicted against measured values: the points are those of the fit, and none is dropped silently."""
+"""Predicted against measured values: the points are those of the fit, and no point is dropped silently."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_losses_without_a_model_and_collapsed_runs_are_named():
     for row in rows:
         row |= {"nc1_test": 90.0, "class_distance": 1.0} if row["collapsed"] else {}
     (figure,) = figures.draw(analysis(type(history).of(rows)), "prediction")
-    assert "The model has no nMSE." in figure.caption
+    assert "The model does not cover nMSE." in figure.caption
     assert "n: 24 runs (3 seeds per cell); left out: 1 collapsed run" in figure.caption
     assert {row["loss"] for row in points(figure, 0)} == {"CE", "LS"}
     assert max(row["measured"] for row in points(figure, 1)) < 1
@@ -97,5 +97,5 @@ def test_a_setting_without_penalties_is_named_beside_one_that_has_them(table):
     other = cells(("CE", "LS"), dataset="mnist")
     flat = other.with_column("class_distance", [1.0] * len(other))
     (figure,) = figures.draw(analysis(type(table).concat([table, flat])), "prediction")
-    assert "No penalties and slope give what CE and LS do in MNIST 0/1, MLP." in figure.caption
+    assert "No penalties and slope reproduce CE and LS in MNIST 0/1, MLP." in figure.caption
     assert len(figure.spec["concat"]) == 4

@@ -16,7 +16,7 @@ from .values import batch_of, classes, features, labels, logits, number
 
 
 def size(case: Case) -> tuple[int, int]:
-    """Samples, often few, and classes."""
+    """The number of samples, often small, and of classes."""
     return case.pick([0, 1, 2, 3, case.int(4, 40), case.int(4, 40)]), case.pick([1, 2, 2, 3, 10])
 
 

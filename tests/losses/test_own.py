@@ -24,7 +24,7 @@ class Hinge(Loss):
 
 
 class Unsure(Loss):
-    """A loss that states neither formula, bounds nor symmetry."""
+    """A loss that states no formula, no bounds and no symmetry."""
 
 
 def test_one_method_is_enough() -> None:

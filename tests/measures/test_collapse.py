@@ -29,7 +29,7 @@ def moments(features: np.ndarray, labels: np.ndarray) -> ClassMoments:
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1e3, 1e-3), (-1e3, 1e-3), (1e-3, 1e3)])
 @pytest.mark.parametrize(("counts", "width"), [([9, 9], 3), ([5, 9, 2], 2), ([6, 4, 5, 6, 5], 7), ([8] * 4, 1)])
 def test_nc1_against_50_digits(dtype: type, shift: float, scale: float, counts: list[int], width: int) -> None:
-    """Relative error below 1e-10 on the stored numbers, shifted by 1000 and scaled by .001; also in chunks."""
+    """Relative error below 1e-10 on the stored numbers, shifted by 1000 and scaled by .001, and in chunks."""
     features, labels = clouds(np.random.default_rng(len(counts)), counts, width)
     features = (features * scale + shift).astype(dtype)
     h, y = tensors(features, labels)

@@ -1,4 +1,4 @@
-"""Which columns depend on true labels, found by changing those labels; the columns of an Observer of given labels."""
+"""Which columns depend on true labels, found by changing the labels; the columns of an Observer of given labels."""
 
 import math
 

@@ -9,7 +9,10 @@ from byrote.measures.premise import Counted, evenness, excess, interval, prefere
 
 
 def table(seed, s=600, num_classes=7, k=3, rate=0.3, uneven=0.0, follow=0.0, often=None):
-    """The surest samples of a perfect classifier; `uneven` and `follow` flips go to one class and the next logit."""
+    """The surest samples of a perfect classifier.
+
+    A share `uneven` of the flips goes to the next class, a share `follow` to the class with the second-highest logit.
+    """
     draw = torch.Generator().manual_seed(seed)
     weights = torch.tensor(often or [1.0] * (num_classes - 1))  # the last class is never predicted
     predicted = torch.multinomial(weights, s, replacement=True, generator=draw)

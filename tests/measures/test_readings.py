@@ -89,7 +89,7 @@ def test_every_column_equals_the_plain_one(seed: int, N: int, M: int, latent: bo
 
 @pytest.mark.parametrize(("N", "M"), [(2, 2), (2, 7), (3, 3), (10, 16)])
 def test_an_nc_configuration_has_no_deviation(N: int, M: int) -> None:
-    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered means; also NC2 to NC4."""
+    """Definition 3.1: equal norms, orthogonal class means, rows of W along the centered means. NC2 to NC4 are 0."""
     row = read(collapsed_snapshot(N, M))
     zeros = ("def31_norms", "def31_angles", "def31_duality", "train_norm_cv", "train_uncentred_cosine")
     for name in (*zeros, "train_nc2_norm_cv", "train_nc2_cosine", "train_nc3", "train_classes_at_zero"):

@@ -1,4 +1,4 @@
-"""Studies of own files whose labels are only given: every word of the page, the commands and the columns."""
+"""Studies of the user's own files with labels that are only given: the page's words, the commands, the columns."""
 
 import json
 import re

@@ -158,7 +158,7 @@ def atanh_of_ranks(runs):
 
 
 def varies(values, conditions, counting):
-    """The variance within a condition is at most half of the total, and the total at least twice that of counting."""
+    """Variance within a condition: at most half of the total; the total: at least twice the variance of counting."""
     squares = 0.0
     for condition in set(conditions):
         own = [value for value, other in zip(values, conditions, strict=True) if other == condition]

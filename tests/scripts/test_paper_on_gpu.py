@@ -72,7 +72,7 @@ def test_what_is_too_large_to_share_is_refused(files, size, tmp_path):
     for number in range(files):
         with (tmp_path / f"{number}.json").open("wb") as file:
             file.truncate(size)
-    with pytest.raises(ValueError, match="at most 8 of 16777216 bytes"):
+    with pytest.raises(ValueError, match="the limit is 8 files of 16777216 bytes"):
         script.check_size(tmp_path)
     for number in range(1, files):
         (tmp_path / f"{number}.json").unlink()

@@ -1,4 +1,4 @@
-"""Long: a commit that is killed, or whose files somebody deletes, at each of its calls to the system.
+"""Long: a commit that is killed, or whose files somebody deletes, at each of its system calls.
 
 A child process is forked for each point. Whatever happens, a reader finds the old run or the new one, nothing is left
 behind for good, and a later commit succeeds.

@@ -14,7 +14,7 @@ from .test_cohort import same
 
 
 class Idle(Loss):
-    """A loss without gradient, which leaves the weights as they are."""
+    """A loss with zero gradient, which leaves the weights as they are."""
 
     def formula(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return 0 * z.gather(-1, y[..., None])[..., 0]

@@ -56,7 +56,7 @@ def _a2(analysis: Analysis) -> Finding:
 
 
 def _is_read(group: Group) -> NDArray[np.bool_]:
-    """Which runs have the readings. A run with a class mean at exactly 0 has no cosine; it counts as not collapsed."""
+    """Which runs count: those with readings, and those with a class mean at exactly 0, which lack neural collapse."""
     return np.isfinite(group["train_norm_cv"]) | (group["train_classes_at_zero"] > 0)
 
 

@@ -31,7 +31,7 @@ def line(group: Group, x: str = RAW, y: str = "nc1_test") -> Points | None:
 
 
 def add_linear(gathered: Gathered, cell: Cell, loss: str, at: str = "") -> None:
-    """A3 in one cell under one loss: the deciding check, and the other readings as rows."""
+    """Claim A3 in one cell under one loss: the deciding check, and the other readings as rows."""
     group = cell.at(loss).noisy()
     mem, rate = line(group), line(group, "effective_rate")
     if mem is None or rate is None:

@@ -55,7 +55,7 @@ def worth(
 
 
 def _setting_of(entry: Entry, settings: Sequence[Setting]) -> str:
-    """The title of the setting that a run belongs to; empty where no finished run has its setting."""
+    """The title of the setting that a run belongs to; empty if no finished run has this setting."""
     fields = flatten(identity(entry.spec, entry.contents))
     for setting in settings:
         if all(fields.get(path, ABSENT) == value for path, value in setting.fields.items()):

@@ -31,8 +31,8 @@ def collapse_over_time(analysis: Analysis) -> Drawing | None:
             charts.append(_panel(one.at_rate(rate), field, names))
             titles.append(alt.Title(READINGS[field], subtitle=f"{one.title}, {rate_text(rate)}"))
     caption = (
-        "NC1 on test data with true labels, a pure number, and D, the mean distance between the test class means in "
-        "units of the features, against the epoch; both axes of values logarithmic. Mean over seeds. "
+        "NC1 on test data with true labels (a pure number) and D, the mean distance between the test class means in "
+        "the units of the features, against the epoch. Both value axes are logarithmic. Lines are means over seeds. "
         f"{runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 220))

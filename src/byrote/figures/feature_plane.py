@@ -40,20 +40,20 @@ def feature_plane(analysis: Analysis) -> Drawing | None:
     counts = "; ".join(f"{row['loss']} {_counts(rows)}" for row, rows in pair)
     first = pair[0][0]
     caption = (
-        "The two features (penultimate layer, after ReLU; feature units, one scale for all panels) of one run a loss "
-        f"at {rate_text(first['rate'])} ({chosen.title}), end of training; seed {first['seed']}, the one "
-        f"of all whose class means are closest to orthogonal (cosines {_cosines(pair)}). Dots: test images, "
-        "filled the first class, hollow the second. Crosses: training images whose label was made wrong, × labeled as "
-        "the first class (truly the second), + labeled as the second. h₁, h₂: means of the test features by true "
-        "class; u₁, u₂: means of the wrongly labeled training features by the label they were given. The lines h₂u₁ "
-        f"and h₁u₂ are the distances that mem sums. n: {counts}; of each class at most {_TEST} test and {_WRONG} wrong "
-        "points are drawn, all enter the means."
+        "The two features (penultimate layer after the ReLU, in feature units, on one scale for all panels) at the "
+        f"end of training, for one run of each loss at {rate_text(first['rate'])} ({chosen.title}). Seed "
+        f"{first['seed']} is shown because, of all seeds, its class means are closest to orthogonal (cosines "
+        f"{_cosines(pair)}). Dots are test images: filled for the first class, hollow for the second. Crosses are "
+        "training images whose label was made wrong: × is labeled as the first class (truly the second), + as the "
+        "second. h₁, h₂: means of the test features by true class; u₁, u₂: means of the wrongly labeled training "
+        f"features by the given label. The lines h₂u₁ and h₁u₂ are the distances that mem sums. n: {counts}. Of each "
+        f"class, at most {_TEST} test points and {_WRONG} wrong points are drawn; all points enter the means."
     )
     return Drawing(panels(charts, titles, columns=2, size=(360, 360)), caption)
 
 
 def _chosen(analysis: Analysis) -> Selection | None:
-    """One run of each loss with stored features, all of one seed, at the rate nearest .2; None if none has any.
+    """One run of each loss with stored features, all of one seed, at the rate nearest .2; None if no run qualifies.
 
     The chosen seed is the one whose class means are closest to orthogonal under both losses, as in the model. Stored
     features are read only for runs that could be drawn.

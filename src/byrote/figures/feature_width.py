@@ -37,9 +37,9 @@ def feature_width(analysis: Analysis) -> Drawing | None:
     charts = [draw_panel(one, x, "nc1_test", names) for _, one, x in pairs]
     titles = [alt.Title(f"M = {width}", subtitle=_slopes(one, x)) for width, one, x in pairs]
     caption = (
-        f"{where}: NC1 on test data against memorization for networks whose features have M "
-        "dimensions; raw mem in feature units above, mem / D, a pure number, below. Marks and lines as in the figure "
-        "of all data sets; above each panel the slopes of the fitted lines. "
+        f"{where}: NC1 on test data against memorization, for networks whose features have M dimensions. The upper row "
+        "has raw mem, in feature units; the lower row has mem / D, a pure number. Marks and lines are as in the "
+        "figure of all data sets; the slopes of the fitted lines are above each panel. "
         f"{runs_text(list(family.values()), nc1=True)}"
     )
     return Drawing(panels(charts, titles, columns=len(family), size=(200, 180), names=names), caption)

@@ -32,11 +32,11 @@ def generalization(analysis: Analysis) -> Drawing | None:
     names = losses_of(chosen)
     charts = [_panel(one, x, names) for one in chosen for x in X]
     caption = (
-        "Share of test images given their true class at the end of training, in percent: the mean over seeds at each "
-        "noise rate with its 95% interval (Student t; none for one seed). Left of each pair against the nominal noise "
-        "rate η; right against mem, the distance of wrongly labeled images from the test mean of their true class, "
-        f"summed and divided by the number of training samples, in the units of the features. "
-        f"{runs_text(chosen)}"
+        "The share of test images that are given their true class at the end of training, in percent: the mean over "
+        "seeds at each noise rate with its 95% interval (Student t; none for one seed). In each pair, the left panel "
+        "is against the nominal noise rate η. The right panel is against mem: the distances of wrongly labeled images "
+        "from the test mean of their true class, summed and divided by the number of training samples, in the units "
+        f"of the features. {runs_text(chosen)}"
     )
     columns, size = (4, (200, 170)) if len(chosen) > 1 else (2, (390, 230))
     return Drawing(panels(charts, [one.title for one in chosen for _ in X], columns, size, names), caption)

@@ -32,10 +32,10 @@ def given_labels(analysis: Analysis) -> Drawing | None:
             charts.append(_panel(one, field, names))
             titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(one.rates[0])}"))
     caption = (
-        "The share of samples whose prediction is the label that came with the data, in percent, against the epoch: on "
-        "the training samples and on those held out. Which of these labels are wrong is not known, so that this says "
-        "how well they are reproduced. Of each setting the runs with the least added noise η. Mean over seeds, shaded "
-        f"its 95% interval (none for one seed). {runs_text(chosen)}"
+        "The share of samples whose prediction is the label that came with the data, in percent, against the epoch, "
+        "on training samples and on held-out samples. Which of these labels are wrong is not known, so the share only "
+        "shows how well the labels are reproduced. Each setting is shown at its least added noise η. Lines are means "
+        f"over seeds, shaded areas their 95% intervals (none for one seed). {runs_text(chosen)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
     return Drawing(panels(charts, titles, columns, size, names), caption)

@@ -38,10 +38,10 @@ def human_noise(analysis: Analysis) -> Drawing | None:
     if not charts:
         return None
     caption = (
-        "Of each loss the share m of wrong labels that it ends by repeating, and the share of test images given "
-        "their true class, in percent: full marks for recorded labels, hollow ones for symmetric noise of the "
-        "nearest rate, at most five points away. Mean over seeds with its 95% interval (Student t; none for one "
-        f"seed). {runs_text(pairs, by=('loss', 'noise'))}"
+        "For each loss, the share m of the wrong labels that it repeats at the end of training, and the share of test "
+        "images that it gives their true class, in percent. Full marks are for recorded labels; hollow marks are for "
+        "symmetric noise of the nearest rate, at most five points away. Marks are means over seeds with 95% intervals "
+        f"(Student t; none for one seed). {runs_text(pairs, by=('loss', 'noise'))}"
     )
     return Drawing(panels(charts, titles, columns=2, size=(330, 30 * len(names) + 20), names=names), caption)
 

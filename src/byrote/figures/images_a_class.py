@@ -1,4 +1,4 @@
-"""How many images until a loss resists: the share of wrong labels repeated against the number of training images."""
+"""How many images a loss needs to resist: the share of wrong labels repeated, by the number of training images."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def images_a_class(analysis: Analysis) -> Drawing | None:
     charts = [_panel(one.at_rate(rate), names) for rate in one.rates]
     titles = [alt.Title(rate_text(rate)) for rate in one.rates]
     caption = (
-        f"{one.title}: of the training images whose label was made wrong the share m whose prediction repeats it at "
-        "the end of training, in percent, against the number of training images over the number of classes. Mean over "
-        "seeds with its 95% interval; the dotted line is the bar of claim B3. "
+        f"{one.title}: among training images with a wrong label, the share m whose prediction repeats that label at "
+        "the end of training, in percent, against the number of training images per class. Marks are means over seeds "
+        "with 95% intervals; the dotted line is the bar of claim B3. "
         f"{runs_text([one], by=('loss', 'rate', 'n_train'))}"
     )
     return Drawing(panels(charts, titles, min(len(charts), 3), size=(300, 220), names=names), caption)

@@ -43,12 +43,12 @@ def memorization_dilation(analysis: Analysis) -> Drawing | None:
                 charts.append(draw_panel(one, x, y, names))
                 titles.append(_heading(one, x, y))
     caption = (
-        "Each faint mark is a run at the end of training, each full mark the mean over seeds at one noise rate, each "
-        "line a least-squares fit over runs, its R² above the panel. mem is MD eq. 3 divided by the number of training "
-        "samples: how far the features of wrongly labeled images lie from the test mean of their true class, in the "
-        "units of the features; mem / D is the same distance in units of D, the distance between test class means. NC1 "
-        "is a ratio of variances and √NC1 one of standard deviations; these three are pure numbers. "
-        f"{runs_text(chosen, nc1=True)}"
+        "Each faint mark is a run at the end of training; each full mark is the mean over seeds at one noise rate. "
+        "Each line is a least-squares fit over runs, with its R² above the panel. mem is MD eq. 3 divided by the "
+        "number of training samples: how far the features of wrongly labeled images are from the test mean of their "
+        "true class, in the units of the features. mem / D is the same distance in units of D, the distance between "
+        "the test class means. NC1 is a ratio of variances, and √NC1 is a ratio of standard deviations; mem / D, NC1 "
+        f"and √NC1 are pure numbers. {runs_text(chosen, nc1=True)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 250))
     return Drawing(panels(charts, titles, columns, size, names), caption)

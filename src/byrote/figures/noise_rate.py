@@ -37,11 +37,11 @@ def noise_rate(analysis: Analysis) -> Drawing | None:
     charts = [_panel(one, names, reach, most) for one, _ in cells]
     titles = [alt.Title(f"{loss}: {_covered(one)}", subtitle=one.title) for one, loss in cells]
     caption = (
-        "The noise rate that one run by itself states (from noisy labels that it was not trained on), minus the "
-        "share of labels that are wrong, in percent of the samples, against that share. One mark per run with its "
-        "stated 95% interval; hollow: the run underfits or cannot tell the rate, so its mark should not be trusted. "
-        "The dotted line is the truth, which a correct interval crosses. "
-        f"Above each panel: how many of the stated intervals do. {runs_text(chosen)}"
+        "The noise rate estimated from one run (from noisy labels that it was not trained on) minus the true share of "
+        "wrong labels, in percent of the samples, against that share. There is one mark per run, with its 95% "
+        "interval. A hollow mark should not be trusted, because the run underfits or cannot tell the rate. The dotted "
+        "line is the truth, which a correct interval crosses; the number of intervals that do is above each panel. "
+        f"{runs_text(chosen)}"
     )
     return Drawing(
         panels(charts, titles, len(names) if len(names) > 1 else min(len(cells), 3), size=(230, 170), names=names),

@@ -18,7 +18,7 @@ def numbers(spec: Mapping[str, Any]) -> list[Row]:
         spec: a Vega-Lite specification with its data inside, such as `Figure.spec`.
 
     Returns:
-        One dictionary per row: `panel` (the panel's title, where the chart has several panels or a title), `mark` (what
+        One dictionary per row: `panel` (the panel's title, if the chart has several panels or a title), `mark` (what
         first draws the row: point, line, area, ...), and the fields of the row.
     """
     named = spec.get("datasets", {})

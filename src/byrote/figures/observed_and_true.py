@@ -1,4 +1,4 @@
-"""J1 and J2 while a network trains: agreement with the observed labels and with the true ones."""
+"""J1 and J2 while a network trains: agreement with the observed and with the true labels."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def observed_and_true(analysis: Analysis) -> Drawing | None:
         " Diamonds at the right edge: the final values in the figures of LF (filled J1, hollow J2)." if marked else ""
     )
     caption = (
-        "Solid J1, the share of training images whose prediction equals the observed label; dashed J2, the share whose "
-        "prediction equals the true label; both in percent on the whole training set, against the epoch. The dotted "
-        "line stands at 1 - ρ, ρ the share of wrong labels: a network that memorizes ends with J1 at 1 and J2 there, "
-        f"one that resists with J2 at 1 and J1 there. Mean over seeds, shaded its 95% interval (none for one seed)."
-        f"{marks} {runs_text(chosen)}"
+        "Solid lines are J1, the share of training images whose prediction equals the observed label; dashed lines "
+        "are J2, the share whose prediction equals the true label. Both are in percent of the whole training set, "
+        "against the epoch. The dotted line is at 1 - ρ, where ρ is the share of wrong labels. A network that "
+        "memorizes ends with J1 at 1 and J2 at the dotted line; a network that resists ends with J2 at 1 and J1 at "
+        f"the dotted line. Lines are means over seeds, shaded areas their 95% intervals (none for one seed).{marks} "
+        f"{runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, columns, size=(205, 120), names=names), caption)
 

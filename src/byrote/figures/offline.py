@@ -84,8 +84,8 @@ def _replaced(ground: str, colors: Mapping[str, str]) -> str:
 def with_schemes(svg: str) -> str:
     """An SVG document that is legible in a browser on a light and on a dark background.
 
-    Its colors are replaced as on the page, and its ink is light where the reader prefers dark. Programs without media
-    queries, and printers, show it as drawn, in black on a light background.
+    Its colors are replaced as on the page, and its text is light if the reader prefers a dark scheme. Programs without
+    media queries, and printers, show it as drawn, in black on a light background.
     """
     start = svg.index(">") + 1
     drawn = set(re.findall(r"(?:fill|stroke)=\"([^\"]+)\"", svg))

@@ -25,7 +25,7 @@ _FROM = " from the weights of "
     needs=("corrupted_as_observed",),
 )
 def path_dependence(analysis: Analysis) -> Drawing | None:
-    """m against the epoch, a panel per setting and noise rate: CE, and each loss started from either weights."""
+    """m against the epoch, a panel per setting and noise rate: CE, and each loss from both starts."""
     every = [_shown(_named(analysis, setting)) for setting in analysis.grouped(without=("start",))]
     chosen = sorted((one for one in every if len(one)), key=lambda one: (not one.setting.speaks, -len(one)))
     charts, titles = [], []
@@ -37,10 +37,10 @@ def path_dependence(analysis: Analysis) -> Drawing | None:
     if not charts:
         return None
     caption = (
-        "Of the training images whose label was made wrong the share m whose prediction repeats it, in percent, "
-        "against the epoch: trained from scratch, and from the weights that another loss had ended with on the same "
-        "labels, at the first learning rate again. A loss that resists wherever it starts ends alike from both. Mean "
-        f"over seeds, shaded its 95% interval. {runs_text(chosen)}"
+        "Among training images with a wrong label, the share m whose prediction repeats that label, in percent, "
+        "against the epoch. Each loss is trained from scratch, and from the weights with which another loss ended on "
+        "the same labels, starting again at the first learning rate. A loss that resists from any start ends at the "
+        f"same m from both. Lines are means over seeds, shaded areas their 95% intervals. {runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, min(len(charts), 3), size=(300, 220), names=names), caption)
 

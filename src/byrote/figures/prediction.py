@@ -53,19 +53,20 @@ def prediction(analysis: Analysis) -> Drawing | None:
 
 def _caption(fits: dict[str, tuple[Selection, Fit]], drawn: dict[str, tuple[Selection, Fit]]) -> str:
     without = [title for title in fits if title not in drawn]
-    none = f" No penalties and slope give what CE and LS do in {'; '.join(without)}." if without else ""
+    none = f" No penalties and slope reproduce CE and LS in {'; '.join(without)}." if without else ""
     shown = [one.of_losses(*KINDS_OF) for one, _ in drawn.values()]
     others = [loss for loss in losses_of(one for one, _ in drawn.values()) if loss not in KINDS_OF]
-    none += f" The model has no {', '.join(others)}." if others else ""
+    none += f" The model does not cover {', '.join(others)}." if others else ""
     return (
-        "Each mark is a loss at one noise rate, with 95% intervals over seeds (none for one seed, nor for predictions "
-        "under RLL and MSE on probabilities); lines join the rates in order. On the diagonal measured and predicted "
-        "are equal, within the shade they differ by a factor of at most 1.25; both axes are logarithmic. The model has "
-        "its slope C_MD from CE and its penalties from the class distances D under CE and LS, nothing else. "
-        "Memorization is η ‖h₂ - u₁‖ in the units of the features, η wrong labels over right ones; dilation is a pure "
-        "number, on test data √NC1 for a circular spread, predicted with the floor that CE has at no memorization. "
-        "Beside the model as printed (raw) stands the scale-free one, which counts memorization in distances D."
-        f"{none} {runs_text(shown, nc1=True)}"
+        "Each mark is a loss at one noise rate, with 95% intervals over seeds (none for one seed, and none for "
+        "predictions under RLL and MSE on probabilities). Lines join the rates in order. On the diagonal, measured "
+        "and predicted values are equal; within the shade they differ by a factor of at most 1.25. Both axes are "
+        "logarithmic. The model takes its slope C_MD from CE and its penalties from the class distances D under CE "
+        "and LS, and nothing else from the runs. Memorization is η ‖h₂ - u₁‖ in the units of the features, where η is "
+        "the number of wrong labels over the number of right labels. Dilation is a pure number: √NC1 on test data, "
+        "for a circular spread, predicted with the floor that CE has at no memorization. The model as printed (raw) "
+        f"is shown beside the scale-free model, which measures memorization in units of D.{none} "
+        f"{runs_text(shown, nc1=True)}"
     )
 
 
@@ -144,7 +145,7 @@ def _end(channel: Any, field: str) -> Any:
 
 
 def _diagonal(low: float, high: float, x: Any, y: Any) -> list[Any]:
-    """Where measured and predicted are equal, and the shade around it."""
+    """The line on which measured and predicted values are equal, and the shade around the line."""
     at = np.geomspace(low, high, 2 + int(20 * math.log10(high / low)))
     rows = [
         {"predicted": one, "measured": one, "under": max(one / _FACTOR, low), "over": min(one * _FACTOR, high)}

@@ -34,11 +34,11 @@ def resistance(analysis: Analysis) -> Drawing | None:
     if not charts:
         return None
     caption = (
-        "Final J2 (training images given their true class) against final J1 (given the observed label), in percent. "
-        "The dotted line joins the two ways of knowing every image: memorizing ends at its lower right end (J1 = 1, "
-        "J2 = 1 - ρ), resisting at its upper left end (J1 = 1 - ρ, J2 = 1), ρ the share of wrong labels. What lies "
-        "below the line underfits: clean labels are missed too. Faint marks are runs, full marks means over seeds. "
-        f"{runs_text(chosen)}"
+        "Final J2 (the share of training images given their true class) against final J1 (the share given the "
+        "observed label), in percent. The dotted line joins the two ways to fit every clean label: a loss that "
+        "memorizes ends at the lower right end (J1 = 1, J2 = 1 - ρ), a loss that resists at the upper left end (J1 = "
+        "1 - ρ, J2 = 1), where ρ is the share of wrong labels. Losses below the line underfit: they also miss clean "
+        f"labels. Faint marks are runs, full marks are means over seeds. {runs_text(chosen)}"
     )
     columns = 3 if len(charts) % 3 == 0 else min(len(charts), 4)
     return Drawing(panels(charts, titles, columns, size=(220, 200), names=names), caption)

@@ -1,7 +1,8 @@
 """How every figure looks: one color, one mark and one dash per loss, and one theme for page, paper and notebook.
 
 The color of axes, text and reference lines is `currentColor`, so a chart takes the color of the text around it, on a
-light page, on a dark one and in print. PDF files are black, and so are SVG files where the reader does not prefer dark.
+light page, on a dark one and in print. PDF files are black, and so are SVG files unless the reader prefers a dark
+scheme.
 """
 
 from __future__ import annotations

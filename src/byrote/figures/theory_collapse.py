@@ -22,8 +22,8 @@ _CELLS = (54, 40)
 def collapse_diagram(num_classes: Sequence[int] = (2, 10), positive: bool = True) -> alt.HConcatChart:
     """The logit gap d* of the global minimum over sqrt(lambda_W lambda_H) and alpha, one panel for each N.
 
-    The solid line is where W = H = 0 becomes the minimum; the dashed one is the condition printed in MD's
-    Theorem 3.2. Between the two lines the theorem's condition holds although the minimizer is zero.
+    The solid line is where W = H = 0 becomes the minimum; the dashed line is the condition printed in MD's Theorem 3.2.
+    Between the two lines the theorem's condition holds although the minimizer is zero.
 
     >>> len(collapse_diagram((2, 3)).hconcat)
     2

@@ -46,11 +46,11 @@ def training_accuracy(analysis: Analysis) -> Drawing | None:
             charts.append(_panel(one.of_losses(loss), names))
             titles.append(alt.Title(loss, subtitle=one.title))
     caption = (
-        "J1, the share of training images whose prediction equals the observed label, in percent, against the epoch; "
-        "measured on the whole training set after each epoch shown. One curve a nominal noise rate η, named at its "
-        "end; the dotted lines stand at 1 - ρ, ρ the share of labels that are wrong: where a network that learns every "
-        "clean label and no wrong one would stay. Mean over seeds, shaded its 95% interval (none for one seed). "
-        f"{runs_text(chosen)}"
+        "J1, the share of training images whose prediction equals the observed label, in percent, against the epoch, "
+        "measured on the whole training set after each epoch shown. There is one curve per nominal noise rate η, with "
+        "η at its end. The dotted lines are at 1 - ρ, where ρ is the share of wrong labels: a network that learns "
+        "every clean label and no wrong label would end there. Lines are means over seeds, shaded areas their 95% "
+        f"intervals (none for one seed). {runs_text(chosen)}"
     )
     return Drawing(panels(charts, titles, columns=4, size=(200, 170), names=names), caption)
 

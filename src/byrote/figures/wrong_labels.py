@@ -1,4 +1,4 @@
-"""Predictions for samples with wrong labels during training: the wrong label (share m) or the true one (share t)."""
+"""Predictions for samples with wrong labels during training: the wrong label (share m) or the true label (share t)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def wrong_labels(analysis: Analysis) -> Drawing | None:
             charts.append(_panel(one.at_rate(rate), field, names))
             titles.append(alt.Title(words, subtitle=f"{one.title}, {rate_text(rate)}"))
     caption = (
-        "Of the training images whose label was made wrong: m, the share whose prediction repeats the wrong label "
-        "(memorized), and t, the share whose prediction is the true class all the same, in percent, against the epoch. "
-        "Of each setting the noise rate at which most losses were run and, among those, the one nearest .2. Mean over "
-        f"seeds, shaded its 95% interval (none for one seed). {runs_text(chosen)}"
+        "Among training images with a wrong label: m, the share whose prediction repeats the wrong label (memorized), "
+        "and t, the share whose prediction is nevertheless the true class, in percent, against the epoch. Each "
+        "setting is shown at the noise rate at which the most losses were run; of several such rates, at the one "
+        "nearest .2. Lines are means over seeds, shaded areas their 95% intervals (none for one seed). "
+        f"{runs_text(chosen)}"
     )
     columns, size = (4, (200, 180)) if len(chosen) > 1 else (2, (390, 230))
     return Drawing(panels(charts, titles, columns, size, names), caption)

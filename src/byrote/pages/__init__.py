@@ -23,7 +23,7 @@ def fill(part: str, template: str, **context: object) -> str:
     """A page as text.
 
     Args:
-        part: the package that holds the template, which may extend `layout.html.jinja` of this one.
+        part: the package that holds the template, which may extend `layout.html.jinja` of this package.
         template: the name of the template.
         context: the values of its variables; texts are escaped.
 

@@ -45,7 +45,7 @@ class Comparison:
         common: the number of runs in both.
         equal: how many of the common runs have the same readings to the bit in every epoch, and the same files where
             both folders keep files.
-        only_first, only_second: the number of runs in one folder alone.
+        only_first, only_second: the number of runs that only the first or only the second folder has.
         different: the runs in both that are not equal.
         unshared: the readings that only one of the folders has; they are not compared.
         claims: a row per claim that at least one folder tests: `claim`, `same` (whether the two verdicts have the same
@@ -109,7 +109,7 @@ _Differing = dict[str, tuple[int, float]]  # by reading: the first epoch that di
 
 
 def _different(histories: Sequence[Table], shared: Sequence[str], readings: Sequence[str]) -> dict[str, _Differing]:
-    """The runs that differ, with the readings that differ; empty if other epochs were evaluated."""
+    """The runs that differ, with the readings that differ (none are named if other epochs were evaluated)."""
     spans = [_spans(history) for history in histories]
     epochs = [np.asarray(history["epoch"]) if len(history) else np.zeros(0) for history in histories]
     differing: dict[str, _Differing] = {}

@@ -21,7 +21,7 @@ def claims_map(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """A row for each claim, a column for all runs together and one for each data set.
 
     Args:
-        verdicts: what `byrote.claims.evaluate(analysis)` gave.
+        verdicts: the result of `byrote.claims.evaluate(analysis)`.
 
     Returns:
         `columns`, the data sets; `groups`, the rows of each paper, each with the id and statement of its claim and a

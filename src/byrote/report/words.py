@@ -74,8 +74,8 @@ def opening(text: str, before: str = "") -> tuple[str, str]:
     ('Beside MD Fig. 1 and eq. 3.', 'The mean over seeds.')
     >>> opening("One sentence.")
     ('One sentence.', '')
-    >>> opening("3 of 5 runs. One a loss. Marks.", "3 of 5 runs")
-    ('3 of 5 runs. One a loss.', 'Marks.')
+    >>> opening("3 of 5 runs. One per loss. Marks.", "3 of 5 runs")
+    ('3 of 5 runs. One per loss.', 'Marks.')
     """
     sentences = re.split(r"(?<=\.)(?<!\bFig\.)(?<!\bFigs\.)(?<!\beq\.) ", text)
     first = 2 if before and sentences[0] == f"{before}." else 1

@@ -171,6 +171,18 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def shown(word: Mapping[str, Any]) -> str:
+    """The verdict as one sentence, in which the names of cells have no commas.
+
+    >>> shown({"verdict": "fails", "reason": "low in a, b", "details": [{"cell": "a, b"}]})
+    '**C2 fails**: low in a b.'
+    """
+    reason = word["reason"]
+    for cell in {row["cell"] for row in word["details"]}:
+        reason = reason.replace(cell, cell.replace(",", ""))
+    return f"**C2 {word['verdict']}**: {reason}."
+
+
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -186,7 +198,7 @@ def main() -> int:
     text = options.page.read_text("utf-8")
     blocks = {
         "bars": bars(json.loads(options.summary.read_text("utf-8"))),
-        "C2": f"**C2 {word['verdict']}**: {word['reason']}.",
+        "C2": shown(word),
         "table": table(rows),
     }
     for name, block in blocks.items():

@@ -117,7 +117,7 @@ def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
 def test_what_is_no_table() -> None:
     with pytest.raises(ValueError, match="equal length"):
         Table({"a": [1], "b": [1, 2]})
-    with pytest.raises(ValueError, match="one dimension"):
+    with pytest.raises(ValueError, match="one-dimensional"):
         Table({"a": [[1]]})
     with pytest.raises(ValueError, match="2 values"):
         Table({"a": [1, 2]}).with_column("b", [1])

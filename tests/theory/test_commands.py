@@ -92,7 +92,7 @@ def test_claims_need_runs_or_the_flag(capsys):
         (["dilation", "--law", "cauchy"], "law"),
         (["dilation", "--eta", "-1"], "eta must be at least 0"),
         (["dilation", "--clean-slope", "50"], "clean_slope must be below D"),
-        (["dilation", "--clean-slope", ".5", "--scale-free"], "--clean-slope needs"),
+        (["dilation", "--clean-slope", ".5", "--scale-free"], "--clean-slope requires"),
         (["sweep", "eta", "0", "1"], "both ends must be above 0, got 0.0 and 1.0"),
         (["figures", "theory-nothing"], "theory figures are"),
     ],

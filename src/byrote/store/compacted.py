@@ -8,12 +8,12 @@ writes the tables again from the folders of the runs.
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from byrote.files import atomic, sha256
 from byrote.identity import FORMAT
@@ -35,6 +35,7 @@ __all__ = [
 
 Parts = list[list[Path]]
 Stamp = tuple[int, ...]
+T = TypeVar("T")
 
 _TABLE, _RUNS, _FEATURES, _ABOUT = "table.parquet", "runs.parquet", "features.parquet", "about.json"
 _PAUSE, _TIMES = 0.3, 20  # seconds after which a reader looks again whether files change, and how often it does
@@ -63,12 +64,14 @@ class Compacted:
         """The file of features after a check of its content; empty if there are no features."""
         if _FEATURES not in self.about["files"]:
             return []
-        _verify(self.folder, _FEATURES, self.about)
+        _settled(self.folder, lambda: _verify(self.folder, _FEATURES, self.about))
         return [[self.folder / _FEATURES]]
 
     def features(self) -> list[Table]:
         """The features as a list of one table, whose columns are read when they are first used, or of none."""
-        return [_lazy(self.folder, name, self.about) for name in (_FEATURES,) if name in self.about["files"]]
+        if _FEATURES not in self.about["files"]:
+            return []
+        return [_settled(self.folder, lambda: _lazy(self.folder, _FEATURES, self.about))]
 
 
 def has_compacted(folder: Path) -> bool:
@@ -83,16 +86,21 @@ def read_compacted(folder: Path, facts: Facts) -> Compacted:
         CompactedError: the tables are damaged.
         ValueError: an older byrote wrote them.
     """
+    return _settled(folder, lambda: _read(folder, facts))
+
+
+def _settled(folder: Path, read: Callable[[], T]) -> T:
+    """Read the tables; after an error read them again while another process gives new files their names."""
     for _ in range(_TIMES):
         before = _stamps(folder)
         try:
-            return _read(folder, facts)
+            return read()
         except CompactedError:
-            time.sleep(_PAUSE)  # another process may be giving new files their names
+            time.sleep(_PAUSE)
             refresh(folder)
             if _stamps(folder) == before:
                 raise
-    return _read(folder, facts)
+    return read()
 
 
 def _read(folder: Path, facts: Facts) -> Compacted:
@@ -126,7 +134,11 @@ def _lazy(folder: Path, name: str, about: Mapping[str, Any]) -> Table:
 def _check_unchanged(folder: Path, name: str, about: Mapping[str, Any], stamp: Stamp) -> None:
     """Check that a file which was just read is the one that was verified, or one with the same content."""
     if _stamp(folder / name) != stamp and sha256(folder / name) != about["files"][name]:
-        raise CompactedError(f"{folder / name} was replaced while it was read; open {folder} again")
+        raise _replaced(folder, name)
+
+
+def _replaced(folder: Path, name: str) -> CompactedError:
+    return CompactedError(f"{folder / name} was replaced while it was read; open {folder} again")
 
 
 def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
@@ -134,6 +146,8 @@ def _verify(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     path = folder / name
     wanted = about["files"].get(name)
     if not path.is_file() or sha256(path) != wanted:
+        if _about(folder) != about:
+            raise _replaced(folder, name)
         state = "is missing" if not path.is_file() else "is not the file that byrote wrote (its checksum differs)"
         raise CompactedError(f"{path} {state}; restore it, or run `byrote compact` again where the runs are")
 

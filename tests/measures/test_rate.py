@@ -249,7 +249,7 @@ BAD[1, 2], BAD[2, 0] = math.nan, -math.inf
         (torch.zeros(3, 4), torch.tensor([[0], [1], [2]]), ValueError, r"got shape \(3, 1\): pass them without"),
         (torch.zeros(3, 4), torch.zeros(3), TypeError, "observed must be integer classes, got torch.float32"),
         ([["a"] * 4] * 3, torch.tensor([0, 1, 2]), TypeError, "logits must be an array of numbers"),
-        (BAD, torch.tensor([0, 1, 2]), ValueError, "NaN or infinity in 2 of 3 rows, row 1 first"),
+        (BAD, torch.tensor([0, 1, 2]), ValueError, "NaN or infinity in 2 of 3 rows, the first at row 1"),
     ],
 )
 def test_wrong_inputs_are_named(logits, observed, error, message):

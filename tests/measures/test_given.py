@@ -54,9 +54,7 @@ def test_an_observer_of_given_labels_has_agreement_and_no_column_on_true_labels(
 def test_columns_on_true_labels_are_refused_where_labels_are_given():
     with pytest.raises(ValueError, match=r"names 'j2', which depends on true labels.*; use 'given_agreement'"):
         rows(truth="given", readings=("j1", "j2"))
-    with pytest.raises(
-        ValueError, match=r"'nc1_test', which depends on true labels, but the labels are only given$"
-    ):
+    with pytest.raises(ValueError, match=r"'nc1_test', which depends on true labels, but the labels are only given$"):
         rows(truth="given", readings="nc1_test")
     with pytest.raises(ValueError, match="truth must be one of known, given, got 'maybe'"):
         rows(truth="maybe")

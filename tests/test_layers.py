@@ -150,10 +150,16 @@ def test_commands_that_read_never_load_torch(tmp_path):
     assert "torch" not in loaded(f"from byrote.cli import main; {commands}")
 
 
-def test_a_module_is_short_and_opens_with_its_names():
+@pytest.mark.parametrize("folder", ["src", "tests", "scripts", "benchmarks"])
+def test_no_file_has_more_than_400_lines(folder):
+    kinds = (".py", ".cpp", ".hpp", ".css", ".js", ".jinja")
+    paths = [path for path in (PACKAGE.parents[1] / folder).rglob("*") if path.suffix in kinds]
+    assert [str(path) for path in paths if len(path.read_text("utf-8").splitlines()) > 400] == []
+
+
+def test_a_module_opens_with_its_names_and_its_functions_are_short():
     for path in MODULES:
         name, tree = str(path.relative_to(PACKAGE)), parsed(path)
-        assert len(path.read_text("utf-8").splitlines()) <= 400, name
         assert ast.get_docstring(tree), f"{name}: a module says what it is"
         for node in ast.walk(tree):
             assert not isinstance(node, ast.Assert), f"{name}, line {node.lineno}: raise an error, -O takes assert away"

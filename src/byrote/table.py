@@ -330,9 +330,7 @@ class Table:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas frame; an absent number is NaN. Needs pandas (extra `frames`)."""
-        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(
-            {name: column.copy() for name, column in self.arrays().items()}
-        )
+        frame: pandas.DataFrame = require("pandas", "frames").DataFrame(self.arrays())  # which copies the columns
         return frame
 
     def to_polars(self) -> polars.DataFrame:

@@ -46,8 +46,7 @@ struct Workspace {
     struct Layer { float *h[2], *a, *mean, *inverse; } layers[65];  // the layer after the last block holds the output
     float *da[2][2];      // the gradient of the product: of this block and of the block below, alternating
     float *weight_panel;  // 32 rows or columns of weights as the right operand of a product
-    float *panel;         // 32 columns: in evaluation a product before it is normalized, in the backward pass the
-                          // gradient of an output
+    float *panel;         // 32 columns: a product, in evaluation; the gradient of an output, in the backward pass
     float *float_panel;   // a panel in float32 before it is narrowed to bfloat16
     float *wide_input;    // the input of the last block in float32, if operands are bfloat16
     float *dgamma, *dbeta;
@@ -67,10 +66,8 @@ struct Workspace {
         }
         for (float **p : da) p[0] = take(widest * P), p[1] = per > 1 ? take(widest * P / per) : p[0];
         weight_panel = take(longest * WIDE);
-        panel = take(WIDE * P);
-        float_panel = take(WIDE * P);
-        dgamma = take(WIDE);
-        dbeta = take(WIDE);
+        panel = take(WIDE * P), float_panel = take(WIDE * P);
+        dgamma = take(WIDE), dbeta = take(WIDE);
         wide_input = per > 1 ? take(panels(blocks[n - 1].in) * WIDE * P) : nullptr;
         both(layers[0].h, panels(blocks[0].in) * WIDE * P);
         for (int64_t i = 0; i < n; i++) {
@@ -176,11 +173,8 @@ template <class Number> void copy_weight_columns(const Block &block, int64_t f, 
             const __mmask16 lanes = first_lanes(block.in - f - j);
             float *to = weight_panel + o / PER<Number> * WIDE + j;
             const vec row = load(p, lanes);
-            if (PAIRED<Number>) {
-                const vec next = load(p + block.in, o + 1 < block.out ? lanes : 0);
-                store(to, (vec)pair_lanes(row, next));
-            } else
-                store(to, round_operand<Number>(row));
+            if (PAIRED<Number>) store(to, (vec)pair_lanes(row, load(p + block.in, o + 1 < block.out ? lanes : 0)));
+            else store(to, round_operand<Number>(row));
         }
 }
 

@@ -163,6 +163,39 @@ def test_a_reader_beside_a_writer_sees_one_version(root, runs, tmp_path):
     assert all("was replaced while it was read; open" in sentence for sentence in sentences)
 
 
+def test_a_table_that_is_replaced_twice_while_it_is_read_is_read_again(root, runs, tmp_path, monkeypatch):
+    """Its checksum is right before and after, but the columns came from the table between the two."""
+    first = compact(root, tmp_path / "first")
+    commit(root, runs[2])
+    second = compact(root, tmp_path / "second")
+    wanted, turns = byrote.open(first).results.history["key"].tolist(), iter(range(9))
+    shown = shutil.copytree(first, tmp_path / "shown")
+    opened = byrote.open(shown).results.history
+    fetch = byrote.store.parquet._fetch
+
+    def put_there(source):
+        shutil.copy(source / "table.parquet", shown / "draft")
+        os.replace(shown / "draft", shown / "table.parquet")
+
+    class Replaced:
+        def fetchnumpy(self):
+            if next(turns) > 0:
+                return fetch(*self.query).fetchnumpy()
+            put_there(second)
+            columns = fetch(*self.query).fetchnumpy()
+            put_there(first)
+            return columns
+
+    def query(*arguments, **named):
+        replaced = Replaced()
+        replaced.query = arguments
+        return replaced
+
+    monkeypatch.setattr(byrote.store.parquet, "_fetch", query)
+    assert opened["key"].tolist() == wanted
+    assert next(turns) == 2
+
+
 def test_tables_that_were_replaced_after_they_were_opened_are_refused(root, runs):
     compact(root)
     opened, again = byrote.open(root).results, byrote.open(root).results

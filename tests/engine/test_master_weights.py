@@ -285,6 +285,18 @@ def test_another_optimizer_ends_a_descent_and_its_copies_are_not_trusted_later()
         assert not torch.equal(weight, before)
 
 
+def test_a_new_descent_narrows_again_what_a_fused_optimizer_changed():
+    """Here no call of `end_descent` has dropped the copies."""
+    network, x = stacked(), batch(3, 9, 20)[0]
+    step(network, descending(network))
+    weight = network.features.get_submodule("1").weight
+    weight.grad = torch.ones_like(weight)
+    torch.optim.SGD([weight], lr=0.5, fused=True).step()
+    weight.grad = None
+    descending(network)
+    assert torch.equal(network(x), without_descent(network)(x))
+
+
 def test_what_is_remembered_of_a_run_can_be_restored():
     whole, again = stacked(), stacked()
     first, second = optimizer_of(whole, trainings()), optimizer_of(again, trainings())

@@ -1,4 +1,4 @@
-"""A real headless browser for tests, and the messages that a page causes in it."""
+"""A real headless browser for tests, which records the messages of a page."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ def launched():
 
 @contextmanager
 def watched(browser, width=1300, scheme="light"):
-    """A tab, the messages of its console and scripts, and the addresses that it requests."""
+    """Return a tab, the messages of its console and scripts, and the addresses that it requests."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     tab = context.new_page()
     messages, requests = [], []

@@ -1,4 +1,4 @@
-"""Each tracker: rows are written and read back, nothing leaves the machine, and no random state changes."""
+"""Each experiment tracker writes rows that read back equal, sends nothing to other machines, and draws no numbers."""
 
 import importlib
 import json

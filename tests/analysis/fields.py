@@ -1,4 +1,4 @@
-"""Other values for any field of a spec, derived only from its annotation, constraints and default."""
+"""Make different values for any field of a spec, using only its annotation, constraints and default."""
 
 import types
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Files:
         self._folder, self._count = folder, 0
 
     def new(self) -> tuple[str, str]:
-        """A table of numbers and file names, and a folder of images by class; their pixels are never read."""
+        """Write a table of numbers and file names, and a folder of images by class, whose pixels are never read."""
         self._count += 1
         folder = self._folder / str(self._count)
         for label in ("cat", "dog"):
@@ -47,7 +47,7 @@ class Files:
 
 
 def nameable(part: Spec) -> bool:
-    """Whether the content of the files that a part reads can be identified."""
+    """Whether a checksum of the files that the component reads can be part of its identity."""
     try:
         if not getattr(part, "sha256", ""):  # a checksum already identifies the content
             getattr(part, "content", str)()
@@ -66,7 +66,7 @@ def families() -> Iterator[type[Component]]:
 
 
 def family_of(annotation: Any) -> type[Component] | None:
-    """The family that a field takes, or that the items of a list take."""
+    """Return the family of components that a field, or each item of a list field, accepts."""
     for base in families():
         if annotation is base:
             return base
@@ -78,7 +78,7 @@ def family_of(annotation: Any) -> type[Component] | None:
 
 
 def slots(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, type[Component]]]:
-    """Each place of a spec that takes a component, by dotted path, with its family; found from the annotations."""
+    """Find, from the annotations, each field of a spec that takes a component: its dotted path and its family."""
     for name, field in spec.model_fields.items():
         family = family_of(field.annotation)
         if family is not None:
@@ -145,7 +145,7 @@ def _members(annotation: type[Spec], files: Files) -> Iterator[Spec]:
 
 
 def built(part: type[Spec], files: Files) -> Any:
-    """An instance with its defaults, and a first legal value of each field that has none."""
+    """Return an instance with default values, and the first legal value for each field without a default."""
     required = {name: field for name, field in part.model_fields.items() if field.is_required()}
     given: dict[str, Any] = {}
     for name, field in required.items():
@@ -174,7 +174,7 @@ def _first_legal(
 
 
 def other_values(part: Spec, name: str, files: Files, count: int = 2) -> list[Spec]:
-    """Copies of a spec that differ from it, and from each other, only in this field.
+    """Return copies of a spec that differ from the spec, and from each other, only in this field.
 
     Raises:
         NoOtherValueError: no other value could be made.

@@ -1,4 +1,4 @@
-"""The word of the rule for a set of checks."""
+"""The word (such as "holds" or "fails") that the decision rule gives for a set of checks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_cell_counts_once_however_many_kinds_it_has() -> None:
     second = [check(i, -9.0 if i < 2 else 9.0, what="a") for i in range(4)]
     assert word([*first, *second]) == "holds except in 2 of 4 cells"
     third = [check(i, -0.01 if i == 3 else 9.0, what="t") for i in range(4)]
-    assert word([*first, *second, *third]) == "fails"  # three of four cells are beyond a bar
+    assert word([*first, *second, *third]) == "fails"  # three of four cells are beyond a threshold
 
 
 def test_premises() -> None:

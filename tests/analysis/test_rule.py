@@ -1,4 +1,4 @@
-"""Single checks, pooled effects and Holm against slow arithmetic."""
+"""Single checks, pooled effects and Holm's procedure, compared with slow arithmetic."""
 
 from __future__ import annotations
 

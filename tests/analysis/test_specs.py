@@ -1,5 +1,4 @@
-"""What defines a setting: every field of every part of a spec except loss, rate and seeds; fields are found
-automatically.
+"""A setting is defined by every field of a spec except the loss, the noise rate and the seeds.
 
 The parts come from the registries and the fields from their annotations (`fields.py`), so a new loss, data set or
 setting is tested without being listed. A field for which no other value can be made fails the test.
@@ -88,7 +87,7 @@ def registered():
 
 
 def members():
-    """Every part that byrote or this module registers; those of other test modules are left out."""
+    """Return every component that byrote or this module registers, without those of other test modules."""
     for base in families():
         for kind, member in base.registry.items():
             if member.__module__.startswith("byrote."):
@@ -117,7 +116,7 @@ def files(tmp_path):
 
 
 def at(path: str, part: Any) -> Experiment:
-    """The tiny experiment with one part replaced."""
+    """Return the tiny experiment with the component at this path replaced."""
     return tiny(**{path: part.spec() if isinstance(part, Component) else part})
 
 
@@ -137,7 +136,7 @@ def runs_of(*experiments: Experiment, bind: tuple[str, ...] = ()) -> Table:
 
 
 def compared(*experiments: Experiment, bind: tuple[str, ...] = ()) -> dict[str, bool]:
-    """For setting, loss setting, rate and replicate: whether all pairs of the experiments differ, or all agree."""
+    """For setting, loss setting, rate and replicate: whether the experiments all differ in it, or all agree."""
     specs = Specs.of(runs_of(*experiments, bind=bind))
     fields = {
         "setting": specs.setting().tolist(),
@@ -160,7 +159,7 @@ SAME = {"setting": False, "loss_setting": False, "rate": False, "replicate": Fal
 
 
 def expected(slot: str, name: str, member: type[Component] | None) -> dict[str, bool]:
-    """What a change of one field changes: a loss's field changes the loss, the rate the rate, others the setting."""
+    """Return what a changed field should change: the loss, the rate, or (for all other fields) the setting."""
     if slot == "loss":
         return SAME | {"loss_setting": True}
     if slot == "noise" and name == "rate":
@@ -269,7 +268,7 @@ def test_every_field_below_a_bound_one_is_bound(files, slot, member, name):
 
 
 def test_runs_that_bind_and_runs_that_do_not_are_told_apart():
-    """One learning rate, chosen once for the loss (bound to it) and once as part of the setting."""
+    """The same learning rate is bound to the loss in one run, and is part of the setting in the other."""
     bound, free = runs_of(with_rate(0.1), bind=BIND).rows(), runs_of(with_rate(0.1, seed=1)).rows()
     specs = Specs.of(Table.of(bound + free))
     assert specs.setting().tolist() == [0, 1]

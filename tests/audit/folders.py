@@ -32,7 +32,7 @@ def _saved(folder, true, given, names, ids, source) -> Audit:
 
 
 def images(at, n=300, side=8, names=NAMES):
-    """An audit of an image folder, in at/audit; the images are in at/photos."""
+    """Write an audit of an image folder to at/audit; the images are in at/photos."""
     true, given = truth(n)
     ids = [f"{names[y]}/{row:04d}.png" for row, y in enumerate(given.tolist())]
     for row, name in enumerate(ids):
@@ -45,7 +45,7 @@ def images(at, n=300, side=8, names=NAMES):
 
 
 def table(at, n=300, text="A <b>letter</b> & more"):
-    """An audit of a table with a column of texts, in at/audit."""
+    """Write an audit of a table with a text column to at/audit."""
     true, given = truth(n)
     labels = zip(true.tolist(), given.tolist(), strict=True)
     lines = [f'"{text} {row}, {NAMES[t]}",{row},{NAMES[y]}' for row, (t, y) in enumerate(labels)]

@@ -1,4 +1,4 @@
-"""Each condition of a claim about losses can fail by itself, and each statistic is what the claim is about."""
+"""Each condition of a claim about losses can fail by itself, and each statistic is the one in its statement."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_b2_names_the_step_at_which_j1_rises() -> None:
 def test_a_change_between_two_eta_is_known_to_a_sample_of_the_side_with_fewer(
     id: str, column: str, what: str, fewest: float
 ) -> None:
-    """Without spread, the interval is as wide as the share of one sample of the runs with the fewest samples."""
+    """If all seeds agree, the standard error is the share of one sample in the group with fewer runs."""
     run_rows = [
         row
         for rate in (0.0, 0.2)
@@ -161,7 +161,7 @@ def test_no_interval_has_zero_width() -> None:
 
 
 def table_rows(id: str) -> Rows:
-    """CE and RLL, and CE with dropout; m is equal in all seeds."""
+    """Rows for CE, RLL, and CE with dropout; m is the same in all seeds."""
     run_rows = ten_class(("CE", "RLL"), rates=(0.4,), dropout=0.0, jitter=0.0)
     run_rows += ten_class(("CE",), rates=(0.4,), dropout=0.5, jitter=0.0)
     return run_rows + ten_class(("CE",), rates=(0.4,), dropout=0.0, weight_decay=5e-4, jitter=0.0)
@@ -246,7 +246,7 @@ def test_claims_read_results_of_any_float_width() -> None:
 
 
 def test_claims_about_a_factor_use_every_value_of_it() -> None:
-    """M = 8 was run at fewer rates, but does not count as a variation."""
+    """M = 8 was run at fewer noise rates than other widths, but the verdict must still use it."""
     lines = [two_class(), two_class(feature_width=8, rates=(0.05, 0.1, 0.2), nc1=by_rate, mem=scattered)]
     judged = verdict("A7", *lines)
     assert (judged.word, "variations" in judged.reason) == ("holds except", False), judged.reason

@@ -1,4 +1,4 @@
-"""The worth of a missing run is what it adds to deciding claims, per multiply-add."""
+"""The worth of a missing run: how much it helps to decide claims, divided by its cost in multiply-adds."""
 
 from types import SimpleNamespace
 

@@ -137,7 +137,7 @@ def test_a_latex_table_escapes_what_latex_reads(tmp_path):
 
 
 def changed(folder, column, row, value):
-    """Change one reading in compacted results, and seal them again."""
+    """Change one reading in the compacted results, and write matching checksums."""
     path = folder / "table.parquet"
     columns = read_parquet(path)
     columns[column] = columns[column].copy()
@@ -264,7 +264,7 @@ def test_claims_may_be_separated_by_commas(store, capsys):
 
 
 def test_a_list_is_no_interval(store, tmp_path, capsys):
-    """Printed tables write "to" only between the ends of an interval; lists of classes and files have commas."""
+    """Printed tables write "to" only between the ends of an interval; lists of classes and files use commas."""
     low, high = answer(capsys, "claims", DEMO, "--only", "A5")[0]["interval"]
     capsys.readouterr()
     main(["claims", str(DEMO), "--only", "A5"])

@@ -151,7 +151,7 @@ def test_report_names_a_folder_of_figures_only_where_there_is_one(store, tmp_pat
     page, verdicts, drawn, tables = (tmp_path / "page" / name for name in names)
     assert main(["report", str(store), "--out", str(tmp_path / "page")]) == 0
     assert f"wrote {page}, {verdicts}, {drawn} and {tables}\n" in capsys.readouterr().err
-    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # as if no figure could be drawn from these data
+    monkeypatch.setattr("byrote.figures.base._REGISTRY", {})  # pretend that no figure can be drawn from these data
     monkeypatch.setattr("byrote.figures.base.registered", list)
     page, verdicts, tables = (tmp_path / "bare" / name for name in ("index.html", "verdicts.json", "tables"))
     assert main(["report", str(store), "--out", str(tmp_path / "bare")]) == 0
@@ -287,7 +287,7 @@ def started(root, *more):
         text=True,
         env=environment(),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # undo that a background job ignores SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores SIGINT: undo this
     )
 
 
@@ -304,7 +304,7 @@ def contents(root):
 @pytest.mark.long
 def test_ctrl_c_is_130_with_what_is_kept_and_the_workers_end(tmp_path):
     root = tmp_path / "s"
-    # so that many runs are unfinished when the first is stored
+    # many runs are still unfinished when the first one is stored
     process = started(root, "--workers", "2", "--cohort", "1")
     wait_for(lambda: committed(root))
     os.kill(process.pid, signal.SIGINT)
@@ -331,7 +331,7 @@ def _group(leader):
 @pytest.mark.slow
 @pytest.mark.long
 def test_kill_9_of_the_whole_group_then_the_same_command(tmp_path):
-    """Only the missing runs are trained, and the final table equals that of an undisturbed sweep bit for bit."""
+    """The second command trains only the missing runs; the final table equals that of an uninterrupted sweep."""
     calm, root = tmp_path / "calm", tmp_path / "killed"
     undisturbed = started(calm, "--workers", "2")
     for kills in (1, 3):

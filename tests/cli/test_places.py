@@ -1,4 +1,4 @@
-"""No command takes an address for a folder of this machine: it writes into the bucket, or refuses in one sentence."""
+"""No command mistakes a bucket's address for a local folder: it writes to the bucket, or stops with one sentence."""
 
 import inspect
 import os
@@ -21,7 +21,7 @@ def is_path(annotation):
 
 
 def parameters():
-    """Every path argument of every command: the command, the word for the path, and whether a bucket is allowed."""
+    """Find every path argument of every command: the command, its name in the help, and whether it may be a bucket."""
     for words, function in COMMANDS:
         hints, plain = get_type_hints(function, include_extras=True), get_type_hints(function)
         for name, parameter in inspect.signature(function).parameters.items():

@@ -1,4 +1,4 @@
-"""Arrays: layouts, npy pairs, and files with headers that announce more data than the files hold."""
+"""Arrays: image layouts, pairs of npy files, and headers that announce more data than their file contains."""
 
 import io
 import logging

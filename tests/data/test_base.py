@@ -1,4 +1,4 @@
-"""Choosing classes and counts, relabeling, scaling, ids; which requests are refused, and with which messages."""
+"""Selecting classes and counts, relabeling, scaling, and ids; the messages for invalid requests."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Folders of images: which folders are classes or splits, which files are ignored; links; names; changes."""
+"""Image folders: which folders are classes or splits, which files are ignored, links, odd names, and later changes."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ def image(path: Path, value: int = 0) -> Path:
 
 
 def classes(top: Path, names: tuple[str, ...] = ("cat", "dog"), count: int = 5) -> Path:
-    """Folders of classes; the gray value of an image encodes the number of its class and its own number."""
+    """Write a folder per class; the gray value of an image encodes its class and its number within the class."""
     for label, name in enumerate(names):
         for i in range(count):
             image(top / name / f"{i}.png", 20 * label + i)

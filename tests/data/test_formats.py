@@ -1,4 +1,4 @@
-"""Each format: a round trip against bytes written by hand, then truncated, changed and hostile ones."""
+"""Each file format: bytes written by hand are read correctly; truncated, changed and hostile files are refused."""
 
 import io
 import os
@@ -78,7 +78,7 @@ def test_mnist_decodes_by_hand(tiny_mnist: Collection, tiny_idx: dict[str, bytes
 def test_published_files_are_bounded_and_plain(
     tmp_path: Path, tiny_mnist: Collection, tiny_idx: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A huge file and a pipe, each under the name of a published file."""
+    """A huge file, or a pipe, that has the name of a published file is refused."""
     put(tmp_path, tiny_idx)
     part = tmp_path / "train-images-idx3-ubyte"
     monkeypatch.setenv("BYROTE_DATA", str(tmp_path))

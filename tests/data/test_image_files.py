@@ -1,4 +1,4 @@
-"""Image files of any depth, mode and format: the values computed by hand, or an error of one sentence."""
+"""Image files of any depth, mode and format give the values computed by hand, or an error of one sentence."""
 
 import logging
 import os
@@ -126,7 +126,7 @@ def test_eight_and_sixteen_bits_share_one_white_and_numbers_have_none(tmp_path: 
 
 
 def gray_of(rgb: np.ndarray) -> np.ndarray:
-    """The documented luma of a color."""
+    """Return the gray value (luma) that the documentation gives for a color."""
     return rgb.astype(float) @ np.array([0.299, 0.587, 0.114])
 
 
@@ -253,7 +253,7 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     "content", [b"<html>", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"%PDF-1.4\n", b"\x93NUMPY"]
 )
 def test_other_files_under_the_name_of_an_image(tmp_path: Path, content: bytes) -> None:
-    """PostScript is a program; Pillow would run it."""
+    """A PostScript file is a program that Pillow would execute."""
     with pytest.raises(ValueError, match="is not an image that can be read: its format is none of PNG, JPEG"):
         read(saved(tmp_path, "a.png", content))
 

@@ -1,4 +1,4 @@
-"""Labels in every encoding, through every reader of the user's own data: right classes, or an error of one sentence."""
+"""Every reader of user data turns labels in any encoding into the right classes, or raises an error of one sentence."""
 
 from decimal import Decimal
 from pathlib import Path

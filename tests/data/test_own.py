@@ -1,4 +1,4 @@
-"""The user's own data: arrays, image folders, tables; scaling by their own statistics; what is refused."""
+"""The user's own arrays, image folders and tables: scaling by their own statistics, and which data are refused."""
 
 import os
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_float_images_are_taken_as_they_are(tmp_path: Path) -> None:
         assert loaded.shape == (4, 1, 1)
         np.testing.assert_allclose(loaded.images.flatten(1).numpy(), values[loaded.ids], rtol=1e-6)
     scaled = data.Arrays(path=path).load().images.flatten(1)
-    torch.testing.assert_close(scaled.mean(0), torch.zeros(4), atol=1e-5, rtol=0)  # each feature is scaled by itself
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(4), atol=1e-5, rtol=0)  # each feature is scaled separately
     torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(4), atol=1e-5, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Sources in their order, each failing once; what is stored; the commands. No test uses the network."""
+"""Download sources are tried in order, each failing once; what is stored; the commands. No test uses the network."""
 
 import dataclasses
 import http.server
@@ -33,7 +33,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A publisher's address on this machine, and the folder behind it."""
+    """Serve a folder on this machine as a publisher's site; return its address and the folder."""
     folder = tmp_path / "site"
     folder.mkdir()
     handler = partial(Quiet, directory=str(folder))
@@ -47,7 +47,7 @@ NOWHERE = Remote("address", "http://127.0.0.1:9/", ("train-images-idx3-ubyte.gz"
 
 
 def remote(collection: Collection, monkeypatch: pytest.MonkeyPatch, *remotes: Remote, **changes: object) -> Collection:
-    """The collection that `data.MNIST` uses, with these remote sources in place of its own."""
+    """Make `data.MNIST` download from these sources instead of its real ones."""
     changed = dataclasses.replace(collection, remotes=remotes, **changes)  # type: ignore[arg-type]
     monkeypatch.setattr(mnist, "MNIST_FILES", changed)
     monkeypatch.setitem(data.COLLECTIONS, "mnist", changed)

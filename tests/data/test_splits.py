@@ -1,4 +1,4 @@
-"""A split drawn by a seed: the same samples and the same sizes of classes, divided differently."""
+"""A split drawn by a seed: the samples and the class sizes stay the same, but the division differs."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def table(images):
 
 
 def whole(dataset):
-    """All samples of both splits under the ids of a new split: samples of the test split get -1 - id."""
+    """Return all samples of both splits; as in a new split, a sample from the test split gets the id -1 - id."""
     test = {-1 - id: sample for id, sample in table(dataset.load("test")).items()}
     return table(dataset.load("train")) | test
 
@@ -65,11 +65,11 @@ def test_the_seed_alone_decides(some):
     first, again, other = (set(some.load("train", seed).ids.tolist()) for seed in (4, 4, 5))
     assert first == again != other
     assert first != set(some.load("train").ids.tolist())
-    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "0 is a seed as any other"
+    assert set(some.load("train", 0).ids.tolist()) != set(some.load("train").ids.tolist()), "0 is a seed, too"
 
 
 def test_samples_of_both_splits_are_drawn_alike():
-    """Over many seeds, each sample is in the training split as often as its share of its class implies: 40 of 80."""
+    """Over many seeds, each sample is in the training split in half of the draws, because 40 of 80 per class are."""
     some = Blobs(samples=40, num=2)
     times = dict.fromkeys(whole(some), 0)
     for seed in range(100):

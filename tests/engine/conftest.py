@@ -1,4 +1,4 @@
-"""Every way to compute a dense chain, not only the way that this machine would choose."""
+"""Fixtures that test every way to compute a dense chain, not only the way that this machine would choose."""
 
 import pytest
 
@@ -15,7 +15,7 @@ UNITS = {"tiles": "matrix", "pairs": "pairs", "narrow": "matrix"}
 
 
 def take(way, monkeypatch):
-    """Make this machine compute in this way, or skip the test if it cannot."""
+    """Make byrote compute in this way, or skip the test if this machine cannot."""
     library = kernels()
     if way == "plain":
         return
@@ -38,6 +38,6 @@ def way(request, monkeypatch):
 
 @pytest.fixture(params=WAYS)
 def compiled(request, monkeypatch):
-    """Whether kernels may be used; each way in turn."""
+    """Run the test with each way in turn; yield whether compiled kernels may be used."""
     take(request.param, monkeypatch)
     return request.param != "plain"

@@ -1,4 +1,4 @@
-"""bfloat16 products: against the float32 stack within the rounding of bfloat16, and against exact arithmetic."""
+"""bfloat16 products agree with the float32 stack within bfloat16 rounding, and with exact arithmetic."""
 
 import copy
 
@@ -58,7 +58,7 @@ def exact(stacked, x, y, s):
 @pytest.mark.parametrize(("width", "size"), [(48, 32), (64, 32), (96, 45)])  # tiles need multiples of 32
 def test_values_and_gradients_are_those_of_rounded_operands(compiled, width, size):
     stacked = stack_of(MLP(3, width, 5), (1, 5, 5), 2, generators(2), precision="bf16", compiled=compiled)
-    for norm in ("2", "5", "8"):  # every third ReLU is closed and the others are open, so no gate depends on rounding
+    for norm in ("2", "5", "8"):  # every third ReLU is clearly off and the others clearly on, so rounding flips no gate
         beta = stacked.features.get_submodule(norm).bias
         beta.data.fill_(6.0)[:, ::3] = -6.0
     x, y = batch(2, size, 1, 5, 5)
@@ -136,7 +136,7 @@ def test_the_gradient_reaches_the_input_alone_and_shared(way):
 
 
 def changed_before_backward(width, precision="bf16"):
-    """The loss of a stack whose weights were zeroed after its forward pass, and the gradients it should give."""
+    """Return the loss of a stack whose weights are zeroed after the forward pass, and the correct gradients."""
     stacked = stack_of(MLP(2, width, 3), (6,), 2, generators(1), precision=precision)
     x, y = batch(1, 8, 6)
     _, wanted = gradients(copy.deepcopy(stacked), x, y)
@@ -179,7 +179,7 @@ def test_a_single_sample_cannot_be_normalized():
 
 @pytest.mark.parametrize("width", [37, 64])
 def test_a_fused_optimizer_is_followed(width, compiled):
-    """A fused optimizer changes parameters without increasing their version, even through detached views."""
+    """Steps of a fused optimizer are noticed, although they do not increase the version of the parameters."""
     stacked = stack_of(MLP(3, width, 3), (6,), 2, generators(2), precision="bf16", compiled=compiled)
     x, y = batch(2, 32, 6)
     views = [p.detach()[s] for p in stacked.parameters() for s in range(2)]
@@ -202,7 +202,7 @@ def test_a_fused_optimizer_is_followed(width, compiled):
 
 
 def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
-    """NC1 of collapsed features depends on 1e-4 of their size, so products rounded to 8 bits would change it."""
+    """NC1 of collapsed features depends on deviations of 1e-4 of their size, which rounding to 8 bits would change."""
     stacked = stack_of(MLP(2, 32, 2), (6,), 2, generators(1), precision="bf16", compiled=compiled)
     linear = stacked.features.get_submodule("4")
     linear.bias.data.fill_(300.0)  # at 300, neighboring bfloat16 numbers are 2 apart
@@ -213,7 +213,7 @@ def test_features_do_not_lie_on_the_grid_of_bfloat16(compiled):
 
 
 class _Products(TorchDispatchMode):
-    """The types of the operands of every product and convolution."""
+    """Records the dtypes of the operands of every product and convolution."""
 
     def __init__(self):
         super().__init__()

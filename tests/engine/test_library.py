@@ -1,4 +1,4 @@
-"""A library of kernels is loaded only from the user's own folder, unchanged, and only if its answers are right."""
+"""A library of compiled kernels is loaded only if it is in the user's own folder, unchanged, and computes correctly."""
 
 import ctypes
 import logging
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(KERNELS is None, reason="no compiler")
 
 @pytest.fixture
 def built(tmp_path, monkeypatch):
-    """Replaces the compiler by one that copies this machine's own library and counts its calls."""
+    """Replace the compiler by a script that copies this machine's own library, and count its calls."""
     (real,) = [p for p in (library.cache_folder() / "kernels").glob("*.so") if sha256(p).startswith(KERNELS.digest)][:1]
     copy = shutil.copy(real, tmp_path / "real.so")
     compiler, source = tmp_path / "c++", tmp_path / "source.cpp"
@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_a_warning_and_torch_computes(built, monkeypatch,
     "change", ["narrow[0] += 1", "m[36] += m[36] / 1000", "theta[20] *= 1.01", 'held["out"][7] += 0.001']
 )
 def test_a_library_with_wrong_answers_is_refused(built, change, tmp_path):
-    """Each answer is changed before it returns; the exit status of a program that runs the test shows the result."""
+    """Each answer is altered in a copy of the self-test; run as a program, the copy must exit with status 1."""
     assert answers.gives_known_answers(ctypes.CDLL(str(built.copy)))
     text = Path(answers.__file__).read_text()
     name = change.split("[")[0]

@@ -26,14 +26,14 @@ def branching(input_shape, num_outputs):
 
 
 class Doubling(nn.BatchNorm1d):
-    """A user's own normalization: twice torch's."""
+    """A user's own normalization: torch's result times two."""
 
     def forward(self, x):
         return 2 * super().forward(x)
 
 
 def signals(input_shape, num_outputs):
-    """Normalization of (B, C, L)."""
+    """A module that normalizes signals of shape (B, C, L)."""
     module = Branching()
     layers = nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5), nn.ReLU(), nn.Flatten(), nn.Linear(20, 4)
     module.features = nn.Sequential(*layers)
@@ -50,7 +50,7 @@ def chain(norm, **linear):
 
 
 class Shared(nn.Module):
-    """One normalization used in two places, an in-place change of its output, and an access to the layer itself."""
+    """A module that uses one batch norm twice, changes its output in place, and accesses the layer itself."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ def shared(input_shape, num_outputs):
 
 
 class Looking(nn.Module):
-    """Operations that a user may apply to images and layers: views, hooks, lists, fields of a layer."""
+    """A module that uses views, hooks, lists, and attributes of its layers."""
 
     def __init__(self):
         super().__init__()

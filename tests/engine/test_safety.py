@@ -1,4 +1,4 @@
-"""Kernels get addresses: they never get memory that they cannot read, and unsupported requests are refused."""
+"""Compiled kernels never get the address of memory that they cannot read, and refuse unsupported requests."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""`stack` recognizes plain modules by their structure, a user's own too; the table of ways names existing files."""
+"""`stack` recognizes plain modules, including a user's own, by their structure; its table names only existing files."""
 
 from pathlib import Path
 

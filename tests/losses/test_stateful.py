@@ -1,4 +1,4 @@
-"""Losses with a memory: what they remember, when they update it, and for how many runs."""
+"""Losses with a memory of past predictions: what they store, when they update it, and for how many runs."""
 
 import copy
 import io
@@ -132,7 +132,7 @@ def test_a_plain_loss_as_a_module() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_bad_batch_does_not_spoil_the_memory(value: float) -> None:
-    """A sample whose logits are not finite keeps its memory; the others are updated as if it were not in the batch."""
+    """A sample with non-finite logits keeps its memory; the other samples are updated as in a batch without it."""
     criterion, other = (losses.EarlyLearning().module(num_samples=4, num_classes=3) for _ in range(2))
     z, y = batch(3, rows=4)
     z, index = z.float(), torch.arange(4)

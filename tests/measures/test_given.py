@@ -1,4 +1,4 @@
-"""Which columns depend on true labels, found by changing the labels; the columns of an Observer of given labels."""
+"""The columns that depend on true labels, found by changing the labels; an Observer's columns without true labels."""
 
 import math
 

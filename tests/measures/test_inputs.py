@@ -1,4 +1,4 @@
-"""Labels in any encoding, NaN and masked classes in every measure and state: the right value, or a clear error."""
+"""Every measure accepts labels in any encoding, NaN and masked classes, or raises a clear error."""
 
 import math
 import re
@@ -58,7 +58,7 @@ def observed_row(true: Any = TRUE, labels: Any = OBSERVED, test: Any = TRUE, ind
     return observer.evaluate(1, [(FEATURES, labels, index)], [(FEATURES, test)])
 
 
-# Every function of labels: its result for labels in some encoding, one argument at a time.
+# Every function of labels, called with one label argument in some encoding and the others plain.
 OF_LABELS: dict[str, Callable[[Any], Any]] = {
     "j1 predictions": lambda y: measures.j1(y, OBSERVED),
     "j1 labels": lambda y: measures.j1(OBSERVED, y),
@@ -145,7 +145,7 @@ def test_other_shapes_and_floats_give_one_sentence(
     bad = encode(TRUE)
     for name in sorted(OF_LABELS):
         if name == "MemorizationRates predictions" and getattr(bad, "ndim", 1) == 2:
-            continue  # this is a legal matrix of logits
+            continue  # these values are also a valid matrix of logits
         if name == "Observer true" and message == "equal lengths":
             continue  # the Observer takes the size of the data set from these labels
         text = ""

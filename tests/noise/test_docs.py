@@ -1,4 +1,4 @@
-"""The code on the page about noise runs."""
+"""All code on the documentation page about noise can be run."""
 
 import doctest
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Noisy labels as files: how they are saved and loaded, and which files are refused."""
+"""Files of noisy labels: how they are saved and loaded, and which files are refused."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def test_round_trip_in_the_order_of_ids(path: Path) -> None:
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
-    """The hash is the same for both formats, any order of rows and any integer type; here it is computed by hand."""
+    """The hash, here computed by hand, is the same for both formats, any row order and any integer type."""
     numbers = [0, 3, 7, 1000000007, 1, 1, 0, 2, 1, 2, 0, 1]
     expected = hashlib.sha256(b"".join(x.to_bytes(8, "little") for x in numbers)).hexdigest()
     order = torch.tensor([2, 0, 3, 1])
@@ -267,7 +267,7 @@ def test_recorded_refuses_other_data(path: Path) -> None:
 
 
 def test_human_labels_under_their_own_column_names(tmp_path: Path) -> None:
-    """The layout of CIFAR-10N: one column of clean labels, several of labels that people gave."""
+    """The layout of CIFAR-10N: a column of clean labels, and several columns of labels from human annotators."""
     path = tmp_path / "cifar10n.parquet"
     duckdb.sql(
         f"COPY (SELECT * FROM (VALUES (0, 6, 6, 1), (1, 9, 9, 1)) t(id, clean_label, aggre_label, worse_label)) "
@@ -333,7 +333,7 @@ def test_integers_however_they_are_written(tmp_path: Path) -> None:
     cells = ["1", "+1", "01", " 1 ", "1.", "1.0", "1e0", '"1"']
     path = write(tmp_path / "a.csv", "id,true,observed\n" + "".join(f"{i},0,{cell}\n" for i, cell in enumerate(cells)))
     assert load_labels(path).observed.tolist() == [1] * len(cells)
-    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # has more digits than a float64
+    write(path, "id,true,observed\n1152921504606846977.0,False,True\n3,True,True\n")  # too many digits for float64
     assert load_labels(path).ids.tolist() == [3, 1152921504606846977]
     assert load_labels(path).true.tolist() == [1, 0]
     assert load_labels(path).observed.tolist() == [1, 1]

@@ -1,4 +1,4 @@
-"""Measurements of a page in a browser: contrast by WCAG 2, boxes that touch, text that is cut off or scrolls."""
+"""Measure a page in a browser: contrast by WCAG 2, boxes that touch, text that is cut off or scrolls."""
 
 from itertools import combinations
 
@@ -86,14 +86,14 @@ def _channels(color):
 
 
 def luminance(channels):
-    """The relative luminance of three channels from 0 to 255."""
+    """Compute the relative luminance of three channels from 0 to 255."""
     shares = [part / 255 for part in channels]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one):
-    """The contrast, from 1 to 21, of a color (blended by its opacity) with its background."""
+    """Compute the contrast (1 to 21) of a color, blended by its opacity, with its background."""
     color, alpha = _channels(one["color"])
     ground, _ = _channels(one["ground"])
     opacity = alpha * one["opacity"]
@@ -103,7 +103,7 @@ def contrast(one):
 
 
 def touching(boxes):
-    """The pairs of texts of one chart whose boxes overlap by more than a pixel in both directions."""
+    """Find pairs of labels in a chart whose boxes overlap by more than a pixel in both directions."""
     return [
         (one["text"], other["text"])
         for one, other in combinations(boxes, 2)

@@ -1,4 +1,4 @@
-"""Studies of the user's own files with labels that are only given: the page's words, the commands, the columns."""
+"""Studies of user files without known true labels: the words on the page, the commands, and the columns."""
 
 import json
 import re
@@ -73,7 +73,7 @@ seed = [0, 1]
 
 
 class Words(HTMLParser):
-    """The words that a reader of the page sees: texts, titles and labels, without scripts and untested claims."""
+    """Collects the words that a reader sees: text, titles and labels, but no scripts and no untested claims."""
 
     def __init__(self, page):
         super().__init__()

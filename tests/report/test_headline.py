@@ -12,7 +12,7 @@ from report.made_verdicts import verdict
 
 
 def sentences(table, **columns):
-    """The sentences at the top that are computed for a table with some columns replaced."""
+    """Compute the sentences at the top of the page for a table with some columns replaced."""
     for name, values in columns.items():
         table = table.with_column(name, values)
     return heads.headline(made.analysis(table), [])

@@ -1,4 +1,4 @@
-"""Parts of the page that unfold: the page is short, and folded parts are found, reached, printed and legible."""
+"""Foldable parts of the page: the page starts short; folded parts can be searched, linked to, printed and read."""
 
 import pytest
 from browsers import watched
@@ -118,7 +118,7 @@ def test_a_button_opens_all_parts_of_its_section_and_closes_them(tab):
 
 
 def test_a_search_finds_what_is_closed(browser, address, verdicts):
-    """A browser looks for a text fragment in the address just as Ctrl-F does."""
+    """The test opens an address with a text fragment, for which a browser searches just as for Ctrl-F."""
     one = next(v for v in verdicts if v.word != "not tested" and v.bar)
     words = one.bar.split(",")[0].replace("-", "%2D").replace("&", "%26").replace(" ", "%20")
     with watched(browser, PHONE) as (tab, _, _):

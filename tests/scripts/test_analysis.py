@@ -1,4 +1,4 @@
-"""The benchmark of reading results: its enlarged table is complete, and it measures the whole process."""
+"""The benchmark of reading results enlarges a table correctly and measures the whole process."""
 
 import importlib.util
 import subprocess
@@ -37,7 +37,7 @@ def test_the_made_table_has_every_setting_and_every_run_once(tmp_path):
 
 
 def test_a_process_is_measured_whole():
-    # a small parent, because a child's peak memory begins at its parent's size
+    # start from a small process, because a child's peak memory is at least its parent's size
     program = "import analysis; print(*analysis.measured('--version'))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "benchmarks", capture_output=True, text=True)
     seconds, megabytes = map(float, done.stdout.split())

@@ -45,7 +45,7 @@ def runs():
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Changes to another machine, whose cache is empty."""
+    """Return a function that simulates another machine, with an empty cache."""
 
     def machine(name):
         monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / name)

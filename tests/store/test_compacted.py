@@ -1,4 +1,4 @@
-"""Compacted tables belong to one version, and a damaged or half-written version is written again from the runs."""
+"""Compacted tables belong to one version of the store; a damaged or unfinished version is rebuilt from the runs."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def root(tmp_path, runs):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """No reader waits for another process that writes."""
+    """Make readers not wait for a process that writes tables."""
     monkeypatch.setattr(compacted, "_PAUSE", 0.0)
 
 
@@ -192,7 +192,7 @@ def test_a_table_that_is_empty_now_is_removed(root, runs):
 
 
 def test_the_copy_of_a_bucket_keeps_its_compacted_tables(root, tmp_path, monkeypatch, capsys):
-    """`features.parquet` has as many letters as a key, and was taken for a run that is gone."""
+    """In an earlier version, `features.parquet`, as long as a run key, was mistaken for a deleted run."""
     for package in ("obstore", "moto", "flask", "boto3"):
         pytest.importorskip(package)
     from buckets import served

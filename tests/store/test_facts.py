@@ -1,4 +1,4 @@
-"""Facts that somebody altered together with all checksums: no command accepts them, and none loads torch needlessly."""
+"""No command accepts facts of a run that were altered along with all checksums, or loads torch needlessly."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def root(tmp_path, runs, monkeypatch):
 
 
 def alter(root, **changed):
-    """Replace facts of a run, and seal its manifest again."""
+    """Replace facts of a run, and write matching checksums."""
     path = root / A / "manifest.json"
     manifest = read_sealed(path)[0]
     write_sealed(path, manifest | {"facts": manifest["facts"] | changed})
@@ -74,7 +74,7 @@ COMMANDS = ["claims", "report", "figures", "compact", "show", "export", "compare
 def test_no_command_takes_altered_facts(root, command, what, tmp_path, capsys):
     if what == "manifest":
         alter(root, effective_rate=0.9)
-    else:  # another noise rate, at which the claims would use the runs
+    else:  # with this noise rate, the claims would use the runs
         plan = Plan.read(root)
         spec = plan.entries[0].spec | {"noise": {"kind": "uniform", "rate": 0.9}}
         write_sealed(root / "plan.json", replace(plan, entries=(replace(plan.entries[0], spec=spec),))._sealed())

@@ -1,4 +1,4 @@
-"""One process holds a lease and loses it when it ends or stops touching it, even if clocks are wrong."""
+"""A process loses its lease when it ends or stops renewing the lease, even if clocks are wrong."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock and the store's clock, set by hand; a lease still lasts 60 seconds."""
+    """Control the monotonic clock and the store's clock by hand; a lease lasts 60 seconds."""
 
     class Clock:
         seconds, store = 1000.0, time.time()
@@ -58,7 +58,7 @@ def touch(path, moment):
 
 
 def watched(root, clock, seconds, watch=None, jump=0.0):
-    """Whether the lease is free after `seconds` of watching, with a check every two seconds."""
+    """Check the lease every two seconds for `seconds`, and return whether it is then free."""
     watch = watch or Watch(root)
     free = watch.look([KEY])
     clock.later(0.0, jump)
@@ -184,7 +184,7 @@ def test_a_lease_that_is_touched_is_never_free(root, clock):
 
 
 def test_a_lease_that_is_not_touched_any_more_is_free_after_its_time(root, clock):
-    """This includes the lease of a process on this machine that is alive but stopped."""
+    """The lease expires even if its process, on this machine, is alive but stopped."""
     for owner in (ELSEWHERE, str(this_process()) + "-" + "0" * 12):
         write(root, owner, clock=clock)
         assert not watched(root, clock, 56)

@@ -1,4 +1,4 @@
-"""A store, its compacted tables and any mixture of the two give the same results."""
+"""Reading single runs, compacted tables, or any mixture of both gives the same results."""
 
 import json
 from dataclasses import replace
@@ -240,7 +240,7 @@ def test_what_is_no_store_is_named(tmp_path):
 
 
 def renamed(experiment, digest):
-    """The plan entry of an experiment whose module has other contents."""
+    """Return the plan entry of an experiment after the contents of its module changed."""
     contents = {"module:toys": digest}
     return replace(entry(experiment), key=run_key(experiment.spec(), contents), contents=contents)
 

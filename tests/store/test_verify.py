@@ -1,4 +1,4 @@
-"""A damaged run is named, refused by every reader, and trained again by the same command."""
+"""A damaged run is reported by key, refused by every reader, and trained again by the same command."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def swap(one, other):
 
 
 def resealed(root, key, **changes):
-    """A forged manifest with a valid seal."""
+    """Return a forged manifest with a valid checksum of itself."""
     path = root / key / "manifest.json"
     manifest = read_sealed(path)[0]
     write_sealed(path, manifest | changes)

@@ -1,4 +1,4 @@
-"""What a command prints and writes before anything is trained: the selected runs, their cost, the SLURM script."""
+"""Output of a command before any training: the selected runs, their cost, and the SLURM script."""
 
 import math
 import os

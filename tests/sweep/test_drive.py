@@ -74,7 +74,7 @@ def test_a_run_that_raises_has_its_traceback_in_its_log_and_status_names_it(tmp_
 
 
 class Pretended:
-    """An executor whose tasks end as a script says; the runs of `done` tasks are copied from another store."""
+    """A simulated executor whose tasks end as scripted; the runs of tasks that end as `done` come from another store."""
 
     def __init__(self, *rounds):
         self.rounds, self.submitted, self.todo, self.closed = list(rounds), [], [], False
@@ -101,7 +101,7 @@ def held(task, pass_on):
 
 @pytest.fixture
 def books(tmp_path, monkeypatch):
-    """A store with a plan of two runs, and a driver whose executor follows a script."""
+    """Make a store with a plan of two runs, and a driver whose executor follows a script."""
     monkeypatch.setattr("byrote.sweep.drive._LOOK", 0.01)
     pair = [tiny(seed=s) for s in (0, 1)]
     plan = Plan("two", "", {}, (), tuple(Entry(e.key, "part", e.spec()) for e in pair))

@@ -69,7 +69,7 @@ def until(true, seconds=240.0):
 
 
 def in_hand(root, process=None):
-    """The runs in training that are past their first evaluated epoch; with `process`, all that it was training."""
+    """Return the keys of runs in training after their first evaluation; with `process`, of all runs of this process."""
     keys = []
     for path in (root / ".running").glob("[0-9a-f]*.json"):
         try:
@@ -87,14 +87,14 @@ def trained(outputs):
 
 
 def nothing_left(root):
-    """No file is left that a store of finished runs does not need; an assertion, so that a failure names the files."""
+    """Assert that a store of finished runs contains no unneeded file; a failure lists the files."""
     left = {path.name for path in root.iterdir()} - set(committed(root)) - {"plan.json", ".running", "log"}
     assert left | {path.name for path in (root / ".running").iterdir()} == set()
     return True
 
 
 def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_path, monkeypatch):
-    """Another driver's lease is freed while this driver waits."""
+    """A driver does not train a run leased to another driver, but waits until the lease is released."""
     root = tmp_path / "out"
     whole = sweep(MINI, tmp_path / "whole", imports=["toys"], on="serial")
     first = sweep(MINI, root, imports=["toys"], on="serial", limit=1)
@@ -120,7 +120,7 @@ def test_a_driver_leaves_alone_what_another_has_in_hand_and_waits_for_it(tmp_pat
 @pytest.mark.long
 @pytest.mark.parametrize("cohorts", [(1, 1, 1), (2, 3, 1)])
 def test_three_drivers_of_which_one_is_killed_do_everything_once(tmp_path, cohorts):
-    """This includes drivers that cut their cohorts differently."""
+    """Every run is trained once, even if the drivers group runs into cohorts differently."""
     path = study(tmp_path, 40, 10, 6)
     whole = sweep(path, tmp_path / "whole", imports=["toys"], on="serial", cohort=1)
     root = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""The contract of every executor: tasks in, events out, the same bits, nothing after a stop; and Ray's options."""
+"""Every executor takes tasks, yields events, gives the same bits, and does nothing after a stop; Ray's options."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Sweeps on Ray give the results of an undisturbed sweep, also after a worker or a whole node is killed."""
+"""Sweeps on Ray give the results of an uninterrupted sweep, even if a worker or a whole node is killed."""
 
 import os
 import re
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
-    """Forty tiny runs, and the files of an undisturbed sweep over them."""
+    """Return forty tiny runs, and the files of an uninterrupted sweep over them."""
     return undisturbed(tmp_path_factory.mktemp("forty"))
 
 
@@ -61,7 +61,7 @@ def listening(pids):
 
 
 def ray_node(log, *where):
-    """A Ray node in the foreground, with one CPU, as docs/machines.md starts it; returns its IP address too."""
+    """Start a Ray node with one CPU in the foreground, as in docs/machines.md; return its process and IP address."""
     ray = Path(sys.executable).with_name("ray")
     limits = ["--num-cpus", "1", "--object-store-memory", "80000000", "--disable-usage-stats"]
     ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", "0"]

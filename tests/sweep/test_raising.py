@@ -1,4 +1,4 @@
-"""An exception in a user's own code ends only its run, and is shown once with the run's key."""
+"""An exception in a user's own code ends only the run in which it occurs, and is shown once with the run's key."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ PARTS = {
 
 @pytest.fixture
 def busy():
-    """A user's own reading for one test."""
+    """Register a user's own reading for one test."""
     yield reading(raising.busy)
     del READINGS["busy"]
 

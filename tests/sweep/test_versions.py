@@ -1,4 +1,4 @@
-"""Edits of data and code are detected: new contents make new runs, and older runs count only if accepted."""
+"""Edits of data and code are detected: new contents give new runs, and older runs are used only if accepted."""
 
 import importlib
 import json
@@ -59,7 +59,7 @@ def arrays(path, seed):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with a user's study, data and modules; the modules are forgotten afterwards."""
+    """Make a working folder with a user's study, data and modules; unload the modules afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     paths = [str(tmp_path), os.path.dirname(toys.__file__), os.environ.get("PYTHONPATH", "")]
@@ -77,7 +77,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def command(*arguments, code=0):
-    """The result of the command in a new process, which has not imported anything yet."""
+    """Run the command in a new process, which has no module loaded yet; return the result."""
     done = subprocess.run([sys.executable, "-m", "byrote", *arguments], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     return done
@@ -93,7 +93,7 @@ def serial(*more, code=0):
 
 @pytest.fixture
 def here(folder, capsys):
-    """The same command in this process, for tests that edit no module."""
+    """Run the command in this process, for tests that edit no module."""
 
     def called(*more, code=0):
         capsys.readouterr()
@@ -163,7 +163,7 @@ def test_edited_code_makes_other_runs_and_edited_comments_do_not(folder, name):
 
 
 def _first_losses(results, kind):
-    """The keys of the runs of one loss, and the training loss of each in its first epoch."""
+    """Return the training loss in the first epoch for each run of one loss, by key."""
     keys = [key for key, spec in results.specs.items() if spec["loss"]["kind"] == kind]
     return keys, [float(results.history.where(key=key, epoch=1)["train_loss"][0]) for key in keys]
 
@@ -191,7 +191,7 @@ def test_a_file_under_another_name_is_the_same_run(folder, here):
 
 
 class Editor(Watcher):
-    """Calls a function once the study is planned and before anything is trained."""
+    """Calls a function after the study is planned and before any training."""
 
     def __init__(self, edit):
         self._edit = edit

@@ -1,4 +1,4 @@
-"""Components of a user's own module that raise an exception at different stages of a run."""
+"""Components, defined as in a user's own module, that raise an exception at different stages of a run."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Every component is built from a spec, rebuilt from its data, and identified by its content."""
+"""Every component can be built from a spec, rebuilt from its own data, and identified by its content."""
 
 import pickle
 

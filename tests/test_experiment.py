@@ -1,4 +1,4 @@
-"""Keys identify content, studies are grids, and a mistake in a study gives one sentence."""
+"""Keys identify experiments by content, studies are grids, and a mistake in a study gives one sentence."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ from byrote.study import Part, Study, list_studies
 
 
 def test_the_key_is_pinned():
-    """If this key changes, every stored run gets a new name: raise the format on purpose, or fix the cause."""
+    """If this key changes, every stored run gets a new key: fix the cause, or raise the format version on purpose."""
     subset = data.FashionMNISTSubset(classes=(0, 1), per_class=8, test_per_class=4)
     network = networks.MLP(depth=2, width=8)
     assert (

@@ -1,4 +1,4 @@
-"""A key depends on the contents of files and modules, not on their names, and only on what a module does."""
+"""A key depends on the content of files (not their names), and on the code of modules (not comments)."""
 
 import importlib
 import os
@@ -72,7 +72,7 @@ OTHER = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder on sys.path; its modules are removed afterwards."""
+    """Yield a folder on sys.path; unload its modules afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield tmp_path
@@ -228,7 +228,7 @@ def test_a_file_is_named_by_its_bytes(tmp_path):
     other.write_bytes(b"content")
     assert file_digest(one) == file_digest(other) == file_digest(str(one))
     assert file_digest(one) == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-    for _ in range(20):  # even within one tick of the clock
+    for _ in range(20):  # the digest is right even if the file changes within one tick of the clock
         other.write_bytes(b"Content")
         assert file_digest(other) != file_digest(one)
         other.write_bytes(b"content")
@@ -236,7 +236,7 @@ def test_a_file_is_named_by_its_bytes(tmp_path):
 
 
 def test_a_file_that_keeps_its_time_and_size_is_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("byrote.identity._SETTLED", -1e9)  # as if every file had existed for a long time
+    monkeypatch.setattr("byrote.identity._SETTLED", -1e9)  # trust the times of every file, even a new one
     path = tmp_path / "a.npz"
     path.write_bytes(b"content")
     before, digest = path.stat(), file_digest(path)

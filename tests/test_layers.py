@@ -1,4 +1,4 @@
-"""The layers of the package: imports point down, and torch and the extras are loaded only where they are used."""
+"""The layers of the package: a layer imports only lower layers, and torch and extras are loaded only where needed."""
 
 import ast
 import re
@@ -64,7 +64,7 @@ def part_of(path: Path) -> str:
 
 
 def imported_parts(path: Path):
-    """The top-level parts of byrote that a module imports anywhere, even in functions, except for type checking."""
+    """Return the top-level parts of byrote that a module imports, even inside functions, except for type checking."""
     tree = parsed(path)
     skipped = {
         id(node)
@@ -110,7 +110,7 @@ def test_every_exception_is_one():
 
 
 def loaded(code: str) -> set[str]:
-    """The top-level modules that are in memory after `code`."""
+    """Return the top-level modules that are loaded after `code` has run."""
     program = f"{code}\nimport sys\nprint(' '.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stderr
@@ -174,7 +174,7 @@ def test_a_module_opens_with_its_names_and_its_functions_are_short():
 
 
 def test_networks_are_plain_torch_and_short():
-    """The exported network is the code in that folder: at most 800 lines, without imports of the engine."""
+    """An exported network consists of the code in that folder: at most 800 lines, and no imports of the engine."""
     modules = [path for path in MODULES if part_of(path) == "networks"]
     assert sum(len(path.read_text("utf-8").splitlines()) for path in modules) <= 800
     assert {part for path in modules for part in imported_parts(path)} <= {"networks", "component"}

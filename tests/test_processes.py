@@ -1,4 +1,4 @@
-"""The name of a file identifies its owner, and a process that ended is recognized as gone."""
+"""The name of a file identifies the process that owns it, and a process that ended is recognized as gone."""
 
 import os
 import subprocess
@@ -37,6 +37,6 @@ def test_a_process_is_alive_until_it_ends():
     [({}, True), ({"started": 7}, False), ({"number": 2**22 + 1}, False), ({"system": "0" * 12}, None)],
 )
 def test_a_number_alone_names_no_process(change, alive):
-    """Process numbers are reused after a restart of the machine, and repeated in every container."""
+    """Process numbers are reused after a restart and repeated in containers, so more facts must identify a process."""
     assert replace(this_process(), **change).alive is alive
     assert isinstance(this_process(), Process)

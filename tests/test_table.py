@@ -1,4 +1,4 @@
-"""The table that claims, figures and reports read, against plain Python over rows."""
+"""The table class that claims, figures and reports use, compared with plain Python over rows."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_table_is_frozen_and_compared_by_value(table: Table) -> None:
     assert (table == 3) is False
     source = np.array([1.0, 2.0])
     Table({"x": source})
-    source[0] = 5.0  # not copied, and still writeable for its owner
+    source[0] = 5.0  # the array is not copied, and its owner can still write to it
 
 
 def test_what_is_no_table() -> None:
@@ -156,7 +156,7 @@ def test_against_plain_python(rows: list[dict[str, Any]]) -> None:
 
 
 class Counted:
-    """The columns of ROWS as functions that count how often they are called."""
+    """The columns of ROWS as lazy loaders that count how often they are called."""
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}

@@ -66,7 +66,7 @@ class Run:
         return self.spec["start"] and self.spec["start"]["kind"]
 
     def setting(self, *without):
-        """Return the spec without the loss, fields bound to the loss, the noise rate, the seeds and the fields `without`."""
+        """Return the spec without the loss, fields bound to it, the noise rate, the seeds and the fields `without`."""
         rest = json.loads(json.dumps(self.spec))
         rest["noise"].pop("rate", None)
         for path in self.bind:

@@ -74,7 +74,7 @@ def test_a_run_that_raises_has_its_traceback_in_its_log_and_status_names_it(tmp_
 
 
 class Pretended:
-    """A simulated executor whose tasks end as scripted; the runs of tasks that end as `done` come from another store."""
+    """A simulated executor whose tasks end as scripted; the runs of `done` tasks are copied from another store."""
 
     def __init__(self, *rounds):
         self.rounds, self.submitted, self.todo, self.closed = list(rounds), [], [], False

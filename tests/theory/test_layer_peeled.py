@@ -36,7 +36,7 @@ def test_the_checked_example():
 def test_closed_form_equals_the_free_solver(N, alpha, log_w, log_h, positive, bias, wider, seed):
     l_w, l_h = 10**log_w, 10**log_h
     exact = theory.layer_peeled(N, alpha, l_w, l_h, positive, bias, N + wider)
-    # spurious minima exist: use more starts only if two starts did not reach the best minimum
+    # spurious minima exist: use more starts if two starts do not reach the best minimum
     for restarts in (2, 10, 60):
         free = theory.solve_free(N, alpha, l_w, l_h, positive, bias, N + wider, restarts=restarts, seed=seed)
         if abs(free.value / exact.value - 1) < 1e-9:

@@ -1,4 +1,4 @@
-"""A stopped cohort continues to the same final numbers, even if some of its members are done."""
+"""A stopped cohort continues to the same final numbers, even if some of its runs are finished."""
 
 import hashlib
 import io
@@ -30,13 +30,13 @@ class Stop(Exception):
 
 
 def read(path):
-    """The first line of a checkpoint, and its content."""
+    """Return the first line of a checkpoint file and its unpacked content."""
     line, _, tensors = path.read_bytes().partition(b"\n")[2].partition(b"\n")
     return line, torch.load(io.BytesIO(tensors), weights_only=True)
 
 
 def write(path, line, saved):
-    """Write a checkpoint whose checksum is right."""
+    """Write a checkpoint file with a correct checksum."""
     buffer = io.BytesIO()
     torch.save(saved, buffer)
     rest = line + b"\n" + buffer.getvalue()
@@ -69,7 +69,7 @@ def test_a_stopped_cohort_ends_with_the_same_numbers(tmp_path, stops, experiment
 
 @pytest.mark.parametrize("experiments", [EXPERIMENTS, ADAM], ids=["sgd", "adam"])
 def test_one_epoch_after_a_stop_is_the_epoch_without_it(tmp_path, experiments, device):
-    """Compare every state and the loss of the second epoch, even where bits depend on the kernels of a device."""
+    """After a stop and a restart, every state and the loss of the second epoch are the same (on a GPU, nearly)."""
     cohorts = [prepare(experiments, device) for _ in range(2)]
     optimizers = [optimizer_of(c.network, [e.training for e in c.experiments]) for c in cohorts]
     records = [Record() for _ in experiments]
@@ -137,7 +137,7 @@ def test_a_diverged_member_stays_failed_after_a_stop(tmp_path, device):
 
 
 def test_every_state_of_the_engine_is_saved(tmp_path):
-    """The saved parts are complete, and each is necessary: without any one of them the numbers differ."""
+    """A checkpoint saves all parts of the state, and each part is necessary: without it the numbers differ."""
     whole = train([EXPERIMENTS[2]])[0]
     path = tmp_path / "c.checkpoint"
     for part in ("network", "optimizer", "order", "loss"):
@@ -157,7 +157,7 @@ def test_every_state_of_the_engine_is_saved(tmp_path):
 
 
 def resumed(path, experiment=EXPERIMENTS[2]):
-    """The first epoch that was trained, and the run, from a checkpoint saved after epoch 4."""
+    """Continue from a checkpoint saved after epoch 4; return the first epoch that was trained, and the run."""
     seen = []
     (run,) = train([experiment], on_epoch=lambda p: seen.append(p.epoch), checkpoint=Checkpoint(path, seconds=3600))
     return seen[0], run

@@ -1,4 +1,4 @@
-"""`Experiment.run` shows its epochs when asked, keeps its weights when asked, and is small by default."""
+"""`Experiment.run` shows epochs if asked, keeps weights if asked, and by default returns a small result."""
 
 import io
 import re
